@@ -1,1 +1,23 @@
-//! Placeholder.
+//! The routing core: everything that Warmpath decides, and nothing that it does.
+//!
+//! ```text
+//!   request body ─► prompt ─► cells ─┐
+//!                                    ├─► pick (cost) ─► decision ─► alternates, booking
+//!   events (wire) ─► view ───────────┘
+//! ```
+//!
+//! Pure: no host, no clock, no randomness, no threads; time and chance are arguments. The same code runs in
+//! the filter, in the controller, in the simulator and in tests, so what one shows holds for the others.
+
+pub mod config;
+pub mod cost;
+pub mod decision;
+pub mod ids;
+pub mod limits;
+pub mod num;
+pub mod pick;
+pub mod prompt;
+pub mod request;
+pub mod usage;
+pub mod view;
+pub mod wire;

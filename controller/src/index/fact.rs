@@ -1,0 +1,132 @@
+//! One accepted event: encoded once, then shared by the ring and by every proxy's backlog.
+
+use bytes::Bytes;
+use prost::Message;
+use warmpath_core::wire::{Event, Kind};
+
+/// The process that stands for the controller itself.
+pub const CONTROLLER: u64 = 0;
+
+/// An event that changed the view.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// The proxy process that told it, which need not be told; [`CONTROLLER`] for our own.
+    pub process: u64,
+    /// What it may replace in a backlog.
+    pub place: Place,
+    /// Its kind's name in metrics.
+    pub label: &'static str,
+    /// The encoded event.
+    pub bytes: Bytes,
+}
+
+/// How a fact relates to others that wait in the same backlog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Says something of its own: keeps its turn.
+    Own,
+    /// Replaces an older load of the same origin at the same endpoint.
+    Load {
+        /// The origin.
+        origin: u64,
+        /// The endpoint.
+        endpoint: u64,
+    },
+    /// Replaces an older sign of life of the same origin.
+    Alive {
+        /// The origin.
+        origin: u64,
+    },
+    /// Replaces older figures of the same engine, but only of the same health and capacity: a change of
+    /// either makes the receiver drop cells, and must not be hidden by the change back.
+    Engine {
+        /// The endpoint.
+        endpoint: u64,
+        /// Its health, as on the wire.
+        health: i32,
+        /// Its capacity.
+        capacity_tokens: u64,
+    },
+    /// Takes back what one origin said: nothing of that origin may move across it.
+    Ends {
+        /// The origin.
+        origin: u64,
+    },
+    /// Changes what endpoints exist: nothing may move across it.
+    Barrier,
+}
+
+/// What a newer fact may replace an older one of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// One origin's load at one endpoint.
+    Load(u64, u64),
+    /// An origin's sign of life.
+    Alive(u64),
+    /// One engine's figures.
+    Engine(u64),
+}
+
+// === impl Fact ===
+
+impl Fact {
+    /// Encodes an event that `process` told.
+    pub fn new(process: u64, kind: Kind) -> Self {
+        let (label, place) = (label(&kind), Place::of(&kind));
+        Self { process, place, label, bytes: Event::from(kind).encode_to_vec().into() }
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    fn of(kind: &Kind) -> Self {
+        match kind {
+            Kind::Pools(_) => Self::Barrier,
+            Kind::Gone(gone) => Self::Ends { origin: gone.origin },
+            Kind::Load(load) => Self::Load { origin: load.origin, endpoint: load.endpoint },
+            Kind::Alive(alive) => Self::Alive { origin: alive.origin },
+            Kind::Facts(facts) => Self::Engine {
+                endpoint: facts.endpoint,
+                health: facts.health,
+                capacity_tokens: facts.capacity_tokens,
+            },
+            Kind::Routed(_) | Kind::Observed(_) | Kind::Failure(_) | Kind::Prefix(_) | Kind::Ratio(_) => Self::Own,
+        }
+    }
+
+    /// What it may replace; `None` if nothing.
+    pub fn key(self) -> Option<Key> {
+        match self {
+            Self::Load { origin, endpoint } => Some(Key::Load(origin, endpoint)),
+            Self::Alive { origin } => Some(Key::Alive(origin)),
+            Self::Engine { endpoint, .. } => Some(Key::Engine(endpoint)),
+            Self::Own | Self::Ends { .. } | Self::Barrier => None,
+        }
+    }
+}
+
+// === impl Key ===
+
+impl Key {
+    /// Whether it is about this origin.
+    pub fn is_of(self, origin: u64) -> bool {
+        matches!(self, Self::Load(of, _) | Self::Alive(of) if of == origin)
+    }
+}
+
+/// A kind's name in metrics.
+pub fn label(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Pools(_) => "pools",
+        Kind::Facts(_) => "facts",
+        Kind::Routed(_) => "routed",
+        Kind::Load(_) => "load",
+        Kind::Observed(_) => "observed",
+        Kind::Failure(_) => "failure",
+        Kind::Alive(_) => "alive",
+        Kind::Gone(_) => "gone",
+        Kind::Prefix(_) => "prefix",
+        Kind::Ratio(_) => "ratio",
+    }
+}

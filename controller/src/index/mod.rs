@@ -1,0 +1,150 @@
+//! The controller's own view, and the numbering of its changes.
+//!
+//! ```text
+//!   telemetry, config ──┐                 ┌─► ring (recent facts, for resuming)
+//!                       ├─► Index::accept ┤
+//!   proxies ────────────┘     (view)      └─► fact, for every other proxy
+//! ```
+//!
+//! Pure: time is an argument. Each accepted event is one generation; `instance` says whose count it is.
+
+mod chain;
+mod fact;
+mod ring;
+
+pub use chain::{Chain, news};
+pub use fact::{CONTROLLER, Fact, Key, Place, label};
+pub use ring::Ring;
+
+use fnv::FnvHashMap;
+use std::sync::Arc;
+use warmpath_core::view::{Applied, View};
+use warmpath_core::wire::{Event, Kind};
+
+/// The view with its history.
+#[derive(Debug)]
+pub struct Index {
+    instance: u64,
+    view: View,
+    ring: Ring,
+    /// Origin -> the proxy process whose VM it is.
+    origins: FnvHashMap<u64, u64>,
+}
+
+/// Why an event was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// It names an endpoint or a pool that is not configured (any more).
+    Unknown,
+    /// Its kind is newer than this controller.
+    Unsupported,
+    /// It is the controller's to say, not a proxy's.
+    NotYours,
+    /// It is a prefix that does not continue the one before it.
+    Broken,
+    /// The view knows it already.
+    Known,
+}
+
+// === impl Index ===
+
+impl Index {
+    /// An empty view. `instance` differs from that of every earlier process.
+    pub fn new(instance: u64, cell_bytes: usize) -> Self {
+        Self { instance, view: View::new(cell_bytes), ring: Ring::default(), origins: FnvHashMap::default() }
+    }
+
+    /// Whose generations these are.
+    pub fn instance(&self) -> u64 {
+        self.instance
+    }
+
+    /// Changes so far.
+    pub fn generation(&self) -> u64 {
+        self.ring.generation()
+    }
+
+    /// The view.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Applies an event that `process` told; [`CONTROLLER`] may say more than a proxy.
+    pub fn accept(&mut self, process: u64, kind: Kind, now_ms: u64) -> Result<Arc<Fact>, Dropped> {
+        if process != CONTROLLER && matches!(kind, Kind::Pools(_) | Kind::Facts(_)) {
+            return Err(Dropped::NotYours);
+        }
+        let event = Event { kind: Some(kind) };
+        match self.view.apply(&event, now_ms) {
+            // What was cut in this view will be cut in the same way by others.
+            Applied::Changed | Applied::Cut => {}
+            Applied::Unknown => return Err(Dropped::Unknown),
+            Applied::Unsupported => return Err(Dropped::Unsupported),
+        }
+        let kind = event.kind.ok_or(Dropped::Unsupported)?;
+        self.note_origin(process, &kind);
+        let fact = Arc::new(Fact::new(process, kind));
+        self.ring.push(Arc::clone(&fact));
+        Ok(fact)
+    }
+
+    /// What `process` missed since `generation` of `instance`, but for what it said itself. `None`: it
+    /// needs a snapshot.
+    pub fn since(&self, process: u64, instance: u64, generation: u64) -> Option<Vec<Arc<Fact>>> {
+        if instance != self.instance {
+            return None;
+        }
+        let facts = self.ring.since(generation)?;
+        Some(facts.filter(|fact| fact.process != process).cloned().collect())
+    }
+
+    /// The whole view for `process`. Loads of its own origins are left out: it knows them better.
+    pub fn snapshot(&self, process: u64) -> Vec<Event> {
+        let mut events = self.view.export();
+        events.retain(|event| match &event.kind {
+            Some(Kind::Load(load)) => self.origins.get(&load.origin) != Some(&process),
+            _ => true,
+        });
+        events
+    }
+
+    /// Origins that `process` was the last to speak for.
+    pub fn origins_of(&self, process: u64) -> Vec<u64> {
+        self.origins.iter().filter(|(_, of)| **of == process).map(|(origin, _)| *origin).collect()
+    }
+
+    /// Drops loads of origins that fell silent. Proxies do the same by their own clocks, so nobody is told.
+    pub fn expire(&mut self, now_ms: u64) {
+        for origin in self.view.expire(now_ms) {
+            self.origins.remove(&origin.0);
+        }
+    }
+
+    fn note_origin(&mut self, process: u64, kind: &Kind) {
+        let origin = match kind {
+            Kind::Load(load) => load.origin,
+            Kind::Alive(alive) => alive.origin,
+            Kind::Gone(gone) => {
+                self.origins.remove(&gone.origin);
+                return;
+            }
+            _ => return,
+        };
+        self.origins.insert(origin, process);
+    }
+}
+
+// === impl Dropped ===
+
+impl Dropped {
+    /// Its name in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Unsupported => "unsupported",
+            Self::NotYours => "not_yours",
+            Self::Broken => "broken",
+            Self::Known => "known",
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What the controller counts, and the page on which it shows it.
+//!
+//! One struct holds every family, so that the names stand in one place; gauges that are a view of the
+//! present state (endpoints, cells, generation) are filled in when the page is asked for.
+
+use crate::config::Reload;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Prefix of every name.
+const PREFIX: &str = "warmpath_controller";
+/// Upper bounds of a scrape's duration, in seconds: an idle engine answers in 2 ms, the default timeout
+/// is 1 s.
+const SCRAPE_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
+
+/// A counter for each value of one label.
+pub type Counters = Family<[(&'static str, &'static str); 1], Counter>;
+
+/// All metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Endpoints, by pool and health.
+    pub endpoints: Family<[(&'static str, String); 2], Gauge>,
+    /// Scrapes, by outcome.
+    pub scrapes: Counters,
+    /// Duration of scrapes, in seconds.
+    pub scrape_seconds: Histogram,
+    /// Proxy streams that are open.
+    pub proxies: Gauge,
+    /// Events from proxies, by kind.
+    pub events_in: Counters,
+    /// Events from proxies that changed nothing, by reason.
+    pub events_dropped: Counters,
+    /// Events sent to proxies, by kind; one sent to two proxies counts twice.
+    pub events_out: Counters,
+    /// Snapshots sent.
+    pub snapshots: Counter,
+    /// Streams resumed without a snapshot.
+    pub resumes: Counter,
+    /// Events that replaced an older one which a proxy had not taken yet.
+    pub coalesced: Counter,
+    /// Times that a proxy fell so far behind that it needs a snapshot.
+    pub overflowed: Counter,
+    /// Changes of the configuration file, by result.
+    pub reloads: Counters,
+    /// Distinct cells in the view.
+    pub view_cells: Gauge,
+    /// The generation.
+    pub generation: Gauge,
+}
+
+// === impl Metrics ===
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix(PREFIX);
+        let scrape_seconds = Histogram::new(SCRAPE_SECONDS);
+        registry.register("scrape_duration_seconds", "Duration of scrapes", scrape_seconds.clone());
+        let mut metrics = Self {
+            registry: Registry::default(),
+            endpoints: Family::default(),
+            scrapes: Family::default(),
+            scrape_seconds,
+            proxies: Gauge::default(),
+            events_in: Family::default(),
+            events_dropped: Family::default(),
+            events_out: Family::default(),
+            snapshots: Counter::default(),
+            resumes: Counter::default(),
+            coalesced: Counter::default(),
+            overflowed: Counter::default(),
+            reloads: Family::default(),
+            view_cells: Gauge::default(),
+            generation: Gauge::default(),
+        };
+        metrics.register(&mut registry);
+        metrics.registry = registry;
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&self, to: &mut Registry) {
+        to.register("endpoints", "Endpoints by pool and health", self.endpoints.clone());
+        to.register("scrapes", "Scrapes by outcome", self.scrapes.clone());
+        to.register("proxies", "Proxy streams that are open", self.proxies.clone());
+        to.register("events_in", "Events from proxies by kind", self.events_in.clone());
+        to.register("events_dropped", "Events from proxies that changed nothing", self.events_dropped.clone());
+        to.register("events_out", "Events sent to proxies by kind", self.events_out.clone());
+        to.register("snapshots", "Snapshots sent", self.snapshots.clone());
+        to.register("resumes", "Streams resumed without a snapshot", self.resumes.clone());
+        to.register("coalesced", "Events that replaced an older one not sent yet", self.coalesced.clone());
+        to.register("overflowed", "Times a proxy fell too far behind", self.overflowed.clone());
+        to.register("config_reloads", "Changes of the configuration file", self.reloads.clone());
+        to.register("view_cells", "Distinct cells in the view", self.view_cells.clone());
+        to.register("generation", "Changes since the start", self.generation.clone());
+    }
+
+    /// Counts one change of the configuration file.
+    pub fn count_reload(&self, reload: Reload) {
+        self.reloads.get_or_create(&[("result", reload.label())]).inc();
+    }
+
+    /// The page, in the OpenMetrics text format.
+    pub fn page(&self) -> String {
+        let mut page = String::new();
+        // Writing into a String cannot fail.
+        let _ = encode(&mut page, &self.registry);
+        page
+    }
+}

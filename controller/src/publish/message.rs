@@ -1,0 +1,125 @@
+//! Facts -> the bytes of `Down` messages.
+//!
+//! An event is encoded once and sent to many, so a message is put together from encoded events instead of
+//! being encoded as a whole: in protobuf, a message's fields may simply follow one another.
+
+use crate::index::Fact;
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::Message;
+use std::sync::Arc;
+use warmpath_core::limits::{EVENTS_PER_MESSAGE_MAX, MESSAGE_BYTES_SOFT_MAX};
+use warmpath_core::wire::{Down, Event, Phase, Snapshotter};
+
+/// Key of `Down.events`: tag 4, length-delimited.
+const EVENTS_KEY: u8 = (4 << 3) | 2;
+/// A length in front of an event takes no more bytes than this: events are below 2^28 bytes.
+const LENGTH_BYTES_MAX: usize = 4;
+
+/// Who sends, and the generation that the receiver has before and after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The controller instance.
+    pub instance: u64,
+    /// The generation that the receiver has already.
+    pub before: u64,
+    /// The generation that it has after the last message.
+    pub after: u64,
+}
+
+/// Cuts facts into delta messages; only the last one carries the new generation. Without facts there is
+/// one empty message, which tells the generation alone.
+pub fn deltas(stamp: Stamp, phase: Phase, facts: &[Arc<Fact>]) -> Vec<Bytes> {
+    let mut messages = Vec::new();
+    let mut rest = facts;
+    let mut phase = phase;
+    loop {
+        let (now, later) = rest.split_at(fitting(rest));
+        let generation = if later.is_empty() { stamp.after } else { stamp.before };
+        messages.push(pack(stamp.instance, generation, phase, now));
+        if later.is_empty() {
+            return messages;
+        }
+        rest = later;
+        phase = Phase::Delta;
+    }
+}
+
+/// A snapshot's messages from `Begin` to `Done`.
+pub fn snapshot(stamp: Stamp, events: Vec<Event>) -> impl Iterator<Item = Bytes> {
+    let mut cutter = Snapshotter::default();
+    for event in events {
+        cutter.push(event);
+    }
+    let down = move |phase: Phase, generation, events| {
+        Bytes::from(Down { instance: stamp.instance, generation, phase: phase.into(), events }.encode_to_vec())
+    };
+    let begin = down(Phase::Begin, 0, Vec::new());
+    let items = cutter.finish().into_iter().map(move |events| down(Phase::Item, 0, events));
+    let done = down(Phase::Done, stamp.after, Vec::new());
+    std::iter::once(begin).chain(items).chain(std::iter::once(done))
+}
+
+/// How many of the first facts fit one message: one at least, if there is any.
+fn fitting(facts: &[Arc<Fact>]) -> usize {
+    let mut bytes = 0;
+    let fits = facts.iter().take(EVENTS_PER_MESSAGE_MAX).take_while(|fact| {
+        bytes += fact.bytes.len();
+        bytes <= MESSAGE_BYTES_SOFT_MAX
+    });
+    fits.count().max(1).min(facts.len())
+}
+
+fn pack(instance: u64, generation: u64, phase: Phase, facts: &[Arc<Fact>]) -> Bytes {
+    let head = Down { instance, generation, phase: phase.into(), events: Vec::new() };
+    let bytes: usize = facts.iter().map(|fact| fact.bytes.len() + 1 + LENGTH_BYTES_MAX).sum();
+    let mut message = BytesMut::with_capacity(head.encoded_len() + bytes);
+    // A BytesMut grows: encoding into it cannot run out of room.
+    let _ = head.encode(&mut message);
+    for fact in facts {
+        message.put_u8(EVENTS_KEY);
+        let _ = prost::encode_length_delimiter(fact.bytes.len(), &mut message);
+        message.put_slice(&fact.bytes);
+    }
+    message.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Stamp, deltas};
+    use crate::index::Fact;
+    use std::sync::Arc;
+    use warmpath_core::limits::EVENTS_PER_MESSAGE_MAX;
+    use warmpath_core::wire::{Event, Kind, Load, Phase, Routed, decode_down};
+
+    const STAMP: Stamp = Stamp { instance: 9, before: 10, after: 20 };
+
+    #[test]
+    fn packed_facts_are_a_message() {
+        let kinds = [
+            Kind::Load(Load { origin: 1, endpoint: 2, requests: 3, ..Load::default() }),
+            Kind::Routed(Routed { endpoint: 2, cells: vec![u64::MAX; 300] }),
+        ];
+        let facts: Vec<_> = kinds.iter().map(|kind| Arc::new(Fact::new(1, kind.clone()))).collect();
+        let messages = deltas(STAMP, Phase::Resumed, &facts);
+        assert_eq!(messages.len(), 1);
+        let down = decode_down(&messages[0]).unwrap();
+        assert_eq!((down.instance, down.generation, down.phase()), (9, 20, Phase::Resumed));
+        assert_eq!(down.events, kinds.map(Event::from));
+    }
+
+    #[test]
+    fn only_the_last_message_carries_the_new_generation() {
+        let fact = Arc::new(Fact::new(1, Kind::Load(Load::default())));
+        let facts = vec![fact; EVENTS_PER_MESSAGE_MAX + 1];
+        let downs: Vec<_> = deltas(STAMP, Phase::Resumed, &facts).iter().map(|m| decode_down(m).unwrap()).collect();
+        let seen: Vec<_> = downs.iter().map(|down| (down.generation, down.phase(), down.events.len())).collect();
+        assert_eq!(seen, [(10, Phase::Resumed, EVENTS_PER_MESSAGE_MAX), (20, Phase::Delta, 1)]);
+    }
+
+    #[test]
+    fn without_facts_the_generation_is_told_alone() {
+        let messages = deltas(STAMP, Phase::Delta, &[]);
+        assert_eq!(messages.len(), 1);
+        assert_eq!(decode_down(&messages[0]).unwrap().generation, 20);
+    }
+}

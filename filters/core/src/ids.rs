@@ -1,0 +1,47 @@
+//! The identifiers that must not mix, each its own type.
+//!
+//! All but [`Slot`] are hashes that mean the same in every process, so nobody has to hand out numbers: a
+//! proxy, its siblings and the controller agree on an endpoint's id because they agree on its address.
+
+use std::fmt;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Names a whole prefix: the hash of one cell chained to that of everything before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CellHash(pub u64);
+
+/// Names one engine address, in every process alike: the hash of `ip:port`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EndpointId(pub u64);
+
+/// Names one source of bookings: one VM of one proxy process, for that VM's lifetime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OriginId(pub u64);
+
+/// An endpoint's dense index inside one view. Means nothing outside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(pub u16);
+
+// === impl EndpointId ===
+
+impl EndpointId {
+    /// The id of the endpoint at `address`, written `ip:port`.
+    pub fn of(address: &str) -> Self {
+        Self(xxh3_64(address.as_bytes()))
+    }
+}
+
+impl fmt::Display for EndpointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+// === impl Slot ===
+
+impl Slot {
+    /// The slot as an index into per-endpoint tables.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}

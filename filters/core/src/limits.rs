@@ -1,0 +1,63 @@
+//! Every maximum of the core, with its unit and reason. Beyond one, the core does less and says so.
+
+/// Prompt text in one cell, when the configuration names no other. About 64 tokens: a vLLM block is 16 to
+/// 64 tokens, so a finer cell would promise more than engines keep.
+pub const CELL_BYTES_DEFAULT: usize = 256;
+/// The smallest cell that may be configured: below it the chain costs more than the text.
+pub const CELL_BYTES_MIN: usize = 32;
+/// The largest cell that may be configured.
+pub const CELL_BYTES_MAX: usize = 4096;
+
+/// Cells looked at in one prompt: 1 MiB of text at the default size, about 256k tokens. A longer prompt is
+/// matched by its first mebibyte.
+pub const CELLS_PER_PROMPT_MAX: usize = 4096;
+
+/// Request body that is read for its prompt, in bytes. A larger one is routed by load.
+pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Pools behind one proxy.
+pub const POOLS_MAX: usize = 256;
+/// Endpoints over all pools of one view; a [`crate::ids::Slot`] must be able to name each.
+pub const ENDPOINTS_MAX: usize = 8192;
+/// Models (and adapters) that one pool may serve.
+pub const MODELS_PER_POOL_MAX: usize = 1024;
+/// Length of a pool's, a model's or a cluster's name, in bytes.
+pub const NAME_BYTES_MAX: usize = 256;
+
+/// Pools up to this size are looked at whole; larger ones by their holders and a sample.
+pub const SCAN_ENDPOINTS_MAX: usize = 64;
+/// Endpoints drawn at random beside the holders in a large pool. With d = 16 the best of the sample is in
+/// the best sixth of the pool with 95 % probability.
+pub const SAMPLE_ENDPOINTS: usize = 16;
+
+/// Alternates that may follow the chosen endpoint, so that a retry goes to the next best.
+pub const ALTERNATES_MAX: usize = 7;
+/// Alternates when the configuration names no number: with Envoy's three retries, each attempt has its own.
+pub const ALTERNATES_DEFAULT: usize = 3;
+
+/// KV capacity assumed of an endpoint whose metrics were not seen yet, in tokens.
+pub const CAPACITY_TOKENS_DEFAULT: u64 = 300_000;
+/// Bytes of prompt text in a token until the engines' `usage` teaches better.
+pub const BYTES_PER_TOKEN_DEFAULT: f64 = 4.0;
+
+/// How long the bookings of an origin that fell silent still count, in milliseconds. Origins with
+/// something in flight speak at least every [`ALIVE_INTERVAL_MS`].
+pub const ORIGIN_SILENCE_MS_MAX: u64 = 5_000;
+/// How often an origin with something in flight says so, in milliseconds.
+pub const ALIVE_INTERVAL_MS: u64 = 1_000;
+
+/// One encoded event on the wire or in shared data, in bytes. A full chain is
+/// `8 * CELLS_PER_PROMPT_MAX` bytes; a set of pools of [`ENDPOINTS_MAX`] endpoints is the largest.
+pub const EVENT_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Events carried in one message of the state stream.
+pub const EVENTS_PER_MESSAGE_MAX: usize = 4096;
+/// One message of the state stream, in bytes, before a further event opens the next message.
+pub const MESSAGE_BYTES_SOFT_MAX: usize = 256 * 1024;
+
+const _: () = assert!(CELL_BYTES_MIN <= CELL_BYTES_DEFAULT && CELL_BYTES_DEFAULT <= CELL_BYTES_MAX);
+const _: () = assert!(CELLS_PER_PROMPT_MAX * 8 < EVENT_BYTES_MAX);
+const _: () = assert!(CELLS_PER_PROMPT_MAX < 65_536, "a holding counts its cells in 16 bits");
+const _: () = assert!(ENDPOINTS_MAX < 65_536, "a slot has 16 bits");
+const _: () = assert!(SAMPLE_ENDPOINTS < SCAN_ENDPOINTS_MAX);
+const _: () = assert!(ALTERNATES_DEFAULT <= ALTERNATES_MAX);
+const _: () = assert!(ALIVE_INTERVAL_MS * 3 < ORIGIN_SILENCE_MS_MAX);

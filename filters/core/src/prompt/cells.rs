@@ -1,0 +1,146 @@
+//! Text -> chain: the text is cut at fixed byte positions and hashed cell by cell, each with the hash of all
+//! that came before as its seed.
+//!
+//! XXH3 is not cryptographic: who finds a collision gains a wrong preference for their own request.
+
+use super::{Request, TextSink};
+use crate::ids::CellHash;
+use crate::limits::CELLS_PER_PROMPT_MAX;
+use crate::num::u64_len;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// The seed of every chain of this format; change it when the canonical text changes, so that proxies of
+/// two versions do not take each other's cells for their own.
+const FORMAT_SEED: u64 = 1;
+
+/// The root of a chain: nothing matches across pools, adapters or tenants' salts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Root(u64);
+
+/// Cuts and hashes text as it comes.
+#[derive(Debug)]
+struct CellHasher<'a> {
+    cell_bytes: usize,
+    previous: u64,
+    pending: Vec<u8>,
+    chain: &'a mut Vec<CellHash>,
+}
+
+/// Hashes the request's prompt into `chain` (which is cleared first): one hash for each whole cell, at most
+/// [`CELLS_PER_PROMPT_MAX`]. The tail that fills no cell is left out, as engines cache whole blocks only.
+pub fn cells_of(request: &Request<'_>, root: Root, cell_bytes: usize, chain: &mut Vec<CellHash>) {
+    chain.clear();
+    let mut hasher = CellHasher { cell_bytes, previous: root.0, pending: Vec::new(), chain };
+    request.text(&mut hasher);
+}
+
+// === impl Root ===
+
+impl Root {
+    /// The root for a pool, an adapter in it (empty for the base model) and a tenant's salt.
+    pub fn new(pool: &str, adapter: &str, salt: &str) -> Self {
+        // Each part is hashed with the previous hash and its own length, so that ("ab", "c") is not ("a", "bc").
+        let fold = |seed: u64, part: &str| xxh3_64_with_seed(part.as_bytes(), seed ^ u64_len(part.len()).rotate_left(32));
+        Self(fold(fold(fold(FORMAT_SEED, pool), adapter), salt))
+    }
+}
+
+// === impl CellHasher ===
+
+impl CellHasher<'_> {
+    fn close_cell(&mut self, cell: &[u8]) -> bool {
+        self.previous = xxh3_64_with_seed(cell, self.previous);
+        self.chain.push(CellHash(self.previous));
+        self.chain.len() < CELLS_PER_PROMPT_MAX
+    }
+}
+
+impl TextSink for CellHasher<'_> {
+    fn push(&mut self, piece: &[u8]) -> bool {
+        if self.chain.len() >= CELLS_PER_PROMPT_MAX {
+            return false;
+        }
+        let mut rest = piece;
+        if !self.pending.is_empty() {
+            let missing = self.cell_bytes - self.pending.len();
+            let (head, tail) = rest.split_at(missing.min(rest.len()));
+            self.pending.extend_from_slice(head);
+            rest = tail;
+            if self.pending.len() < self.cell_bytes {
+                return true;
+            }
+            let cell = std::mem::take(&mut self.pending);
+            let goes_on = self.close_cell(&cell);
+            self.pending = cell;
+            self.pending.clear();
+            if !goes_on {
+                return false;
+            }
+        }
+        let mut cells = rest.chunks_exact(self.cell_bytes);
+        for cell in cells.by_ref() {
+            if !self.close_cell(cell) {
+                return false;
+            }
+        }
+        self.pending.extend_from_slice(cells.remainder());
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn chain(pieces: &[&[u8]], cell_bytes: usize) -> Vec<CellHash> {
+        let mut chain = Vec::new();
+        let mut hasher = CellHasher { cell_bytes, previous: 7, pending: Vec::new(), chain: &mut chain };
+        for piece in pieces {
+            hasher.push(piece);
+        }
+        chain
+    }
+
+    proptest! {
+        #[test]
+        fn the_cuts_between_pieces_do_not_matter(text in prop::collection::vec(any::<u8>(), 0..2000), cuts in prop::collection::vec(0_usize..2000, 0..8)) {
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).chain([0, text.len()]).collect();
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|w| &text[w[0]..w[1]]).collect();
+            prop_assert_eq!(chain(&pieces, 64), chain(&[&text], 64));
+        }
+
+        #[test]
+        fn equal_up_to_the_first_difference(text in prop::collection::vec(any::<u8>(), 256..2000), at in 0_usize..2000) {
+            let at = at % text.len();
+            let mut other = text.clone();
+            other[at] ^= 1;
+            let (a, b) = (chain(&[&text], 64), chain(&[&other], 64));
+            let same = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
+            prop_assert_eq!(same, (at / 64).min(a.len()));
+            prop_assert!(a.iter().zip(&b).skip(same).all(|(a, b)| a != b));
+        }
+    }
+
+    #[test]
+    fn a_chain_ends_at_its_bound() {
+        let text = vec![b'x'; 64 * (CELLS_PER_PROMPT_MAX + 10)];
+        assert_eq!(chain(&[&text], 64).len(), CELLS_PER_PROMPT_MAX);
+        assert_eq!(chain(&[&text[..100], &text], 64).len(), CELLS_PER_PROMPT_MAX);
+    }
+
+    #[test]
+    fn roots_do_not_run_into_each_other() {
+        let roots = [
+            Root::new("ab", "c", ""),
+            Root::new("a", "bc", ""),
+            Root::new("abc", "", ""),
+            Root::new("", "abc", ""),
+            Root::new("ab", "", "c"),
+        ];
+        for (at, root) in roots.iter().enumerate() {
+            assert!(!roots[at + 1..].contains(root), "root {at} is not alone");
+        }
+    }
+}

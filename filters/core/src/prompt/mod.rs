@@ -1,0 +1,184 @@
+//! Request body -> prompt text -> cells.
+//!
+//! ```text
+//!   path ─► Api ─┐
+//!   body ────────┴─► Request (borrowed) ─► root (pool, adapter, salt) ─► canonical text ─► CellHasher ─► chain
+//! ```
+//!
+//! The text is never built: the fields go to the hasher in the order in which chat templates put them, tools
+//! and system first, so that two requests that share a conversation share cells whatever the order of their
+//! JSON. Parsing into a `Value` would copy every string and sort every map for fields that routing ignores.
+
+mod anthropic;
+mod cells;
+mod chat;
+mod completions;
+mod json;
+mod responses;
+mod text;
+
+pub use cells::{Root, cells_of};
+pub use text::TextSink;
+
+use crate::limits::BODY_BYTES_MAX;
+use std::borrow::Cow;
+use std::fmt;
+
+/// A request format whose prompt can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// `POST /v1/chat/completions`.
+    Chat,
+    /// `POST /v1/completions`.
+    Completions,
+    /// `POST /v1/responses`.
+    Responses,
+    /// `POST /v1/messages` (Anthropic).
+    Messages,
+    /// `POST /v1/messages/count_tokens` (Anthropic): a prompt, but no answer.
+    CountTokens,
+    /// Any other JSON request: only its `model` is read, for the choice of a pool.
+    ModelOnly,
+}
+
+/// A request body, parsed and borrowed.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The model asked for; empty when the body names none.
+    pub model: Cow<'a, str>,
+    /// Tenant separation: part of the root, as in vLLM.
+    pub cache_salt: Option<Cow<'a, str>>,
+    /// Whether the answer is a stream of events.
+    pub is_stream: bool,
+    /// Whether a streamed answer will tell its usage.
+    pub has_usage_in_stream: bool,
+    /// Most tokens the answer may have, if stated.
+    pub output_tokens_max: Option<u64>,
+    fields: Fields<'a>,
+}
+
+#[derive(Debug)]
+enum Fields<'a> {
+    Chat(chat::Fields<'a>),
+    Completions(completions::Fields<'a>),
+    Responses(responses::Fields<'a>),
+    Anthropic(anthropic::Fields<'a>),
+    None,
+}
+
+/// Why a body's prompt could not be read. The request is then routed by load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PromptError {
+    /// No bytes.
+    Empty,
+    /// More than [`BODY_BYTES_MAX`].
+    TooLarge,
+    /// The JSON ends early.
+    Truncated,
+    /// Not UTF-8.
+    NotUtf8,
+    /// Not JSON.
+    NotJson,
+    /// JSON of another shape: a field has the wrong type, or stands there twice.
+    WrongShape,
+}
+
+// === impl Api ===
+
+impl Api {
+    /// The format of `path` (a query string is ignored). A prefix before `/v1` is allowed, as gateways
+    /// often mount engines below one.
+    pub fn of_path(path: &str) -> Self {
+        let path = path.split_once('?').map_or(path, |(path, _)| path).trim_end_matches('/');
+        let route = path.find("/v1/").and_then(|at| path.get(at..)).unwrap_or(path);
+        match route {
+            "/v1/chat/completions" => Self::Chat,
+            "/v1/completions" => Self::Completions,
+            "/v1/responses" => Self::Responses,
+            "/v1/messages" => Self::Messages,
+            "/v1/messages/count_tokens" => Self::CountTokens,
+            _ => Self::ModelOnly,
+        }
+    }
+
+    /// Whether requests of this format have a prompt that an engine caches.
+    pub fn has_prompt(self) -> bool {
+        self != Self::ModelOnly
+    }
+}
+
+// === impl Request ===
+
+impl<'a> Request<'a> {
+    /// Parses a body. One pass over the bytes; strings stay where they are.
+    pub fn parse(api: Api, body: &'a [u8]) -> Result<Self, PromptError> {
+        if body.is_empty() {
+            return Err(PromptError::Empty);
+        }
+        if body.len() > BODY_BYTES_MAX {
+            return Err(PromptError::TooLarge);
+        }
+        let parsed = match api {
+            Api::Chat => chat::parse(body),
+            Api::Completions => completions::parse(body),
+            Api::Responses => responses::parse(body),
+            Api::Messages | Api::CountTokens => anthropic::parse(body),
+            Api::ModelOnly => chat::parse_model_only(body),
+        };
+        parsed.map_err(|error| PromptError::of(&error, body))
+    }
+
+    /// Sends the prompt's canonical text to `sink`, until the sink is full.
+    pub fn text(&self, sink: &mut impl TextSink) {
+        match &self.fields {
+            Fields::Chat(fields) => chat::text(fields, sink),
+            Fields::Completions(fields) => completions::text(fields, sink),
+            Fields::Responses(fields) => responses::text(fields, sink),
+            Fields::Anthropic(fields) => anthropic::text(fields, sink),
+            Fields::None => {}
+        }
+    }
+
+    /// Tokens of the prompt where the body says them exactly (token ids), else `None`.
+    pub fn exact_tokens(&self) -> Option<u64> {
+        match &self.fields {
+            Fields::Completions(fields) => completions::exact_tokens(fields),
+            _ => None,
+        }
+    }
+}
+
+// === impl PromptError ===
+
+impl PromptError {
+    fn of(error: &serde_json::Error, body: &[u8]) -> Self {
+        if std::str::from_utf8(body).is_err() {
+            return Self::NotUtf8;
+        }
+        match error.classify() {
+            serde_json::error::Category::Eof => Self::Truncated,
+            serde_json::error::Category::Data => Self::WrongShape,
+            serde_json::error::Category::Syntax | serde_json::error::Category::Io => Self::NotJson,
+        }
+    }
+
+    /// Its stable name in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::TooLarge => "too_large",
+            Self::Truncated => "truncated",
+            Self::NotUtf8 => "not_utf8",
+            Self::NotJson => "not_json",
+            Self::WrongShape => "wrong_shape",
+        }
+    }
+}
+
+impl fmt::Display for PromptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+impl std::error::Error for PromptError {}

@@ -1,0 +1,173 @@
+//! One request's promise, from dispatch to its end, and the ledger of all promises of one VM.
+//!
+//! ```text
+//!   book ──► prefill ──first_byte──► decode ──end──► (gone)
+//!              └──moved (Envoy retried elsewhere)──► prefill at the other
+//! ```
+//!
+//! Each step answers with the events that tell it to the others. Loads are told as the ledger's sum for the
+//! endpoint, so that a lost event is healed by the next.
+
+use crate::decision::Candidate;
+use crate::ids::{CellHash, EndpointId, OriginId};
+use crate::view::Promised;
+use crate::wire::{Failure, Kind, Load, Observed, Routed};
+use fnv::FnvHashMap;
+
+/// What one VM has in flight, by endpoint.
+#[derive(Debug)]
+pub struct Ledger {
+    origin: OriginId,
+    shares: FnvHashMap<u64, Promised>,
+}
+
+/// One request in flight. Must be ended ([`Booking::end`]), or its share stays.
+#[derive(Debug)]
+pub struct Booking {
+    endpoint: EndpointId,
+    chain: Vec<CellHash>,
+    share: Promised,
+    /// Work in front of the first token when it was sent, its own included, in tokens' worth.
+    tokens_ahead: u64,
+    sent_us: u64,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// An empty ledger for one VM.
+    pub fn new(origin: OriginId) -> Self {
+        Self { origin, shares: FnvHashMap::default() }
+    }
+
+    /// Whose promises these are.
+    pub fn origin(&self) -> OriginId {
+        self.origin
+    }
+
+    /// Requests in flight.
+    pub fn requests(&self) -> u32 {
+        self.shares.values().map(|share| share.requests).sum()
+    }
+
+    /// The loads of all endpoints, for a receiver that starts anew.
+    pub fn loads(&self) -> Vec<Kind> {
+        self.shares.keys().map(|id| self.load(EndpointId(*id))).collect()
+    }
+
+    fn add(&mut self, endpoint: EndpointId, share: Promised) {
+        self.shares.entry(endpoint.0).or_default().add(share);
+    }
+
+    fn subtract(&mut self, endpoint: EndpointId, share: Promised) {
+        if let Some(sum) = self.shares.get_mut(&endpoint.0) {
+            sum.subtract(share);
+            if *sum == Promised::default() {
+                self.shares.remove(&endpoint.0);
+            }
+        }
+    }
+
+    fn load(&self, endpoint: EndpointId) -> Kind {
+        let sum = self.shares.get(&endpoint.0).copied().unwrap_or_default();
+        Kind::Load(Load {
+            origin: self.origin.0,
+            endpoint: endpoint.0,
+            requests: sum.requests,
+            prefills: sum.prefills,
+            prefill_tokens: sum.prefill_tokens,
+            context_tokens: sum.context_tokens,
+        })
+    }
+}
+
+// === impl Booking ===
+
+impl Booking {
+    /// Books a request that is sent to `chosen` now. `queued_tokens` is the work promised to it before.
+    pub fn new(
+        ledger: &mut Ledger,
+        chosen: &Candidate,
+        chain: Vec<CellHash>,
+        context_tokens: u64,
+        queued_tokens: u64,
+        now_us: u64,
+    ) -> (Self, Vec<Kind>) {
+        let share = Promised { requests: 1, prefills: 1, prefill_tokens: chosen.work_tokens, context_tokens };
+        let booking = Self {
+            endpoint: chosen.id,
+            chain,
+            share,
+            tokens_ahead: queued_tokens + chosen.work_tokens,
+            sent_us: now_us,
+        };
+        ledger.add(booking.endpoint, share);
+        let mut kinds = vec![ledger.load(booking.endpoint)];
+        kinds.extend(booking.routed());
+        (booking, kinds)
+    }
+
+    /// Where it was sent.
+    pub fn endpoint(&self) -> EndpointId {
+        self.endpoint
+    }
+
+    /// Notes that the answer comes from `served`, after the first choice failed: Envoy retried.
+    pub fn moved(&mut self, ledger: &mut Ledger, served: EndpointId) -> Vec<Kind> {
+        if served == self.endpoint {
+            return Vec::new();
+        }
+        let failed = std::mem::replace(&mut self.endpoint, served);
+        ledger.subtract(failed, self.share);
+        ledger.add(served, self.share);
+        // How long the first attempt took is not known: the time to the first byte teaches nothing.
+        self.tokens_ahead = 0;
+        let mut kinds = vec![Kind::Failure(Failure { endpoint: failed.0 }), ledger.load(failed), ledger.load(served)];
+        kinds.extend(self.routed());
+        kinds
+    }
+
+    /// Notes the first byte of the body: the prefill is over. `has_ttft`: its time is that of the first token.
+    pub fn first_byte(&mut self, ledger: &mut Ledger, has_ttft: bool, now_us: u64) -> Vec<Kind> {
+        let prefill = Promised {
+            requests: 0,
+            prefills: self.share.prefills,
+            prefill_tokens: self.share.prefill_tokens,
+            context_tokens: 0,
+        };
+        if prefill.prefills == 0 {
+            return Vec::new();
+        }
+        self.share.subtract(prefill);
+        ledger.subtract(self.endpoint, prefill);
+        self.chain = Vec::new();
+        let mut kinds = vec![ledger.load(self.endpoint)];
+        let tokens = if has_ttft { self.tokens_ahead } else { 0 };
+        if tokens > 0 || !has_ttft {
+            let ttft_us = now_us.saturating_sub(self.sent_us);
+            kinds.push(Kind::Observed(Observed { endpoint: self.endpoint.0, tokens, ttft_us }));
+        }
+        kinds
+    }
+
+    /// Notes that no answer came: nothing could be reached, or it broke before the first byte.
+    pub fn failed(&self) -> Kind {
+        Kind::Failure(Failure { endpoint: self.endpoint.0 })
+    }
+
+    /// Ends it, however it ended.
+    pub fn end(self, ledger: &mut Ledger) -> Kind {
+        ledger.subtract(self.endpoint, self.share);
+        ledger.load(self.endpoint)
+    }
+
+    /// Microseconds since it was sent.
+    pub fn age_us(&self, now_us: u64) -> u64 {
+        now_us.saturating_sub(self.sent_us)
+    }
+
+    fn routed(&self) -> Option<Kind> {
+        let cells: Vec<u64> = self.chain.iter().map(|cell| cell.0).collect();
+        (!cells.is_empty()).then_some(Kind::Routed(Routed { endpoint: self.endpoint.0, cells }))
+    }
+}

@@ -1,0 +1,161 @@
+//! What an answer says of its tokens: the `usage` object, found in the tail of a body or a stream.
+//!
+//! Only the last few KiB are kept, whatever the answer's length: `usage` closes a JSON answer and the last
+//! events of a stream. Anthropic streams tell the prompt's side in their first event instead, so the first
+//! piece is looked at too.
+
+use memchr::memmem;
+use serde::Deserialize;
+
+/// Bytes of the answer's end that are kept. vLLM puts empty `kv_transfer_params` and the like behind
+/// `usage`, and OpenAI's closing event of `/v1/responses` repeats the request's settings before it.
+pub const TAIL_BYTES_MAX: usize = 8 * 1024;
+
+/// Tokens of one answer, as the engine counted them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub prompt_tokens: u64,
+    /// Tokens of those that came out of the cache; `None` when the engine does not tell.
+    pub cached_tokens: Option<u64>,
+    /// Tokens of the answer.
+    pub output_tokens: u64,
+}
+
+/// Follows an answer piece by piece.
+#[derive(Debug, Default)]
+pub struct UsageScan {
+    first: Option<Usage>,
+    tail: Vec<u8>,
+    has_begun: bool,
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    #[serde(default)]
+    prompt_tokens: Option<u64>,
+    #[serde(default)]
+    completion_tokens: Option<u64>,
+    #[serde(default)]
+    prompt_tokens_details: Option<Details>,
+    #[serde(default)]
+    input_tokens: Option<u64>,
+    #[serde(default)]
+    output_tokens: Option<u64>,
+    #[serde(default)]
+    input_tokens_details: Option<Details>,
+    #[serde(default)]
+    cache_read_input_tokens: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Details {
+    #[serde(default)]
+    cached_tokens: Option<u64>,
+}
+
+// === impl UsageScan ===
+
+impl UsageScan {
+    /// Takes the next piece of the answer.
+    pub fn push(&mut self, piece: &[u8]) {
+        if !self.has_begun && !piece.is_empty() {
+            self.has_begun = true;
+            self.first = last_usage(piece);
+        }
+        let kept = piece.get(piece.len().saturating_sub(TAIL_BYTES_MAX)..).unwrap_or(piece);
+        let excess = (self.tail.len() + kept.len()).saturating_sub(TAIL_BYTES_MAX);
+        self.tail.drain(..excess.min(self.tail.len()));
+        self.tail.extend_from_slice(kept);
+    }
+
+    /// What the answer said, if it did.
+    pub fn finish(&self) -> Option<Usage> {
+        let last = last_usage(&self.tail);
+        match (self.first, last) {
+            (Some(first), Some(last)) => Some(Usage {
+                prompt_tokens: last.prompt_tokens.max(first.prompt_tokens),
+                cached_tokens: last.cached_tokens.max(first.cached_tokens),
+                output_tokens: last.output_tokens.max(first.output_tokens),
+            }),
+            (first, last) => last.or(first),
+        }
+    }
+}
+
+/// The last complete `"usage": {...}` in `bytes`.
+fn last_usage(bytes: &[u8]) -> Option<Usage> {
+    let mut end = bytes.len();
+    while let Some(at) = memmem::rfind(bytes.get(..end)?, b"\"usage\"") {
+        if let Some(usage) = usage_at(bytes.get(at + b"\"usage\"".len()..)?) {
+            return Some(usage);
+        }
+        end = at;
+    }
+    None
+}
+
+fn usage_at(rest: &[u8]) -> Option<Usage> {
+    let rest = rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+    let raw: Raw = serde_json::Deserializer::from_slice(rest).into_iter().next()?.ok()?;
+    let cached = raw.prompt_tokens_details.or(raw.input_tokens_details).and_then(|details| details.cached_tokens);
+    let prompt_tokens = match (raw.prompt_tokens, raw.cache_read_input_tokens) {
+        (Some(prompt), _) => prompt,
+        // Anthropic counts what was read from the cache beside `input_tokens`, not in it.
+        (None, read) => raw.input_tokens.unwrap_or(0) + read.unwrap_or(0),
+    };
+    Some(Usage {
+        prompt_tokens,
+        cached_tokens: cached.or(raw.cache_read_input_tokens),
+        output_tokens: raw.completion_tokens.or(raw.output_tokens).unwrap_or(0),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(pieces: &[&str]) -> Option<Usage> {
+        let mut scan = UsageScan::default();
+        for piece in pieces {
+            scan.push(piece.as_bytes());
+        }
+        scan.finish()
+    }
+
+    #[test]
+    fn vllm_chat_answer_with_fields_behind_it() {
+        let usage = scan(&[r#"{"choices":[{"message":{"content":"say \"usage\": {"}}],"usage":{"prompt_tokens":726,"total_tokens":730,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":704}},"kv_transfer_params":null}"#]);
+        assert_eq!(usage, Some(Usage { prompt_tokens: 726, cached_tokens: Some(704), output_tokens: 4 }));
+    }
+
+    #[test]
+    fn stream_with_nulls_and_a_cut_inside_the_object() {
+        let usage = scan(&[
+            "data: {\"usage\":null}\n\n",
+            "data: {\"choices\":[],\"usage\":{\"prompt_tok",
+            "ens\":9,\"completion_tokens\":2}}\n\ndata: [DONE]\n\n",
+        ]);
+        assert_eq!(usage, Some(Usage { prompt_tokens: 9, cached_tokens: None, output_tokens: 2 }));
+    }
+
+    #[test]
+    fn anthropic_stream_tells_its_prompt_first() {
+        let usage = scan(&[
+            "event: message_start\ndata: {\"message\":{\"usage\":{\"input_tokens\":10,\"cache_read_input_tokens\":90,\"output_tokens\":1}}}\n\n",
+            &"data: {}\n\n".repeat(2000),
+            "data: {\"usage\":{\"output_tokens\":55}}\n\n",
+        ]);
+        assert_eq!(usage, Some(Usage { prompt_tokens: 100, cached_tokens: Some(90), output_tokens: 55 }));
+    }
+
+    #[test]
+    fn the_tail_is_bounded() {
+        let mut scan = UsageScan::default();
+        for _ in 0..100 {
+            scan.push(&[b'x'; 3000]);
+        }
+        assert!(scan.tail.len() <= TAIL_BYTES_MAX);
+        assert_eq!(scan.finish(), None);
+    }
+}

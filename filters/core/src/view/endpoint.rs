@@ -1,0 +1,247 @@
+//! What is known of one endpoint besides its cache: its load, its speed, its health.
+//!
+//! Load has two witnesses. *Promises* are what proxies booked, per origin and absolute: exact to the
+//! microsecond for traffic that comes through us. *Facts* are the engine's own figures: late by a scrape
+//! interval, but they also count traffic that comes another way. A reader takes the larger.
+
+use crate::ids::{EndpointId, OriginId};
+use crate::limits::{CAPACITY_TOKENS_DEFAULT, ORIGIN_SILENCE_MS_MAX};
+use crate::num::float;
+use crate::wire::{Facts, Health, Load};
+use fnv::FnvHashMap;
+
+/// Prefill seconds per token before anything was observed: Qwen3-32B TP2 on H100, 17,009 tokens a second.
+const PREFILL_S_PER_TOKEN_DEFAULT: f64 = 1.0 / 17_009.0;
+/// Tokens that an observation must span to teach the prefill speed: below, fixed latency dominates.
+const OBSERVED_TOKENS_MIN: u64 = 512;
+/// Weight of the newest observation in the learned speed.
+const SPEED_WEIGHT: f64 = 0.1;
+/// Bounds of a believable prefill speed, seconds per token.
+const PREFILL_S_PER_TOKEN_MIN: f64 = 1e-8;
+const PREFILL_S_PER_TOKEN_MAX: f64 = 1e-2;
+/// First avoidance after a failed attempt, in milliseconds; doubles with each further one.
+const AVOID_MS_FIRST: u64 = 1_000;
+/// Longest avoidance, in milliseconds: the longest that a recovered engine waits for its next request.
+const AVOID_MS_MAX: u64 = 16_000;
+/// For how long a first token is better evidence than the controller's failed scrapes, in milliseconds: a
+/// scrape that a network policy blocks must not take down a pool that serves.
+const SERVED_MS_FRESH: u64 = 10_000;
+
+/// One endpoint as a view knows it.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// The same in every process.
+    pub id: EndpointId,
+    /// `ip:port`.
+    pub address: String,
+    /// KV capacity in tokens.
+    pub capacity_tokens: u64,
+    /// The engine's own word; `Unknown` until a scrape.
+    pub health: Health,
+    facts: Facts,
+    promised: Promised,
+    origins: FnvHashMap<u64, Promised>,
+    prefill_s_per_token: f64,
+    failures: u32,
+    avoid_until_ms: u64,
+    served_ms: Option<u64>,
+}
+
+/// What has been sent to an endpoint and has not ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Promised {
+    /// Requests.
+    pub requests: u32,
+    /// Requests of those that still prefill.
+    pub prefills: u32,
+    /// Tokens that those still have to prefill.
+    pub prefill_tokens: u64,
+    /// Prompt tokens of all of them.
+    pub context_tokens: u64,
+}
+
+/// How fit an endpoint is to be chosen; the larger, the worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fitness {
+    /// Nothing speaks against it.
+    Fit,
+    /// An attempt failed a moment ago.
+    Avoided,
+    /// The controller cannot reach it.
+    Unhealthy,
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// An endpoint of which only the address is known.
+    pub fn new(address: String) -> Self {
+        Self {
+            id: EndpointId::of(&address),
+            address,
+            capacity_tokens: CAPACITY_TOKENS_DEFAULT,
+            health: Health::Unknown,
+            facts: Facts::default(),
+            promised: Promised::default(),
+            origins: FnvHashMap::default(),
+            prefill_s_per_token: PREFILL_S_PER_TOKEN_DEFAULT,
+            failures: 0,
+            avoid_until_ms: 0,
+            served_ms: None,
+        }
+    }
+
+    /// Takes over what the engine said of itself. An engine that answers its scrape again is given another
+    /// chance at once.
+    pub fn set_facts(&mut self, facts: &Facts) {
+        self.facts = *facts;
+        if facts.capacity_tokens > 0 {
+            self.capacity_tokens = facts.capacity_tokens;
+        }
+        let health = facts.health();
+        if health == Health::Healthy && self.health == Health::Unhealthy {
+            self.failures = 0;
+            self.avoid_until_ms = 0;
+        }
+        self.health = health;
+    }
+
+    /// The engine's own figures, as last heard.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Replaces one origin's share of the load.
+    pub fn set_load(&mut self, load: &Load) {
+        let share = Promised {
+            requests: load.requests,
+            prefills: load.prefills,
+            prefill_tokens: load.prefill_tokens,
+            context_tokens: load.context_tokens,
+        };
+        let old = if share == Promised::default() {
+            self.origins.remove(&load.origin)
+        } else {
+            self.origins.insert(load.origin, share)
+        };
+        self.promised.subtract(old.unwrap_or_default());
+        self.promised.add(share);
+    }
+
+    /// Drops one origin's share of the load.
+    pub fn drop_origin(&mut self, origin: OriginId) {
+        if let Some(old) = self.origins.remove(&origin.0) {
+            self.promised.subtract(old);
+        }
+    }
+
+    /// Each origin's share, for a snapshot.
+    pub fn loads(&self) -> impl Iterator<Item = Load> + '_ {
+        self.origins.iter().map(|(origin, share)| Load {
+            origin: *origin,
+            endpoint: self.id.0,
+            requests: share.requests,
+            prefills: share.prefills,
+            prefill_tokens: share.prefill_tokens,
+            context_tokens: share.context_tokens,
+        })
+    }
+
+    /// What all origins together have promised it.
+    pub fn promised(&self) -> Promised {
+        self.promised
+    }
+
+    /// Requests at the engine, by whichever witness sees more.
+    pub fn requests(&self) -> u32 {
+        self.promised.requests.max(self.facts.running + self.facts.waiting)
+    }
+
+    /// Requests that decode now, by whichever witness sees more.
+    pub fn decodes(&self) -> u32 {
+        let promised = self.promised.requests.saturating_sub(self.promised.prefills);
+        promised.max(self.facts.running.saturating_sub(self.promised.prefills))
+    }
+
+    /// KV tokens in use by requests, by whichever witness sees more.
+    pub fn used_tokens(&self) -> u64 {
+        let reported = self.capacity_tokens.saturating_mul(u64::from(self.facts.kv_used_permille)) / 1000;
+        self.promised.context_tokens.max(reported)
+    }
+
+    /// Learned prefill speed.
+    pub fn prefill_s_per_token(&self) -> f64 {
+        self.prefill_s_per_token
+    }
+
+    /// Learns from a first token that took `ttft_us` microseconds behind `tokens` tokens of prefill.
+    pub fn observe(&mut self, tokens: u64, ttft_us: u64, now_ms: u64) {
+        self.served_ms = Some(now_ms);
+        self.failures = 0;
+        self.avoid_until_ms = 0;
+        if tokens < OBSERVED_TOKENS_MIN {
+            return;
+        }
+        let seen = float(ttft_us) / 1e6 / float(tokens);
+        let seen = seen.clamp(PREFILL_S_PER_TOKEN_MIN, PREFILL_S_PER_TOKEN_MAX);
+        self.prefill_s_per_token += SPEED_WEIGHT * (seen - self.prefill_s_per_token);
+    }
+
+    /// Notes a failed attempt: the endpoint is avoided, longer each time, until a first token comes.
+    pub fn fail(&mut self, now_ms: u64) {
+        self.served_ms = None;
+        let avoid_ms = AVOID_MS_FIRST.checked_shl(self.failures).unwrap_or(AVOID_MS_MAX).min(AVOID_MS_MAX);
+        self.failures = self.failures.saturating_add(1).min(16);
+        self.avoid_until_ms = now_ms.saturating_add(avoid_ms);
+    }
+
+    /// Whether it may be chosen now.
+    pub fn fitness(&self, now_ms: u64) -> Fitness {
+        let has_served = self.served_ms.is_some_and(|served| now_ms.saturating_sub(served) < SERVED_MS_FRESH);
+        if self.health == Health::Unhealthy && !has_served {
+            Fitness::Unhealthy
+        } else if now_ms < self.avoid_until_ms {
+            Fitness::Avoided
+        } else {
+            Fitness::Fit
+        }
+    }
+}
+
+// === impl Fitness ===
+
+impl Fitness {
+    /// Its stable name in explanations.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Fit => "fit",
+            Self::Avoided => "avoided",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+// === impl Promised ===
+
+impl Promised {
+    /// Adds a share.
+    pub fn add(&mut self, share: Self) {
+        self.requests = self.requests.saturating_add(share.requests);
+        self.prefills = self.prefills.saturating_add(share.prefills);
+        self.prefill_tokens = self.prefill_tokens.saturating_add(share.prefill_tokens);
+        self.context_tokens = self.context_tokens.saturating_add(share.context_tokens);
+    }
+
+    /// Takes a share away.
+    pub fn subtract(&mut self, share: Self) {
+        self.requests = self.requests.saturating_sub(share.requests);
+        self.prefills = self.prefills.saturating_sub(share.prefills);
+        self.prefill_tokens = self.prefill_tokens.saturating_sub(share.prefill_tokens);
+        self.context_tokens = self.context_tokens.saturating_sub(share.context_tokens);
+    }
+}
+
+/// How long an origin may be silent before its loads are dropped, in milliseconds; see [`ORIGIN_SILENCE_MS_MAX`].
+pub(super) fn is_silent(heard_ms: u64, now_ms: u64) -> bool {
+    now_ms.saturating_sub(heard_ms) > ORIGIN_SILENCE_MS_MAX
+}

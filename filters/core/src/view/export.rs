@@ -1,0 +1,47 @@
+//! A view as a list of events: the snapshot for a proxy that connects, and the checkpoint for a VM that
+//! starts. Applied to an empty view in order, they rebuild it, but for recency and learned speeds.
+
+use super::{Pool, View};
+use crate::limits::EVENTS_PER_MESSAGE_MAX;
+use crate::wire::{self, Event, Kind, Pools, Prefix};
+
+impl View {
+    /// The events that rebuild this view.
+    pub fn export(&self) -> Vec<Event> {
+        let mut events = self.export_endpoints();
+        self.prefixes.walk(|visit| {
+            let (endpoints, held) = visit
+                .holders
+                .iter()
+                .filter_map(|holder| Some((self.endpoint(holder.slot)?.id.0, u32::from(holder.held))))
+                .unzip();
+            let depth = crate::num::u32_len(visit.depth);
+            events.push(Prefix { depth, cells: visit.cells.to_vec(), endpoints, held }.into());
+        });
+        events
+    }
+
+    /// The part of [`View::export`] without which no request can be routed: pools, facts and loads.
+    pub fn export_endpoints(&self) -> Vec<Event> {
+        let mut events = Vec::with_capacity(EVENTS_PER_MESSAGE_MAX.min(1 + 2 * self.endpoints.len()));
+        events.push(Kind::Pools(Pools { pools: self.pools.iter().map(|pool| self.export_pool(pool)).collect() }).into());
+        for (_, endpoint) in self.endpoints() {
+            let facts = *endpoint.facts();
+            if facts.endpoint != 0 {
+                events.push(Kind::Facts(facts).into());
+            }
+            events.extend(endpoint.loads().map(|load| Event::from(Kind::Load(load))));
+        }
+        events
+    }
+
+    fn export_pool(&self, pool: &Pool) -> wire::Pool {
+        let endpoints = pool.slots().iter().filter_map(|slot| self.endpoint(*slot));
+        wire::Pool {
+            name: pool.name().to_owned(),
+            models: pool.models().to_vec(),
+            adapters: pool.adapters().to_vec(),
+            endpoints: endpoints.map(|e| wire::PoolEndpoint { address: e.address.clone() }).collect(),
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The view: who holds what, and what load each endpoint has, as one VM or the controller knows it.
+//!
+//! A value: events go in ([`View::apply`]), a choice reads it ([`crate::pick`]), a snapshot comes out
+//! ([`View::export`]). Every VM has its own; they agree because they apply the same events.
+
+mod endpoint;
+mod export;
+mod pool;
+mod prefixes;
+
+pub use endpoint::{Endpoint, Fitness, Promised};
+pub use pool::{ModelMatch, Pool};
+pub use prefixes::{Holder, Match, Prefixes};
+
+use crate::ids::{CellHash, EndpointId, OriginId, Slot};
+use crate::limits::{CELL_BYTES_DEFAULT, CELLS_PER_PROMPT_MAX, ENDPOINTS_MAX};
+use crate::num::{count, float, float_len};
+use crate::wire::{Event, Health, Kind, Pools};
+use fnv::{FnvHashMap, FnvHashSet};
+
+/// All that is known. See the module.
+#[derive(Clone, Debug)]
+pub struct View {
+    cell_bytes: usize,
+    pools: Vec<Pool>,
+    endpoints: Vec<Option<Endpoint>>,
+    slots: FnvHashMap<u64, Slot>,
+    prefixes: Prefixes,
+    origins: FnvHashMap<u64, u64>,
+    chain: Vec<CellHash>,
+}
+
+/// What an event did to a view; anything but [`Applied::Changed`] is worth counting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// The view changed, or already knew.
+    Changed,
+    /// The event names an endpoint or a pool that this view does not have.
+    Unknown,
+    /// The event is of a kind that this version does not know.
+    Unsupported,
+    /// The event is beyond a limit and was cut to it.
+    Cut,
+}
+
+// === impl View ===
+
+impl Default for View {
+    fn default() -> Self {
+        Self::new(CELL_BYTES_DEFAULT)
+    }
+}
+
+impl View {
+    /// An empty view over cells of `cell_bytes` bytes of text.
+    pub fn new(cell_bytes: usize) -> Self {
+        Self {
+            cell_bytes,
+            pools: Vec::new(),
+            endpoints: Vec::new(),
+            slots: FnvHashMap::default(),
+            prefixes: Prefixes::default(),
+            origins: FnvHashMap::default(),
+            chain: Vec::new(),
+        }
+    }
+
+    /// Takes in one event heard at `now_ms` (any clock that this view's owner always uses).
+    pub fn apply(&mut self, event: &Event, now_ms: u64) -> Applied {
+        match &event.kind {
+            None => Applied::Unsupported,
+            Some(Kind::Pools(pools)) => self.set_pools(pools),
+            Some(Kind::Facts(facts)) => self.set_facts(facts),
+            Some(Kind::Routed(routed)) => {
+                let Some(slot) = self.slot(EndpointId(routed.endpoint)) else { return Applied::Unknown };
+                self.chain.clear();
+                self.chain.extend(routed.cells.iter().take(CELLS_PER_PROMPT_MAX).map(|cell| CellHash(*cell)));
+                self.prefixes.learn(slot, &self.chain);
+                if routed.cells.len() > CELLS_PER_PROMPT_MAX { Applied::Cut } else { Applied::Changed }
+            }
+            Some(Kind::Load(load)) => {
+                self.origins.insert(load.origin, now_ms);
+                self.on_endpoint(load.endpoint, |endpoint| endpoint.set_load(load))
+            }
+            Some(Kind::Observed(seen)) => {
+                self.on_endpoint(seen.endpoint, |endpoint| endpoint.observe(seen.tokens, seen.ttft_us, now_ms))
+            }
+            Some(Kind::Failure(failure)) => {
+                self.on_endpoint(failure.endpoint, |endpoint| endpoint.fail(now_ms))
+            }
+            Some(Kind::Alive(alive)) => {
+                self.origins.insert(alive.origin, now_ms);
+                Applied::Changed
+            }
+            Some(Kind::Gone(gone)) => {
+                self.drop_origin(OriginId(gone.origin));
+                Applied::Changed
+            }
+            Some(Kind::Prefix(prefix)) => self.learn_prefix(prefix),
+            Some(Kind::Ratio(ratio)) => match self.pools.iter_mut().find(|pool| pool.name() == ratio.pool) {
+                Some(pool) => {
+                    pool.observe(ratio);
+                    Applied::Changed
+                }
+                None => Applied::Unknown,
+            },
+        }
+    }
+
+    /// Drops the loads of origins that fell silent. Call it about once a second.
+    pub fn expire(&mut self, now_ms: u64) -> Vec<OriginId> {
+        let silent: Vec<OriginId> = self
+            .origins
+            .iter()
+            .filter(|(_, heard_ms)| endpoint::is_silent(**heard_ms, now_ms))
+            .map(|(origin, _)| OriginId(*origin))
+            .collect();
+        for origin in &silent {
+            self.drop_origin(*origin);
+        }
+        silent
+    }
+
+    /// Records that `slot` will hold `chain`, without the detour over an event.
+    pub fn learn(&mut self, slot: Slot, chain: &[CellHash]) {
+        self.prefixes.learn(slot, chain);
+    }
+
+    /// The pools, in order of preference.
+    pub fn pools(&self) -> &[Pool] {
+        &self.pools
+    }
+
+    /// The pool that serves `model`, and the adapter if the name is one. `None`: nobody serves it.
+    pub fn pool_for<'a>(&'a self, model: &'a str) -> Option<ModelMatch<'a>> {
+        let exact = self.pools.iter().find_map(|pool| pool.matches(model));
+        exact.or_else(|| self.pools.iter().find_map(|pool| pool.takes_any(model)))
+    }
+
+    /// The endpoint in a slot.
+    pub fn endpoint(&self, slot: Slot) -> Option<&Endpoint> {
+        self.endpoints.get(slot.index()).and_then(Option::as_ref)
+    }
+
+    /// The slot of an endpoint, if it is in a pool.
+    pub fn slot(&self, id: EndpointId) -> Option<Slot> {
+        self.slots.get(&id.0).copied()
+    }
+
+    /// Every endpoint with its slot.
+    pub fn endpoints(&self) -> impl Iterator<Item = (Slot, &Endpoint)> {
+        (0_u16..).map(Slot).zip(&self.endpoints).filter_map(|(slot, place)| Some((slot, place.as_ref()?)))
+    }
+
+    /// The prefix tree.
+    pub fn prefixes(&self) -> &Prefixes {
+        &self.prefixes
+    }
+
+    /// Bytes of text in a cell.
+    pub fn cell_bytes(&self) -> usize {
+        self.cell_bytes
+    }
+
+    fn set_pools(&mut self, pools: &Pools) -> Applied {
+        let mut is_cut = false;
+        let mut kept = FnvHashSet::default();
+        let mut next = Vec::with_capacity(pools.pools.len());
+        for pool in &pools.pools {
+            let mut slots = Vec::with_capacity(pool.endpoints.len());
+            for endpoint in &pool.endpoints {
+                match self.slot_for(&endpoint.address) {
+                    Some(slot) => {
+                        kept.insert(slot);
+                        slots.push(slot);
+                    }
+                    None => is_cut = true,
+                }
+            }
+            let old = self.pools.iter().find(|old| old.name() == pool.name);
+            next.push(Pool::new(pool, slots, old));
+        }
+        self.pools = next;
+        self.drop_all_but(&kept);
+        if is_cut { Applied::Cut } else { Applied::Changed }
+    }
+
+    fn set_facts(&mut self, facts: &crate::wire::Facts) -> Applied {
+        let Some(slot) = self.slot(EndpointId(facts.endpoint)) else { return Applied::Unknown };
+        let Some(endpoint) = self.endpoints.get_mut(slot.index()).and_then(Option::as_mut) else {
+            return Applied::Unknown;
+        };
+        let was_up = endpoint.health != Health::Unhealthy;
+        let capacity_tokens = endpoint.capacity_tokens;
+        endpoint.set_facts(facts);
+        let is_down = endpoint.health == Health::Unhealthy;
+        let has_resized = endpoint.capacity_tokens != capacity_tokens;
+        if was_up && is_down {
+            // An engine that went away comes back cold.
+            self.prefixes.forget(slot);
+        }
+        if has_resized {
+            self.resize(slot);
+        }
+        Applied::Changed
+    }
+
+    /// The slot of an address, opened if need be. `None`: the view is full.
+    fn slot_for(&mut self, address: &str) -> Option<Slot> {
+        if let Some(slot) = self.slot(EndpointId::of(address)) {
+            return Some(slot);
+        }
+        let at = self.endpoints.iter().position(Option::is_none).unwrap_or(self.endpoints.len());
+        if at >= ENDPOINTS_MAX {
+            return None;
+        }
+        let slot = Slot(u16::try_from(at).ok()?);
+        let endpoint = Endpoint::new(address.to_owned());
+        self.slots.insert(endpoint.id.0, slot);
+        match self.endpoints.get_mut(at) {
+            Some(place) => *place = Some(endpoint),
+            None => self.endpoints.push(Some(endpoint)),
+        }
+        self.resize(slot);
+        Some(slot)
+    }
+
+    fn resize(&mut self, slot: Slot) {
+        let Some(endpoint) = self.endpoint(slot) else { return };
+        let bytes_per_token = self.bytes_per_token_of(slot);
+        let cells = float(endpoint.capacity_tokens) * bytes_per_token / float_len(self.cell_bytes);
+        self.prefixes.set_capacity(slot, usize::try_from(count(cells)).unwrap_or(usize::MAX));
+    }
+
+    fn bytes_per_token_of(&self, slot: Slot) -> f64 {
+        let pool = self.pools.iter().find(|pool| pool.slots().contains(&slot));
+        pool.map_or(crate::limits::BYTES_PER_TOKEN_DEFAULT, Pool::bytes_per_token)
+    }
+
+    fn drop_all_but(&mut self, kept: &FnvHashSet<Slot>) {
+        for at in 0..self.endpoints.len() {
+            let Ok(slot) = u16::try_from(at).map(Slot) else { continue };
+            if kept.contains(&slot) {
+                continue;
+            }
+            if let Some(endpoint) = self.endpoints.get_mut(at).and_then(Option::take) {
+                self.slots.remove(&endpoint.id.0);
+                self.prefixes.forget(slot);
+            }
+        }
+    }
+
+    fn learn_prefix(&mut self, prefix: &crate::wire::Prefix) -> Applied {
+        let depth = crate::num::index(prefix.depth);
+        if depth > self.chain.len() || depth + prefix.cells.len() > CELLS_PER_PROMPT_MAX {
+            return Applied::Cut;
+        }
+        self.chain.truncate(depth);
+        self.chain.extend(prefix.cells.iter().map(|cell| CellHash(*cell)));
+        for (endpoint, held) in prefix.endpoints.iter().zip(&prefix.held) {
+            let Some(slot) = self.slot(EndpointId(*endpoint)) else { continue };
+            let end = depth + crate::num::index(*held);
+            self.prefixes.learn(slot, self.chain.get(..end).unwrap_or(&self.chain));
+        }
+        Applied::Changed
+    }
+
+    fn drop_origin(&mut self, origin: OriginId) {
+        self.origins.remove(&origin.0);
+        for endpoint in self.endpoints.iter_mut().flatten() {
+            endpoint.drop_origin(origin);
+        }
+    }
+
+    fn on_endpoint(&mut self, id: u64, change: impl FnOnce(&mut Endpoint)) -> Applied {
+        let slot = self.slot(EndpointId(id));
+        match slot.and_then(|slot| self.endpoints.get_mut(slot.index())?.as_mut()) {
+            Some(endpoint) => {
+                change(endpoint);
+                Applied::Changed
+            }
+            None => Applied::Unknown,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! A pool: the endpoints that serve the same models, and how its text turns into tokens.
+
+use crate::ids::Slot;
+use crate::limits::BYTES_PER_TOKEN_DEFAULT;
+use crate::num::{count, float};
+use crate::wire;
+
+/// The model name that stands for any model.
+const ANY_MODEL: &str = "*";
+/// Weight of the newest observation in the learned ratio.
+const RATIO_WEIGHT: f64 = 0.05;
+/// Prompt bytes that an observation must span: templates and special tokens distort short ones.
+const RATIO_BYTES_MIN: u64 = 512;
+/// Bounds of a believable ratio, bytes per token.
+const BYTES_PER_TOKEN_MIN: f64 = 0.5;
+const BYTES_PER_TOKEN_MAX: f64 = 16.0;
+/// Share of prompt tokens found again, until answers tell: that of the Mooncake conversation trace.
+const REUSE_SHARE_DEFAULT: f64 = 0.37;
+/// Weight of the newest answer in the learned share.
+const REUSE_WEIGHT: f64 = 0.02;
+
+/// One pool of a view.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    name: String,
+    models: Vec<String>,
+    adapters: Vec<String>,
+    slots: Vec<Slot>,
+    bytes_per_token: f64,
+    reuse_share: f64,
+}
+
+/// A model name found in a pool.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelMatch<'a> {
+    /// The pool that serves it.
+    pub pool: &'a Pool,
+    /// The adapter that the name stands for; empty for the base model. Under `*` the name itself, since
+    /// nothing tells whether two names mean the same weights.
+    pub adapter: &'a str,
+}
+
+// === impl Pool ===
+
+impl Pool {
+    pub(super) fn new(pool: &wire::Pool, slots: Vec<Slot>, old: Option<&Self>) -> Self {
+        Self {
+            name: pool.name.clone(),
+            models: pool.models.clone(),
+            adapters: pool.adapters.clone(),
+            slots,
+            bytes_per_token: old.map_or(BYTES_PER_TOKEN_DEFAULT, |old| old.bytes_per_token),
+            reuse_share: old.map_or(REUSE_SHARE_DEFAULT, |old| old.reuse_share),
+        }
+    }
+
+    /// Its unique name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its endpoints.
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// The base models' names; `*` takes any.
+    pub fn models(&self) -> &[String] {
+        &self.models
+    }
+
+    /// The adapters' names.
+    pub fn adapters(&self) -> &[String] {
+        &self.adapters
+    }
+
+    /// Learned ratio of prompt text to tokens.
+    pub fn bytes_per_token(&self) -> f64 {
+        self.bytes_per_token
+    }
+
+    /// Learned share of prompt tokens that were in a cache, 0 to 1.
+    pub fn reuse_share(&self) -> f64 {
+        self.reuse_share
+    }
+
+    /// Tokens that `bytes` of prompt text make.
+    pub fn tokens(&self, bytes: u64) -> u64 {
+        count(float(bytes) / self.bytes_per_token)
+    }
+
+    pub(super) fn observe(&mut self, answer: &wire::Ratio) {
+        let wire::Ratio { bytes, tokens, .. } = *answer;
+        if bytes < RATIO_BYTES_MIN || tokens == 0 {
+            return;
+        }
+        if let Some(cached) = answer.cached_tokens {
+            let share = (float(cached) / float(tokens)).min(1.0);
+            self.reuse_share += REUSE_WEIGHT * (share - self.reuse_share);
+        }
+        let seen = (float(bytes) / float(tokens)).clamp(BYTES_PER_TOKEN_MIN, BYTES_PER_TOKEN_MAX);
+        self.bytes_per_token += RATIO_WEIGHT * (seen - self.bytes_per_token);
+    }
+
+    pub(super) fn matches<'a>(&'a self, model: &str) -> Option<ModelMatch<'a>> {
+        if self.models.iter().any(|name| name == model) {
+            return Some(ModelMatch { pool: self, adapter: "" });
+        }
+        let adapter = self.adapters.iter().find(|name| *name == model)?;
+        Some(ModelMatch { pool: self, adapter })
+    }
+
+    pub(super) fn takes_any<'a>(&'a self, model: &'a str) -> Option<ModelMatch<'a>> {
+        let takes = self.models.iter().any(|name| name == ANY_MODEL);
+        takes.then_some(ModelMatch { pool: self, adapter: model })
+    }
+}

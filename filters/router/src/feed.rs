@@ -1,0 +1,264 @@
+//! The feed: the gRPC stream to the controller, held by the one VM of this process that has the lease.
+//!
+//! ```text
+//!   no lease ──acquired──► closed ──open──► open ──(close)──► closed, later each time
+//!      ▲                                      │
+//!      └────────── lost, or let go ───────────┘
+//! ```
+//!
+//! The lease is a value in shared data with an owner and an end. Its owner renews it; when its VM traps or
+//! its plugin is replaced, the first VM to tick after the end takes over. A stream in every VM would
+//! multiply the controller's work by the number of workers.
+
+use crate::host;
+use crate::metrics::{Count, Level};
+use crate::proxy::{Proxy, random_bits};
+use log::{info, warn};
+use prost::Message;
+use warmpath_core::num::u64_len;
+use warmpath_core::wire::{Event, Hello, Phase, STREAM_METHOD, STREAM_SERVICE, Snapshotter, Up, decode_down};
+
+/// How long a lease holds without being renewed, in milliseconds: the longest gap in the feed when its
+/// holder dies.
+const LEASE_MS: u64 = 1_000;
+/// How often it is renewed, and looked at by those who do not have it, in milliseconds.
+const LEASE_CHECK_MS: u64 = 250;
+/// Wait before the stream is opened again, in milliseconds; doubles up to the maximum.
+const RETRY_MS_MIN: u64 = 50;
+/// See [`RETRY_MS_MIN`].
+const RETRY_MS_MAX: u64 = 2_000;
+/// How often the stored endpoints are brought up to date for VMs that start, in milliseconds.
+const STORE_MS: u64 = 1_000;
+
+const LEASE_KEY: &str = "warmpath/1/lease";
+const PROCESS_KEY: &str = "warmpath/1/process";
+const RESUME_KEY: &str = "warmpath/1/resume";
+
+/// One plugin's part in the feed.
+pub(crate) struct Feed {
+    cluster: String,
+    owner: u64,
+    has_lease: bool,
+    checked_ms: u64,
+    stored_ms: u64,
+    stream: Option<u32>,
+    retry_at_ms: u64,
+    retry_ms: u64,
+    /// The controller instance that the stream follows, and the generation reached.
+    followed: Option<(u64, u64)>,
+    /// A snapshot of another instance than last time is under way: it knows nothing of what we learned.
+    is_new_instance: bool,
+}
+
+// === impl Feed ===
+
+impl Feed {
+    /// A feed from the controller behind `cluster`.
+    pub(crate) fn new(cluster: String) -> Self {
+        Self {
+            cluster,
+            owner: random_bits(),
+            has_lease: false,
+            checked_ms: 0,
+            stored_ms: 0,
+            stream: None,
+            retry_at_ms: 0,
+            retry_ms: RETRY_MS_MIN,
+            followed: None,
+            is_new_instance: false,
+        }
+    }
+
+    /// Looks after the lease and the stream, and sends what has gathered.
+    pub(crate) fn tick(&mut self, proxy: &mut Proxy, now_ms: u64) {
+        if now_ms.saturating_sub(self.checked_ms) >= LEASE_CHECK_MS {
+            self.checked_ms = now_ms;
+            self.check_lease(proxy, now_ms);
+        }
+        if !self.has_lease {
+            return;
+        }
+        if self.stream.is_none() && now_ms >= self.retry_at_ms {
+            self.open(proxy, now_ms);
+        }
+        self.send(proxy, now_ms);
+        if self.stream.is_some() && now_ms.saturating_sub(self.stored_ms) >= STORE_MS {
+            self.stored_ms = now_ms;
+            proxy.store_endpoints();
+        }
+    }
+
+    /// Takes a message of the stream.
+    pub(crate) fn message(&mut self, proxy: &mut Proxy, stream: u32, bytes: &[u8], now_ms: u64) {
+        if self.stream != Some(stream) {
+            return;
+        }
+        let down = match decode_down(bytes) {
+            Ok(down) => down,
+            Err(error) => {
+                warn!("controller: {error}; closing the stream");
+                proxy.metrics.count(Count::Malformed);
+                host::cancel_stream(stream);
+                self.closed(proxy, now_ms);
+                return;
+            }
+        };
+        self.retry_ms = RETRY_MS_MIN;
+        match down.phase() {
+            Phase::Begin => {
+                self.is_new_instance = self.followed.is_none_or(|(instance, _)| instance != down.instance);
+                self.followed = None;
+            }
+            Phase::Item => {}
+            Phase::Delta | Phase::Resumed => self.follow(down.instance, down.generation),
+            Phase::Done => self.follow(down.instance, down.generation),
+        }
+        proxy.take_from_feed(&down.events, now_ms);
+        if down.phase() == Phase::Done {
+            proxy.metrics.count(Count::FeedSnapshot);
+            proxy.store_endpoints();
+            if std::mem::take(&mut self.is_new_instance) {
+                self.send_learned(proxy, now_ms);
+            }
+        }
+    }
+
+    /// Notes that the stream ended.
+    pub(crate) fn ended(&mut self, proxy: &mut Proxy, stream: u32, now_ms: u64) {
+        if self.stream == Some(stream) {
+            self.closed(proxy, now_ms);
+        }
+    }
+
+    /// Lets go of the lease and the stream, so that another VM need not wait for the lease's end.
+    pub(crate) fn release(&mut self, proxy: &mut Proxy) {
+        if let Some(stream) = self.stream.take() {
+            host::cancel_stream(stream);
+            proxy.metrics.set(Level::FeedConnected, 0);
+        }
+        if std::mem::take(&mut self.has_lease) {
+            proxy.set_collecting(false);
+            let _ = host::set_shared(LEASE_KEY, &lease(self.owner, 0), host::shared(LEASE_KEY).mark);
+        }
+    }
+
+    fn check_lease(&mut self, proxy: &mut Proxy, now_ms: u64) {
+        let stored = host::shared(LEASE_KEY);
+        let (owner, end_ms) = pair(&stored.value);
+        let is_free = stored.mark.is_none() || now_ms >= end_ms;
+        let had_lease = self.has_lease;
+        // A first store cannot be conditional: it counts only once it was read back.
+        self.has_lease = (owner == self.owner || is_free)
+            && host::set_shared(LEASE_KEY, &lease(self.owner, now_ms + LEASE_MS), stored.mark).is_ok()
+            && stored.mark.is_some();
+        if self.has_lease != had_lease {
+            proxy.set_collecting(self.has_lease);
+            if self.has_lease {
+                let resume = pair(&host::shared(RESUME_KEY).value);
+                self.followed = (resume.0 != 0).then_some(resume);
+            } else if let Some(stream) = self.stream.take() {
+                host::cancel_stream(stream);
+            }
+        }
+    }
+
+    fn open(&mut self, proxy: &mut Proxy, now_ms: u64) {
+        let Some(stream) = host::open_stream(&self.cluster, STREAM_SERVICE, STREAM_METHOD) else {
+            self.later(now_ms);
+            return;
+        };
+        proxy.metrics.count(Count::FeedOpened);
+        self.stream = Some(stream);
+        let (instance, generation) = self.followed.unwrap_or_default();
+        let hello = Hello {
+            process: process(),
+            node: host::text_property(vec!["node", "id"]).unwrap_or_default(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            instance,
+            generation,
+        };
+        let up = Up { hello: Some(hello), events: proxy.ledger.loads().into_iter().map(Event::from).collect() };
+        if host::send_on_stream(stream, &up.encode_to_vec()) {
+            proxy.metrics.set(Level::FeedConnected, 1);
+        } else {
+            self.closed(proxy, now_ms);
+        }
+    }
+
+    fn send(&mut self, proxy: &mut Proxy, now_ms: u64) {
+        let Some(stream) = self.stream else { return };
+        let mut messages = Snapshotter::default();
+        for event in proxy.take_outbox() {
+            messages.push(event);
+        }
+        for events in messages.finish() {
+            if !host::send_on_stream(stream, &Up { hello: None, events }.encode_to_vec()) {
+                self.closed(proxy, now_ms);
+                return;
+            }
+        }
+    }
+
+    /// Tells a controller that has just started what this process has learned.
+    fn send_learned(&mut self, proxy: &mut Proxy, now_ms: u64) {
+        let Some(stream) = self.stream else { return };
+        let mut messages = Snapshotter::default();
+        let learned = proxy.view.export();
+        let cells = proxy.view.prefixes().cells();
+        for event in learned {
+            // The pools and facts are the controller's own.
+            if matches!(event.kind, Some(warmpath_core::wire::Kind::Prefix(_) | warmpath_core::wire::Kind::Load(_))) {
+                messages.push(event);
+            }
+        }
+        info!("controller is new: sending it {} learned cells", u64_len(cells));
+        for events in messages.finish() {
+            if !host::send_on_stream(stream, &Up { hello: None, events }.encode_to_vec()) {
+                self.closed(proxy, now_ms);
+                return;
+            }
+        }
+    }
+
+    fn follow(&mut self, instance: u64, generation: u64) {
+        self.followed = Some((instance, generation));
+        // Stored for the VM that takes over. Not on every delta would do, but this is one hostcall a message.
+        let _ = host::set_shared(RESUME_KEY, &lease(instance, generation), None);
+    }
+
+    fn closed(&mut self, proxy: &mut Proxy, now_ms: u64) {
+        self.stream = None;
+        proxy.metrics.count(Count::FeedClosed);
+        proxy.metrics.set(Level::FeedConnected, 0);
+        self.later(now_ms);
+    }
+
+    fn later(&mut self, now_ms: u64) {
+        self.retry_at_ms = now_ms + self.retry_ms;
+        self.retry_ms = (self.retry_ms * 2).min(RETRY_MS_MAX);
+    }
+}
+
+/// Two numbers as one value.
+fn lease(first: u64, second: u64) -> [u8; 16] {
+    (u128::from(first) << 64 | u128::from(second)).to_be_bytes()
+}
+
+/// The two numbers of such a value; zeros when there is none.
+fn pair(value: &[u8]) -> (u64, u64) {
+    let (first, second) = value.split_at_checked(8).unwrap_or_default();
+    let number = |bytes: &[u8]| bytes.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    (number(first), number(second))
+}
+
+/// The name of this process, the same in all its VMs.
+fn process() -> u64 {
+    let stored = host::shared(PROCESS_KEY);
+    let (name, _) = pair(&stored.value);
+    if name != 0 {
+        return name;
+    }
+    let name = random_bits();
+    let _ = host::set_shared(PROCESS_KEY, &lease(name, 0), stored.mark);
+    name
+}

@@ -1,0 +1,310 @@
+//! One request as Envoy shows it: headers, body, answer, end.
+//!
+//! ```text
+//!   headers ─┬─ nothing to read: route by load ─► sent
+//!            └─ pause ─► body whole ─► route ─► sent ─► answer's headers, first byte, end
+//! ```
+//!
+//! The filter must stop at the headers (`allow_on_headers_stop_iteration`), or Envoy would pick a host before
+//! the body has come.
+
+use crate::host;
+use crate::metrics::{Count, Spread, Unread};
+use crate::proxy::Proxy;
+use crate::route::{self, DESTINATION_HEADER, Incoming, MODEL_HEADER, Outcome};
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+use std::cell::RefCell;
+use std::rc::Rc;
+use warmpath_core::config::Config;
+use warmpath_core::ids::EndpointId;
+use warmpath_core::limits::BODY_BYTES_MAX;
+use warmpath_core::num::{count, float};
+use warmpath_core::prompt::{Api, PromptError};
+use warmpath_core::request::Booking;
+use warmpath_core::usage::{TAIL_BYTES_MAX, Usage, UsageScan};
+use warmpath_core::wire::{Kind, Ratio};
+
+/// Set on answers when the configuration says `explain`.
+const DECISION_HEADER: &str = "x-warmpath-decision";
+/// Asks for the decision instead of an answer, when the configuration says `explain`.
+const EXPLAIN_HEADER: &str = "x-warmpath-explain";
+/// Headers that only the filter may set.
+const OWN_HEADERS: [&str; 4] = [DESTINATION_HEADER, MODEL_HEADER, DECISION_HEADER, EXPLAIN_HEADER];
+
+/// One HTTP stream.
+pub(crate) struct Http {
+    plugin: Option<(Rc<RefCell<Proxy>>, Rc<Config>)>,
+    state: State,
+}
+
+enum State {
+    /// Nothing seen, or nothing to do.
+    Idle,
+    /// Waiting for the end of the body.
+    Reading { api: Api, wants_explanation: bool },
+    /// On its way.
+    Sent(Box<Flight>, Answer),
+}
+
+/// A request on its way.
+pub(crate) struct Flight {
+    pub(crate) booking: Booking,
+    pub(crate) pool: String,
+    /// Prompt text in bytes, zero where the prompt was given in tokens.
+    pub(crate) text_bytes: u64,
+    pub(crate) predicted_tokens: u64,
+    pub(crate) prompt_tokens: u64,
+    pub(crate) is_stream: bool,
+    pub(crate) has_usage: bool,
+    pub(crate) summary: Option<String>,
+}
+
+/// What has been seen of the answer.
+#[derive(Default)]
+struct Answer {
+    status: u16,
+    has_first_byte: bool,
+    has_ended: bool,
+    usage: UsageScan,
+}
+
+/// What the filter needs of the request's headers, from one look at all of them.
+#[derive(Default)]
+struct Head {
+    is_post: bool,
+    api: Option<Api>,
+    is_encoded: bool,
+    is_json: Option<bool>,
+    length: Option<usize>,
+    is_upgrade: bool,
+    wants_explanation: bool,
+}
+
+// === impl Http ===
+
+impl Http {
+    pub(crate) fn new(plugin: Option<(Rc<RefCell<Proxy>>, Rc<Config>)>) -> Self {
+        Self { plugin, state: State::Idle }
+    }
+
+    fn route(&mut self, incoming: &Incoming<'_>) -> Action {
+        let Some((proxy, config)) = &self.plugin else { return Action::Continue };
+        match route::route(&mut proxy.borrow_mut(), config, incoming) {
+            Outcome::Sent(flight) => {
+                self.state = State::Sent(flight, Answer::default());
+                Action::Continue
+            }
+            Outcome::Answered => {
+                self.state = State::Idle;
+                Action::Pause
+            }
+        }
+    }
+
+    fn route_body(&mut self, size: usize) -> Action {
+        let State::Reading { api, wants_explanation } = self.state else { return Action::Continue };
+        let body;
+        let body = if size > BODY_BYTES_MAX {
+            Err(Unread::Prompt(PromptError::TooLarge))
+        } else {
+            body = host::request_body(size);
+            Ok(body.as_slice())
+        };
+        self.route(&Incoming { api, body, wants_explanation })
+    }
+}
+
+impl Context for Http {}
+
+impl HttpContext for Http {
+    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        let Some((_, config)) = &self.plugin else { return Action::Continue };
+        let head = Head::read(host::request_headers(), config.is_explaining);
+        let api = head.api.unwrap_or(Api::ModelOnly);
+        match head.unread(end_of_stream) {
+            Some(unread) => {
+                self.route(&Incoming { api, body: Err(unread), wants_explanation: head.wants_explanation })
+            }
+            None => {
+                self.state = State::Reading { api, wants_explanation: head.wants_explanation };
+                Action::Pause
+            }
+        }
+    }
+
+    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        match self.state {
+            State::Reading { .. } if end_of_stream || size > BODY_BYTES_MAX => self.route_body(size),
+            State::Reading { .. } => Action::Pause,
+            State::Idle | State::Sent(..) => Action::Continue,
+        }
+    }
+
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        // Trailers end a body that had no end of its own.
+        self.route_body(BODY_BYTES_MAX)
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        let Some((proxy, _)) = &self.plugin else { return Action::Continue };
+        let State::Sent(flight, answer) = &mut self.state else { return Action::Continue };
+        let mut proxy = proxy.borrow_mut();
+        flight.answered(&mut proxy, answer, end_of_stream);
+        Action::Continue
+    }
+
+    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        let Some((proxy, _)) = &self.plugin else { return Action::Continue };
+        let State::Sent(flight, answer) = &mut self.state else { return Action::Continue };
+        if size > 0 && !answer.has_first_byte {
+            flight.first_byte(&mut proxy.borrow_mut(), answer);
+        }
+        if size > 0 && flight.has_usage {
+            let start = size.saturating_sub(TAIL_BYTES_MAX);
+            answer.usage.push(&host::response_body(start, size - start));
+        }
+        answer.has_ended |= end_of_stream;
+        Action::Continue
+    }
+
+    fn on_http_response_trailers(&mut self, _count: usize) -> Action {
+        if let State::Sent(_, answer) = &mut self.state {
+            answer.has_ended = true;
+        }
+        Action::Continue
+    }
+
+    fn on_log(&mut self) {
+        let Some((proxy, _)) = &self.plugin else { return };
+        if let State::Sent(flight, answer) = std::mem::replace(&mut self.state, State::Idle) {
+            flight.end(&mut proxy.borrow_mut(), &answer);
+        }
+    }
+}
+
+impl Drop for Http {
+    fn drop(&mut self) {
+        // Envoy logs every stream; this is for a host that does not.
+        self.on_log();
+    }
+}
+
+// === impl Flight ===
+
+impl Flight {
+    fn answered(&mut self, proxy: &mut Proxy, answer: &mut Answer, end_of_stream: bool) {
+        let now_ms = host::now_us() / 1000;
+        answer.status = host::response_header(":status")
+            .and_then(|status| std::str::from_utf8(&status).ok()?.parse().ok())
+            .unwrap_or(0);
+        answer.has_ended = end_of_stream;
+        let served = host::text_property(vec!["upstream", "address"]).map(|address| EndpointId::of(&address));
+        if let Some(served) = served
+            && served != self.booking.endpoint()
+        {
+            proxy.metrics.count(Count::Retried);
+            let kinds = self.booking.moved(&mut proxy.ledger, served);
+            // At once: who routes next must not go where this one failed.
+            proxy.say(kinds, now_ms);
+        }
+        if answer.status == 429 || (answer.status >= 502 && answer.status <= 504) {
+            proxy.metrics.count(Count::Failed);
+            proxy.say(vec![self.booking.failed()], now_ms);
+        }
+        if let Some(summary) = &self.summary {
+            host::set_response_header(DECISION_HEADER, summary);
+        }
+    }
+
+    fn first_byte(&mut self, proxy: &mut Proxy, answer: &mut Answer) {
+        answer.has_first_byte = true;
+        let now_us = host::now_us();
+        let has_ttft = self.is_stream && answer.status == 200;
+        if has_ttft {
+            proxy.metrics.record(Spread::TtftMs, self.booking.age_us(now_us) / 1000);
+        }
+        if answer.status < 500 && answer.status != 429 {
+            let kinds = self.booking.first_byte(&mut proxy.ledger, has_ttft, now_us);
+            proxy.say_later(kinds, now_us / 1000);
+        }
+    }
+
+    fn end(self, proxy: &mut Proxy, answer: &Answer) {
+        let now_ms = host::now_us() / 1000;
+        let mut kinds = Vec::with_capacity(2);
+        if answer.status == 200
+            && let Some(usage) = answer.usage.finish()
+        {
+            kinds.extend(self.learn_usage(proxy, usage));
+        }
+        if !answer.has_ended {
+            proxy.metrics.count(Count::Aborted);
+        }
+        kinds.push(self.booking.end(&mut proxy.ledger));
+        proxy.say_later(kinds, now_ms);
+    }
+
+    fn learn_usage(&self, proxy: &mut Proxy, usage: Usage) -> Option<Kind> {
+        if usage.prompt_tokens == 0 {
+            return None;
+        }
+        proxy.metrics.add(Count::PromptTokens, usage.prompt_tokens);
+        proxy.metrics.add(Count::PredictedTokens, self.predicted_tokens);
+        if let Some(cached) = usage.cached_tokens {
+            proxy.metrics.add(Count::CachedTokens, cached);
+            let predicted = float(self.predicted_tokens) / float(self.prompt_tokens.max(1));
+            let really = float(cached) / float(usage.prompt_tokens);
+            proxy.metrics.record(Spread::PredictionErrorPercent, count((predicted - really).abs() * 100.0));
+        }
+        (self.text_bytes > 0).then(|| {
+            Kind::Ratio(Ratio {
+                pool: self.pool.clone(),
+                bytes: self.text_bytes,
+                tokens: usage.prompt_tokens,
+                cached_tokens: usage.cached_tokens,
+            })
+        })
+    }
+}
+
+// === impl Head ===
+
+impl Head {
+    /// Reads the headers and removes those that only the filter may set.
+    fn read(headers: Vec<(String, Vec<u8>)>, is_explaining: bool) -> Self {
+        let mut head = Self::default();
+        for (name, value) in headers {
+            let text = || String::from_utf8_lossy(&value);
+            match name.as_str() {
+                ":method" => head.is_post = value == b"POST",
+                ":path" => head.api = Some(Api::of_path(&text())),
+                "content-type" => head.is_json = Some(text().to_ascii_lowercase().contains("json")),
+                "content-encoding" => head.is_encoded = !value.is_empty() && value != b"identity",
+                "content-length" => head.length = text().parse().ok(),
+                "upgrade" => head.is_upgrade = true,
+                name if OWN_HEADERS.contains(&name) => {
+                    head.wants_explanation |= is_explaining && name == EXPLAIN_HEADER;
+                    host::remove_request_header(name);
+                }
+                _ => {}
+            }
+        }
+        head
+    }
+
+    /// Why the body is not worth waiting for; `None` if it is.
+    fn unread(&self, end_of_stream: bool) -> Option<Unread> {
+        if end_of_stream || !self.is_post || self.is_upgrade {
+            Some(Unread::NoBody)
+        } else if self.is_encoded {
+            Some(Unread::Encoded)
+        } else if self.is_json == Some(false) {
+            Some(Unread::NotJson)
+        } else if self.length.is_some_and(|length| length > BODY_BYTES_MAX) {
+            Some(Unread::Prompt(PromptError::TooLarge))
+        } else {
+            None
+        }
+    }
+}

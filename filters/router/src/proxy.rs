@@ -1,0 +1,261 @@
+//! What one VM knows and has promised: the view, the ledger, its place in the log, and what waits to be told.
+//!
+//! Shared by all contexts of the VM: a plugin that is configured anew goes on with what its VM has learned.
+
+use crate::host;
+use crate::metrics::{Count, Level, Metrics};
+use crate::shared::{AppendReport, ReadReport, SharedLog};
+use std::cell::RefCell;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::rc::Rc;
+use warmpath_core::config::Config;
+use warmpath_core::ids::OriginId;
+use warmpath_core::limits::ALIVE_INTERVAL_MS;
+use warmpath_core::num::u64_len;
+use warmpath_core::request::Ledger;
+use warmpath_core::view::{Applied, View};
+use warmpath_core::wire::{Alive, Down, Event, Kind, Pools, Record, Source};
+
+/// Events that may wait for the controller while its stream does not take them.
+const OUTBOX_EVENTS_MAX: usize = 4096;
+
+thread_local! {
+    static VM: RefCell<Option<Rc<RefCell<Proxy>>>> = const { RefCell::new(None) };
+}
+
+/// See the module.
+pub(crate) struct Proxy {
+    pub(crate) view: View,
+    pub(crate) ledger: Ledger,
+    pub(crate) metrics: Metrics,
+    log: SharedLog,
+    cell_bytes: usize,
+    /// Said and not yet in the log.
+    pending: Vec<Event>,
+    /// Said by VMs of this process and not yet sent to the controller; `None` where another VM sends.
+    outbox: Option<Vec<Event>>,
+    alive_ms: u64,
+    random: u64,
+}
+
+// === impl Proxy ===
+
+impl Proxy {
+    /// The VM's proxy, opened at its first use; opened anew only if the cells have another size.
+    pub(crate) fn of_vm(config: &Config) -> Rc<RefCell<Self>> {
+        VM.with_borrow_mut(|vm| {
+            if let Some(proxy) = vm.as_ref()
+                && proxy.borrow().cell_bytes == config.cell_bytes
+            {
+                return Rc::clone(proxy);
+            }
+            let proxy = Rc::new(RefCell::new(Self::open(config.cell_bytes)));
+            *vm = Some(Rc::clone(&proxy));
+            proxy
+        })
+    }
+
+    fn open(cell_bytes: usize) -> Self {
+        let random = random_bits();
+        Self {
+            view: View::new(cell_bytes),
+            ledger: Ledger::new(OriginId(random)),
+            metrics: Metrics::default(),
+            log: SharedLog::open(cell_bytes),
+            cell_bytes,
+            pending: Vec::new(),
+            outbox: None,
+            alive_ms: 0,
+            random,
+        }
+    }
+
+    /// Takes over a configuration: its pools, unless a controller has named others already.
+    pub(crate) fn configure(&mut self, config: &Config, now_ms: u64) {
+        if config.controller_cluster.is_some() {
+            self.load_endpoints(now_ms);
+            if !self.view.pools().is_empty() {
+                return;
+            }
+        }
+        let pools: Pools = config.pools.clone();
+        self.view.apply(&Kind::Pools(pools).into(), now_ms);
+        // The log may hold what siblings learned of these very endpoints.
+        self.read_log(now_ms);
+    }
+
+    /// Random bits, never the same twice in a row.
+    pub(crate) fn nonce(&mut self) -> u64 {
+        // Xorshift64 (Marsaglia 2003): the core mixes it further.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+
+    /// Applies all that siblings have said since.
+    pub(crate) fn read_log(&mut self, now_ms: u64) {
+        let (view, outbox) = (&mut self.view, &mut self.outbox);
+        let report = self.log.read(&mut |record| take_record(view, outbox, record, now_ms));
+        self.note_read(report);
+    }
+
+    /// Applies what this VM did, and leaves it for the next append.
+    pub(crate) fn say_later(&mut self, kinds: Vec<Kind>, now_ms: u64) {
+        for kind in kinds {
+            let event = Event::from(kind);
+            self.view.apply(&event, now_ms);
+            // Loads are absolute: the newer one makes the older one worthless.
+            if let Some(Kind::Load(new)) = &event.kind {
+                self.pending.retain(|old| {
+                    !matches!(&old.kind, Some(Kind::Load(old)) if old.endpoint == new.endpoint && old.origin == new.origin)
+                });
+            }
+            self.pending.push(event);
+        }
+    }
+
+    /// Applies what this VM did, and tells it to the siblings at once, with all that waited.
+    pub(crate) fn say(&mut self, kinds: Vec<Kind>, now_ms: u64) {
+        self.say_later(kinds, now_ms);
+        self.flush(now_ms);
+    }
+
+    /// Appends what waits to the log.
+    pub(crate) fn flush(&mut self, now_ms: u64) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let events = std::mem::take(&mut self.pending);
+        let (view, outbox) = (&mut self.view, &mut self.outbox);
+        let report =
+            self.log.append(Source::Local, &events, &mut |record| take_record(view, outbox, record, now_ms));
+        if report.is_done {
+            for event in events {
+                push_bounded(&mut self.outbox, event, &mut self.metrics);
+            }
+        } else {
+            self.pending = events;
+            self.pending.truncate(OUTBOX_EVENTS_MAX);
+        }
+        self.note_append(report);
+    }
+
+    /// Applies events of the controller and passes them on to the siblings.
+    pub(crate) fn take_from_feed(&mut self, events: &[Event], now_ms: u64) {
+        let mut has_pools = false;
+        for event in events {
+            has_pools |= matches!(event.kind, Some(Kind::Pools(_)));
+            match self.view.apply(event, now_ms) {
+                Applied::Changed | Applied::Unknown | Applied::Unsupported => {}
+                Applied::Cut => self.metrics.count(Count::Malformed),
+            }
+        }
+        if has_pools {
+            self.store_endpoints();
+        }
+        let (view, outbox) = (&mut self.view, &mut self.outbox);
+        let report =
+            self.log.append(Source::Feed, events, &mut |record| take_record(view, outbox, record, now_ms));
+        self.note_append(report);
+    }
+
+    /// Starts or stops collecting what the controller is to be told.
+    pub(crate) fn set_collecting(&mut self, is_collecting: bool) {
+        if is_collecting != self.outbox.is_some() {
+            self.outbox = is_collecting.then(Vec::new);
+        }
+    }
+
+    /// Takes what the controller is to be told.
+    pub(crate) fn take_outbox(&mut self) -> Vec<Event> {
+        self.outbox.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The rounds of a second: says that promises still stand, drops those of the dead, shows sizes.
+    pub(crate) fn tick_slowly(&mut self, now_ms: u64) {
+        if now_ms.saturating_sub(self.alive_ms) < ALIVE_INTERVAL_MS {
+            return;
+        }
+        self.alive_ms = now_ms;
+        if self.ledger.requests() > 0 {
+            let mut kinds = vec![Kind::Alive(Alive { origin: self.ledger.origin().0 })];
+            // Told again in full, so that what a sibling lost is healed within the second.
+            kinds.extend(self.ledger.loads());
+            self.say_later(kinds, now_ms);
+        }
+        self.view.expire(now_ms);
+        if self.view.pools().is_empty() {
+            self.load_endpoints(now_ms);
+        }
+        self.metrics.set(Level::Endpoints, u64_len(self.view.endpoints().count()));
+        self.metrics.set(Level::Cells, u64_len(self.view.prefixes().cells()));
+    }
+
+    /// Stores pools and facts where a VM that starts finds them at once: its first request cannot wait.
+    pub(crate) fn store_endpoints(&self) {
+        let events = self.view.export_endpoints();
+        let down = Down { events, ..Down::default() };
+        let _ = host::set_shared(&self.endpoints_key(), &prost::Message::encode_to_vec(&down), None);
+    }
+
+    fn load_endpoints(&mut self, now_ms: u64) {
+        let stored = host::shared(&self.endpoints_key());
+        if stored.value.is_empty() {
+            return;
+        }
+        match warmpath_core::wire::decode_down(&stored.value) {
+            Ok(down) => {
+                for event in &down.events {
+                    self.view.apply(event, now_ms);
+                }
+                self.read_log(now_ms);
+            }
+            Err(_) => self.metrics.count(Count::Malformed),
+        }
+    }
+
+    fn endpoints_key(&self) -> String {
+        format!("warmpath/1/{}/endpoints", self.cell_bytes)
+    }
+
+    fn note_read(&mut self, report: ReadReport) {
+        if report.has_overrun {
+            self.metrics.count(Count::LogOverrun);
+        }
+        if report.is_malformed {
+            self.metrics.count(Count::Malformed);
+        }
+    }
+
+    fn note_append(&mut self, report: AppendReport) {
+        if report.conflicts > 0 {
+            self.metrics.add(Count::LogConflict, u64::from(report.conflicts));
+        }
+        self.note_read(report.read);
+    }
+}
+
+fn take_record(view: &mut View, outbox: &mut Option<Vec<Event>>, record: Record, now_ms: u64) {
+    view.apply(&record.event, now_ms);
+    if record.source == Source::Local
+        && let Some(outbox) = outbox
+        && outbox.len() < OUTBOX_EVENTS_MAX
+    {
+        outbox.push(record.event);
+    }
+}
+
+fn push_bounded(outbox: &mut Option<Vec<Event>>, event: Event, metrics: &mut Metrics) {
+    let Some(outbox) = outbox else { return };
+    if outbox.len() < OUTBOX_EVENTS_MAX {
+        outbox.push(event);
+    } else {
+        metrics.count(Count::FeedDropped);
+    }
+}
+
+/// Random bits of the host, through the standard library's hasher keys.
+pub(crate) fn random_bits() -> u64 {
+    RandomState::new().build_hasher().finish() | 1
+}

@@ -1,0 +1,98 @@
+//! The plugin's root: configuration, the tick, and the feed's callbacks.
+
+use crate::feed::Feed;
+use crate::host;
+use crate::http::Http;
+use crate::proxy::Proxy;
+use log::{error, info};
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::ContextType;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+use warmpath_core::config::Config;
+
+/// How often a VM looks at the log and, with the lease, at the feed. Siblings hear of a route when they
+/// next route themselves; the tick bounds how late the controller and idle workers hear.
+const TICK: Duration = Duration::from_millis(5);
+
+/// One configured plugin in one VM.
+#[derive(Default)]
+pub(crate) struct Root {
+    plugin: Option<Plugin>,
+}
+
+struct Plugin {
+    config: Rc<Config>,
+    proxy: Rc<RefCell<Proxy>>,
+    feed: Option<Feed>,
+}
+
+// === impl Root ===
+
+impl Root {
+    fn on_feed(&mut self, each: impl FnOnce(&mut Feed, &mut Proxy, u64)) {
+        let Some(Plugin { proxy, feed: Some(feed), .. }) = &mut self.plugin else { return };
+        each(feed, &mut proxy.borrow_mut(), host::now_us() / 1000);
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
+        match Config::parse(&host::plugin_configuration(size)) {
+            Ok(config) => {
+                let proxy = Proxy::of_vm(&config);
+                proxy.borrow_mut().configure(&config, host::now_us() / 1000);
+                let feed = config.controller_cluster.clone().map(Feed::new);
+                self.plugin = Some(Plugin { config: Rc::new(config), proxy, feed });
+                host::set_tick_period(TICK);
+                true
+            }
+            Err(errors) => {
+                for error in &errors.0 {
+                    error!("configuration: {error}");
+                }
+                false
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        let Some(plugin) = &mut self.plugin else { return };
+        let mut proxy = plugin.proxy.borrow_mut();
+        let now_ms = host::now_us() / 1000;
+        proxy.tick_slowly(now_ms);
+        proxy.read_log(now_ms);
+        proxy.flush(now_ms);
+        if let Some(feed) = &mut plugin.feed {
+            feed.tick(&mut proxy, now_ms);
+        }
+    }
+
+    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
+        let plugin = self.plugin.as_ref();
+        // The SDK answers `None` with a panic, so a stream without a plugin gets a filter that does nothing.
+        Some(Box::new(Http::new(plugin.map(|plugin| (Rc::clone(&plugin.proxy), Rc::clone(&plugin.config))))))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+impl Context for Root {
+    fn on_grpc_stream_message(&mut self, token_id: u32, message_size: usize) {
+        let bytes = host::stream_message(message_size);
+        self.on_feed(|feed, proxy, now_ms| feed.message(proxy, token_id, &bytes, now_ms));
+    }
+
+    fn on_grpc_stream_close(&mut self, token_id: u32, status_code: u32) {
+        info!("controller: stream ended with gRPC status {status_code}");
+        self.on_feed(|feed, proxy, now_ms| feed.ended(proxy, token_id, now_ms));
+    }
+
+    fn on_done(&mut self) -> bool {
+        self.on_feed(|feed, proxy, _| feed.release(proxy));
+        true
+    }
+}

@@ -1,0 +1,113 @@
+//! An answer before it is put into a protocol's words.
+
+use serde_json::{Value, json};
+
+use crate::text::Filler;
+
+/// The answer to one prompt of a request.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// Its words.
+    pub filler: Filler,
+    /// Length of the prompt in tokens.
+    pub prompt_tokens: usize,
+    /// Prompt tokens that the cache held; known from the first token on.
+    pub cached_tokens: usize,
+    /// Length of the answer in tokens.
+    pub output_tokens: usize,
+}
+
+/// The answer to a request.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The answer's id, as a JSON string with its quotes.
+    pub id_json: String,
+    /// The model as the request named it, as a JSON string with its quotes.
+    pub model_json: String,
+    /// Seconds since 1970.
+    pub created_s: u64,
+    /// One for each prompt, in order.
+    pub choices: Vec<Choice>,
+    /// Whether the request named the length of the answer: then it ends by length, else it ends by itself.
+    pub capped: bool,
+    /// Whether an OpenAI stream ends with the usage.
+    pub include_usage: bool,
+}
+
+/// A piece of a streamed answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Delta<'a> {
+    /// To which choice it belongs.
+    pub choice: usize,
+    /// How many deltas the stream had before.
+    pub number: usize,
+    /// Plain ASCII words, which need no escaping.
+    pub text: &'a str,
+    /// Whether the choice ends with it.
+    pub last: bool,
+}
+
+/// One protocol's words for an answer. Events are complete server-sent events, appended to a buffer.
+pub trait Wire: Send + Sync {
+    /// What the ids of this protocol's answers begin with.
+    fn id_prefix(&self) -> &'static str;
+    /// The body of an answer that is not streamed.
+    fn whole(&self, answer: &Answer) -> Value;
+    /// The events before the first delta.
+    fn opening(&self, answer: &Answer, events: &mut String);
+    /// The event of one delta.
+    fn delta(&self, answer: &Answer, delta: Delta<'_>, events: &mut String);
+    /// The events after the last of `deltas` deltas.
+    fn closing(&self, answer: &Answer, deltas: usize, events: &mut String);
+}
+
+impl Answer {
+    /// Prompt tokens of all choices.
+    pub fn prompt_tokens(&self) -> usize {
+        self.choices.iter().map(|choice| choice.prompt_tokens).sum()
+    }
+
+    /// Cached prompt tokens of all choices.
+    pub fn cached_tokens(&self) -> usize {
+        self.choices.iter().map(|choice| choice.cached_tokens).sum()
+    }
+
+    /// Generated tokens of all choices.
+    pub fn output_tokens(&self) -> usize {
+        self.choices.iter().map(|choice| choice.output_tokens).sum()
+    }
+
+    /// OpenAI's finish reason.
+    pub(super) fn finish_reason(&self) -> &'static str {
+        if self.capped { "length" } else { "stop" }
+    }
+
+    /// The usage of completions and chat.
+    pub(super) fn openai_usage(&self) -> Value {
+        json!({
+            "prompt_tokens": self.prompt_tokens(),
+            "completion_tokens": self.output_tokens(),
+            "total_tokens": self.prompt_tokens() + self.output_tokens(),
+            "prompt_tokens_details": {"cached_tokens": self.cached_tokens()},
+        })
+    }
+
+    /// The id without its quotes, for `json!`.
+    pub(super) fn id(&self) -> Value {
+        parse_string(&self.id_json)
+    }
+
+    /// The model without its quotes, for `json!`.
+    pub(super) fn model(&self) -> Value {
+        parse_string(&self.model_json)
+    }
+
+    /// The whole text of the only choice that chat protocols have.
+    pub(super) fn only_text(&self) -> String {
+        self.choices.iter().map(|choice| choice.filler.text(0..choice.output_tokens)).collect()
+    }
+}
+
+fn parse_string(json: &str) -> Value {
+    serde_json::from_str(json).unwrap_or_default()
+}

@@ -1,0 +1,117 @@
+//! `/v1/chat/completions`: messages and tools in, one assistant message out.
+
+use std::fmt::Write;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    answer::{Answer, Delta, Wire},
+    ask::{Ask, StreamOptions, only_one, read},
+    content::Content,
+    error::ApiError,
+};
+use crate::text::{Turn, render};
+
+#[derive(Deserialize)]
+struct Body {
+    model: Option<String>,
+    messages: Vec<Message>,
+    tools: Option<Vec<Value>>,
+    max_tokens: Option<usize>,
+    max_completion_tokens: Option<usize>,
+    n: Option<u32>,
+    stream: Option<bool>,
+    stream_options: Option<StreamOptions>,
+    cache_salt: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    role: String,
+    #[serde(default)]
+    content: Content,
+    tool_calls: Option<Vec<Value>>,
+}
+
+impl From<Message> for Turn {
+    fn from(message: Message) -> Self {
+        let mut content = message.content.into_text();
+        content.extend(message.tool_calls.into_iter().flatten().map(|call| call.to_string()));
+        Self { role: message.role, content }
+    }
+}
+
+pub(super) fn parse(body: &[u8]) -> Result<Ask, ApiError> {
+    let body: Body = read(body)?;
+    only_one(body.n)?;
+    let turns: Vec<Turn> = body.messages.into_iter().map(Turn::from).collect();
+    let prompt = render(&body.tools.unwrap_or_default(), &turns);
+    Ok(Ask {
+        model: body.model,
+        cache_salt: body.cache_salt.unwrap_or_default(),
+        prompts: vec![prompt.into_bytes()],
+        output_tokens: body.max_completion_tokens.or(body.max_tokens),
+        stream: body.stream.unwrap_or(false),
+        include_usage: body.stream_options.is_some_and(|options| options.include_usage),
+    })
+}
+
+/// The words of chat completions.
+pub(super) struct Chat;
+
+impl Wire for Chat {
+    fn id_prefix(&self) -> &'static str {
+        "chatcmpl-"
+    }
+
+    fn whole(&self, answer: &Answer) -> Value {
+        json!({
+            "id": answer.id(), "object": "chat.completion", "created": answer.created_s, "model": answer.model(),
+            "choices": [{
+                "index": 0, "message": {"role": "assistant", "content": answer.only_text()}, "logprobs": null,
+                "finish_reason": answer.finish_reason(), "stop_reason": null,
+            }],
+            "usage": answer.openai_usage(), "kv_transfer_params": null,
+        })
+    }
+
+    fn opening(&self, answer: &Answer, events: &mut String) {
+        head(answer, events);
+        events.push_str(concat!(
+            r#""choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"#,
+            "\"finish_reason\":null}]}\n\n"
+        ));
+    }
+
+    fn delta(&self, answer: &Answer, delta: Delta<'_>, events: &mut String) {
+        let text = delta.text;
+        head(answer, events);
+        let _ = write!(
+            events,
+            r#""choices":[{{"index":0,"delta":{{"content":"{text}"}},"logprobs":null,"finish_reason":"#
+        );
+        if delta.last {
+            let _ = write!(events, r#""{}","stop_reason":null"#, answer.finish_reason());
+        } else {
+            events.push_str("null");
+        }
+        events.push_str("}]}\n\n");
+    }
+
+    fn closing(&self, answer: &Answer, _: usize, events: &mut String) {
+        if answer.include_usage {
+            head(answer, events);
+            let _ = write!(events, "\"choices\":[],\"usage\":{}}}\n\n", answer.openai_usage());
+        }
+        events.push_str("data: [DONE]\n\n");
+    }
+}
+
+fn head(answer: &Answer, events: &mut String) {
+    let Answer { id_json, model_json, created_s, .. } = answer;
+    let _ = write!(
+        events,
+        r#"data: {{"id":{id_json},"object":"chat.completion.chunk","created":{created_s},"model":{model_json},"#
+    );
+}

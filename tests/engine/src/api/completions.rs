@@ -1,0 +1,111 @@
+//! `/v1/completions`: text or tokens in, text out.
+
+use std::fmt::Write;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    answer::{Answer, Delta, Wire},
+    ask::{Ask, StreamOptions, only_one, read},
+    error::ApiError,
+};
+
+#[derive(Deserialize)]
+struct Body {
+    model: Option<String>,
+    prompt: Prompt,
+    max_tokens: Option<usize>,
+    n: Option<u32>,
+    stream: Option<bool>,
+    stream_options: Option<StreamOptions>,
+    cache_salt: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Prompt {
+    Text(String),
+    Texts(Vec<String>),
+    Tokens(Vec<u32>),
+    TokenLists(Vec<Vec<u32>>),
+}
+
+impl Prompt {
+    fn into_bytes(self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Text(text) => vec![text.into_bytes()],
+            Self::Texts(texts) => texts.into_iter().map(String::into_bytes).collect(),
+            Self::Tokens(tokens) => vec![bytes_of(&tokens)],
+            Self::TokenLists(lists) => lists.iter().map(|tokens| bytes_of(tokens)).collect(),
+        }
+    }
+}
+
+fn bytes_of(tokens: &[u32]) -> Vec<u8> {
+    tokens.iter().flat_map(|token| token.to_le_bytes()).collect()
+}
+
+pub(super) fn parse(body: &[u8]) -> Result<Ask, ApiError> {
+    let body: Body = read(body)?;
+    only_one(body.n)?;
+    Ok(Ask {
+        model: body.model,
+        cache_salt: body.cache_salt.unwrap_or_default(),
+        prompts: body.prompt.into_bytes(),
+        output_tokens: body.max_tokens,
+        stream: body.stream.unwrap_or(false),
+        include_usage: body.stream_options.is_some_and(|options| options.include_usage),
+    })
+}
+
+/// The words of text completions.
+pub(super) struct Completions;
+
+impl Wire for Completions {
+    fn id_prefix(&self) -> &'static str {
+        "cmpl-"
+    }
+
+    fn whole(&self, answer: &Answer) -> Value {
+        let choices = answer.choices.iter().enumerate().map(|(index, choice)| {
+            json!({
+                "index": index, "text": choice.filler.text(0..choice.output_tokens), "logprobs": null,
+                "finish_reason": answer.finish_reason(), "stop_reason": null,
+            })
+        });
+        json!({
+            "id": answer.id(), "object": "text_completion", "created": answer.created_s, "model": answer.model(),
+            "choices": choices.collect::<Vec<_>>(), "usage": answer.openai_usage(), "kv_transfer_params": null,
+        })
+    }
+
+    fn opening(&self, _: &Answer, _: &mut String) {}
+
+    fn delta(&self, answer: &Answer, delta: Delta<'_>, events: &mut String) {
+        let Delta { choice, text, last, .. } = delta;
+        head(answer, events);
+        let _ = write!(
+            events,
+            r#""choices":[{{"index":{choice},"text":"{text}","logprobs":null,"finish_reason":"#
+        );
+        events.push_str(if last { if answer.capped { "\"length\"" } else { "\"stop\"" } } else { "null" });
+        events.push_str(",\"stop_reason\":null}]}\n\n");
+    }
+
+    fn closing(&self, answer: &Answer, _: usize, events: &mut String) {
+        if answer.include_usage {
+            head(answer, events);
+            let _ = write!(events, "\"choices\":[],\"usage\":{}}}\n\n", answer.openai_usage());
+        }
+        events.push_str("data: [DONE]\n\n");
+    }
+}
+
+fn head(answer: &Answer, events: &mut String) {
+    let Answer { id_json, model_json, created_s, .. } = answer;
+    let _ = write!(
+        events,
+        r#"data: {{"id":{id_json},"object":"text_completion","created":{created_s},"model":{model_json},"#
+    );
+}

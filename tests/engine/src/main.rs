@@ -1,0 +1,96 @@
+//! `warmpath-engine`: several simulated engines in one process, on consecutive ports.
+
+use std::{io::Write, net::IpAddr};
+
+use anyhow::Context;
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use warmpath_engine::{EngineServer, Params, Preset, ServerConfig};
+
+/// Simulated inference engines that speak vLLM's HTTP protocols.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// How many engines to start.
+    #[arg(long, default_value_t = 1)]
+    count: u16,
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// Port of the first engine; 0 takes free ports.
+    #[arg(long, default_value_t = 8001)]
+    port: u16,
+    /// Name of the served model.
+    #[arg(long, default_value = "sim")]
+    model: String,
+    /// A LoRA adapter to serve beside it; may be given several times.
+    #[arg(long = "adapter")]
+    adapters: Vec<String>,
+    /// Hardware and model: qwen3-32b-tp2, llama-3.1-8b-tp1, llama-3.1-70b-tp4, instant.
+    #[arg(long, default_value_t = Preset::Qwen3On2)]
+    preset: Preset,
+    /// KV-cache capacity in tokens, instead of the preset's.
+    #[arg(long)]
+    kv_tokens: Option<usize>,
+    /// Tokens a KV block.
+    #[arg(long, default_value_t = 16)]
+    block_tokens: usize,
+    /// How many times faster than real; 0 answers at once.
+    #[arg(long, default_value_t = 1.0)]
+    time_scale: f64,
+    /// Tokens of each streamed piece after the first.
+    #[arg(long, default_value_t = 1)]
+    tokens_per_chunk: usize,
+    /// Requests that may wait before new ones get 503.
+    #[arg(long)]
+    max_num_queued_reqs: Option<usize>,
+    /// Seed of the answers' words and of the jitter; engines of one seed answer alike.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+impl Args {
+    fn config(&self, number: u16) -> anyhow::Result<ServerConfig> {
+        let port = match self.port {
+            0 => 0,
+            first => first.checked_add(number).context("the last port is above 65535")?,
+        };
+        let mut params = Params::new(self.preset);
+        params.kv_tokens = self.kv_tokens.unwrap_or(params.kv_tokens);
+        params.block_tokens = self.block_tokens.max(1);
+        params.seed = self.seed;
+        Ok(ServerConfig {
+            name: format!("engine-{number}"),
+            listen: (self.host, port).into(),
+            model: self.model.clone(),
+            adapters: self.adapters.clone(),
+            params,
+            time_scale: self.time_scale,
+            tokens_per_chunk: self.tokens_per_chunk,
+            seed: self.seed,
+            queued_requests_max: self.max_num_queued_reqs,
+            ..ServerConfig::default()
+        })
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut servers = Vec::new();
+    for number in 0..args.count {
+        let config = args.config(number)?;
+        let listen = config.listen;
+        let server =
+            EngineServer::start(config).await.with_context(|| format!("cannot listen on {listen}"))?;
+        writeln!(std::io::stdout(), "{} http://{} {}", server.name(), server.addr(), args.preset)?;
+        servers.push(server);
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    }
+    futures::future::join_all(servers.into_iter().map(EngineServer::shutdown)).await;
+    Ok(())
+}

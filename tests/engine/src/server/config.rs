@@ -1,0 +1,65 @@
+//! What a simulated engine's server is told at start.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::model::{Params, Preset, StepTime};
+
+/// Tokens of an answer when the request names no length.
+const DEFAULT_OUTPUT_TOKENS: usize = 64;
+
+/// Settings of one [`super::EngineServer`]; the default listens on a free port of the loopback.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Told in the `x-engine` header of every answer.
+    pub name: String,
+    /// Where to listen; port 0 takes a free one and keeps it through faults.
+    pub listen: SocketAddr,
+    /// The base model's name.
+    pub model: String,
+    /// Names of LoRA adapters, served as models of their own with caches of their own.
+    pub adapters: Vec<String>,
+    /// Speed and sizes. [`ServerConfig::time_scale`] changes the speed further.
+    pub params: Params,
+    /// How many times faster than the parameters say; 0 answers at once.
+    pub time_scale: f64,
+    /// Tokens of each streamed piece after the first, which has one.
+    pub tokens_per_chunk: usize,
+    /// Engines with equal seeds answer equal prompts with equal words.
+    pub seed: u64,
+    /// Tokens of an answer when the request names no length.
+    pub default_output_tokens: usize,
+    /// Requests that may wait before new ones get 503 (vLLM's `--max-num-queued-reqs`); `None`: no limit.
+    pub queued_requests_max: Option<usize>,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            name: "engine-0".to_owned(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            model: "sim".to_owned(),
+            adapters: Vec::new(),
+            params: Params::new(Preset::Qwen3On2),
+            time_scale: 1.0,
+            tokens_per_chunk: 1,
+            seed: 0,
+            default_output_tokens: DEFAULT_OUTPUT_TOKENS,
+            queued_requests_max: None,
+        }
+    }
+}
+
+impl ServerConfig {
+    /// An engine that answers at once.
+    pub fn instant() -> Self {
+        Self { time_scale: 0.0, ..Self::default() }
+    }
+
+    /// The model's parameters and the seconds of model time in a second, with "at once" worked in.
+    pub(super) fn timing(&self) -> (Params, f64) {
+        if self.time_scale > 0.0 {
+            return (self.params.clone(), self.time_scale);
+        }
+        (Params { step_time: StepTime::instant(), ..self.params.clone() }, 1.0)
+    }
+}

@@ -1,0 +1,164 @@
+//! The handle of a running engine.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
+
+use super::{
+    config::ServerConfig,
+    fault::{Fault, Faults},
+    hub::Hub,
+    listen,
+    state::State,
+};
+
+/// A simulated engine that listens. Dropping it stops it at once; [`Self::shutdown`] also waits for the end.
+#[derive(Debug)]
+pub struct EngineServer {
+    app: Arc<App>,
+    addr: SocketAddr,
+    listener: JoinHandle<()>,
+    driver: JoinHandle<()>,
+}
+
+/// What all connections of an engine share.
+#[derive(Debug)]
+pub(super) struct App {
+    pub(super) config: ServerConfig,
+    pub(super) hub: Arc<Hub>,
+    pub(super) faults: Arc<Faults>,
+    pub(super) stop: Notify,
+    requests: Mutex<BTreeMap<&'static str, u64>>,
+    faulted: AtomicU64,
+    ids: AtomicU64,
+}
+
+impl EngineServer {
+    /// Binds the address and begins to serve; must be called inside a tokio runtime.
+    pub async fn start(config: ServerConfig) -> io::Result<Self> {
+        let socket = TcpListener::bind(config.listen).await?;
+        let addr = socket.local_addr()?;
+        let app = Arc::new(App {
+            hub: Arc::new(Hub::new(&config)),
+            config,
+            faults: Arc::new(Faults::new()),
+            stop: Notify::new(),
+            requests: Mutex::default(),
+            faulted: AtomicU64::new(0),
+            ids: AtomicU64::new(0),
+        });
+        let hub = Arc::clone(&app.hub);
+        let driver = tokio::spawn(async move { hub.drive().await });
+        let listener = tokio::spawn(listen::listen(Arc::clone(&app), socket, addr));
+        Ok(Self { app, addr, listener, driver })
+    }
+
+    /// Where the engine listens; the same through all faults.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The name told in `x-engine`.
+    pub fn name(&self) -> &str {
+        &self.app.config.name
+    }
+
+    /// Puts a fault into force and returns when it is: after [`Fault::Refuse`] the port is closed.
+    pub async fn fault(&self, fault: Fault) {
+        self.app.put_fault(&fault).1.await;
+    }
+
+    /// Like [`Self::fault`], and ends the fault after `time` on the wall clock.
+    pub async fn fault_for(&self, fault: Fault, time: Duration) {
+        let (order, applied) = self.app.put_fault(&fault);
+        applied.await;
+        self.app.lift_after(order, time);
+    }
+
+    /// The engine's numbers.
+    pub fn state(&self) -> State {
+        self.app.state()
+    }
+
+    /// Empties the prefix cache, as a restart would.
+    pub fn reset_cold(&self) {
+        self.app.hub.forget();
+    }
+
+    /// Breaks all connections, closes the port and waits until all tasks have ended.
+    pub async fn shutdown(mut self) {
+        self.driver.abort();
+        self.app.stop.notify_one();
+        let _ = (&mut self.listener).await;
+        let _ = (&mut self.driver).await;
+    }
+}
+
+impl Drop for EngineServer {
+    fn drop(&mut self) {
+        self.listener.abort();
+        self.driver.abort();
+    }
+}
+
+impl App {
+    /// Orders a fault; the future waits until the listener has acted on it.
+    pub(super) fn put_fault(&self, fault: &Fault) -> (u64, impl Future<Output = ()> + use<>) {
+        if *fault == Fault::Cold {
+            self.hub.forget();
+        }
+        let order = self.faults.put(fault);
+        let faults = Arc::clone(&self.faults);
+        (order, async move { faults.applied(order).await })
+    }
+
+    /// Ends an order later, without waiting for it here.
+    pub(super) fn lift_after(&self, order: u64, time: Duration) {
+        let faults = Arc::clone(&self.faults);
+        tokio::spawn(async move { faults.lift_after(order, time).await });
+    }
+
+    pub(super) fn count_request(&self, path: &'static str) {
+        *self.requests.lock().unwrap_or_else(PoisonError::into_inner).entry(path).or_default() += 1;
+    }
+
+    /// A number that no other answer of this engine has.
+    pub(super) fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn count_fault(&self) {
+        self.faulted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn state(&self) -> State {
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let requests = requests.iter().map(|(path, count)| ((*path).to_owned(), *count)).collect();
+        self.hub.read(|readings| State {
+            name: self.config.name.clone(),
+            requests,
+            prompt_tokens: readings.stats.prefix_cache_queries,
+            cached_tokens: readings.stats.prefix_cache_hits,
+            generation_tokens: readings.stats.generation_tokens,
+            running: readings.stats.running,
+            waiting: readings.stats.waiting,
+            finished: readings.stats.finished,
+            aborted: readings.stats.aborted,
+            rejected: readings.rejected,
+            faulted: self.faulted.load(Ordering::Relaxed),
+            preemptions: readings.stats.preemptions,
+            blocks_cached: readings.stats.blocks_cached,
+            blocks_in_use: readings.stats.blocks_in_use,
+            blocks_total: readings.stats.blocks_total,
+        })
+    }
+}

@@ -1,0 +1,211 @@
+//! Failures on demand: what can be ordered, and what is in force.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::sync::watch;
+
+/// A failure that a test orders, by [`super::EngineServer::fault`] or by `POST /sim/fault`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "fault", rename_all = "snake_case")]
+pub enum Fault {
+    /// Ends all faults in force; a dead engine comes back.
+    Clear,
+    /// Closes the listening socket and idle connections: new ones are refused. Answers under way go on.
+    Refuse,
+    /// Accepts requests, of every path but `/sim/*`, and answers none until the fault ends.
+    Stall,
+    /// Answers inference requests with an error status.
+    Status {
+        /// The status, for example 429 or 503.
+        code: u16,
+        /// For how many requests; `None`: until cleared.
+        count: Option<u32>,
+    },
+    /// Breaks the connection of streams in the middle, without an end of the chunked body.
+    Cut {
+        /// How many pieces of the answer arrive before.
+        after_chunks: usize,
+        /// For how many streams; `None`: until cleared.
+        count: Option<u32>,
+    },
+    /// Breaks all connections, loses all requests and the cache, and refuses connections until the fault ends.
+    Die,
+    /// Empties the cache and changes nothing else.
+    Cold,
+}
+
+/// A [`Fault`] as `POST /sim/fault` takes it.
+#[derive(Debug, Deserialize)]
+pub(super) struct FaultOrder {
+    #[serde(flatten)]
+    pub(super) fault: Fault,
+    /// After how many milliseconds it ends by itself.
+    pub(super) for_ms: Option<u64>,
+}
+
+impl FaultOrder {
+    /// A closed socket hears no order to open again, so such a fault must come with its end.
+    pub(super) fn is_a_trap(&self) -> bool {
+        matches!(self.fault, Fault::Refuse | Fault::Die) && self.for_ms.is_none()
+    }
+}
+
+/// The faults in force, one of a kind; a new order replaces the old one of its kind.
+#[derive(Debug, Clone, Default)]
+pub(super) struct InForce {
+    /// Names orders, so that the end of one does not end its successor.
+    orders: u64,
+    closed: Option<u64>,
+    stalled: Option<u64>,
+    status: Option<Counted<u16>>,
+    cut: Option<Counted<usize>>,
+    /// How often the engine died.
+    pub(super) deaths: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Counted<T> {
+    order: u64,
+    what: T,
+    left: Option<u32>,
+}
+
+impl InForce {
+    pub(super) fn is_open(&self) -> bool {
+        self.closed.is_none()
+    }
+
+    /// The last order that was put.
+    pub(super) fn orders(&self) -> u64 {
+        self.orders
+    }
+
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.is_some()
+    }
+
+    /// Puts a fault into force and returns the order's name.
+    fn put(&mut self, fault: &Fault) -> u64 {
+        self.orders += 1;
+        let order = self.orders;
+        match *fault {
+            Fault::Clear => *self = Self { orders: order, deaths: self.deaths, ..Self::default() },
+            Fault::Refuse => self.closed = Some(order),
+            Fault::Stall => self.stalled = Some(order),
+            Fault::Status { code, count } => self.status = Some(Counted { order, what: code, left: count }),
+            Fault::Cut { after_chunks, count } => {
+                self.cut = Some(Counted { order, what: after_chunks, left: count });
+            }
+            Fault::Die => {
+                self.closed = Some(order);
+                self.deaths += 1;
+            }
+            Fault::Cold => {}
+        }
+        order
+    }
+
+    fn lift(&mut self, order: u64) {
+        self.closed = self.closed.filter(|other| *other != order);
+        self.stalled = self.stalled.filter(|other| *other != order);
+        self.status = self.status.filter(|other| other.order != order);
+        self.cut = self.cut.filter(|other| other.order != order);
+    }
+}
+
+/// The faults of one engine, watched by its listener and its connections.
+#[derive(Debug)]
+pub(super) struct Faults {
+    in_force: watch::Sender<InForce>,
+    /// The last order that the listener has acted on.
+    applied: watch::Sender<u64>,
+}
+
+impl Faults {
+    pub(super) fn new() -> Self {
+        Self { in_force: watch::Sender::new(InForce::default()), applied: watch::Sender::new(0) }
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<InForce> {
+        self.in_force.subscribe()
+    }
+
+    /// Puts a fault into force. The returned order ends it in [`Self::lift_after`].
+    pub(super) fn put(&self, fault: &Fault) -> u64 {
+        let mut order = 0;
+        self.in_force.send_modify(|in_force| order = in_force.put(fault));
+        order
+    }
+
+    /// Waits until the listener has acted on an order.
+    pub(super) async fn applied(&self, order: u64) {
+        let _ = self.applied.subscribe().wait_for(|applied| *applied >= order).await;
+    }
+
+    /// The listener has acted on all orders up to this one.
+    pub(super) fn set_applied(&self, order: u64) {
+        self.applied.send_replace(order);
+    }
+
+    /// Ends one order after a time; one that was replaced or cleared meanwhile stays as it is.
+    pub(super) async fn lift_after(&self, order: u64, time: Duration) {
+        tokio::time::sleep(time).await;
+        self.in_force.send_modify(|in_force| in_force.lift(order));
+    }
+
+    /// Waits while the engine is stalled.
+    pub(super) async fn unstalled(&self) {
+        let mut watch = self.watch();
+        let _ = watch.wait_for(|in_force| !in_force.is_stalled()).await;
+    }
+
+    /// The status that the next inference request must get, if any; counts it.
+    pub(super) fn take_status(&self) -> Option<u16> {
+        self.take(|in_force| &mut in_force.status)
+    }
+
+    /// After how many pieces the next stream must break, if it must; counts it.
+    pub(super) fn take_cut(&self) -> Option<usize> {
+        self.take(|in_force| &mut in_force.cut)
+    }
+
+    fn take<T: Copy>(&self, kind: impl Fn(&mut InForce) -> &mut Option<Counted<T>>) -> Option<T> {
+        let mut taken = None;
+        self.in_force.send_if_modified(|in_force| {
+            let fault = kind(in_force);
+            taken = fault.map(|fault| fault.what);
+            let Some(Counted { left: Some(left), .. }) = fault else { return false };
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                *fault = None;
+            }
+            true
+        });
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counted_fault_ends_with_its_count() {
+        let faults = Faults::new();
+        faults.put(&Fault::Status { code: 503, count: Some(2) });
+        let taken: Vec<_> = (0..3).map(|_| faults.take_status()).collect();
+        assert_eq!(taken, [Some(503), Some(503), None]);
+    }
+
+    #[test]
+    fn the_end_of_an_order_spares_its_successor() {
+        let mut in_force = InForce::default();
+        let first = in_force.put(&Fault::Refuse);
+        in_force.put(&Fault::Refuse);
+        in_force.lift(first);
+        assert!(!in_force.is_open());
+        in_force.put(&Fault::Clear);
+        assert!(in_force.is_open());
+    }
+}

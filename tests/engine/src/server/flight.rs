@@ -1,0 +1,76 @@
+//! One HTTP request in the model: where the driver writes progress and the response reads it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::sync::Notify;
+
+use super::hub::Hub;
+use crate::model::RequestId;
+
+/// The progress of each prompt of a request. One reader only.
+#[derive(Debug)]
+pub(super) struct Flight {
+    slots: Box<[Slot]>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    cached_tokens: AtomicUsize,
+    produced_tokens: AtomicUsize,
+}
+
+impl Flight {
+    pub(super) fn new(prompts: usize) -> Self {
+        Self { slots: (0..prompts).map(|_| Slot::default()).collect(), changed: Notify::new() }
+    }
+
+    pub(super) fn admitted(&self, slot: usize, cached_tokens: usize) {
+        self.slots[slot].cached_tokens.store(cached_tokens, Ordering::Relaxed);
+    }
+
+    /// Books progress; wakes the reader only where there is something for it to do.
+    pub(super) fn produced(&self, slot: usize, tokens: usize, wake: bool) {
+        self.slots[slot].produced_tokens.store(tokens, Ordering::Release);
+        if wake {
+            self.changed.notify_one();
+        }
+    }
+
+    pub(super) fn produced_tokens(&self, slot: usize) -> usize {
+        self.slots[slot].produced_tokens.load(Ordering::Acquire)
+    }
+
+    pub(super) fn cached_tokens(&self, slot: usize) -> usize {
+        self.slots[slot].cached_tokens.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the next wake-up; one that came since the last wait counts.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Waits until slot `i` has made `tokens(i)` tokens, for all slots.
+    pub(super) async fn reached(&self, tokens: impl Fn(usize) -> usize) {
+        while (0..self.slots.len()).any(|slot| self.produced_tokens(slot) < tokens(slot)) {
+            self.changed().await;
+        }
+    }
+}
+
+/// The right to an answer. Dropping it early, as a lost client does, takes the request back from the model.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    pub(super) hub: Arc<Hub>,
+    pub(super) ids: Vec<RequestId>,
+    pub(super) flight: Arc<Flight>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.hub.take_back(&self.ids);
+    }
+}

@@ -1,0 +1,30 @@
+//! A small HTTP server around the model, with the wall clock and with failures on demand.
+//!
+//! ```text
+//!  listen ─► route ─► api ─► hub: the model under one lock ─► flight ─► stream ─► client
+//!    ▲          ▲              ▲ driver task: sleeps until the next step ends
+//!    └──────────┴── fault ─────┘
+//! ```
+//!
+//! One lock and one driver task an engine, because a step is microseconds of work: eight engines share two
+//! cores with room to spare.
+
+mod config;
+mod engine_server;
+mod fault;
+mod flight;
+mod histogram;
+mod hub;
+mod infer;
+mod listen;
+mod metrics;
+mod reply;
+mod route;
+mod sim;
+mod state;
+mod stream;
+
+pub use config::ServerConfig;
+pub use engine_server::EngineServer;
+pub use fault::Fault;
+pub use state::State;

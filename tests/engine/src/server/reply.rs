@@ -1,0 +1,39 @@
+//! Building HTTP answers.
+
+use std::io;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use serde_json::Value;
+
+/// The body of any answer; an error breaks the connection.
+pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+pub(super) const ENGINE: HeaderName = HeaderName::from_static("x-engine");
+pub(super) const CACHED_TOKENS: HeaderName = HeaderName::from_static("x-engine-cached-tokens");
+pub(super) const PROMPT_TOKENS: HeaderName = HeaderName::from_static("x-engine-prompt-tokens");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// An answer with a whole body.
+pub(super) fn whole(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Body> {
+    let body = Full::new(body.into()).map_err(|never| match never {}).boxed_unsync();
+    with_body(status, content_type, body)
+}
+
+/// A JSON answer.
+pub(super) fn json(status: StatusCode, body: &Value) -> Response<Body> {
+    whole(status, "application/json", body.to_string())
+}
+
+/// An answer with any body.
+pub(super) fn with_body(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

@@ -1,0 +1,167 @@
+//! From an HTTP request to its answer.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::AtomicBool},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use serde_json::json;
+
+use super::{
+    engine_server::App,
+    infer, metrics,
+    reply::{Body, ENGINE, REQUEST_ID, json as reply_json, whole},
+    sim,
+};
+use crate::api::{ApiError, Protocol};
+
+/// Longest request body; several times the longest prompt of any model.
+const BODY_BYTES_MAX: usize = 64 << 20;
+
+/// What a path asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route {
+    Infer(Protocol),
+    CountTokens,
+    Models,
+    Health,
+    Metrics,
+    SimState,
+    SimFault,
+    Unknown,
+}
+
+impl Route {
+    /// The route of a path, with the path's name in the counters and its method.
+    fn of(path: &str) -> (Self, &'static str, Method) {
+        match path {
+            "/v1/completions" => (Self::Infer(Protocol::Completions), "/v1/completions", Method::POST),
+            "/v1/chat/completions" => (Self::Infer(Protocol::Chat), "/v1/chat/completions", Method::POST),
+            "/v1/responses" => (Self::Infer(Protocol::Responses), "/v1/responses", Method::POST),
+            "/v1/messages" => (Self::Infer(Protocol::Messages), "/v1/messages", Method::POST),
+            "/v1/messages/count_tokens" => (Self::CountTokens, "/v1/messages/count_tokens", Method::POST),
+            "/v1/models" => (Self::Models, "/v1/models", Method::GET),
+            "/health" => (Self::Health, "/health", Method::GET),
+            "/metrics" => (Self::Metrics, "/metrics", Method::GET),
+            "/sim/state" => (Self::SimState, "/sim/state", Method::GET),
+            "/sim/fault" => (Self::SimFault, "/sim/fault", Method::POST),
+            _ => (Self::Unknown, "other", Method::GET),
+        }
+    }
+
+    const fn is_sim(self) -> bool {
+        matches!(self, Self::SimState | Self::SimFault)
+    }
+
+    const fn is_anthropic(self) -> bool {
+        matches!(self, Self::Infer(Protocol::Messages) | Self::CountTokens)
+    }
+}
+
+/// Answers one request; failures are answers too.
+pub(super) async fn answer(
+    app: Arc<App>,
+    gave_order: Arc<AtomicBool>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let request_id = request.headers().get(REQUEST_ID).cloned();
+    let (route, name, method) = Route::of(request.uri().path());
+    if !route.is_sim() {
+        app.count_request(name);
+        app.faults.unstalled().await;
+    }
+    let answered = if route == Route::Unknown {
+        Ok(detail(StatusCode::NOT_FOUND, "Not Found"))
+    } else if request.method() != method {
+        Ok(detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"))
+    } else {
+        dispatch(&app, &gave_order, route, request).await
+    };
+    let mut response = answered.unwrap_or_else(|error| {
+        let body = if route.is_anthropic() { error.anthropic_body() } else { error.openai_body() };
+        reply_json(error.status(), &body)
+    });
+    if let Ok(engine) = HeaderValue::from_str(&app.config.name) {
+        response.headers_mut().insert(ENGINE, engine);
+    }
+    if let Some(id) = request_id {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    Ok(response)
+}
+
+async fn dispatch(
+    app: &Arc<App>,
+    gave_order: &AtomicBool,
+    route: Route,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, ApiError> {
+    match route {
+        Route::Infer(protocol) => {
+            if let Some(status) = app.faults.take_status() {
+                app.count_fault();
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                return Err(ApiError::Fault(status));
+            }
+            require_json(&request)?;
+            let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
+            let body = read_body(request).await?;
+            infer::infer(app, protocol, id, &body).await
+        }
+        Route::CountTokens => {
+            require_json(&request)?;
+            infer::count_tokens(&read_body(request).await?)
+        }
+        Route::Models => Ok(models(app)),
+        Route::Health => Ok(whole(StatusCode::OK, "text/plain", "")),
+        Route::Metrics => {
+            let page =
+                app.hub.read(|readings| metrics::render(&readings, &app.hub.params, &app.config.model));
+            Ok(whole(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page))
+        }
+        Route::SimState => Ok(sim::state(app)),
+        Route::SimFault => sim::fault(app, gave_order, &read_body(request).await?),
+        Route::Unknown => Ok(detail(StatusCode::NOT_FOUND, "Not Found")),
+    }
+}
+
+fn detail(status: StatusCode, detail: &str) -> Response<Body> {
+    reply_json(status, &json!({"detail": detail}))
+}
+
+fn require_json(request: &Request<Incoming>) -> Result<(), ApiError> {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+    if essence.trim().eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(ApiError::NotJson) }
+}
+
+async fn read_body(request: Request<Incoming>) -> Result<bytes::Bytes, ApiError> {
+    match Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::TooLarge(BODY_BYTES_MAX)),
+        Err(error) => Err(ApiError::Invalid(format!("the body ended early: {error}"))),
+    }
+}
+
+fn models(app: &App) -> Response<Body> {
+    let config = &app.config;
+    let max_model_len = config.params.blocks() * config.params.block_tokens;
+    let model = |id: &str, parent: Option<&str>| {
+        json!({
+            "id": id, "object": "model", "created": unix_s(), "owned_by": "vllm", "root": id, "parent": parent,
+            "max_model_len": parent.is_none().then_some(max_model_len),
+        })
+    };
+    let adapters = config.adapters.iter().map(|id| model(id, Some(&config.model)));
+    let data: Vec<_> = std::iter::once(model(&config.model, None)).chain(adapters).collect();
+    reply_json(StatusCode::OK, &json!({"object": "list", "data": data}))
+}
+
+/// Seconds since 1970.
+pub(super) fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

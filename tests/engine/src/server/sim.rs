@@ -1,0 +1,40 @@
+//! `/sim/*`: what a real engine does not have.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use http::{Response, StatusCode};
+use serde_json::json;
+
+use super::{
+    engine_server::App,
+    fault::{Fault, FaultOrder},
+    reply::{Body, json as reply_json, whole},
+};
+use crate::api::ApiError;
+
+/// `GET /sim/state`.
+pub(super) fn state(app: &App) -> Response<Body> {
+    match serde_json::to_string(&app.state()) {
+        Ok(body) => whole(StatusCode::OK, "application/json", body),
+        Err(error) => reply_json(StatusCode::INTERNAL_SERVER_ERROR, &json!({"detail": error.to_string()})),
+    }
+}
+
+/// `POST /sim/fault`. The answer is sent before the listener has acted on the order.
+pub(super) fn fault(app: &App, gave_order: &AtomicBool, body: &[u8]) -> Result<Response<Body>, ApiError> {
+    let order: FaultOrder = serde_json::from_slice(body).map_err(ApiError::BadJson)?;
+    if order.is_a_trap() {
+        return Err(ApiError::Invalid("refuse and die need for_ms: nobody could order their end".to_owned()));
+    }
+    if order.fault == Fault::Die {
+        gave_order.store(true, Ordering::Relaxed);
+    }
+    let (name, _) = app.put_fault(&order.fault);
+    if let Some(for_ms) = order.for_ms {
+        app.lift_after(name, Duration::from_millis(for_ms));
+    }
+    Ok(reply_json(StatusCode::OK, &json!({"order": name})))
+}

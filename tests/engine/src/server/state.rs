@@ -1,0 +1,40 @@
+//! What a test may want to know of an engine without parsing metrics.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The numbers of `/sim/state`. Counters grow for the server's life, through every fault.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// The engine's name.
+    pub name: String,
+    /// Requests by path, whatever became of them; unknown paths count as `other`, `/sim/*` does not count.
+    pub requests: BTreeMap<String, u64>,
+    /// Prompt tokens of admitted requests.
+    pub prompt_tokens: u64,
+    /// Those that the prefix cache held.
+    pub cached_tokens: u64,
+    /// Tokens generated.
+    pub generation_tokens: u64,
+    /// Requests that hold cache blocks now.
+    pub running: usize,
+    /// Requests in the queue now.
+    pub waiting: usize,
+    /// Requests answered in full.
+    pub finished: u64,
+    /// Requests that lost their client.
+    pub aborted: u64,
+    /// Requests refused because the queue was at its limit.
+    pub rejected: u64,
+    /// Requests that got a status or a cut stream because a fault ordered it.
+    pub faulted: u64,
+    /// Times that a request lost its blocks and started over.
+    pub preemptions: u64,
+    /// Blocks that can be found by a new request now.
+    pub blocks_cached: usize,
+    /// Blocks that requests use now.
+    pub blocks_in_use: usize,
+    /// All blocks.
+    pub blocks_total: usize,
+}

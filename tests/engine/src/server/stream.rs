@@ -1,0 +1,100 @@
+//! A streamed answer: progress in the model becomes server-sent events.
+//!
+//! The pieces of a choice end after its first token and then every `tokens_per_chunk` tokens, however late
+//! the reader comes: the same answer always has the same pieces, and an instant engine has as many as a slow one.
+
+use std::io;
+
+use bytes::Bytes;
+use futures::stream;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+
+use super::{flight::Ticket, reply::Body};
+use crate::api::{Answer, Delta, Wire};
+
+/// A stream under way.
+pub(super) struct EventStream {
+    pub(super) ticket: Ticket,
+    pub(super) answer: Answer,
+    pub(super) wire: &'static dyn Wire,
+    pub(super) tokens_per_chunk: usize,
+    /// After how many pieces a fault breaks the connection.
+    pub(super) cut_after: Option<usize>,
+    /// Tokens told so far, by choice.
+    told: Vec<usize>,
+    pieces: usize,
+    closed: bool,
+}
+
+impl EventStream {
+    /// A stream whose first tokens are there.
+    pub(super) fn new(
+        ticket: Ticket,
+        answer: Answer,
+        wire: &'static dyn Wire,
+        tokens_per_chunk: usize,
+    ) -> Self {
+        let told = vec![0; answer.choices.len()];
+        let tokens_per_chunk = tokens_per_chunk.max(1);
+        Self { ticket, answer, wire, tokens_per_chunk, cut_after: None, told, pieces: 0, closed: false }
+    }
+
+    /// The body, one frame a piece.
+    pub(super) fn into_body(self) -> Body {
+        let frames = stream::unfold(self, |mut events| async move {
+            let frame = events.next().await?;
+            Some((frame.map(Frame::data), events))
+        });
+        BodyExt::boxed_unsync(StreamBody::new(frames))
+    }
+
+    async fn next(&mut self) -> Option<io::Result<Bytes>> {
+        if self.cut_after.is_some_and(|after| self.pieces >= after) {
+            // A pending body makes the connection write out what it has; an error at once would swallow it.
+            tokio::task::yield_now().await;
+            return Some(Err(io::Error::other("the stream is cut by a simulated fault")));
+        }
+        loop {
+            let mut events = String::new();
+            if self.piece(&mut events) {
+                return Some(Ok(events.into()));
+            }
+            if self.is_done() {
+                if std::mem::replace(&mut self.closed, true) {
+                    return None;
+                }
+                self.wire.closing(&self.answer, self.pieces, &mut events);
+                return Some(Ok(events.into()));
+            }
+            self.ticket.flight.changed().await;
+        }
+    }
+
+    /// Tells the next piece that is whole, if there is one.
+    fn piece(&mut self, events: &mut String) -> bool {
+        for (at, choice) in self.answer.choices.iter().enumerate() {
+            let told = self.told[at];
+            let step = if told == 0 { 1 } else { self.tokens_per_chunk };
+            let end = (told + step).min(choice.output_tokens);
+            if told == end || self.ticket.flight.produced_tokens(at) < end {
+                continue;
+            }
+            if self.pieces == 0 {
+                self.wire.opening(&self.answer, events);
+            }
+            let text = choice.filler.text(told..end);
+            let last = end == choice.output_tokens;
+            let delta = Delta { choice: at, number: self.pieces, text: &text, last };
+            self.wire.delta(&self.answer, delta, events);
+            self.told[at] = end;
+            self.pieces += 1;
+            return true;
+        }
+        false
+    }
+
+    fn is_done(&self) -> bool {
+        self.answer.choices.iter().zip(&self.told).all(|(choice, told)| *told == choice.output_tokens)
+    }
+}

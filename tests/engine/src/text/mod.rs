@@ -1,0 +1,7 @@
+//! Text on both sides of the model: the prompt that a chat becomes, and the words of an answer.
+
+mod answer;
+mod template;
+
+pub use answer::Filler;
+pub use template::{Turn, render};

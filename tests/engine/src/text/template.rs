@@ -1,0 +1,79 @@
+//! The engine's chat template: messages and tools become one prompt text.
+//!
+//! ```text
+//! <|im_start|>system
+//! {tools, one JSON a line}{system text}<|im_end|>
+//! <|im_start|>user
+//! {content}<|im_end|>
+//! <|im_start|>assistant
+//! ```
+//!
+//! ChatML in shape. What matters here: a conversation's next prompt begins with the last prompt and the last
+//! answer, byte for byte, so the next turn finds both in the cache.
+
+use serde_json::Value;
+
+const START: &str = "<|im_start|>";
+const END: &str = "<|im_end|>\n";
+
+/// One message of a conversation, its content already flattened to text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// `system`, `user`, `assistant`, `tool`, ...
+    pub role: String,
+    /// What was said.
+    pub content: String,
+}
+
+/// The prompt for the answer that follows `turns`. Tools, and a system message if it is the first, lead.
+pub fn render(tools: &[Value], turns: &[Turn]) -> String {
+    let bytes: usize = turns.iter().map(|turn| turn.content.len() + 64).sum();
+    let mut prompt = String::with_capacity(bytes + 64);
+    let (system, rest) = match turns.split_first() {
+        Some((first, rest)) if first.role == "system" => (Some(first), rest),
+        _ => (None, turns),
+    };
+    if system.is_some() || !tools.is_empty() {
+        prompt.extend([START, "system\n"]);
+        for tool in tools {
+            prompt.push_str(&tool.to_string());
+            prompt.push('\n');
+        }
+        prompt.push_str(system.map_or("", |turn| &turn.content));
+        prompt.push_str(END);
+    }
+    for turn in rest {
+        prompt.extend([START, &turn.role, "\n", &turn.content, END]);
+    }
+    prompt.extend([START, "assistant\n"]);
+    prompt
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn turn(role: &str, content: &str) -> Turn {
+        Turn { role: role.to_owned(), content: content.to_owned() }
+    }
+
+    #[test]
+    fn tools_and_system_come_first() {
+        let prompt = render(&[json!({"name": "f"})], &[turn("system", "Be kind."), turn("user", "Hi")]);
+        assert_eq!(
+            prompt,
+            "<|im_start|>system\n{\"name\":\"f\"}\nBe kind.<|im_end|>\n\
+             <|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+        );
+    }
+
+    #[test]
+    fn the_next_prompt_begins_with_this_prompt_and_its_answer() {
+        let mut turns = vec![turn("user", "Hi")];
+        let prompt = render(&[], &turns);
+        turns.extend([turn("assistant", "sun sky "), turn("user", "More")]);
+        assert!(render(&[], &turns).starts_with(&(prompt + "sun sky ")));
+    }
+}

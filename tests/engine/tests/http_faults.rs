@@ -1,0 +1,169 @@
+//! Each failure on demand, as a client meets it.
+
+mod client;
+
+use std::time::Duration;
+
+use client::{Open, eventually, get, open, post, post_request};
+use serde_json::json;
+use tokio::net::TcpStream;
+use warmpath_engine::{EngineServer, Fault, ServerConfig};
+
+const COMPLETIONS: &str = "/v1/completions";
+
+async fn instant() -> EngineServer {
+    EngineServer::start(ServerConfig::instant()).await.unwrap()
+}
+
+fn prompt() -> serde_json::Value {
+    json!({"prompt": "abcd".repeat(100), "max_tokens": 8})
+}
+
+async fn status(engine: &EngineServer) -> u16 {
+    post(engine, COMPLETIONS, prompt()).await.status.as_u16()
+}
+
+/// Starts an answer that never ends by itself.
+async fn endless(engine: &EngineServer) -> Open {
+    let body = json!({"prompt": "abcd", "max_tokens": 100_000, "stream": true});
+    open(engine.addr(), post_request(COMPLETIONS, body)).await.unwrap()
+}
+
+#[tokio::test]
+async fn refuse_closes_the_port_and_lets_answers_end() {
+    let engine =
+        EngineServer::start(ServerConfig { time_scale: 100.0, ..ServerConfig::default() }).await.unwrap();
+    let body = json!({"prompt": "abcd", "max_tokens": 20, "stream": true});
+    let stream = open(engine.addr(), post_request(COMPLETIONS, body)).await.unwrap();
+    engine.fault(Fault::Refuse).await;
+    let refused = TcpStream::connect(engine.addr()).await.unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    assert!(!stream.rest().await.is_cut, "the answer under way goes on");
+    engine.fault(Fault::Clear).await;
+    assert_eq!(status(&engine).await, 200);
+}
+
+#[tokio::test]
+async fn refuse_closes_idle_connections() {
+    let engine = instant().await;
+    let stream = TcpStream::connect(engine.addr()).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let reply = sender.send_request(post_request(COMPLETIONS, prompt())).await.unwrap();
+    http_body_util::BodyExt::collect(reply.into_body()).await.unwrap();
+    engine.fault(Fault::Refuse).await;
+    connection.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_stalled_engine_accepts_and_answers_later() {
+    let engine = instant().await;
+    engine.fault(Fault::Stall).await;
+    let addr = engine.addr();
+    let stalled = tokio::spawn(async move { open(addr, post_request(COMPLETIONS, prompt())).await.unwrap() });
+    eventually(&engine, |state| state.requests.contains_key(COMPLETIONS)).await;
+    assert_eq!(get(&engine, "/sim/state").await.status, 200, "orders are heard while stalled");
+    assert!(!stalled.is_finished());
+    assert_eq!(engine.state().prompt_tokens, 0);
+    engine.fault(Fault::Clear).await;
+    assert_eq!(stalled.await.unwrap().rest().await.status, 200);
+}
+
+#[tokio::test]
+async fn statuses_last_for_their_count_or_until_cleared() {
+    let engine = instant().await;
+    engine.fault(Fault::Status { code: 503, count: Some(2) }).await;
+    let statuses = [status(&engine).await, status(&engine).await, status(&engine).await];
+    assert_eq!(statuses, [503, 503, 200]);
+    engine.fault(Fault::Status { code: 429, count: None }).await;
+    assert_eq!([status(&engine).await, status(&engine).await], [429, 429]);
+    assert_eq!(get(&engine, "/health").await.status, 200, "only inference fails");
+    engine.fault(Fault::Clear).await;
+    assert_eq!((status(&engine).await, engine.state().faulted), (200, 4));
+}
+
+#[tokio::test]
+async fn a_cut_stream_breaks_after_its_pieces() {
+    let engine = instant().await;
+    engine.fault(Fault::Cut { after_chunks: 3, count: Some(1) }).await;
+    let body = json!({"prompt": "abcd", "max_tokens": 8, "stream": true});
+    let cut = post(&engine, COMPLETIONS, &body).await;
+    assert_eq!((cut.status.as_u16(), cut.is_cut, cut.events().len()), (200, true, 3));
+    let whole = post(&engine, COMPLETIONS, &body).await;
+    assert_eq!((whole.is_cut, whole.events().len()), (false, 8));
+}
+
+#[tokio::test]
+async fn a_dead_engine_loses_all_and_comes_back_cold() {
+    let engine =
+        EngineServer::start(ServerConfig { time_scale: 100.0, ..ServerConfig::default() }).await.unwrap();
+    assert_eq!(status(&engine).await, 200);
+    let stream = endless(&engine).await;
+    engine.fault(Fault::Die).await;
+    assert!(stream.rest().await.is_cut);
+    assert!(TcpStream::connect(engine.addr()).await.is_err());
+    let state = engine.state();
+    assert_eq!((state.running, state.aborted, state.blocks_cached), (0, 1, 0));
+    engine.fault(Fault::Clear).await;
+    let reply = post(&engine, COMPLETIONS, prompt()).await;
+    assert_eq!(reply.header("x-engine-cached-tokens"), "0");
+}
+
+#[tokio::test]
+async fn a_timed_fault_ends_by_itself() {
+    let engine = instant().await;
+    engine.fault_for(Fault::Refuse, Duration::from_millis(1)).await;
+    let reopened = async {
+        while TcpStream::connect(engine.addr()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), reopened).await.unwrap();
+    assert_eq!(status(&engine).await, 200);
+}
+
+#[tokio::test]
+async fn a_cold_engine_has_forgotten() {
+    let engine = instant().await;
+    let cached =
+        async || post(&engine, COMPLETIONS, prompt()).await.header("x-engine-cached-tokens").to_owned();
+    assert_eq!([cached().await, cached().await], ["0", "96"]);
+    engine.reset_cold();
+    assert_eq!([cached().await, cached().await], ["0", "96"]);
+    engine.fault(Fault::Cold).await;
+    assert_eq!(cached().await, "0");
+}
+
+#[tokio::test]
+async fn faults_are_ordered_over_http() {
+    let engine = instant().await;
+    let order = async |body: serde_json::Value| post(&engine, "/sim/fault", body).await.status.as_u16();
+    assert_eq!(order(json!({"fault": "status", "code": 503, "count": 1})).await, 200);
+    assert_eq!([status(&engine).await, status(&engine).await], [503, 200]);
+    assert_eq!(order(json!({"fault": "cut", "after_chunks": 1})).await, 200);
+    assert_eq!(order(json!({"fault": "clear"})).await, 200);
+    assert_eq!(order(json!({"fault": "cold"})).await, 200);
+    assert_eq!(order(json!({"fault": "flood"})).await, 400);
+    assert_eq!(order(json!({"fault": "refuse"})).await, 400, "nobody could order its end");
+    let state = get(&engine, "/sim/state").await.json();
+    assert_eq!((&state["faulted"], &state["requests"][COMPLETIONS]), (&json!(1), &json!(2)));
+    assert_eq!(order(json!({"fault": "die", "for_ms": 1})).await, 200, "the order itself is answered");
+    let reopened = async {
+        while TcpStream::connect(engine.addr()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), reopened).await.unwrap();
+    assert_eq!(status(&engine).await, 200);
+}
+
+#[tokio::test]
+async fn shutdown_closes_the_port_and_ends_answers() {
+    let engine = EngineServer::start(ServerConfig::default()).await.unwrap();
+    let stream = endless(&engine).await;
+    let addr = engine.addr();
+    engine.shutdown().await;
+    assert!(stream.rest().await.is_cut);
+    assert!(TcpStream::connect(addr).await.is_err());
+}

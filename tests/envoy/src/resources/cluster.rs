@@ -1,0 +1,230 @@
+//! The clusters: the engines, which the filter chooses from, and the controller, which it listens to.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
+use envoy_types::pb::envoy::config::cluster::v3::cluster::{
+    ClusterDiscoveryType, DiscoveryType, EdsClusterConfig,
+};
+use envoy_types::pb::envoy::config::cluster::v3::load_balancing_policy::Policy as PolicyMessage;
+use envoy_types::pb::envoy::config::cluster::v3::{
+    CircuitBreakers, Cluster, LoadBalancingPolicy, UpstreamConnectionOptions,
+};
+use envoy_types::pb::envoy::config::core::v3 as core;
+use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
+use envoy_types::pb::envoy::config::endpoint::v3::{
+    ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints,
+};
+use envoy_types::pb::envoy::extensions::load_balancing_policies::least_request::v3::LeastRequest;
+use envoy_types::pb::envoy::extensions::load_balancing_policies::override_host::v3::OverrideHost;
+use envoy_types::pb::envoy::extensions::load_balancing_policies::override_host::v3::override_host::OverrideHostSource;
+use envoy_types::pb::envoy::extensions::load_balancing_policies::round_robin::v3::RoundRobin;
+use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
+use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::explicit_http_config::ProtocolConfig;
+use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
+    ExplicitHttpConfig, UpstreamProtocolOptions,
+};
+use envoy_types::pb::envoy::r#type::metadata::v3::MetadataKey;
+use envoy_types::pb::envoy::r#type::metadata::v3::metadata_key::PathSegment;
+use envoy_types::pb::envoy::r#type::metadata::v3::metadata_key::path_segment::Segment;
+use envoy_types::pb::google::protobuf::Any;
+use envoy_types::util::pack_any;
+use prost::Name;
+
+use super::value::{address, duration, extension, over_ads, uint32};
+use super::{BUFFER_BYTES_MAX, DESTINATION_HEADER};
+
+/// The cluster of the engines.
+pub const ENGINES: &str = "engines";
+
+/// The cluster of the controller.
+pub const CONTROLLER: &str = "warmpath_controller";
+
+const CONNECT_MAX: Duration = Duration::from_secs(1);
+
+/// Above any load that one proxy carries: the filter, not a circuit breaker, decides what an engine gets.
+const IN_FLIGHT_MAX: u32 = 100_000;
+
+/// Below the five seconds after which vLLM's server closes an idle connection.
+const ENGINE_IDLE_MAX: Duration = Duration::from_secs(4);
+
+const CONTROLLER_PING_INTERVAL: Duration = Duration::from_secs(5);
+const CONTROLLER_PING_MAX: Duration = Duration::from_secs(2);
+
+/// One of Envoy's own ways to spread requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lb {
+    /// Each in turn.
+    RoundRobin,
+    /// The one with fewer requests, of two taken at random.
+    LeastRequest,
+}
+
+/// How the cluster of the engines chooses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// As the filter's header says, in its order; without it, or beyond its end, as the fallback does.
+    Override {
+        /// For requests that the filter left alone.
+        fallback: Lb,
+    },
+    /// As Envoy does without us.
+    Plain(Lb),
+}
+
+impl Default for Policy {
+    /// As shipped.
+    fn default() -> Self {
+        Self::Override { fallback: Lb::LeastRequest }
+    }
+}
+
+impl Lb {
+    /// The name of Envoy's extension.
+    pub(crate) fn extension_name(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "envoy.load_balancing_policies.round_robin",
+            Self::LeastRequest => "envoy.load_balancing_policies.least_request",
+        }
+    }
+
+    /// The type of its configuration.
+    pub(crate) fn type_url(self) -> String {
+        match self {
+            Self::RoundRobin => RoundRobin::type_url(),
+            Self::LeastRequest => LeastRequest::type_url(),
+        }
+    }
+
+    fn message(self) -> LoadBalancingPolicy {
+        let config = match self {
+            Self::RoundRobin => extension(self.extension_name(), RoundRobin::default()),
+            Self::LeastRequest => extension(self.extension_name(), LeastRequest::default()),
+        };
+        policies(config)
+    }
+}
+
+impl Policy {
+    fn message(self) -> LoadBalancingPolicy {
+        let fallback = match self {
+            Self::Plain(lb) => return lb.message(),
+            Self::Override { fallback } => fallback,
+        };
+        let served = Segment::Key(format!("{DESTINATION_HEADER}-served"));
+        let config = OverrideHost {
+            override_host_sources: vec![OverrideHostSource {
+                header: DESTINATION_HEADER.to_owned(),
+                metadata: None,
+            }],
+            selected_host_key: Some(MetadataKey {
+                key: "envoy.lb".to_owned(),
+                path: vec![PathSegment { segment: Some(served) }],
+            }),
+            fallback_policy: Some(fallback.message()),
+        };
+        policies(extension("envoy.load_balancing_policies.override_host", config))
+    }
+}
+
+/// The cluster of the engines. Its endpoints come over EDS.
+pub fn engines(policy: Policy) -> Cluster {
+    let http1 = HttpProtocolOptions {
+        common_http_protocol_options: Some(core::HttpProtocolOptions {
+            idle_timeout: Some(duration(ENGINE_IDLE_MAX)),
+            ..core::HttpProtocolOptions::default()
+        }),
+        ..explicit(ProtocolConfig::HttpProtocolOptions(core::Http1ProtocolOptions::default()))
+    };
+    Cluster {
+        load_balancing_policy: Some(policy.message()),
+        circuit_breakers: Some(CircuitBreakers {
+            thresholds: vec![Thresholds {
+                max_connections: Some(uint32(IN_FLIGHT_MAX)),
+                max_pending_requests: Some(uint32(IN_FLIGHT_MAX)),
+                max_requests: Some(uint32(IN_FLIGHT_MAX)),
+                max_retries: Some(uint32(IN_FLIGHT_MAX)),
+                ..Thresholds::default()
+            }],
+            ..CircuitBreakers::default()
+        }),
+        upstream_connection_options: Some(UpstreamConnectionOptions {
+            tcp_keepalive: Some(core::TcpKeepalive {
+                keepalive_time: Some(uint32(30)),
+                keepalive_interval: Some(uint32(10)),
+                keepalive_probes: Some(uint32(3)),
+            }),
+            ..UpstreamConnectionOptions::default()
+        }),
+        typed_extension_protocol_options: protocol(http1),
+        ..over_eds(ENGINES)
+    }
+}
+
+/// The cluster of the controller. Its endpoints come over EDS.
+pub fn controller() -> Cluster {
+    let http2 = core::Http2ProtocolOptions {
+        connection_keepalive: Some(core::KeepaliveSettings {
+            interval: Some(duration(CONTROLLER_PING_INTERVAL)),
+            timeout: Some(duration(CONTROLLER_PING_MAX)),
+            ..core::KeepaliveSettings::default()
+        }),
+        ..core::Http2ProtocolOptions::default()
+    };
+    let http2 = explicit(ProtocolConfig::Http2ProtocolOptions(http2));
+    Cluster { typed_extension_protocol_options: protocol(http2), ..over_eds(CONTROLLER) }
+}
+
+/// The endpoints of a cluster, all of them.
+pub fn endpoints(cluster: &str, addresses: &[SocketAddr]) -> ClusterLoadAssignment {
+    let endpoint = |to: &SocketAddr| LbEndpoint {
+        host_identifier: Some(HostIdentifier::Endpoint(Endpoint {
+            address: Some(address(*to)),
+            ..Endpoint::default()
+        })),
+        ..LbEndpoint::default()
+    };
+    ClusterLoadAssignment {
+        cluster_name: cluster.to_owned(),
+        endpoints: vec![LocalityLbEndpoints {
+            lb_endpoints: addresses.iter().map(endpoint).collect(),
+            ..LocalityLbEndpoints::default()
+        }],
+        ..ClusterLoadAssignment::default()
+    }
+}
+
+/// What both clusters have in common.
+fn over_eds(name: &str) -> Cluster {
+    Cluster {
+        name: name.to_owned(),
+        connect_timeout: Some(duration(CONNECT_MAX)),
+        per_connection_buffer_limit_bytes: Some(uint32(BUFFER_BYTES_MAX)),
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
+        eds_cluster_config: Some(EdsClusterConfig {
+            eds_config: Some(over_ads()),
+            ..EdsClusterConfig::default()
+        }),
+        ..Cluster::default()
+    }
+}
+
+fn policies(config: core::TypedExtensionConfig) -> LoadBalancingPolicy {
+    LoadBalancingPolicy { policies: vec![PolicyMessage { typed_extension_config: Some(config) }] }
+}
+
+fn explicit(protocol: ProtocolConfig) -> HttpProtocolOptions {
+    HttpProtocolOptions {
+        upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
+            protocol_config: Some(protocol),
+        })),
+        ..HttpProtocolOptions::default()
+    }
+}
+
+/// Envoy finds the protocol options of a cluster under the name of their type.
+fn protocol(options: HttpProtocolOptions) -> HashMap<String, Any> {
+    HashMap::from([(HttpProtocolOptions::full_name(), pack_any(options))])
+}

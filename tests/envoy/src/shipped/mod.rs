@@ -1,0 +1,173 @@
+//! The configuration that users of plain Envoy get, made runnable here: the same file with other ports,
+//! endpoints and paths, and nothing else changed.
+//!
+//! For demonstrations and measurements, which must show what users get; and for the test that the file is one
+//! that Envoy accepts.
+
+mod edit;
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use self::edit::{at, named};
+use crate::resources::{CONTROLLER, ENGINES, GATEWAY, Lb};
+
+/// `envoy/envoy.yaml`, as it was when this crate was built.
+const ENVOY_YAML: &str = include_str!("../../../../envoy/envoy.yaml");
+
+/// The filter's place in the list of HTTP filters.
+const FILTER: &str = "warmpath.router";
+
+/// The shipped configuration, and what to change in it. What is not changed stays as shipped.
+#[derive(Debug, Clone, Default)]
+pub struct ShippedConfig {
+    listener_port: Option<u16>,
+    admin_port: Option<u16>,
+    engines: Option<Vec<SocketAddr>>,
+    controller: Option<SocketAddr>,
+    wasm: Option<PathBuf>,
+    plugin: Option<Value>,
+    without_filter: Option<Lb>,
+}
+
+/// The shipped file is not what this module takes it for, or the copy cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ShippedError {
+    /// It is not YAML.
+    #[error("envoy.yaml is not yaml")]
+    Yaml(#[source] serde_saphyr::Error),
+    /// Something that is to be changed is not there.
+    #[error("envoy.yaml has no {what}")]
+    Missing {
+        /// What was looked for.
+        what: String,
+    },
+    /// The copy cannot be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// Where to.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl ShippedConfig {
+    /// The file as it is.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Clients come in at this port of 127.0.0.1; 0 lets Envoy choose.
+    #[must_use]
+    pub fn listener_port(self, port: u16) -> Self {
+        Self { listener_port: Some(port), ..self }
+    }
+
+    /// The admin page is at this port of 127.0.0.1; 0 lets Envoy choose.
+    #[must_use]
+    pub fn admin_port(self, port: u16) -> Self {
+        Self { admin_port: Some(port), ..self }
+    }
+
+    /// These are the engines.
+    #[must_use]
+    pub fn engines(self, engines: &[SocketAddr]) -> Self {
+        Self { engines: Some(engines.to_vec()), ..self }
+    }
+
+    /// The controller is here.
+    #[must_use]
+    pub fn controller(self, controller: SocketAddr) -> Self {
+        Self { controller: Some(controller), ..self }
+    }
+
+    /// The filter is this file.
+    #[must_use]
+    pub fn wasm(self, path: impl Into<PathBuf>) -> Self {
+        Self { wasm: Some(path.into()), ..self }
+    }
+
+    /// The filter's own configuration is this.
+    #[must_use]
+    pub fn plugin(self, plugin: Value) -> Self {
+        Self { plugin: Some(plugin), ..self }
+    }
+
+    /// The same without us: no filter, and Envoy's own choice of engines. All else stays, retries too, so that
+    /// a comparison compares the choice only.
+    #[must_use]
+    pub fn without_filter(self, lb: Lb) -> Self {
+        Self { without_filter: Some(lb), ..self }
+    }
+
+    /// The changed configuration, in the JSON form of Envoy's bootstrap.
+    pub fn to_json(&self) -> Result<Value, ShippedError> {
+        let mut config: Value = serde_saphyr::from_str(ENVOY_YAML).map_err(ShippedError::Yaml)?;
+        if let Some(port) = self.admin_port {
+            *at(&mut config, "/admin/address/socket_address/port_value")? = port.into();
+        }
+        self.edit_listener(&mut config)?;
+        self.edit_clusters(&mut config)?;
+        Ok(config)
+    }
+
+    /// Writes the changed configuration to a file, whose name must end in `.json` for Envoy to read it so.
+    pub fn write(&self, path: &Path) -> Result<(), ShippedError> {
+        let text = format!("{:#}\n", self.to_json()?);
+        fs::write(path, text).map_err(|source| ShippedError::Write { path: path.to_owned(), source })
+    }
+
+    fn edit_listener(&self, config: &mut Value) -> Result<(), ShippedError> {
+        let listener = named(at(config, "/static_resources/listeners")?, GATEWAY)?;
+        if let Some(port) = self.listener_port {
+            *at(listener, "/address/socket_address/port_value")? = port.into();
+        }
+        let filters = at(listener, "/filter_chains/0/filters/0/typed_config/http_filters")?;
+        let filter = named(filters, FILTER)?;
+        if let Some(path) = &self.wasm {
+            *at(filter, "/typed_config/config/vm_config/code/local/filename")? =
+                path.to_string_lossy().into();
+        }
+        if let Some(plugin) = &self.plugin {
+            *at(filter, "/typed_config/config/configuration/value")? = plugin.to_string().into();
+        }
+        if self.without_filter.is_some()
+            && let Value::Array(filters) = filters
+        {
+            filters.retain(|filter| filter.get("name").is_none_or(|name| name != FILTER));
+        }
+        Ok(())
+    }
+
+    fn edit_clusters(&self, config: &mut Value) -> Result<(), ShippedError> {
+        let clusters = at(config, "/static_resources/clusters")?;
+        if let Some(engines) = &self.engines {
+            *at(named(clusters, ENGINES)?, LB_ENDPOINTS)? = lb_endpoints(engines);
+        }
+        if let Some(controller) = self.controller {
+            *at(named(clusters, CONTROLLER)?, LB_ENDPOINTS)? = lb_endpoints(&[controller]);
+        }
+        if let Some(lb) = self.without_filter {
+            let policy =
+                at(named(clusters, ENGINES)?, "/load_balancing_policy/policies/0/typed_extension_config")?;
+            *policy = json!({ "name": lb.extension_name(), "typed_config": { "@type": lb.type_url() } });
+        }
+        Ok(())
+    }
+}
+
+const LB_ENDPOINTS: &str = "/load_assignment/endpoints/0/lb_endpoints";
+
+fn lb_endpoints(addresses: &[SocketAddr]) -> Value {
+    let endpoint = |address: &SocketAddr| {
+        let address = json!({ "address": address.ip().to_string(), "port_value": address.port() });
+        json!({ "endpoint": { "address": { "socket_address": address } } })
+    };
+    addresses.iter().map(endpoint).collect()
+}

@@ -1,0 +1,56 @@
+//! The configuration that users get is one that Envoy accepts and that serves.
+
+use http::StatusCode;
+use serde_json::json;
+use warmpath_envoy::client::Client;
+use warmpath_envoy::process::{Envoy, EnvoyError, Launch, validate};
+use warmpath_envoy::resources::{GATEWAY, Lb};
+use warmpath_envoy::shipped::ShippedConfig;
+
+use crate::backend::Backend;
+use crate::stub::StubWasm;
+
+#[tokio::test]
+async fn the_shipped_file_serves_with_the_filter_and_without() {
+    let engine = Backend::start(StatusCode::OK).await;
+    let stub = StubWasm::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("envoy.json");
+    let shipped = ShippedConfig::new()
+        .listener_port(0)
+        .admin_port(0)
+        .engines(&[engine.addr()])
+        .controller(engine.addr())
+        .wasm(stub.path());
+    let variants = [
+        (shipped.clone(), true),
+        (shipped.clone().plugin(json!({ "pools": [] })), true),
+        (shipped.clone().without_filter(Lb::RoundRobin), false),
+        (shipped.clone().without_filter(Lb::LeastRequest), false),
+    ];
+    for (config, has_filter) in variants {
+        config.write(&file).unwrap();
+        let envoy = Envoy::from_file(&file, &Launch::default()).await.unwrap();
+        let client = Client::http1(envoy.listener(GATEWAY).await.unwrap());
+        assert_eq!(
+            client.get("/").await.unwrap().json().get("served_by"),
+            Some(&json!(engine.addr().to_string()))
+        );
+        let vms = envoy.admin().stat("wasm.envoy.wasm.runtime.v8.active").await.unwrap();
+        assert_eq!(vms > 0, has_filter);
+    }
+}
+
+#[test]
+fn the_shipped_file_is_valid_and_only_lacks_the_filter() {
+    let stub = StubWasm::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("envoy.json");
+
+    ShippedConfig::new().wasm(stub.path()).write(&file).unwrap();
+    validate(&file).unwrap();
+
+    ShippedConfig::new().wasm("/nowhere/router.wasm").write(&file).unwrap();
+    let Err(EnvoyError::Refused { reason, .. }) = validate(&file) else { panic!("valid without its filter") };
+    assert!(reason.contains("/nowhere/router.wasm"), "{reason}");
+}

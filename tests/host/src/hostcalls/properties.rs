@@ -1,0 +1,25 @@
+//! `proxy_get_property`, `proxy_set_property`. The test says what there is to read.
+
+use crate::abi::Status;
+use crate::guest::{Guest, Reply};
+use crate::process::PropertyPath;
+
+/// The stream's property, or else the process's.
+pub(super) fn get(guest: &mut Guest<'_>, path: u32, path_len: u32, out: u32, out_len: u32) -> Reply {
+    let path = split(&guest.read(path, path_len)?);
+    let of_stream = guest.state().acting_stream().and_then(|stream| stream.properties.get(&path).cloned());
+    let value = of_stream.or_else(|| guest.process().borrow().properties.get(&path).cloned());
+    guest.give(&value.ok_or(Status::NotFound)?, out, out_len)
+}
+
+/// Sets filter state, which only a stream has.
+pub(super) fn set(guest: &mut Guest<'_>, path: u32, path_len: u32, at: u32, len: u32) -> Reply {
+    let (path, value) = (split(&guest.read(path, path_len)?), guest.read(at, len)?);
+    let stream = guest.state().acting_stream().ok_or(Status::NotFound)?;
+    stream.properties.insert(path, value);
+    Ok(())
+}
+
+fn split(path: &[u8]) -> PropertyPath {
+    path.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
+}

@@ -1,0 +1,112 @@
+//! gRPC streams and HTTP calls, with the test as the other end.
+
+use warmpath_host::{GrpcState, Host, HttpCallState, Violation, Vm};
+
+use crate::fixture::{module, said, stream, vm};
+
+fn feed(host: &Host) -> (Vm, u32) {
+    let vm = vm(host, "grpc");
+    let id = vm.grpc_streams().first().unwrap().id;
+    (vm, id)
+}
+
+#[test]
+fn a_grpc_stream_carries_messages_both_ways_until_it_closes() {
+    let host = Host::default();
+    let (vm, id) = feed(&host);
+    assert!(vm.grpc_initial_metadata(id, &[("server", "s1")]).unwrap());
+    assert!(vm.grpc_message(id, b"delta").unwrap());
+    assert!(vm.grpc_trailing_metadata(id, &[("a", "1"), ("b", "2")]).unwrap());
+    assert!(vm.grpc_close(id, 14, "gone").unwrap());
+    let expected = [
+        format!("grpc {id} metadata 1 Some(\"s1\")"),
+        format!("grpc {id} message delta"),
+        "answered Ok(())".to_owned(),
+        format!("grpc {id} trailers 2"),
+        format!("grpc {id} closed 14 14 gone"),
+        "late send Err(NotFound)".to_owned(),
+    ];
+    assert_eq!(said(&host), expected);
+
+    let opened = vm.grpc_streams();
+    let [record] = opened.as_slice() else { panic!("{opened:?}") };
+    assert_eq!(record.upstream, b"controller");
+    assert_eq!((record.service.as_str(), record.method.as_str()), ("warmpath.Feed", "Open"));
+    assert_eq!(record.initial_metadata.text("node"), Some("n1"));
+    assert_eq!(record.sent, [b"hello".to_vec(), b"ack".to_vec()]);
+    assert_eq!(record.state, GrpcState::Closed(14));
+    assert_eq!(vm.violations(), [Violation::SendOnClosedStream]);
+    assert!(!vm.grpc_message(id, b"delta").unwrap(), "nothing comes after the close");
+}
+
+#[test]
+fn a_cancelled_stream_hears_nothing_a_half_closed_one_still_does() {
+    let host = Host::default();
+    let (vm, id) = feed(&host);
+    vm.grpc_message(id, b"close").unwrap();
+    assert!(vm.grpc_streams().first().unwrap().local_end);
+    assert!(vm.grpc_message(id, b"cancel").unwrap());
+    assert_eq!(vm.grpc_streams().first().unwrap().state, GrpcState::Cancelled);
+    assert!(!vm.grpc_close(id, 0, "").unwrap());
+}
+
+#[test]
+fn retiring_a_root_cancels_its_streams() {
+    let host = Host::default();
+    let (vm, id) = feed(&host);
+    assert!(vm.retire(1).unwrap());
+    assert!(!vm.grpc_message(id, b"delta").unwrap());
+}
+
+#[test]
+fn callouts_to_clusters_that_are_unknown_or_down_fail_at_once() {
+    let host = Host::default();
+    host.set_clusters(&["other"]);
+    let vm = host.vm(&module()).unwrap();
+    vm.configure(b"grpc").unwrap();
+    stream(&vm, "call", true);
+    host.set_clusters(&["controller", "prefill"]);
+    host.set_cluster_down("controller", true);
+    host.set_cluster_down("prefill", true);
+    vm.configure(b"grpc").unwrap();
+    stream(&vm, "call", true);
+    let outcomes: Vec<_> = said(&host).into_iter().filter(|line| line.contains("Err")).collect();
+    let expected = [
+        "opened Err(ParseFailure)",
+        "dispatched Err(BadArgument)",
+        "opened Err(InternalFailure)",
+        "dispatched Err(InternalFailure)",
+    ];
+    assert_eq!(outcomes, expected);
+}
+
+#[test]
+fn an_http_call_resumes_its_stream_with_the_response_or_the_failure() {
+    let host = Host::default();
+    let vm = vm(&host, "");
+    let (answered, failed) = (stream(&vm, "call", true), stream(&vm, "call", true));
+    let calls = vm.http_calls();
+    let [first, second] = calls.as_slice() else { panic!("{calls:?}") };
+    assert_eq!((first.cluster.as_str(), first.timeout_ms), ("prefill", 3000));
+    assert_eq!(first.headers.text("content-length"), Some("4"));
+    assert_eq!(answered.upstream().headers, None);
+
+    said(&host);
+    vm.http_respond(first.id, &[(":status", "200"), ("a", "b")], b"{}", &[("t", "1")]).unwrap();
+    assert!(answered.upstream().ended);
+    vm.http_fail(second.id).unwrap();
+    assert!(failed.upstream().ended);
+    assert_eq!(said(&host), ["call 2 2 1 Some(2) 2", "call 0 0 0 None 0"]);
+    assert!(vm.http_calls().iter().all(|call| call.state == HttpCallState::Answered));
+    assert!(!vm.http_fail(second.id).unwrap());
+}
+
+#[test]
+fn the_answer_to_a_stream_that_is_gone_disturbs_nobody() {
+    let host = Host::default();
+    let vm = vm(&host, "");
+    stream(&vm, "call", true).finish().unwrap();
+    said(&host);
+    assert!(vm.http_respond(vm.http_calls().first().unwrap().id, &[(":status", "200")], b"", &[]).unwrap());
+    assert!(said(&host).is_empty());
+}
