@@ -62,6 +62,11 @@ impl Backlog {
         Added::Queued
     }
 
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.facts.is_empty()
+    }
+
     /// Takes all facts out.
     pub fn take(&mut self) -> Vec<Arc<Fact>> {
         self.places.clear();

@@ -110,8 +110,7 @@ impl Feed {
                 self.followed = None;
             }
             Phase::Item => {}
-            Phase::Delta | Phase::Resumed => self.follow(down.instance, down.generation),
-            Phase::Done => self.follow(down.instance, down.generation),
+            Phase::Delta | Phase::Resumed | Phase::Done => self.follow(down.instance, down.generation),
         }
         proxy.take_from_feed(&down.events, now_ms);
         if down.phase() == Phase::Done {
@@ -177,7 +176,8 @@ impl Feed {
             instance,
             generation,
         };
-        let up = Up { hello: Some(hello), events: proxy.ledger.loads().into_iter().map(Event::from).collect() };
+        let up =
+            Up { hello: Some(hello), events: proxy.ledger.loads().into_iter().map(Event::from).collect() };
         if host::send_on_stream(stream, &up.encode_to_vec()) {
             proxy.metrics.set(Level::FeedConnected, 1);
         } else {
@@ -207,7 +207,10 @@ impl Feed {
         let cells = proxy.view.prefixes().cells();
         for event in learned {
             // The pools and facts are the controller's own.
-            if matches!(event.kind, Some(warmpath_core::wire::Kind::Prefix(_) | warmpath_core::wire::Kind::Load(_))) {
+            if matches!(
+                event.kind,
+                Some(warmpath_core::wire::Kind::Prefix(_) | warmpath_core::wire::Kind::Load(_))
+            ) {
                 messages.push(event);
             }
         }
@@ -222,7 +225,7 @@ impl Feed {
 
     fn follow(&mut self, instance: u64, generation: u64) {
         self.followed = Some((instance, generation));
-        // Stored for the VM that takes over. Not on every delta would do, but this is one hostcall a message.
+        // Stored for the VM that takes over.
         let _ = host::set_shared(RESUME_KEY, &lease(instance, generation), None);
     }
 

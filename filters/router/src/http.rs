@@ -29,6 +29,9 @@ use warmpath_core::wire::{Kind, Ratio};
 const DECISION_HEADER: &str = "x-warmpath-decision";
 /// Asks for the decision instead of an answer, when the configuration says `explain`.
 const EXPLAIN_HEADER: &str = "x-warmpath-explain";
+/// Makes the VM trap, so that tests can see what is left after one.
+#[cfg(feature = "fault-injection")]
+const TRAP_HEADER: &str = "x-warmpath-test-trap";
 /// Headers that only the filter may set.
 const OWN_HEADERS: [&str; 4] = [DESTINATION_HEADER, MODEL_HEADER, DECISION_HEADER, EXPLAIN_HEADER];
 
@@ -71,6 +74,7 @@ struct Answer {
 
 /// What the filter needs of the request's headers, from one look at all of them.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent fact of the headers")]
 struct Head {
     is_post: bool,
     api: Option<Api>,
@@ -122,15 +126,12 @@ impl HttpContext for Http {
         let Some((_, config)) = &self.plugin else { return Action::Continue };
         let head = Head::read(host::request_headers(), config.is_explaining);
         let api = head.api.unwrap_or(Api::ModelOnly);
-        match head.unread(end_of_stream) {
-            Some(unread) => {
-                self.route(&Incoming { api, body: Err(unread), wants_explanation: head.wants_explanation })
-            }
-            None => {
-                self.state = State::Reading { api, wants_explanation: head.wants_explanation };
-                Action::Pause
-            }
+        let wants_explanation = head.wants_explanation;
+        if let Some(unread) = head.unread(end_of_stream) {
+            return self.route(&Incoming { api, body: Err(unread), wants_explanation });
         }
+        self.state = State::Reading { api, wants_explanation };
+        Action::Pause
     }
 
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
@@ -283,6 +284,8 @@ impl Head {
                 "content-encoding" => head.is_encoded = !value.is_empty() && value != b"identity",
                 "content-length" => head.length = text().parse().ok(),
                 "upgrade" => head.is_upgrade = true,
+                #[cfg(feature = "fault-injection")]
+                TRAP_HEADER => std::process::abort(),
                 name if OWN_HEADERS.contains(&name) => {
                     head.wants_explanation |= is_explaining && name == EXPLAIN_HEADER;
                     host::remove_request_header(name);

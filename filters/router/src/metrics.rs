@@ -2,9 +2,9 @@
 //! docs/metrics.md lists them.
 
 use crate::host::{self, Metric};
+use fnv::FnvHashMap;
 use warmpath_core::decision::{NoEndpoint, Reason};
 use warmpath_core::prompt::PromptError;
-use fnv::FnvHashMap;
 
 /// Why a request's prompt was not looked at; it was routed by load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -41,75 +41,140 @@ pub(crate) struct Incoming<'a> {
     pub(crate) wants_explanation: bool,
 }
 
+/// What was made of a request before an endpoint is chosen.
+struct Asked<'a> {
+    request: Option<Request<'a>>,
+    chain: Vec<CellHash>,
+    prompt_tokens: u64,
+    /// See [`Flight::text_bytes`].
+    text_bytes: u64,
+    pool: String,
+    adapter: String,
+}
+
 /// Routes one request.
 pub(crate) fn route(proxy: &mut Proxy, config: &Config, incoming: &Incoming<'_>) -> Outcome {
     let now_us = host::now_us();
-    let now_ms = now_us / 1000;
-    proxy.read_log(now_ms);
-    let parsed = incoming
-        .body
-        .and_then(|body| Request::parse(incoming.api, body).map_err(Unread::Prompt).map(|request| (request, body)));
-    let (request, body_bytes) = match parsed {
-        Ok((request, body)) => (Some(request), body.len()),
-        Err(unread) => {
-            proxy.metrics.count(Count::Unread(unread));
-            (None, 0)
-        }
+    proxy.read_log(now_us / 1000);
+    let (request, body_bytes) = read(proxy, incoming);
+    let asked = match Asked::new(proxy, config, incoming.api, request, body_bytes) {
+        Ok(asked) => asked,
+        Err(model) => return refuse(proxy, NoEndpoint::UnknownModel, &model),
     };
-    let model = request.as_ref().map_or("", |request| request.model.as_ref());
-    let Some(found) = pool_of(proxy, model) else {
-        return refuse(proxy, NoEndpoint::UnknownModel, model);
-    };
-    let root = Root::new(
-        found.pool.name(),
-        found.adapter,
-        request.as_ref().and_then(|request| request.cache_salt.as_deref()).unwrap_or_default(),
-    );
-    let mut chain: Vec<CellHash> = Vec::new();
-    if let Some(request) = request.as_ref().filter(|_| incoming.api.has_prompt()) {
-        cells_of(request, root, config.cell_bytes, &mut chain);
-    }
-    let prompt_bytes = count(float_len(body_bytes) * TEXT_SHARE);
-    let exact = request.as_ref().and_then(Request::exact_tokens);
-    let prompt_tokens = exact.unwrap_or_else(|| found.pool.tokens(prompt_bytes));
-    let (pool, adapter) = (found.pool.name().to_owned(), found.adapter.to_owned());
-    let nonce = proxy.nonce();
-    let Some(found) = pool_of(proxy, model) else { return refuse(proxy, NoEndpoint::UnknownModel, model) };
-    let ask = Ask {
-        pool: found.pool,
-        chain: &chain,
-        prompt_tokens,
-        output_tokens_max: request.as_ref().and_then(|request| request.output_tokens_max),
-        alternates: if incoming.wants_explanation { usize::MAX - 1 } else { config.alternates },
-        nonce,
-        now_ms,
-    };
-    let decision = match choose(&proxy.view, &ask) {
+    let decision = match asked.choose(proxy, config, incoming.wants_explanation, now_us / 1000) {
         Ok(decision) => decision,
-        Err(reason) => return refuse(proxy, reason, model),
+        Err(reason) => return refuse(proxy, reason, asked.model()),
     };
     if incoming.wants_explanation {
-        let explanation = decision.explain(&pool, &adapter, prompt_tokens);
+        let explanation = decision.explain(&asked.pool, &asked.adapter, asked.prompt_tokens);
         reply::json(&serde_json::to_vec(&explanation).unwrap_or_default());
         return Outcome::Answered;
     }
     proxy.metrics.count(Count::Decision(decision.reason));
     host::set_request_header(DESTINATION_HEADER, &decision.destinations());
-    if !model.is_empty() && is_header_value(model) {
-        host::set_request_header(MODEL_HEADER, model);
+    if !asked.model().is_empty() && is_header_value(asked.model()) {
+        host::set_request_header(MODEL_HEADER, asked.model());
     }
-    let Some(booking) = book(proxy, &decision, chain, prompt_tokens, now_us) else {
-        return refuse(proxy, NoEndpoint::NoneKnown, model);
-    };
-    let predicted_tokens = decision.chosen().map_or(0, |chosen| chosen.cached_tokens);
-    let is_stream = request.as_ref().is_some_and(|request| request.is_stream);
-    let has_usage = incoming.api.has_prompt()
-        && request.as_ref().is_some_and(|request| !request.is_stream || request.has_usage_in_stream);
-    let summary = config.is_explaining.then(|| summary(&decision, prompt_tokens));
-    let text_bytes = if exact.is_some() { 0 } else { prompt_bytes };
-    let flight =
-        Flight { booking, pool, text_bytes, predicted_tokens, prompt_tokens, is_stream, has_usage, summary };
-    Outcome::Sent(Box::new(flight))
+    match asked.send(proxy, config, incoming.api, &decision, now_us) {
+        Some(flight) => Outcome::Sent(Box::new(flight)),
+        None => refuse(proxy, NoEndpoint::NoneKnown, ""),
+    }
+}
+
+/// Parses the body, and counts one that cannot be read.
+fn read<'a>(proxy: &mut Proxy, incoming: &Incoming<'a>) -> (Option<Request<'a>>, usize) {
+    let parsed = incoming.body.and_then(|body| {
+        let request = Request::parse(incoming.api, body).map_err(Unread::Prompt)?;
+        Ok((Some(request), body.len()))
+    });
+    parsed.unwrap_or_else(|unread| {
+        proxy.metrics.count(Count::Unread(unread));
+        (None, 0)
+    })
+}
+
+// === impl Asked ===
+
+impl<'a> Asked<'a> {
+    /// Finds the pool and hashes the prompt. `Err`: nobody serves the model, whose name is returned.
+    fn new(
+        proxy: &Proxy,
+        config: &Config,
+        api: Api,
+        request: Option<Request<'a>>,
+        body_bytes: usize,
+    ) -> Result<Self, String> {
+        let model = request.as_ref().map_or("", |request| request.model.as_ref());
+        let found = pool_of(proxy, model).ok_or_else(|| model.to_owned())?;
+        let mut chain = Vec::new();
+        if let Some(request) = request.as_ref().filter(|_| api.has_prompt()) {
+            let salt = request.cache_salt.as_deref().unwrap_or_default();
+            let root = Root::new(found.pool.name(), found.adapter, salt);
+            cells_of(request, root, config.cell_bytes, &mut chain);
+        }
+        let prompt_bytes = count(float_len(body_bytes) * TEXT_SHARE);
+        let exact = request.as_ref().and_then(Request::exact_tokens);
+        let prompt_tokens = exact.unwrap_or_else(|| found.pool.tokens(prompt_bytes));
+        let text_bytes = if exact.is_some() { 0 } else { prompt_bytes };
+        let (pool, adapter) = (found.pool.name().to_owned(), found.adapter.to_owned());
+        Ok(Self { request, chain, prompt_tokens, text_bytes, pool, adapter })
+    }
+
+    fn model(&self) -> &str {
+        self.request.as_ref().map_or("", |request| request.model.as_ref())
+    }
+
+    fn choose(
+        &self,
+        proxy: &mut Proxy,
+        config: &Config,
+        shows_all: bool,
+        now_ms: u64,
+    ) -> Result<Decision, NoEndpoint> {
+        let nonce = proxy.nonce();
+        let found = pool_of(proxy, self.model()).ok_or(NoEndpoint::UnknownModel)?;
+        let ask = Ask {
+            pool: found.pool,
+            chain: &self.chain,
+            prompt_tokens: self.prompt_tokens,
+            output_tokens_max: self.request.as_ref().and_then(|request| request.output_tokens_max),
+            alternates: if shows_all { usize::MAX - 1 } else { config.alternates },
+            nonce,
+            now_ms,
+        };
+        choose(&proxy.view, &ask)
+    }
+
+    /// Books the request for the chosen endpoint.
+    fn send(
+        self,
+        proxy: &mut Proxy,
+        config: &Config,
+        api: Api,
+        decision: &Decision,
+        now_us: u64,
+    ) -> Option<Flight> {
+        let chosen = decision.chosen()?;
+        let queued =
+            proxy.view.endpoint(chosen.slot).map_or(0, |endpoint| endpoint.promised().prefill_tokens);
+        let summary = config.is_explaining.then(|| summary(decision, self.prompt_tokens));
+        let is_stream = self.request.as_ref().is_some_and(|request| request.is_stream);
+        let has_usage = api.has_prompt()
+            && self.request.as_ref().is_some_and(|request| !request.is_stream || request.has_usage_in_stream);
+        let (booking, kinds) =
+            Booking::new(&mut proxy.ledger, chosen, self.chain, self.prompt_tokens, queued, now_us);
+        proxy.say(kinds, now_us / 1000);
+        Some(Flight {
+            booking,
+            pool: self.pool,
+            text_bytes: self.text_bytes,
+            predicted_tokens: chosen.cached_tokens,
+            prompt_tokens: self.prompt_tokens,
+            is_stream,
+            has_usage,
+            summary,
+        })
+    }
 }
 
 /// The pool for a model; what names none goes to the first.
@@ -126,20 +191,6 @@ fn refuse(proxy: &mut Proxy, reason: NoEndpoint, model: &str) -> Outcome {
     proxy.metrics.count(Count::Rejected(reason));
     reply::no_endpoint(reason, model);
     Outcome::Answered
-}
-
-fn book(
-    proxy: &mut Proxy,
-    decision: &Decision,
-    chain: Vec<CellHash>,
-    context_tokens: u64,
-    now_us: u64,
-) -> Option<Booking> {
-    let chosen = decision.chosen()?;
-    let queued = proxy.view.endpoint(chosen.slot).map_or(0, |endpoint| endpoint.promised().prefill_tokens);
-    let (booking, kinds) = Booking::new(&mut proxy.ledger, chosen, chain, context_tokens, queued, now_us);
-    proxy.say(kinds, now_us / 1000);
-    Some(booking)
 }
 
 /// The decision in one line, for `x-warmpath-decision`.

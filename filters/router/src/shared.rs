@@ -68,7 +68,12 @@ impl SharedLog {
     }
 
     /// Appends events, after giving `each` every record that was there before them.
-    pub(crate) fn append(&mut self, source: Source, events: &[Event], each: &mut dyn FnMut(Record)) -> AppendReport {
+    pub(crate) fn append(
+        &mut self,
+        source: Source,
+        events: &[Event],
+        each: &mut dyn FnMut(Record),
+    ) -> AppendReport {
         let mut report = AppendReport::default();
         let mut rest = events;
         while report.conflicts < APPEND_TRIES_MAX {

@@ -2,7 +2,12 @@
 //!
 //! The model keeps every block in one vector in eviction order and searches it; the cache threads a list
 //! through arrays and keeps an index. They must agree on every hit, every refusal and every eviction.
-#![allow(clippy::indexing_slicing, reason = "test support: indices are made from lengths")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "test code: what is not there fails the test; the seed is printed"
+)]
 
 use proptest::{
     prelude::*,
@@ -86,7 +91,9 @@ impl Model {
         if free.count() < blocks - hits {
             return None;
         }
-        taken.iter().for_each(|serial| self.at(*serial).users += 1);
+        for serial in &taken {
+            self.at(*serial).users += 1;
+        }
         taken.extend((hits..blocks).map(|_| self.grow().unwrap()));
         Some((taken, hits))
     }

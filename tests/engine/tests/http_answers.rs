@@ -1,4 +1,10 @@
 //! The server over real sockets: the four protocols, streamed and whole, and what they say of the cache.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: what is not there fails the test"
+)]
 
 mod client;
 

@@ -1,4 +1,10 @@
 //! Each failure on demand, as a client meets it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: what is not there fails the test"
+)]
 
 mod client;
 

@@ -1,4 +1,10 @@
 //! The engine as a whole, on made-up time: batching, waiting, sharing, preemption, determinism.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: what is not there fails the test"
+)]
 
 use warmpath_engine::{
     Engine, Params, Preset,

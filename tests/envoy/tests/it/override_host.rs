@@ -1,6 +1,7 @@
 //! The header that says where a request goes: in its order, and never out of the cluster.
 
 use bytes::Bytes;
+use futures::future::join_all;
 use http::{Method, StatusCode};
 use warmpath_envoy::client::{Client, Response};
 use warmpath_envoy::process::{Envoy, Launch};
@@ -12,6 +13,9 @@ use crate::backend::{Backend, DeadAddress};
 
 /// Enough requests that a choice made by chance, between two engines, does not look like ours.
 const REQUESTS: usize = 20;
+
+/// Far more than the three retries that Envoy allows a cluster at once unless told otherwise.
+const AT_ONCE: usize = 200;
 
 async fn send_to(client: &Client, destination: &str) -> Response {
     client.send(Method::POST, "/", &[(DESTINATION_HEADER, destination)], Bytes::from("prompt")).await.unwrap()
@@ -60,7 +64,10 @@ async fn a_retry_takes_the_next_endpoint_of_the_header() {
         assert_eq!((response.status, served_by(&response)), (StatusCode::OK, chosen.addr().to_string()));
     }
     assert_eq!(full.body_lengths().len(), REQUESTS);
-    assert_eq!(envoy.admin().stat("cluster.engines.upstream_rq_retry").await.unwrap(), 2 * REQUESTS as u64);
+    assert_eq!(
+        envoy.admin().stat("cluster.engines.upstream_rq_retry").await.unwrap(),
+        u64::try_from(2 * REQUESTS).unwrap()
+    );
 
     // The retry is the route's: without it the first answer is the last.
     plane.apply([route(&Retry { retries_max: 0, ..Retry::default() }).into()]).await.unwrap();
@@ -70,4 +77,19 @@ async fn a_retry_takes_the_next_endpoint_of_the_header() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn many_retries_at_once_are_all_made() {
+    let full = Backend::start(StatusCode::SERVICE_UNAVAILABLE).await;
+    let free = Backend::start(StatusCode::OK).await;
+    let plane = ControlPlane::start(Gateway::new(Filter::None, &[full.addr(), free.addr()]).resources());
+    let plane = plane.await.unwrap();
+    let envoy = Envoy::from_control_plane(&plane, &Launch::default()).await.unwrap();
+    let client = Client::http1(envoy.listener(GATEWAY).await.unwrap());
+
+    let list = format!("{},{}", full.addr(), free.addr());
+    let responses = join_all((0..AT_ONCE).map(|_| send_to(&client, &list))).await;
+    let lost = responses.iter().filter(|response| response.status != StatusCode::OK).count();
+    assert_eq!(lost, 0, "of {AT_ONCE}");
 }

@@ -1,0 +1,73 @@
+//! What the controller shows over HTTP: metrics, health, its state, and explanations.
+//!
+//! Plain HTTP on its own port, for the cluster's inside: it answers and never changes anything.
+
+mod explain;
+mod state;
+
+use crate::metrics::Metrics;
+use crate::publish::Shared;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use warmpath_core::limits::BODY_BYTES_MAX;
+
+/// What a metrics page is written in.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The handlers' common ground.
+#[derive(Clone, Debug)]
+pub struct Api {
+    shared: Shared,
+    metrics: Arc<Metrics>,
+    unseen: Arc<AtomicUsize>,
+    was_ready: Arc<AtomicBool>,
+}
+
+// === impl Api ===
+
+impl Api {
+    /// `unseen` counts the endpoints whose first scrape has not ended.
+    pub fn new(shared: Shared, metrics: Arc<Metrics>, unseen: Arc<AtomicUsize>) -> Self {
+        Self { shared, metrics, unseen, was_ready: Arc::default() }
+    }
+
+    /// All routes.
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(|| async { "ok\n" }))
+            .route("/readyz", get(ready))
+            .route("/state", get(state::show))
+            .route("/explain", post(explain::show))
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .with_state(self)
+    }
+
+    /// Ready after the first round of scrapes, and from then on: an endpoint that joins later must not take
+    /// the controller away from those that are known.
+    fn is_ready(&self) -> bool {
+        let is_ready = self.was_ready.load(Ordering::Acquire) || self.unseen.load(Ordering::Acquire) == 0;
+        if is_ready {
+            self.was_ready.store(true, Ordering::Release);
+        }
+        is_ready
+    }
+}
+
+async fn metrics(State(api): State<Api>) -> impl IntoResponse {
+    api.shared.with(|hub, _| state::gauge(hub.index(), &api.metrics));
+    ([(header::CONTENT_TYPE, OPENMETRICS)], api.metrics.page())
+}
+
+async fn ready(State(api): State<Api>) -> impl IntoResponse {
+    if api.is_ready() {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the first scrapes have not ended\n")
+    }
+}

@@ -1,0 +1,140 @@
+//! `GET /state`: the view as a page of JSON, and the gauges that are a view of it.
+
+use super::Api;
+use crate::index::Index;
+use crate::metrics::Metrics;
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use warmpath_core::ids::Slot;
+use warmpath_core::num::u64_len;
+use warmpath_core::view::{Endpoint, View};
+use warmpath_core::wire::Health;
+
+/// All that the controller knows.
+#[derive(Debug, Serialize)]
+pub(super) struct StatePage {
+    instance: String,
+    generation: u64,
+    cell_bytes: usize,
+    /// Distinct cells over all endpoints.
+    cells: usize,
+    pools: Vec<PoolState>,
+}
+
+#[derive(Debug, Serialize)]
+struct PoolState {
+    name: String,
+    models: Vec<String>,
+    adapters: Vec<String>,
+    bytes_per_token: f64,
+    endpoints: Vec<EndpointState>,
+}
+
+#[derive(Debug, Serialize)]
+struct EndpointState {
+    address: String,
+    health: &'static str,
+    fitness: &'static str,
+    /// The engine's own figures.
+    running: u32,
+    waiting: u32,
+    kv_used_permille: u32,
+    capacity_tokens: u64,
+    block_tokens: u32,
+    /// What proxies have sent there and has not ended.
+    requests: u32,
+    prefills: u32,
+    prefill_tokens: u64,
+    context_tokens: u64,
+    /// Cells that it holds, and that it can hold.
+    held_cells: usize,
+    capacity_cells: usize,
+    prefill_s_per_token: f64,
+}
+
+/// Answers with the state.
+pub(super) async fn show(State(api): State<Api>) -> Json<StatePage> {
+    Json(api.shared.with(|hub, now_ms| StatePage::of(hub.index(), now_ms)))
+}
+
+/// Fills in the gauges.
+pub(super) fn gauge(index: &Index, metrics: &Metrics) {
+    let view = index.view();
+    metrics.generation.set(signed(index.generation()));
+    metrics.view_cells.set(signed(u64_len(view.prefixes().cells())));
+    metrics.endpoints.clear();
+    for pool in view.pools() {
+        for health in [Health::Unknown, Health::Healthy, Health::Unhealthy] {
+            let endpoints = pool.slots().iter().filter_map(|slot| view.endpoint(*slot));
+            let count = endpoints.filter(|endpoint| endpoint.health == health).count();
+            let labels = [("pool", pool.name().to_owned()), ("health", label(health).to_owned())];
+            metrics.endpoints.get_or_create(&labels).set(signed(u64_len(count)));
+        }
+    }
+}
+
+// === impl StatePage ===
+
+impl StatePage {
+    fn of(index: &Index, now_ms: u64) -> Self {
+        let view = index.view();
+        let pools = view.pools().iter().map(|pool| PoolState {
+            name: pool.name().to_owned(),
+            models: pool.models().to_vec(),
+            adapters: pool.adapters().to_vec(),
+            bytes_per_token: pool.bytes_per_token(),
+            endpoints: pool
+                .slots()
+                .iter()
+                .filter_map(|slot| Some(EndpointState::of(view, *slot, view.endpoint(*slot)?, now_ms)))
+                .collect(),
+        });
+        Self {
+            instance: format!("{:016x}", index.instance()),
+            generation: index.generation(),
+            cell_bytes: view.cell_bytes(),
+            cells: view.prefixes().cells(),
+            pools: pools.collect(),
+        }
+    }
+}
+
+// === impl EndpointState ===
+
+impl EndpointState {
+    fn of(view: &View, slot: Slot, endpoint: &Endpoint, now_ms: u64) -> Self {
+        let (facts, promised) = (endpoint.facts(), endpoint.promised());
+        let (held_cells, capacity_cells) = view.prefixes().held(slot);
+        Self {
+            address: endpoint.address.clone(),
+            health: label(endpoint.health),
+            fitness: endpoint.fitness(now_ms).label(),
+            running: facts.running,
+            waiting: facts.waiting,
+            kv_used_permille: facts.kv_used_permille,
+            capacity_tokens: endpoint.capacity_tokens,
+            block_tokens: facts.block_tokens,
+            requests: promised.requests,
+            prefills: promised.prefills,
+            prefill_tokens: promised.prefill_tokens,
+            context_tokens: promised.context_tokens,
+            held_cells,
+            capacity_cells,
+            prefill_s_per_token: endpoint.prefill_s_per_token(),
+        }
+    }
+}
+
+/// A health's name in metrics and pages.
+fn label(health: Health) -> &'static str {
+    match health {
+        Health::Unknown => "unknown",
+        Health::Healthy => "healthy",
+        Health::Unhealthy => "unhealthy",
+    }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

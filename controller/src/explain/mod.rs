@@ -1,0 +1,86 @@
+//! `warmpath explain`: asks a controller or a proxy where a request would go, and prints the answer.
+
+mod table;
+
+use crate::args::ExplainArgs;
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::rt::TokioExecutor;
+use std::io::{self, Write};
+use thiserror::Error;
+
+/// Bytes of an answer that are read: one candidate is some 250 bytes of JSON, a pool has 8192 at most.
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Asks a proxy for its decision instead of an answer.
+const EXPLAIN_HEADER: &str = "x-warmpath-explain";
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum AskError {
+    /// The address or the path is none.
+    #[error("`{url}` is no URL")]
+    Url {
+        /// What was given.
+        url: String,
+        /// Why it is none.
+        source: http::Error,
+    },
+    /// Nobody answered.
+    #[error("cannot ask {url}")]
+    Unreachable {
+        /// Who was asked.
+        url: String,
+        /// Why it did not answer.
+        source: ClientError,
+    },
+    /// The answer broke off, or is too long.
+    #[error("cannot read the answer")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The answer is a refusal.
+    #[error("{status}: {body}")]
+    Refused {
+        /// Its status.
+        status: StatusCode,
+        /// What it says.
+        body: String,
+    },
+}
+
+/// Asks with a request's body; the answer is JSON.
+pub async fn ask(args: &ExplainArgs, body: String) -> Result<Bytes, AskError> {
+    let (url, header) = match &args.proxy {
+        Some(proxy) => (format!("{}{}", proxy.trim_end_matches('/'), args.path), Some(EXPLAIN_HEADER)),
+        None => (format!("{}/explain?path={}", args.controller.trim_end_matches('/'), args.path), None),
+    };
+    let request = request(&url, header, body).map_err(|source| AskError::Url { url: url.clone(), source })?;
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let response = client.request(request).await.map_err(|source| AskError::Unreachable { url, source })?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(AskError::Broken)?;
+    let body = body.to_bytes();
+    if status == StatusCode::OK {
+        return Ok(body);
+    }
+    Err(AskError::Refused { status, body: String::from_utf8_lossy(&body).trim().to_owned() })
+}
+
+/// Prints an answer: as a table, or the JSON as it is.
+pub fn print(out: &mut impl Write, answer: &[u8], is_json: bool) -> io::Result<()> {
+    if is_json {
+        out.write_all(answer)?;
+        return writeln!(out);
+    }
+    write!(out, "{}", table::Answer::parse(answer).map_err(io::Error::other)?)
+}
+
+fn request(url: &str, header: Option<&'static str>, body: String) -> Result<Request<Full<Bytes>>, http::Error> {
+    let uri = Uri::try_from(url)?;
+    let mut request =
+        Request::builder().method(Method::POST).uri(uri).header(http::header::CONTENT_TYPE, "application/json");
+    if let Some(header) = header {
+        request = request.header(header, "1");
+    }
+    request.body(Full::new(Bytes::from(body)))
+}

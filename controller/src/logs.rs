@@ -1,0 +1,34 @@
+//! Log lines on standard error: text for people, JSON for collectors.
+
+use crate::args::LogFormat;
+use thiserror::Error;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+/// Logging that could not be set up.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// The filter is no filter.
+    #[error("`{filter}` is no log filter")]
+    Filter {
+        /// What was given.
+        filter: String,
+        /// Why it is none.
+        source: ParseError,
+    },
+    /// Somebody in this process has set up logging before.
+    #[error("logging is set up already")]
+    Taken(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Sets up logging for the process.
+pub fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
+    let env_filter = EnvFilter::try_new(filter)
+        .map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
+    let lines = tracing_subscriber::fmt().with_env_filter(env_filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    }
+    .map_err(LogError::Taken)
+}

@@ -1,0 +1,21 @@
+//! The state stream's serving side: every proxy gets a snapshot or resumes, then deltas, and what one of
+//! them reports reaches all others.
+//!
+//! ```text
+//!   Streaming<Up> ─► session ─► Hub::receive ─► Index::accept ─► backlog of every other proxy
+//!                                                                    │ wake
+//!   ReceiverStream ◄─ 2 messages ◄─ session ◄─ Hub::take ◄───────────┘
+//! ```
+
+mod backlog;
+mod codec;
+mod hub;
+mod message;
+mod service;
+mod session;
+
+pub use backlog::{Added, Backlog};
+pub use hub::{Batch, Hub, StreamId};
+pub use message::Stamp;
+pub use service::StateService;
+pub use session::Shared;

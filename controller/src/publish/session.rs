@@ -1,0 +1,167 @@
+//! One proxy's stream, from its `Hello` to its end: messages up go to the hub, what the hub owes goes down.
+//!
+//! Both directions run in one task and neither waits for the other: a proxy that does not read can still
+//! report, and its backlog coalesces meanwhile.
+
+use super::hub::{Batch, Hub, StreamId};
+use super::message;
+use crate::clock::Clock;
+use bytes::Bytes;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, watch};
+use tonic::{Status, Streaming};
+use warmpath_core::wire::{Hello, Phase, Up};
+
+/// How long a stream may stay without its first message.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often an otherwise idle stream is told the generation.
+const GENERATION_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the last word may wait for a proxy that does not read.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longest node or version name that is logged, in bytes.
+const NAME_BYTES_MAX: usize = 256;
+
+/// What all sessions share with the rest of the controller.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    hub: Arc<Mutex<Hub>>,
+    clock: Clock,
+    stop: watch::Receiver<bool>,
+}
+
+/// A session's way down.
+type Down = mpsc::Sender<Result<Bytes, Status>>;
+
+// === impl Shared ===
+
+impl Shared {
+    /// Shares a hub until `stop` turns true.
+    pub fn new(hub: Hub, clock: Clock, stop: watch::Receiver<bool>) -> Self {
+        Self { hub: Arc::new(Mutex::new(hub)), clock, stop }
+    }
+
+    /// Works on the hub. Short by nature: nothing waits inside.
+    pub fn with<T>(&self, work: impl FnOnce(&mut Hub, u64) -> T) -> T {
+        // A panic elsewhere leaves at worst one event half applied, which the next one heals.
+        let mut hub = self.hub.lock().unwrap_or_else(PoisonError::into_inner);
+        work(&mut hub, self.clock.now_ms())
+    }
+
+    /// Waits until the controller stops.
+    pub async fn stopped(&self) {
+        // An error means that the sender is gone, which is a stop too.
+        let _ = self.stop.clone().wait_for(|stop| *stop).await;
+    }
+}
+
+/// Serves one stream to its end.
+pub async fn run(shared: Shared, mut up: Streaming<Up>, down: Down) {
+    let first = tokio::select! {
+        first = tokio::time::timeout(HELLO_TIMEOUT, up.message()) => first,
+        () = shared.stopped() => return,
+    };
+    let (hello, events) = match greet(first) {
+        Ok(greeting) => greeting,
+        Err(status) => {
+            tracing::warn!(error = status.message(), "stream refused");
+            return farewell(&down, status).await;
+        }
+    };
+    let (id, wake) = shared.with(|hub, now_ms| {
+        let (id, wake) = hub.join(&hello);
+        hub.receive(id, events, now_ms);
+        (id, wake)
+    });
+    let process = format!("{:016x}", hello.process);
+    let node = clip(&hello.node);
+    tracing::info!(process, node, version = clip(&hello.version), "proxy connected");
+    let status = tokio::select! {
+        status = receive(&shared, id, &mut up) => status,
+        () = send(&shared, id, &wake, &down) => None,
+        () = shared.stopped() => Some(Status::unavailable("the controller stops")),
+    };
+    shared.with(|hub, now_ms| hub.leave(id, now_ms));
+    match &status {
+        Some(status) => tracing::warn!(process, node, error = status.message(), "proxy disconnected"),
+        None => tracing::info!(process, node, "proxy disconnected"),
+    }
+    if let Some(status) = status {
+        farewell(&down, status).await;
+    }
+}
+
+/// The first message must introduce the proxy.
+fn greet(
+    first: Result<Result<Option<Up>, Status>, tokio::time::error::Elapsed>,
+) -> Result<(Hello, Vec<warmpath_core::wire::Event>), Status> {
+    let first = first.map_err(|_| Status::deadline_exceeded("no message came"))??;
+    let up = first.ok_or_else(|| Status::invalid_argument("stream ended without a message"))?;
+    let hello = up.hello.ok_or_else(|| Status::invalid_argument("first message has no hello"))?;
+    if hello.process == crate::index::CONTROLLER {
+        return Err(Status::invalid_argument("process is zero"));
+    }
+    Ok((hello, up.events))
+}
+
+/// Hands messages to the hub until the proxy ends the stream (`None`) or breaks the protocol.
+async fn receive(shared: &Shared, id: StreamId, up: &mut Streaming<Up>) -> Option<Status> {
+    loop {
+        match up.message().await {
+            Ok(Some(message)) if message.hello.is_some() => {
+                return Some(Status::invalid_argument("hello after the first message"));
+            }
+            Ok(Some(message)) => shared.with(|hub, now_ms| hub.receive(id, message.events, now_ms)),
+            Ok(None) => return None,
+            Err(status) => return Some(status),
+        }
+    }
+}
+
+/// Sends what the hub owes until nobody listens any more.
+async fn send(shared: &Shared, id: StreamId, wake: &Notify, down: &Down) {
+    loop {
+        let is_sent = match shared.with(|hub, _| hub.take(id)) {
+            Some(Batch::Snapshot(stamp, events)) => send_all(down, message::snapshot(stamp, events)).await,
+            Some(Batch::Resumed(stamp, facts)) => {
+                send_all(down, message::deltas(stamp, Phase::Resumed, &facts)).await
+            }
+            Some(Batch::Deltas(stamp, facts)) => send_all(down, message::deltas(stamp, Phase::Delta, &facts)).await,
+            None => rest(shared, id, wake, down).await,
+        };
+        if !is_sent {
+            return;
+        }
+    }
+}
+
+/// Waits for news; tells the generation meanwhile.
+async fn rest(shared: &Shared, id: StreamId, wake: &Notify, down: &Down) -> bool {
+    tokio::select! {
+        () = wake.notified() => true,
+        () = down.closed() => false,
+        () = tokio::time::sleep(GENERATION_INTERVAL) => match shared.with(|hub, _| hub.untold(id)) {
+            Some(stamp) => send_all(down, message::deltas(stamp, Phase::Delta, &[])).await,
+            None => true,
+        },
+    }
+}
+
+async fn send_all(down: &Down, messages: impl IntoIterator<Item = Bytes>) -> bool {
+    for message in messages {
+        if down.send(Ok(message)).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+async fn farewell(down: &Down, status: Status) {
+    // Whether the last word is heard changes nothing: the stream ends either way.
+    let _ = tokio::time::timeout(FAREWELL_TIMEOUT, down.send(Err(status))).await;
+}
+
+fn clip(name: &str) -> &str {
+    let end = (0..=NAME_BYTES_MAX).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+    name.get(..end).unwrap_or(name)
+}

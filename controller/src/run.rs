@@ -1,0 +1,221 @@
+//! Wiring: starts the parts, reloads the configuration, stops everything again.
+
+use crate::api;
+use crate::clock::Clock;
+use crate::config::{LoadError, Reload, Settings, Watched};
+use crate::index::Index;
+use crate::metrics::Metrics;
+use crate::publish::{Hub, Shared, StateService};
+use crate::telemetry::Telemetry;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use warmpath_core::wire::Kind;
+
+/// Time between two looks for what has become too old.
+const TICK_INTERVAL: Duration = Duration::from_millis(250);
+/// How often a silent proxy connection is probed, and how long an answer may take: a proxy whose host is
+/// gone is noticed after their sum.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a stop waits for connections to end by themselves.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A controller that runs in this process. Dropping it stops it without waiting.
+#[derive(Debug)]
+pub struct Running {
+    grpc_addr: SocketAddr,
+    http_addr: SocketAddr,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Why a controller did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What a reload works on.
+#[derive(Debug)]
+struct Live {
+    settings: Settings,
+    shared: Shared,
+    telemetry: Telemetry,
+    metrics: Arc<Metrics>,
+}
+
+/// Starts a controller whose settings stay as they are.
+pub async fn start(settings: Settings) -> Result<Running, StartError> {
+    launch(settings, None).await
+}
+
+/// Starts a controller that follows its configuration file.
+pub async fn start_watched(settings: Settings, watched: Watched) -> Result<Running, StartError> {
+    launch(settings, Some(watched)).await
+}
+
+/// Waits for SIGTERM or SIGINT and says which came.
+pub fn stop_signal() -> io::Result<impl Future<Output = &'static str>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    })
+}
+
+async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Running, StartError> {
+    let (grpc, grpc_addr) = listen(settings.listen.grpc).await?;
+    let (http, http_addr) = listen(settings.listen.http).await?;
+    let (stop, stopping) = watch::channel(false);
+    let metrics = Arc::new(Metrics::default());
+    let hub = Hub::new(Index::new(new_instance(), settings.cell_bytes), Arc::clone(&metrics));
+    let shared = Shared::new(hub, Clock::default(), stopping);
+    shared.with(|hub, now_ms| hub.publish(Kind::Pools(settings.pools_event()), now_ms));
+    let mut telemetry = Telemetry::new(shared.clone(), Arc::clone(&metrics));
+    telemetry.follow(&settings);
+    let api = api::Api::new(shared.clone(), Arc::clone(&metrics), telemetry.unseen());
+    let live = Live { settings, shared: shared.clone(), telemetry, metrics };
+    tracing::info!(grpc = %grpc_addr, http = %http_addr, "controller started");
+    let tasks = vec![
+        tokio::spawn(serve_grpc(grpc, shared.clone())),
+        tokio::spawn(serve_http(http, api, shared.clone())),
+        tokio::spawn(tick(shared)),
+        tokio::spawn(live.run(watched)),
+    ];
+    Ok(Running { grpc_addr, http_addr, stop, tasks })
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Where the state stream is served.
+    pub fn grpc_addr(&self) -> SocketAddr {
+        self.grpc_addr
+    }
+
+    /// Where metrics, health and explanations are served.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    /// Ends every stream and waits for the parts to end.
+    pub async fn shutdown(mut self) {
+        self.stop.send_replace(true);
+        for mut task in std::mem::take(&mut self.tasks) {
+            if tokio::time::timeout(SHUTDOWN_TIMEOUT, &mut task).await.is_err() {
+                task.abort();
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+// === impl Live ===
+
+impl Live {
+    /// Keeps telemetry alive until the stop, and follows the file if there is one.
+    async fn run(mut self, watched: Option<Watched>) {
+        let shared = self.shared.clone();
+        let Some(mut watched) = watched else { return shared.stopped().await };
+        loop {
+            tokio::select! {
+                () = shared.stopped() => return,
+                read = watched.changed() => self.reload(read),
+            }
+        }
+    }
+
+    fn reload(&mut self, read: Result<Settings, LoadError>) {
+        let settings = match read {
+            Ok(settings) => settings,
+            Err(error) => {
+                self.metrics.count_reload(Reload::Refused);
+                let source = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(%error, source, "configuration refused, the old one stays");
+                return;
+            }
+        };
+        let (reload, restart) = Reload::of(&self.settings, &settings);
+        self.metrics.count_reload(reload);
+        if reload == Reload::NeedsRestart {
+            tracing::warn!(fields = restart.join(", "), "a change takes effect after a restart only");
+        }
+        if settings.pools != self.settings.pools {
+            self.shared.with(|hub, now_ms| hub.publish(Kind::Pools(settings.pools_event()), now_ms));
+        }
+        self.telemetry.follow(&settings);
+        tracing::info!(pools = settings.pools.len(), result = reload.label(), "configuration reloaded");
+        let (listen, cell_bytes) = (self.settings.listen, self.settings.cell_bytes);
+        self.settings = Settings { listen, cell_bytes, ..settings };
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+async fn serve_grpc(listener: TcpListener, shared: Shared) {
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let served = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .add_service(StateService::new(shared.clone()))
+        .serve_with_incoming_shutdown(incoming, async move { shared.stopped().await });
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the state stream's server ended");
+    }
+}
+
+async fn serve_http(listener: TcpListener, api: api::Api, shared: Shared) {
+    let served = axum::serve(listener, api.router()).with_graceful_shutdown(async move { shared.stopped().await });
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the HTTP server ended");
+    }
+}
+
+async fn tick(shared: Shared) {
+    let mut ticks = tokio::time::interval(TICK_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => shared.with(|hub, now_ms| hub.tick(now_ms)),
+            () = shared.stopped() => return,
+        }
+    }
+}
+
+/// A number that no earlier process had: a proxy must not take one controller's generations for another's.
+fn new_instance() -> u64 {
+    // The keys of a RandomState come from the operating system. Zero means "none" on the wire.
+    RandomState::new().hash_one(std::process::id()).max(1)
+}

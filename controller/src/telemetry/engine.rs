@@ -1,0 +1,146 @@
+//! What an engine's metrics page says about load and capacity, in one vocabulary for all engines.
+//!
+//! | | vLLM | SGLang | trtllm-serve | Triton TensorRT-LLM |
+//! |---|---|---|---|---|
+//! | waiting | `vllm:num_requests_waiting` | `sglang:num_queue_reqs` | `trtllm_num_requests_waiting` | `nv_trt_llm_request_metrics{request_type="waiting"}` |
+//! | running | `vllm:num_requests_running` | `sglang:num_running_reqs` | `trtllm_num_requests_running` | `..{request_type="scheduled"}` |
+//! | KV use | `vllm:kv_cache_usage_perc` | `sglang:token_usage` | `trtllm_kv_cache_utilization` | `nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="fraction"}` |
+//! | block | `vllm:cache_config_info{block_size}` | `sglang:cache_config_info{page_size}` | `trtllm_kv_cache_tokens_per_block` | `..{kv_cache_block_type="tokens_per"}` |
+//! | blocks | `..{num_gpu_blocks}` | `..{num_pages}` | `trtllm_kv_cache_max_blocks` | `..{kv_cache_block_type="max"}` |
+//!
+//! Names as in the Gateway API inference extension's model server protocol. An engine with data
+//! parallelism shows one series for each rank behind the same address: counts and blocks add up, shares
+//! are averaged.
+
+use super::page::{Sample, samples};
+use warmpath_core::num::count;
+use warmpath_core::wire::Facts;
+
+/// Start of the process; a later one means that the cache is cold.
+const PROCESS_START: &[u8] = b"process_start_time_seconds";
+
+/// What one page said.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// Requests in the batch.
+    pub running: u32,
+    /// Requests in the queue.
+    pub waiting: u32,
+    /// Share of KV blocks in use, in thousandths.
+    pub kv_used_permille: u32,
+    /// KV capacity in tokens; zero when unknown.
+    pub capacity_tokens: u64,
+    /// Tokens in a block; zero when unknown.
+    pub block_tokens: u32,
+    /// When the engine's process started, in milliseconds since 1970; zero when unknown.
+    pub started_ms: u64,
+}
+
+/// What a page has said so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    running: f64,
+    waiting: f64,
+    used: f64,
+    used_series: f64,
+    block_tokens: f64,
+    blocks: f64,
+    started_s: f64,
+}
+
+// === impl Figures ===
+
+impl Figures {
+    /// Reads a page. A page without any known name gives zeros: an engine of an unknown kind that is up.
+    pub fn read(page: &[u8]) -> Self {
+        let mut sums = Sums::default();
+        for sample in samples(page, is_known) {
+            sums.take(&sample);
+        }
+        let permille = if sums.used_series > 0.0 { sums.used / sums.used_series * 1000.0 } else { 0.0 };
+        Self {
+            running: count32(sums.running),
+            waiting: count32(sums.waiting),
+            kv_used_permille: count32(permille).min(1000),
+            capacity_tokens: count(sums.block_tokens * sums.blocks),
+            block_tokens: count32(sums.block_tokens),
+            started_ms: count(sums.started_s * 1000.0),
+        }
+    }
+
+    /// The figures as an event about `endpoint`.
+    pub fn facts(&self, endpoint: u64, health: i32) -> Facts {
+        Facts {
+            endpoint,
+            health,
+            running: self.running,
+            waiting: self.waiting,
+            kv_used_permille: self.kv_used_permille,
+            capacity_tokens: self.capacity_tokens,
+            block_tokens: self.block_tokens,
+        }
+    }
+}
+
+// === impl Sums ===
+
+impl Sums {
+    fn take(&mut self, sample: &Sample<'_>) {
+        // Gauges of values that are not known yet are NaN.
+        if !sample.value.is_finite() {
+            return;
+        }
+        match sample.name {
+            b"vllm:num_requests_running" | b"sglang:num_running_reqs" | b"trtllm_num_requests_running" => {
+                self.running += sample.value;
+            }
+            b"vllm:num_requests_waiting" | b"sglang:num_queue_reqs" | b"trtllm_num_requests_waiting" => {
+                self.waiting += sample.value;
+            }
+            b"vllm:kv_cache_usage_perc" | b"sglang:token_usage" | b"trtllm_kv_cache_utilization" => {
+                self.use_share(sample.value);
+            }
+            b"vllm:cache_config_info" => self.config(sample, "block_size", "num_gpu_blocks"),
+            b"sglang:cache_config_info" => self.config(sample, "page_size", "num_pages"),
+            b"trtllm_kv_cache_tokens_per_block" => self.block_tokens = sample.value,
+            b"trtllm_kv_cache_max_blocks" => self.blocks += sample.value,
+            b"nv_trt_llm_request_metrics" => match sample.label("request_type") {
+                Some("waiting") => self.waiting += sample.value,
+                Some("scheduled") => self.running += sample.value,
+                _ => {}
+            },
+            b"nv_trt_llm_kv_cache_block_metrics" => match sample.label("kv_cache_block_type") {
+                Some("fraction") => self.use_share(sample.value),
+                Some("tokens_per") => self.block_tokens = sample.value,
+                Some("max") => self.blocks += sample.value,
+                _ => {}
+            },
+            PROCESS_START => self.started_s = sample.value,
+            _ => {}
+        }
+    }
+
+    fn use_share(&mut self, share: f64) {
+        self.used += share;
+        self.used_series += 1.0;
+    }
+
+    /// Capacity told by labels; engines write `None` there until they know it.
+    fn config(&mut self, sample: &Sample<'_>, block_tokens: &str, blocks: &str) {
+        let number = |label| sample.label(label).and_then(|value| value.parse::<u32>().ok());
+        if let (Some(block_tokens), Some(blocks)) = (number(block_tokens), number(blocks)) {
+            self.block_tokens = f64::from(block_tokens);
+            self.blocks += f64::from(blocks);
+        }
+    }
+}
+
+/// Tells most lines apart by their first bytes.
+fn is_known(name: &[u8]) -> bool {
+    let prefixes: [&[u8]; 5] = [b"vllm:", b"sglang:", b"trtllm_", b"nv_trt_llm_", PROCESS_START];
+    prefixes.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn count32(value: f64) -> u32 {
+    u32::try_from(count(value)).unwrap_or(u32::MAX)
+}

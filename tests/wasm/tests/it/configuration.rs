@@ -1,0 +1,129 @@
+//! Configurations: refused with every reason, accepted, and renewed under traffic.
+
+use crate::support::{
+    CLUSTER, assert_clean, chat, chosen, destinations, endpoints, explain, filter, serve, static_config, step,
+    text, vm,
+};
+use serde_json::{Value, json};
+use warmpath_host::{Host, LogLevel, Vm};
+
+/// Gives a VM that is configured already another configuration, and takes the old one away.
+fn renew(vm: &Vm, configuration: &Value) {
+    let old = vm.roots();
+    assert!(vm.configure(configuration.to_string().as_bytes()).unwrap());
+    for root in old {
+        assert!(vm.retire(root).unwrap());
+    }
+}
+
+#[test]
+fn wrong_configuration_is_refused_with_every_error_and_its_path() {
+    let host = Host::default();
+    let vm = host.vm(&filter()).unwrap();
+    let wrong = json!({
+        "pools": [{"name": "a", "models": [], "endpoints": ["10.0.0.1"], "weight": 3}],
+        "controler": {},
+        "cell_bytes": 1,
+        "explain": "yes",
+    });
+    assert!(!vm.configure(wrong.to_string().as_bytes()).unwrap());
+    let log = host.log_from(LogLevel::Error).join("\n");
+    for path in ["pools[0].models", "pools[0].endpoints[0]", "pools[0].weight", "controler", "cell_bytes", "explain"] {
+        assert!(log.contains(path), "{path} is not told of in:\n{log}");
+    }
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn bytes_that_are_no_configuration_are_refused() {
+    let host = Host::default();
+    let vm = host.vm(&filter()).unwrap();
+    for wrong in [b"".as_slice(), b"{", b"[]", b"\xff\xfe", b"null", b"{}"] {
+        assert!(!vm.configure(wrong).unwrap(), "{}", String::from_utf8_lossy(wrong));
+    }
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn refused_renewal_leaves_the_old_configuration_at_work() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(4));
+    assert!(!vm.configure(b"{}").unwrap());
+    serve(&vm, &chat("hello")).finish().unwrap();
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn renewal_in_the_same_vm_keeps_what_was_learned() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(8));
+    let prompt = chat(&text("whales", 2000));
+    let first = serve(&vm, &prompt);
+    let holder = chosen(&first);
+    first.finish().unwrap();
+    renew(&vm, &static_config(8));
+    let decision = explain(&vm, &prompt);
+    assert_eq!(decision.holders(), [holder.clone()]);
+    assert_eq!(decision.candidates()[0], holder);
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn renewal_with_other_pools_takes_effect_and_drops_who_left() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(2));
+    let mut config = static_config(0);
+    config["pools"][0]["endpoints"] = json!(["10.9.9.9:80"]);
+    renew(&vm, &config);
+    let stream = serve(&vm, &chat("hello"));
+    assert_eq!(destinations(&stream), ["10.9.9.9:80"]);
+    stream.finish().unwrap();
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn renewal_with_other_pools_takes_effect_while_the_controller_has_named_none() {
+    let host = Host::default();
+    let config = |endpoints: &[String]| {
+        json!({
+            "pools": [{"name": "llama", "models": ["llama"], "endpoints": endpoints}],
+            "controller": {"cluster": CLUSTER},
+        })
+    };
+    let vm = vm(&host, &config(&endpoints(2)));
+    renew(&vm, &config(&["10.9.9.9:80".to_owned()]));
+    let stream = serve(&vm, &chat("hello"));
+    assert_eq!(destinations(&stream), ["10.9.9.9:80"]);
+    stream.finish().unwrap();
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn stream_of_a_retired_configuration_ends_in_the_books_of_the_new_one() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(4));
+    let prompt = chat("hello");
+    let stream = serve(&vm, &prompt);
+    renew(&vm, &static_config(4));
+    assert_eq!(explain(&vm, &prompt).sum("requests"), 1);
+    stream.finish().unwrap();
+    assert_eq!(explain(&vm, &prompt).sum("requests"), 0);
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn renewal_with_another_cell_size_starts_anew_and_ends_old_streams_where_they_began() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(4));
+    let prompt = chat(&text("whales", 2000));
+    let stream = serve(&vm, &prompt);
+    let mut config = static_config(4);
+    config["cell_bytes"] = json!(64);
+    renew(&vm, &config);
+    assert_eq!(explain(&vm, &prompt).holders(), [""; 0], "cells of another size mean nothing");
+    stream.finish().unwrap();
+    step(&host, &[&vm]);
+    serve(&vm, &prompt).finish().unwrap();
+    assert_eq!(explain(&vm, &prompt).holders().len(), 1);
+    assert_clean(&host, &[&vm]);
+}

@@ -1,0 +1,62 @@
+//! Requests that the filter answers in the engine's place.
+
+use crate::support::{CLUSTER, Controller, assert_clean, chat, chat_with, counted, endpoints, facts, get, pools, post, serve, static_config, vm};
+use serde_json::{Value, json};
+use warmpath_core::wire::Health;
+use warmpath_host::{Host, LocalResponse, Stream};
+
+fn refused(stream: Stream) -> (LocalResponse, Value) {
+    let answer = stream.local_response().expect("the filter answers");
+    assert_eq!(stream.upstream().headers, None, "nothing goes on");
+    assert_eq!(answer.headers.text("content-type"), Some("application/json"));
+    stream.finish().unwrap();
+    let body = serde_json::from_slice(&answer.body).unwrap();
+    (answer, body)
+}
+
+#[test]
+fn unknown_model_is_404_in_the_shape_of_openai() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(2));
+    let (answer, body) = refused(serve(&vm, &chat_with("hello", &json!({"model": "gpt-\"5\""}))));
+    assert_eq!(answer.status, 404);
+    let error = &body["error"];
+    assert_eq!((&error["type"], &error["param"]), (&json!("NotFoundError"), &json!("model")));
+    assert_eq!(error["code"], "model_not_found");
+    assert!(error["message"].as_str().unwrap().contains("gpt-\"5\""), "{error}");
+    assert_eq!(counted(&host, "warmpath.rejected.model_not_found"), 1);
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn before_any_pool_is_known_it_is_503_and_not_404() {
+    let host = Host::default();
+    let vm = vm(&host, &json!({"controller": {"cluster": CLUSTER}}));
+    for send in [get(&vm, "/v1/models"), serve(&vm, &chat("hello")), post(&vm, "/v1/embeddings", "{}")] {
+        let (answer, body) = refused(send);
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.headers.text("retry-after"), Some("1"));
+        assert_eq!(answer.headers.text("x-warmpath-reason"), Some("no_endpoint_known"));
+        assert_eq!(body["error"]["code"], "no_endpoint_known");
+    }
+    assert_eq!(counted(&host, "warmpath.rejected.no_endpoint_known"), 3);
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn without_a_healthy_endpoint_it_is_503_and_with_one_again_it_is_served() {
+    let host = Host::default();
+    let vm = vm(&host, &json!({"controller": {"cluster": CLUSTER}}));
+    let mut controller = Controller::accept(&host, &[&vm]);
+    let names = endpoints(2);
+    let unhealthy = |name: &String| facts(name, Health::Unhealthy);
+    controller.snapshot(vec![pools(&names), unhealthy(&names[0]), unhealthy(&names[1])]);
+    let (answer, _) = refused(serve(&vm, &chat("hello")));
+    assert_eq!((answer.status, answer.headers.text("retry-after")), (503, Some("1")));
+    assert_eq!(answer.headers.text("x-warmpath-reason"), Some("no_endpoint_healthy"));
+    controller.delta(vec![facts(&names[1], Health::Healthy)]);
+    let stream = serve(&vm, &chat("hello"));
+    assert_eq!(crate::support::destinations(&stream), [names[1].clone()], "the unhealthy one is no alternate");
+    stream.finish().unwrap();
+    assert_clean(&host, &[&vm]);
+}

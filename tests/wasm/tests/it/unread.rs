@@ -1,0 +1,119 @@
+//! Requests whose prompt cannot be looked at: routed by load, counted by reason, never failed.
+
+use crate::support::{assert_clean, chat, counted, destinations, post, static_config, vm};
+use warmpath_core::limits::BODY_BYTES_MAX;
+use warmpath_host::{Action, Host, Options};
+
+const PATH: (&str, &str) = (":path", "/v1/chat/completions");
+
+#[test]
+fn headers_that_rule_out_a_prompt_are_routed_without_the_body() {
+    for (name, value, reason) in [
+        ("content-encoding", "gzip", "encoded"),
+        ("content-encoding", "br", "encoded"),
+        ("content-type", "multipart/form-data; boundary=x", "content_type"),
+        ("content-type", "text/plain", "content_type"),
+        ("content-length", "16777217", "too_large"),
+        ("upgrade", "websocket", "no_body"),
+    ] {
+        let host = Host::default();
+        let vm = vm(&host, &static_config(2));
+        let mut stream = vm.request();
+        let headers = [(":method", "POST"), PATH, (name, value)];
+        assert_eq!(stream.headers(&headers, false).unwrap(), Action::Continue, "{name}: {value}");
+        assert_eq!(destinations(&stream).len(), 2);
+        assert_eq!(counted(&host, &format!("warmpath.unread.{reason}")), 1, "{name}: {value}");
+        assert_eq!(stream.body(b"anything", true).unwrap(), Action::Continue);
+        assert_eq!(stream.upstream().body, b"anything");
+        stream.finish().unwrap();
+        assert_clean(&host, &[&vm]);
+    }
+}
+
+#[test]
+fn headers_that_leave_room_for_a_prompt_wait_for_it() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(2));
+    for (name, value) in [
+        ("content-encoding", "identity"),
+        ("content-type", "application/json; charset=utf-8"),
+        ("content-type", "Application/JSON"),
+        ("content-length", "16777216"),
+        ("content-length", "many"),
+        ("x-none", ""),
+    ] {
+        let mut stream = vm.request();
+        assert_eq!(stream.headers(&[(":method", "POST"), PATH, (name, value)], false).unwrap(), Action::Pause);
+        stream.finish().unwrap();
+    }
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn bodies_that_cannot_be_read_are_routed_and_counted_by_reason() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(3));
+    let cut = chat("hello").to_string();
+    let cut = cut.get(..cut.len() / 2).unwrap().as_bytes();
+    let deep = "[".repeat(100_000);
+    for (body, reason) in [
+        (b"".as_slice(), "empty"),
+        (cut, "truncated"),
+        (b"hello", "not_json"),
+        (b"{\"model\": \"llama\"} trailing", "not_json"),
+        (b"{\"model\": 3}", "wrong_shape"),
+        (b"[]", "wrong_shape"),
+        (b"{\"model\": \"llama\", \"messages\": \"hello\"}", "wrong_shape"),
+        (b"{\"model\": \"ll\xff\xfe\"}", "not_utf8"),
+        (deep.as_bytes(), "wrong_shape"),
+    ] {
+        let name = format!("warmpath.unread.{reason}");
+        let before = counted(&host, &name);
+        let mut stream = vm.request();
+        stream.headers(&[(":method", "POST"), PATH], false).unwrap();
+        let shown = String::from_utf8_lossy(body.get(..20).unwrap_or(body)).into_owned();
+        assert_eq!(stream.body(body, true).unwrap(), Action::Continue, "{shown}");
+        assert_eq!(destinations(&stream).len(), 3, "{shown}");
+        assert_eq!(counted(&host, &name), before + 1, "{shown} is not counted as {reason}");
+        stream.finish().unwrap();
+    }
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn content_that_is_nested_deeply_does_not_trap() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(3));
+    let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
+    let values = [format!("{open}{close}"), format!("{{\"a\":{open}{close}}}")];
+    for (path, field) in [
+        ("/v1/chat/completions", "messages"),
+        ("/v1/chat/completions", "tools"),
+        ("/v1/completions", "prompt"),
+        ("/v1/responses", "input"),
+        ("/v1/messages", "system"),
+    ] {
+        for value in &values {
+            let stream = post(&vm, path, &format!("{{\"model\":\"llama\",\"{field}\":{value}}}"));
+            assert_eq!(destinations(&stream).len(), 3, "{path} {field}");
+            stream.finish().unwrap();
+        }
+    }
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn body_that_grows_beyond_the_bound_goes_on_before_its_end() {
+    let host = Host::new(Options { buffer_bytes_max: 2 * BODY_BYTES_MAX, ..Options::default() });
+    let vm = vm(&host, &static_config(2));
+    let mut stream = vm.request();
+    stream.headers(&[(":method", "POST"), PATH], false).unwrap();
+    let piece = vec![b'x'; BODY_BYTES_MAX];
+    assert_eq!(stream.body(&piece, false).unwrap(), Action::Pause);
+    assert_eq!(stream.body(b"y", false).unwrap(), Action::Continue);
+    assert_eq!(counted(&host, "warmpath.unread.too_large"), 1);
+    assert_eq!(stream.body(b"z", true).unwrap(), Action::Continue);
+    assert_eq!(stream.upstream().body.len(), BODY_BYTES_MAX + 2);
+    stream.finish().unwrap();
+    assert_clean(&host, &[&vm]);
+}
