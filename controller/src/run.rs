@@ -208,7 +208,7 @@ async fn tick(shared: Shared) {
     let mut ticks = tokio::time::interval(TICK_INTERVAL);
     loop {
         tokio::select! {
-            _ = ticks.tick() => shared.with(|hub, now_ms| hub.tick(now_ms)),
+            _ = ticks.tick() => shared.with(Hub::tick),
             () = shared.stopped() => return,
         }
     }

@@ -10,15 +10,15 @@ use warmpath_core::wire::{Up, decode_up};
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct SyncCodec;
+pub(super) struct SyncCodec;
 
 /// Passes bytes on.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Outgoing;
+pub(super) struct Outgoing;
 
 /// Decodes messages from proxies.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Incoming;
+pub(super) struct Incoming;
 
 // === impl SyncCodec ===
 

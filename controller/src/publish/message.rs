@@ -28,7 +28,7 @@ pub struct Stamp {
 
 /// Cuts facts into delta messages; only the last one carries the new generation. Without facts there is
 /// one empty message, which tells the generation alone.
-pub fn deltas(stamp: Stamp, phase: Phase, facts: &[Arc<Fact>]) -> Vec<Bytes> {
+pub(super) fn deltas(stamp: Stamp, phase: Phase, facts: &[Arc<Fact>]) -> Vec<Bytes> {
     let mut messages = Vec::new();
     let mut rest = facts;
     let mut phase = phase;
@@ -45,7 +45,7 @@ pub fn deltas(stamp: Stamp, phase: Phase, facts: &[Arc<Fact>]) -> Vec<Bytes> {
 }
 
 /// A snapshot's messages from `Begin` to `Done`.
-pub fn snapshot(stamp: Stamp, events: Vec<Event>) -> impl Iterator<Item = Bytes> {
+pub(super) fn snapshot(stamp: Stamp, events: Vec<Event>) -> impl Iterator<Item = Bytes> {
     let mut cutter = Snapshotter::default();
     for event in events {
         cutter.push(event);

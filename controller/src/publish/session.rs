@@ -56,7 +56,7 @@ impl Shared {
 }
 
 /// Serves one stream to its end.
-pub async fn run(shared: Shared, mut up: Streaming<Up>, down: Down) {
+pub(super) async fn run(shared: Shared, mut up: Streaming<Up>, down: Down) {
     let first = tokio::select! {
         first = tokio::time::timeout(HELLO_TIMEOUT, up.message()) => first,
         () = shared.stopped() => return,
@@ -82,13 +82,12 @@ pub async fn run(shared: Shared, mut up: Streaming<Up>, down: Down) {
         () = shared.stopped() => Some(Status::unavailable("the controller stops")),
     };
     shared.with(|hub, now_ms| hub.leave(id, now_ms));
-    match &status {
-        Some(status) => tracing::warn!(process, node, error = status.message(), "proxy disconnected"),
-        None => tracing::info!(process, node, "proxy disconnected"),
-    }
-    if let Some(status) = status {
-        farewell(&down, status).await;
-    }
+    let Some(status) = status else {
+        tracing::info!(process, node, "proxy disconnected");
+        return;
+    };
+    tracing::warn!(process, node, error = status.message(), "proxy disconnected");
+    farewell(&down, status).await;
 }
 
 /// The first message must introduce the proxy.

@@ -17,7 +17,7 @@ pub struct Sample<'a> {
 }
 
 /// The samples of a page whose names `wanted` accepts; lines that are none are skipped.
-pub fn samples<'a>(page: &'a [u8], wanted: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = Sample<'a>> {
+pub fn samples(page: &[u8], wanted: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = Sample<'_>> {
     page.split(|byte| *byte == b'\n').filter_map(move |line| {
         let end = line.iter().position(|byte| matches!(byte, b'{' | b' ' | b'\t'))?;
         let (name, rest) = line.split_at_checked(end)?;
@@ -26,7 +26,7 @@ pub fn samples<'a>(page: &'a [u8], wanted: impl Fn(&[u8]) -> bool) -> impl Itera
         }
         let (labels, rest) = match rest.strip_prefix(b"{") {
             Some(rest) => rest.split_at_checked(labels_end(rest)?)?,
-            None => (&[] as &[u8], rest),
+            None => rest.split_at_checked(0)?,
         };
         // A timestamp may follow the value.
         let mut words = rest.strip_prefix(b"}").unwrap_or(rest).split(u8::is_ascii_whitespace);

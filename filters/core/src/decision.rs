@@ -45,11 +45,11 @@ pub struct Candidate {
 /// Why an endpoint was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// It holds as much of the prompt as any.
+    /// It holds as much of the prompt as any that is as fit, or nearly.
     Warm,
     /// Another holds clearly more, but is so busy that computing anew is quicker for all.
     Spill,
-    /// Nobody holds any of the prompt.
+    /// Nobody who could have been chosen holds any of the prompt.
     Cold,
     /// There is no prompt to match.
     Load,

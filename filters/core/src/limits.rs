@@ -40,6 +40,16 @@ pub const CAPACITY_TOKENS_DEFAULT: u64 = 300_000;
 /// Bytes of prompt text in a token until the engines' `usage` teaches better.
 pub const BYTES_PER_TOKEN_DEFAULT: f64 = 4.0;
 
+/// Cells that all endpoints of one view together may hold; each gets the same share at most. Between 64 MiB
+/// and 256 MiB of tree at the worst, by how short the prompts are, and 16 million tokens for each of eight
+/// endpoints.
+pub const CELLS_PER_VIEW_MAX: usize = 2 * 1024 * 1024;
+
+/// Requests that one origin is believed to have at one endpoint.
+pub const LOAD_REQUESTS_MAX: u32 = 1 << 16;
+/// Tokens that one origin is believed to have at one endpoint.
+pub const LOAD_TOKENS_MAX: u64 = 1 << 40;
+
 /// How long the bookings of an origin that fell silent still count, in milliseconds. Origins with
 /// something in flight speak at least every [`ALIVE_INTERVAL_MS`].
 pub const ORIGIN_SILENCE_MS_MAX: u64 = 5_000;
@@ -58,6 +68,7 @@ const _: () = assert!(CELL_BYTES_MIN <= CELL_BYTES_DEFAULT && CELL_BYTES_DEFAULT
 const _: () = assert!(CELLS_PER_PROMPT_MAX * 8 < EVENT_BYTES_MAX);
 const _: () = assert!(CELLS_PER_PROMPT_MAX < 65_536, "a holding counts its cells in 16 bits");
 const _: () = assert!(ENDPOINTS_MAX < 65_536, "a slot has 16 bits");
+const _: () = assert!(CELLS_PER_VIEW_MAX / ENDPOINTS_MAX > 0, "every endpoint may hold something");
 const _: () = assert!(SAMPLE_ENDPOINTS < SCAN_ENDPOINTS_MAX);
 const _: () = assert!(ALTERNATES_DEFAULT <= ALTERNATES_MAX);
 const _: () = assert!(ALIVE_INTERVAL_MS * 3 < ORIGIN_SILENCE_MS_MAX);

@@ -10,12 +10,16 @@ use crate::ids::{CellHash, Slot};
 use crate::limits::{SAMPLE_ENDPOINTS, SCAN_ENDPOINTS_MAX};
 use crate::num::{float, float_len, u64_len};
 use crate::view::{Fitness, Match, Pool, View};
+use std::cmp::Reverse;
 
 /// Answer length assumed of a request that names no bound, in tokens; also the most that is believed of a
 /// bound, which clients set far above what they expect.
 const OUTPUT_TOKENS_EXPECTED: u64 = 256;
 /// Holders looked at in a large pool, by the length of their runs.
 const HOLDERS_MAX: usize = 32;
+/// Share of the prompt by which another may hold more before it is told as a choice against it: a cell or
+/// two are chance.
+const NOISE_SHARE: f64 = 0.1;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
@@ -38,48 +42,65 @@ pub struct Ask<'a> {
 
 /// Chooses an endpoint.
 pub fn choose(view: &View, ask: &Ask<'_>) -> Result<Decision, NoEndpoint> {
-    if ask.pool.slots().is_empty() {
+    let slots = ask.pool.slots();
+    if slots.is_empty() {
         return Err(NoEndpoint::NoneKnown);
     }
     let mut matches = Vec::new();
     view.prefixes().find(ask.chain, &mut matches);
-    let mut candidates: Vec<Candidate> = candidate_slots(ask, &mut matches)
-        .into_iter()
-        .filter_map(|slot| weigh(view, ask, &matches, slot))
-        .collect();
-    order(&mut candidates, ask.nonce);
-    let considered = candidates.len();
-    if candidates.first().is_none_or(|best| best.fitness == Fitness::Unhealthy) {
-        return Err(NoEndpoint::NoneHealthy);
+    let drawn = if slots.len() > SCAN_ENDPOINTS_MAX { Some(draw(ask, &matches)) } else { None };
+    let mut candidates = weigh_all(view, ask, &matches, drawn.as_deref().unwrap_or(slots));
+    let is_fit = |candidates: &[Candidate]| candidates.first().is_some_and(|best| best.fitness == Fitness::Fit);
+    if drawn.is_some() && !is_fit(&candidates) {
+        // A sample without a fit endpoint does not mean that there is none.
+        candidates = weigh_all(view, ask, &matches, slots);
     }
+    let considered = candidates.len();
     // An unhealthy endpoint is no alternate either: a retry there is a retry lost.
     candidates.retain(|candidate| candidate.fitness != Fitness::Unhealthy);
-    candidates.truncate(1 + ask.alternates);
-    let reason = reason(ask, &candidates, &matches);
+    let reason = reason(ask, &candidates).ok_or(NoEndpoint::NoneHealthy)?;
+    candidates.truncate(ask.alternates.saturating_add(1));
+    for candidate in &mut candidates {
+        candidate.address = view.endpoint(candidate.slot).map(|e| e.address.clone()).unwrap_or_default();
+    }
     Ok(Decision { ranked: candidates, reason, considered, chain_cells: ask.chain.len() })
 }
 
-fn candidate_slots(ask: &Ask<'_>, matches: &mut [Match]) -> Vec<Slot> {
+/// The candidates of a large pool: those that hold most of the prompt, and a sample.
+fn draw(ask: &Ask<'_>, matches: &[Match]) -> Vec<Slot> {
     let slots = ask.pool.slots();
-    if slots.len() <= SCAN_ENDPOINTS_MAX {
-        return slots.to_vec();
+    // An endpoint that changed its pool still holds the old one's prefixes.
+    let mut holders: Vec<Match> = matches.iter().copied().filter(|found| ask.pool.has(found.slot)).collect();
+    let key = |found: &Match| (Reverse(found.cells), next_random(ask.nonce ^ u64::from(found.slot.0)));
+    if holders.len() > HOLDERS_MAX {
+        // Among those that hold the same (often all hold the system prompt), not always the first ones.
+        holders.select_nth_unstable_by_key(HOLDERS_MAX, key);
+        holders.truncate(HOLDERS_MAX);
     }
-    matches.sort_unstable_by_key(|found| std::cmp::Reverse(found.cells));
-    let mut chosen: Vec<Slot> = matches.iter().take(HOLDERS_MAX).map(|found| found.slot).collect();
+    let mut drawn: Vec<Slot> = holders.iter().map(|found| found.slot).collect();
     let mut state = ask.nonce;
     for _ in 0..SAMPLE_ENDPOINTS {
         state = next_random(state);
         let at = usize::try_from(state % u64_len(slots.len())).unwrap_or(0);
-        if let Some(slot) = slots.get(at).filter(|slot| !chosen.contains(slot)) {
-            chosen.push(*slot);
+        if let Some(slot) = slots.get(at).filter(|slot| !drawn.contains(slot)) {
+            drawn.push(*slot);
         }
     }
-    chosen
+    drawn
+}
+
+/// The candidates with their costs, best first. Addresses are left out: few of them will be needed.
+fn weigh_all(view: &View, ask: &Ask<'_>, matches: &[Match], slots: &[Slot]) -> Vec<Candidate> {
+    let mut candidates: Vec<Candidate> =
+        slots.iter().filter_map(|slot| weigh(view, ask, matches, *slot)).collect();
+    order(&mut candidates, ask.nonce);
+    candidates
 }
 
 fn weigh(view: &View, ask: &Ask<'_>, matches: &[Match], slot: Slot) -> Option<Candidate> {
     let endpoint = view.endpoint(slot)?;
-    let cells = matches.iter().find(|found| found.slot == slot).map_or(0, |found| found.cells);
+    let found = matches.binary_search_by_key(&slot, |found| found.slot).ok().and_then(|at| matches.get(at));
+    let cells = found.map_or(0, |found| found.cells);
     let cached_tokens = cached_tokens(view, ask, cells);
     let (held, capacity) = view.prefixes().held(slot);
     let free_bytes = u64_len(capacity.saturating_sub(held)) * u64_len(view.cell_bytes());
@@ -90,17 +111,16 @@ fn weigh(view: &View, ask: &Ask<'_>, matches: &[Match], slot: Slot) -> Option<Ca
         free_tokens: ask.pool.tokens(free_bytes),
         reuse_share: ask.pool.reuse_share(),
     };
-    let terms = cost::of(endpoint, &work);
     Some(Candidate {
         slot,
         id: endpoint.id,
-        address: endpoint.address.clone(),
+        address: String::new(),
         fitness: endpoint.fitness(ask.now_ms),
         cells,
         cached_tokens,
         work_tokens: cost::work_tokens(ask.prompt_tokens, cached_tokens),
         requests: endpoint.requests(),
-        terms,
+        terms: cost::of(endpoint, &work),
     })
 }
 
@@ -122,21 +142,23 @@ fn order(candidates: &mut [Candidate], nonce: u64) {
     });
 }
 
-fn reason(ask: &Ask<'_>, candidates: &[Candidate], matches: &[Match]) -> Reason {
+/// Why the first candidate is the first. `None`: there is none. Only holders that are as fit count as
+/// others: that a request goes past one that fails is no choice.
+fn reason(ask: &Ask<'_>, candidates: &[Candidate]) -> Option<Reason> {
+    let chosen = candidates.first()?;
     if ask.chain.is_empty() {
-        return Reason::Load;
+        return Some(Reason::Load);
     }
-    let chosen = candidates.first().map_or(0, |best| best.cells);
-    let longest = matches.iter().filter(|found| ask.pool.slots().contains(&found.slot)).map(|found| found.cells).max();
-    match longest {
-        None | Some(0) => Reason::Cold,
-        Some(longest) if chosen >= longest => Reason::Warm,
-        // A cell or two more elsewhere is noise; a tenth of the prompt is a decision.
-        Some(longest) if float(u64::from(longest - chosen)) <= 0.1 * float_len(ask.chain.len()) && chosen > 0 => {
-            Reason::Warm
-        }
-        Some(_) => Reason::Spill,
-    }
+    let others = candidates.iter().filter(|other| other.fitness == chosen.fitness);
+    let longest = others.map(|other| other.cells).max().unwrap_or(0);
+    let noise = NOISE_SHARE * float_len(ask.chain.len());
+    Some(if longest == 0 {
+        Reason::Cold
+    } else if chosen.cells == longest || (chosen.cells > 0 && float(u64::from(longest - chosen.cells)) <= noise) {
+        Reason::Warm
+    } else {
+        Reason::Spill
+    })
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): one step spreads any seed over all 64 bits.

@@ -47,7 +47,7 @@ impl Ledger {
 
     /// Requests in flight.
     pub fn requests(&self) -> u32 {
-        self.shares.values().map(|share| share.requests).sum()
+        self.shares.values().fold(0, |sum, share| sum.saturating_add(share.requests))
     }
 
     /// The loads of all endpoints, for a receiver that starts anew.
@@ -98,7 +98,7 @@ impl Booking {
             endpoint: chosen.id,
             chain,
             share,
-            tokens_ahead: queued_tokens + chosen.work_tokens,
+            tokens_ahead: queued_tokens.saturating_add(chosen.work_tokens),
             sent_us: now_us,
         };
         ledger.add(booking.endpoint, share);
@@ -128,6 +128,7 @@ impl Booking {
     }
 
     /// Notes the first byte of the body: the prefill is over. `has_ttft`: its time is that of the first token.
+    /// A second call says nothing.
     pub fn first_byte(&mut self, ledger: &mut Ledger, has_ttft: bool, now_us: u64) -> Vec<Kind> {
         let prefill = Promised {
             requests: 0,
@@ -141,13 +142,11 @@ impl Booking {
         self.share.subtract(prefill);
         ledger.subtract(self.endpoint, prefill);
         self.chain = Vec::new();
-        let mut kinds = vec![ledger.load(self.endpoint)];
+        // Without tokens it teaches no speed, but that the endpoint serves.
         let tokens = if has_ttft { self.tokens_ahead } else { 0 };
-        if tokens > 0 || !has_ttft {
-            let ttft_us = now_us.saturating_sub(self.sent_us);
-            kinds.push(Kind::Observed(Observed { endpoint: self.endpoint.0, tokens, ttft_us }));
-        }
-        kinds
+        let ttft_us = now_us.saturating_sub(self.sent_us);
+        let observed = Observed { endpoint: self.endpoint.0, tokens, ttft_us };
+        vec![ledger.load(self.endpoint), Kind::Observed(observed)]
     }
 
     /// Notes that no answer came: nothing could be reached, or it broke before the first byte.

@@ -46,6 +46,8 @@ struct Raw {
     input_tokens_details: Option<Details>,
     #[serde(default)]
     cache_read_input_tokens: Option<u64>,
+    #[serde(default)]
+    cache_creation_input_tokens: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -83,7 +85,8 @@ impl UsageScan {
     }
 }
 
-/// The last complete `"usage": {...}` in `bytes`.
+/// The last complete `"usage": {...}` in `bytes` that counts anything. Text of the answer cannot forge one: in
+/// it, quotes stand escaped.
 fn last_usage(bytes: &[u8]) -> Option<Usage> {
     let mut end = bytes.len();
     while let Some(at) = memmem::rfind(bytes.get(..end)?, b"\"usage\"") {
@@ -99,15 +102,17 @@ fn usage_at(rest: &[u8]) -> Option<Usage> {
     let rest = rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
     let raw: Raw = serde_json::Deserializer::from_slice(rest).into_iter().next()?.ok()?;
     let cached = raw.prompt_tokens_details.or(raw.input_tokens_details).and_then(|details| details.cached_tokens);
-    let prompt_tokens = match (raw.prompt_tokens, raw.cache_read_input_tokens) {
-        (Some(prompt), _) => prompt,
-        // Anthropic counts what was read from the cache beside `input_tokens`, not in it.
-        (None, read) => raw.input_tokens.unwrap_or(0) + read.unwrap_or(0),
-    };
+    // Anthropic counts what was read from the cache or written to it beside `input_tokens`, not in it.
+    let beside = [raw.cache_read_input_tokens, raw.cache_creation_input_tokens];
+    let input_tokens = beside.into_iter().flatten().fold(raw.input_tokens.unwrap_or(0), u64::saturating_add);
+    let output_tokens = raw.completion_tokens.or(raw.output_tokens);
+    if raw.prompt_tokens.is_none() && input_tokens == 0 && output_tokens.is_none() {
+        return None;
+    }
     Some(Usage {
-        prompt_tokens,
+        prompt_tokens: raw.prompt_tokens.unwrap_or(input_tokens),
         cached_tokens: cached.or(raw.cache_read_input_tokens),
-        output_tokens: raw.completion_tokens.or(raw.output_tokens).unwrap_or(0),
+        output_tokens: output_tokens.unwrap_or(0),
     })
 }
 

@@ -91,6 +91,12 @@ pub(crate) fn text_property(path: Vec<&str>) -> Option<String> {
     String::from_utf8(hostcalls::get_property(path).ok()??).ok()
 }
 
+/// A property that is a whole number.
+pub(crate) fn number_property(path: Vec<&str>) -> Option<u64> {
+    let bytes = hostcalls::get_property(path).ok()??;
+    Some(u64::from_le_bytes(*bytes.first_chunk::<8>()?))
+}
+
 /// Reads shared data.
 pub(crate) fn shared(key: &str) -> Shared {
     let (value, mark) = hostcalls::get_shared_data(key).unwrap_or((None, None));

@@ -16,6 +16,10 @@ use warmpath_core::config::Config;
 /// next route themselves; the tick bounds how late the controller and idle workers hear.
 const TICK: Duration = Duration::from_millis(5);
 
+/// The first Envoy in which a filter may stop at the headers and still get the body
+/// (`allow_on_headers_stop_iteration`), as (major, minor).
+const ENVOY_MIN: (u64, u64) = (1, 35);
+
 /// One configured plugin in one VM.
 #[derive(Default)]
 pub(crate) struct Root {
@@ -37,8 +41,24 @@ impl Root {
     }
 }
 
+/// Envoy's version, as (major, minor); `None` in a host that does not tell.
+fn envoy_version() -> Option<(u64, u64)> {
+    let part = |name| host::number_property(vec!["xds", "node", "user_agent_build_version", "version", name]);
+    Some((part("major_number")?, part("minor_number")?))
+}
+
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
+        if let Some(version) = envoy_version()
+            && version < ENVOY_MIN
+        {
+            error!(
+                "this is Envoy {}.{}, and Warmpath needs {}.{} or newer: an older one never shows the body to a \
+                 filter that stops at the headers, and every request would hang",
+                version.0, version.1, ENVOY_MIN.0, ENVOY_MIN.1
+            );
+            return false;
+        }
         match Config::parse(&host::plugin_configuration(size)) {
             Ok(config) => {
                 let proxy = Proxy::of_vm(&config);

@@ -7,7 +7,7 @@ use crate::view::Endpoint;
 /// Seconds to compute again the tokens that would not fit. Shared prefixes count once in the engine and
 /// here in every request, so cached tokens are taken as already resident.
 pub(super) fn seconds(endpoint: &Endpoint, work: &Work) -> f64 {
-    let new = work.prompt_tokens.saturating_sub(work.cached_tokens) + work.output_tokens;
-    let excess = (endpoint.used_tokens() + new).saturating_sub(endpoint.capacity_tokens);
-    float(excess.min(work.prompt_tokens + work.output_tokens)) * endpoint.prefill_s_per_token()
+    let new = work.prompt_tokens.saturating_sub(work.cached_tokens).saturating_add(work.output_tokens);
+    let excess = endpoint.used_tokens().saturating_add(new).saturating_sub(endpoint.capacity_tokens);
+    float(excess.min(work.prompt_tokens.saturating_add(work.output_tokens))) * endpoint.prefill_s_per_token()
 }

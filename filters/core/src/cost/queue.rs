@@ -11,6 +11,6 @@ const FOREIGN_PROMPT_TOKENS: u64 = 1_155;
 pub(super) fn seconds(endpoint: &Endpoint) -> f64 {
     let promised = endpoint.promised();
     let foreign = u64::from(endpoint.facts().waiting.saturating_sub(promised.requests));
-    let tokens = promised.prefill_tokens + foreign * FOREIGN_PROMPT_TOKENS;
+    let tokens = promised.prefill_tokens.saturating_add(foreign * FOREIGN_PROMPT_TOKENS);
     float(tokens) * endpoint.prefill_s_per_token()
 }

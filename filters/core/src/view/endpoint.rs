@@ -5,7 +5,7 @@
 //! interval, but they also count traffic that comes another way. A reader takes the larger.
 
 use crate::ids::{EndpointId, OriginId};
-use crate::limits::{CAPACITY_TOKENS_DEFAULT, ORIGIN_SILENCE_MS_MAX};
+use crate::limits::{CAPACITY_TOKENS_DEFAULT, LOAD_REQUESTS_MAX, LOAD_TOKENS_MAX, ORIGIN_SILENCE_MS_MAX};
 use crate::num::float;
 use crate::wire::{Facts, Health, Load};
 use fnv::FnvHashMap;
@@ -19,7 +19,7 @@ const SPEED_WEIGHT: f64 = 0.1;
 /// Bounds of a believable prefill speed, seconds per token.
 const PREFILL_S_PER_TOKEN_MIN: f64 = 1e-8;
 const PREFILL_S_PER_TOKEN_MAX: f64 = 1e-2;
-/// First avoidance after a failed attempt, in milliseconds; doubles with each further one.
+/// First avoidance after a failed attempt, in milliseconds; doubles with each further one after it.
 const AVOID_MS_FIRST: u64 = 1_000;
 /// Longest avoidance, in milliseconds: the longest that a recovered engine waits for its next request.
 const AVOID_MS_MAX: u64 = 16_000;
@@ -67,7 +67,7 @@ pub enum Fitness {
     Fit,
     /// An attempt failed a moment ago.
     Avoided,
-    /// The controller cannot reach it.
+    /// The controller cannot reach it, and neither could we of late: it is never chosen.
     Unhealthy,
 }
 
@@ -111,13 +111,14 @@ impl Endpoint {
         &self.facts
     }
 
-    /// Replaces one origin's share of the load.
+    /// Replaces one origin's share of the load. What is beyond belief is cut, so that the sum of all shares
+    /// stays exact: a sum that once saturated would not come back.
     pub fn set_load(&mut self, load: &Load) {
         let share = Promised {
-            requests: load.requests,
-            prefills: load.prefills,
-            prefill_tokens: load.prefill_tokens,
-            context_tokens: load.context_tokens,
+            requests: load.requests.min(LOAD_REQUESTS_MAX),
+            prefills: load.prefills.min(LOAD_REQUESTS_MAX),
+            prefill_tokens: load.prefill_tokens.min(LOAD_TOKENS_MAX),
+            context_tokens: load.context_tokens.min(LOAD_TOKENS_MAX),
         };
         let old = if share == Promised::default() {
             self.origins.remove(&load.origin)
@@ -154,7 +155,7 @@ impl Endpoint {
 
     /// Requests at the engine, by whichever witness sees more.
     pub fn requests(&self) -> u32 {
-        self.promised.requests.max(self.facts.running + self.facts.waiting)
+        self.promised.requests.max(self.facts.running.saturating_add(self.facts.waiting))
     }
 
     /// Requests that decode now, by whichever witness sees more.
@@ -165,7 +166,7 @@ impl Endpoint {
 
     /// KV tokens in use by requests, by whichever witness sees more.
     pub fn used_tokens(&self) -> u64 {
-        let reported = self.capacity_tokens.saturating_mul(u64::from(self.facts.kv_used_permille)) / 1000;
+        let reported = self.capacity_tokens.saturating_mul(u64::from(self.facts.kv_used_permille.min(1000))) / 1000;
         self.promised.context_tokens.max(reported)
     }
 
@@ -187,9 +188,13 @@ impl Endpoint {
         self.prefill_s_per_token += SPEED_WEIGHT * (seen - self.prefill_s_per_token);
     }
 
-    /// Notes a failed attempt: the endpoint is avoided, longer each time, until a first token comes.
+    /// Notes a failed attempt: the endpoint is avoided, longer each time, until a first token comes. What
+    /// fails while it is avoided already is the same failure, seen by several or told twice.
     pub fn fail(&mut self, now_ms: u64) {
         self.served_ms = None;
+        if now_ms < self.avoid_until_ms {
+            return;
+        }
         let avoid_ms = AVOID_MS_FIRST.checked_shl(self.failures).unwrap_or(AVOID_MS_MAX).min(AVOID_MS_MAX);
         self.failures = self.failures.saturating_add(1).min(16);
         self.avoid_until_ms = now_ms.saturating_add(avoid_ms);
@@ -241,7 +246,7 @@ impl Promised {
     }
 }
 
-/// How long an origin may be silent before its loads are dropped, in milliseconds; see [`ORIGIN_SILENCE_MS_MAX`].
+/// Whether an origin's loads no longer count, as it was last heard at `heard_ms`.
 pub(super) fn is_silent(heard_ms: u64, now_ms: u64) -> bool {
     now_ms.saturating_sub(heard_ms) > ORIGIN_SILENCE_MS_MAX
 }

@@ -10,12 +10,14 @@ mod prefixes;
 
 pub use endpoint::{Endpoint, Fitness, Promised};
 pub use pool::{ModelMatch, Pool};
-pub use prefixes::{Holder, Match, Prefixes};
+pub use prefixes::{Holder, Match, Prefixes, Visit};
 
 use crate::ids::{CellHash, EndpointId, OriginId, Slot};
-use crate::limits::{CELL_BYTES_DEFAULT, CELLS_PER_PROMPT_MAX, ENDPOINTS_MAX};
+use crate::limits::{
+    CELL_BYTES_DEFAULT, CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PER_PROMPT_MAX, CELLS_PER_VIEW_MAX, ENDPOINTS_MAX, POOLS_MAX,
+};
 use crate::num::{count, float, float_len};
-use crate::wire::{Event, Health, Kind, Pools};
+use crate::wire::{Event, Health, Kind, Pools, Ratio};
 use fnv::{FnvHashMap, FnvHashSet};
 
 /// All that is known. See the module.
@@ -28,6 +30,8 @@ pub struct View {
     prefixes: Prefixes,
     origins: FnvHashMap<u64, u64>,
     chain: Vec<CellHash>,
+    /// The chain of the last [`Kind::Prefix`]: the next one continues it, whatever is routed in between.
+    prefix: Vec<CellHash>,
 }
 
 /// What an event did to a view; anything but [`Applied::Changed`] is worth counting.
@@ -52,16 +56,17 @@ impl Default for View {
 }
 
 impl View {
-    /// An empty view over cells of `cell_bytes` bytes of text.
+    /// An empty view over cells of `cell_bytes` bytes of text, within the limits of that.
     pub fn new(cell_bytes: usize) -> Self {
         Self {
-            cell_bytes,
+            cell_bytes: cell_bytes.clamp(CELL_BYTES_MIN, CELL_BYTES_MAX),
             pools: Vec::new(),
             endpoints: Vec::new(),
             slots: FnvHashMap::default(),
             prefixes: Prefixes::default(),
             origins: FnvHashMap::default(),
             chain: Vec::new(),
+            prefix: Vec::new(),
         }
     }
 
@@ -97,13 +102,7 @@ impl View {
                 Applied::Changed
             }
             Some(Kind::Prefix(prefix)) => self.learn_prefix(prefix),
-            Some(Kind::Ratio(ratio)) => match self.pools.iter_mut().find(|pool| pool.name() == ratio.pool) {
-                Some(pool) => {
-                    pool.observe(ratio);
-                    Applied::Changed
-                }
-                None => Applied::Unknown,
-            },
+            Some(Kind::Ratio(ratio)) => self.learn_ratio(ratio),
         }
     }
 
@@ -163,25 +162,26 @@ impl View {
     }
 
     fn set_pools(&mut self, pools: &Pools) -> Applied {
-        let mut is_cut = false;
-        let mut kept = FnvHashSet::default();
-        let mut next = Vec::with_capacity(pools.pools.len());
-        for pool in &pools.pools {
+        let listed = pools.pools.get(..POOLS_MAX).unwrap_or(&pools.pools);
+        let mut is_cut = listed.len() < pools.pools.len();
+        // First those that left, so that their slots are free for those that came.
+        let kept: FnvHashSet<u64> =
+            listed.iter().flat_map(|pool| &pool.endpoints).map(|e| EndpointId::of(&e.address).0).collect();
+        self.drop_all_but(&kept);
+        let mut next = Vec::with_capacity(listed.len());
+        let mut empty = 0;
+        for pool in listed {
             let mut slots = Vec::with_capacity(pool.endpoints.len());
             for endpoint in &pool.endpoints {
-                match self.slot_for(&endpoint.address) {
-                    Some(slot) => {
-                        kept.insert(slot);
-                        slots.push(slot);
-                    }
-                    None => is_cut = true,
-                }
+                let slot = self.slot_for(&endpoint.address, &mut empty);
+                is_cut |= slot.is_none();
+                slots.extend(slot);
             }
             let old = self.pools.iter().find(|old| old.name() == pool.name);
             next.push(Pool::new(pool, slots, old));
         }
         self.pools = next;
-        self.drop_all_but(&kept);
+        self.resize_all();
         if is_cut { Applied::Cut } else { Applied::Changed }
     }
 
@@ -200,67 +200,90 @@ impl View {
             self.prefixes.forget(slot);
         }
         if has_resized {
-            self.resize(slot);
+            self.resize(slot, self.bytes_per_token_of(slot));
         }
         Applied::Changed
     }
 
-    /// The slot of an address, opened if need be. `None`: the view is full.
-    fn slot_for(&mut self, address: &str) -> Option<Slot> {
-        if let Some(slot) = self.slot(EndpointId::of(address)) {
+    /// The slot of an address, opened if need be; no place before `empty` is. `None`: the view is full.
+    fn slot_for(&mut self, address: &str, empty: &mut usize) -> Option<Slot> {
+        let endpoint = Endpoint::new(address.to_owned());
+        if let Some(slot) = self.slot(endpoint.id) {
             return Some(slot);
         }
-        let at = self.endpoints.iter().position(Option::is_none).unwrap_or(self.endpoints.len());
-        if at >= ENDPOINTS_MAX {
-            return None;
+        while self.endpoints.get(*empty).is_some_and(Option::is_some) {
+            *empty += 1;
         }
-        let slot = Slot(u16::try_from(at).ok()?);
-        let endpoint = Endpoint::new(address.to_owned());
+        let slot = Slot(u16::try_from(*empty).ok().filter(|_| *empty < ENDPOINTS_MAX)?);
         self.slots.insert(endpoint.id.0, slot);
-        match self.endpoints.get_mut(at) {
+        match self.endpoints.get_mut(*empty) {
             Some(place) => *place = Some(endpoint),
             None => self.endpoints.push(Some(endpoint)),
         }
-        self.resize(slot);
         Some(slot)
     }
 
-    fn resize(&mut self, slot: Slot) {
+    /// Gives every endpoint of every pool the cells that its capacity makes at the pool's ratio.
+    fn resize_all(&mut self) {
+        for at in 0..self.pools.len() {
+            self.resize_pool(at);
+        }
+    }
+
+    fn resize_pool(&mut self, at: usize) {
+        let Some(pool) = self.pools.get_mut(at) else { return };
+        let bytes_per_token = pool.note_sized();
+        let slots = pool.slots().to_vec();
+        for slot in slots {
+            self.resize(slot, bytes_per_token);
+        }
+    }
+
+    fn resize(&mut self, slot: Slot, bytes_per_token: f64) {
         let Some(endpoint) = self.endpoint(slot) else { return };
-        let bytes_per_token = self.bytes_per_token_of(slot);
         let cells = float(endpoint.capacity_tokens) * bytes_per_token / float_len(self.cell_bytes);
-        self.prefixes.set_capacity(slot, usize::try_from(count(cells)).unwrap_or(usize::MAX));
+        let share = CELLS_PER_VIEW_MAX / self.slots.len().max(1);
+        self.prefixes.set_capacity(slot, usize::try_from(count(cells)).unwrap_or(usize::MAX).min(share));
     }
 
     fn bytes_per_token_of(&self, slot: Slot) -> f64 {
-        let pool = self.pools.iter().find(|pool| pool.slots().contains(&slot));
+        let pool = self.pools.iter().find(|pool| pool.has(slot));
         pool.map_or(crate::limits::BYTES_PER_TOKEN_DEFAULT, Pool::bytes_per_token)
     }
 
-    fn drop_all_but(&mut self, kept: &FnvHashSet<Slot>) {
-        for at in 0..self.endpoints.len() {
-            let Ok(slot) = u16::try_from(at).map(Slot) else { continue };
-            if kept.contains(&slot) {
-                continue;
-            }
-            if let Some(endpoint) = self.endpoints.get_mut(at).and_then(Option::take) {
+    fn drop_all_but(&mut self, kept: &FnvHashSet<u64>) {
+        for (at, place) in self.endpoints.iter_mut().enumerate() {
+            if let Some(endpoint) = place.take_if(|endpoint| !kept.contains(&endpoint.id.0))
+                && let Ok(slot) = u16::try_from(at).map(Slot)
+            {
                 self.slots.remove(&endpoint.id.0);
                 self.prefixes.forget(slot);
             }
         }
     }
 
+    fn learn_ratio(&mut self, ratio: &Ratio) -> Applied {
+        let Some(at) = self.pools.iter().position(|pool| pool.name() == ratio.pool) else { return Applied::Unknown };
+        if let Some(pool) = self.pools.get_mut(at) {
+            pool.observe(ratio);
+            if pool.has_drifted() {
+                self.resize_pool(at);
+            }
+        }
+        Applied::Changed
+    }
+
     fn learn_prefix(&mut self, prefix: &crate::wire::Prefix) -> Applied {
         let depth = crate::num::index(prefix.depth);
-        if depth > self.chain.len() || depth + prefix.cells.len() > CELLS_PER_PROMPT_MAX {
+        if depth > self.prefix.len() || depth + prefix.cells.len() > CELLS_PER_PROMPT_MAX {
             return Applied::Cut;
         }
-        self.chain.truncate(depth);
-        self.chain.extend(prefix.cells.iter().map(|cell| CellHash(*cell)));
+        self.prefix.truncate(depth);
+        self.prefix.extend(prefix.cells.iter().map(|cell| CellHash(*cell)));
         for (endpoint, held) in prefix.endpoints.iter().zip(&prefix.held) {
             let Some(slot) = self.slot(EndpointId(*endpoint)) else { continue };
-            let end = depth + crate::num::index(*held);
-            self.prefixes.learn(slot, self.chain.get(..end).unwrap_or(&self.chain));
+            let end = depth.saturating_add(crate::num::index(*held));
+            self.prefixes.learn(slot, self.prefix.get(..end).unwrap_or(&self.prefix));
         }
         Applied::Changed
     }

@@ -18,6 +18,8 @@ const BYTES_PER_TOKEN_MAX: f64 = 16.0;
 const REUSE_SHARE_DEFAULT: f64 = 0.37;
 /// Weight of the newest answer in the learned share.
 const REUSE_WEIGHT: f64 = 0.02;
+/// Change of the ratio, as a share of it, after which the endpoints' capacities are counted in cells anew.
+const RATIO_DRIFT_MAX: f64 = 0.05;
 
 /// One pool of a view.
 #[derive(Clone, Debug)]
@@ -26,7 +28,11 @@ pub struct Pool {
     models: Vec<String>,
     adapters: Vec<String>,
     slots: Vec<Slot>,
+    /// Whether each slot is one of `slots`; those beyond the end are not.
+    members: Vec<bool>,
     bytes_per_token: f64,
+    /// The ratio at which the endpoints' capacities were last counted in cells.
+    sized_bytes_per_token: f64,
     reuse_share: f64,
 }
 
@@ -43,13 +49,18 @@ pub struct ModelMatch<'a> {
 // === impl Pool ===
 
 impl Pool {
-    pub(super) fn new(pool: &wire::Pool, slots: Vec<Slot>, old: Option<&Self>) -> Self {
+    /// A pool over `slots`, which may name one twice; what `old` has learned is kept.
+    pub(super) fn new(pool: &wire::Pool, mut slots: Vec<Slot>, old: Option<&Self>) -> Self {
+        let mut members = vec![false; slots.iter().max().map_or(0, |slot| slot.index() + 1)];
+        slots.retain(|slot| members.get_mut(slot.index()).is_some_and(|is_member| !std::mem::replace(is_member, true)));
         Self {
             name: pool.name.clone(),
             models: pool.models.clone(),
             adapters: pool.adapters.clone(),
             slots,
+            members,
             bytes_per_token: old.map_or(BYTES_PER_TOKEN_DEFAULT, |old| old.bytes_per_token),
+            sized_bytes_per_token: old.map_or(BYTES_PER_TOKEN_DEFAULT, |old| old.sized_bytes_per_token),
             reuse_share: old.map_or(REUSE_SHARE_DEFAULT, |old| old.reuse_share),
         }
     }
@@ -62,6 +73,11 @@ impl Pool {
     /// Its endpoints.
     pub fn slots(&self) -> &[Slot] {
         &self.slots
+    }
+
+    /// Whether an endpoint is one of the pool's.
+    pub fn has(&self, slot: Slot) -> bool {
+        self.members.get(slot.index()).copied().unwrap_or(false)
     }
 
     /// The base models' names; `*` takes any.
@@ -87,6 +103,18 @@ impl Pool {
     /// Tokens that `bytes` of prompt text make.
     pub fn tokens(&self, bytes: u64) -> u64 {
         count(float(bytes) / self.bytes_per_token)
+    }
+
+    /// Notes that capacities are counted at the present ratio, and returns it.
+    pub(super) fn note_sized(&mut self) -> f64 {
+        self.sized_bytes_per_token = self.bytes_per_token;
+        self.bytes_per_token
+    }
+
+    /// Whether capacities that were counted in cells are off.
+    pub(super) fn has_drifted(&self) -> bool {
+        let drift = (self.bytes_per_token - self.sized_bytes_per_token).abs();
+        drift > RATIO_DRIFT_MAX * self.sized_bytes_per_token
     }
 
     pub(super) fn observe(&mut self, answer: &wire::Ratio) {

@@ -115,7 +115,7 @@ pub enum Health {
     Unknown = 0,
     /// Answered the last scrape.
     Healthy = 1,
-    /// Failed several scrapes in a row: chosen only when nothing better is left.
+    /// Failed several scrapes in a row: not chosen, unless a first token came from it a moment ago.
     Unhealthy = 2,
 }
 

@@ -6,53 +6,27 @@
 mod admin;
 mod bootstrap;
 mod child;
+mod launch;
 mod log;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-
-use tempfile::TempDir;
+use std::process::{Command, Output};
 
 pub use self::admin::{Admin, AdminError, Memory};
+pub use self::launch::Launch;
 pub use self::log::Log;
 use crate::wait::{DeadlinePassed, until};
 use crate::xds::ControlPlane;
 use crate::{BinaryError, envoy_binary};
 
 use self::child::Child;
+use self::launch::{Folder, command};
 
 /// The lines of the log that a failing test prints.
 const LOG_TAIL_LINES: usize = 60;
-
-/// How to run an Envoy.
-#[derive(Debug, Clone)]
-pub struct Launch {
-    /// Worker threads, each of which has a VM of its own.
-    pub workers: u32,
-    /// Envoy's own log level: `warning`, `info`, `debug`, ...
-    pub log_level: &'static str,
-    /// Levels of single components, for example `wasm:debug`.
-    pub component_log_level: Option<String>,
-    /// Envoy's node id, by which a control plane and a controller know it.
-    pub node_id: String,
-    /// Where log and bootstrap go, to be kept. `None`: a temporary folder.
-    pub folder: Option<PathBuf>,
-}
-
-impl Default for Launch {
-    fn default() -> Self {
-        Self {
-            workers: 1,
-            log_level: "info",
-            component_log_level: None,
-            node_id: "warmpath-test".to_owned(),
-            folder: None,
-        }
-    }
-}
 
 /// A running Envoy. Dropping it kills the process; when a test is failing, its log is printed first.
 #[derive(Debug)]
@@ -61,14 +35,6 @@ pub struct Envoy {
     admin: Admin,
     log: Log,
     folder: Folder,
-}
-
-/// The folder of one run.
-#[derive(Debug)]
-enum Folder {
-    Kept(PathBuf),
-    /// Goes away with the run.
-    Temporary(TempDir),
 }
 
 /// An Envoy that could not be started, or was not as expected.
@@ -182,23 +148,6 @@ impl Drop for Envoy {
     }
 }
 
-impl Folder {
-    fn new(launch: &Launch) -> Result<Self, EnvoyError> {
-        let Some(folder) = &launch.folder else {
-            return tempfile::tempdir().map(Self::Temporary).map_err(io_error("make the folder of the run"));
-        };
-        fs::create_dir_all(folder).map_err(io_error("make the folder of the run"))?;
-        Ok(Self::Kept(folder.clone()))
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Kept(path) => path,
-            Self::Temporary(folder) => folder.path(),
-        }
-    }
-}
-
 /// Asks Envoy whether it would accept a configuration file, without serving it.
 pub fn validate(config: &Path) -> Result<(), EnvoyError> {
     let Output { status, stderr, .. } = Command::new(envoy_binary()?)
@@ -213,35 +162,6 @@ pub fn validate(config: &Path) -> Result<(), EnvoyError> {
         path: config.to_owned(),
         reason: String::from_utf8_lossy(&stderr).into_owned(),
     })
-}
-
-fn command(config: &Path, launch: &Launch, log: &Log, admin_address: &Path) -> Result<Command, EnvoyError> {
-    let output = File::create(log.path()).map_err(io_error("make the log"))?;
-    // A folder that is kept may hold the address of an earlier run.
-    match fs::remove_file(admin_address) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(io_error("remove the admin address of an earlier run")(error));
-        }
-        _ => {}
-    }
-    let mut command = Command::new(envoy_binary()?);
-    command
-        .arg("--config-path")
-        .arg(config)
-        .args(["--concurrency", &launch.workers.to_string()])
-        .args(["--log-level", launch.log_level])
-        .args(["--service-node", &launch.node_id])
-        .arg("--admin-address-path")
-        .arg(admin_address)
-        // Several Envoys on one machine would take each other for the old and the new process of a restart.
-        .arg("--disable-hot-restart")
-        .stdin(Stdio::null())
-        .stdout(output.try_clone().map_err(io_error("make the log"))?)
-        .stderr(output);
-    if let Some(levels) = &launch.component_log_level {
-        command.args(["--component-log-level", levels]);
-    }
-    Ok(command)
 }
 
 /// Waits for the admin page to say LIVE, which it does when the first configuration has been taken.

@@ -8,33 +8,23 @@ use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, EdsClusterConfig,
 };
-use envoy_types::pb::envoy::config::cluster::v3::load_balancing_policy::Policy as PolicyMessage;
-use envoy_types::pb::envoy::config::cluster::v3::{
-    CircuitBreakers, Cluster, LoadBalancingPolicy, UpstreamConnectionOptions,
-};
+use envoy_types::pb::envoy::config::cluster::v3::{CircuitBreakers, Cluster, UpstreamConnectionOptions};
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use envoy_types::pb::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints,
 };
-use envoy_types::pb::envoy::extensions::load_balancing_policies::least_request::v3::LeastRequest;
-use envoy_types::pb::envoy::extensions::load_balancing_policies::override_host::v3::OverrideHost;
-use envoy_types::pb::envoy::extensions::load_balancing_policies::override_host::v3::override_host::OverrideHostSource;
-use envoy_types::pb::envoy::extensions::load_balancing_policies::round_robin::v3::RoundRobin;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::explicit_http_config::ProtocolConfig;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
     ExplicitHttpConfig, UpstreamProtocolOptions,
 };
-use envoy_types::pb::envoy::r#type::metadata::v3::MetadataKey;
-use envoy_types::pb::envoy::r#type::metadata::v3::metadata_key::PathSegment;
-use envoy_types::pb::envoy::r#type::metadata::v3::metadata_key::path_segment::Segment;
 use envoy_types::pb::google::protobuf::Any;
 use envoy_types::util::pack_any;
 use prost::Name;
 
-use super::value::{address, duration, extension, over_ads, uint32};
-use super::{BUFFER_BYTES_MAX, DESTINATION_HEADER};
+use super::Policy;
+use super::value::{address, duration, over_ads, uint32};
 
 /// The cluster of the engines.
 pub const ENGINES: &str = "engines";
@@ -52,82 +42,6 @@ const ENGINE_IDLE_MAX: Duration = Duration::from_secs(4);
 
 const CONTROLLER_PING_INTERVAL: Duration = Duration::from_secs(5);
 const CONTROLLER_PING_MAX: Duration = Duration::from_secs(2);
-
-/// One of Envoy's own ways to spread requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lb {
-    /// Each in turn.
-    RoundRobin,
-    /// The one with fewer requests, of two taken at random.
-    LeastRequest,
-}
-
-/// How the cluster of the engines chooses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Policy {
-    /// As the filter's header says, in its order; without it, or beyond its end, as the fallback does.
-    Override {
-        /// For requests that the filter left alone.
-        fallback: Lb,
-    },
-    /// As Envoy does without us.
-    Plain(Lb),
-}
-
-impl Default for Policy {
-    /// As shipped.
-    fn default() -> Self {
-        Self::Override { fallback: Lb::LeastRequest }
-    }
-}
-
-impl Lb {
-    /// The name of Envoy's extension.
-    pub(crate) fn extension_name(self) -> &'static str {
-        match self {
-            Self::RoundRobin => "envoy.load_balancing_policies.round_robin",
-            Self::LeastRequest => "envoy.load_balancing_policies.least_request",
-        }
-    }
-
-    /// The type of its configuration.
-    pub(crate) fn type_url(self) -> String {
-        match self {
-            Self::RoundRobin => RoundRobin::type_url(),
-            Self::LeastRequest => LeastRequest::type_url(),
-        }
-    }
-
-    fn message(self) -> LoadBalancingPolicy {
-        let config = match self {
-            Self::RoundRobin => extension(self.extension_name(), RoundRobin::default()),
-            Self::LeastRequest => extension(self.extension_name(), LeastRequest::default()),
-        };
-        policies(config)
-    }
-}
-
-impl Policy {
-    fn message(self) -> LoadBalancingPolicy {
-        let fallback = match self {
-            Self::Plain(lb) => return lb.message(),
-            Self::Override { fallback } => fallback,
-        };
-        let served = Segment::Key(format!("{DESTINATION_HEADER}-served"));
-        let config = OverrideHost {
-            override_host_sources: vec![OverrideHostSource {
-                header: DESTINATION_HEADER.to_owned(),
-                metadata: None,
-            }],
-            selected_host_key: Some(MetadataKey {
-                key: "envoy.lb".to_owned(),
-                path: vec![PathSegment { segment: Some(served) }],
-            }),
-            fallback_policy: Some(fallback.message()),
-        };
-        policies(extension("envoy.load_balancing_policies.override_host", config))
-    }
-}
 
 /// The cluster of the engines. Its endpoints come over EDS.
 pub fn engines(policy: Policy) -> Cluster {
@@ -201,7 +115,6 @@ fn over_eds(name: &str) -> Cluster {
     Cluster {
         name: name.to_owned(),
         connect_timeout: Some(duration(CONNECT_MAX)),
-        per_connection_buffer_limit_bytes: Some(uint32(BUFFER_BYTES_MAX)),
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
         eds_cluster_config: Some(EdsClusterConfig {
             eds_config: Some(over_ads()),
@@ -209,10 +122,6 @@ fn over_eds(name: &str) -> Cluster {
         }),
         ..Cluster::default()
     }
-}
-
-fn policies(config: core::TypedExtensionConfig) -> LoadBalancingPolicy {
-    LoadBalancingPolicy { policies: vec![PolicyMessage { typed_extension_config: Some(config) }] }
 }
 
 fn explicit(protocol: ProtocolConfig) -> HttpProtocolOptions {

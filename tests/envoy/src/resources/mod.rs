@@ -7,13 +7,15 @@
 mod cluster;
 mod gateway;
 mod listener;
+mod policy;
 mod route;
 mod value;
 mod wasm;
 
-pub use self::cluster::{CONTROLLER, ENGINES, Lb, Policy, controller, endpoints, engines};
+pub use self::cluster::{CONTROLLER, ENGINES, controller, endpoints, engines};
 pub use self::gateway::Gateway;
 pub use self::listener::{Filter, GATEWAY, listener};
+pub use self::policy::{Lb, Policy};
 pub use self::route::{Retry, route};
 pub use self::wasm::WasmFilter;
 

@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use http::{Method, StatusCode};
 use warmpath_envoy::client::Client;
 use warmpath_envoy::process::{Envoy, Launch};
-use warmpath_envoy::resources::{DESTINATION_HEADER, ENGINES, Filter, GATEWAY, Gateway, endpoints};
+use warmpath_envoy::resources::{
+    DESTINATION_HEADER, ENGINES, Filter, GATEWAY, Gateway, Lb, Policy, endpoints, engines,
+};
 use warmpath_envoy::until;
-use warmpath_envoy::xds::ControlPlane;
+use warmpath_envoy::xds::{ControlPlane, Kind};
 
 use crate::backend::Backend;
 
@@ -36,4 +39,34 @@ async fn an_added_endpoint_is_reached_and_a_removed_one_is_not() {
 
     plane.apply([endpoints(ENGINES, &[second.addr()]).into()]).await.unwrap();
     until("the removal", async || (served_by(&first).await == second.addr()).then_some(())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_added_or_replaced_gets_its_endpoints() {
+    let (first, second) = (Backend::start(StatusCode::OK).await, Backend::start(StatusCode::OK).await);
+    let gateway = Gateway::new(Filter::None, &[first.addr(), second.addr()]);
+    let plane = ControlPlane::start(gateway.resources()).await.unwrap();
+    let envoy = Envoy::from_control_plane(&plane, &Launch::default()).await.unwrap();
+    let client = Client::http1(envoy.listener(GATEWAY).await.unwrap());
+
+    let added = Cluster { name: "added".to_owned(), ..engines(Policy::default()) };
+    plane.apply([added.into(), endpoints("added", &[first.addr()]).into()]).await.unwrap();
+    let members = "cluster.added.membership_total";
+    let has_one = async || (envoy.admin().stat(members).await.unwrap() == 1).then_some(());
+    until("the endpoint of the added cluster", has_one).await.unwrap();
+
+    // Without the policy that reads it, the header chooses nothing.
+    plane.apply([engines(Policy::Plain(Lb::RoundRobin)).into()]).await.unwrap();
+    let first = first.addr().to_string();
+    until("the other policy", async || {
+        let headers = [(DESTINATION_HEADER, first.as_str())];
+        let response = client.send(Method::GET, "/", &headers, bytes::Bytes::new()).await.unwrap();
+        (response.json().get("served_by").unwrap() != &first).then_some(())
+    })
+    .await
+    .unwrap();
+    plane.remove(Kind::Cluster, "added");
+    let has_none =
+        async || (!envoy.admin().stats(members).await.unwrap().contains_key(members)).then_some(());
+    until("the removal of the added cluster", has_none).await.unwrap();
 }

@@ -90,6 +90,6 @@ async fn many_retries_at_once_are_all_made() {
 
     let list = format!("{},{}", full.addr(), free.addr());
     let responses = join_all((0..AT_ONCE).map(|_| send_to(&client, &list))).await;
-    let lost = responses.iter().filter(|response| response.status != StatusCode::OK).count();
-    assert_eq!(lost, 0, "of {AT_ONCE}");
+    let failed = responses.iter().filter(|response| response.status != StatusCode::OK).count();
+    assert_eq!(failed, 0, "of {AT_ONCE}");
 }

@@ -117,3 +117,25 @@ fn body_that_grows_beyond_the_bound_goes_on_before_its_end() {
     stream.finish().unwrap();
     assert_clean(&host, &[&vm]);
 }
+
+#[test]
+fn header_values_that_are_no_text_do_not_trap() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(2));
+    let odd = b"\xff\xfe\x00\xc3".as_slice();
+    for name in [
+        "x-any", "content-type", "content-encoding", "content-length", ":path", "upgrade", "x-warmpath-explain",
+        "x-gateway-destination-endpoint",
+    ] {
+        let mut headers = vec![(":method", b"POST".as_slice()), (name, odd)];
+        if name != ":path" {
+            headers.push((":path", b"/v1/chat/completions"));
+        }
+        let mut stream = vm.request();
+        stream.headers(&headers, false).unwrap();
+        stream.body(chat("hello").to_string().as_bytes(), true).unwrap();
+        assert!(stream.local_response().is_some() || destinations(&stream).len() == 2, "{name}");
+        stream.finish().unwrap();
+    }
+    assert_clean(&host, &[&vm]);
+}

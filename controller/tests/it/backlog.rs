@@ -1,0 +1,134 @@
+//! The backlog against the naive model: a view that is told every event must equal one that is told what
+//! coalescing left of them.
+
+use proptest::prelude::*;
+use std::sync::Arc;
+use warmpath::index::Fact;
+use warmpath::publish::{Added, Backlog};
+use warmpath_core::ids::EndpointId;
+use warmpath_core::view::View;
+use warmpath_core::wire::{
+    Alive, Event, Facts, Failure, Gone, Health, Kind, Load, Pool, PoolEndpoint, Pools, Ratio, Routed,
+};
+
+/// Endpoints, few enough to meet again.
+const ENDPOINTS: u64 = 3;
+/// Origins, likewise.
+const ORIGINS: u64 = 2;
+
+fn address(endpoint: u64) -> String {
+    format!("10.0.0.{endpoint}:8000")
+}
+
+fn id(endpoint: u64) -> u64 {
+    EndpointId::of(&address(endpoint)).0
+}
+
+fn pools(members: &[bool]) -> Kind {
+    let endpoints = (0..).zip(members).filter(|(_, is_in)| **is_in);
+    let endpoints = endpoints.map(|(endpoint, _)| PoolEndpoint { address: address(endpoint) }).collect();
+    let pool = Pool { name: "p".to_owned(), models: vec![], adapters: vec![], endpoints };
+    Kind::Pools(Pools { pools: vec![pool] })
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    let endpoint = || (0..ENDPOINTS).prop_map(id);
+    prop_oneof![
+        8 => (0..ORIGINS, endpoint(), 0..4_u32)
+            .prop_map(|(origin, endpoint, requests)| Kind::Load(Load { origin, endpoint, requests, ..Load::default() })),
+        4 => (endpoint(), 0..3_i32, 0..3_u32, prop_oneof![Just(0), Just(300), Just(9000_u64)]).prop_map(
+            |(endpoint, health, running, capacity_tokens)| {
+                Kind::Facts(Facts { endpoint, health, running, capacity_tokens, ..Facts::default() })
+            }
+        ),
+        4 => (endpoint(), 0..3_u64, 1..12_u64).prop_map(|(endpoint, prompt, cells)| {
+            // Chains that share their beginnings, as hashes of chained cells do.
+            let cells = (0..cells).map(|cell| if cell < 4 { cell } else { 1000 * prompt + cell }).collect();
+            Kind::Routed(Routed { endpoint, cells })
+        }),
+        1 => (0..ORIGINS).prop_map(|origin| Kind::Alive(Alive { origin })),
+        1 => (0..ORIGINS).prop_map(|origin| Kind::Gone(Gone { origin })),
+        1 => endpoint().prop_map(|endpoint| Kind::Failure(Failure { endpoint })),
+        1 => Just(Kind::Ratio(Ratio { pool: "p".to_owned(), bytes: 3000, tokens: 1000 })),
+        1 => proptest::collection::vec(any::<bool>(), 3).prop_map(|members| pools(&members)),
+    ]
+}
+
+/// All that two views must have in common, in an order of its own.
+fn picture(view: &View) -> Vec<String> {
+    let mut lines: Vec<String> = view.export().iter().map(|event| format!("{event:?}")).collect();
+    lines.extend(view.endpoints().map(|(_, endpoint)| {
+        format!("{} {:?} {:?}", endpoint.address, endpoint.fitness(0), endpoint.promised())
+    }));
+    lines.extend(view.pools().iter().map(|pool| format!("{:.6}", pool.bytes_per_token())));
+    lines.sort();
+    lines
+}
+
+/// Small cells, so that the capacities above evict.
+fn start() -> View {
+    let mut view = View::new(256);
+    view.apply(&Event::from(pools(&[true; 3])), 0);
+    view
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn coalescing_changes_nothing(kinds in proptest::collection::vec(kind(), 0..60)) {
+        let (mut naive, mut told) = (start(), start());
+        let mut backlog = Backlog::default();
+        for kind in kinds {
+            naive.apply(&Event::from(kind.clone()), 0);
+            prop_assert_ne!(backlog.add(Arc::new(Fact::new(1, kind))), Added::Overflowed);
+        }
+        for fact in backlog.take() {
+            let event: Event = prost::Message::decode(fact.bytes.clone()).unwrap();
+            told.apply(&event, 0);
+        }
+        prop_assert_eq!(picture(&naive), picture(&told));
+    }
+}
+
+fn load(requests: u32) -> Arc<Fact> {
+    Arc::new(Fact::new(1, Kind::Load(Load { origin: 1, endpoint: id(0), requests, ..Load::default() })))
+}
+
+fn facts(health: Health) -> Arc<Fact> {
+    Arc::new(Fact::new(0, Kind::Facts(Facts { endpoint: id(0), health: health.into(), ..Facts::default() })))
+}
+
+#[test]
+fn the_newest_load_is_the_only_one() {
+    let mut backlog = Backlog::default();
+    assert_eq!(backlog.add(load(1)), Added::Queued);
+    for requests in 2..100_000 {
+        assert_eq!(backlog.add(load(requests)), Added::Coalesced);
+    }
+    assert_eq!(backlog.take(), [load(99_999)]);
+    assert!(backlog.is_empty());
+}
+
+#[test]
+fn an_engine_that_went_and_came_back_is_told_as_both() {
+    let mut backlog = Backlog::default();
+    let all = [Health::Healthy, Health::Unhealthy, Health::Healthy].map(facts);
+    for fact in &all {
+        assert_eq!(backlog.add(Arc::clone(fact)), Added::Queued);
+    }
+    assert_eq!(backlog.take(), all);
+}
+
+#[test]
+fn a_full_backlog_is_thrown_away() {
+    let small = |cell| Arc::new(Fact::new(1, Kind::Routed(Routed { endpoint: id(0), cells: vec![cell] })));
+    let mut backlog = Backlog::default();
+    let queued = (0..).take_while(|cell| backlog.add(small(*cell)) == Added::Queued).count();
+    assert_eq!(queued, 16_384);
+    assert!(backlog.is_empty());
+
+    let large = Arc::new(Fact::new(1, Kind::Routed(Routed { endpoint: id(0), cells: vec![7; 4096] })));
+    let queued = std::iter::repeat_with(|| backlog.add(Arc::clone(&large))).take_while(|a| *a == Added::Queued).count();
+    assert_eq!(queued, 8 * 1024 * 1024 / large.bytes.len());
+}

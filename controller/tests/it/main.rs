@@ -1,0 +1,21 @@
+//! Tests of the controller from outside: its files, its pages, its stream, its process.
+//!
+//! One binary, because linking the controller once takes long enough.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod api;
+mod backlog;
+mod binary;
+mod config;
+mod pages;
+mod reload;
+mod slow;
+mod stream;
+mod support;
+mod telemetry;

@@ -1,0 +1,214 @@
+//! The state stream over a real gRPC connection: snapshot, resume, passing on, and bad messages.
+
+use crate::support::{Proxy, get, metric, quiet_settings, until};
+use std::net::SocketAddr;
+use tonic::Code;
+use warmpath::run::{Running, start};
+use warmpath_core::ids::{CellHash, EndpointId};
+use warmpath_core::view::View;
+use warmpath_core::wire::{Facts, Hello, Kind, Load, Phase, Prefix, Routed, Up};
+
+const FIRST: &str = "127.0.0.1:1";
+const SECOND: &str = "127.0.0.1:2";
+
+async fn controller() -> (Running, SocketAddr) {
+    let running = start(quiet_settings()).await.unwrap();
+    let address = running.grpc_addr();
+    (running, address)
+}
+
+fn load(origin: u64, requests: u32) -> Kind {
+    Kind::Load(Load { origin, endpoint: EndpointId::of(FIRST).0, requests, ..Load::default() })
+}
+
+fn routed(endpoint: &str, cells: &[u64]) -> Kind {
+    Kind::Routed(Routed { endpoint: EndpointId::of(endpoint).0, cells: cells.to_vec() })
+}
+
+fn requests(view: &View) -> u32 {
+    view.slot(EndpointId::of(FIRST)).and_then(|slot| view.endpoint(slot)).map_or(0, |e| e.promised().requests)
+}
+
+fn held(view: &View, endpoint: &str, cells: &[u64]) -> u32 {
+    let chain: Vec<CellHash> = cells.iter().map(|cell| CellHash(*cell)).collect();
+    let mut found = Vec::new();
+    view.prefixes().find(&chain, &mut found);
+    let slot = view.slot(EndpointId::of(endpoint));
+    found.iter().find(|entry| Some(entry.slot) == slot).map_or(0, |entry| entry.cells)
+}
+
+#[tokio::test]
+async fn a_new_proxy_gets_pools_and_what_others_did() {
+    let (running, address) = controller().await;
+    let first = Proxy::connect(address, 1).await;
+    first.tell([load(11, 3), routed(SECOND, &[1, 2, 3])]).await;
+    until("the events were taken in", async || (metric(running.http_addr(), "generation").await >= 3.0).then_some(()))
+        .await;
+    let second = Proxy::connect(address, 2).await;
+    assert_eq!(second.view.pools()[0].name(), "main");
+    assert_eq!(requests(&second.view), 3);
+    assert_eq!(held(&second.view, SECOND, &[1, 2, 3]), 3);
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_one_proxy_does_reaches_the_other_and_not_itself() {
+    let (running, address) = controller().await;
+    let mut first = Proxy::connect(address, 1).await;
+    let mut second = Proxy::connect(address, 2).await;
+    first.tell([load(11, 5), routed(SECOND, &[1, 2])]).await;
+    second.until("the load came", |view| requests(view) == 5).await;
+    second.until("the prefix came", |view| held(view, SECOND, &[1, 2]) == 2).await;
+    second.tell([routed(FIRST, &[9])]).await;
+    first.until("the other's prefix came", |view| held(view, FIRST, &[9]) == 1).await;
+    assert_eq!(requests(&first.view), 0, "its own load was sent back");
+    assert_eq!(held(&first.view, SECOND, &[1, 2]), 0, "its own prefix was sent back");
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_second_stream_of_the_same_process_is_not_told_either() {
+    let (running, address) = controller().await;
+    let first = Proxy::connect(address, 1).await;
+    let mut twin = Proxy::connect(address, 1).await;
+    let other = Proxy::connect(address, 2).await;
+    first.tell([load(11, 5)]).await;
+    until("the load was taken in", async || (metric(running.http_addr(), "generation").await >= 2.0).then_some(()))
+        .await;
+    other.tell([routed(FIRST, &[9])]).await;
+    twin.until("the other's prefix came", |view| held(view, FIRST, &[9]) == 1).await;
+    assert_eq!(requests(&twin.view), 0);
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_comes_back_gets_only_what_it_missed() {
+    let (running, address) = controller().await;
+    let first = Proxy::connect(address, 1).await;
+    let second = Proxy::connect(address, 2).await;
+    let hello = second.hello();
+    drop(second);
+    first.tell([routed(FIRST, &[1]), load(11, 4)]).await;
+    until("the events were taken in", async || (metric(running.http_addr(), "generation").await >= 3.0).then_some(()))
+        .await;
+    let mut back = Proxy::open(address, hello.clone()).await;
+    let down = back.next().await;
+    assert_eq!((down.phase(), down.events.len()), (Phase::Resumed, 2));
+    assert_eq!(down.generation, hello.generation + 2);
+    let snapshots = metric(running.http_addr(), "snapshots_total").await;
+    assert!((snapshots - 2.0).abs() < 0.5, "{snapshots} snapshots");
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn another_instance_or_generation_needs_a_snapshot() {
+    let (running, address) = controller().await;
+    let hello = Proxy::connect(address, 1).await.hello();
+    let other = Hello { instance: hello.instance ^ 1, ..hello.clone() };
+    assert_eq!(Proxy::open(address, other).await.follow().await, Phase::Begin);
+    let future = Hello { generation: hello.generation + 1, ..hello.clone() };
+    assert_eq!(Proxy::open(address, future).await.follow().await, Phase::Begin);
+    assert_eq!(Proxy::open(address, hello).await.follow().await, Phase::Resumed);
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_leaves_out_the_receivers_own_load() {
+    let (running, address) = controller().await;
+    let mut first = Proxy::connect(address, 1).await;
+    let other = Proxy::connect(address, 2).await;
+    first.tell([load(11, 5)]).await;
+    other.tell([load(22, 7)]).await;
+    first.until("the other's load came", |view| requests(view) == 7).await;
+    let again = Proxy::connect(address, 1).await;
+    assert_eq!(requests(&again.view), 7);
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn learned_prefixes_are_passed_on_whole_and_once() {
+    let (running, address) = controller().await;
+    let first = Proxy::connect(address, 1).await;
+    let mut second = Proxy::connect(address, 2).await;
+    let endpoint = EndpointId::of(FIRST).0;
+    let prefix = |depth, cells: &[u64]| {
+        let held = vec![u32::try_from(cells.len()).unwrap()];
+        Kind::Prefix(Prefix { depth, cells: cells.to_vec(), endpoints: vec![endpoint], held })
+    };
+    first.tell([prefix(0, &[1, 2]), prefix(2, &[3]), prefix(1, &[4])]).await;
+    second.until("the first branch came", |view| held(view, FIRST, &[1, 2, 3]) == 3).await;
+    second.until("the second branch came", |view| held(view, FIRST, &[1, 4]) == 2).await;
+    // A second proxy that learned the same brings no news.
+    second.tell([prefix(0, &[1, 2, 3]), prefix(1, &[4])]).await;
+    until("both were dropped", async || {
+        let dropped = metric(running.http_addr(), "events_dropped_total{reason=\"known\"}").await;
+        (dropped >= 2.0).then_some(())
+    })
+    .await;
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn loads_of_a_proxy_that_went_away_go_after_the_grace() {
+    let (running, address) = controller().await;
+    let first = Proxy::connect(address, 1).await;
+    let mut second = Proxy::connect(address, 2).await;
+    first.tell([load(11, 5)]).await;
+    second.until("the load came", |view| requests(view) == 5).await;
+    drop(first);
+    second.until("the load went", |view| requests(view) == 0).await;
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_proxy_does_not_speak_for_the_controller() {
+    let (running, address) = controller().await;
+    let first = Proxy::connect(address, 1).await;
+    let facts = Facts { endpoint: EndpointId::of(FIRST).0, waiting: 1000, ..Facts::default() };
+    first.tell([Kind::Facts(facts)]).await;
+    until("it was dropped", async || {
+        let dropped = metric(running.http_addr(), "events_dropped_total{reason=\"not_yours\"}").await;
+        (dropped > 0.0).then_some(())
+    })
+    .await;
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_the_protocol_is_closed() {
+    let (running, address) = controller().await;
+    let mut silent = Proxy::open(address, Hello::default()).await;
+    let status = silent.try_next().await.unwrap_err().unwrap();
+    assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "process is zero"));
+
+    let mut twice = Proxy::connect(address, 1).await;
+    twice.send(Up { hello: Some(twice.hello()), events: Vec::new() }).await;
+    assert_eq!(twice.try_next().await.unwrap_err().unwrap().code(), Code::InvalidArgument);
+
+    let mut many = Proxy::connect(address, 1).await;
+    many.tell(std::iter::repeat_n(load(11, 1), 5000)).await;
+    let status = many.try_next().await.unwrap_err().unwrap();
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_lone_proxy_is_told_the_generation_of_its_own_events() {
+    let (running, address) = controller().await;
+    let mut lone = Proxy::connect(address, 1).await;
+    let before = lone.generation;
+    lone.tell([load(11, 1), load(11, 2)]).await;
+    let down = lone.next().await;
+    assert_eq!((down.phase(), down.events.len(), down.generation), (Phase::Delta, 0, before + 2));
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_stop_ends_streams_as_unavailable() {
+    let (running, address) = controller().await;
+    let http = running.http_addr();
+    let mut proxy = Proxy::connect(address, 1).await;
+    assert_eq!(get(http, "/healthz").await.1, "ok\n");
+    running.shutdown().await;
+    assert_eq!(proxy.try_next().await.unwrap_err().unwrap().code(), Code::Unavailable);
+}

@@ -1,0 +1,100 @@
+//! Scrapes of real HTTP servers -> facts that a proxy hears.
+
+use crate::support::{Answer, Engine, Proxy, get, metric, settings, until};
+use http::StatusCode;
+use std::net::SocketAddr;
+use warmpath::run::{Running, start};
+use warmpath_core::ids::EndpointId;
+use warmpath_core::view::{Endpoint, View};
+use warmpath_core::wire::Health;
+
+const TRTLLM: &str = include_str!("../fixtures/pages/trtllm.txt");
+
+fn page(running: u32, started_s: u32) -> Answer {
+    Answer::Page(format!(
+        "process_start_time_seconds {started_s}\nvllm:num_requests_running{{engine=\"0\"}} {running}\n\
+         vllm:cache_config_info{{block_size=\"16\",num_gpu_blocks=\"1000\"}} 1\n"
+    ))
+}
+
+fn endpoint(view: &View, address: SocketAddr) -> &Endpoint {
+    let slot = view.slot(EndpointId::of(&address.to_string())).expect("the endpoint is in a pool");
+    view.endpoint(slot).unwrap()
+}
+
+async fn watch(engine: &Engine) -> (Running, Proxy) {
+    let running = start(settings(&[engine.address])).await.unwrap();
+    let proxy = Proxy::connect(running.grpc_addr(), 1).await;
+    (running, proxy)
+}
+
+#[tokio::test]
+async fn figures_reach_proxies_and_then_silence() {
+    let engine = Engine::start(page(3, 100)).await;
+    let (running, mut proxy) = watch(&engine).await;
+    proxy.until("facts came", |view| endpoint(view, engine.address).facts().running == 3).await;
+    assert_eq!(endpoint(&proxy.view, engine.address).capacity_tokens, 16_000);
+    assert_eq!(endpoint(&proxy.view, engine.address).health, Health::Healthy);
+    let scrapes = metric(running.http_addr(), "scrapes_total{outcome=\"page\"}").await;
+    let generation = metric(running.http_addr(), "generation").await;
+    until("it was scraped again", async || {
+        (metric(running.http_addr(), "scrapes_total{outcome=\"page\"}").await > scrapes + 3.0).then_some(())
+    })
+    .await;
+    let later = metric(running.http_addr(), "generation").await;
+    assert!((later - generation).abs() < 0.5, "scrapes without news made {} events", later - generation);
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_engine_that_breaks_is_unhealthy_until_it_answers() {
+    let engine = Engine::start(page(3, 100)).await;
+    let (running, mut proxy) = watch(&engine).await;
+    proxy.until("it is healthy", |view| endpoint(view, engine.address).health == Health::Healthy).await;
+    engine.answer(Answer::Broken);
+    proxy.until("it is unhealthy", |view| endpoint(view, engine.address).health == Health::Unhealthy).await;
+    engine.answer(page(1, 100));
+    proxy.until("it is healthy again", |view| endpoint(view, engine.address).health == Health::Healthy).await;
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_engine_that_is_gone_is_unhealthy() {
+    let engine = Engine::start(page(3, 100)).await;
+    let address = engine.address;
+    let (running, mut proxy) = watch(&engine).await;
+    proxy.until("it is healthy", |view| endpoint(view, address).health == Health::Healthy).await;
+    drop(engine);
+    proxy.until("it is unhealthy", |view| endpoint(view, address).health == Health::Unhealthy).await;
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_engine_without_metrics_is_asked_for_its_health() {
+    let engine = Engine::start(Answer::HealthOnly).await;
+    let (running, mut proxy) = watch(&engine).await;
+    proxy.until("it is healthy", |view| endpoint(view, engine.address).health == Health::Healthy).await;
+    assert_eq!(endpoint(&proxy.view, engine.address).facts().capacity_tokens, 0);
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn trtllm_shows_its_page_elsewhere() {
+    let engine = Engine::start(Answer::Trtllm(TRTLLM.to_owned())).await;
+    let (running, mut proxy) = watch(&engine).await;
+    proxy.until("facts came", |view| endpoint(view, engine.address).facts().running == 5).await;
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_controller_is_ready_once_every_engine_was_asked() {
+    let engine = Engine::start(page(0, 100)).await;
+    let nobody: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    let running = start(settings(&[engine.address, nobody])).await.unwrap();
+    let http = running.http_addr();
+    until("it is ready", async || (get(http, "/readyz").await.0 == StatusCode::OK).then_some(())).await;
+    let seen = metric(http, "scrapes_total{outcome=\"page\"}").await
+        * metric(http, "scrapes_total{outcome=\"unreachable\"}").await;
+    assert!(seen > 0.0, "ready before both were asked");
+    running.shutdown().await;
+}

@@ -1,0 +1,37 @@
+//! The controller of an arm, in this process.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::Context;
+use warmpath::config::{Listen, Pool, Scrape, Settings};
+use warmpath::run::{self, Running};
+
+use super::Spec;
+
+/// The pool of all engines.
+pub(super) const POOL: &str = "demo";
+
+/// Scraping eight engines more often than this would take a noticeable part of a small machine.
+const SCRAPE_INTERVAL_MIN: Duration = Duration::from_millis(40);
+
+pub(super) async fn start(spec: &Spec, engines: &[SocketAddr]) -> anyhow::Result<Running> {
+    let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let listen = Listen { grpc: at(spec.ports.controller_grpc), http: at(spec.ports.controller_http) };
+    let mut settings = Settings::new(listen);
+    settings.scrape = scrape(spec.time_scale);
+    settings.pools = vec![Pool {
+        name: POOL.to_owned(),
+        models: vec!["*".to_owned()],
+        adapters: Vec::new(),
+        endpoints: engines.to_vec(),
+    }];
+    run::start(settings).await.context("cannot start the controller")
+}
+
+/// Engines that run faster change faster: scraped at the usual interval, in model time.
+fn scrape(time_scale: f64) -> Scrape {
+    let usual = Scrape::default();
+    let interval = if time_scale > 1.0 { usual.interval.div_f64(time_scale) } else { usual.interval };
+    Scrape { interval: interval.max(SCRAPE_INTERVAL_MIN), ..usual }
+}

@@ -1,0 +1,45 @@
+//! Envoy's configuration for an arm: the shipped file with the addresses of this run.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::Context;
+use serde_json::{Value, json};
+use warmpath_envoy::resources::CONTROLLER;
+use warmpath_envoy::shipped::ShippedConfig;
+
+use super::Spec;
+use super::controller::POOL;
+use crate::paths;
+
+/// Writes the file.
+pub(super) fn write(
+    spec: &Spec,
+    engines: &[SocketAddr],
+    controller: Option<SocketAddr>,
+    file: &Path,
+) -> anyhow::Result<()> {
+    let mut config = ShippedConfig::new()
+        .listener_port(spec.ports.gateway)
+        .admin_port(spec.ports.admin)
+        .engines(engines)
+        .plugin(plugin(engines, spec.explain));
+    if let Some(controller) = controller {
+        config = config.controller(controller);
+    }
+    config = match spec.arm.plain() {
+        Some(lb) => config.without_filter(lb),
+        None => config.wasm(paths::wasm()?),
+    };
+    config.write(file).context("cannot write envoy's configuration")
+}
+
+/// The filter's configuration: the pool that serves until the controller's first snapshot, and the controller.
+pub fn plugin(engines: &[SocketAddr], explain: bool) -> Value {
+    let endpoints: Vec<String> = engines.iter().map(ToString::to_string).collect();
+    json!({
+        "pools": [{ "name": POOL, "models": ["*"], "endpoints": endpoints }],
+        "controller": { "cluster": CONTROLLER },
+        "explain": explain,
+    })
+}

@@ -1,0 +1,199 @@
+//! Everything that one arm needs, started together: cold engines, the controller, one or more Envoys.
+//!
+//! All of it is what users run: the shipped Envoy configuration with the real Envoy, the built filter, the
+//! controller. Only the engines are simulated. Engines and controller run in this process.
+
+mod controller;
+mod envoy_file;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::Context;
+use futures::future::try_join_all;
+use tempfile::TempDir;
+use warmpath::run::Running;
+use warmpath_engine::{EngineServer, Params, Preset, ServerConfig};
+use warmpath_envoy::process::{Envoy, Launch};
+use warmpath_envoy::resources::GATEWAY;
+use warmpath_envoy::until;
+
+use crate::arm::Arm;
+
+pub use self::envoy_file::plugin;
+
+/// The one model that the engines serve.
+pub const MODEL: &str = "sim";
+
+/// The filter's count of whole snapshots from the controller, in Envoy's stats.
+const SNAPSHOTS: &str = "wasmcustom.warmpath.feed.snapshot";
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// Who chooses the engine.
+    pub arm: Arm,
+    /// How many engines.
+    pub engines: usize,
+    /// Their speed and sizes.
+    pub params: Params,
+    /// How many times faster than real they run; 0 answers at once.
+    pub time_scale: f64,
+    /// Tokens of each streamed piece.
+    pub tokens_per_chunk: usize,
+    /// How many Envoys.
+    pub envoys: usize,
+    /// Worker threads of each.
+    pub workers: u32,
+    /// Where everything listens.
+    pub ports: Ports,
+    /// Whether clients may ask the filter why.
+    pub explain: bool,
+}
+
+/// Where the parts listen, on 127.0.0.1; 0 takes a free port. Fixed ports are for one Envoy only.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ports {
+    /// Envoy, for clients.
+    pub gateway: u16,
+    /// Envoy's admin page.
+    pub admin: u16,
+    /// The controller's state stream.
+    pub controller_grpc: u16,
+    /// The controller's metrics and health.
+    pub controller_http: u16,
+    /// The first engine; the others follow.
+    pub engines: u16,
+}
+
+/// A running arm.
+#[derive(Debug)]
+pub struct Cluster {
+    engines: Vec<EngineServer>,
+    controller: Option<Running>,
+    envoys: Vec<Envoy>,
+    gateways: Vec<SocketAddr>,
+    // After the processes that read it.
+    _folder: TempDir,
+}
+
+impl Spec {
+    /// One Envoy with one worker, on free ports.
+    pub fn new(arm: Arm, engines: usize, params: Params, time_scale: f64) -> Self {
+        Self {
+            arm,
+            engines,
+            params,
+            time_scale,
+            tokens_per_chunk: 1,
+            envoys: 1,
+            workers: 1,
+            ports: Ports::default(),
+            explain: false,
+        }
+    }
+}
+
+impl Cluster {
+    /// Starts all parts, and waits until a request would be served and routed.
+    pub async fn start(spec: &Spec) -> anyhow::Result<Self> {
+        let engines = try_join_all((0..spec.engines).map(|number| start_engine(spec, number))).await?;
+        let addresses: Vec<_> = engines.iter().map(EngineServer::addr).collect();
+        let controller = match spec.arm {
+            Arm::Warmpath => Some(controller::start(spec, &addresses).await?),
+            Arm::RoundRobin | Arm::LeastRequest => None,
+        };
+        let folder = tempfile::tempdir().context("cannot make a folder for envoy's configuration")?;
+        let file = folder.path().join("envoy.json");
+        envoy_file::write(spec, &addresses, controller.as_ref().map(Running::grpc_addr), &file)?;
+        let (mut envoys, mut gateways) = (Vec::new(), Vec::new());
+        for number in 0..spec.envoys {
+            let launch = Launch {
+                workers: spec.workers,
+                log_level: "warning",
+                node_id: format!("gateway-{number}"),
+                ..Launch::default()
+            };
+            let envoy = Envoy::from_file(&file, &launch).await?;
+            gateways.push(envoy.listener(GATEWAY).await?);
+            if controller.is_some() {
+                wait_for_snapshot(&envoy).await?;
+            }
+            envoys.push(envoy);
+        }
+        Ok(Self { engines, controller, envoys, gateways, _folder: folder })
+    }
+
+    /// Where clients come in, one address for each Envoy.
+    pub fn gateways(&self) -> &[SocketAddr] {
+        &self.gateways
+    }
+
+    /// The engines.
+    pub fn engines(&self) -> &[EngineServer] {
+        &self.engines
+    }
+
+    /// The Envoys.
+    pub fn envoys(&self) -> &[Envoy] {
+        &self.envoys
+    }
+
+    /// The controller; only the arm with the filter has one.
+    pub fn controller(&self) -> Option<&Running> {
+        self.controller.as_ref()
+    }
+
+    /// The version that the first Envoy tells.
+    pub async fn envoy_version(&self) -> anyhow::Result<String> {
+        let envoy = self.envoys.first().context("there is no envoy")?;
+        let info: serde_json::Value = serde_json::from_str(&envoy.admin().get("/server_info").await?)?;
+        let version = info.get("version").and_then(serde_json::Value::as_str).unwrap_or_default();
+        // hash/version/state/build/ssl
+        Ok(version.split('/').nth(1).unwrap_or(version).to_owned())
+    }
+
+    /// Ends all parts, the ones that ask before the ones that answer.
+    pub async fn shutdown(self) {
+        drop(self.envoys);
+        if let Some(controller) = self.controller {
+            controller.shutdown().await;
+        }
+        futures::future::join_all(self.engines.into_iter().map(EngineServer::shutdown)).await;
+    }
+}
+
+/// An engine's parameters from the command line.
+pub fn params(preset: Preset, kv_tokens: Option<usize>) -> Params {
+    let params = Params::new(preset);
+    Params { kv_tokens: kv_tokens.unwrap_or(params.kv_tokens), ..params }
+}
+
+/// The name of an engine, as it tells in `x-engine`.
+pub fn engine_name(number: usize) -> String {
+    format!("engine-{number}")
+}
+
+async fn start_engine(spec: &Spec, number: usize) -> anyhow::Result<EngineServer> {
+    let port = match spec.ports.engines {
+        0 => 0,
+        first => u16::try_from(usize::from(first) + number).context("the last engine's port is above 65535")?,
+    };
+    let config = ServerConfig {
+        name: engine_name(number),
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        model: MODEL.to_owned(),
+        params: spec.params.clone(),
+        time_scale: spec.time_scale,
+        tokens_per_chunk: spec.tokens_per_chunk,
+        ..ServerConfig::default()
+    };
+    let failed = || format!("cannot start {} on port {port}", engine_name(number));
+    EngineServer::start(config).await.with_context(failed)
+}
+
+/// Before the first snapshot the filter knows only itself; an arm that starts there would measure the start.
+async fn wait_for_snapshot(envoy: &Envoy) -> anyhow::Result<()> {
+    until("the filter's first snapshot", async || (envoy.admin().stat(SNAPSHOTS).await.ok()? > 0).then_some(()))
+        .await
+        .context("the filter does not hear the controller")
+}

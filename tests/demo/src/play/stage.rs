@@ -1,0 +1,123 @@
+//! Where an arm is played: sends one request at a time for whoever plays, and keeps what became of it.
+
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use bytes::Bytes;
+use fnv::FnvHashMap;
+use warmpath_engine::api::Protocol;
+
+use super::Progress;
+use crate::arm::Arm;
+use crate::client::{Client, Heard};
+use crate::cluster::{Cluster, MODEL, Spec};
+use crate::ideal::EndlessCache;
+use crate::measure::{Answered, ArmRun, Call};
+
+const MS_PER_S: f64 = 1_000.0;
+
+/// An arm under way.
+#[derive(Debug)]
+pub struct Stage {
+    arm: Arm,
+    client: Client,
+    gateways: Vec<SocketAddr>,
+    engines: FnvHashMap<String, usize>,
+    time_scale: f64,
+    begun: Instant,
+    ideal: Mutex<EndlessCache>,
+    calls: Mutex<Vec<Call>>,
+    progress: Progress,
+}
+
+impl Stage {
+    /// A stage before a cluster. Time begins now.
+    pub fn new(cluster: &Cluster, spec: &Spec, progress: Progress) -> Self {
+        let names = cluster.engines().iter().map(|engine| engine.name().to_owned());
+        Self {
+            arm: spec.arm,
+            client: Client::new(),
+            gateways: cluster.gateways().to_vec(),
+            engines: names.enumerate().map(|(number, name)| (name, number)).collect(),
+            time_scale: spec.time_scale,
+            begun: Instant::now(),
+            ideal: Mutex::new(EndlessCache::new(MODEL, spec.params.block_tokens)),
+            calls: Mutex::default(),
+            progress,
+        }
+    }
+
+    /// The moment at `model_ms` of this arm, on the wall clock.
+    pub fn moment(&self, model_ms: f64) -> Instant {
+        self.begun + self.wall(model_ms)
+    }
+
+    /// A time of the model on the wall clock.
+    pub fn wall(&self, model_ms: f64) -> Duration {
+        Duration::from_secs_f64(model_ms / MS_PER_S / self.time_scale)
+    }
+
+    /// Sends a request through the gateway that `number` falls to, and returns the answer's text, or nothing if
+    /// it is lost. `due` is when it should be sent.
+    pub async fn ask(
+        &self,
+        number: usize,
+        protocol: Protocol,
+        body: Bytes,
+        due: Option<Instant>,
+    ) -> anyhow::Result<Option<String>> {
+        let prompt = prompt_of(protocol, &body)?;
+        let index = number.checked_rem(self.gateways.len()).context("there is no gateway")?;
+        let gateway = *self.gateways.get(index).context("there is no gateway")?;
+        let ideal_cached_tokens = lock(&self.ideal).ask(&prompt) as u64;
+        let sent = Instant::now();
+        let heard = self.client.ask(gateway, protocol, body).await;
+        let outcome = heard.as_ref().map(|heard| self.answered(heard)).map_err(|lost| *lost);
+        lock(&self.calls).push(Call {
+            at_ms: self.model_ms(sent - self.begun),
+            late_ms: due.map_or(0.0, |due| self.model_ms(sent.saturating_duration_since(due))),
+            ideal_cached_tokens,
+            outcome,
+        });
+        self.progress.step(outcome.is_err());
+        let Ok(heard) = heard else { return Ok(None) };
+        let whole = [prompt.as_slice(), heard.text.as_bytes()].concat();
+        lock(&self.ideal).store(&whole);
+        Ok(Some(heard.text))
+    }
+
+    /// What became of all requests so far, in the order in which they were sent.
+    pub fn finish(&self) -> ArmRun {
+        self.progress.finish();
+        let mut calls = std::mem::take(&mut *lock(&self.calls));
+        calls.sort_by(|one, other| one.at_ms.total_cmp(&other.at_ms));
+        ArmRun { arm: self.arm, calls }
+    }
+
+    fn answered(&self, heard: &Heard) -> Answered {
+        Answered {
+            engine: self.engines.get(&heard.engine).copied(),
+            ttft_ms: self.model_ms(heard.ttft),
+            e2e_ms: self.model_ms(heard.e2e),
+            prompt_tokens: heard.usage.prompt_tokens,
+            cached_tokens: heard.usage.cached_tokens,
+            output_tokens: heard.usage.output_tokens,
+        }
+    }
+
+    fn model_ms(&self, wall: Duration) -> f64 {
+        wall.as_secs_f64() * MS_PER_S * self.time_scale
+    }
+}
+
+/// The prompt as the engine would read it out of this body.
+fn prompt_of(protocol: Protocol, body: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let ask = protocol.parse(body).ok().context("the engine would refuse this body")?;
+    ask.prompts.into_iter().next().context("a body without a prompt")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

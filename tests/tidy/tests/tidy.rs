@@ -1,0 +1,116 @@
+//! What rots. Each test collects all offenders before it fails.
+
+#![allow(
+    clippy::panic,
+    clippy::string_slice,
+    clippy::indexing_slicing,
+    reason = "a tree that is not as expected is a failed test"
+)]
+
+use warmpath_tidy::{File, files, root};
+
+/// Lines that a source file may have before it is two things.
+const LINES_MAX: usize = 500;
+
+fn assert_none(offenders: &[String], what: &str) {
+    assert!(offenders.is_empty(), "{what}:\n  {}", offenders.join("\n  "));
+}
+
+/// Every `"prefix..."` literal of a source file.
+fn literals(file: &File, prefix: &str) -> Vec<String> {
+    let starts = file.text.match_indices(&format!("\"{prefix}")).map(|(at, _)| at + 1).collect::<Vec<_>>();
+    starts.into_iter().filter_map(|at| file.text[at..].split('"').next().map(str::to_owned)).collect()
+}
+
+fn file(path: &str) -> File {
+    let text = std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    File { path: path.to_owned(), text }
+}
+
+#[test]
+fn every_source_file_opens_with_what_it_is() {
+    let offenders: Vec<String> = files(&[".rs"])
+        .into_iter()
+        .filter(|file| !file.text.starts_with("//!"))
+        .map(|file| file.path)
+        .collect();
+    assert_none(&offenders, "files without a module doc in their first line");
+}
+
+#[test]
+fn no_source_file_is_too_long() {
+    let offenders: Vec<String> = files(&[".rs"])
+        .into_iter()
+        .map(|file| (file.text.lines().count(), file.path))
+        .filter(|(lines, _)| *lines > LINES_MAX)
+        .map(|(lines, path)| format!("{path}: {lines} lines"))
+        .collect();
+    assert_none(&offenders, "files over 500 lines");
+}
+
+#[test]
+fn links_between_docs_lead_somewhere() {
+    let mut offenders = Vec::new();
+    for doc in files(&[".md"]) {
+        let folder = root().join(&doc.path).parent().map(std::path::Path::to_path_buf).unwrap_or_default();
+        for (at, _) in doc.text.match_indices("](") {
+            let target = doc.text[at + 2..].split([')', '#']).next().unwrap_or_default();
+            if !target.is_empty() && !target.contains("://") && !folder.join(target).exists() {
+                offenders.push(format!("{}: {target}", doc.path));
+            }
+        }
+    }
+    assert_none(&offenders, "links to files that are not there");
+}
+
+#[test]
+fn nothing_is_left_to_do_in_comments() {
+    // Written in two halves, so that this file does not find itself.
+    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
+    let mut offenders = Vec::new();
+    for file in files(&[".rs", ".md", ".yaml", ".toml"]) {
+        for (number, line) in file.text.lines().enumerate() {
+            if marks.iter().any(|mark| line.contains(mark)) {
+                offenders.push(format!("{}:{}: {}", file.path, number + 1, line.trim()));
+            }
+        }
+    }
+    assert_none(&offenders, "marks of unfinished work: do it, or open an issue");
+}
+
+#[test]
+fn only_host_rs_names_hostcalls() {
+    let offenders: Vec<String> = files(&[".rs"])
+        .into_iter()
+        .filter(|file| file.path.starts_with("filters/router/") && !file.path.ends_with("/host.rs"))
+        .filter(|file| file.text.contains("hostcalls::"))
+        .map(|file| file.path)
+        .collect();
+    assert_none(&offenders, "files beside host.rs that name hostcalls");
+}
+
+#[test]
+fn the_metrics_page_lists_the_filters_metrics() {
+    let page = file("docs/metrics.md").text;
+    let names = literals(&file("filters/router/src/metrics.rs"), "warmpath.");
+    assert!(names.len() > 20, "found only {} metrics: the test looks at the wrong place", names.len());
+    let missing: Vec<String> =
+        names.iter().filter(|name| !page.contains(&format!("`{name}`"))).cloned().collect();
+    assert_none(&missing, "metrics that docs/metrics.md does not list");
+    let stale: Vec<String> = page
+        .split('`')
+        .filter(|word| word.starts_with("warmpath.") && !names.iter().any(|name| name == word))
+        .map(str::to_owned)
+        .collect();
+    assert_none(&stale, "metrics in docs/metrics.md that do not exist");
+}
+
+#[test]
+fn the_readme_names_the_two_commands() {
+    let readme = file("README.md").text;
+    let justfile = file("justfile").text;
+    for recipe in ["demo", "test"] {
+        assert!(readme.contains(&format!("./just {recipe}")), "README.md does not name ./just {recipe}");
+        assert!(justfile.lines().any(|line| line.starts_with(recipe)), "the justfile has no {recipe}");
+    }
+}

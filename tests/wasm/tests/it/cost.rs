@@ -1,0 +1,169 @@
+//! What a request costs: hostcalls, bytes, memory. Counts, not clocks, so that a slower filter fails here on
+//! any machine. A change that needs more must raise the number, and say why it is worth it.
+
+use crate::support::{EVENT_STREAM, JSON, assert_clean, chat, chat_with, get, serve, static_config, step, text, vm};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use warmpath_host::{Counts, Host, Vm};
+
+/// Hostcalls of a chat that is answered in one piece, metrics and usage included.
+const HOSTCALLS_PER_CHAT_MAX: u64 = 20;
+/// Hostcalls of a streamed chat whose usage was not asked for, whatever its length.
+const HOSTCALLS_PER_STREAM_MAX: u64 = 18;
+/// Hostcalls of a request without a body.
+const HOSTCALLS_PER_GET_MAX: u64 = 13;
+/// Hostcalls of a tick in which nothing happened.
+const HOSTCALLS_PER_IDLE_TICK_MAX: u64 = 2;
+/// Bytes copied for a request beside its body, its chain and the open page of the log: headers, keys, names.
+const BYTES_PER_REQUEST_EXTRA_MAX: u64 = 2_000;
+/// Bytes of a page of the log at its fullest, before the record that seals it.
+const PAGE_BYTES: u64 = 8 * 1024;
+/// How often the open page may be copied for one request: read, read again to append, written.
+const PAGE_COPIES_MAX: u64 = 3;
+
+fn answered(vm: &Vm, body: &Value) -> Counts {
+    vm.reset_counts();
+    let mut stream = serve(vm, body);
+    stream.response_headers(&JSON, false).unwrap();
+    let usage = json!({"choices": [], "usage": {"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4}}});
+    stream.response_body(usage.to_string().as_bytes(), true).unwrap();
+    stream.finish().unwrap();
+    vm.counts()
+}
+
+fn streamed(vm: &Vm, body: &Value, chunks: usize) -> Counts {
+    vm.reset_counts();
+    let mut stream = serve(vm, body);
+    stream.response_headers(&EVENT_STREAM, false).unwrap();
+    for _ in 0..chunks {
+        stream.response_body(b"data: {\"choices\":[{\"delta\":{\"content\":\" a\"}}]}\n\n", false).unwrap();
+    }
+    stream.response_body(b"data: [DONE]\n\n", true).unwrap();
+    stream.finish().unwrap();
+    vm.counts()
+}
+
+/// A VM whose metrics are all defined, configured as a production one: without explanations.
+fn warmed_up(host: &Host) -> Vm {
+    let mut config = static_config(4);
+    config["explain"] = json!(false);
+    let vm = vm(host, &config);
+    for _ in 0..2 {
+        answered(&vm, &chat(&text("whales", 2000)));
+        streamed(&vm, &chat_with(&text("whales", 2000), &json!({"stream": true})), 1);
+        get(&vm, "/").finish().unwrap();
+    }
+    step(host, &[&vm]);
+    vm
+}
+
+#[test]
+fn hostcalls_of_a_chat_do_not_grow() {
+    let host = Host::default();
+    let vm = warmed_up(&host);
+    let counts = answered(&vm, &chat(&text("whales", 2000)));
+    assert!(counts.total() <= HOSTCALLS_PER_CHAT_MAX, "{}: {:?}", counts.total(), counts.calls);
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn hostcalls_of_a_stream_do_not_grow() {
+    let host = Host::default();
+    let vm = warmed_up(&host);
+    let counts = streamed(&vm, &chat_with(&text("whales", 2000), &json!({"stream": true})), 1);
+    assert!(counts.total() <= HOSTCALLS_PER_STREAM_MAX, "{}: {:?}", counts.total(), counts.calls);
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn hostcalls_without_a_body_do_not_grow() {
+    let host = Host::default();
+    let vm = warmed_up(&host);
+    vm.reset_counts();
+    get(&vm, "/v1/models").finish().unwrap();
+    let counts = vm.counts();
+    assert!(counts.total() <= HOSTCALLS_PER_GET_MAX, "{}: {:?}", counts.total(), counts.calls);
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn chunk_of_a_stream_costs_nothing_unless_usage_was_asked_for() {
+    let host = Host::default();
+    let vm = warmed_up(&host);
+    let plain = chat_with("hello", &json!({"stream": true}));
+    assert_eq!(streamed(&vm, &plain, 500).total(), streamed(&vm, &plain, 1).total());
+    let asked = chat_with("hello", &json!({"stream": true, "stream_options": {"include_usage": true}}));
+    let (many, one) = (streamed(&vm, &asked, 500).total(), streamed(&vm, &asked, 1).total());
+    assert_eq!(many - one, 499, "with usage, one look at each");
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn idle_tick_costs_next_to_nothing() {
+    let host = Host::default();
+    let vm = warmed_up(&host);
+    vm.reset_counts();
+    vm.tick().unwrap();
+    assert!(vm.counts().total() <= HOSTCALLS_PER_IDLE_TICK_MAX, "{:?}", vm.counts().calls);
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn body_is_copied_once_and_pieces_are_not_copied_at_all_before_the_end() {
+    let host = Host::default();
+    let vm = warmed_up(&host);
+    for body_bytes in [2_000, 20_000, 200_000_usize] {
+        let body = chat(&text(&format!("whales {body_bytes}"), body_bytes)).to_string();
+        vm.reset_counts();
+        let mut stream = vm.request();
+        stream.headers(&[(":method", "POST"), (":path", "/v1/chat/completions")], false).unwrap();
+        let pieces: Vec<&[u8]> = body.as_bytes().chunks(1000).collect();
+        for piece in &pieces {
+            stream.body(piece, false).unwrap();
+        }
+        stream.body(b"", true).unwrap();
+        stream.finish().unwrap();
+        let copied = vm.counts().bytes_to_guest + vm.counts().bytes_from_guest;
+        let body_bytes = u64::try_from(body.len()).unwrap();
+        // The chain has 8 bytes for each cell of 256 and is written to the log once.
+        let known = body_bytes + body_bytes / 32 + PAGE_COPIES_MAX * PAGE_BYTES;
+        assert!(copied <= known + BYTES_PER_REQUEST_EXTRA_MAX, "{copied} bytes for a body of {body_bytes}");
+        assert_clean(&host, &[&vm]);
+    }
+}
+
+/// Linear memory that 10,000 further requests may add once the caches are full: the allocator's slack.
+const MEMORY_GROWTH_BYTES_MAX: usize = 512 << 10;
+/// The whole of it, with prefixes of four endpoints at their default capacity.
+const MEMORY_BYTES_MAX: usize = 16 << 20;
+/// Shared data of one process: 512 pages of 8 KiB, each with the record that sealed it.
+const SHARED_BYTES_MAX: usize = 6 << 20;
+
+#[test]
+fn memory_and_log_do_not_grow_with_requests() {
+    let host = Host::default();
+    let vm = warmed_up(&host);
+    let mut sizes = BTreeMap::new();
+    for number in 0..20_000_u32 {
+        // Half are conversations that go on, half are new; every seventh client leaves early.
+        let topic = if number % 2 == 0 { number % 50 } else { number };
+        let mut stream = serve(&vm, &chat(&text(&format!("topic {topic}"), 1200)));
+        if number % 7 != 0 {
+            stream.response_headers(&JSON, false).unwrap();
+            stream.response_body(b"{\"usage\":{\"prompt_tokens\":300}}", true).unwrap();
+        }
+        stream.finish().unwrap();
+        if number % 50 == 0 {
+            step(&host, &[&vm]);
+        }
+        if number % 10_000 == 9_999 {
+            sizes.insert(number, vm.memory_bytes());
+        }
+    }
+    let (half, all) = (sizes[&9_999], sizes[&19_999]);
+    assert!(all - half <= MEMORY_GROWTH_BYTES_MAX, "{half} bytes, later {all}");
+    assert!(all <= MEMORY_BYTES_MAX, "{all} bytes");
+    assert!(host.shared_bytes() <= SHARED_BYTES_MAX, "{} bytes", host.shared_bytes());
+    assert_eq!(vm.open_streams(), 0);
+    assert_clean(&host, &[&vm]);
+}

@@ -1,0 +1,272 @@
+//! The stream to the controller: what goes up, what comes down, and what happens when it breaks.
+
+use crate::support::{
+    CLUSTER, Controller, assert_clean, chat, chosen, counted, destinations, endpoints, explain, facts, load_of, pools,
+    routed, serve, step, text, vm,
+};
+use serde_json::{Value, json};
+use std::time::Duration;
+use warmpath_core::ids::{CellHash, EndpointId};
+use warmpath_core::limits::CELL_BYTES_DEFAULT;
+use warmpath_core::prompt::{Api, Request, Root, cells_of};
+use warmpath_core::wire::{Event, Health, Kind, Phase, STREAM_METHOD, STREAM_SERVICE};
+use warmpath_host::{GrpcState, Host};
+
+fn config() -> Value {
+    json!({"controller": {"cluster": CLUSTER}, "explain": true})
+}
+
+/// A chat's chain, as another proxy would compute it.
+fn chain(body: &Value) -> Vec<CellHash> {
+    let bytes = body.to_string();
+    let request = Request::parse(Api::Chat, bytes.as_bytes()).unwrap();
+    let mut chain = Vec::new();
+    cells_of(&request, Root::new("llama", "", ""), CELL_BYTES_DEFAULT, &mut chain);
+    chain
+}
+
+#[test]
+fn hello_says_who_opens_the_stream() {
+    let host = Host::default();
+    host.set_property(&["node", "id"], b"gateway-1");
+    let vm = vm(&host, &config());
+    let controller = Controller::accept(&host, &[&vm]);
+    let stream = vm.grpc_streams().remove(0);
+    assert_eq!((stream.service.as_str(), stream.method.as_str()), (STREAM_SERVICE, STREAM_METHOD));
+    let hello = controller.heard().remove(0).hello.expect("the first message is a hello");
+    assert_eq!((hello.node.as_str(), hello.instance, hello.generation), ("gateway-1", 0, 0));
+    assert_eq!(hello.version, env!("CARGO_PKG_VERSION"));
+    assert_ne!(hello.process, 0);
+    assert!(controller.heard().iter().skip(1).all(|up| up.hello.is_none()), "one hello a stream");
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn snapshot_is_applied_and_siblings_see_it() {
+    let host = Host::default();
+    let (one, two) = (vm(&host, &config()), vm(&host, &config()));
+    let mut controller = Controller::accept(&host, &[&one, &two]);
+    let names = endpoints(3);
+    let prompt = chat(&text("whales", 2000));
+    controller.snapshot(vec![pools(&names), routed(&names[1], &chain(&prompt)), load_of(5, &names[2], 4)]);
+    for vm in [&one, &two] {
+        let decision = explain(vm, &prompt);
+        assert_eq!(decision.candidates().len(), 3);
+        assert_eq!(decision.holders(), [names[1].clone()], "the filter's cells are the core's");
+        assert_eq!(decision.of(&names[2], "requests"), 4);
+    }
+    assert_eq!(counted(&host, "warmpath.feed.snapshot"), 1);
+    assert_clean(&host, &[&one, &two]);
+}
+
+#[test]
+fn delta_changes_what_the_snapshot_said() {
+    let host = Host::default();
+    let (one, two) = (vm(&host, &config()), vm(&host, &config()));
+    let mut controller = Controller::accept(&host, &[&one, &two]);
+    let names = endpoints(3);
+    controller.snapshot(vec![pools(&names)]);
+    controller.delta(vec![facts(&names[0], Health::Unhealthy), load_of(5, &names[1], 9)]);
+    for vm in [&one, &two] {
+        let stream = serve(vm, &chat("hello"));
+        assert!(!destinations(&stream).contains(&names[0]));
+        assert_eq!(chosen(&stream), names[2]);
+        stream.finish().unwrap();
+    }
+    controller.delta(vec![pools(&names[..1])]);
+    controller.delta(vec![facts(&names[0], Health::Healthy)]);
+    for vm in [&one, &two] {
+        let stream = serve(vm, &chat("hello"));
+        assert_eq!(destinations(&stream), names[..1]);
+        stream.finish().unwrap();
+    }
+    assert_clean(&host, &[&one, &two]);
+}
+
+#[test]
+fn what_all_vms_of_the_process_did_goes_up_and_nothing_comes_back() {
+    let host = Host::default();
+    let (one, two) = (vm(&host, &config()), vm(&host, &config()));
+    let mut controller = Controller::accept(&host, &[&one, &two]);
+    let names = endpoints(4);
+    controller.snapshot(vec![pools(&names), load_of(5, &names[0], 3), routed(&names[0], &[CellHash(77)])]);
+    let before = controller.events().len();
+    let streams = [serve(&one, &chat(&text("whales", 2000))), serve(&two, &chat(&text("sharks", 2000)))];
+    controller.delta(vec![load_of(5, &names[0], 2), routed(&names[0], &[CellHash(78)])]);
+    step(&host, &[&one, &two]);
+    let events = controller.events().split_off(before);
+    let sent_to: Vec<u64> = events
+        .iter()
+        .filter_map(|kind| if let Kind::Routed(routed) = kind { Some(routed.endpoint) } else { None })
+        .collect();
+    let mut wanted: Vec<u64> = streams.iter().map(|stream| EndpointId::of(&chosen(stream)).0).collect();
+    let mut seen = sent_to.clone();
+    (wanted.sort_unstable(), seen.sort_unstable());
+    assert_eq!(seen, wanted, "both, once each, and none of the controller's own");
+    assert!(!events.iter().any(|kind| matches!(kind, Kind::Load(load) if load.origin == 5)));
+    assert!(!events.iter().any(|kind| matches!(kind, Kind::Pools(_) | Kind::Facts(_))));
+    for mut stream in streams {
+        stream.response_headers(&[(":status", "503")], true).unwrap();
+        stream.finish().unwrap();
+    }
+    step(&host, &[&one, &two]);
+    step(&host, &[&one, &two]);
+    let events = controller.events();
+    let failures = events.iter().filter(|kind| matches!(kind, Kind::Failure(_))).count();
+    assert_eq!(failures, 2);
+    let last_load = events.iter().rev().find_map(|kind| if let Kind::Load(load) = kind { Some(*load) } else { None });
+    assert_eq!(last_load.unwrap().requests, 0, "the end goes up too");
+    assert_clean(&host, &[&one, &two]);
+}
+
+#[test]
+fn stream_that_ends_is_opened_again_later_each_time_and_goes_on_where_it_was() {
+    let host = Host::default();
+    let vm = vm(&host, &config());
+    let mut controller = Controller::accept_as(&host, &[&vm], 42);
+    controller.snapshot(vec![pools(&endpoints(2))]);
+    controller.delta(Vec::new());
+    controller.close();
+    assert_eq!(host.metric("warmpath.feed.connected"), Some(0));
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let mut waited_ms = 0;
+        let controller = loop {
+            host.advance(Duration::from_millis(10));
+            waited_ms += 10;
+            vm.tick().unwrap();
+            if vm.grpc_streams().last().unwrap().state == GrpcState::Open {
+                break Controller::accept(&host, &[&vm]);
+            }
+            assert!(waited_ms < 10_000, "it gave up");
+        };
+        let hello = controller.heard()[0].hello.clone().unwrap();
+        assert_eq!((hello.instance, hello.generation), (42, 2));
+        controller.close();
+        waits.push(waited_ms);
+    }
+    assert_eq!(waits, [50, 100, 200, 400, 800, 1600, 2000, 2000]);
+    assert_eq!(counted(&host, "warmpath.feed.closed"), 9);
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn snapshot_that_breaks_off_is_not_taken_for_whole() {
+    let host = Host::default();
+    let vm = vm(&host, &config());
+    let mut controller = Controller::accept_as(&host, &[&vm], 42);
+    controller.snapshot(vec![pools(&endpoints(2))]);
+    controller.down(Phase::Begin, 0, Vec::new());
+    controller.down(Phase::Item, 0, vec![pools(&endpoints(3))]);
+    controller.close();
+    let next = Controller::accept(&host, &[&vm]);
+    assert_eq!(next.heard()[0].hello.clone().unwrap().generation, 0, "a whole one is needed");
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn controller_that_is_new_is_told_what_was_learned_after_its_snapshot() {
+    let host = Host::default();
+    let vm = vm(&host, &config());
+    let names = endpoints(3);
+    let mut controller = Controller::accept_as(&host, &[&vm], 1);
+    controller.snapshot(vec![pools(&names)]);
+    let prompt = chat(&text("whales", 2000));
+    let stream = serve(&vm, &prompt);
+    step(&host, &[&vm]);
+    controller.close();
+
+    let mut same = Controller::accept_as(&host, &[&vm], 1);
+    same.snapshot(vec![pools(&names)]);
+    step(&host, &[&vm]);
+    assert!(!same.events().iter().any(|kind| matches!(kind, Kind::Prefix(_))), "it knows them already");
+    same.close();
+
+    let mut new = Controller::accept_as(&host, &[&vm], 2);
+    assert!(!new.events().iter().any(|kind| matches!(kind, Kind::Prefix(_))), "not before its snapshot");
+    new.snapshot(vec![pools(&names)]);
+    step(&host, &[&vm]);
+    let cells = chain(&prompt).iter().map(|cell| cell.0).collect::<Vec<_>>();
+    let holder = EndpointId::of(&chosen(&stream)).0;
+    let prefixes = new.events();
+    let told = prefixes.iter().filter_map(|kind| if let Kind::Prefix(prefix) = kind { Some(prefix) } else { None });
+    let told: Vec<_> = told.filter(|prefix| prefix.cells == cells && prefix.endpoints == [holder]).collect();
+    assert_eq!(told.len(), 1, "{prefixes:?}");
+    stream.finish().unwrap();
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn garbage_closes_the_stream_and_nothing_else() {
+    let host = Host::default();
+    let vm = vm(&host, &config());
+    let mut controller = Controller::accept(&host, &[&vm]);
+    controller.snapshot(vec![pools(&endpoints(2))]);
+    for garbage in [b"\xff\xff\xff\xff".as_slice(), b"\x22\x7f", b"hello"] {
+        let controller = Controller::accept(&host, &[&vm]);
+        assert!(vm.grpc_message(controller.stream, garbage).unwrap());
+        assert_eq!(controller.state(), GrpcState::Cancelled);
+        serve(&vm, &chat("hello")).finish().unwrap();
+    }
+    assert_eq!(counted(&host, "warmpath.malformed"), 3);
+    let mut again = Controller::accept(&host, &[&vm]);
+    again.delta(vec![pools(&endpoints(3))]);
+    assert_eq!(explain(&vm, &chat("hello")).candidates().len(), 3);
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn messages_of_newer_controllers_are_taken_as_far_as_they_are_understood() {
+    let host = Host::default();
+    let vm = vm(&host, &config());
+    let mut controller = Controller::accept(&host, &[&vm]);
+    controller.snapshot(vec![Event { kind: None }, pools(&endpoints(2))]);
+    assert!(vm.grpc_message(controller.stream, b"").unwrap(), "an empty message is a delta of nothing");
+    // Field 4 (an event) with an unknown field 31, and an unknown field 30 of the message itself.
+    assert!(vm.grpc_message(controller.stream, b"\x22\x04\xfa\x01\x01x\xf0\x01\x07").unwrap());
+    assert_eq!(controller.state(), GrpcState::Open);
+    assert_eq!(explain(&vm, &chat("hello")).candidates().len(), 2);
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn routing_goes_on_without_the_controller() {
+    let host = Host::default();
+    let (one, two) = (vm(&host, &config()), vm(&host, &config()));
+    let mut controller = Controller::accept(&host, &[&one, &two]);
+    controller.snapshot(vec![pools(&endpoints(8))]);
+    controller.close();
+    host.set_cluster_down(CLUSTER, true);
+    let prompt = chat(&text("whales", 2000));
+    for _ in 0..40 {
+        step(&host, &[&one, &two]);
+        let (first, second) = (serve(&one, &prompt), serve(&two, &prompt));
+        assert_eq!(chosen(&first), chosen(&second));
+        first.finish().unwrap();
+        second.finish().unwrap();
+    }
+    host.set_cluster_down(CLUSTER, false);
+    let back = Controller::accept(&host, &[&one, &two]);
+    step(&host, &[&one, &two]);
+    let routed = back.events().iter().filter(|kind| matches!(kind, Kind::Routed(_))).count();
+    assert_eq!(routed, 80, "what happened meanwhile is told");
+    assert_clean(&host, &[&one, &two]);
+}
+
+#[test]
+fn fallback_pools_serve_until_the_controller_names_others() {
+    let host = Host::default();
+    let mut config = config();
+    config["pools"] = json!([{"name": "llama", "models": ["llama"], "endpoints": ["10.9.9.9:80"]}]);
+    let vm = vm(&host, &config);
+    let before = serve(&vm, &chat("hello"));
+    assert_eq!(destinations(&before), ["10.9.9.9:80"]);
+    let mut controller = Controller::accept(&host, &[&vm]);
+    controller.snapshot(vec![pools(&endpoints(2))]);
+    let after = serve(&vm, &chat("hello"));
+    assert_eq!(destinations(&after).len(), 2);
+    before.finish().unwrap();
+    after.finish().unwrap();
+    assert_eq!(explain(&vm, &chat("hello")).sum("requests"), 0);
+    assert_clean(&host, &[&vm]);
+}

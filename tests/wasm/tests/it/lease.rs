@@ -1,0 +1,105 @@
+//! Which VM of a process holds the stream to the controller, and how that changes.
+
+use crate::support::{CLUSTER, Controller, assert_clean, counted, endpoints, pools, step, vm};
+use serde_json::{Value, json};
+use std::time::Duration;
+use warmpath_host::{GrpcState, Host, Vm};
+
+fn config() -> Value {
+    json!({"controller": {"cluster": CLUSTER}})
+}
+
+fn open_streams(vms: &[&Vm]) -> usize {
+    let all = vms.iter().flat_map(|vm| vm.grpc_streams());
+    all.filter(|stream| stream.state == GrpcState::Open).count()
+}
+
+#[test]
+fn one_vm_of_a_process_holds_the_stream() {
+    let host = Host::default();
+    let vms: Vec<Vm> = (0..4).map(|_| vm(&host, &config())).collect();
+    let all: Vec<&Vm> = vms.iter().collect();
+    let controller = Controller::accept(&host, &all);
+    let holder = controller.vm.worker();
+    for _ in 0..20 {
+        step(&host, &all);
+        assert_eq!(open_streams(&all), 1);
+    }
+    assert_eq!(Controller::accept(&host, &all).vm.worker(), holder, "it stays where it is");
+    assert_eq!(counted(&host, "warmpath.feed.opened"), 1);
+    assert_eq!(host.metric("warmpath.feed.connected"), Some(1));
+    assert_clean(&host, &all);
+}
+
+#[test]
+fn ticks_in_any_order_give_one_holder() {
+    for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [0, 2, 1]] {
+        let host = Host::default();
+        let vms: Vec<Vm> = (0..3).map(|_| vm(&host, &config())).collect();
+        for _ in 0..12 {
+            host.advance(Duration::from_millis(83));
+            for at in order {
+                vms[at].tick().unwrap();
+            }
+        }
+        let all: Vec<&Vm> = vms.iter().collect();
+        assert_eq!(open_streams(&all), 1, "{order:?}");
+        assert_clean(&host, &all);
+    }
+}
+
+#[test]
+fn configuration_without_a_controller_opens_no_stream() {
+    let host = Host::default();
+    let vm = vm(&host, &crate::support::static_config(2));
+    for _ in 0..8 {
+        step(&host, &[&vm]);
+    }
+    assert_eq!(vm.grpc_streams(), []);
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn holder_that_stalls_loses_the_lease_and_gives_up_its_stream() {
+    let host = Host::default();
+    let (one, two) = (vm(&host, &config()), vm(&host, &config()));
+    let controller = Controller::accept(&host, &[&one, &two]);
+    let (stalled, other) = if controller.vm.worker() == one.worker() { (&one, &two) } else { (&two, &one) };
+    for _ in 0..8 {
+        step(&host, &[other]);
+    }
+    assert_eq!(open_streams(&[other]), 1, "the other took over");
+    step(&host, &[stalled, other]);
+    assert_eq!(open_streams(&[stalled]), 0, "two streams would count every event twice");
+    assert_eq!(open_streams(&[other]), 1);
+    assert_eq!(host.metric("warmpath.feed.connected"), Some(1));
+    assert_clean(&host, &[&one, &two]);
+}
+
+#[test]
+fn configuration_that_is_taken_away_hands_the_lease_on_at_once() {
+    let host = Host::default();
+    let (one, two) = (vm(&host, &config()), vm(&host, &config()));
+    let controller = Controller::accept(&host, &[&one, &two]);
+    let (holder, other) = if controller.vm.worker() == one.worker() { (&one, &two) } else { (&two, &one) };
+    assert!(holder.retire(holder.roots()[0]).unwrap());
+    assert_eq!(open_streams(&[holder]), 0);
+    step(&host, &[other]);
+    assert_eq!(open_streams(&[other]), 1);
+    assert_clean(&host, &[&one, &two]);
+}
+
+#[test]
+fn renewed_configuration_goes_on_with_a_stream_of_its_own() {
+    let host = Host::default();
+    let vm = vm(&host, &config());
+    let mut controller = Controller::accept(&host, &[&vm]);
+    controller.snapshot(vec![pools(&endpoints(2))]);
+    let old = vm.roots()[0];
+    assert!(vm.configure(config().to_string().as_bytes()).unwrap());
+    assert!(vm.retire(old).unwrap());
+    let next = Controller::accept(&host, &[&vm]);
+    assert_ne!(next.stream, controller.stream);
+    assert_eq!(next.heard()[0].hello.clone().unwrap().generation, 1, "it goes on where the old one ended");
+    assert_clean(&host, &[&vm]);
+}

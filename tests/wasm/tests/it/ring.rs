@@ -1,0 +1,71 @@
+//! The log when it has run round: old records are gone, nothing else is.
+
+use crate::support::{
+    CLUSTER, Controller, LOG_PAGES, assert_clean, chat, chosen, counted, destinations, endpoints, explain, pools, serve,
+    static_config, step, text, vm,
+};
+use serde_json::{Value, json};
+use warmpath_host::{Host, Vm};
+
+/// Prompt that fills a page: its chain alone is longer than 8 KiB.
+const PROMPT_BYTES: usize = 280_000;
+
+/// Bytes that the ring may take: pages of 8 KiB and the record that went over it, with keys and marks.
+const RING_BYTES_MAX: usize = 512 * (2 * 8 * 1024 + 512);
+
+/// Sends long prompts until the ring has gone round.
+fn fill_ring(vm: &Vm) {
+    for page in 0..=LOG_PAGES {
+        serve(vm, &chat(&text(&format!("page {page}"), PROMPT_BYTES))).finish().unwrap();
+    }
+}
+
+#[test]
+fn vm_that_slept_through_a_whole_ring_reads_on_and_routes() {
+    let host = Host::default();
+    let (awake, asleep) = (vm(&host, &static_config(3)), vm(&host, &static_config(3)));
+    serve(&asleep, &chat("hello")).finish().unwrap();
+    fill_ring(&awake);
+    assert!(host.shared_bytes() <= RING_BYTES_MAX, "{} bytes", host.shared_bytes());
+    let last = chat(&text("last", 2000));
+    let stream = serve(&awake, &last);
+    assert_eq!(explain(&asleep, &last).holders(), [chosen(&stream)], "the newest records are there");
+    assert_eq!(counted(&host, "warmpath.log.overrun"), 1);
+    let told = serve(&asleep, &chat(&text("asleep", 2000)));
+    assert_eq!(explain(&awake, &chat(&text("asleep", 2000))).holders(), [chosen(&told)], "and it is heard again");
+    stream.finish().unwrap();
+    told.finish().unwrap();
+    step(&host, &[&awake, &asleep]);
+    assert_eq!(explain(&asleep, &last).sum("requests"), 0);
+    assert_clean(&host, &[&awake, &asleep]);
+}
+
+#[test]
+fn vm_that_starts_over_a_full_ring_reads_it_from_its_oldest_page() {
+    let host = Host::default();
+    let old = vm(&host, &static_config(3));
+    fill_ring(&old);
+    let last = chat(&text("last", 2000));
+    let stream = serve(&old, &last);
+    let fresh = vm(&host, &static_config(3));
+    assert_eq!(explain(&fresh, &last).holders(), [chosen(&stream)]);
+    assert_eq!(counted(&host, "warmpath.log.overrun"), 0);
+    stream.finish().unwrap();
+    assert_clean(&host, &[&old, &fresh]);
+}
+
+#[test]
+fn pools_that_changed_while_a_vm_slept_through_the_ring_are_known_to_it() {
+    let host = Host::default();
+    let config: Value = json!({"controller": {"cluster": CLUSTER}, "explain": true});
+    let (holder, asleep) = (vm(&host, &config), vm(&host, &config));
+    let mut controller = Controller::accept(&host, &[&holder]);
+    controller.snapshot(vec![pools(&endpoints(2))]);
+    serve(&asleep, &chat("hello")).finish().unwrap();
+    controller.delta(vec![pools(&["10.9.9.9:80".to_owned()])]);
+    fill_ring(&holder);
+    let stream = serve(&asleep, &chat("hello"));
+    assert_eq!(destinations(&stream), ["10.9.9.9:80"]);
+    stream.finish().unwrap();
+    assert_clean(&host, &[&holder, &asleep]);
+}
