@@ -3,8 +3,9 @@
 set shell := ["sh", "-euc"]
 
 target := env("CARGO_TARGET_DIR", justfile_directory() / "target")
-wasm := target / "wasm32-wasip1/wasm/warmpath_router.wasm"
-wasm_faulty := target / "fault-injection/wasm32-wasip1/wasm/warmpath_router.wasm"
+wasm_built := target / "wasm32-wasip1/wasm/warmpath_router.wasm"
+wasm := target / "wasm/warmpath-router.wasm"
+wasm_faulty := target / "wasm/warmpath-router-faulty.wasm"
 export WARMPATH_WASM := env("WARMPATH_WASM", wasm)
 export WARMPATH_WASM_FAULTY := env("WARMPATH_WASM_FAULTY", wasm_faulty)
 
@@ -43,10 +44,12 @@ build: wasm
 # Builds the filter.
 wasm:
     cargo build --quiet -p warmpath-router --target wasm32-wasip1 --profile wasm
+    mkdir -p {{ target }}/wasm && cp {{ wasm_built }} {{ wasm }}
 
 # Builds the filter that can be made to trap, for tests.
 wasm-faulty:
-    cargo build --quiet -p warmpath-router --target wasm32-wasip1 --profile wasm --features fault-injection --target-dir {{ target }}/fault-injection
+    cargo build --quiet -p warmpath-router --target wasm32-wasip1 --profile wasm --features fault-injection
+    mkdir -p {{ target }}/wasm && cp {{ wasm_built }} {{ wasm_faulty }}
 
 # Installs the real Envoy that tests and demo run.
 envoy:
@@ -54,40 +57,14 @@ envoy:
 
 # --- check -----------------------------------------------------------------------------------------
 
-# All tests, cheapest first. tests/README.md tells the tiers.
-test: test-core test-engine test-controller test-host test-wasm test-envoy test-demo test-tidy
+# All tests. tests/README.md tells the tiers.
+test: wasm wasm-faulty envoy
+    # One build for all: each selection of packages would build wasmtime with other features again.
+    cargo test --workspace --exclude warmpath-router
 
-# The core: unit, property and golden tests.
-test-core:
-    cargo test --quiet -p warmpath-core
-
-# The simulated engine.
-test-engine:
-    cargo test --quiet -p warmpath-engine
-
-# The controller against fake engines and real streams.
-test-controller:
-    cargo test --quiet -p warmpath
-
-# The proxy-wasm host.
-test-host:
-    cargo test --quiet -p warmpath-host
-
-# The built filter in that host.
-test-wasm: wasm wasm-faulty
-    cargo test --quiet -p warmpath-wasm-tests
-
-# The built filter in a real Envoy.
-test-envoy: wasm wasm-faulty envoy
-    cargo test --quiet -p warmpath-envoy
-
-# The demo's own parts, and a small demo run.
-test-demo: wasm envoy
-    cargo test --quiet -p warmpath-demo
-
-# What rots: module docs, file lengths, paths in docs.
-test-tidy:
-    cargo test --quiet -p warmpath-tidy
+# The tests of one crate: ./just test-one warmpath-core
+test-one crate *args: wasm wasm-faulty envoy
+    cargo test -p {{ crate }} {{ args }}
 
 # Formatting, lints on both targets, documentation links.
 lint:

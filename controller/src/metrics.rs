@@ -90,7 +90,11 @@ impl Metrics {
         to.register("scrapes", "Scrapes by outcome", self.scrapes.clone());
         to.register("proxies", "Proxy streams that are open", self.proxies.clone());
         to.register("events_in", "Events from proxies by kind", self.events_in.clone());
-        to.register("events_dropped", "Events from proxies that changed nothing", self.events_dropped.clone());
+        to.register(
+            "events_dropped",
+            "Events from proxies that changed nothing",
+            self.events_dropped.clone(),
+        );
         to.register("events_out", "Events sent to proxies by kind", self.events_out.clone());
         to.register("snapshots", "Snapshots sent", self.snapshots.clone());
         to.register("resumes", "Streams resumed without a snapshot", self.resumes.clone());

@@ -198,7 +198,8 @@ async fn serve_grpc(listener: TcpListener, shared: Shared) {
 }
 
 async fn serve_http(listener: TcpListener, api: api::Api, shared: Shared) {
-    let served = axum::serve(listener, api.router()).with_graceful_shutdown(async move { shared.stopped().await });
+    let served =
+        axum::serve(listener, api.router()).with_graceful_shutdown(async move { shared.stopped().await });
     if let Err(error) = served.await {
         tracing::error!(%error, "the HTTP server ended");
     }

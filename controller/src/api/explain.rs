@@ -99,7 +99,9 @@ impl ExplainError {
         match self {
             Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::NoEndpoint(NoEndpoint::UnknownModel) => StatusCode::NOT_FOUND,
-            Self::NoEndpoint(NoEndpoint::NoneKnown | NoEndpoint::NoneHealthy) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoEndpoint(NoEndpoint::NoneKnown | NoEndpoint::NoneHealthy) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 

@@ -115,7 +115,7 @@ impl Reader {
 
     /// A name: text, neither empty nor longer than [`NAME_BYTES_MAX`].
     pub(super) fn name(&mut self, entry: &Entry<'_>) -> Option<String> {
-        let Value::Text(text) = entry.value else { return self.mistyped(entry, "text (in quotes)") };
+        let Value::Text(text) = entry.value else { return self.mistyped(entry, "text") };
         let fault = match text.len() {
             0 => Fault::Empty,
             1..=NAME_BYTES_MAX => return Some(text.clone()),

@@ -44,7 +44,7 @@ pub enum LoadError {
 pub fn load(path: &Path) -> Result<(Settings, String), LoadError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| LoadError::Unreadable { path: path.to_owned(), source })?;
-    let settings = Settings::parse(&text)
-        .map_err(|problems| LoadError::Wrong { path: path.to_owned(), problems })?;
+    let settings =
+        Settings::parse(&text).map_err(|problems| LoadError::Wrong { path: path.to_owned(), problems })?;
     Ok((settings, text))
 }

@@ -44,16 +44,15 @@ fn read_pool(entry: &Entry<'_>, seen: &mut Seen, reader: &mut Reader) -> Option<
     let endpoints = fields.required("endpoints", reader);
     let endpoints = endpoints.and_then(|entry| read_endpoints(&entry, &mut seen.endpoints, reader));
     fields.finish(reader);
-    Some(Pool {
-        name: name?,
-        models: models?,
-        adapters: adapters.unwrap_or_default(),
-        endpoints: endpoints?,
-    })
+    Some(Pool { name: name?, models: models?, adapters: adapters.unwrap_or_default(), endpoints: endpoints? })
 }
 
 /// Names of which there must be one at least.
-fn read_names(entry: &Entry<'_>, seen: &mut FnvHashMap<String, u64>, reader: &mut Reader) -> Option<Vec<String>> {
+fn read_names(
+    entry: &Entry<'_>,
+    seen: &mut FnvHashMap<String, u64>,
+    reader: &mut Reader,
+) -> Option<Vec<String>> {
     let (names, count) = read_list_names(entry, seen, reader)?;
     if count == 0 {
         reader.report(entry.line, entry.path.clone(), Fault::Empty);

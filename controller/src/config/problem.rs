@@ -89,6 +89,7 @@ impl Fault {
             Self::Unknown { known } if known.is_empty() => "remove it".to_owned(),
             Self::Unknown { known } => format!("use one of: {}", known.join(", ")),
             Self::Missing => "add it".to_owned(),
+            Self::Type { wanted: "text", .. } => "put it in quotes".to_owned(),
             Self::Type { wanted, .. } => format!("write {wanted}"),
             Self::Range { min, max, .. } => format!("choose a number from {min} to {max}"),
             Self::Address(_) => "write ip:port with a number for each, such as 10.0.0.1:8000".to_owned(),

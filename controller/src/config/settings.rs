@@ -87,7 +87,9 @@ impl Settings {
         let mut reader = Reader::default();
         let settings = read(&Entry::root(&root), &mut reader);
         Problems::check(reader.problems)?;
-        settings.ok_or_else(|| Problems::one(super::Problem { line: 0, field: String::new(), fault: Fault::Empty }))
+        settings.ok_or_else(|| {
+            Problems::one(super::Problem { line: 0, field: String::new(), fault: Fault::Empty })
+        })
     }
 
     /// The pools as the event that tells proxies of them.
@@ -101,7 +103,10 @@ impl Settings {
 impl Default for Listen {
     fn default() -> Self {
         let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        Self { grpc: SocketAddr::new(local, GRPC_PORT_DEFAULT), http: SocketAddr::new(local, HTTP_PORT_DEFAULT) }
+        Self {
+            grpc: SocketAddr::new(local, GRPC_PORT_DEFAULT),
+            http: SocketAddr::new(local, HTTP_PORT_DEFAULT),
+        }
     }
 }
 
@@ -122,7 +127,8 @@ impl Default for Scrape {
 impl Pool {
     /// The pool as proxies hear of it.
     pub fn to_wire(&self) -> wire::Pool {
-        let endpoints = self.endpoints.iter().map(|address| wire::PoolEndpoint { address: address.to_string() });
+        let endpoints =
+            self.endpoints.iter().map(|address| wire::PoolEndpoint { address: address.to_string() });
         wire::Pool {
             name: self.name.clone(),
             models: self.models.clone(),

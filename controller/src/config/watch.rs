@@ -97,7 +97,8 @@ impl Reload {
             ("listen.http", old.listen.http != new.listen.http),
             ("cell_bytes", old.cell_bytes != new.cell_bytes),
         ];
-        let fields: Vec<&str> = fields.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect();
+        let fields: Vec<&str> =
+            fields.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect();
         (if fields.is_empty() { Self::Applied } else { Self::NeedsRestart }, fields)
     }
 

@@ -58,7 +58,8 @@ pub async fn ask(args: &ExplainArgs, body: String) -> Result<Bytes, AskError> {
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let response = client.request(request).await.map_err(|source| AskError::Unreachable { url, source })?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(AskError::Broken)?;
+    let body =
+        Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(AskError::Broken)?;
     let body = body.to_bytes();
     if status == StatusCode::OK {
         return Ok(body);
@@ -75,10 +76,16 @@ pub fn print(out: &mut impl Write, answer: &[u8], is_json: bool) -> io::Result<(
     write!(out, "{}", table::Answer::parse(answer).map_err(io::Error::other)?)
 }
 
-fn request(url: &str, header: Option<&'static str>, body: String) -> Result<Request<Full<Bytes>>, http::Error> {
+fn request(
+    url: &str,
+    header: Option<&'static str>,
+    body: String,
+) -> Result<Request<Full<Bytes>>, http::Error> {
     let uri = Uri::try_from(url)?;
-    let mut request =
-        Request::builder().method(Method::POST).uri(uri).header(http::header::CONTENT_TYPE, "application/json");
+    let mut request = Request::builder()
+        .method(Method::POST)
+        .uri(uri)
+        .header(http::header::CONTENT_TYPE, "application/json");
     if let Some(header) = header {
         request = request.header(header, "1");
     }

@@ -4,8 +4,10 @@ use serde::Deserialize;
 use std::fmt;
 
 /// Headings of the columns after the endpoint's.
-const COLUMNS: [&str; 11] =
-    ["fitness", "cells", "cached", "requests", "cost ms", "queue", "prefill", "stall", "decode", "memory", "evict"];
+const COLUMNS: [&str; 11] = [
+    "fitness", "cells", "cached", "requests", "cost ms", "queue", "prefill", "stall", "decode", "memory",
+    "evict",
+];
 
 /// The answer's JSON; the core's `Explanation`, owned.
 #[derive(Debug, Deserialize)]
@@ -49,8 +51,13 @@ impl fmt::Display for Answer {
         if !self.adapter.is_empty() {
             write!(f, ", adapter {}", self.adapter)?;
         }
-        writeln!(f, ", {}: {} tokens in {} cells, {} considered", self.reason, self.prompt_tokens, self.cells, self.considered)?;
-        let mut rows = vec![std::iter::once("endpoint").chain(COLUMNS).map(str::to_owned).collect::<Vec<_>>()];
+        writeln!(
+            f,
+            ", {}: {} tokens in {} cells, {} considered",
+            self.reason, self.prompt_tokens, self.cells, self.considered
+        )?;
+        let mut rows =
+            vec![std::iter::once("endpoint").chain(COLUMNS).map(str::to_owned).collect::<Vec<_>>()];
         rows.extend(self.candidates.iter().map(Candidate::row));
         let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(String::len).max().unwrap_or(0);
         let widths: Vec<usize> = (0..=COLUMNS.len()).map(width).collect();
@@ -73,7 +80,13 @@ impl Candidate {
     fn row(&self) -> Vec<String> {
         let counts = [self.cells, self.cached_tokens, self.requests].map(|count| count.to_string());
         let terms = [
-            self.cost_s, self.queue_s, self.prefill_s, self.stall_s, self.decode_s, self.memory_s, self.evict_s,
+            self.cost_s,
+            self.queue_s,
+            self.prefill_s,
+            self.stall_s,
+            self.decode_s,
+            self.memory_s,
+            self.evict_s,
         ];
         let names = [self.endpoint.clone(), self.fitness.clone()];
         let terms = terms.map(|seconds| format!("{:.1}", seconds * 1000.0));

@@ -91,7 +91,9 @@ impl Place {
                 health: facts.health,
                 capacity_tokens: facts.capacity_tokens,
             },
-            Kind::Routed(_) | Kind::Observed(_) | Kind::Failure(_) | Kind::Prefix(_) | Kind::Ratio(_) => Self::Own,
+            Kind::Routed(_) | Kind::Observed(_) | Kind::Failure(_) | Kind::Prefix(_) | Kind::Ratio(_) => {
+                Self::Own
+            }
         }
     }
 

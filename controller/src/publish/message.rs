@@ -51,7 +51,9 @@ pub(super) fn snapshot(stamp: Stamp, events: Vec<Event>) -> impl Iterator<Item =
         cutter.push(event);
     }
     let down = move |phase: Phase, generation, events| {
-        Bytes::from(Down { instance: stamp.instance, generation, phase: phase.into(), events }.encode_to_vec())
+        Bytes::from(
+            Down { instance: stamp.instance, generation, phase: phase.into(), events }.encode_to_vec(),
+        )
     };
     let begin = down(Phase::Begin, 0, Vec::new());
     let items = cutter.finish().into_iter().map(move |events| down(Phase::Item, 0, events));
@@ -111,8 +113,10 @@ mod tests {
     fn only_the_last_message_carries_the_new_generation() {
         let fact = Arc::new(Fact::new(1, Kind::Load(Load::default())));
         let facts = vec![fact; EVENTS_PER_MESSAGE_MAX + 1];
-        let downs: Vec<_> = deltas(STAMP, Phase::Resumed, &facts).iter().map(|m| decode_down(m).unwrap()).collect();
-        let seen: Vec<_> = downs.iter().map(|down| (down.generation, down.phase(), down.events.len())).collect();
+        let downs: Vec<_> =
+            deltas(STAMP, Phase::Resumed, &facts).iter().map(|m| decode_down(m).unwrap()).collect();
+        let seen: Vec<_> =
+            downs.iter().map(|down| (down.generation, down.phase(), down.events.len())).collect();
         assert_eq!(seen, [(10, Phase::Resumed, EVENTS_PER_MESSAGE_MAX), (20, Phase::Delta, 1)]);
     }
 

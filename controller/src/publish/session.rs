@@ -125,7 +125,9 @@ async fn send(shared: &Shared, id: StreamId, wake: &Notify, down: &Down) {
             Some(Batch::Resumed(stamp, facts)) => {
                 send_all(down, message::deltas(stamp, Phase::Resumed, &facts)).await
             }
-            Some(Batch::Deltas(stamp, facts)) => send_all(down, message::deltas(stamp, Phase::Delta, &facts)).await,
+            Some(Batch::Deltas(stamp, facts)) => {
+                send_all(down, message::deltas(stamp, Phase::Delta, &facts)).await
+            }
             None => rest(shared, id, wake, down).await,
         };
         if !is_sent {

@@ -14,7 +14,10 @@ const HOLDER: &str = "127.0.0.1:2";
 
 /// A request whose prompt fills several cells.
 fn body() -> String {
-    format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{}"}}]}}"#, "all of it again ".repeat(400))
+    format!(
+        r#"{{"model":"m","messages":[{{"role":"user","content":"{}"}}]}}"#,
+        "all of it again ".repeat(400)
+    )
 }
 
 /// The cells of [`body`], as a proxy would report them.

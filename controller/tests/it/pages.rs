@@ -21,9 +21,18 @@ fn a_captured_vllm_page() {
     };
     assert_eq!(read(VLLM), wanted);
     let busy = VLLM
-        .replace("vllm:num_requests_running{engine=\"0\",model_name=\"tiny\"} 0.0", "vllm:num_requests_running{engine=\"0\",model_name=\"tiny\"} 17.0")
-        .replace("vllm:num_requests_waiting{engine=\"0\",model_name=\"tiny\"} 0.0", "vllm:num_requests_waiting{engine=\"0\",model_name=\"tiny\"} 4.0")
-        .replace("vllm:kv_cache_usage_perc{engine=\"0\",model_name=\"tiny\"} 0.0", "vllm:kv_cache_usage_perc{engine=\"0\",model_name=\"tiny\"} 0.4567");
+        .replace(
+            "vllm:num_requests_running{engine=\"0\",model_name=\"tiny\"} 0.0",
+            "vllm:num_requests_running{engine=\"0\",model_name=\"tiny\"} 17.0",
+        )
+        .replace(
+            "vllm:num_requests_waiting{engine=\"0\",model_name=\"tiny\"} 0.0",
+            "vllm:num_requests_waiting{engine=\"0\",model_name=\"tiny\"} 4.0",
+        )
+        .replace(
+            "vllm:kv_cache_usage_perc{engine=\"0\",model_name=\"tiny\"} 0.0",
+            "vllm:kv_cache_usage_perc{engine=\"0\",model_name=\"tiny\"} 0.4567",
+        );
     assert_eq!(read(&busy), Figures { running: 17, waiting: 4, kv_used_permille: 457, ..wanted });
 }
 
@@ -66,6 +75,9 @@ fn pages_of_other_engines() {
 fn what_is_unknown_or_broken_counts_as_nothing() {
     assert_eq!(read(""), Figures::default());
     assert_eq!(read("\u{0}\u{fffd}{{{{\nvllm:num_requests_running NaN\n"), Figures::default());
-    assert_eq!(read("vllm:cache_config_info{block_size=\"16\",num_gpu_blocks=\"None\"} 1"), Figures::default());
+    assert_eq!(
+        read("vllm:cache_config_info{block_size=\"16\",num_gpu_blocks=\"None\"} 1"),
+        Figures::default()
+    );
     assert_eq!(read("vllm:num_requests_running -3\nvllm:num_requests_waiting 1e30").waiting, u32::MAX);
 }

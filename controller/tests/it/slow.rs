@@ -38,8 +38,8 @@ async fn a_slow_reader_gets_a_new_snapshot() {
 
     let mut snapshots = 0;
     slow.until("the load came", |view| {
-        let slot = view.slot(EndpointId::of(ENDPOINT));
-        slot.and_then(|slot| view.endpoint(slot)).is_some_and(|endpoint| endpoint.promised().requests == 9)
+        let place = view.slot(EndpointId::of(ENDPOINT));
+        place.and_then(|place| view.endpoint(place)).is_some_and(|endpoint| endpoint.promised().requests == 9)
     })
     .await;
     while slow.generation == 0 {

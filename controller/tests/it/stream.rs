@@ -42,8 +42,10 @@ async fn a_new_proxy_gets_pools_and_what_others_did() {
     let (running, address) = controller().await;
     let first = Proxy::connect(address, 1).await;
     first.tell([load(11, 3), routed(SECOND, &[1, 2, 3])]).await;
-    until("the events were taken in", async || (metric(running.http_addr(), "generation").await >= 3.0).then_some(()))
-        .await;
+    until("the events were taken in", async || {
+        (metric(running.http_addr(), "generation").await >= 3.0).then_some(())
+    })
+    .await;
     let second = Proxy::connect(address, 2).await;
     assert_eq!(second.view.pools()[0].name(), "main");
     assert_eq!(requests(&second.view), 3);
@@ -73,8 +75,10 @@ async fn a_second_stream_of_the_same_process_is_not_told_either() {
     let mut twin = Proxy::connect(address, 1).await;
     let other = Proxy::connect(address, 2).await;
     first.tell([load(11, 5)]).await;
-    until("the load was taken in", async || (metric(running.http_addr(), "generation").await >= 2.0).then_some(()))
-        .await;
+    until("the load was taken in", async || {
+        (metric(running.http_addr(), "generation").await >= 2.0).then_some(())
+    })
+    .await;
     other.tell([routed(FIRST, &[9])]).await;
     twin.until("the other's prefix came", |view| held(view, FIRST, &[9]) == 1).await;
     assert_eq!(requests(&twin.view), 0);
@@ -89,8 +93,10 @@ async fn a_proxy_that_comes_back_gets_only_what_it_missed() {
     let hello = second.hello();
     drop(second);
     first.tell([routed(FIRST, &[1]), load(11, 4)]).await;
-    until("the events were taken in", async || (metric(running.http_addr(), "generation").await >= 3.0).then_some(()))
-        .await;
+    until("the events were taken in", async || {
+        (metric(running.http_addr(), "generation").await >= 3.0).then_some(())
+    })
+    .await;
     let mut back = Proxy::open(address, hello.clone()).await;
     let down = back.next().await;
     assert_eq!((down.phase(), down.events.len()), (Phase::Resumed, 2));

@@ -12,6 +12,12 @@ pub const CELL_BYTES_MAX: usize = 4096;
 /// matched by its first mebibyte.
 pub const CELLS_PER_PROMPT_MAX: usize = 4096;
 
+/// Messages, parts or prompts looked at in one list of a body. Each makes at least 16 bytes of text or so:
+/// as many fill all cells of the default size.
+pub const PROMPT_ITEMS_MAX: usize = 65_536;
+/// Token ids looked at in one prompt; four bytes each, they fill all cells of the default size.
+pub const PROMPT_TOKENS_READ_MAX: usize = CELLS_PER_PROMPT_MAX * CELL_BYTES_DEFAULT / 4;
+
 /// Request body that is read for its prompt, in bytes. A larger one is routed by load.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 

@@ -2,7 +2,7 @@
 //!
 //! Pools up to [`SCAN_ENDPOINTS_MAX`] are looked at whole. In larger ones the candidates are the holders of
 //! the prompt's first cell with the longest runs, and a random sample for the load; the cost of a decision
-//! then does not grow with the pool. Ties are broken at random, by a nonce that the caller draws.
+//! then does not grow with the pool. Where none of them is fit, all are looked at. Ties are broken at random, by a nonce that the caller draws.
 
 use crate::cost::{self, Terms, Work};
 use crate::decision::{Candidate, Decision, NoEndpoint, Reason};
@@ -50,7 +50,8 @@ pub fn choose(view: &View, ask: &Ask<'_>) -> Result<Decision, NoEndpoint> {
     view.prefixes().find(ask.chain, &mut matches);
     let drawn = if slots.len() > SCAN_ENDPOINTS_MAX { Some(draw(ask, &matches)) } else { None };
     let mut candidates = weigh_all(view, ask, &matches, drawn.as_deref().unwrap_or(slots));
-    let is_fit = |candidates: &[Candidate]| candidates.first().is_some_and(|best| best.fitness == Fitness::Fit);
+    let is_fit =
+        |candidates: &[Candidate]| candidates.first().is_some_and(|best| best.fitness == Fitness::Fit);
     if drawn.is_some() && !is_fit(&candidates) {
         // A sample without a fit endpoint does not mean that there is none.
         candidates = weigh_all(view, ask, &matches, slots);
@@ -154,7 +155,9 @@ fn reason(ask: &Ask<'_>, candidates: &[Candidate]) -> Option<Reason> {
     let noise = NOISE_SHARE * float_len(ask.chain.len());
     Some(if longest == 0 {
         Reason::Cold
-    } else if chosen.cells == longest || (chosen.cells > 0 && float(u64::from(longest - chosen.cells)) <= noise) {
+    } else if chosen.cells == longest
+        || (chosen.cells > 0 && float(u64::from(longest - chosen.cells)) <= noise)
+    {
         Reason::Warm
     } else {
         Reason::Spill

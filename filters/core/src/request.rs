@@ -122,7 +122,8 @@ impl Booking {
         ledger.add(served, self.share);
         // How long the first attempt took is not known: the time to the first byte teaches nothing.
         self.tokens_ahead = 0;
-        let mut kinds = vec![Kind::Failure(Failure { endpoint: failed.0 }), ledger.load(failed), ledger.load(served)];
+        let mut kinds =
+            vec![Kind::Failure(Failure { endpoint: failed.0 }), ledger.load(failed), ledger.load(served)];
         kinds.extend(self.routed());
         kinds
     }

@@ -101,7 +101,8 @@ fn last_usage(bytes: &[u8]) -> Option<Usage> {
 fn usage_at(rest: &[u8]) -> Option<Usage> {
     let rest = rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
     let raw: Raw = serde_json::Deserializer::from_slice(rest).into_iter().next()?.ok()?;
-    let cached = raw.prompt_tokens_details.or(raw.input_tokens_details).and_then(|details| details.cached_tokens);
+    let cached =
+        raw.prompt_tokens_details.or(raw.input_tokens_details).and_then(|details| details.cached_tokens);
     // Anthropic counts what was read from the cache or written to it beside `input_tokens`, not in it.
     let beside = [raw.cache_read_input_tokens, raw.cache_creation_input_tokens];
     let input_tokens = beside.into_iter().flatten().fold(raw.input_tokens.unwrap_or(0), u64::saturating_add);
@@ -130,7 +131,9 @@ mod tests {
 
     #[test]
     fn vllm_chat_answer_with_fields_behind_it() {
-        let usage = scan(&[r#"{"choices":[{"message":{"content":"say \"usage\": {"}}],"usage":{"prompt_tokens":726,"total_tokens":730,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":704}},"kv_transfer_params":null}"#]);
+        let usage = scan(&[
+            r#"{"choices":[{"message":{"content":"say \"usage\": {"}}],"usage":{"prompt_tokens":726,"total_tokens":730,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":704}},"kv_transfer_params":null}"#,
+        ]);
         assert_eq!(usage, Some(Usage { prompt_tokens: 726, cached_tokens: Some(704), output_tokens: 4 }));
     }
 

@@ -36,10 +36,10 @@ pub(crate) fn settings(endpoints: &[SocketAddr]) -> Settings {
     settings
 }
 
-/// Settings whose one endpoint `10.255.0.1:1` is scraped so rarely that no facts disturb the test.
+/// Settings whose two endpoints are scraped so rarely that no facts disturb the test.
 pub(crate) fn quiet_settings() -> Settings {
     let mut settings = settings(&["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()]);
-    settings.scrape.interval = Duration::from_secs(60);
+    settings.scrape.interval = Duration::from_mins(1);
     settings.scrape.unhealthy_after = 100;
     settings
 }

@@ -95,7 +95,8 @@ impl Proxy {
 }
 
 async fn raw(address: SocketAddr, first: Up) -> (mpsc::Sender<Up>, Streaming<Down>) {
-    let channel: Channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    let channel: Channel =
+        Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
     let mut client = Grpc::new(channel);
     client.ready().await.unwrap();
     let (up, messages) = mpsc::channel(16);

@@ -83,7 +83,12 @@ fn read_config(reader: &mut Reader, value: &Value) -> Config {
         reader.name("controller.cluster", fields.get("cluster"))
     });
     if pools.is_empty() && controller_cluster.is_none() {
-        reader.error("$", "names neither `pools` nor `controller`: give one, or there is nothing to route to");
+        reader
+            .error("$", "names neither `pools` nor `controller`: give one, or there is nothing to route to");
+    }
+    let endpoints: usize = pools.iter().map(|pool| pool.endpoints.len()).sum();
+    if endpoints > ENDPOINTS_MAX {
+        reader.error("pools", &format!("have {endpoints} endpoints together, {ENDPOINTS_MAX} at most"));
     }
     let has_no_feed = controller_cluster.is_none();
     for (at, pool) in pools.iter().enumerate() {
@@ -94,9 +99,14 @@ fn read_config(reader: &mut Reader, value: &Value) -> Config {
             );
         }
     }
-    let cell_bytes =
-        reader.number("cell_bytes", fields.get("cell_bytes"), CELL_BYTES_DEFAULT, CELL_BYTES_MIN..=CELL_BYTES_MAX);
-    let alternates = reader.number("alternates", fields.get("alternates"), ALTERNATES_DEFAULT, 0..=ALTERNATES_MAX);
+    let cell_bytes = reader.number(
+        "cell_bytes",
+        fields.get("cell_bytes"),
+        CELL_BYTES_DEFAULT,
+        CELL_BYTES_MIN..=CELL_BYTES_MAX,
+    );
+    let alternates =
+        reader.number("alternates", fields.get("alternates"), ALTERNATES_DEFAULT, 0..=ALTERNATES_MAX);
     let is_explaining = reader.flag("explain", fields.get("explain"));
     Config { pools: Pools { pools }, controller_cluster, cell_bytes, alternates, is_explaining }
 }
@@ -132,29 +142,35 @@ fn read_pool(reader: &mut Reader, path: &str, value: &Value, seen: &mut Seen) ->
     let model_names = models("models", reader);
     let adapters = models("adapters", reader);
     if model_names.is_empty() {
-        reader.error(&format!("{path}.models"), "is empty: list the names that requests use, or \"*\" for any");
+        reader
+            .error(&format!("{path}.models"), "is empty: list the names that requests use, or \"*\" for any");
     }
     let list_path = format!("{path}.endpoints");
     let values = reader.list(&list_path, fields.get("endpoints"), ENDPOINTS_MAX);
     let endpoints = values.iter().enumerate().map(|(at, value)| {
         let path = format!("{list_path}[{at}]");
         let address = reader.name(&path, Some(value));
-        check_address(reader, &path, &address, seen);
-        PoolEndpoint { address }
+        PoolEndpoint { address: read_address(reader, &path, &address, seen) }
     });
     let endpoints = endpoints.collect();
     Pool { name, models: model_names, adapters, endpoints }
 }
 
-fn check_address(reader: &mut Reader, path: &str, address: &str, seen: &mut Seen) {
+/// An address as Envoy writes it, which is what it is compared by: `[::1]:80` for `[0:0::1]:080`.
+fn read_address(reader: &mut Reader, path: &str, address: &str, seen: &mut Seen) -> String {
     if address.is_empty() {
-        return;
+        return String::new();
     }
-    if address.parse::<SocketAddr>().is_err() {
-        reader.error(path, &format!("`{address}` is not `ip:port`: Envoy picks hosts by address, not by name"));
-    } else if !seen.addresses.insert(address.to_owned()) {
+    let Ok(parsed) = address.parse::<SocketAddr>() else {
+        reader
+            .error(path, &format!("`{address}` is not `ip:port`: Envoy picks hosts by address, not by name"));
+        return String::new();
+    };
+    let address = parsed.to_string();
+    if !seen.addresses.insert(address.clone()) {
         reader.error(path, &format!("`{address}` is in a pool already: list each endpoint once"));
     }
+    address
 }
 
 /// Checks a name's length; used by [`Reader::name`].

@@ -31,7 +31,10 @@ impl Reader {
         };
         for field in fields.keys().filter(|field| !known.contains(&field.as_str())) {
             let path = if path == "$" { field.clone() } else { format!("{path}.{field}") };
-            self.error(&path, &format!("is no field here: remove it, or did you mean one of {}?", known.join(", ")));
+            self.error(
+                &path,
+                &format!("is no field here: remove it, or did you mean one of {}?", known.join(", ")),
+            );
         }
         fields.clone()
     }

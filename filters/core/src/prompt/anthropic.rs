@@ -3,7 +3,9 @@
 //! Fields: <https://docs.anthropic.com/en/api/messages>. Clients move `cache_control` marks from turn to
 //! turn, so only what reaches the prompt is taken from a block.
 
+use super::list::{List, lenient};
 use super::{Fields as AnyFields, Request, TextSink, json, text};
+use crate::limits::PROMPT_ITEMS_MAX;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -13,7 +15,7 @@ use std::borrow::Cow;
 pub(super) struct Fields<'a> {
     tools: Option<&'a RawValue>,
     system: Option<&'a RawValue>,
-    messages: Vec<Message<'a>>,
+    messages: List<Message<'a>, PROMPT_ITEMS_MAX>,
 }
 
 #[derive(Deserialize)]
@@ -25,12 +27,12 @@ struct Body<'a> {
     #[serde(borrow, default)]
     system: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    messages: Option<Vec<Message<'a>>>,
+    messages: Option<List<Message<'a>, PROMPT_ITEMS_MAX>>,
     #[serde(borrow, default)]
     cache_salt: Option<Cow<'a, str>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     stream: Option<bool>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     max_tokens: Option<u64>,
 }
 
@@ -62,6 +64,20 @@ struct Block<'a> {
     thinking: Option<&'a RawValue>,
     #[serde(borrow, default)]
     source: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Tool<'a> {
+    #[serde(borrow, default, rename = "type")]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    description: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    input_schema: Option<&'a RawValue>,
 }
 
 /// Parses a messages body.
@@ -84,14 +100,14 @@ pub(super) fn parse(body: &[u8]) -> Result<Request<'_>, serde_json::Error> {
 
 /// Sends the canonical text.
 pub(super) fn text(fields: &Fields<'_>, sink: &mut impl TextSink) {
-    let opens = text::tools(fields.tools, sink)
+    let opens = text::present(fields.tools).is_none_or(|tools| tools_text(tools, sink))
         && text::present(fields.system).is_none_or(|system| {
             text::open_message("system", sink) && content_text(system, sink) && text::close_message(sink)
         });
     if !opens {
         return;
     }
-    for message in &fields.messages {
+    for message in &fields.messages.items {
         let goes_on = text::open_message(message.role.as_deref().unwrap_or_default(), sink)
             && text::present(message.content).is_none_or(|content| content_text(content, sink))
             && text::close_message(sink);
@@ -101,14 +117,27 @@ pub(super) fn text(fields: &Fields<'_>, sink: &mut impl TextSink) {
     }
 }
 
+/// The tools without their marks of caching.
+fn tools_text(tools: &RawValue, sink: &mut impl TextSink) -> bool {
+    let Some(items) = text::items(tools) else { return text::tools(Some(tools), sink) };
+    text::marked("tools", b"", sink)
+        && items.iter().all(|raw| match serde_json::from_str::<Tool<'_>>(raw.get()) {
+            Ok(tool) => {
+                let fields = [tool.kind, tool.name, tool.description, tool.input_schema];
+                text::marked("tool", b"", sink) && fields.into_iter().all(|value| field(value, sink))
+            }
+            Err(_) => text::marked("tool", raw.get().as_bytes(), sink),
+        })
+}
+
 /// A string, or a list of blocks.
 fn content_text(content: &RawValue, sink: &mut impl TextSink) -> bool {
     if let Some(body) = json::string_body(content) {
         return json::unescape(body, &mut |piece| sink.push(piece));
     }
-    match serde_json::from_str::<Vec<&RawValue>>(content.get()) {
-        Ok(blocks) => blocks.iter().all(|block| block_text(block, sink)),
-        Err(_) => sink.push(content.get().as_bytes()),
+    match text::items(content) {
+        Some(blocks) => blocks.iter().all(|block| block_text(block, sink)),
+        None => sink.push(content.get().as_bytes()),
     }
 }
 
@@ -117,14 +146,11 @@ fn block_text(raw: &RawValue, sink: &mut impl TextSink) -> bool {
     let Ok(block) = serde_json::from_str::<Block<'_>>(raw.get()) else {
         return text::opaque("block", raw.get().as_bytes(), sink);
     };
-    let field = |value: Option<&RawValue>, sink: &mut _| {
-        text::present(value).is_none_or(|value| text::string_or_raw(value, sink))
-    };
     match block.kind.as_deref().unwrap_or("text") {
         "text" => field(block.text, sink),
         "thinking" => text::marked("thinking", b"", sink) && field(block.thinking, sink),
-        "tool_use" => {
-            text::marked("tool_use", b"", sink)
+        kind @ ("tool_use" | "server_tool_use" | "mcp_tool_use") => {
+            text::marked(kind, b"", sink)
                 && field(block.id, sink)
                 && field(block.name, sink)
                 && field(block.input, sink)
@@ -135,17 +161,21 @@ fn block_text(raw: &RawValue, sink: &mut impl TextSink) -> bool {
                 && text::present(block.content).is_none_or(|content| result_text(content, sink))
         }
         kind => {
-            let body = block.source.or(block.content).unwrap_or(raw);
+            let body = block.source.or(block.content).or(block.data).unwrap_or(raw);
             text::opaque(kind, body.get().as_bytes(), sink)
         }
     }
+}
+
+fn field(value: Option<&RawValue>, sink: &mut impl TextSink) -> bool {
+    text::present(value).is_none_or(|value| text::string_or_raw(value, sink))
 }
 
 fn result_text(content: &RawValue, sink: &mut impl TextSink) -> bool {
     if let Some(body) = json::string_body(content) {
         return json::unescape(body, &mut |piece| sink.push(piece));
     }
-    let Ok(blocks) = serde_json::from_str::<Vec<&RawValue>>(content.get()) else {
+    let Some(blocks) = text::items(content) else {
         return sink.push(content.get().as_bytes());
     };
     blocks.iter().all(|raw| match serde_json::from_str::<Block<'_>>(raw.get()) {

@@ -5,7 +5,7 @@
 
 use super::{Request, TextSink};
 use crate::ids::CellHash;
-use crate::limits::CELLS_PER_PROMPT_MAX;
+use crate::limits::{CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PER_PROMPT_MAX};
 use crate::num::u64_len;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -27,9 +27,10 @@ struct CellHasher<'a> {
 }
 
 /// Hashes the request's prompt into `chain` (which is cleared first): one hash for each whole cell, at most
-/// [`CELLS_PER_PROMPT_MAX`]. The tail that fills no cell is left out, as engines cache whole blocks only.
+/// [`CELLS_PER_PROMPT_MAX`]. `cell_bytes` is brought within its limits. The tail that fills no cell is left out, as engines cache whole blocks only.
 pub fn cells_of(request: &Request<'_>, root: Root, cell_bytes: usize, chain: &mut Vec<CellHash>) {
     chain.clear();
+    let cell_bytes = cell_bytes.clamp(CELL_BYTES_MIN, CELL_BYTES_MAX);
     let mut hasher = CellHasher { cell_bytes, previous: root.0, pending: Vec::new(), chain };
     request.text(&mut hasher);
 }
@@ -40,7 +41,9 @@ impl Root {
     /// The root for a pool, an adapter in it (empty for the base model) and a tenant's salt.
     pub fn new(pool: &str, adapter: &str, salt: &str) -> Self {
         // Each part is hashed with the previous hash and its own length, so that ("ab", "c") is not ("a", "bc").
-        let fold = |seed: u64, part: &str| xxh3_64_with_seed(part.as_bytes(), seed ^ u64_len(part.len()).rotate_left(32));
+        let fold = |seed: u64, part: &str| {
+            xxh3_64_with_seed(part.as_bytes(), seed ^ u64_len(part.len()).rotate_left(32))
+        };
         Self(fold(fold(fold(FORMAT_SEED, pool), adapter), salt))
     }
 }

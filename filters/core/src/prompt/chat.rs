@@ -2,7 +2,9 @@
 //!
 //! Fields: <https://platform.openai.com/docs/api-reference/chat/create>; `cache_salt` is vLLM's.
 
+use super::list::{List, lenient};
 use super::{Fields as AnyFields, Request, TextSink, json, text};
+use crate::limits::PROMPT_ITEMS_MAX;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -11,7 +13,7 @@ use std::borrow::Cow;
 #[derive(Debug)]
 pub(super) struct Fields<'a> {
     tools: Option<&'a RawValue>,
-    messages: Vec<Message<'a>>,
+    messages: List<Message<'a>, PROMPT_ITEMS_MAX>,
 }
 
 #[derive(Deserialize)]
@@ -19,18 +21,18 @@ struct Body<'a> {
     #[serde(borrow, default)]
     model: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
-    messages: Option<Vec<Message<'a>>>,
+    messages: Option<List<Message<'a>, PROMPT_ITEMS_MAX>>,
     #[serde(borrow, default)]
     tools: Option<&'a RawValue>,
     #[serde(borrow, default)]
     cache_salt: Option<Cow<'a, str>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     stream: Option<bool>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     stream_options: Option<StreamOptions>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     max_tokens: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     max_completion_tokens: Option<u64>,
 }
 
@@ -98,7 +100,7 @@ pub(super) fn text(fields: &Fields<'_>, sink: &mut impl TextSink) {
     if !text::tools(fields.tools, sink) {
         return;
     }
-    for message in &fields.messages {
+    for message in &fields.messages.items {
         if !message_text(message, sink) {
             return;
         }
@@ -109,7 +111,8 @@ fn message_text(message: &Message<'_>, sink: &mut impl TextSink) -> bool {
     text::open_message(message.role.as_deref().unwrap_or_default(), sink)
         && message.tool_call_id.as_deref().is_none_or(|id| text::marked("call", id.as_bytes(), sink))
         && text::present(message.content).is_none_or(|content| content_text(content, sink))
-        && text::present(message.tool_calls).is_none_or(|calls| text::marked("calls", calls.get().as_bytes(), sink))
+        && text::present(message.tool_calls)
+            .is_none_or(|calls| text::marked("calls", calls.get().as_bytes(), sink))
         && text::close_message(sink)
 }
 
@@ -118,9 +121,9 @@ pub(super) fn content_text(content: &RawValue, sink: &mut impl TextSink) -> bool
     if let Some(body) = json::string_body(content) {
         return json::unescape(body, &mut |piece| sink.push(piece));
     }
-    match serde_json::from_str::<Vec<&RawValue>>(content.get()) {
-        Ok(parts) => parts.iter().all(|part| part_text(part, sink)),
-        Err(_) => sink.push(content.get().as_bytes()),
+    match text::items(content) {
+        Some(parts) => parts.iter().all(|part| part_text(part, sink)),
+        None => sink.push(content.get().as_bytes()),
     }
 }
 
@@ -129,7 +132,9 @@ fn part_text(raw: &RawValue, sink: &mut impl TextSink) -> bool {
         return text::opaque("part", raw.get().as_bytes(), sink);
     };
     match (part.kind.as_deref(), part.text) {
-        (Some("text" | "input_text" | "output_text" | "refusal") | None, Some(value)) => text::string_or_raw(value, sink),
+        (Some("text" | "input_text" | "output_text" | "refusal") | None, Some(value)) => {
+            text::string_or_raw(value, sink)
+        }
         (kind, _) => text::opaque(kind.unwrap_or("part"), raw.get().as_bytes(), sink),
     }
 }

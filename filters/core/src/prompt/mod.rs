@@ -14,6 +14,7 @@ mod cells;
 mod chat;
 mod completions;
 mod json;
+mod list;
 mod responses;
 mod text;
 
@@ -90,7 +91,7 @@ impl Api {
     /// often mount engines below one.
     pub fn of_path(path: &str) -> Self {
         let path = path.split_once('?').map_or(path, |(path, _)| path).trim_end_matches('/');
-        let route = path.find("/v1/").and_then(|at| path.get(at..)).unwrap_or(path);
+        let route = path.rfind("/v1/").and_then(|at| path.get(at..)).unwrap_or(path);
         match route {
             "/v1/chat/completions" => Self::Chat,
             "/v1/completions" => Self::Completions,

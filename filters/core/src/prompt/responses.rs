@@ -3,6 +3,7 @@
 //! Fields: <https://platform.openai.com/docs/api-reference/responses/create>. A `previous_response_id` stands
 //! for a conversation that only the engine knows: it is matched by its name.
 
+use super::list::lenient;
 use super::{Fields as AnyFields, Request, TextSink, chat::content_text, json, text};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -31,9 +32,9 @@ struct Body<'a> {
     input: Option<&'a RawValue>,
     #[serde(borrow, default)]
     cache_salt: Option<Cow<'a, str>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     stream: Option<bool>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     max_output_tokens: Option<u64>,
 }
 
@@ -70,7 +71,9 @@ pub(super) fn parse(body: &[u8]) -> Result<Request<'_>, serde_json::Error> {
 pub(super) fn text(fields: &Fields<'_>, sink: &mut impl TextSink) {
     let _ = text::tools(fields.tools, sink)
         && text::present(fields.instructions).is_none_or(|system| {
-            text::open_message("system", sink) && text::string_or_raw(system, sink) && text::close_message(sink)
+            text::open_message("system", sink)
+                && text::string_or_raw(system, sink)
+                && text::close_message(sink)
         })
         && fields.previous.as_deref().is_none_or(|id| text::marked("previous", id.as_bytes(), sink))
         && text::present(fields.input).is_none_or(|input| input_text(input, sink));
@@ -82,9 +85,9 @@ fn input_text(input: &RawValue, sink: &mut impl TextSink) -> bool {
             && json::unescape(body, &mut |piece| sink.push(piece))
             && text::close_message(sink);
     }
-    match serde_json::from_str::<Vec<&RawValue>>(input.get()) {
-        Ok(items) => items.iter().all(|item| item_text(item, sink)),
-        Err(_) => sink.push(input.get().as_bytes()),
+    match text::items(input) {
+        Some(items) => items.iter().all(|item| item_text(item, sink)),
+        None => sink.push(input.get().as_bytes()),
     }
 }
 
@@ -99,6 +102,8 @@ fn item_text(raw: &RawValue, sink: &mut impl TextSink) -> bool {
                 && text::close_message(sink)
         }
         // A call, its output or a thought: its JSON is as good as the template's rendering of it.
-        (kind, _) => text::marked(kind.unwrap_or("item"), raw.get().as_bytes(), sink) && text::close_message(sink),
+        (kind, _) => {
+            text::marked(kind.unwrap_or("item"), raw.get().as_bytes(), sink) && text::close_message(sink)
+        }
     }
 }

@@ -5,6 +5,8 @@
 //! preference, never a wrong answer).
 
 use super::json;
+use super::list::List;
+use crate::limits::PROMPT_ITEMS_MAX;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -57,6 +59,11 @@ pub(super) fn string_or_raw(value: &RawValue, sink: &mut impl TextSink) -> bool 
 /// walked through cell by cell.
 pub(super) fn opaque(kind: &str, raw: &[u8], sink: &mut impl TextSink) -> bool {
     marked(kind, &xxh3_64(raw).to_le_bytes(), sink)
+}
+
+/// The items of a list, as many as a prompt's cells can be made of; `None` if the value is no list.
+pub(super) fn items(value: &RawValue) -> Option<Vec<&RawValue>> {
+    serde_json::from_str::<List<&RawValue, PROMPT_ITEMS_MAX>>(value.get()).ok().map(|list| list.items)
 }
 
 /// A field that is there and not `null`.

@@ -166,7 +166,8 @@ impl Endpoint {
 
     /// KV tokens in use by requests, by whichever witness sees more.
     pub fn used_tokens(&self) -> u64 {
-        let reported = self.capacity_tokens.saturating_mul(u64::from(self.facts.kv_used_permille.min(1000))) / 1000;
+        let reported =
+            self.capacity_tokens.saturating_mul(u64::from(self.facts.kv_used_permille.min(1000))) / 1000;
         self.promised.context_tokens.max(reported)
     }
 

@@ -25,7 +25,10 @@ impl View {
     /// The part of [`View::export`] without which no request can be routed: pools, facts and loads.
     pub fn export_endpoints(&self) -> Vec<Event> {
         let mut events = Vec::with_capacity(EVENTS_PER_MESSAGE_MAX.min(1 + 2 * self.endpoints.len()));
-        events.push(Kind::Pools(Pools { pools: self.pools.iter().map(|pool| self.export_pool(pool)).collect() }).into());
+        events.push(
+            Kind::Pools(Pools { pools: self.pools.iter().map(|pool| self.export_pool(pool)).collect() })
+                .into(),
+        );
         for (_, endpoint) in self.endpoints() {
             let facts = *endpoint.facts();
             if facts.endpoint != 0 {

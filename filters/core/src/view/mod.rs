@@ -14,7 +14,8 @@ pub use prefixes::{Holder, Match, Prefixes, Visit};
 
 use crate::ids::{CellHash, EndpointId, OriginId, Slot};
 use crate::limits::{
-    CELL_BYTES_DEFAULT, CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PER_PROMPT_MAX, CELLS_PER_VIEW_MAX, ENDPOINTS_MAX, POOLS_MAX,
+    CELL_BYTES_DEFAULT, CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PER_PROMPT_MAX, CELLS_PER_VIEW_MAX,
+    ENDPOINTS_MAX, POOLS_MAX,
 };
 use crate::num::{count, float, float_len};
 use crate::wire::{Event, Health, Kind, Pools, Ratio};
@@ -87,9 +88,8 @@ impl View {
                 self.origins.insert(load.origin, now_ms);
                 self.on_endpoint(load.endpoint, |endpoint| endpoint.set_load(load))
             }
-            Some(Kind::Observed(seen)) => {
-                self.on_endpoint(seen.endpoint, |endpoint| endpoint.observe(seen.tokens, seen.ttft_us, now_ms))
-            }
+            Some(Kind::Observed(seen)) => self
+                .on_endpoint(seen.endpoint, |endpoint| endpoint.observe(seen.tokens, seen.ttft_us, now_ms)),
             Some(Kind::Failure(failure)) => {
                 self.on_endpoint(failure.endpoint, |endpoint| endpoint.fail(now_ms))
             }
@@ -263,7 +263,9 @@ impl View {
     }
 
     fn learn_ratio(&mut self, ratio: &Ratio) -> Applied {
-        let Some(at) = self.pools.iter().position(|pool| pool.name() == ratio.pool) else { return Applied::Unknown };
+        let Some(at) = self.pools.iter().position(|pool| pool.name() == ratio.pool) else {
+            return Applied::Unknown;
+        };
         if let Some(pool) = self.pools.get_mut(at) {
             pool.observe(ratio);
             if pool.has_drifted() {

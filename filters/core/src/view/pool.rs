@@ -52,7 +52,9 @@ impl Pool {
     /// A pool over `slots`, which may name one twice; what `old` has learned is kept.
     pub(super) fn new(pool: &wire::Pool, mut slots: Vec<Slot>, old: Option<&Self>) -> Self {
         let mut members = vec![false; slots.iter().max().map_or(0, |slot| slot.index() + 1)];
-        slots.retain(|slot| members.get_mut(slot.index()).is_some_and(|is_member| !std::mem::replace(is_member, true)));
+        slots.retain(|slot| {
+            members.get_mut(slot.index()).is_some_and(|is_member| !std::mem::replace(is_member, true))
+        });
         Self {
             name: pool.name.clone(),
             models: pool.models.clone(),

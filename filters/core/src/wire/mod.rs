@@ -18,7 +18,8 @@ mod page;
 mod stream;
 
 pub use event::{
-    Alive, Event, Facts, Failure, Gone, Health, Kind, Load, Observed, Pool, PoolEndpoint, Pools, Prefix, Ratio, Routed,
+    Alive, Event, Facts, Failure, Gone, Health, Kind, Load, Observed, Pool, PoolEndpoint, Pools, Prefix,
+    Ratio, Routed,
 };
 pub use page::{Page, PageError, Record, Source};
 pub use stream::{

@@ -1,13 +1,11 @@
 //! The controller of an arm, in this process.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
 use warmpath::config::{Listen, Pool, Scrape, Settings};
 use warmpath::run::{self, Running};
-
-use super::Spec;
 
 /// The pool of all engines.
 pub(super) const POOL: &str = "demo";
@@ -15,11 +13,15 @@ pub(super) const POOL: &str = "demo";
 /// Scraping eight engines more often than this would take a noticeable part of a small machine.
 const SCRAPE_INTERVAL_MIN: Duration = Duration::from_millis(40);
 
-pub(super) async fn start(spec: &Spec, engines: &[SocketAddr]) -> anyhow::Result<Running> {
-    let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let listen = Listen { grpc: at(spec.ports.controller_grpc), http: at(spec.ports.controller_http) };
-    let mut settings = Settings::new(listen);
-    settings.scrape = scrape(spec.time_scale);
+/// Starts a controller for engines that run `time_scale` times faster than real.
+pub async fn start_controller(
+    grpc: SocketAddr,
+    http: SocketAddr,
+    time_scale: f64,
+    engines: &[SocketAddr],
+) -> anyhow::Result<Running> {
+    let mut settings = Settings::new(Listen { grpc, http });
+    settings.scrape = scrape(time_scale);
     settings.pools = vec![Pool {
         name: POOL.to_owned(),
         models: vec!["*".to_owned()],

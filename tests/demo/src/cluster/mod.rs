@@ -19,6 +19,7 @@ use warmpath_envoy::until;
 
 use crate::arm::Arm;
 
+pub use self::controller::start_controller;
 pub use self::envoy_file::plugin;
 
 /// The one model that the engines serve.
@@ -99,7 +100,11 @@ impl Cluster {
         let engines = try_join_all((0..spec.engines).map(|number| start_engine(spec, number))).await?;
         let addresses: Vec<_> = engines.iter().map(EngineServer::addr).collect();
         let controller = match spec.arm {
-            Arm::Warmpath => Some(controller::start(spec, &addresses).await?),
+            Arm::Warmpath => {
+                let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+                let (grpc, http) = (at(spec.ports.controller_grpc), at(spec.ports.controller_http));
+                Some(start_controller(grpc, http, spec.time_scale, &addresses).await?)
+            }
             Arm::RoundRobin | Arm::LeastRequest => None,
         };
         let folder = tempfile::tempdir().context("cannot make a folder for envoy's configuration")?;
@@ -191,8 +196,9 @@ async fn start_engine(spec: &Spec, number: usize) -> anyhow::Result<EngineServer
     EngineServer::start(config).await.with_context(failed)
 }
 
-/// Before the first snapshot the filter knows only itself; an arm that starts there would measure the start.
-async fn wait_for_snapshot(envoy: &Envoy) -> anyhow::Result<()> {
+/// Waits until the filter has heard the controller. Before, it knows only itself; an arm that starts there would
+/// measure the start.
+pub async fn wait_for_snapshot(envoy: &Envoy) -> anyhow::Result<()> {
     until("the filter's first snapshot", async || (envoy.admin().stat(SNAPSHOTS).await.ok()? > 0).then_some(()))
         .await
         .context("the filter does not hear the controller")

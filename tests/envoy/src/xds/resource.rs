@@ -1,4 +1,4 @@
-//! The resources that the control plane serves, and how one kind refers to another.
+//! The resources that the control plane serves.
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
@@ -49,16 +49,6 @@ impl Kind {
     /// The kind with this name in the protocol.
     pub(super) fn from_type_url(type_url: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.type_url() == type_url)
-    }
-
-    /// What must be sent again with a change of this kind: a cluster or listener that was replaced waits for
-    /// its endpoints or routes to be said again, although they are the same.
-    pub(super) fn dependent(self) -> Option<Self> {
-        match self {
-            Self::Cluster => Some(Self::Endpoints),
-            Self::Listener => Some(Self::Route),
-            Self::Endpoints | Self::Route => None,
-        }
     }
 
     /// Whether Envoy asks for all resources of this kind rather than for some by name.

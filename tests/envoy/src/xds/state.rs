@@ -59,7 +59,7 @@ impl State {
         for resource in resources {
             let (kind, name, body) = resource.into_parts();
             self.resources.entry(kind).or_default().insert(name, body);
-            self.touch(kind);
+            self.versions.insert(kind, self.version);
         }
         self.version
     }
@@ -69,14 +69,8 @@ impl State {
         if let Some(of_kind) = self.resources.get_mut(&kind) {
             of_kind.remove(name);
         }
-        self.touch(kind);
+        self.versions.insert(kind, self.version);
         self.version
-    }
-
-    fn touch(&mut self, kind: Kind) {
-        for kind in [Some(kind), kind.dependent()].into_iter().flatten() {
-            self.versions.insert(kind, self.version);
-        }
     }
 
     pub(super) fn version(&self, kind: Kind) -> Version {

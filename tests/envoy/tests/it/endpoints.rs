@@ -66,7 +66,6 @@ async fn a_cluster_added_or_replaced_gets_its_endpoints() {
     .await
     .unwrap();
     plane.remove(Kind::Cluster, "added");
-    let has_none =
-        async || (!envoy.admin().stats(members).await.unwrap().contains_key(members)).then_some(());
-    until("the removal of the added cluster", has_none).await.unwrap();
+    let is_gone = async || (!envoy.admin().stats(members).await.unwrap().contains_key(members)).then_some(());
+    until("the removal of the added cluster", is_gone).await.unwrap();
 }

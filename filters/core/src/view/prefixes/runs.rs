@@ -69,7 +69,10 @@ impl Runs {
             return None;
         }
         self.cells += cells.len();
-        Some(self.store(head, Run { cells: cells.iter().map(|cell| cell.0).collect(), holders: Vec::new(), parent }))
+        Some(self.store(
+            head,
+            Run { cells: cells.iter().map(|cell| cell.0).collect(), holders: Vec::new(), parent },
+        ))
     }
 
     /// Moves a run's first `at` cells into a new run, its parent from now on. Holders stay where they are.

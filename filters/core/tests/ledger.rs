@@ -1,0 +1,138 @@
+//! The ledger against a list of the requests in flight.
+
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may panic")]
+
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use warmpath_core::cost::Terms;
+use warmpath_core::decision::Candidate;
+use warmpath_core::ids::{CellHash, EndpointId, OriginId, Slot};
+use warmpath_core::request::{Booking, Ledger};
+use warmpath_core::view::Fitness;
+use warmpath_core::wire::{Kind, Load};
+
+#[derive(Clone, Debug)]
+enum Action {
+    Book { endpoint: u64, work_tokens: u64, context_tokens: u64 },
+    Move { which: prop::sample::Index, to: u64 },
+    FirstByte { which: prop::sample::Index, has_ttft: bool },
+    End { which: prop::sample::Index },
+}
+
+/// A request in flight as the model keeps it.
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    endpoint: u64,
+    work_tokens: u64,
+    context_tokens: u64,
+    has_first_byte: bool,
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let which = any::<prop::sample::Index>;
+    prop_oneof![
+        4 => (0_u64..3, 0_u64..100, 0_u64..100).prop_map(|(endpoint, work_tokens, context_tokens)| Action::Book { endpoint, work_tokens, context_tokens }),
+        1 => (which(), 0_u64..3).prop_map(|(which, to)| Action::Move { which, to }),
+        3 => (which(), any::<bool>()).prop_map(|(which, has_ttft)| Action::FirstByte { which, has_ttft }),
+        3 => which().prop_map(|which| Action::End { which }),
+    ]
+}
+
+fn candidate(endpoint: u64, work_tokens: u64) -> Candidate {
+    Candidate {
+        slot: Slot(0),
+        id: EndpointId(endpoint),
+        address: String::new(),
+        fitness: Fitness::Fit,
+        cells: 0,
+        cached_tokens: 0,
+        work_tokens,
+        requests: 0,
+        terms: Terms::default(),
+    }
+}
+
+fn expected(flights: &[Flight], endpoint: u64) -> Load {
+    let mut load = Load { origin: 7, endpoint, ..Load::default() };
+    for flight in flights.iter().filter(|flight| flight.endpoint == endpoint) {
+        load.requests += 1;
+        load.context_tokens += flight.context_tokens;
+        load.prefills += u32::from(!flight.has_first_byte);
+        load.prefill_tokens += if flight.has_first_byte { 0 } else { flight.work_tokens };
+    }
+    load
+}
+
+fn loads(kinds: &[Kind]) -> impl Iterator<Item = Load> {
+    kinds.iter().filter_map(|kind| if let Kind::Load(load) = kind { Some(*load) } else { None })
+}
+
+proptest! {
+    #[test]
+    fn what_is_told_is_what_is_in_flight(actions in prop::collection::vec(action(), 1..80)) {
+        let mut ledger = Ledger::new(OriginId(7));
+        let mut bookings: Vec<Booking> = Vec::new();
+        let mut flights: Vec<Flight> = Vec::new();
+        let mut told: BTreeMap<u64, Load> = BTreeMap::new();
+        for action in actions {
+            let kinds = match action {
+                Action::Book { endpoint, work_tokens, context_tokens } => {
+                    let (booking, kinds) =
+                        Booking::new(&mut ledger, &candidate(endpoint, work_tokens), vec![CellHash(1)], context_tokens, 5, 0);
+                    bookings.push(booking);
+                    flights.push(Flight { endpoint, work_tokens, context_tokens, has_first_byte: false });
+                    kinds
+                }
+                _ if bookings.is_empty() => continue,
+                Action::Move { which, to } => {
+                    let at = which.index(bookings.len());
+                    flights[at].endpoint = to;
+                    bookings[at].moved(&mut ledger, EndpointId(to))
+                }
+                Action::FirstByte { which, has_ttft } => {
+                    let at = which.index(bookings.len());
+                    let kinds = bookings[at].first_byte(&mut ledger, has_ttft, 9);
+                    prop_assert_eq!(kinds.is_empty(), flights[at].has_first_byte, "a second first byte says nothing");
+                    flights[at].has_first_byte = true;
+                    kinds
+                }
+                Action::End { which } => {
+                    let at = which.index(bookings.len());
+                    flights.swap_remove(at);
+                    vec![bookings.swap_remove(at).end(&mut ledger)]
+                }
+            };
+            told.extend(loads(&kinds).map(|load| (load.endpoint, load)));
+            for (endpoint, load) in &told {
+                prop_assert_eq!(*load, expected(&flights, *endpoint));
+            }
+            prop_assert_eq!(usize::try_from(ledger.requests()).unwrap(), flights.len());
+        }
+        for booking in bookings {
+            booking.end(&mut ledger);
+        }
+        prop_assert_eq!(ledger.requests(), 0);
+        prop_assert!(ledger.loads().is_empty());
+    }
+}
+
+#[test]
+fn a_retry_blames_the_first_and_books_the_second() {
+    let mut ledger = Ledger::new(OriginId(7));
+    let (mut booking, _) = Booking::new(&mut ledger, &candidate(1, 600), vec![CellHash(4)], 800, 0, 0);
+    assert!(booking.moved(&mut ledger, EndpointId(1)).is_empty());
+    let kinds = booking.moved(&mut ledger, EndpointId(2));
+    assert!(matches!(&kinds[0], Kind::Failure(failure) if failure.endpoint == 1));
+    assert!(matches!(&kinds[3], Kind::Routed(routed) if routed.endpoint == 2 && routed.cells == [4]));
+    // It serves, but its time holds that of the first attempt.
+    let kinds = booking.first_byte(&mut ledger, true, 9_000);
+    assert!(matches!(&kinds[1], Kind::Observed(seen) if seen.endpoint == 2 && seen.tokens == 0));
+}
+
+#[test]
+fn a_first_token_teaches_the_work_in_front_of_it() {
+    let mut ledger = Ledger::new(OriginId(7));
+    let (mut booking, _) = Booking::new(&mut ledger, &candidate(1, 600), Vec::new(), 800, 1_000, 2_000);
+    let kinds = booking.first_byte(&mut ledger, true, 9_000);
+    assert!(matches!(&kinds[1], Kind::Observed(seen) if seen.tokens == 1_600 && seen.ttft_us == 7_000));
+}

@@ -1,0 +1,231 @@
+//! What any sane rule chooses, whatever its constants: orderings, not seconds.
+
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may panic")]
+
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use warmpath_core::cost::{self, Work};
+use warmpath_core::decision::{Decision, NoEndpoint, Reason};
+use warmpath_core::ids::{CellHash, EndpointId, Slot};
+use warmpath_core::limits::SCAN_ENDPOINTS_MAX;
+use warmpath_core::pick::{Ask, choose};
+use warmpath_core::view::View;
+use warmpath_core::wire::{Facts, Failure, Health, Kind, Load, Pool, PoolEndpoint, Pools, Routed};
+
+const CELLS: u64 = 64;
+/// Tokens of that many cells at the assumed ratio.
+const TOKENS: u64 = CELLS * 64;
+
+struct World {
+    view: View,
+}
+
+impl World {
+    fn new(endpoints: usize) -> Self {
+        let mut view = View::default();
+        let endpoints = (0..endpoints).map(|at| PoolEndpoint { address: Self::address(at) }).collect();
+        let pool = Pool { name: "p".into(), models: vec!["m".into()], adapters: vec![], endpoints };
+        view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), 0);
+        Self { view }
+    }
+
+    fn address(at: usize) -> String {
+        format!("10.0.{}.{}:80", at / 200, at % 200)
+    }
+
+    fn id(at: usize) -> u64 {
+        EndpointId::of(&Self::address(at)).0
+    }
+
+    fn holds(mut self, at: usize, cells: u64) -> Self {
+        self.view.apply(&Kind::Routed(Routed { endpoint: Self::id(at), cells: (1..=cells).collect() }).into(), 0);
+        self
+    }
+
+    fn queues(mut self, at: usize, requests: u32) -> Self {
+        let prefill_tokens = u64::from(requests) * 4_000;
+        let load = Load {
+            origin: 1,
+            endpoint: Self::id(at),
+            requests,
+            prefills: requests,
+            prefill_tokens,
+            context_tokens: prefill_tokens,
+        };
+        self.view.apply(&Kind::Load(load).into(), 0);
+        self
+    }
+
+    fn is(mut self, at: usize, health: Health) -> Self {
+        let facts = Facts { endpoint: Self::id(at), health: health.into(), ..Facts::default() };
+        self.view.apply(&Kind::Facts(facts).into(), 0);
+        self
+    }
+
+    fn failed(mut self, at: usize) -> Self {
+        self.view.apply(&Kind::Failure(Failure { endpoint: Self::id(at) }).into(), 0);
+        self
+    }
+
+    fn ask(&self, nonce: u64, alternates: usize) -> Result<Decision, NoEndpoint> {
+        let chain: Vec<CellHash> = (1..=CELLS).map(CellHash).collect();
+        let ask = Ask {
+            pool: &self.view.pools()[0],
+            chain: &chain,
+            prompt_tokens: TOKENS,
+            output_tokens_max: None,
+            alternates,
+            nonce,
+            now_ms: 1,
+        };
+        choose(&self.view, &ask)
+    }
+
+    fn chosen(&self, nonce: u64) -> (String, Reason) {
+        let decision = self.ask(nonce, 0).unwrap();
+        (decision.destinations(), decision.reason)
+    }
+}
+
+#[test]
+fn of_idle_endpoints_the_holder_wins() {
+    let world = World::new(8).holds(5, CELLS);
+    for nonce in 0..100 {
+        assert_eq!(world.chosen(nonce), (World::address(5), Reason::Warm));
+    }
+}
+
+#[test]
+fn of_two_holders_the_longer_wins() {
+    let world = World::new(8).holds(5, CELLS / 2).holds(2, CELLS);
+    assert_eq!(world.chosen(1), (World::address(2), Reason::Warm));
+}
+
+#[test]
+fn a_holder_with_a_huge_queue_loses_to_an_idle_one() {
+    let world = World::new(2).holds(0, CELLS).queues(0, 100);
+    assert_eq!(world.chosen(1), (World::address(1), Reason::Spill));
+}
+
+#[test]
+fn without_a_holder_the_idle_one_wins() {
+    let world = World::new(3).queues(0, 2).queues(2, 1);
+    assert_eq!(world.chosen(1), (World::address(1), Reason::Cold));
+}
+
+#[test]
+fn the_unhealthy_are_never_chosen_nor_alternates() {
+    let world = World::new(3).holds(0, CELLS).is(0, Health::Unhealthy).is(1, Health::Healthy).queues(1, 50);
+    let decision = world.ask(3, usize::MAX).unwrap();
+    assert_eq!(decision.ranked.len(), 2);
+    assert!(decision.ranked.iter().all(|candidate| candidate.address != World::address(0)));
+    let dead = world.is(1, Health::Unhealthy).is(2, Health::Unhealthy);
+    assert_eq!(dead.ask(3, 1).unwrap_err(), NoEndpoint::NoneHealthy);
+}
+
+#[test]
+fn the_avoided_are_chosen_only_when_nothing_is_fit() {
+    let world = World::new(2).holds(0, CELLS).failed(0).queues(1, 10);
+    assert_eq!(world.chosen(1).0, World::address(1));
+    assert_eq!(world.failed(1).chosen(1).0, World::address(0));
+}
+
+#[test]
+fn an_empty_pool_has_no_endpoint() {
+    assert_eq!(World::new(0).ask(1, 3).unwrap_err(), NoEndpoint::NoneKnown);
+}
+
+#[test]
+fn a_nonce_decides_ties_always_in_the_same_way() {
+    let world = World::new(8);
+    let chosen: BTreeSet<String> = (0..200).map(|nonce| world.chosen(nonce).0).collect();
+    assert_eq!(chosen.len(), 8);
+    for nonce in 0..20 {
+        assert_eq!(world.ask(nonce, 7).unwrap().destinations(), world.ask(nonce, 7).unwrap().destinations());
+    }
+}
+
+#[test]
+fn a_large_pool_finds_its_holder_and_looks_at_few() {
+    let world = World::new(1_000).holds(777, CELLS);
+    for nonce in 0..20 {
+        let decision = world.ask(nonce, 3).unwrap();
+        assert_eq!(decision.ranked[0].address, World::address(777));
+        assert!(decision.considered < SCAN_ENDPOINTS_MAX, "{}", decision.considered);
+        assert_eq!(decision.ranked.len(), 4);
+    }
+}
+
+#[test]
+fn a_large_pool_of_equal_holders_is_used_evenly() {
+    let world = (0..300).fold(World::new(300), |world, at| world.holds(at, CELLS));
+    let chosen: BTreeSet<String> = (0..1_000).map(|nonce| world.chosen(nonce).0).collect();
+    assert!(chosen.len() > 250, "{} of 300 were ever chosen", chosen.len());
+}
+
+#[test]
+fn a_large_pool_that_is_nearly_dead_still_serves() {
+    let world = (0..300).filter(|at| *at != 123).fold(World::new(300), |world, at| world.is(at, Health::Unhealthy));
+    for nonce in 0..20 {
+        assert_eq!(world.chosen(nonce).0, World::address(123));
+    }
+    let world = (0..300).filter(|at| *at != 123).fold(World::new(300), World::failed);
+    assert_eq!(world.chosen(1).0, World::address(123));
+}
+
+#[test]
+fn an_endpoint_that_left_the_pool_is_no_candidate() {
+    let mut world = World::new(200).holds(0, CELLS);
+    let pool = |name: &str, endpoints: std::ops::Range<usize>| Pool {
+        name: name.into(),
+        models: vec![name.into()],
+        adapters: vec![],
+        endpoints: endpoints.map(|at| PoolEndpoint { address: World::address(at) }).collect(),
+    };
+    world.view.apply(&Kind::Pools(Pools { pools: vec![pool("p", 1..200), pool("q", 0..1)] }).into(), 0);
+    let decision = world.ask(1, usize::MAX).unwrap();
+    assert!(decision.ranked.iter().all(|candidate| candidate.address != World::address(0)));
+    assert_eq!(decision.reason, Reason::Cold);
+}
+
+proptest! {
+    /// Against the least of all costs, computed one by one.
+    #[test]
+    fn the_least_cost_wins(
+        held in prop::collection::vec(0..=CELLS, 6),
+        queued in prop::collection::vec(0_u32..6, 6),
+        failed in prop::collection::vec(any::<bool>(), 6),
+        nonce in any::<u64>(),
+    ) {
+        let mut world = World::new(6);
+        for at in 0..6 {
+            world = world.holds(at, held[at]).queues(at, queued[at]);
+            if failed[at] {
+                world = world.failed(at);
+            }
+        }
+        let decision = world.ask(nonce, usize::MAX).unwrap();
+        prop_assert_eq!(decision.ranked.len(), 6);
+        prop_assert_eq!(&world.ask(nonce, 0).unwrap().ranked[0].address, &decision.ranked[0].address);
+        let pool = &world.view.pools()[0];
+        let cost = |at: usize| {
+            let slot = world.view.slot(EndpointId(World::id(at))).unwrap();
+            let endpoint = world.view.endpoint(slot).unwrap();
+            let (cells, capacity) = world.view.prefixes().held(slot);
+            let work = Work {
+                prompt_tokens: TOKENS,
+                cached_tokens: (held[at] * 64).min(TOKENS - 1),
+                output_tokens: 256,
+                free_tokens: u64::try_from(capacity - cells).unwrap() * 64,
+                reuse_share: pool.reuse_share(),
+            };
+            (endpoint.fitness(1), cost::of(endpoint, &work).total_s())
+        };
+        let costs: Vec<_> = (0..6).map(cost).collect();
+        let least = costs.iter().copied().min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))).unwrap();
+        let best = &decision.ranked[0];
+        prop_assert_eq!(best.fitness, least.0);
+        prop_assert!((best.terms.total_s() - least.1).abs() <= 1e-6, "{} is not {}", best.terms.total_s(), least.1);
+        prop_assert!(decision.ranked.iter().all(|candidate| candidate.slot < Slot(6)));
+    }
+}

@@ -1,0 +1,217 @@
+//! The prefix tree against a model that keeps, for each endpoint, one list of cells in the order of their use.
+
+#![allow(clippy::indexing_slicing, clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
+
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use std::hash::Hasher;
+use warmpath_core::ids::{CellHash, Slot};
+use warmpath_core::limits::CELLS_PER_PROMPT_MAX;
+use warmpath_core::view::{Match, Prefixes};
+
+const SLOTS: u16 = 4;
+
+#[derive(Clone, Debug)]
+enum Action {
+    Learn(u16, Vec<u8>),
+    Resize(u16, usize),
+    Forget(u16),
+}
+
+/// Cells of one endpoint, least recently used first.
+#[derive(Clone, Debug, Default)]
+struct Naive {
+    cells: Vec<u64>,
+    capacity: usize,
+}
+
+impl Naive {
+    fn learn(&mut self, chain: &[CellHash]) {
+        for cell in chain.iter().rev() {
+            self.cells.retain(|held| *held != cell.0);
+            self.cells.push(cell.0);
+        }
+        self.evict();
+    }
+
+    fn evict(&mut self) {
+        let excess = self.cells.len().saturating_sub(self.capacity);
+        self.cells.drain(..excess);
+    }
+
+    fn run_of(&self, chain: &[CellHash]) -> usize {
+        chain.iter().take_while(|cell| self.cells.contains(&cell.0)).count()
+    }
+}
+
+/// One cell for each letter, each naming all letters up to it.
+fn chain(text: &[u8]) -> Vec<CellHash> {
+    let mut hasher = fnv::FnvHasher::default();
+    let cell = |letter: &u8| {
+        hasher.write_u8(*letter);
+        CellHash(hasher.finish())
+    };
+    text.iter().map(cell).collect()
+}
+
+/// Chains over two letters: nearly every one leaves another one in the middle of a run.
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(0_u8..2, 0..14)
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        12 => (0..SLOTS, text()).prop_map(|(slot, text)| Action::Learn(slot, text)),
+        2 => (0..SLOTS, 0_usize..40).prop_map(|(slot, cells)| Action::Resize(slot, cells)),
+        1 => (0..SLOTS).prop_map(Action::Forget),
+    ]
+}
+
+fn found(tree: &Prefixes, chain: &[CellHash]) -> Vec<(u16, usize)> {
+    let mut found: Vec<Match> = Vec::new();
+    tree.find(chain, &mut found);
+    found.iter().map(|entry| (entry.slot.0, usize::try_from(entry.cells).unwrap())).collect()
+}
+
+fn cells_by_walk(tree: &Prefixes) -> Vec<BTreeSet<u64>> {
+    let mut cells = vec![BTreeSet::new(); usize::from(SLOTS)];
+    let mut depths = Vec::new();
+    tree.walk(|visit| {
+        depths.truncate(visit.depth);
+        assert_eq!(depths.len(), visit.depth, "a run is visited after its parent");
+        depths.extend(visit.cells);
+        for holder in visit.holders {
+            assert!(usize::from(holder.held) <= visit.cells.len() && holder.held > 0);
+            cells[holder.slot.index()].extend(&visit.cells[..usize::from(holder.held)]);
+        }
+    });
+    cells
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn equals_exact_lists_of_cells(actions in prop::collection::vec(action(), 1..80), asked in prop::collection::vec(text(), 8)) {
+        let mut tree = Prefixes::default();
+        let mut naive = vec![Naive::default(); usize::from(SLOTS)];
+        for slot in 0..SLOTS {
+            tree.set_capacity(Slot(slot), 20);
+            naive[usize::from(slot)].capacity = 20;
+        }
+        for action in &actions {
+            match action {
+                Action::Learn(slot, text) => {
+                    tree.learn(Slot(*slot), &chain(text));
+                    naive[usize::from(*slot)].learn(&chain(text));
+                }
+                Action::Resize(slot, cells) => {
+                    tree.set_capacity(Slot(*slot), *cells);
+                    naive[usize::from(*slot)].capacity = *cells;
+                    naive[usize::from(*slot)].evict();
+                }
+                Action::Forget(slot) => {
+                    tree.forget(Slot(*slot));
+                    naive[usize::from(*slot)].cells.clear();
+                }
+            }
+            for (slot, naive) in (0..).zip(&naive) {
+                prop_assert_eq!(tree.held(Slot(slot)), (naive.cells.len(), naive.capacity));
+            }
+            let distinct: BTreeSet<u64> = naive.iter().flat_map(|naive| naive.cells.iter().copied()).collect();
+            prop_assert_eq!(tree.cells(), distinct.len());
+            let learned = match action { Action::Learn(_, text) => Some(text), _ => None };
+            for text in asked.iter().chain(learned) {
+                let chain = chain(text);
+                let expected: Vec<(u16, usize)> =
+                    (0..).zip(&naive).map(|(slot, naive)| (slot, naive.run_of(&chain))).filter(|(_, cells)| *cells > 0).collect();
+                prop_assert_eq!(found(&tree, &chain), expected);
+            }
+        }
+        let expected: Vec<BTreeSet<u64>> = naive.iter().map(|naive| naive.cells.iter().copied().collect()).collect();
+        prop_assert_eq!(cells_by_walk(&tree), expected);
+    }
+
+    /// Hashes that are no chain (a collision, a broken sender) may match wrongly, but cost nothing else.
+    #[test]
+    fn survives_what_is_no_chain(actions in prop::collection::vec((0..SLOTS, prop::collection::vec(0_u64..5, 0..9)), 1..60)) {
+        let mut tree = Prefixes::default();
+        for slot in 0..SLOTS {
+            tree.set_capacity(Slot(slot), 12);
+        }
+        for (slot, cells) in &actions {
+            let cells: Vec<CellHash> = cells.iter().copied().map(CellHash).collect();
+            tree.learn(Slot(*slot), &cells);
+            for (_, cells_found) in found(&tree, &cells) {
+                prop_assert!(cells_found <= cells.len());
+            }
+            prop_assert!(tree.held(Slot(*slot)).0 <= 12);
+        }
+        cells_by_walk(&tree);
+        for slot in 0..SLOTS {
+            tree.forget(Slot(slot));
+            prop_assert_eq!(tree.held(Slot(slot)).0, 0);
+        }
+        prop_assert_eq!(tree.cells(), 0);
+    }
+}
+
+#[test]
+fn a_split_by_another_endpoint_does_not_make_a_part_outlive_what_comes_before_it() {
+    let mut tree = Prefixes::default();
+    tree.set_capacity(Slot(0), 6);
+    tree.set_capacity(Slot(1), 6);
+    tree.learn(Slot(0), &chain(&[0]));
+    tree.learn(Slot(0), &chain(&[0, 0, 0, 0]));
+    tree.learn(Slot(1), &chain(&[0, 0, 1]));
+    tree.learn(Slot(0), &chain(&[1, 1, 1, 1, 1]));
+    assert_eq!(found(&tree, &chain(&[0, 0, 0, 0])), [(0, 1), (1, 2)]);
+}
+
+#[test]
+fn a_chain_is_cut_to_the_longest_prompt() {
+    let mut tree = Prefixes::default();
+    tree.set_capacity(Slot(0), usize::MAX);
+    let long = chain(&vec![7; 70_000]);
+    tree.learn(Slot(0), &long);
+    assert_eq!(tree.held(Slot(0)).0, CELLS_PER_PROMPT_MAX);
+    assert_eq!(found(&tree, &long), [(0, CELLS_PER_PROMPT_MAX)]);
+}
+
+/// Conversations of ten turns of 2 KiB behind a shared system prompt, over 64 endpoints.
+fn conversations(tree: &mut Prefixes, from: u32, count: u32) {
+    for conversation in from..from + count {
+        let slot = Slot(u16::try_from(conversation % 64).unwrap());
+        let mut text = vec![9_u8; 16];
+        for turn in 0_u8..10 {
+            text.extend_from_slice(&conversation.to_le_bytes());
+            text.extend_from_slice(&[turn; 4]);
+            tree.learn(slot, &chain(&text));
+        }
+    }
+}
+
+#[test]
+fn a_million_cells_take_less_than_32_mb() {
+    let mut tree = Prefixes::default();
+    for slot in 0..64 {
+        tree.set_capacity(Slot(slot), usize::MAX);
+    }
+    conversations(&mut tree, 0, 12_500);
+    let bytes_per_cell = tree.bytes() / tree.cells();
+    println!("{} cells, {bytes_per_cell} bytes each", tree.cells());
+    assert!(tree.cells() > 990_000 && bytes_per_cell <= 32);
+}
+
+#[test]
+fn memory_stays_bounded_while_conversations_come_and_go() {
+    let mut tree = Prefixes::default();
+    for slot in 0..64 {
+        tree.set_capacity(Slot(slot), 300);
+    }
+    conversations(&mut tree, 0, 640);
+    let bytes = tree.bytes();
+    conversations(&mut tree, 640, 6_400);
+    assert!(tree.bytes() <= bytes * 3 / 2, "{} bytes grew to {}", bytes, tree.bytes());
+    assert!(tree.cells() <= 64 * 300);
+}

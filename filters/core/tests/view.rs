@@ -1,0 +1,233 @@
+//! The view as a receiver of events: whole after a snapshot, the same whatever was lost or repeated before.
+
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may panic")]
+
+use proptest::prelude::*;
+use warmpath_core::ids::{CellHash, EndpointId, OriginId};
+use warmpath_core::limits::{ENDPOINTS_MAX, ORIGIN_SILENCE_MS_MAX};
+use warmpath_core::view::{Applied, Match, Promised, View};
+use warmpath_core::wire::{
+    Alive, Event, Facts, Failure, Gone, Health, Kind, Load, Observed, Pool, PoolEndpoint, Pools, Ratio, Routed,
+};
+
+const ENDPOINTS: usize = 4;
+
+fn address(at: usize) -> String {
+    format!("10.0.{}.{}:8000", at / 256, at % 256)
+}
+
+fn id(at: usize) -> u64 {
+    EndpointId::of(&address(at)).0
+}
+
+fn pools(endpoints: impl Iterator<Item = usize>) -> Kind {
+    let endpoints = endpoints.map(|at| PoolEndpoint { address: address(at) }).collect();
+    Kind::Pools(Pools { pools: vec![Pool { name: "p".into(), models: vec!["m".into()], adapters: vec![], endpoints }] })
+}
+
+fn view() -> View {
+    let mut view = View::default();
+    view.apply(&pools(0..ENDPOINTS).into(), 0);
+    view
+}
+
+/// A chain of cells that each name all letters up to it.
+fn cells(text: &[u8]) -> Vec<u64> {
+    (1..=text.len()).map(|end| EndpointId::of(&format!("{:?}", &text[..end])).0).collect()
+}
+
+fn found(view: &View, text: &[u8]) -> Vec<(u64, u32)> {
+    let chain: Vec<CellHash> = cells(text).into_iter().map(CellHash).collect();
+    let mut found: Vec<Match> = Vec::new();
+    view.prefixes().find(&chain, &mut found);
+    let mut found: Vec<_> = found.iter().map(|m| (view.endpoint(m.slot).unwrap().id.0, m.cells)).collect();
+    found.sort_unstable();
+    found
+}
+
+fn promised(view: &View) -> Vec<Promised> {
+    view.endpoints().map(|(_, endpoint)| endpoint.promised()).collect()
+}
+
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(0_u8..2, 0..12)
+}
+
+fn load() -> impl Strategy<Value = Load> {
+    let count = prop_oneof![4 => 0_u32..5, 1 => Just(u32::MAX)];
+    (0_u64..3, 0..ENDPOINTS, count, 0_u32..3, prop_oneof![4 => 0_u64..900, 1 => Just(u64::MAX)]).prop_map(
+        |(origin, endpoint, requests, prefills, tokens)| Load {
+            origin,
+            endpoint: id(endpoint),
+            requests,
+            prefills,
+            prefill_tokens: tokens,
+            context_tokens: tokens,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn an_exported_view_answers_alike(
+        routed in prop::collection::vec((0..ENDPOINTS, text()), 0..60),
+        loads in prop::collection::vec(load(), 0..8),
+        capacity in 1_u64..40,
+    ) {
+        let mut view = view();
+        for at in 0..ENDPOINTS {
+            // 64 tokens are one cell at the assumed ratio.
+            let facts = Facts { endpoint: id(at), capacity_tokens: 64 * capacity, ..Facts::default() };
+            view.apply(&Kind::Facts(facts).into(), 0);
+        }
+        for (at, text) in &routed {
+            view.apply(&Kind::Routed(Routed { endpoint: id(*at), cells: cells(text) }).into(), 0);
+        }
+        for load in loads {
+            view.apply(&Kind::Load(load).into(), 0);
+        }
+        let mut copy = View::default();
+        for event in view.export() {
+            prop_assert_eq!(copy.apply(&event, 0), Applied::Changed);
+        }
+        prop_assert_eq!(copy.prefixes().cells(), view.prefixes().cells());
+        prop_assert_eq!(promised(&copy), promised(&view));
+        for (_, text) in &routed {
+            prop_assert_eq!(found(&copy, text), found(&view, text));
+        }
+    }
+
+    /// Only the last word of each origin about each endpoint counts.
+    #[test]
+    fn loads_heal(loads in prop::collection::vec((load(), 0_usize..3), 1..40)) {
+        let mut all = view();
+        let mut last: Vec<Load> = Vec::new();
+        for (load, copies) in &loads {
+            // Dropped, said once, or said twice.
+            for _ in 0..*copies {
+                all.apply(&Kind::Load(*load).into(), 0);
+            }
+            last.retain(|old| (old.origin, old.endpoint) != (load.origin, load.endpoint));
+            last.push(*load);
+        }
+        let mut fresh = view();
+        for load in &last {
+            all.apply(&Kind::Load(*load).into(), 0);
+        }
+        for load in last.iter().rev() {
+            fresh.apply(&Kind::Load(*load).into(), 0);
+        }
+        prop_assert_eq!(promised(&all), promised(&fresh));
+        for origin in 0..3 {
+            all.apply(&Kind::Gone(Gone { origin }).into(), 0);
+        }
+        prop_assert!(promised(&all).iter().all(|promised| *promised == Promised::default()));
+    }
+}
+
+#[test]
+fn what_is_routed_amid_a_snapshot_does_not_break_its_chain() {
+    let mut sender = view();
+    for (at, text) in [(0, [0_u8, 0, 0, 0].as_slice()), (1, &[0, 0, 1, 1]), (2, &[0, 0, 1, 0])] {
+        sender.apply(&Kind::Routed(Routed { endpoint: id(at), cells: cells(text) }).into(), 0);
+    }
+    let mut receiver = view();
+    for event in sender.export() {
+        receiver.apply(&event, 0);
+        receiver.apply(&Kind::Routed(Routed { endpoint: id(3), cells: cells(&[1; 9]) }).into(), 0);
+    }
+    for text in [[0_u8, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 0]] {
+        assert_eq!(found(&receiver, &text), found(&sender, &text));
+    }
+}
+
+#[test]
+fn a_silent_origin_is_dropped_and_one_that_is_alive_is_not() {
+    let mut view = view();
+    for origin in [1, 2] {
+        let load = Load { origin, endpoint: id(0), requests: 1, ..Load::default() };
+        view.apply(&Kind::Load(load).into(), 1_000);
+    }
+    view.apply(&Kind::Alive(Alive { origin: 2 }).into(), 1_001);
+    assert!(view.expire(1_000 + ORIGIN_SILENCE_MS_MAX).is_empty());
+    assert_eq!(view.expire(1_001 + ORIGIN_SILENCE_MS_MAX), [OriginId(1)]);
+    assert_eq!(promised(&view)[0].requests, 1);
+    assert_eq!(view.expire(1_002 + ORIGIN_SILENCE_MS_MAX), [OriginId(2)]);
+    assert_eq!(promised(&view)[0].requests, 0);
+}
+
+#[test]
+fn a_new_endpoint_in_an_old_slot_holds_nothing() {
+    let mut view = view();
+    view.apply(&Kind::Routed(Routed { endpoint: id(1), cells: cells(&[0, 1]) }).into(), 0);
+    assert_eq!(view.apply(&pools([0, 9, 2, 3].into_iter()).into(), 0), Applied::Changed);
+    assert_eq!(view.endpoints().count(), ENDPOINTS);
+    assert!(found(&view, &[0, 1]).is_empty());
+    view.apply(&Kind::Routed(Routed { endpoint: id(9), cells: cells(&[0, 1]) }).into(), 0);
+    assert_eq!(found(&view, &[0, 1]), [(id(9), 2)]);
+}
+
+#[test]
+fn a_full_view_takes_as_many_new_endpoints_as_old_ones_leave() {
+    let mut view = View::default();
+    assert_eq!(view.apply(&pools(0..ENDPOINTS_MAX).into(), 0), Applied::Changed);
+    assert_eq!(view.apply(&pools(10..ENDPOINTS_MAX + 10).into(), 0), Applied::Changed);
+    assert_eq!(view.apply(&pools(0..ENDPOINTS_MAX + 1).into(), 0), Applied::Cut);
+    assert_eq!(view.endpoints().count(), ENDPOINTS_MAX);
+}
+
+#[test]
+fn an_endpoint_that_goes_down_comes_back_cold() {
+    let mut view = view();
+    let facts = |health: Health| {
+        Event::from(Kind::Facts(Facts { endpoint: id(0), health: health.into(), ..Facts::default() }))
+    };
+    view.apply(&Kind::Routed(Routed { endpoint: id(0), cells: cells(&[0]) }).into(), 0);
+    view.apply(&facts(Health::Healthy), 0);
+    assert_eq!(found(&view, &[0]), [(id(0), 1)]);
+    view.apply(&facts(Health::Unhealthy), 0);
+    assert!(found(&view, &[0]).is_empty());
+}
+
+#[test]
+fn failures_told_twice_count_once_and_a_first_token_ends_them() {
+    let mut view = view();
+    let slot = view.slot(EndpointId(id(0))).unwrap();
+    let fail = Event::from(Kind::Failure(Failure { endpoint: id(0) }));
+    let is_fit = |view: &View, now_ms| view.endpoint(slot).unwrap().fitness(now_ms).label() == "fit";
+    view.apply(&fail, 0);
+    view.apply(&fail, 10);
+    assert!(!is_fit(&view, 999));
+    assert!(is_fit(&view, 1_000));
+    view.apply(&fail, 1_000);
+    assert!(!is_fit(&view, 2_999));
+    view.apply(&Kind::Observed(Observed { endpoint: id(0), tokens: 0, ttft_us: 5 }).into(), 2_000);
+    assert!(is_fit(&view, 2_000));
+}
+
+#[test]
+fn a_learned_ratio_resizes_what_endpoints_may_hold() {
+    let mut view = view();
+    let slot = view.slot(EndpointId(id(0))).unwrap();
+    let (_, before) = view.prefixes().held(slot);
+    for _ in 0..200 {
+        let ratio = Ratio { pool: "p".into(), bytes: 2_000, tokens: 1_000, cached_tokens: None };
+        view.apply(&Kind::Ratio(ratio).into(), 0);
+    }
+    let (_, after) = view.prefixes().held(slot);
+    assert!(after > before * 45 / 100 && after < before * 55 / 100, "{before} cells became {after}");
+}
+
+#[test]
+fn nonsense_is_told_and_changes_nothing() {
+    let mut view = view();
+    assert_eq!(view.apply(&Event { kind: None }, 0), Applied::Unsupported);
+    assert_eq!(view.apply(&Kind::Routed(Routed { endpoint: 1, cells: vec![1] }).into(), 0), Applied::Unknown);
+    assert_eq!(view.apply(&Kind::Ratio(Ratio { pool: "x".into(), ..Ratio::default() }).into(), 0), Applied::Unknown);
+    let long = Kind::Routed(Routed { endpoint: id(0), cells: (0..9_000).collect() });
+    assert_eq!(view.apply(&long.into(), 0), Applied::Cut);
+    let prefix = warmpath_core::wire::Prefix { depth: u32::MAX, cells: vec![1], endpoints: vec![id(0)], held: vec![1] };
+    assert_eq!(view.apply(&prefix.into(), 0), Applied::Cut);
+    let held = warmpath_core::wire::Prefix { depth: 0, cells: vec![1], endpoints: vec![id(0)], held: vec![u32::MAX] };
+    assert_eq!(view.apply(&held.into(), 0), Applied::Changed);
+}

@@ -1,0 +1,114 @@
+//! The comparison in rows: one measure each, all arms, and Warmpath against the best arm without it.
+
+use crate::arm::Arm;
+use crate::measure::Summary;
+
+/// One measure over all arms.
+pub(super) struct Row {
+    /// What is measured.
+    pub(super) label: &'static str,
+    /// A value for each arm, ready to print.
+    pub(super) cells: Vec<String>,
+    /// Warmpath beside the best plain arm, in words; `None` where it makes no sense or one of them is missing.
+    pub(super) verdict: Option<String>,
+}
+
+#[derive(Clone, Copy)]
+enum Better {
+    Lower,
+    Higher,
+    Neither,
+}
+
+type Read = fn(&Summary) -> f64;
+type Show = fn(f64) -> String;
+
+const ROWS: [(&str, Better, Read, Show); 12] = [
+    ("prompt tokens cached", Better::Higher, |arm| arm.cached_share, percent),
+    ("  one endless cache", Better::Neither, |arm| arm.ideal_cached_share, percent),
+    ("TTFT p50", Better::Lower, |arm| arm.ttft_ms.p50, time_ms),
+    ("TTFT p90", Better::Lower, |arm| arm.ttft_ms.p90, time_ms),
+    ("TTFT p99", Better::Lower, |arm| arm.ttft_ms.p99, time_ms),
+    ("TTFT mean", Better::Lower, |arm| arm.ttft_ms.mean, time_ms),
+    ("end to end p50", Better::Lower, |arm| arm.e2e_ms.p50, time_ms),
+    ("end to end p90", Better::Lower, |arm| arm.e2e_ms.p90, time_ms),
+    ("end to end p99", Better::Lower, |arm| arm.e2e_ms.p99, time_ms),
+    ("output tokens/s", Better::Higher, |arm| arm.output_tokens_per_s, count),
+    ("requests", Better::Neither, |arm| arm.requests as f64, count),
+    ("lost", Better::Neither, |arm| arm.lost as f64, count),
+];
+
+/// All rows.
+pub(super) fn rows(arms: &[Summary]) -> Vec<Row> {
+    let row = |(label, better, read, show): (&'static str, Better, Read, Show)| Row {
+        label,
+        cells: arms.iter().map(|arm| show(read(arm))).collect(),
+        verdict: verdict(arms, better, read),
+    };
+    ROWS.into_iter().map(row).collect()
+}
+
+/// The number of a row, as "2.4x less" or "1.5x more" than the best plain arm.
+fn verdict(arms: &[Summary], better: Better, read: Read) -> Option<String> {
+    let is_ours = |arm: &&Summary| arm.name == Arm::Warmpath.name();
+    let ours = arms.iter().find(is_ours).map(read)?;
+    let plain = arms.iter().filter(|arm| !is_ours(arm)).map(read);
+    let best = match better {
+        Better::Lower => plain.reduce(f64::min)?,
+        Better::Higher => plain.reduce(f64::max)?,
+        Better::Neither => return None,
+    };
+    let (factor, word) = if ours >= best { (ours / best, "more") } else { (best / ours, "less") };
+    factor.is_finite().then(|| format!("{factor:.2}x {word}"))
+}
+
+/// A share in percent.
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// Milliseconds, or seconds when there are many.
+pub(super) fn time_ms(ms: f64) -> String {
+    if ms < 10_000.0 { format!("{ms:.0} ms") } else { format!("{:.1} s", ms / 1_000.0) }
+}
+
+fn count(value: f64) -> String {
+    format!("{value:.0}")
+}
+
+/// What the arm found cached, as a part of what one endless cache would have found.
+pub(super) fn part_of_ideal(arm: &Summary) -> f64 {
+    if arm.ideal_cached_share > 0.0 { arm.cached_share / arm.ideal_cached_share } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::Quantiles;
+
+    fn summary(name: &'static str, ttft_ms: f64, cached_share: f64) -> Summary {
+        let ttft_ms = Quantiles { p50: ttft_ms, ..Quantiles::default() };
+        Summary {
+            name,
+            requests: 1,
+            lost: 0,
+            cached_share,
+            ideal_cached_share: 0.8,
+            ttft_ms,
+            e2e_ms: Quantiles::default(),
+            output_tokens_per_s: 1.0,
+        }
+    }
+
+    #[test]
+    fn we_are_held_against_the_best_plain_arm() {
+        let arms =
+            [summary("round-robin", 900.0, 0.2), summary("least-request", 600.0, 0.1), summary("warmpath", 200.0, 0.6)];
+        let rows = rows(&arms);
+        assert_eq!(rows[0].verdict.as_deref(), Some("3.00x more"));
+        assert_eq!(rows[2].verdict.as_deref(), Some("3.00x less"));
+        assert_eq!(rows[2].cells, ["900 ms", "600 ms", "200 ms"]);
+        assert_eq!(rows[10].verdict, None);
+        assert!(super::rows(&arms[..2]).iter().all(|row| row.verdict.is_none()), "without us there is no verdict");
+    }
+}
