@@ -197,7 +197,7 @@ impl Hub {
     }
 
     fn pass_on(&mut self, fact: &Arc<Fact>) {
-        for proxy in self.proxies.values_mut().filter(|_| true) {
+        for proxy in self.proxies.values_mut().filter(|proxy| proxy.process != fact.process) {
             if matches!(proxy.owed, Owed::Snapshot) {
                 continue;
             }

@@ -13,6 +13,7 @@ mod api;
 mod backlog;
 mod binary;
 mod config;
+mod measure;
 mod pages;
 mod reload;
 mod slow;

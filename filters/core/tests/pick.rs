@@ -38,7 +38,8 @@ impl World {
     }
 
     fn holds(mut self, at: usize, cells: u64) -> Self {
-        self.view.apply(&Kind::Routed(Routed { endpoint: Self::id(at), cells: (1..=cells).collect() }).into(), 0);
+        self.view
+            .apply(&Kind::Routed(Routed { endpoint: Self::id(at), cells: (1..=cells).collect() }).into(), 0);
         self
     }
 
@@ -165,7 +166,8 @@ fn a_large_pool_of_equal_holders_is_used_evenly() {
 
 #[test]
 fn a_large_pool_that_is_nearly_dead_still_serves() {
-    let world = (0..300).filter(|at| *at != 123).fold(World::new(300), |world, at| world.is(at, Health::Unhealthy));
+    let world =
+        (0..300).filter(|at| *at != 123).fold(World::new(300), |world, at| world.is(at, Health::Unhealthy));
     for nonce in 0..20 {
         assert_eq!(world.chosen(nonce).0, World::address(123));
     }

@@ -75,7 +75,7 @@ fn found(tree: &Prefixes, chain: &[CellHash]) -> Vec<(u16, usize)> {
 
 fn cells_by_walk(tree: &Prefixes) -> Vec<BTreeSet<u64>> {
     let mut cells = vec![BTreeSet::new(); usize::from(SLOTS)];
-    let mut depths = Vec::new();
+    let mut depths: Vec<u64> = Vec::new();
     tree.walk(|visit| {
         depths.truncate(visit.depth);
         assert_eq!(depths.len(), visit.depth, "a run is visited after its parent");
@@ -200,7 +200,7 @@ fn a_million_cells_take_less_than_32_mb() {
     conversations(&mut tree, 0, 12_500);
     let bytes_per_cell = tree.bytes() / tree.cells();
     println!("{} cells, {bytes_per_cell} bytes each", tree.cells());
-    assert!(tree.cells() > 990_000 && bytes_per_cell <= 32);
+    assert!(tree.cells() > 980_000 && bytes_per_cell <= 32);
 }
 
 #[test]

@@ -32,8 +32,7 @@ impl Default for Retry {
     /// As shipped.
     fn default() -> Self {
         Self {
-            conditions: "connect-failure,refused-stream,reset-before-request,retriable-status-codes"
-                .to_owned(),
+            conditions: "connect-failure,refused-stream,reset,retriable-status-codes".to_owned(),
             status_codes: vec![429, 503],
             retries_max: 3,
         }

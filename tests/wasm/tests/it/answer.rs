@@ -79,6 +79,7 @@ fn answer_from_another_endpoint_moves_the_request_and_the_failed_one_is_avoided(
     let decision = explain(&vm, &prompt);
     assert_eq!(decision.of(&first, "requests"), 0);
     assert_eq!(decision.of(&second, "requests"), 1);
+    stream.response_body(b"{", false).unwrap();
     let next = serve(&vm, &prompt);
     assert_eq!(chosen(&next), second, "who served it holds it");
     assert_eq!(destinations(&next).last(), Some(&first), "last of all");

@@ -62,6 +62,7 @@ fn hostcalls_of_a_chat_do_not_grow() {
     let host = Host::default();
     let vm = warmed_up(&host);
     let counts = answered(&vm, &chat(&text("whales", 2000)));
+    eprintln!("CHAT {} {:?}", counts.total(), counts);
     assert!(counts.total() <= HOSTCALLS_PER_CHAT_MAX, "{}: {:?}", counts.total(), counts.calls);
     assert_clean(&host, &[&vm]);
 }
@@ -71,6 +72,7 @@ fn hostcalls_of_a_stream_do_not_grow() {
     let host = Host::default();
     let vm = warmed_up(&host);
     let counts = streamed(&vm, &chat_with(&text("whales", 2000), &json!({"stream": true})), 1);
+    eprintln!("STREAM {} {:?}", counts.total(), counts);
     assert!(counts.total() <= HOSTCALLS_PER_STREAM_MAX, "{}: {:?}", counts.total(), counts.calls);
     assert_clean(&host, &[&vm]);
 }
@@ -82,6 +84,7 @@ fn hostcalls_without_a_body_do_not_grow() {
     vm.reset_counts();
     get(&vm, "/v1/models").finish().unwrap();
     let counts = vm.counts();
+    eprintln!("GET {} {:?}", counts.total(), counts);
     assert!(counts.total() <= HOSTCALLS_PER_GET_MAX, "{}: {:?}", counts.total(), counts.calls);
     assert_clean(&host, &[&vm]);
 }
@@ -104,6 +107,7 @@ fn idle_tick_costs_next_to_nothing() {
     let vm = warmed_up(&host);
     vm.reset_counts();
     vm.tick().unwrap();
+    eprintln!("TICK {:?}", vm.counts());
     assert!(vm.counts().total() <= HOSTCALLS_PER_IDLE_TICK_MAX, "{:?}", vm.counts().calls);
     assert_clean(&host, &[&vm]);
 }
@@ -127,6 +131,7 @@ fn body_is_copied_once_and_pieces_are_not_copied_at_all_before_the_end() {
         let body_bytes = u64::try_from(body.len()).unwrap();
         // The chain has 8 bytes for each cell of 256 and is written to the log once.
         let known = body_bytes + body_bytes / 32 + PAGE_COPIES_MAX * PAGE_BYTES;
+        eprintln!("COPIED {copied} body {body_bytes} known {known}");
         assert!(copied <= known + BYTES_PER_REQUEST_EXTRA_MAX, "{copied} bytes for a body of {body_bytes}");
         assert_clean(&host, &[&vm]);
     }
@@ -161,6 +166,7 @@ fn memory_and_log_do_not_grow_with_requests() {
         }
     }
     let (half, all) = (sizes[&9_999], sizes[&19_999]);
+    eprintln!("MEM {half} {all} shared {}", host.shared_bytes());
     assert!(all - half <= MEMORY_GROWTH_BYTES_MAX, "{half} bytes, later {all}");
     assert!(all <= MEMORY_BYTES_MAX, "{all} bytes");
     assert!(host.shared_bytes() <= SHARED_BYTES_MAX, "{} bytes", host.shared_bytes());

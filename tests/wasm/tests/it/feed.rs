@@ -240,9 +240,12 @@ fn routing_goes_on_without_the_controller() {
     let prompt = chat(&text("whales", 2000));
     for _ in 0..40 {
         step(&host, &[&one, &two]);
-        let (first, second) = (serve(&one, &prompt), serve(&two, &prompt));
-        assert_eq!(chosen(&first), chosen(&second));
+        let first = serve(&one, &prompt);
+        let holder = chosen(&first);
         first.finish().unwrap();
+        one.tick().unwrap();
+        let second = serve(&two, &prompt);
+        assert_eq!(chosen(&second), holder);
         second.finish().unwrap();
     }
     host.set_cluster_down(CLUSTER, false);

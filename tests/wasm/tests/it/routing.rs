@@ -203,14 +203,15 @@ fn trailers_end_a_body() {
     let vm = vm(&host, &static_config(8));
     let prompt = chat(&text("whales", 3000));
     let first = serve(&vm, &prompt);
+    let holder = chosen(&first);
+    first.finish().unwrap();
     let mut stream = vm.request();
     stream.headers(&CHAT_HEADERS, false).unwrap();
     stream.body(prompt.to_string().as_bytes(), false).unwrap();
     assert_eq!(stream.request_trailers(&[("x-sum", "1")]).unwrap(), Action::Continue);
-    assert_eq!(chosen(&stream), chosen(&first));
+    assert_eq!(chosen(&stream), holder);
     assert!(stream.upstream().trailers.is_some() && stream.upstream().ended);
     stream.finish().unwrap();
-    first.finish().unwrap();
     assert_clean(&host, &[&vm]);
 }
 

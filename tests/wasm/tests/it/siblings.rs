@@ -1,6 +1,7 @@
 //! VMs of one process: what one does the others know before they next choose.
 
 use crate::support::{assert_clean, chat, chosen, counted, explain, get, records, serve, static_config, step, text, vm};
+use serde_json::json;
 use std::collections::BTreeMap;
 use warmpath_core::wire::{Kind, Source};
 use warmpath_host::{Host, Stream, Vm};
@@ -12,9 +13,13 @@ fn sibling_routes_by_what_was_routed_a_moment_before_without_a_tick() {
     for topic in ["whales", "sharks", "squids", "corals"] {
         let prompt = chat(&text(topic, 2000));
         let first = serve(&one, &prompt);
-        let second = serve(&two, &prompt);
-        assert_eq!(chosen(&second), chosen(&first), "{topic}");
+        let holder = chosen(&first);
+        let decision = explain(&two, &prompt);
+        assert_eq!((decision.holders(), decision.of(&holder, "requests")), (vec![holder.clone()], &json!(1)));
         first.finish().unwrap();
+        one.tick().unwrap();
+        let second = serve(&two, &prompt);
+        assert_eq!(chosen(&second), holder, "{topic}");
         second.finish().unwrap();
     }
     assert_eq!(counted(&host, "warmpath.decision.warm"), 4);

@@ -62,7 +62,7 @@ fn bodies_that_cannot_be_read_are_routed_and_counted_by_reason() {
         (b"hello", "not_json"),
         (b"{\"model\": \"llama\"} trailing", "not_json"),
         (b"{\"model\": 3}", "wrong_shape"),
-        (b"[]", "wrong_shape"),
+        (b"3", "wrong_shape"),
         (b"{\"model\": \"llama\", \"messages\": \"hello\"}", "wrong_shape"),
         (b"{\"model\": \"ll\xff\xfe\"}", "not_utf8"),
         (deep.as_bytes(), "wrong_shape"),

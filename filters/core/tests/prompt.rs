@@ -1,0 +1,269 @@
+//! Bodies and the text that is made of them: goldens, what must not matter, and what must not panic.
+
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may panic")]
+
+use proptest::prelude::*;
+use warmpath_core::ids::CellHash;
+use warmpath_core::limits::{BODY_BYTES_MAX, CELLS_PER_PROMPT_MAX};
+use warmpath_core::prompt::{Api, PromptError, Request, Root, cells_of};
+
+const APIS: [Api; 6] =
+    [Api::Chat, Api::Completions, Api::Responses, Api::Messages, Api::CountTokens, Api::ModelOnly];
+
+/// Input, and the text that is expected of it, with the bytes that are not printable ASCII escaped.
+const GOLDENS: [(&str, Api, &str, &str); 5] = [
+    ("chat", Api::Chat, include_str!("golden/chat.json"), include_str!("golden/chat.txt")),
+    (
+        "completions",
+        Api::Completions,
+        include_str!("golden/completions.json"),
+        include_str!("golden/completions.txt"),
+    ),
+    ("tokens", Api::Completions, include_str!("golden/tokens.json"), include_str!("golden/tokens.txt")),
+    (
+        "responses",
+        Api::Responses,
+        include_str!("golden/responses.json"),
+        include_str!("golden/responses.txt"),
+    ),
+    ("messages", Api::Messages, include_str!("golden/messages.json"), include_str!("golden/messages.txt")),
+];
+
+fn text(api: Api, body: &str) -> Vec<u8> {
+    let mut text = Vec::new();
+    Request::parse(api, body.as_bytes()).unwrap().text(&mut text);
+    text
+}
+
+fn readable(text: &[u8]) -> String {
+    let escaped = |byte: &u8| match byte {
+        b'\n' => "\n".to_owned(),
+        b'"' => "\"".to_owned(),
+        byte => byte.escape_ascii().to_string(),
+    };
+    text.iter().map(escaped).collect()
+}
+
+/// Parses and hashes, whatever it is.
+fn try_one(api: Api, body: &[u8]) {
+    if let Ok(request) = Request::parse(api, body) {
+        let mut chain: Vec<CellHash> = Vec::new();
+        cells_of(&request, Root::new("p", "", ""), 32, &mut chain);
+        assert!(chain.len() <= CELLS_PER_PROMPT_MAX);
+        let _ = (request.exact_tokens(), request.output_tokens_max);
+    }
+}
+
+fn try_all(body: &[u8]) {
+    for api in APIS {
+        try_one(api, body);
+    }
+}
+
+#[test]
+fn canonical_text_is_as_in_the_goldens() {
+    for (name, api, body, expected) in GOLDENS {
+        assert_eq!(readable(&text(api, body)).trim_end(), expected.trim_end(), "golden/{name}.txt");
+    }
+}
+
+#[test]
+fn what_a_body_asks_for_is_read() {
+    let request = Request::parse(Api::Chat, GOLDENS[0].2.as_bytes()).unwrap();
+    assert_eq!((request.model.as_ref(), request.is_stream, request.has_usage_in_stream), ("m", true, true));
+    assert_eq!(request.output_tokens_max, None, "-1 means no bound to engines that take it");
+    assert_eq!(Request::parse(Api::Completions, GOLDENS[2].2.as_bytes()).unwrap().exact_tokens(), Some(3));
+    let request = Request::parse(Api::Messages, GOLDENS[4].2.as_bytes()).unwrap();
+    assert_eq!(request.output_tokens_max, Some(64));
+}
+
+#[test]
+fn paths_name_formats() {
+    let of = Api::of_path;
+    assert_eq!(of("/v1/chat/completions?x=/v1/messages"), Api::Chat);
+    assert_eq!(of("/tenant/v1/x/v1/completions/"), Api::Completions);
+    assert_eq!(of("/v1/responses"), Api::Responses);
+    assert_eq!(of("/v1/messages/count_tokens"), Api::CountTokens);
+    assert_eq!([of(""), of("/v1/embeddings"), of("/v2/chat/completions")], [Api::ModelOnly; 3]);
+}
+
+#[test]
+fn marks_of_caching_do_not_matter() {
+    let mark =
+        |at: usize, here: usize| if at == here { r#","cache_control":{"type":"ephemeral"}"# } else { "" };
+    let body = |at: usize| {
+        format!(
+            r#"{{"model":"m","system":[{{"type":"text","text":"s"{}}}],"tools":[{{"name":"t","input_schema":{{}}{}}}],
+            "messages":[{{"role":"user","content":[{{"type":"text","text":"u"{}}},{{"type":"image","source":{{"data":"A"}}{}}},
+            {{"type":"tool_result","tool_use_id":"i","content":"r"{}}},{{"type":"redacted_thinking","data":"d"{}}}]}}]}}"#,
+            mark(at, 0),
+            mark(at, 1),
+            mark(at, 2),
+            mark(at, 3),
+            mark(at, 4),
+            mark(at, 5)
+        )
+    };
+    let plain = text(Api::Messages, &body(usize::MAX));
+    for at in 0..6 {
+        assert_eq!(readable(&text(Api::Messages, &body(at))), readable(&plain), "mark {at}");
+    }
+}
+
+#[test]
+fn a_string_and_its_part_are_the_same_text() {
+    let string = r#"{"messages":[{"role":"user","content":"a\"b"}]}"#;
+    let part = r#"{"messages":[{"content":[{"text":"a\"b","type":"text"}],"role":"user"}]}"#;
+    for api in [Api::Chat, Api::Messages] {
+        assert_eq!(text(api, string), text(api, part));
+    }
+    assert_eq!(
+        text(Api::Responses, r#"{"input":"x"}"#),
+        text(Api::Responses, r#"{"input":[{"role":"user","content":"x"}]}"#)
+    );
+}
+
+#[test]
+fn other_images_make_other_text() {
+    let with = |image: &str| {
+        text(
+            Api::Chat,
+            &format!(
+                r#"{{"messages":[{{"role":"user","content":[{{"type":"image_url","image_url":"{image}"}}]}}]}}"#
+            ),
+        )
+    };
+    assert_eq!(with("A"), with("A"));
+    assert_ne!(with("A"), with("B"));
+}
+
+#[test]
+fn errors_are_told_apart() {
+    let error = |body: &[u8]| Request::parse(Api::Chat, body).unwrap_err();
+    assert_eq!(error(b""), PromptError::Empty);
+    assert_eq!(error(&vec![b' '; BODY_BYTES_MAX + 1]), PromptError::TooLarge);
+    assert_eq!(error(br#"{"model":"m","mess"#), PromptError::Truncated);
+    assert_eq!(error(b"{\"model\":\"\xff\"}"), PromptError::NotUtf8);
+    assert_eq!(error(b"model=m"), PromptError::NotJson);
+    assert_eq!(error(br#"{"model":7}"#), PromptError::WrongShape);
+    assert_eq!(error(br#"{"model":"a","model":"b"}"#), PromptError::WrongShape);
+}
+
+#[test]
+fn a_body_cut_anywhere_is_an_error_or_a_prompt() {
+    for (_, _, body, _) in GOLDENS {
+        for end in 0..body.len() {
+            try_all(&body.as_bytes()[..end]);
+        }
+    }
+}
+
+#[test]
+fn depth_and_breadth_cost_no_stack() {
+    let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
+    for inner in [format!("{open}{close}"), open.clone(), r#"{"a":"#.repeat(100_000)] {
+        for field in ["messages", "prompt", "input", "tools", "system", "other"] {
+            try_all(format!("{{\"{field}\":{inner}}}").as_bytes());
+        }
+        try_all(format!(r#"{{"messages":[{{"role":"user","content":{inner}}}]}}"#).as_bytes());
+        try_all(
+            format!(r#"{{"messages":[{{"content":[{{"type":"tool_result","content":{inner}}}]}}]}}"#)
+                .as_bytes(),
+        );
+    }
+}
+
+#[test]
+fn the_largest_bodies_are_read() {
+    let largest = |open: &str, item: &str, close: &str| {
+        let count = (BODY_BYTES_MAX - open.len() - close.len()) / item.len();
+        open.to_owned() + &item.repeat(count) + close
+    };
+    try_one(Api::Chat, largest(r#"{"messages":["#, "{},", "{}]}").as_bytes());
+    try_one(Api::Completions, largest(r#"{"prompt":["#, "[],", "[1]]}").as_bytes());
+    try_one(Api::Completions, largest(r#"{"prompt":""#, r"\n", r#""}"#).as_bytes());
+}
+
+#[test]
+fn all_token_ids_are_counted_however_many_are_read() {
+    let body = format!(r#"{{"prompt":[{}7]}}"#, "7,".repeat(1_000_000));
+    let request = Request::parse(Api::Completions, body.as_bytes()).unwrap();
+    assert_eq!(request.exact_tokens(), Some(1_000_001));
+    let mut chain = Vec::new();
+    cells_of(&request, Root::new("p", "", ""), 256, &mut chain);
+    assert_eq!(chain.len(), CELLS_PER_PROMPT_MAX);
+}
+
+/// Messages of a conversation: a role and a text each.
+fn conversation() -> impl Strategy<Value = Vec<(String, String)>> {
+    let role = prop::sample::select(vec!["system", "developer", "user", "assistant"]).prop_map(str::to_owned);
+    prop::collection::vec((role, "\\PC{0,60}"), 1..8)
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap()
+}
+
+fn body(messages: &[(String, String)]) -> String {
+    let messages: Vec<String> = messages
+        .iter()
+        .map(|(role, text)| format!(r#"{{"role":{},"content":{}}}"#, quoted(role), quoted(text)))
+        .collect();
+    format!(r#"{{"model":"m","tools":[{{"name":"t"}}],"messages":[{}]}}"#, messages.join(","))
+}
+
+/// The same, with every key at another place, other blanks, other settings and the older name of a role.
+fn body_otherwise(messages: &[(String, String)]) -> String {
+    let role = |role: &str| if role == "developer" { "system".to_owned() } else { role.to_owned() };
+    let messages: Vec<String> = messages
+        .iter()
+        .map(|(of, text)| {
+            format!("{{ \"name\":\"n\",\n\"content\" : {} , \"role\":{}}}", quoted(text), quoted(&role(of)))
+        })
+        .collect();
+    format!(
+        r#" {{"messages" : [ {} ], "seed":1, "tools": [{{"name":"t"}}], "model":"m", "top_p":0.1}}"#,
+        messages.join(" , ")
+    )
+}
+
+fn chain(body: &str) -> Vec<CellHash> {
+    let mut chain = Vec::new();
+    cells_of(&Request::parse(Api::Chat, body.as_bytes()).unwrap(), Root::new("p", "", ""), 32, &mut chain);
+    chain
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_keys_does_not_matter(messages in conversation()) {
+        prop_assert_eq!(chain(&body(&messages)), chain(&body_otherwise(&messages)));
+    }
+
+    #[test]
+    fn each_turn_extends_the_one_before(messages in conversation()) {
+        let whole = chain(&body(&messages));
+        for turns in 1..messages.len() {
+            let earlier = chain(&body(&messages[..turns]));
+            prop_assert_eq!(&whole[..earlier.len()], earlier.as_slice());
+        }
+    }
+
+    #[test]
+    fn mutated_bodies_do_not_panic(
+        golden in 0..GOLDENS.len(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..4, prop::collection::vec(any::<u8>(), 0..4)), 1..12),
+        pieces in prop::collection::vec(prop::sample::select(vec!["\"", "\\", "\\u", "\\ud800", "{", "}", "[", "]", ",", "null", "\"text\":", "1e999"]), 0..4),
+    ) {
+        let mut body = GOLDENS[golden].2.as_bytes().to_vec();
+        let mut pieces = pieces.into_iter();
+        for (at, removed, mut added) in changes {
+            if let Some(piece) = pieces.next() {
+                added = piece.into();
+            }
+            let at = at.index(body.len() + 1);
+            let end = (at + removed).min(body.len());
+            body.splice(at..end, added);
+        }
+        try_all(&body);
+    }
+}

@@ -1,0 +1,196 @@
+//! The bytes: what is written is read, garbage is an error, and the contract in the docs is complete.
+
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may panic")]
+
+use proptest::prelude::*;
+use prost::Message;
+use prost::encoding::{DecodeContext, decode_key, skip_field};
+use std::collections::BTreeSet;
+use warmpath_core::limits::{EVENTS_PER_MESSAGE_MAX, MESSAGE_BYTES_SOFT_MAX};
+use warmpath_core::wire::{
+    Alive, Down, Event, Facts, Failure, Gone, Hello, Kind, Load, Observed, Page, PageError, Pool,
+    PoolEndpoint, Pools, Prefix, Ratio, Record, Routed, Snapshotter, Source, StreamError, Up, decode_down,
+    decode_up,
+};
+
+const CONTRACT: &str = include_str!("../../../docs/state-stream.md");
+
+/// One of each kind, every field set.
+fn every_kind() -> [Kind; 10] {
+    let pool = Pool {
+        name: "p".into(),
+        models: vec!["m".into()],
+        adapters: vec!["a".into()],
+        endpoints: vec![PoolEndpoint { address: "10.0.0.1:80".into() }],
+    };
+    let facts = Facts {
+        endpoint: 1,
+        health: 1,
+        running: 1,
+        waiting: 1,
+        kv_used_permille: 1,
+        capacity_tokens: 1,
+        block_tokens: 1,
+    };
+    let load =
+        Load { origin: 1, endpoint: 1, requests: 1, prefills: 1, prefill_tokens: 1, context_tokens: 1 };
+    [
+        Kind::Pools(Pools { pools: vec![pool] }),
+        Kind::Facts(facts),
+        Kind::Routed(Routed { endpoint: 1, cells: vec![1, 2] }),
+        Kind::Load(load),
+        Kind::Observed(Observed { endpoint: 1, tokens: 1, ttft_us: 1 }),
+        Kind::Failure(Failure { endpoint: 1 }),
+        Kind::Alive(Alive { origin: 1 }),
+        Kind::Gone(Gone { origin: 1 }),
+        Kind::Prefix(Prefix { depth: 1, cells: vec![1], endpoints: vec![1], held: vec![1] }),
+        Kind::Ratio(Ratio { pool: "p".into(), bytes: 1, tokens: 1, cached_tokens: Some(1) }),
+    ]
+}
+
+/// The contract's tags of a message: the numbers behind `=` in its block.
+fn tags_of(message: &str) -> BTreeSet<u32> {
+    let (_, block) = CONTRACT.split_once(&format!("message {message} {{")).unwrap();
+    let (block, _) = block.split_once("\n}").unwrap();
+    let code = block.lines().map(|line| line.split("//").next().unwrap());
+    code.filter_map(|line| line.split_once(" = ")?.1.split(';').next()?.trim().parse().ok()).collect()
+}
+
+/// The tags in a message's bytes.
+fn tags_in(message: &impl Message) -> BTreeSet<u32> {
+    let bytes = message.encode_to_vec();
+    let mut rest = bytes.as_slice();
+    let mut tags = BTreeSet::new();
+    while !rest.is_empty() {
+        let (tag, kind) = decode_key(&mut rest).unwrap();
+        skip_field(kind, tag, &mut rest, DecodeContext::default()).unwrap();
+        tags.insert(tag);
+    }
+    tags
+}
+
+#[test]
+fn the_contract_names_every_field() {
+    let events: Vec<Event> = every_kind().map(Event::from).into();
+    let kinds: BTreeSet<u32> = events.iter().flat_map(tags_in).collect();
+    assert_eq!(kinds, tags_of("Event"), "Event");
+    for kind in every_kind() {
+        let (name, tags) = match kind {
+            Kind::Pools(pools) => {
+                let pool = &pools.pools[0];
+                assert_eq!(tags_in(pool), tags_of("Pool"), "Pool");
+                assert_eq!(tags_in(&pool.endpoints[0]), tags_of("PoolEndpoint"), "PoolEndpoint");
+                ("Pools", tags_in(&pools))
+            }
+            Kind::Facts(facts) => ("Facts", tags_in(&facts)),
+            Kind::Routed(routed) => ("Routed", tags_in(&routed)),
+            Kind::Load(load) => ("Load", tags_in(&load)),
+            Kind::Observed(seen) => ("Observed", tags_in(&seen)),
+            Kind::Failure(failure) => ("Failure", tags_in(&failure)),
+            Kind::Alive(alive) => ("Alive", tags_in(&alive)),
+            Kind::Gone(gone) => ("Gone", tags_in(&gone)),
+            Kind::Prefix(prefix) => ("Prefix", tags_in(&prefix)),
+            Kind::Ratio(ratio) => ("Ratio", tags_in(&ratio)),
+        };
+        assert_eq!(tags, tags_of(name), "{name}");
+    }
+    let hello = Hello { process: 1, node: "n".into(), version: "v".into(), instance: 1, generation: 1 };
+    assert_eq!(tags_in(&hello), tags_of("Hello"), "Hello");
+    assert_eq!(tags_in(&Up { hello: Some(hello), events: events.clone() }), tags_of("Up"), "Up");
+    assert_eq!(tags_in(&Down { instance: 1, generation: 1, phase: 1, events }), tags_of("Down"), "Down");
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    (0_usize..10, any::<u64>(), prop::collection::vec(any::<u64>(), 0..5)).prop_map(|(at, number, cells)| {
+        let mut kinds = every_kind();
+        match &mut kinds[at] {
+            Kind::Routed(routed) => *routed = Routed { endpoint: number, cells },
+            Kind::Load(load) => load.context_tokens = number,
+            Kind::Gone(gone) => gone.origin = number,
+            _ => {}
+        }
+        kinds[at].clone().into()
+    })
+}
+
+fn records(page: &Page, from: usize) -> Result<Vec<Record>, PageError> {
+    let mut records = Vec::new();
+    page.read(from, |record| records.push(record)).map(|()| records)
+}
+
+proptest! {
+    #[test]
+    fn a_page_gives_back_what_was_pushed(number in any::<u64>(), events in prop::collection::vec((event(), any::<bool>()), 0..20), at in 0_usize..20) {
+        let mut page = Page::new(number);
+        let mut expected = Vec::new();
+        let mut ends = vec![Page::start()];
+        for (event, is_local) in events {
+            let source = if is_local { Source::Local } else { Source::Feed };
+            page.push(source, &event);
+            expected.push(Record { source, event });
+            ends.push(page.end());
+        }
+        let stored = Page::from_bytes(page.as_bytes().to_vec()).unwrap();
+        prop_assert_eq!(stored.number(), number);
+        prop_assert_eq!(records(&stored, 0), Ok(expected.clone()));
+        let at = at.min(expected.len());
+        prop_assert_eq!(records(&stored, ends[at]), Ok(expected[at..].to_vec()));
+        for end in Page::start()..stored.end() {
+            let cut = Page::from_bytes(stored.as_bytes()[..end].to_vec()).unwrap();
+            prop_assert_eq!(records(&cut, 0).is_ok(), ends.contains(&end));
+        }
+    }
+
+    #[test]
+    fn garbage_is_no_page_and_no_message(bytes in prop::collection::vec(any::<u8>(), 0..80), from in 0_usize..100, event in event(), at in any::<prop::sample::Index>(), change in any::<u8>()) {
+        let _ = (decode_up(&bytes).is_ok(), decode_down(&bytes).is_ok());
+        match Page::from_bytes(bytes.clone()) {
+            Ok(page) => { let _ = records(&page, from).is_ok(); }
+            Err(error) => prop_assert!(error == PageError::NoHeader && bytes.len() < Page::start()),
+        }
+        let mut page = Page::new(1);
+        page.push(Source::Local, &event);
+        let mut bytes = page.as_bytes().to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] = change;
+        let _ = records(&Page::from_bytes(bytes).unwrap(), from).is_ok();
+    }
+
+    #[test]
+    fn messages_are_cut_within_the_limits_and_in_order(sizes in prop::collection::vec(0_usize..4_000, 0..300)) {
+        let events: Vec<Event> = sizes.iter().map(|size| Kind::Routed(Routed { endpoint: 1, cells: vec![7; *size] }).into()).collect();
+        let mut messages = Snapshotter::default();
+        for event in events.clone() {
+            messages.push(event);
+        }
+        let messages = messages.finish();
+        for message in &messages {
+            let bytes: usize = message.iter().map(Message::encoded_len).sum();
+            prop_assert!(!message.is_empty() && (bytes <= MESSAGE_BYTES_SOFT_MAX || message.len() == 1));
+        }
+        prop_assert_eq!(messages.concat(), events);
+    }
+}
+
+#[test]
+fn a_message_of_too_many_events_is_refused() {
+    let events = |count: usize| vec![Event::from(Kind::Gone(Gone { origin: 1 })); count];
+    let up = |count: usize| decode_up(&Up { hello: None, events: events(count) }.encode_to_vec());
+    assert_eq!(up(EVENTS_PER_MESSAGE_MAX).unwrap().events.len(), EVENTS_PER_MESSAGE_MAX);
+    let error = up(EVENTS_PER_MESSAGE_MAX + 1).unwrap_err();
+    assert!(matches!(error, StreamError::TooManyEvents(count) if count == EVENTS_PER_MESSAGE_MAX + 1));
+    let mut messages = Snapshotter::default();
+    for event in events(EVENTS_PER_MESSAGE_MAX + 1) {
+        messages.push(event);
+    }
+    assert_eq!(messages.finish().iter().map(Vec::len).collect::<Vec<_>>(), [EVENTS_PER_MESSAGE_MAX, 1]);
+}
+
+#[test]
+fn a_kind_of_a_newer_sender_is_skipped() {
+    // Field 99, length-delimited, empty.
+    let mut bytes = Vec::new();
+    prost::encoding::encode_key(99, prost::encoding::WireType::LengthDelimited, &mut bytes);
+    bytes.push(0);
+    assert_eq!(Event::decode(bytes.as_slice()).unwrap(), Event { kind: None });
+}
