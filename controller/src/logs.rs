@@ -1,6 +1,7 @@
 //! Log lines on standard error: text for people, JSON for collectors.
 
 use crate::args::LogFormat;
+use std::io::IsTerminal;
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -25,7 +26,10 @@ pub enum LogError {
 pub fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
     let env_filter = EnvFilter::try_new(filter)
         .map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
-    let lines = tracing_subscriber::fmt().with_env_filter(env_filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(env_filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

@@ -16,6 +16,8 @@ use warmpath_core::wire::{Event, Gone, Hello, Kind};
 /// How long after its last stream a proxy process keeps its loads: longer than a reconnect, shorter than
 /// anybody should believe in requests that nobody reports on.
 const DEPARTURE_GRACE_MS: u64 = 2_000;
+/// Streams at once: with full backlogs and snapshots under way, each may cost tens of megabytes.
+const STREAMS_MAX: usize = 1024;
 /// Time between two looks for silent origins.
 const EXPIRE_INTERVAL_MS: u64 = 1_000;
 
@@ -80,7 +82,11 @@ impl Hub {
     }
 
     /// A proxy opens a stream. The `Notify` is notified whenever [`Hub::take`] has something for it.
-    pub fn join(&mut self, hello: &Hello) -> (StreamId, Arc<Notify>) {
+    /// `None`: there are too many.
+    pub fn join(&mut self, hello: &Hello) -> Option<(StreamId, Arc<Notify>)> {
+        if self.proxies.len() >= STREAMS_MAX {
+            return None;
+        }
         let process = hello.process;
         self.departures.retain(|(departed, _)| *departed != process);
         let owed = self.index.since(process, hello.instance, hello.generation);
@@ -93,7 +99,7 @@ impl Hub {
         let id = StreamId(self.streams);
         self.proxies.insert(id, proxy);
         self.count_proxies();
-        (id, wake)
+        Some((id, wake))
     }
 
     /// A stream has ended.

@@ -68,11 +68,14 @@ pub(super) async fn run(shared: Shared, mut up: Streaming<Up>, down: Down) {
             return farewell(&down, status).await;
         }
     };
-    let (id, wake) = shared.with(|hub, now_ms| {
-        let (id, wake) = hub.join(&hello);
+    let joined = shared.with(|hub, now_ms| {
+        let (id, wake) = hub.join(&hello)?;
         hub.receive(id, events, now_ms);
-        (id, wake)
+        Some((id, wake))
     });
+    let Some((id, wake)) = joined else {
+        return farewell(&down, Status::resource_exhausted("too many streams")).await;
+    };
     let process = format!("{:016x}", hello.process);
     let node = clip(&hello.node);
     tracing::info!(process, node, version = clip(&hello.version), "proxy connected");

@@ -13,7 +13,6 @@ mod api;
 mod backlog;
 mod binary;
 mod config;
-mod measure;
 mod pages;
 mod reload;
 mod slow;

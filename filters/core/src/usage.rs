@@ -158,6 +158,14 @@ mod tests {
     }
 
     #[test]
+    fn anthropic_counts_what_it_wrote_to_the_cache_beside() {
+        let usage = scan(&[
+            r#"{"usage":{"input_tokens":5,"cache_creation_input_tokens":20,"output_tokens":1},"x":{"usage":{}}}"#,
+        ]);
+        assert_eq!(usage, Some(Usage { prompt_tokens: 25, cached_tokens: None, output_tokens: 1 }));
+    }
+
+    #[test]
     fn the_tail_is_bounded() {
         let mut scan = UsageScan::default();
         for _ in 0..100 {

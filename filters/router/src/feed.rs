@@ -71,18 +71,21 @@ impl Feed {
 
     /// Looks after the lease and the stream, and sends what has gathered.
     pub(crate) fn tick(&mut self, proxy: &mut Proxy, now_ms: u64) {
-        if now_ms.saturating_sub(self.checked_ms) >= LEASE_CHECK_MS {
+        if now_ms.abs_diff(self.checked_ms) >= LEASE_CHECK_MS {
             self.checked_ms = now_ms;
             self.check_lease(proxy, now_ms);
         }
         if !self.has_lease {
             return;
         }
-        if self.stream.is_none() && now_ms >= self.retry_at_ms {
+        // A wait longer than any is one that began before the clock was set back.
+        let may_open = now_ms >= self.retry_at_ms || self.retry_at_ms - now_ms > RETRY_MS_MAX;
+        if self.stream.is_none() && may_open {
             self.open(proxy, now_ms);
         }
         self.send(proxy, now_ms);
-        if self.stream.is_some() && now_ms.saturating_sub(self.stored_ms) >= STORE_MS {
+        // Not before the controller has spoken: what the view has until then is the configuration's.
+        if self.stream.is_some() && self.followed.is_some() && now_ms.abs_diff(self.stored_ms) >= STORE_MS {
             self.stored_ms = now_ms;
             proxy.store_endpoints();
         }
@@ -104,15 +107,16 @@ impl Feed {
             }
         };
         self.retry_ms = RETRY_MS_MIN;
-        match down.phase() {
-            Phase::Begin => {
-                self.is_new_instance = self.followed.is_none_or(|(instance, _)| instance != down.instance);
-                self.followed = None;
-            }
-            Phase::Item => {}
-            Phase::Delta | Phase::Resumed | Phase::Done => self.follow(down.instance, down.generation),
+        if down.phase() == Phase::Begin {
+            self.is_new_instance = self.followed.is_none_or(|(instance, _)| instance != down.instance);
+            self.followed = None;
         }
         proxy.take_from_feed(&down.events, now_ms);
+        match down.phase() {
+            Phase::Begin | Phase::Item => {}
+            // Not before the siblings have the events: who takes over goes on behind this generation.
+            Phase::Delta | Phase::Resumed | Phase::Done => self.follow(down.instance, down.generation),
+        }
         if down.phase() == Phase::Done {
             proxy.metrics.count(Count::FeedSnapshot);
             proxy.store_endpoints();
@@ -144,7 +148,8 @@ impl Feed {
     fn check_lease(&mut self, proxy: &mut Proxy, now_ms: u64) {
         let stored = host::shared(LEASE_KEY);
         let (owner, end_ms) = pair(&stored.value);
-        let is_free = stored.mark.is_none() || now_ms >= end_ms;
+        // An end further off than any is one from before the clock was set back.
+        let is_free = stored.mark.is_none() || now_ms >= end_ms || end_ms - now_ms > LEASE_MS;
         let had_lease = self.has_lease;
         // A first store cannot be conditional: it counts only once it was read back.
         self.has_lease = (owner == self.owner || is_free)

@@ -5,6 +5,7 @@
 use crate::host;
 use crate::metrics::{Count, Level, Metrics};
 use crate::shared::{AppendReport, ReadReport, SharedLog};
+use prost::Message;
 use std::cell::RefCell;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::rc::Rc;
@@ -72,14 +73,10 @@ impl Proxy {
 
     /// Takes over a configuration: its pools, unless a controller has named others already.
     pub(crate) fn configure(&mut self, config: &Config, now_ms: u64) {
-        if config.controller_cluster.is_some() {
-            self.load_endpoints(now_ms);
-            if !self.view.pools().is_empty() {
-                return;
-            }
+        if config.controller_cluster.is_none() || !self.load_endpoints(now_ms) {
+            let pools: Pools = config.pools.clone();
+            self.view.apply(&Kind::Pools(pools).into(), now_ms);
         }
-        let pools: Pools = config.pools.clone();
-        self.view.apply(&Kind::Pools(pools).into(), now_ms);
         // The log may hold what siblings learned of these very endpoints.
         self.read_log(now_ms);
     }
@@ -95,9 +92,18 @@ impl Proxy {
 
     /// Applies all that siblings have said since.
     pub(crate) fn read_log(&mut self, now_ms: u64) {
-        let (view, outbox) = (&mut self.view, &mut self.outbox);
-        let report = self.log.read(&mut |record| take_record(view, outbox, record, now_ms));
+        if self.read_on(now_ms).has_overrun {
+            // Endpoints may have come and gone in what was lost; what is left is about those of today.
+            self.load_endpoints(now_ms);
+            self.read_on(now_ms);
+        }
+    }
+
+    fn read_on(&mut self, now_ms: u64) -> ReadReport {
+        let Self { view, outbox, metrics, log, .. } = self;
+        let report = log.read(&mut |record| take_record(view, outbox, metrics, record, now_ms));
         self.note_read(report);
+        report
     }
 
     /// Applies what this VM did, and leaves it for the next append.
@@ -127,9 +133,10 @@ impl Proxy {
             return;
         }
         let events = std::mem::take(&mut self.pending);
-        let (view, outbox) = (&mut self.view, &mut self.outbox);
-        let report =
-            self.log.append(Source::Local, &events, &mut |record| take_record(view, outbox, record, now_ms));
+        let Self { view, outbox, metrics, log, .. } = self;
+        let report = log.append(Source::Local, &events, &mut |record| {
+            take_record(view, outbox, metrics, record, now_ms);
+        });
         if report.is_done {
             for event in events {
                 push_bounded(&mut self.outbox, event, &mut self.metrics);
@@ -143,6 +150,7 @@ impl Proxy {
 
     /// Applies events of the controller and passes them on to the siblings.
     pub(crate) fn take_from_feed(&mut self, events: &[Event], now_ms: u64) {
+        self.read_log(now_ms);
         let mut has_pools = false;
         for event in events {
             has_pools |= matches!(event.kind, Some(Kind::Pools(_)));
@@ -154,9 +162,10 @@ impl Proxy {
         if has_pools {
             self.store_endpoints();
         }
-        let (view, outbox) = (&mut self.view, &mut self.outbox);
-        let report =
-            self.log.append(Source::Feed, events, &mut |record| take_record(view, outbox, record, now_ms));
+        let Self { view, outbox, metrics, log, .. } = self;
+        let report = log.append(Source::Feed, events, &mut |record| {
+            take_record(view, outbox, metrics, record, now_ms);
+        });
         self.note_append(report);
     }
 
@@ -174,7 +183,7 @@ impl Proxy {
 
     /// The rounds of a second: says that promises still stand, drops those of the dead, shows sizes.
     pub(crate) fn tick_slowly(&mut self, now_ms: u64) {
-        if now_ms.saturating_sub(self.alive_ms) < ALIVE_INTERVAL_MS {
+        if now_ms.abs_diff(self.alive_ms) < ALIVE_INTERVAL_MS {
             return;
         }
         self.alive_ms = now_ms;
@@ -185,8 +194,8 @@ impl Proxy {
             self.say_later(kinds, now_ms);
         }
         self.view.expire(now_ms);
-        if self.view.pools().is_empty() {
-            self.load_endpoints(now_ms);
+        if self.view.pools().is_empty() && self.load_endpoints(now_ms) {
+            self.read_log(now_ms);
         }
         self.metrics.set(Level::Endpoints, u64_len(self.view.endpoints().count()));
         self.metrics.set(Level::Cells, u64_len(self.view.prefixes().cells()));
@@ -196,23 +205,24 @@ impl Proxy {
     pub(crate) fn store_endpoints(&self) {
         let events = self.view.export_endpoints();
         let down = Down { events, ..Down::default() };
-        let _ = host::set_shared(&self.endpoints_key(), &prost::Message::encode_to_vec(&down), None);
+        let _ = host::set_shared(&self.endpoints_key(), &down.encode_to_vec(), None);
     }
 
-    fn load_endpoints(&mut self, now_ms: u64) {
+    /// Takes over what [`Self::store_endpoints`] has stored. `false`: no controller has named a pool yet.
+    fn load_endpoints(&mut self, now_ms: u64) -> bool {
         let stored = host::shared(&self.endpoints_key());
         if stored.value.is_empty() {
-            return;
+            return false;
         }
-        match warmpath_core::wire::decode_down(&stored.value) {
-            Ok(down) => {
-                for event in &down.events {
-                    self.view.apply(event, now_ms);
-                }
-                self.read_log(now_ms);
-            }
-            Err(_) => self.metrics.count(Count::Malformed),
+        // Not a message of the stream, so not within its bound: a large fleet has more facts than fit in one.
+        let Ok(down) = Down::decode(stored.value.as_slice()) else {
+            self.metrics.count(Count::Malformed);
+            return false;
+        };
+        for event in &down.events {
+            self.view.apply(event, now_ms);
         }
+        !self.view.pools().is_empty()
     }
 
     fn endpoints_key(&self) -> String {
@@ -236,13 +246,16 @@ impl Proxy {
     }
 }
 
-fn take_record(view: &mut View, outbox: &mut Option<Vec<Event>>, record: Record, now_ms: u64) {
+fn take_record(
+    view: &mut View,
+    outbox: &mut Option<Vec<Event>>,
+    metrics: &mut Metrics,
+    record: Record,
+    now_ms: u64,
+) {
     view.apply(&record.event, now_ms);
-    if record.source == Source::Local
-        && let Some(outbox) = outbox
-        && outbox.len() < OUTBOX_EVENTS_MAX
-    {
-        outbox.push(record.event);
+    if record.source == Source::Local {
+        push_bounded(outbox, record.event, metrics);
     }
 }
 

@@ -61,6 +61,7 @@ impl SharedLog {
     }
 
     /// Gives `each` every record since the last read. One hostcall when there is no full page to finish.
+    /// Where the ring has overrun, nothing is read: the next read starts at the oldest page that is left.
     pub(crate) fn read(&mut self, each: &mut dyn FnMut(Record)) -> ReadReport {
         let mut report = ReadReport::default();
         self.read_to_open(&mut report, each);
@@ -77,7 +78,13 @@ impl SharedLog {
         let mut report = AppendReport::default();
         let mut rest = events;
         while report.conflicts < APPEND_TRIES_MAX {
-            let Some(mut open) = self.read_to_open(&mut report.read, each) else { return report };
+            let had_overrun = report.read.has_overrun;
+            let Some(mut open) = self.read_to_open(&mut report.read, each) else {
+                if report.read.has_overrun && !had_overrun {
+                    continue;
+                }
+                return report;
+            };
             let mut taken = 0;
             for event in rest {
                 if open.page.end() >= PAGE_BYTES_SOFT_MAX {
@@ -101,10 +108,10 @@ impl SharedLog {
         report
     }
 
-    /// Reads on until the page that takes the next record, and returns it.
+    /// Reads on until the page that takes the next record, and returns it. `None`: the ring has overrun.
     fn read_to_open(&mut self, report: &mut ReadReport, each: &mut dyn FnMut(Record)) -> Option<Open> {
-        // Bounded: every turn but the last either finishes a page or jumps to the newest.
-        for _ in 0..=2 * PAGES {
+        // Bounded: every turn but the last finishes a page.
+        for _ in 0..=PAGES {
             let stored = host::shared(&self.key(self.number));
             let Ok(page) = Page::from_bytes(stored.value) else {
                 report.is_malformed = true;
@@ -114,7 +121,7 @@ impl SharedLog {
                 report.has_overrun = true;
                 self.number = self.oldest();
                 self.read_to = Page::start();
-                continue;
+                return None;
             }
             if page.number() < self.number {
                 // The slot still holds the page of the ring's last round: ours is to be written.

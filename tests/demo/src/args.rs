@@ -42,7 +42,7 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 8)]
     pub engines: usize,
     /// How many times faster than real the engines run.
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 5.0)]
     pub time_scale: f64,
     /// Hardware and model of the engines.
     #[arg(long, default_value_t = Preset::Qwen3On2)]
@@ -51,7 +51,7 @@ pub struct DemoArgs {
     #[arg(long)]
     pub kv_tokens: Option<usize>,
     /// Conversations that are under way at the same time.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 160)]
     pub clients: usize,
     /// System prompts, each shared by a group of conversations.
     #[arg(long, default_value_t = crate::workload::GROUPS)]

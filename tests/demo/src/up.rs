@@ -63,17 +63,18 @@ controller            http://127.0.0.1:{controller_http}    engines 127.0.0.1:{e
 A long system prompt, a chat, and another chat with the same prompt. Look at x-warmpath-decision, at
 x-engine (the same one again) and at x-engine-cached-tokens:
 
+  JSON='content-type: application/json'
   LONG=$(seq -s ' ' 2000)
-  curl -si 127.0.0.1:{gateway}/v1/chat/completions -d '{first}'
-  curl -si 127.0.0.1:{gateway}/v1/chat/completions -d '{second}'
+  curl -si 127.0.0.1:{gateway}/v1/chat/completions -H "$JSON" -d '{first}'
+  curl -si 127.0.0.1:{gateway}/v1/chat/completions -H "$JSON" -d '{second}'
 
 What the filter would decide, and why, without asking an engine:
 
-  curl -s 127.0.0.1:{gateway}/v1/chat/completions -H 'x-warmpath-explain: 1' -d '{second}'
+  curl -s 127.0.0.1:{gateway}/v1/chat/completions -H "$JSON" -H 'x-warmpath-explain: 1' -d '{second}'
 
 What filter and controller count, and which endpoints the controller sees:
 
-  curl -s '127.0.0.1:{admin}/stats?filter=warmpath'
+  curl -s '127.0.0.1:{admin}/stats?filter=wasmcustom'
   curl -s 127.0.0.1:{controller_http}/metrics
   curl -s 127.0.0.1:{controller_http}/state
 

@@ -42,8 +42,9 @@ fn installed(target: &Path) -> PathBuf {
     target.join("tools").join(format!("envoy-{ENVOY_VERSION}")).join("envoy/_bin/envoy")
 }
 
-/// Cargo's target folder; a relative one counts from the workspace root, as in `install-envoy`.
-fn target_folder() -> PathBuf {
+/// Cargo's target folder, where what was built lies; a relative one counts from the workspace root, as in
+/// `install-envoy`.
+pub fn target_folder() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     root.join(env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from))
 }

@@ -24,5 +24,5 @@ pub mod shipped;
 mod wait;
 pub mod xds;
 
-pub use self::binary::{BinaryError, envoy_binary};
+pub use self::binary::{BinaryError, envoy_binary, target_folder};
 pub use self::wait::{DEADLINE, DeadlinePassed, until};

@@ -242,6 +242,21 @@ mod tests {
     }
 
     #[test]
+    fn addresses_are_written_as_envoy_writes_them() {
+        let json = br#"{"pools":[{"name":"a","models":["m"],"endpoints":["10.0.0.1:080","[0:0::1]:80"]}]}"#;
+        let addresses: Vec<String> = Config::parse(json)
+            .unwrap()
+            .pools
+            .pools
+            .remove(0)
+            .endpoints
+            .into_iter()
+            .map(|e| e.address)
+            .collect();
+        assert_eq!(addresses, ["10.0.0.1:80", "[::1]:80"]);
+    }
+
+    #[test]
     fn nothing_to_route_to_is_an_error() {
         assert!(Config::parse(b"{}").is_err());
         assert!(Config::parse(b"").is_err());

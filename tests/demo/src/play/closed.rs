@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, sleep_until};
 use warmpath_engine::api::Protocol;
 
-use super::Stage;
+use super::{Question, Stage};
 use crate::cluster::MODEL;
 use crate::workload::{Conversation, Turn};
 
@@ -52,8 +52,8 @@ async fn play(stage: &Stage, conversation: &Conversation, client: usize) -> anyh
             sleep(stage.wall(turn.think_s * MS_PER_S)).await;
         }
         messages.push(json!({ "role": "user", "content": turn.text }));
-        let body = body(&messages, turn);
-        let Some(answer) = stage.ask(client, Protocol::Chat, body.into(), None).await? else { return Ok(()) };
+        let question = Question::new(Protocol::Chat, body(&messages, turn))?;
+        let Some(answer) = stage.ask(client, question, None).await? else { return Ok(()) };
         messages.push(json!({ "role": "assistant", "content": answer }));
     }
     Ok(())

@@ -8,4 +8,4 @@ mod stage;
 pub use closed::converse;
 pub use open::replay;
 pub use progress::Progress;
-pub use stage::Stage;
+pub use stage::{Question, Stage};

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use warmpath_engine::api::Protocol;
 
-use super::Stage;
+use super::{Question, Stage};
 use crate::cluster::MODEL;
 use crate::trace::{Recorded, prompt};
 
@@ -25,10 +25,10 @@ pub async fn replay(stage: &Arc<Stage>, trace: &Arc<[Recorded]>, seed: u64) -> a
         let (stage, trace) = (Arc::clone(stage), Arc::clone(trace));
         tasks.spawn(async move {
             let request = trace.get(number).context("a request that the trace does not have")?;
-            let body = body(request, seed);
+            let question = Question::new(Protocol::Completions, body(request, seed))?;
             let due = stage.moment(request.at_ms);
             sleep_until(due.into()).await;
-            stage.ask(number, Protocol::Completions, body.into(), Some(due)).await?;
+            stage.ask(number, question, Some(due)).await?;
             anyhow::Ok(())
         });
         while let Some(end) = tasks.try_join_next() {

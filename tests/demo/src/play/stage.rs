@@ -32,6 +32,14 @@ pub struct Stage {
     progress: Progress,
 }
 
+/// A request that is ready to be sent: reading a long prompt at the last moment would make it late.
+#[derive(Debug)]
+pub struct Question {
+    protocol: Protocol,
+    body: Bytes,
+    prompt: Vec<u8>,
+}
+
 impl Stage {
     /// A stage before a cluster. Time begins now.
     pub fn new(cluster: &Cluster, spec: &Spec, progress: Progress) -> Self {
@@ -64,11 +72,10 @@ impl Stage {
     pub async fn ask(
         &self,
         number: usize,
-        protocol: Protocol,
-        body: Bytes,
+        question: Question,
         due: Option<Instant>,
     ) -> anyhow::Result<Option<String>> {
-        let prompt = prompt_of(protocol, &body)?;
+        let Question { protocol, body, prompt } = question;
         let index = number.checked_rem(self.gateways.len()).context("there is no gateway")?;
         let gateway = *self.gateways.get(index).context("there is no gateway")?;
         let ideal_cached_tokens = lock(&self.ideal).ask(&prompt) as u64;
@@ -112,10 +119,14 @@ impl Stage {
     }
 }
 
-/// The prompt as the engine would read it out of this body.
-fn prompt_of(protocol: Protocol, body: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let ask = protocol.parse(body).ok().context("the engine would refuse this body")?;
-    ask.prompts.into_iter().next().context("a body without a prompt")
+impl Question {
+    /// Reads the prompt out of a body, as the engine will.
+    pub fn new(protocol: Protocol, body: impl Into<Bytes>) -> anyhow::Result<Self> {
+        let body = body.into();
+        let ask = protocol.parse(&body).ok().context("the engine would refuse this body")?;
+        let prompt = ask.prompts.into_iter().next().context("a body without a prompt")?;
+        Ok(Self { protocol, body, prompt })
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -48,7 +48,7 @@ pub(super) fn rows(arms: &[Summary]) -> Vec<Row> {
     ROWS.into_iter().map(row).collect()
 }
 
-/// The number of a row, as "2.4x less" or "1.5x more" than the best plain arm.
+/// The number of a row, as "2.4x lower" or "1.5x higher" than the best plain arm.
 fn verdict(arms: &[Summary], better: Better, read: Read) -> Option<String> {
     let is_ours = |arm: &&Summary| arm.name == Arm::Warmpath.name();
     let ours = arms.iter().find(is_ours).map(read)?;
@@ -58,7 +58,7 @@ fn verdict(arms: &[Summary], better: Better, read: Read) -> Option<String> {
         Better::Higher => plain.reduce(f64::max)?,
         Better::Neither => return None,
     };
-    let (factor, word) = if ours >= best { (ours / best, "more") } else { (best / ours, "less") };
+    let (factor, word) = if ours >= best { (ours / best, "higher") } else { (best / ours, "lower") };
     factor.is_finite().then(|| format!("{factor:.2}x {word}"))
 }
 
@@ -105,8 +105,8 @@ mod tests {
         let arms =
             [summary("round-robin", 900.0, 0.2), summary("least-request", 600.0, 0.1), summary("warmpath", 200.0, 0.6)];
         let rows = rows(&arms);
-        assert_eq!(rows[0].verdict.as_deref(), Some("3.00x more"));
-        assert_eq!(rows[2].verdict.as_deref(), Some("3.00x less"));
+        assert_eq!(rows[0].verdict.as_deref(), Some("3.00x higher"));
+        assert_eq!(rows[2].verdict.as_deref(), Some("3.00x lower"));
         assert_eq!(rows[2].cells, ["900 ms", "600 ms", "200 ms"]);
         assert_eq!(rows[10].verdict, None);
         assert!(super::rows(&arms[..2]).iter().all(|row| row.verdict.is_none()), "without us there is no verdict");

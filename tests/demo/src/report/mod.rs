@@ -68,3 +68,6 @@ impl Report {
 pub fn parameters(described: &[(&str, String)]) -> BTreeMap<String, String> {
     described.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ pub use words::words;
 pub const GROUPS: usize = 24;
 
 /// Conversations with each system prompt.
-pub const CONVERSATIONS_PER_GROUP: usize = 8;
+pub const CONVERSATIONS_PER_GROUP: usize = 14;
 
 /// Fewest and most turns of a conversation.
 const TURNS: (usize, usize) = (3, 7);

@@ -30,6 +30,12 @@ pub enum ClientError {
     /// Nothing came back.
     #[error("no response")]
     Exchange(#[source] legacy::Error),
+    /// There is no connection, or it is gone.
+    #[error("no connection")]
+    Connection(#[source] hyper::Error),
+    /// There is no connection at all.
+    #[error("not connected")]
+    Connect(#[source] std::io::Error),
     /// The response broke off.
     #[error("the body of the response broke off")]
     Body(#[source] hyper::Error),

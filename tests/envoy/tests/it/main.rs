@@ -1,13 +1,20 @@
-//! The harness against a real Envoy, and Envoy's own behaviour that the design rests on: no `.wasm` of ours here.
+//! The harness against a real Envoy, Envoy's own behaviour that the design rests on, and the built filter in it.
 
-#![allow(clippy::unwrap_used, reason = "the helpers of tests fail the test, as the tests themselves do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "the helpers of tests fail the test, as the tests themselves do"
+)]
 
 mod agreement;
 mod backend;
 mod bodies;
 mod boot;
 mod endpoints;
+mod filter;
 mod override_host;
 mod refusal;
 mod shipped;
+mod stack;
 mod stub;

@@ -32,11 +32,7 @@ impl Stream {
 
     /// The request's headers arrive; the guest gets a context for the stream. Values may be any bytes, as
     /// on the wire.
-    pub fn headers<V: AsRef<[u8]>>(
-        &mut self,
-        headers: &[(&str, V)],
-        end_of_stream: bool,
-    ) -> Outcome<Action> {
+    pub fn headers<V: AsRef<[u8]>>(&mut self, headers: &[(&str, V)], end_of_stream: bool) -> Outcome<Action> {
         let id = self.create()?;
         self.vm.core.borrow_mut().headers(id, Direction::Request, Headers::from(headers), end_of_stream)
     }

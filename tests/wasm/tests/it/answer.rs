@@ -1,8 +1,8 @@
 //! What the answer teaches: the prefill is over, the request is over, the endpoint failed.
 
 use crate::support::{
-    EVENT_STREAM, JSON, assert_clean, chat, chat_with, chosen, counted, destinations, explain, serve, static_config,
-    text, vm,
+    EVENT_STREAM, JSON, assert_clean, chat, chat_with, chosen, counted, destinations, explain, serve,
+    static_config, text, vm,
 };
 use serde_json::json;
 use std::time::Duration;
@@ -109,9 +109,15 @@ fn answer_from_the_chosen_endpoint_is_no_retry() {
 
 #[test]
 fn statuses_of_an_endpoint_that_cannot_serve_make_it_avoided() {
-    for (status, is_failure) in
-        [("429", true), ("502", true), ("503", true), ("504", true), ("500", false), ("404", false), ("200", false)]
-    {
+    for (status, is_failure) in [
+        ("429", true),
+        ("502", true),
+        ("503", true),
+        ("504", true),
+        ("500", false),
+        ("404", false),
+        ("200", false),
+    ] {
         let host = Host::default();
         let vm = vm(&host, &static_config(3));
         let mut stream = serve(&vm, &chat("hello"));
@@ -141,6 +147,7 @@ fn endpoint_that_fails_again_is_avoided_longer_until_a_first_byte_comes() {
         stream.finish().unwrap();
     };
     answered("503");
+    host.advance(AVOIDED);
     answered("503");
     host.advance(AVOIDED);
     assert_eq!(fitness(&vm, there), "avoided", "the second time it is longer");
@@ -161,7 +168,8 @@ fn decision_header_is_set_only_where_the_configuration_explains() {
         stream.response_headers(&JSON, true).unwrap();
         let shown = stream.downstream().headers.unwrap().text("x-warmpath-decision").map(str::to_owned);
         stream.finish().unwrap();
-        let tells = |shown: String| shown.contains("reason=cold") && shown.contains(&format!("endpoints={there}"));
+        let tells =
+            |shown: String| shown.contains("reason=cold") && shown.contains(&format!("endpoints={there}"));
         assert_eq!(shown.is_some_and(tells), explains);
         assert_clean(&host, &[&vm]);
     }

@@ -42,7 +42,6 @@ fn abi_is_the_one_that_the_host_speaks() {
 fn memory_of_an_idle_vm_is_small() {
     let host = Host::default();
     let vm = vm(&host, &static_config(4));
-    eprintln!("IDLE {}", vm.memory_bytes());
     assert!(vm.memory_bytes() <= MEMORY_BYTES_IDLE_MAX, "{} bytes", vm.memory_bytes());
     crate::support::assert_clean(&host, &[&vm]);
 }

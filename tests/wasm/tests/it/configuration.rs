@@ -1,8 +1,8 @@
 //! Configurations: refused with every reason, accepted, and renewed under traffic.
 
 use crate::support::{
-    CLUSTER, assert_clean, chat, chosen, destinations, endpoints, explain, filter, serve, static_config, step,
-    text, vm,
+    CLUSTER, assert_clean, chat, chosen, destinations, endpoints, explain, filter, serve, static_config,
+    step, text, vm,
 };
 use serde_json::{Value, json};
 use warmpath_host::{Host, LogLevel, Vm};
@@ -28,7 +28,9 @@ fn wrong_configuration_is_refused_with_every_error_and_its_path() {
     });
     assert!(!vm.configure(wrong.to_string().as_bytes()).unwrap());
     let log = host.log_from(LogLevel::Error).join("\n");
-    for path in ["pools[0].models", "pools[0].endpoints[0]", "pools[0].weight", "controler", "cell_bytes", "explain"] {
+    for path in
+        ["pools[0].models", "pools[0].endpoints[0]", "pools[0].weight", "controler", "cell_bytes", "explain"]
+    {
         assert!(log.contains(path), "{path} is not told of in:\n{log}");
     }
     assert_clean(&host, &[&vm]);
@@ -63,7 +65,7 @@ fn renewal_in_the_same_vm_keeps_what_was_learned() {
     first.finish().unwrap();
     renew(&vm, &static_config(8));
     let decision = explain(&vm, &prompt);
-    assert_eq!(decision.holders(), [holder.clone()]);
+    assert_eq!(decision.holders(), std::slice::from_ref(&holder));
     assert_eq!(decision.candidates()[0], holder);
     assert_clean(&host, &[&vm]);
 }

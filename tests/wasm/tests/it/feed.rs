@@ -1,8 +1,8 @@
 //! The stream to the controller: what goes up, what comes down, and what happens when it breaks.
 
 use crate::support::{
-    CLUSTER, Controller, assert_clean, chat, chosen, counted, destinations, endpoints, explain, facts, load_of, pools,
-    routed, serve, step, text, vm,
+    CLUSTER, Controller, assert_clean, chat, chosen, counted, destinations, endpoints, explain, facts,
+    load_of, pools, routed, serve, step, text, vm,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -28,7 +28,7 @@ fn chain(body: &Value) -> Vec<CellHash> {
 #[test]
 fn hello_says_who_opens_the_stream() {
     let host = Host::default();
-    host.set_property(&["node", "id"], b"gateway-1");
+    host.set_property(&["xds", "node", "id"], b"gateway-1");
     let vm = vm(&host, &config());
     let controller = Controller::accept(&host, &[&vm]);
     let stream = vm.grpc_streams().remove(0);
@@ -101,7 +101,8 @@ fn what_all_vms_of_the_process_did_goes_up_and_nothing_comes_back() {
         .collect();
     let mut wanted: Vec<u64> = streams.iter().map(|stream| EndpointId::of(&chosen(stream)).0).collect();
     let mut seen = sent_to.clone();
-    (wanted.sort_unstable(), seen.sort_unstable());
+    wanted.sort_unstable();
+    seen.sort_unstable();
     assert_eq!(seen, wanted, "both, once each, and none of the controller's own");
     assert!(!events.iter().any(|kind| matches!(kind, Kind::Load(load) if load.origin == 5)));
     assert!(!events.iter().any(|kind| matches!(kind, Kind::Pools(_) | Kind::Facts(_))));
@@ -114,7 +115,8 @@ fn what_all_vms_of_the_process_did_goes_up_and_nothing_comes_back() {
     let events = controller.events();
     let failures = events.iter().filter(|kind| matches!(kind, Kind::Failure(_))).count();
     assert_eq!(failures, 2);
-    let last_load = events.iter().rev().find_map(|kind| if let Kind::Load(load) = kind { Some(*load) } else { None });
+    let last_load =
+        events.iter().rev().find_map(|kind| if let Kind::Load(load) = kind { Some(*load) } else { None });
     assert_eq!(last_load.unwrap().requests, 0, "the end goes up too");
     assert_clean(&host, &[&one, &two]);
 }
@@ -189,7 +191,8 @@ fn controller_that_is_new_is_told_what_was_learned_after_its_snapshot() {
     let cells = chain(&prompt).iter().map(|cell| cell.0).collect::<Vec<_>>();
     let holder = EndpointId::of(&chosen(&stream)).0;
     let prefixes = new.events();
-    let told = prefixes.iter().filter_map(|kind| if let Kind::Prefix(prefix) = kind { Some(prefix) } else { None });
+    let told =
+        prefixes.iter().filter_map(|kind| if let Kind::Prefix(prefix) = kind { Some(prefix) } else { None });
     let told: Vec<_> = told.filter(|prefix| prefix.cells == cells && prefix.endpoints == [holder]).collect();
     assert_eq!(told.len(), 1, "{prefixes:?}");
     stream.finish().unwrap();
@@ -272,4 +275,29 @@ fn fallback_pools_serve_until_the_controller_names_others() {
     after.finish().unwrap();
     assert_eq!(explain(&vm, &chat("hello")).sum("requests"), 0);
     assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn events_that_wait_for_the_controller_are_bounded_and_the_rest_is_counted() {
+    const OUTBOX_EVENTS_MAX: usize = 4096;
+    let host = Host::default();
+    let (one, two) = (vm(&host, &config()), vm(&host, &config()));
+    let mut controller = Controller::accept(&host, &[&one, &two]);
+    controller.snapshot(vec![pools(&endpoints(2))]);
+    controller.close();
+    host.set_cluster_down(CLUSTER, true);
+    for round in 0..OUTBOX_EVENTS_MAX / 2 {
+        serve([&one, &two][round % 2], &chat(&text(&format!("round {round}"), 400))).finish().unwrap();
+        if round % 20 == 0 {
+            step(&host, &[&one, &two]);
+        }
+    }
+    step(&host, &[&one, &two]);
+    let dropped = counted(&host, "warmpath.feed.dropped");
+    assert!(dropped > 0);
+    host.set_cluster_down(CLUSTER, false);
+    let back = Controller::accept(&host, &[&one, &two]);
+    let told = back.heard().iter().skip(1).map(|up| up.events.len()).sum::<usize>();
+    assert_eq!(told, OUTBOX_EVENTS_MAX);
+    assert_clean(&host, &[&one, &two]);
 }

@@ -18,7 +18,9 @@ fn forged_headers_are_stripped_with_and_without_a_body() {
     let mut config = static_config(2);
     config["explain"] = json!(false);
     let vm = vm(&host, &config);
-    for (method, has_body) in [("GET", false), ("POST", false), ("POST", true), ("OPTIONS", false), ("HEAD", false)] {
+    for (method, has_body) in
+        [("GET", false), ("POST", false), ("POST", true), ("OPTIONS", false), ("HEAD", false)]
+    {
         let mut headers = vec![(":method", method), (":path", "/v1/chat/completions"), ("x-kept", "1")];
         headers.extend(FORGED);
         let mut stream = vm.request();

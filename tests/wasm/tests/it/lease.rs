@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use warmpath_host::{GrpcState, Host, Vm};
 
+const HOUR_NS: u64 = 3_600_000_000_000;
+
 fn config() -> Value {
     json!({"controller": {"cluster": CLUSTER}})
 }
@@ -102,4 +104,23 @@ fn renewed_configuration_goes_on_with_a_stream_of_its_own() {
     assert_ne!(next.stream, controller.stream);
     assert_eq!(next.heard()[0].hello.clone().unwrap().generation, 1, "it goes on where the old one ended");
     assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn clock_that_is_set_back_does_not_stop_the_feed() {
+    let host = Host::default();
+    let (one, two) = (vm(&host, &config()), vm(&host, &config()));
+    let controller = Controller::accept(&host, &[&one, &two]);
+    let (holder, other) = if controller.vm.worker() == one.worker() { (&one, &two) } else { (&two, &one) };
+    controller.close();
+    host.set_now_ns(host.now_ns() - HOUR_NS);
+    let again = Controller::accept(&host, &[holder, other]);
+    assert_eq!(again.vm.worker(), holder.worker(), "the retry does not wait for an hour");
+
+    host.set_now_ns(host.now_ns() - HOUR_NS);
+    for _ in 0..8 {
+        step(&host, &[other]);
+    }
+    assert_eq!(open_streams(&[other]), 1, "nor does the lease of one that is gone");
+    assert_clean(&host, &[&one, &two]);
 }

@@ -1,6 +1,8 @@
 //! Clients that leave, at every stage: nothing stays booked, nothing traps.
 
-use crate::support::{EVENT_STREAM, assert_clean, chat, chat_with, counted, explain, serve, static_config, step, text, vm};
+use crate::support::{
+    EVENT_STREAM, assert_clean, chat, chat_with, counted, explain, serve, static_config, step, text, vm,
+};
 use serde_json::json;
 use warmpath_host::{Host, Stream, Vm};
 

@@ -1,6 +1,9 @@
 //! Requests that the filter answers in the engine's place.
 
-use crate::support::{CLUSTER, Controller, assert_clean, chat, chat_with, counted, endpoints, facts, get, pools, post, serve, static_config, vm};
+use crate::support::{
+    CLUSTER, Controller, assert_clean, chat, chat_with, counted, endpoints, facts, get, pools, post, serve,
+    static_config, vm,
+};
 use serde_json::{Value, json};
 use warmpath_core::wire::Health;
 use warmpath_host::{Host, LocalResponse, Stream};
@@ -56,7 +59,11 @@ fn without_a_healthy_endpoint_it_is_503_and_with_one_again_it_is_served() {
     assert_eq!(answer.headers.text("x-warmpath-reason"), Some("no_endpoint_healthy"));
     controller.delta(vec![facts(&names[1], Health::Healthy)]);
     let stream = serve(&vm, &chat("hello"));
-    assert_eq!(crate::support::destinations(&stream), [names[1].clone()], "the unhealthy one is no alternate");
+    assert_eq!(
+        crate::support::destinations(&stream),
+        [names[1].clone()],
+        "the unhealthy one is no alternate"
+    );
     stream.finish().unwrap();
     assert_clean(&host, &[&vm]);
 }

@@ -1,8 +1,8 @@
 //! The log when it has run round: old records are gone, nothing else is.
 
 use crate::support::{
-    CLUSTER, Controller, LOG_PAGES, assert_clean, chat, chosen, counted, destinations, endpoints, explain, pools, serve,
-    static_config, step, text, vm,
+    CLUSTER, Controller, LOG_PAGES, assert_clean, chat, chosen, counted, destinations, endpoints, explain,
+    pools, serve, static_config, step, text, vm,
 };
 use serde_json::{Value, json};
 use warmpath_host::{Host, Vm};
@@ -32,7 +32,11 @@ fn vm_that_slept_through_a_whole_ring_reads_on_and_routes() {
     assert_eq!(explain(&asleep, &last).holders(), [chosen(&stream)], "the newest records are there");
     assert_eq!(counted(&host, "warmpath.log.overrun"), 1);
     let told = serve(&asleep, &chat(&text("asleep", 2000)));
-    assert_eq!(explain(&awake, &chat(&text("asleep", 2000))).holders(), [chosen(&told)], "and it is heard again");
+    assert_eq!(
+        explain(&awake, &chat(&text("asleep", 2000))).holders(),
+        [chosen(&told)],
+        "and it is heard again"
+    );
     stream.finish().unwrap();
     told.finish().unwrap();
     step(&host, &[&awake, &asleep]);

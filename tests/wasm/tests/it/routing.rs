@@ -1,8 +1,8 @@
 //! From a request to its endpoint.
 
 use crate::support::{
-    assert_clean, chat, chat_with, chosen, counted, destinations, endpoints, explain, get, post, serve, static_config,
-    text, vm,
+    assert_clean, chat, chat_with, chosen, counted, destinations, endpoints, explain, finish_all, get, post,
+    serve, static_config, text, vm,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -56,7 +56,10 @@ fn same_prompt_goes_where_it_went_before_in_every_format() {
         ("/v1/chat/completions", chat(&text("chat", 3000))),
         ("/v1/completions", json!({"model": "llama", "prompt": text("completions", 3000)})),
         ("/v1/responses", json!({"model": "llama", "input": text("responses", 3000)})),
-        ("/v1/messages", json!({"model": "llama", "messages": [{"role": "user", "content": text("messages", 3000)}]})),
+        (
+            "/v1/messages",
+            json!({"model": "llama", "messages": [{"role": "user", "content": text("messages", 3000)}]}),
+        ),
         ("/base/v1/completions?x=1", json!({"model": "llama", "prompt": text("prefixed", 3000)})),
     ] {
         let first = post(&vm, path, &body.to_string());
@@ -94,9 +97,10 @@ fn next_turn_of_a_conversation_goes_where_the_last_one_went() {
 fn prompt_is_not_found_under_another_salt_adapter_or_pool() {
     let host = Host::default();
     let mut config = static_config(4);
-    config["pools"].as_array_mut().unwrap().push(
-        json!({"name": "qwen", "models": ["qwen"], "endpoints": ["10.1.0.1:80", "10.1.0.2:80"]}),
-    );
+    config["pools"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "qwen", "models": ["qwen"], "endpoints": ["10.1.0.1:80", "10.1.0.2:80"]}));
     let vm = vm(&host, &config);
     let content = text("whales", 3000);
     serve(&vm, &chat_with(&content, &json!({"cache_salt": "tenant"}))).finish().unwrap();
@@ -121,9 +125,12 @@ fn model_chooses_the_pool_and_is_told_to_the_routes() {
         {"name": "c", "models": ["*"], "endpoints": ["10.0.0.3:80"]},
     ]});
     let vm = vm(&host, &config);
-    for (model, endpoint) in
-        [("llama", "10.0.0.1:80"), ("sql", "10.0.0.1:80"), ("qwen", "10.0.0.2:80"), ("gpt-oss", "10.0.0.3:80")]
-    {
+    for (model, endpoint) in [
+        ("llama", "10.0.0.1:80"),
+        ("sql", "10.0.0.1:80"),
+        ("qwen", "10.0.0.2:80"),
+        ("gpt-oss", "10.0.0.3:80"),
+    ] {
         for path in ["/v1/chat/completions", "/v1/embeddings"] {
             let stream = post(&vm, path, &json!({"model": model, "messages": []}).to_string());
             assert_eq!(destinations(&stream), [endpoint], "{model}");
@@ -154,7 +161,8 @@ fn requests_without_a_prompt_are_spread_by_load() {
     let host = Host::default();
     let vm = vm(&host, &static_config(4));
     let embedding = json!({"model": "llama", "input": text("whales", 2000)}).to_string();
-    let of_kinds: [&dyn Fn() -> Stream; 2] = [&|| get(&vm, "/v1/models"), &|| post(&vm, "/v1/embeddings", &embedding)];
+    let of_kinds: [&dyn Fn() -> Stream; 2] =
+        [&|| get(&vm, "/v1/models"), &|| post(&vm, "/v1/embeddings", &embedding)];
     for send in of_kinds {
         let streams: Vec<Stream> = (0..12).map(|_| send()).collect();
         let mut there: BTreeMap<String, u32> = BTreeMap::new();
@@ -162,7 +170,7 @@ fn requests_without_a_prompt_are_spread_by_load() {
             *there.entry(chosen(stream)).or_default() += 1;
         }
         assert_eq!(there.into_values().collect::<Vec<_>>(), [3, 3, 3, 3]);
-        streams.into_iter().for_each(|stream| stream.finish().unwrap());
+        finish_all(streams);
     }
     assert_eq!(counted(&host, "warmpath.decision.load"), 24);
     assert_clean(&host, &[&vm]);
@@ -181,7 +189,7 @@ fn busy_holder_gives_way_when_waiting_costs_more_than_computing_again() {
         in_flight.push(serve(&vm, &prompt));
     }
     assert_ne!(chosen(in_flight.last().unwrap()), holder);
-    in_flight.into_iter().for_each(|stream| stream.finish().unwrap());
+    finish_all(in_flight);
     assert_clean(&host, &[&vm]);
 }
 

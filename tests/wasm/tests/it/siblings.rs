@@ -1,6 +1,9 @@
 //! VMs of one process: what one does the others know before they next choose.
 
-use crate::support::{assert_clean, chat, chosen, counted, explain, get, records, serve, static_config, step, text, vm};
+use crate::support::{
+    assert_clean, chat, chosen, counted, explain, finish_all, get, records, serve, static_config, step, text,
+    vm,
+};
 use serde_json::json;
 use std::collections::BTreeMap;
 use warmpath_core::wire::{Kind, Source};
@@ -39,7 +42,7 @@ fn in_flight_requests_of_siblings_count() {
     for vm in &vms {
         assert_eq!(explain(vm, &chat("hello")).sum("requests"), 12);
     }
-    streams.into_iter().for_each(|stream| stream.finish().unwrap());
+    finish_all(streams);
     let all: Vec<&Vm> = vms.iter().collect();
     step(&host, &all);
     step(&host, &all);
@@ -75,7 +78,7 @@ fn interleaved_requests_lose_no_booking() {
         }
         // The oldest ones end in VMs that have read nothing since.
         if round % 3 == 2 {
-            open.drain(..4).for_each(|stream| stream.finish().unwrap());
+            finish_all(open.drain(..4));
         }
         vms[round % 4].tick().unwrap();
     }
@@ -89,7 +92,7 @@ fn interleaved_requests_lose_no_booking() {
         vm.tick().unwrap();
         assert_eq!(explain(vm, &chat("hello")).sum("requests"), open_count, "every VM sees the same");
     }
-    open.into_iter().for_each(|stream| stream.finish().unwrap());
+    finish_all(open);
     assert_eq!(counted(&host, "warmpath.malformed"), 0);
     assert_clean(&host, &all);
 }

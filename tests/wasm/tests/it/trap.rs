@@ -57,7 +57,7 @@ fn rebuilt_vm_knows_the_controllers_endpoints_at_its_first_request() {
         trap(lost);
         let fresh = host.rebuild(lost).unwrap();
         assert_eq!(destinations(&serve(&fresh, &chat("hello"))).len(), 3);
-        assert_eq!(explain(&fresh, &prompt).holders(), [holder.clone()]);
+        assert_eq!(explain(&fresh, &prompt).holders(), std::slice::from_ref(&holder));
         assert!(fresh.violations().is_empty());
     }
 }
@@ -72,7 +72,10 @@ fn rebuilt_vm_knows_the_endpoints_of_a_large_fleet() {
     controller.snapshot(vec![pools(&names)]);
     for names in names.chunks(1000) {
         controller.delta(
-            names.iter().map(|name| crate::support::facts(name, warmpath_core::wire::Health::Healthy)).collect(),
+            names
+                .iter()
+                .map(|name| crate::support::facts(name, warmpath_core::wire::Health::Healthy))
+                .collect(),
         );
     }
     for _ in 0..5 {

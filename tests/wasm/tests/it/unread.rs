@@ -43,7 +43,10 @@ fn headers_that_leave_room_for_a_prompt_wait_for_it() {
         ("x-none", ""),
     ] {
         let mut stream = vm.request();
-        assert_eq!(stream.headers(&[(":method", "POST"), PATH, (name, value)], false).unwrap(), Action::Pause);
+        assert_eq!(
+            stream.headers(&[(":method", "POST"), PATH, (name, value)], false).unwrap(),
+            Action::Pause
+        );
         stream.finish().unwrap();
     }
     assert_clean(&host, &[&vm]);
@@ -124,7 +127,13 @@ fn header_values_that_are_no_text_do_not_trap() {
     let vm = vm(&host, &static_config(2));
     let odd = b"\xff\xfe\x00\xc3".as_slice();
     for name in [
-        "x-any", "content-type", "content-encoding", "content-length", ":path", "upgrade", "x-warmpath-explain",
+        "x-any",
+        "content-type",
+        "content-encoding",
+        "content-length",
+        ":path",
+        "upgrade",
+        "x-warmpath-explain",
         "x-gateway-destination-endpoint",
     ] {
         let mut headers = vec![(":method", b"POST".as_slice()), (name, odd)];

@@ -1,6 +1,8 @@
 //! Token counts out of answers: JSON and event streams, however the network cuts them.
 
-use crate::support::{EVENT_STREAM, JSON, assert_clean, chat, chat_with, counted, post, serve, static_config, text, vm};
+use crate::support::{
+    EVENT_STREAM, JSON, assert_clean, chat, chat_with, counted, post, serve, static_config, text, vm,
+};
 use serde_json::{Value, json};
 use warmpath_host::{Host, Stream, Vm};
 
@@ -73,8 +75,10 @@ fn usage_of_anthropic_streams_is_read_from_both_ends() {
     let host = Host::default();
     let vm = vm(&host, &static_config(2));
     let body = json!({"model": "llama", "stream": true, "messages": [{"role": "user", "content": "hello"}]});
-    let first = r#"data: {"message":{"usage":{"input_tokens":10,"cache_read_input_tokens":90,"output_tokens":1}}}"#;
-    let events = format!("{first}\n\n{}data: {{\"usage\":{{\"output_tokens\":5}}}}\n\n", "data: {}\n\n".repeat(2000));
+    let first =
+        r#"data: {"message":{"usage":{"input_tokens":10,"cache_read_input_tokens":90,"output_tokens":1}}}"#;
+    let events =
+        format!("{first}\n\n{}data: {{\"usage\":{{\"output_tokens\":5}}}}\n\n", "data: {}\n\n".repeat(2000));
     answer(post(&vm, "/v1/messages", &body.to_string()), &EVENT_STREAM, &events, &[first.len() + 2]);
     assert_eq!(tokens(&host), (100, 90));
     assert_clean(&host, &[&vm]);
@@ -87,7 +91,9 @@ fn usage_of_an_error_or_out_of_range_teaches_nothing() {
     let zero = r#"{"usage":{"prompt_tokens":0}}"#;
     let negative = r#"{"usage":{"prompt_tokens":-1}}"#;
     let huge = r#"{"usage":{"prompt_tokens":99999999999999999999999}}"#;
-    for (status, body) in [("500", ANSWER), ("200", zero), ("200", negative), ("200", huge), ("200", "\"usage\":")] {
+    for (status, body) in
+        [("500", ANSWER), ("200", zero), ("200", negative), ("200", huge), ("200", "\"usage\":")]
+    {
         answer(serve(&vm, &chat("hello")), &[(":status", status)], body, &[]);
     }
     assert_eq!(tokens(&host), (0, 0));

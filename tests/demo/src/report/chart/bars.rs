@@ -8,7 +8,7 @@ use crate::report::headline::percent;
 
 const BAR: f64 = 26.0;
 const STEP: f64 = 44.0;
-const AXIS: f64 = 34.0;
+const AXIS: f64 = 46.0;
 
 /// The chart.
 pub(in crate::report) fn bars(arms: &[Summary]) -> String {

@@ -3,7 +3,9 @@
 use super::{CLUSTER, step};
 use prost::Message;
 use warmpath_core::ids::{CellHash, EndpointId};
-use warmpath_core::wire::{Down, Event, Facts, Health, Kind, Load, Phase, Pool, PoolEndpoint, Pools, Routed, Up, decode_up};
+use warmpath_core::wire::{
+    Down, Event, Facts, Health, Kind, Load, Phase, Pool, PoolEndpoint, Pools, Routed, Up, decode_up,
+};
 use warmpath_host::{GrpcState, GrpcStream, Host, Vm};
 
 /// Steps within which one of the VMs must have opened the stream: a lease to run out, a retry, and to spare.
@@ -90,7 +92,8 @@ fn open_stream(vm: &Vm) -> Option<GrpcStream> {
 /// One pool `llama` with these endpoints.
 pub(crate) fn pools(endpoints: &[String]) -> Event {
     let endpoints = endpoints.iter().map(|address| PoolEndpoint { address: address.clone() }).collect();
-    let pool = Pool { name: "llama".into(), models: vec!["llama".into()], adapters: vec!["sql".into()], endpoints };
+    let pool =
+        Pool { name: "llama".into(), models: vec!["llama".into()], adapters: vec!["sql".into()], endpoints };
     Kind::Pools(Pools { pools: vec![pool] }).into()
 }
 

@@ -6,7 +6,8 @@ use warmpath_host::{Action, Headers, Stream, Vm};
 /// Headers of a JSON answer.
 pub(crate) const JSON: [(&str, &str); 2] = [(":status", "200"), ("content-type", "application/json")];
 /// Headers of a streamed answer.
-pub(crate) const EVENT_STREAM: [(&str, &str); 2] = [(":status", "200"), ("content-type", "text/event-stream")];
+pub(crate) const EVENT_STREAM: [(&str, &str); 2] =
+    [(":status", "200"), ("content-type", "text/event-stream")];
 
 /// A decision as `x-warmpath-explain` shows it.
 pub(crate) struct Explanation(Value);
@@ -48,6 +49,13 @@ pub(crate) fn get(vm: &Vm, path: &str) -> Stream {
 /// Sends a chat.
 pub(crate) fn serve(vm: &Vm, body: &Value) -> Stream {
     post(vm, "/v1/chat/completions", &body.to_string())
+}
+
+/// Ends every stream, whatever came of it.
+pub(crate) fn finish_all(streams: impl IntoIterator<Item = Stream>) {
+    for stream in streams {
+        stream.finish().unwrap();
+    }
 }
 
 /// The endpoints that the request was sent with, best first.

@@ -10,7 +10,8 @@ pub(crate) const LOG_PAGES: u64 = 512;
 
 /// Every record that the ring still holds, oldest first.
 pub(crate) fn records(host: &Host) -> Vec<Record> {
-    let stored = (0..LOG_PAGES).filter_map(|slot| host.shared(&format!("warmpath/1/{CELL_BYTES_DEFAULT}/page/{slot}")));
+    let stored = (0..LOG_PAGES)
+        .filter_map(|slot| host.shared(&format!("warmpath/1/{CELL_BYTES_DEFAULT}/page/{slot}")));
     let mut pages: Vec<Page> = stored.map(|(value, _)| Page::from_bytes(value).unwrap()).collect();
     pages.sort_by_key(Page::number);
     let mut records = Vec::new();

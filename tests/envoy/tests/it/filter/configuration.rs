@@ -1,0 +1,38 @@
+//! A configuration that the filter refuses is refused by Envoy, with every reason in its log, and changes nothing.
+
+use http::StatusCode;
+use serde_json::json;
+use warmpath_envoy::client::Client;
+use warmpath_envoy::resources::{GATEWAY, listener};
+use warmpath_envoy::xds::Kind;
+
+use crate::stack::{MODEL, PATH, Stack, completion, explain_anywhere, prompt};
+
+#[tokio::test]
+async fn a_wrong_configuration_is_refused_with_all_reasons_and_the_old_one_serves() {
+    let stack = Stack::usual().await;
+    let known = completion(MODEL, &prompt("known"));
+    assert_eq!(stack.client().await.post_json(PATH, &known).await.unwrap().status, StatusCode::OK);
+
+    let wrong = json!({
+        "pools": [{ "name": "a", "models": [], "endpoints": ["localhost:80"] }],
+        "alternates": 99,
+        "cell_byte": 256,
+        "explain": "yes",
+    });
+    let version = stack.plane.push([listener(&stack.filter(wrong)).into()]);
+    let rejection = stack.plane.wait_rejected(Kind::Listener, version).await.unwrap();
+    assert!(rejection.reason.contains(GATEWAY), "{}", rejection.reason);
+    for field in ["pools[0].models", "pools[0].endpoints[0]", "alternates", "cell_byte", "explain"] {
+        let found = stack.envoy(0).log().text().lines().any(|line| {
+            line.contains("[error]") && line.contains(&format!("configuration: {field}"))
+        });
+        assert!(found, "no word of {field}");
+    }
+
+    let client = Client::http1(stack.gateway(0).await);
+    let candidates = explain_anywhere(&client, &known).await.unwrap();
+    assert_eq!((candidates.len(), candidates[0].cells > 0), (3, true));
+    assert_eq!(client.post_json(PATH, &known).await.unwrap().status, StatusCode::OK);
+    assert_eq!(stack.metric("feed.connected").await, 1);
+}

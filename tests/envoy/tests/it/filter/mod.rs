@@ -1,0 +1,10 @@
+//! The built filter in a real Envoy: what only Envoy can show. What the wasmtime host can show is in `tests/wasm`.
+
+mod broken_bodies;
+mod configuration;
+mod leaving;
+mod lost_nothing;
+mod protocols;
+mod routes;
+mod sharing;
+mod trap;

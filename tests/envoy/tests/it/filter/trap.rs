@@ -1,0 +1,79 @@
+//! A VM traps. Envoy ends the request that did it and builds the VM anew; nobody else notices.
+//!
+//! Each worker's VM is made to trap in turn while the other serves. The VM of Envoy's main thread, which starts
+//! first and so usually holds the lease of the feed, serves no request and cannot be made to trap from outside;
+//! that a trapped holder is succeeded is shown in the wasmtime host.
+
+use http::{Method, StatusCode};
+use warmpath_envoy::client::Connection;
+use warmpath_envoy::until;
+
+use crate::stack::{
+    Build, MODEL, PATH, Setup, Stack, TRAP_HEADER, completion, engine_of, explain, prompt, send,
+};
+
+/// Requests of the other worker while one traps, and of all workers afterwards.
+const REQUESTS: usize = 500;
+
+#[tokio::test]
+async fn only_the_request_that_trapped_is_lost() {
+    let setup = Setup { workers: 2, build: Build::Faulty, ..Setup::default() };
+    let mut stack = Stack::start(setup).await;
+    let mut workers = stack.connections(0).await;
+    let known = completion(MODEL, &prompt("learned before"));
+    let holder = engine_of(&send(&mut workers[0], &known).await).to_owned();
+
+    for trapped in 0..2 {
+        let mut other = workers.swap_remove(1 - trapped);
+        let mut worker = workers.remove(0);
+        let (beside, status) =
+            tokio::join!(talk(&mut other, REQUESTS), trap(&mut worker));
+        assert_eq!(beside, [0; 0], "requests of the other worker that were lost");
+        assert_eq!(status, Some(StatusCode::SERVICE_UNAVAILABLE), "Envoy's own answer");
+        workers = stack.connections(0).await;
+    }
+    for worker in &mut workers {
+        assert_eq!(talk(worker, REQUESTS).await, [0; 0], "requests after the trap that were lost");
+        // What the trapped VM had promised is believed until it has been silent for some seconds.
+        until("the promises of the dead to expire", async || {
+            let candidates = explain(worker, &known).await?;
+            candidates.iter().all(|candidate| candidate.requests == 0).then_some(())
+        })
+        .await
+        .unwrap();
+        assert_eq!(engine_of(&send(worker, &known).await), holder, "what was learned is kept");
+    }
+    assert_eq!(stack.envoy(0).admin().stat("wasm.warmpath.router.vm_reload_success").await.unwrap(), 2);
+    wait_feed_goes_on(&mut stack, &mut workers[0]).await;
+}
+
+/// The feed lives: a change of the pools arrives.
+async fn wait_feed_goes_on(stack: &mut Stack, worker: &mut Connection) {
+    let fewer = stack.pools(&[(MODEL, 0..2)]);
+    stack.controller().set_pools(&fewer);
+    until("the pools to change", async || {
+        let candidates = explain(worker, &completion(MODEL, "")).await?;
+        (candidates.len() == 2).then_some(())
+    })
+    .await
+    .unwrap();
+}
+
+/// Sends requests one after the other, and returns the numbers of those that were not answered with 200.
+async fn talk(worker: &mut Connection, requests: usize) -> Vec<usize> {
+    let mut lost = Vec::new();
+    for at in 0..requests {
+        let body = completion(MODEL, &prompt(&format!("topic {}", at % 16)));
+        if send(worker, &body).await.status != StatusCode::OK {
+            lost.push(at);
+        }
+    }
+    lost
+}
+
+/// The status of a request that traps.
+async fn trap(worker: &mut Connection) -> Option<StatusCode> {
+    let body = completion(MODEL, "trap").to_string().into();
+    let response = worker.send(Method::POST, PATH, &[TRAP_HEADER], body).await;
+    response.ok().map(|response| response.status)
+}
