@@ -29,9 +29,11 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
 
 /// Plays all arms.
 pub async fn play(args: &DemoArgs) -> anyhow::Result<Report> {
-    ensure!(args.engines > 0 && args.clients > 0 && args.time_scale > 0.0, "engines, clients and scale must be positive");
-    let all: Arc<[Conversation]> =
-        conversations(args.seed, args.groups, args.conversations_per_group).into();
+    ensure!(
+        args.engines > 0 && args.clients > 0 && args.time_scale > 0.0,
+        "engines, clients and scale must be positive"
+    );
+    let all: Arc<[Conversation]> = conversations(args.seed, args.groups, args.conversations_per_group).into();
     let requests: usize = all.iter().map(|conversation| conversation.turns.len()).sum();
     println!(
         "{} conversations, {requests} requests, {} engines, {} times real speed, seed {}",
@@ -74,7 +76,8 @@ async fn play_arm(
     requests: usize,
 ) -> anyhow::Result<(ArmRun, String)> {
     let params = params(args.preset, args.kv_tokens);
-    let spec = Spec { tokens_per_chunk: TOKENS_PER_CHUNK, ..Spec::new(arm, args.engines, params, args.time_scale) };
+    let spec =
+        Spec { tokens_per_chunk: TOKENS_PER_CHUNK, ..Spec::new(arm, args.engines, params, args.time_scale) };
     let cluster = Cluster::start(&spec).await?;
     let version = cluster.envoy_version().await?;
     let stage = Arc::new(Stage::new(&cluster, &spec, Progress::new(arm, requests)));

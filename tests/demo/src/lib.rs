@@ -21,8 +21,8 @@
 )]
 #![allow(clippy::print_stdout, reason = "a command-line program talks on standard output")]
 
-pub mod arm;
 pub mod args;
+pub mod arm;
 pub mod client;
 pub mod cluster;
 pub mod cost;

@@ -27,7 +27,10 @@ pub async fn run(args: &ReplayArgs) -> anyhow::Result<()> {
 
 /// Plays all arms.
 pub async fn play(args: &ReplayArgs) -> anyhow::Result<Report> {
-    ensure!(args.engines > 0 && args.envoys > 0 && args.time_scale > 0.0, "engines, envoys and scale must be positive");
+    ensure!(
+        args.engines > 0 && args.envoys > 0 && args.time_scale > 0.0,
+        "engines, envoys and scale must be positive"
+    );
     let path = args.trace.clone().unwrap_or_else(excerpt);
     let loaded = trace::load(&path, args.limit.unwrap_or(usize::MAX));
     let trace: Arc<[Recorded]> = loaded.with_context(|| format!("cannot play {}", path.display()))?.into();

@@ -40,8 +40,9 @@ fn check_ports(engines: u16) -> anyhow::Result<()> {
     let last = PORTS.engines + engines - 1;
     let others = [PORTS.gateway, PORTS.admin, PORTS.controller_grpc, PORTS.controller_http];
     for port in others.into_iter().chain(PORTS.engines..=last) {
-        TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-            .with_context(|| format!("port {port} is taken: stop what listens there (`ss -ltnp 'sport = :{port}'`)"))?;
+        TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).with_context(|| {
+            format!("port {port} is taken: stop what listens there (`ss -ltnp 'sport = :{port}'`)")
+        })?;
     }
     Ok(())
 }
@@ -65,12 +66,12 @@ x-engine (the same one again) and at x-engine-cached-tokens:
 
   JSON='content-type: application/json'
   LONG=$(seq -s ' ' 2000)
-  curl -si 127.0.0.1:{gateway}/v1/chat/completions -H "$JSON" -d '{first}'
-  curl -si 127.0.0.1:{gateway}/v1/chat/completions -H "$JSON" -d '{second}'
+  curl -si 127.0.0.1:{gateway}/v1/chat/completions -H \"$JSON\" -d '{first}'
+  curl -si 127.0.0.1:{gateway}/v1/chat/completions -H \"$JSON\" -d '{second}'
 
 What the filter would decide, and why, without asking an engine:
 
-  curl -s 127.0.0.1:{gateway}/v1/chat/completions -H "$JSON" -H 'x-warmpath-explain: 1' -d '{second}'
+  curl -s 127.0.0.1:{gateway}/v1/chat/completions -H \"$JSON\" -H 'x-warmpath-explain: 1' -d '{second}'
 
 What filter and controller count, and which endpoints the controller sees:
 

@@ -181,7 +181,9 @@ pub fn engine_name(number: usize) -> String {
 async fn start_engine(spec: &Spec, number: usize) -> anyhow::Result<EngineServer> {
     let port = match spec.ports.engines {
         0 => 0,
-        first => u16::try_from(usize::from(first) + number).context("the last engine's port is above 65535")?,
+        first => {
+            u16::try_from(usize::from(first) + number).context("the last engine's port is above 65535")?
+        }
     };
     let config = ServerConfig {
         name: engine_name(number),
@@ -199,7 +201,9 @@ async fn start_engine(spec: &Spec, number: usize) -> anyhow::Result<EngineServer
 /// Waits until the filter has heard the controller. Before, it knows only itself; an arm that starts there would
 /// measure the start.
 pub async fn wait_for_snapshot(envoy: &Envoy) -> anyhow::Result<()> {
-    until("the filter's first snapshot", async || (envoy.admin().stat(SNAPSHOTS).await.ok()? > 0).then_some(()))
-        .await
-        .context("the filter does not hear the controller")
+    until("the filter's first snapshot", async || {
+        (envoy.admin().stat(SNAPSHOTS).await.ok()? > 0).then_some(())
+    })
+    .await
+    .context("the filter does not hear the controller")
 }

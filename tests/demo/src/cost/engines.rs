@@ -31,7 +31,8 @@ impl Process {
         let output = child.stdout.take().context("the engines have no output")?;
         let lines = BufReader::new(output).lines().take(count);
         let addresses = lines.map(|line| Ok(line?.parse()?)).collect::<anyhow::Result<Vec<_>>>();
-        let process = Self { child, addresses: addresses.context("the engines did not tell their addresses")? };
+        let process =
+            Self { child, addresses: addresses.context("the engines did not tell their addresses")? };
         anyhow::ensure!(process.addresses.len() == count, "the engines ended early");
         Ok(process)
     }

@@ -7,6 +7,20 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
+const NS_PER_US: f64 = 1_000.0;
+
+/// What the names of Envoy's worker threads begin with.
+const WORKER: &str = "wrk:";
+
+/// Processor time, in microseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct CpuUs {
+    /// Of all threads.
+    pub(super) all: f64,
+    /// Of the workers, which carry the requests; the main thread's VM may hold the controller's stream.
+    pub(super) workers: f64,
+}
+
 /// Reads the processor time of one process. A thread that ends takes its time with it; Envoy's stay.
 #[derive(Debug)]
 pub(super) struct Meter {
@@ -18,16 +32,29 @@ impl Meter {
         Self { tasks: PathBuf::from(format!("/proc/{pid}/task")) }
     }
 
-    /// Processor time of all threads since they began, in microseconds.
-    pub(super) fn cpu_us(&self) -> anyhow::Result<f64> {
-        let mut nanoseconds = 0.0;
+    /// Processor time of all threads since they began.
+    pub(super) fn read(&self) -> anyhow::Result<CpuUs> {
+        let mut cpu = CpuUs::default();
         let tasks = fs::read_dir(&self.tasks).with_context(|| format!("no {}", self.tasks.display()))?;
         for task in tasks {
-            let line = fs::read_to_string(task?.path().join("schedstat")).context("the kernel has no schedstat")?;
+            let task = task?.path();
+            let line = fs::read_to_string(task.join("schedstat")).context("the kernel has no schedstat")?;
             let first = line.split_ascii_whitespace().next().context("an empty schedstat")?;
-            nanoseconds += first.parse::<f64>()?;
+            let us = first.parse::<f64>()? / NS_PER_US;
+            cpu.all += us;
+            if fs::read_to_string(task.join("comm"))?.starts_with(WORKER) {
+                cpu.workers += us;
+            }
         }
-        Ok(nanoseconds / 1_000.0)
+        Ok(cpu)
+    }
+}
+
+impl CpuUs {
+    /// What was used since `before`, for each of `units`.
+    pub(super) fn each_since(self, before: Self, units: usize) -> Self {
+        let units = units as f64;
+        Self { all: (self.all - before.all) / units, workers: (self.workers - before.workers) / units }
     }
 }
 
@@ -38,11 +65,15 @@ mod tests {
     #[test]
     fn work_costs_processor_time() {
         let meter = Meter::of(std::process::id());
-        let before_us = meter.cpu_us().unwrap();
+        let before = meter.read().unwrap();
         let mut sum = 0_u64;
-        while meter.cpu_us().unwrap() < before_us + 1_000.0 {
+        while meter.read().unwrap().all < before.all + 1_000.0 {
             sum = std::hint::black_box((0..100_000_u64).fold(sum, u64::wrapping_add));
         }
-        assert!(meter.cpu_us().unwrap() > before_us);
+        let each = meter.read().unwrap().each_since(before, 10);
+        assert!(
+            each.all >= 100.0 && each.workers.abs() < f64::EPSILON,
+            "{each:?}, there are no workers here"
+        );
     }
 }

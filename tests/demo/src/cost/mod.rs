@@ -37,7 +37,11 @@ pub async fn run(args: &CostArgs) -> anyhow::Result<()> {
     let setup = Setup::start(instant.addresses()).await?;
     for connections in &args.connections {
         for prompt_bytes in &args.prompt_bytes {
-            let load = Load::Requests { count: args.requests, connections: *connections, prompt_bytes: *prompt_bytes };
+            let load = Load::Requests {
+                count: args.requests,
+                connections: *connections,
+                prompt_bytes: *prompt_bytes,
+            };
             cases.push(measure(&setup, load, args.repetitions).await?);
         }
     }
@@ -66,9 +70,9 @@ async fn measure(setup: &Setup, load: Load, repetitions: usize) -> anyhow::Resul
         for variant in Variant::ALL {
             let gateway = setup.gateway(variant)?;
             let meter = setup.meter(variant)?;
-            let begun_us = meter.cpu_us()?;
+            let before = meter.read()?;
             let units = load.run(gateway, &mut number).await?;
-            case.add(variant, (meter.cpu_us()? - begun_us) / units as f64);
+            case.add(variant, meter.read()?.each_since(before, units));
         }
     }
     case.print();

@@ -95,7 +95,12 @@ impl Setup {
     }
 }
 
-fn write(variant: Variant, engines: &[SocketAddr], controller: SocketAddr, file: &Path) -> anyhow::Result<()> {
+fn write(
+    variant: Variant,
+    engines: &[SocketAddr],
+    controller: SocketAddr,
+    file: &Path,
+) -> anyhow::Result<()> {
     let config = ShippedConfig::new().listener_port(0).admin_port(0).engines(engines).controller(controller);
     let config = match variant {
         Variant::Plain | Variant::Buffer => config.without_filter(Lb::LeastRequest),

@@ -83,8 +83,14 @@ mod tests {
     use crate::client::Lost;
 
     fn answered(at_ms: f64, e2e_ms: f64, cached_tokens: u64) -> Call {
-        let answer =
-            Answered { engine: Some(0), ttft_ms: 10.0, e2e_ms, prompt_tokens: 100, cached_tokens, output_tokens: 50 };
+        let answer = Answered {
+            engine: Some(0),
+            ttft_ms: 10.0,
+            e2e_ms,
+            prompt_tokens: 100,
+            cached_tokens,
+            output_tokens: 50,
+        };
         Call { at_ms, late_ms: 0.0, ideal_cached_tokens: 60, outcome: Ok(answer) }
     }
 

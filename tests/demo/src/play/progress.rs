@@ -25,7 +25,8 @@ impl Progress {
     pub fn new(arm: Arm, requests: usize) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let template = "{prefix:>14} [{bar:40}] {pos}/{len} {elapsed} {msg}";
-            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            let style =
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::new(requests as u64).with_prefix(arm.name()).with_style(style.progress_chars("=> "))
         });
         Self { arm, requests, done: AtomicUsize::new(0), lost: AtomicUsize::new(0), bar }

@@ -102,13 +102,19 @@ mod tests {
 
     #[test]
     fn we_are_held_against_the_best_plain_arm() {
-        let arms =
-            [summary("round-robin", 900.0, 0.2), summary("least-request", 600.0, 0.1), summary("warmpath", 200.0, 0.6)];
+        let arms = [
+            summary("round-robin", 900.0, 0.2),
+            summary("least-request", 600.0, 0.1),
+            summary("warmpath", 200.0, 0.6),
+        ];
         let rows = rows(&arms);
         assert_eq!(rows[0].verdict.as_deref(), Some("3.00x higher"));
         assert_eq!(rows[2].verdict.as_deref(), Some("3.00x lower"));
         assert_eq!(rows[2].cells, ["900 ms", "600 ms", "200 ms"]);
         assert_eq!(rows[10].verdict, None);
-        assert!(super::rows(&arms[..2]).iter().all(|row| row.verdict.is_none()), "without us there is no verdict");
+        assert!(
+            super::rows(&arms[..2]).iter().all(|row| row.verdict.is_none()),
+            "without us there is no verdict"
+        );
     }
 }

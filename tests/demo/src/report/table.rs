@@ -31,7 +31,11 @@ pub(super) fn render(info: &RunInfo, runs: &[ArmRun], arms: &[Summary]) -> Strin
     for (run, arm) in runs.iter().zip(arms) {
         if info.kind == Kind::Replay {
             let (part, late) = (percent(part_of_ideal(arm)), time_ms(late_ms_p99(run)));
-            let _ = writeln!(text, "{:>14}: {part} of the endless cache's hits; client late p99 {late}", arm.name);
+            let _ = writeln!(
+                text,
+                "{:>14}: {part} of the endless cache's hits; client late p99 {late}",
+                arm.name
+            );
         }
         for (reason, count) in lost(run) {
             let _ = writeln!(text, "{:>14}: lost {count} by {reason}", arm.name);

@@ -28,7 +28,8 @@ mod tests {
     use super::*;
 
     fn spread_times(times: &[f64]) -> Vec<f64> {
-        let request = |at_ms: &f64| Recorded { at_ms: *at_ms, input_tokens: 1, output_tokens: 1, blocks: vec![0] };
+        let request =
+            |at_ms: &f64| Recorded { at_ms: *at_ms, input_tokens: 1, output_tokens: 1, blocks: vec![0] };
         let mut requests: Vec<_> = times.iter().map(request).collect();
         spread(&mut requests);
         requests.iter().map(|request| request.at_ms).collect()

@@ -18,7 +18,8 @@ const S_PER_DAY: u32 = 86_400;
 pub(super) fn read(text: &str, limit: usize) -> Result<Vec<Recorded>, TraceError> {
     let mut requests = Vec::new();
     let mut next_id = FIRST_ID;
-    for (at, line) in text.lines().enumerate().skip(1).filter(|(_, line)| !line.trim().is_empty()).take(limit) {
+    for (at, line) in text.lines().enumerate().skip(1).filter(|(_, line)| !line.trim().is_empty()).take(limit)
+    {
         requests.push(parse(at + 1, line.trim(), &mut next_id)?);
     }
     let begin_ms = requests.iter().map(|request| request.at_ms).fold(f64::INFINITY, f64::min);
@@ -32,12 +33,12 @@ pub(super) fn read(text: &str, limit: usize) -> Result<Vec<Recorded>, TraceError
 fn parse(number: usize, line: &str, next_id: &mut u64) -> Result<Recorded, TraceError> {
     let fields: Vec<&str> = line.split(',').collect();
     let [time, input, output] = fields[..] else {
-        return Err(wrong(number, format!("{} fields instead of 3", fields.len())));
+        return Err(wrong(number, &format!("{} fields instead of 3", fields.len())));
     };
-    let at_ms = parse_time_ms(time).ok_or_else(|| wrong(number, format!("{time:?} is no time")))?;
+    let at_ms = parse_time_ms(time).ok_or_else(|| wrong(number, &format!("{time:?} is no time")))?;
     let count = |field: &str| match field.parse() {
         Ok(count @ 1_usize..) => Ok(count),
-        _ => Err(wrong(number, format!("{field:?} is no count of tokens"))),
+        _ => Err(wrong(number, &format!("{field:?} is no count of tokens"))),
     };
     let (input_tokens, output_tokens) = (count(input)?, count(output)?);
     let blocks: Vec<u64> = (*next_id..).take(input_tokens.div_ceil(BLOCK_TOKENS)).collect();
@@ -54,7 +55,8 @@ fn parse_time_ms(time: &str) -> Option<f64> {
     let (hour, minute): (u32, u32) = (clock.next()?.parse().ok()?, clock.next()?.parse().ok()?);
     let second: f64 = clock.next()?.parse().ok()?;
     let in_range = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60;
-    let whole_s = f64::from(days(year, month, day)) * f64::from(S_PER_DAY) + f64::from(hour * 3_600 + minute * 60);
+    let whole_s =
+        f64::from(days(year, month, day)) * f64::from(S_PER_DAY) + f64::from(hour * 3_600 + minute * 60);
     (in_range && (0.0..61.0).contains(&second)).then_some((whole_s + second) * MS_PER_S)
 }
 
@@ -72,7 +74,8 @@ mod tests {
 
     #[test]
     fn times_count_from_the_first_and_blocks_are_new() {
-        let text = format!("{HEAD}\r\n2024-02-28 23:59:59.5000000,1025,10\r\n2024-03-01 00:00:00.2500000,3,8\r\n");
+        let text =
+            format!("{HEAD}\r\n2024-02-28 23:59:59.5000000,1025,10\r\n2024-03-01 00:00:00.2500000,3,8\r\n");
         let requests = read(&text, 10).unwrap();
         assert!(requests[0].at_ms.abs() < 1e-6);
         assert!((requests[1].at_ms - 86_400_750.0).abs() < 1e-3, "2024 has a 29th of February");
@@ -82,8 +85,12 @@ mod tests {
 
     #[test]
     fn broken_lines_are_named() {
-        for line in ["2023-11-16,1,2", "2023-11-16 18:17:03.9", "2023-11-16 18:17:03.9,x,1", "2023-13-16 18:17:03.9,1,1"]
-        {
+        for line in [
+            "2023-11-16,1,2",
+            "2023-11-16 18:17:03.9",
+            "2023-11-16 18:17:03.9,x,1",
+            "2023-13-16 18:17:03.9,1,1",
+        ] {
             let error = read(&format!("{HEAD}\n{line}\n"), 10).unwrap_err().to_string();
             assert!(error.starts_with("line 2: "), "{error}");
         }

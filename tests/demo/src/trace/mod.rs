@@ -8,6 +8,7 @@ mod azure;
 mod mooncake;
 mod prompt;
 
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -74,6 +75,6 @@ pub fn load(path: &Path, limit: usize) -> Result<Vec<Recorded>, TraceError> {
     if requests.is_empty() { Err(TraceError::Empty) } else { Ok(requests) }
 }
 
-fn wrong(line: usize, problem: impl ToString) -> TraceError {
+fn wrong(line: usize, problem: &dyn Display) -> TraceError {
     TraceError::Line { line, problem: problem.to_string() }
 }

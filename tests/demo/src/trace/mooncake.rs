@@ -28,16 +28,16 @@ pub(super) fn read(text: &str, limit: usize) -> Result<Vec<Recorded>, TraceError
 }
 
 fn parse(number: usize, line: &str) -> Result<Recorded, TraceError> {
-    let line: Line = serde_json::from_str(line).map_err(|error| wrong(number, error))?;
+    let line: Line = serde_json::from_str(line).map_err(|error| wrong(number, &error))?;
     let (tokens, blocks) = (line.input_length, line.hash_ids.len());
     if tokens == 0 || line.output_length == 0 {
-        return Err(wrong(number, "a prompt or an answer has no tokens"));
+        return Err(wrong(number, &"a prompt or an answer has no tokens"));
     }
     if blocks != tokens.div_ceil(BLOCK_TOKENS) {
-        return Err(wrong(number, format!("{tokens} tokens do not make {blocks} blocks of {BLOCK_TOKENS}")));
+        return Err(wrong(number, &format!("{tokens} tokens do not make {blocks} blocks of {BLOCK_TOKENS}")));
     }
     if !(line.timestamp.is_finite() && line.timestamp >= 0.0) {
-        return Err(wrong(number, format!("{} is no time", line.timestamp)));
+        return Err(wrong(number, &format!("{} is no time", line.timestamp)));
     }
     Ok(Recorded {
         at_ms: line.timestamp,
@@ -75,6 +75,10 @@ mod tests {
             let error = read(&format!("{GOOD}\n\n{line}\n"), 10).unwrap_err().to_string();
             assert!(error.starts_with("line 3: "), "{error}");
         }
-        assert_eq!(read(&format!("{GOOD}\noops"), 1).unwrap().len(), 1, "lines beyond the limit are not read");
+        assert_eq!(
+            read(&format!("{GOOD}\noops"), 1).unwrap().len(),
+            1,
+            "lines beyond the limit are not read"
+        );
     }
 }

@@ -54,7 +54,10 @@ struct Length {
 /// The parameters in words, for reports.
 pub fn describe() -> Vec<(&'static str, String)> {
     let length = |length: Length| {
-        format!("log-normal, median {}, sigma {}, {} to {}", length.median, length.sigma, length.min, length.max)
+        format!(
+            "log-normal, median {}, sigma {}, {} to {}",
+            length.median, length.sigma, length.min, length.max
+        )
     };
     vec![
         ("turns of a conversation", format!("{} to {}", TURNS.0, TURNS.1)),

@@ -284,10 +284,11 @@ fn events_that_wait_for_the_controller_are_bounded_and_the_rest_is_counted() {
     let (one, two) = (vm(&host, &config()), vm(&host, &config()));
     let mut controller = Controller::accept(&host, &[&one, &two]);
     controller.snapshot(vec![pools(&endpoints(2))]);
+    let sibling = if controller.vm.worker() == one.worker() { &two } else { &one };
     controller.close();
     host.set_cluster_down(CLUSTER, true);
     for round in 0..OUTBOX_EVENTS_MAX / 2 {
-        serve([&one, &two][round % 2], &chat(&text(&format!("round {round}"), 400))).finish().unwrap();
+        serve(sibling, &chat(&text(&format!("round {round}"), 400))).finish().unwrap();
         if round % 20 == 0 {
             step(&host, &[&one, &two]);
         }
@@ -299,5 +300,23 @@ fn events_that_wait_for_the_controller_are_bounded_and_the_rest_is_counted() {
     let back = Controller::accept(&host, &[&one, &two]);
     let told = back.heard().iter().skip(1).map(|up| up.events.len()).sum::<usize>();
     assert_eq!(told, OUTBOX_EVENTS_MAX);
+    assert_clean(&host, &[&one, &two]);
+}
+
+#[test]
+fn what_came_over_a_stalled_holders_stream_is_not_sent_back_by_its_successor() {
+    let host = Host::default();
+    let (one, two) = (vm(&host, &config()), vm(&host, &config()));
+    let mut old = Controller::accept(&host, &[&one, &two]);
+    let names = endpoints(2);
+    old.snapshot(vec![pools(&names)]);
+    let successor = if old.vm.worker() == one.worker() { &two } else { &one };
+    let next = Controller::accept(&host, &[successor]);
+    old.delta(vec![load_of(5, &names[0], 2), routed(&names[0], &[CellHash(78)])]);
+    step(&host, &[successor]);
+    assert_eq!(explain(successor, &chat("hello")).sum("requests"), 2, "it was heard");
+    let came_back =
+        |kind: &Kind| matches!(kind, Kind::Routed(_)) || matches!(kind, Kind::Load(load) if load.origin == 5);
+    assert!(!next.events().iter().any(came_back), "{:?}", next.events());
     assert_clean(&host, &[&one, &two]);
 }

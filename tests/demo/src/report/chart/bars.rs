@@ -18,10 +18,10 @@ pub(in crate::report) fn bars(arms: &[Summary]) -> String {
     let bottom = height - AXIS;
     for quarter in 0..=4 {
         let at = x(f64::from(quarter) / 4.0);
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<line class=\"grid\" x1=\"{at:.1}\" y1=\"0\" x2=\"{at:.1}\" y2=\"{bottom:.1}\"/>\
-             <text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{} %</text>\n",
+             <text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{} %</text>",
             bottom + 18.0,
             quarter * 25
         );
@@ -30,11 +30,11 @@ pub(in crate::report) fn bars(arms: &[Summary]) -> String {
         let top = STEP * number as f64 + (STEP - BAR) / 2.0;
         let (end, ideal) = (x(arm.cached_share), x(arm.ideal_cached_share));
         let middle = top + BAR / 2.0 + 4.0;
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<text class=\"name\" x=\"{:.1}\" y=\"{middle:.1}\" text-anchor=\"end\">{}</text>\
              <rect class=\"arm {}\" x=\"{LEFT}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{BAR}\" rx=\"2\"/>\
-             <line class=\"mark\" x1=\"{ideal:.1}\" y1=\"{:.1}\" x2=\"{ideal:.1}\" y2=\"{:.1}\"/>\n",
+             <line class=\"mark\" x1=\"{ideal:.1}\" y1=\"{:.1}\" x2=\"{ideal:.1}\" y2=\"{:.1}\"/>",
             LEFT - 10.0,
             arm.name,
             arm.name,
@@ -43,11 +43,8 @@ pub(in crate::report) fn bars(arms: &[Summary]) -> String {
             top + BAR + 5.0
         );
         // Inside the bar when it is long, so that the number never meets the mark.
-        let (at, anchor, class) = if end - LEFT > 80.0 {
-            (end - 8.0, "end", "inside")
-        } else {
-            (end + 8.0, "start", "value")
-        };
+        let (at, anchor, class) =
+            if end - LEFT > 80.0 { (end - 8.0, "end", "inside") } else { (end + 8.0, "start", "value") };
         let _ = writeln!(
             svg,
             "<text class=\"{class}\" x=\"{at:.1}\" y=\"{middle:.1}\" text-anchor=\"{anchor}\">{}</text>",

@@ -45,10 +45,10 @@ pub(in crate::report) fn distribution(runs: &[ArmRun]) -> String {
 fn grid(svg: &mut String, from: f64, to: f64, x: &impl Fn(f64) -> f64, y: &impl Fn(f64) -> f64) {
     for (share, label) in [(0.0, "0"), (0.5, "half"), (0.9, "90 %"), (0.99, "99 %")] {
         let at = y(share);
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<line class=\"grid\" x1=\"{LEFT}\" y1=\"{at:.1}\" x2=\"{:.1}\" y2=\"{at:.1}\"/>\
-             <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>\n",
+             <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>",
             WIDTH - RIGHT,
             LEFT - 10.0,
             at + 4.0
@@ -61,10 +61,10 @@ fn grid(svg: &mut String, from: f64, to: f64, x: &impl Fn(f64) -> f64, y: &impl 
                 continue;
             }
             let at = x(ms);
-            let _ = write!(
+            let _ = writeln!(
                 svg,
                 "<line class=\"grid\" x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{:.1}\"/>\
-                 <text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n",
+                 <text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
                 y(0.0),
                 y(0.0) + 18.0,
                 time_ms(ms)

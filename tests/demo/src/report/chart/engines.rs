@@ -63,15 +63,15 @@ fn count(run: &ArmRun, engines: usize, span_ms: f64) -> Vec<usize> {
 }
 
 fn axis(svg: &mut String, height: f64, span_ms: f64, most: usize) {
-    let span_s = span_ms / 1_000.0;
-    let _ = write!(
+    let seconds = span_ms / 1_000.0;
+    let _ = writeln!(
         svg,
         "<text class=\"tick\" x=\"{LEFT}\" y=\"{y:.1}\">0 s</text>\
          <text class=\"tick\" x=\"{:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">one row an engine; \
          the fullest cell: {most} requests in {:.1} s</text>\
-         <text class=\"tick\" x=\"{:.1}\" y=\"{y:.1}\" text-anchor=\"end\">{span_s:.0} s</text>\n",
+         <text class=\"tick\" x=\"{:.1}\" y=\"{y:.1}\" text-anchor=\"end\">{seconds:.0} s</text>",
         f64::midpoint(LEFT, WIDTH - RIGHT),
-        span_s / BINS as f64,
+        seconds / BINS as f64,
         WIDTH - RIGHT,
         y = height - AXIS + 16.0,
     );

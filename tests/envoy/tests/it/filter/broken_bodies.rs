@@ -53,7 +53,11 @@ fn small() -> Vec<Broken> {
         broken("nested in a field", CHAT, format!(r#"{{"model":"sim","messages":{nested}"#)),
         broken("nested objects", CHAT, r#"{"a":"#.repeat(NESTING)),
         broken("wrong types", CHAT, r#"{"model":7,"messages":{"role":[]}}"#),
-        broken("half a surrogate", CHAT, r#"{"model":"sim","messages":[{"role":"user","content":"\ud800"}]}"#),
+        broken(
+            "half a surrogate",
+            CHAT,
+            r#"{"model":"sim","messages":[{"role":"user","content":"\ud800"}]}"#,
+        ),
         Broken { encoding: Some("gzip"), ..broken("compressed", PATH, vec![0x1F, 0x8B, 8, 0, 0, 0, 0, 0]) },
         Broken { content_type: "text/plain", ..broken("said to be text", PATH, whole.clone()) },
         Broken { content_type: "multipart/form-data; boundary=x", ..broken("a form", PATH, "--x--") },

@@ -24,9 +24,12 @@ async fn a_wrong_configuration_is_refused_with_all_reasons_and_the_old_one_serve
     let rejection = stack.plane.wait_rejected(Kind::Listener, version).await.unwrap();
     assert!(rejection.reason.contains(GATEWAY), "{}", rejection.reason);
     for field in ["pools[0].models", "pools[0].endpoints[0]", "alternates", "cell_byte", "explain"] {
-        let found = stack.envoy(0).log().text().lines().any(|line| {
-            line.contains("[error]") && line.contains(&format!("configuration: {field}"))
-        });
+        let found = stack
+            .envoy(0)
+            .log()
+            .text()
+            .lines()
+            .any(|line| line.contains("[error]") && line.contains(&format!("configuration: {field}")));
         assert!(found, "no word of {field}");
     }
 

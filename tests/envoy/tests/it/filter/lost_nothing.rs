@@ -10,9 +10,7 @@ use warmpath_envoy::client::Client;
 use warmpath_envoy::resources::{ENGINES, endpoints, listener};
 use warmpath_envoy::until;
 
-use crate::stack::{
-    MODEL, PATH, Setup, Stack, Traffic, completion, engine_of, explain_anywhere, prompt,
-};
+use crate::stack::{MODEL, PATH, Setup, Stack, Traffic, completion, engine_of, explain_anywhere, prompt};
 
 /// Clients that talk at once.
 const CLIENTS: usize = 6;
@@ -66,8 +64,7 @@ async fn the_controller_stops_and_starts_again() {
     // The new controller began with nothing: what it knows of this prompt, the proxy has told it.
     let controller = Client::http1(stack.controller().http_addr());
     until("the controller to know what the proxy had learned", async || {
-        let explanation =
-            controller.post_json("/explain?path=/v1/completions", &known).await.unwrap().json();
+        let explanation = controller.post_json("/explain?path=/v1/completions", &known).await.unwrap().json();
         let best = explanation.pointer("/candidates/0")?;
         let is_holder = best.get("endpoint")? == &json!(holder.to_string());
         (is_holder && best.get("cells")?.as_u64()? > 0).then_some(())

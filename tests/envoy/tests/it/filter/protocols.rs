@@ -9,9 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use warmpath_envoy::client::{Client, RawConnection};
 
-use crate::stack::{
-    MODEL, PATH, Stack, assert_at_rest, completion, engine_of, explain_anywhere, prompt,
-};
+use crate::stack::{MODEL, PATH, Stack, assert_at_rest, completion, engine_of, explain_anywhere, prompt};
 
 const HEAD: &str = "host: gateway\r\ncontent-type: application/json\r\n";
 
@@ -57,7 +55,9 @@ async fn a_client_that_waits_for_100_gets_it() {
     let mut client = RawConnection::open(stack.gateway(0).await).await.unwrap();
     let length = body.len();
     client
-        .send(format!("POST {PATH} HTTP/1.1\r\n{HEAD}expect: 100-continue\r\ncontent-length: {length}\r\n\r\n"))
+        .send(format!(
+            "POST {PATH} HTTP/1.1\r\n{HEAD}expect: 100-continue\r\ncontent-length: {length}\r\n\r\n"
+        ))
         .await
         .unwrap();
     client.read_until(|text| text.starts_with("HTTP/1.1 100 Continue\r\n")).await.unwrap();
@@ -78,7 +78,11 @@ async fn assert_learned(stack: &Stack, topic: &str) {
     let holders = candidates.iter().filter(|candidate| candidate.cells > 0).count();
     assert_eq!(holders, 1, "{topic}: {candidates:?}");
     let response = client.post_json(PATH, &body).await.unwrap();
-    assert_eq!(stack.engine_named(engine_of(&response)).addr().to_string(), candidates[0].endpoint, "{topic}");
+    assert_eq!(
+        stack.engine_named(engine_of(&response)).addr().to_string(),
+        candidates[0].endpoint,
+        "{topic}"
+    );
 }
 
 /// Sends bytes and reads until so many answers have come.

@@ -26,8 +26,7 @@ async fn only_the_request_that_trapped_is_lost() {
     for trapped in 0..2 {
         let mut other = workers.swap_remove(1 - trapped);
         let mut worker = workers.remove(0);
-        let (beside, status) =
-            tokio::join!(talk(&mut other, REQUESTS), trap(&mut worker));
+        let (beside, status) = tokio::join!(talk(&mut other, REQUESTS), trap(&mut worker));
         assert_eq!(beside, [0; 0], "requests of the other worker that were lost");
         assert_eq!(status, Some(StatusCode::SERVICE_UNAVAILABLE), "Envoy's own answer");
         workers = stack.connections(0).await;

@@ -20,8 +20,7 @@ pub(crate) struct Controller {
 impl Controller {
     pub(crate) async fn start(pools: &Value) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut controller =
-            Self { folder: tempfile::tempdir().unwrap(), listen: [any, any], running: None };
+        let mut controller = Self { folder: tempfile::tempdir().unwrap(), listen: [any, any], running: None };
         controller.set_pools(pools);
         controller.start_again().await;
         controller
