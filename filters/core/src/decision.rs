@@ -112,6 +112,8 @@ pub struct CandidateExplanation<'a> {
     pub memory_s: f64,
     /// See [`crate::cost`].
     pub evict_s: f64,
+    /// See [`crate::cost`].
+    pub copy_s: f64,
 }
 
 // === impl Decision ===
@@ -164,6 +166,7 @@ impl<'a> CandidateExplanation<'a> {
             decode_s: terms.decode_s,
             memory_s: terms.memory_s,
             evict_s: terms.evict_s,
+            copy_s: terms.copy_s,
         }
     }
 }

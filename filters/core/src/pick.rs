@@ -4,11 +4,11 @@
 //! the prompt's first cell with the longest runs, and a random sample for the load; the cost of a decision
 //! then does not grow with the pool. Where none of them is fit, all are looked at. Ties are broken at random, by a nonce that the caller draws.
 
-use crate::cost::{self, Terms, Work};
+use crate::cost::{self, Copies, Terms, Work};
 use crate::decision::{Candidate, Decision, NoEndpoint, Reason};
 use crate::ids::{CellHash, Slot};
 use crate::limits::{SAMPLE_ENDPOINTS, SCAN_ENDPOINTS_MAX};
-use crate::num::{float, float_len, u64_len};
+use crate::num::{count, float, float_len, u64_len};
 use crate::view::{Fitness, Match, Pool, View};
 use std::cmp::Reverse;
 
@@ -92,13 +92,14 @@ fn draw(ask: &Ask<'_>, matches: &[Match]) -> Vec<Slot> {
 
 /// The candidates with their costs, best first. Addresses are left out: few of them will be needed.
 fn weigh_all(view: &View, ask: &Ask<'_>, matches: &[Match], slots: &[Slot]) -> Vec<Candidate> {
+    let copies = Copies::new(matches.iter().map(|found| found.cells).collect());
     let mut candidates: Vec<Candidate> =
-        slots.iter().filter_map(|slot| weigh(view, ask, matches, *slot)).collect();
+        slots.iter().filter_map(|slot| weigh(view, ask, matches, &copies, *slot)).collect();
     order(&mut candidates, ask.nonce);
     candidates
 }
 
-fn weigh(view: &View, ask: &Ask<'_>, matches: &[Match], slot: Slot) -> Option<Candidate> {
+fn weigh(view: &View, ask: &Ask<'_>, matches: &[Match], copies: &Copies, slot: Slot) -> Option<Candidate> {
     let endpoint = view.endpoint(slot)?;
     let found = matches.binary_search_by_key(&slot, |found| found.slot).ok().and_then(|at| matches.get(at));
     let cells = found.map_or(0, |found| found.cells);
@@ -111,6 +112,7 @@ fn weigh(view: &View, ask: &Ask<'_>, matches: &[Match], slot: Slot) -> Option<Ca
         output_tokens: ask.output_tokens_max.unwrap_or(OUTPUT_TOKENS_EXPECTED).min(OUTPUT_TOKENS_EXPECTED),
         free_tokens: ask.pool.tokens(free_bytes),
         reuse_share: ask.pool.reuse_share(),
+        repeated_tokens: ask.pool.tokens(count(copies.repeated_cells(cells) * float_len(view.cell_bytes()))),
     };
     Some(Candidate {
         slot,

@@ -8,6 +8,7 @@ use warmpath_core::cost::{self, Work};
 use warmpath_core::decision::{Decision, NoEndpoint, Reason};
 use warmpath_core::ids::{CellHash, EndpointId, Slot};
 use warmpath_core::limits::SCAN_ENDPOINTS_MAX;
+use warmpath_core::num::{count, float_len};
 use warmpath_core::pick::{Ask, choose};
 use warmpath_core::view::View;
 use warmpath_core::wire::{Facts, Failure, Health, Kind, Load, Pool, PoolEndpoint, Pools, Routed};
@@ -210,6 +211,13 @@ proptest! {
         prop_assert_eq!(decision.ranked.len(), 6);
         prop_assert_eq!(&world.ask(nonce, 0).unwrap().ranked[0].address, &decision.ranked[0].address);
         let pool = &world.view.pools()[0];
+        // Cell by cell, each divided by the number of its holders.
+        let repeated = |cells: u64| {
+            let holders = |cell: u64| held.iter().filter(|held| **held > cell).count();
+            let deepest = held.iter().copied().max().unwrap();
+            let cells: f64 = (cells..deepest).map(|cell| 1.0 / float_len(holders(cell))).sum();
+            pool.tokens(count(cells * 256.0))
+        };
         let cost = |at: usize| {
             let slot = world.view.slot(EndpointId(World::id(at))).unwrap();
             let endpoint = world.view.endpoint(slot).unwrap();
@@ -220,6 +228,7 @@ proptest! {
                 output_tokens: 256,
                 free_tokens: u64::try_from(capacity - cells).unwrap() * 64,
                 reuse_share: pool.reuse_share(),
+                repeated_tokens: repeated(held[at]),
             };
             (endpoint.fitness(1), cost::of(endpoint, &work).total_s())
         };

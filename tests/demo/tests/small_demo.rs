@@ -1,4 +1,5 @@
 //! A small demo with everything in it: engines, controller, the built filter, a real Envoy.
+#![allow(clippy::unwrap_used, reason = "a helper of a test may unwrap as the test does")]
 
 use warmpath_demo::args::{DemoArgs, ReplayArgs};
 use warmpath_demo::arm::Arm;

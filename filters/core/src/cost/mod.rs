@@ -7,6 +7,7 @@
 //! + decode   slower steps: for us, from the contexts there; for those there, from our context
 //! + memory   tokens that do not fit and will be computed twice
 //! + evict    cached prefixes that the new ones push out, by how often prefixes are used again
+//! + copy     what another endpoint holds and this one would compute again
 //! ```
 //!
 //! The sum is the change in everybody's waiting time, so affinity, spill-over and balance need no weights:
@@ -14,12 +15,14 @@
 //! Everything is proportional to the endpoint's learned prefill speed, whose ratios to the other constants
 //! vary little between models and GPUs (step-time tables of NVIDIA AIConfigurator for H100).
 
+mod copy;
 mod decode;
 mod evict;
 mod memory;
 mod prefill;
 mod queue;
 
+pub use copy::Copies;
 pub use prefill::work_tokens;
 
 use crate::view::Endpoint;
@@ -37,6 +40,8 @@ pub struct Work {
     pub free_tokens: u64,
     /// Share of prompts' tokens that are found again, 0 to 1.
     pub reuse_share: f64,
+    /// Tokens that others hold and this endpoint does not, each divided by the number of its holders.
+    pub repeated_tokens: u64,
 }
 
 /// The terms of the cost, each in seconds.
@@ -54,6 +59,8 @@ pub struct Terms {
     pub memory_s: f64,
     /// See [`crate::cost`].
     pub evict_s: f64,
+    /// See [`crate::cost`].
+    pub copy_s: f64,
 }
 
 /// The cost of sending `work` to `endpoint`.
@@ -66,6 +73,7 @@ pub fn of(endpoint: &Endpoint, work: &Work) -> Terms {
         decode_s: decode::seconds(endpoint, work),
         memory_s: memory::seconds(endpoint, work),
         evict_s: evict::seconds(endpoint, work),
+        copy_s: copy::seconds(endpoint, work),
     }
 }
 
@@ -74,7 +82,13 @@ pub fn of(endpoint: &Endpoint, work: &Work) -> Terms {
 impl Terms {
     /// The cost.
     pub fn total_s(&self) -> f64 {
-        self.queue_s + self.prefill_s + self.stall_s + self.decode_s + self.memory_s + self.evict_s
+        self.queue_s
+            + self.prefill_s
+            + self.stall_s
+            + self.decode_s
+            + self.memory_s
+            + self.evict_s
+            + self.copy_s
     }
 
     /// Predicted time to the first token: what the request itself waits for.

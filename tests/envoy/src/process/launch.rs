@@ -10,6 +10,9 @@ use tempfile::TempDir;
 use super::{EnvoyError, Log, io_error};
 use crate::envoy_binary;
 
+/// Envoy's own default.
+const DRAIN_S_DEFAULT: u32 = 600;
+
 /// How to run an Envoy.
 #[derive(Debug, Clone)]
 pub struct Launch {
@@ -21,6 +24,8 @@ pub struct Launch {
     pub component_log_level: Option<String>,
     /// Envoy's node id, by which a control plane and a controller know it.
     pub node_id: String,
+    /// How long connections may go on under a configuration that was replaced, in seconds.
+    pub drain_s: u32,
     /// Where log and bootstrap go, to be kept. `None`: a temporary folder.
     pub folder: Option<PathBuf>,
 }
@@ -32,6 +37,7 @@ impl Default for Launch {
             log_level: "info",
             component_log_level: None,
             node_id: "warmpath-test".to_owned(),
+            drain_s: DRAIN_S_DEFAULT,
             folder: None,
         }
     }
@@ -84,6 +90,7 @@ pub(super) fn command(
         .args(["--concurrency", &launch.workers.to_string()])
         .args(["--log-level", launch.log_level])
         .args(["--service-node", &launch.node_id])
+        .args(["--drain-time-s", &launch.drain_s.to_string()])
         .arg("--admin-address-path")
         .arg(admin_address)
         // Several Envoys on one machine would take each other for the old and the new process of a restart.

@@ -8,3 +8,4 @@ mod protocols;
 mod routes;
 mod sharing;
 mod trap;
+mod trapped_holder;

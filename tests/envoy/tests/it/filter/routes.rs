@@ -172,7 +172,8 @@ async fn a_forged_destination_does_not_choose() {
     let holder = engine_of(&first).to_owned();
     for at in 0..3 {
         let wanted = stack.engine(at).addr().to_string();
-        let headers = [(DESTINATION_HEADER, wanted.as_str()), ("x-warmpath-decision", "forged")];
+        let forged = (DESTINATION_HEADER, wanted.as_str());
+        let headers = [forged, forged, ("x-warmpath-decision", "forged")];
         let response = client.post_json_with(PATH, &headers, &body).await.unwrap();
         assert_eq!(engine_of(&response), holder);
         assert!(response.header("x-warmpath-decision").unwrap().contains("reason=warm"));

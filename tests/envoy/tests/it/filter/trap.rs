@@ -1,11 +1,13 @@
-//! A VM traps. Envoy ends the request that did it and builds the VM anew; nobody else notices.
+//! A VM traps. Envoy answers 503 to the request that did it and to those under way in the same VM, and builds the
+//! VM anew; nobody else notices.
 //!
-//! Each worker's VM is made to trap in turn while the other serves. The VM of Envoy's main thread, which starts
-//! first and so usually holds the lease of the feed, serves no request and cannot be made to trap from outside;
-//! that a trapped holder is succeeded is shown in the wasmtime host.
+//! Each worker's VM is made to trap in turn while the other serves. Which VM holds the lease of the feed does not
+//! matter here; `trapped_holder` is about that.
 
+use futures::future::join_all;
 use http::{Method, StatusCode};
-use warmpath_envoy::client::Connection;
+use warmpath_engine::Fault;
+use warmpath_envoy::client::{Client, Connection};
 use warmpath_envoy::until;
 
 use crate::stack::{
@@ -14,6 +16,8 @@ use crate::stack::{
 
 /// Requests of the other worker while one traps, and of all workers afterwards.
 const REQUESTS: usize = 500;
+/// Requests that are under way in a VM when it traps.
+const UNDER_WAY: usize = 5;
 
 #[tokio::test]
 async fn only_the_request_that_trapped_is_lost() {
@@ -33,13 +37,7 @@ async fn only_the_request_that_trapped_is_lost() {
     }
     for worker in &mut workers {
         assert_eq!(talk(worker, REQUESTS).await, [0; 0], "requests after the trap that were lost");
-        // What the trapped VM had promised is believed until it has been silent for some seconds.
-        until("the promises of the dead to expire", async || {
-            let candidates = explain(worker, &known).await?;
-            candidates.iter().all(|candidate| candidate.requests == 0).then_some(())
-        })
-        .await
-        .unwrap();
+        wait_nothing_promised(worker).await;
         assert_eq!(engine_of(&send(worker, &known).await), holder, "what was learned is kept");
     }
     assert_eq!(stack.envoy(0).admin().stat("wasm.warmpath.router.vm_reload_success").await.unwrap(), 2);
@@ -59,7 +57,7 @@ async fn wait_feed_goes_on(stack: &mut Stack, worker: &mut Connection) {
 }
 
 /// Sends requests one after the other, and returns the numbers of those that were not answered with 200.
-async fn talk(worker: &mut Connection, requests: usize) -> Vec<usize> {
+pub(super) async fn talk(worker: &mut Connection, requests: usize) -> Vec<usize> {
     let mut lost = Vec::new();
     for at in 0..requests {
         let body = completion(MODEL, &prompt(&format!("topic {}", at % 16)));
@@ -71,8 +69,54 @@ async fn talk(worker: &mut Connection, requests: usize) -> Vec<usize> {
 }
 
 /// The status of a request that traps.
-async fn trap(worker: &mut Connection) -> Option<StatusCode> {
+pub(super) async fn trap(worker: &mut Connection) -> Option<StatusCode> {
     let body = completion(MODEL, "trap").to_string().into();
     let response = worker.send(Method::POST, PATH, &[TRAP_HEADER], body).await;
     response.ok().map(|response| response.status)
+}
+
+#[tokio::test]
+async fn requests_under_way_in_the_trapped_vm_are_ended_by_envoy_and_no_later_one() {
+    let stack = Stack::start(Setup { build: Build::Faulty, ..Setup::default() }).await;
+    let gateway = stack.gateway(0).await;
+    for at in 0..3 {
+        stack.engine(at).fault(Fault::Stall).await;
+    }
+    let under_way = (0..UNDER_WAY).map(|at| async move {
+        let body = completion(MODEL, &prompt(&format!("under way {at}")));
+        Client::http1(gateway).post_json(PATH, &body).await.unwrap()
+    });
+    let trapped = async {
+        until("all requests to wait for their engines", async || {
+            let active = stack.envoy(0).admin().stat("cluster.engines.upstream_rq_active").await.unwrap();
+            (active == u64::try_from(UNDER_WAY).unwrap()).then_some(())
+        })
+        .await
+        .unwrap();
+        let status = trap(&mut Connection::open(gateway).await.unwrap()).await;
+        for at in 0..3 {
+            stack.engine(at).fault(Fault::Clear).await;
+        }
+        status
+    };
+    let (answers, status) = tokio::join!(join_all(under_way), trapped);
+    assert_eq!(status, Some(StatusCode::SERVICE_UNAVAILABLE));
+    for answer in answers {
+        // Their filters are gone with the VM. Envoy could not know what these would have done to the answer.
+        assert_eq!((answer.status, answer.header("x-engine")), (StatusCode::SERVICE_UNAVAILABLE, None));
+    }
+
+    let worker = &mut stack.connections(0).await[0];
+    assert_eq!(talk(worker, REQUESTS).await, [0; 0], "requests after the trap that were lost");
+    wait_nothing_promised(worker).await;
+}
+
+/// What a trapped VM had promised is believed until it has been silent for some seconds.
+async fn wait_nothing_promised(worker: &mut Connection) {
+    until("the promises of the dead to expire", async || {
+        let candidates = explain(worker, &completion(MODEL, "")).await?;
+        candidates.iter().all(|candidate| candidate.requests == 0).then_some(())
+    })
+    .await
+    .unwrap();
 }

@@ -44,6 +44,8 @@ pub(crate) struct Setup {
     /// Worker threads of each Envoy.
     pub(crate) workers: u32,
     pub(crate) build: Build,
+    /// See [`Launch`].
+    pub(crate) drain_s: u32,
 }
 
 impl Default for Setup {
@@ -55,6 +57,7 @@ impl Default for Setup {
             envoys: 1,
             workers: 1,
             build: Build::Shipped,
+            drain_s: Launch::default().drain_s,
         }
     }
 }
@@ -91,6 +94,7 @@ impl Stack {
         for at in 0..setup.envoys {
             let launch = Launch {
                 workers: setup.workers,
+                drain_s: setup.drain_s,
                 node_id: format!("envoy-{at}"),
                 // Hundreds of lines about its extensions, which would push all else out of the log's end.
                 component_log_level: Some("main:warning".to_owned()),
