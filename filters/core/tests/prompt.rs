@@ -146,6 +146,7 @@ fn errors_are_told_apart() {
     assert_eq!(error(b"{\"model\":\"\xff\"}"), PromptError::NotUtf8);
     assert_eq!(error(b"model=m"), PromptError::NotJson);
     assert_eq!(error(br#"{"model":7}"#), PromptError::WrongShape);
+    assert_eq!(error(b" [\"a\"]"), PromptError::WrongShape);
     assert_eq!(error(br#"{"model":"a","model":"b"}"#), PromptError::WrongShape);
 }
 

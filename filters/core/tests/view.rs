@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use warmpath_core::ids::{CellHash, EndpointId, OriginId};
 use warmpath_core::limits::{ENDPOINTS_MAX, ORIGIN_SILENCE_MS_MAX};
-use warmpath_core::view::{Applied, Match, Promised, View};
+use warmpath_core::view::{Applied, Fitness, Match, Promised, View};
 use warmpath_core::wire::{
     Alive, Event, Facts, Failure, Gone, Health, Kind, Load, Observed, Pool, PoolEndpoint, Pools, Ratio,
     Routed,
@@ -206,6 +206,21 @@ fn failures_told_twice_count_once_and_a_first_token_ends_them() {
     assert!(!is_fit(&view, 2_999));
     view.apply(&Kind::Observed(Observed { endpoint: id(0), tokens: 0, ttft_us: 5 }).into(), 2_000);
     assert!(is_fit(&view, 2_000));
+}
+
+/// An hour back: what was noted before counts as old, not as still to come.
+#[test]
+fn a_clock_that_is_set_back_neither_avoids_nor_keeps_for_an_hour() {
+    let (before_ms, after_ms) = (10_000_000, 6_400_000);
+    let mut view = view();
+    view.apply(&Kind::Failure(Failure { endpoint: id(0) }).into(), before_ms);
+    view.apply(
+        &Kind::Load(Load { origin: 7, endpoint: id(1), requests: 3, ..Load::default() }).into(),
+        before_ms,
+    );
+    assert_eq!(view.expire(after_ms), vec![OriginId(7)]);
+    assert!(view.endpoints().all(|(_, endpoint)| endpoint.fitness(after_ms) == Fitness::Fit));
+    assert!(view.endpoints().any(|(_, endpoint)| endpoint.fitness(before_ms) == Fitness::Avoided));
 }
 
 #[test]

@@ -16,7 +16,9 @@ use crate::proxy::{Proxy, random_bits};
 use log::{info, warn};
 use prost::Message;
 use warmpath_core::num::u64_len;
-use warmpath_core::wire::{Event, Hello, Phase, STREAM_METHOD, STREAM_SERVICE, Snapshotter, Up, decode_down};
+use warmpath_core::wire::{
+    Event, Hello, Kind, Phase, STREAM_METHOD, STREAM_SERVICE, Snapshotter, Up, decode_down,
+};
 
 /// How long a lease holds without being renewed, in milliseconds: the longest gap in the feed when its
 /// holder dies.
@@ -211,11 +213,8 @@ impl Feed {
         let learned = proxy.view.export();
         let cells = proxy.view.prefixes().cells();
         for event in learned {
-            // The pools and facts are the controller's own.
-            if matches!(
-                event.kind,
-                Some(warmpath_core::wire::Kind::Prefix(_) | warmpath_core::wire::Kind::Load(_))
-            ) {
+            // Pools and facts are the controller's own; loads each VM tells again within the second.
+            if matches!(event.kind, Some(Kind::Prefix(_))) {
                 messages.push(event);
             }
         }

@@ -20,6 +20,7 @@ mod feed;
 mod host;
 mod http;
 mod metrics;
+mod outbox;
 mod proxy;
 mod reply;
 mod root;

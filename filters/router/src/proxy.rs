@@ -4,6 +4,7 @@
 
 use crate::host;
 use crate::metrics::{Count, Level, Metrics};
+use crate::outbox::Outbox;
 use crate::shared::{AppendReport, ReadReport, SharedLog};
 use prost::Message;
 use std::cell::RefCell;
@@ -17,8 +18,8 @@ use warmpath_core::request::Ledger;
 use warmpath_core::view::{Applied, View};
 use warmpath_core::wire::{Alive, Down, Event, Kind, Pools, Record, Source};
 
-/// Events that may wait for the controller while its stream does not take them.
-const OUTBOX_EVENTS_MAX: usize = 4096;
+/// Events that may wait for the next append, when this one met too many conflicts.
+const PENDING_EVENTS_MAX: usize = 4096;
 
 thread_local! {
     static VM: RefCell<Option<Rc<RefCell<Proxy>>>> = const { RefCell::new(None) };
@@ -34,7 +35,7 @@ pub(crate) struct Proxy {
     /// Said and not yet in the log.
     pending: Vec<Event>,
     /// Said by VMs of this process and not yet sent to the controller; `None` where another VM sends.
-    outbox: Option<Vec<Event>>,
+    outbox: Outbox,
     alive_ms: u64,
     random: u64,
 }
@@ -65,7 +66,7 @@ impl Proxy {
             log: SharedLog::open(cell_bytes),
             cell_bytes,
             pending: Vec::new(),
-            outbox: None,
+            outbox: Outbox::default(),
             alive_ms: 0,
             random,
         }
@@ -139,11 +140,11 @@ impl Proxy {
         });
         if report.is_done {
             for event in events {
-                push_bounded(&mut self.outbox, event, &mut self.metrics);
+                self.outbox.push(event, &mut self.metrics);
             }
         } else {
             self.pending = events;
-            self.pending.truncate(OUTBOX_EVENTS_MAX);
+            self.pending.truncate(PENDING_EVENTS_MAX);
         }
         self.note_append(report);
     }
@@ -171,14 +172,12 @@ impl Proxy {
 
     /// Starts or stops collecting what the controller is to be told.
     pub(crate) fn set_collecting(&mut self, is_collecting: bool) {
-        if is_collecting != self.outbox.is_some() {
-            self.outbox = is_collecting.then(Vec::new);
-        }
+        self.outbox.set_open(is_collecting);
     }
 
     /// Takes what the controller is to be told.
     pub(crate) fn take_outbox(&mut self) -> Vec<Event> {
-        self.outbox.as_mut().map(std::mem::take).unwrap_or_default()
+        self.outbox.take()
     }
 
     /// The rounds of a second: says that promises still stand, drops those of the dead, shows sizes.
@@ -246,25 +245,10 @@ impl Proxy {
     }
 }
 
-fn take_record(
-    view: &mut View,
-    outbox: &mut Option<Vec<Event>>,
-    metrics: &mut Metrics,
-    record: Record,
-    now_ms: u64,
-) {
+fn take_record(view: &mut View, outbox: &mut Outbox, metrics: &mut Metrics, record: Record, now_ms: u64) {
     view.apply(&record.event, now_ms);
     if record.source == Source::Local {
-        push_bounded(outbox, record.event, metrics);
-    }
-}
-
-fn push_bounded(outbox: &mut Option<Vec<Event>>, event: Event, metrics: &mut Metrics) {
-    let Some(outbox) = outbox else { return };
-    if outbox.len() < OUTBOX_EVENTS_MAX {
-        outbox.push(event);
-    } else {
-        metrics.count(Count::FeedDropped);
+        outbox.push(record.event, metrics);
     }
 }
 

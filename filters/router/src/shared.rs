@@ -19,6 +19,9 @@ pub(crate) struct SharedLog {
     prefix: String,
     number: u64,
     read_to: usize,
+    /// The open page as it was last read: appending to it needs no second look, for the compare-and-swap
+    /// notices if it is stale.
+    open: Option<Open>,
 }
 
 /// What a read found besides records.
@@ -52,7 +55,7 @@ impl SharedLog {
     /// Opens the log of this process for views over cells of `cell_bytes`, at its oldest page.
     pub(crate) fn open(cell_bytes: usize) -> Self {
         let prefix = format!("warmpath/1/{cell_bytes}/page/");
-        let mut log = Self { prefix, number: 0, read_to: Page::start() };
+        let mut log = Self { prefix, number: 0, read_to: Page::start(), open: None };
         if host::shared(&log.key(0)).mark.is_none() {
             log.lay_out();
         }
@@ -64,7 +67,7 @@ impl SharedLog {
     /// Where the ring has overrun, nothing is read: the next read starts at the oldest page that is left.
     pub(crate) fn read(&mut self, each: &mut dyn FnMut(Record)) -> ReadReport {
         let mut report = ReadReport::default();
-        self.read_to_open(&mut report, each);
+        self.open = self.read_to_open(&mut report, each);
         report
     }
 
@@ -79,7 +82,11 @@ impl SharedLog {
         let mut rest = events;
         while report.conflicts < APPEND_TRIES_MAX {
             let had_overrun = report.read.has_overrun;
-            let Some(mut open) = self.read_to_open(&mut report.read, each) else {
+            let open = match self.open.take().filter(|open| open.mark.is_some()) {
+                Some(open) => Some(open),
+                None => self.read_to_open(&mut report.read, each),
+            };
+            let Some(mut open) = open else {
                 if report.read.has_overrun && !had_overrun {
                     continue;
                 }

@@ -119,6 +119,10 @@ impl<'a> Request<'a> {
         if body.len() > BODY_BYTES_MAX {
             return Err(PromptError::TooLarge);
         }
+        // The parser would take a list's elements for the fields of an object.
+        if body.trim_ascii_start().starts_with(b"[") {
+            return Err(PromptError::WrongShape);
+        }
         let parsed = match api {
             Api::Chat => chat::parse(body),
             Api::Completions => completions::parse(body),

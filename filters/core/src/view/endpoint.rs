@@ -193,7 +193,7 @@ impl Endpoint {
     /// fails while it is avoided already is the same failure, seen by several or told twice.
     pub fn fail(&mut self, now_ms: u64) {
         self.served_ms = None;
-        if now_ms < self.avoid_until_ms {
+        if self.is_avoided(now_ms) {
             return;
         }
         let avoid_ms = AVOID_MS_FIRST.checked_shl(self.failures).unwrap_or(AVOID_MS_MAX).min(AVOID_MS_MAX);
@@ -203,14 +203,19 @@ impl Endpoint {
 
     /// Whether it may be chosen now.
     pub fn fitness(&self, now_ms: u64) -> Fitness {
-        let has_served = self.served_ms.is_some_and(|served| now_ms.saturating_sub(served) < SERVED_MS_FRESH);
+        let has_served = self.served_ms.is_some_and(|served| now_ms.abs_diff(served) < SERVED_MS_FRESH);
         if self.health == Health::Unhealthy && !has_served {
             Fitness::Unhealthy
-        } else if now_ms < self.avoid_until_ms {
+        } else if self.is_avoided(now_ms) {
             Fitness::Avoided
         } else {
             Fitness::Fit
         }
+    }
+
+    /// A clock that was set back must not make an avoidance last for as long.
+    fn is_avoided(&self, now_ms: u64) -> bool {
+        now_ms < self.avoid_until_ms && self.avoid_until_ms - now_ms <= AVOID_MS_MAX
     }
 }
 
@@ -249,5 +254,6 @@ impl Promised {
 
 /// Whether an origin's loads no longer count, as it was last heard at `heard_ms`.
 pub(super) fn is_silent(heard_ms: u64, now_ms: u64) -> bool {
-    now_ms.saturating_sub(heard_ms) > ORIGIN_SILENCE_MS_MAX
+    // Either way: a clock that was set back must not keep a dead origin's loads until it has caught up.
+    now_ms.abs_diff(heard_ms) > ORIGIN_SILENCE_MS_MAX
 }

@@ -9,15 +9,15 @@ use std::collections::BTreeMap;
 use warmpath_host::{Counts, Host, Vm};
 
 /// Hostcalls of a chat that is answered in one piece, metrics and usage included.
-const HOSTCALLS_PER_CHAT_MAX: u64 = 19;
+const HOSTCALLS_PER_CHAT_MAX: u64 = 18;
 /// Hostcalls of a streamed chat whose usage was not asked for, whatever its length.
-const HOSTCALLS_PER_STREAM_MAX: u64 = 15;
+const HOSTCALLS_PER_STREAM_MAX: u64 = 14;
 /// Hostcalls of a request without a body.
-const HOSTCALLS_PER_GET_MAX: u64 = 10;
+const HOSTCALLS_PER_GET_MAX: u64 = 9;
 /// Hostcalls of a tick in which nothing happened.
 const HOSTCALLS_PER_IDLE_TICK_MAX: u64 = 2;
 /// Bytes copied for a request beside its body and its chain, while the open page of the log is nearly empty:
-/// headers, keys, names, and what stands in the page. At its fullest the page adds three times 8 KiB.
+/// headers, keys, names, and what stands in the page. At its fullest the page adds twice 8 KiB.
 const BYTES_PER_REQUEST_EXTRA_MAX: u64 = 3_000;
 
 fn answered(vm: &Vm, body: &Value) -> Counts {

@@ -21,7 +21,7 @@ const REQUESTS: usize = 2_000;
 const CLIENTS: usize = 8;
 const WARM_UP_REQUESTS: usize = 400;
 /// How much more memory Envoy may have after the long run, its VMs included.
-const GROWTH_BYTES_MAX: u64 = 48 << 20;
+const GROWTH_BYTES_MAX: u64 = 16 << 20;
 
 /// A request that is wrong.
 struct Broken {

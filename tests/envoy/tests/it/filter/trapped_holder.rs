@@ -11,7 +11,7 @@ use warmpath_envoy::client::Connection;
 use warmpath_envoy::resources::listener;
 use warmpath_envoy::until;
 
-use super::trap::{talk, trap};
+use super::trap::{talk, trap, wait_built_anew};
 use crate::stack::{Build, MODEL, Setup, Stack, completion, explain};
 
 const WORKERS: u32 = 2;
@@ -34,6 +34,7 @@ async fn another_vm_takes_over_from_a_holder_that_trapped() {
     for worker in 0..2 {
         // Connections of before the trap are not trusted to be served by the same VM.
         trap(&mut stack.connections(0).await[worker]).await;
+        wait_built_anew(&stack, worker).await;
     }
     let mut workers = stack.connections(0).await;
     for worker in &mut workers {
@@ -62,10 +63,7 @@ async fn give_lease_to_a_worker(stack: &mut Stack) {
             let connection = &mut stack.connections(0).await[worker];
             assert_eq!(talk(connection, SHIFT_REQUESTS * (1 + round + worker)).await, [0; 0]);
             trap(connection).await;
-            // Envoy builds no VM anew that is younger than its back-off; until then it answers 503 and closes.
-            let is_anew =
-                async || talk(&mut stack.connections(0).await[worker], 1).await.is_empty().then_some(());
-            until("the VM to be built anew", is_anew).await.unwrap();
+            wait_built_anew(stack, worker).await;
         }
         until("the lease to be given anew", async || {
             (stack.metric("feed.opened").await > opened).then_some(())
@@ -73,7 +71,6 @@ async fn give_lease_to_a_worker(stack: &mut Stack) {
         .await
         .unwrap();
         if holder_thread(stack).await != stack.envoy(0).pid() {
-            println!("SHOW round {round}");
             return;
         }
     }
