@@ -93,6 +93,11 @@ impl Feed {
         }
     }
 
+    /// Whether this VM is the one that talks to the controller.
+    pub(crate) fn has_lease(&self) -> bool {
+        self.has_lease
+    }
+
     /// Takes a message of the stream.
     pub(crate) fn message(&mut self, proxy: &mut Proxy, stream: u32, bytes: &[u8], now_ms: u64) {
         if self.stream != Some(stream) {

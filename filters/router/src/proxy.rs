@@ -149,6 +149,11 @@ impl Proxy {
         self.note_append(report);
     }
 
+    /// Whether this VM has requests in flight, or something to tell.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.pending.is_empty() || self.ledger.requests() > 0
+    }
+
     /// Applies events of the controller and passes them on to the siblings.
     pub(crate) fn take_from_feed(&mut self, events: &[Event], now_ms: u64) {
         self.read_log(now_ms);

@@ -7,9 +7,6 @@ use envoy_types::pb::envoy::extensions::load_balancing_policies::least_request::
 use envoy_types::pb::envoy::extensions::load_balancing_policies::override_host::v3::OverrideHost;
 use envoy_types::pb::envoy::extensions::load_balancing_policies::override_host::v3::override_host::OverrideHostSource;
 use envoy_types::pb::envoy::extensions::load_balancing_policies::round_robin::v3::RoundRobin;
-use envoy_types::pb::envoy::r#type::metadata::v3::MetadataKey;
-use envoy_types::pb::envoy::r#type::metadata::v3::metadata_key::PathSegment;
-use envoy_types::pb::envoy::r#type::metadata::v3::metadata_key::path_segment::Segment;
 use prost::Name;
 
 use super::DESTINATION_HEADER;
@@ -75,16 +72,13 @@ impl Policy {
             Self::Plain(lb) => return lb.message(),
             Self::Override { fallback } => fallback,
         };
-        let served = Segment::Key(format!("{DESTINATION_HEADER}-served"));
         let config = OverrideHost {
             override_host_sources: vec![OverrideHostSource {
                 header: DESTINATION_HEADER.to_owned(),
                 metadata: None,
             }],
-            selected_host_key: Some(MetadataKey {
-                key: "envoy.lb".to_owned(),
-                path: vec![PathSegment { segment: Some(served) }],
-            }),
+            // Envoy 1.36 refuses it.
+            selected_host_key: None,
             fallback_policy: Some(fallback.message()),
         };
         policies(extension("envoy.load_balancing_policies.override_host", config))
