@@ -23,6 +23,10 @@ demo *args: wasm envoy
 up *args: wasm envoy
     cargo run --quiet --release -p warmpath-demo -- up {{ args }}
 
+# Tells where a request would go and why: ./just explain --proxy http://127.0.0.1:8080 < request.json
+explain *args:
+    @cargo run --quiet --release -p warmpath -- explain {{ args }}
+
 # Plays a recorded trace side by side: ./just replay --trace FILE (Mooncake .jsonl or Azure .csv).
 replay *args: wasm envoy
     cargo run --quiet --release -p warmpath-demo -- replay {{ args }}

@@ -10,20 +10,17 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use std::hash::{BuildHasher, RandomState};
 use thiserror::Error;
+use warmpath_core::asked::Asked;
 use warmpath_core::decision::NoEndpoint;
-use warmpath_core::num::{count, float_len};
-use warmpath_core::pick::{Ask, choose};
-use warmpath_core::prompt::{self, PromptError, Request, Root, cells_of};
-use warmpath_core::view::{ModelMatch, View};
+use warmpath_core::prompt::{self, PromptError, Request};
+use warmpath_core::view::View;
 
 /// The request's path when the query names none.
 const PATH_DEFAULT: &str = "/v1/chat/completions";
-/// JSON around the text of a prompt, as a share of the body; the filter estimates alike.
-const TEXT_SHARE: f64 = 0.95;
 
 /// The query string.
 #[derive(Debug, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct Parameters {
     path: Option<String>,
 }
 
@@ -49,8 +46,12 @@ struct ErrorBody {
 }
 
 /// Answers with an explanation.
-pub(super) async fn show(State(api): State<Api>, Query(asked): Query<Asked>, body: Bytes) -> Response {
-    let path = asked.path.as_deref().unwrap_or(PATH_DEFAULT);
+pub(super) async fn show(
+    State(api): State<Api>,
+    Query(parameters): Query<Parameters>,
+    body: Bytes,
+) -> Response {
+    let path = parameters.path.as_deref().unwrap_or(PATH_DEFAULT);
     let nonce = RandomState::new().hash_one(0);
     match api.shared.with(|hub, now_ms| explain(hub.index().view(), path, &body, nonce, now_ms)) {
         Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
@@ -61,35 +62,11 @@ pub(super) async fn show(State(api): State<Api>, Query(asked): Query<Asked>, bod
 fn explain(view: &View, path: &str, body: &[u8], nonce: u64, now_ms: u64) -> Result<Vec<u8>, ExplainError> {
     let api = prompt::Api::of_path(path);
     let request = Request::parse(api, body)?;
-    let found = pool_of(view, &request.model).ok_or(NoEndpoint::UnknownModel)?;
-    let mut chain = Vec::new();
-    if api.has_prompt() {
-        let salt = request.cache_salt.as_deref().unwrap_or_default();
-        cells_of(&request, Root::new(found.pool.name(), found.adapter, salt), view.cell_bytes(), &mut chain);
-    }
-    let estimated = || found.pool.tokens(count(float_len(body.len()) * TEXT_SHARE));
-    let prompt_tokens = request.exact_tokens().unwrap_or_else(estimated);
-    let ask = Ask {
-        pool: found.pool,
-        chain: &chain,
-        prompt_tokens,
-        output_tokens_max: request.output_tokens_max,
-        alternates: found.pool.slots().len(),
-        nonce,
-        now_ms,
-    };
-    let decision = choose(view, &ask)?;
-    let explanation = decision.explain(found.pool.name(), found.adapter, prompt_tokens);
+    let asked = Asked::new(view, api, Some(request), body.len())?;
+    let decision = asked.choose(view, usize::MAX, nonce, now_ms)?;
+    let explanation = decision.explain(&asked.pool, &asked.adapter, asked.prompt_tokens);
     // Plain structs of numbers and names always serialize.
     Ok(serde_json::to_vec(&explanation).unwrap_or_default())
-}
-
-/// The pool for a model; what names none goes to the first, as in the filter.
-fn pool_of<'a>(view: &'a View, model: &'a str) -> Option<ModelMatch<'a>> {
-    if model.is_empty() {
-        return view.pools().first().map(|pool| ModelMatch { pool, adapter: "" });
-    }
-    view.pool_for(model)
 }
 
 // === impl ExplainError ===

@@ -5,23 +5,18 @@ use crate::http::Flight;
 use crate::metrics::{Count, Unread};
 use crate::proxy::Proxy;
 use crate::reply;
+use warmpath_core::asked::Asked;
 use warmpath_core::config::Config;
 use warmpath_core::decision::{Decision, NoEndpoint};
-use warmpath_core::ids::CellHash;
-use warmpath_core::num::{count, float, float_len, u64_len};
-use warmpath_core::pick::{Ask, choose};
-use warmpath_core::prompt::{Api, Request, Root, cells_of};
+use warmpath_core::num::{float, u64_len};
+use warmpath_core::prompt::{Api, Request};
 use warmpath_core::request::Booking;
-use warmpath_core::view::ModelMatch;
 
 /// Where the choice is told to Envoy's `override_host` policy; the name is that of the Gateway API's
 /// endpoint picker protocol.
 pub(crate) const DESTINATION_HEADER: &str = "x-gateway-destination-endpoint";
 /// Where the model's name is told to Envoy's routes; same source.
 pub(crate) const MODEL_HEADER: &str = "x-gateway-model-name";
-/// JSON around the text of a prompt, as a share of the body: what is taken off when only the body's length
-/// is known.
-const TEXT_SHARE: f64 = 0.95;
 
 /// What became of a request.
 pub(crate) enum Outcome {
@@ -41,27 +36,19 @@ pub(crate) struct Incoming<'a> {
     pub(crate) wants_explanation: bool,
 }
 
-/// What was made of a request before an endpoint is chosen.
-struct Asked<'a> {
-    request: Option<Request<'a>>,
-    chain: Vec<CellHash>,
-    prompt_tokens: u64,
-    /// See [`Flight::text_bytes`].
-    text_bytes: u64,
-    pool: String,
-    adapter: String,
-}
-
 /// Routes one request.
 pub(crate) fn route(proxy: &mut Proxy, config: &Config, incoming: &Incoming<'_>) -> Outcome {
     let now_us = host::now_us();
     proxy.read_log(now_us / 1000);
     let (request, body_bytes) = read(proxy, incoming);
-    let asked = match Asked::new(proxy, config, incoming.api, request, body_bytes) {
+    let model = request.as_ref().map(|request| request.model.clone());
+    let asked = match Asked::new(&proxy.view, incoming.api, request, body_bytes) {
         Ok(asked) => asked,
-        Err(model) => return refuse(proxy, NoEndpoint::UnknownModel, &model),
+        Err(reason) => return refuse(proxy, reason, model.as_deref().unwrap_or_default()),
     };
-    let decision = match asked.choose(proxy, config, incoming.wants_explanation, now_us / 1000) {
+    let alternates = if incoming.wants_explanation { usize::MAX } else { config.alternates };
+    let nonce = proxy.nonce();
+    let decision = match asked.choose(&proxy.view, alternates, nonce, now_us / 1000) {
         Ok(decision) => decision,
         Err(reason) => return refuse(proxy, reason, asked.model()),
     };
@@ -75,7 +62,7 @@ pub(crate) fn route(proxy: &mut Proxy, config: &Config, incoming: &Incoming<'_>)
     if !asked.model().is_empty() && is_header_value(asked.model()) {
         host::set_request_header(MODEL_HEADER, asked.model());
     }
-    match asked.send(proxy, config, incoming.api, &decision, now_us) {
+    match send(asked, proxy, config, incoming.api, &decision, now_us) {
         Some(flight) => Outcome::Sent(Box::new(flight)),
         None => refuse(proxy, NoEndpoint::NoneKnown, ""),
     }
@@ -93,101 +80,37 @@ fn read<'a>(proxy: &mut Proxy, incoming: &Incoming<'a>) -> (Option<Request<'a>>,
     })
 }
 
-// === impl Asked ===
-
-impl<'a> Asked<'a> {
-    /// Finds the pool and hashes the prompt. `Err`: nobody serves the model, whose name is returned.
-    fn new(
-        proxy: &Proxy,
-        config: &Config,
-        api: Api,
-        request: Option<Request<'a>>,
-        body_bytes: usize,
-    ) -> Result<Self, String> {
-        let model = request.as_ref().map_or("", |request| request.model.as_ref());
-        let found = pool_of(proxy, model).ok_or_else(|| model.to_owned())?;
-        let mut chain = Vec::new();
-        if let Some(request) = request.as_ref().filter(|_| api.has_prompt()) {
-            let salt = request.cache_salt.as_deref().unwrap_or_default();
-            let root = Root::new(found.pool.name(), found.adapter, salt);
-            cells_of(request, root, config.cell_bytes, &mut chain);
-        }
-        let prompt_bytes = count(float_len(body_bytes) * TEXT_SHARE);
-        let exact = request.as_ref().and_then(Request::exact_tokens);
-        let prompt_tokens = exact.unwrap_or_else(|| found.pool.tokens(prompt_bytes));
-        let text_bytes = if exact.is_some() { 0 } else { prompt_bytes };
-        let (pool, adapter) = (found.pool.name().to_owned(), found.adapter.to_owned());
-        Ok(Self { request, chain, prompt_tokens, text_bytes, pool, adapter })
-    }
-
-    fn model(&self) -> &str {
-        self.request.as_ref().map_or("", |request| request.model.as_ref())
-    }
-
-    fn choose(
-        &self,
-        proxy: &mut Proxy,
-        config: &Config,
-        shows_all: bool,
-        now_ms: u64,
-    ) -> Result<Decision, NoEndpoint> {
-        let nonce = proxy.nonce();
-        let found = pool_of(proxy, self.model()).ok_or(NoEndpoint::UnknownModel)?;
-        let ask = Ask {
-            pool: found.pool,
-            chain: &self.chain,
-            prompt_tokens: self.prompt_tokens,
-            output_tokens_max: self.request.as_ref().and_then(|request| request.output_tokens_max),
-            alternates: if shows_all { usize::MAX - 1 } else { config.alternates },
-            nonce,
-            now_ms,
-        };
-        choose(&proxy.view, &ask)
-    }
-
-    /// Books the request for the chosen endpoint.
-    fn send(
-        self,
-        proxy: &mut Proxy,
-        config: &Config,
-        api: Api,
-        decision: &Decision,
-        now_us: u64,
-    ) -> Option<Flight> {
-        let chosen = decision.chosen()?;
-        let queued =
-            proxy.view.endpoint(chosen.slot).map_or(0, |endpoint| endpoint.promised().prefill_tokens);
-        let summary = config.is_explaining.then(|| summary(decision, self.prompt_tokens));
-        let is_stream = self.request.as_ref().is_some_and(|request| request.is_stream);
-        let has_usage = api.has_prompt()
-            && self.request.as_ref().is_some_and(|request| !request.is_stream || request.has_usage_in_stream);
-        let (booking, kinds) =
-            Booking::new(&mut proxy.ledger, chosen, self.chain, self.prompt_tokens, queued, now_us);
-        proxy.say(kinds, now_us / 1000);
-        Some(Flight {
-            booking,
-            pool: self.pool,
-            text_bytes: self.text_bytes,
-            predicted_tokens: chosen.cached_tokens,
-            prompt_tokens: self.prompt_tokens,
-            is_stream,
-            has_usage,
-            summary,
-        })
-    }
-}
-
-/// The pool for a model; what names none goes to the first.
-fn pool_of<'a>(proxy: &'a Proxy, model: &'a str) -> Option<ModelMatch<'a>> {
-    if model.is_empty() {
-        return proxy.view.pools().first().map(|pool| ModelMatch { pool, adapter: "" });
-    }
-    proxy.view.pool_for(model)
+/// Books the request for the chosen endpoint.
+fn send(
+    asked: Asked<'_>,
+    proxy: &mut Proxy,
+    config: &Config,
+    api: Api,
+    decision: &Decision,
+    now_us: u64,
+) -> Option<Flight> {
+    let chosen = decision.chosen()?;
+    let queued = proxy.view.endpoint(chosen.slot).map_or(0, |endpoint| endpoint.promised().prefill_tokens);
+    let summary = config.is_explaining.then(|| summary(decision, asked.prompt_tokens));
+    let is_stream = asked.request.as_ref().is_some_and(|request| request.is_stream);
+    let has_usage = api.has_prompt()
+        && asked.request.as_ref().is_some_and(|request| !request.is_stream || request.has_usage_in_stream);
+    let (booking, kinds) =
+        Booking::new(&mut proxy.ledger, chosen, asked.chain, asked.prompt_tokens, queued, now_us);
+    proxy.say(kinds, now_us / 1000);
+    Some(Flight {
+        booking,
+        pool: asked.pool,
+        text_bytes: asked.text_bytes,
+        predicted_tokens: chosen.cached_tokens,
+        prompt_tokens: asked.prompt_tokens,
+        is_stream,
+        has_usage,
+        summary,
+    })
 }
 
 fn refuse(proxy: &mut Proxy, reason: NoEndpoint, model: &str) -> Outcome {
-    // Before the first pools have come nobody can tell which models there are.
-    let reason = if proxy.view.pools().is_empty() { NoEndpoint::NoneKnown } else { reason };
     proxy.metrics.count(Count::Rejected(reason));
     reply::no_endpoint(reason, model);
     Outcome::Answered

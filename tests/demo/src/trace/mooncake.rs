@@ -28,7 +28,10 @@ pub(super) fn read(text: &str, limit: usize) -> Result<Vec<Recorded>, TraceError
 }
 
 fn parse(number: usize, line: &str) -> Result<Recorded, TraceError> {
-    let line: Line = serde_json::from_str(line).map_err(|error| wrong(number, &error))?;
+    let line: Line = serde_json::from_str(line).map_err(|error| {
+        // The parser sees one line and calls it the first.
+        wrong(number, &error.to_string().replace(" at line 1 column", " at column"))
+    })?;
     let (tokens, blocks) = (line.input_length, line.hash_ids.len());
     if tokens == 0 || line.output_length == 0 {
         return Err(wrong(number, &"a prompt or an answer has no tokens"));
