@@ -7,7 +7,7 @@ use anyhow::ensure;
 use crate::args::DemoArgs;
 use crate::arm::Arm;
 use crate::cluster::{Cluster, Spec, params};
-use crate::measure::ArmRun;
+use crate::measure::{ArmRun, Quantiles};
 use crate::paths;
 use crate::play::{Progress, Stage, converse};
 use crate::report::{Kind, Report, RunInfo, parameters};
@@ -49,6 +49,10 @@ pub async fn play(args: &DemoArgs) -> anyhow::Result<Report> {
         envoy_version = version;
     }
     let mut parameters = parameters(&describe());
+    if let Some(run) = runs.first() {
+        let tokens = Quantiles::of(run.answered().map(|(_, answer)| answer.prompt_tokens as f64));
+        parameters.insert("prompt tokens".to_owned(), format!("p50 {}, p90 {}", tokens.p50, tokens.p90));
+    }
     parameters.insert("clients".to_owned(), args.clients.to_string());
     parameters.insert("system prompts".to_owned(), args.groups.to_string());
     parameters.insert("conversations".to_owned(), all.len().to_string());

@@ -106,6 +106,24 @@ fn the_metrics_page_lists_the_filters_metrics() {
 }
 
 #[test]
+fn the_metrics_page_lists_the_controllers_metrics() {
+    let page = file("docs/metrics.md").text;
+    let source = file("controller/src/metrics.rs").text;
+    let names: Vec<&str> = source
+        .split("register(")
+        .skip(1)
+        .filter_map(|call| call.trim_start().strip_prefix('"')?.split('"').next())
+        .collect();
+    assert!(names.len() > 10, "found only {} metrics: the test looks at the wrong place", names.len());
+    let missing: Vec<String> = names
+        .iter()
+        .filter(|name| !page.contains(&format!("| `{name}` |")))
+        .map(|name| (*name).to_owned())
+        .collect();
+    assert_none(&missing, "metrics that docs/metrics.md does not list");
+}
+
+#[test]
 fn the_readme_names_the_two_commands() {
     let readme = file("README.md").text;
     let justfile = file("justfile").text;

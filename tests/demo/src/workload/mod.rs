@@ -11,8 +11,8 @@ mod words;
 pub use conversation::{Conversation, Turn, conversations};
 pub use words::words;
 
-/// System prompts. The Claude Code sessions of callanjfox/kv-cache-tester have 343 distinct ones in 710 sessions,
-/// about two sessions each, over weeks; a busy hour sees few of them often.
+/// System prompts. Chosen, not measured: published traces lie on both sides. All of Mooncake's conversation trace
+/// begins with the same block; the Claude Code sessions of callanjfox/kv-cache-tester have 343 in 710 sessions.
 pub const GROUPS: usize = 24;
 
 /// Conversations with each system prompt.
