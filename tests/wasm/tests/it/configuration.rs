@@ -46,6 +46,22 @@ fn bytes_that_are_no_configuration_are_refused() {
     assert_clean(&host, &[&vm]);
 }
 
+/// In Envoy 1.34 a filter that stops at the headers never sees the body: every request would hang.
+#[test]
+fn an_envoy_that_is_too_old_is_refused_and_named() {
+    for (major, minor, is_accepted) in [(1_u64, 34_u64, false), (1, 35, true), (2, 0, true)] {
+        let host = Host::default();
+        for (part, number) in [("major_number", major), ("minor_number", minor)] {
+            let path = ["xds", "node", "user_agent_build_version", "version", part];
+            host.set_property(&path, &number.to_le_bytes());
+        }
+        let vm = host.vm(&filter()).unwrap();
+        assert_eq!(vm.configure(static_config(1).to_string().as_bytes()).unwrap(), is_accepted);
+        let log = host.log_from(LogLevel::Error).join("\n");
+        assert_eq!(log.contains(&format!("Envoy {major}.{minor}")), !is_accepted, "{log}");
+    }
+}
+
 #[test]
 fn refused_renewal_leaves_the_old_configuration_at_work() {
     let host = Host::default();
