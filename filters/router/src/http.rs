@@ -8,8 +8,9 @@
 //! The filter must stop at the headers (`allow_on_headers_stop_iteration`), or Envoy would pick a host before
 //! the body has come.
 
+use crate::flight::{Answer, DECISION_HEADER, Flight};
 use crate::host;
-use crate::metrics::{Count, Spread, Unread};
+use crate::metrics::Unread;
 use crate::proxy::Proxy;
 use crate::route::{self, DESTINATION_HEADER, Incoming, MODEL_HEADER, Outcome};
 use proxy_wasm::traits::{Context, HttpContext};
@@ -17,16 +18,10 @@ use proxy_wasm::types::Action;
 use std::cell::RefCell;
 use std::rc::Rc;
 use warmpath_core::config::Config;
-use warmpath_core::ids::EndpointId;
 use warmpath_core::limits::BODY_BYTES_MAX;
-use warmpath_core::num::{count, float};
 use warmpath_core::prompt::{Api, PromptError};
-use warmpath_core::request::Booking;
-use warmpath_core::usage::{TAIL_BYTES_MAX, Usage, UsageScan};
-use warmpath_core::wire::{Kind, Ratio};
+use warmpath_core::usage::TAIL_BYTES_MAX;
 
-/// Set on answers when the configuration says `explain`.
-const DECISION_HEADER: &str = "x-warmpath-decision";
 /// Asks for the decision instead of an answer, when the configuration says `explain`.
 const EXPLAIN_HEADER: &str = "x-warmpath-explain";
 /// Makes the VM trap, so that tests can see what is left after one.
@@ -48,28 +43,6 @@ enum State {
     Reading { api: Api, wants_explanation: bool },
     /// On its way.
     Sent(Box<Flight>, Answer),
-}
-
-/// A request on its way.
-pub(crate) struct Flight {
-    pub(crate) booking: Booking,
-    pub(crate) pool: String,
-    /// Prompt text in bytes, zero where the prompt was given in tokens.
-    pub(crate) text_bytes: u64,
-    pub(crate) predicted_tokens: u64,
-    pub(crate) prompt_tokens: u64,
-    pub(crate) is_stream: bool,
-    pub(crate) has_usage: bool,
-    pub(crate) summary: Option<String>,
-}
-
-/// What has been seen of the answer.
-#[derive(Default)]
-struct Answer {
-    status: u16,
-    has_first_byte: bool,
-    has_ended: bool,
-    usage: UsageScan,
 }
 
 /// What the filter needs of the request's headers, from one look at all of them.
@@ -188,84 +161,6 @@ impl Drop for Http {
     fn drop(&mut self) {
         // Envoy logs every stream; this is for a host that does not.
         self.on_log();
-    }
-}
-
-// === impl Flight ===
-
-impl Flight {
-    fn answered(&mut self, proxy: &mut Proxy, answer: &mut Answer, end_of_stream: bool) {
-        let now_ms = host::now_us() / 1000;
-        answer.status = host::response_header(":status")
-            .and_then(|status| std::str::from_utf8(&status).ok()?.parse().ok())
-            .unwrap_or(0);
-        answer.has_ended = end_of_stream;
-        let served = host::text_property(vec!["upstream", "address"]).map(|address| EndpointId::of(&address));
-        if let Some(served) = served
-            && served != self.booking.endpoint()
-        {
-            proxy.metrics.count(Count::Retried);
-            let kinds = self.booking.moved(&mut proxy.ledger, served);
-            // At once: who routes next must not go where this one failed.
-            proxy.say(kinds, now_ms);
-        }
-        if answer.status == 429 || (answer.status >= 502 && answer.status <= 504) {
-            proxy.metrics.count(Count::Failed);
-            proxy.say(vec![self.booking.failed()], now_ms);
-        }
-        if let Some(summary) = &self.summary {
-            host::set_response_header(DECISION_HEADER, summary);
-        }
-    }
-
-    fn first_byte(&mut self, proxy: &mut Proxy, answer: &mut Answer) {
-        answer.has_first_byte = true;
-        let now_us = host::now_us();
-        let has_ttft = self.is_stream && answer.status == 200;
-        if has_ttft {
-            proxy.metrics.record(Spread::TtftMs, self.booking.age_us(now_us) / 1000);
-        }
-        if answer.status < 500 && answer.status != 429 {
-            let kinds = self.booking.first_byte(&mut proxy.ledger, has_ttft, now_us);
-            proxy.say_later(kinds, now_us / 1000);
-        }
-    }
-
-    fn end(self, proxy: &mut Proxy, answer: &Answer) {
-        let now_ms = host::now_us() / 1000;
-        let mut kinds = Vec::with_capacity(2);
-        if answer.status == 200
-            && let Some(usage) = answer.usage.finish()
-        {
-            kinds.extend(self.learn_usage(proxy, usage));
-        }
-        if !answer.has_ended {
-            proxy.metrics.count(Count::Aborted);
-        }
-        kinds.push(self.booking.end(&mut proxy.ledger));
-        proxy.say_later(kinds, now_ms);
-    }
-
-    fn learn_usage(&self, proxy: &mut Proxy, usage: Usage) -> Option<Kind> {
-        if usage.prompt_tokens == 0 {
-            return None;
-        }
-        proxy.metrics.add(Count::PromptTokens, usage.prompt_tokens);
-        proxy.metrics.add(Count::PredictedTokens, self.predicted_tokens);
-        if let Some(cached) = usage.cached_tokens {
-            proxy.metrics.add(Count::CachedTokens, cached);
-            let predicted = float(self.predicted_tokens) / float(self.prompt_tokens.max(1));
-            let really = float(cached) / float(usage.prompt_tokens);
-            proxy.metrics.record(Spread::PredictionErrorPercent, count((predicted - really).abs() * 100.0));
-        }
-        (self.text_bytes > 0).then(|| {
-            Kind::Ratio(Ratio {
-                pool: self.pool.clone(),
-                bytes: self.text_bytes,
-                tokens: usage.prompt_tokens,
-                cached_tokens: usage.cached_tokens,
-            })
-        })
     }
 }
 

@@ -17,6 +17,7 @@
 #![expect(missing_docs, reason = "the SDK's main macro exports a function that cannot carry a comment")]
 
 mod feed;
+mod flight;
 mod host;
 mod http;
 mod metrics;

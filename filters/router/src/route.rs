@@ -1,7 +1,7 @@
 //! One request's way to an endpoint: body -> prompt -> choice -> headers and booking.
 
+use crate::flight::Flight;
 use crate::host;
-use crate::http::Flight;
 use crate::metrics::{Count, Unread};
 use crate::proxy::Proxy;
 use crate::reply;

@@ -4,7 +4,7 @@
 //! turn, so only what reaches the prompt is taken from a block.
 
 use super::list::{List, lenient};
-use super::{Fields as AnyFields, Request, TextSink, json, text};
+use super::{Fields as AnyFields, Request, TextSink, text};
 use crate::limits::PROMPT_ITEMS_MAX;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -132,13 +132,7 @@ fn tools_text(tools: &RawValue, sink: &mut impl TextSink) -> bool {
 
 /// A string, or a list of blocks.
 fn content_text(content: &RawValue, sink: &mut impl TextSink) -> bool {
-    if let Some(body) = json::string_body(content) {
-        return json::unescape(body, &mut |piece| sink.push(piece));
-    }
-    match text::items(content) {
-        Some(blocks) => blocks.iter().all(|block| block_text(block, sink)),
-        None => sink.push(content.get().as_bytes()),
-    }
+    text::string_or_items(content, sink, block_text)
 }
 
 /// One block. A tool's result holds blocks again, but no result in a result: that depth is taken raw.
@@ -172,13 +166,7 @@ fn field(value: Option<&RawValue>, sink: &mut impl TextSink) -> bool {
 }
 
 fn result_text(content: &RawValue, sink: &mut impl TextSink) -> bool {
-    if let Some(body) = json::string_body(content) {
-        return json::unescape(body, &mut |piece| sink.push(piece));
-    }
-    let Some(blocks) = text::items(content) else {
-        return sink.push(content.get().as_bytes());
-    };
-    blocks.iter().all(|raw| match serde_json::from_str::<Block<'_>>(raw.get()) {
+    text::string_or_items(content, sink, |raw, sink| match serde_json::from_str::<Block<'_>>(raw.get()) {
         Ok(Block { text: Some(value), .. }) => text::string_or_raw(value, sink),
         Ok(Block { kind, source: Some(source), .. }) => {
             text::opaque(kind.as_deref().unwrap_or("block"), source.get().as_bytes(), sink)

@@ -3,7 +3,7 @@
 //! Fields: <https://platform.openai.com/docs/api-reference/chat/create>; `cache_salt` is vLLM's.
 
 use super::list::{List, lenient};
-use super::{Fields as AnyFields, Request, TextSink, json, text};
+use super::{Fields as AnyFields, Request, TextSink, text};
 use crate::limits::PROMPT_ITEMS_MAX;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -118,13 +118,7 @@ fn message_text(message: &Message<'_>, sink: &mut impl TextSink) -> bool {
 
 /// A message's content: a string, or a list of parts.
 pub(super) fn content_text(content: &RawValue, sink: &mut impl TextSink) -> bool {
-    if let Some(body) = json::string_body(content) {
-        return json::unescape(body, &mut |piece| sink.push(piece));
-    }
-    match text::items(content) {
-        Some(parts) => parts.iter().all(|part| part_text(part, sink)),
-        None => sink.push(content.get().as_bytes()),
-    }
+    text::string_or_items(content, sink, part_text)
 }
 
 fn part_text(raw: &RawValue, sink: &mut impl TextSink) -> bool {

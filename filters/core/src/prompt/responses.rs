@@ -80,15 +80,12 @@ pub(super) fn text(fields: &Fields<'_>, sink: &mut impl TextSink) {
 }
 
 fn input_text(input: &RawValue, sink: &mut impl TextSink) -> bool {
-    if let Some(body) = json::string_body(input) {
+    if json::string_body(input).is_some() {
         return text::open_message("user", sink)
-            && json::unescape(body, &mut |piece| sink.push(piece))
+            && text::string_or_raw(input, sink)
             && text::close_message(sink);
     }
-    match text::items(input) {
-        Some(items) => items.iter().all(|item| item_text(item, sink)),
-        None => sink.push(input.get().as_bytes()),
-    }
+    text::string_or_items(input, sink, item_text)
 }
 
 fn item_text(raw: &RawValue, sink: &mut impl TextSink) -> bool {

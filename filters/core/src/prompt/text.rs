@@ -47,6 +47,20 @@ pub(super) fn marked(mark: &str, raw: &[u8], sink: &mut impl TextSink) -> bool {
     sink.push(b"<|") && sink.push(mark.as_bytes()) && sink.push(b"|>") && sink.push(raw)
 }
 
+/// A JSON string's text, or each item of a list, or any other JSON value as it stands.
+pub(super) fn string_or_items<S: TextSink>(
+    value: &RawValue,
+    sink: &mut S,
+    each: impl Fn(&RawValue, &mut S) -> bool,
+) -> bool {
+    // The string first: asked for a list, the parser would decode all of it for its error.
+    let listed = if json::string_body(value).is_some() { None } else { items(value) };
+    match listed {
+        Some(items) => items.iter().all(|item| each(item, sink)),
+        None => string_or_raw(value, sink),
+    }
+}
+
 /// A JSON string's text, or any other JSON value as it stands.
 pub(super) fn string_or_raw(value: &RawValue, sink: &mut impl TextSink) -> bool {
     match json::string_body(value) {
