@@ -96,6 +96,18 @@ impl StepTime {
         Self { lin: Vec::new(), pair_ms: 0.0, decode_ms: 0.0, decode_request_ms: 0.0, context_token_ms: 0.0 }
     }
 
+    /// The same with every step `factor` times as long: slower hardware, or an older engine.
+    #[must_use]
+    pub fn slower(self, factor: f64) -> Self {
+        Self {
+            lin: self.lin.into_iter().map(|(tokens, ms)| (tokens, ms * factor)).collect(),
+            pair_ms: self.pair_ms * factor,
+            decode_ms: self.decode_ms * factor,
+            decode_request_ms: self.decode_request_ms * factor,
+            context_token_ms: self.context_token_ms * factor,
+        }
+    }
+
     /// The duration of a step, in seconds.
     pub fn seconds(&self, load: &StepLoad) -> f64 {
         let mut ms = self.lin_ms(load.tokens() as f64) + self.pair_ms * load.pairs;

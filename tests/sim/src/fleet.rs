@@ -1,0 +1,205 @@
+//! The engines, and what a router with perfect sight would know of them.
+//!
+//! The published rules get this sight: exact loads and exact caches, without delay, requests that were sent a
+//! moment ago included. What they lack in the field cannot make them look worse here.
+
+use std::sync::Arc;
+
+use warmpath_engine::model::{BlockHash, Engine, Params, Request, RequestId, Stats, StepLoad, SubmitError};
+
+use crate::workload::Job;
+
+/// Tokens by which speeds are told: a full step of vLLM's default size.
+const FULL_STEP_TOKENS: usize = 8_192;
+
+/// All engines.
+#[derive(Debug)]
+pub struct Fleet {
+    nodes: Vec<Node>,
+}
+
+/// One engine with what is booked on it.
+#[derive(Debug)]
+pub struct Node {
+    /// The engine itself.
+    pub engine: Engine,
+    /// How fast it is.
+    pub speed: Speed,
+    /// What it has to do.
+    pub load: Load,
+    /// Chains of requests that were sent and have no first token yet: they will be in the cache.
+    coming: Vec<(RequestId, Arc<[BlockHash]>)>,
+}
+
+/// Exact figures of the moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Requests sent and not ended.
+    pub requests: usize,
+    /// Those of them without a first token.
+    pub prefills: usize,
+    /// Prompt tokens of those that were in no cache when they were sent.
+    pub prefill_tokens: usize,
+    /// Prompt tokens of all requests.
+    pub context_tokens: usize,
+}
+
+/// An engine's speed, as rules that calculate in seconds need it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Speed {
+    /// Seconds for a token of a full prefill step.
+    pub prefill_s_per_token: f64,
+    /// Seconds for a pair of a new token and one before it.
+    pub pair_s: f64,
+    /// Seconds that a token of context adds to a decode step.
+    pub context_s_per_token: f64,
+    /// Seconds of a decode step that does nothing else.
+    pub step_s: f64,
+}
+
+// === impl Fleet ===
+
+impl Fleet {
+    /// Idle engines.
+    pub fn new(engines: &[Params]) -> Self {
+        Self { nodes: engines.iter().map(|params| Node::new(params.clone())).collect() }
+    }
+
+    /// How many engines there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// All engines, in order.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// One engine.
+    pub fn node_mut(&mut self, at: usize) -> &mut Node {
+        &mut self.nodes[at]
+    }
+
+    /// Tokens of a prompt that each engine has, or will have when it comes to it.
+    pub fn hits(&self, job: &Job) -> Vec<usize> {
+        self.nodes.iter().map(|node| node.hit_tokens(job)).collect()
+    }
+
+    /// The engine with the least of `key`; of equal ones, the first after `from`.
+    pub fn least<K: PartialOrd>(&self, from: usize, mut key: impl FnMut(usize, &Node) -> K) -> usize {
+        let count = self.nodes.len();
+        let mut best: Option<(usize, K)> = None;
+        for step in 0..count {
+            let at = (from + step) % count;
+            let found = key(at, &self.nodes[at]);
+            if best.as_ref().is_none_or(|(_, least)| found < *least) {
+                best = Some((at, found));
+            }
+        }
+        best.map_or(0, |(at, _)| at)
+    }
+}
+
+// === impl Node ===
+
+impl Node {
+    fn new(params: Params) -> Self {
+        let speed = Speed::of(&params);
+        Self { engine: Engine::new(params), speed, load: Load::default(), coming: Vec::new() }
+    }
+
+    /// Numbers as the engine's own metrics tell them.
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
+    /// Requests that decode.
+    pub fn decodes(&self) -> usize {
+        self.load.requests - self.load.prefills
+    }
+
+    /// Sends a request. An error: the engine does not take it.
+    pub fn send(&mut self, now_s: f64, id: RequestId, job: &Job) -> Result<(), SubmitError> {
+        let new = job.prompt_tokens - self.hit_tokens(job);
+        let request = Request {
+            id,
+            prompt_tokens: job.prompt_tokens,
+            output_tokens: job.output_tokens,
+            chain: job.blocks.to_vec(),
+        };
+        self.engine.submit(now_s, request)?;
+        self.load.requests += 1;
+        self.load.prefills += 1;
+        self.load.prefill_tokens += new;
+        self.load.context_tokens += job.prompt_tokens;
+        self.coming.push((id, Arc::clone(&job.blocks)));
+        Ok(())
+    }
+
+    /// Notes a first token; `new_tokens` as [`Self::uncached`] told when the request was sent.
+    pub fn first_token(&mut self, id: RequestId, new_tokens: usize) {
+        self.load.prefills -= 1;
+        self.load.prefill_tokens -= new_tokens;
+        self.coming.retain(|(coming, _)| *coming != id);
+    }
+
+    /// Notes the end of a request that had its first token.
+    pub fn ended(&mut self, job: &Job) {
+        self.load.requests -= 1;
+        self.load.context_tokens -= job.prompt_tokens;
+    }
+
+    /// Prompt tokens that the engine has, or will have when it comes to this request.
+    pub fn hit_tokens(&self, job: &Job) -> usize {
+        let block_tokens = self.engine.params().block_tokens;
+        let held = self.engine.cached_tokens(job.prompt_tokens, &job.blocks);
+        let coming = self.coming.iter().map(|(_, chain)| common(chain, &job.blocks)).max().unwrap_or(0);
+        let reusable = job.prompt_tokens.saturating_sub(1) / block_tokens;
+        held.max(coming.min(reusable) * block_tokens)
+    }
+
+    /// Prompt tokens that the engine would have to compute.
+    pub fn uncached(&self, job: &Job) -> usize {
+        job.prompt_tokens - self.hit_tokens(job)
+    }
+}
+
+// === impl Speed ===
+
+impl Speed {
+    fn of(params: &Params) -> Self {
+        let step = |load: StepLoad| params.step_time.seconds(&load);
+        let prefill = |tokens, pairs| StepLoad { prefill_tokens: tokens, pairs, ..StepLoad::default() };
+        let decode = |context| StepLoad { decodes: 1, context_tokens: context, ..StepLoad::default() };
+        let full_s = step(prefill(FULL_STEP_TOKENS, 0.0));
+        let pairs = 1e6;
+        let context = 1_000_000;
+        Self {
+            prefill_s_per_token: full_s / FULL_STEP_TOKENS as f64,
+            pair_s: (step(prefill(FULL_STEP_TOKENS, pairs)) - full_s) / pairs,
+            context_s_per_token: (step(decode(context)) - step(decode(0))) / context as f64,
+            step_s: step(decode(0)),
+        }
+    }
+
+    /// Seconds to prefill the rest of a prompt behind `cached` tokens.
+    pub fn prefill_s(&self, prompt_tokens: usize, cached: usize) -> f64 {
+        let (cached, new) = (cached as f64, (prompt_tokens - cached) as f64);
+        new * self.prefill_s_per_token + self.pair_s * (new * cached + new * new / 2.0)
+    }
+}
+
+/// Blocks that two chains share from the first: equal at one place means equal before it.
+fn common(one: &[BlockHash], other: &[BlockHash]) -> usize {
+    let (mut low, mut high) = (0, one.len().min(other.len()));
+    while low < high {
+        let middle = (low + high).div_ceil(2);
+        if one[middle - 1] == other[middle - 1] { low = middle } else { high = middle - 1 }
+    }
+    low
+}

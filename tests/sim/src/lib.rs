@@ -1,0 +1,37 @@
+//! The simulator: recorded traces, the routing core that ships, and every published rule beside it.
+//!
+//! ```text
+//!  trace | ladder ─► workload (jobs: cells for the router, blocks for the engine)
+//!                        │
+//!                        ▼
+//!   run ── agenda ─► rule.choose ─► engines (warmpath-engine's model) ─► first token, end ─► rule
+//!    │                 ├─ rules/*    one published rule a file, with exact and undelayed state
+//!    │                 └─ warmpath/  N proxies over `warmpath-core`, joined by a network that delays and loses
+//!    ▼
+//!  measure ─► report (tables, report.json, report.html)
+//! ```
+//!
+//! Discrete events from one seed: the same seed gives the same bytes, on any machine. Nothing here waits; an
+//! hour of traffic takes seconds. The engines are the very model behind the simulated servers of the other
+//! tests, and the choice is made by the very code behind the filter.
+#![allow(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    reason = "a measuring tool: counts are far below 2^52, indices are handed out by the tables they index, and a \
+              broken invariant has to stop the run that met it"
+)]
+#![allow(clippy::print_stdout, reason = "a command-line program talks on standard output")]
+
+pub mod bound;
+pub mod fleet;
+pub mod measure;
+pub mod rules;
+pub mod run;
+pub mod scenario;
+pub mod trace;
+pub mod warmpath;
+pub mod workload;

@@ -1,0 +1,11 @@
+//! From single requests to the numbers of a run.
+
+mod quantile;
+mod record;
+mod samples;
+mod summary;
+
+pub use quantile::Quantiles;
+pub use record::Record;
+pub use samples::{Samples, Spread};
+pub use summary::Summary;

@@ -1,0 +1,52 @@
+//! The rules that are compared: each published one written from its formula, in its own file, and ours.
+//!
+//! They are not the binaries of the systems that they are named after: what is compared is the formula, with
+//! perfect sight (see [`crate::fleet`]). The binaries run beside the real filter in `just bench`.
+
+mod affinity;
+mod affinity_lmetric;
+mod affinity_marginal;
+mod dynamo;
+mod endless;
+mod least_requests;
+mod llmd_affinity;
+mod llmd_blend;
+mod lmetric;
+mod marginal;
+mod name;
+mod round_robin;
+mod sglang;
+
+use warmpath_engine::model::Stats;
+
+use crate::fleet::Fleet;
+use crate::workload::Job;
+
+pub use endless::Endless;
+pub use name::{RuleName, UnknownRule};
+
+/// Chooses engines, and hears what became of it.
+pub trait Rule {
+    /// The engine for a request, by its place in the fleet. `id` is unique among those under way.
+    fn choose(&mut self, now_s: f64, id: u64, job: &Job, fleet: &Fleet) -> usize;
+
+    /// The engine does not take the request.
+    fn refused(&mut self, _now_s: f64, _id: u64) {}
+
+    /// Its first token came; `cached_tokens` of its prompt were cached.
+    fn first_token(&mut self, _now_s: f64, _id: u64, _cached_tokens: usize) {}
+
+    /// Its last token came.
+    fn ended(&mut self, _now_s: f64, _id: u64) {}
+
+    /// An engine's metrics were read.
+    fn scraped(&mut self, _now_s: f64, _engine: usize, _stats: &Stats) {}
+
+    /// When [`Self::wake`] is to be called next, in seconds.
+    fn wake_s(&self) -> Option<f64> {
+        None
+    }
+
+    /// The time that was asked for has come.
+    fn wake(&mut self, _now_s: f64) {}
+}

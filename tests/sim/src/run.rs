@@ -1,0 +1,257 @@
+//! One run: a workload, a fleet and a rule, from the first request to the last token.
+//!
+//! ```text
+//!  agenda: arrival ─► rule.choose ─► engine.submit
+//!          step    ─► engine.advance ─► first token, end ─► rule; next turn of the session
+//!          scrape  ─► rule.scraped
+//!          wake    ─► rule.wake
+//! ```
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use warmpath_engine::model::{Event, EventKind, Params, RequestId};
+
+use crate::bound::EndlessCache;
+use crate::fleet::Fleet;
+use crate::measure::{Record, Samples};
+use crate::rules::Rule;
+use crate::workload::Workload;
+
+/// How often the engines' metrics are read, in seconds: the default of the shipped controller.
+pub const SCRAPE_S_DEFAULT: f64 = 0.2;
+
+/// What a run needs beside the workload and the rule.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// The engines.
+    pub engines: Vec<Params>,
+    /// How often each engine's metrics are read, in seconds.
+    pub scrape_s: f64,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub struct Played {
+    /// Every request that an engine took, in the order in which they were sent.
+    pub records: Vec<Record>,
+    /// Requests that no engine took or that did not end.
+    pub lost: usize,
+    /// The engines' loads over time.
+    pub samples: Samples,
+    /// Requests that lost their blocks and were computed again.
+    pub preemptions: u64,
+}
+
+/// What happens next, and for whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    /// A turn of a session is sent.
+    Arrival { session: usize, turn: usize },
+    /// All engines' metrics are read, one after the other over the interval.
+    Scrape { engine: usize },
+    /// The rule wants to do something.
+    Wake,
+    /// A step of an engine begins or ends. Last, so that requests of the same moment share it.
+    Step { engine: usize },
+}
+
+/// A request under way.
+#[derive(Debug, Clone, Copy)]
+struct Flight {
+    session: usize,
+    turn: usize,
+    engine: usize,
+    new_tokens: usize,
+}
+
+/// See the module.
+struct Run<'a> {
+    workload: &'a Workload,
+    spec: &'a Spec,
+    rule: &'a mut dyn Rule,
+    fleet: Fleet,
+    agenda: BinaryHeap<Reverse<(u64, Due)>>,
+    /// The step for which each engine is on the agenda.
+    steps: Vec<Option<f64>>,
+    wake_s: Option<f64>,
+    flights: Vec<Flight>,
+    records: Vec<Record>,
+    bound: EndlessCache,
+    samples: Samples,
+    next_session: usize,
+    under_way: usize,
+    lost: usize,
+}
+
+/// Plays a workload to its end.
+pub fn play(spec: &Spec, workload: &Workload, rule: &mut dyn Rule) -> Played {
+    let block_tokens = spec.engines.first().map_or(1, |params| params.block_tokens);
+    let mut run = Run {
+        workload,
+        spec,
+        rule,
+        fleet: Fleet::new(&spec.engines),
+        agenda: BinaryHeap::new(),
+        steps: vec![None; spec.engines.len()],
+        wake_s: None,
+        flights: Vec::new(),
+        records: Vec::new(),
+        bound: EndlessCache::new(block_tokens),
+        samples: Samples::new(spec.engines.len()),
+        next_session: 0,
+        under_way: 0,
+        lost: 0,
+    };
+    run.begin();
+    while let Some(Reverse((at, due))) = run.agenda.pop() {
+        if run.is_over() {
+            break;
+        }
+        run.handle(f64::from_bits(at), due);
+    }
+    let preemptions = run.fleet.nodes().iter().map(|node| node.stats().preemptions).sum();
+    let (ended, open): (Vec<_>, Vec<_>) = run.records.into_iter().partition(Record::has_ended);
+    Played { records: ended, lost: run.lost + open.len(), samples: run.samples, preemptions }
+}
+
+// === impl Run ===
+
+impl Run<'_> {
+    fn begin(&mut self) {
+        let open = self.workload.slots.unwrap_or(self.workload.sessions.len());
+        for _ in 0..open {
+            self.begin_session(0.0);
+        }
+        let engines = self.fleet.len();
+        for engine in 0..engines {
+            self.put(self.spec.scrape_s * engine as f64 / engines as f64, Due::Scrape { engine });
+        }
+        self.plan_wake();
+    }
+
+    fn is_over(&self) -> bool {
+        self.under_way == 0
+    }
+
+    fn put(&mut self, at_s: f64, due: Due) {
+        // Times are never negative, so their bits are in their order.
+        self.agenda.push(Reverse((at_s.max(0.0).to_bits(), due)));
+    }
+
+    fn handle(&mut self, now_s: f64, due: Due) {
+        match due {
+            Due::Arrival { session, turn } => self.send(now_s, session, turn),
+            Due::Step { engine } => {
+                if self.steps[engine] == Some(now_s) {
+                    self.steps[engine] = None;
+                    for event in self.fleet.node_mut(engine).engine.advance(now_s) {
+                        self.take(engine, &event);
+                    }
+                    self.plan_step(engine);
+                }
+            }
+            Due::Scrape { engine } => {
+                let stats = self.fleet.nodes()[engine].stats();
+                self.rule.scraped(now_s, engine, &stats);
+                self.samples.add(now_s, engine, self.fleet.nodes()[engine].load);
+                self.put(now_s + self.spec.scrape_s, Due::Scrape { engine });
+            }
+            Due::Wake => {
+                if self.wake_s == Some(now_s) {
+                    self.wake_s = None;
+                    self.rule.wake(now_s);
+                }
+            }
+        }
+        self.plan_wake();
+    }
+
+    fn begin_session(&mut self, now_s: f64) {
+        let Some(session) = self.workload.sessions.get(self.next_session) else { return };
+        let at_s = session.start_s.max(now_s);
+        let session = self.next_session;
+        self.next_session += 1;
+        self.under_way += 1;
+        self.put(at_s, Due::Arrival { session, turn: 0 });
+    }
+
+    fn end_session(&mut self, now_s: f64) {
+        self.under_way -= 1;
+        if self.workload.slots.is_some() {
+            self.begin_session(now_s);
+        }
+    }
+
+
+    fn send(&mut self, now_s: f64, session: usize, turn: usize) {
+        let number = self.records.len();
+        let workload = self.workload;
+        let job = &workload.sessions[session].turns[turn].job;
+        let bound_tokens = self.bound.ask(job);
+        let engine = self.rule.choose(now_s, number as u64, job, &self.fleet);
+        let node = self.fleet.node_mut(engine);
+        let new_tokens = node.uncached(job);
+        if node.send(now_s, RequestId(number as u64), job).is_err() {
+            self.lost += 1;
+            self.rule.refused(now_s, number as u64);
+            self.end_session(now_s);
+            return;
+        }
+        self.flights.push(Flight { session, turn, engine, new_tokens });
+        self.records.push(Record::sent(now_s, engine, job, bound_tokens));
+        self.plan_step(engine);
+    }
+
+    fn take(&mut self, engine: usize, event: &Event) {
+        let number = event.id.0 as usize;
+        let flight = self.flights[number];
+        let record = &mut self.records[number];
+        match event.kind {
+            EventKind::Admitted { cached_tokens } => record.admitted(cached_tokens),
+            EventKind::FirstToken => {
+                record.first_s = Some(event.at_s);
+                let cached_tokens = record.cached_tokens;
+                self.fleet.node_mut(engine).first_token(event.id, flight.new_tokens);
+                self.rule.first_token(event.at_s, event.id.0, cached_tokens);
+            }
+            EventKind::Finished(_) => {
+                record.end_s = Some(event.at_s);
+                let job = &self.workload.sessions[flight.session].turns[flight.turn].job;
+                self.fleet.node_mut(flight.engine).ended(job);
+                self.rule.ended(event.at_s, event.id.0);
+                self.follow(event.at_s, flight);
+            }
+            EventKind::Token | EventKind::Preempted => {}
+        }
+    }
+
+    /// After an answer: the session's next request, or its end.
+    fn follow(&mut self, now_s: f64, flight: Flight) {
+        let turn = flight.turn + 1;
+        match self.workload.sessions[flight.session].turns.get(turn) {
+            Some(next) => self.put(now_s + next.think_s, Due::Arrival { session: flight.session, turn }),
+            None => self.end_session(now_s),
+        }
+    }
+
+    fn plan_step(&mut self, engine: usize) {
+        let next = self.fleet.nodes()[engine].engine.next_step_at();
+        if next != self.steps[engine] {
+            self.steps[engine] = next;
+            if let Some(at_s) = next {
+                self.put(at_s, Due::Step { engine });
+            }
+        }
+    }
+
+    fn plan_wake(&mut self) {
+        let next = self.rule.wake_s();
+        if next != self.wake_s {
+            self.wake_s = next;
+            if let Some(at_s) = next {
+                self.put(at_s, Due::Wake);
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The scenarios by name: which traffic, on which engines.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use warmpath_engine::Preset;
+use warmpath_engine::model::Params;
+
+use crate::run::{SCRAPE_S_DEFAULT, Spec};
+use crate::trace::{self, Recorded, RecordedSession, Trace, TraceError};
+use crate::workload::{AgenticSpec, LADDER_RATES, LadderShape, LadderStage, Texts, Workload, agentic, ladder_stage, mixed, open};
+
+/// Tokens of a KV block: what llm-d's guides set for the engines that its published ladders were measured on.
+pub const BLOCK_TOKENS: usize = 64;
+/// Engines of every scenario but the smaller ones.
+const ENGINES: usize = 8;
+/// KV tokens of an engine where the cache is to hold everything: with a CPU tier of the usual size.
+const KV_TOKENS_AMPLE: usize = 3_000_000;
+
+/// A scenario.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scenario {
+    /// Its name in reports.
+    pub name: String,
+    /// What it is, in a sentence.
+    pub about: &'static str,
+    traffic: Traffic,
+    pool: Pool,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq)]
+enum Traffic {
+    /// The Mooncake conversation trace, so many times as fast.
+    Mooncake(f64),
+    /// An Azure trace.
+    Azure(&'static str, f64),
+    /// Agentic sessions, so many at once, so many in all.
+    Agentic(usize, usize),
+    /// A stage of the ladder, by its rate.
+    Ladder(f64),
+    /// Mooncake's and Azure's conversations and code at once.
+    Mixed,
+    /// A user's own file.
+    File(PathBuf, f64),
+}
+
+/// The engines.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Pool {
+    /// Eight times Qwen3-32B on two H100, with the KV room of the published runs.
+    Qwen,
+    /// Eight times Llama-3.1-8B on one H100, with KV room for everything.
+    LlamaAmple,
+    /// Four times Qwen3-32B, and four that are half as fast.
+    Unequal,
+}
+
+/// Where traces are, and how much of them is played.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The folder of the recorded traces.
+    pub folder: PathBuf,
+    /// Requests of a trace at most.
+    pub requests_max: usize,
+    /// Decides texts, order and arrivals.
+    pub seed: u64,
+}
+
+/// A name that no scenario has.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown workload {name:?}, known are {known}")]
+pub struct UnknownScenario {
+    name: String,
+    known: String,
+}
+
+// === impl Scenario ===
+
+impl Scenario {
+    /// All scenarios, in the order of reports.
+    pub fn all() -> Vec<Self> {
+        let ladder = [3.0, 20.0, 35.0, 60.0].map(|rate| {
+            Self::new(&format!("ladder-{rate}"), "shared prefixes, 150 groups of 5, at a rate", Traffic::Ladder(rate), Pool::Qwen)
+        });
+        let mut all = vec![
+            Self::new("mooncake", "Mooncake conversations as recorded; the caches hold little of it", Traffic::Mooncake(1.0), Pool::Qwen),
+            Self::new("mooncake-x1.3", "the same, 1.3 times as fast", Traffic::Mooncake(1.3), Pool::Qwen),
+            Self::new("mooncake-ample", "Mooncake conversations four times as fast, caches with room for all", Traffic::Mooncake(4.0), Pool::LlamaAmple),
+            Self::new("azure-conv", "Azure conversations, twice as fast, no shared prefixes", Traffic::Azure("azure2023_conv.csv.gz", 2.0), Pool::Qwen),
+            Self::new("azure-code", "Azure code completion, bursts, no shared prefixes", Traffic::Azure("azure2023_code.csv.gz", 2.0), Pool::Qwen),
+            Self::new("agentic-24", "24 coding agents in a closed loop", Traffic::Agentic(24, 48), Pool::Qwen),
+            Self::new("agentic-40", "40 coding agents: more than the caches hold", Traffic::Agentic(40, 80), Pool::Qwen),
+            Self::new("mixed", "conversations, code and chat on the same engines", Traffic::Mixed, Pool::Qwen),
+            Self::new("unequal", "Mooncake conversations on engines of two speeds", Traffic::Mooncake(0.8), Pool::Unequal),
+        ];
+        all.extend(ladder);
+        all
+    }
+
+    /// A user's own trace.
+    pub fn of_file(path: &Path, speed: f64) -> Self {
+        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        Self::new(&name, "a trace of your own", Traffic::File(path.to_owned(), speed), Pool::Qwen)
+    }
+
+    fn new(name: &str, about: &'static str, traffic: Traffic, pool: Pool) -> Self {
+        Self { name: name.to_owned(), about, traffic, pool }
+    }
+
+    /// The engines and how they are looked at.
+    pub fn spec(&self) -> Spec {
+        Spec { engines: self.pool.engines(), scrape_s: SCRAPE_S_DEFAULT }
+    }
+
+    /// The requests.
+    pub fn workload(&self, source: &Source) -> Result<Workload, TraceError> {
+        let texts = &mut Texts::new(BLOCK_TOKENS);
+        let seed = source.seed;
+        match &self.traffic {
+            Traffic::Mooncake(speed) => Ok(open(&source.mooncake()?, *speed, seed, texts)),
+            Traffic::Azure(file, speed) => Ok(open(&source.requests(file)?, *speed, seed, texts)),
+            Traffic::Agentic(slots, sessions) => {
+                Ok(agentic(&source.sessions()?, agents(*slots, *sessions), seed, texts))
+            }
+            Traffic::Ladder(rate) => Ok(stage(*rate, seed, texts)),
+            Traffic::Mixed => Ok(mixed([
+                open(&source.mooncake()?, 0.6, seed, texts),
+                open(&source.requests("azure2023_conv.csv.gz")?, 0.6, seed, texts),
+                open(&source.requests("azure2023_code.csv.gz")?, 0.6, seed, texts),
+            ])),
+            Traffic::File(path, speed) => match trace::load(path, source.requests_max)? {
+                Trace::Requests(requests) => Ok(open(&requests, *speed, seed, texts)),
+                Trace::Sessions(sessions) => Ok(agentic(&sessions, agents(24, sessions.len()), seed, texts)),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.name)
+    }
+}
+
+impl FromStr for Scenario {
+    type Err = UnknownScenario;
+
+    fn from_str(name: &str) -> Result<Self, UnknownScenario> {
+        let all = Self::all();
+        let known = || all.iter().map(|one| one.name.clone()).collect::<Vec<_>>().join(", ");
+        all.iter().find(|one| one.name == name).cloned().ok_or_else(|| UnknownScenario { name: name.to_owned(), known: known() })
+    }
+}
+
+/// Sessions as they were played for the published comparison of rules.
+fn agents(slots: usize, sessions: usize) -> AgenticSpec {
+    AgenticSpec { slots, sessions, turns_max: 40, input_tokens_max: 128_000, think_s_max: 30.0 }
+}
+
+/// The warm-up stage and then the one with this rate: its prompts begin where the warm-up's ended.
+fn stage(rate: f64, seed: u64, texts: &mut Texts) -> Workload {
+    let prompts = LadderShape::QWEN.prompts(seed, texts);
+    let length_s = LADDER_RATES.iter().skip(1).find(|stage| stage.0.total_cmp(&rate).is_eq()).map_or(30.0, |stage| stage.1);
+    ladder_stage(&prompts, LadderStage { rate, length_s, requests_before: 0 }, seed)
+}
+
+// === impl Pool ===
+
+impl Pool {
+    fn engines(self) -> Vec<Params> {
+        let engine = |preset| Params { block_tokens: BLOCK_TOKENS, ..Params::new(preset) };
+        match self {
+            Self::Qwen => vec![engine(Preset::Qwen3On2); ENGINES],
+            Self::LlamaAmple => {
+                vec![Params { kv_tokens: KV_TOKENS_AMPLE, ..engine(Preset::Llama8On1) }; ENGINES]
+            }
+            Self::Unequal => {
+                let fast = engine(Preset::Qwen3On2);
+                let slow = Params { step_time: fast.step_time.clone().slower(2.0), ..fast.clone() };
+                (0..ENGINES).map(|at| if at % 2 == 0 { fast.clone() } else { slow.clone() }).collect()
+            }
+        }
+    }
+}
+
+// === impl Source ===
+
+impl Source {
+    fn mooncake(&self) -> Result<Vec<Recorded>, TraceError> {
+        self.requests("mooncake_conversation_trace.jsonl.gz")
+    }
+
+    fn requests(&self, file: &str) -> Result<Vec<Recorded>, TraceError> {
+        trace::load_requests(&self.folder.join(file), self.requests_max)
+    }
+
+    fn sessions(&self) -> Result<Vec<RecordedSession>, TraceError> {
+        let path = self.folder.join("agentic_sessions.jsonl.gz");
+        match trace::load(&path, usize::MAX)? {
+            Trace::Sessions(sessions) => Ok(sessions),
+            Trace::Requests(_) => Err(TraceError::UnknownFormat { path }),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The way between proxies: messages that are late, lost, or overtaken.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use prost::Message as _;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use warmpath_core::wire::{Event, Up};
+
+/// What happens to messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct NetworkSpec {
+    /// How late each message is, in seconds.
+    pub delay_s: f64,
+    /// How much later it may be beyond that, evenly; messages overtake each other.
+    pub jitter_s: f64,
+    /// Share of messages that never come.
+    pub loss_share: f64,
+}
+
+/// Messages on their way.
+#[derive(Debug)]
+pub(super) struct Network {
+    spec: NetworkSpec,
+    random: StdRng,
+    under_way: BinaryHeap<Reverse<(u64, u64, usize, Arc<[u8]>)>>,
+    sent: u64,
+}
+
+/// One that has arrived.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) to: usize,
+    pub(super) bytes: Arc<[u8]>,
+}
+
+// === impl Network ===
+
+impl Network {
+    pub(super) fn new(spec: NetworkSpec, seed: u64) -> Self {
+        Self { spec, random: StdRng::seed_from_u64(seed), under_way: BinaryHeap::new(), sent: 0 }
+    }
+
+    pub(super) fn send(&mut self, now_s: f64, to: usize, bytes: &Arc<[u8]>) {
+        let (late, lost) = (self.random.random::<f64>(), self.random.random::<f64>());
+        if lost < self.spec.loss_share {
+            return;
+        }
+        let at_s = now_s + self.spec.delay_s + self.spec.jitter_s * late;
+        self.sent += 1;
+        self.under_way.push(Reverse((at_s.to_bits(), self.sent, to, Arc::clone(bytes))));
+    }
+
+    /// The next message that has arrived by now.
+    pub(super) fn receive(&mut self, now_s: f64) -> Option<Message> {
+        let Reverse((at, ..)) = self.under_way.peek()?;
+        if f64::from_bits(*at) > now_s {
+            return None;
+        }
+        let Reverse((_, _, to, bytes)) = self.under_way.pop()?;
+        Some(Message { to, bytes })
+    }
+}
+
+/// Events as they stand on the wire.
+pub(super) fn encode(events: &[Event]) -> Arc<[u8]> {
+    Up { hello: None, events: events.to_vec() }.encode_to_vec().into()
+}
+
+/// And back.
+pub(super) fn decode(bytes: &[u8]) -> Vec<Event> {
+    Up::decode(bytes).expect("the message was encoded above").events
+}

@@ -1,0 +1,111 @@
+//! One proxy: a view, a ledger, and the requests that it has under way.
+
+use warmpath_core::ids::OriginId;
+use warmpath_core::pick::{Ask, choose};
+use warmpath_core::request::{Booking, Ledger};
+use warmpath_core::view::View;
+use warmpath_core::wire::{Alive, Kind, Pool, PoolEndpoint, Pools, Ratio};
+use warmpath_engine::model::TOKEN_BYTES;
+
+use super::ms;
+use crate::workload::{Job, mix};
+
+/// How often a proxy says that its promises still stand, in seconds: as the filter does.
+pub(super) const TICK_S: f64 = 1.0;
+const POOL: &str = "sim";
+const US_PER_S: f64 = 1e6;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Proxy {
+    pub(super) view: View,
+    ledger: Ledger,
+    nonce: u64,
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub(super) struct Flight {
+    booking: Booking,
+    prompt_tokens: u64,
+    cached_tokens: u64,
+}
+
+// === impl Proxy ===
+
+impl Proxy {
+    pub(super) fn new(number: u64, addresses: &[String], seed: u64) -> Self {
+        let mut view = View::default();
+        let endpoints = addresses.iter().map(|address| PoolEndpoint { address: address.clone() }).collect();
+        let pool = Pool { name: POOL.into(), models: vec![POOL.into()], adapters: Vec::new(), endpoints };
+        view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), 0);
+        Self { view, ledger: Ledger::new(OriginId(number + 1)), nonce: mix(seed ^ number.rotate_left(32)) }
+    }
+
+    /// Chooses and books; returns the engine and what the others must hear.
+    pub(super) fn route(&mut self, now_s: f64, job: &Job, addresses: &[String]) -> (usize, Flight, Vec<Kind>) {
+        self.nonce = mix(self.nonce);
+        let pool = self.view.pools().first().expect("the pool was set above");
+        let prompt_tokens = pool.tokens((job.prompt_tokens * TOKEN_BYTES) as u64);
+        let ask = Ask {
+            pool,
+            chain: &job.cells,
+            prompt_tokens,
+            output_tokens_max: job.output_tokens_max,
+            alternates: 0,
+            nonce: self.nonce,
+            now_ms: ms(now_s),
+        };
+        let decision = choose(&self.view, &ask).expect("engines never fail here");
+        let chosen = decision.chosen().expect("a decision has a choice");
+        let queued = self.view.endpoint(chosen.slot).map_or(0, |endpoint| endpoint.promised().prefill_tokens);
+        let engine = addresses.iter().position(|address| *address == chosen.address);
+        let engine = engine.expect("only known addresses are chosen");
+        let (booking, kinds) =
+            Booking::new(&mut self.ledger, chosen, job.cells.to_vec(), prompt_tokens, queued, us(now_s));
+        self.apply(now_s, &kinds);
+        (engine, Flight { booking, prompt_tokens: job.prompt_tokens as u64, cached_tokens: 0 }, kinds)
+    }
+
+    pub(super) fn first_token(&mut self, now_s: f64, flight: &mut Flight, cached_tokens: usize) -> Vec<Kind> {
+        flight.cached_tokens = cached_tokens as u64;
+        let kinds = flight.booking.first_byte(&mut self.ledger, true, us(now_s));
+        self.apply(now_s, &kinds);
+        kinds
+    }
+
+    /// The end, where the answer's `usage` tells how much was cached.
+    pub(super) fn ended(&mut self, now_s: f64, flight: Flight) -> Vec<Kind> {
+        let ratio = Ratio {
+            pool: POOL.into(),
+            bytes: flight.prompt_tokens * TOKEN_BYTES as u64,
+            tokens: flight.prompt_tokens,
+            cached_tokens: Some(flight.cached_tokens),
+        };
+        let kinds = vec![Kind::Ratio(ratio), flight.booking.end(&mut self.ledger)];
+        self.apply(now_s, &kinds);
+        kinds
+    }
+
+    /// The round of a second: promises still stand, and are told again in full.
+    pub(super) fn tick(&mut self, now_s: f64) -> Vec<Kind> {
+        self.view.expire(ms(now_s));
+        if self.ledger.requests() == 0 {
+            return Vec::new();
+        }
+        let mut kinds = vec![Kind::Alive(Alive { origin: self.ledger.origin().0 })];
+        kinds.extend(self.ledger.loads());
+        self.apply(now_s, &kinds);
+        kinds
+    }
+
+    fn apply(&mut self, now_s: f64, kinds: &[Kind]) {
+        for kind in kinds {
+            self.view.apply(&kind.clone().into(), ms(now_s));
+        }
+    }
+}
+
+fn us(now_s: f64) -> u64 {
+    warmpath_core::num::count(now_s * US_PER_S)
+}

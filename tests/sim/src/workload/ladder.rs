@@ -1,0 +1,109 @@
+//! The shared-prefix ladder: groups of prompts with a common system prompt, Poisson arrivals at rising rates.
+//!
+//! Profile `shared_prefix` of inference-perf as llm-d publishes its results with (llm-d-benchmark,
+//! `guide_optimized-baseline`): 150 groups of 5 prompts, 6,000 tokens of system prompt, 1,200 of question, 1,000
+//! of answer. The prompts are drawn up once and asked again and again in the same shuffled order, so a later
+//! stage meets whole prompts, not only system prompts. A stage begins after the one before has ended and a pause.
+
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use super::text::mix;
+use super::{Job, Session, Texts, Turn, Workload};
+
+/// Rates of the published stages with their lengths: (requests a second, seconds). The first warms up.
+pub const LADDER_RATES: [(f64, f64); 17] = [
+    (15.0, 50.0),
+    (3.0, 20.0),
+    (10.0, 20.0),
+    (15.0, 20.0),
+    (20.0, 38.0),
+    (22.0, 34.0),
+    (25.0, 30.0),
+    (30.0, 25.0),
+    (35.0, 21.0),
+    (40.0, 38.0),
+    (43.0, 36.0),
+    (46.0, 33.0),
+    (49.0, 30.0),
+    (52.0, 29.0),
+    (55.0, 27.0),
+    (57.0, 26.0),
+    (60.0, 25.0),
+];
+
+/// Groups and lengths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LadderShape {
+    /// System prompts.
+    pub groups: usize,
+    /// Prompts with each.
+    pub prompts_per_group: usize,
+    /// Tokens of a system prompt.
+    pub system_tokens: usize,
+    /// Tokens of a question.
+    pub question_tokens: usize,
+    /// Tokens of an answer.
+    pub output_tokens: usize,
+}
+
+/// One stage.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LadderStage {
+    /// Requests a second.
+    pub rate: f64,
+    /// For how many seconds they come.
+    pub length_s: f64,
+    /// Requests of the stages before: where in the shuffled prompts this stage begins.
+    pub requests_before: usize,
+}
+
+// === impl LadderShape ===
+
+impl LadderShape {
+    /// Qwen3-32B, 73 % of the fleet's KV capacity.
+    pub const QWEN: Self = Self {
+        groups: 150,
+        prompts_per_group: 5,
+        system_tokens: 6_000,
+        question_tokens: 1_200,
+        output_tokens: 1_000,
+    };
+    /// Llama-3.1-70B, 37 % of it.
+    pub const LLAMA: Self = Self {
+        groups: 83,
+        prompts_per_group: 3,
+        system_tokens: 8_000,
+        question_tokens: 1_000,
+        output_tokens: 1_000,
+    };
+
+    /// The prompts in the order in which they are asked, again and again.
+    pub fn prompts(self, seed: u64, texts: &mut Texts) -> Vec<Job> {
+        let mut all = Vec::with_capacity(self.groups * self.prompts_per_group);
+        for group in 0..self.groups as u64 {
+            let system = mix(seed ^ mix(group));
+            for prompt in 0..self.prompts_per_group as u64 {
+                let question = mix(system ^ (prompt + 1));
+                let parts = [(system, self.system_tokens), (question, self.question_tokens)];
+                let job = texts.job(parts, self.output_tokens);
+                all.push(Job { output_tokens_max: Some(self.output_tokens as u64), ..job });
+            }
+        }
+        all.shuffle(&mut StdRng::seed_from_u64(seed));
+        all
+    }
+}
+
+/// The requests of one stage, from second 0.
+pub fn ladder_stage(prompts: &[Job], stage: LadderStage, seed: u64) -> Workload {
+    let mut random = StdRng::seed_from_u64(seed ^ stage.rate.to_bits());
+    let requests = (stage.rate * stage.length_s).round() as usize;
+    let mut now_s = 0.0;
+    let sessions = (0..requests).map(|number| {
+        now_s -= (1.0 - random.random::<f64>()).ln() / stage.rate;
+        let job = prompts[(stage.requests_before + number) % prompts.len()].clone();
+        Session { start_s: now_s, turns: vec![Turn { think_s: 0.0, job }] }
+    });
+    Workload { sessions: sessions.collect(), slots: None }
+}

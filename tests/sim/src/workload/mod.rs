@@ -1,0 +1,69 @@
+//! What is asked of the fleet: sessions of one or more requests, by the clock or one after the other.
+
+mod agentic;
+mod ladder;
+mod mixed;
+mod open;
+mod text;
+
+use std::sync::Arc;
+
+use warmpath_core::ids::CellHash;
+use warmpath_engine::model::BlockHash;
+
+pub use agentic::{AgenticSpec, agentic};
+pub use ladder::{LADDER_RATES, LadderShape, LadderStage, ladder_stage};
+pub use mixed::mixed;
+pub use open::open;
+pub use text::{Texts, mix};
+
+/// One request, as the router and as the engine see it.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The router's chain.
+    pub cells: Arc<[CellHash]>,
+    /// The engine's chain: whole blocks of the prompt.
+    pub blocks: Arc<[BlockHash]>,
+    /// Length of the prompt.
+    pub prompt_tokens: usize,
+    /// Length of the answer, which no rule knows.
+    pub output_tokens: usize,
+    /// The bound on the answer that the client states, if it does.
+    pub output_tokens_max: Option<u64>,
+}
+
+/// One request of a session.
+#[derive(Debug, Clone)]
+pub struct Turn {
+    /// Seconds between the answer before and this request.
+    pub think_s: f64,
+    /// The request.
+    pub job: Job,
+}
+
+/// Requests that follow each other; each waits for the answer to the one before.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// When its first request comes, in seconds. In a closed loop: not before.
+    pub start_s: f64,
+    /// Its requests.
+    pub turns: Vec<Turn>,
+}
+
+/// A workload.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    /// Its sessions, by start.
+    pub sessions: Vec<Session>,
+    /// Sessions under way at once: the next one begins when one has ended. `None`: all begin by the clock.
+    pub slots: Option<usize>,
+}
+
+// === impl Workload ===
+
+impl Workload {
+    /// All requests.
+    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.sessions.iter().flat_map(|session| &session.turns).map(|turn| &turn.job)
+    }
+}
