@@ -51,7 +51,9 @@ struct Line {
 struct Request {
     i: usize,
     o: usize,
-    think: f64,
+    /// Absent where the recording has no end of the answer before.
+    #[serde(default)]
+    think: Option<f64>,
     h: Vec<(u64, u64)>,
 }
 
@@ -90,7 +92,7 @@ fn parse(number: usize, line: &str) -> Result<RecordedSession, TraceError> {
 fn turn(request: &Request) -> RecordedTurn {
     let blocks = request.h.iter().flat_map(|(first, end)| *first..*end);
     RecordedTurn {
-        think_s: request.think.max(0.0),
+        think_s: request.think.unwrap_or_default().max(0.0),
         input_tokens: request.i,
         output_tokens: request.o,
         blocks: blocks.take(request.i / SESSION_BLOCK_TOKENS).collect(),
