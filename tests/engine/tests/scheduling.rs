@@ -23,12 +23,12 @@ fn chain(shared: u64, own: u64, blocks: u64) -> Vec<BlockHash> {
 /// A request whose blocks no other request has.
 fn request(id: u64, prompt_tokens: usize, output_tokens: usize) -> Request {
     let blocks = (prompt_tokens + output_tokens) / 16;
-    Request {
-        id: RequestId(id),
+    Request::new(
+        RequestId(id),
         prompt_tokens,
         output_tokens,
-        chain: chain(0, id + 1, u64::try_from(blocks).unwrap()),
-    }
+        chain(0, id + 1, u64::try_from(blocks).unwrap()),
+    )
 }
 
 fn engine(kv_tokens: usize) -> Engine {
@@ -103,8 +103,7 @@ fn a_whole_prompt_in_the_cache_still_computes_its_last_block() {
     let mut engine = Engine::new(params);
     let mut hits = Vec::new();
     for id in 0..3 {
-        let request =
-            Request { id: RequestId(id), prompt_tokens: 726, output_tokens: 4, chain: chain(100, 0, 22) };
+        let request = Request::new(RequestId(id), 726, 4, chain(100, 0, 22));
         engine.submit(0.0, request).unwrap();
         hits.extend(cached(&drain(&mut engine), id));
     }
@@ -114,8 +113,7 @@ fn a_whole_prompt_in_the_cache_still_computes_its_last_block() {
 
     let mut engine = Engine::new(Params::new(Preset::Qwen3On2));
     for id in 0..2 {
-        let request =
-            Request { id: RequestId(id), prompt_tokens: 64, output_tokens: 1, chain: chain(4, 0, 4) };
+        let request = Request::new(RequestId(id), 64, 1, chain(4, 0, 4));
         engine.submit(0.0, request).unwrap();
         hits = cached(&drain(&mut engine), id);
     }
@@ -125,11 +123,11 @@ fn a_whole_prompt_in_the_cache_still_computes_its_last_block() {
 #[test]
 fn the_answer_is_cached_for_the_next_turn_except_its_last_token() {
     let mut engine = engine(100_000);
-    let turn = Request { id: RequestId(0), prompt_tokens: 100, output_tokens: 60, chain: chain(50, 0, 10) };
+    let turn = Request::new(RequestId(0), 100, 60, chain(50, 0, 10));
     engine.submit(0.0, turn).unwrap();
     drain(&mut engine);
     // 159 tokens were computed: nine full blocks. The tenth lacks its last token.
-    let next = Request { id: RequestId(1), prompt_tokens: 200, output_tokens: 1, chain: chain(50, 1, 12) };
+    let next = Request::new(RequestId(1), 200, 1, chain(50, 1, 12));
     engine.submit(10.0, next).unwrap();
     assert_eq!(cached(&drain(&mut engine), 1), [144]);
 }
@@ -155,9 +153,7 @@ fn shared_blocks_let_more_requests_run() {
         let mut engine = engine(4_096);
         for id in 0..8 {
             let chain = chain(shared, id + 1, 63);
-            engine
-                .submit(0.0, Request { id: RequestId(id), prompt_tokens: 1_000, output_tokens: 8, chain })
-                .unwrap();
+            engine.submit(0.0, Request::new(RequestId(id), 1_000, 8, chain)).unwrap();
         }
         engine.advance(0.0);
         let stats = engine.stats();
@@ -236,7 +232,7 @@ fn mixed_load(jitter: f64, seed: u64) -> (Vec<Event>, warmpath_engine::model::St
         let output_tokens = usize::try_from(1 + id * 53 % 300).unwrap();
         let blocks = u64::try_from((prompt_tokens + output_tokens) / 16).unwrap();
         let chain = chain(10 * (id % 3), id + 1, blocks);
-        engine.submit(at_s, Request { id: RequestId(id), prompt_tokens, output_tokens, chain }).unwrap();
+        engine.submit(at_s, Request::new(RequestId(id), prompt_tokens, output_tokens, chain)).unwrap();
         if id % 17 == 0 {
             engine.abort(at_s, RequestId(id / 2));
         }

@@ -180,7 +180,8 @@ impl Engine {
             blocks_in_use: self.cache.blocks_in_use(),
             blocks_cached: self.cache.blocks_cached(),
             blocks_total: self.cache.blocks_total(),
-            blocks_below: self.per_tier((0..self.params.tiers.len()).map(|at| (at, self.cache.blocks_below(at)))),
+            blocks_below: self
+                .per_tier((0..self.params.tiers.len()).map(|at| (at, self.cache.blocks_below(at)))),
             ..self.stats
         }
     }

@@ -6,13 +6,7 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{
-    cache::PagedCache,
-    engine::Engine,
-    event::EventKind,
-    sequence::Sequence,
-    steptime::StepLoad,
-};
+use super::{cache::PagedCache, engine::Engine, event::EventKind, sequence::Sequence, steptime::StepLoad};
 
 impl Engine {
     /// Chooses the work of the step that begins now and returns how long it takes, in seconds; `None` when
