@@ -6,59 +6,17 @@
     reason = "test code: what is not there fails the test"
 )]
 
+mod common;
+
+use common::{FINISHED, cached, chain, drain, request, when};
 use warmpath_engine::{
     Engine, Params, Preset,
-    model::{
-        BlockHash, Event, EventKind, FinishReason, Request, RequestId, Root, StepLoad, SubmitError,
-        chain_of_ids,
-    },
+    model::{Event, EventKind, Request, RequestId, StepLoad, SubmitError},
 };
-
-/// A chain whose first `shared` blocks every chain has, and whose other blocks only `own` has.
-fn chain(shared: u64, own: u64, blocks: u64) -> Vec<BlockHash> {
-    let ids = (0..blocks).map(|at| if at < shared { at } else { own * 1_000_000 + at });
-    chain_of_ids(Root::new("m", "", ""), ids)
-}
-
-/// A request whose blocks no other request has.
-fn request(id: u64, prompt_tokens: usize, output_tokens: usize) -> Request {
-    let blocks = (prompt_tokens + output_tokens) / 16;
-    Request::new(
-        RequestId(id),
-        prompt_tokens,
-        output_tokens,
-        chain(0, id + 1, u64::try_from(blocks).unwrap()),
-    )
-}
 
 fn engine(kv_tokens: usize) -> Engine {
     Engine::new(Params { kv_tokens, ..Params::new(Preset::Qwen3On2) })
 }
-
-/// Runs until idle; steps through each moment at which something happens.
-fn drain(engine: &mut Engine) -> Vec<Event> {
-    let mut events = Vec::new();
-    while let Some(at_s) = engine.next_step_at() {
-        events.extend(engine.advance(at_s));
-    }
-    events
-}
-
-fn when(events: &[Event], id: u64, kind: EventKind) -> f64 {
-    let found = events.iter().find(|event| event.id == RequestId(id) && event.kind == kind);
-    found.unwrap_or_else(|| panic!("request {id} never met {kind:?}")).at_s
-}
-
-fn cached(events: &[Event], id: u64) -> Vec<usize> {
-    let of_request = events.iter().filter(|event| event.id == RequestId(id));
-    let admitted = of_request.filter_map(|event| match event.kind {
-        EventKind::Admitted { cached_tokens } => Some(cached_tokens),
-        _ => None,
-    });
-    admitted.collect()
-}
-
-const FINISHED: EventKind = EventKind::Finished(FinishReason::Length);
 
 #[test]
 fn a_lone_request_takes_its_prefill_and_its_decodes() {
@@ -254,6 +212,39 @@ fn equal_inputs_give_equal_events() {
 fn only_the_seed_changes_the_jitter() {
     assert_ne!(mixed_load(0.1, 1).0, mixed_load(0.1, 2).0);
     assert_eq!(mixed_load(0.0, 1), mixed_load(0.0, 2));
+}
+
+#[test]
+fn without_token_events_all_other_events_stay() {
+    let run = |tells_tokens| {
+        let mut engine =
+            Engine::new(Params { kv_tokens: 2_048, tells_tokens, ..Params::new(Preset::Qwen3On2) });
+        engine.submit(0.0, request(0, 900, 300)).unwrap();
+        engine.submit(0.0, request(1, 900, 200)).unwrap();
+        (drain(&mut engine), engine.stats())
+    };
+    let ((mut all, stats), (some, same_stats)) = (run(true), run(false));
+    all.retain(|event| event.kind != EventKind::Token);
+    assert_eq!((all, stats), (some, same_stats));
+}
+
+#[test]
+fn requests_to_a_starting_engine_wait_for_it() {
+    let params = Params { startup_s: 60.0, ..Params::new(Preset::Qwen3On2) };
+    let mut engine = Engine::starting_at(100.0, params.clone());
+    assert!((engine.ready_at() - 160.0).abs() < 1e-9);
+    engine.submit(120.0, request(0, 100, 1)).unwrap();
+    engine.submit(130.0, request(1, 100, 1)).unwrap();
+    assert_eq!(engine.next_step_at(), Some(160.0));
+    assert_eq!(engine.stats().waiting, 2);
+    let events = drain(&mut engine);
+    let admitted = EventKind::Admitted { cached_tokens: 0 };
+    assert!([0, 1].map(|id| when(&events, id, admitted)).iter().all(|at_s| (at_s - 160.0).abs() < 1e-9));
+    engine.submit(200.0, request(2, 100, 1)).unwrap();
+    assert_eq!(engine.next_step_at(), Some(200.0), "it starts only once");
+    let mut ready = Engine::new(params);
+    ready.submit(0.0, request(0, 100, 1)).unwrap();
+    assert_eq!(ready.next_step_at(), Some(0.0));
 }
 
 #[test]
