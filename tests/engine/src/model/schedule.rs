@@ -188,6 +188,9 @@ impl Engine {
 
     /// A factor that depends on the seed and the number of the step alone.
     fn jitter(&self) -> f64 {
+        if self.params.jitter == 0.0 {
+            return 1.0;
+        }
         let random = xxh3_64_with_seed(&self.stats.steps.to_le_bytes(), self.params.seed);
         let signed_unit = random as f64 / u64::MAX as f64 * 2.0 - 1.0;
         1.0 + self.params.jitter * signed_unit
