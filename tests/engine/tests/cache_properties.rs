@@ -52,7 +52,6 @@ fn letters() -> impl Strategy<Value = Vec<u64>> {
 }
 
 /// A block's name is its whole chain, as with real hashes.
-
 fn names(letters: &[u64]) -> Vec<u64> {
     let chained = letters.iter().scan(1, |name, letter| {
         *name = *name * 2 + letter;

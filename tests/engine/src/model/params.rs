@@ -50,8 +50,8 @@ pub struct Params {
     pub adapter_load_s: f64,
     /// Seconds from the start of an engine to its first step, see [`super::Engine::starting_at`].
     pub startup_s: f64,
-    /// Whether [`super::EventKind::Token`] is told. Most events are of that kind; who needs only first
-    /// tokens and ends saves a third of the time without them.
+    /// Whether [`super::EventKind::Token`] is told. Nearly all events are of that kind; who needs only first tokens
+    /// and ends need not collect them.
     pub tells_tokens: bool,
 }
 

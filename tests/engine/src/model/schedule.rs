@@ -116,9 +116,9 @@ impl Engine {
         load.tokens() < self.params.batched_tokens_max && self.running.len() < self.params.running_max
     }
 
-    /// Whether a request that did not fit certainly does not fit now either: it has found no further block,
-    /// and what is free would not do even if all blocks that it had found were in use. Saves the lookup of its whole chain in
-    /// each step.
+    /// Whether a request that did not fit certainly does not fit now either: the cache holds no further block of
+    /// it, and what is free would not do even if all blocks that it found were in use. Saves the lookup of its
+    /// whole chain in each step.
     fn cannot_fit(&self, sequence: &Sequence) -> bool {
         let Some(hits) = sequence.hits_seen else { return false };
         let reusable = self.reusable(sequence.known(), &sequence.request.chain);
