@@ -1,7 +1,8 @@
 //! How fast the model runs on made-up time: long traces through eight engines, one core, no wall clock in it.
 //!
-//! `cargo run --release -p warmpath-engine --example speed`. Three loads of 10,000 requests: a chat load that the
-//! engines can carry, the same at four times the rate, and long sessions whose prompts are nearly all cached.
+//! `cargo run --release -p warmpath-engine --example speed`. Loads of 10,000 requests: a chat load that the engines
+//! can carry, the same at four times the rate, and long sessions that no GPU can hold; the first and the last also
+//! with tiers, through which then nearly all prompts move.
 //! The checksum is over all events but tokens: a change that is only about speed leaves it alone.
 #![allow(
     clippy::print_stdout,
@@ -123,8 +124,9 @@ fn main() -> anyhow::Result<()> {
         vec![TierParams::new(preset, Tier::Cpu, 2_000_000), TierParams::new(preset, Tier::Disk, 20_000_000)];
     let tiered = Params { tiers, ..plain.clone() };
     run("chat", &plain, chat, 4.5)?;
-    run("with tokens", &Params { tells_tokens: true, ..plain.clone() }, chat, 4.5)?;
+    run("tokens told", &Params { tells_tokens: true, ..plain.clone() }, chat, 4.5)?;
     run("overload", &plain, chat, 20.0)?;
+    run("chat, tiers", &tiered, chat, 4.5)?;
     run("sessions", &plain, session, 2.0)?;
-    run("with tiers", &tiered, session, 2.0)
+    run("same, tiers", &tiered, session, 2.0)
 }
