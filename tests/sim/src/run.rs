@@ -111,7 +111,8 @@ pub fn play(spec: &Spec, workload: &Workload, rule: &mut dyn Rule) -> Played {
         run.handle(f64::from_bits(at), due);
     }
     let preemptions = run.fleet.nodes().iter().map(|node| node.stats().preemptions).sum();
-    let (ended, open): (Vec<_>, Vec<_>) = run.records.into_iter().partition(Record::has_ended);
+    let counted = run.records.into_iter().filter(|record| record.sent_s >= workload.counts_from_s);
+    let (ended, open): (Vec<_>, Vec<_>) = counted.partition(Record::has_ended);
     Played { records: ended, lost: run.lost + open.len(), samples: run.samples, preemptions }
 }
 
@@ -183,7 +184,6 @@ impl Run<'_> {
         }
     }
 
-
     fn send(&mut self, now_s: f64, session: usize, turn: usize) {
         let number = self.records.len();
         let workload = self.workload;
@@ -222,7 +222,12 @@ impl Run<'_> {
                 self.rule.ended(event.at_s, event.id.0);
                 self.follow(event.at_s, flight);
             }
-            EventKind::Token | EventKind::Preempted => {}
+            EventKind::Token
+            | EventKind::Preempted
+            | EventKind::Loading { .. }
+            | EventKind::Transferring { .. }
+            | EventKind::Loaded
+            | EventKind::HoldExpired => {}
         }
     }
 
