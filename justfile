@@ -31,9 +31,10 @@ explain *args:
 replay *args: wasm envoy
     cargo run --quiet --release -p warmpath-demo -- replay {{ args }}
 
-# Measures the filter's processor time beside the same Envoy with its buffer filter.
-cost *args: wasm envoy
-    cargo run --quiet --release -p warmpath-demo -- cost {{ args }}
+# Measures what routing costs, beside plain Envoy and other routers: ./just bench --quick (two minutes), or all (ten).
+bench *args: wasm envoy
+    tests/bench/install-peers
+    cargo run --quiet --release -p warmpath-bench -- run {{ args }}
 
 # Builds the filter and the controller into dist/, with their sha256.
 build: wasm

@@ -1,0 +1,67 @@
+//! Many long prompts at the same moment.
+//!
+//! All connections stand and all bodies are made before the clock starts, so that the time is that of the way to the
+//! engine and back, and of the queue before it.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use futures::future::{join_all, try_join_all};
+
+use super::{Client, Numbers, Sent, body};
+
+const US_PER_S: f64 = 1e6;
+
+/// The load. Its unit is a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Burst {
+    /// Requests at the same moment, each on a connection of its own.
+    pub count: usize,
+    /// Bytes of each prompt.
+    pub prompt_bytes: usize,
+}
+
+/// The connections, ready to send.
+#[derive(Debug)]
+pub struct Crowd {
+    burst: Burst,
+    clients: Vec<Client>,
+}
+
+impl Burst {
+    /// Connects to these gateways in turn, and sends one small request over each connection.
+    pub async fn gather(self, gateways: &[SocketAddr], numbers: &mut Numbers) -> anyhow::Result<Crowd> {
+        let addresses = gateways.iter().cycle().take(self.count);
+        let mut clients = try_join_all(addresses.map(|gateway| Client::connect(*gateway))).await?;
+        let first = numbers.take(self.count);
+        let hello = |(client, number): (_, u64)| greet(client, first + number);
+        try_join_all(clients.iter_mut().zip(0..).map(hello)).await?;
+        Ok(Crowd { burst: self, clients })
+    }
+}
+
+async fn greet(client: &mut Client, number: u64) -> anyhow::Result<()> {
+    client.post(body::answer_of(number, 1, false)).await.map(|_| ())
+}
+
+impl Crowd {
+    /// Makes the bodies of the next burst.
+    pub fn bodies(&self, numbers: &mut Numbers) -> Vec<Bytes> {
+        let first = numbers.take(self.clients.len());
+        let numbers = (first..).take(self.clients.len());
+        numbers.map(|number| body::stream(number, self.burst.prompt_bytes, 1, false)).collect()
+    }
+
+    /// Sends them all at once, and waits for all answers. A request without an answer is counted and its
+    /// connection opened no more.
+    pub async fn send(&mut self, bodies: Vec<Bytes>) -> Sent {
+        let posts = self.clients.iter_mut().zip(bodies).map(|(client, body)| client.post(body));
+        let answers = join_all(posts).await;
+        let times: Vec<_> = answers.iter().flatten().collect();
+        Sent {
+            units: times.len(),
+            latency_us: times.iter().map(|times| times.first.as_secs_f64() * US_PER_S).collect(),
+            lost: answers.len() - times.len(),
+        }
+    }
+}
