@@ -6,11 +6,12 @@ use anyhow::{Context, ensure};
 use warmpath_demo::paths;
 
 use crate::args::RunArgs;
+use crate::figure::burst::Arrivals;
 use crate::figure::{self, Figure};
 use crate::load::Numbers;
 use crate::plan::Plan;
 use crate::report::{Found, Info, Report};
-use crate::target::Fleet;
+use crate::target::{ENGINES, Fleet};
 
 /// Decides made-up fleets and prompts.
 const SEED: u64 = 1;
@@ -53,7 +54,7 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
 
 /// What is measured in front of engines that answer at once.
 async fn at_once(args: &RunArgs, plan: &Plan, report: &mut Report, logs: &Path) -> anyhow::Result<()> {
-    let fleet = Fleet::start(&args.targets, 0.0, logs).await?;
+    let fleet = Fleet::start(&args.targets, ENGINES, 0.0, logs).await?;
     let mut numbers = Numbers::default();
     if args.figures.contains(&Figure::Cost) {
         let mut cases = Vec::new();
@@ -65,18 +66,25 @@ async fn at_once(args: &RunArgs, plan: &Plan, report: &mut Report, logs: &Path) 
         report.add(&Found::Cost(cases));
     }
     if args.figures.contains(&Figure::Burst) {
-        report.add(&Found::Burst(figure::burst::measure(&fleet, plan, &mut numbers).await?));
+        let mut cases = Vec::new();
+        for arrivals in Arrivals::ALL {
+            cases.push(figure::burst::measure(&fleet, plan, arrivals, &mut numbers).await?);
+        }
+        report.add(&Found::Burst(cases));
     }
     Ok(())
 }
 
 /// What is measured in front of engines that take their time.
 async fn streams(args: &RunArgs, plan: &Plan, report: &mut Report, logs: &Path) -> anyhow::Result<()> {
-    let fleet = Fleet::start(&args.targets, figure::chunk::TIME_SCALE, logs).await?;
+    use figure::chunk::{self, STREAMS, TIME_SCALE};
+    let fleet = Fleet::start(&args.targets, chunk::ENGINES, TIME_SCALE, logs).await?;
     let mut numbers = Numbers::default();
     let mut cases = Vec::new();
-    for has_usage in [false, true] {
-        cases.push(figure::chunk::measure(&fleet, plan, has_usage, &mut numbers).await?);
+    for streams in STREAMS {
+        for has_usage in [false, true] {
+            cases.push(chunk::measure(&fleet, plan, streams, has_usage, &mut numbers).await?);
+        }
     }
     report.add(&Found::Chunk(cases));
     Ok(())

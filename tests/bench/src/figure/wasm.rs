@@ -12,10 +12,11 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use serde_json::json;
 use warmpath_demo::paths;
+use warmpath_envoy::until;
 use warmpath_host::{Host, Module};
 
 use crate::plan::Plan;
-use crate::target::{Target, start_envoy};
+use crate::target::{EnvoySpec, Target};
 
 /// Envoy's histogram of its one initialization.
 const INITIALIZATION: &str = "server.initialization_time_ms";
@@ -51,9 +52,14 @@ pub async fn measure(plan: &Plan) -> anyhow::Result<Wasm> {
 
 async fn initialization_ms(target: Target, folder: &Path) -> anyhow::Result<f64> {
     let nobody = [SocketAddr::from((Ipv4Addr::LOCALHOST, 9))];
-    let envoy = start_envoy(target, &nobody, None, 1, folder).await?;
-    let page = envoy.admin().get(&format!("/stats?filter={INITIALIZATION}&histogram_buckets=none")).await?;
-    parse(&page).with_context(|| format!("envoy does not tell its {INITIALIZATION}: {page}"))
+    let spec = EnvoySpec { target, engines: &nobody, controller: None, workers: 1, explains: false };
+    let envoy = spec.start(folder).await?;
+    // A question makes Envoy flush its histograms, and may be answered before it has.
+    let told = until("envoy to tell how long it took to start", async || {
+        let page = envoy.admin().get(&format!("/stats?filter={INITIALIZATION}")).await.ok()?;
+        parse(&page)
+    });
+    Ok(told.await?)
 }
 
 /// The highest value of the line `name: P0(since the last flush,since the start) ... P100(..,..)`. With one value in

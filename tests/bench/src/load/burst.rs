@@ -1,12 +1,14 @@
-//! Many long prompts at the same moment.
+//! Many long prompts, at the same moment or one shortly after the other.
 //!
 //! All connections stand and all bodies are made before the clock starts, so that the time is that of the way to the
 //! engine and back, and of the queue before it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{join_all, try_join_all};
+use tokio::time::{Instant, sleep_until};
 
 use super::{Client, Numbers, Sent, body};
 
@@ -15,7 +17,7 @@ const US_PER_S: f64 = 1e6;
 /// The load. Its unit is a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Burst {
-    /// Requests at the same moment, each on a connection of its own.
+    /// Requests, each on a connection of its own.
     pub count: usize,
     /// Bytes of each prompt.
     pub prompt_bytes: usize,
@@ -52,10 +54,17 @@ impl Crowd {
         numbers.map(|number| body::stream(number, self.burst.prompt_bytes, 1, false)).collect()
     }
 
-    /// Sends them all at once, and waits for all answers. A request without an answer is counted and its
-    /// connection opened no more.
-    pub async fn send(&mut self, bodies: Vec<Bytes>) -> Sent {
-        let posts = self.clients.iter_mut().zip(bodies).map(|(client, body)| client.post(body));
+    /// Sends each of them `spacing` after the one before, and waits for all answers. A request without an answer is
+    /// counted, and its connection opened no more.
+    pub async fn send(&mut self, bodies: Vec<Bytes>, spacing: Duration) -> Sent {
+        let begun = Instant::now();
+        let posts =
+            self.clients.iter_mut().zip(bodies).zip(0_u32..).map(|((client, body), number)| async move {
+                if !spacing.is_zero() {
+                    sleep_until(begun + spacing * number).await;
+                }
+                client.post(body).await
+            });
         let answers = join_all(posts).await;
         let times: Vec<_> = answers.iter().flatten().collect();
         Sent {

@@ -6,7 +6,7 @@ use super::chart::{self, Group};
 use super::compare::{against, cheapest_peer, times};
 use super::llm_d;
 use super::section::{Bound, Goal, Section, Table};
-use crate::figure::chunk::{ChunkCase, STREAMS};
+use crate::figure::chunk::ChunkCase;
 use crate::spread::{Spread, difference, ratio};
 use crate::target::Target;
 
@@ -18,8 +18,11 @@ fn cpu(values: &Vec<f64>) -> &[f64] {
     values
 }
 
-fn usage(case: &ChunkCase) -> &'static str {
-    if case.has_usage { "asked" } else { "not asked" }
+/// The case in a few words.
+fn label(case: &ChunkCase) -> String {
+    let usage = if case.has_usage { "usage asked" } else { "usage not asked" };
+    let plural = if case.streams == 1 { "" } else { "s" };
+    format!("{} stream{plural}, {usage}", case.streams)
 }
 
 pub(super) fn section(cases: &[ChunkCase]) -> Section {
@@ -31,29 +34,29 @@ pub(super) fn section(cases: &[ChunkCase]) -> Section {
             let more = against(&case.targets, cpu, [*target, Target::Plain], difference);
             rows.push(vec![
                 target.name().to_owned(),
-                usage(case).to_owned(),
+                label(case),
                 Spread::of(us.iter().copied()).show(),
                 more.filter(|_| other(&Target::Plain)).map_or_else(String::new, Spread::show),
                 times(&case.targets, cpu, cheapest.filter(other).map(|base| [*target, base])),
             ]);
         }
         if let Some(us) = llm_d_us(case) {
-            let row =
-                ["llm-d, scaled".to_owned(), usage(case).to_owned(), us.show(), String::new(), String::new()];
+            let row = ["llm-d, scaled".to_owned(), label(case), us.show(), String::new(), String::new()];
             rows.push(row.to_vec());
         }
     }
     let groups = cases.iter().map(|case| Group {
-        label: format!("usage {}", usage(case)),
+        label: label(case),
         ranges: case.targets.iter().map(|(target, us)| (*target, Spread::of(us.iter().copied()))).collect(),
     });
     Section {
         title: "A streamed piece",
-        notes: vec![format!(
-            "{STREAMS} streams at the same time, a piece every 2 ms or so in each; the requests that open them are \
-             counted with their pieces."
-        )],
-        table: Table { header: vec!["", "usage", "us/piece", "over plain us", "cheapest peer"], rows },
+        notes: vec![
+            "Streams of one engine, which sends a piece of each every 2 ms or so, those of one step together. The \
+             requests that open them are counted with their pieces."
+                .to_owned(),
+        ],
+        table: Table { header: vec!["", "case", "us/piece", "over plain us", "cheapest peer"], rows },
         goals: cases.iter().flat_map(goals).collect(),
         chart: chart::ranges("Processor time of a streamed piece, microseconds", &groups.collect::<Vec<_>>()),
     }
@@ -66,7 +69,7 @@ fn llm_d_us(case: &ChunkCase) -> Option<Spread> {
 
 fn goals(case: &ChunkCase) -> Vec<Goal> {
     let goal = |what: String, found, most, unit| Goal {
-        name: format!("warmpath, usage {}, {what}", usage(case)),
+        name: format!("warmpath, {}, {what}", label(case)),
         found,
         bound: Bound::AtMost(most),
         unit,
@@ -87,6 +90,7 @@ pub(super) fn json(cases: &[ChunkCase]) -> Value {
         let more = against(&case.targets, cpu, [*target, Target::Plain], difference);
         json!({
             "target": target,
+            "streams": case.streams,
             "has_usage": case.has_usage,
             "cpu_us_per_chunk": spread.median,
             "cpu_us_per_chunk_spread": spread,

@@ -9,7 +9,8 @@ use super::table;
 use super::{Info, Report};
 
 /// Facts shown on top, by the beginning of their goals' names.
-const FACTS: [&str; 3] = ["warmpath, 8 KB, against", "warmpath, usage not asked, over", "feed, usable"];
+const FACTS: [&str; 3] =
+    ["warmpath, 8 KB, against", "warmpath, 32 streams, usage not asked, over", "feed, usable"];
 
 /// The page.
 pub(super) fn render(report: &Report) -> String {

@@ -52,7 +52,7 @@ pub enum Found {
     /// Streamed pieces.
     Chunk(Vec<ChunkCase>),
     /// Many long prompts at once.
-    Burst(BurstCase),
+    Burst(Vec<BurstCase>),
     /// Decisions.
     Decision(Vec<DecisionCase>),
     /// Memory of a view.
@@ -127,7 +127,7 @@ impl Found {
         match self {
             Self::Cost(cases) => cost::section(cases),
             Self::Chunk(cases) => chunk::section(cases),
-            Self::Burst(case) => burst::section(case),
+            Self::Burst(cases) => burst::section(cases),
             Self::Decision(cases) => scale::decision(cases),
             Self::ViewMemory(all) => scale::view_memory(all),
             Self::Feed(found) => proxy::feed(found),
@@ -141,7 +141,7 @@ impl Found {
                 vec![("cost", cost::json(cases)), ("cost_references", cost::references_json(cases))]
             }
             Self::Chunk(cases) => vec![("chunk", chunk::json(cases))],
-            Self::Burst(case) => vec![("burst", burst::json(case))],
+            Self::Burst(cases) => vec![("burst", burst::json(cases))],
             Self::Decision(cases) => vec![("decision", scale::decision_json(cases))],
             Self::ViewMemory(all) => vec![("view_memory", scale::view_memory_json(all))],
             Self::Feed(found) => vec![("feed", proxy::feed_json(found))],

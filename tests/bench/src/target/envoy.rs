@@ -18,49 +18,56 @@ use super::Target;
 const HTTP_FILTERS: &str =
     "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
 
-/// Starts the Envoy of a target, and waits until it serves and has heard its controller.
-pub(crate) async fn start(
-    target: Target,
-    engines: &[SocketAddr],
-    controller: Option<SocketAddr>,
-    workers: u32,
-    folder: &Path,
-) -> anyhow::Result<Envoy> {
-    let file = folder.join(format!("{}.json", target.name()));
-    let config = configuration(target, engines, controller)?;
-    std::fs::write(&file, config.to_string()).context("cannot write envoy's configuration")?;
-    let node_id = format!("gateway-{}", target.name());
-    let envoy =
-        Envoy::from_file(&file, &Launch { workers, log_level: "warning", node_id, ..Launch::default() })
-            .await?;
-    if controller.is_some() {
-        wait_for_snapshot(&envoy).await?;
-    }
-    Ok(envoy)
+/// The Envoy of a target.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EnvoySpec<'a> {
+    /// Which one.
+    pub(crate) target: Target,
+    /// What is behind it.
+    pub(crate) engines: &'a [SocketAddr],
+    /// The controller, for the filter.
+    pub(crate) controller: Option<SocketAddr>,
+    /// Its worker threads.
+    pub(crate) workers: u32,
+    /// Whether clients may ask the filter why. Off, where the cost is measured: it is off by default.
+    pub(crate) explains: bool,
 }
 
-/// The shipped configuration as the target needs it.
-fn configuration(
-    target: Target,
-    engines: &[SocketAddr],
-    controller: Option<SocketAddr>,
-) -> anyhow::Result<Value> {
-    let mut config = ShippedConfig::new().listener_port(0).admin_port(0).engines(engines);
-    if let Some(controller) = controller {
-        config = config.controller(controller);
+impl EnvoySpec<'_> {
+    /// Starts it, and waits until it serves and has heard its controller.
+    pub(crate) async fn start(self, folder: &Path) -> anyhow::Result<Envoy> {
+        let name = self.target.name();
+        let file = folder.join(format!("{name}.json"));
+        std::fs::write(&file, self.configuration()?.to_string())
+            .context("cannot write envoy's configuration")?;
+        let node_id = format!("gateway-{name}");
+        let launch = Launch { workers: self.workers, log_level: "warning", node_id, ..Launch::default() };
+        let envoy = Envoy::from_file(&file, &launch).await?;
+        if self.controller.is_some() {
+            wait_for_snapshot(&envoy).await?;
+        }
+        Ok(envoy)
     }
-    let config = if target == Target::Warmpath {
-        config.wasm(paths::wasm()?).plugin(plugin(engines, false))
-    } else {
-        config.without_filter(Lb::LeastRequest)
-    };
-    let mut json = config.to_json()?;
-    if target == Target::Buffer {
-        insert_buffer(&mut json)?;
+
+    /// The shipped configuration as the target needs it.
+    fn configuration(self) -> anyhow::Result<Value> {
+        let mut config = ShippedConfig::new().listener_port(0).admin_port(0).engines(self.engines);
+        if let Some(controller) = self.controller {
+            config = config.controller(controller);
+        }
+        let config = if self.target == Target::Warmpath {
+            config.wasm(paths::wasm()?).plugin(plugin(self.engines, self.explains))
+        } else {
+            config.without_filter(Lb::LeastRequest)
+        };
+        let mut json = config.to_json()?;
+        if self.target == Target::Buffer {
+            insert_buffer(&mut json)?;
+        }
+        // Histograms, of which the time to start is one, are else told only every five seconds.
+        json.as_object_mut().context("no object")?.insert("stats_flush_on_admin".to_owned(), true.into());
+        Ok(json)
     }
-    // Histograms, of which the time to start is one, are else told only every five seconds.
-    json.as_object_mut().context("no object")?.insert("stats_flush_on_admin".to_owned(), true.into());
-    Ok(json)
 }
 
 /// Puts Envoy's buffer filter where the filter would be.

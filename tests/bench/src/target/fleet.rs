@@ -9,7 +9,7 @@ use warmpath_envoy::process::Envoy;
 use warmpath_envoy::resources::GATEWAY;
 
 use super::peer::Peer;
-use super::{ENGINES, Target, envoy};
+use super::{EnvoySpec, Target};
 use crate::process::{Meter, Own, controller, engines};
 
 /// Engines and everybody in front of them. Dropping it ends all of them.
@@ -44,8 +44,13 @@ enum Process {
 
 impl Fleet {
     /// Starts engines that run `time_scale` times faster than real (0: answer at once), and these targets.
-    pub async fn start(targets: &[Target], time_scale: f64, logs: &Path) -> anyhow::Result<Self> {
-        let engines = engines::start(ENGINES, time_scale)?;
+    pub async fn start(
+        targets: &[Target],
+        engines: usize,
+        time_scale: f64,
+        logs: &Path,
+    ) -> anyhow::Result<Self> {
+        let engines = engines::start(engines, time_scale)?;
         let folder = tempfile::tempdir().context("cannot make a folder for envoy's configuration")?;
         let mut runners = Vec::new();
         for target in targets {
@@ -79,7 +84,8 @@ impl Runner {
         }
         let own = if target == Target::Warmpath { Some(controller::start(engines)?) } else { None };
         let address = own.as_ref().and_then(|own| own.addresses().first().copied());
-        let envoy = envoy::start(target, engines, address, 1, folder).await?;
+        let spec = EnvoySpec { target, engines, controller: address, workers: 1, explains: false };
+        let envoy = spec.start(folder).await?;
         Ok(Self {
             target,
             gateway: envoy.listener(GATEWAY).await?,

@@ -6,11 +6,11 @@ mod peer;
 
 use std::{fmt, str::FromStr};
 
-pub(crate) use envoy::start as start_envoy;
+pub(crate) use envoy::EnvoySpec;
 pub use fleet::{Fleet, Runner};
 pub use peer::version;
 
-/// Engines behind each target.
+/// Engines behind each target, where requests are measured.
 pub const ENGINES: usize = 8;
 
 /// Who stands between the client and the engines.

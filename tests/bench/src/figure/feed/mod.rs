@@ -23,7 +23,7 @@ use self::probe::Probes;
 use self::sender::Sender;
 use crate::plan::Plan;
 use crate::process::{Meter, controller, engines};
-use crate::target::{ENGINES, Target, start_envoy};
+use crate::target::{ENGINES, EnvoySpec, Target};
 
 /// New cells that are sent in a second.
 pub const CELLS_PER_S: f64 = 10_000.0;
@@ -72,8 +72,14 @@ pub async fn measure(plan: &Plan) -> anyhow::Result<Feed> {
     let controller = controller::start(engines.addresses())?;
     let address = controller.addresses().first().copied().context("no controller")?;
     let folder = tempfile::tempdir().context("cannot make a folder for envoy's configuration")?;
-    let envoy =
-        start_envoy(Target::Warmpath, engines.addresses(), Some(address), WORKERS, folder.path()).await?;
+    let spec = EnvoySpec {
+        target: Target::Warmpath,
+        engines: engines.addresses(),
+        controller: Some(address),
+        workers: WORKERS,
+        explains: true,
+    };
+    let envoy = spec.start(folder.path()).await?;
     let sender = Sender::connect(address, engines.addresses()).await?;
     let mut probes = Probes::new(&envoy, WORKERS, engines.addresses()).await?;
 
