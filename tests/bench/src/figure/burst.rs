@@ -99,7 +99,8 @@ pub async fn measure(
     Ok(case)
 }
 
-/// One repetition: a burst that warms up, then those that count; fewer where they take long.
+/// One repetition: a burst that warms up, then those that count; fewer where they take long. Spaced requests come
+/// after those at once and find everybody warm.
 async fn burst(
     samples: &mut BurstSamples,
     gateways: &[SocketAddr],
@@ -108,7 +109,9 @@ async fn burst(
     read: impl Fn() -> anyhow::Result<Option<Cpu>>,
 ) -> anyhow::Result<()> {
     let mut crowd = BURST.gather(gateways, numbers).await?;
-    crowd.send(crowd.bodies(numbers), arrivals.spacing()).await;
+    if arrivals == Arrivals::AtOnce {
+        crowd.send(crowd.bodies(numbers), arrivals.spacing()).await;
+    }
     let (mut latency_us, mut cpu_us, mut answered) = (Vec::new(), 0.0, 0);
     let begun = Instant::now();
     for _ in 0..plan.burst_rounds {

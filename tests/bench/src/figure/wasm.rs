@@ -1,8 +1,8 @@
 //! Size of the filter, and how long a VM takes to start.
 //!
-//! Envoy does not tell the start of a VM by itself. It tells how long its own initialization took; with the filter
-//! that has the start in it (compilation once, a VM for the main thread, for the worker too), without it not. The test
-//! host tells what a VM takes that is compiled already, as the second and every later worker's is.
+//! Envoy does not tell the start of a VM by itself. It tells how long its own initialization took: with the filter,
+//! V8's compilation is in it, which happens once a process, and the first VMs. The test host tells what a VM takes that
+//! is compiled already, as every worker's is and every one that replaces a trapped one.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};

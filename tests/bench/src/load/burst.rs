@@ -26,8 +26,9 @@ pub struct Burst {
 /// The connections, ready to send.
 #[derive(Debug)]
 pub struct Crowd {
-    burst: Burst,
     clients: Vec<Client>,
+    /// What their prompts have in common, behind beginnings of their own.
+    tail: String,
 }
 
 impl Burst {
@@ -38,12 +39,12 @@ impl Burst {
         let first = numbers.take(self.count);
         let hello = |(client, number): (_, u64)| greet(client, first + number);
         try_join_all(clients.iter_mut().zip(0..).map(hello)).await?;
-        Ok(Crowd { burst: self, clients })
+        Ok(Crowd { clients, tail: body::tail(self.prompt_bytes) })
     }
 }
 
 async fn greet(client: &mut Client, number: u64) -> anyhow::Result<()> {
-    client.post(body::answer_of(number, 1, false)).await.map(|_| ())
+    client.post(body::stream(number, 1, false)).await.map(|_| ())
 }
 
 impl Crowd {
@@ -51,7 +52,7 @@ impl Crowd {
     pub fn bodies(&self, numbers: &mut Numbers) -> Vec<Bytes> {
         let first = numbers.take(self.clients.len());
         let numbers = (first..).take(self.clients.len());
-        numbers.map(|number| body::stream(number, self.burst.prompt_bytes, 1, false)).collect()
+        numbers.map(|number| body::long(number, &self.tail)).collect()
     }
 
     /// Sends each of them `spacing` after the one before, and waits for all answers. A request without an answer is

@@ -23,7 +23,7 @@ impl Streams {
         let first = numbers.take(self.streams);
         let stream = async |at: usize| {
             let mut client = Client::connect(gateway).await?;
-            client.post(body::answer_of(first + at as u64, self.chunks, self.has_usage)).await
+            client.post(body::stream(first + at as u64, self.chunks, self.has_usage)).await
         };
         try_join_all((0..self.streams).map(stream)).await?;
         Ok(Sent { units: self.streams * self.chunks, ..Sent::default() })

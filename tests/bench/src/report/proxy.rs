@@ -87,8 +87,9 @@ pub(super) fn wasm(found: &Wasm) -> Section {
     Section {
         title: "The filter itself",
         notes: vec![
-            "Envoy tells how long its initialization took; the filter's part is the difference, with one compilation \
-             and two VMs in it (main thread and worker)."
+            "Envoy tells how long its initialization took; the filter's part is the difference, most of it V8's \
+             compilation, once a process. A VM that is compiled already, as that of every worker, is started in the \
+             test host."
                 .to_owned(),
         ],
         table: Table {
@@ -103,8 +104,14 @@ pub(super) fn wasm(found: &Wasm) -> Section {
                 unit: "MB",
             },
             Goal {
-                name: "start of the filter in Envoy".to_owned(),
+                name: "start of the first VM in Envoy, with compilation".to_owned(),
                 found: start_ms(found),
+                bound: Bound::AtMost(START_MS_GOAL),
+                unit: "ms",
+            },
+            Goal {
+                name: "start of a compiled VM, test host".to_owned(),
+                found: Spread::of(found.instance_ms.iter().copied()),
                 bound: Bound::AtMost(START_MS_GOAL),
                 unit: "ms",
             },
