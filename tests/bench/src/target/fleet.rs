@@ -38,7 +38,7 @@ pub struct Runner {
 /// What has to go on living.
 #[derive(Debug)]
 enum Process {
-    Envoy { _envoy: Envoy, _controller: Option<Own> },
+    Envoy { _envoy: Box<Envoy>, _controller: Option<Own> },
     Peer(Peer),
 }
 
@@ -91,7 +91,7 @@ impl Runner {
             gateway: envoy.listener(GATEWAY).await?,
             meter: Meter::of(envoy.pid()),
             controller: own.as_ref().map(|own| Meter::of(own.pid())),
-            process: Process::Envoy { _envoy: envoy, _controller: own },
+            process: Process::Envoy { _envoy: Box::new(envoy), _controller: own },
         })
     }
 

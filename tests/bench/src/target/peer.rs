@@ -20,7 +20,7 @@ const PACKAGES: &str = include_str!("../../peers.txt");
 
 /// How long a router may take until it serves. It looks for its workers once a second, and gives up itself after half
 /// of this.
-const START_TIME_MAX: Duration = Duration::from_secs(60);
+const START_TIME_MAX: Duration = Duration::from_mins(1);
 const WORKERS_TIME_MAX_S: &str = "30";
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
