@@ -5,20 +5,14 @@ use std::fmt::{Display, Write};
 use super::chart;
 use super::headline::{Row, part_of_ideal, percent, rows, time_ms};
 use super::json::{Kind, RunInfo, late_ms_p99};
+use super::page::{self, escape, fact};
 use crate::arm::Arm;
 use crate::measure::{ArmRun, Summary};
-
-const CSS: &str = include_str!("page.css");
 
 /// The page.
 pub(super) fn render(info: &RunInfo, runs: &[ArmRun], arms: &[Summary]) -> String {
     let rows = rows(arms);
-    let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>Warmpath: {title}</title>\n<style>\n{CSS}</style>\n</head>\n<body>\n<h1>{title}</h1>\n",
-        title = title(info.kind)
-    );
+    let mut page = page::open(title(info.kind));
     let requests = arms.first().map_or(0, |arm| arm.requests);
     let _ = writeln!(
         page,
@@ -41,7 +35,7 @@ pub(super) fn render(info: &RunInfo, runs: &[ArmRun], arms: &[Summary]) -> Strin
     );
     page.push_str(&chart::engines(runs, info.engines));
     method(&mut page, info, runs);
-    page.push_str("</body>\n</html>\n");
+    page.push_str(page::CLOSE);
     page
 }
 
@@ -65,10 +59,6 @@ fn facts(page: &mut String, arms: &[Summary], rows: &[Row]) {
     fact(page, &percent(part_of_ideal(ours)), "of one endless cache's hits");
     fact(page, &ours.lost.to_string(), "requests lost");
     page.push_str("</dl>\n");
-}
-
-fn fact(page: &mut String, value: &str, label: &str) {
-    let _ = writeln!(page, "<div><dd>{}</dd><dt>{}</dt></div>", escape(value), escape(label));
 }
 
 fn legend(page: &mut String, runs: &[ArmRun]) {
@@ -130,8 +120,4 @@ fn method(page: &mut String, info: &RunInfo, runs: &[ArmRun]) {
         }
     }
     page.push_str("</tbody>\n</table></div>\n");
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

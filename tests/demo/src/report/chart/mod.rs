@@ -10,19 +10,20 @@ pub(super) use distribution::distribution;
 pub(super) use engines::engines;
 
 /// All charts are this wide, in SVG units.
-const WIDTH: f64 = 760.0;
+pub const WIDTH: f64 = 760.0;
 
 /// Room for the arms' names at the left.
-const LEFT: f64 = 110.0;
+pub const LEFT: f64 = 110.0;
 
 /// Room for numbers at the right.
-const RIGHT: f64 = 24.0;
+pub const RIGHT: f64 = 24.0;
 
 /// The opening of a chart with a title for those who do not see it.
-fn open(height: f64, title: &str) -> String {
+pub fn open(height: f64, title: &str) -> String {
     format!(
         "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{title}\">\n<title>{title}</title>\n"
     )
 }
 
-const CLOSE: &str = "</svg>\n";
+/// The end of a chart.
+pub const CLOSE: &str = "</svg>\n";
