@@ -46,13 +46,17 @@ build: wasm
 
 # --- parts -----------------------------------------------------------------------------------------
 
+# The compiler's target for the filter; rustup brings it with the toolchain, unless that was there before.
+wasm-target:
+    @rustup target list --installed | grep -qx wasm32-wasip1 || rustup target add wasm32-wasip1
+
 # Builds the filter.
-wasm:
+wasm: wasm-target
     cargo build --quiet -p warmpath-router --target wasm32-wasip1 --profile wasm
     mkdir -p {{ target }}/wasm && cp {{ wasm_built }} {{ wasm }}
 
 # Builds the filter that can be made to trap, for tests.
-wasm-faulty:
+wasm-faulty: wasm-target
     cargo build --quiet -p warmpath-router --target wasm32-wasip1 --profile wasm --features fault-injection
     mkdir -p {{ target }}/wasm && cp {{ wasm_built }} {{ wasm_faulty }}
 

@@ -13,7 +13,7 @@ use crate::view::{Fitness, Match, Pool, View};
 use std::cmp::Reverse;
 
 /// Holders looked at in a large pool, by the length of their runs.
-const HOLDERS_MAX: usize = 32;
+const HOLDERS_MAX: usize = 8;
 /// Share of the prompt by which another may hold more before it is told as a choice against it: a cell or
 /// two are chance.
 const NOISE_SHARE: f64 = 0.1;

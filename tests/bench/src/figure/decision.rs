@@ -126,6 +126,7 @@ impl World {
                 alternates: ALTERNATES,
                 nonce: self.at as u64,
                 now_ms: 0,
+                without: None,
             };
             let decision = choose(black_box(&self.view), black_box(&ask));
             black_box(decision.ok().context("no endpoint was chosen")?);
