@@ -1,7 +1,8 @@
-//! The paged cache against a naive model, over generated sequences of operations.
+//! The paged cache and its tiers against a naive model, over generated sequences of operations.
 //!
-//! The model keeps every block in one vector in eviction order and searches it; the cache threads a list
-//! through arrays and keeps an index. They must agree on every hit, every refusal and every eviction.
+//! The model keeps every block in one vector in eviction order and searches it, and so for each tier; the cache
+//! threads lists through arrays and keeps indexes. They must agree on every hit, every refusal and every
+//! eviction, in the cache and out of each tier.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -17,6 +18,8 @@ use warmpath_engine::model::{BlockHash, BlockId, PagedCache};
 
 const SEED: u64 = 0x5eed;
 const CASES: u32 = 512;
+/// Above all names of chains of at most five letters.
+const NAMES_END: u64 = 1 << 6;
 
 /// What a generated step does.
 #[derive(Debug, Clone)]
@@ -27,21 +30,28 @@ enum Action {
     Grow { holder: usize },
     /// A holder leaves.
     Leave { holder: usize },
+    /// A chain's blocks in a tier are read.
+    Touch { chain: Vec<u64>, tier: usize },
     /// All content is forgotten.
     Forget,
 }
 
 fn action() -> impl Strategy<Value = Action> {
-    // Chains over two letters share beginnings often. A block's name is its whole chain, as with real hashes.
-    let chain = prop::collection::vec(0_u64..2, 0..6);
     prop_oneof![
-        8 => (chain, 0_usize..3).prop_map(|(letters, extra)| Action::Take { chain: names(&letters), extra }),
+        8 => (letters(), 0_usize..3).prop_map(|(letters, extra)| Action::Take { chain: names(&letters), extra }),
         3 => any::<usize>().prop_map(|holder| Action::Grow { holder }),
         6 => any::<usize>().prop_map(|holder| Action::Leave { holder }),
+        2 => (letters(), 0_usize..2).prop_map(|(letters, tier)| Action::Touch { chain: names(&letters), tier }),
         1 => Just(Action::Forget),
     ]
 }
 
+/// Chains over two letters share beginnings often.
+fn letters() -> impl Strategy<Value = Vec<u64>> {
+    prop::collection::vec(0_u64..2, 0..6)
+}
+
+/// A block's name is its whole chain, as with real hashes.
 fn names(letters: &[u64]) -> Vec<u64> {
     let chained = letters.iter().scan(1, |name, letter| {
         *name = *name * 2 + letter;
@@ -62,11 +72,22 @@ struct Block {
 #[derive(Debug)]
 struct Model {
     blocks: Vec<Block>,
+    tiers: Vec<Tier>,
+}
+
+/// The names in a tier, oldest first, and how many may be there.
+#[derive(Debug)]
+struct Tier {
+    names: Vec<u64>,
+    max: usize,
 }
 
 impl Model {
-    fn new(blocks: usize) -> Self {
-        Self { blocks: (0..blocks).map(|serial| Block { serial, name: None, users: 0 }).collect() }
+    fn new(blocks: usize, tiers: &[usize]) -> Self {
+        Self {
+            blocks: (0..blocks).map(|serial| Block { serial, name: None, users: 0 }).collect(),
+            tiers: tiers.iter().map(|max| Tier { names: Vec::new(), max: *max }).collect(),
+        }
     }
 
     fn find(&self, name: u64) -> Option<usize> {
@@ -79,8 +100,31 @@ impl Model {
 
     fn grow(&mut self) -> Option<usize> {
         let block = self.blocks.iter_mut().find(|block| block.users == 0)?;
-        (block.name, block.users) = (None, 1);
-        Some(block.serial)
+        block.users = 1;
+        let (evicted, serial) = (block.name.take(), block.serial);
+        if let Some(name) = evicted {
+            self.sink(name, 0);
+        }
+        Some(serial)
+    }
+
+    /// The block becomes the youngest of the tier; the oldest one goes on if there are too many.
+    fn sink(&mut self, name: u64, to: usize) {
+        let Some(tier) = self.tiers.get_mut(to) else { return };
+        tier.names.retain(|held| *held != name);
+        tier.names.push(name);
+        if tier.names.len() > tier.max {
+            let oldest = tier.names.remove(0);
+            self.sink(oldest, to + 1);
+        }
+    }
+
+    fn touch(&mut self, name: u64, tier: usize) {
+        let Some(tier) = self.tiers.get_mut(tier) else { return };
+        if tier.names.contains(&name) {
+            tier.names.retain(|held| *held != name);
+            tier.names.push(name);
+        }
     }
 
     /// Serials of the blocks taken, and how many of them were hits.
@@ -111,9 +155,9 @@ impl Model {
 }
 
 /// Runs the same actions on both and compares after each. Returns how many actions had no one to act on.
-fn compare(blocks: usize, actions: &[Action]) -> Result<usize, TestCaseError> {
-    let mut cache = PagedCache::new(blocks);
-    let mut model = Model::new(blocks);
+fn compare(blocks: usize, tiers: &[usize], actions: &[Action]) -> Result<usize, TestCaseError> {
+    let mut cache = PagedCache::with_tiers(blocks, tiers.iter().copied());
+    let mut model = Model::new(blocks, tiers);
     let mut holders: Vec<(Vec<BlockId>, Vec<usize>)> = Vec::new();
     let mut skipped = 0;
     for action in actions {
@@ -146,8 +190,14 @@ fn compare(blocks: usize, actions: &[Action]) -> Result<usize, TestCaseError> {
                 model.leave(&serials);
             }
             Action::Grow { .. } | Action::Leave { .. } => skipped += 1,
+            Action::Touch { chain, tier } => {
+                let hashes: Vec<_> = chain.iter().copied().map(BlockHash).collect();
+                cache.touch_below(*tier, &hashes);
+                chain.iter().rev().for_each(|name| model.touch(*name, *tier));
+            }
             Action::Forget => {
                 cache.forget();
+                model.tiers.iter_mut().for_each(|tier| tier.names.clear());
                 model.blocks.iter_mut().for_each(|block| block.name = None);
             }
         }
@@ -168,6 +218,13 @@ fn agree(
     for name in named {
         prop_assert_eq!(cache.hit_blocks(&[BlockHash(name)]), 1, "the cache lost {}", name);
     }
+    for (at, tier) in model.tiers.iter().enumerate() {
+        prop_assert_eq!(cache.blocks_below(at), tier.names.len());
+    }
+    for name in 2..NAMES_END {
+        let tier = model.tiers.iter().position(|tier| tier.names.contains(&name));
+        prop_assert_eq!(cache.tier_of(BlockHash(name)), tier, "block {}", name);
+    }
     for (ids, serials) in holders {
         for (id, serial) in ids.iter().zip(serials) {
             let users = model.blocks.iter().find(|block| block.serial == *serial).map(|block| block.users);
@@ -186,11 +243,12 @@ fn agrees_with_the_naive_model() {
         failure_persistence: None,
         ..Config::default()
     };
-    let input = (1_usize..12, prop::collection::vec(action(), 1..60));
+    let tiers = prop::collection::vec(0_usize..8, 0..3);
+    let input = (1_usize..12, tiers, prop::collection::vec(action(), 1..60));
     let (mut all, mut skipped) = (0, 0);
-    let run = |(blocks, actions): (usize, Vec<Action>)| {
+    let run = |(blocks, tiers, actions): (usize, Vec<usize>, Vec<Action>)| {
         all += actions.len();
-        skipped += compare(blocks, &actions)?;
+        skipped += compare(blocks, &tiers, &actions)?;
         Ok(())
     };
     let run = std::cell::RefCell::new(run);

@@ -6,59 +6,17 @@
     reason = "test code: what is not there fails the test"
 )]
 
+mod common;
+
+use common::{FINISHED, cached, chain, drain, request, when};
 use warmpath_engine::{
     Engine, Params, Preset,
-    model::{
-        BlockHash, Event, EventKind, FinishReason, Request, RequestId, Root, StepLoad, SubmitError,
-        chain_of_ids,
-    },
+    model::{Event, EventKind, Request, RequestId, StepLoad, SubmitError},
 };
-
-/// A chain whose first `shared` blocks every chain has, and whose other blocks only `own` has.
-fn chain(shared: u64, own: u64, blocks: u64) -> Vec<BlockHash> {
-    let ids = (0..blocks).map(|at| if at < shared { at } else { own * 1_000_000 + at });
-    chain_of_ids(Root::new("m", "", ""), ids)
-}
-
-/// A request whose blocks no other request has.
-fn request(id: u64, prompt_tokens: usize, output_tokens: usize) -> Request {
-    let blocks = (prompt_tokens + output_tokens) / 16;
-    Request {
-        id: RequestId(id),
-        prompt_tokens,
-        output_tokens,
-        chain: chain(0, id + 1, u64::try_from(blocks).unwrap()),
-    }
-}
 
 fn engine(kv_tokens: usize) -> Engine {
     Engine::new(Params { kv_tokens, ..Params::new(Preset::Qwen3On2) })
 }
-
-/// Runs until idle; steps through each moment at which something happens.
-fn drain(engine: &mut Engine) -> Vec<Event> {
-    let mut events = Vec::new();
-    while let Some(at_s) = engine.next_step_at() {
-        events.extend(engine.advance(at_s));
-    }
-    events
-}
-
-fn when(events: &[Event], id: u64, kind: EventKind) -> f64 {
-    let found = events.iter().find(|event| event.id == RequestId(id) && event.kind == kind);
-    found.unwrap_or_else(|| panic!("request {id} never met {kind:?}")).at_s
-}
-
-fn cached(events: &[Event], id: u64) -> Vec<usize> {
-    let of_request = events.iter().filter(|event| event.id == RequestId(id));
-    let admitted = of_request.filter_map(|event| match event.kind {
-        EventKind::Admitted { cached_tokens } => Some(cached_tokens),
-        _ => None,
-    });
-    admitted.collect()
-}
-
-const FINISHED: EventKind = EventKind::Finished(FinishReason::Length);
 
 #[test]
 fn a_lone_request_takes_its_prefill_and_its_decodes() {
@@ -103,8 +61,7 @@ fn a_whole_prompt_in_the_cache_still_computes_its_last_block() {
     let mut engine = Engine::new(params);
     let mut hits = Vec::new();
     for id in 0..3 {
-        let request =
-            Request { id: RequestId(id), prompt_tokens: 726, output_tokens: 4, chain: chain(100, 0, 22) };
+        let request = Request::new(RequestId(id), 726, 4, chain(100, 0, 22));
         engine.submit(0.0, request).unwrap();
         hits.extend(cached(&drain(&mut engine), id));
     }
@@ -114,8 +71,7 @@ fn a_whole_prompt_in_the_cache_still_computes_its_last_block() {
 
     let mut engine = Engine::new(Params::new(Preset::Qwen3On2));
     for id in 0..2 {
-        let request =
-            Request { id: RequestId(id), prompt_tokens: 64, output_tokens: 1, chain: chain(4, 0, 4) };
+        let request = Request::new(RequestId(id), 64, 1, chain(4, 0, 4));
         engine.submit(0.0, request).unwrap();
         hits = cached(&drain(&mut engine), id);
     }
@@ -125,11 +81,11 @@ fn a_whole_prompt_in_the_cache_still_computes_its_last_block() {
 #[test]
 fn the_answer_is_cached_for_the_next_turn_except_its_last_token() {
     let mut engine = engine(100_000);
-    let turn = Request { id: RequestId(0), prompt_tokens: 100, output_tokens: 60, chain: chain(50, 0, 10) };
+    let turn = Request::new(RequestId(0), 100, 60, chain(50, 0, 10));
     engine.submit(0.0, turn).unwrap();
     drain(&mut engine);
     // 159 tokens were computed: nine full blocks. The tenth lacks its last token.
-    let next = Request { id: RequestId(1), prompt_tokens: 200, output_tokens: 1, chain: chain(50, 1, 12) };
+    let next = Request::new(RequestId(1), 200, 1, chain(50, 1, 12));
     engine.submit(10.0, next).unwrap();
     assert_eq!(cached(&drain(&mut engine), 1), [144]);
 }
@@ -155,9 +111,7 @@ fn shared_blocks_let_more_requests_run() {
         let mut engine = engine(4_096);
         for id in 0..8 {
             let chain = chain(shared, id + 1, 63);
-            engine
-                .submit(0.0, Request { id: RequestId(id), prompt_tokens: 1_000, output_tokens: 8, chain })
-                .unwrap();
+            engine.submit(0.0, Request::new(RequestId(id), 1_000, 8, chain)).unwrap();
         }
         engine.advance(0.0);
         let stats = engine.stats();
@@ -236,7 +190,7 @@ fn mixed_load(jitter: f64, seed: u64) -> (Vec<Event>, warmpath_engine::model::St
         let output_tokens = usize::try_from(1 + id * 53 % 300).unwrap();
         let blocks = u64::try_from((prompt_tokens + output_tokens) / 16).unwrap();
         let chain = chain(10 * (id % 3), id + 1, blocks);
-        engine.submit(at_s, Request { id: RequestId(id), prompt_tokens, output_tokens, chain }).unwrap();
+        engine.submit(at_s, Request::new(RequestId(id), prompt_tokens, output_tokens, chain)).unwrap();
         if id % 17 == 0 {
             engine.abort(at_s, RequestId(id / 2));
         }
@@ -258,6 +212,39 @@ fn equal_inputs_give_equal_events() {
 fn only_the_seed_changes_the_jitter() {
     assert_ne!(mixed_load(0.1, 1).0, mixed_load(0.1, 2).0);
     assert_eq!(mixed_load(0.0, 1), mixed_load(0.0, 2));
+}
+
+#[test]
+fn without_token_events_all_other_events_stay() {
+    let run = |tells_tokens| {
+        let mut engine =
+            Engine::new(Params { kv_tokens: 2_048, tells_tokens, ..Params::new(Preset::Qwen3On2) });
+        engine.submit(0.0, request(0, 900, 300)).unwrap();
+        engine.submit(0.0, request(1, 900, 200)).unwrap();
+        (drain(&mut engine), engine.stats())
+    };
+    let ((mut all, stats), (some, same_stats)) = (run(true), run(false));
+    all.retain(|event| event.kind != EventKind::Token);
+    assert_eq!((all, stats), (some, same_stats));
+}
+
+#[test]
+fn requests_to_a_starting_engine_wait_for_it() {
+    let params = Params { startup_s: 60.0, ..Params::new(Preset::Qwen3On2) };
+    let mut engine = Engine::starting_at(100.0, params.clone());
+    assert!((engine.ready_at() - 160.0).abs() < 1e-9);
+    engine.submit(120.0, request(0, 100, 1)).unwrap();
+    engine.submit(130.0, request(1, 100, 1)).unwrap();
+    assert_eq!(engine.next_step_at(), Some(160.0));
+    assert_eq!(engine.stats().waiting, 2);
+    let events = drain(&mut engine);
+    let admitted = EventKind::Admitted { cached_tokens: 0 };
+    assert!([0, 1].map(|id| when(&events, id, admitted)).iter().all(|at_s| (at_s - 160.0).abs() < 1e-9));
+    engine.submit(200.0, request(2, 100, 1)).unwrap();
+    assert_eq!(engine.next_step_at(), Some(200.0), "it starts only once");
+    let mut ready = Engine::new(params);
+    ready.submit(0.0, request(0, 100, 1)).unwrap();
+    assert_eq!(ready.next_step_at(), Some(0.0));
 }
 
 #[test]

@@ -9,9 +9,11 @@
 
 use std::collections::hash_map::Entry;
 
-use fnv::FnvHashMap;
-
-use super::{chain::BlockHash, free_list::FreeList};
+use super::{
+    chain::{BlockHash, BlockMap},
+    free_list::FreeList,
+    tier::TierStore,
+};
 
 /// One block of the cache; an index, valid for the cache that gave it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,16 +40,24 @@ pub struct Acquired {
 pub struct PagedCache {
     blocks: Vec<Block>,
     free: FreeList,
-    index: FnvHashMap<BlockHash, BlockId>,
+    index: BlockMap<BlockId>,
+    /// Where evicted blocks go: into the first, and what falls out of it into the next.
+    below: Vec<TierStore>,
 }
 
 impl PagedCache {
-    /// An empty cache of `blocks` blocks.
+    /// An empty cache of `blocks` blocks, with nothing below it.
     pub fn new(blocks: usize) -> Self {
+        Self::with_tiers(blocks, [])
+    }
+
+    /// An empty cache above empty tiers of so many blocks, the nearest first.
+    pub fn with_tiers(blocks: usize, tiers: impl IntoIterator<Item = usize>) -> Self {
         Self {
             blocks: vec![Block::default(); blocks],
             free: FreeList::full(blocks),
-            index: FnvHashMap::default(),
+            index: BlockMap::default(),
+            below: tiers.into_iter().map(TierStore::new).collect(),
         }
     }
 
@@ -76,6 +86,35 @@ impl PagedCache {
         chain.iter().take_while(|hash| self.index.contains_key(hash)).count()
     }
 
+    /// How many blocks a tier holds.
+    pub fn blocks_below(&self, tier: usize) -> usize {
+        self.below.get(tier).map_or(0, TierStore::len)
+    }
+
+    /// How many blocks can be taken now, those that wait for a hit included.
+    pub(super) fn blocks_free(&self) -> usize {
+        self.free.len()
+    }
+
+    /// Whether there are tiers.
+    pub(super) fn has_tiers(&self) -> bool {
+        !self.below.is_empty()
+    }
+
+    /// The nearest tier that holds a block, whether the cache itself holds it or not.
+    pub fn tier_of(&self, hash: BlockHash) -> Option<usize> {
+        self.below.iter().position(|tier| tier.holds(hash))
+    }
+
+    /// Makes a stretch of a chain the youngest of a tier, its head younger than its tail.
+    pub fn touch_below(&mut self, tier: usize, chain: &[BlockHash]) {
+        if let Some(tier) = self.below.get_mut(tier) {
+            for hash in chain.iter().rev() {
+                tier.touch(*hash);
+            }
+        }
+    }
+
     /// Takes `blocks` blocks: those of `chain` that are held, then free ones. `None`, and no change, when
     /// they do not fit now.
     pub fn acquire(&mut self, chain: &[BlockHash], blocks: usize) -> Option<Acquired> {
@@ -95,15 +134,24 @@ impl PagedCache {
         Some(Acquired { blocks: taken, hits })
     }
 
-    /// Takes the free block that was used longest ago and forgets what it held.
+    /// Takes the free block that was used longest ago; what it held goes to the tiers or is forgotten.
     pub fn grow(&mut self) -> Option<BlockId> {
         let id = self.free.pop_oldest()?;
         let block = &mut self.blocks[id as usize];
         block.refs = 1;
         if let Some(hash) = block.hash.take() {
             self.index.remove(&hash);
+            self.sink(hash);
         }
         Some(BlockId(id))
+    }
+
+    fn sink(&mut self, evicted: BlockHash) {
+        let mut falling = Some(evicted);
+        for tier in &mut self.below {
+            let Some(hash) = falling else { return };
+            falling = tier.put(hash);
+        }
     }
 
     /// Names a block that is in use and full, so that later requests find it. Does nothing when another
@@ -128,12 +176,13 @@ impl PagedCache {
         }
     }
 
-    /// Forgets all content. Blocks in use stay in use.
+    /// Forgets all content, that of the tiers too. Blocks in use stay in use.
     pub fn forget(&mut self) {
         self.index.clear();
         for block in &mut self.blocks {
             block.hash = None;
         }
+        self.below.iter_mut().for_each(TierStore::clear);
     }
 
     fn share(&mut self, block: BlockId) {

@@ -8,6 +8,11 @@
 //! The chain covers prompt *and* answer, because the model writes the blocks of the answer into the cache
 //! too and the answer is known before it is "generated".
 
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+};
+
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Bytes of text that make one token. Real tokenizers average about four bytes of English a token; a fixed
@@ -17,6 +22,28 @@ pub const TOKEN_BYTES: usize = 4;
 /// The hash of one full block and of all blocks before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BlockHash(pub u64);
+
+/// A map by block. The names are hashes already: one multiplication spreads them, also where tests use small ones.
+pub(super) type BlockMap<V> = HashMap<BlockHash, V, BuildHasherDefault<BlockHasher>>;
+
+/// The hasher of [`BlockMap`].
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct BlockHasher(u64);
+
+impl Hasher for BlockHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64_with_seed(bytes, self.0);
+    }
+
+    fn write_u64(&mut self, name: u64) {
+        // An odd number without pattern: the fraction of the golden ratio.
+        self.0 = name.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
 
 /// The start of a chain: prompts under different roots share no blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,6 +1,6 @@
 //! What the engine tells its driver.
 
-use super::sequence::RequestId;
+use super::{sequence::RequestId, tier::Tier};
 
 /// Something that happened to one request.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,14 +21,30 @@ pub enum EventKind {
         /// Tokens that the cache already held. After a preemption this counts generated tokens too.
         cached_tokens: usize,
     },
+    /// Right after `Admitted`: tokens come from a tier into the reserved blocks; once for each tier.
+    Loading {
+        /// From where.
+        tier: Tier,
+        /// How many.
+        tokens: usize,
+    },
+    /// Right after `Admitted`: tokens come from the engine that computed them, see [`super::Leg::Decode`].
+    Transferring {
+        /// How many.
+        tokens: usize,
+    },
+    /// All that was loading or transferring has arrived; the request joins the next step.
+    Loaded,
     /// The prompt is computed and the first token of the answer is there.
     FirstToken,
-    /// Another token of the answer is there.
+    /// Another token of the answer is there. Told only if [`super::Params::tells_tokens`].
     Token,
     /// Blocks ran out: the request lost its blocks and waits at the head of the queue.
     Preempted,
-    /// The last token was the last; comes after its `FirstToken` or `Token`.
+    /// The last token was the last; comes after the `FirstToken` or `Token` of the same moment.
     Finished(FinishReason),
+    /// The blocks of a finished [`super::Leg::Prefill`] were not fetched in time and are free.
+    HoldExpired,
 }
 
 /// Why a request ended.

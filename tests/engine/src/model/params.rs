@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::steptime::StepTime;
+use super::{load::LoadTime, steptime::StepTime, tier::TierParams};
 
 /// Tokens a step may compute; vLLM's default for its API server on data-centre GPUs.
 const BATCHED_TOKENS_MAX: usize = 8_192;
@@ -10,6 +10,13 @@ const BATCHED_TOKENS_MAX: usize = 8_192;
 const RUNNING_MAX: usize = 1_024;
 /// Tokens a KV block; vLLM's default on CUDA.
 const BLOCK_TOKENS: usize = 16;
+
+/// Adapters a batch may mix; vLLM's default of `max_loras`.
+const ADAPTERS_MAX: usize = 1;
+/// Seconds to load an adapter: 0.54 GB, which is rank 32 on all matrices of Qwen3-32B, from one NVMe drive.
+const ADAPTER_LOAD_S: f64 = 0.077;
+/// Seconds that a prefill's blocks wait for their fetch; vLLM's default of `kv_lease_duration`.
+const HELD_S_MAX: f64 = 30.0;
 
 /// The fixed properties of an engine.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +36,23 @@ pub struct Params {
     pub jitter: f64,
     /// Seed of the jitter.
     pub seed: u64,
+    /// Bytes of keys and values a token: what loads and transfers carry.
+    pub kv_token_bytes: f64,
+    /// Tiers below the GPU, the nearest first; none by default.
+    pub tiers: Vec<TierParams>,
+    /// How long the blocks of a prompt take from the engine that prefilled it to this one.
+    pub transfer: LoadTime,
+    /// Seconds that the blocks of a [`super::Leg::Prefill`] wait for [`super::Engine::release_held`].
+    pub held_s_max: f64,
+    /// Adapters that a batch may mix, and that stay on the GPU (vLLM's `max_loras`).
+    pub adapters_max: usize,
+    /// Seconds by which a step takes longer for each adapter that is not on the GPU yet.
+    pub adapter_load_s: f64,
+    /// Seconds from the start of an engine to its first step, see [`super::Engine::starting_at`].
+    pub startup_s: f64,
+    /// Whether [`super::EventKind::Token`] is told. Nearly all events are of that kind; who needs only first tokens
+    /// and ends need not collect them.
+    pub tells_tokens: bool,
 }
 
 impl Params {
@@ -42,6 +66,14 @@ impl Params {
             running_max: RUNNING_MAX,
             jitter: 0.0,
             seed: 0,
+            kv_token_bytes: preset.kv_token_bytes(),
+            tiers: Vec::new(),
+            transfer: LoadTime::RDMA_200G,
+            held_s_max: HELD_S_MAX,
+            adapters_max: ADAPTERS_MAX,
+            adapter_load_s: ADAPTER_LOAD_S,
+            startup_s: 0.0,
+            tells_tokens: true,
         }
     }
 
@@ -75,6 +107,24 @@ impl Preset {
             Self::Llama8On1 => "llama-3.1-8b-tp1",
             Self::Llama70On4 => "llama-3.1-70b-tp4",
             Self::Instant => "instant",
+        }
+    }
+
+    /// Bytes of keys and values a token, in 16-bit numbers, on all GPUs together.
+    pub const fn kv_token_bytes(self) -> f64 {
+        match self {
+            Self::Qwen3On2 | Self::Instant => 262_144.0,
+            Self::Llama8On1 => 131_072.0,
+            Self::Llama70On4 => 327_680.0,
+        }
+    }
+
+    /// GPUs of one engine.
+    pub const fn gpus(self) -> usize {
+        match self {
+            Self::Llama8On1 => 1,
+            Self::Qwen3On2 | Self::Instant => 2,
+            Self::Llama70On4 => 4,
         }
     }
 

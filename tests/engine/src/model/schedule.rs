@@ -1,4 +1,4 @@
-//! What goes into a step: decodes first, then the prefills under way, then the queue.
+//! What goes into a step: decodes first, then the prefills under way, then what has arrived, then the queue.
 //!
 //! A request leaves the queue only when blocks for all its known tokens are free (vLLM's
 //! `scheduler_reserve_full_isl`), and gets them at once: only decodes can run out of blocks later. Then the
@@ -6,28 +6,29 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{
-    engine::Engine,
-    event::{Event, EventKind},
-    sequence::Sequence,
-    steptime::StepLoad,
-};
+use super::{cache::PagedCache, engine::Engine, event::EventKind, sequence::Sequence, steptime::StepLoad};
 
 impl Engine {
-    /// Chooses the work of the step that begins now and returns how long it takes, in seconds.
-    pub(super) fn begin_step(&mut self, now_s: f64) -> f64 {
+    /// Chooses the work of the step that begins now and returns how long it takes, in seconds; `None` when
+    /// all requests wait for something else than a step.
+    pub(super) fn begin_step(&mut self, now_s: f64) -> Option<f64> {
         let mut load = StepLoad::default();
+        let adapter_loads = self.stats.adapter_loads;
         let preempted = self.schedule_decodes(now_s, &mut load);
         self.schedule_prefills(&mut load);
-        if !preempted {
+        // After a preemption there is no room for more, unless the only one that ran was sent back.
+        if !preempted || self.running.is_empty() {
+            self.join_loaded(&mut load);
             self.admit(now_s, &mut load);
         }
-        debug_assert!(
-            load.tokens() > 0 || self.running.is_empty(),
-            "a step without work never ends a request"
-        );
+        if load.tokens() == 0 {
+            debug_assert!(self.running.is_empty(), "a step without work never ends a request");
+            return None;
+        }
         self.stats.prefill_tokens_computed += load.prefill_tokens as u64;
-        self.params.step_time.seconds(&load) * self.jitter()
+        let adapter_loads = (self.stats.adapter_loads - adapter_loads) as f64;
+        let duration_s = self.params.step_time.seconds(&load) * self.jitter();
+        Some(duration_s + adapter_loads * self.params.adapter_load_s)
     }
 
     /// One token for each request that decodes. Returns whether one had to be preempted for it.
@@ -65,24 +66,80 @@ impl Engine {
         }
     }
 
-    /// Takes requests from the head of the queue until one does not fit.
+    /// Requests whose content has arrived, in the order of arrival.
+    fn join_loaded(&mut self, load: &mut StepLoad) {
+        let mut at = 0;
+        while self.can_take_more(load) {
+            let Some(next) = self.loaded.get(at) else { return };
+            if !self.adapters.has_room(next.request.adapter) {
+                at += 1;
+                continue;
+            }
+            let Some(sequence) = self.loaded.remove(at) else { return };
+            self.join(sequence, load);
+        }
+    }
+
+    /// Takes requests from the head of the queue until one does not fit. Those without room for their adapter
+    /// are passed over.
     fn admit(&mut self, now_s: f64, load: &mut StepLoad) {
-        while load.tokens() < self.params.batched_tokens_max && self.running.len() < self.params.running_max {
-            let Some(head) = self.waiting.front() else { return };
-            let known = head.known();
-            let reusable = self.reusable(known, &head.request.chain);
-            let blocks = known.div_ceil(self.params.block_tokens);
-            let Some(acquired) = self.cache.acquire(reusable, blocks) else { return };
-            let Some(mut sequence) = self.waiting.pop_front() else { return };
+        let mut at = 0;
+        while self.can_take_more(load) {
+            let Some(head) = self.waiting.get(at) else { return };
+            if !self.adapters.has_room(head.request.adapter) {
+                at += 1;
+                continue;
+            }
+            if self.cannot_fit(head) {
+                return;
+            }
+            let plan = self.plan_loads(head);
+            let blocks = head.known().div_ceil(self.params.block_tokens);
+            let reusable = self.reusable(head.known(), &head.request.chain);
+            let Some(acquired) = self.cache.acquire(reusable, blocks) else {
+                self.waiting[at].hits_seen = Some(self.cache.hit_blocks(reusable));
+                return;
+            };
+            let Some(mut sequence) = self.waiting.remove(at) else { return };
+            self.waiting_tokens -= sequence.request.prompt_tokens;
             sequence.blocks = acquired.blocks;
             sequence.published = acquired.hits;
             sequence.computed = acquired.hits * self.params.block_tokens;
             self.book_admission(now_s, &sequence);
-            let chunk = sequence.pending().min(self.params.batched_tokens_max - load.tokens());
-            load.add_prefill(chunk, sequence.computed);
-            self.running.push(sequence);
-            self.schedule(self.running.len() - 1, chunk);
+            if let Some(sequence) = self.start_arrival(now_s, sequence, &plan) {
+                self.join(sequence, load);
+            }
         }
+    }
+
+    fn can_take_more(&self, load: &StepLoad) -> bool {
+        load.tokens() < self.params.batched_tokens_max && self.running.len() < self.params.running_max
+    }
+
+    /// Whether a request that did not fit certainly does not fit now either: the cache holds no further block of
+    /// it, and what is free would not do even if all blocks that it found were in use. Saves the lookup of its
+    /// whole chain in each step.
+    fn cannot_fit(&self, sequence: &Sequence) -> bool {
+        let Some(hits) = sequence.hits_seen else { return false };
+        let reusable = self.reusable(sequence.known(), &sequence.request.chain);
+        let blocks = sequence.known().div_ceil(self.params.block_tokens);
+        blocks > self.cache.blocks_free() + hits
+            && reusable.get(hits).is_none_or(|next| self.cache.hit_blocks(&[*next]) == 0)
+    }
+
+    /// Gives a request with blocks its part of the step.
+    fn join(&mut self, sequence: Sequence, load: &mut StepLoad) {
+        if self.adapters.enter(sequence.request.adapter) {
+            self.stats.adapter_loads += 1;
+        }
+        let chunk = sequence.pending().min(self.params.batched_tokens_max - load.tokens());
+        if sequence.transferred {
+            load.add_decode(sequence.known());
+        } else {
+            load.add_prefill(chunk, sequence.computed);
+        }
+        self.running.push(sequence);
+        self.schedule(self.running.len() - 1, chunk);
     }
 
     fn book_admission(&mut self, now_s: f64, sequence: &Sequence) {
@@ -90,21 +147,16 @@ impl Engine {
             self.stats.prefix_cache_queries += sequence.request.prompt_tokens as u64;
             self.stats.prefix_cache_hits += sequence.computed as u64;
         }
-        let kind = EventKind::Admitted { cached_tokens: sequence.computed };
-        self.events.push(Event { at_s: now_s, id: sequence.request.id, kind });
+        self.tell(now_s, sequence.request.id, EventKind::Admitted { cached_tokens: sequence.computed });
     }
 
     /// Books `tokens` for the step and names the blocks that they fill. As in vLLM the names count at once:
     /// a request admitted to the same step may share blocks that this step is about to fill.
     fn schedule(&mut self, at: usize, tokens: usize) {
-        let sequence = &mut self.running[at];
+        let Self { running, cache, params, .. } = self;
+        let sequence = &mut running[at];
         sequence.scheduled = tokens;
-        let full = (sequence.computed + tokens) / self.params.block_tokens;
-        let full = full.min(sequence.request.chain.len());
-        for block in sequence.published..full {
-            self.cache.publish(sequence.blocks[block], sequence.request.chain[block]);
-        }
-        sequence.published = sequence.published.max(full);
+        publish(cache, params.block_tokens, sequence);
     }
 
     /// Sees to it that a decoding request has a block for its next token.
@@ -125,15 +177,32 @@ impl Engine {
         sequence.computed = 0;
         sequence.published = 0;
         sequence.preemptions += 1;
+        sequence.remote_tokens = 0;
+        sequence.transferred = false;
+        self.adapters.leave(sequence.request.adapter);
         self.stats.preemptions += 1;
-        self.events.push(Event { at_s: now_s, id: sequence.request.id, kind: EventKind::Preempted });
+        self.tell(now_s, sequence.request.id, EventKind::Preempted);
+        self.waiting_tokens += sequence.request.prompt_tokens;
         self.waiting.push_front(sequence);
     }
 
     /// A factor that depends on the seed and the number of the step alone.
     fn jitter(&self) -> f64 {
+        if self.params.jitter == 0.0 {
+            return 1.0;
+        }
         let random = xxh3_64_with_seed(&self.stats.steps.to_le_bytes(), self.params.seed);
         let signed_unit = random as f64 / u64::MAX as f64 * 2.0 - 1.0;
         1.0 + self.params.jitter * signed_unit
     }
+}
+
+/// Names the blocks that are full, or will be after the running step.
+pub(super) fn publish(cache: &mut PagedCache, block_tokens: usize, sequence: &mut Sequence) {
+    let full = (sequence.computed + sequence.scheduled) / block_tokens;
+    let full = full.min(sequence.request.chain.len());
+    for block in sequence.published..full {
+        cache.publish(sequence.blocks[block], sequence.request.chain[block]);
+    }
+    sequence.published = sequence.published.max(full);
 }

@@ -1,6 +1,6 @@
 //! One request inside the engine.
 
-use super::{cache::BlockId, chain::BlockHash};
+use super::{adapters::BASE, cache::BlockId, chain::BlockHash};
 
 /// The driver's name for a request; unique among the requests in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,6 +18,36 @@ pub struct Request {
     /// Hashes of the full blocks of prompt and answer, see [`super::chain_of_bytes`]. Blocks beyond its end
     /// are private to the request: they take room and are never found again.
     pub chain: Vec<BlockHash>,
+    /// The LoRA adapter by a number of the driver's; 0 is the base model. The chain keeps caches of adapters
+    /// apart, see [`super::Root::new`]; this number is about room in the batch and loading.
+    pub adapter: u32,
+    /// Which part of the work is done here.
+    pub leg: Leg,
+}
+
+/// The part of a request that one engine does when prefill and decode are apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Leg {
+    /// All of it.
+    #[default]
+    Whole,
+    /// The prompt and `output_tokens` tokens (usually one); then its blocks are held until
+    /// [`super::Engine::release_held`], or until [`super::Params::held_s_max`] is over.
+    Prefill,
+    /// The answer, all `output_tokens` of it; a prefill engine has computed the prompt's first tokens, and
+    /// what this engine's cache lacks of them is transferred. With the whole prompt transferred the first
+    /// token is a decode like all others. After a preemption the prompt is computed here.
+    Decode {
+        /// Tokens that the prefill engine has, usually the whole prompt; more count as the prompt.
+        remote_tokens: usize,
+    },
+}
+
+impl Request {
+    /// A request to the base model, with nothing done elsewhere.
+    pub fn new(id: RequestId, prompt_tokens: usize, output_tokens: usize, chain: Vec<BlockHash>) -> Self {
+        Self { id, prompt_tokens, output_tokens, chain, adapter: BASE, leg: Leg::Whole }
+    }
 }
 
 /// A request with its progress.
@@ -35,10 +65,20 @@ pub(super) struct Sequence {
     pub(super) published: usize,
     /// How often it lost its blocks.
     pub(super) preemptions: usize,
+    /// Tokens that a prefill engine has for it, as long as they can be fetched.
+    pub(super) remote_tokens: usize,
+    /// Whether all its prompt came from there.
+    pub(super) transferred: bool,
+    /// Blocks that it found in the cache when it last did not fit.
+    pub(super) hits_seen: Option<usize>,
 }
 
 impl Sequence {
     pub(super) fn new(request: Request) -> Self {
+        let remote_tokens = match request.leg {
+            Leg::Decode { remote_tokens } => remote_tokens.min(request.prompt_tokens),
+            Leg::Whole | Leg::Prefill => 0,
+        };
         Self {
             request,
             blocks: Vec::new(),
@@ -47,6 +87,9 @@ impl Sequence {
             scheduled: 0,
             published: 0,
             preemptions: 0,
+            remote_tokens,
+            transferred: false,
+            hits_seen: None,
         }
     }
 
@@ -63,6 +106,6 @@ impl Sequence {
 
     /// Whether the next step makes one token from the one before.
     pub(super) fn is_decode(&self) -> bool {
-        self.emitted > 0 && self.pending() == 1
+        (self.emitted > 0 || self.transferred) && self.pending() == 1
     }
 }

@@ -1,10 +1,16 @@
 //! Counters and gauges of one engine, with the meaning of vLLM's metrics of the same name.
 
+use super::tier::PerTier;
+
 /// A copy of the engine's numbers. Counters only grow; gauges are of the moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Stats {
-    /// Gauge: requests that hold blocks.
+    /// Gauge: requests that steps work for.
     pub running: usize,
+    /// Gauge: requests that hold blocks and wait for their content, or for a place in the batch after it came.
+    pub loading: usize,
+    /// Gauge: finished prefills whose blocks wait for their fetch.
+    pub held: usize,
     /// Gauge: requests in the queue, preempted ones included.
     pub waiting: usize,
     /// Gauge: prompt tokens of the requests in the queue.
@@ -15,10 +21,24 @@ pub struct Stats {
     pub blocks_cached: usize,
     /// All blocks.
     pub blocks_total: usize,
+    /// Gauge: blocks that each tier holds.
+    pub blocks_below: PerTier<usize>,
     /// Prompt tokens looked up in the prefix cache, at the first admission of each request.
     pub prefix_cache_queries: u64,
-    /// Those that the cache held.
+    /// Those that the cache held on the GPU.
     pub prefix_cache_hits: u64,
+    /// Tokens loaded from each tier.
+    pub tier_tokens: PerTier<u64>,
+    /// Requests that loaded from tiers.
+    pub loads: u64,
+    /// Tokens transferred from engines that prefilled them.
+    pub transfer_tokens: u64,
+    /// Requests that waited for such a transfer.
+    pub transfers: u64,
+    /// Prefills whose blocks were not fetched in time.
+    pub holds_expired: u64,
+    /// Times that an adapter was loaded.
+    pub adapter_loads: u64,
     /// Prompt tokens of requests that reached their first token, cached ones included.
     pub prompt_tokens: u64,
     /// Tokens generated.

@@ -119,6 +119,15 @@ impl StepTime {
         ms.max(0.0) / MS_PER_S
     }
 
+    /// Seconds to compute `new` prompt tokens after `prefix` others, at the price a token of full steps of
+    /// `batched_tokens_max`: what a load has to beat.
+    pub fn prefill_seconds(&self, new: usize, prefix: usize, batched_tokens_max: usize) -> f64 {
+        let mut load = StepLoad::default();
+        load.add_prefill(new, prefix);
+        let full = batched_tokens_max.max(1) as f64;
+        (self.lin_ms(full) / full * new as f64 + self.pair_ms * load.pairs) / MS_PER_S
+    }
+
     fn lin_ms(&self, tokens: f64) -> f64 {
         let above = self.lin.partition_point(|(at, _)| *at < tokens);
         let above = above.clamp(1, self.lin.len().saturating_sub(1).max(1));

@@ -203,7 +203,13 @@ impl Core {
             EventKind::Admitted { cached_tokens } if request.produced == 0 => {
                 request.flight.admitted(request.slot, cached_tokens);
             }
-            EventKind::Admitted { .. } | EventKind::Preempted => {}
+            // The server's engines have no tiers and do whole requests.
+            EventKind::Admitted { .. }
+            | EventKind::Loading { .. }
+            | EventKind::Transferring { .. }
+            | EventKind::Loaded
+            | EventKind::Preempted
+            | EventKind::HoldExpired => {}
             EventKind::FirstToken | EventKind::Token => {
                 let since_s =
                     if request.produced == 0 { request.submitted_at_s } else { request.last_token_at_s };

@@ -110,6 +110,6 @@ fn choose(app: &App, root: Root, prompt: Vec<u8>, output_tokens: usize) -> (Choi
     let mut text = prompt;
     text.extend_from_slice(filler.text(0..if fits { output_tokens } else { 0 }).as_bytes());
     let chain = chain_of_bytes(root, &text, app.hub.params.block_tokens);
-    let request = Request { id: RequestId(0), prompt_tokens, output_tokens, chain };
+    let request = Request::new(RequestId(0), prompt_tokens, output_tokens, chain);
     (Choice { filler, prompt_tokens, cached_tokens: 0, output_tokens }, request)
 }
