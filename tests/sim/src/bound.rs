@@ -23,6 +23,11 @@ impl EndlessCache {
         Self { block_tokens, held: FnvHashSet::default() }
     }
 
+    /// Tokens of a block.
+    pub fn block_tokens(&self) -> usize {
+        self.block_tokens
+    }
+
     /// Tokens of the prompt that are held; then all its blocks are. As in the engine, the last token is never
     /// taken from the cache.
     pub fn ask(&mut self, job: &Job) -> usize {

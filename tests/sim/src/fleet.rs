@@ -126,12 +126,7 @@ impl Node {
     /// Sends a request. An error: the engine does not take it.
     pub fn send(&mut self, now_s: f64, id: RequestId, job: &Job) -> Result<(), SubmitError> {
         let new = job.prompt_tokens - self.hit_tokens(job);
-        let request = Request {
-            id,
-            prompt_tokens: job.prompt_tokens,
-            output_tokens: job.output_tokens,
-            chain: job.blocks.to_vec(),
-        };
+        let request = Request::new(id, job.prompt_tokens, job.output_tokens, job.blocks.to_vec());
         self.engine.submit(now_s, request)?;
         self.load.requests += 1;
         self.load.prefills += 1;

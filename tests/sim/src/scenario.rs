@@ -111,7 +111,20 @@ impl Scenario {
 
     /// The engines and how they are looked at.
     pub fn spec(&self) -> Spec {
-        Spec { engines: self.pool.engines(), scrape_s: SCRAPE_S_DEFAULT }
+        Spec { engines: self.pool.engines(), scrape_s: SCRAPE_S_DEFAULT, is_endless: false }
+    }
+
+    /// Whether the caches have room for most of what repeats, so that the endless cache's hits can be reached.
+    pub fn has_ample_cache(&self) -> bool {
+        self.pool == Pool::LlamaAmple
+    }
+
+    /// The rate of the ladder's stage that this is.
+    pub fn ladder_rate(&self) -> Option<f64> {
+        match self.traffic {
+            Traffic::Ladder(rate) => Some(rate),
+            _ => None,
+        }
     }
 
     /// The requests.
@@ -170,7 +183,7 @@ fn stage(rate: f64, seed: u64, texts: &mut Texts) -> Workload {
 
 impl Pool {
     fn engines(self) -> Vec<Params> {
-        let engine = |preset| Params { block_tokens: BLOCK_TOKENS, ..Params::new(preset) };
+        let engine = |preset| Params { block_tokens: BLOCK_TOKENS, tells_tokens: false, ..Params::new(preset) };
         match self {
             Self::Qwen => vec![engine(Preset::Qwen3On2); ENGINES],
             Self::LlamaAmple => {
