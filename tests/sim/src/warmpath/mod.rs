@@ -39,6 +39,8 @@ pub struct ProxiesSpec {
     pub network: NetworkSpec,
     /// Decides ties, delays and losses.
     pub seed: u64,
+    /// The term of the cost that is switched off, one of [`crate::plan::ABLATIONS`].
+    pub ablation: Option<&'static str>,
 }
 
 /// All proxies.
@@ -59,7 +61,7 @@ pub struct Proxies {
 impl ProxiesSpec {
     /// One proxy, so that nothing is late.
     pub fn exact(seed: u64) -> Self {
-        Self { proxies: 1, network: NetworkSpec::default(), seed }
+        Self { proxies: 1, network: NetworkSpec::default(), seed, ablation: None }
     }
 }
 
