@@ -6,8 +6,6 @@
 use fnv::FnvHashSet;
 use warmpath_engine::model::BlockHash;
 
-use crate::workload::Job;
-
 /// The endless cache.
 #[derive(Debug)]
 pub struct EndlessCache {
@@ -28,13 +26,18 @@ impl EndlessCache {
         self.block_tokens
     }
 
-    /// Tokens of the prompt that are held; then all its blocks are. As in the engine, the last token is never
-    /// taken from the cache.
-    pub fn ask(&mut self, job: &Job) -> usize {
-        let reusable = (job.prompt_tokens.saturating_sub(1) / self.block_tokens).min(job.blocks.len());
-        let hits = job.blocks[..reusable].iter().take_while(|block| self.held.contains(block)).count();
+    /// How many of a prompt's tokens are held; then all its blocks are. As in the engine, the last token is never
+    /// taken from the cache: something must be computed to have an answer.
+    pub fn ask(&mut self, prompt_tokens: usize, blocks: &[BlockHash]) -> usize {
+        let reusable = (prompt_tokens.saturating_sub(1) / self.block_tokens).min(blocks.len());
+        let hits = blocks[..reusable].iter().take_while(|block| self.held.contains(block)).count();
         // What is held is held with all before it: only the rest is new.
-        self.held.extend(&job.blocks[hits..]);
+        self.held.extend(&blocks[hits..]);
         hits * self.block_tokens
+    }
+
+    /// Holds the blocks of a prompt with its answer, which an engine has computed on the way.
+    pub fn store(&mut self, blocks: &[BlockHash]) {
+        self.held.extend(blocks);
     }
 }

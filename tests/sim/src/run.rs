@@ -228,7 +228,7 @@ impl<'a> Run<'a> {
         let number = self.records.len();
         let workload = self.workload;
         let job = &workload.sessions[session].turns[turn].job;
-        let bound_tokens = self.bound.ask(job);
+        let bound_tokens = self.bound.ask(job.prompt_tokens, &job.blocks);
         let engine = self.rule.choose(now_s, number as u64, job, &self.fleet);
         let node = self.fleet.node_mut(engine);
         if self.spec.is_endless {

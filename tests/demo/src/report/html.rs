@@ -2,8 +2,10 @@
 
 use std::fmt::{Display, Write};
 
+use warmpath_sim::page::{document, escape, percent, time_ms};
+
 use super::chart;
-use super::headline::{Row, part_of_ideal, percent, rows, time_ms};
+use super::headline::{Row, part_of_ideal, rows};
 use super::json::{Kind, RunInfo, late_ms_p99};
 use crate::arm::Arm;
 use crate::measure::{ArmRun, Summary};
@@ -13,12 +15,7 @@ const CSS: &str = include_str!("page.css");
 /// The page.
 pub(super) fn render(info: &RunInfo, runs: &[ArmRun], arms: &[Summary]) -> String {
     let rows = rows(arms);
-    let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>Warmpath: {title}</title>\n<style>\n{CSS}</style>\n</head>\n<body>\n<h1>{title}</h1>\n",
-        title = title(info.kind)
-    );
+    let mut page = String::new();
     let requests = arms.first().map_or(0, |arm| arm.requests);
     let _ = writeln!(
         page,
@@ -41,8 +38,7 @@ pub(super) fn render(info: &RunInfo, runs: &[ArmRun], arms: &[Summary]) -> Strin
     );
     page.push_str(&chart::engines(runs, info.engines));
     method(&mut page, info, runs);
-    page.push_str("</body>\n</html>\n");
-    page
+    document(title(info.kind), CSS, &page)
 }
 
 fn title(kind: Kind) -> &'static str {
@@ -130,8 +126,4 @@ fn method(page: &mut String, info: &RunInfo, runs: &[ArmRun]) {
         }
     }
     page.push_str("</tbody>\n</table></div>\n");
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
-use super::{CLOSE, LEFT, RIGHT, WIDTH, open};
+use warmpath_sim::page::percent;
+use warmpath_sim::page::svg::{CLOSE, WIDTH, open};
+
+use super::{LEFT, RIGHT};
 use crate::measure::Summary;
-use crate::report::headline::percent;
 
 const BAR: f64 = 26.0;
 const STEP: f64 = 44.0;

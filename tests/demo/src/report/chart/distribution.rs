@@ -4,9 +4,11 @@
 
 use std::fmt::Write;
 
-use super::{CLOSE, LEFT, RIGHT, WIDTH, open};
+use warmpath_sim::page::time_ms;
+use warmpath_sim::page::svg::{CLOSE, WIDTH, open};
+
+use super::{LEFT, RIGHT};
 use crate::measure::ArmRun;
-use crate::report::headline::time_ms;
 
 const HEIGHT: f64 = 300.0;
 const TOP: f64 = 12.0;

@@ -4,7 +4,9 @@
 
 use std::fmt::Write;
 
-use super::{CLOSE, LEFT, RIGHT, WIDTH, open};
+use warmpath_sim::page::svg::{CLOSE, WIDTH, open};
+
+use super::{LEFT, RIGHT};
 use crate::measure::ArmRun;
 
 /// Cells of a strip.
