@@ -163,7 +163,7 @@ impl Task {
     fn name(self, shelves: &[Shelf], ladders: &[calibrate::Published]) -> String {
         match self {
             Self::Cell(at, arm) => format!("{}, {}, seed {}", shelves[at].scenario, arm.name(), shelves[at].seed),
-            Self::Ladder(at, arm) => format!("ladder {}, {}", ladders[at].name, ladders[at].arms[arm].rule),
+            Self::Ladder(at, arm) => format!("ladder {}, {}", ladders[at].name, ladders[at].arms[arm].rule.name()),
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use warmpath_engine::model::Params;
 
-use super::{ArmRun, Measured, Point, Published};
+use super::{ArmRun, Measured, Point, Published, Stand};
 use crate::measure::Summary;
+use crate::rules::{Random, Rule};
 use crate::run::{Played, SCRAPE_S_DEFAULT, Spec, play_stages};
 use crate::scenario::BLOCK_TOKENS;
 use crate::warmpath::{Proxies, ProxiesSpec};
@@ -26,8 +27,13 @@ pub fn play(published: &Published, arm: usize, seed: u64) -> ArmRun {
     };
     let engines = vec![engine; published.engines];
     let spec = Spec { engines, scrape_s: SCRAPE_S_DEFAULT, is_endless: false };
-    let mut rule =
-        arm.rule.published().unwrap_or_else(|| Box::new(Proxies::new(ProxiesSpec::exact(seed), &spec.engines)));
+    let mut rule: Box<dyn Rule> = match arm.rule {
+        Stand::Random => Box::new(Random::new(seed)),
+        Stand::Rule(rule) => {
+            let ours = || Box::new(Proxies::new(ProxiesSpec::exact(seed), &spec.engines));
+            rule.published().unwrap_or_else(|| ours())
+        }
+    };
     let stages = stages(published, seed);
     let played = play_stages(&spec, &stages, PAUSE_S, rule.as_mut());
     let simulated: Vec<(f64, Measured)> =

@@ -53,10 +53,19 @@ pub struct Published {
 pub struct PublishedArm {
     /// Its name in the table.
     pub published: &'static str,
-    /// The rule that stands for it.
-    pub rule: RuleName,
+    /// What stands for it here.
+    pub rule: Stand,
     /// Rate, and what was measured.
     pub points: Vec<(f64, Measured)>,
+}
+
+/// What stands for a published arm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stand {
+    /// A rule of the comparison.
+    Rule(RuleName),
+    /// Any engine.
+    Random,
 }
 
 /// All of them. Fails only when the tables in `data` are broken.
@@ -109,11 +118,26 @@ pub fn published() -> Result<Vec<Published>, TableError> {
 
 fn arms(text: &str, blind: &'static str, affine: &'static str) -> Result<Vec<PublishedArm>, TableError> {
     let table = table::read(text)?;
-    let arm = |(published, rule): (&'static str, RuleName)| {
+    let arm = |(published, rule): (&'static str, Stand)| {
         let points = table.iter().filter(|(_, arm, _)| arm == published);
         PublishedArm { published, rule, points: points.map(|(rate, _, measured)| (*rate, *measured)).collect() }
     };
-    Ok([(blind, RuleName::RoundRobin), (affine, RuleName::LlmdBlend)].map(arm).into())
+    let rule = Stand::Rule;
+    Ok([(blind, rule(RuleName::RoundRobin)), (blind, Stand::Random), (affine, rule(RuleName::LlmdBlend))]
+        .map(arm)
+        .into())
+}
+
+// === impl Stand ===
+
+impl Stand {
+    /// The name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rule(rule) => rule.name(),
+            Self::Random => "random",
+        }
+    }
 }
 
 // === impl Published ===

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::group::{Figures, Group};
-use crate::calibrate::Ladder;
+use super::group::{Figures, Group, Line};
+use crate::calibrate::{ArmRun, Ladder, Stand};
 use crate::plan::Kind;
 use crate::rules::RuleName;
 
@@ -37,6 +37,8 @@ pub struct Goal {
     pub goal: String,
     /// Against whom, if against somebody.
     pub against: Option<String>,
+    /// The same for engines that share one endless cache: how far any rule could get.
+    pub bound: Option<f64>,
     /// Whether it was reached.
     pub verdict: Verdict,
 }
@@ -55,7 +57,7 @@ pub enum Verdict {
 
 /// All goals of all workloads.
 pub(super) fn goals(groups: &[Group], ladders: &[Ladder]) -> Vec<Goal> {
-    groups.iter().flat_map(of_group).chain(ladders.iter().filter_map(of_ladder)).collect()
+    groups.iter().flat_map(of_group).chain(ladders.iter().flat_map(of_ladder)).collect()
 }
 
 fn of_group(group: &Group) -> Vec<Goal> {
@@ -63,7 +65,7 @@ fn of_group(group: &Group) -> Vec<Goal> {
     let name = &group.workload.name;
     let mut add = |figure, found: f64, goal: String, against: Option<&str>, verdict| {
         let against = against.map(str::to_owned);
-        goals.push(Goal { workload: name.clone(), figure, found, goal, against, verdict });
+        goals.push(Goal { workload: name.clone(), figure, found, goal, against, bound: None, verdict });
     };
     let Some(ours) = group.ours().map(|line| line.figures) else { return goals };
     if group.workload.has_ample_cache {
@@ -95,19 +97,29 @@ fn of_group(group: &Group) -> Vec<Goal> {
             add("output tokens/s", ratio, goal, Some(&plain.rule), least(ratio, LADDER_OUTPUT_RATIO_MIN));
         }
     }
+    if let Some(bound) = group.of(Kind::Bound) {
+        for goal in &mut goals {
+            let of = ratios.iter().find(|(figure, ..)| *figure == goal.figure).map(|(_, of, _)| *of);
+            goal.bound = of.and_then(|of| Some(of(&bound.figures) / of(&group.best_other(of)?.figures)));
+        }
+    }
     goals
 }
 
-fn of_ladder(ladder: &Ladder) -> Option<Goal> {
-    let arm = ladder.arms.iter().find(|arm| arm.rule == RuleName::RoundRobin.name())?;
-    Some(Goal {
+/// The arms that look at nothing: what they reach is the engines' doing alone.
+fn of_ladder(ladder: &Ladder) -> Vec<Goal> {
+    let blind = [Stand::Rule(RuleName::RoundRobin), Stand::Random].map(Stand::name);
+    let arms = ladder.arms.iter().filter(|arm| blind.contains(&arm.rule));
+    let goal = |arm: &ArmRun| Goal {
         workload: ladder.name.to_owned(),
         figure: "simulator's error, output tokens/s",
         found: arm.output_error_mean,
         goal: format!("<= {CALIBRATION_ERROR_MAX}"),
-        against: Some("published".to_owned()),
+        against: Some(format!("{}, as {}", arm.published, arm.rule)),
+        bound: None,
         verdict: most(arm.output_error_mean, CALIBRATION_ERROR_MAX),
-    })
+    };
+    arms.map(goal).collect()
 }
 
 fn most(found: f64, limit: f64) -> Verdict {
@@ -143,6 +155,11 @@ impl Verdict {
 // === impl Goal ===
 
 impl Goal {
+    /// Whether it is against this arm.
+    pub(super) fn is_against(&self, line: &Line) -> bool {
+        self.against.as_deref() == Some(&line.rule)
+    }
+
     /// What was found, as people read it.
     pub fn shown(&self) -> String {
         if self.goal.ends_with('x') {

@@ -106,8 +106,8 @@ fn ratio(group: &Group, (_, _, _, of, better): &Column) -> String {
 fn calibration(text: &mut String, ladder: &Ladder) {
     let _ = writeln!(text, "calibration, {}: {}\n  {}", ladder.name, ladder.about, ladder.note);
     for arm in &ladder.arms {
-        let ttft = arm.ttft_error_mean.map_or_else(String::new, |error| {
-            format!("; TTFT mean below saturation {:.1} %", error * 100.0)
+        let ttft = arm.ttft_error_mean.zip(arm.ttft_difference_mean_s).map_or_else(String::new, |(error, s)| {
+            format!("; TTFT mean below saturation {:.1} %, {:+.0} ms", error * 100.0, s * 1_000.0)
         });
         let _ = writeln!(
             text,
@@ -155,13 +155,14 @@ fn goals(text: &mut String, goals: &[Goal]) {
     for goal in goals {
         let _ = writeln!(
             text,
-            "  {} {:32} {:34} {:>9}  goal {:10} {}",
+            "  {} {:32} {:34} {:>9}  goal {:9} {}{}",
             goal.verdict.mark(),
             goal.workload,
             goal.figure,
             goal.shown(),
             goal.goal,
-            goal.against.as_deref().map_or_else(String::new, |against| format!("against {against}"))
+            goal.against.as_deref().map_or_else(String::new, |against| format!("against {against}")),
+            goal.bound.map_or_else(String::new, |bound| format!(" (bound {bound:.2}x)"))
         );
     }
 }

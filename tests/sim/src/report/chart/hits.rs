@@ -13,7 +13,7 @@ const GAP: f64 = 26.0;
 const RIGHT: f64 = 8.0;
 const BAR: f64 = 12.0;
 /// Room for the number behind a bar.
-const NUMBER: f64 = 56.0;
+const NUMBER: f64 = 66.0;
 /// A bar is cut where it would be so many times as long as the median one.
 const LONGEST: f64 = 3.0;
 

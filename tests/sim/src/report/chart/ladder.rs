@@ -14,7 +14,9 @@ const BOTTOM: f64 = 34.0;
 const STEPS: i32 = 4;
 
 /// Colours of the arms, in their order.
-const CLASSES: [&str; 2] = ["published", "ours"];
+const CLASSES: [&str; 3] = ["published", "bound", "ours"];
+/// Room for a label at the right.
+const LABEL: f64 = 30.0;
 
 /// The chart.
 pub(in crate::report) fn ladder(ladder: &Ladder) -> String {
@@ -50,6 +52,7 @@ pub(in crate::report) fn ladder(ladder: &Ladder) -> String {
     for (arm, class) in ladder.arms.iter().zip(CLASSES) {
         draw(&mut svg, arm, class, &x, &y);
     }
+    labels(&mut svg, ladder, x(rate) + 12.0, &y);
     svg + CLOSE
 }
 
@@ -64,15 +67,25 @@ fn draw(svg: &mut String, arm: &ArmRun, class: &str, x: &impl Fn(f64) -> f64, y:
         let (x, y) = (x(*rate), y(published.output_tokens_per_s));
         let _ = writeln!(svg, "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\"/>");
     }
-    if let Some(last) = arm.points.last() {
-        let at = y(f64::midpoint(last.simulated.output_tokens_per_s, last.published.output_tokens_per_s));
+}
+
+/// The arms' names behind their last points, moved apart where they would meet.
+fn labels(svg: &mut String, ladder: &Ladder, x: f64, y: &impl Fn(f64) -> f64) {
+    let mut labels: Vec<(f64, &ArmRun)> = ladder
+        .arms
+        .iter()
+        .filter_map(|arm| Some((y(arm.points.last()?.simulated.output_tokens_per_s), arm)))
+        .collect();
+    labels.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let mut free = 0.0_f64;
+    for (at, arm) in labels {
+        let at = at.max(free);
+        free = at + LABEL;
         let _ = writeln!(
             svg,
-            "<text x=\"{:.1}\" y=\"{:.1}\">{}</text><text class=\"tick small\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-            x(last.rate) + 12.0,
-            at - 2.0,
+            "<text x=\"{x:.1}\" y=\"{at:.1}\">{}</text>\
+             <text class=\"tick small\" x=\"{x:.1}\" y=\"{:.1}\">for {}</text>",
             arm.rule,
-            x(last.rate) + 12.0,
             at + 12.0,
             arm.published
         );

@@ -67,11 +67,15 @@ fn cell(svg: &mut String, line: &Line, (x, y, width): (f64, f64, f64), top: f64)
         }
         points
     };
+    let first = x + line.spread.first().map_or(0.0, |bin| bin.at_s) / end_s * width;
+    let bottom = y + HEAD + HEIGHT;
     let _ = writeln!(
         svg,
-        "<polyline class=\"{}\" points=\"{}\"/><polyline class=\"mean\" points=\"{}\"/>",
+        "<polygon class=\"{}\" points=\"{first:.1},{bottom:.1} {}{:.1},{bottom:.1}\"/>\
+         <polyline class=\"mean\" points=\"{}\"/>",
         class(line.kind),
-        points(|bin| bin.most).trim_end(),
+        points(|bin| bin.most),
+        x + width,
         points(|bin| bin.mean).trim_end()
     );
 }
