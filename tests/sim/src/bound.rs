@@ -41,3 +41,48 @@ impl EndlessCache {
         self.held.extend(blocks);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    const BLOCK_TOKENS: usize = 2;
+
+    /// A prompt as its blocks' letters: a chain's hash stands for all letters before it.
+    fn chain(letters: &[u64]) -> Vec<BlockHash> {
+        let name = |end: usize| letters[..end].iter().fold(1, |name: u64, letter| name * 3 + letter);
+        (1..=letters.len()).map(|end| BlockHash(name(end))).collect()
+    }
+
+    #[test]
+    fn it_agrees_with_a_set_of_prefixes() {
+        let seed = 11;
+        println!("seed {seed}");
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut cache = EndlessCache::new(BLOCK_TOKENS);
+        let mut naive: BTreeSet<Vec<u64>> = BTreeSet::new();
+        let mut hits = 0;
+        for _ in 0..500 {
+            let letters: Vec<u64> = (0..random.random_range(0..12)).map(|_| random.random_range(0..2)).collect();
+            let tokens = letters.len() * BLOCK_TOKENS + random.random_range(0..BLOCK_TOKENS);
+            let usable = tokens.saturating_sub(1) / BLOCK_TOKENS;
+            let expected = (1..=usable.min(letters.len())).take_while(|end| naive.contains(&letters[..*end])).count();
+            assert_eq!(cache.ask(tokens, &chain(&letters)), expected * BLOCK_TOKENS, "{letters:?}");
+            naive.extend((1..=letters.len()).map(|end| letters[..end].to_vec()));
+            hits += usize::from(expected > 0);
+        }
+        assert!(hits > 100, "the prompts must share beginnings, {hits} did");
+    }
+
+    #[test]
+    fn what_was_stored_is_found_and_the_last_token_is_computed() {
+        let mut cache = EndlessCache::new(BLOCK_TOKENS);
+        let blocks = chain(&[0, 1, 0]);
+        cache.store(&blocks);
+        assert_eq!((cache.ask(6, &blocks), cache.ask(7, &blocks)), (4, 6));
+    }
+}

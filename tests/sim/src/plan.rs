@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 
 use crate::args::Args;
-use crate::rules::{Endless, RuleName};
-use crate::run::{Played, Spec, play};
+use crate::rules::{Endless, Rule, RuleName};
+use crate::run::{Played, Spec, play_stages};
 use crate::scenario::{Scenario, Source};
 use crate::warmpath::{NetworkSpec, Proxies, ProxiesSpec};
 use crate::workload::Workload;
@@ -21,6 +21,9 @@ const KV_TOKENS_ENDLESS: usize = 1 << 24;
 
 /// What `--quick` plays, and how many requests of each.
 const QUICK: ([&str; 3], usize) = (["mooncake", "agentic-24", "ladder-20"], 600);
+
+/// Seconds between the last answer of a stage and the first request of the next: as in the published ladders.
+pub const PAUSE_S: f64 = 30.0;
 
 const MS_PER_S: f64 = 1_000.0;
 
@@ -101,8 +104,8 @@ impl Plan {
         })
     }
 
-    /// The requests of a workload.
-    pub fn workload(&self, scenario: &Scenario, seed: u64) -> anyhow::Result<Workload> {
+    /// The stages of a workload. Figures are of the last; one before it warms the caches.
+    pub fn stages(&self, scenario: &Scenario, seed: u64) -> anyhow::Result<Vec<Workload>> {
         let source = Source { folder: self.folder.clone(), requests_max: self.requests_max, seed };
         let mut workload = scenario.workload(&source).with_context(|| format!("workload {scenario}"))?;
         let mut requests = 0;
@@ -111,7 +114,7 @@ impl Plan {
             requests += session.turns.len();
             fits
         });
-        Ok(workload)
+        Ok(scenario.warm_up(seed).into_iter().chain([workload]).collect())
     }
 
     /// Engines and scrapes of a workload.
@@ -168,15 +171,16 @@ impl Arm {
         }
     }
 
-    /// Plays a workload.
-    pub fn play(self, spec: &Spec, workload: &Workload, seed: u64) -> Played {
-        let ours = |spec: &Spec, proxies: ProxiesSpec| {
-            play(spec, workload, &mut Proxies::new(proxies, &spec.engines))
+    /// Plays the stages of a workload; returns what happened in the last.
+    pub fn play(self, spec: &Spec, stages: &[Workload], seed: u64) -> Played {
+        let play = |spec: &Spec, rule: &mut dyn Rule| {
+            play_stages(spec, stages, PAUSE_S, rule).pop().expect("a workload has a stage")
         };
+        let ours = |spec: &Spec, proxies: ProxiesSpec| play(spec, &mut Proxies::new(proxies, &spec.engines));
         let exact = ProxiesSpec::exact(seed);
         match self {
             Self::Rule(rule) => match rule.published() {
-                Some(mut rule) => play(spec, workload, rule.as_mut()),
+                Some(mut rule) => play(spec, rule.as_mut()),
                 None => ours(spec, exact),
             },
             Self::Proxies(proxies, network) => ours(spec, ProxiesSpec { proxies, network, ..exact }),
@@ -186,7 +190,7 @@ impl Arm {
                 for engine in &mut spec.engines {
                     engine.kv_tokens = KV_TOKENS_ENDLESS;
                 }
-                play(&spec, workload, &mut Endless::default())
+                play(&spec, &mut Endless::default())
             }
         }
     }

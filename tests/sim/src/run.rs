@@ -231,9 +231,14 @@ impl<'a> Run<'a> {
         let bound_tokens = self.bound.ask(job.prompt_tokens, &job.blocks);
         let engine = self.rule.choose(now_s, number as u64, job, &self.fleet);
         let node = self.fleet.node_mut(engine);
-        if self.spec.is_endless {
-            node.engine.preload(&job.blocks[..bound_tokens / self.bound.block_tokens()]);
-        }
+        let own;
+        let job = if self.spec.is_endless {
+            own = job.alone(number as u64);
+            node.engine.preload(&own.blocks[..bound_tokens / self.bound.block_tokens()]);
+            &own
+        } else {
+            job
+        };
         let new_tokens = node.uncached(job);
         if node.send(now_s, RequestId(number as u64), job).is_err() {
             self.lost += 1;

@@ -82,7 +82,7 @@ impl Scenario {
     /// All scenarios, in the order of reports.
     pub fn all() -> Vec<Self> {
         let ladder = [3.0, 20.0, 35.0, 60.0].map(|rate| {
-            Self::new(&format!("ladder-{rate}"), "shared prefixes, 150 groups of 5, at a rate", Traffic::Ladder(rate), Pool::Qwen)
+            Self::new(&format!("ladder-{rate}"), "shared prefixes, 150 groups of 5, warm caches, at a rate", Traffic::Ladder(rate), Pool::Qwen)
         });
         let mut all = vec![
             Self::new("mooncake", "Mooncake conversations as recorded; the caches hold little of it", Traffic::Mooncake(1.0), Pool::Qwen),
@@ -125,6 +125,14 @@ impl Scenario {
             Traffic::Ladder(rate) => Some(rate),
             _ => None,
         }
+    }
+
+    /// What warms the caches before the workload begins, if anything does.
+    pub fn warm_up(&self, seed: u64) -> Option<Workload> {
+        self.ladder_rate()?;
+        let prompts = LadderShape::QWEN.prompts(seed, &mut Texts::new(BLOCK_TOKENS));
+        let (rate, length_s) = LADDER_RATES[0];
+        Some(ladder_stage(&prompts, LadderStage { rate, length_s, requests_before: 0 }, seed))
     }
 
     /// The requests.
@@ -172,11 +180,13 @@ fn agents(slots: usize, sessions: usize) -> AgenticSpec {
     AgenticSpec { slots, sessions, turns_max: 40, input_tokens_max: 128_000, think_s_max: 30.0 }
 }
 
-/// The warm-up stage and then the one with this rate: its prompts begin where the warm-up's ended.
+/// The stage with this rate: its prompts begin where those of the warm-up ended.
 fn stage(rate: f64, seed: u64, texts: &mut Texts) -> Workload {
     let prompts = LadderShape::QWEN.prompts(seed, texts);
     let length_s = LADDER_RATES.iter().skip(1).find(|stage| stage.0.total_cmp(&rate).is_eq()).map_or(30.0, |stage| stage.1);
-    ladder_stage(&prompts, LadderStage { rate, length_s, requests_before: 0 }, seed)
+    let (warm_rate, warm_s) = LADDER_RATES[0];
+    let requests_before = (warm_rate * warm_s).round() as usize;
+    ladder_stage(&prompts, LadderStage { rate, length_s, requests_before }, seed)
 }
 
 // === impl Pool ===

@@ -52,3 +52,6 @@ pub trait Rule {
     /// The time that was asked for has come.
     fn wake(&mut self, _now_s: f64) {}
 }
+
+#[cfg(test)]
+mod tests;

@@ -176,3 +176,6 @@ fn address(engine: usize) -> String {
 fn ms(now_s: f64) -> u64 {
     count(now_s * MS_PER_S)
 }
+
+#[cfg(test)]
+mod tests;
