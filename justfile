@@ -31,6 +31,10 @@ explain *args:
 replay *args: wasm envoy
     cargo run --quiet --release -p warmpath-demo -- replay {{ args }}
 
+# Plays recorded traces against the routing core and every published rule: ./just sim --help
+sim *args:
+    cargo run --quiet --release -p warmpath-sim -- {{ args }}
+
 # Measures the filter's processor time beside the same Envoy with its buffer filter.
 cost *args: wasm envoy
     cargo run --quiet --release -p warmpath-demo -- cost {{ args }}

@@ -79,7 +79,13 @@ mod tests {
     fn the_defaults_are_the_goals_conditions_and_nonsense_is_refused() {
         let args = Args::try_parse_from(["warmpath-sim"]).unwrap();
         assert_eq!((args.seeds, args.proxies), (vec![1], 4));
-        for line in [["--speed", "0"], ["--loss", "2"], ["--delay-ms", "-1"], ["--scrape-ms", "nan"], ["--seeds", "x"]] {
+        for line in [
+            ["--speed", "0"],
+            ["--loss", "2"],
+            ["--delay-ms", "-1"],
+            ["--scrape-ms", "nan"],
+            ["--seeds", "x"],
+        ] {
             let line = std::iter::once("warmpath-sim").chain([line[0], line[1]]);
             assert!(Args::try_parse_from(line).is_err());
         }

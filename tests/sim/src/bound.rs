@@ -67,10 +67,12 @@ mod tests {
         let mut naive: BTreeSet<Vec<u64>> = BTreeSet::new();
         let mut hits = 0;
         for _ in 0..500 {
-            let letters: Vec<u64> = (0..random.random_range(0..12)).map(|_| random.random_range(0..2)).collect();
+            let letters: Vec<u64> =
+                (0..random.random_range(0..12)).map(|_| random.random_range(0..2)).collect();
             let tokens = letters.len() * BLOCK_TOKENS + random.random_range(0..BLOCK_TOKENS);
             let usable = tokens.saturating_sub(1) / BLOCK_TOKENS;
-            let expected = (1..=usable.min(letters.len())).take_while(|end| naive.contains(&letters[..*end])).count();
+            let expected =
+                (1..=usable.min(letters.len())).take_while(|end| naive.contains(&letters[..*end])).count();
             assert_eq!(cache.ask(tokens, &chain(&letters)), expected * BLOCK_TOKENS, "{letters:?}");
             naive.extend((1..=letters.len()).map(|end| letters[..end].to_vec()));
             hits += usize::from(expected > 0);

@@ -22,9 +22,11 @@
     clippy::cast_sign_loss,
     clippy::indexing_slicing,
     clippy::expect_used,
+    clippy::missing_panics_doc,
     reason = "a measuring tool: counts are far below 2^52, indices are handed out by the tables they index, and a \
               broken invariant has to stop the run that met it"
 )]
+#![allow(clippy::similar_names, reason = "a seed and a speed are what they are called")]
 
 pub mod args;
 pub mod bound;

@@ -219,7 +219,8 @@ mod tests {
 
     #[test]
     fn arms_are_chosen_by_name_and_an_unknown_one_names_the_known() {
-        let found = plan(&["--rules", "endless,warmpath-2", "--proxies", "2", "--workloads", "mixed"]).unwrap();
+        let found =
+            plan(&["--rules", "endless,warmpath-2", "--proxies", "2", "--workloads", "mixed"]).unwrap();
         assert_eq!(found.arms.iter().map(|arm| arm.kind()).collect::<Vec<_>>(), [Kind::Bound, Kind::Proxies]);
         let error = plan(&["--rules", "magic"]).unwrap_err().to_string();
         assert!(error.contains("magic") && error.contains("llm-d-affinity"), "{error}");

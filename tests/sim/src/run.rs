@@ -223,7 +223,6 @@ impl<'a> Run<'a> {
         }
     }
 
-
     fn send(&mut self, now_s: f64, session: usize, turn: usize) {
         let number = self.records.len();
         let workload = self.workload;

@@ -9,7 +9,9 @@ use warmpath_engine::model::Params;
 
 use crate::run::{SCRAPE_S_DEFAULT, Spec};
 use crate::trace::{self, Recorded, RecordedSession, Trace, TraceError};
-use crate::workload::{AgenticSpec, LADDER_RATES, LadderShape, LadderStage, Texts, Workload, agentic, ladder_stage, mixed, open};
+use crate::workload::{
+    AgenticSpec, LADDER_RATES, LadderShape, LadderStage, Texts, Workload, agentic, ladder_stage, mixed, open,
+};
 
 /// Tokens of a KV block: what llm-d's guides set for the engines that its published ladders were measured on.
 pub const BLOCK_TOKENS: usize = 64;
@@ -82,18 +84,63 @@ impl Scenario {
     /// All scenarios, in the order of reports.
     pub fn all() -> Vec<Self> {
         let ladder = [3.0, 20.0, 35.0, 60.0].map(|rate| {
-            Self::new(&format!("ladder-{rate}"), "shared prefixes, 150 groups of 5, warm caches, at a rate", Traffic::Ladder(rate), Pool::Qwen)
+            Self::new(
+                &format!("ladder-{rate}"),
+                "shared prefixes, 150 groups of 5, warm caches, at a rate",
+                Traffic::Ladder(rate),
+                Pool::Qwen,
+            )
         });
         let mut all = vec![
-            Self::new("mooncake", "Mooncake conversations as recorded; the caches hold little of it", Traffic::Mooncake(1.0), Pool::Qwen),
+            Self::new(
+                "mooncake",
+                "Mooncake conversations as recorded; the caches hold little of it",
+                Traffic::Mooncake(1.0),
+                Pool::Qwen,
+            ),
             Self::new("mooncake-x1.3", "the same, 1.3 times as fast", Traffic::Mooncake(1.3), Pool::Qwen),
-            Self::new("mooncake-ample", "Mooncake conversations four times as fast, caches with room for all", Traffic::Mooncake(4.0), Pool::LlamaAmple),
-            Self::new("azure-conv", "Azure conversations, twice as fast, no shared prefixes", Traffic::Azure("azure2023_conv.csv.gz", 2.0), Pool::Qwen),
-            Self::new("azure-code", "Azure code completion, bursts, no shared prefixes", Traffic::Azure("azure2023_code.csv.gz", 2.0), Pool::Qwen),
-            Self::new("agentic-24", "24 coding agents in a closed loop", Traffic::Agentic(24, 48), Pool::Qwen),
-            Self::new("agentic-40", "40 coding agents: more than the caches hold", Traffic::Agentic(40, 80), Pool::Qwen),
-            Self::new("mixed", "conversations, code and chat on the same engines", Traffic::Mixed, Pool::Qwen),
-            Self::new("unequal", "Mooncake conversations on engines of two speeds", Traffic::Mooncake(0.8), Pool::Unequal),
+            Self::new(
+                "mooncake-ample",
+                "Mooncake conversations four times as fast, caches with room for all",
+                Traffic::Mooncake(4.0),
+                Pool::LlamaAmple,
+            ),
+            Self::new(
+                "azure-conv",
+                "Azure conversations, twice as fast, no shared prefixes",
+                Traffic::Azure("azure2023_conv.csv.gz", 2.0),
+                Pool::Qwen,
+            ),
+            Self::new(
+                "azure-code",
+                "Azure code completion, bursts, no shared prefixes",
+                Traffic::Azure("azure2023_code.csv.gz", 2.0),
+                Pool::Qwen,
+            ),
+            Self::new(
+                "agentic-24",
+                "24 coding agents in a closed loop",
+                Traffic::Agentic(24, 48),
+                Pool::Qwen,
+            ),
+            Self::new(
+                "agentic-40",
+                "40 coding agents: more than the caches hold",
+                Traffic::Agentic(40, 80),
+                Pool::Qwen,
+            ),
+            Self::new(
+                "mixed",
+                "conversations, code and chat on the same engines",
+                Traffic::Mixed,
+                Pool::Qwen,
+            ),
+            Self::new(
+                "unequal",
+                "Mooncake conversations on engines of two speeds",
+                Traffic::Mooncake(0.8),
+                Pool::Unequal,
+            ),
         ];
         all.extend(ladder);
         all
@@ -171,7 +218,10 @@ impl FromStr for Scenario {
     fn from_str(name: &str) -> Result<Self, UnknownScenario> {
         let all = Self::all();
         let known = || all.iter().map(|one| one.name.clone()).collect::<Vec<_>>().join(", ");
-        all.iter().find(|one| one.name == name).cloned().ok_or_else(|| UnknownScenario { name: name.to_owned(), known: known() })
+        all.iter()
+            .find(|one| one.name == name)
+            .cloned()
+            .ok_or_else(|| UnknownScenario { name: name.to_owned(), known: known() })
     }
 }
 
@@ -183,7 +233,11 @@ fn agents(slots: usize, sessions: usize) -> AgenticSpec {
 /// The stage with this rate: its prompts begin where those of the warm-up ended.
 fn stage(rate: f64, seed: u64, texts: &mut Texts) -> Workload {
     let prompts = LadderShape::QWEN.prompts(seed, texts);
-    let length_s = LADDER_RATES.iter().skip(1).find(|stage| stage.0.total_cmp(&rate).is_eq()).map_or(30.0, |stage| stage.1);
+    let length_s = LADDER_RATES
+        .iter()
+        .skip(1)
+        .find(|stage| stage.0.total_cmp(&rate).is_eq())
+        .map_or(30.0, |stage| stage.1);
     let (warm_rate, warm_s) = LADDER_RATES[0];
     let requests_before = (warm_rate * warm_s).round() as usize;
     ladder_stage(&prompts, LadderStage { rate, length_s, requests_before }, seed)
@@ -193,7 +247,8 @@ fn stage(rate: f64, seed: u64, texts: &mut Texts) -> Workload {
 
 impl Pool {
     fn engines(self) -> Vec<Params> {
-        let engine = |preset| Params { block_tokens: BLOCK_TOKENS, tells_tokens: false, ..Params::new(preset) };
+        let engine =
+            |preset| Params { block_tokens: BLOCK_TOKENS, tells_tokens: false, ..Params::new(preset) };
         match self {
             Self::Qwen => vec![engine(Preset::Qwen3On2); ENGINES],
             Self::LlamaAmple => {

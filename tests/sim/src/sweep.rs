@@ -69,16 +69,25 @@ enum Done {
 }
 
 /// Plays all of it. `tell` hears of each task that is done: how many are, of how many, and what it was.
-pub fn sweep(plan: &Plan, threads: usize, tell: &(dyn Fn(usize, usize, &str) + Sync)) -> anyhow::Result<Swept> {
-    let shelves: Vec<Shelf> = plan.scenarios.iter().flat_map(|scenario| {
-        let shelf = |seed: &u64| Shelf { scenario, seed: *seed, content: Mutex::new((None, plan.arms.len())) };
-        plan.seeds.iter().map(shelf)
-    })
-    .collect();
+pub fn sweep(
+    plan: &Plan,
+    threads: usize,
+    tell: &(dyn Fn(usize, usize, &str) + Sync),
+) -> anyhow::Result<Swept> {
+    let shelves: Vec<Shelf> = plan
+        .scenarios
+        .iter()
+        .flat_map(|scenario| {
+            let shelf =
+                |seed: &u64| Shelf { scenario, seed: *seed, content: Mutex::new((None, plan.arms.len())) };
+            plan.seeds.iter().map(shelf)
+        })
+        .collect();
     let published = if plan.has_calibration { calibrate::published()? } else { Vec::new() };
     let ladders = published.iter().enumerate();
-    let mut tasks: Vec<Task> =
-        ladders.flat_map(|(at, ladder)| (0..ladder.arms.len()).map(move |arm| Task::Ladder(at, arm))).collect();
+    let mut tasks: Vec<Task> = ladders
+        .flat_map(|(at, ladder)| (0..ladder.arms.len()).map(move |arm| Task::Ladder(at, arm)))
+        .collect();
     let arms = |shelf| plan.arms.iter().map(move |arm| Task::Cell(shelf, *arm));
     tasks.extend((0..shelves.len()).flat_map(arms));
     let play = |task: Task| match task {
@@ -110,7 +119,8 @@ fn in_order<T: Copy + Sync, R: Send>(
     thread::scope(|scope| {
         for _ in 0..threads.clamp(1, tasks.len().max(1)) {
             scope.spawn(|| {
-                while let Some(at) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|at| *at < tasks.len()) {
+                while let Some(at) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|at| *at < tasks.len())
+                {
                     let begin = Instant::now();
                     let result = play(tasks[at]);
                     if result.is_err() {
@@ -123,7 +133,10 @@ fn in_order<T: Copy + Sync, R: Send>(
             });
         }
     });
-    results.into_iter().filter_map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
+    results
+        .into_iter()
+        .filter_map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner))
+        .collect()
 }
 
 fn cell(plan: &Plan, shelf: &Shelf, arm: Arm) -> anyhow::Result<Cell> {
@@ -162,8 +175,12 @@ impl Shelf<'_> {
 impl Task {
     fn name(self, shelves: &[Shelf], ladders: &[calibrate::Published]) -> String {
         match self {
-            Self::Cell(at, arm) => format!("{}, {}, seed {}", shelves[at].scenario, arm.name(), shelves[at].seed),
-            Self::Ladder(at, arm) => format!("ladder {}, {}", ladders[at].name, ladders[at].arms[arm].rule.name()),
+            Self::Cell(at, arm) => {
+                format!("{}, {}, seed {}", shelves[at].scenario, arm.name(), shelves[at].seed)
+            }
+            Self::Ladder(at, arm) => {
+                format!("ladder {}, {}", ladders[at].name, ladders[at].arms[arm].rule.name())
+            }
         }
     }
 }

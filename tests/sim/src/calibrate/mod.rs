@@ -125,14 +125,18 @@ mod tests {
 
     #[test]
     fn errors_are_shares_of_what_was_published() {
-        let measured = |output_tokens_per_s, ttft_mean_s| Measured { output_tokens_per_s, ttft_mean_s, ttft_p90_s: 1.0 };
+        let measured =
+            |output_tokens_per_s, ttft_mean_s| Measured { output_tokens_per_s, ttft_mean_s, ttft_p90_s: 1.0 };
         let points = vec![
             Point::new(3.0, measured(100.0, 0.5), measured(120.0, 0.4)),
             Point::new(9.0, measured(200.0, 50.0), measured(180.0, 90.0)),
         ];
         let arm = ArmRun::new("random", "round-robin", points);
         assert!((arm.output_error_mean - 0.15).abs() < 1e-12 && (arm.output_bias - 0.05).abs() < 1e-12);
-        assert!((arm.ttft_error_mean.unwrap() - 0.2).abs() < 1e-12, "a queue's length is not the engine's speed");
+        assert!(
+            (arm.ttft_error_mean.unwrap() - 0.2).abs() < 1e-12,
+            "a queue's length is not the engine's speed"
+        );
     }
 
     #[test]

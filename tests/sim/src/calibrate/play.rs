@@ -34,8 +34,13 @@ pub fn play(published: &Published, arm: usize, seed: u64) -> ArmRun {
     };
     let stages = stages(published, seed);
     let played = play_stages(&spec, &stages, PAUSE_S, rule.as_mut());
-    let simulated: Vec<(f64, Measured)> =
-        published.stages.iter().zip(&played).skip(1).map(|(stage, played)| (stage.0, measured(played))).collect();
+    let simulated: Vec<(f64, Measured)> = published
+        .stages
+        .iter()
+        .zip(&played)
+        .skip(1)
+        .map(|(stage, played)| (stage.0, measured(played)))
+        .collect();
     let point = |(rate, found): &(f64, Measured)| {
         let (_, ours) = simulated.iter().find(|(at, _)| at.total_cmp(rate).is_eq())?;
         Some(Point::new(*rate, *found, *ours))

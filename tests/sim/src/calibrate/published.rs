@@ -2,8 +2,8 @@
 
 use warmpath_engine::Preset;
 
-use super::{ArmRun, Ladder, Measured, table};
 use super::table::TableError;
+use super::{ArmRun, Ladder, Measured, table};
 use crate::rules::RuleName;
 use crate::workload::{LADDER_RATES, LadderShape};
 
@@ -80,7 +80,11 @@ pub fn published() -> Result<Vec<Published>, TableError> {
             engines: 8,
             shape: LadderShape::QWEN,
             stages: &LADDER_RATES,
-            arms: arms(include_str!("../../data/ladders/llmd_v0.8_qwen3-32b_8x_tp2_h100.csv"), "k8s", "llm-d")?,
+            arms: arms(
+                include_str!("../../data/ladders/llmd_v0.8_qwen3-32b_8x_tp2_h100.csv"),
+                "k8s",
+                "llm-d",
+            )?,
         },
         Published {
             name: "llmd_73cap_qwen3-32b_8x_tp2_h100",
@@ -120,7 +124,11 @@ fn arms(text: &str, blind: &'static str, affine: &'static str) -> Result<Vec<Pub
     let table = table::read(text)?;
     let arm = |(published, rule): (&'static str, Stand)| {
         let points = table.iter().filter(|(_, arm, _)| arm == published);
-        PublishedArm { published, rule, points: points.map(|(rate, _, measured)| (*rate, *measured)).collect() }
+        PublishedArm {
+            published,
+            rule,
+            points: points.map(|(rate, _, measured)| (*rate, *measured)).collect(),
+        }
     };
     let rule = Stand::Rule;
     Ok([(blind, rule(RuleName::RoundRobin)), (blind, Stand::Random), (affine, rule(RuleName::LlmdBlend))]

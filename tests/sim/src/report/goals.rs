@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::group::{Figures, Group, Line};
+use super::group::{Group, Line, Read};
 use crate::calibrate::{ArmRun, Ladder, Stand};
 use crate::plan::Kind;
 use crate::rules::RuleName;
@@ -70,9 +70,15 @@ fn of_group(group: &Group) -> Vec<Goal> {
     let Some(ours) = group.ours().map(|line| line.figures) else { return goals };
     if group.workload.has_ample_cache {
         let goal = format!(">= {PART_OF_BOUND_MIN}");
-        add("cached, part of bound", ours.part_of_bound, goal, Some("endless cache"), least(ours.part_of_bound, PART_OF_BOUND_MIN));
+        add(
+            "cached, part of bound",
+            ours.part_of_bound,
+            goal,
+            Some("endless cache"),
+            least(ours.part_of_bound, PART_OF_BOUND_MIN),
+        );
     }
-    let ratios: [(_, fn(&Figures) -> f64, _); 3] = [
+    let ratios: [(_, Read, _); 3] = [
         ("mean TTFT", |one| one.ttft_mean_ms, MEAN_RATIO),
         ("mean E2E", |one| one.e2e_mean_ms, MEAN_RATIO),
         ("p99 TTFT", |one| one.ttft_p99_ms, (P99_RATIO_MAX, P99_RATIO_MAX)),

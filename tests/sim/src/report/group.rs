@@ -61,6 +61,9 @@ pub struct Figures {
     pub imbalance: f64,
 }
 
+/// Reads one of them.
+pub(super) type Read = fn(&Figures) -> f64;
+
 /// All workloads that have cells, in this order.
 pub(super) fn groups(workloads: &[WorkloadInfo], cells: &[Cell]) -> Vec<Group> {
     let group = |workload: &WorkloadInfo| {
@@ -132,7 +135,8 @@ impl Group {
 impl Figures {
     fn mean<'a>(summaries: impl Iterator<Item = &'a Summary>) -> Self {
         let all: Vec<&Summary> = summaries.collect();
-        let mean = |of: fn(&Summary) -> f64| all.iter().map(|one| of(one)).sum::<f64>() / all.len().max(1) as f64;
+        let mean =
+            |of: fn(&Summary) -> f64| all.iter().map(|one| of(one)).sum::<f64>() / all.len().max(1) as f64;
         Self {
             requests: mean(|one| one.requests as f64),
             cached_share: mean(|one| one.cached_share),

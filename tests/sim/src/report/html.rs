@@ -61,8 +61,12 @@ pub(super) fn render(report: &Report) -> String {
 /// The few numbers to remember.
 fn facts(page: &mut String, report: &Report) {
     let of = |figure: &str| {
-        let found: Vec<f64> =
-            report.goals.iter().filter(|goal| goal.figure == figure).map(|goal| goal.found.max(1e-9).ln()).collect();
+        let found: Vec<f64> = report
+            .goals
+            .iter()
+            .filter(|goal| goal.figure == figure)
+            .map(|goal| goal.found.max(1e-9).ln())
+            .collect();
         (!found.is_empty()).then(|| (found.iter().sum::<f64>() / found.len() as f64).exp())
     };
     page.push_str("<dl class=\"facts\">\n");
@@ -99,9 +103,13 @@ fn matrix(page: &mut String, report: &Report) {
     for group in &report.groups {
         let _ = write!(page, "<tr><td class=\"name\">{}</td>", escape(&group.workload.name));
         for (figure, _) in FIGURES {
-            let goal = report.goals.iter().find(|goal| goal.workload == group.workload.name && goal.figure == figure);
+            let goal = report
+                .goals
+                .iter()
+                .find(|goal| goal.workload == group.workload.name && goal.figure == figure);
             let cell = goal.map_or_else(String::new, |goal| {
-                let against = goal.against.as_deref().filter(|_| group.published().any(|line| goal.is_against(line)));
+                let against =
+                    goal.against.as_deref().filter(|_| group.published().any(|line| goal.is_against(line)));
                 let bound = goal.bound.map_or_else(String::new, |bound| format!(", bound {bound:.2}"));
                 format!(
                     "<span class=\"{}\">{} {}</span><br><small>{}{bound}</small>",
@@ -137,7 +145,9 @@ fn other_goals(page: &mut String, report: &Report) {
             goal.shown(),
             sign(goal.verdict),
             escape(&goal.goal),
-            goal.against.as_deref().map_or_else(String::new, |against| format!(" against {}", escape(against)))
+            goal.against
+                .as_deref()
+                .map_or_else(String::new, |against| format!(" against {}", escape(against)))
         );
     }
     page.push_str("</tbody>\n</table></div>\n");
@@ -204,7 +214,8 @@ fn table(page: &mut String, group: &Group) {
         let _ = write!(page, "<tr class=\"{}\"><td>{}</td>", chart::class(line.kind), escape(&line.rule));
         for (_, of, show, better) in COLUMNS {
             let best = group.contenders().map(|line| of(&line.figures)).reduce(better);
-            let is_best = is_contender(group, line) && best.is_some_and(|best| of(&line.figures).total_cmp(&best).is_eq());
+            let is_best = is_contender(group, line)
+                && best.is_some_and(|best| of(&line.figures).total_cmp(&best).is_eq());
             let class = if is_best { " class=\"best\"" } else { "" };
             let _ = write!(page, "<td{class}>{}</td>", show(of(&line.figures)));
         }
@@ -224,7 +235,11 @@ fn calibration(page: &mut String, ladders: &[Ladder]) {
          answer's end. What does not fit is told and not tuned away.</p>\n",
     );
     for ladder in ladders {
-        let _ = writeln!(page, "<h3>{}</h3>\n<p class=\"soft\">{}. {}.</p>", ladder.name, ladder.about, ladder.note);
+        let _ = writeln!(
+            page,
+            "<h3>{}</h3>\n<p class=\"soft\">{}. {}.</p>",
+            ladder.name, ladder.about, ladder.note
+        );
         page.push_str(&chart::ladder(ladder));
         page.push_str(
             "<div class=\"scroll\"><table class=\"wide\">\n<thead><tr><th>arm</th><th>mean error of output tokens/s</th>\

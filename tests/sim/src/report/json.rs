@@ -114,7 +114,8 @@ pub(super) fn render(report: &Report) -> anyhow::Result<String> {
 
 /// The arm of a kind on the same workload with the same seed.
 fn beside<'a>(cells: &'a [Cell], cell: &Cell, kind: Kind) -> Option<&'a Cell> {
-    let same = |other: &&Cell| other.kind == kind && other.workload == cell.workload && other.seed == cell.seed;
+    let same =
+        |other: &&Cell| other.kind == kind && other.workload == cell.workload && other.seed == cell.seed;
     cells.iter().find(same)
 }
 

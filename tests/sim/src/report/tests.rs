@@ -112,7 +112,10 @@ fn each_goal_is_against_the_best_other_for_that_figure() {
     assert_eq!(verdict("mean TTFT"), (Some("lmetric"), "0.50x".to_owned(), Verdict::Met));
     assert_eq!(verdict("mean E2E"), (Some("round-robin"), "1.01x".to_owned(), Verdict::Short));
     assert_eq!(verdict("p99 TTFT"), (Some("lmetric"), "0.50x".to_owned(), Verdict::Met));
-    assert_eq!(verdict("several proxies, mean TTFT"), (Some("one proxy"), "1.20x".to_owned(), Verdict::Missed));
+    assert_eq!(
+        verdict("several proxies, mean TTFT"),
+        (Some("one proxy"), "1.20x".to_owned(), Verdict::Missed)
+    );
     assert_eq!(verdict("cached, part of bound").2, Verdict::Missed);
     assert_eq!(verdict("p90 TTFT"), (None, "200 ms".to_owned(), Verdict::Met));
     assert_eq!(verdict("output tokens/s"), (Some("round-robin"), "0.99x".to_owned(), Verdict::Missed));
@@ -135,7 +138,11 @@ fn the_page_needs_nothing_but_itself() {
 
 #[test]
 fn a_comparison_of_one_arm_or_none_is_still_a_report() {
-    for cells in [vec![], vec![cell("lmetric", Kind::Published, 0.0, 0.0)], vec![cell("warmpath", Kind::Ours, 1.0, 2.0)]] {
+    for cells in [
+        vec![],
+        vec![cell("lmetric", Kind::Published, 0.0, 0.0)],
+        vec![cell("warmpath", Kind::Ours, 1.0, 2.0)],
+    ] {
         let report = report(cells, Vec::new());
         assert!(!report.to_html().contains("NaN"));
         report.to_json().unwrap();

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
+use super::Report;
 use super::goals::{Goal, Verdict};
 use super::group::{Figures, Group, Line};
-use super::Report;
 use crate::calibrate::Ladder;
 use crate::plan::Kind;
 
@@ -41,7 +41,9 @@ pub(super) fn render(report: &Report) -> String {
         table(&mut text, group);
     }
     if !report.groups.is_empty() {
-        text.push_str("times in ms; * best of the published rules and ours; the last lines are no contenders\n\n");
+        text.push_str(
+            "times in ms; * best of the published rules and ours; the last lines are no contenders\n\n",
+        );
     }
     for ladder in &report.ladders {
         calibration(&mut text, ladder);
@@ -106,9 +108,10 @@ fn ratio(group: &Group, (_, _, _, of, better): &Column) -> String {
 fn calibration(text: &mut String, ladder: &Ladder) {
     let _ = writeln!(text, "calibration, {}: {}\n  {}", ladder.name, ladder.about, ladder.note);
     for arm in &ladder.arms {
-        let ttft = arm.ttft_error_mean.zip(arm.ttft_difference_mean_s).map_or_else(String::new, |(error, s)| {
-            format!("; TTFT mean below saturation {:.1} %, {:+.0} ms", error * 100.0, s * 1_000.0)
-        });
+        let ttft =
+            arm.ttft_error_mean.zip(arm.ttft_difference_mean_s).map_or_else(String::new, |(error, s)| {
+                format!("; TTFT mean below saturation {:.1} %, {:+.0} ms", error * 100.0, s * 1_000.0)
+            });
         let _ = writeln!(
             text,
             "  {} against {}: output tokens/s mean error {:.1} %, bias {:+.1} %{ttft}",

@@ -16,6 +16,8 @@ impl Rule for LlmdAffinity {
         self.next += 1;
         let hits = fleet.hits(job);
         let passes = affinity::pass(job, &hits, fleet);
-        fleet.least(self.next, |at, node| (!passes[at], node.load.prefill_tokens + job.prompt_tokens - hits[at]))
+        fleet.least(self.next, |at, node| {
+            (!passes[at], node.load.prefill_tokens + job.prompt_tokens - hits[at])
+        })
     }
 }

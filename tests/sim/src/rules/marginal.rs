@@ -24,13 +24,19 @@ pub(super) fn seconds(node: &Node, job: &Job, hit: usize) -> f64 {
     let queue_s = node.load.prefill_tokens as f64 * speed.prefill_s_per_token;
     let answer_s = OUTPUT_TOKENS * (speed.step_s + speed.context_s_per_token * context);
     let slower_s = OUTPUT_TOKENS * speed.context_s_per_token * job.prompt_tokens as f64 * decodes;
-    queue_s + prefill_s + answer_s + prefill_s * decodes + slower_s + evicted(node, new) * speed.prefill_s_per_token * REUSE_SHARE
+    queue_s
+        + prefill_s
+        + answer_s
+        + prefill_s * decodes
+        + slower_s
+        + evicted(node, new) * speed.prefill_s_per_token * REUSE_SHARE
 }
 
 /// Cached tokens that have to go for `new` ones.
 fn evicted(node: &Node, new: f64) -> f64 {
     let stats = node.stats();
     let block_tokens = node.engine.params().block_tokens;
-    let empty = stats.blocks_total.saturating_sub(stats.blocks_cached.max(stats.blocks_in_use)) * block_tokens;
+    let empty =
+        stats.blocks_total.saturating_sub(stats.blocks_cached.max(stats.blocks_in_use)) * block_tokens;
     (new - empty as f64).max(0.0)
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::Rule;
 use super::affinity_lmetric::AffinityLmetric;
 use super::affinity_marginal::AffinityMarginal;
 use super::dynamo::Dynamo;
@@ -12,7 +13,6 @@ use super::llmd_blend::LlmdBlend;
 use super::lmetric::Lmetric;
 use super::round_robin::RoundRobin;
 use super::sglang::Sglang;
-use super::Rule;
 
 /// `prefill_load_scale` of Dynamo's router by default, and the best of its published sweep.
 const DYNAMO_SCALES: (f64, f64) = (1.0, 32.0);
@@ -117,6 +117,7 @@ impl FromStr for RuleName {
     fn from_str(name: &str) -> Result<Self, UnknownRule> {
         let known = || Self::ALL.map(Self::name).join(", ");
         let mut all = Self::ALL.into_iter();
-        all.find(|rule| rule.name() == name).ok_or_else(|| UnknownRule { name: name.to_owned(), known: known() })
+        all.find(|rule| rule.name() == name)
+            .ok_or_else(|| UnknownRule { name: name.to_owned(), known: known() })
     }
 }

@@ -56,13 +56,7 @@ impl Two {
 fn job(seed: u64, blocks: u64) -> Job {
     let chain: Vec<BlockHash> = (0..blocks).map(|block| BlockHash(mix(seed ^ mix(block)))).collect();
     let prompt_tokens = chain.len() * BLOCK_TOKENS + 1;
-    Job {
-        cells: [].into(),
-        blocks: chain.into(),
-        prompt_tokens,
-        output_tokens: 10,
-        output_tokens_max: None,
-    }
+    Job { cells: [].into(), blocks: chain.into(), prompt_tokens, output_tokens: 10, output_tokens_max: None }
 }
 
 /// The prompt that is asked about.

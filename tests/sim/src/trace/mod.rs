@@ -84,8 +84,7 @@ pub enum TraceError {
 
 /// Reads the first `limit` requests, or sessions, of a file; its name and its first line tell the format.
 pub fn load(path: &Path, limit: usize) -> Result<Trace, TraceError> {
-    let text = file::read(path)
-        .map_err(|source| TraceError::Unreadable { path: path.to_owned(), source })?;
+    let text = file::read(path).map_err(|source| TraceError::Unreadable { path: path.to_owned(), source })?;
     let trace = match file::format(path) {
         Some("csv") => Trace::Requests(azure::read(&text, limit)?),
         Some("jsonl") if sessions::is_one(&text) => Trace::Sessions(sessions::read(&text, limit)?),

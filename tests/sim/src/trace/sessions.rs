@@ -82,7 +82,8 @@ fn parse(number: usize, line: &str) -> Result<RecordedSession, TraceError> {
         let problem = format!("blocks of {} tokens instead of {SESSION_BLOCK_TOKENS}", line.block_size);
         return Err(wrong(number, &problem));
     }
-    let turns: Vec<RecordedTurn> = line.requests.iter().filter(|turn| turn.i > 0 && turn.o > 0).map(turn).collect();
+    let turns: Vec<RecordedTurn> =
+        line.requests.iter().filter(|turn| turn.i > 0 && turn.o > 0).map(turn).collect();
     if turns.is_empty() {
         return Err(wrong(number, &"the session has no requests"));
     }
@@ -120,7 +121,9 @@ mod tests {
     #[test]
     fn broken_sessions_are_named() {
         let other_blocks = GOOD.replace('\n', " ").replace(":64,\"tool", ":16,\"tool");
-        for line in ["{}", &other_blocks, r#"{"block_size":64,"tool_tokens":1,"system_tokens":1,"requests":[]}"#] {
+        for line in
+            ["{}", &other_blocks, r#"{"block_size":64,"tool_tokens":1,"system_tokens":1,"requests":[]}"#]
+        {
             assert!(read(line, 9).unwrap_err().to_string().starts_with("line 1: "), "{line}");
         }
     }

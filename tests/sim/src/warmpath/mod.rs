@@ -45,6 +45,7 @@ pub struct ProxiesSpec {
 
 /// All proxies.
 #[derive(Debug)]
+#[allow(clippy::struct_field_names, reason = "there is no better word")]
 pub struct Proxies {
     proxies: Vec<Proxy>,
     network: Network,

@@ -43,7 +43,12 @@ impl Proxy {
     }
 
     /// Chooses and books; returns the engine and what the others must hear.
-    pub(super) fn route(&mut self, now_s: f64, job: &Job, addresses: &[String]) -> (usize, Flight, Vec<Kind>) {
+    pub(super) fn route(
+        &mut self,
+        now_s: f64,
+        job: &Job,
+        addresses: &[String],
+    ) -> (usize, Flight, Vec<Kind>) {
         self.nonce = mix(self.nonce);
         let pool = self.view.pools().first().expect("the pool was set above");
         let prompt_tokens = pool.tokens((job.prompt_tokens * TOKEN_BYTES) as u64);

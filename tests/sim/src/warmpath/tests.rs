@@ -16,9 +16,16 @@ const FORGOTTEN_S: u32 = 120;
 fn all_bookings_are_released_though_messages_are_lost_and_overtake_each_other() {
     let seed = 3;
     println!("seed {seed}");
-    let shape = LadderShape { groups: 4, prompts_per_group: 2, system_tokens: 640, question_tokens: 64, output_tokens: 16 };
+    let shape = LadderShape {
+        groups: 4,
+        prompts_per_group: 2,
+        system_tokens: 640,
+        question_tokens: 64,
+        output_tokens: 16,
+    };
     let prompts = shape.prompts(seed, &mut Texts::new(BLOCK_TOKENS));
-    let workload = ladder_stage(&prompts, LadderStage { rate: 20.0, length_s: 3.0, requests_before: 0 }, seed);
+    let workload =
+        ladder_stage(&prompts, LadderStage { rate: 20.0, length_s: 3.0, requests_before: 0 }, seed);
     let engine = Params { block_tokens: BLOCK_TOKENS, ..Params::new(Preset::Qwen3On2) };
     let spec = Spec { engines: vec![engine; 3], scrape_s: 0.2, is_endless: false };
     let network = NetworkSpec { delay_s: 0.01, jitter_s: 0.3, loss_share: 0.3 };

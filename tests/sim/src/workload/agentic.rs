@@ -48,7 +48,13 @@ pub fn agentic(recorded: &[RecordedSession], spec: AgenticSpec, seed: u64, texts
     Workload { sessions, slots: Some(spec.slots) }
 }
 
-fn turns(session: &RecordedSession, number: u64, spec: AgenticSpec, seed: u64, texts: &mut Texts) -> Vec<Turn> {
+fn turns(
+    session: &RecordedSession,
+    number: u64,
+    spec: AgenticSpec,
+    seed: u64,
+    texts: &mut Texts,
+) -> Vec<Turn> {
     let shared = (u64::from(session.shared.0) << 32) | u64::from(session.shared.1);
     let shared_blocks = session.shared_blocks();
     let seed_of = |id: u64| {

@@ -63,6 +63,7 @@ pub struct Workload {
 
 impl Job {
     /// The same work with engine blocks that no other request shares: it finds what was put there for it, no more.
+    #[must_use]
     pub fn alone(&self, number: u64) -> Self {
         let salt = mix(number);
         let blocks = self.blocks.iter().map(|block| BlockHash(block.0 ^ salt)).collect();

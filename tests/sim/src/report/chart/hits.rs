@@ -7,7 +7,7 @@ use super::{LEFT, ROW, TOP, class, middle, names, shown};
 use crate::page::svg::{CLOSE, WIDTH, open};
 use crate::page::{percent, time_ms};
 use crate::plan::Kind;
-use crate::report::group::{Figures, Group, Line};
+use crate::report::group::{Group, Line, Read};
 
 const GAP: f64 = 26.0;
 const RIGHT: f64 = 8.0;
@@ -26,12 +26,13 @@ struct Panel {
 /// The chart.
 pub(in crate::report) fn hits(group: &Group) -> String {
     let lines = shown(group);
-    let mut svg = open(TOP + ROW * lines.len() as f64 + 4.0, "Cached tokens, and times above the bound, by rule");
+    let mut svg =
+        open(TOP + ROW * lines.len() as f64 + 4.0, "Cached tokens, and times above the bound, by rule");
     names(&mut svg, &lines);
     let width = (WIDTH - LEFT - RIGHT - 2.0 * GAP) / 3.0;
     let panel = |number: f64| Panel { from: LEFT + (width + GAP) * number, width };
     cached(&mut svg, &panel(0.0), &lines);
-    let regrets: [(&str, fn(&Figures) -> f64); 2] = [
+    let regrets: [(&str, Read); 2] = [
         ("mean TTFT above the bound", |one| one.ttft_mean_ms),
         ("mean E2E above the bound", |one| one.e2e_mean_ms),
     ];
@@ -61,10 +62,11 @@ fn cached(svg: &mut String, panel: &Panel, lines: &[&Line]) {
     }
 }
 
-fn regret(svg: &mut String, panel: &Panel, lines: &[&Line], head: &str, of: fn(&Figures) -> f64, bound: f64) {
+fn regret(svg: &mut String, panel: &Panel, lines: &[&Line], head: &str, of: Read, bound: f64) {
     panel.head(svg, head);
     let above = |line: &Line| (of(&line.figures) - bound).max(0.0);
-    let mut sorted: Vec<f64> = lines.iter().filter(|line| line.kind != Kind::Bound).map(|line| above(line)).collect();
+    let mut sorted: Vec<f64> =
+        lines.iter().filter(|line| line.kind != Kind::Bound).map(|line| above(line)).collect();
     sorted.sort_by(f64::total_cmp);
     let median = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
     let most = sorted.last().copied().unwrap_or_default().min(LONGEST * median).max(1e-9);

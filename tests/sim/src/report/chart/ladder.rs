@@ -23,7 +23,8 @@ pub(in crate::report) fn ladder(ladder: &Ladder) -> String {
     let mut svg = open(HEIGHT, "Output tokens a second by request rate, published and simulated");
     let points = || ladder.arms.iter().flat_map(|arm| &arm.points);
     let rate = points().map(|point| point.rate).fold(1.0, f64::max);
-    let most = points().map(|point| point.published.output_tokens_per_s.max(point.simulated.output_tokens_per_s));
+    let most =
+        points().map(|point| point.published.output_tokens_per_s.max(point.simulated.output_tokens_per_s));
     let step = round_up(most.fold(1.0, f64::max) / f64::from(STEPS));
     let x = |at: f64| LEFT + at / rate * (WIDTH - LEFT - RIGHT);
     let y = |tokens: f64| TOP + (1.0 - tokens / (step * f64::from(STEPS))) * (HEIGHT - TOP - BOTTOM);
@@ -95,5 +96,9 @@ fn labels(svg: &mut String, ladder: &Ladder, x: f64, y: &impl Fn(f64) -> f64) {
 /// The next of 1, 2, 2.5, 5 times a power of ten.
 fn round_up(value: f64) -> f64 {
     let decade = 10_f64.powf(value.log10().floor());
-    [1.0, 2.0, 2.5, 5.0, 10.0].map(|step| step * decade).into_iter().find(|step| *step >= value).unwrap_or(value)
+    [1.0, 2.0, 2.5, 5.0, 10.0]
+        .map(|step| step * decade)
+        .into_iter()
+        .find(|step| *step >= value)
+        .unwrap_or(value)
 }

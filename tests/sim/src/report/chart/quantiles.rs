@@ -39,7 +39,8 @@ pub(in crate::report) fn quantiles(group: &Group) -> String {
     for (number, (head, of)) in PANELS.into_iter().enumerate() {
         let from = LEFT + (width + GAP) * number as f64;
         let values = lines.iter().flat_map(|line| of(&line.figures)).filter(|ms| *ms > 0.0);
-        let (low, high) = values.fold((f64::INFINITY, 0.0_f64), |(low, high), ms| (low.min(ms), high.max(ms)));
+        let (low, high) =
+            values.fold((f64::INFINITY, 0.0_f64), |(low, high), ms| (low.min(ms), high.max(ms)));
         if high > 0.0 {
             let axis = Axis { low: low / 1.15, high: high * 1.15, from, to: from + width };
             panel(&mut svg, head, &axis, &lines, of);
