@@ -35,9 +35,10 @@ replay *args: wasm envoy
 sim *args:
     cargo run --quiet --release -p warmpath-sim -- {{ args }}
 
-# Measures the filter's processor time beside the same Envoy with its buffer filter.
-cost *args: wasm envoy
-    cargo run --quiet --release -p warmpath-demo -- cost {{ args }}
+# Measures what routing costs, beside plain Envoy and other routers: ./just bench --quick (two minutes), or all (ten).
+bench *args: wasm envoy
+    tests/bench/install-peers
+    cargo run --quiet --release -p warmpath-bench -- run {{ args }}
 
 # Builds the filter and the controller into dist/, with their sha256.
 build: wasm
@@ -79,7 +80,7 @@ lint:
     cargo fmt --all --check
     cargo clippy --quiet --workspace --exclude warmpath-router --all-targets -- -D warnings
     cargo clippy --quiet -p warmpath-core -p warmpath-router --target wasm32-wasip1 -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p warmpath-core -p warmpath -p warmpath-engine -p warmpath-host -p warmpath-envoy
+    RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p warmpath-core -p warmpath -p warmpath-engine -p warmpath-host -p warmpath-envoy -p warmpath-bench
 
 # Formats the code.
 fmt:

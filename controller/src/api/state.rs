@@ -121,7 +121,7 @@ impl EndpointState {
             context_tokens: promised.context_tokens,
             held_cells,
             capacity_cells,
-            prefill_s_per_token: endpoint.prefill_s_per_token(),
+            prefill_s_per_token: endpoint.speed().prefill_s_per_token(),
         }
     }
 }

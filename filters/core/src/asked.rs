@@ -74,6 +74,7 @@ impl<'a> Asked<'a> {
             alternates,
             nonce,
             now_ms,
+            without: None,
         };
         choose(view, &ask)
     }

@@ -36,6 +36,8 @@ pub struct Candidate {
     pub cached_tokens: u64,
     /// Prefill work that the request would bring, in tokens' worth; see [`crate::cost::work_tokens`].
     pub work_tokens: u64,
+    /// Work that it was promised before and has not done, in the same unit.
+    pub backlog_tokens: u64,
     /// Requests there now.
     pub requests: u32,
     /// The cost.
@@ -98,12 +100,14 @@ pub struct CandidateExplanation<'a> {
     pub cached_tokens: u64,
     /// Requests there now.
     pub requests: u32,
-    /// The sum of the terms that follow.
+    /// The weighted sum of the terms that follow.
     pub cost_s: f64,
-    /// The terms of the cost, in seconds.
+    /// The terms of the cost, in seconds; the first two weigh [`crate::cost::WAIT_WEIGHT`] times in the sum.
     pub queue_s: f64,
     /// See [`crate::cost`].
     pub prefill_s: f64,
+    /// See [`crate::cost`].
+    pub later_s: f64,
     /// See [`crate::cost`].
     pub stall_s: f64,
     /// See [`crate::cost`].
@@ -162,6 +166,7 @@ impl<'a> CandidateExplanation<'a> {
             cost_s: terms.total_s(),
             queue_s: terms.queue_s,
             prefill_s: terms.prefill_s,
+            later_s: terms.later_s,
             stall_s: terms.stall_s,
             decode_s: terms.decode_s,
             memory_s: terms.memory_s,

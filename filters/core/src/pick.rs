@@ -4,7 +4,7 @@
 //! the prompt's first cell with the longest runs, and a random sample for the load; the cost of a decision
 //! then does not grow with the pool. Where none of them is fit, all are looked at. Ties are broken at random, by a nonce that the caller draws.
 
-use crate::cost::{self, Copies, Terms, Work};
+use crate::cost::{self, Averages, Copies, Term, Terms, Work};
 use crate::decision::{Candidate, Decision, NoEndpoint, Reason};
 use crate::ids::{CellHash, Slot};
 use crate::limits::{SAMPLE_ENDPOINTS, SCAN_ENDPOINTS_MAX};
@@ -12,9 +12,6 @@ use crate::num::{count, float, float_len, u64_len};
 use crate::view::{Fitness, Match, Pool, View};
 use std::cmp::Reverse;
 
-/// Answer length assumed of a request that names no bound, in tokens; also the most that is believed of a
-/// bound, which clients set far above what they expect.
-const OUTPUT_TOKENS_EXPECTED: u64 = 256;
 /// Holders looked at in a large pool, by the length of their runs.
 const HOLDERS_MAX: usize = 32;
 /// Share of the prompt by which another may hold more before it is told as a choice against it: a cell or
@@ -38,6 +35,8 @@ pub struct Ask<'a> {
     pub nonce: u64,
     /// Now, on the view's clock.
     pub now_ms: u64,
+    /// A term that is left out of the cost, to see what it earns; none in the filter.
+    pub without: Option<Term>,
 }
 
 /// Chooses an endpoint.
@@ -90,29 +89,40 @@ fn draw(ask: &Ask<'_>, matches: &[Match]) -> Vec<Slot> {
     drawn
 }
 
+/// What is the same for all candidates of a decision.
+struct Around<'a> {
+    matches: &'a [Match],
+    copies: &'a Copies,
+    averages: &'a Averages,
+}
+
 /// The candidates with their costs, best first. Addresses are left out: few of them will be needed.
 fn weigh_all(view: &View, ask: &Ask<'_>, matches: &[Match], slots: &[Slot]) -> Vec<Candidate> {
     let copies = Copies::new(matches.iter().map(|found| found.cells).collect());
+    let averages = Averages::of(slots.iter().filter_map(|slot| view.endpoint(*slot)), ask.now_ms);
+    let around = Around { matches, copies: &copies, averages: &averages };
     let mut candidates: Vec<Candidate> =
-        slots.iter().filter_map(|slot| weigh(view, ask, matches, &copies, *slot)).collect();
+        slots.iter().filter_map(|slot| weigh(view, ask, &around, *slot)).collect();
     order(&mut candidates, ask.nonce);
     candidates
 }
 
-fn weigh(view: &View, ask: &Ask<'_>, matches: &[Match], copies: &Copies, slot: Slot) -> Option<Candidate> {
+fn weigh(view: &View, ask: &Ask<'_>, around: &Around<'_>, slot: Slot) -> Option<Candidate> {
     let endpoint = view.endpoint(slot)?;
+    let matches = around.matches;
     let found = matches.binary_search_by_key(&slot, |found| found.slot).ok().and_then(|at| matches.get(at));
     let cells = found.map_or(0, |found| found.cells);
     let cached_tokens = cached_tokens(view, ask, cells);
-    let (held, capacity) = view.prefixes().held(slot);
-    let free_bytes = u64_len(capacity.saturating_sub(held)) * u64_len(view.cell_bytes());
+    let prefill_s_per_token = around.averages.prefill_s_per_token(endpoint);
     let work = Work {
         prompt_tokens: ask.prompt_tokens,
         cached_tokens,
-        output_tokens: ask.output_tokens_max.unwrap_or(OUTPUT_TOKENS_EXPECTED).min(OUTPUT_TOKENS_EXPECTED),
-        free_tokens: ask.pool.tokens(free_bytes),
-        reuse_share: ask.pool.reuse_share(),
-        repeated_tokens: ask.pool.tokens(count(copies.repeated_cells(cells) * float_len(view.cell_bytes()))),
+        // Clients set bounds far above what they expect.
+        output_tokens: ask.output_tokens_max.unwrap_or(u64::MAX).min(count(ask.pool.output_tokens())),
+        evicted_tokens: evicted_tokens(view, ask, slot, cells),
+        repeated_tokens: ask
+            .pool
+            .tokens(count(around.copies.repeated_cells(cells) * float_len(view.cell_bytes()))),
     };
     Some(Candidate {
         slot,
@@ -123,8 +133,18 @@ fn weigh(view: &View, ask: &Ask<'_>, matches: &[Match], copies: &Copies, slot: S
         cached_tokens,
         work_tokens: cost::work_tokens(ask.prompt_tokens, cached_tokens),
         requests: endpoint.requests(),
-        terms: cost::of(endpoint, &work),
+        backlog_tokens: count(endpoint.backlog_tokens(prefill_s_per_token, ask.now_ms)),
+        terms: cost::of(endpoint, around.averages, &work, ask.now_ms).without(ask.without),
     })
+}
+
+/// Work to be done again for what an endpoint that holds `cells` of the prompt evicts for the rest, in tokens'
+/// worth, by the chance that it is asked for.
+fn evicted_tokens(view: &View, ask: &Ask<'_>, slot: Slot, cells: u32) -> f64 {
+    let new_cells = ask.chain.len().saturating_sub(crate::num::index(cells));
+    let cell_tokens = float_len(view.cell_bytes()) / ask.pool.bytes_per_token();
+    let work_of = |depth: u32| cost::work_of_token(f64::from(depth) * cell_tokens);
+    view.prefixes().loss(slot, new_cells, ask.now_ms, work_of) * cell_tokens * ask.pool.reuse_share()
 }
 
 /// Tokens that a run of cells stands for: its share of the prompt. The last token is always computed, as

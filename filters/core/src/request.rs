@@ -84,13 +84,12 @@ impl Ledger {
 // === impl Booking ===
 
 impl Booking {
-    /// Books a request that is sent to `chosen` now. `queued_tokens` is the work promised to it before.
+    /// Books a request that is sent to `chosen` now.
     pub fn new(
         ledger: &mut Ledger,
         chosen: &Candidate,
         chain: Vec<CellHash>,
         context_tokens: u64,
-        queued_tokens: u64,
         now_us: u64,
     ) -> (Self, Vec<Kind>) {
         let share = Promised { requests: 1, prefills: 1, prefill_tokens: chosen.work_tokens, context_tokens };
@@ -98,7 +97,7 @@ impl Booking {
             endpoint: chosen.id,
             chain,
             share,
-            tokens_ahead: queued_tokens.saturating_add(chosen.work_tokens),
+            tokens_ahead: chosen.backlog_tokens.saturating_add(chosen.work_tokens),
             sent_us: now_us,
         };
         ledger.add(booking.endpoint, share);

@@ -47,6 +47,7 @@ fn candidate(endpoint: u64, work_tokens: u64) -> Candidate {
         cells: 0,
         cached_tokens: 0,
         work_tokens,
+        backlog_tokens: 0,
         requests: 0,
         terms: Terms::default(),
     }
@@ -78,7 +79,7 @@ proptest! {
             let kinds = match action {
                 Action::Book { endpoint, work_tokens, context_tokens } => {
                     let (booking, kinds) =
-                        Booking::new(&mut ledger, &candidate(endpoint, work_tokens), vec![CellHash(1)], context_tokens, 5, 0);
+                        Booking::new(&mut ledger, &candidate(endpoint, work_tokens), vec![CellHash(1)], context_tokens, 0);
                     bookings.push(booking);
                     flights.push(Flight { endpoint, work_tokens, context_tokens, has_first_byte: false });
                     kinds
@@ -119,7 +120,7 @@ proptest! {
 #[test]
 fn a_retry_blames_the_first_and_books_the_second() {
     let mut ledger = Ledger::new(OriginId(7));
-    let (mut booking, _) = Booking::new(&mut ledger, &candidate(1, 600), vec![CellHash(4)], 800, 0, 0);
+    let (mut booking, _) = Booking::new(&mut ledger, &candidate(1, 600), vec![CellHash(4)], 800, 0);
     assert!(booking.moved(&mut ledger, EndpointId(1)).is_empty());
     let kinds = booking.moved(&mut ledger, EndpointId(2));
     assert!(matches!(&kinds[0], Kind::Failure(failure) if failure.endpoint == 1));
@@ -132,7 +133,8 @@ fn a_retry_blames_the_first_and_books_the_second() {
 #[test]
 fn a_first_token_teaches_the_work_in_front_of_it() {
     let mut ledger = Ledger::new(OriginId(7));
-    let (mut booking, _) = Booking::new(&mut ledger, &candidate(1, 600), Vec::new(), 800, 1_000, 2_000);
+    let busy = Candidate { backlog_tokens: 1_000, ..candidate(1, 600) };
+    let (mut booking, _) = Booking::new(&mut ledger, &busy, Vec::new(), 800, 2_000);
     let kinds = booking.first_byte(&mut ledger, true, 9_000);
     assert!(matches!(&kinds[1], Kind::Observed(seen) if seen.tokens == 1_600 && seen.ttft_us == 7_000));
 }

@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use warmpath_core::cost::{self, Work};
+use warmpath_core::cost::{self, Averages, Term, Work};
 use warmpath_core::decision::{Decision, NoEndpoint, Reason};
 use warmpath_core::ids::{CellHash, EndpointId, Slot};
 use warmpath_core::limits::SCAN_ENDPOINTS_MAX;
@@ -79,6 +79,7 @@ impl World {
             alternates,
             nonce,
             now_ms: 1,
+            without: None,
         };
         choose(&self.view, &ask)
     }
@@ -218,19 +219,19 @@ proptest! {
             let cells: f64 = (cells..deepest).map(|cell| 1.0 / float_len(holders(cell))).sum();
             pool.tokens(count(cells * 256.0))
         };
+        let averages = Averages::of(world.view.endpoints().map(|(_, endpoint)| endpoint), 1);
         let cost = |at: usize| {
             let slot = world.view.slot(EndpointId(World::id(at))).unwrap();
             let endpoint = world.view.endpoint(slot).unwrap();
-            let (cells, capacity) = world.view.prefixes().held(slot);
             let work = Work {
                 prompt_tokens: TOKENS,
                 cached_tokens: (held[at] * 64).min(TOKENS - 1),
                 output_tokens: 256,
-                free_tokens: u64::try_from(capacity - cells).unwrap() * 64,
-                reuse_share: pool.reuse_share(),
+                // The caches have room.
+                evicted_tokens: 0.0,
                 repeated_tokens: repeated(held[at]),
             };
-            (endpoint.fitness(1), cost::of(endpoint, &work).total_s())
+            (endpoint.fitness(1), cost::of(endpoint, &averages, &work, 1).total_s())
         };
         let costs: Vec<_> = (0..6).map(cost).collect();
         let least = costs.iter().copied().min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))).unwrap();
@@ -239,4 +240,39 @@ proptest! {
         prop_assert!((best.terms.total_s() - least.1).abs() <= 1e-6, "{} is not {}", best.terms.total_s(), least.1);
         prop_assert!(decision.ranked.iter().all(|candidate| candidate.slot < Slot(6)));
     }
+}
+
+#[test]
+fn long_prompt_passes_by_a_short_hit_where_many_would_be_held_up() {
+    // The holder has a cell of 64 and twenty requests; each would wait for the rest of the prompt.
+    let world = World::new(2).holds(0, 1).queues(0, 20);
+    assert_eq!(world.chosen(1).0, World::address(1));
+}
+
+#[test]
+fn backlog_is_worked_off_while_nothing_is_heard() {
+    let world = World::new(2).queues(0, 2);
+    let (_, endpoint) = world.view.endpoints().next().unwrap();
+    let s_per_token = 1e-3;
+    let at = |now_ms| endpoint.backlog_tokens(s_per_token, now_ms);
+    assert!((at(0) - 8_000.0).abs() < 1e-9);
+    assert!((at(3_000) - 5_000.0).abs() < 1e-9);
+    assert!(at(3_600_000) > 0.0, "overdue is not done");
+}
+
+#[test]
+fn each_term_can_be_left_out_and_counts_otherwise() {
+    let world = World::new(2).holds(0, CELLS / 2).queues(0, 3).queues(1, 1);
+    let decision = world.ask(1, usize::MAX).unwrap();
+    let holder = decision.ranked.iter().find(|candidate| candidate.cells > 0).unwrap();
+    let other = decision.ranked.iter().find(|candidate| candidate.cells == 0).unwrap();
+    for term in Term::ALL {
+        let counts = [holder, other]
+            .iter()
+            .any(|candidate| candidate.terms.without(Some(term)).total_s() < candidate.terms.total_s());
+        // There is room in both caches.
+        let is_idle = matches!(term, Term::Memory | Term::Evict);
+        assert_eq!(counts, !is_idle, "{}", term.label());
+    }
+    assert_eq!(holder.terms.without(None), holder.terms);
 }

@@ -229,7 +229,8 @@ fn a_learned_ratio_resizes_what_endpoints_may_hold() {
     let slot = view.slot(EndpointId(id(0))).unwrap();
     let (_, before) = view.prefixes().held(slot);
     for _ in 0..200 {
-        let ratio = Ratio { pool: "p".into(), bytes: 2_000, tokens: 1_000, cached_tokens: None };
+        let ratio =
+            Ratio { pool: "p".into(), bytes: 2_000, tokens: 1_000, cached_tokens: None, output_tokens: None };
         view.apply(&Kind::Ratio(ratio).into(), 0);
     }
     let (_, after) = view.prefixes().held(slot);

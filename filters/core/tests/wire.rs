@@ -44,7 +44,13 @@ fn every_kind() -> [Kind; 10] {
         Kind::Alive(Alive { origin: 1 }),
         Kind::Gone(Gone { origin: 1 }),
         Kind::Prefix(Prefix { depth: 1, cells: vec![1], endpoints: vec![1], held: vec![1] }),
-        Kind::Ratio(Ratio { pool: "p".into(), bytes: 1, tokens: 1, cached_tokens: Some(1) }),
+        Kind::Ratio(Ratio {
+            pool: "p".into(),
+            bytes: 1,
+            tokens: 1,
+            cached_tokens: Some(1),
+            output_tokens: Some(1),
+        }),
     ]
 }
 

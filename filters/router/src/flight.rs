@@ -107,6 +107,7 @@ impl Flight {
                 bytes: self.text_bytes,
                 tokens: usage.prompt_tokens,
                 cached_tokens: usage.cached_tokens,
+                output_tokens: Some(usage.output_tokens),
             })
         })
     }

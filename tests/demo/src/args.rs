@@ -25,11 +25,6 @@ pub enum Command {
     Up(UpArgs),
     /// Plays a recorded trace side by side.
     Replay(ReplayArgs),
-    /// Measures the filter's processor time beside the same Envoy with its buffer filter.
-    Cost(CostArgs),
-    /// Engines in a process of their own, for `cost`; they end with standard input.
-    #[command(hide = true)]
-    Engines(EnginesArgs),
 }
 
 /// `demo`
@@ -120,38 +115,4 @@ pub struct ReplayArgs {
     /// Where the report goes, instead of the target folder.
     #[arg(long)]
     pub out: Option<PathBuf>,
-}
-
-/// `cost`
-#[derive(Debug, Clone, clap::Args)]
-pub struct CostArgs {
-    /// Requests of each measurement.
-    #[arg(long, default_value_t = 1_000)]
-    pub requests: usize,
-    /// How often each measurement is repeated, arms in turn.
-    #[arg(long, default_value_t = 7)]
-    pub repetitions: usize,
-    /// Bytes of the prompts.
-    #[arg(long, value_delimiter = ',', default_values_t = [1 << 10, 8 << 10, 32 << 10, 128 << 10])]
-    pub prompt_bytes: Vec<usize>,
-    /// Connections that send at the same time.
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 8])]
-    pub connections: Vec<usize>,
-    /// Pieces of each stream, where streams are measured.
-    #[arg(long, default_value_t = 1_000)]
-    pub stream_chunks: usize,
-    /// Where the report goes, instead of the target folder.
-    #[arg(long)]
-    pub out: Option<PathBuf>,
-}
-
-/// `engines`
-#[derive(Debug, Clone, clap::Args)]
-pub struct EnginesArgs {
-    /// How many engines.
-    #[arg(long)]
-    pub count: usize,
-    /// How many times faster than real; 0 answers at once.
-    #[arg(long)]
-    pub time_scale: f64,
 }

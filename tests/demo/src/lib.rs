@@ -1,5 +1,4 @@
-//! The demo, the trace replay and the cost measurement: engines, controller and Envoy started together, and
-//! measured side by side.
+//! The demo and the trace replay: engines, controller and Envoy started together, and measured side by side.
 //!
 //! ```text
 //!  workload | trace ─► play (closed loop | open loop) ─► client ─► Envoy ─► simulated engines
@@ -25,7 +24,6 @@ pub mod args;
 pub mod arm;
 pub mod client;
 pub mod cluster;
-pub mod cost;
 pub mod demo;
 pub mod ideal;
 pub mod measure;

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use warmpath_demo::args::{Args, Command};
-use warmpath_demo::{cost, demo, replay, up};
+use warmpath_demo::{demo, replay, up};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -10,7 +10,5 @@ async fn main() -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(&args).await,
         Command::Up(args) => up::run(&args).await,
         Command::Replay(args) => replay::run(&args).await,
-        Command::Cost(args) => cost::run(&args).await,
-        Command::Engines(args) => cost::engines::serve(&args).await,
     }
 }

@@ -199,6 +199,34 @@ async fn errors_have_the_form_of_vllm() {
 }
 
 #[tokio::test]
+async fn a_prompt_can_be_had_in_tokens_and_given_in_them() {
+    let engine = instant().await;
+    let prompt = json!({"model": "sim", "prompt": "abcdefgh", "max_tokens": 2});
+    let chat = json!({"messages": [{"role": "user", "content": text(100)}], "max_completion_tokens": 2});
+    let ids = json!([u32::from_le_bytes(*b"abcd"), u32::from_le_bytes(*b"efgh")]);
+    let tokenized = post(&engine, "/tokenize", &prompt).await.json();
+    assert_eq!((&tokenized["tokens"], &tokenized["count"]), (&ids, &json!(2)));
+    let rendered = post(&engine, "/v1/completions/render", &prompt).await.json();
+    assert_eq!(rendered, json!([{"token_ids": ids}]));
+    let rendered = post(&engine, "/v1/chat/completions/render", &chat).await.json();
+    assert_eq!(post(&engine, "/tokenize", &chat).await.json()["tokens"], rendered["token_ids"]);
+    let asked = post(&engine, CHAT, &chat).await.json();
+    assert_eq!(asked["usage"]["completion_tokens"], 2, "the length may come under its newer name");
+    let in_tokens = json!({"prompt": rendered["token_ids"], "max_tokens": 2});
+    let again = post(&engine, COMPLETIONS, in_tokens).await.json();
+    assert_eq!(again["usage"]["prompt_tokens"], asked["usage"]["prompt_tokens"]);
+    assert!(again["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64() >= Some(96), "the same prompt");
+    assert!(get(&engine, "/version").await.json()["version"].is_string());
+}
+
+#[tokio::test]
+async fn unknown_fields_are_no_error() {
+    let engine = instant().await;
+    let body = json!({"prompt": "a", "max_tokens": 1, "ignore_eos": true, "rid": null, "lora_path": [1]});
+    assert_eq!(post(&engine, COMPLETIONS, body).await.status.as_u16(), 200);
+}
+
+#[tokio::test]
 async fn the_request_id_comes_back_and_names_the_answer() {
     let engine = instant().await;
     let mut request = post_request(COMPLETIONS, json!({"prompt": "a", "max_tokens": 1}));

@@ -4,16 +4,17 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 
+use warmpath_core::cost::Term;
+
 use crate::args::Args;
 use crate::rules::{Endless, Rule, RuleName};
-use crate::run::{Played, Spec, play_stages};
+use crate::run::{Played, Spec, play};
 use crate::scenario::{Scenario, Source};
 use crate::warmpath::{NetworkSpec, Proxies, ProxiesSpec};
 use crate::workload::Workload;
 
-/// Terms of the cost that are switched off one at a time, to see what each earns. The name goes to
-/// [`ProxiesSpec::ablation`].
-pub const ABLATIONS: [&str; 0] = [];
+/// Terms of the cost that are left out one at a time, to see what each earns.
+pub const ABLATIONS: [Term; Term::ALL.len()] = Term::ALL;
 
 /// KV tokens of an engine of the bound: whatever its requests use at once has room, and what it forgets, it is told
 /// again.
@@ -21,9 +22,6 @@ const KV_TOKENS_ENDLESS: usize = 1 << 24;
 
 /// What `--quick` plays, and how many requests of each.
 const QUICK: ([&str; 3], usize) = (["mooncake", "agentic-24", "ladder-20"], 600);
-
-/// Seconds between the last answer of a stage and the first request of the next: as in the published ladders.
-pub const PAUSE_S: f64 = 30.0;
 
 const MS_PER_S: f64 = 1_000.0;
 
@@ -54,7 +52,7 @@ pub enum Arm {
     /// Ours in several proxies.
     Proxies(usize, NetworkSpec),
     /// Ours without a term of its cost.
-    Without(&'static str),
+    Without(Term),
     /// The bound: engines that share one endless cache.
     Endless,
 }
@@ -104,17 +102,19 @@ impl Plan {
         })
     }
 
-    /// The stages of a workload. Figures are of the last; one before it warms the caches.
-    pub fn stages(&self, scenario: &Scenario, seed: u64) -> anyhow::Result<Vec<Workload>> {
+    /// The requests of a workload.
+    pub fn workload(&self, scenario: &Scenario, seed: u64) -> anyhow::Result<Workload> {
         let source = Source { folder: self.folder.clone(), requests_max: self.requests_max, seed };
         let mut workload = scenario.workload(&source).with_context(|| format!("workload {scenario}"))?;
-        let mut requests = 0;
+        let (mut requests, counts_from_s) = (0, workload.counts_from_s);
         workload.sessions.retain(|session| {
             let fits = requests < self.requests_max;
-            requests += session.turns.len();
+            if session.start_s >= counts_from_s {
+                requests += session.turns.len();
+            }
             fits
         });
-        Ok(scenario.warm_up(seed).into_iter().chain([workload]).collect())
+        Ok(workload)
     }
 
     /// Engines and scrapes of a workload.
@@ -155,7 +155,7 @@ impl Arm {
         match self {
             Self::Rule(rule) => rule.name().to_owned(),
             Self::Proxies(count, _) => format!("warmpath-{count}"),
-            Self::Without(term) => format!("without-{term}"),
+            Self::Without(term) => format!("without-{}", term.label()),
             Self::Endless => "endless".to_owned(),
         }
     }
@@ -171,11 +171,9 @@ impl Arm {
         }
     }
 
-    /// Plays the stages of a workload; returns what happened in the last.
-    pub fn play(self, spec: &Spec, stages: &[Workload], seed: u64) -> Played {
-        let play = |spec: &Spec, rule: &mut dyn Rule| {
-            play_stages(spec, stages, PAUSE_S, rule).pop().expect("a workload has a stage")
-        };
+    /// Plays a workload.
+    pub fn play(self, spec: &Spec, workload: &Workload, seed: u64) -> Played {
+        let play = |spec: &Spec, rule: &mut dyn Rule| play(spec, workload, rule);
         let ours = |spec: &Spec, proxies: ProxiesSpec| play(spec, &mut Proxies::new(proxies, &spec.engines));
         let exact = ProxiesSpec::exact(seed);
         match self {
@@ -184,7 +182,7 @@ impl Arm {
                 None => ours(spec, exact),
             },
             Self::Proxies(proxies, network) => ours(spec, ProxiesSpec { proxies, network, ..exact }),
-            Self::Without(term) => ours(spec, ProxiesSpec { ablation: Some(term), ..exact }),
+            Self::Without(term) => ours(spec, ProxiesSpec { without: Some(term), ..exact }),
             Self::Endless => {
                 let mut spec = Spec { is_endless: true, ..spec.clone() };
                 for engine in &mut spec.engines {

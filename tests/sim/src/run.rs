@@ -102,7 +102,7 @@ pub fn play_stages<'a>(
     pause_s: f64,
     rule: &'a mut dyn Rule,
 ) -> Vec<Played> {
-    let nothing = &Workload { sessions: Vec::new(), slots: None };
+    let nothing = &Workload { sessions: Vec::new(), slots: None, counts_from_s: 0.0 };
     let mut run = Run::new(spec, nothing, rule);
     let mut played = Vec::new();
     let mut now_s = 0.0;
@@ -163,8 +163,9 @@ impl<'a> Run<'a> {
     /// What happened since the last time this was asked. All requests have ended.
     fn take_stage(&mut self) -> Played {
         self.flights.clear();
-        let (ended, open): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.records).into_iter().partition(Record::has_ended);
+        let counts_from_s = self.counts_from_s();
+        let counted = std::mem::take(&mut self.records).into_iter().filter(|one| one.sent_s >= counts_from_s);
+        let (ended, open): (Vec<_>, Vec<_>) = counted.partition(Record::has_ended);
         let preemptions: u64 = self.fleet.nodes().iter().map(|node| node.stats().preemptions).sum();
         Played {
             records: ended,
@@ -172,6 +173,11 @@ impl<'a> Run<'a> {
             samples: std::mem::replace(&mut self.samples, Samples::new(self.fleet.len())),
             preemptions: preemptions - std::mem::replace(&mut self.preemptions, preemptions),
         }
+    }
+
+    /// From when on what happens counts.
+    fn counts_from_s(&self) -> f64 {
+        self.origin_s + self.workload.counts_from_s
     }
 
     fn put(&mut self, at_s: f64, due: Due) {
@@ -194,7 +200,9 @@ impl<'a> Run<'a> {
             Due::Scrape { engine } => {
                 let stats = self.fleet.nodes()[engine].stats();
                 self.rule.scraped(now_s, engine, &stats);
-                self.samples.add(now_s, engine, self.fleet.nodes()[engine].load);
+                if now_s >= self.counts_from_s() {
+                    self.samples.add(now_s, engine, self.fleet.nodes()[engine].load);
+                }
                 self.put(now_s + self.spec.scrape_s, Due::Scrape { engine });
             }
             Due::Wake => {
@@ -269,7 +277,12 @@ impl<'a> Run<'a> {
                 self.rule.ended(event.at_s, event.id.0);
                 self.follow(event.at_s, flight);
             }
-            _ => {}
+            EventKind::Token
+            | EventKind::Preempted
+            | EventKind::Loading { .. }
+            | EventKind::Transferring { .. }
+            | EventKind::Loaded
+            | EventKind::HoldExpired => {}
         }
     }
 

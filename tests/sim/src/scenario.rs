@@ -9,9 +9,7 @@ use warmpath_engine::model::Params;
 
 use crate::run::{SCRAPE_S_DEFAULT, Spec};
 use crate::trace::{self, Recorded, RecordedSession, Trace, TraceError};
-use crate::workload::{
-    AgenticSpec, LADDER_RATES, LadderShape, LadderStage, Texts, Workload, agentic, ladder_stage, mixed, open,
-};
+use crate::workload::{AgenticSpec, LadderShape, Texts, Workload, agentic, mixed, open, warm_stage};
 
 /// Tokens of a KV block: what llm-d's guides set for the engines that its published ladders were measured on.
 pub const BLOCK_TOKENS: usize = 64;
@@ -174,14 +172,6 @@ impl Scenario {
         }
     }
 
-    /// What warms the caches before the workload begins, if anything does.
-    pub fn warm_up(&self, seed: u64) -> Option<Workload> {
-        self.ladder_rate()?;
-        let prompts = LadderShape::QWEN.prompts(seed, &mut Texts::new(BLOCK_TOKENS));
-        let (rate, length_s) = LADDER_RATES[0];
-        Some(ladder_stage(&prompts, LadderStage { rate, length_s, requests_before: 0 }, seed))
-    }
-
     /// The requests.
     pub fn workload(&self, source: &Source) -> Result<Workload, TraceError> {
         let texts = &mut Texts::new(BLOCK_TOKENS);
@@ -192,7 +182,7 @@ impl Scenario {
             Traffic::Agentic(slots, sessions) => {
                 Ok(agentic(&source.sessions()?, agents(*slots, *sessions), seed, texts))
             }
-            Traffic::Ladder(rate) => Ok(stage(*rate, seed, texts)),
+            Traffic::Ladder(rate) => Ok(warm_stage(&LadderShape::QWEN.prompts(seed, texts), *rate, seed)),
             Traffic::Mixed => Ok(mixed([
                 open(&source.mooncake()?, 0.6, seed, texts),
                 open(&source.requests("azure2023_conv.csv.gz")?, 0.6, seed, texts),
@@ -228,19 +218,6 @@ impl FromStr for Scenario {
 /// Sessions as they were played for the published comparison of rules.
 fn agents(slots: usize, sessions: usize) -> AgenticSpec {
     AgenticSpec { slots, sessions, turns_max: 40, input_tokens_max: 128_000, think_s_max: 30.0 }
-}
-
-/// The stage with this rate: its prompts begin where those of the warm-up ended.
-fn stage(rate: f64, seed: u64, texts: &mut Texts) -> Workload {
-    let prompts = LadderShape::QWEN.prompts(seed, texts);
-    let length_s = LADDER_RATES
-        .iter()
-        .skip(1)
-        .find(|stage| stage.0.total_cmp(&rate).is_eq())
-        .map_or(30.0, |stage| stage.1);
-    let (warm_rate, warm_s) = LADDER_RATES[0];
-    let requests_before = (warm_rate * warm_s).round() as usize;
-    ladder_stage(&prompts, LadderStage { rate, length_s, requests_before }, seed)
 }
 
 // === impl Pool ===

@@ -51,7 +51,7 @@ pub struct Swept {
 struct Shelf<'a> {
     scenario: &'a Scenario,
     seed: u64,
-    content: Mutex<(Option<Arc<[Workload]>>, usize)>,
+    content: Mutex<(Option<Arc<Workload>>, usize)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -156,11 +156,11 @@ fn cell(plan: &Plan, shelf: &Shelf, arm: Arm) -> anyhow::Result<Cell> {
 
 impl Shelf<'_> {
     /// The workload. Others who need it wait while it is made.
-    fn take(&self, plan: &Plan) -> anyhow::Result<Arc<[Workload]>> {
+    fn take(&self, plan: &Plan) -> anyhow::Result<Arc<Workload>> {
         let mut content = lock(&self.content);
         let workload = match content.0.take() {
             Some(workload) => workload,
-            None => plan.stages(self.scenario, self.seed)?.into(),
+            None => Arc::new(plan.workload(self.scenario, self.seed)?),
         };
         content.1 = content.1.saturating_sub(1);
         if content.1 > 0 {

@@ -1,7 +1,11 @@
 //! Whole runs over a trace of a few requests: what must hold whatever the rule is, and that a seed is all that a
 //! report depends on.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper of a test that fails is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a helper of a test that fails is a failed test"
+)]
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -53,7 +57,7 @@ fn json(more: &[&str], threads: usize) -> String {
 fn played(arm: Arm) -> Played {
     let (_, plan) = plan(&[]);
     let scenario = &plan.scenarios[0];
-    arm.play(&plan.spec(scenario), &plan.stages(scenario, 1).unwrap(), 1)
+    arm.play(&plan.spec(scenario), &plan.workload(scenario, 1).unwrap(), 1)
 }
 
 fn arms() -> Vec<Arm> {
@@ -110,7 +114,7 @@ fn nothing_is_lost_and_records_are_sane() {
 fn a_later_stage_finds_the_caches_as_the_one_before_left_them() {
     let (_, plan) = plan(&[]);
     let scenario = &plan.scenarios[0];
-    let workload = plan.stages(scenario, 1).unwrap().pop().unwrap();
+    let workload = plan.workload(scenario, 1).unwrap();
     let spec = plan.spec(scenario);
     let rule = || RuleName::Sglang.published().unwrap();
     let alone = play(&spec, &workload, rule().as_mut());
@@ -125,5 +129,5 @@ fn a_later_stage_finds_the_caches_as_the_one_before_left_them() {
 #[test]
 fn requests_are_cut_by_their_number() {
     let (_, plan) = plan(&["--requests", "7"]);
-    assert_eq!(plan.stages(&plan.scenarios[0], 1).unwrap()[0].jobs().count(), 7);
+    assert_eq!(plan.workload(&plan.scenarios[0], 1).unwrap().jobs().count(), 7);
 }

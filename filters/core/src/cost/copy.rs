@@ -1,18 +1,11 @@
 //! The copy: what is computed although another endpoint holds it.
 //!
-//! A copy takes prefill time from whoever comes next, cache room for as long as it lives, and splits the
-//! later turns between two places. None of that shows in the queue of the moment. A cell that many hold
-//! already is proportionally less worth keeping where it is: so a conversation stays, and a system prompt
-//! that everybody uses spreads.
+//! A copy takes room in two caches for one prefix, and the later turns find their beginning in one of two places.
+//! A cell that many hold already is proportionally less worth keeping where it is: so a conversation stays, and a
+//! system prompt that everybody uses spreads. What the computing itself costs others is in the terms before.
 
-use super::Work;
+use super::{Place, Work};
 use crate::num::float;
-use crate::view::Endpoint;
-
-/// What a first copy of a token costs those who come later, in units of computing it once. Replaying the
-/// Mooncake conversation trace (two engine models, loads of 10 to 50 %, caches of 0.3 and 3 million tokens),
-/// 3 to 10 gave the same mean waiting times, and 10 the most hits.
-const COPY_WEIGHT: f64 = 10.0;
 
 /// How deep the holders of one prompt reach, to tell what a further copy would repeat.
 #[derive(Clone, Debug, Default)]
@@ -57,9 +50,9 @@ impl Copies {
     }
 }
 
-/// Seconds that the copies cost those who come later.
-pub(super) fn seconds(endpoint: &Endpoint, work: &Work) -> f64 {
-    COPY_WEIGHT * float(work.repeated_tokens) * endpoint.prefill_s_per_token()
+/// Seconds to compute once more what is repeated, as some later turn will.
+pub(super) fn seconds(place: &Place<'_>, work: &Work) -> f64 {
+    float(work.repeated_tokens) * place.prefill_s_per_token
 }
 
 #[cfg(test)]

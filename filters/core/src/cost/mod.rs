@@ -3,27 +3,35 @@
 //! ```text
 //!   queue    work promised to the endpoint and not yet prefilled
 //! + prefill  this prompt's uncached part
-//! + stall    the same time again for each request that decodes there and is held up by the prefill
-//! + decode   slower steps: for us, from the contexts there; for those there, from our context
+//! + later    those who come while it is busy, and would have to wait longer
+//! + stall    the prefill again for each request there, which it holds up
+//! + decode   the answer's steps, and the slower steps of those there by our context
 //! + memory   tokens that do not fit and will be computed twice
-//! + evict    cached prefixes that the new ones push out, by how often prefixes are used again
+//! + evict    cached prefixes that are pushed out, by the chance that they are asked for again
 //! + copy     what another endpoint holds and this one would compute again
 //! ```
 //!
-//! The sum is the change in everybody's waiting time, so affinity, spill-over and balance need no weights:
-//! a long hit wins until the queue in front of it costs more than computing the prefix again elsewhere.
-//! Everything is proportional to the endpoint's learned prefill speed, whose ratios to the other constants
-//! vary little between models and GPUs (step-time tables of NVIDIA AIConfigurator for H100).
+//! The sum is the change in everybody's waiting time, so affinity, spill-over and balance need no weights
+//! against each other: a long hit wins until the queue in front of it costs more than computing the prefix again
+//! elsewhere. One preference is stated, [`WAIT_WEIGHT`]. Everything is proportional to the endpoint's learned
+//! prefill speed, whose ratios to the other constants vary little between models and GPUs (step-time tables of NVIDIA
+//! AIConfigurator for H100), and to what the pool's answers teach: their length, their hits, the load.
 
+mod averages;
 mod copy;
 mod decode;
 mod evict;
+mod later;
 mod memory;
 mod prefill;
 mod queue;
+mod terms;
 
+pub use averages::Averages;
 pub use copy::Copies;
+pub(crate) use prefill::work_of_token;
 pub use prefill::work_tokens;
+pub use terms::{Term, Terms, WAIT_WEIGHT};
 
 use crate::view::Endpoint;
 
@@ -36,63 +44,39 @@ pub struct Work {
     pub cached_tokens: u64,
     /// Tokens that the answer will probably have.
     pub output_tokens: u64,
-    /// Cells that the endpoint can still take before it evicts, in tokens.
-    pub free_tokens: u64,
-    /// Share of prompts' tokens that are found again, 0 to 1.
-    pub reuse_share: f64,
+    /// Work that the endpoint would have to do again for what it evicts, in tokens' worth, by the chance that it is
+    /// asked for.
+    pub evicted_tokens: f64,
     /// Tokens that others hold and this endpoint does not, each divided by the number of its holders.
     pub repeated_tokens: u64,
 }
 
-/// The terms of the cost, each in seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Terms {
-    /// See [`crate::cost`].
-    pub queue_s: f64,
-    /// See [`crate::cost`].
-    pub prefill_s: f64,
-    /// See [`crate::cost`].
-    pub stall_s: f64,
-    /// See [`crate::cost`].
-    pub decode_s: f64,
-    /// See [`crate::cost`].
-    pub memory_s: f64,
-    /// See [`crate::cost`].
-    pub evict_s: f64,
-    /// See [`crate::cost`].
-    pub copy_s: f64,
+/// One endpoint at the moment of the decision, as the terms see it.
+#[derive(Clone, Copy, Debug)]
+struct Place<'a> {
+    endpoint: &'a Endpoint,
+    averages: &'a Averages,
+    /// Learned speed.
+    prefill_s_per_token: f64,
+    /// Prefill work in front of a new request, in tokens' worth.
+    backlog_tokens: f64,
 }
 
-/// The cost of sending `work` to `endpoint`.
-pub fn of(endpoint: &Endpoint, work: &Work) -> Terms {
-    let prefill_s = prefill::seconds(endpoint, work);
+/// The cost of sending `work` to `endpoint`, one of a pool with these `averages`.
+pub fn of(endpoint: &Endpoint, averages: &Averages, work: &Work, now_ms: u64) -> Terms {
+    let prefill_s_per_token = averages.prefill_s_per_token(endpoint);
+    let backlog_tokens = queue::backlog_tokens(endpoint, prefill_s_per_token, now_ms);
+    let place = Place { endpoint, averages, prefill_s_per_token, backlog_tokens };
+    let queue_s = queue::seconds(&place);
+    let prefill_s = prefill::seconds(&place, work);
     Terms {
-        queue_s: queue::seconds(endpoint),
+        queue_s,
         prefill_s,
-        stall_s: decode::stall_seconds(endpoint, prefill_s),
-        decode_s: decode::seconds(endpoint, work),
-        memory_s: memory::seconds(endpoint, work),
-        evict_s: evict::seconds(endpoint, work),
-        copy_s: copy::seconds(endpoint, work),
-    }
-}
-
-// === impl Terms ===
-
-impl Terms {
-    /// The cost.
-    pub fn total_s(&self) -> f64 {
-        self.queue_s
-            + self.prefill_s
-            + self.stall_s
-            + self.decode_s
-            + self.memory_s
-            + self.evict_s
-            + self.copy_s
-    }
-
-    /// Predicted time to the first token: what the request itself waits for.
-    pub fn ttft_s(&self) -> f64 {
-        self.queue_s + self.prefill_s
+        later_s: later::seconds(&place, queue_s, prefill_s),
+        stall_s: decode::stall_seconds(&place, prefill_s),
+        decode_s: decode::seconds(&place, work),
+        memory_s: memory::seconds(&place, work),
+        evict_s: evict::seconds(&place, work),
+        copy_s: copy::seconds(&place, work),
     }
 }

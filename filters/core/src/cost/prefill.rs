@@ -3,9 +3,8 @@
 //! A step costs its new tokens once, and each new token looks back at all before it. With long contexts
 //! the second part doubles or triples the first, so "uncached tokens" alone would be wrong.
 
-use super::Work;
+use super::{Place, Work};
 use crate::num::{count, float};
-use crate::view::Endpoint;
 
 /// Cost of one (new token, earlier token) pair, in units of one new token's own cost: 3.3e-5 for Qwen3-32B
 /// TP2, 3.5e-5 for Llama-3.1-8B and 1.5e-5 for 70B TP4, all on H100.
@@ -18,9 +17,14 @@ pub fn work_tokens(prompt_tokens: u64, cached_tokens: u64) -> u64 {
     count(new + PAIR_WORK * (new * cached + new * new / 2.0))
 }
 
-/// Seconds of that at an endpoint.
-pub(super) fn seconds(endpoint: &Endpoint, work: &Work) -> f64 {
-    float(work_tokens(work.prompt_tokens, work.cached_tokens)) * endpoint.prefill_s_per_token()
+/// Work of one token behind `depth_tokens` others.
+pub(crate) fn work_of_token(depth_tokens: f64) -> f64 {
+    1.0 + PAIR_WORK * depth_tokens
+}
+
+/// Seconds of a prompt's prefill at an endpoint.
+pub(super) fn seconds(place: &Place<'_>, work: &Work) -> f64 {
+    float(work_tokens(work.prompt_tokens, work.cached_tokens)) * place.prefill_s_per_token
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! The queue: prefill work already promised to the endpoint.
+//! The queue: prefill work already promised to the endpoint and not done.
 
+use super::Place;
 use crate::num::float;
 use crate::view::Endpoint;
 
@@ -7,10 +8,13 @@ use crate::view::Endpoint;
 /// Azure conversation trace of 2023.
 const FOREIGN_PROMPT_TOKENS: u64 = 1_155;
 
-/// Seconds until the endpoint has prefilled what is in front of a new request.
-pub(super) fn seconds(endpoint: &Endpoint) -> f64 {
-    let promised = endpoint.promised();
-    let foreign = u64::from(endpoint.facts().waiting.saturating_sub(promised.requests));
-    let tokens = promised.prefill_tokens.saturating_add(foreign * FOREIGN_PROMPT_TOKENS);
-    float(tokens) * endpoint.prefill_s_per_token()
+/// Work in front of a new request, in tokens' worth, at an endpoint of this speed.
+pub(super) fn backlog_tokens(endpoint: &Endpoint, prefill_s_per_token: f64, now_ms: u64) -> f64 {
+    let foreign = u64::from(endpoint.facts().waiting.saturating_sub(endpoint.promised().requests));
+    endpoint.backlog_tokens(prefill_s_per_token, now_ms) + float(foreign * FOREIGN_PROMPT_TOKENS)
+}
+
+/// Seconds until it is done.
+pub(super) fn seconds(place: &Place<'_>) -> f64 {
+    place.backlog_tokens * place.prefill_s_per_token
 }

@@ -4,21 +4,18 @@
 //! microsecond for traffic that comes through us. *Facts* are the engine's own figures: late by a scrape
 //! interval, but they also count traffic that comes another way. A reader takes the larger.
 
+use super::arrivals::Arrivals;
+use super::speed::Speed;
 use crate::ids::{EndpointId, OriginId};
 use crate::limits::{CAPACITY_TOKENS_DEFAULT, LOAD_REQUESTS_MAX, LOAD_TOKENS_MAX, ORIGIN_SILENCE_MS_MAX};
 use crate::num::float;
 use crate::wire::{Facts, Health, Load};
 use fnv::FnvHashMap;
 
-/// Prefill seconds per token before anything was observed: Qwen3-32B TP2 on H100, 17,009 tokens a second.
-const PREFILL_S_PER_TOKEN_DEFAULT: f64 = 1.0 / 17_009.0;
-/// Tokens that an observation must span to teach the prefill speed: below, fixed latency dominates.
-const OBSERVED_TOKENS_MIN: u64 = 512;
-/// Weight of the newest observation in the learned speed.
-const SPEED_WEIGHT: f64 = 0.1;
-/// Bounds of a believable prefill speed, seconds per token.
-const PREFILL_S_PER_TOKEN_MIN: f64 = 1e-8;
-const PREFILL_S_PER_TOKEN_MAX: f64 = 1e-2;
+/// Share of the promised work that is believed to be left, however long ago it was sent: what is overdue is about
+/// to end, and has not.
+const BACKLOG_SHARE_MIN: f64 = 0.05;
+const MS_PER_S: f64 = 1_000.0;
 /// First avoidance after a failed attempt, in milliseconds; doubles with each further one after it.
 const AVOID_MS_FIRST: u64 = 1_000;
 /// Longest avoidance, in milliseconds: the longest that a recovered engine waits for its next request.
@@ -41,7 +38,10 @@ pub struct Endpoint {
     facts: Facts,
     promised: Promised,
     origins: FnvHashMap<u64, Promised>,
-    prefill_s_per_token: f64,
+    speed: Speed,
+    arrivals: Arrivals,
+    /// Since when the request at the head of the queue is being prefilled.
+    head_since_ms: u64,
     failures: u32,
     avoid_until_ms: u64,
     served_ms: Option<u64>,
@@ -84,7 +84,9 @@ impl Endpoint {
             facts: Facts::default(),
             promised: Promised::default(),
             origins: FnvHashMap::default(),
-            prefill_s_per_token: PREFILL_S_PER_TOKEN_DEFAULT,
+            speed: Speed::default(),
+            arrivals: Arrivals::default(),
+            head_since_ms: 0,
             failures: 0,
             avoid_until_ms: 0,
             served_ms: None,
@@ -113,7 +115,7 @@ impl Endpoint {
 
     /// Replaces one origin's share of the load. What is beyond belief is cut, so that the sum of all shares
     /// stays exact: a sum that once saturated would not come back.
-    pub fn set_load(&mut self, load: &Load) {
+    pub fn set_load(&mut self, load: &Load, now_ms: u64) {
         let share = Promised {
             requests: load.requests.min(LOAD_REQUESTS_MAX),
             prefills: load.prefills.min(LOAD_REQUESTS_MAX),
@@ -125,8 +127,16 @@ impl Endpoint {
         } else {
             self.origins.insert(load.origin, share)
         };
+        let before = self.promised;
         self.promised.subtract(old.unwrap_or_default());
         self.promised.add(share);
+        if self.promised.requests > before.requests {
+            let work_tokens = self.promised.prefill_tokens.saturating_sub(before.prefill_tokens);
+            self.arrivals.note(self.promised.requests - before.requests, work_tokens, now_ms);
+        }
+        if before.prefills == 0 || self.promised.prefills < before.prefills {
+            self.head_since_ms = now_ms;
+        }
     }
 
     /// Drops one origin's share of the load.
@@ -171,9 +181,22 @@ impl Endpoint {
         self.promised.context_tokens.max(reported)
     }
 
+    /// Prefill work that was promised and is not done yet, in tokens' worth, at a speed: what the request at the
+    /// head of the queue has had of its prefill is no longer in anybody's way.
+    pub fn backlog_tokens(&self, prefill_s_per_token: f64, now_ms: u64) -> f64 {
+        let promised = float(self.promised.prefill_tokens);
+        let done = float(now_ms.saturating_sub(self.head_since_ms)) / MS_PER_S / prefill_s_per_token;
+        (promised - done).max(promised * BACKLOG_SHARE_MIN)
+    }
+
     /// Learned prefill speed.
-    pub fn prefill_s_per_token(&self) -> f64 {
-        self.prefill_s_per_token
+    pub fn speed(&self) -> &Speed {
+        &self.speed
+    }
+
+    /// What arrives there.
+    pub fn arrivals(&self) -> &Arrivals {
+        &self.arrivals
     }
 
     /// Learns from a first token that took `ttft_us` microseconds behind `tokens` tokens of prefill.
@@ -181,12 +204,7 @@ impl Endpoint {
         self.served_ms = Some(now_ms);
         self.failures = 0;
         self.avoid_until_ms = 0;
-        if tokens < OBSERVED_TOKENS_MIN {
-            return;
-        }
-        let seen = float(ttft_us) / 1e6 / float(tokens);
-        let seen = seen.clamp(PREFILL_S_PER_TOKEN_MIN, PREFILL_S_PER_TOKEN_MAX);
-        self.prefill_s_per_token += SPEED_WEIGHT * (seen - self.prefill_s_per_token);
+        self.speed.observe(tokens, ttft_us);
     }
 
     /// Notes a failed attempt: the endpoint is avoided, longer each time, until a first token comes. What

@@ -3,14 +3,18 @@
 //! A value: events go in ([`View::apply`]), a choice reads it ([`crate::pick`]), a snapshot comes out
 //! ([`View::export`]). Every VM has its own; they agree because they apply the same events.
 
+mod arrivals;
 mod endpoint;
 mod export;
 mod pool;
 mod prefixes;
+mod speed;
 
+pub use arrivals::{Arrivals, Arrived};
 pub use endpoint::{Endpoint, Fitness, Promised};
 pub use pool::{ModelMatch, Pool};
 pub use prefixes::{Holder, Match, Prefixes, Visit};
+pub use speed::Speed;
 
 use crate::ids::{CellHash, EndpointId, OriginId, Slot};
 use crate::limits::{
@@ -81,12 +85,12 @@ impl View {
                 let Some(slot) = self.slot(EndpointId(routed.endpoint)) else { return Applied::Unknown };
                 self.chain.clear();
                 self.chain.extend(routed.cells.iter().take(CELLS_PER_PROMPT_MAX).map(|cell| CellHash(*cell)));
-                self.prefixes.learn(slot, &self.chain);
+                self.prefixes.learn(slot, &self.chain, now_ms);
                 if routed.cells.len() > CELLS_PER_PROMPT_MAX { Applied::Cut } else { Applied::Changed }
             }
             Some(Kind::Load(load)) => {
                 self.origins.insert(load.origin, now_ms);
-                self.on_endpoint(load.endpoint, |endpoint| endpoint.set_load(load))
+                self.on_endpoint(load.endpoint, |endpoint| endpoint.set_load(load, now_ms))
             }
             Some(Kind::Observed(seen)) => self
                 .on_endpoint(seen.endpoint, |endpoint| endpoint.observe(seen.tokens, seen.ttft_us, now_ms)),
@@ -101,7 +105,7 @@ impl View {
                 self.drop_origin(OriginId(gone.origin));
                 Applied::Changed
             }
-            Some(Kind::Prefix(prefix)) => self.learn_prefix(prefix),
+            Some(Kind::Prefix(prefix)) => self.learn_prefix(prefix, now_ms),
             Some(Kind::Ratio(ratio)) => self.learn_ratio(ratio),
         }
     }
@@ -121,8 +125,8 @@ impl View {
     }
 
     /// Records that `slot` will hold `chain`, without the detour over an event.
-    pub fn learn(&mut self, slot: Slot, chain: &[CellHash]) {
-        self.prefixes.learn(slot, chain);
+    pub fn learn(&mut self, slot: Slot, chain: &[CellHash], now_ms: u64) {
+        self.prefixes.learn(slot, chain, now_ms);
     }
 
     /// The pools, in order of preference.
@@ -275,7 +279,7 @@ impl View {
         Applied::Changed
     }
 
-    fn learn_prefix(&mut self, prefix: &crate::wire::Prefix) -> Applied {
+    fn learn_prefix(&mut self, prefix: &crate::wire::Prefix, now_ms: u64) -> Applied {
         let depth = crate::num::index(prefix.depth);
         if depth > self.prefix.len() || depth + prefix.cells.len() > CELLS_PER_PROMPT_MAX {
             return Applied::Cut;
@@ -285,7 +289,7 @@ impl View {
         for (endpoint, held) in prefix.endpoints.iter().zip(&prefix.held) {
             let Some(slot) = self.slot(EndpointId(*endpoint)) else { continue };
             let end = depth.saturating_add(crate::num::index(*held));
-            self.prefixes.learn(slot, self.prefix.get(..end).unwrap_or(&self.prefix));
+            self.prefixes.learn(slot, self.prefix.get(..end).unwrap_or(&self.prefix), now_ms);
         }
         Applied::Changed
     }

@@ -18,6 +18,11 @@ const BYTES_PER_TOKEN_MAX: f64 = 16.0;
 const REUSE_SHARE_DEFAULT: f64 = 0.37;
 /// Weight of the newest answer in the learned share.
 const REUSE_WEIGHT: f64 = 0.02;
+/// Tokens of an answer until answers tell: the mean of the Azure conversation trace of 2023 is 211, that of
+/// Mooncake's conversations 343.
+const OUTPUT_TOKENS_DEFAULT: f64 = 256.0;
+/// Weight of the newest answer in the learned length.
+const OUTPUT_WEIGHT: f64 = 0.02;
 /// Change of the ratio, as a share of it, after which the endpoints' capacities are counted in cells anew.
 const RATIO_DRIFT_MAX: f64 = 0.05;
 
@@ -34,6 +39,7 @@ pub struct Pool {
     /// The ratio at which the endpoints' capacities were last counted in cells.
     sized_bytes_per_token: f64,
     reuse_share: f64,
+    output_tokens: f64,
 }
 
 /// A model name found in a pool.
@@ -64,6 +70,7 @@ impl Pool {
             bytes_per_token: old.map_or(BYTES_PER_TOKEN_DEFAULT, |old| old.bytes_per_token),
             sized_bytes_per_token: old.map_or(BYTES_PER_TOKEN_DEFAULT, |old| old.sized_bytes_per_token),
             reuse_share: old.map_or(REUSE_SHARE_DEFAULT, |old| old.reuse_share),
+            output_tokens: old.map_or(OUTPUT_TOKENS_DEFAULT, |old| old.output_tokens),
         }
     }
 
@@ -102,6 +109,11 @@ impl Pool {
         self.reuse_share
     }
 
+    /// Learned mean length of answers, in tokens.
+    pub fn output_tokens(&self) -> f64 {
+        self.output_tokens
+    }
+
     /// Tokens that `bytes` of prompt text make.
     pub fn tokens(&self, bytes: u64) -> u64 {
         count(float(bytes) / self.bytes_per_token)
@@ -121,6 +133,9 @@ impl Pool {
 
     pub(super) fn observe(&mut self, answer: &wire::Ratio) {
         let wire::Ratio { bytes, tokens, .. } = *answer;
+        if let Some(output) = answer.output_tokens {
+            self.output_tokens += OUTPUT_WEIGHT * (float(output) - self.output_tokens);
+        }
         if bytes < RATIO_BYTES_MIN || tokens == 0 {
             return;
         }

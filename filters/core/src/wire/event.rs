@@ -224,6 +224,9 @@ pub struct Ratio {
     /// Tokens of those that were in its cache; absent when it does not tell.
     #[prost(uint64, optional, tag = "4")]
     pub cached_tokens: Option<u64>,
+    /// Tokens of the answer; absent from an older sender.
+    #[prost(uint64, optional, tag = "5")]
+    pub output_tokens: Option<u64>,
 }
 
 // === impl Event ===

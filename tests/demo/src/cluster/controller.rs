@@ -8,7 +8,7 @@ use warmpath::config::{Listen, Pool, Scrape, Settings};
 use warmpath::run::{self, Running};
 
 /// The pool of all engines.
-pub(super) const POOL: &str = "demo";
+pub const POOL: &str = "demo";
 
 /// Scraping eight engines more often than this would take a noticeable part of a small machine.
 const SCRAPE_INTERVAL_MIN: Duration = Duration::from_millis(40);

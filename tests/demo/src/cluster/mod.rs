@@ -19,7 +19,7 @@ use warmpath_envoy::until;
 
 use crate::arm::Arm;
 
-pub use self::controller::start_controller;
+pub use self::controller::{POOL, start_controller};
 pub use self::envoy_file::plugin;
 
 /// The one model that the engines serve.

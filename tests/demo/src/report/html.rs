@@ -2,20 +2,19 @@
 
 use std::fmt::{Display, Write};
 
-use warmpath_sim::page::{document, escape, percent, time_ms};
+use warmpath_sim::page::{percent, time_ms};
 
 use super::chart;
 use super::headline::{Row, part_of_ideal, rows};
 use super::json::{Kind, RunInfo, late_ms_p99};
+use super::page::{self, escape, fact};
 use crate::arm::Arm;
 use crate::measure::{ArmRun, Summary};
-
-const CSS: &str = include_str!("page.css");
 
 /// The page.
 pub(super) fn render(info: &RunInfo, runs: &[ArmRun], arms: &[Summary]) -> String {
     let rows = rows(arms);
-    let mut page = String::new();
+    let mut page = page::open(title(info.kind));
     let requests = arms.first().map_or(0, |arm| arm.requests);
     let _ = writeln!(
         page,
@@ -38,7 +37,8 @@ pub(super) fn render(info: &RunInfo, runs: &[ArmRun], arms: &[Summary]) -> Strin
     );
     page.push_str(&chart::engines(runs, info.engines));
     method(&mut page, info, runs);
-    document(title(info.kind), CSS, &page)
+    page.push_str(page::CLOSE);
+    page
 }
 
 fn title(kind: Kind) -> &'static str {
@@ -61,10 +61,6 @@ fn facts(page: &mut String, arms: &[Summary], rows: &[Row]) {
     fact(page, &percent(part_of_ideal(ours)), "of one endless cache's hits");
     fact(page, &ours.lost.to_string(), "requests lost");
     page.push_str("</dl>\n");
-}
-
-fn fact(page: &mut String, value: &str, label: &str) {
-    let _ = writeln!(page, "<div><dd>{}</dd><dt>{}</dt></div>", escape(value), escape(label));
 }
 
 fn legend(page: &mut String, runs: &[ArmRun]) {

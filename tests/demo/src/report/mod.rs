@@ -1,9 +1,10 @@
 //! What was found, told three times: a table on the terminal, JSON for programs, one HTML page for people.
 
-mod chart;
+pub mod chart;
 mod headline;
 mod html;
 mod json;
+pub mod page;
 mod table;
 
 use std::collections::BTreeMap;

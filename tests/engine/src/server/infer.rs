@@ -49,13 +49,6 @@ pub(super) async fn infer(
     Ok(response)
 }
 
-/// `/v1/messages/count_tokens`: the length of the prompt, without an answer.
-pub(super) fn count_tokens(body: &Bytes) -> Result<Response<Body>, ApiError> {
-    let ask = Protocol::Messages.parse(body)?;
-    let tokens: usize = ask.prompts.iter().map(|prompt| tokens_of_bytes(prompt.len())).sum();
-    Ok(reply_json(StatusCode::OK, &json!({"input_tokens": tokens})))
-}
-
 fn streamed(app: &App, protocol: Protocol, ticket: Ticket, answer: Answer) -> Response<Body> {
     let mut events = EventStream::new(ticket, answer, protocol.wire(), app.config.tokens_per_chunk);
     events.cut_after = app.faults.take_cut();

@@ -23,6 +23,7 @@ mod route;
 mod sim;
 mod state;
 mod stream;
+mod tokens;
 
 pub use config::ServerConfig;
 pub use engine_server::EngineServer;

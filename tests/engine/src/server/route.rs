@@ -15,19 +15,25 @@ use super::{
     engine_server::App,
     infer, metrics,
     reply::{Body, ENGINE, REQUEST_ID, json as reply_json, whole},
-    sim,
+    sim, tokens,
 };
 use crate::api::{ApiError, Protocol};
 
 /// Longest request body; several times the longest prompt of any model.
 const BODY_BYTES_MAX: usize = 64 << 20;
 
+/// The vLLM whose protocols are spoken, as `/version` tells it.
+const VLLM_VERSION: &str = "0.32.0";
+
 /// What a path asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route {
     Infer(Protocol),
     CountTokens,
+    Tokenize,
+    Render(Protocol),
     Models,
+    Version,
     Health,
     Metrics,
     SimState,
@@ -44,6 +50,14 @@ impl Route {
             "/v1/responses" => (Self::Infer(Protocol::Responses), "/v1/responses", Method::POST),
             "/v1/messages" => (Self::Infer(Protocol::Messages), "/v1/messages", Method::POST),
             "/v1/messages/count_tokens" => (Self::CountTokens, "/v1/messages/count_tokens", Method::POST),
+            "/tokenize" => (Self::Tokenize, "/tokenize", Method::POST),
+            "/v1/completions/render" => {
+                (Self::Render(Protocol::Completions), "/v1/completions/render", Method::POST)
+            }
+            "/v1/chat/completions/render" => {
+                (Self::Render(Protocol::Chat), "/v1/chat/completions/render", Method::POST)
+            }
+            "/version" => (Self::Version, "/version", Method::GET),
             "/v1/models" => (Self::Models, "/v1/models", Method::GET),
             "/health" => (Self::Health, "/health", Method::GET),
             "/metrics" => (Self::Metrics, "/metrics", Method::GET),
@@ -114,8 +128,17 @@ async fn dispatch(
         }
         Route::CountTokens => {
             require_json(&request)?;
-            infer::count_tokens(&read_body(request).await?)
+            tokens::count(&read_body(request).await?)
         }
+        Route::Tokenize => {
+            require_json(&request)?;
+            tokens::tokenize(app, &read_body(request).await?)
+        }
+        Route::Render(protocol) => {
+            require_json(&request)?;
+            tokens::render(protocol, &read_body(request).await?)
+        }
+        Route::Version => Ok(reply_json(StatusCode::OK, &json!({"version": VLLM_VERSION}))),
         Route::Models => Ok(models(app)),
         Route::Health => Ok(whole(StatusCode::OK, "text/plain", "")),
         Route::Metrics => {

@@ -2,6 +2,8 @@
 
 mod answer;
 mod template;
+mod tokens;
 
 pub use answer::Filler;
 pub use template::{Turn, render};
+pub use tokens::token_ids;

@@ -8,6 +8,7 @@ mod bootstrap;
 mod child;
 mod launch;
 mod log;
+mod workers;
 
 use std::fs;
 use std::io;
@@ -18,6 +19,7 @@ use std::process::{Command, Output};
 pub use self::admin::{Admin, AdminError, Memory};
 pub use self::launch::Launch;
 pub use self::log::Log;
+use crate::client::ClientError;
 use crate::wait::{DeadlinePassed, until};
 use crate::xds::ControlPlane;
 use crate::{BinaryError, envoy_binary};
@@ -79,6 +81,15 @@ pub enum EnvoyError {
     /// The admin page did not answer.
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// The gateway cannot be connected to.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// However many connections were opened, some workers took none.
+    #[error("{workers} workers of envoy took no connection")]
+    Idle {
+        /// How many.
+        workers: usize,
+    },
 }
 
 impl Envoy {
@@ -136,7 +147,11 @@ impl Envoy {
     pub async fn listener(&self, name: &str) -> Result<SocketAddr, EnvoyError> {
         until(&format!("listener {name}"), async || self.admin.listeners().await.ok()?.remove(name))
             .await
-            .map_err(|wait| EnvoyError::NotReady { wait, log_tail: self.log.tail(LOG_TAIL_LINES) })
+            .map_err(|wait| self.not_ready(wait))
+    }
+
+    fn not_ready(&self, wait: DeadlinePassed) -> EnvoyError {
+        EnvoyError::NotReady { wait, log_tail: self.log.tail(LOG_TAIL_LINES) }
     }
 }
 

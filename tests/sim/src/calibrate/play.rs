@@ -4,12 +4,14 @@ use warmpath_engine::model::Params;
 
 use super::{ArmRun, Measured, Point, Published, Stand};
 use crate::measure::Summary;
-use crate::plan::PAUSE_S;
 use crate::rules::{Random, Rule};
 use crate::run::{Played, SCRAPE_S_DEFAULT, Spec, play_stages};
 use crate::scenario::BLOCK_TOKENS;
 use crate::warmpath::{Proxies, ProxiesSpec};
 use crate::workload::{LadderStage, Texts, Workload, ladder_stage};
+
+/// Seconds between the last answer of a stage and the first request of the next (`interval` of the profile).
+const PAUSE_S: f64 = 30.0;
 
 const MS_PER_S: f64 = 1_000.0;
 

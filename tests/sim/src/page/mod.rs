@@ -3,18 +3,27 @@
 
 pub mod svg;
 
+use std::fmt::Write;
+
 /// The look of every such page. Colours of arms are the page's own.
 pub const CSS: &str = include_str!("page.css");
 
-/// A whole page: `css` comes after [`CSS`].
-pub fn document(title: &str, css: &str, body: &str) -> String {
+/// The end of a page.
+pub const CLOSE: &str = "</body>\n</html>\n";
+
+/// The beginning of a page: head, style and title; `css` comes after [`CSS`].
+pub fn open(title: &str, css: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>Warmpath: {title}</title>\n<style>\n{CSS}{css}</style>\n</head>\n<body>\n<h1>{title}</h1>\n\
-         {body}</body>\n</html>\n",
+         <title>Warmpath: {title}</title>\n<style>\n{CSS}{css}</style>\n</head>\n<body>\n<h1>{title}</h1>\n",
         title = escape(title)
     )
+}
+
+/// One of the few numbers to remember; they stand in a `<dl class="facts">`.
+pub fn fact(page: &mut String, value: &str, label: &str) {
+    let _ = writeln!(page, "<div><dd>{}</dd><dt>{}</dt></div>", escape(value), escape(label));
 }
 
 /// Text from outside, safe between tags.

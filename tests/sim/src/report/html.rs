@@ -6,7 +6,7 @@ use super::goals::Verdict;
 use super::group::{Figures, Group, Line};
 use super::{Report, chart};
 use crate::calibrate::Ladder;
-use crate::page::{document, escape, percent, time_ms};
+use crate::page::{self, escape, fact, percent, time_ms};
 
 const CSS: &str = include_str!("page.css");
 const TITLE: &str = "Every published routing rule and Warmpath, on the same traces";
@@ -38,7 +38,8 @@ const COLUMNS: [Column; 10] = [
 
 /// The page.
 pub(super) fn render(report: &Report) -> String {
-    let mut body = String::from(
+    let mut body = page::open(TITLE, CSS);
+    body.push_str(
         "<p class=\"soft\">Discrete events over the engine model of this repository. Warmpath is the code that ships, \
          through its own messages; the others are their published formulas, and see loads and caches exactly and at \
          once. Only the choice of the engine differs.</p>\n",
@@ -55,7 +56,7 @@ pub(super) fn render(report: &Report) -> String {
         calibration(&mut body, &report.ladders);
     }
     method(&mut body, report);
-    document(TITLE, CSS, &body)
+    body + page::CLOSE
 }
 
 /// The few numbers to remember.
@@ -70,19 +71,20 @@ fn facts(page: &mut String, report: &Report) {
         (!found.is_empty()).then(|| (found.iter().sum::<f64>() / found.len() as f64).exp())
     };
     page.push_str("<dl class=\"facts\">\n");
-    let mut fact = |value: String, label: &str| {
-        let _ = writeln!(page, "<div><dd>{value}</dd><dt>{label}</dt></div>");
-    };
     if let Some(ratio) = of("mean TTFT") {
-        fact(format!("{ratio:.2}x"), "mean TTFT against the best other rule,<br>geometric mean of workloads");
+        fact(
+            page,
+            &format!("{ratio:.2}x"),
+            "mean TTFT against the best other rule, geometric mean of workloads",
+        );
     }
     if let Some(ratio) = of("mean E2E") {
-        fact(format!("{ratio:.2}x"), "mean E2E, likewise");
+        fact(page, &format!("{ratio:.2}x"), "mean E2E, likewise");
     }
     let met = report.goals.iter().filter(|goal| goal.verdict == Verdict::Met).count();
-    fact(format!("{met} of {}", report.goals.len()), "goals met");
+    fact(page, &format!("{met} of {}", report.goals.len()), "goals met");
     let lost: f64 = report.groups.iter().filter_map(Group::ours).map(|line| line.figures.lost).sum();
-    fact(format!("{lost:.0}"), "requests lost by us");
+    fact(page, &format!("{lost:.0}"), "requests lost by us");
     page.push_str("</dl>\n");
 }
 

@@ -15,6 +15,7 @@ mod network;
 mod proxy;
 
 use fnv::FnvHashMap;
+use warmpath_core::cost::Term;
 use warmpath_core::ids::EndpointId;
 use warmpath_core::num::count;
 use warmpath_core::wire::{Event, Facts, Health, Kind};
@@ -39,8 +40,8 @@ pub struct ProxiesSpec {
     pub network: NetworkSpec,
     /// Decides ties, delays and losses.
     pub seed: u64,
-    /// The term of the cost that is switched off, one of [`crate::plan::ABLATIONS`].
-    pub ablation: Option<&'static str>,
+    /// A term of the cost that is left out.
+    pub without: Option<Term>,
 }
 
 /// All proxies.
@@ -62,7 +63,7 @@ pub struct Proxies {
 impl ProxiesSpec {
     /// One proxy, so that nothing is late.
     pub fn exact(seed: u64) -> Self {
-        Self { proxies: 1, network: NetworkSpec::default(), seed, ablation: None }
+        Self { proxies: 1, network: NetworkSpec::default(), seed, without: None }
     }
 }
 
@@ -72,7 +73,7 @@ impl Proxies {
     /// Proxies that know the engines and nothing else.
     pub fn new(spec: ProxiesSpec, engines: &[Params]) -> Self {
         let addresses: Vec<String> = (0..engines.len()).map(address).collect();
-        let proxy = |number| Proxy::new(number, &addresses, spec.seed);
+        let proxy = |number| Proxy::new(number, &addresses, spec.seed, spec.without);
         Self {
             proxies: (0..spec.proxies as u64).map(proxy).collect(),
             network: Network::new(spec.network, spec.seed),

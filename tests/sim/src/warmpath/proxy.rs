@@ -1,5 +1,6 @@
 //! One proxy: a view, a ledger, and the requests that it has under way.
 
+use warmpath_core::cost::Term;
 use warmpath_core::ids::OriginId;
 use warmpath_core::pick::{Ask, choose};
 use warmpath_core::request::{Booking, Ledger};
@@ -21,6 +22,7 @@ pub(super) struct Proxy {
     pub(super) view: View,
     pub(super) ledger: Ledger,
     nonce: u64,
+    without: Option<Term>,
 }
 
 /// A request under way.
@@ -29,17 +31,23 @@ pub(super) struct Flight {
     booking: Booking,
     prompt_tokens: u64,
     cached_tokens: u64,
+    output_tokens: u64,
 }
 
 // === impl Proxy ===
 
 impl Proxy {
-    pub(super) fn new(number: u64, addresses: &[String], seed: u64) -> Self {
+    pub(super) fn new(number: u64, addresses: &[String], seed: u64, without: Option<Term>) -> Self {
         let mut view = View::default();
         let endpoints = addresses.iter().map(|address| PoolEndpoint { address: address.clone() }).collect();
         let pool = Pool { name: POOL.into(), models: vec![POOL.into()], adapters: Vec::new(), endpoints };
         view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), 0);
-        Self { view, ledger: Ledger::new(OriginId(number + 1)), nonce: mix(seed ^ number.rotate_left(32)) }
+        Self {
+            view,
+            ledger: Ledger::new(OriginId(number + 1)),
+            nonce: mix(seed ^ number.rotate_left(32)),
+            without,
+        }
     }
 
     /// Chooses and books; returns the engine and what the others must hear.
@@ -60,16 +68,25 @@ impl Proxy {
             alternates: 0,
             nonce: self.nonce,
             now_ms: ms(now_s),
+            without: self.without,
         };
         let decision = choose(&self.view, &ask).expect("engines never fail here");
         let chosen = decision.chosen().expect("a decision has a choice");
-        let queued = self.view.endpoint(chosen.slot).map_or(0, |endpoint| endpoint.promised().prefill_tokens);
         let engine = addresses.iter().position(|address| *address == chosen.address);
         let engine = engine.expect("only known addresses are chosen");
         let (booking, kinds) =
-            Booking::new(&mut self.ledger, chosen, job.cells.to_vec(), prompt_tokens, queued, us(now_s));
+            Booking::new(&mut self.ledger, chosen, job.cells.to_vec(), prompt_tokens, us(now_s));
         self.apply(now_s, &kinds);
-        (engine, Flight { booking, prompt_tokens: job.prompt_tokens as u64, cached_tokens: 0 }, kinds)
+        (
+            engine,
+            Flight {
+                booking,
+                prompt_tokens: job.prompt_tokens as u64,
+                cached_tokens: 0,
+                output_tokens: job.output_tokens as u64,
+            },
+            kinds,
+        )
     }
 
     pub(super) fn first_token(&mut self, now_s: f64, flight: &mut Flight, cached_tokens: usize) -> Vec<Kind> {
@@ -86,6 +103,7 @@ impl Proxy {
             bytes: flight.prompt_tokens * TOKEN_BYTES as u64,
             tokens: flight.prompt_tokens,
             cached_tokens: Some(flight.cached_tokens),
+            output_tokens: Some(flight.output_tokens),
         };
         let kinds = vec![Kind::Ratio(ratio), flight.booking.end(&mut self.ledger)];
         self.apply(now_s, &kinds);

@@ -45,7 +45,7 @@ pub fn agentic(recorded: &[RecordedSession], spec: AgenticSpec, seed: u64, texts
             break;
         }
     }
-    Workload { sessions, slots: Some(spec.slots) }
+    Workload { sessions, slots: Some(spec.slots), counts_from_s: 0.0 }
 }
 
 fn turns(

@@ -32,6 +32,11 @@ pub const LADDER_RATES: [(f64, f64); 17] = [
     (60.0, 25.0),
 ];
 
+/// Length of a stage above the published rates, in seconds.
+const LENGTH_S_BEYOND: f64 = 25.0;
+/// Pause after the warm-up, in seconds, by whose end the slowest rule has answered everything.
+const DRAIN_S: f64 = 150.0;
+
 /// Groups and lengths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LadderShape {
@@ -105,5 +110,19 @@ pub fn ladder_stage(prompts: &[Job], stage: LadderStage, seed: u64) -> Workload 
         let job = prompts[(stage.requests_before + number) % prompts.len()].clone();
         Session { start_s: now_s, turns: vec![Turn { think_s: 0.0, job }] }
     });
-    Workload { sessions: sessions.collect(), slots: None }
+    Workload { sessions: sessions.collect(), slots: None, counts_from_s: 0.0 }
+}
+
+/// A stage behind the warm-up one, as published runs play it: on caches that have seen every prompt. Only the
+/// stage itself counts.
+pub fn warm_stage(prompts: &[Job], rate: f64, seed: u64) -> Workload {
+    let [(warm_up_rate, warm_up_s), stages @ ..] = LADDER_RATES;
+    let length_s = stages.iter().find(|stage| stage.0 >= rate).map_or(LENGTH_S_BEYOND, |stage| stage.1);
+    let warm_up = LadderStage { rate: warm_up_rate, length_s: warm_up_s, requests_before: 0 };
+    let mut sessions = ladder_stage(prompts, warm_up, seed).sessions;
+    let counts_from_s = warm_up_s + DRAIN_S;
+    let stage = LadderStage { rate, length_s, requests_before: sessions.len() };
+    let counted = ladder_stage(prompts, stage, seed).sessions.into_iter();
+    sessions.extend(counted.map(|session| Session { start_s: session.start_s + counts_from_s, ..session }));
+    Workload { sessions, slots: None, counts_from_s }
 }

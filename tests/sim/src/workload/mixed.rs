@@ -6,5 +6,5 @@ use super::Workload;
 pub fn mixed(parts: impl IntoIterator<Item = Workload>) -> Workload {
     let mut sessions: Vec<_> = parts.into_iter().flat_map(|part| part.sessions).collect();
     sessions.sort_by(|one, other| one.start_s.total_cmp(&other.start_s));
-    Workload { sessions, slots: None }
+    Workload { sessions, slots: None, counts_from_s: 0.0 }
 }

@@ -12,7 +12,7 @@ use warmpath_core::ids::CellHash;
 use warmpath_engine::model::BlockHash;
 
 pub use agentic::{AgenticSpec, agentic};
-pub use ladder::{LADDER_RATES, LadderShape, LadderStage, ladder_stage};
+pub use ladder::{LADDER_RATES, LadderShape, LadderStage, ladder_stage, warm_stage};
 pub use mixed::mixed;
 pub use open::open;
 pub use text::{Texts, mix};
@@ -57,6 +57,8 @@ pub struct Workload {
     pub sessions: Vec<Session>,
     /// Sessions under way at once: the next one begins when one has ended. `None`: all begin by the clock.
     pub slots: Option<usize>,
+    /// Requests that are sent earlier only warm the caches: no number counts them, in seconds.
+    pub counts_from_s: f64,
 }
 
 // === impl Job ===

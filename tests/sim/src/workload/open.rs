@@ -18,5 +18,5 @@ pub fn open(recorded: &[Recorded], speed: f64, seed: u64, texts: &mut Texts) -> 
         let start_s = request.at_ms / MS_PER_S / speed;
         sessions.push(Session { start_s, turns: vec![Turn { think_s: 0.0, job }] });
     }
-    Workload { sessions, slots: None }
+    Workload { sessions, slots: None, counts_from_s: 0.0 }
 }

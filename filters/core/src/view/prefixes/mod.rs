@@ -9,6 +9,8 @@
 //! least recently used first, and of cells used together the tail first. Hence what the rest relies on:
 //! an endpoint that holds a run holds all before it, and a run is as long as its longest holding.
 
+mod age;
+mod loss;
 mod recency;
 mod runs;
 
@@ -17,6 +19,7 @@ pub use runs::Holder;
 use crate::ids::{CellHash, Slot};
 use crate::limits::CELLS_PER_PROMPT_MAX;
 use crate::num::u32_len;
+use age::{Gaps, Moment};
 use recency::Holding;
 use runs::{NO_RUN, RunId, Runs, common, length16};
 
@@ -26,6 +29,7 @@ pub struct Prefixes {
     runs: Runs,
     holdings: Vec<Holding>,
     path: Vec<Step>,
+    gaps: Gaps,
 }
 
 /// How far one endpoint's holdings follow a chain.
@@ -65,14 +69,15 @@ impl Prefixes {
     }
 
     /// Records that `slot` holds the chain, up to [`CELLS_PER_PROMPT_MAX`], as its most recently used.
-    pub fn learn(&mut self, slot: Slot, chain: &[CellHash]) {
+    pub fn learn(&mut self, slot: Slot, chain: &[CellHash], now_ms: u64) {
+        let now = Moment::of(now_ms);
         let chain = chain.get(..CELLS_PER_PROMPT_MAX).unwrap_or(chain);
         let mut path = std::mem::take(&mut self.path);
         path.clear();
         self.descend(slot, chain, &mut path);
         // Tail first: of cells used together, the engine frees the last ones first.
         for step in path.iter().rev() {
-            self.hold(slot, *step);
+            self.hold(slot, *step, now);
         }
         self.path = path;
         self.evict(slot);
@@ -198,15 +203,17 @@ impl Prefixes {
     }
 
     /// Makes `slot` hold the covered part of a run, as its most recently used.
-    fn hold(&mut self, slot: Slot, step: Step) {
+    fn hold(&mut self, slot: Slot, step: Step, now: Moment) {
         let Some(run) = self.runs.get_mut(step.run) else { return };
         let gained = if let Some(holder) = run.holder_mut(slot) {
             let gained = step.covered.saturating_sub(holder.held);
+            self.gaps.note(now.seconds_since(holder.touched), step.covered - gained);
             holder.held += gained;
+            holder.touched = now;
             self.unlink(slot, step.run);
             gained
         } else {
-            run.add_holder(Holder::new(slot, step.covered));
+            run.add_holder(Holder::new(slot, step.covered, now));
             step.covered
         };
         self.push_newest(slot, step.run);

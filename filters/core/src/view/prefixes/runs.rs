@@ -1,5 +1,6 @@
 //! The runs themselves: an arena with a free list, and the way from a cell to the run that begins with it.
 
+use super::age::Moment;
 use crate::ids::{CellHash, Slot};
 use crate::num::{index, u32_len};
 use fnv::FnvHashMap;
@@ -25,6 +26,8 @@ pub(super) struct Run {
     /// By slot.
     holders: Vec<Holder>,
     parent: RunId,
+    /// Cells before its first one.
+    depth: u32,
 }
 
 /// One endpoint's share of a run.
@@ -34,6 +37,8 @@ pub struct Holder {
     pub slot: Slot,
     /// Cells held, from the run's first.
     pub held: u16,
+    /// When the endpoint last used it.
+    pub(super) touched: Moment,
     /// The run that the endpoint used before this one.
     pub(super) older: RunId,
     /// The run that it used after this one.
@@ -69,17 +74,17 @@ impl Runs {
             return None;
         }
         self.cells += cells.len();
-        Some(self.store(
-            head,
-            Run { cells: cells.iter().map(|cell| cell.0).collect(), holders: Vec::new(), parent },
-        ))
+        let depth = self.get(parent).map_or(0, |above| above.depth + u32_len(above.cells.len()));
+        let cells = cells.iter().map(|cell| cell.0).collect();
+        Some(self.store(head, Run { cells, holders: Vec::new(), parent, depth }))
     }
 
     /// Moves a run's first `at` cells into a new run, its parent from now on. Holders stay where they are.
     /// `None`: one part would be empty, or the lower one's first cell is another run's.
     pub(super) fn cut(&mut self, id: RunId, at: usize) -> Option<RunId> {
         let run = self.get(id)?;
-        let (head, lower_head, parent) = (*run.cells.first()?, *run.cells.get(at)?, run.parent);
+        let (head, lower_head) = (*run.cells.first()?, *run.cells.get(at)?);
+        let (parent, depth) = (run.parent, run.depth);
         if at == 0 || self.heads.contains_key(&lower_head) {
             return None;
         }
@@ -87,9 +92,11 @@ impl Runs {
         let lower = run.cells.split_off(at);
         let mut upper = std::mem::replace(&mut run.cells, lower);
         upper.shrink_to_fit();
-        let upper = self.store(head, Run { cells: upper, holders: Vec::new(), parent });
+        let upper = self.store(head, Run { cells: upper, holders: Vec::new(), parent, depth });
         self.heads.insert(lower_head, id);
-        self.get_mut(id)?.parent = upper;
+        let lower = self.get_mut(id)?;
+        lower.parent = upper;
+        lower.depth = depth + u32_len(at);
         Some(upper)
     }
 
@@ -158,6 +165,10 @@ impl Run {
         &self.cells
     }
 
+    pub(super) fn depth(&self) -> u32 {
+        self.depth
+    }
+
     pub(super) fn holders(&self) -> &[Holder] {
         &self.holders
     }
@@ -198,8 +209,8 @@ impl Run {
 // === impl Holder ===
 
 impl Holder {
-    pub(super) fn new(slot: Slot, held: u16) -> Self {
-        Self { slot, held, older: NO_RUN, newer: NO_RUN }
+    pub(super) fn new(slot: Slot, held: u16, touched: Moment) -> Self {
+        Self { slot, held, touched, older: NO_RUN, newer: NO_RUN }
     }
 }
 

@@ -3,9 +3,8 @@
 use std::fmt::Write;
 
 use warmpath_sim::page::percent;
-use warmpath_sim::page::svg::{CLOSE, WIDTH, open};
 
-use super::{LEFT, RIGHT};
+use super::{CLOSE, LEFT, RIGHT, WIDTH, open};
 use crate::measure::Summary;
 
 const BAR: f64 = 26.0;

@@ -5,9 +5,8 @@
 use std::fmt::Write;
 
 use warmpath_sim::page::time_ms;
-use warmpath_sim::page::svg::{CLOSE, WIDTH, open};
 
-use super::{LEFT, RIGHT};
+use super::{CLOSE, LEFT, RIGHT, WIDTH, open};
 use crate::measure::ArmRun;
 
 const HEIGHT: f64 = 300.0;

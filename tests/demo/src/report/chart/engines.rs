@@ -4,9 +4,7 @@
 
 use std::fmt::Write;
 
-use warmpath_sim::page::svg::{CLOSE, WIDTH, open};
-
-use super::{LEFT, RIGHT};
+use super::{CLOSE, LEFT, RIGHT, WIDTH, open};
 use crate::measure::ArmRun;
 
 /// Cells of a strip.

@@ -8,8 +8,10 @@ pub(super) use bars::bars;
 pub(super) use distribution::distribution;
 pub(super) use engines::engines;
 
+pub use warmpath_sim::page::svg::{CLOSE, WIDTH, open};
+
 /// Room for the arms' names at the left, in SVG units.
-const LEFT: f64 = 110.0;
+pub const LEFT: f64 = 110.0;
 
 /// Room for numbers at the right.
-const RIGHT: f64 = 24.0;
+pub const RIGHT: f64 = 24.0;

@@ -6,7 +6,6 @@ mod ask;
 mod clean;
 mod controller;
 mod traffic;
-mod workers;
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -26,7 +25,6 @@ pub(crate) use self::ask::{
 pub(crate) use self::clean::assert_at_rest;
 pub(crate) use self::controller::Controller;
 pub(crate) use self::traffic::Traffic;
-pub(crate) use self::workers::one_of_each_worker;
 
 /// The model of the usual pool.
 pub(crate) const MODEL: &str = "sim";
@@ -167,7 +165,7 @@ impl Stack {
     async fn wait_routing(&self) {
         let body = completion(self.setup.pools[0].0, "is anybody there");
         for (at, envoy) in self.envoys.iter().enumerate() {
-            for connection in &mut one_of_each_worker(envoy, self.setup.workers).await {
+            for connection in &mut envoy.connection_of_each_worker(self.workers()).await.unwrap() {
                 until("a worker to know an endpoint", async || explain(connection, &body).await)
                     .await
                     .unwrap_or_else(|wait| panic!("envoy {at}: {wait}"));
@@ -177,7 +175,11 @@ impl Stack {
 
     /// A connection to each worker of an Envoy, in their order.
     pub(crate) async fn connections(&self, at: usize) -> Vec<Connection> {
-        one_of_each_worker(self.envoy(at), self.setup.workers).await
+        self.envoy(at).connection_of_each_worker(self.workers()).await.unwrap()
+    }
+
+    fn workers(&self) -> usize {
+        usize::try_from(self.setup.workers).unwrap()
     }
 }
 

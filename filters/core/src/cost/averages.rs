@@ -1,0 +1,65 @@
+//! What the terms need to know of a pool as a whole: its mean speed, and the load that an endpoint of it bears.
+
+use crate::num::float_len;
+use crate::view::Endpoint;
+
+/// The most of an endpoint's time that its arrivals are believed to fill. Beyond, every queue would be endless and
+/// no choice better than another.
+const UTILIZATION_MAX: f64 = 0.8;
+
+/// See the module.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Averages {
+    /// Mean logarithm of seconds per token; `None` until something was observed.
+    log_s_per_token: Option<f64>,
+    /// Its exponential, taken once.
+    s_per_token: f64,
+    requests_per_s: f64,
+    work_tokens_per_s: f64,
+}
+
+// === impl Averages ===
+
+impl Averages {
+    /// Of these endpoints.
+    pub fn of<'a>(endpoints: impl Iterator<Item = &'a Endpoint>, now_ms: u64) -> Self {
+        let (mut logs, mut observed, mut count) = (0.0, 0_usize, 0_usize);
+        let mut averages = Self::default();
+        for endpoint in endpoints {
+            if let Some(log) = endpoint.speed().log() {
+                logs += log;
+                observed += 1;
+            }
+            let arrived = endpoint.arrivals().per_second(now_ms);
+            averages.requests_per_s += arrived.requests;
+            averages.work_tokens_per_s += arrived.work_tokens;
+            count += 1;
+        }
+        let endpoints = float_len(count.max(1));
+        averages.requests_per_s /= endpoints;
+        averages.work_tokens_per_s /= endpoints;
+        averages.log_s_per_token = (observed > 0).then(|| logs / float_len(observed));
+        averages.s_per_token = averages.log_s_per_token.map_or(0.0, f64::exp);
+        averages
+    }
+
+    /// An endpoint's learned prefill speed, as far as it differs from the others by more than chance.
+    pub fn prefill_s_per_token(&self, endpoint: &Endpoint) -> f64 {
+        endpoint.speed().among(self.log_s_per_token)
+    }
+
+    /// Requests that will come to an endpoint of this speed in a second: in step with its speed, as the choice sends
+    /// slower ones less.
+    pub(super) fn requests_per_s(&self, prefill_s_per_token: f64) -> f64 {
+        if self.s_per_token > 0.0 {
+            self.requests_per_s * self.s_per_token / prefill_s_per_token
+        } else {
+            self.requests_per_s
+        }
+    }
+
+    /// Share of an endpoint's time that prefills fill.
+    pub(super) fn utilization(&self, prefill_s_per_token: f64) -> f64 {
+        (self.work_tokens_per_s * prefill_s_per_token).min(UTILIZATION_MAX)
+    }
+}

@@ -1,0 +1,135 @@
+//! How fast an endpoint prefills, learned from first tokens.
+//!
+//! Each first token tells seconds a token of work; its logarithm is averaged, because what disturbs it (a step
+//! under way, a preemption) multiplies. The variance is learned beside it, and a difference from the pool that is
+//! no larger than chance makes is taken for chance: a plain average would see slow and fast engines in a
+//! pool of equal ones, and send requests past their caches for it.
+
+use crate::num::float;
+
+/// Prefill seconds per token before anything was observed: Qwen3-32B TP2 on H100, 17,009 tokens a second.
+const PREFILL_S_PER_TOKEN_DEFAULT: f64 = 1.0 / 17_009.0;
+/// Tokens that an observation must span to teach: below, fixed latency dominates.
+const OBSERVED_TOKENS_MIN: u64 = 512;
+/// Tokens from which an observation has full weight: a full step of vLLM's default size. The time of a shorter one
+/// is as much the wait for the step before.
+const OBSERVED_TOKENS_FULL: f64 = 8_192.0;
+/// Weight of the newest full observation, once there are many: about the last fifty count.
+const WEIGHT_MIN: f64 = 0.02;
+/// Variance of one observation's logarithm, until there are two: a factor of 1.6 either way.
+const VARIANCE_FIRST: f64 = 0.25;
+/// Standard errors that a difference from the pool must exceed to be taken for more than chance: two happen to one
+/// endpoint in twenty.
+const STANDARD_ERRORS: f64 = 2.0;
+/// Bounds of a believable speed, seconds per token.
+const PREFILL_S_PER_TOKEN_MIN: f64 = 1e-8;
+const PREFILL_S_PER_TOKEN_MAX: f64 = 1e-2;
+
+/// See the module.
+#[derive(Clone, Copy, Debug)]
+pub struct Speed {
+    /// Mean logarithm of seconds per token.
+    log: f64,
+    /// Variance of one observation about it.
+    variance: f64,
+    /// Observations that count, in full ones.
+    seen: f64,
+}
+
+// === impl Speed ===
+
+impl Default for Speed {
+    fn default() -> Self {
+        Self { log: PREFILL_S_PER_TOKEN_DEFAULT.ln(), variance: VARIANCE_FIRST, seen: 0.0 }
+    }
+}
+
+impl Speed {
+    /// Learns from a first token that took `ttft_us` microseconds behind `tokens` tokens' worth of work.
+    pub(super) fn observe(&mut self, tokens: u64, ttft_us: u64) {
+        if tokens < OBSERVED_TOKENS_MIN {
+            return;
+        }
+        let s_per_token = float(ttft_us) / 1e6 / float(tokens);
+        let log = s_per_token.clamp(PREFILL_S_PER_TOKEN_MIN, PREFILL_S_PER_TOKEN_MAX).ln();
+        let weight = (float(tokens) / OBSERVED_TOKENS_FULL).min(1.0);
+        let is_first = self.seen <= 0.0;
+        self.seen = self.seen * (1.0 - WEIGHT_MIN * weight) + weight;
+        if is_first {
+            self.log = log;
+            return;
+        }
+        let share = weight / self.seen;
+        let off = log - self.log;
+        self.log += share * off;
+        self.variance += share * (off * off - self.variance);
+    }
+
+    /// The mean logarithm; `None` until something was observed.
+    pub fn log(&self) -> Option<f64> {
+        (self.seen > 0.0).then_some(self.log)
+    }
+
+    /// Seconds per token on its own word.
+    pub fn prefill_s_per_token(&self) -> f64 {
+        self.log.exp()
+    }
+
+    /// Seconds per token, given the mean logarithm of the pool: the difference counts as far as it is more than
+    /// chance (after the positive-part estimator of James and Stein). Without a mean, nobody has observed anything.
+    pub fn among(&self, pool_log: Option<f64>) -> f64 {
+        let Some(pool_log) = pool_log else { return PREFILL_S_PER_TOKEN_DEFAULT };
+        let off = self.log - pool_log;
+        let chance = self.variance / self.seen.max(1.0);
+        if self.seen <= 0.0 || off * off <= STANDARD_ERRORS * STANDARD_ERRORS * chance {
+            return pool_log.exp();
+        }
+        (pool_log + off * (1.0 - chance / (off * off))).exp()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Observations whose times vary by a factor of two either way, with no random numbers: a fixed cycle.
+    fn observed(us_per_token: u64, count: u64) -> Speed {
+        let mut speed = Speed::default();
+        for number in 0..count {
+            let factor_percent = [50, 75, 100, 140, 200][usize::try_from(number % 5).unwrap_or(0)];
+            speed.observe(10_000, 10_000 * us_per_token * factor_percent / 100);
+        }
+        speed
+    }
+
+    fn mean(speeds: &[Speed]) -> Option<f64> {
+        Some(speeds.iter().filter_map(Speed::log).sum::<f64>() / crate::num::float_len(speeds.len()))
+    }
+
+    #[test]
+    fn equal_engines_look_equal_though_their_times_vary() {
+        let speeds = [observed(60, 5), observed(60, 8), observed(60, 11), observed(60, 23)];
+        let pool = mean(&speeds);
+        let found: Vec<f64> = speeds.iter().map(|speed| speed.among(pool)).collect();
+        let (least, most) =
+            (found.iter().copied().fold(1.0, f64::min), found.iter().copied().fold(0.0, f64::max));
+        assert!(most / least < 1.02, "{found:?}");
+    }
+
+    #[test]
+    fn slower_engine_is_found_out() {
+        let speeds = [observed(60, 100), observed(60, 100), observed(60, 100), observed(120, 100)];
+        let pool = mean(&speeds);
+        let ratio = speeds[3].among(pool) / speeds[0].among(pool);
+        assert!((1.8..2.1).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
+    fn newcomer_is_taken_for_one_of_the_pool() {
+        let speeds = [observed(30, 50), observed(30, 50)];
+        let pool = mean(&speeds);
+        let newcomer = Speed::default().among(pool);
+        assert!((newcomer / speeds[0].among(pool) - 1.0).abs() < 0.02, "{newcomer}");
+        assert!((Speed::default().among(None) - PREFILL_S_PER_TOKEN_DEFAULT).abs() < 1e-12);
+    }
+}

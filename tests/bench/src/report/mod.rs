@@ -1,0 +1,171 @@
+//! What was found, told three times: tables on the terminal, JSON for programs, one HTML page for people; each figure
+//! beside what it is to be.
+
+mod burst;
+mod chart;
+mod chunk;
+mod compare;
+mod cost;
+mod html;
+mod llm_d;
+mod proxy;
+mod scale;
+mod section;
+mod table;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use serde_json::{Map, Value, json};
+
+use self::section::{Goal, Section};
+use crate::figure::burst::BurstCase;
+use crate::figure::chunk::ChunkCase;
+use crate::figure::cost::CostCase;
+use crate::figure::decision::DecisionCase;
+use crate::figure::feed::Feed;
+use crate::figure::view_memory::ViewMemory;
+use crate::figure::wasm::Wasm;
+use crate::target::{ENGINES, Target, version};
+
+/// How a run was made.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Info {
+    /// Whether it was one with few requests.
+    pub is_quick: bool,
+    /// How often each measurement was repeated.
+    pub repetitions: usize,
+    /// Connections that sent requests at the same time.
+    pub connections: usize,
+    /// Cores of the machine.
+    pub cores: usize,
+    /// The targets that ran.
+    pub targets: Vec<Target>,
+}
+
+/// One figure, as it was measured.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found {
+    /// Requests.
+    Cost(Vec<CostCase>),
+    /// Streamed pieces.
+    Chunk(Vec<ChunkCase>),
+    /// Many long prompts at once.
+    Burst(Vec<BurstCase>),
+    /// Decisions.
+    Decision(Vec<DecisionCase>),
+    /// Memory of a view.
+    ViewMemory(Vec<ViewMemory>),
+    /// The feed.
+    Feed(Feed),
+    /// The filter itself.
+    Wasm(Wasm),
+}
+
+/// A run.
+#[derive(Debug)]
+pub struct Report {
+    info: Info,
+    json: Map<String, Value>,
+    sections: Vec<Section>,
+}
+
+impl Report {
+    /// A run in which nothing was measured yet.
+    pub fn new(info: Info) -> Self {
+        let run =
+            info.lines().into_iter().map(|(name, value)| (name, Value::from(value))).collect::<Map<_, _>>();
+        Self { info, json: Map::from_iter([("run".to_owned(), Value::Object(run))]), sections: Vec::new() }
+    }
+
+    /// Takes a figure in, and prints its table.
+    pub fn add(&mut self, found: &Found) {
+        let section = found.section();
+        println!("{}", table::section(&section));
+        self.json.extend(found.json().into_iter().map(|(name, value)| (name.to_owned(), value)));
+        self.sections.push(section);
+    }
+
+    /// The JSON.
+    pub fn to_json(&self) -> Value {
+        let mut json = self.json.clone();
+        json.insert("goals".to_owned(), json!(self.goals().collect::<Vec<_>>()));
+        Value::Object(json)
+    }
+
+    /// The page. It needs nothing but itself.
+    pub fn to_html(&self) -> String {
+        html::render(self)
+    }
+
+    /// Writes `report.json` and `report.html`, and says where and how many goals were met.
+    pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let (met, all) = (self.goals().filter(|goal| goal.is_met()).count(), self.goals().count());
+        println!("\n{met} of {all} goals met");
+        let json = format!("{:#}\n", self.to_json());
+        for (name, text) in [("report.json", json), ("report.html", self.to_html())] {
+            let path = folder.join(name);
+            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            println!("{}", path.display());
+        }
+        Ok(())
+    }
+
+    fn goals(&self) -> impl Iterator<Item = &Goal> {
+        self.sections.iter().flat_map(|section| &section.goals)
+    }
+
+    fn sections(&self) -> &[Section] {
+        &self.sections
+    }
+}
+
+impl Found {
+    fn section(&self) -> Section {
+        match self {
+            Self::Cost(cases) => cost::section(cases),
+            Self::Chunk(cases) => chunk::section(cases),
+            Self::Burst(cases) => burst::section(cases),
+            Self::Decision(cases) => scale::decision(cases),
+            Self::ViewMemory(all) => scale::view_memory(all),
+            Self::Feed(found) => proxy::feed(found),
+            Self::Wasm(found) => proxy::wasm(found),
+        }
+    }
+
+    fn json(&self) -> Vec<(&'static str, Value)> {
+        match self {
+            Self::Cost(cases) => {
+                vec![("cost", cost::json(cases)), ("cost_references", cost::references_json(cases))]
+            }
+            Self::Chunk(cases) => vec![("chunk", chunk::json(cases))],
+            Self::Burst(cases) => vec![("burst", burst::json(cases))],
+            Self::Decision(cases) => vec![("decision", scale::decision_json(cases))],
+            Self::ViewMemory(all) => vec![("view_memory", scale::view_memory_json(all))],
+            Self::Feed(found) => vec![("feed", proxy::feed_json(found))],
+            Self::Wasm(found) => vec![("wasm", proxy::wasm_json(found))],
+        }
+    }
+}
+
+impl Info {
+    /// Names and values.
+    fn lines(&self) -> Vec<(String, String)> {
+        let mut lines = vec![
+            ("kind".to_owned(), if self.is_quick { "quick: few requests" } else { "usual" }.to_owned()),
+            ("repetitions".to_owned(), self.repetitions.to_string()),
+            ("connections".to_owned(), self.connections.to_string()),
+            ("engines".to_owned(), format!("{ENGINES}, simulated")),
+            ("cores".to_owned(), self.cores.to_string()),
+            ("warmpath".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ];
+        let peers = self.targets.iter().filter(|target| target.is_peer());
+        lines.extend(peers.map(|peer| (peer.name().to_owned(), format!("{}, cache_aware", version(*peer)))));
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! The frame of the pages of demo and bench: the simulator's, with the colours of the arms.
+
+pub use warmpath_sim::page::{CLOSE, escape, fact};
+
+const CSS: &str = include_str!("page.css");
+
+/// The beginning of a page: head, style and title.
+pub fn open(title: &str) -> String {
+    warmpath_sim::page::open(title, CSS)
+}
