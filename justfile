@@ -31,6 +31,10 @@ explain *args:
 replay *args: wasm envoy
     cargo run --quiet --release -p warmpath-demo -- replay {{ args }}
 
+# Plays recorded traces against the routing core and every published rule: ./just sim --help
+sim *args:
+    cargo run --quiet --release -p warmpath-sim -- {{ args }}
+
 # Measures what routing costs, beside plain Envoy and other routers: ./just bench --quick (two minutes), or all (ten).
 bench *args: wasm envoy
     tests/bench/install-peers

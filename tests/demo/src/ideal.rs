@@ -1,41 +1,32 @@
-//! One endless cache in front of everything: the most that any routing could find cached.
+//! One endless cache in front of everything, for text: the most that any routing could find cached.
 //!
-//! It sees the requests in the order in which they arrive and never forgets, so it needs the engine's own way to
-//! cut and hash prompts and nothing of its capacity. A request finds what *arrived* before it, even if no engine
-//! has computed it yet: a bound that cannot quite be reached, not a forecast.
+//! Prompts are cut and hashed in the engine's own way; the cache itself is the simulator's.
 
-use fnv::FnvHashSet;
-use warmpath_engine::model::{BlockHash, Root, chain_of_bytes, tokens_of_bytes};
+use warmpath_engine::model::{Root, chain_of_bytes, tokens_of_bytes};
+use warmpath_sim::bound;
 
 /// The endless cache of one model.
 #[derive(Debug)]
 pub struct EndlessCache {
     root: Root,
-    block_tokens: usize,
-    held: FnvHashSet<BlockHash>,
+    cache: bound::EndlessCache,
 }
 
 impl EndlessCache {
     /// An empty cache for the blocks of engines that serve `model` without adapters.
     pub fn new(model: &str, block_tokens: usize) -> Self {
-        Self { root: Root::new(model, "", ""), block_tokens, held: FnvHashSet::default() }
+        Self { root: Root::new(model, "", ""), cache: bound::EndlessCache::new(block_tokens) }
     }
 
     /// How many tokens of `prompt` are held; then all its blocks are.
-    ///
-    /// As in the engine, the last token is never taken from the cache: something must be computed to have an
-    /// answer.
     pub fn ask(&mut self, prompt: &[u8]) -> usize {
-        let chain = chain_of_bytes(self.root, prompt, self.block_tokens);
-        let reusable = tokens_of_bytes(prompt.len()).saturating_sub(1) / self.block_tokens;
-        let hits = chain.iter().take(reusable).take_while(|block| self.held.contains(block)).count();
-        self.held.extend(chain);
-        hits * self.block_tokens
+        let chain = chain_of_bytes(self.root, prompt, self.cache.block_tokens());
+        self.cache.ask(tokens_of_bytes(prompt.len()), &chain)
     }
 
     /// Holds a prompt with its answer, which the engine has computed on the way.
     pub fn store(&mut self, text: &[u8]) {
-        self.held.extend(chain_of_bytes(self.root, text, self.block_tokens));
+        self.cache.store(&chain_of_bytes(self.root, text, self.cache.block_tokens()));
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
+use warmpath_sim::trace::{self, Recorded};
 
 use crate::args::ReplayArgs;
 use crate::arm::Arm;
@@ -12,7 +13,6 @@ use crate::measure::ArmRun;
 use crate::paths;
 use crate::play::{self, Progress, Stage};
 use crate::report::{Kind, Report, RunInfo, parameters};
-use crate::trace::{self, Recorded};
 
 /// The excerpt that comes with the source.
 const EXCERPT: &str = "mooncake_conversation_200.jsonl";
@@ -32,7 +32,7 @@ pub async fn play(args: &ReplayArgs) -> anyhow::Result<Report> {
         "engines, envoys and scale must be positive"
     );
     let path = args.trace.clone().unwrap_or_else(excerpt);
-    let loaded = trace::load(&path, args.limit.unwrap_or(usize::MAX));
+    let loaded = trace::load_requests(&path, args.limit.unwrap_or(usize::MAX));
     let trace: Arc<[Recorded]> = loaded.with_context(|| format!("cannot play {}", path.display()))?.into();
     let span_s = trace.last().map_or(0.0, |last| last.at_ms / 1_000.0);
     println!(

@@ -8,7 +8,8 @@
 //!    │                 ├─ rules/*    one published rule a file, with exact and undelayed state
 //!    │                 └─ warmpath/  N proxies over `warmpath-core`, joined by a network that delays and loses
 //!    ▼
-//!  measure ─► report (tables, report.json, report.html)
+//!  measure ─► sweep (a plan on all threads) ─► report (tables, report.json, report.html)
+//!                └─► calibrate (published ladders)
 //! ```
 //!
 //! Discrete events from one seed: the same seed gives the same bytes, on any machine. Nothing here waits; an
@@ -21,17 +22,24 @@
     clippy::cast_sign_loss,
     clippy::indexing_slicing,
     clippy::expect_used,
+    clippy::missing_panics_doc,
     reason = "a measuring tool: counts are far below 2^52, indices are handed out by the tables they index, and a \
               broken invariant has to stop the run that met it"
 )]
-#![allow(clippy::print_stdout, reason = "a command-line program talks on standard output")]
+#![allow(clippy::similar_names, reason = "a seed and a speed are what they are called")]
 
+pub mod args;
 pub mod bound;
+pub mod calibrate;
 pub mod fleet;
 pub mod measure;
+pub mod page;
+pub mod plan;
+pub mod report;
 pub mod rules;
 pub mod run;
 pub mod scenario;
+pub mod sweep;
 pub mod trace;
 pub mod warmpath;
 pub mod workload;

@@ -28,6 +28,8 @@ pub struct Spec {
     pub engines: Vec<Params>,
     /// How often each engine's metrics are read, in seconds.
     pub scrape_s: f64,
+    /// Whether every engine holds whatever was sent to any of them: the bound, see [`crate::bound`].
+    pub is_endless: bool,
 }
 
 /// What happened.
@@ -79,60 +81,103 @@ struct Run<'a> {
     records: Vec<Record>,
     bound: EndlessCache,
     samples: Samples,
+    /// When the workload's second 0 is.
+    origin_s: f64,
     next_session: usize,
     under_way: usize,
     lost: usize,
+    preemptions: u64,
 }
 
-/// Plays a workload to its end.
+/// Plays a workload to its end, on cold engines.
 pub fn play(spec: &Spec, workload: &Workload, rule: &mut dyn Rule) -> Played {
-    let block_tokens = spec.engines.first().map_or(1, |params| params.block_tokens);
-    let mut run = Run {
-        workload,
-        spec,
-        rule,
-        fleet: Fleet::new(&spec.engines),
-        agenda: BinaryHeap::new(),
-        steps: vec![None; spec.engines.len()],
-        wake_s: None,
-        flights: Vec::new(),
-        records: Vec::new(),
-        bound: EndlessCache::new(block_tokens),
-        samples: Samples::new(spec.engines.len()),
-        next_session: 0,
-        under_way: 0,
-        lost: 0,
-    };
-    run.begin();
-    while let Some(Reverse((at, due))) = run.agenda.pop() {
-        if run.is_over() {
-            break;
-        }
-        run.handle(f64::from_bits(at), due);
+    play_stages(spec, [workload], 0.0, rule).pop().expect("one stage was played")
+}
+
+/// Plays workloads one after the other on the same engines: each begins `pause_s` after the last answer to the
+/// one before.
+pub fn play_stages<'a>(
+    spec: &'a Spec,
+    stages: impl IntoIterator<Item = &'a Workload>,
+    pause_s: f64,
+    rule: &'a mut dyn Rule,
+) -> Vec<Played> {
+    let nothing = &Workload { sessions: Vec::new(), slots: None, counts_from_s: 0.0 };
+    let mut run = Run::new(spec, nothing, rule);
+    let mut played = Vec::new();
+    let mut now_s = 0.0;
+    for (number, stage) in stages.into_iter().enumerate() {
+        now_s = run.stage(if number == 0 { now_s } else { now_s + pause_s }, stage);
+        played.push(run.take_stage());
     }
-    let preemptions = run.fleet.nodes().iter().map(|node| node.stats().preemptions).sum();
-    let counted = run.records.into_iter().filter(|record| record.sent_s >= workload.counts_from_s);
-    let (ended, open): (Vec<_>, Vec<_>) = counted.partition(Record::has_ended);
-    Played { records: ended, lost: run.lost + open.len(), samples: run.samples, preemptions }
+    played
 }
 
 // === impl Run ===
 
-impl Run<'_> {
-    fn begin(&mut self) {
-        let open = self.workload.slots.unwrap_or(self.workload.sessions.len());
-        for _ in 0..open {
-            self.begin_session(0.0);
-        }
-        let engines = self.fleet.len();
+impl<'a> Run<'a> {
+    fn new(spec: &'a Spec, workload: &'a Workload, rule: &'a mut dyn Rule) -> Self {
+        let block_tokens = spec.engines.first().map_or(1, |params| params.block_tokens);
+        let mut run = Self {
+            workload,
+            spec,
+            rule,
+            fleet: Fleet::new(&spec.engines),
+            agenda: BinaryHeap::new(),
+            steps: vec![None; spec.engines.len()],
+            wake_s: None,
+            flights: Vec::new(),
+            records: Vec::new(),
+            bound: EndlessCache::new(block_tokens),
+            samples: Samples::new(spec.engines.len()),
+            origin_s: 0.0,
+            next_session: 0,
+            under_way: 0,
+            lost: 0,
+            preemptions: 0,
+        };
+        let engines = run.fleet.len();
         for engine in 0..engines {
-            self.put(self.spec.scrape_s * engine as f64 / engines as f64, Due::Scrape { engine });
+            run.put(spec.scrape_s * engine as f64 / engines as f64, Due::Scrape { engine });
         }
-        self.plan_wake();
+        run.plan_wake();
+        run
     }
 
-    fn is_over(&self) -> bool {
-        self.under_way == 0
+    /// Plays one workload from `origin_s` on; returns when its last answer ended.
+    fn stage(&mut self, origin_s: f64, workload: &'a Workload) -> f64 {
+        (self.workload, self.origin_s, self.next_session) = (workload, origin_s, 0);
+        let open = workload.slots.unwrap_or(workload.sessions.len());
+        for _ in 0..open {
+            self.begin_session(origin_s);
+        }
+        let mut now_s = origin_s;
+        while self.under_way > 0 {
+            let Some(Reverse((at, due))) = self.agenda.pop() else { break };
+            now_s = f64::from_bits(at);
+            self.handle(now_s, due);
+        }
+        now_s
+    }
+
+    /// What happened since the last time this was asked. All requests have ended.
+    fn take_stage(&mut self) -> Played {
+        self.flights.clear();
+        let counts_from_s = self.counts_from_s();
+        let counted = std::mem::take(&mut self.records).into_iter().filter(|one| one.sent_s >= counts_from_s);
+        let (ended, open): (Vec<_>, Vec<_>) = counted.partition(Record::has_ended);
+        let preemptions: u64 = self.fleet.nodes().iter().map(|node| node.stats().preemptions).sum();
+        Played {
+            records: ended,
+            lost: std::mem::take(&mut self.lost) + open.len(),
+            samples: std::mem::replace(&mut self.samples, Samples::new(self.fleet.len())),
+            preemptions: preemptions - std::mem::replace(&mut self.preemptions, preemptions),
+        }
+    }
+
+    /// From when on what happens counts.
+    fn counts_from_s(&self) -> f64 {
+        self.origin_s + self.workload.counts_from_s
     }
 
     fn put(&mut self, at_s: f64, due: Due) {
@@ -155,7 +200,9 @@ impl Run<'_> {
             Due::Scrape { engine } => {
                 let stats = self.fleet.nodes()[engine].stats();
                 self.rule.scraped(now_s, engine, &stats);
-                self.samples.add(now_s, engine, self.fleet.nodes()[engine].load);
+                if now_s >= self.counts_from_s() {
+                    self.samples.add(now_s, engine, self.fleet.nodes()[engine].load);
+                }
                 self.put(now_s + self.spec.scrape_s, Due::Scrape { engine });
             }
             Due::Wake => {
@@ -170,7 +217,7 @@ impl Run<'_> {
 
     fn begin_session(&mut self, now_s: f64) {
         let Some(session) = self.workload.sessions.get(self.next_session) else { return };
-        let at_s = session.start_s.max(now_s);
+        let at_s = (self.origin_s + session.start_s).max(now_s);
         let session = self.next_session;
         self.next_session += 1;
         self.under_way += 1;
@@ -188,9 +235,17 @@ impl Run<'_> {
         let number = self.records.len();
         let workload = self.workload;
         let job = &workload.sessions[session].turns[turn].job;
-        let bound_tokens = self.bound.ask(job);
+        let bound_tokens = self.bound.ask(job.prompt_tokens, &job.blocks);
         let engine = self.rule.choose(now_s, number as u64, job, &self.fleet);
         let node = self.fleet.node_mut(engine);
+        let own;
+        let job = if self.spec.is_endless {
+            own = job.alone(number as u64);
+            node.engine.preload(&own.blocks[..bound_tokens / self.bound.block_tokens()]);
+            &own
+        } else {
+            job
+        };
         let new_tokens = node.uncached(job);
         if node.send(now_s, RequestId(number as u64), job).is_err() {
             self.lost += 1;

@@ -84,7 +84,7 @@ impl Scenario {
         let ladder = [3.0, 20.0, 35.0, 60.0].map(|rate| {
             Self::new(
                 &format!("ladder-{rate}"),
-                "shared prefixes, 150 groups of 5, at a rate",
+                "shared prefixes, 150 groups of 5, warm caches, at a rate",
                 Traffic::Ladder(rate),
                 Pool::Qwen,
             )
@@ -156,7 +156,20 @@ impl Scenario {
 
     /// The engines and how they are looked at.
     pub fn spec(&self) -> Spec {
-        Spec { engines: self.pool.engines(), scrape_s: SCRAPE_S_DEFAULT }
+        Spec { engines: self.pool.engines(), scrape_s: SCRAPE_S_DEFAULT, is_endless: false }
+    }
+
+    /// Whether the caches have room for most of what repeats, so that the endless cache's hits can be reached.
+    pub fn has_ample_cache(&self) -> bool {
+        self.pool == Pool::LlamaAmple
+    }
+
+    /// The rate of the ladder's stage that this is.
+    pub fn ladder_rate(&self) -> Option<f64> {
+        match self.traffic {
+            Traffic::Ladder(rate) => Some(rate),
+            _ => None,
+        }
     }
 
     /// The requests.

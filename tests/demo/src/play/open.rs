@@ -9,10 +9,11 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use warmpath_engine::api::Protocol;
+use warmpath_sim::trace::Recorded;
 
 use super::{Question, Stage};
 use crate::cluster::MODEL;
-use crate::trace::{Recorded, prompt};
+use crate::prompt::prompt;
 
 /// How long before its time a request's text is made, in milliseconds of model time.
 const PREPARE_MS: f64 = 2_000.0;

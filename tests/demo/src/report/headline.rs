@@ -1,5 +1,7 @@
 //! The comparison in rows: one measure each, all arms, and Warmpath against the best arm without it.
 
+use warmpath_sim::page::{percent, time_ms};
+
 use crate::arm::Arm;
 use crate::measure::Summary;
 
@@ -60,16 +62,6 @@ fn verdict(arms: &[Summary], better: Better, read: Read) -> Option<String> {
     };
     let (factor, word) = if ours >= best { (ours / best, "higher") } else { (best / ours, "lower") };
     factor.is_finite().then(|| format!("{factor:.2}x {word}"))
-}
-
-/// A share in percent.
-pub(super) fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
-}
-
-/// Milliseconds, or seconds when there are many.
-pub(super) fn time_ms(ms: f64) -> String {
-    if ms < 10_000.0 { format!("{ms:.0} ms") } else { format!("{:.1} s", ms / 1_000.0) }
 }
 
 fn count(value: f64) -> String {

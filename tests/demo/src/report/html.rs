@@ -2,8 +2,10 @@
 
 use std::fmt::{Display, Write};
 
+use warmpath_sim::page::{percent, time_ms};
+
 use super::chart;
-use super::headline::{Row, part_of_ideal, percent, rows, time_ms};
+use super::headline::{Row, part_of_ideal, rows};
 use super::json::{Kind, RunInfo, late_ms_p99};
 use super::page::{self, escape, fact};
 use crate::arm::Arm;

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::headline::{part_of_ideal, percent, rows, time_ms};
+use warmpath_sim::page::{percent, time_ms};
+
+use super::headline::{part_of_ideal, rows};
 use super::json::{Kind, RunInfo, late_ms_p99, lost};
 use crate::measure::{ArmRun, Summary};
 

@@ -18,7 +18,7 @@ pub struct Samples {
 /// One bin of time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Spread {
-    /// Its middle, in seconds.
+    /// Its middle, in seconds since the first look.
     pub at_s: f64,
     /// Requests at an engine, averaged over engines and the bin.
     pub mean: f64,
@@ -40,12 +40,13 @@ impl Samples {
 
     /// The bins, those without a sample left out.
     pub fn spread(&self) -> Vec<Spread> {
-        let end_s = self.taken.last().map_or(1.0, |last| f64::from(last.0)).max(1e-9);
-        let width_s = end_s / BINS as f64;
+        let begin_s = self.taken.first().map_or(0.0, |first| f64::from(first.0));
+        let end_s = self.taken.last().map_or(0.0, |last| f64::from(last.0));
+        let width_s = (end_s - begin_s).max(1e-9) / BINS as f64;
         let mut sums = vec![0.0_f64; BINS * self.engines];
         let mut counts = vec![0_u32; BINS * self.engines];
         for (at_s, engine, requests) in &self.taken {
-            let bin = ((f64::from(*at_s) / width_s) as usize).min(BINS - 1);
+            let bin = (((f64::from(*at_s) - begin_s) / width_s) as usize).min(BINS - 1);
             let place = bin * self.engines + usize::from(*engine);
             sums[place] += f64::from(*requests);
             counts[place] += 1;

@@ -14,6 +14,7 @@ mod llmd_blend;
 mod lmetric;
 mod marginal;
 mod name;
+mod random;
 mod round_robin;
 mod sglang;
 
@@ -24,6 +25,7 @@ use crate::workload::Job;
 
 pub use endless::Endless;
 pub use name::{RuleName, UnknownRule};
+pub use random::Random;
 
 /// Chooses engines, and hears what became of it.
 pub trait Rule {
@@ -50,3 +52,6 @@ pub trait Rule {
     /// The time that was asked for has come.
     fn wake(&mut self, _now_s: f64) {}
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,6 +46,7 @@ pub struct ProxiesSpec {
 
 /// All proxies.
 #[derive(Debug)]
+#[allow(clippy::struct_field_names, reason = "there is no better word")]
 pub struct Proxies {
     proxies: Vec<Proxy>,
     network: Network,
@@ -177,3 +178,6 @@ fn address(engine: usize) -> String {
 fn ms(now_s: f64) -> u64 {
     count(now_s * MS_PER_S)
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,12 +19,15 @@ pub struct NetworkSpec {
     pub loss_share: f64,
 }
 
+/// When it arrives (the bits of the second), its number, to whom, and what.
+type UnderWay = (u64, u64, usize, Arc<[u8]>);
+
 /// Messages on their way.
 #[derive(Debug)]
 pub(super) struct Network {
     spec: NetworkSpec,
     random: StdRng,
-    under_way: BinaryHeap<Reverse<(u64, u64, usize, Arc<[u8]>)>>,
+    under_way: BinaryHeap<Reverse<UnderWay>>,
     sent: u64,
 }
 

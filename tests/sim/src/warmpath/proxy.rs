@@ -20,7 +20,7 @@ const US_PER_S: f64 = 1e6;
 #[derive(Debug)]
 pub(super) struct Proxy {
     pub(super) view: View,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
     nonce: u64,
     without: Option<Term>,
 }

@@ -61,6 +61,18 @@ pub struct Workload {
     pub counts_from_s: f64,
 }
 
+// === impl Job ===
+
+impl Job {
+    /// The same work with engine blocks that no other request shares: it finds what was put there for it, no more.
+    #[must_use]
+    pub fn alone(&self, number: u64) -> Self {
+        let salt = mix(number);
+        let blocks = self.blocks.iter().map(|block| BlockHash(block.0 ^ salt)).collect();
+        Self { blocks, ..self.clone() }
+    }
+}
+
 // === impl Workload ===
 
 impl Workload {

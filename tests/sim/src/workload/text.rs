@@ -11,7 +11,7 @@ use warmpath_engine::model::{self, TOKEN_BYTES, chain_of_bytes};
 use super::Job;
 
 /// The model's name in every request.
-pub const MODEL: &str = "sim";
+const MODEL: &str = "sim";
 
 /// Letters of the text: 64, so that six bits make one, none of which JSON escapes.
 const LETTERS: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .";

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
+use warmpath_sim::page::percent;
+
 use super::{CLOSE, LEFT, RIGHT, WIDTH, open};
 use crate::measure::Summary;
-use crate::report::headline::percent;
 
 const BAR: f64 = 26.0;
 const STEP: f64 = 44.0;

@@ -4,9 +4,10 @@
 
 use std::fmt::Write;
 
+use warmpath_sim::page::time_ms;
+
 use super::{CLOSE, LEFT, RIGHT, WIDTH, open};
 use crate::measure::ArmRun;
-use crate::report::headline::time_ms;
 
 const HEIGHT: f64 = 300.0;
 const TOP: f64 = 12.0;

@@ -1,6 +1,7 @@
 //! The text of a recorded prompt.
 
-use super::{BLOCK_TOKENS, Recorded};
+use warmpath_sim::trace::{BLOCK_TOKENS, Recorded};
+
 use crate::workload::words;
 
 /// Bytes of a token of the simulated engine.

@@ -1,0 +1,93 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Plays recorded traces against the routing core that ships and every published rule, and compares.
+#[derive(Debug, Clone, Parser)]
+#[command(version)]
+pub struct Args {
+    /// Which workloads to play, by name; all by default.
+    #[arg(long, value_delimiter = ',')]
+    pub workloads: Vec<String>,
+    /// Which rules to play, by name; all by default, with the bound, several proxies and ablations.
+    #[arg(long, value_delimiter = ',')]
+    pub rules: Vec<String>,
+    /// Seeds of texts, order, arrivals, ties and the network; each is a run of its own.
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    pub seeds: Vec<u64>,
+    /// A trace of your own: Mooncake (.jsonl), Azure (.csv) or sessions (.jsonl), also with .gz behind it.
+    #[arg(long)]
+    pub trace: Option<PathBuf>,
+    /// How many times faster than recorded that trace is played.
+    #[arg(long, default_value_t = 1.0, value_parser = positive)]
+    pub speed: f64,
+    /// Requests of a workload at most.
+    #[arg(long)]
+    pub requests: Option<usize>,
+    /// How many proxies share the traffic beside the one that knows everything at once; 1: none.
+    #[arg(long, default_value_t = 4)]
+    pub proxies: usize,
+    /// How late each message between those proxies is, in milliseconds.
+    #[arg(long, default_value_t = 10.0, value_parser = not_negative)]
+    pub delay_ms: f64,
+    /// By how much more it may be late, in milliseconds.
+    #[arg(long, default_value_t = 5.0, value_parser = not_negative)]
+    pub jitter_ms: f64,
+    /// Share of those messages that never arrive.
+    #[arg(long, default_value_t = 0.01, value_parser = share)]
+    pub loss: f64,
+    /// How often each engine's metrics are read, in milliseconds.
+    #[arg(long, default_value_t = 200.0, value_parser = positive)]
+    pub scrape_ms: f64,
+    /// Threads; as many as the machine has by default. The result does not depend on it.
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Where the report goes, instead of the target folder.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Leaves out the published ladders that the simulator is checked against.
+    #[arg(long)]
+    pub no_calibration: bool,
+    /// A few short workloads, to see whether everything runs.
+    #[arg(long)]
+    pub quick: bool,
+}
+
+fn number(text: &str, is_good: fn(f64) -> bool, what: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|value: &f64| is_good(*value)).ok_or_else(|| format!("must be {what}"))
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    number(text, |value| value.is_finite() && value > 0.0, "a number above 0")
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    number(text, |value| value.is_finite() && value >= 0.0, "a number that is not negative")
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    number(text, |value| (0.0..=1.0).contains(&value), "from 0 to 1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_the_goals_conditions_and_nonsense_is_refused() {
+        let args = Args::try_parse_from(["warmpath-sim"]).unwrap();
+        assert_eq!((args.seeds, args.proxies), (vec![1], 4));
+        for line in [
+            ["--speed", "0"],
+            ["--loss", "2"],
+            ["--delay-ms", "-1"],
+            ["--scrape-ms", "nan"],
+            ["--seeds", "x"],
+        ] {
+            let line = std::iter::once("warmpath-sim").chain([line[0], line[1]]);
+            assert!(Args::try_parse_from(line).is_err());
+        }
+    }
+}

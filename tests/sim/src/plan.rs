@@ -1,0 +1,227 @@
+//! What is played: workloads, seeds, and the arms beside each other.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+
+use warmpath_core::cost::Term;
+
+use crate::args::Args;
+use crate::rules::{Endless, Rule, RuleName};
+use crate::run::{Played, Spec, play};
+use crate::scenario::{Scenario, Source};
+use crate::warmpath::{NetworkSpec, Proxies, ProxiesSpec};
+use crate::workload::Workload;
+
+/// Terms of the cost that are left out one at a time, to see what each earns.
+pub const ABLATIONS: [Term; Term::ALL.len()] = Term::ALL;
+
+/// KV tokens of an engine of the bound: whatever its requests use at once has room, and what it forgets, it is told
+/// again.
+const KV_TOKENS_ENDLESS: usize = 1 << 24;
+
+/// What `--quick` plays, and how many requests of each.
+const QUICK: ([&str; 3], usize) = (["mooncake", "agentic-24", "ladder-20"], 600);
+
+const MS_PER_S: f64 = 1_000.0;
+
+/// Everything to play.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The workloads.
+    pub scenarios: Vec<Scenario>,
+    /// What each of them is played with.
+    pub arms: Vec<Arm>,
+    /// Each is a run of its own.
+    pub seeds: Vec<u64>,
+    /// Requests of a workload at most.
+    pub requests_max: usize,
+    /// How often metrics are read, in seconds.
+    pub scrape_s: f64,
+    /// Whether the published ladders are played too.
+    pub has_calibration: bool,
+    /// The folder of the recorded traces.
+    pub folder: PathBuf,
+}
+
+/// Who chooses, and what stands around it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Arm {
+    /// A published rule, or ours in one proxy that knows everything at once.
+    Rule(RuleName),
+    /// Ours in several proxies.
+    Proxies(usize, NetworkSpec),
+    /// Ours without a term of its cost.
+    Without(Term),
+    /// The bound: engines that share one endless cache.
+    Endless,
+}
+
+/// What an arm is in a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A published rule.
+    Published,
+    /// Ours.
+    Ours,
+    /// Ours, under conditions that the others are spared.
+    Proxies,
+    /// Ours, less a term.
+    Ablation,
+    /// No rule: what none can reach.
+    Bound,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// From the command line.
+    pub fn of(args: &Args) -> anyhow::Result<Self> {
+        let quick = |is_quick: bool| if is_quick { QUICK.0.map(str::to_owned).to_vec() } else { Vec::new() };
+        let names = if args.workloads.is_empty() { quick(args.quick) } else { args.workloads.clone() };
+        let mut scenarios: Vec<Scenario> =
+            args.trace.iter().map(|path| Scenario::of_file(path, args.speed)).collect();
+        for name in &names {
+            scenarios.push(name.parse()?);
+        }
+        if scenarios.is_empty() {
+            scenarios = Scenario::all();
+        }
+        let requests_max = if args.quick { QUICK.1 } else { usize::MAX };
+        if args.seeds.is_empty() {
+            bail!("at least one seed is needed");
+        }
+        Ok(Self {
+            scenarios,
+            arms: chosen(arms(args), &args.rules)?,
+            seeds: args.seeds.clone(),
+            requests_max: args.requests.unwrap_or(requests_max),
+            scrape_s: args.scrape_ms / MS_PER_S,
+            has_calibration: !args.no_calibration && !args.quick,
+            folder: concat!(env!("CARGO_MANIFEST_DIR"), "/data/traces").into(),
+        })
+    }
+
+    /// The requests of a workload.
+    pub fn workload(&self, scenario: &Scenario, seed: u64) -> anyhow::Result<Workload> {
+        let source = Source { folder: self.folder.clone(), requests_max: self.requests_max, seed };
+        let mut workload = scenario.workload(&source).with_context(|| format!("workload {scenario}"))?;
+        let (mut requests, counts_from_s) = (0, workload.counts_from_s);
+        workload.sessions.retain(|session| {
+            let fits = requests < self.requests_max;
+            if session.start_s >= counts_from_s {
+                requests += session.turns.len();
+            }
+            fits
+        });
+        Ok(workload)
+    }
+
+    /// Engines and scrapes of a workload.
+    pub fn spec(&self, scenario: &Scenario) -> Spec {
+        Spec { scrape_s: self.scrape_s, ..scenario.spec() }
+    }
+}
+
+/// All arms, in the order of reports.
+fn arms(args: &Args) -> Vec<Arm> {
+    let network = NetworkSpec {
+        delay_s: args.delay_ms / MS_PER_S,
+        jitter_s: args.jitter_ms / MS_PER_S,
+        loss_share: args.loss,
+    };
+    let several = (args.proxies > 1).then_some(Arm::Proxies(args.proxies, network));
+    let rules = RuleName::ALL.into_iter().map(Arm::Rule);
+    rules.chain(several).chain(ABLATIONS.map(Arm::Without)).chain([Arm::Endless]).collect()
+}
+
+fn chosen(all: Vec<Arm>, names: &[String]) -> anyhow::Result<Vec<Arm>> {
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let known = || all.iter().map(|arm| arm.name()).collect::<Vec<_>>().join(", ");
+    let find = |name: &String| {
+        let found = all.iter().find(|arm| arm.name() == *name).copied();
+        found.with_context(|| format!("unknown rule {name:?}, known are {}", known()))
+    };
+    names.iter().map(find).collect()
+}
+
+// === impl Arm ===
+
+impl Arm {
+    /// The name on the command line and in reports.
+    pub fn name(self) -> String {
+        match self {
+            Self::Rule(rule) => rule.name().to_owned(),
+            Self::Proxies(count, _) => format!("warmpath-{count}"),
+            Self::Without(term) => format!("without-{}", term.label()),
+            Self::Endless => "endless".to_owned(),
+        }
+    }
+
+    /// What it is in a comparison.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Rule(RuleName::Warmpath) => Kind::Ours,
+            Self::Rule(_) => Kind::Published,
+            Self::Proxies(..) => Kind::Proxies,
+            Self::Without(_) => Kind::Ablation,
+            Self::Endless => Kind::Bound,
+        }
+    }
+
+    /// Plays a workload.
+    pub fn play(self, spec: &Spec, workload: &Workload, seed: u64) -> Played {
+        let play = |spec: &Spec, rule: &mut dyn Rule| play(spec, workload, rule);
+        let ours = |spec: &Spec, proxies: ProxiesSpec| play(spec, &mut Proxies::new(proxies, &spec.engines));
+        let exact = ProxiesSpec::exact(seed);
+        match self {
+            Self::Rule(rule) => match rule.published() {
+                Some(mut rule) => play(spec, rule.as_mut()),
+                None => ours(spec, exact),
+            },
+            Self::Proxies(proxies, network) => ours(spec, ProxiesSpec { proxies, network, ..exact }),
+            Self::Without(term) => ours(spec, ProxiesSpec { without: Some(term), ..exact }),
+            Self::Endless => {
+                let mut spec = Spec { is_endless: true, ..spec.clone() };
+                for engine in &mut spec.engines {
+                    engine.kv_tokens = KV_TOKENS_ENDLESS;
+                }
+                play(&spec, &mut Endless::default())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn plan(line: &[&str]) -> anyhow::Result<Plan> {
+        Plan::of(&Args::try_parse_from(std::iter::once(&"warmpath-sim").chain(line))?)
+    }
+
+    #[test]
+    fn everything_is_played_unless_told_otherwise() {
+        let plan = plan(&[]).unwrap();
+        assert_eq!(plan.scenarios, Scenario::all());
+        let names: Vec<String> = plan.arms.iter().map(|arm| arm.name()).collect();
+        for name in ["round-robin", "warmpath", "warmpath-4", "endless"] {
+            assert!(names.iter().any(|found| found == name), "{name} is missing");
+        }
+        assert!(plan.has_calibration);
+    }
+
+    #[test]
+    fn arms_are_chosen_by_name_and_an_unknown_one_names_the_known() {
+        let found =
+            plan(&["--rules", "endless,warmpath-2", "--proxies", "2", "--workloads", "mixed"]).unwrap();
+        assert_eq!(found.arms.iter().map(|arm| arm.kind()).collect::<Vec<_>>(), [Kind::Bound, Kind::Proxies]);
+        let error = plan(&["--rules", "magic"]).unwrap_err().to_string();
+        assert!(error.contains("magic") && error.contains("llm-d-affinity"), "{error}");
+        assert!(plan(&["--workloads", "magic"]).is_err());
+    }
+}

@@ -1,0 +1,104 @@
+//! A published ladder beside the simulator's: output tokens/s by rate, dots as published, lines as simulated.
+
+use std::fmt::Write;
+
+use crate::calibrate::{ArmRun, Ladder, Point};
+use crate::page::svg::{CLOSE, WIDTH, open};
+
+const HEIGHT: f64 = 230.0;
+const LEFT: f64 = 64.0;
+const RIGHT: f64 = 150.0;
+const TOP: f64 = 12.0;
+const BOTTOM: f64 = 34.0;
+/// Lines of the grid.
+const STEPS: i32 = 4;
+
+/// Colours of the arms, in their order.
+const CLASSES: [&str; 3] = ["published", "bound", "ours"];
+/// Room for a label at the right.
+const LABEL: f64 = 30.0;
+
+/// The chart.
+pub(in crate::report) fn ladder(ladder: &Ladder) -> String {
+    let mut svg = open(HEIGHT, "Output tokens a second by request rate, published and simulated");
+    let points = || ladder.arms.iter().flat_map(|arm| &arm.points);
+    let rate = points().map(|point| point.rate).fold(1.0, f64::max);
+    let most =
+        points().map(|point| point.published.output_tokens_per_s.max(point.simulated.output_tokens_per_s));
+    let step = round_up(most.fold(1.0, f64::max) / f64::from(STEPS));
+    let x = |at: f64| LEFT + at / rate * (WIDTH - LEFT - RIGHT);
+    let y = |tokens: f64| TOP + (1.0 - tokens / (step * f64::from(STEPS))) * (HEIGHT - TOP - BOTTOM);
+    for line in 0..=STEPS {
+        let tokens = step * f64::from(line);
+        let at = y(tokens);
+        let _ = writeln!(
+            svg,
+            "<line class=\"grid\" x1=\"{LEFT}\" y1=\"{at:.1}\" x2=\"{:.1}\" y2=\"{at:.1}\"/>\
+             <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{tokens:.0}</text>",
+            WIDTH - RIGHT,
+            LEFT - 8.0,
+            at + 4.0
+        );
+    }
+    for tick in 0..=6 {
+        let at = rate * f64::from(tick) / 6.0;
+        let _ = writeln!(
+            svg,
+            "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{at:.0}{}</text>",
+            x(at),
+            HEIGHT - BOTTOM + 18.0,
+            if tick == 6 { " requests/s" } else { "" }
+        );
+    }
+    for (arm, class) in ladder.arms.iter().zip(CLASSES) {
+        draw(&mut svg, arm, class, &x, &y);
+    }
+    labels(&mut svg, ladder, x(rate) + 12.0, &y);
+    svg + CLOSE
+}
+
+fn draw(svg: &mut String, arm: &ArmRun, class: &str, x: &impl Fn(f64) -> f64, y: &impl Fn(f64) -> f64) {
+    let line: Vec<String> = arm
+        .points
+        .iter()
+        .map(|point| format!("{:.1},{:.1}", x(point.rate), y(point.simulated.output_tokens_per_s)))
+        .collect();
+    let _ = writeln!(svg, "<polyline class=\"{class}\" points=\"{}\"/>", line.join(" "));
+    for Point { rate, published, .. } in &arm.points {
+        let (x, y) = (x(*rate), y(published.output_tokens_per_s));
+        let _ = writeln!(svg, "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\"/>");
+    }
+}
+
+/// The arms' names behind their last points, moved apart where they would meet.
+fn labels(svg: &mut String, ladder: &Ladder, x: f64, y: &impl Fn(f64) -> f64) {
+    let mut labels: Vec<(f64, &ArmRun)> = ladder
+        .arms
+        .iter()
+        .filter_map(|arm| Some((y(arm.points.last()?.simulated.output_tokens_per_s), arm)))
+        .collect();
+    labels.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let mut free = 0.0_f64;
+    for (at, arm) in labels {
+        let at = at.max(free);
+        free = at + LABEL;
+        let _ = writeln!(
+            svg,
+            "<text x=\"{x:.1}\" y=\"{at:.1}\">{}</text>\
+             <text class=\"tick small\" x=\"{x:.1}\" y=\"{:.1}\">for {}</text>",
+            arm.rule,
+            at + 12.0,
+            arm.published
+        );
+    }
+}
+
+/// The next of 1, 2, 2.5, 5 times a power of ten.
+fn round_up(value: f64) -> f64 {
+    let decade = 10_f64.powf(value.log10().floor());
+    [1.0, 2.0, 2.5, 5.0, 10.0]
+        .map(|step| step * decade)
+        .into_iter()
+        .find(|step| *step >= value)
+        .unwrap_or(value)
+}

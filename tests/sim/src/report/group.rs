@@ -1,0 +1,158 @@
+//! Cells by workload, each arm's figures averaged over the seeds.
+
+use crate::measure::{Spread, Summary};
+use crate::plan::Kind;
+use crate::scenario::Scenario;
+use crate::sweep::Cell;
+
+/// A workload as reports need it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkloadInfo {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub about: String,
+    /// Whether the endless cache's hits can be reached.
+    pub has_ample_cache: bool,
+    /// The rate, if it is a stage of the ladder.
+    pub ladder_rate: Option<f64>,
+}
+
+/// All arms of one workload.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// The workload.
+    pub workload: WorkloadInfo,
+    /// In the order of the plan.
+    pub lines: Vec<Line>,
+}
+
+/// One arm.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// Its name.
+    pub rule: String,
+    /// What it is in the comparison.
+    pub kind: Kind,
+    /// Means over the seeds.
+    pub figures: Figures,
+    /// Loads over time, of the first seed.
+    pub spread: Vec<Spread>,
+}
+
+/// The figures of an arm that reports tell, each the mean over the seeds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[allow(missing_docs, reason = "each is the figure of the same name of `Summary`")]
+pub struct Figures {
+    pub requests: f64,
+    pub cached_share: f64,
+    pub bound_cached_share: f64,
+    pub part_of_bound: f64,
+    pub ttft_mean_ms: f64,
+    pub ttft_p50_ms: f64,
+    pub ttft_p90_ms: f64,
+    pub ttft_p99_ms: f64,
+    pub e2e_mean_ms: f64,
+    pub e2e_p50_ms: f64,
+    pub e2e_p90_ms: f64,
+    pub e2e_p99_ms: f64,
+    pub output_tokens_per_s: f64,
+    pub lost: f64,
+    pub imbalance: f64,
+}
+
+/// Reads one of them.
+pub(super) type Read = fn(&Figures) -> f64;
+
+/// All workloads that have cells, in this order.
+pub(super) fn groups(workloads: &[WorkloadInfo], cells: &[Cell]) -> Vec<Group> {
+    let group = |workload: &WorkloadInfo| {
+        let mine: Vec<&Cell> = cells.iter().filter(|cell| cell.workload == workload.name).collect();
+        let mut lines: Vec<Line> = Vec::new();
+        for cell in &mine {
+            if !lines.iter().any(|line| line.rule == cell.rule) {
+                let same = mine.iter().filter(|other| other.rule == cell.rule);
+                let figures = Figures::mean(same.map(|cell| &cell.summary));
+                let (rule, spread) = (cell.rule.clone(), cell.spread.clone());
+                lines.push(Line { rule, kind: cell.kind, figures, spread });
+            }
+        }
+        Group { workload: workload.clone(), lines }
+    };
+    workloads.iter().map(group).filter(|group| !group.lines.is_empty()).collect()
+}
+
+// === impl WorkloadInfo ===
+
+impl From<&Scenario> for WorkloadInfo {
+    fn from(scenario: &Scenario) -> Self {
+        Self {
+            name: scenario.name.clone(),
+            about: scenario.about.to_owned(),
+            has_ample_cache: scenario.has_ample_cache(),
+            ladder_rate: scenario.ladder_rate(),
+        }
+    }
+}
+
+// === impl Group ===
+
+impl Group {
+    /// Our rule, under the conditions of the others.
+    pub fn ours(&self) -> Option<&Line> {
+        self.lines.iter().find(|line| line.kind == Kind::Ours)
+    }
+
+    /// The line of a kind of which there is one.
+    pub fn of(&self, kind: Kind) -> Option<&Line> {
+        self.lines.iter().find(|line| line.kind == kind)
+    }
+
+    /// The published rules.
+    pub fn published(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(|line| line.kind == Kind::Published)
+    }
+
+    /// Those that stand in the comparison: published rules and ours.
+    pub fn contenders(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(|line| matches!(line.kind, Kind::Published | Kind::Ours))
+    }
+
+    /// The published rule with the least of a figure.
+    pub fn best_other(&self, of: fn(&Figures) -> f64) -> Option<&Line> {
+        self.published().min_by(|one, other| of(&one.figures).total_cmp(&of(&other.figures)))
+    }
+
+    /// Our figure over the least of the published rules.
+    pub fn ratio(&self, of: fn(&Figures) -> f64) -> Option<f64> {
+        let (ours, best) = (of(&self.ours()?.figures), of(&self.best_other(of)?.figures));
+        (best > 0.0).then(|| ours / best)
+    }
+}
+
+// === impl Figures ===
+
+impl Figures {
+    fn mean<'a>(summaries: impl Iterator<Item = &'a Summary>) -> Self {
+        let all: Vec<&Summary> = summaries.collect();
+        let mean =
+            |of: fn(&Summary) -> f64| all.iter().map(|one| of(one)).sum::<f64>() / all.len().max(1) as f64;
+        Self {
+            requests: mean(|one| one.requests as f64),
+            cached_share: mean(|one| one.cached_share),
+            bound_cached_share: mean(|one| one.bound_cached_share),
+            part_of_bound: mean(Summary::part_of_bound),
+            ttft_mean_ms: mean(|one| one.ttft_ms.mean),
+            ttft_p50_ms: mean(|one| one.ttft_ms.p50),
+            ttft_p90_ms: mean(|one| one.ttft_ms.p90),
+            ttft_p99_ms: mean(|one| one.ttft_ms.p99),
+            e2e_mean_ms: mean(|one| one.e2e_ms.mean),
+            e2e_p50_ms: mean(|one| one.e2e_ms.p50),
+            e2e_p90_ms: mean(|one| one.e2e_ms.p90),
+            e2e_p99_ms: mean(|one| one.e2e_ms.p99),
+            output_tokens_per_s: mean(|one| one.output_tokens_per_s),
+            lost: mean(|one| one.lost as f64),
+            imbalance: mean(|one| one.imbalance),
+        }
+    }
+}

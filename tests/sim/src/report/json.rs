@@ -1,0 +1,133 @@
+//! `report.json`: every cell, and how it came about. No clock and no thread has a part in it.
+
+use serde::Serialize;
+
+use super::group::WorkloadInfo;
+use super::{Goal, Report};
+use crate::args::Args;
+use crate::calibrate::Ladder;
+use crate::plan::{Kind, Plan};
+use crate::sweep::Cell;
+
+/// How it was played.
+#[derive(Debug, Clone, Serialize)]
+pub struct Info {
+    /// Version of this repository.
+    pub warmpath_version: &'static str,
+    /// The seeds.
+    pub seeds: Vec<u64>,
+    /// Requests of a workload at most, if they were cut.
+    pub requests_max: Option<usize>,
+    /// How often metrics were read, in milliseconds.
+    pub scrape_ms: f64,
+    /// Proxies of the arm that has several.
+    pub proxies: usize,
+    /// How late their messages were, in milliseconds.
+    pub delay_ms: f64,
+    /// And how much more at most.
+    pub jitter_ms: f64,
+    /// Share of them that never arrived.
+    pub loss_share: f64,
+    /// The workloads.
+    #[serde(skip)]
+    pub workloads: Vec<WorkloadInfo>,
+}
+
+#[derive(Serialize)]
+struct File<'a> {
+    run: &'a Info,
+    cells: Vec<Full<'a>>,
+    goals: &'a [Goal],
+    ablations: Vec<Ablation<'a>>,
+    calibration: &'a [Ladder],
+}
+
+/// A cell with what others of its workload make of it.
+#[derive(Serialize)]
+struct Full<'a> {
+    #[serde(flatten)]
+    cell: &'a Cell,
+    /// Cached tokens over those of one endless cache.
+    part_of_bound: f64,
+    /// Means over those on engines that share one endless cache, in milliseconds: (TTFT, E2E).
+    regret_ms: Option<Regret>,
+}
+
+#[derive(Serialize)]
+struct Regret {
+    ttft_mean: f64,
+    e2e_mean: f64,
+}
+
+/// What a term of the cost earns.
+#[derive(Debug, Serialize)]
+struct Ablation<'a> {
+    workload: &'a str,
+    seed: u64,
+    without: &'a str,
+    /// Without it over with it, above 1 when it earns something.
+    ttft_mean_ratio: f64,
+    e2e_mean_ratio: f64,
+    /// With it less without it.
+    cached_share_gain: f64,
+}
+
+// === impl Info ===
+
+impl Info {
+    /// Of a plan and the command line that it came from.
+    pub fn of(args: &Args, plan: &Plan) -> Self {
+        Self {
+            warmpath_version: env!("CARGO_PKG_VERSION"),
+            seeds: plan.seeds.clone(),
+            requests_max: Some(plan.requests_max).filter(|requests| *requests < usize::MAX),
+            scrape_ms: args.scrape_ms,
+            proxies: args.proxies,
+            delay_ms: args.delay_ms,
+            jitter_ms: args.jitter_ms,
+            loss_share: args.loss,
+            workloads: plan.scenarios.iter().map(WorkloadInfo::from).collect(),
+        }
+    }
+}
+
+/// The file's content.
+pub(super) fn render(report: &Report) -> anyhow::Result<String> {
+    let Report { info, cells, goals, ladders, .. } = report;
+    let full = |cell| {
+        let bound = beside(cells, cell, Kind::Bound).filter(|bound| bound.rule != cell.rule);
+        let regret = |bound: &Cell| Regret {
+            ttft_mean: cell.summary.ttft_ms.mean - bound.summary.ttft_ms.mean,
+            e2e_mean: cell.summary.e2e_ms.mean - bound.summary.e2e_ms.mean,
+        };
+        Full { cell, part_of_bound: cell.summary.part_of_bound(), regret_ms: bound.map(regret) }
+    };
+    let file = File {
+        run: info,
+        cells: cells.iter().map(full).collect(),
+        goals,
+        ablations: cells.iter().filter_map(|cell| ablation(cells, cell)).collect(),
+        calibration: ladders,
+    };
+    Ok(serde_json::to_string_pretty(&file)? + "\n")
+}
+
+/// The arm of a kind on the same workload with the same seed.
+fn beside<'a>(cells: &'a [Cell], cell: &Cell, kind: Kind) -> Option<&'a Cell> {
+    let same =
+        |other: &&Cell| other.kind == kind && other.workload == cell.workload && other.seed == cell.seed;
+    cells.iter().find(same)
+}
+
+fn ablation<'a>(cells: &[Cell], cell: &'a Cell) -> Option<Ablation<'a>> {
+    let with = &beside(cells, cell, Kind::Ours).filter(|_| cell.kind == Kind::Ablation)?.summary;
+    let without = &cell.summary;
+    Some(Ablation {
+        workload: &cell.workload,
+        seed: cell.seed,
+        without: cell.rule.trim_start_matches("without-"),
+        ttft_mean_ratio: without.ttft_ms.mean / with.ttft_ms.mean,
+        e2e_mean_ratio: without.e2e_ms.mean / with.e2e_ms.mean,
+        cached_share_gain: with.cached_share - without.cached_share,
+    })
+}

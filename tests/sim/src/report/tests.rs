@@ -1,0 +1,169 @@
+//! A made-up comparison, and what reports make of it.
+
+use serde_json::{Value, json};
+
+use super::{Info, Report, Verdict, WorkloadInfo};
+use crate::calibrate::{ArmRun, Ladder, Measured, Point};
+use crate::measure::{Quantiles, Spread, Summary};
+use crate::plan::Kind;
+use crate::sweep::{Cell, Swept};
+
+/// Times in a fixed proportion to their mean.
+fn quantiles(mean: f64) -> Quantiles {
+    Quantiles { p50: mean / 2.0, p90: mean * 2.0, p99: mean * 4.0, mean }
+}
+
+fn cell(rule: &str, kind: Kind, ttft_ms: f64, e2e_ms: f64) -> Cell {
+    let summary = Summary {
+        requests: 10,
+        lost: 0,
+        cached_share: 0.6,
+        bound_cached_share: 0.8,
+        ttft_ms: quantiles(ttft_ms),
+        e2e_ms: quantiles(e2e_ms),
+        tpot_ms: quantiles(10.0),
+        output_tokens_per_s: 50_000.0 / e2e_ms,
+        preemptions: 0,
+        imbalance: 1.5,
+    };
+    let spread = vec![Spread { at_s: 0.0, mean: 1.0, most: 2.0 }, Spread { at_s: 5.0, mean: 2.0, most: 3.0 }];
+    Cell { workload: "<a & b>".to_owned(), rule: rule.to_owned(), seed: 7, summary, kind, spread }
+}
+
+fn report(cells: Vec<Cell>, ladders: Vec<Ladder>) -> Report {
+    let workload = WorkloadInfo {
+        name: "<a & b>".to_owned(),
+        about: "made up".to_owned(),
+        has_ample_cache: true,
+        ladder_rate: Some(60.0),
+    };
+    let info = Info {
+        warmpath_version: "1.2.3",
+        seeds: vec![7],
+        requests_max: None,
+        scrape_ms: 200.0,
+        proxies: 4,
+        delay_ms: 10.0,
+        jitter_ms: 5.0,
+        loss_share: 0.01,
+        workloads: vec![workload],
+    };
+    Report::new(info, Swept { cells, ladders })
+}
+
+/// Two published rules, each best at one thing; ours is better at TTFT and a little worse at E2E.
+fn sample() -> Report {
+    let cells = vec![
+        cell("round-robin", Kind::Published, 400.0, 1_000.0),
+        cell("lmetric", Kind::Published, 200.0, 1_100.0),
+        cell("warmpath", Kind::Ours, 100.0, 1_010.0),
+        cell("warmpath-4", Kind::Proxies, 120.0, 1_010.0),
+        cell("without-queue", Kind::Ablation, 150.0, 2_020.0),
+        cell("endless", Kind::Bound, 80.0, 900.0),
+    ];
+    let measured = |output_tokens_per_s| Measured { output_tokens_per_s, ttft_mean_s: 0.5, ttft_p90_s: 1.0 };
+    let point = Point {
+        rate: 3.0,
+        published: measured(100.0),
+        simulated: measured(108.0),
+        output_error: 0.08,
+        ttft_error: 0.0,
+    };
+    let arm = ArmRun {
+        published: "random-scheduling",
+        rule: "round-robin",
+        points: vec![point],
+        output_error_mean: 0.08,
+        ttft_error_mean: None,
+        ttft_difference_mean_s: None,
+        output_bias: 0.08,
+    };
+    let ladder = Ladder { name: "ladder", about: "a cluster", slower: 1.4, note: "old", arms: vec![arm] };
+    report(cells, vec![ladder])
+}
+
+#[test]
+fn the_json_is_what_others_read() {
+    let found: Value = serde_json::from_str(&sample().to_json().unwrap()).unwrap();
+    let expected = json!({
+        "workload": "<a & b>", "rule": "warmpath", "seed": 7, "requests": 10, "lost": 0,
+        "cached_share": 0.6, "bound_cached_share": 0.8, "part_of_bound": 0.6 / 0.8,
+        "ttft_ms": { "mean": 100.0, "p50": 50.0, "p90": 200.0, "p99": 400.0 },
+        "e2e_ms": { "mean": 1010.0, "p50": 505.0, "p90": 2020.0, "p99": 4040.0 },
+        "tpot_ms": { "mean": 10.0, "p50": 5.0, "p90": 20.0, "p99": 40.0 },
+        "output_tokens_per_s": 50_000.0 / 1_010.0, "preemptions": 0, "imbalance": 1.5,
+        "regret_ms": { "ttft_mean": 20.0, "e2e_mean": 110.0 },
+    });
+    assert_eq!(found["cells"][2], expected, "{:#}", found["cells"][2]);
+    assert_eq!(found["cells"].as_array().unwrap().len(), 6);
+    let ablation = &found["ablations"][0];
+    assert_eq!((&ablation["without"], &ablation["ttft_mean_ratio"]), (&json!("queue"), &json!(1.5)));
+    assert_eq!(found["calibration"][0]["arms"][0]["points"][0]["output_error"], json!(0.08));
+    assert_eq!(found["run"]["seeds"], json!([7]));
+}
+
+#[test]
+fn each_goal_is_against_the_best_other_for_that_figure() {
+    let report = sample();
+    let verdict = |figure: &str| {
+        let goal = report.goals().iter().find(|goal| goal.figure == figure).unwrap();
+        (goal.against.as_deref(), goal.shown(), goal.verdict)
+    };
+    assert_eq!(verdict("mean TTFT"), (Some("lmetric"), "0.50x".to_owned(), Verdict::Met));
+    assert_eq!(verdict("mean E2E"), (Some("round-robin"), "1.01x".to_owned(), Verdict::Short));
+    assert_eq!(verdict("p99 TTFT"), (Some("lmetric"), "0.50x".to_owned(), Verdict::Met));
+    assert_eq!(
+        verdict("several proxies, mean TTFT"),
+        (Some("one proxy"), "1.20x".to_owned(), Verdict::Missed)
+    );
+    assert_eq!(verdict("cached, part of bound").2, Verdict::Missed);
+    assert_eq!(verdict("p90 TTFT"), (None, "200 ms".to_owned(), Verdict::Met));
+    assert_eq!(verdict("output tokens/s"), (Some("round-robin"), "0.99x".to_owned(), Verdict::Missed));
+    assert_eq!(verdict("simulator's error, output tokens/s").2, Verdict::Met);
+    let bound = report.goals().iter().find(|goal| goal.figure == "mean E2E").unwrap().bound;
+    assert!((bound.unwrap() - 0.9).abs() < 1e-12, "{bound:?}");
+}
+
+#[test]
+fn the_page_needs_nothing_but_itself() {
+    let page = sample().to_html();
+    for outside in ["http:", "https:", "src=", "href=", "url(", "@import", "<script"] {
+        assert!(!page.contains(outside), "{outside} leads outside");
+    }
+    assert!(page.contains("prefers-color-scheme: dark"));
+    assert!(page.contains("&lt;a &amp; b&gt;") && !page.contains("<a & b>"), "text from outside is escaped");
+    assert_eq!(page.matches("<svg").count(), 4, "three of the workload, one of the ladder");
+    assert!(!page.contains("NaN") && !page.contains("inf\""));
+}
+
+#[test]
+fn a_comparison_of_one_arm_or_none_is_still_a_report() {
+    for cells in [
+        vec![],
+        vec![cell("lmetric", Kind::Published, 0.0, 0.0)],
+        vec![cell("warmpath", Kind::Ours, 1.0, 2.0)],
+    ] {
+        let report = report(cells, Vec::new());
+        assert!(!report.to_html().contains("NaN"));
+        report.to_json().unwrap();
+        report.to_text();
+    }
+}
+
+#[test]
+fn the_table_marks_the_best_and_tells_our_ratio() {
+    let text = sample().to_text();
+    for part in ["100*", "1000*", "0.50x", "1.01x", "ours / best other", "~ <a & b>", "random-scheduling"] {
+        assert!(text.contains(part), "{part} is missing in\n{text}");
+    }
+    assert!(!text.contains("80*"), "the bound is no contender\n{text}");
+}
+
+#[test]
+fn figures_are_means_over_the_seeds() {
+    let mut other = cell("warmpath", Kind::Ours, 300.0, 1_000.0);
+    other.seed = 8;
+    let report = report(vec![cell("warmpath", Kind::Ours, 100.0, 1_000.0), other], Vec::new());
+    assert_eq!(report.groups[0].lines.len(), 1);
+    assert!((report.groups[0].lines[0].figures.ttft_mean_ms - 200.0).abs() < 1e-9);
+}

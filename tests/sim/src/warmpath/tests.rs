@@ -1,0 +1,49 @@
+//! Proxies that hear each other late, in disorder, or not at all.
+
+use warmpath_engine::Preset;
+use warmpath_engine::model::Params;
+
+use super::{NetworkSpec, Proxies, ProxiesSpec, ms};
+use crate::rules::Rule;
+use crate::run::{Spec, play};
+use crate::workload::{LadderShape, LadderStage, Texts, ladder_stage};
+
+const BLOCK_TOKENS: usize = 64;
+/// Seconds after which whatever nobody repeats must be forgotten.
+const FORGOTTEN_S: u32 = 120;
+
+#[test]
+fn all_bookings_are_released_though_messages_are_lost_and_overtake_each_other() {
+    let seed = 3;
+    println!("seed {seed}");
+    let shape = LadderShape {
+        groups: 4,
+        prompts_per_group: 2,
+        system_tokens: 640,
+        question_tokens: 64,
+        output_tokens: 16,
+    };
+    let prompts = shape.prompts(seed, &mut Texts::new(BLOCK_TOKENS));
+    let workload =
+        ladder_stage(&prompts, LadderStage { rate: 20.0, length_s: 3.0, requests_before: 0 }, seed);
+    let engine = Params { block_tokens: BLOCK_TOKENS, ..Params::new(Preset::Qwen3On2) };
+    let spec = Spec { engines: vec![engine; 3], scrape_s: 0.2, is_endless: false };
+    let network = NetworkSpec { delay_s: 0.01, jitter_s: 0.3, loss_share: 0.3 };
+    let mut proxies =
+        Proxies::new(ProxiesSpec { proxies: 3, network, ..ProxiesSpec::exact(seed) }, &spec.engines);
+    let played = play(&spec, &workload, &mut proxies);
+    assert_eq!((played.lost, played.records.len()), (0, 60));
+    assert!(proxies.flights.is_empty(), "every request ended at the proxy that sent it");
+    let end_s = played.records.iter().filter_map(|record| record.end_s).fold(0.0, f64::max);
+    for second in 1..=FORGOTTEN_S {
+        proxies.wake(end_s + f64::from(second));
+    }
+    for (number, proxy) in proxies.proxies.iter_mut().enumerate() {
+        assert_eq!(proxy.ledger.requests(), 0, "proxy {number}");
+        proxy.view.expire(ms(end_s + f64::from(FORGOTTEN_S)));
+        for (_, endpoint) in proxy.view.endpoints() {
+            let promised = endpoint.promised();
+            assert_eq!((promised.requests, promised.prefill_tokens), (0, 0), "in the view of proxy {number}");
+        }
+    }
+}

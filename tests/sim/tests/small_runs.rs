@@ -1,0 +1,133 @@
+//! Whole runs over a trace of a few requests: what must hold whatever the rule is, and that a seed is all that a
+//! report depends on.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a helper of a test that fails is a failed test"
+)]
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use warmpath_sim::args::Args;
+use warmpath_sim::plan::{Arm, Kind, Plan};
+use warmpath_sim::report::{Info, Report};
+use warmpath_sim::rules::RuleName;
+use warmpath_sim::run::{Played, play, play_stages};
+use warmpath_sim::sweep::sweep;
+use warmpath_sim::workload::{LadderShape, LadderStage, Texts, ladder_stage};
+
+const REQUESTS: usize = 40;
+
+/// A trace in Mooncake's format: five conversations that grow, two requests a second.
+fn trace() -> PathBuf {
+    let mut text = String::new();
+    for number in 0..REQUESTS {
+        let (conversation, turn) = (number % 5, number / 5);
+        let blocks: Vec<usize> =
+            std::iter::once(0).chain((0..=turn).map(|block| 100 * (conversation + 1) + block)).collect();
+        let tokens = blocks.len() * 512 - 100;
+        let _ = writeln!(
+            text,
+            r#"{{"timestamp": {}, "input_length": {tokens}, "output_length": 20, "hash_ids": {blocks:?}}}"#,
+            number * 500
+        );
+    }
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("small-{}.jsonl", std::process::id()));
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn plan(more: &[&str]) -> (Args, Plan) {
+    let path = trace();
+    let line = ["warmpath-sim", "--no-calibration", "--trace", path.to_str().unwrap()];
+    let args = Args::try_parse_from(line.iter().chain(more)).unwrap();
+    let plan = Plan::of(&args).unwrap();
+    (args, plan)
+}
+
+fn json(more: &[&str], threads: usize) -> String {
+    let (args, plan) = plan(more);
+    let swept = sweep(&plan, threads, &|_, _, _| {}).unwrap();
+    Report::new(Info::of(&args, &plan), swept).to_json().unwrap().replace(&std::process::id().to_string(), "")
+}
+
+fn played(arm: Arm) -> Played {
+    let (_, plan) = plan(&[]);
+    let scenario = &plan.scenarios[0];
+    arm.play(&plan.spec(scenario), &plan.workload(scenario, 1).unwrap(), 1)
+}
+
+fn arms() -> Vec<Arm> {
+    plan(&["--loss", "0.3", "--jitter-ms", "200"]).1.arms
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_whatever_the_threads_do() {
+    let one = json(&["--seeds", "1,2"], 1);
+    assert_eq!(one, json(&["--seeds", "1,2"], 3));
+    assert!(one.contains("\"rule\": \"warmpath-4\""));
+}
+
+#[test]
+fn another_seed_gives_another_run() {
+    let shape = LadderShape {
+        groups: 3,
+        prompts_per_group: 2,
+        system_tokens: 640,
+        question_tokens: 64,
+        output_tokens: 8,
+    };
+    let (_, plan) = plan(&[]);
+    let spec = plan.spec(&plan.scenarios[0]);
+    let records = |seed: u64| {
+        let prompts = shape.prompts(seed, &mut Texts::new(64));
+        let stage = LadderStage { rate: 10.0, length_s: 2.0, requests_before: 0 };
+        let workload = ladder_stage(&prompts, stage, seed);
+        play(&spec, &workload, RuleName::Lmetric.published().unwrap().as_mut()).records
+    };
+    assert_eq!(records(1), records(1));
+    assert_ne!(records(1), records(2));
+}
+
+#[test]
+fn nothing_is_lost_and_records_are_sane() {
+    for arm in arms() {
+        let name = arm.name();
+        let played = played(arm);
+        assert_eq!((played.records.len(), played.lost), (REQUESTS, 0), "{name}");
+        for record in &played.records {
+            let (first_s, end_s) = (record.first_s.unwrap(), record.end_s.unwrap());
+            assert!(record.sent_s < first_s && first_s < end_s, "{name}: {record:?}");
+            assert!(record.cached_tokens <= record.bound_tokens, "{name} beats the bound: {record:?}");
+            assert!(record.bound_tokens < record.prompt_tokens, "{name}: {record:?}");
+            if arm.kind() == Kind::Bound {
+                assert_eq!(record.cached_tokens, record.bound_tokens, "the bound is what it says");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_later_stage_finds_the_caches_as_the_one_before_left_them() {
+    let (_, plan) = plan(&[]);
+    let scenario = &plan.scenarios[0];
+    let workload = plan.workload(scenario, 1).unwrap();
+    let spec = plan.spec(scenario);
+    let rule = || RuleName::Sglang.published().unwrap();
+    let alone = play(&spec, &workload, rule().as_mut());
+    let stages = play_stages(&spec, [&workload, &workload], 30.0, rule().as_mut());
+    assert_eq!(stages[0].records, alone.records);
+    let cached = |played: &Played| played.records.iter().map(|record| record.cached_tokens).sum::<usize>();
+    assert!(cached(&stages[1]) > cached(&stages[0]));
+    let end_s = stages[0].records.iter().filter_map(|record| record.end_s).fold(0.0, f64::max);
+    assert!(stages[1].records[0].sent_s >= end_s + 30.0);
+}
+
+#[test]
+fn requests_are_cut_by_their_number() {
+    let (_, plan) = plan(&["--requests", "7"]);
+    assert_eq!(plan.workload(&plan.scenarios[0], 1).unwrap().jobs().count(), 7);
+}
