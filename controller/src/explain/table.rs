@@ -4,9 +4,9 @@ use serde::Deserialize;
 use std::fmt;
 
 /// Headings of the columns after the endpoint's.
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 11] = [
     "fitness", "cells", "cached", "requests", "cost ms", "queue", "prefill", "later", "stall", "decode",
-    "memory", "evict", "copy",
+    "evict",
 ];
 
 /// The answer's JSON; the core's `Explanation`, owned.
@@ -34,9 +34,7 @@ struct Candidate {
     later_s: f64,
     stall_s: f64,
     decode_s: f64,
-    memory_s: f64,
     evict_s: f64,
-    copy_s: f64,
 }
 
 // === impl Answer ===
@@ -88,9 +86,7 @@ impl Candidate {
             self.later_s,
             self.stall_s,
             self.decode_s,
-            self.memory_s,
             self.evict_s,
-            self.copy_s,
         ];
         let names = [self.endpoint.clone(), self.fitness.clone()];
         let terms = terms.map(|seconds| format!("{:.1}", seconds * 1000.0));
@@ -107,14 +103,14 @@ mod tests {
         let json = br#"{"pool":"llama","adapter":"sql","reason":"warm","prompt_tokens":900,"cells":14,
             "considered":2,"candidates":[
             {"endpoint":"10.0.0.1:8000","fitness":"fit","cells":12,"cached_tokens":768,"requests":3,
-             "cost_s":0.0123,"queue_s":0.001,"prefill_s":0.0098,"later_s":0.0002,"stall_s":0,"decode_s":0.0015,"memory_s":0,"evict_s":0,"copy_s":0},
+             "cost_s":0.0123,"queue_s":0.001,"prefill_s":0.0098,"later_s":0.0002,"stall_s":0,"decode_s":0.0015,"evict_s":0},
             {"endpoint":"10.0.0.12:8000","fitness":"avoided","cells":0,"cached_tokens":0,"requests":0,
-             "cost_s":1.25,"queue_s":0,"prefill_s":1.25,"later_s":0,"stall_s":0,"decode_s":0,"memory_s":0,"evict_s":0,"copy_s":0}]}"#;
+             "cost_s":1.25,"queue_s":0,"prefill_s":1.25,"later_s":0,"stall_s":0,"decode_s":0,"evict_s":0}]}"#;
         let wanted = "\
 pool llama, adapter sql, warm: 900 tokens in 14 cells, 2 considered
-endpoint        fitness  cells  cached  requests  cost ms  queue  prefill  later  stall  decode  memory  evict  copy
-10.0.0.1:8000       fit     12     768         3     12.3    1.0      9.8    0.2    0.0     1.5     0.0    0.0   0.0
-10.0.0.12:8000  avoided      0       0         0   1250.0    0.0   1250.0    0.0    0.0     0.0     0.0    0.0   0.0
+endpoint        fitness  cells  cached  requests  cost ms  queue  prefill  later  stall  decode  evict
+10.0.0.1:8000       fit     12     768         3     12.3    1.0      9.8    0.2    0.0     1.5    0.0
+10.0.0.12:8000  avoided      0       0         0   1250.0    0.0   1250.0    0.0    0.0     0.0    0.0
 ";
         assert_eq!(Answer::parse(json).unwrap().to_string(), wanted);
     }

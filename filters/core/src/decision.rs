@@ -113,11 +113,7 @@ pub struct CandidateExplanation<'a> {
     /// See [`crate::cost`].
     pub decode_s: f64,
     /// See [`crate::cost`].
-    pub memory_s: f64,
-    /// See [`crate::cost`].
     pub evict_s: f64,
-    /// See [`crate::cost`].
-    pub copy_s: f64,
 }
 
 // === impl Decision ===
@@ -169,9 +165,7 @@ impl<'a> CandidateExplanation<'a> {
             later_s: terms.later_s,
             stall_s: terms.stall_s,
             decode_s: terms.decode_s,
-            memory_s: terms.memory_s,
             evict_s: terms.evict_s,
-            copy_s: terms.copy_s,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! the prompt's first cell with the longest runs, and a random sample for the load; the cost of a decision
 //! then does not grow with the pool. Where none of them is fit, all are looked at. Ties are broken at random, by a nonce that the caller draws.
 
-use crate::cost::{self, Averages, Copies, Term, Terms, Work};
+use crate::cost::{self, Averages, Term, Terms, Work};
 use crate::decision::{Candidate, Decision, NoEndpoint, Reason};
 use crate::ids::{CellHash, Slot};
 use crate::limits::{SAMPLE_ENDPOINTS, SCAN_ENDPOINTS_MAX};
@@ -92,15 +92,13 @@ fn draw(ask: &Ask<'_>, matches: &[Match]) -> Vec<Slot> {
 /// What is the same for all candidates of a decision.
 struct Around<'a> {
     matches: &'a [Match],
-    copies: &'a Copies,
     averages: &'a Averages,
 }
 
 /// The candidates with their costs, best first. Addresses are left out: few of them will be needed.
 fn weigh_all(view: &View, ask: &Ask<'_>, matches: &[Match], slots: &[Slot]) -> Vec<Candidate> {
-    let copies = Copies::new(matches.iter().map(|found| found.cells).collect());
     let averages = Averages::of(slots.iter().filter_map(|slot| view.endpoint(*slot)), ask.now_ms);
-    let around = Around { matches, copies: &copies, averages: &averages };
+    let around = Around { matches, averages: &averages };
     let mut candidates: Vec<Candidate> =
         slots.iter().filter_map(|slot| weigh(view, ask, &around, *slot)).collect();
     order(&mut candidates, ask.nonce);
@@ -120,9 +118,6 @@ fn weigh(view: &View, ask: &Ask<'_>, around: &Around<'_>, slot: Slot) -> Option<
         // Clients set bounds far above what they expect.
         output_tokens: ask.output_tokens_max.unwrap_or(u64::MAX).min(count(ask.pool.output_tokens())),
         evicted_tokens: evicted_tokens(view, ask, slot, cells),
-        repeated_tokens: ask
-            .pool
-            .tokens(count(around.copies.repeated_cells(cells) * float_len(view.cell_bytes()))),
     };
     Some(Candidate {
         slot,

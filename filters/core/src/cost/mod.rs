@@ -6,9 +6,7 @@
 //! + later    those who come while it is busy, and would have to wait longer
 //! + stall    the prefill again for each request there, which it holds up
 //! + decode   the answer's steps, and the slower steps of those there by our context
-//! + memory   tokens that do not fit and will be computed twice
 //! + evict    cached prefixes that are pushed out, by the chance that they are asked for again
-//! + copy     what another endpoint holds and this one would compute again
 //! ```
 //!
 //! The sum is the change in everybody's waiting time, so affinity, spill-over and balance need no weights
@@ -18,17 +16,14 @@
 //! AIConfigurator for H100), and to what the pool's answers teach: their length, their hits, the load.
 
 mod averages;
-mod copy;
 mod decode;
 mod evict;
 mod later;
-mod memory;
 mod prefill;
 mod queue;
 mod terms;
 
 pub use averages::Averages;
-pub use copy::Copies;
 pub(crate) use prefill::work_of_token;
 pub use prefill::work_tokens;
 pub use terms::{Term, Terms, WAIT_WEIGHT};
@@ -47,8 +42,6 @@ pub struct Work {
     /// Work that the endpoint would have to do again for what it evicts, in tokens' worth, by the chance that it is
     /// asked for.
     pub evicted_tokens: f64,
-    /// Tokens that others hold and this endpoint does not, each divided by the number of its holders.
-    pub repeated_tokens: u64,
 }
 
 /// One endpoint at the moment of the decision, as the terms see it.
@@ -75,8 +68,6 @@ pub fn of(endpoint: &Endpoint, averages: &Averages, work: &Work, now_ms: u64) ->
         later_s: later::seconds(&place, queue_s, prefill_s),
         stall_s: decode::stall_seconds(&place, prefill_s),
         decode_s: decode::seconds(&place, work),
-        memory_s: memory::seconds(&place, work),
         evict_s: evict::seconds(&place, work),
-        copy_s: copy::seconds(&place, work),
     }
 }

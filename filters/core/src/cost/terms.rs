@@ -20,11 +20,7 @@ pub struct Terms {
     /// See [`crate::cost`].
     pub decode_s: f64,
     /// See [`crate::cost`].
-    pub memory_s: f64,
-    /// See [`crate::cost`].
     pub evict_s: f64,
-    /// See [`crate::cost`].
-    pub copy_s: f64,
 }
 
 /// One of them, by name: what an ablation leaves out.
@@ -41,11 +37,7 @@ pub enum Term {
     /// See [`crate::cost`].
     Decode,
     /// See [`crate::cost`].
-    Memory,
-    /// See [`crate::cost`].
     Evict,
-    /// See [`crate::cost`].
-    Copy,
 }
 
 // === impl Terms ===
@@ -53,13 +45,7 @@ pub enum Term {
 impl Terms {
     /// The cost.
     pub fn total_s(&self) -> f64 {
-        WAIT_WEIGHT * self.ttft_s()
-            + self.later_s
-            + self.stall_s
-            + self.decode_s
-            + self.memory_s
-            + self.evict_s
-            + self.copy_s
+        WAIT_WEIGHT * self.ttft_s() + self.later_s + self.stall_s + self.decode_s + self.evict_s
     }
 
     /// Predicted time to the first token: what the request itself waits for.
@@ -77,9 +63,7 @@ impl Terms {
             Some(Term::Later) => self.later_s = 0.0,
             Some(Term::Stall) => self.stall_s = 0.0,
             Some(Term::Decode) => self.decode_s = 0.0,
-            Some(Term::Memory) => self.memory_s = 0.0,
             Some(Term::Evict) => self.evict_s = 0.0,
-            Some(Term::Copy) => self.copy_s = 0.0,
         }
         self
     }
@@ -89,16 +73,8 @@ impl Terms {
 
 impl Term {
     /// All of them, in the order of the sum.
-    pub const ALL: [Self; 8] = [
-        Self::Queue,
-        Self::Prefill,
-        Self::Later,
-        Self::Stall,
-        Self::Decode,
-        Self::Memory,
-        Self::Evict,
-        Self::Copy,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Queue, Self::Prefill, Self::Later, Self::Stall, Self::Decode, Self::Evict];
 
     /// Its name in reports.
     pub fn label(self) -> &'static str {
@@ -108,9 +84,7 @@ impl Term {
             Self::Later => "later",
             Self::Stall => "stall",
             Self::Decode => "decode",
-            Self::Memory => "memory",
             Self::Evict => "evict",
-            Self::Copy => "copy",
         }
     }
 }
