@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::goals::Verdict;
 use super::group::{Figures, Group, Line};
-use super::{Report, chart};
+use super::overall::Overall;
+use super::{Report, chart, overall};
 use crate::calibrate::Ladder;
 use crate::page::{self, escape, fact, percent, time_ms};
 
@@ -47,6 +48,7 @@ pub(super) fn render(report: &Report) -> String {
     facts(&mut body, report);
     matrix(&mut body, report);
     other_goals(&mut body, report);
+    overall(&mut body, &report.overall);
     body.push_str("<h2>Workloads</h2>\n");
     legend(&mut body, report);
     for (number, group) in report.groups.iter().enumerate() {
@@ -129,6 +131,29 @@ fn matrix(page: &mut String, report: &Report) {
 }
 
 /// Goals of single workloads.
+fn overall(page: &mut String, rules: &[Overall]) {
+    if rules.is_empty() {
+        return;
+    }
+    page.push_str(
+        "<h2>Over all workloads</h2>\n<p class=\"soft\">Each rule against the best of all others on each workload: \
+         geometric mean, and the worst. Who picks a rule has to live with it on all of them.</p>\n\
+         <div class=\"scroll\"><table>\n<thead><tr><th></th>",
+    );
+    for (head, _) in overall::FIGURES {
+        let _ = write!(page, "<th>{head}</th><th>worst</th>");
+    }
+    page.push_str("</tr></thead>\n<tbody>\n");
+    for rule in rules {
+        let _ = write!(page, "<tr><td>{}</td>", escape(&rule.rule));
+        for behind in rule.behind {
+            let _ = write!(page, "<td>{:.2}x</td><td>{:.2}x</td>", behind.mean, behind.worst);
+        }
+        page.push_str("</tr>\n");
+    }
+    page.push_str("</tbody>\n</table></div>\n");
+}
+
 fn other_goals(page: &mut String, report: &Report) {
     let is_other = |figure: &str| !FIGURES.iter().any(|(name, _)| *name == figure);
     let others: Vec<_> = report.goals.iter().filter(|goal| is_other(goal.figure)).collect();

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::group::WorkloadInfo;
+use super::overall::Overall;
 use super::{Goal, Report};
 use crate::args::Args;
 use crate::calibrate::Ladder;
@@ -38,6 +39,7 @@ struct File<'a> {
     run: &'a Info,
     cells: Vec<Full<'a>>,
     goals: &'a [Goal],
+    overall: &'a [Overall],
     ablations: Vec<Ablation<'a>>,
     calibration: &'a [Ladder],
 }
@@ -93,7 +95,7 @@ impl Info {
 
 /// The file's content.
 pub(super) fn render(report: &Report) -> anyhow::Result<String> {
-    let Report { info, cells, goals, ladders, .. } = report;
+    let Report { info, cells, goals, ladders, overall, .. } = report;
     let full = |cell| {
         let bound = beside(cells, cell, Kind::Bound).filter(|bound| bound.rule != cell.rule);
         let regret = |bound: &Cell| Regret {
@@ -106,6 +108,7 @@ pub(super) fn render(report: &Report) -> anyhow::Result<String> {
         run: info,
         cells: cells.iter().map(full).collect(),
         goals,
+        overall,
         ablations: cells.iter().filter_map(|cell| ablation(cells, cell)).collect(),
         calibration: ladders,
     };

@@ -11,6 +11,7 @@ mod goals;
 mod group;
 mod html;
 mod json;
+mod overall;
 mod text;
 
 use std::fs;
@@ -24,6 +25,7 @@ use crate::sweep::{Cell, Swept};
 pub use goals::{Goal, Verdict};
 pub use group::{Figures, Group, Line, WorkloadInfo};
 pub use json::Info;
+pub use overall::{Behind, Overall};
 
 /// All that was found.
 #[derive(Debug)]
@@ -31,6 +33,7 @@ pub struct Report {
     info: Info,
     cells: Vec<Cell>,
     groups: Vec<Group>,
+    overall: Vec<Overall>,
     ladders: Vec<Ladder>,
     goals: Vec<Goal>,
 }
@@ -42,7 +45,8 @@ impl Report {
     pub fn new(info: Info, swept: Swept) -> Self {
         let groups = group::groups(&info.workloads, &swept.cells);
         let goals = goals::goals(&groups, &swept.ladders);
-        Self { info, cells: swept.cells, groups, ladders: swept.ladders, goals }
+        let overall = overall::overall(&groups);
+        Self { info, cells: swept.cells, groups, overall, ladders: swept.ladders, goals }
     }
 
     /// The goals, with what was found.

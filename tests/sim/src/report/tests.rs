@@ -167,3 +167,16 @@ fn figures_are_means_over_the_seeds() {
     assert_eq!(report.groups[0].lines.len(), 1);
     assert!((report.groups[0].lines[0].figures.ttft_mean_ms - 200.0).abs() < 1e-9);
 }
+
+#[test]
+fn rules_are_held_against_the_best_of_all_others() {
+    let report = sample();
+    let behind = |rule: &str| {
+        let found = report.overall.iter().find(|overall| overall.rule == rule).unwrap();
+        found.behind.map(|behind| (behind.mean * 1000.0).round() / 1000.0)
+    };
+    // First-token mean, end-to-end mean, first-token p99; one workload, so mean and worst are the same.
+    assert_eq!(behind("lmetric"), [2.0, 1.1, 2.0]);
+    assert_eq!(behind("warmpath"), [0.5, 1.01, 0.5]);
+    assert_eq!(report.overall.len(), 3, "neither several proxies nor ablations nor the bound are rules");
+}

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::Report;
 use super::goals::{Goal, Verdict};
 use super::group::{Figures, Group, Line};
+use super::overall::{FIGURES, Overall};
 use crate::calibrate::Ladder;
 use crate::plan::Kind;
 
@@ -45,11 +46,32 @@ pub(super) fn render(report: &Report) -> String {
             "times in ms; * best of the published rules and ours; the last lines are no contenders\n\n",
         );
     }
+    overall(&mut text, &report.overall);
     for ladder in &report.ladders {
         calibration(&mut text, ladder);
     }
     goals(&mut text, &report.goals);
     text
+}
+
+fn overall(text: &mut String, rules: &[Overall]) {
+    if rules.is_empty() {
+        return;
+    }
+    text.push_str("over all workloads: against the best of all other rules, geometric mean (worst)\n");
+    let _ = write!(text, "  {:NAME_WIDTH$}", "");
+    for (head, _) in FIGURES {
+        let _ = write!(text, "{head:>20}");
+    }
+    text.push('\n');
+    for rule in rules {
+        let _ = write!(text, "  {:NAME_WIDTH$}", rule.rule);
+        for behind in rule.behind {
+            let _ = write!(text, "{:>20}", format!("{:.2}x ({:.2}x)", behind.mean, behind.worst));
+        }
+        text.push('\n');
+    }
+    text.push('\n');
 }
 
 fn table(text: &mut String, group: &Group) {
