@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::goals::Verdict;
 use super::group::{Figures, Group, Line};
-use super::{Report, chart};
+use super::{Report, ablation, chart};
 use crate::calibrate::Ladder;
 use crate::page::{self, escape, fact, percent, time_ms};
 
@@ -47,6 +47,7 @@ pub(super) fn render(report: &Report) -> String {
     facts(&mut body, report);
     matrix(&mut body, report);
     other_goals(&mut body, report);
+    ablation::html(&mut body, &report.groups);
     body.push_str("<h2>Workloads</h2>\n");
     legend(&mut body, report);
     for (number, group) in report.groups.iter().enumerate() {

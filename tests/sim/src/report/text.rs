@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::Report;
 use super::goals::{Goal, Verdict};
 use super::group::{Figures, Group, Line};
+use super::{Report, ablation};
 use crate::calibrate::Ladder;
 use crate::plan::Kind;
 
@@ -45,6 +45,7 @@ pub(super) fn render(report: &Report) -> String {
             "times in ms; * best of the published rules and ours; the last lines are no contenders\n\n",
         );
     }
+    ablation::text(&mut text, &report.groups);
     for ladder in &report.ladders {
         calibration(&mut text, ladder);
     }
