@@ -31,6 +31,5 @@ fn folder() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR");
     let target =
         target.map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../target").into(), PathBuf::from);
-    let folder = target.join("sim");
-    folder.canonicalize().unwrap_or(folder)
+    target.canonicalize().unwrap_or(target).join("sim")
 }

@@ -9,6 +9,7 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use clap::Parser;
 use warmpath_sim::args::Args;
@@ -35,8 +36,10 @@ fn trace() -> PathBuf {
             number * 500
         );
     }
+    // The tests of this file run at once and all need it: it must never be there in part.
+    static WRITTEN: Once = Once::new();
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("small-{}.jsonl", std::process::id()));
-    std::fs::write(&path, text).unwrap();
+    WRITTEN.call_once(|| std::fs::write(&path, text).unwrap());
     path
 }
 

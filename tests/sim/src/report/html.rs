@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::goals::Verdict;
 use super::group::{Figures, Group, Line};
 use super::overall::Overall;
-use super::{Report, chart, overall};
+use super::{Report, ablation, chart, overall};
 use crate::calibrate::Ladder;
 use crate::page::{self, escape, fact, percent, time_ms};
 
@@ -49,6 +49,7 @@ pub(super) fn render(report: &Report) -> String {
     matrix(&mut body, report);
     other_goals(&mut body, report);
     overall(&mut body, &report.overall);
+    ablation::html(&mut body, &report.groups);
     body.push_str("<h2>Workloads</h2>\n");
     legend(&mut body, report);
     for (number, group) in report.groups.iter().enumerate() {

@@ -6,6 +6,7 @@
 //!  cells ────────────────────────────────────────────────────────► json
 //! ```
 
+mod ablation;
 mod chart;
 mod goals;
 mod group;

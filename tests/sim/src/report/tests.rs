@@ -156,6 +156,10 @@ fn the_table_marks_the_best_and_tells_our_ratio() {
     for part in ["100*", "1000*", "0.50x", "1.01x", "ours / best other", "~ <a & b>", "random-scheduling"] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
+    assert!(
+        text.contains("mean E2E, without") && text.contains("2.00x"),
+        "what a term earns is missing\n{text}"
+    );
     assert!(!text.contains("80*"), "the bound is no contender\n{text}");
 }
 

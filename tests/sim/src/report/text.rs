@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use super::Report;
 use super::goals::{Goal, Verdict};
 use super::group::{Figures, Group, Line};
 use super::overall::{FIGURES, Overall};
+use super::{Report, ablation};
 use crate::calibrate::Ladder;
 use crate::plan::Kind;
 
@@ -47,6 +47,7 @@ pub(super) fn render(report: &Report) -> String {
         );
     }
     overall(&mut text, &report.overall);
+    ablation::text(&mut text, &report.groups);
     for ladder in &report.ladders {
         calibration(&mut text, ladder);
     }

@@ -26,7 +26,7 @@ pub(super) struct Gaps {
 impl Moment {
     pub(super) fn of(now_ms: u64) -> Self {
         // The low half alone: differences stay right when it runs round.
-        let ticks = now_ms / TICK_MS & u64::from(u32::MAX);
+        let ticks = (now_ms / TICK_MS) & u64::from(u32::MAX);
         Self(u32::try_from(ticks).unwrap_or(u32::MAX))
     }
 

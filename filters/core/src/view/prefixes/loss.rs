@@ -32,10 +32,10 @@ impl Prefixes {
         for _ in 0..RUNS_MAX {
             let Some(run) = next.filter(|_| excess > 0).and_then(|id| self.runs.get(id)) else { break };
             let Some(holder) = run.holder(slot) else { break };
-            let lost = usize::from(holder.held).min(excess);
-            excess -= lost;
+            let taken = usize::from(holder.held).min(excess);
+            excess -= taken;
             let chance = (-now.seconds_since(holder.touched) / decay_s).exp();
-            loss += float_len(lost) * chance * work_of(run.depth() + u32::from(holder.held));
+            loss += float_len(taken) * chance * work_of(run.depth() + u32::from(holder.held));
             next = Some(holder.newer).filter(|id| *id != NO_RUN);
         }
         loss

@@ -1,0 +1,90 @@
+//! What each term of the cost earns on each workload: our mean times without it over those with it.
+
+use std::fmt::Write;
+
+use super::group::{Figures, Group, Read};
+use crate::page::escape;
+use crate::plan::Kind;
+
+/// A ratio this far from 1 stands out.
+const NOTABLE: f64 = 0.02;
+
+/// What an arm without a term is called before the term's name.
+const PREFIX: &str = "without-";
+
+const FIGURES: [(&str, Read); 2] =
+    [("mean TTFT", |one: &Figures| one.ttft_mean_ms), ("mean E2E", |one: &Figures| one.e2e_mean_ms)];
+
+/// One workload: the ratio of each term, for each figure.
+struct Row<'a> {
+    workload: &'a str,
+    ratios: Vec<(&'a str, [f64; 2])>,
+}
+
+/// The tables of the page; nothing if no term was left out.
+pub(super) fn html(page: &mut String, groups: &[Group]) {
+    let rows = rows(groups);
+    let Some(first) = rows.first() else { return };
+    page.push_str(
+        "<h2>What each term of the cost earns</h2>\n<p class=\"soft\">Without the term over with it: above 1 it earns \
+         something, below 1 it costs something there.</p>\n",
+    );
+    for (number, (figure, _)) in FIGURES.iter().enumerate() {
+        let _ = write!(
+            page,
+            "<div class=\"scroll\"><table class=\"wide\">\n<thead><tr><th>{figure}, without</th>"
+        );
+        for (term, _) in &first.ratios {
+            let _ = write!(page, "<th>{}</th>", escape(term));
+        }
+        page.push_str("</tr></thead>\n<tbody>\n");
+        for row in &rows {
+            let _ = write!(page, "<tr><td class=\"name\">{}</td>", escape(row.workload));
+            for (_, ratios) in &row.ratios {
+                let class = match ratios[number] {
+                    ratio if ratio > 1.0 + NOTABLE => "met",
+                    ratio if ratio < 1.0 - NOTABLE => "missed",
+                    _ => "soft",
+                };
+                let _ = write!(page, "<td class=\"{class}\">{:.2}x</td>", ratios[number]);
+            }
+            page.push_str("</tr>\n");
+        }
+        page.push_str("</tbody>\n</table></div>\n");
+    }
+}
+
+/// The tables of the terminal.
+pub(super) fn text(text: &mut String, groups: &[Group]) {
+    let rows = rows(groups);
+    let Some(first) = rows.first() else { return };
+    for (number, (figure, _)) in FIGURES.iter().enumerate() {
+        let _ = write!(text, "{:22}", format!("{figure}, without"));
+        for (term, _) in &first.ratios {
+            let _ = write!(text, "{term:>9}");
+        }
+        text.push('\n');
+        for row in &rows {
+            let _ = write!(text, "  {:20}", row.workload);
+            for (_, ratios) in &row.ratios {
+                let _ = write!(text, "{:>8.2}x", ratios[number]);
+            }
+            text.push('\n');
+        }
+        text.push('\n');
+    }
+}
+
+fn rows(groups: &[Group]) -> Vec<Row<'_>> {
+    groups.iter().filter_map(row).filter(|row| !row.ratios.is_empty()).collect()
+}
+
+fn row(group: &Group) -> Option<Row<'_>> {
+    let with = group.ours()?.figures;
+    let lines = group.lines.iter().filter(|line| line.kind == Kind::Ablation);
+    let ratios = lines.map(|line| {
+        let term = line.rule.trim_start_matches(PREFIX);
+        (term, FIGURES.map(|(_, of)| if of(&with) > 0.0 { of(&line.figures) / of(&with) } else { 1.0 }))
+    });
+    Some(Row { workload: &group.workload.name, ratios: ratios.collect() })
+}
