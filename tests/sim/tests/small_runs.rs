@@ -22,6 +22,9 @@ use warmpath_sim::workload::{LadderShape, LadderStage, Texts, ladder_stage};
 
 const REQUESTS: usize = 40;
 
+/// The tests of this file run at once and all need the trace: it must never be there in part.
+static WRITTEN: Once = Once::new();
+
 /// A trace in Mooncake's format: five conversations that grow, two requests a second.
 fn trace() -> PathBuf {
     let mut text = String::new();
@@ -36,8 +39,6 @@ fn trace() -> PathBuf {
             number * 500
         );
     }
-    // The tests of this file run at once and all need it: it must never be there in part.
-    static WRITTEN: Once = Once::new();
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("small-{}.jsonl", std::process::id()));
     WRITTEN.call_once(|| std::fs::write(&path, text).unwrap());
     path
