@@ -8,13 +8,12 @@
 //! The filter must stop at the headers (`allow_on_headers_stop_iteration`), or Envoy would pick a host before
 //! the body has come.
 
+use crate::abi::Action;
 use crate::flight::{Answer, DECISION_HEADER, Flight};
-use crate::host;
+use crate::host::{self, Headers};
 use crate::metrics::Unread;
 use crate::proxy::Proxy;
 use crate::route::{self, DESTINATION_HEADER, Incoming, MODEL_HEADER, Outcome};
-use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::Action;
 use std::cell::RefCell;
 use std::rc::Rc;
 use warmpath_core::config::Config;
@@ -90,14 +89,11 @@ impl Http {
         };
         self.route(&Incoming { api, body, wants_explanation })
     }
-}
 
-impl Context for Http {}
-
-impl HttpContext for Http {
-    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+    /// Headers of the request.
+    pub(crate) fn request_headers(&mut self, end_of_stream: bool) -> Action {
         let Some((_, config)) = &self.plugin else { return Action::Continue };
-        let head = Head::read(host::request_headers(), config.is_explaining);
+        let head = Head::read(&host::request_headers(), config.is_explaining);
         let api = head.api.unwrap_or(Api::ModelOnly);
         let wants_explanation = head.wants_explanation;
         if let Some(unread) = head.unread(end_of_stream) {
@@ -107,7 +103,8 @@ impl HttpContext for Http {
         Action::Pause
     }
 
-    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+    /// A further piece of the body; `size` counts all that is held.
+    pub(crate) fn request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         match self.state {
             State::Reading { .. } if end_of_stream || size > BODY_BYTES_MAX => self.route_body(size),
             State::Reading { .. } => Action::Pause,
@@ -115,41 +112,46 @@ impl HttpContext for Http {
         }
     }
 
-    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+    /// Trailers, which end a body.
+    pub(crate) fn request_trailers(&mut self) -> Action {
         // Trailers end a body that had no end of its own.
         self.route_body(BODY_BYTES_MAX)
     }
 
-    fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
-        let Some((proxy, _)) = &self.plugin else { return Action::Continue };
-        let State::Sent(flight, answer) = &mut self.state else { return Action::Continue };
-        let mut proxy = proxy.borrow_mut();
-        flight.answered(&mut proxy, answer, end_of_stream);
-        Action::Continue
+    /// Headers of the answer.
+    pub(crate) fn response_headers(&mut self, end_of_stream: bool) {
+        let Some((proxy, _)) = &self.plugin else { return };
+        let State::Sent(flight, answer) = &mut self.state else { return };
+        flight.answered(&mut proxy.borrow_mut(), answer, end_of_stream);
     }
 
-    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        let Some((proxy, _)) = &self.plugin else { return Action::Continue };
-        let State::Sent(flight, answer) = &mut self.state else { return Action::Continue };
-        if size > 0 && !answer.has_first_byte {
+    /// A piece of the answer. Of a long stream nearly every call ends at the second line: no hostcall, no memory.
+    pub(crate) fn response_body(&mut self, size: usize, end_of_stream: bool) {
+        let State::Sent(flight, answer) = &mut self.state else { return };
+        answer.has_ended |= end_of_stream;
+        if size == 0 {
+            return;
+        }
+        if !answer.has_first_byte
+            && let Some((proxy, _)) = &self.plugin
+        {
             flight.first_byte(&mut proxy.borrow_mut(), answer);
         }
-        if size > 0 && flight.has_usage {
+        if flight.has_usage {
             let start = size.saturating_sub(TAIL_BYTES_MAX);
             answer.usage.push(&host::response_body(start, size - start));
         }
-        answer.has_ended |= end_of_stream;
-        Action::Continue
     }
 
-    fn on_http_response_trailers(&mut self, _count: usize) -> Action {
+    /// Trailers of the answer, which end it.
+    pub(crate) fn response_trailers(&mut self) {
         if let State::Sent(_, answer) = &mut self.state {
             answer.has_ended = true;
         }
-        Action::Continue
     }
 
-    fn on_log(&mut self) {
+    /// The end of the stream, however it came.
+    pub(crate) fn end(&mut self) {
         let Some((proxy, _)) = &self.plugin else { return };
         if let State::Sent(flight, answer) = std::mem::replace(&mut self.state, State::Idle) {
             flight.end(&mut proxy.borrow_mut(), &answer);
@@ -157,25 +159,19 @@ impl HttpContext for Http {
     }
 }
 
-impl Drop for Http {
-    fn drop(&mut self) {
-        // Envoy logs every stream; this is for a host that does not.
-        self.on_log();
-    }
-}
-
 // === impl Head ===
 
 impl Head {
     /// Reads the headers and removes those that only the filter may set.
-    fn read(headers: Vec<(String, Vec<u8>)>, is_explaining: bool) -> Self {
+    fn read(headers: &Headers, is_explaining: bool) -> Self {
         let mut head = Self::default();
-        for (name, value) in headers {
-            let text = || String::from_utf8_lossy(&value);
-            match name.as_str() {
+        for (name, value) in headers.iter() {
+            let text = || std::str::from_utf8(value).unwrap_or_default();
+            let Ok(name) = std::str::from_utf8(name) else { continue };
+            match name {
                 ":method" => head.is_post = value == b"POST",
-                ":path" => head.api = Some(Api::of_path(&text())),
-                "content-type" => head.is_json = Some(text().to_ascii_lowercase().contains("json")),
+                ":path" => head.api = Some(Api::of_path(text())),
+                "content-type" => head.is_json = Some(is_json(value)),
                 "content-encoding" => head.is_encoded = !value.is_empty() && value != b"identity",
                 "content-length" => head.length = text().parse().ok(),
                 "upgrade" => head.is_upgrade = true,
@@ -205,4 +201,9 @@ impl Head {
             None
         }
     }
+}
+
+/// Whether a media type is JSON, or a kind of it.
+fn is_json(media_type: &[u8]) -> bool {
+    media_type.windows(4).any(|part| part.eq_ignore_ascii_case(b"json"))
 }

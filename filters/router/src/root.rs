@@ -2,22 +2,17 @@
 
 use crate::feed::Feed;
 use crate::host;
-use crate::http::Http;
 use crate::proxy::Proxy;
 use log::{error, info};
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::ContextType;
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
 use warmpath_core::config::Config;
 
-/// How often a VM looks at the log while it has requests in flight or holds the feed. Siblings hear of a
-/// route when they next route themselves; the tick bounds how late the controller hears.
-const TICK_BUSY: Duration = Duration::from_millis(5);
-/// How often a VM that has nothing to do looks at the log, so that the ring does not run round behind it. A
-/// wake-up costs a thread more than what it then does.
-const TICK_IDLE: Duration = Duration::from_millis(25);
+/// How often the VM that holds the feed sends to the controller, in milliseconds.
+const TICK_FEED_MS: u32 = 5;
+/// How often any other VM looks at the log, so that the ring does not run round behind it, in milliseconds. A
+/// request looks for itself, and a wake-up costs a thread more than what it then does.
+const TICK_MS: u32 = 25;
 
 /// The first Envoy in which a filter may stop at the headers and still get the body
 /// (`allow_on_headers_stop_iteration`), as (major, minor).
@@ -33,26 +28,14 @@ struct Plugin {
     config: Rc<Config>,
     proxy: Rc<RefCell<Proxy>>,
     feed: Option<Feed>,
-    tick: Duration,
+    tick_ms: u32,
 }
 
 // === impl Root ===
 
 impl Root {
-    fn on_feed(&mut self, each: impl FnOnce(&mut Feed, &mut Proxy, u64)) {
-        let Some(Plugin { proxy, feed: Some(feed), .. }) = &mut self.plugin else { return };
-        each(feed, &mut proxy.borrow_mut(), host::now_us() / 1000);
-    }
-}
-
-/// Envoy's version, as (major, minor); `None` in a host that does not tell.
-fn envoy_version() -> Option<(u64, u64)> {
-    let part = |name| host::number_property(vec!["xds", "node", "user_agent_build_version", "version", name]);
-    Some((part("major_number")?, part("minor_number")?))
-}
-
-impl RootContext for Root {
-    fn on_configure(&mut self, size: usize) -> bool {
+    /// Takes its configuration. `false`: refused, and the host refuses the plugin.
+    pub(crate) fn configure(&mut self, size: usize) -> bool {
         if let Some(version) = envoy_version()
             && version < ENVOY_MIN
         {
@@ -68,8 +51,8 @@ impl RootContext for Root {
                 let proxy = Proxy::of_vm(&config);
                 proxy.borrow_mut().configure(&config, host::now_us() / 1000);
                 let feed = config.controller_cluster.clone().map(Feed::new);
-                self.plugin = Some(Plugin { config: Rc::new(config), proxy, feed, tick: TICK_BUSY });
-                host::set_tick_period(TICK_BUSY);
+                self.plugin = Some(Plugin { config: Rc::new(config), proxy, feed, tick_ms: TICK_FEED_MS });
+                host::set_tick_period(TICK_FEED_MS);
                 true
             }
             Err(errors) => {
@@ -81,48 +64,57 @@ impl RootContext for Root {
         }
     }
 
-    fn on_tick(&mut self) {
+    /// What its streams share; `None` before it has been configured.
+    pub(crate) fn plugin(&self) -> Option<(Rc<RefCell<Proxy>>, Rc<Config>)> {
+        self.plugin.as_ref().map(|plugin| (Rc::clone(&plugin.proxy), Rc::clone(&plugin.config)))
+    }
+
+    /// Hears what siblings said, tells what waits, looks after the feed.
+    pub(crate) fn tick(&mut self) {
         let Some(plugin) = &mut self.plugin else { return };
         let mut proxy = plugin.proxy.borrow_mut();
         let now_ms = host::now_us() / 1000;
-        proxy.tick_slowly(now_ms);
-        proxy.read_log(now_ms);
-        proxy.flush(now_ms);
+        proxy.tick(now_ms);
         if let Some(feed) = &mut plugin.feed {
             feed.tick(&mut proxy, now_ms);
         }
-        let is_busy = proxy.is_busy() || plugin.feed.as_ref().is_some_and(Feed::has_lease);
-        let tick = if is_busy { TICK_BUSY } else { TICK_IDLE };
-        if tick != plugin.tick {
-            plugin.tick = tick;
-            host::set_tick_period(tick);
+        let has_feed = plugin.feed.as_ref().is_some_and(Feed::has_lease);
+        let tick_ms = if has_feed { TICK_FEED_MS } else { TICK_MS };
+        if tick_ms != plugin.tick_ms {
+            plugin.tick_ms = tick_ms;
+            host::set_tick_period(tick_ms);
         }
     }
 
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        let plugin = self.plugin.as_ref();
-        // The SDK answers `None` with a panic, so a stream without a plugin gets a filter that does nothing.
-        Some(Box::new(Http::new(plugin.map(|plugin| (Rc::clone(&plugin.proxy), Rc::clone(&plugin.config))))))
+    /// A message of the feed.
+    pub(crate) fn stream_message(&mut self, stream: u32, size: usize) {
+        let bytes = host::stream_message(size);
+        self.on_feed(|feed, proxy, now_ms| feed.message(proxy, stream, &bytes, now_ms));
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
+    /// The end of the feed.
+    pub(crate) fn stream_closed(&mut self, stream: u32, status: u32) {
+        info!("controller: stream ended with gRPC status {status}");
+        self.on_feed(|feed, proxy, now_ms| feed.ended(proxy, stream, now_ms));
+    }
+
+    /// Its own end: another plugin, or another VM, goes on.
+    pub(crate) fn end(&mut self) {
+        self.on_feed(|feed, proxy, _| feed.release(proxy));
+        if let Some(plugin) = &self.plugin {
+            plugin.proxy.borrow_mut().metrics.flush();
+        }
+    }
+
+    fn on_feed(&mut self, each: impl FnOnce(&mut Feed, &mut Proxy, u64)) {
+        let Some(Plugin { proxy, feed: Some(feed), .. }) = &mut self.plugin else { return };
+        each(feed, &mut proxy.borrow_mut(), host::now_us() / 1000);
     }
 }
 
-impl Context for Root {
-    fn on_grpc_stream_message(&mut self, token_id: u32, message_size: usize) {
-        let bytes = host::stream_message(message_size);
-        self.on_feed(|feed, proxy, now_ms| feed.message(proxy, token_id, &bytes, now_ms));
-    }
-
-    fn on_grpc_stream_close(&mut self, token_id: u32, status_code: u32) {
-        info!("controller: stream ended with gRPC status {status_code}");
-        self.on_feed(|feed, proxy, now_ms| feed.ended(proxy, token_id, now_ms));
-    }
-
-    fn on_done(&mut self) -> bool {
-        self.on_feed(|feed, proxy, _| feed.release(proxy));
-        true
-    }
+/// Envoy's version, as (major, minor); `None` in a host that does not tell.
+fn envoy_version() -> Option<(u64, u64)> {
+    let major = host::number_property("xds\0node\0user_agent_build_version\0version\0major_number")?;
+    let minor = host::number_property("xds\0node\0user_agent_build_version\0version\0minor_number")?;
+    Some((major, minor))
 }
