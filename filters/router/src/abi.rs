@@ -141,8 +141,9 @@ fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8
     if data.is_null() {
         return Ok(Vec::new());
     }
+    let place = std::ptr::slice_from_raw_parts_mut(data, size);
     // SAFETY: the host got `data` from `proxy_on_memory_allocate(size)`, filled all of it and forgot it.
-    Ok(unsafe { Vec::from_raw_parts(data, size, size) })
+    Ok(unsafe { Box::from_raw(place) }.into_vec())
 }
 
 pub(crate) fn log(level: u32, text: &str) {
