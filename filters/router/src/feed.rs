@@ -183,7 +183,7 @@ impl Feed {
         let (instance, generation) = self.followed.unwrap_or_default();
         let hello = Hello {
             process: process(),
-            node: host::text_property("xds\0node\0id").unwrap_or_default(),
+            node: host::text_property(vec!["xds", "node", "id"]).unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             instance,
             generation,

@@ -42,7 +42,7 @@ impl Flight {
             .and_then(|status| std::str::from_utf8(&status).ok()?.parse().ok())
             .unwrap_or(0);
         answer.has_ended = end_of_stream;
-        let served = host::text_property("upstream\0address").map(|address| EndpointId::of(&address));
+        let served = host::text_property(vec!["upstream", "address"]).map(|address| EndpointId::of(&address));
         if let Some(served) = served
             && served != self.booking.endpoint()
         {

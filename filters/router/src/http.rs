@@ -8,12 +8,13 @@
 //! The filter must stop at the headers (`allow_on_headers_stop_iteration`), or Envoy would pick a host before
 //! the body has come.
 
-use crate::abi::Action;
 use crate::flight::{Answer, DECISION_HEADER, Flight};
-use crate::host::{self, Headers};
+use crate::host;
 use crate::metrics::Unread;
 use crate::proxy::Proxy;
 use crate::route::{self, DESTINATION_HEADER, Incoming, MODEL_HEADER, Outcome};
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
 use std::cell::RefCell;
 use std::rc::Rc;
 use warmpath_core::config::Config;
@@ -89,9 +90,12 @@ impl Http {
         };
         self.route(&Incoming { api, body, wants_explanation })
     }
+}
 
-    /// Headers of the request.
-    pub(crate) fn request_headers(&mut self, end_of_stream: bool) -> Action {
+impl Context for Http {}
+
+impl HttpContext for Http {
+    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
         let Some((_, config)) = &self.plugin else { return Action::Continue };
         let head = Head::read(&host::request_headers(), config.is_explaining);
         let api = head.api.unwrap_or(Api::ModelOnly);
@@ -103,8 +107,7 @@ impl Http {
         Action::Pause
     }
 
-    /// A further piece of the body; `size` counts all that is held.
-    pub(crate) fn request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         match self.state {
             State::Reading { .. } if end_of_stream || size > BODY_BYTES_MAX => self.route_body(size),
             State::Reading { .. } => Action::Pause,
@@ -112,25 +115,24 @@ impl Http {
         }
     }
 
-    /// Trailers, which end a body.
-    pub(crate) fn request_trailers(&mut self) -> Action {
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         // Trailers end a body that had no end of its own.
         self.route_body(BODY_BYTES_MAX)
     }
 
-    /// Headers of the answer.
-    pub(crate) fn response_headers(&mut self, end_of_stream: bool) {
-        let Some((proxy, _)) = &self.plugin else { return };
-        let State::Sent(flight, answer) = &mut self.state else { return };
+    fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        let Some((proxy, _)) = &self.plugin else { return Action::Continue };
+        let State::Sent(flight, answer) = &mut self.state else { return Action::Continue };
         flight.answered(&mut proxy.borrow_mut(), answer, end_of_stream);
+        Action::Continue
     }
 
-    /// A piece of the answer. Of a long stream nearly every call ends at the second line: no hostcall, no memory.
-    pub(crate) fn response_body(&mut self, size: usize, end_of_stream: bool) {
-        let State::Sent(flight, answer) = &mut self.state else { return };
+    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        // Of a long stream nearly every call does no more than this: no hostcall, no memory.
+        let State::Sent(flight, answer) = &mut self.state else { return Action::Continue };
         answer.has_ended |= end_of_stream;
         if size == 0 {
-            return;
+            return Action::Continue;
         }
         if !answer.has_first_byte
             && let Some((proxy, _)) = &self.plugin
@@ -141,17 +143,21 @@ impl Http {
             let start = size.saturating_sub(TAIL_BYTES_MAX);
             answer.usage.push(&host::response_body(start, size - start));
         }
+        Action::Continue
     }
 
-    /// Trailers of the answer, which end it.
-    pub(crate) fn response_trailers(&mut self) {
+    fn on_http_response_trailers(&mut self, _count: usize) -> Action {
         if let State::Sent(_, answer) = &mut self.state {
             answer.has_ended = true;
         }
+        Action::Continue
     }
+}
 
-    /// The end of the stream, however it came.
-    pub(crate) fn end(&mut self) {
+impl Drop for Http {
+    /// The end of the stream, however it came. The SDK drops what the host deletes, and the host deletes every
+    /// stream; `on_log` comes a moment before and tells no more.
+    fn drop(&mut self) {
         let Some((proxy, _)) = &self.plugin else { return };
         if let State::Sent(flight, answer) = std::mem::replace(&mut self.state, State::Idle) {
             flight.end(&mut proxy.borrow_mut(), &answer);
@@ -163,12 +169,11 @@ impl Http {
 
 impl Head {
     /// Reads the headers and removes those that only the filter may set.
-    fn read(headers: &Headers, is_explaining: bool) -> Self {
+    fn read(headers: &[(String, Vec<u8>)], is_explaining: bool) -> Self {
         let mut head = Self::default();
-        for (name, value) in headers.iter() {
+        for (name, value) in headers {
             let text = || std::str::from_utf8(value).unwrap_or_default();
-            let Ok(name) = std::str::from_utf8(name) else { continue };
-            match name {
+            match name.as_str() {
                 ":method" => head.is_post = value == b"POST",
                 ":path" => head.api = Some(Api::of_path(text())),
                 "content-type" => head.is_json = Some(is_json(value)),

@@ -22,10 +22,10 @@ pub(crate) fn no_endpoint(reason: NoEndpoint, model: &str) {
     if status == 503 {
         headers.push(("retry-after", RETRY_AFTER_S));
     }
-    host::reply(status, &headers, body.to_string().as_bytes());
+    host::reply(status, headers, body.to_string().as_bytes());
 }
 
 /// Answers with JSON.
 pub(crate) fn json(body: &[u8]) {
-    host::reply(200, &[("content-type", "application/json")], body);
+    host::reply(200, vec![("content-type", "application/json")], body);
 }

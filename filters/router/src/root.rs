@@ -2,17 +2,21 @@
 
 use crate::feed::Feed;
 use crate::host;
+use crate::http::Http;
 use crate::proxy::Proxy;
 use log::{error, info};
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::ContextType;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 use warmpath_core::config::Config;
 
-/// How often the VM that holds the feed sends to the controller, in milliseconds.
-const TICK_FEED_MS: u32 = 5;
-/// How often any other VM looks at the log, so that the ring does not run round behind it, in milliseconds. A
-/// request looks for itself, and a wake-up costs a thread more than what it then does.
-const TICK_MS: u32 = 25;
+/// How often the VM that holds the feed sends to the controller.
+const TICK_FEED: Duration = Duration::from_millis(5);
+/// How often any other VM looks at the log, so that the ring does not run round behind it. A request looks for
+/// itself, and a wake-up costs a thread more than what it then does.
+const TICK: Duration = Duration::from_millis(25);
 
 /// The first Envoy in which a filter may stop at the headers and still get the body
 /// (`allow_on_headers_stop_iteration`), as (major, minor).
@@ -28,14 +32,26 @@ struct Plugin {
     config: Rc<Config>,
     proxy: Rc<RefCell<Proxy>>,
     feed: Option<Feed>,
-    tick_ms: u32,
+    tick: Duration,
 }
 
 // === impl Root ===
 
 impl Root {
-    /// Takes its configuration. `false`: refused, and the host refuses the plugin.
-    pub(crate) fn configure(&mut self, size: usize) -> bool {
+    fn on_feed(&mut self, each: impl FnOnce(&mut Feed, &mut Proxy, u64)) {
+        let Some(Plugin { proxy, feed: Some(feed), .. }) = &mut self.plugin else { return };
+        each(feed, &mut proxy.borrow_mut(), host::now_us() / 1000);
+    }
+}
+
+/// Envoy's version, as (major, minor); `None` in a host that does not tell.
+fn envoy_version() -> Option<(u64, u64)> {
+    let part = |name| host::number_property(vec!["xds", "node", "user_agent_build_version", "version", name]);
+    Some((part("major_number")?, part("minor_number")?))
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
         if let Some(version) = envoy_version()
             && version < ENVOY_MIN
         {
@@ -51,8 +67,8 @@ impl Root {
                 let proxy = Proxy::of_vm(&config);
                 proxy.borrow_mut().configure(&config, host::now_us() / 1000);
                 let feed = config.controller_cluster.clone().map(Feed::new);
-                self.plugin = Some(Plugin { config: Rc::new(config), proxy, feed, tick_ms: TICK_FEED_MS });
-                host::set_tick_period(TICK_FEED_MS);
+                self.plugin = Some(Plugin { config: Rc::new(config), proxy, feed, tick: TICK_FEED });
+                host::set_tick_period(TICK_FEED);
                 true
             }
             Err(errors) => {
@@ -64,13 +80,7 @@ impl Root {
         }
     }
 
-    /// What its streams share; `None` before it has been configured.
-    pub(crate) fn plugin(&self) -> Option<(Rc<RefCell<Proxy>>, Rc<Config>)> {
-        self.plugin.as_ref().map(|plugin| (Rc::clone(&plugin.proxy), Rc::clone(&plugin.config)))
-    }
-
-    /// Hears what siblings said, tells what waits, looks after the feed.
-    pub(crate) fn tick(&mut self) {
+    fn on_tick(&mut self) {
         let Some(plugin) = &mut self.plugin else { return };
         let mut proxy = plugin.proxy.borrow_mut();
         let now_ms = host::now_us() / 1000;
@@ -79,42 +89,40 @@ impl Root {
             feed.tick(&mut proxy, now_ms);
         }
         let has_feed = plugin.feed.as_ref().is_some_and(Feed::has_lease);
-        let tick_ms = if has_feed { TICK_FEED_MS } else { TICK_MS };
-        if tick_ms != plugin.tick_ms {
-            plugin.tick_ms = tick_ms;
-            host::set_tick_period(tick_ms);
+        let tick = if has_feed { TICK_FEED } else { TICK };
+        if tick != plugin.tick {
+            plugin.tick = tick;
+            host::set_tick_period(tick);
         }
     }
 
-    /// A message of the feed.
-    pub(crate) fn stream_message(&mut self, stream: u32, size: usize) {
-        let bytes = host::stream_message(size);
-        self.on_feed(|feed, proxy, now_ms| feed.message(proxy, stream, &bytes, now_ms));
+    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
+        let plugin = self.plugin.as_ref();
+        // The SDK answers `None` with a panic, so a stream without a plugin gets a filter that does nothing.
+        Some(Box::new(Http::new(plugin.map(|plugin| (Rc::clone(&plugin.proxy), Rc::clone(&plugin.config))))))
     }
 
-    /// The end of the feed.
-    pub(crate) fn stream_closed(&mut self, stream: u32, status: u32) {
-        info!("controller: stream ended with gRPC status {status}");
-        self.on_feed(|feed, proxy, now_ms| feed.ended(proxy, stream, now_ms));
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+impl Context for Root {
+    fn on_grpc_stream_message(&mut self, token_id: u32, message_size: usize) {
+        let bytes = host::stream_message(message_size);
+        self.on_feed(|feed, proxy, now_ms| feed.message(proxy, token_id, &bytes, now_ms));
     }
 
-    /// Its own end: another plugin, or another VM, goes on.
-    pub(crate) fn end(&mut self) {
+    fn on_grpc_stream_close(&mut self, token_id: u32, status_code: u32) {
+        info!("controller: stream ended with gRPC status {status_code}");
+        self.on_feed(|feed, proxy, now_ms| feed.ended(proxy, token_id, now_ms));
+    }
+
+    fn on_done(&mut self) -> bool {
         self.on_feed(|feed, proxy, _| feed.release(proxy));
         if let Some(plugin) = &self.plugin {
             plugin.proxy.borrow_mut().metrics.flush();
         }
+        true
     }
-
-    fn on_feed(&mut self, each: impl FnOnce(&mut Feed, &mut Proxy, u64)) {
-        let Some(Plugin { proxy, feed: Some(feed), .. }) = &mut self.plugin else { return };
-        each(feed, &mut proxy.borrow_mut(), host::now_us() / 1000);
-    }
-}
-
-/// Envoy's version, as (major, minor); `None` in a host that does not tell.
-fn envoy_version() -> Option<(u64, u64)> {
-    let major = host::number_property("xds\0node\0user_agent_build_version\0version\0major_number")?;
-    let minor = host::number_property("xds\0node\0user_agent_build_version\0version\0minor_number")?;
-    Some((major, minor))
 }

@@ -26,35 +26,6 @@ fn wasi_imports_are_those_that_every_envoy_offers() {
     }
 }
 
-/// What the host may call, and what it needs to. Each further callback is a way into V8 and back for every request:
-/// `proxy_on_log` and `proxy_on_done` are left out because `proxy_on_delete` tells the same.
-const EXPORTS: [&str; 17] = [
-    "_initialize",
-    "memory",
-    "proxy_abi_version_0_2_1",
-    "proxy_on_configure",
-    "proxy_on_context_create",
-    "proxy_on_delete",
-    "proxy_on_grpc_close",
-    "proxy_on_grpc_receive",
-    "proxy_on_memory_allocate",
-    "proxy_on_request_body",
-    "proxy_on_request_headers",
-    "proxy_on_request_trailers",
-    "proxy_on_response_body",
-    "proxy_on_response_headers",
-    "proxy_on_response_trailers",
-    "proxy_on_tick",
-    "__wasm_call_ctors",
-];
-
-#[test]
-fn host_is_offered_no_callback_that_is_not_needed() {
-    for export in filter().exports() {
-        assert!(EXPORTS.contains(&export.as_str()), "{export} is exported");
-    }
-}
-
 #[test]
 fn file_is_small() {
     let bytes = filter_bytes().len();

@@ -14,9 +14,10 @@ const HOSTCALLS_PER_CHAT_MAX: u64 = 13;
 const HOSTCALLS_PER_STREAM_MAX: u64 = 12;
 /// Hostcalls of a request without a body.
 const HOSTCALLS_PER_GET_MAX: u64 = 6;
-/// Callbacks of a chat that is answered in one piece: creation, headers and body, headers and body, end. Each is a way
-/// into V8 and back, dearer than most hostcalls.
-const CALLBACKS_PER_CHAT_MAX: u64 = 6;
+/// Callbacks of a chat that is answered in one piece: creation, headers and body, headers and body, and the three of
+/// the end (`on_done`, `on_log`, `on_delete`), which the SDK exports all. Each is a way into V8 and back, dearer than
+/// most hostcalls.
+const CALLBACKS_PER_CHAT_MAX: u64 = 8;
 /// Hostcalls of a tick in which nothing happened.
 const HOSTCALLS_PER_IDLE_TICK_MAX: u64 = 2;
 /// Bytes copied for a request beside its body and its chain, while the open page of the log is nearly empty:
