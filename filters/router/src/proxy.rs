@@ -179,12 +179,16 @@ impl Proxy {
         self.note_append(report);
     }
 
-    /// Hears what siblings said, tells what waits, and counts.
+    /// Whether this VM has requests in flight, or something to tell.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.pending.is_empty() || self.ledger.requests() > 0
+    }
+
+    /// Hears what siblings said, and tells what waits.
     pub(crate) fn tick(&mut self, now_ms: u64) {
         self.tick_slowly(now_ms);
         self.read_log(now_ms);
         self.flush(now_ms);
-        self.metrics.flush();
     }
 
     /// Applies events of the controller and passes them on to the siblings.

@@ -53,7 +53,7 @@ impl Root {
 impl CellHasher<'_> {
     fn close_cell(&mut self, cell: &[u8]) -> bool {
         // Not the cell with the previous hash as its seed: for more than 240 bytes XXH3 makes a secret of 192 bytes
-        // out of every new seed first, which costs as much as the cell itself.
+        // out of every new seed first.
         self.previous = xxh3_64_with_seed(&xxh3_64(cell).to_le_bytes(), self.previous);
         self.chain.push(CellHash(self.previous));
         self.chain.len() < CELLS_PER_PROMPT_MAX
