@@ -172,10 +172,10 @@ impl Head {
     fn read(headers: &[(String, Vec<u8>)], is_explaining: bool) -> Self {
         let mut head = Self::default();
         for (name, value) in headers {
-            let text = || std::str::from_utf8(value).unwrap_or_default();
+            let text = || String::from_utf8_lossy(value);
             match name.as_str() {
                 ":method" => head.is_post = value == b"POST",
-                ":path" => head.api = Some(Api::of_path(text())),
+                ":path" => head.api = Some(Api::of_path(&text())),
                 "content-type" => head.is_json = Some(is_json(value)),
                 "content-encoding" => head.is_encoded = !value.is_empty() && value != b"identity",
                 "content-length" => head.length = text().parse().ok(),
