@@ -8,12 +8,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use warmpath_core::config::Config;
 
-/// How often a VM looks at the log while it has requests in flight or holds the feed, in milliseconds. Siblings
-/// hear of a route when they next route themselves; the tick bounds how late the controller hears.
-const TICK_BUSY_MS: u32 = 5;
-/// How often a VM that has nothing to do looks at the log, so that the ring does not run round behind it, in
-/// milliseconds. A wake-up costs a thread more than what it then does.
-const TICK_IDLE_MS: u32 = 25;
+/// How often the VM that holds the feed sends to the controller, in milliseconds.
+const TICK_FEED_MS: u32 = 5;
+/// How often any other VM looks at the log, so that the ring does not run round behind it, in milliseconds. A
+/// request looks for itself, and a wake-up costs a thread more than what it then does.
+const TICK_MS: u32 = 25;
 
 /// The first Envoy in which a filter may stop at the headers and still get the body
 /// (`allow_on_headers_stop_iteration`), as (major, minor).
@@ -52,8 +51,8 @@ impl Root {
                 let proxy = Proxy::of_vm(&config);
                 proxy.borrow_mut().configure(&config, host::now_us() / 1000);
                 let feed = config.controller_cluster.clone().map(Feed::new);
-                self.plugin = Some(Plugin { config: Rc::new(config), proxy, feed, tick_ms: TICK_BUSY_MS });
-                host::set_tick_period(TICK_BUSY_MS);
+                self.plugin = Some(Plugin { config: Rc::new(config), proxy, feed, tick_ms: TICK_FEED_MS });
+                host::set_tick_period(TICK_FEED_MS);
                 true
             }
             Err(errors) => {
@@ -80,8 +79,8 @@ impl Root {
             feed.tick(&mut proxy, now_ms);
         }
         proxy.metrics.flush();
-        let is_busy = proxy.is_busy() || plugin.feed.as_ref().is_some_and(Feed::has_lease);
-        let tick_ms = if is_busy { TICK_BUSY_MS } else { TICK_IDLE_MS };
+        let has_feed = plugin.feed.as_ref().is_some_and(Feed::has_lease);
+        let tick_ms = if has_feed { TICK_FEED_MS } else { TICK_MS };
         if tick_ms != plugin.tick_ms {
             plugin.tick_ms = tick_ms;
             host::set_tick_period(tick_ms);
