@@ -179,11 +179,6 @@ impl Proxy {
         self.note_append(report);
     }
 
-    /// Whether this VM has requests in flight, or something to tell.
-    pub(crate) fn is_busy(&self) -> bool {
-        !self.pending.is_empty() || self.ledger.requests() > 0
-    }
-
     /// Hears what siblings said, and tells what waits.
     pub(crate) fn tick(&mut self, now_ms: u64) {
         self.tick_slowly(now_ms);
