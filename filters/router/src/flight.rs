@@ -38,7 +38,6 @@ pub(crate) struct Answer {
 
 impl Flight {
     pub(crate) fn answered(&mut self, proxy: &mut Proxy, answer: &mut Answer, end_of_stream: bool) {
-        let now_ms = host::now_us() / 1000;
         answer.status = host::response_header(":status")
             .and_then(|status| std::str::from_utf8(&status).ok()?.parse().ok())
             .unwrap_or(0);
@@ -50,11 +49,11 @@ impl Flight {
             proxy.metrics.count(Count::Retried);
             let kinds = self.booking.moved(&mut proxy.ledger, served);
             // At once: who routes next must not go where this one failed.
-            proxy.say(kinds, now_ms);
+            proxy.say(kinds, host::now_us() / 1000);
         }
         if answer.status == 429 || (answer.status >= 502 && answer.status <= 504) {
             proxy.metrics.count(Count::Failed);
-            proxy.say(vec![self.booking.failed()], now_ms);
+            proxy.say([self.booking.failed()], host::now_us() / 1000);
         }
         if let Some(summary) = &self.summary {
             host::set_response_header(DECISION_HEADER, summary);
@@ -70,7 +69,7 @@ impl Flight {
         }
         if answer.status < 500 && answer.status != 429 {
             let kinds = self.booking.first_byte(&mut proxy.ledger, has_ttft, now_us);
-            proxy.say_later(kinds, now_us / 1000);
+            proxy.say_soon(kinds, now_us / 1000);
         }
     }
 
@@ -86,7 +85,7 @@ impl Flight {
             proxy.metrics.count(Count::Aborted);
         }
         kinds.push(self.booking.end(&mut proxy.ledger));
-        proxy.say_later(kinds, now_ms);
+        proxy.say_soon(kinds, now_ms);
     }
 
     fn learn_usage(&self, proxy: &mut Proxy, usage: Usage) -> Option<Kind> {

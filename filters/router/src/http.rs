@@ -97,7 +97,7 @@ impl Context for Http {}
 impl HttpContext for Http {
     fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
         let Some((_, config)) = &self.plugin else { return Action::Continue };
-        let head = Head::read(host::request_headers(), config.is_explaining);
+        let head = Head::read(&host::request_headers(), config.is_explaining);
         let api = head.api.unwrap_or(Api::ModelOnly);
         let wants_explanation = head.wants_explanation;
         if let Some(unread) = head.unread(end_of_stream) {
@@ -123,22 +123,26 @@ impl HttpContext for Http {
     fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
         let Some((proxy, _)) = &self.plugin else { return Action::Continue };
         let State::Sent(flight, answer) = &mut self.state else { return Action::Continue };
-        let mut proxy = proxy.borrow_mut();
-        flight.answered(&mut proxy, answer, end_of_stream);
+        flight.answered(&mut proxy.borrow_mut(), answer, end_of_stream);
         Action::Continue
     }
 
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        let Some((proxy, _)) = &self.plugin else { return Action::Continue };
+        // Of a long stream nearly every call does no more than this: no hostcall, no memory.
         let State::Sent(flight, answer) = &mut self.state else { return Action::Continue };
-        if size > 0 && !answer.has_first_byte {
+        answer.has_ended |= end_of_stream;
+        if size == 0 {
+            return Action::Continue;
+        }
+        if !answer.has_first_byte
+            && let Some((proxy, _)) = &self.plugin
+        {
             flight.first_byte(&mut proxy.borrow_mut(), answer);
         }
-        if size > 0 && flight.has_usage {
+        if flight.has_usage {
             let start = size.saturating_sub(TAIL_BYTES_MAX);
             answer.usage.push(&host::response_body(start, size - start));
         }
-        answer.has_ended |= end_of_stream;
         Action::Continue
     }
 
@@ -148,8 +152,12 @@ impl HttpContext for Http {
         }
         Action::Continue
     }
+}
 
-    fn on_log(&mut self) {
+impl Drop for Http {
+    /// The end of the stream, however it came. The SDK drops what the host deletes, and the host deletes every
+    /// stream; `on_log` comes a moment before and tells no more.
+    fn drop(&mut self) {
         let Some((proxy, _)) = &self.plugin else { return };
         if let State::Sent(flight, answer) = std::mem::replace(&mut self.state, State::Idle) {
             flight.end(&mut proxy.borrow_mut(), &answer);
@@ -157,25 +165,18 @@ impl HttpContext for Http {
     }
 }
 
-impl Drop for Http {
-    fn drop(&mut self) {
-        // Envoy logs every stream; this is for a host that does not.
-        self.on_log();
-    }
-}
-
 // === impl Head ===
 
 impl Head {
     /// Reads the headers and removes those that only the filter may set.
-    fn read(headers: Vec<(String, Vec<u8>)>, is_explaining: bool) -> Self {
+    fn read(headers: &[(String, Vec<u8>)], is_explaining: bool) -> Self {
         let mut head = Self::default();
         for (name, value) in headers {
-            let text = || String::from_utf8_lossy(&value);
+            let text = || String::from_utf8_lossy(value);
             match name.as_str() {
                 ":method" => head.is_post = value == b"POST",
                 ":path" => head.api = Some(Api::of_path(&text())),
-                "content-type" => head.is_json = Some(text().to_ascii_lowercase().contains("json")),
+                "content-type" => head.is_json = Some(is_json(value)),
                 "content-encoding" => head.is_encoded = !value.is_empty() && value != b"identity",
                 "content-length" => head.length = text().parse().ok(),
                 "upgrade" => head.is_upgrade = true,
@@ -205,4 +206,9 @@ impl Head {
             None
         }
     }
+}
+
+/// Whether a media type is JSON, or a kind of it.
+fn is_json(media_type: &[u8]) -> bool {
+    media_type.windows(4).any(|part| part.eq_ignore_ascii_case(b"json"))
 }

@@ -77,9 +77,19 @@ pub(crate) enum Spread {
 }
 
 /// The metrics of one VM; a metric is opened when it is first used.
+///
+/// Counters are added up here and told on the tick: a request counts three or four things, and each would be a
+/// hostcall. Spreads are told at once, for a sum of them would no longer be a spread.
 #[derive(Default)]
 pub(crate) struct Metrics {
+    counters: FnvHashMap<&'static str, Counter>,
     ids: FnvHashMap<&'static str, u32>,
+}
+
+#[derive(Default)]
+struct Counter {
+    id: Option<u32>,
+    untold: u64,
 }
 
 // === impl Metrics ===
@@ -92,8 +102,17 @@ impl Metrics {
 
     /// Adds `by`.
     pub(crate) fn add(&mut self, what: Count, by: u64) {
-        if let Some(id) = self.id(Metric::Counter, what.name()) {
-            host::add_to_metric(id, by);
+        let counter = self.counters.entry(what.name()).or_default();
+        counter.untold = counter.untold.saturating_add(by);
+    }
+
+    /// Tells what was counted since the last time.
+    pub(crate) fn flush(&mut self) {
+        for (name, counter) in self.counters.iter_mut().filter(|(_, counter)| counter.untold > 0) {
+            counter.id = counter.id.or_else(|| host::define_metric(Metric::Counter, name));
+            if let Some(id) = counter.id {
+                host::add_to_metric(id, std::mem::take(&mut counter.untold));
+            }
         }
     }
 

@@ -18,6 +18,14 @@ use warmpath_core::request::Ledger;
 use warmpath_core::view::{Applied, View};
 use warmpath_core::wire::{Alive, Down, Event, Kind, Pools, Record, Source};
 
+/// How old the last append must be for the next one not to wait, in milliseconds. Under load what waits goes with the
+/// next request's booking; a VM with little to do tells at once.
+const FLUSH_INTERVAL_MS: u64 = 5;
+/// Streams of a VM whose usage is read, from its first: what a pool's text and caches are like is learned from these.
+const USAGE_STREAMS_FIRST: u64 = 64;
+/// After those, one stream in so many is read. The usage may be in any piece, so each piece of such a stream is
+/// copied into the VM, which costs three times what it costs to let it pass.
+const USAGE_STREAMS_EACH: u64 = 8;
 /// Events that may wait for the next append, when this one met too many conflicts.
 const PENDING_EVENTS_MAX: usize = 4096;
 
@@ -36,7 +44,11 @@ pub(crate) struct Proxy {
     pending: Vec<Event>,
     /// Said by VMs of this process and not yet sent to the controller; `None` where another VM sends.
     outbox: Outbox,
+    /// When something was last appended to the log.
+    flushed_ms: u64,
     alive_ms: u64,
+    /// Streams so far that were to tell their usage.
+    usage_streams: u64,
     random: u64,
 }
 
@@ -67,7 +79,9 @@ impl Proxy {
             cell_bytes,
             pending: Vec::new(),
             outbox: Outbox::default(),
+            flushed_ms: 0,
             alive_ms: 0,
+            usage_streams: 0,
             random,
         }
     }
@@ -91,6 +105,13 @@ impl Proxy {
         self.random
     }
 
+    /// Whether the usage of the next stream that tells it is to be read.
+    pub(crate) fn takes_usage(&mut self) -> bool {
+        let number = self.usage_streams;
+        self.usage_streams += 1;
+        number < USAGE_STREAMS_FIRST || number.is_multiple_of(USAGE_STREAMS_EACH)
+    }
+
     /// Applies all that siblings have said since.
     pub(crate) fn read_log(&mut self, now_ms: u64) {
         if self.read_on(now_ms).has_overrun {
@@ -107,8 +128,16 @@ impl Proxy {
         report
     }
 
+    /// Applies what this VM did, and tells it when the log was last appended to a while ago; else it waits.
+    pub(crate) fn say_soon(&mut self, kinds: impl IntoIterator<Item = Kind>, now_ms: u64) {
+        self.say_later(kinds, now_ms);
+        if now_ms.abs_diff(self.flushed_ms) >= FLUSH_INTERVAL_MS {
+            self.flush(now_ms);
+        }
+    }
+
     /// Applies what this VM did, and leaves it for the next append.
-    pub(crate) fn say_later(&mut self, kinds: Vec<Kind>, now_ms: u64) {
+    fn say_later(&mut self, kinds: impl IntoIterator<Item = Kind>, now_ms: u64) {
         for kind in kinds {
             let event = Event::from(kind);
             self.view.apply(&event, now_ms);
@@ -123,16 +152,17 @@ impl Proxy {
     }
 
     /// Applies what this VM did, and tells it to the siblings at once, with all that waited.
-    pub(crate) fn say(&mut self, kinds: Vec<Kind>, now_ms: u64) {
+    pub(crate) fn say(&mut self, kinds: impl IntoIterator<Item = Kind>, now_ms: u64) {
         self.say_later(kinds, now_ms);
         self.flush(now_ms);
     }
 
     /// Appends what waits to the log.
-    pub(crate) fn flush(&mut self, now_ms: u64) {
+    fn flush(&mut self, now_ms: u64) {
         if self.pending.is_empty() {
             return;
         }
+        self.flushed_ms = now_ms;
         let events = std::mem::take(&mut self.pending);
         let Self { view, outbox, metrics, log, .. } = self;
         let report = log.append(Source::Local, &events, &mut |record| {
@@ -149,9 +179,11 @@ impl Proxy {
         self.note_append(report);
     }
 
-    /// Whether this VM has requests in flight, or something to tell.
-    pub(crate) fn is_busy(&self) -> bool {
-        !self.pending.is_empty() || self.ledger.requests() > 0
+    /// Hears what siblings said, and tells what waits.
+    pub(crate) fn tick(&mut self, now_ms: u64) {
+        self.tick_slowly(now_ms);
+        self.read_log(now_ms);
+        self.flush(now_ms);
     }
 
     /// Applies events of the controller and passes them on to the siblings.
@@ -186,7 +218,7 @@ impl Proxy {
     }
 
     /// The rounds of a second: says that promises still stand, drops those of the dead, shows sizes.
-    pub(crate) fn tick_slowly(&mut self, now_ms: u64) {
+    fn tick_slowly(&mut self, now_ms: u64) {
         if now_ms.abs_diff(self.alive_ms) < ALIVE_INTERVAL_MS {
             return;
         }

@@ -12,12 +12,11 @@ use std::rc::Rc;
 use std::time::Duration;
 use warmpath_core::config::Config;
 
-/// How often a VM looks at the log while it has requests in flight or holds the feed. Siblings hear of a
-/// route when they next route themselves; the tick bounds how late the controller hears.
-const TICK_BUSY: Duration = Duration::from_millis(5);
-/// How often a VM that has nothing to do looks at the log, so that the ring does not run round behind it. A
-/// wake-up costs a thread more than what it then does.
-const TICK_IDLE: Duration = Duration::from_millis(25);
+/// How often the VM that holds the feed sends to the controller.
+const TICK_FEED: Duration = Duration::from_millis(5);
+/// How often any other VM looks at the log, so that the ring does not run round behind it. A request looks for
+/// itself, and a wake-up costs a thread more than what it then does.
+const TICK: Duration = Duration::from_millis(25);
 
 /// The first Envoy in which a filter may stop at the headers and still get the body
 /// (`allow_on_headers_stop_iteration`), as (major, minor).
@@ -41,7 +40,10 @@ struct Plugin {
 impl Root {
     fn on_feed(&mut self, each: impl FnOnce(&mut Feed, &mut Proxy, u64)) {
         let Some(Plugin { proxy, feed: Some(feed), .. }) = &mut self.plugin else { return };
-        each(feed, &mut proxy.borrow_mut(), host::now_us() / 1000);
+        let mut proxy = proxy.borrow_mut();
+        each(feed, &mut proxy, host::now_us() / 1000);
+        // What happens to the feed is rare, and who watches it wants to know at once.
+        proxy.metrics.flush();
     }
 }
 
@@ -68,8 +70,8 @@ impl RootContext for Root {
                 let proxy = Proxy::of_vm(&config);
                 proxy.borrow_mut().configure(&config, host::now_us() / 1000);
                 let feed = config.controller_cluster.clone().map(Feed::new);
-                self.plugin = Some(Plugin { config: Rc::new(config), proxy, feed, tick: TICK_BUSY });
-                host::set_tick_period(TICK_BUSY);
+                self.plugin = Some(Plugin { config: Rc::new(config), proxy, feed, tick: TICK_FEED });
+                host::set_tick_period(TICK_FEED);
                 true
             }
             Err(errors) => {
@@ -85,14 +87,13 @@ impl RootContext for Root {
         let Some(plugin) = &mut self.plugin else { return };
         let mut proxy = plugin.proxy.borrow_mut();
         let now_ms = host::now_us() / 1000;
-        proxy.tick_slowly(now_ms);
-        proxy.read_log(now_ms);
-        proxy.flush(now_ms);
+        proxy.tick(now_ms);
         if let Some(feed) = &mut plugin.feed {
             feed.tick(&mut proxy, now_ms);
         }
-        let is_busy = proxy.is_busy() || plugin.feed.as_ref().is_some_and(Feed::has_lease);
-        let tick = if is_busy { TICK_BUSY } else { TICK_IDLE };
+        proxy.metrics.flush();
+        let has_feed = plugin.feed.as_ref().is_some_and(Feed::has_lease);
+        let tick = if has_feed { TICK_FEED } else { TICK };
         if tick != plugin.tick {
             plugin.tick = tick;
             host::set_tick_period(tick);
@@ -123,6 +124,9 @@ impl Context for Root {
 
     fn on_done(&mut self) -> bool {
         self.on_feed(|feed, proxy, _| feed.release(proxy));
+        if let Some(plugin) = &self.plugin {
+            plugin.proxy.borrow_mut().metrics.flush();
+        }
         true
     }
 }

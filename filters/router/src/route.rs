@@ -92,8 +92,8 @@ fn send(
     let chosen = decision.chosen()?;
     let summary = config.is_explaining.then(|| summary(decision, asked.prompt_tokens));
     let is_stream = asked.request.as_ref().is_some_and(|request| request.is_stream);
-    let has_usage = api.has_prompt()
-        && asked.request.as_ref().is_some_and(|request| !request.is_stream || request.has_usage_in_stream);
+    let tells_usage = asked.request.as_ref().is_some_and(|request| !is_stream || request.has_usage_in_stream);
+    let has_usage = api.has_prompt() && tells_usage && (!is_stream || proxy.takes_usage());
     let (booking, kinds) = Booking::new(&mut proxy.ledger, chosen, asked.chain, asked.prompt_tokens, now_us);
     proxy.say(kinds, now_us / 1000);
     Some(Flight {

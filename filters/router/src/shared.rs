@@ -8,9 +8,9 @@ use warmpath_core::wire::{Event, Page, PageError, Record, Source};
 
 /// Pages in the ring: 4 MiB at the soft size, some seconds of a busy proxy's events. Idle VMs read on
 /// every tick, so only a stopped worker can fall behind so far.
-const PAGES: u64 = 512;
+const PAGES: u64 = 1024;
 /// Bytes of a page beyond which the next one is opened. A page is copied for each request, so it is small.
-const PAGE_BYTES_SOFT_MAX: usize = 8 * 1024;
+const PAGE_BYTES_SOFT_MAX: usize = 4 * 1024;
 /// Times that an append is tried before it is left to the next tick.
 const APPEND_TRIES_MAX: u32 = 16;
 
@@ -18,6 +18,8 @@ const APPEND_TRIES_MAX: u32 = 16;
 pub(crate) struct SharedLog {
     prefix: String,
     number: u64,
+    /// The key of page `number`: made once a page, not once a request.
+    key: String,
     read_to: usize,
     /// The open page as it was last read: appending to it needs no second look, for the compare-and-swap
     /// notices if it is stale.
@@ -55,11 +57,11 @@ impl SharedLog {
     /// Opens the log of this process for views over cells of `cell_bytes`, at its oldest page.
     pub(crate) fn open(cell_bytes: usize) -> Self {
         let prefix = format!("warmpath/1/{cell_bytes}/page/");
-        let mut log = Self { prefix, number: 0, read_to: Page::start(), open: None };
+        let mut log = Self { prefix, number: 0, key: String::new(), read_to: Page::start(), open: None };
         if host::shared(&log.key(0)).mark.is_none() {
             log.lay_out();
         }
-        log.number = log.oldest();
+        log.go_to(log.oldest());
         log
     }
 
@@ -100,9 +102,13 @@ impl SharedLog {
                 open.page.push(source, event);
                 taken += 1;
             }
-            match host::set_shared(&self.key(self.number), open.page.as_bytes(), open.mark) {
+            match host::set_shared(&self.key, open.page.as_bytes(), open.mark) {
                 Ok(()) => {
                     self.read_to = open.page.end();
+                    if self.read_to >= PAGE_BYTES_SOFT_MAX {
+                        // Sealed by this append: nobody will add to it.
+                        self.go_to(self.number + 1);
+                    }
                     rest = rest.get(taken..).unwrap_or_default();
                     if rest.is_empty() {
                         report.is_done = true;
@@ -119,15 +125,14 @@ impl SharedLog {
     fn read_to_open(&mut self, report: &mut ReadReport, each: &mut dyn FnMut(Record)) -> Option<Open> {
         // Bounded: every turn but the last finishes a page.
         for _ in 0..=PAGES {
-            let stored = host::shared(&self.key(self.number));
+            let stored = host::shared(&self.key);
             let Ok(page) = Page::from_bytes(stored.value) else {
                 report.is_malformed = true;
                 return Some(Open { page: Page::new(self.number), mark: stored.mark });
             };
             if page.number() > self.number {
                 report.has_overrun = true;
-                self.number = self.oldest();
-                self.read_to = Page::start();
+                self.go_to(self.oldest());
                 return None;
             }
             if page.number() < self.number {
@@ -144,8 +149,7 @@ impl SharedLog {
             if page.end() < PAGE_BYTES_SOFT_MAX {
                 return Some(Open { page, mark: stored.mark });
             }
-            self.number += 1;
-            self.read_to = Page::start();
+            self.go_to(self.number + 1);
         }
         None
     }
@@ -172,6 +176,13 @@ impl SharedLog {
             }
         }
         newest.saturating_sub(PAGES - 1)
+    }
+
+    /// Goes to the start of a page.
+    fn go_to(&mut self, number: u64) {
+        self.number = number;
+        self.key = self.key(number);
+        self.read_to = Page::start();
     }
 
     fn key(&self, number: u64) -> String {

@@ -16,6 +16,8 @@ use crate::vm::VmState;
 pub struct Counts {
     /// By the hostcall's name.
     pub calls: BTreeMap<&'static str, u64>,
+    /// How often each callback ran, by the export's name. What is not exported does not run.
+    pub callbacks: BTreeMap<&'static str, u64>,
     /// Bytes that the host read out of guest memory: keys, values, log lines, messages.
     pub bytes_from_guest: u64,
     /// Bytes that the host allocated in guest memory and wrote there: bodies, headers, shared data.
@@ -26,6 +28,11 @@ impl Counts {
     /// All hostcalls together.
     pub fn total(&self) -> u64 {
         self.calls.values().sum()
+    }
+
+    /// All callbacks together.
+    pub fn entries(&self) -> u64 {
+        self.callbacks.values().sum()
     }
 
     /// How often one hostcall ran.

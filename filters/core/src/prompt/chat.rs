@@ -8,6 +8,7 @@ use crate::limits::PROMPT_ITEMS_MAX;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::str::FromStr;
 
 /// What of the body makes its prompt.
 #[derive(Debug)]
@@ -41,6 +42,14 @@ struct Body<'a> {
 pub(super) struct StreamOptions {
     #[serde(default)]
     pub(super) include_usage: Option<bool>,
+}
+
+impl FromStr for StreamOptions {
+    type Err = serde_json::Error;
+
+    fn from_str(json: &str) -> Result<Self, Self::Err> {
+        serde_json::from_str(json)
+    }
 }
 
 #[derive(Debug, Deserialize)]

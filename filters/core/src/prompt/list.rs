@@ -4,6 +4,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
 use std::marker::PhantomData;
+use std::str::FromStr;
 
 /// The first `MAX` items of a list, and how many there are. A list of `{}` takes twenty times its bytes in
 /// memory, which a wasm module never gives back; the items left out are far behind the last cell.
@@ -19,11 +20,11 @@ struct ListVisitor<T, const MAX: usize>(PhantomData<T>);
 
 /// A setting that does not belong to the prompt: what has an odd type is taken as absent, for the engine may
 /// be laxer than we are, and the prompt is worth reading all the same.
-pub(super) fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    source: D,
-) -> Result<Option<T>, D::Error> {
+///
+/// Rust reads `true` and whole numbers as JSON writes them, so none of these needs a parser of its own.
+pub(super) fn lenient<'de, D: Deserializer<'de>, T: FromStr>(source: D) -> Result<Option<T>, D::Error> {
     let raw = <&'de RawValue>::deserialize(source)?;
-    Ok(serde_json::from_str(raw.get()).ok())
+    Ok(raw.get().parse().ok())
 }
 
 // === impl List ===

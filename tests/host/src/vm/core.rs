@@ -41,6 +41,7 @@ impl Core {
         state.current = context;
         state.effective = 0;
         state.stop_iteration = false;
+        *state.counts.callbacks.entry(export).or_default() += 1;
         function.call(&mut self.store, arguments).map(Some).map_err(|error| {
             let trap = Trap { callback: export, message: format!("{error:#}") };
             self.trap = Some(trap.clone());

@@ -17,6 +17,7 @@ fn hostcalls_and_payload_are_counted_for_each_vm() {
     assert_eq!(counts.of("proxy_get_buffer_bytes"), 1);
     assert_eq!(counts.of("proxy_log"), 1);
     assert_eq!(counts.total(), 2);
+    assert_eq!(counts.entries(), 1, "{:?}", counts.callbacks);
     assert_eq!(counts.bytes_to_guest, 1000);
     assert_eq!(counts.bytes_from_guest, 1000 + 15, "the log line: `body 1000  true` and the body");
     assert_eq!(idle.counts().total(), 0);

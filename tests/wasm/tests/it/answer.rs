@@ -44,7 +44,7 @@ fn first_byte_releases_the_prefill_and_the_end_releases_all() {
     stream.response_body(b"data: [DONE]\n\n", true).unwrap();
     stream.finish().unwrap();
     assert_eq!(requests(&vm), 0);
-    assert_eq!(counted(&host, "warmpath.aborted"), 0);
+    assert_eq!(counted(&host, &[&vm], "warmpath.aborted"), 0);
     assert_clean(&host, &[&vm]);
 }
 
@@ -74,7 +74,7 @@ fn answer_from_another_endpoint_moves_the_request_and_the_failed_one_is_avoided(
     let mut stream = serve(&vm, &prompt);
     let (first, second) = (destinations(&stream).remove(0), destinations(&stream).remove(1));
     answer_from(&mut stream, &second, "200");
-    assert_eq!(counted(&host, "warmpath.retried"), 1);
+    assert_eq!(counted(&host, &[&vm], "warmpath.retried"), 1);
     assert_eq!(fitness(&vm, &first), "avoided");
     let decision = explain(&vm, &prompt);
     assert_eq!(decision.of(&first, "requests"), 0);
@@ -102,7 +102,7 @@ fn answer_from_the_chosen_endpoint_is_no_retry() {
     answer_from(&mut stream, &there, "200");
     stream.response_body(b"{}", true).unwrap();
     stream.finish().unwrap();
-    assert_eq!(counted(&host, "warmpath.retried"), 0);
+    assert_eq!(counted(&host, &[&vm], "warmpath.retried"), 0);
     assert_eq!(fitness(&vm, &there), "fit");
     assert_clean(&host, &[&vm]);
 }
@@ -125,7 +125,7 @@ fn statuses_of_an_endpoint_that_cannot_serve_make_it_avoided() {
         answer_from(&mut stream, &there, status);
         stream.response_body(b"busy", true).unwrap();
         stream.finish().unwrap();
-        assert_eq!(counted(&host, "warmpath.failed"), u64::from(is_failure), "{status}");
+        assert_eq!(counted(&host, &[&vm], "warmpath.failed"), u64::from(is_failure), "{status}");
         assert_eq!(fitness(&vm, &there), if is_failure { "avoided" } else { "fit" }, "{status}");
         let next = serve(&vm, &chat("hello"));
         assert!(!is_failure || chosen(&next) != there, "{status}");
@@ -188,6 +188,6 @@ fn answer_goes_on_as_it_came() {
     assert_eq!(stream.downstream().body, b"data: 1\n\ndata: 2\n\n");
     assert!(stream.downstream().ended);
     stream.finish().unwrap();
-    assert_eq!(counted(&host, "warmpath.aborted"), 0, "trailers end an answer");
+    assert_eq!(counted(&host, &[&vm], "warmpath.aborted"), 0, "trailers end an answer");
     assert_clean(&host, &[&vm]);
 }

@@ -32,6 +32,17 @@ fn file_is_small() {
     assert!(bytes <= FILE_BYTES_MAX, "{bytes} bytes");
 }
 
+/// `v128.const`, as it stands in the code of a module.
+const SIMD_CODE: [u8; 2] = [0xFD, 0x0C];
+/// How often it does where hashing and searching are built with SIMD: without it, never.
+const SIMD_CODES_MIN: usize = 50;
+
+#[test]
+fn prompts_are_hashed_with_simd() {
+    let codes = filter_bytes().windows(2).filter(|code| *code == SIMD_CODE).count();
+    assert!(codes >= SIMD_CODES_MIN, "{codes}: was RUSTFLAGS set, which hides .cargo/config.toml?");
+}
+
 #[test]
 fn abi_is_the_one_that_the_host_speaks() {
     let exports = filter().exports();

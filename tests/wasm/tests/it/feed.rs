@@ -55,7 +55,7 @@ fn snapshot_is_applied_and_siblings_see_it() {
         assert_eq!(decision.holders(), [names[1].clone()], "the filter's cells are the core's");
         assert_eq!(decision.of(&names[2], "requests"), 4);
     }
-    assert_eq!(counted(&host, "warmpath.feed.snapshot"), 1);
+    assert_eq!(counted(&host, &[&one, &two], "warmpath.feed.snapshot"), 1);
     assert_clean(&host, &[&one, &two]);
 }
 
@@ -148,7 +148,7 @@ fn stream_that_ends_is_opened_again_later_each_time_and_goes_on_where_it_was() {
         waits.push(waited_ms);
     }
     assert_eq!(waits, [50, 100, 200, 400, 800, 1600, 2000, 2000]);
-    assert_eq!(counted(&host, "warmpath.feed.closed"), 9);
+    assert_eq!(counted(&host, &[&vm], "warmpath.feed.closed"), 9);
     assert_clean(&host, &[&vm]);
 }
 
@@ -211,7 +211,7 @@ fn garbage_closes_the_stream_and_nothing_else() {
         assert_eq!(controller.state(), GrpcState::Cancelled);
         serve(&vm, &chat("hello")).finish().unwrap();
     }
-    assert_eq!(counted(&host, "warmpath.malformed"), 3);
+    assert_eq!(counted(&host, &[&vm], "warmpath.malformed"), 3);
     let mut again = Controller::accept(&host, &[&vm]);
     again.delta(vec![pools(&endpoints(3))]);
     assert_eq!(explain(&vm, &chat("hello")).candidates().len(), 3);
@@ -294,7 +294,7 @@ fn events_that_wait_for_the_controller_are_bounded_and_the_rest_is_counted() {
         }
     }
     step(&host, &[&one, &two]);
-    let dropped = counted(&host, "warmpath.feed.dropped");
+    let dropped = counted(&host, &[&one, &two], "warmpath.feed.dropped");
     assert!(dropped > 0);
     host.set_cluster_down(CLUSTER, false);
     let back = Controller::accept(&host, &[&one, &two]);

@@ -28,7 +28,7 @@ fn one_vm_of_a_process_holds_the_stream() {
         assert_eq!(open_streams(&all), 1);
     }
     assert_eq!(Controller::accept(&host, &all).vm.worker(), holder, "it stays where it is");
-    assert_eq!(counted(&host, "warmpath.feed.opened"), 1);
+    assert_eq!(counted(&host, &all, "warmpath.feed.opened"), 1);
     assert_eq!(host.metric("warmpath.feed.connected"), Some(1));
     assert_clean(&host, &all);
 }

@@ -66,7 +66,7 @@ fn nothing_stays_booked_at_whatever_stage_a_client_leaves() {
         step(&host, &[&vm]);
         let seen = explain(&sibling, &chat("hello"));
         assert_eq!(seen.sum("requests"), 0, "{stage}, as a sibling sees it");
-        assert_eq!(counted(&host, "warmpath.aborted"), u64::from(is_cut_short), "{stage}");
+        assert_eq!(counted(&host, &[&vm], "warmpath.aborted"), u64::from(is_cut_short), "{stage}");
         assert_clean(&host, &[&vm, &sibling]);
     }
 }

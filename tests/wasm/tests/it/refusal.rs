@@ -27,7 +27,7 @@ fn unknown_model_is_404_in_the_shape_of_openai() {
     assert_eq!((&error["type"], &error["param"]), (&json!("NotFoundError"), &json!("model")));
     assert_eq!(error["code"], "model_not_found");
     assert!(error["message"].as_str().unwrap().contains("gpt-\"5\""), "{error}");
-    assert_eq!(counted(&host, "warmpath.rejected.model_not_found"), 1);
+    assert_eq!(counted(&host, &[&vm], "warmpath.rejected.model_not_found"), 1);
     assert_clean(&host, &[&vm]);
 }
 
@@ -42,7 +42,7 @@ fn before_any_pool_is_known_it_is_503_and_not_404() {
         assert_eq!(answer.headers.text("x-warmpath-reason"), Some("no_endpoint_known"));
         assert_eq!(body["error"]["code"], "no_endpoint_known");
     }
-    assert_eq!(counted(&host, "warmpath.rejected.no_endpoint_known"), 3);
+    assert_eq!(counted(&host, &[&vm], "warmpath.rejected.no_endpoint_known"), 3);
     assert_clean(&host, &[&vm]);
 }
 

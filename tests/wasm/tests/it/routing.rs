@@ -72,7 +72,10 @@ fn same_prompt_goes_where_it_went_before_in_every_format() {
             again.finish().unwrap();
         }
     }
-    assert_eq!((counted(&host, "warmpath.decision.cold"), counted(&host, "warmpath.decision.warm")), (5, 30));
+    assert_eq!(
+        (counted(&host, &[&vm], "warmpath.decision.cold"), counted(&host, &[&vm], "warmpath.decision.warm")),
+        (5, 30)
+    );
     assert_clean(&host, &[&vm]);
 }
 
@@ -172,7 +175,7 @@ fn requests_without_a_prompt_are_spread_by_load() {
         assert_eq!(there.into_values().collect::<Vec<_>>(), [3, 3, 3, 3]);
         finish_all(streams);
     }
-    assert_eq!(counted(&host, "warmpath.decision.load"), 24);
+    assert_eq!(counted(&host, &[&vm], "warmpath.decision.load"), 24);
     assert_clean(&host, &[&vm]);
 }
 
@@ -184,7 +187,7 @@ fn busy_holder_gives_way_when_waiting_costs_more_than_computing_again() {
     let first = serve(&vm, &prompt);
     let holder = chosen(&first);
     let mut in_flight: Vec<Stream> = vec![first];
-    while counted(&host, "warmpath.decision.spill") == 0 {
+    while counted(&host, &[&vm], "warmpath.decision.spill") == 0 {
         assert!(in_flight.len() < 1000, "the holder never gives way");
         in_flight.push(serve(&vm, &prompt));
     }
@@ -201,7 +204,7 @@ fn post_that_ends_with_its_headers_is_routed_at_once() {
     assert_eq!(stream.headers(&CHAT_HEADERS, true).unwrap(), Action::Continue);
     assert_eq!(destinations(&stream).len(), 4);
     stream.finish().unwrap();
-    assert_eq!(counted(&host, "warmpath.unread.no_body"), 1);
+    assert_eq!(counted(&host, &[&vm], "warmpath.unread.no_body"), 1);
     assert_clean(&host, &[&vm]);
 }
 
@@ -232,7 +235,7 @@ fn trailers_after_headers_alone_are_routed_by_load() {
     assert_eq!(stream.request_trailers(&[("x-sum", "1")]).unwrap(), Action::Continue);
     assert_eq!(destinations(&stream).len(), 4);
     stream.finish().unwrap();
-    assert_eq!(counted(&host, "warmpath.unread.empty"), 1);
+    assert_eq!(counted(&host, &[&vm], "warmpath.unread.empty"), 1);
     assert_clean(&host, &[&vm]);
 }
 

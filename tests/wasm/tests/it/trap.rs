@@ -84,7 +84,11 @@ fn rebuilt_vm_knows_the_endpoints_of_a_large_fleet() {
     trap(&one);
     let fresh = host.rebuild(&one).unwrap();
     assert_eq!(destinations(&serve(&fresh, &chat("hello"))).len(), 4);
-    assert_eq!(crate::support::counted(&host, "warmpath.malformed"), 0, "what was stored can be read");
+    assert_eq!(
+        crate::support::counted(&host, &[&fresh], "warmpath.malformed"),
+        0,
+        "what was stored can be read"
+    );
     assert!(fresh.violations().is_empty());
 }
 

@@ -22,7 +22,7 @@ fn headers_that_rule_out_a_prompt_are_routed_without_the_body() {
         let headers = [(":method", "POST"), PATH, (name, value)];
         assert_eq!(stream.headers(&headers, false).unwrap(), Action::Continue, "{name}: {value}");
         assert_eq!(destinations(&stream).len(), 2);
-        assert_eq!(counted(&host, &format!("warmpath.unread.{reason}")), 1, "{name}: {value}");
+        assert_eq!(counted(&host, &[&vm], &format!("warmpath.unread.{reason}")), 1, "{name}: {value}");
         assert_eq!(stream.body(b"anything", true).unwrap(), Action::Continue);
         assert_eq!(stream.upstream().body, b"anything");
         stream.finish().unwrap();
@@ -71,13 +71,13 @@ fn bodies_that_cannot_be_read_are_routed_and_counted_by_reason() {
         (deep.as_bytes(), "wrong_shape"),
     ] {
         let name = format!("warmpath.unread.{reason}");
-        let before = counted(&host, &name);
+        let before = counted(&host, &[&vm], &name);
         let mut stream = vm.request();
         stream.headers(&[(":method", "POST"), PATH], false).unwrap();
         let shown = String::from_utf8_lossy(body.get(..20).unwrap_or(body)).into_owned();
         assert_eq!(stream.body(body, true).unwrap(), Action::Continue, "{shown}");
         assert_eq!(destinations(&stream).len(), 3, "{shown}");
-        assert_eq!(counted(&host, &name), before + 1, "{shown} is not counted as {reason}");
+        assert_eq!(counted(&host, &[&vm], &name), before + 1, "{shown} is not counted as {reason}");
         stream.finish().unwrap();
     }
     assert_clean(&host, &[&vm]);
@@ -114,7 +114,7 @@ fn body_that_grows_beyond_the_bound_goes_on_before_its_end() {
     let piece = vec![b'x'; BODY_BYTES_MAX];
     assert_eq!(stream.body(&piece, false).unwrap(), Action::Pause);
     assert_eq!(stream.body(b"y", false).unwrap(), Action::Continue);
-    assert_eq!(counted(&host, "warmpath.unread.too_large"), 1);
+    assert_eq!(counted(&host, &[&vm], "warmpath.unread.too_large"), 1);
     assert_eq!(stream.body(b"z", true).unwrap(), Action::Continue);
     assert_eq!(stream.upstream().body.len(), BODY_BYTES_MAX + 2);
     stream.finish().unwrap();

@@ -12,8 +12,8 @@ const EVENTS: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}],\"us
     data: {\"choices\":[],\"usage\":{\"prompt_tokens\":726,\"completion_tokens\":2,\
     \"prompt_tokens_details\":{\"cached_tokens\":704}}}\n\ndata: [DONE]\n\n";
 
-fn tokens(host: &Host) -> (u64, u64) {
-    (counted(host, "warmpath.tokens.prompt"), counted(host, "warmpath.tokens.cached"))
+fn tokens(host: &Host, vm: &Vm) -> (u64, u64) {
+    (counted(host, &[vm], "warmpath.tokens.prompt"), counted(host, &[vm], "warmpath.tokens.cached"))
 }
 
 /// Answers in pieces that are cut at these places.
@@ -41,13 +41,36 @@ fn usage_is_read_wherever_the_answer_is_cut() {
     for cut in 0..ANSWER.len() {
         answer(serve(&vm, &chat(&text("whales", 2000))), &JSON, ANSWER, &[cut]);
         answers += 1;
-        assert_eq!(tokens(&host), (726 * answers, 704 * answers), "JSON cut at {cut}");
+        assert_eq!(tokens(&host, &vm), (726 * answers, 704 * answers), "JSON cut at {cut}");
     }
-    for cut in 0..EVENTS.len() {
-        answer(streaming(&vm), &EVENT_STREAM, EVENTS, &[cut, (cut + 7).min(EVENTS.len())]);
-        answers += 1;
-        assert_eq!(tokens(&host), (726 * answers, 704 * answers), "events cut at {cut}");
+    assert_clean(&host, &[&vm]);
+}
+
+/// Streams of a VM whose usage is read in any case.
+const STREAMS_READ: usize = 64;
+
+#[test]
+fn usage_is_read_wherever_the_events_are_cut() {
+    let cuts: Vec<usize> = (0..EVENTS.len()).collect();
+    for cuts in cuts.chunks(STREAMS_READ) {
+        let host = Host::default();
+        let vm = vm(&host, &static_config(2));
+        for (answers, cut) in (1..).zip(cuts) {
+            answer(streaming(&vm), &EVENT_STREAM, EVENTS, &[*cut, (cut + 7).min(EVENTS.len())]);
+            assert_eq!(tokens(&host, &vm), (726 * answers, 704 * answers), "events cut at {cut}");
+        }
+        assert_clean(&host, &[&vm]);
     }
+}
+
+#[test]
+fn usage_of_streams_is_read_in_one_of_eight_once_enough_is_known() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(2));
+    for _ in 0..STREAMS_READ + 80 {
+        answer(streaming(&vm), &EVENT_STREAM, EVENTS, &[]);
+    }
+    assert_eq!(tokens(&host, &vm), (726 * (64 + 10), 704 * (64 + 10)));
     assert_clean(&host, &[&vm]);
 }
 
@@ -56,7 +79,7 @@ fn usage_is_read_byte_by_byte() {
     let host = Host::default();
     let vm = vm(&host, &static_config(2));
     answer(streaming(&vm), &EVENT_STREAM, EVENTS, &(0..EVENTS.len()).collect::<Vec<_>>());
-    assert_eq!(tokens(&host), (726, 704));
+    assert_eq!(tokens(&host, &vm), (726, 704));
     assert_clean(&host, &[&vm]);
 }
 
@@ -66,7 +89,7 @@ fn usage_is_read_behind_a_long_answer_in_one_piece() {
     let vm = vm(&host, &static_config(2));
     let long = format!("{{\"text\":\"{}\",{}", text("whales", 100_000), ANSWER.get(1..).unwrap());
     answer(serve(&vm, &chat("hello")), &JSON, &long, &[]);
-    assert_eq!(tokens(&host), (726, 704));
+    assert_eq!(tokens(&host, &vm), (726, 704));
     assert_clean(&host, &[&vm]);
 }
 
@@ -80,7 +103,7 @@ fn usage_of_anthropic_streams_is_read_from_both_ends() {
     let events =
         format!("{first}\n\n{}data: {{\"usage\":{{\"output_tokens\":5}}}}\n\n", "data: {}\n\n".repeat(2000));
     answer(post(&vm, "/v1/messages", &body.to_string()), &EVENT_STREAM, &events, &[first.len() + 2]);
-    assert_eq!(tokens(&host), (100, 90));
+    assert_eq!(tokens(&host, &vm), (100, 90));
     assert_clean(&host, &[&vm]);
 }
 
@@ -96,7 +119,7 @@ fn usage_of_an_error_or_out_of_range_teaches_nothing() {
     {
         answer(serve(&vm, &chat("hello")), &[(":status", status)], body, &[]);
     }
-    assert_eq!(tokens(&host), (0, 0));
+    assert_eq!(tokens(&host, &vm), (0, 0));
     assert_clean(&host, &[&vm]);
 }
 
@@ -106,9 +129,9 @@ fn prediction_is_compared_with_what_the_engine_found() {
     let vm = vm(&host, &static_config(2));
     let prompt = chat(&text("whales", 4000));
     answer(serve(&vm, &prompt), &JSON, &with_usage(1000, 0), &[]);
-    assert_eq!(counted(&host, "warmpath.tokens.predicted"), 0);
+    assert_eq!(counted(&host, &[&vm], "warmpath.tokens.predicted"), 0);
     answer(serve(&vm, &prompt), &JSON, &with_usage(1000, 970), &[]);
-    let predicted = counted(&host, "warmpath.tokens.predicted");
+    let predicted = counted(&host, &[&vm], "warmpath.tokens.predicted");
     assert!((850..=1000).contains(&predicted), "{predicted}");
     let errors = host.records("warmpath.prediction_error_percent");
     assert_eq!(errors.len(), 2);

@@ -156,6 +156,11 @@ impl Stack {
         pools(pools_of, &self.addresses(0..self.engines.len()))
     }
 
+    /// Waits until a counter of the filter in the first Envoy has come this far: a VM tells on its tick.
+    pub(crate) async fn counted(&self, name: &str, at_least: u64) {
+        until(name, async || (self.metric(name).await >= at_least).then_some(())).await.unwrap();
+    }
+
     /// A counter or gauge of the filter in the first Envoy.
     pub(crate) async fn metric(&self, name: &str) -> u64 {
         self.envoy(0).admin().stat(&format!("wasmcustom.warmpath.{name}")).await.unwrap()

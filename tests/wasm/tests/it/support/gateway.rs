@@ -38,8 +38,12 @@ pub(crate) fn step(host: &Host, vms: &[&Vm]) {
     }
 }
 
-/// A counter's value; zero where nobody has counted yet.
-pub(crate) fn counted(host: &Host, name: &str) -> u64 {
+/// A counter's value, once the VMs have had the tick on which they tell; zero where nobody has counted yet.
+pub(crate) fn counted(host: &Host, vms: &[&Vm], name: &str) -> u64 {
+    for vm in vms {
+        // A VM that has trapped tells nothing more.
+        let _ = vm.tick();
+    }
     host.metric(name).unwrap_or(0)
 }
 

@@ -6,7 +6,7 @@ use warmpath_host::Host;
 
 /// Pages in the ring. The filter's own constant is out of reach, so it is counted here once more: a test
 /// that fills the ring must know when it is full.
-pub(crate) const LOG_PAGES: u64 = 512;
+pub(crate) const LOG_PAGES: u64 = 1024;
 
 /// Every record that the ring still holds, oldest first.
 pub(crate) fn records(host: &Host) -> Vec<Record> {
