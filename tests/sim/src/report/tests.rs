@@ -177,10 +177,10 @@ fn rules_are_held_against_the_best_of_all_others() {
     let report = sample();
     let behind = |rule: &str| {
         let found = report.overall.iter().find(|overall| overall.rule == rule).unwrap();
-        found.behind.map(|behind| (behind.mean * 1000.0).round() / 1000.0)
+        found.behind.map(|behind| format!("{:.2}", behind.mean))
     };
     // First-token mean, end-to-end mean, first-token p99; one workload, so mean and worst are the same.
-    assert_eq!(behind("lmetric"), [2.0, 1.1, 2.0]);
-    assert_eq!(behind("warmpath"), [0.5, 1.01, 0.5]);
+    assert_eq!(behind("lmetric"), ["2.00", "1.10", "2.00"]);
+    assert_eq!(behind("warmpath"), ["0.50", "1.01", "0.50"]);
     assert_eq!(report.overall.len(), 3, "neither several proxies nor ablations nor the bound are rules");
 }
