@@ -84,7 +84,7 @@ lint:
     cargo fmt --all --check
     cargo clippy --quiet --workspace --exclude warmpath-router --all-targets -- -D warnings
     cargo clippy --quiet -p warmpath-core -p warmpath-router --target wasm32-wasip1 -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p warmpath-core -p warmpath -p warmpath-engine -p warmpath-host -p warmpath-envoy -p warmpath-bench
+    RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p warmpath-core -p warmpath -p warmpath-engine -p warmpath-host -p warmpath-envoy -p warmpath-bench -p warmpath-sim
 
 # Formats the code.
 fmt:

@@ -102,14 +102,14 @@ mod tests {
         speed
     }
 
-    fn mean(speeds: &[Speed]) -> Option<f64> {
-        Some(speeds.iter().filter_map(Speed::log).sum::<f64>() / crate::num::float_len(speeds.len()))
+    fn mean(speeds: &[Speed]) -> f64 {
+        speeds.iter().filter_map(Speed::log).sum::<f64>() / crate::num::float_len(speeds.len())
     }
 
     #[test]
     fn equal_engines_look_equal_though_their_times_vary() {
         let speeds = [observed(60, 5), observed(60, 8), observed(60, 11), observed(60, 23)];
-        let pool = mean(&speeds);
+        let pool = Some(mean(&speeds));
         let found: Vec<f64> = speeds.iter().map(|speed| speed.among(pool)).collect();
         let (least, most) =
             (found.iter().copied().fold(1.0, f64::min), found.iter().copied().fold(0.0, f64::max));
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn slower_engine_is_found_out() {
         let speeds = [observed(60, 100), observed(60, 100), observed(60, 100), observed(120, 100)];
-        let pool = mean(&speeds);
+        let pool = Some(mean(&speeds));
         let ratio = speeds[3].among(pool) / speeds[0].among(pool);
         assert!((1.8..2.1).contains(&ratio), "{ratio}");
     }
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn newcomer_is_taken_for_one_of_the_pool() {
         let speeds = [observed(30, 50), observed(30, 50)];
-        let pool = mean(&speeds);
+        let pool = Some(mean(&speeds));
         let newcomer = Speed::default().among(pool);
         assert!((newcomer / speeds[0].among(pool) - 1.0).abs() < 0.02, "{newcomer}");
         assert!((Speed::default().among(None) - PREFILL_S_PER_TOKEN_DEFAULT).abs() < 1e-12);
