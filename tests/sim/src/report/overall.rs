@@ -19,7 +19,7 @@ pub(super) const FIGURES: [(&str, Read); 3] = [
 pub struct Overall {
     /// Its name.
     pub rule: String,
-    /// By figure of [`FIGURES`].
+    /// Mean TTFT, mean E2E, p99 TTFT.
     pub behind: [Behind; 3],
 }
 
