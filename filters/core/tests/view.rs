@@ -263,3 +263,20 @@ fn nonsense_is_told_and_changes_nothing() {
     };
     assert_eq!(view.apply(&held.into(), 0), Applied::Changed);
 }
+
+#[test]
+fn answers_teach_their_length_within_belief() {
+    let mut view = view();
+    let mut answer = |output_tokens| {
+        for _ in 0..400 {
+            let ratio =
+                Ratio { pool: "p".into(), bytes: 2_000, tokens: 500, output_tokens, ..Ratio::default() };
+            view.apply(&Kind::Ratio(ratio).into(), 0);
+        }
+        view.pools()[0].output_tokens()
+    };
+    assert!((answer(Some(1_000)) - 1_000.0).abs() < 1.0);
+    assert!((answer(None) - 1_000.0).abs() < 1.0, "who does not tell teaches nothing");
+    assert!((answer(Some(0)) - 1_000.0).abs() < 1.0, "nor does who has no answer");
+    assert!(answer(Some(u64::MAX)) < 200_000.0, "one engine's nonsense must not decide for good");
+}

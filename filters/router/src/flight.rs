@@ -106,7 +106,8 @@ impl Flight {
                 bytes: self.text_bytes,
                 tokens: usage.prompt_tokens,
                 cached_tokens: usage.cached_tokens,
-                output_tokens: Some(usage.output_tokens),
+                // Counting and embedding have no answer.
+                output_tokens: (usage.output_tokens > 0).then_some(usage.output_tokens),
             })
         })
     }

@@ -21,6 +21,8 @@ const REUSE_WEIGHT: f64 = 0.02;
 /// Tokens of an answer until answers tell: the mean of the Azure conversation trace of 2023 is 211, that of
 /// Mooncake's conversations 343.
 const OUTPUT_TOKENS_DEFAULT: f64 = 256.0;
+/// The longest answer that is believed, in tokens: the largest contexts of today's models are some times as long.
+const OUTPUT_TOKENS_MAX: u64 = 131_072;
 /// Weight of the newest answer in the learned length.
 const OUTPUT_WEIGHT: f64 = 0.02;
 /// Change of the ratio, as a share of it, after which the endpoints' capacities are counted in cells anew.
@@ -133,8 +135,8 @@ impl Pool {
 
     pub(super) fn observe(&mut self, answer: &wire::Ratio) {
         let wire::Ratio { bytes, tokens, .. } = *answer;
-        if let Some(output) = answer.output_tokens {
-            self.output_tokens += OUTPUT_WEIGHT * (float(output) - self.output_tokens);
+        if let Some(output) = answer.output_tokens.filter(|output| *output > 0) {
+            self.output_tokens += OUTPUT_WEIGHT * (float(output.min(OUTPUT_TOKENS_MAX)) - self.output_tokens);
         }
         if bytes < RATIO_BYTES_MIN || tokens == 0 {
             return;
