@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use warmpath_core::cost::{self, Averages, Term, Work};
+use warmpath_core::cost::{self, Averages, Term, Terms, WAIT_WEIGHT, Work};
 use warmpath_core::decision::{Decision, NoEndpoint, Reason};
 use warmpath_core::ids::{CellHash, EndpointId, Slot};
 use warmpath_core::limits::SCAN_ENDPOINTS_MAX;
@@ -264,4 +264,23 @@ fn each_term_can_be_left_out_and_counts_otherwise() {
         assert_eq!(counts, term != Term::Evict, "{}", term.label());
     }
     assert_eq!(holder.terms.without(None), holder.terms);
+}
+
+#[test]
+fn cost_stays_finite_where_more_arrives_than_can_be_served() {
+    let mut world = World::new(2);
+    for requests in 1..=500 {
+        world = world.queues(0, requests);
+    }
+    for candidate in world.ask(1, usize::MAX).unwrap().ranked {
+        let total_s = candidate.terms.total_s();
+        assert!(total_s.is_finite() && candidate.terms.later_s >= 0.0, "{:?}", candidate.terms);
+    }
+    assert_eq!(world.chosen(1).0, World::address(1));
+}
+
+#[test]
+fn waiting_weighs_as_stated() {
+    let terms = Terms { queue_s: 1.0, prefill_s: 2.0, stall_s: 5.0, ..Terms::default() };
+    assert!((terms.total_s() - (3.0 * WAIT_WEIGHT + 5.0)).abs() < 1e-12);
 }

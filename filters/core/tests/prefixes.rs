@@ -256,3 +256,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_run_that_was_cut_is_lost_at_the_depth_at_which_it_was() {
+    let mut tree = Prefixes::default();
+    for slot in 0..2 {
+        tree.set_capacity(Slot(slot), 8);
+    }
+    let depths = |tree: &Prefixes| tree.loss(Slot(0), 2, 0, |depth| f64::from(depth));
+    tree.learn(Slot(0), &chain(&[1; 8]), 0);
+    // Two cells from the end of eight.
+    assert!((depths(&tree) - 16.0).abs() < 1e-9, "{}", depths(&tree));
+    tree.learn(Slot(1), &chain(&[1, 1, 1, 1, 2]), 0);
+    assert!((depths(&tree) - 16.0).abs() < 1e-9, "{} after another endpoint cut the run", depths(&tree));
+}

@@ -75,3 +75,32 @@ pub(super) fn encode(events: &[Event]) -> Arc<[u8]> {
 pub(super) fn decode(bytes: &[u8]) -> Vec<Event> {
     Up::decode(bytes).expect("the message was encoded above").events
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrived(spec: NetworkSpec, messages: usize) -> Vec<usize> {
+        let mut network = Network::new(spec, 5);
+        for number in 0..messages {
+            network.send(0.0, number, &encode(&[]));
+        }
+        let early = network.receive(spec.delay_s - 1e-9);
+        assert!(early.is_none(), "nothing comes before the delay");
+        let late_s = spec.delay_s + spec.jitter_s;
+        std::iter::from_fn(|| network.receive(late_s)).map(|message| message.to).collect()
+    }
+
+    #[test]
+    fn messages_are_late_lost_and_overtaken_as_asked() {
+        let exact = NetworkSpec { delay_s: 0.01, jitter_s: 0.0, loss_share: 0.0 };
+        let in_order: Vec<usize> = (0..1_000).collect();
+        assert_eq!(arrived(exact, 1_000), in_order);
+        let mut disordered = arrived(NetworkSpec { jitter_s: 0.02, ..exact }, 1_000);
+        assert_ne!(disordered, in_order);
+        disordered.sort_unstable();
+        assert_eq!(disordered, in_order, "late, but all of them");
+        let lossy = arrived(NetworkSpec { loss_share: 0.3, ..exact }, 1_000).len();
+        assert!((600..800).contains(&lossy), "{lossy} of 1,000 came");
+    }
+}
