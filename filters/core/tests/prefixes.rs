@@ -263,7 +263,7 @@ fn a_run_that_was_cut_is_lost_at_the_depth_at_which_it_was() {
     for slot in 0..2 {
         tree.set_capacity(Slot(slot), 8);
     }
-    let depths = |tree: &Prefixes| tree.loss(Slot(0), 2, 0, |depth| f64::from(depth));
+    let depths = |tree: &Prefixes| tree.loss(Slot(0), 2, 0, f64::from);
     tree.learn(Slot(0), &chain(&[1; 8]), 0);
     // Two cells from the end of eight.
     assert!((depths(&tree) - 16.0).abs() < 1e-9, "{}", depths(&tree));
