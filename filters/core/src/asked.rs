@@ -3,6 +3,7 @@
 
 use crate::decision::{Decision, NoEndpoint};
 use crate::ids::CellHash;
+use crate::limits::CELLS_PER_PROMPT_MAX;
 use crate::num::{count, float_len};
 use crate::pick::{Ask, choose};
 use crate::prompt::{Api, Request, Root, cells_of};
@@ -43,6 +44,7 @@ impl<'a> Asked<'a> {
         if let Some(request) = request.as_ref().filter(|_| api.has_prompt()) {
             let salt = request.cache_salt.as_deref().unwrap_or_default();
             let root = Root::new(found.pool.name(), found.adapter, salt);
+            chain.reserve_exact((body_bytes / view.cell_bytes()).clamp(1, CELLS_PER_PROMPT_MAX));
             cells_of(request, root, view.cell_bytes(), &mut chain);
         }
         let prompt_bytes = count(float_len(body_bytes) * TEXT_SHARE);

@@ -14,6 +14,7 @@ pub mod config;
 pub mod cost;
 pub mod decision;
 pub mod ids;
+mod json;
 pub mod limits;
 pub mod num;
 pub mod pick;

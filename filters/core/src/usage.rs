@@ -4,8 +4,8 @@
 //! events of a stream. Anthropic streams tell the prompt's side in their first event instead, so the first
 //! piece is looked at too.
 
+use crate::json::{Fields, JsonError, Scanner};
 use memchr::memmem;
-use serde::Deserialize;
 
 /// Bytes of the answer's end that are kept. vLLM puts empty `kv_transfer_params` and the like behind
 /// `usage`, and OpenAI's closing event of `/v1/responses` repeats the request's settings before it.
@@ -30,30 +30,18 @@ pub struct UsageScan {
     has_begun: bool,
 }
 
-#[derive(Deserialize)]
+/// The object as engines write it.
+#[derive(Default)]
+#[expect(clippy::struct_field_names, reason = "they are the names in the JSON")]
 struct Raw {
-    #[serde(default)]
     prompt_tokens: Option<u64>,
-    #[serde(default)]
     completion_tokens: Option<u64>,
-    #[serde(default)]
-    prompt_tokens_details: Option<Details>,
-    #[serde(default)]
+    prompt_cached_tokens: Option<u64>,
     input_tokens: Option<u64>,
-    #[serde(default)]
     output_tokens: Option<u64>,
-    #[serde(default)]
-    input_tokens_details: Option<Details>,
-    #[serde(default)]
+    input_cached_tokens: Option<u64>,
     cache_read_input_tokens: Option<u64>,
-    #[serde(default)]
     cache_creation_input_tokens: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct Details {
-    #[serde(default)]
-    cached_tokens: Option<u64>,
 }
 
 // === impl UsageScan ===
@@ -98,11 +86,61 @@ fn last_usage(bytes: &[u8]) -> Option<Usage> {
     None
 }
 
+/// Reads one object, whatever follows it.
+fn raw(scanner: &mut Scanner<'_>) -> Result<Raw, JsonError> {
+    let mut raw = Raw::default();
+    let mut fields = Fields::open(
+        scanner,
+        &[
+            "prompt_tokens",
+            "completion_tokens",
+            "prompt_tokens_details",
+            "input_tokens",
+            "output_tokens",
+            "input_tokens_details",
+            "cache_read_input_tokens",
+            "cache_creation_input_tokens",
+        ],
+    )?;
+    while let Some(name) = fields.next(scanner)? {
+        let place = match name {
+            "prompt_tokens_details" => {
+                raw.prompt_cached_tokens = cached_tokens(scanner)?;
+                continue;
+            }
+            "input_tokens_details" => {
+                raw.input_cached_tokens = cached_tokens(scanner)?;
+                continue;
+            }
+            "prompt_tokens" => &mut raw.prompt_tokens,
+            "completion_tokens" => &mut raw.completion_tokens,
+            "input_tokens" => &mut raw.input_tokens,
+            "output_tokens" => &mut raw.output_tokens,
+            "cache_read_input_tokens" => &mut raw.cache_read_input_tokens,
+            _ => &mut raw.cache_creation_input_tokens,
+        };
+        *place = scanner.number()?;
+    }
+    Ok(raw)
+}
+
+/// `cached_tokens` of the details, which may be `null`.
+fn cached_tokens(scanner: &mut Scanner<'_>) -> Result<Option<u64>, JsonError> {
+    if scanner.peek()? == b'n' {
+        return scanner.pass().map(|()| None);
+    }
+    let mut cached = None;
+    let mut fields = Fields::open(scanner, &["cached_tokens"])?;
+    while fields.next(scanner)?.is_some() {
+        cached = scanner.number()?;
+    }
+    Ok(cached)
+}
+
 fn usage_at(rest: &[u8]) -> Option<Usage> {
-    let rest = rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
-    let raw: Raw = serde_json::Deserializer::from_slice(rest).into_iter().next()?.ok()?;
-    let cached =
-        raw.prompt_tokens_details.or(raw.input_tokens_details).and_then(|details| details.cached_tokens);
+    let rest = rest.trim_ascii_start().strip_prefix(b":")?;
+    let raw = raw(&mut Scanner::new(rest)).ok()?;
+    let cached = raw.prompt_cached_tokens.or(raw.input_cached_tokens);
     // Anthropic counts what was read from the cache or written to it beside `input_tokens`, not in it.
     let beside = [raw.cache_read_input_tokens, raw.cache_creation_input_tokens];
     let input_tokens = beside.into_iter().flatten().fold(raw.input_tokens.unwrap_or(0), u64::saturating_add);

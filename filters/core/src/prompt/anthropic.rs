@@ -3,113 +3,127 @@
 //! Fields: <https://docs.anthropic.com/en/api/messages>. Clients move `cache_control` marks from turn to
 //! turn, so only what reaches the prompt is taken from a block.
 
-use super::list::{List, lenient};
-use super::{Fields as AnyFields, Request, TextSink, text};
-use crate::limits::PROMPT_ITEMS_MAX;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use super::{Fields as AnyFields, Request, TextSink, chat, text};
+use crate::json::{Fields as Known, JsonError, Raw, Scanner};
 use std::borrow::Cow;
 
 /// What of the body makes its prompt.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Fields<'a> {
-    tools: Option<&'a RawValue>,
-    system: Option<&'a RawValue>,
-    messages: List<Message<'a>, PROMPT_ITEMS_MAX>,
+    tools: Option<Raw<'a>>,
+    system: Option<Raw<'a>>,
+    messages: Vec<Message<'a>>,
 }
 
-#[derive(Deserialize)]
-struct Body<'a> {
-    #[serde(borrow, default)]
-    model: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    tools: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    system: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    messages: Option<List<Message<'a>, PROMPT_ITEMS_MAX>>,
-    #[serde(borrow, default)]
-    cache_salt: Option<Cow<'a, str>>,
-    #[serde(default, deserialize_with = "lenient")]
-    stream: Option<bool>,
-    #[serde(default, deserialize_with = "lenient")]
-    max_tokens: Option<u64>,
-}
+/// A message's role and content.
+type Message<'a> = (Option<Cow<'a, str>>, Option<Raw<'a>>);
 
-#[derive(Debug, Deserialize)]
-struct Message<'a> {
-    #[serde(borrow, default)]
-    role: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    content: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Block<'a> {
-    #[serde(borrow, default, rename = "type")]
     kind: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    text: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    name: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    input: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    tool_use_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    content: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    thinking: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    source: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    data: Option<&'a RawValue>,
+    text: Option<Raw<'a>>,
+    id: Option<Raw<'a>>,
+    name: Option<Raw<'a>>,
+    input: Option<Raw<'a>>,
+    tool_use_id: Option<Raw<'a>>,
+    content: Option<Raw<'a>>,
+    thinking: Option<Raw<'a>>,
+    source: Option<Raw<'a>>,
+    data: Option<Raw<'a>>,
 }
 
-#[derive(Deserialize)]
-struct Tool<'a> {
-    #[serde(borrow, default, rename = "type")]
-    kind: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    name: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    description: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    input_schema: Option<&'a RawValue>,
-}
+/// A tool's type, name, description and schema.
+type Tool<'a> = [Option<Raw<'a>>; 4];
 
 /// Parses a messages body.
-pub(super) fn parse(body: &[u8]) -> Result<Request<'_>, serde_json::Error> {
-    let body: Body<'_> = serde_json::from_slice(body)?;
-    Ok(Request {
-        model: body.model.unwrap_or_default(),
-        cache_salt: body.cache_salt,
-        is_stream: body.stream.unwrap_or(false),
-        // `message_start` and `message_delta` always carry it.
-        has_usage_in_stream: true,
-        output_tokens_max: body.max_tokens,
-        fields: AnyFields::Anthropic(Fields {
-            tools: body.tools,
-            system: body.system,
-            messages: body.messages.unwrap_or_default(),
-        }),
-    })
+pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonError> {
+    // `message_start` and `message_delta` of a stream always carry its usage.
+    let mut request = Request { has_usage_in_stream: true, ..Request::new(AnyFields::None) };
+    let mut fields = Fields::default();
+    let mut known = Known::open(
+        scanner,
+        &["model", "tools", "system", "messages", "cache_salt", "stream", "max_tokens"],
+    )?;
+    while let Some(name) = known.next(scanner)? {
+        match name {
+            "tools" => fields.tools = scanner.present()?,
+            "system" => fields.system = scanner.present()?,
+            "messages" => fields.messages = chat::messages(scanner, message)?,
+            "max_tokens" => request.output_tokens_max = scanner.raw()?.parsed(),
+            _ => request.read(name, scanner)?,
+        }
+    }
+    request.fields = AnyFields::Anthropic(fields);
+    Ok(request)
+}
+
+fn message<'a>(scanner: &mut Scanner<'a>) -> Result<Message<'a>, JsonError> {
+    let (mut role, mut content) = Message::default();
+    let mut known = Known::open(scanner, &["role", "content"])?;
+    while let Some(name) = known.next(scanner)? {
+        match name {
+            "role" => role = scanner.string()?,
+            _ => content = scanner.present()?,
+        }
+    }
+    Ok((role, content))
+}
+
+fn block<'a>(scanner: &mut Scanner<'a>) -> Result<Block<'a>, JsonError> {
+    let mut block = Block::default();
+    let mut known = Known::open(
+        scanner,
+        &["type", "text", "id", "name", "input", "tool_use_id", "content", "thinking", "source", "data"],
+    )?;
+    while let Some(name) = known.next(scanner)? {
+        let place = match name {
+            "type" => {
+                block.kind = scanner.string()?;
+                continue;
+            }
+            "text" => &mut block.text,
+            "id" => &mut block.id,
+            "name" => &mut block.name,
+            "input" => &mut block.input,
+            "tool_use_id" => &mut block.tool_use_id,
+            "content" => &mut block.content,
+            "thinking" => &mut block.thinking,
+            "source" => &mut block.source,
+            _ => &mut block.data,
+        };
+        *place = scanner.present()?;
+    }
+    Ok(block)
+}
+
+fn tool<'a>(scanner: &mut Scanner<'a>) -> Result<Tool<'a>, JsonError> {
+    let mut tool = Tool::default();
+    let [kind, name, description, schema] = &mut tool;
+    let mut known = Known::open(scanner, &["type", "name", "description", "input_schema"])?;
+    while let Some(field) = known.next(scanner)? {
+        let place = match field {
+            "type" => &mut *kind,
+            "name" => &mut *name,
+            "description" => &mut *description,
+            _ => &mut *schema,
+        };
+        *place = scanner.present()?;
+    }
+    Ok(tool)
 }
 
 /// Sends the canonical text.
 pub(super) fn text(fields: &Fields<'_>, sink: &mut impl TextSink) {
-    let opens = text::present(fields.tools).is_none_or(|tools| tools_text(tools, sink))
-        && text::present(fields.system).is_none_or(|system| {
+    let opens = fields.tools.is_none_or(|tools| tools_text(tools, sink))
+        && fields.system.is_none_or(|system| {
             text::open_message("system", sink) && content_text(system, sink) && text::close_message(sink)
         });
     if !opens {
         return;
     }
-    for message in &fields.messages.items {
-        let goes_on = text::open_message(message.role.as_deref().unwrap_or_default(), sink)
-            && text::present(message.content).is_none_or(|content| content_text(content, sink))
+    for (role, content) in &fields.messages {
+        let goes_on = text::open_message(role.as_deref().unwrap_or_default(), sink)
+            && content.is_none_or(|content| content_text(content, sink))
             && text::close_message(sink);
         if !goes_on {
             return;
@@ -118,28 +132,27 @@ pub(super) fn text(fields: &Fields<'_>, sink: &mut impl TextSink) {
 }
 
 /// The tools without their marks of caching.
-fn tools_text(tools: &RawValue, sink: &mut impl TextSink) -> bool {
-    let Some(items) = text::items(tools) else { return text::tools(Some(tools), sink) };
+fn tools_text(tools: Raw<'_>, sink: &mut impl TextSink) -> bool {
+    if !tools.is_list() {
+        return text::tools(Some(tools), sink);
+    }
     text::marked("tools", b"", sink)
-        && items.iter().all(|raw| match serde_json::from_str::<Tool<'_>>(raw.get()) {
-            Ok(tool) => {
-                let fields = [tool.kind, tool.name, tool.description, tool.input_schema];
+        && text::string_or_items(tools, sink, tool, |tool, raw, sink| match tool {
+            Some(fields) => {
                 text::marked("tool", b"", sink) && fields.into_iter().all(|value| field(value, sink))
             }
-            Err(_) => text::marked("tool", raw.get().as_bytes(), sink),
+            None => text::marked("tool", raw.bytes(), sink),
         })
 }
 
 /// A string, or a list of blocks.
-fn content_text(content: &RawValue, sink: &mut impl TextSink) -> bool {
-    text::string_or_items(content, sink, block_text)
+fn content_text(content: Raw<'_>, sink: &mut impl TextSink) -> bool {
+    text::string_or_items(content, sink, block, block_text)
 }
 
 /// One block. A tool's result holds blocks again, but no result in a result: that depth is taken raw.
-fn block_text(raw: &RawValue, sink: &mut impl TextSink) -> bool {
-    let Ok(block) = serde_json::from_str::<Block<'_>>(raw.get()) else {
-        return text::opaque("block", raw.get().as_bytes(), sink);
-    };
+fn block_text(block: Option<Block<'_>>, raw: Raw<'_>, sink: &mut impl TextSink) -> bool {
+    let Some(block) = block else { return text::opaque("block", raw.bytes(), sink) };
     match block.kind.as_deref().unwrap_or("text") {
         "text" => field(block.text, sink),
         "thinking" => text::marked("thinking", b"", sink) && field(block.thinking, sink),
@@ -152,25 +165,25 @@ fn block_text(raw: &RawValue, sink: &mut impl TextSink) -> bool {
         "tool_result" => {
             text::marked("tool_result", b"", sink)
                 && field(block.tool_use_id, sink)
-                && text::present(block.content).is_none_or(|content| result_text(content, sink))
+                && block.content.is_none_or(|content| result_text(content, sink))
         }
         kind => {
             let body = block.source.or(block.content).or(block.data).unwrap_or(raw);
-            text::opaque(kind, body.get().as_bytes(), sink)
+            text::opaque(kind, body.bytes(), sink)
         }
     }
 }
 
-fn field(value: Option<&RawValue>, sink: &mut impl TextSink) -> bool {
-    text::present(value).is_none_or(|value| text::string_or_raw(value, sink))
+fn field(value: Option<Raw<'_>>, sink: &mut impl TextSink) -> bool {
+    value.is_none_or(|value| text::string_or_raw(value, sink))
 }
 
-fn result_text(content: &RawValue, sink: &mut impl TextSink) -> bool {
-    text::string_or_items(content, sink, |raw, sink| match serde_json::from_str::<Block<'_>>(raw.get()) {
-        Ok(Block { text: Some(value), .. }) => text::string_or_raw(value, sink),
-        Ok(Block { kind, source: Some(source), .. }) => {
-            text::opaque(kind.as_deref().unwrap_or("block"), source.get().as_bytes(), sink)
+fn result_text(content: Raw<'_>, sink: &mut impl TextSink) -> bool {
+    text::string_or_items(content, sink, block, |block, raw, sink| match block {
+        Some(Block { text: Some(value), .. }) => text::string_or_raw(value, sink),
+        Some(Block { kind, source: Some(source), .. }) => {
+            text::opaque(kind.as_deref().unwrap_or("block"), source.bytes(), sink)
         }
-        _ => text::opaque("block", raw.get().as_bytes(), sink),
+        _ => text::opaque("block", raw.bytes(), sink),
     })
 }

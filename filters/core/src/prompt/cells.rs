@@ -31,7 +31,8 @@ struct CellHasher<'a> {
 pub fn cells_of(request: &Request<'_>, root: Root, cell_bytes: usize, chain: &mut Vec<CellHash>) {
     chain.clear();
     let cell_bytes = cell_bytes.clamp(CELL_BYTES_MIN, CELL_BYTES_MAX);
-    let mut hasher = CellHasher { cell_bytes, previous: root.0, pending: Vec::new(), chain };
+    let mut hasher =
+        CellHasher { cell_bytes, previous: root.0, pending: Vec::with_capacity(cell_bytes), chain };
     request.text(&mut hasher);
 }
 

@@ -3,62 +3,44 @@
 //! A list of prompts is one request to one engine: it is matched by its first prompt, which also stands for
 //! the others in batch jobs that share a preamble.
 
-use super::list::{List, lenient};
-use super::{Fields as AnyFields, Request, TextSink, chat::StreamOptions, json, text};
+use super::chat::includes_usage;
+use super::list::list;
+use super::{Fields as AnyFields, Request, TextSink, text};
+use crate::json::{Fields as Known, JsonError, Raw, Scanner};
 use crate::limits::{PROMPT_ITEMS_MAX, PROMPT_TOKENS_READ_MAX};
 use crate::num::u64_len;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
-use std::borrow::Cow;
 
 /// What of the body makes its prompt.
 #[derive(Debug)]
 pub(super) enum Fields<'a> {
     /// The first prompt is a string.
-    Text(&'a RawValue),
+    Text(Raw<'a>),
     /// The first prompt is a list of token ids; `total` counts those of all prompts.
     Tokens { first: Vec<u32>, total: u64 },
     /// No prompt.
     None,
 }
 
-#[derive(Deserialize)]
-struct Body<'a> {
-    #[serde(borrow, default)]
-    model: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    prompt: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    cache_salt: Option<Cow<'a, str>>,
-    #[serde(default, deserialize_with = "lenient")]
-    stream: Option<bool>,
-    #[serde(default, deserialize_with = "lenient")]
-    stream_options: Option<StreamOptions>,
-    #[serde(default, deserialize_with = "lenient")]
-    max_tokens: Option<u64>,
-}
-
-/// Token ids, as many as cells are made of.
-type Tokens = List<u32, PROMPT_TOKENS_READ_MAX>;
-/// Only how many there are.
-type Count = List<IgnoredAny, 0>;
-
 /// Parses a completions body.
-pub(super) fn parse(body: &[u8]) -> Result<Request<'_>, serde_json::Error> {
-    let body: Body<'_> = serde_json::from_slice(body)?;
-    let fields = match text::present(body.prompt) {
-        Some(prompt) => prompt_of(prompt)?,
-        None => Fields::None,
-    };
-    Ok(Request {
-        model: body.model.unwrap_or_default(),
-        cache_salt: body.cache_salt,
-        is_stream: body.stream.unwrap_or(false),
-        has_usage_in_stream: body.stream_options.unwrap_or_default().include_usage.unwrap_or(false),
-        output_tokens_max: body.max_tokens,
-        fields: AnyFields::Completions(fields),
-    })
+pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonError> {
+    let mut request = Request::new(AnyFields::None);
+    let mut fields = Fields::None;
+    let mut known =
+        Known::open(scanner, &["model", "prompt", "cache_salt", "stream", "stream_options", "max_tokens"])?;
+    while let Some(name) = known.next(scanner)? {
+        match name {
+            "prompt" => {
+                if let Some(prompt) = scanner.present()? {
+                    fields = prompt_of(prompt)?;
+                }
+            }
+            "stream_options" => request.has_usage_in_stream = includes_usage(scanner)?,
+            "max_tokens" => request.output_tokens_max = scanner.raw()?.parsed(),
+            _ => request.read(name, scanner)?,
+        }
+    }
+    request.fields = AnyFields::Completions(fields);
+    Ok(request)
 }
 
 /// Sends the canonical text: the prompt as it is; token ids as their bytes behind a mark that text cannot
@@ -66,9 +48,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Request<'_>, serde_json::Error> {
 pub(super) fn text(fields: &Fields<'_>, sink: &mut impl TextSink) {
     match fields {
         Fields::Text(raw) => {
-            if let Some(body) = json::string_body(raw) {
-                json::unescape(body, &mut |piece| sink.push(piece));
-            }
+            text::string_or_raw(*raw, sink);
         }
         Fields::Tokens { first, .. } => {
             // 0xFF is in no UTF-8 text.
@@ -86,27 +66,30 @@ pub(super) fn exact_tokens(fields: &Fields<'_>) -> Option<u64> {
     }
 }
 
-fn prompt_of(prompt: &RawValue) -> Result<Fields<'_>, serde_json::Error> {
-    if prompt.get().starts_with('"') {
+fn prompt_of(prompt: Raw<'_>) -> Result<Fields<'_>, JsonError> {
+    if prompt.string_body().is_some() {
         return Ok(Fields::Text(prompt));
     }
     // A list of ids is the common long form: try it whole before looking at elements.
-    if let Ok(List { items, total }) = serde_json::from_str::<Tokens>(prompt.get()) {
-        return Ok(if total == 0 {
-            Fields::None
-        } else {
-            Fields::Tokens { first: items, total: u64_len(total) }
-        });
+    if let Ok((first, total)) = tokens(prompt) {
+        return Ok(if total == 0 { Fields::None } else { Fields::Tokens { first, total: u64_len(total) } });
     }
-    let prompts: List<&RawValue, PROMPT_ITEMS_MAX> = serde_json::from_str(prompt.get())?;
-    match prompts.items.first() {
-        Some(first) if first.get().starts_with('"') => Ok(Fields::Text(first)),
+    let (prompts, _) = list(&mut prompt.scanner(), PROMPT_ITEMS_MAX, Scanner::raw)?;
+    match prompts.first() {
+        Some(first) if first.string_body().is_some() => Ok(Fields::Text(*first)),
         Some(first) => {
-            let first: Tokens = serde_json::from_str(first.get())?;
-            let others = prompts.items.iter().skip(1).map(|other| serde_json::from_str::<Count>(other.get()));
-            let total = others.flatten().fold(first.total, |total, other| total.saturating_add(other.total));
-            Ok(Fields::Tokens { first: first.items, total: u64_len(total) })
+            let (first, own) = tokens(*first)?;
+            let others = prompts.iter().skip(1).map(|other| list(&mut other.scanner(), 0, Scanner::pass));
+            let total = others.flatten().fold(own, |total, (_, other)| total.saturating_add(other));
+            Ok(Fields::Tokens { first, total: u64_len(total) })
         }
         None => Ok(Fields::None),
     }
+}
+
+/// A list of token ids, as many as cells are made of, and how many there are.
+fn tokens(raw: Raw<'_>) -> Result<(Vec<u32>, usize), JsonError> {
+    list(&mut raw.scanner(), PROMPT_TOKENS_READ_MAX, |scanner| {
+        scanner.raw()?.parsed().ok_or(JsonError::Shape)
+    })
 }

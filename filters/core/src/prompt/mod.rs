@@ -7,13 +7,13 @@
 //!
 //! The text is never built: the fields go to the hasher in the order in which chat templates put them, tools
 //! and system first, so that two requests that share a conversation share cells whatever the order of their
-//! JSON. Parsing into a `Value` would copy every string and sort every map for fields that routing ignores.
+//! JSON. [`crate::json`] reads it: parsing into a `serde_json::Value` would copy every string and sort every map for
+//! fields that routing ignores.
 
 mod anthropic;
 mod cells;
 mod chat;
 mod completions;
-mod json;
 mod list;
 mod responses;
 mod text;
@@ -21,6 +21,7 @@ mod text;
 pub use cells::{Root, cells_of};
 pub use text::TextSink;
 
+use crate::json::{JsonError, Scanner};
 use crate::limits::BODY_BYTES_MAX;
 use std::borrow::Cow;
 use std::fmt;
@@ -119,18 +120,39 @@ impl<'a> Request<'a> {
         if body.len() > BODY_BYTES_MAX {
             return Err(PromptError::TooLarge);
         }
-        // The parser would take a list's elements for the fields of an object.
-        if body.trim_ascii_start().starts_with(b"[") {
-            return Err(PromptError::WrongShape);
-        }
+        let mut scanner = Scanner::new(body);
         let parsed = match api {
-            Api::Chat => chat::parse(body),
-            Api::Completions => completions::parse(body),
-            Api::Responses => responses::parse(body),
-            Api::Messages | Api::CountTokens => anthropic::parse(body),
-            Api::ModelOnly => chat::parse_model_only(body),
+            Api::Chat => chat::parse(&mut scanner),
+            Api::Completions => completions::parse(&mut scanner),
+            Api::Responses => responses::parse(&mut scanner),
+            Api::Messages | Api::CountTokens => anthropic::parse(&mut scanner),
+            Api::ModelOnly => chat::parse_model_only(&mut scanner),
         };
-        parsed.map_err(|error| PromptError::of(&error, body))
+        let ended = parsed.and_then(|request| scanner.end().map(|()| request));
+        ended.map_err(|error| PromptError::of(error, body))
+    }
+
+    fn new(fields: Fields<'a>) -> Self {
+        Self {
+            model: Cow::default(),
+            cache_salt: None,
+            is_stream: false,
+            has_usage_in_stream: false,
+            output_tokens_max: None,
+            fields,
+        }
+    }
+
+    /// Reads a field that all formats have. Settings that do not belong to the prompt are taken as absent where they
+    /// have an odd type: the engine may be laxer than we are, and the prompt is worth reading all the same.
+    fn read(&mut self, name: &str, scanner: &mut Scanner<'a>) -> Result<(), JsonError> {
+        match name {
+            "model" => self.model = scanner.string()?.unwrap_or_default(),
+            "cache_salt" => self.cache_salt = scanner.string()?,
+            "stream" => self.is_stream = scanner.raw()?.parsed().unwrap_or(false),
+            _ => scanner.pass()?,
+        }
+        Ok(())
     }
 
     /// Sends the prompt's canonical text to `sink`, until the sink is full.
@@ -156,14 +178,15 @@ impl<'a> Request<'a> {
 // === impl PromptError ===
 
 impl PromptError {
-    fn of(error: &serde_json::Error, body: &[u8]) -> Self {
+    fn of(error: JsonError, body: &[u8]) -> Self {
         if std::str::from_utf8(body).is_err() {
             return Self::NotUtf8;
         }
-        match error.classify() {
-            serde_json::error::Category::Eof => Self::Truncated,
-            serde_json::error::Category::Data => Self::WrongShape,
-            serde_json::error::Category::Syntax | serde_json::error::Category::Io => Self::NotJson,
+        match error {
+            JsonError::Truncated => Self::Truncated,
+            JsonError::NotUtf8 => Self::NotUtf8,
+            JsonError::Shape => Self::WrongShape,
+            JsonError::Syntax => Self::NotJson,
         }
     }
 

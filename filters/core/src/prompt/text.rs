@@ -4,10 +4,8 @@
 //! request and cannot be forged into another conversation's chain by much (a forged mark costs a wrong
 //! preference, never a wrong answer).
 
-use super::json;
-use super::list::List;
+use crate::json::{JsonError, Raw, Scanner, unescape};
 use crate::limits::PROMPT_ITEMS_MAX;
-use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Takes text in pieces.
@@ -35,11 +33,8 @@ pub(super) fn close_message(sink: &mut impl TextSink) -> bool {
 }
 
 /// The list of tools, as the client wrote it.
-pub(super) fn tools(tools: Option<&RawValue>, sink: &mut impl TextSink) -> bool {
-    match present(tools) {
-        Some(tools) => marked("tools", tools.get().as_bytes(), sink),
-        None => true,
-    }
+pub(super) fn tools(tools: Option<Raw<'_>>, sink: &mut impl TextSink) -> bool {
+    tools.is_none_or(|tools| marked("tools", tools.bytes(), sink))
 }
 
 /// A raw piece under a mark of its own.
@@ -47,25 +42,38 @@ pub(super) fn marked(mark: &str, raw: &[u8], sink: &mut impl TextSink) -> bool {
     sink.push(b"<|") && sink.push(mark.as_bytes()) && sink.push(b"|>") && sink.push(raw)
 }
 
-/// A JSON string's text, or each item of a list, or any other JSON value as it stands.
-pub(super) fn string_or_items<S: TextSink>(
-    value: &RawValue,
+/// A JSON string's text, or each item of a list, or any other JSON value as it stands. `each` is given an item as it
+/// stands and what `read` makes of it; `None` where it has another shape.
+pub(super) fn string_or_items<'a, T, S: TextSink>(
+    value: Raw<'a>,
     sink: &mut S,
-    each: impl Fn(&RawValue, &mut S) -> bool,
+    read: impl Fn(&mut Scanner<'a>) -> Result<T, JsonError>,
+    each: impl Fn(Option<T>, Raw<'a>, &mut S) -> bool,
 ) -> bool {
-    // The string first: asked for a list, the parser would decode all of it for its error.
-    let listed = if json::string_body(value).is_some() { None } else { items(value) };
-    match listed {
-        Some(items) => items.iter().all(|item| each(item, sink)),
-        None => string_or_raw(value, sink),
+    if !value.is_list() {
+        return string_or_raw(value, sink);
     }
+    let mut scanner = value.scanner();
+    if scanner.open_list().is_err() {
+        return true;
+    }
+    let mut left = PROMPT_ITEMS_MAX;
+    while left > 0 && scanner.has_item() == Ok(true) {
+        left -= 1;
+        let Ok((item, raw)) = scanner.read_or_raw(&read) else { return true };
+        if !each(item, raw, sink) {
+            return false;
+        }
+    }
+    true
 }
 
 /// A JSON string's text, or any other JSON value as it stands.
-pub(super) fn string_or_raw(value: &RawValue, sink: &mut impl TextSink) -> bool {
-    match json::string_body(value) {
-        Some(body) => json::unescape(body, &mut |piece| sink.push(piece)),
-        None => sink.push(value.get().as_bytes()),
+pub(super) fn string_or_raw(value: Raw<'_>, sink: &mut impl TextSink) -> bool {
+    match value.string_body() {
+        Some(body) if value.has_escape() => unescape(body, &mut |piece| sink.push(piece)),
+        Some(body) => body.is_empty() || sink.push(body),
+        None => sink.push(value.bytes()),
     }
 }
 
@@ -73,14 +81,4 @@ pub(super) fn string_or_raw(value: &RawValue, sink: &mut impl TextSink) -> bool 
 /// walked through cell by cell.
 pub(super) fn opaque(kind: &str, raw: &[u8], sink: &mut impl TextSink) -> bool {
     marked(kind, &xxh3_64(raw).to_le_bytes(), sink)
-}
-
-/// The items of a list, as many as a prompt's cells can be made of; `None` if the value is no list.
-pub(super) fn items(value: &RawValue) -> Option<Vec<&RawValue>> {
-    serde_json::from_str::<List<&RawValue, PROMPT_ITEMS_MAX>>(value.get()).ok().map(|list| list.items)
-}
-
-/// A field that is there and not `null`.
-pub(super) fn present(value: Option<&RawValue>) -> Option<&RawValue> {
-    value.filter(|value| value.get() != "null")
 }

@@ -31,6 +31,25 @@ fn unknown_model_is_404_in_the_shape_of_openai() {
     assert_clean(&host, &[&vm]);
 }
 
+/// The filter reads strings with instructions that tests of the core, built for this machine, do not have.
+#[test]
+fn names_are_read_whatever_their_length_and_wherever_they_hold_an_escape() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(2));
+    for length in 0..40 {
+        for end in ["", "\"", "\n", "é", "\u{1f600}\\"] {
+            let name = "x".repeat(length) + end + "yyyyyyyyyyyyyyyyy";
+            let (_, body) = refused(serve(&vm, &chat_with("hello", &json!({"model": name}))));
+            assert_eq!(body["error"]["message"], format!("The model `{name}` does not exist."));
+            let control = format!(r#"{{"model":"{}{}yyyyyyyyyyyyyyyyyy"}}"#, "x".repeat(length), '\u{1f}');
+            let stream = post(&vm, "/v1/chat/completions", &control);
+            assert!(stream.local_response().is_none(), "no JSON, so there is no model to refuse");
+            stream.finish().unwrap();
+        }
+    }
+    assert_clean(&host, &[&vm]);
+}
+
 #[test]
 fn before_any_pool_is_known_it_is_503_and_not_404() {
     let host = Host::default();

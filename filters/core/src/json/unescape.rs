@@ -1,24 +1,18 @@
-//! The text of a raw JSON string, decoded in pieces without a copy.
+//! The text of a JSON string, decoded in pieces without a copy.
 //!
-//! `serde_json` can hand out a string borrowed only if it has no escape, and most prompts have newlines. It
-//! can always hand out the raw value, already checked for syntax; decoding that straight into the hasher
-//! saves an allocation and a copy of nearly the whole body.
+//! Most prompts have newlines, so hardly a string could be borrowed decoded. Decoding it straight into the hasher saves
+//! an allocation and a copy of nearly the whole body.
 
+use super::JsonError;
 use memchr::memchr;
-use serde_json::value::RawValue;
 
 /// U+FFFD, for a lone surrogate: clients in languages with UTF-16 strings do send them.
 const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
-/// What stands between the quotes of a raw JSON string; `None` for any other value.
-pub(super) fn string_body(value: &RawValue) -> Option<&str> {
-    value.get().strip_prefix('"')?.strip_suffix('"')
-}
-
 /// Decodes what stands between a JSON string's quotes, giving `push` its pieces until it answers `false`.
 /// Input that is no valid JSON string gives some text, never a panic.
-pub(super) fn unescape(body: &str, push: &mut impl FnMut(&[u8]) -> bool) -> bool {
-    let mut rest = body.as_bytes();
+pub(crate) fn unescape(body: &[u8], push: &mut impl FnMut(&[u8]) -> bool) -> bool {
+    let mut rest = body;
     while let Some(at) = memchr(b'\\', rest) {
         let (plain, escape) = rest.split_at(at);
         if !plain.is_empty() && !push(plain) {
@@ -26,7 +20,7 @@ pub(super) fn unescape(body: &str, push: &mut impl FnMut(&[u8]) -> bool) -> bool
         }
         let (decoded, used) = decode_escape(escape);
         let mut utf8 = [0; 4];
-        if !push(decoded.encode_utf8(&mut utf8).as_bytes()) {
+        if !push(decoded.unwrap_or(REPLACEMENT).encode_utf8(&mut utf8).as_bytes()) {
             return false;
         }
         rest = escape.get(used..).unwrap_or_default();
@@ -34,42 +28,56 @@ pub(super) fn unescape(body: &str, push: &mut impl FnMut(&[u8]) -> bool) -> bool
     rest.is_empty() || push(rest)
 }
 
-/// The character at the head of `escape`, which starts with a backslash, and the bytes that it takes.
-fn decode_escape(escape: &[u8]) -> (char, usize) {
+/// Decodes what stands between a JSON string's quotes, whole. A lone surrogate is an error: this is for names, and a
+/// name that an engine cannot have either is none.
+pub(super) fn strict(body: &[u8]) -> Result<String, JsonError> {
+    let mut text = Vec::with_capacity(body.len());
+    let mut rest = body;
+    while let Some(at) = memchr(b'\\', rest) {
+        let (plain, escape) = rest.split_at(at);
+        text.extend_from_slice(plain);
+        let (decoded, used) = decode_escape(escape);
+        let mut utf8 = [0; 4];
+        text.extend_from_slice(decoded.ok_or(JsonError::Syntax)?.encode_utf8(&mut utf8).as_bytes());
+        rest = escape.get(used..).unwrap_or_default();
+    }
+    text.extend_from_slice(rest);
+    String::from_utf8(text).map_err(|_| JsonError::NotUtf8)
+}
+
+/// The character at the head of `escape`, which starts with a backslash, and the bytes that it takes; `None` where
+/// those make no character.
+fn decode_escape(escape: &[u8]) -> (Option<char>, usize) {
     match escape.get(1) {
-        Some(b'n') => ('\n', 2),
-        Some(b't') => ('\t', 2),
-        Some(b'r') => ('\r', 2),
-        Some(b'b') => ('\u{8}', 2),
-        Some(b'f') => ('\u{c}', 2),
+        Some(b'n') => (Some('\n'), 2),
+        Some(b't') => (Some('\t'), 2),
+        Some(b'r') => (Some('\r'), 2),
+        Some(b'b') => (Some('\u{8}'), 2),
+        Some(b'f') => (Some('\u{c}'), 2),
         Some(b'u') => decode_unicode(escape),
-        Some(other) if other.is_ascii() => (char::from(*other), 2),
+        Some(other) if other.is_ascii() => (Some(char::from(*other)), 2),
         // No JSON: the character behind the backslash is taken as it is.
-        Some(_) | None => (REPLACEMENT, 1),
+        Some(_) | None => (None, 1),
     }
 }
 
-fn decode_unicode(escape: &[u8]) -> (char, usize) {
-    let Some(first) = hex4(escape.get(2..6)) else { return (REPLACEMENT, 2) };
+fn decode_unicode(escape: &[u8]) -> (Option<char>, usize) {
+    let Some(first) = hex4(escape.get(2..6)) else { return (None, 2) };
     if let Some(decoded) = char::from_u32(first) {
-        return (decoded, 6);
+        return (Some(decoded), 6);
     }
     let is_high = (0xD800..0xDC00).contains(&first);
     let second = hex4(escape.get(8..12)).filter(|low| (0xDC00..0xE000).contains(low));
     match second {
         Some(low) if is_high && escape.get(6..8) == Some(b"\\u") => {
-            let code = 0x1_0000 + ((first - 0xD800) << 10) + (low - 0xDC00);
-            (char::from_u32(code).unwrap_or(REPLACEMENT), 12)
+            (char::from_u32(0x1_0000 + ((first - 0xD800) << 10) + (low - 0xDC00)), 12)
         }
-        _ => (REPLACEMENT, 6),
+        _ => (None, 6),
     }
 }
 
 fn hex4(digits: Option<&[u8]>) -> Option<u32> {
-    // `from_str_radix` would take a sign.
-    let digits =
-        std::str::from_utf8(digits?).ok().filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
-    u32::from_str_radix(digits, 16).ok()
+    digits?.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))
 }
 
 #[cfg(test)]
@@ -79,7 +87,7 @@ mod tests {
 
     fn decode(body: &str) -> String {
         let mut out = Vec::new();
-        unescape(body, &mut |piece| {
+        unescape(body.as_bytes(), &mut |piece| {
             out.extend_from_slice(piece);
             true
         });
@@ -112,13 +120,15 @@ mod tests {
             } else {
                 serde_json::to_string(&text).unwrap()
             };
-            let raw: &RawValue = serde_json::from_str(&encoded).unwrap();
-            prop_assert_eq!(decode(string_body(raw).unwrap()), text);
+            let body = encoded.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap();
+            prop_assert_eq!(decode(body), text.as_str());
+            prop_assert_eq!(strict(body.as_bytes()), Ok(text));
         }
 
         #[test]
         fn anything_becomes_text(body in r#"(\\|u|[0-9a-f]|\PC|"){0,40}"#) {
             decode(&body);
+            let _ = strict(body.as_bytes());
         }
     }
 }

@@ -1,0 +1,368 @@
+//! JSON as routing reads it: one pass over the bytes, strings stay where they are, and what is not asked for is only
+//! checked for syntax.
+//!
+//! ```text
+//!   bytes ─► Scanner ─┬─ Fields: an object's known fields, one after the other
+//!                     ├─ lists, strings, numbers
+//!                     └─ Raw: any value as it stands ─► unescape: a string's text in pieces
+//! ```
+//!
+//! Nobody else reads bodies of megabytes for six fields. `serde_json` walks over a string at eight bytes a step, again
+//! for UTF-8 and again for escapes, which was half of the core's time for a long prompt, and its derived code is a
+//! fifth of what a request runs through. Parsers with SIMD build a tape of all values (simd-json) or have none
+//! for wasm (sonic-rs). It accepts what `serde_json` accepts, and is tested against that.
+
+mod fields;
+mod plain;
+mod raw;
+#[cfg(test)]
+mod tests;
+mod unescape;
+
+pub(crate) use fields::Fields;
+pub(crate) use raw::Raw;
+pub(crate) use unescape::unescape;
+
+use plain::plain;
+use std::borrow::Cow;
+
+/// Why something could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JsonError {
+    /// It ends early.
+    Truncated,
+    /// A string that is asked for is not UTF-8.
+    NotUtf8,
+    /// It is not JSON.
+    Syntax,
+    /// It is JSON of another type than what was asked for, or a field stands there twice.
+    Shape,
+}
+
+/// Reads values one after the other.
+#[derive(Debug)]
+pub(crate) struct Scanner<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    /// Whether the object or list that was opened last has shown nothing yet.
+    is_first: bool,
+    /// Whether the bytes are known to be UTF-8.
+    is_utf8: bool,
+    /// What closes each object and list that is being skipped, the innermost last.
+    nesting: Vec<u8>,
+}
+
+/// What a skipped value is like.
+#[derive(Clone, Copy, Debug, Default)]
+struct Skipped {
+    has_escape: bool,
+    is_beyond_ascii: bool,
+}
+
+// === impl Scanner ===
+
+impl<'a> Scanner<'a> {
+    /// Starts at the first byte.
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0, is_first: false, is_utf8: false, nesting: Vec::new() }
+    }
+
+    /// The next byte that is no blank; it is not taken.
+    pub(crate) fn peek(&mut self) -> Result<u8, JsonError> {
+        while let Some(byte) = self.bytes.get(self.at) {
+            if !matches!(byte, b' ' | b'\n' | b'\t' | b'\r') {
+                return Ok(*byte);
+            }
+            self.at += 1;
+        }
+        Err(JsonError::Truncated)
+    }
+
+    /// Checks that nothing follows.
+    pub(crate) fn end(&mut self) -> Result<(), JsonError> {
+        if self.peek().is_err() { Ok(()) } else { Err(JsonError::Syntax) }
+    }
+
+    /// Opens a list.
+    pub(crate) fn open_list(&mut self) -> Result<(), JsonError> {
+        self.open(b'[')
+    }
+
+    /// Goes to the next item of the list that was opened last and not closed. `false`: there is none, and the list is
+    /// closed.
+    pub(crate) fn has_item(&mut self) -> Result<bool, JsonError> {
+        self.goes_on(b']')
+    }
+
+    /// A string, decoded; `None` for `null`.
+    pub(crate) fn string(&mut self) -> Result<Option<Cow<'a, str>>, JsonError> {
+        match self.peek()? {
+            b'"' => self.decoded().map(Some),
+            b'n' => self.literal(b"null").map(|()| None),
+            _ => self.misshapen(),
+        }
+    }
+
+    /// A whole number from zero up; `None` for `null`.
+    pub(crate) fn number(&mut self) -> Result<Option<u64>, JsonError> {
+        let raw = self.raw()?;
+        if raw.is_null() { Ok(None) } else { raw.parsed().map(Some).ok_or(JsonError::Shape) }
+    }
+
+    /// Any value as it stands; `None` for `null`.
+    pub(crate) fn present(&mut self) -> Result<Option<Raw<'a>>, JsonError> {
+        Ok(Some(self.raw()?).filter(|raw| !raw.is_null()))
+    }
+
+    /// Any value as it stands.
+    pub(crate) fn raw(&mut self) -> Result<Raw<'a>, JsonError> {
+        self.peek()?;
+        let start = self.at;
+        let skipped = self.skip()?;
+        let bytes = self.since(start);
+        if skipped.is_beyond_ascii && !self.is_utf8 && std::str::from_utf8(bytes).is_err() {
+            return Err(JsonError::NotUtf8);
+        }
+        Ok(Raw { bytes, has_escape: skipped.has_escape })
+    }
+
+    /// Passes over a value.
+    pub(crate) fn pass(&mut self) -> Result<(), JsonError> {
+        self.skip().map(|_| ())
+    }
+
+    /// A value as it stands, and what `read` makes of it; `None` where that has another shape.
+    pub(crate) fn read_or_raw<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, JsonError>,
+    ) -> Result<(Option<T>, Raw<'a>), JsonError> {
+        self.peek()?;
+        let start = self.at;
+        let found = read(self).ok();
+        if found.is_some() {
+            // Whoever asks for more than the bytes has read them already.
+            return Ok((found, Raw { bytes: self.since(start), has_escape: true }));
+        }
+        self.at = start;
+        self.is_first = false;
+        Ok((None, self.raw()?))
+    }
+
+    fn since(&self, start: usize) -> &'a [u8] {
+        self.bytes.get(start..self.at).unwrap_or_default()
+    }
+
+    fn open(&mut self, bracket: u8) -> Result<(), JsonError> {
+        if self.peek()? != bracket {
+            return self.misshapen();
+        }
+        self.at += 1;
+        self.is_first = true;
+        Ok(())
+    }
+
+    /// Whether the object or list that was opened last goes on; if not, it is closed.
+    fn goes_on(&mut self, closer: u8) -> Result<bool, JsonError> {
+        let is_first = std::mem::replace(&mut self.is_first, false);
+        match self.peek()? {
+            byte if byte == closer => {
+                self.at += 1;
+                Ok(false)
+            }
+            b',' if !is_first => {
+                self.at += 1;
+                Ok(true)
+            }
+            _ if is_first => Ok(true),
+            _ => Err(JsonError::Syntax),
+        }
+    }
+
+    /// An object's key and the colon behind it.
+    fn key(&mut self) -> Result<Cow<'a, str>, JsonError> {
+        if self.peek()? != b'"' {
+            return Err(JsonError::Syntax);
+        }
+        let key = self.decoded()?;
+        self.colon()?;
+        Ok(key)
+    }
+
+    fn colon(&mut self) -> Result<(), JsonError> {
+        if self.peek()? != b':' {
+            return Err(JsonError::Syntax);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn decoded(&mut self) -> Result<Cow<'a, str>, JsonError> {
+        let start = self.at + 1;
+        let has_escape = self.skip_string()?.has_escape;
+        let body = self.bytes.get(start..self.at - 1).unwrap_or_default();
+        if has_escape {
+            return unescape::strict(body).map(Cow::Owned);
+        }
+        std::str::from_utf8(body).map(Cow::Borrowed).map_err(|_| JsonError::NotUtf8)
+    }
+
+    /// What stands here is of the wrong type, if it is anything.
+    #[cold]
+    fn misshapen<T>(&mut self) -> Result<T, JsonError> {
+        if !matches!(self.peek()?, b'{' | b'[') {
+            self.skip()?;
+        }
+        Err(JsonError::Shape)
+    }
+
+    /// Passes over a value. Objects and lists in it take a byte each, however deep they lie, and no stack.
+    fn skip(&mut self) -> Result<Skipped, JsonError> {
+        let mut all = Skipped::default();
+        self.nesting.clear();
+        loop {
+            let byte = self.peek()?;
+            match byte {
+                b'{' | b'[' => {
+                    self.at += 1;
+                    let closer = if byte == b'{' { b'}' } else { b']' };
+                    if self.peek()? == closer {
+                        self.at += 1;
+                    } else {
+                        self.nesting.push(closer);
+                        if byte == b'{' {
+                            self.skip_key(&mut all)?;
+                        }
+                        continue;
+                    }
+                }
+                b'"' => all.add(self.skip_string()?),
+                b'-' | b'0'..=b'9' => self.skip_number()?,
+                b't' => self.literal(b"true")?,
+                b'f' => self.literal(b"false")?,
+                b'n' => self.literal(b"null")?,
+                _ => return Err(JsonError::Syntax),
+            }
+            loop {
+                let Some(closer) = self.nesting.last().copied() else { return Ok(all) };
+                match self.peek()? {
+                    b',' => {
+                        self.at += 1;
+                        if closer == b'}' {
+                            self.skip_key(&mut all)?;
+                        }
+                        break;
+                    }
+                    byte if byte == closer => {
+                        self.at += 1;
+                        self.nesting.pop();
+                    }
+                    _ => return Err(JsonError::Syntax),
+                }
+            }
+        }
+    }
+
+    fn skip_key(&mut self, all: &mut Skipped) -> Result<(), JsonError> {
+        if self.peek()? != b'"' {
+            return Err(JsonError::Syntax);
+        }
+        all.add(self.skip_string()?);
+        self.colon()
+    }
+
+    fn skip_string(&mut self) -> Result<Skipped, JsonError> {
+        let mut skipped = Skipped::default();
+        self.at += 1;
+        loop {
+            let found = plain(self.bytes.get(self.at..).unwrap_or_default());
+            self.at += found.length;
+            skipped.is_beyond_ascii |= !found.is_ascii;
+            match self.bytes.get(self.at) {
+                None => return Err(JsonError::Truncated),
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(skipped);
+                }
+                Some(b'\\') => {
+                    skipped.has_escape = true;
+                    self.skip_escape()?;
+                }
+                Some(_) => return Err(JsonError::Syntax),
+            }
+        }
+    }
+
+    fn skip_escape(&mut self) -> Result<(), JsonError> {
+        match self.bytes.get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.at += 2;
+                Ok(())
+            }
+            Some(b'u') => {
+                let digits = self.bytes.get(self.at + 2..self.at + 6).ok_or(JsonError::Truncated)?;
+                self.at += 6;
+                if digits.iter().all(u8::is_ascii_hexdigit) { Ok(()) } else { Err(JsonError::Syntax) }
+            }
+            Some(_) => Err(JsonError::Syntax),
+            None => Err(JsonError::Truncated),
+        }
+    }
+
+    fn skip_number(&mut self) -> Result<(), JsonError> {
+        if self.bytes.get(self.at) == Some(&b'-') {
+            self.at += 1;
+        }
+        let is_zero = self.bytes.get(self.at) == Some(&b'0');
+        let before = self.at;
+        self.skip_digits()?;
+        if is_zero && self.at > before + 1 {
+            return Err(JsonError::Syntax);
+        }
+        if self.bytes.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            self.skip_digits()?;
+        }
+        if matches!(self.bytes.get(self.at), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.bytes.get(self.at), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.skip_digits()?;
+        }
+        Ok(())
+    }
+
+    /// One digit at least.
+    fn skip_digits(&mut self) -> Result<(), JsonError> {
+        let start = self.at;
+        while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
+            self.at += 1;
+        }
+        match self.bytes.get(self.at) {
+            _ if self.at > start => Ok(()),
+            Some(_) => Err(JsonError::Syntax),
+            None => Err(JsonError::Truncated),
+        }
+    }
+
+    fn literal(&mut self, word: &[u8]) -> Result<(), JsonError> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        if rest.starts_with(word) {
+            self.at += word.len();
+            Ok(())
+        } else if word.starts_with(rest) {
+            Err(JsonError::Truncated)
+        } else {
+            Err(JsonError::Syntax)
+        }
+    }
+}
+
+// === impl Skipped ===
+
+impl Skipped {
+    fn add(&mut self, other: Self) {
+        self.has_escape |= other.has_escape;
+        self.is_beyond_ascii |= other.is_beyond_ascii;
+    }
+}

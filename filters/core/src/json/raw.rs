@@ -1,0 +1,50 @@
+//! A value as it stands in the body, blanks and escapes included; already checked.
+
+use super::Scanner;
+use std::str::FromStr;
+
+/// See the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Raw<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) has_escape: bool,
+}
+
+// === impl Raw ===
+
+impl<'a> Raw<'a> {
+    /// Its bytes, from the first that is no blank to the last.
+    pub(crate) fn bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Whether it is `null`.
+    pub(crate) fn is_null(self) -> bool {
+        self.bytes == b"null"
+    }
+
+    /// Whether it is a list.
+    pub(crate) fn is_list(self) -> bool {
+        self.bytes.starts_with(b"[")
+    }
+
+    /// What stands between the quotes of a string; `None` for any other value.
+    pub(crate) fn string_body(self) -> Option<&'a [u8]> {
+        self.bytes.strip_prefix(b"\"")?.strip_suffix(b"\"")
+    }
+
+    /// Whether a string may have an escape.
+    pub(crate) fn has_escape(self) -> bool {
+        self.has_escape
+    }
+
+    /// What Rust reads as JSON writes it: `true`, `false`, whole numbers. `None` for any other value.
+    pub(crate) fn parsed<T: FromStr>(self) -> Option<T> {
+        std::str::from_utf8(self.bytes).ok()?.parse().ok()
+    }
+
+    /// Reads it once more.
+    pub(crate) fn scanner(self) -> Scanner<'a> {
+        Scanner { is_utf8: true, ..Scanner::new(self.bytes) }
+    }
+}
