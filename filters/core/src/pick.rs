@@ -10,7 +10,6 @@ use crate::ids::{CellHash, Slot};
 use crate::limits::{SAMPLE_ENDPOINTS, SCAN_ENDPOINTS_MAX};
 use crate::num::{count, float, float_len, u64_len};
 use crate::view::{Fitness, Match, Pool, View};
-use std::cmp::Reverse;
 
 /// Holders looked at in a large pool, by the length of their runs.
 const HOLDERS_MAX: usize = 8;
@@ -69,15 +68,21 @@ pub fn choose(view: &View, ask: &Ask<'_>) -> Result<Decision, NoEndpoint> {
 /// The candidates of a large pool: those that hold most of the prompt, and a sample.
 fn draw(ask: &Ask<'_>, matches: &[Match]) -> Vec<Slot> {
     let slots = ask.pool.slots();
+    // Among those that hold the same (often all hold the system prompt), not always the first ones: by chance. The best
+    // so far in order, so that one look at each is enough where hundreds hold the beginning.
+    let mut holders: Vec<(u128, Slot)> = Vec::with_capacity(HOLDERS_MAX + 1);
     // An endpoint that changed its pool still holds the old one's prefixes.
-    let mut holders: Vec<Match> = matches.iter().copied().filter(|found| ask.pool.has(found.slot)).collect();
-    let key = |found: &Match| (Reverse(found.cells), next_random(ask.nonce ^ u64::from(found.slot.0)));
-    if holders.len() > HOLDERS_MAX {
-        // Among those that hold the same (often all hold the system prompt), not always the first ones.
-        holders.select_nth_unstable_by_key(HOLDERS_MAX, key);
-        holders.truncate(HOLDERS_MAX);
+    for found in matches.iter().filter(|found| ask.pool.has(found.slot)) {
+        // The longest first, then by chance: one number compares faster than two.
+        let chance = next_random(ask.nonce ^ u64::from(found.slot.0));
+        let rank = u128::from(u32::MAX - found.cells) << 64 | u128::from(chance);
+        if holders.len() < HOLDERS_MAX || holders.last().is_some_and(|(worst, _)| rank < *worst) {
+            holders.truncate(HOLDERS_MAX - 1);
+            holders.insert(holders.partition_point(|(better, _)| *better < rank), (rank, found.slot));
+        }
     }
-    let mut drawn: Vec<Slot> = holders.iter().map(|found| found.slot).collect();
+    let mut drawn: Vec<Slot> = Vec::with_capacity(HOLDERS_MAX + SAMPLE_ENDPOINTS);
+    drawn.extend(holders.iter().map(|(_, slot)| *slot));
     let mut state = ask.nonce;
     for _ in 0..SAMPLE_ENDPOINTS {
         state = next_random(state);
@@ -99,8 +104,9 @@ struct Around<'a> {
 fn weigh_all(view: &View, ask: &Ask<'_>, matches: &[Match], slots: &[Slot]) -> Vec<Candidate> {
     let averages = Averages::of(slots.iter().filter_map(|slot| view.endpoint(*slot)), ask.now_ms);
     let around = Around { matches, averages: &averages };
-    let mut candidates: Vec<Candidate> =
-        slots.iter().filter_map(|slot| weigh(view, ask, &around, *slot)).collect();
+    // Not collected: a filter does not know its length, and the list would be moved as it grows.
+    let mut candidates = Vec::with_capacity(slots.len());
+    candidates.extend(slots.iter().filter_map(|slot| weigh(view, ask, &around, *slot)));
     order(&mut candidates, ask.nonce);
     candidates
 }

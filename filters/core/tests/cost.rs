@@ -22,7 +22,7 @@ const PARSE_MAX: u64 = 1;
 /// To hash it: the chain, the open cell, the pool's name.
 const HASH_MAX: u64 = 3;
 /// To choose: the matches, the candidates, their order, the addresses of four.
-const CHOOSE_MAX: u64 = 8;
+const CHOOSE_MAX: u64 = 7;
 /// To book: the event's cells, the list of events, the ledger.
 const BOOK_MAX: u64 = 4;
 

@@ -93,14 +93,18 @@ impl Prefixes {
             let same = common(run.cells(), chain.get(at..).unwrap_or_default());
             let depth = u32_len(at);
             let covered = u32_len(same);
+            let cells = |holder: &Holder| u32::from(holder.held).min(covered);
             let mut is_held_on = at == 0;
-            for holder in run.holders() {
-                let cells = u32::from(holder.held).min(covered);
-                if at == 0 {
-                    found.push(Match { slot: holder.slot, cells });
-                } else if let Some(entry) = of_slot(found, holder.slot).filter(|entry| entry.cells == depth) {
-                    entry.cells += cells;
-                    is_held_on = true;
+            if at == 0 {
+                found.extend(
+                    run.holders().iter().map(|holder| Match { slot: holder.slot, cells: cells(holder) }),
+                );
+            } else {
+                for holder in run.holders() {
+                    if let Some(entry) = of_slot(found, holder.slot).filter(|entry| entry.cells == depth) {
+                        entry.cells += cells(holder);
+                        is_held_on = true;
+                    }
                 }
             }
             if same < run.cells().len() || !is_held_on {
