@@ -5,8 +5,8 @@ use std::fmt;
 
 /// Headings of the columns after the endpoint's.
 const COLUMNS: [&str; 12] = [
-    "fitness", "cells", "cached", "requests", "cost ms", "queue", "prefill", "rivals", "later", "stall", "decode",
-    "evict",
+    "fitness", "cells", "cached", "requests", "cost ms", "queue", "prefill", "rivals", "later", "stall",
+    "decode", "evict",
 ];
 
 /// The answer's JSON; the core's `Explanation`, owned.

@@ -104,13 +104,7 @@ struct Around<'a> {
 }
 
 /// The candidates with their costs, best first. Addresses are left out: few of them will be needed.
-fn weigh_all(
-    view: &View,
-    ask: &Ask<'_>,
-    matches: &[Match],
-    slots: &[Slot],
-    turn: Turn,
-) -> Vec<Candidate> {
+fn weigh_all(view: &View, ask: &Ask<'_>, matches: &[Match], slots: &[Slot], turn: Turn) -> Vec<Candidate> {
     let averages = Averages::of(slots.iter().filter_map(|slot| view.endpoint(*slot)), ask.now_ms);
     let longest = matches.iter().map(|found| found.cells).max().unwrap_or(0);
     let new_share = 1.0 - float(u64::from(longest)) / float_len(ask.chain.len().max(1));

@@ -261,4 +261,3 @@ fn pair(value: &[u8]) -> (u64, u64) {
     let number = |bytes: &[u8]| bytes.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
     (number(first), number(second))
 }
-

@@ -49,7 +49,11 @@ pub enum Term {
 impl Terms {
     /// The cost.
     pub fn total_s(&self) -> f64 {
-        WAIT_WEIGHT * (self.ttft_s() + self.rivals_s) + self.later_s + self.stall_s + self.decode_s + self.evict_s
+        WAIT_WEIGHT * (self.ttft_s() + self.rivals_s)
+            + self.later_s
+            + self.stall_s
+            + self.decode_s
+            + self.evict_s
     }
 
     /// Predicted time to the first token: what the request itself waits for.

@@ -37,7 +37,13 @@ pub(super) struct Flight {
 // === impl Proxy ===
 
 impl Proxy {
-    pub(super) fn new(number: u64, proxies: u64, addresses: &[String], seed: u64, without: Option<Term>) -> Self {
+    pub(super) fn new(
+        number: u64,
+        proxies: u64,
+        addresses: &[String],
+        seed: u64,
+        without: Option<Term>,
+    ) -> Self {
         let mut view = View::default();
         let endpoints = addresses.iter().map(|address| PoolEndpoint { address: address.clone() }).collect();
         let pool = Pool { name: POOL.into(), models: vec![POOL.into()], adapters: Vec::new(), endpoints };
