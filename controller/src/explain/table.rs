@@ -4,9 +4,9 @@ use serde::Deserialize;
 use std::fmt;
 
 /// Headings of the columns after the endpoint's.
-const COLUMNS: [&str; 11] = [
-    "fitness", "cells", "cached", "requests", "cost ms", "queue", "prefill", "later", "stall", "decode",
-    "evict",
+const COLUMNS: [&str; 12] = [
+    "fitness", "cells", "cached", "requests", "cost ms", "queue", "prefill", "rivals", "later", "stall",
+    "decode", "evict",
 ];
 
 /// The answer's JSON; the core's `Explanation`, owned.
@@ -31,6 +31,7 @@ struct Candidate {
     cost_s: f64,
     queue_s: f64,
     prefill_s: f64,
+    rivals_s: f64,
     later_s: f64,
     stall_s: f64,
     decode_s: f64,
@@ -83,6 +84,7 @@ impl Candidate {
             self.cost_s,
             self.queue_s,
             self.prefill_s,
+            self.rivals_s,
             self.later_s,
             self.stall_s,
             self.decode_s,
@@ -103,14 +105,14 @@ mod tests {
         let json = br#"{"pool":"llama","adapter":"sql","reason":"warm","prompt_tokens":900,"cells":14,
             "considered":2,"candidates":[
             {"endpoint":"10.0.0.1:8000","fitness":"fit","cells":12,"cached_tokens":768,"requests":3,
-             "cost_s":0.0123,"queue_s":0.001,"prefill_s":0.0098,"later_s":0.0002,"stall_s":0,"decode_s":0.0015,"evict_s":0},
+             "cost_s":0.0123,"queue_s":0.001,"prefill_s":0.0098,"rivals_s":0,"later_s":0.0002,"stall_s":0,"decode_s":0.0015,"evict_s":0},
             {"endpoint":"10.0.0.12:8000","fitness":"avoided","cells":0,"cached_tokens":0,"requests":0,
-             "cost_s":1.25,"queue_s":0,"prefill_s":1.25,"later_s":0,"stall_s":0,"decode_s":0,"evict_s":0}]}"#;
+             "cost_s":2.5,"queue_s":0,"prefill_s":1.25,"rivals_s":1.25,"later_s":0,"stall_s":0,"decode_s":0,"evict_s":0}]}"#;
         let wanted = "\
 pool llama, adapter sql, warm: 900 tokens in 14 cells, 2 considered
-endpoint        fitness  cells  cached  requests  cost ms  queue  prefill  later  stall  decode  evict
-10.0.0.1:8000       fit     12     768         3     12.3    1.0      9.8    0.2    0.0     1.5    0.0
-10.0.0.12:8000  avoided      0       0         0   1250.0    0.0   1250.0    0.0    0.0     0.0    0.0
+endpoint        fitness  cells  cached  requests  cost ms  queue  prefill  rivals  later  stall  decode  evict
+10.0.0.1:8000       fit     12     768         3     12.3    1.0      9.8     0.0    0.2    0.0     1.5    0.0
+10.0.0.12:8000  avoided      0       0         0   2500.0    0.0   1250.0  1250.0    0.0    0.0     0.0    0.0
 ";
         assert_eq!(Answer::parse(json).unwrap().to_string(), wanted);
     }

@@ -52,6 +52,8 @@ pub enum Place {
         /// The origin.
         origin: u64,
     },
+    /// Replaces the older list of proxies.
+    Proxies,
     /// Changes what endpoints exist: nothing may move across it.
     Barrier,
 }
@@ -65,6 +67,8 @@ pub enum Key {
     Alive(u64),
     /// One engine's figures.
     Engine(u64),
+    /// The list of proxies.
+    Proxies,
 }
 
 // === impl Fact ===
@@ -83,6 +87,7 @@ impl Place {
     fn of(kind: &Kind) -> Self {
         match kind {
             Kind::Pools(_) => Self::Barrier,
+            Kind::Proxies(_) => Self::Proxies,
             Kind::Gone(gone) => Self::Ends { origin: gone.origin },
             Kind::Load(load) => Self::Load { origin: load.origin, endpoint: load.endpoint },
             Kind::Alive(alive) => Self::Alive { origin: alive.origin },
@@ -103,6 +108,7 @@ impl Place {
             Self::Load { origin, endpoint } => Some(Key::Load(origin, endpoint)),
             Self::Alive { origin } => Some(Key::Alive(origin)),
             Self::Engine { endpoint, .. } => Some(Key::Engine(endpoint)),
+            Self::Proxies => Some(Key::Proxies),
             Self::Own | Self::Ends { .. } | Self::Barrier => None,
         }
     }
@@ -130,5 +136,6 @@ pub fn label(kind: &Kind) -> &'static str {
         Kind::Gone(_) => "gone",
         Kind::Prefix(_) => "prefix",
         Kind::Ratio(_) => "ratio",
+        Kind::Proxies(_) => "proxies",
     }
 }

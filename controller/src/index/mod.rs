@@ -71,7 +71,7 @@ impl Index {
 
     /// Applies an event that `process` told; [`CONTROLLER`] may say more than a proxy.
     pub fn accept(&mut self, process: u64, kind: Kind, now_ms: u64) -> Result<Arc<Fact>, Dropped> {
-        if process != CONTROLLER && matches!(kind, Kind::Pools(_) | Kind::Facts(_)) {
+        if process != CONTROLLER && matches!(kind, Kind::Pools(_) | Kind::Facts(_) | Kind::Proxies(_)) {
             return Err(Dropped::NotYours);
         }
         let event = Event { kind: Some(kind) };

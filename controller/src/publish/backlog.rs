@@ -41,7 +41,8 @@ impl Backlog {
         match fact.place {
             Place::Barrier => self.places.clear(),
             Place::Ends { origin } => self.places.retain(|key, _| !key.is_of(origin)),
-            Place::Own | Place::Load { .. } | Place::Alive { .. } | Place::Engine { .. } => {}
+            Place::Own | Place::Load { .. } | Place::Alive { .. } | Place::Engine { .. } | Place::Proxies => {
+            }
         }
         let key = fact.place.key();
         let older = key.and_then(|key| self.facts.get_mut(*self.places.get(&key)?));

@@ -6,18 +6,18 @@
 
 use super::backlog::{Added, Backlog};
 use super::message::Stamp;
+use super::routing::Routing;
 use crate::index::{CONTROLLER, Chain, Dropped, Fact, Index, label, news};
 use crate::metrics::Metrics;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Notify;
+use warmpath_core::limits::PROXIES_MAX;
 use warmpath_core::wire::{Event, Gone, Hello, Kind};
 
 /// How long after its last stream a proxy process keeps its loads: longer than a reconnect, shorter than
 /// anybody should believe in requests that nobody reports on.
 const DEPARTURE_GRACE_MS: u64 = 2_000;
-/// Streams at once: with full backlogs and snapshots under way, each may cost tens of megabytes.
-const STREAMS_MAX: usize = 1024;
 /// Time between two looks for silent origins.
 const EXPIRE_INTERVAL_MS: u64 = 1_000;
 
@@ -28,6 +28,7 @@ pub struct Hub {
     proxies: BTreeMap<StreamId, Proxy>,
     /// Processes without a stream, and when they count as gone.
     departures: Vec<(u64, u64)>,
+    routing: Routing,
     expire_at_ms: u64,
     streams: u64,
     metrics: Arc<Metrics>,
@@ -73,7 +74,15 @@ enum Owed {
 impl Hub {
     /// A hub without streams.
     pub fn new(index: Index, metrics: Arc<Metrics>) -> Self {
-        Self { index, proxies: BTreeMap::new(), departures: Vec::new(), expire_at_ms: 0, streams: 0, metrics }
+        Self {
+            index,
+            proxies: BTreeMap::new(),
+            departures: Vec::new(),
+            routing: Routing::default(),
+            expire_at_ms: 0,
+            streams: 0,
+            metrics,
+        }
     }
 
     /// The index.
@@ -84,7 +93,7 @@ impl Hub {
     /// A proxy opens a stream. The `Notify` is notified whenever [`Hub::take`] has something for it.
     /// `None`: there are too many.
     pub fn join(&mut self, hello: &Hello) -> Option<(StreamId, Arc<Notify>)> {
-        if self.proxies.len() >= STREAMS_MAX {
+        if self.proxies.len() >= PROXIES_MAX {
             return None;
         }
         let process = hello.process;
@@ -121,6 +130,9 @@ impl Hub {
             self.metrics.events_in.get_or_create(&[("kind", label(&kind))]).inc();
             let Some(proxy) = self.proxies.get_mut(&id) else { return };
             let process = proxy.process;
+            if matches!(&kind, Kind::Load(load) if load.requests > 0) {
+                self.routing.note(process, now_ms);
+            }
             let accepted = whole(kind, &mut proxy.chain, &self.index)
                 .and_then(|kind| self.index.accept(process, kind, now_ms));
             match accepted {
@@ -192,9 +204,13 @@ impl Hub {
             .map(|(process, _)| process)
             .collect();
         for process in due {
+            self.routing.forget(process);
             for origin in self.index.origins_of(process) {
                 self.publish(Kind::Gone(Gone { origin }), now_ms);
             }
+        }
+        if let Some(proxies) = self.routing.news(now_ms) {
+            self.publish(Kind::Proxies(proxies), now_ms);
         }
         if now_ms >= self.expire_at_ms {
             self.expire_at_ms = now_ms + EXPIRE_INTERVAL_MS;

@@ -11,6 +11,7 @@ mod backlog;
 mod codec;
 mod hub;
 mod message;
+mod routing;
 mod service;
 mod session;
 

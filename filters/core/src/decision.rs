@@ -102,10 +102,12 @@ pub struct CandidateExplanation<'a> {
     pub requests: u32,
     /// The weighted sum of the terms that follow.
     pub cost_s: f64,
-    /// The terms of the cost, in seconds; the first two weigh [`crate::cost::WAIT_WEIGHT`] times in the sum.
+    /// The terms of the cost, in seconds; the first three weigh [`crate::cost::WAIT_WEIGHT`] times in the sum.
     pub queue_s: f64,
     /// See [`crate::cost`].
     pub prefill_s: f64,
+    /// See [`crate::cost`].
+    pub rivals_s: f64,
     /// See [`crate::cost`].
     pub later_s: f64,
     /// See [`crate::cost`].
@@ -162,6 +164,7 @@ impl<'a> CandidateExplanation<'a> {
             cost_s: terms.total_s(),
             queue_s: terms.queue_s,
             prefill_s: terms.prefill_s,
+            rivals_s: terms.rivals_s,
             later_s: terms.later_s,
             stall_s: terms.stall_s,
             decode_s: terms.decode_s,

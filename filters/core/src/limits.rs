@@ -36,6 +36,10 @@ pub const SCAN_ENDPOINTS_MAX: usize = 32;
 /// third of the pool with 96 % probability, and a decision costs the same in a pool of any size.
 pub const SAMPLE_ENDPOINTS: usize = 8;
 
+/// Proxies that take turns, and streams that one controller serves: with full backlogs and snapshots under way, each
+/// may cost it tens of megabytes.
+pub const PROXIES_MAX: usize = 1024;
+
 /// Alternates that may follow the chosen endpoint, so that a retry goes to the next best.
 pub const ALTERNATES_MAX: usize = 7;
 /// Alternates when the configuration names no number: with Envoy's three retries, each attempt has its own.

@@ -9,7 +9,7 @@ use crate::decision::{Candidate, Decision, NoEndpoint, Reason};
 use crate::ids::{CellHash, Slot};
 use crate::limits::{SAMPLE_ENDPOINTS, SCAN_ENDPOINTS_MAX};
 use crate::num::{count, float, float_len, u64_len};
-use crate::view::{Fitness, Match, Pool, View};
+use crate::view::{Fitness, Match, Pool, Turn, View};
 
 /// Holders looked at in a large pool, by the length of their runs.
 const HOLDERS_MAX: usize = 8;
@@ -32,7 +32,7 @@ pub struct Ask<'a> {
     pub alternates: usize,
     /// Random bits.
     pub nonce: u64,
-    /// Now, on the view's clock.
+    /// Now, on the view's clock; for turns to mean the same in all proxies, the wall clock.
     pub now_ms: u64,
     /// A term that is left out of the cost, to see what it earns; none in the filter.
     pub without: Option<Term>,
@@ -47,12 +47,16 @@ pub fn choose(view: &View, ask: &Ask<'_>) -> Result<Decision, NoEndpoint> {
     let mut matches = Vec::new();
     view.prefixes().find(ask.chain, &mut matches);
     let drawn = if slots.len() > SCAN_ENDPOINTS_MAX { Some(draw(ask, &matches)) } else { None };
-    let mut candidates = weigh_all(view, ask, &matches, drawn.as_deref().unwrap_or(slots));
+    let mut candidates = match &drawn {
+        // A sample of our own is hardly another proxy's.
+        Some(drawn) => weigh_all(view, ask, &matches, drawn, Turn::default()),
+        None => weigh_all(view, ask, &matches, slots, view.turn()),
+    };
     let is_fit =
         |candidates: &[Candidate]| candidates.first().is_some_and(|best| best.fitness == Fitness::Fit);
     if drawn.is_some() && !is_fit(&candidates) {
         // A sample without a fit endpoint does not mean that there is none.
-        candidates = weigh_all(view, ask, &matches, slots);
+        candidates = weigh_all(view, ask, &matches, slots, view.turn());
     }
     let considered = candidates.len();
     // An unhealthy endpoint is no alternate either: a retry there is a retry lost.
@@ -98,32 +102,41 @@ fn draw(ask: &Ask<'_>, matches: &[Match]) -> Vec<Slot> {
 struct Around<'a> {
     matches: &'a [Match],
     averages: &'a Averages,
+    turn: Turn,
+    endpoints: usize,
+    /// Share of the prompt that nobody holds.
+    new_share: f64,
 }
 
 /// The candidates with their costs, best first. Addresses are left out: few of them will be needed.
-fn weigh_all(view: &View, ask: &Ask<'_>, matches: &[Match], slots: &[Slot]) -> Vec<Candidate> {
+fn weigh_all(view: &View, ask: &Ask<'_>, matches: &[Match], slots: &[Slot], turn: Turn) -> Vec<Candidate> {
     let averages = Averages::of(slots.iter().filter_map(|slot| view.endpoint(*slot)), ask.now_ms);
-    let around = Around { matches, averages: &averages };
+    let longest = matches.iter().map(|found| found.cells).max().unwrap_or(0);
+    let new_share = 1.0 - float(u64::from(longest)) / float_len(ask.chain.len().max(1));
+    let around = Around { matches, averages: &averages, turn, endpoints: slots.len(), new_share };
+    let weighed = slots.iter().enumerate().filter_map(|(at, slot)| weigh(view, ask, &around, at, *slot));
     // Not collected: a filter does not know its length, and the list would be moved as it grows.
     let mut candidates = Vec::with_capacity(slots.len());
-    candidates.extend(slots.iter().filter_map(|slot| weigh(view, ask, &around, *slot)));
+    candidates.extend(weighed);
     order(&mut candidates, ask.nonce);
     candidates
 }
 
-fn weigh(view: &View, ask: &Ask<'_>, around: &Around<'_>, slot: Slot) -> Option<Candidate> {
+fn weigh(view: &View, ask: &Ask<'_>, around: &Around<'_>, position: usize, slot: Slot) -> Option<Candidate> {
     let endpoint = view.endpoint(slot)?;
     let matches = around.matches;
     let found = matches.binary_search_by_key(&slot, |found| found.slot).ok().and_then(|at| matches.get(at));
     let cells = found.map_or(0, |found| found.cells);
     let cached_tokens = cached_tokens(view, ask, cells);
     let prefill_s_per_token = around.averages.prefill_s_per_token(endpoint);
+    let is_our_turn = around.turn.has(position, around.endpoints, ask.now_ms);
     let work = Work {
         prompt_tokens: ask.prompt_tokens,
         cached_tokens,
         // Clients set bounds far above what they expect.
         output_tokens: ask.output_tokens_max.unwrap_or(u64::MAX).min(count(ask.pool.output_tokens())),
         evicted_tokens: evicted_tokens(view, ask, slot, cells),
+        rival_share: if is_our_turn { 0.0 } else { around.new_share },
     };
     Some(Candidate {
         slot,

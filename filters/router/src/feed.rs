@@ -12,7 +12,7 @@
 
 use crate::host;
 use crate::metrics::{Count, Level};
-use crate::proxy::{Proxy, random_bits};
+use crate::proxy::{Proxy, process, random_bits};
 use log::{info, warn};
 use prost::Message;
 use warmpath_core::num::u64_len;
@@ -33,7 +33,6 @@ const RETRY_MS_MAX: u64 = 2_000;
 const STORE_MS: u64 = 1_000;
 
 const LEASE_KEY: &str = "warmpath/1/lease";
-const PROCESS_KEY: &str = "warmpath/1/process";
 const RESUME_KEY: &str = "warmpath/1/resume";
 
 /// One plugin's part in the feed.
@@ -261,16 +260,4 @@ fn pair(value: &[u8]) -> (u64, u64) {
     let (first, second) = value.split_at_checked(8).unwrap_or_default();
     let number = |bytes: &[u8]| bytes.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
     (number(first), number(second))
-}
-
-/// The name of this process, the same in all its VMs.
-fn process() -> u64 {
-    let stored = host::shared(PROCESS_KEY);
-    let (name, _) = pair(&stored.value);
-    if name != 0 {
-        return name;
-    }
-    let name = random_bits();
-    let _ = host::set_shared(PROCESS_KEY, &lease(name, 0), stored.mark);
-    name
 }

@@ -29,6 +29,8 @@ const USAGE_STREAMS_EACH: u64 = 8;
 /// Events that may wait for the next append, when this one met too many conflicts.
 const PENDING_EVENTS_MAX: usize = 4096;
 
+const PROCESS_KEY: &str = "warmpath/1/process";
+
 thread_local! {
     static VM: RefCell<Option<Rc<RefCell<Proxy>>>> = const { RefCell::new(None) };
 }
@@ -230,6 +232,8 @@ impl Proxy {
             self.say_later(kinds, now_ms);
         }
         self.view.expire(now_ms);
+        // Of two VMs that name the process at the same time, one finds later that it has another name.
+        self.view.set_process(process());
         if self.view.pools().is_empty() && self.load_endpoints(now_ms) {
             self.read_log(now_ms);
         }
@@ -287,6 +291,18 @@ fn take_record(view: &mut View, outbox: &mut Outbox, metrics: &mut Metrics, reco
     if record.source == Source::Local {
         outbox.push(record.event, metrics);
     }
+}
+
+/// The name of this process, the same in all its VMs.
+pub(crate) fn process() -> u64 {
+    let stored = host::shared(PROCESS_KEY);
+    let name = stored.value.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    if name != 0 {
+        return name;
+    }
+    let name = random_bits();
+    let _ = host::set_shared(PROCESS_KEY, &name.to_be_bytes(), stored.mark);
+    name
 }
 
 /// Random bits of the host, through the standard library's hasher keys.

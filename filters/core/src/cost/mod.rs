@@ -3,6 +3,7 @@
 //! ```text
 //!   queue    work promised to the endpoint and not yet prefilled
 //! + prefill  this prompt's uncached part
+//! + rivals   the prefill again where another proxy may send one like it, unseen
 //! + later    those who come while it is busy, and would have to wait longer
 //! + stall    the prefill again for each request there, which it holds up
 //! + decode   the answer's steps, and the slower steps of those there by our context
@@ -21,6 +22,7 @@ mod evict;
 mod later;
 mod prefill;
 mod queue;
+mod rivals;
 mod terms;
 
 pub use averages::Averages;
@@ -42,6 +44,9 @@ pub struct Work {
     /// Work that the endpoint would have to do again for what it evicts, in tokens' worth, by the chance that it is
     /// asked for.
     pub evicted_tokens: f64,
+    /// Where another proxy may be sending now ([`crate::view::Turn`]): the share of the prompt that nobody holds. 0
+    /// where it is our turn.
+    pub rival_share: f64,
 }
 
 /// One endpoint at the moment of the decision, as the terms see it.
@@ -65,6 +70,7 @@ pub fn of(endpoint: &Endpoint, averages: &Averages, work: &Work, now_ms: u64) ->
     Terms {
         queue_s,
         prefill_s,
+        rivals_s: rivals::seconds(work, prefill_s),
         later_s: later::seconds(&place, queue_s, prefill_s),
         stall_s: decode::stall_seconds(&place, prefill_s),
         decode_s: decode::seconds(&place, work),

@@ -14,6 +14,8 @@ pub struct Terms {
     /// See [`crate::cost`].
     pub prefill_s: f64,
     /// See [`crate::cost`].
+    pub rivals_s: f64,
+    /// See [`crate::cost`].
     pub later_s: f64,
     /// See [`crate::cost`].
     pub stall_s: f64,
@@ -31,6 +33,8 @@ pub enum Term {
     /// See [`crate::cost`].
     Prefill,
     /// See [`crate::cost`].
+    Rivals,
+    /// See [`crate::cost`].
     Later,
     /// See [`crate::cost`].
     Stall,
@@ -45,7 +49,11 @@ pub enum Term {
 impl Terms {
     /// The cost.
     pub fn total_s(&self) -> f64 {
-        WAIT_WEIGHT * self.ttft_s() + self.later_s + self.stall_s + self.decode_s + self.evict_s
+        WAIT_WEIGHT * (self.ttft_s() + self.rivals_s)
+            + self.later_s
+            + self.stall_s
+            + self.decode_s
+            + self.evict_s
     }
 
     /// Predicted time to the first token: what the request itself waits for.
@@ -60,6 +68,7 @@ impl Terms {
             None => {}
             Some(Term::Queue) => self.queue_s = 0.0,
             Some(Term::Prefill) => self.prefill_s = 0.0,
+            Some(Term::Rivals) => self.rivals_s = 0.0,
             Some(Term::Later) => self.later_s = 0.0,
             Some(Term::Stall) => self.stall_s = 0.0,
             Some(Term::Decode) => self.decode_s = 0.0,
@@ -73,14 +82,15 @@ impl Terms {
 
 impl Term {
     /// All of them, in the order of the sum.
-    pub const ALL: [Self; 6] =
-        [Self::Queue, Self::Prefill, Self::Later, Self::Stall, Self::Decode, Self::Evict];
+    pub const ALL: [Self; 7] =
+        [Self::Queue, Self::Prefill, Self::Rivals, Self::Later, Self::Stall, Self::Decode, Self::Evict];
 
     /// Its name in reports.
     pub fn label(self) -> &'static str {
         match self {
             Self::Queue => "queue",
             Self::Prefill => "prefill",
+            Self::Rivals => "rivals",
             Self::Later => "later",
             Self::Stall => "stall",
             Self::Decode => "decode",

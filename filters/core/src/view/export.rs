@@ -4,7 +4,7 @@
 
 use super::{Pool, View};
 use crate::limits::EVENTS_PER_MESSAGE_MAX;
-use crate::wire::{self, Event, Kind, Pools, Prefix};
+use crate::wire::{self, Event, Kind, Pools, Prefix, Proxies};
 
 impl View {
     /// The events that rebuild this view.
@@ -22,13 +22,16 @@ impl View {
         events
     }
 
-    /// The part of [`View::export`] without which no request can be routed: pools, facts and loads.
+    /// The part of [`View::export`] without which no request can be routed: pools, proxies, facts and loads.
     pub fn export_endpoints(&self) -> Vec<Event> {
         let mut events = Vec::with_capacity(EVENTS_PER_MESSAGE_MAX.min(1 + 2 * self.endpoints.len()));
         events.push(
             Kind::Pools(Pools { pools: self.pools.iter().map(|pool| self.export_pool(pool)).collect() })
                 .into(),
         );
+        if !self.proxies.is_empty() {
+            events.push(Kind::Proxies(Proxies { processes: self.proxies.clone() }).into());
+        }
         for (_, endpoint) in self.endpoints() {
             let facts = *endpoint.facts();
             if facts.endpoint != 0 {

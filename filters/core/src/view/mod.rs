@@ -9,20 +9,22 @@ mod export;
 mod pool;
 mod prefixes;
 mod speed;
+mod turn;
 
 pub use arrivals::{Arrivals, Arrived};
 pub use endpoint::{Endpoint, Fitness, Promised};
 pub use pool::{ModelMatch, Pool};
 pub use prefixes::{Holder, Match, Prefixes, Visit};
 pub use speed::Speed;
+pub use turn::Turn;
 
 use crate::ids::{CellHash, EndpointId, OriginId, Slot};
 use crate::limits::{
     CELL_BYTES_DEFAULT, CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PER_PROMPT_MAX, CELLS_PER_VIEW_MAX,
-    ENDPOINTS_MAX, POOLS_MAX,
+    ENDPOINTS_MAX, POOLS_MAX, PROXIES_MAX,
 };
 use crate::num::{count, float, float_len};
-use crate::wire::{Event, Health, Kind, Pools, Ratio};
+use crate::wire::{Event, Health, Kind, Pools, Proxies, Ratio};
 use fnv::{FnvHashMap, FnvHashSet};
 
 /// All that is known. See the module.
@@ -37,6 +39,11 @@ pub struct View {
     chain: Vec<CellHash>,
     /// The chain of the last [`Kind::Prefix`]: the next one continues it, whatever is routed in between.
     prefix: Vec<CellHash>,
+    /// The proxy process whose view this is; zero where it is no proxy's.
+    process: u64,
+    /// The proxies that route, as in [`Kind::Proxies`].
+    proxies: Vec<u64>,
+    turn: Turn,
 }
 
 /// What an event did to a view; anything but [`Applied::Changed`] is worth counting.
@@ -72,6 +79,9 @@ impl View {
             origins: FnvHashMap::default(),
             chain: Vec::new(),
             prefix: Vec::new(),
+            process: 0,
+            proxies: Vec::new(),
+            turn: Turn::default(),
         }
     }
 
@@ -107,7 +117,19 @@ impl View {
             }
             Some(Kind::Prefix(prefix)) => self.learn_prefix(prefix, now_ms),
             Some(Kind::Ratio(ratio)) => self.learn_ratio(ratio),
+            Some(Kind::Proxies(proxies)) => self.set_proxies(proxies),
         }
+    }
+
+    /// Names the proxy process whose view this is, so that it finds its turn among [`Kind::Proxies`].
+    pub fn set_process(&mut self, process: u64) {
+        self.process = process;
+        self.take_turn();
+    }
+
+    /// This proxy's turn among those that route; always, until it is named among others.
+    pub fn turn(&self) -> Turn {
+        self.turn
     }
 
     /// Drops the loads of origins that fell silent. Call it about once a second.
@@ -187,6 +209,18 @@ impl View {
         self.pools = next;
         self.resize_all();
         if is_cut { Applied::Cut } else { Applied::Changed }
+    }
+
+    fn set_proxies(&mut self, proxies: &Proxies) -> Applied {
+        let listed = proxies.processes.get(..PROXIES_MAX).unwrap_or(&proxies.processes);
+        self.proxies = listed.to_vec();
+        self.take_turn();
+        if listed.len() < proxies.processes.len() { Applied::Cut } else { Applied::Changed }
+    }
+
+    fn take_turn(&mut self) {
+        let place = self.proxies.iter().position(|process| *process == self.process);
+        self.turn = place.map_or_else(Turn::default, |place| Turn::new(place, self.proxies.len()));
     }
 
     fn set_facts(&mut self, facts: &crate::wire::Facts) -> Applied {

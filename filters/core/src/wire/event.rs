@@ -9,7 +9,7 @@ use prost::{Enumeration, Message, Oneof};
 #[derive(Clone, PartialEq, Message)]
 pub struct Event {
     /// The fact itself; `None` when the sender is newer than the receiver.
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub kind: Option<Kind>,
 }
 
@@ -46,6 +46,9 @@ pub enum Kind {
     /// How much text made how many tokens. Adjust the pool's ratio.
     #[prost(message, tag = "10")]
     Ratio(Ratio),
+    /// The proxy processes that route. Replace the list; find your turn in it.
+    #[prost(message, tag = "11")]
+    Proxies(Proxies),
 }
 
 /// See [`Kind::Pools`].
@@ -227,6 +230,14 @@ pub struct Ratio {
     /// Tokens of the answer; absent from an older sender.
     #[prost(uint64, optional, tag = "5")]
     pub output_tokens: Option<u64>,
+}
+
+/// See [`Kind::Proxies`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Proxies {
+    /// In ascending order.
+    #[prost(fixed64, repeated, tag = "1")]
+    pub processes: Vec<u64>,
 }
 
 // === impl Event ===

@@ -19,7 +19,7 @@ mod stream;
 
 pub use event::{
     Alive, Event, Facts, Failure, Gone, Health, Kind, Load, Observed, Pool, PoolEndpoint, Pools, Prefix,
-    Ratio, Routed,
+    Proxies, Ratio, Routed,
 };
 pub use page::{Page, PageError, Record, Source};
 pub use stream::{

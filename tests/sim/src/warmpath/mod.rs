@@ -73,7 +73,7 @@ impl Proxies {
     /// Proxies that know the engines and nothing else.
     pub fn new(spec: ProxiesSpec, engines: &[Params]) -> Self {
         let addresses: Vec<String> = (0..engines.len()).map(address).collect();
-        let proxy = |number| Proxy::new(number, &addresses, spec.seed, spec.without);
+        let proxy = |number| Proxy::new(number, spec.proxies as u64, &addresses, spec.seed, spec.without);
         Self {
             proxies: (0..spec.proxies as u64).map(proxy).collect(),
             network: Network::new(spec.network, spec.seed),

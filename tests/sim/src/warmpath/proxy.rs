@@ -5,7 +5,7 @@ use warmpath_core::ids::OriginId;
 use warmpath_core::pick::{Ask, choose};
 use warmpath_core::request::{Booking, Ledger};
 use warmpath_core::view::View;
-use warmpath_core::wire::{Alive, Kind, Pool, PoolEndpoint, Pools, Ratio};
+use warmpath_core::wire::{Alive, Kind, Pool, PoolEndpoint, Pools, Proxies, Ratio};
 use warmpath_engine::model::TOKEN_BYTES;
 
 use super::ms;
@@ -37,11 +37,19 @@ pub(super) struct Flight {
 // === impl Proxy ===
 
 impl Proxy {
-    pub(super) fn new(number: u64, addresses: &[String], seed: u64, without: Option<Term>) -> Self {
+    pub(super) fn new(
+        number: u64,
+        proxies: u64,
+        addresses: &[String],
+        seed: u64,
+        without: Option<Term>,
+    ) -> Self {
         let mut view = View::default();
         let endpoints = addresses.iter().map(|address| PoolEndpoint { address: address.clone() }).collect();
         let pool = Pool { name: POOL.into(), models: vec![POOL.into()], adapters: Vec::new(), endpoints };
         view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), 0);
+        view.set_process(process(number));
+        view.apply(&Kind::Proxies(Proxies { processes: (0..proxies).map(process).collect() }).into(), 0);
         Self {
             view,
             ledger: Ledger::new(OriginId(number + 1)),
@@ -127,6 +135,11 @@ impl Proxy {
             self.view.apply(&kind.clone().into(), ms(now_s));
         }
     }
+}
+
+/// The name of a proxy's process.
+fn process(number: u64) -> u64 {
+    number + 1
 }
 
 fn us(now_s: f64) -> u64 {

@@ -1,0 +1,79 @@
+//! Turns: which endpoints are this proxy's to take, while others route at the same time and cannot be seen yet.
+//!
+//! What another proxy books is known some milliseconds late. Until then all of them find the same endpoint the best,
+//! and a burst of new prompts, one to each proxy, ends up in one queue. So the endpoints of a pool are dealt to the
+//! proxies, each in its turn, and change hands every [`TURN_MS`]: whoever takes an endpoint out of turn must reckon
+//! with a rival ([`crate::cost`]). Dealt for good, the endpoints of a busier proxy would be busier for good.
+//!
+//! Nobody waits and nothing breaks where two proxies disagree on the time or on who is there: they are as blind to
+//! each other then as they would be without turns.
+
+use crate::num::u64_len;
+
+/// How long a turn lasts, in milliseconds: several times what a booking takes to the other proxies, so that few fall
+/// on a change, and short beside an answer. From 20 to 400 the simulator's figures differ by chance only.
+const TURN_MS: u64 = 50;
+
+/// One proxy's turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    place: usize,
+    proxies: usize,
+}
+
+// === impl Turn ===
+
+impl Turn {
+    /// The turn of who stands in `place` among `proxies`.
+    pub fn new(place: usize, proxies: usize) -> Self {
+        Self { place, proxies }
+    }
+
+    /// Whether the endpoint that stands at `position` in a pool of `endpoints` is this proxy's now. `now_ms` is the
+    /// wall clock's, which the proxies share.
+    pub fn has(self, position: usize, endpoints: usize, now_ms: u64) -> bool {
+        // More proxies than endpoints: several have the same turn.
+        let hands = u64_len(self.proxies.min(endpoints).max(1));
+        let hand = u64_len(self.place).wrapping_add(now_ms / TURN_MS) % hands;
+        u64_len(position) % hands == hand
+    }
+}
+
+impl Default for Turn {
+    /// Of a proxy that is alone: always.
+    fn default() -> Self {
+        Self::new(0, 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TURN_MS, Turn};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_endpoint_is_somebodys_and_nobodys_for_good(
+            proxies in 1_usize..12, endpoints in 1_usize..12, now_ms in 0_u64..1 << 40,
+        ) {
+            let owners = |now_ms: u64, position: usize| -> Vec<usize> {
+                (0..proxies).filter(|place| Turn::new(*place, proxies).has(position, endpoints, now_ms)).collect()
+            };
+            for position in 0..endpoints {
+                let now = owners(now_ms, position);
+                prop_assert!(!now.is_empty());
+                if proxies <= endpoints {
+                    prop_assert_eq!(now.len(), 1);
+                }
+                let had: std::collections::BTreeSet<usize> =
+                    (0..proxies as u64).flat_map(|turn| owners(now_ms + turn * TURN_MS, position)).collect();
+                prop_assert_eq!(had.len(), proxies, "each has it once in a round");
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_alone_has_all() {
+        assert!((0..5).all(|position| Turn::default().has(position, 5, 123_456)));
+    }
+}
