@@ -8,7 +8,7 @@ use warmpath::publish::{Added, Backlog};
 use warmpath_core::ids::EndpointId;
 use warmpath_core::view::View;
 use warmpath_core::wire::{
-    Alive, Event, Facts, Failure, Gone, Health, Kind, Load, Pool, PoolEndpoint, Pools, Ratio, Routed,
+    Alive, Event, Facts, Failure, Gone, Health, Kind, Load, Pool, PoolEndpoint, Pools, Proxies, Ratio, Routed,
 };
 
 /// Endpoints, few enough to meet again.
@@ -50,6 +50,7 @@ fn kind() -> impl Strategy<Value = Kind> {
         1 => (0..ORIGINS).prop_map(|origin| Kind::Gone(Gone { origin })),
         1 => endpoint().prop_map(|endpoint| Kind::Failure(Failure { endpoint })),
         1 => Just(Kind::Ratio(Ratio { pool: "p".to_owned(), bytes: 3000, tokens: 1000, ..Ratio::default() })),
+        1 => proptest::collection::vec(0..3_u64, 0..3).prop_map(|processes| Kind::Proxies(Proxies { processes })),
         1 => proptest::collection::vec(any::<bool>(), 3).prop_map(|members| pools(&members)),
     ]
 }

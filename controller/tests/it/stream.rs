@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tonic::Code;
 use warmpath::run::{Running, start};
 use warmpath_core::ids::{CellHash, EndpointId};
-use warmpath_core::view::View;
+use warmpath_core::view::{Turn, View};
 use warmpath_core::wire::{Facts, Hello, Kind, Load, Phase, Prefix, Routed, Up};
 
 const FIRST: &str = "127.0.0.1:1";
@@ -69,6 +69,25 @@ async fn what_one_proxy_does_reaches_the_other_and_not_itself() {
 }
 
 #[tokio::test]
+async fn those_that_route_are_told_to_all_so_that_each_has_its_turn() {
+    let (running, address) = controller().await;
+    let mut first = Proxy::connect(address, 1).await;
+    let mut second = Proxy::connect(address, 2).await;
+    let _idle = Proxy::connect(address, 3).await;
+    first.view.set_process(1);
+    second.view.set_process(2);
+    first.tell([load(11, 1)]).await;
+    second.tell([load(12, 1)]).await;
+    first.until("the first has its turn", |view| view.turn() == Turn::new(0, 2)).await;
+    second.until("the second has its turn", |view| view.turn() == Turn::new(1, 2)).await;
+    let late = Proxy::connect(address, 4).await;
+    assert_eq!(late.view.turn(), Turn::default(), "who has routed nothing has no turn");
+    drop(second);
+    first.until("who is gone has no turn", |view| view.turn() == Turn::new(0, 1)).await;
+    running.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_second_stream_of_the_same_process_is_not_told_either() {
     let (running, address) = controller().await;
     let first = Proxy::connect(address, 1).await;
@@ -92,7 +111,7 @@ async fn a_proxy_that_comes_back_gets_only_what_it_missed() {
     let second = Proxy::connect(address, 2).await;
     let hello = second.hello();
     drop(second);
-    first.tell([routed(FIRST, &[1]), load(11, 4)]).await;
+    first.tell([routed(FIRST, &[1]), routed(SECOND, &[2])]).await;
     until("the events were taken in", async || {
         (metric(running.http_addr(), "generation").await >= 3.0).then_some(())
     })
@@ -203,7 +222,7 @@ async fn a_lone_proxy_is_told_the_generation_of_its_own_events() {
     let (running, address) = controller().await;
     let mut lone = Proxy::connect(address, 1).await;
     let before = lone.generation;
-    lone.tell([load(11, 1), load(11, 2)]).await;
+    lone.tell([load(11, 0), routed(FIRST, &[1])]).await;
     let down = lone.next().await;
     assert_eq!((down.phase(), down.events.len(), down.generation), (Phase::Delta, 0, before + 2));
     running.shutdown().await;

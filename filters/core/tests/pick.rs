@@ -10,7 +10,7 @@ use warmpath_core::ids::{CellHash, EndpointId, Slot};
 use warmpath_core::limits::SCAN_ENDPOINTS_MAX;
 use warmpath_core::pick::{Ask, choose};
 use warmpath_core::view::View;
-use warmpath_core::wire::{Facts, Failure, Health, Kind, Load, Pool, PoolEndpoint, Pools, Routed};
+use warmpath_core::wire::{Facts, Failure, Health, Kind, Load, Pool, PoolEndpoint, Pools, Proxies, Routed};
 
 const CELLS: u64 = 64;
 /// Tokens of that many cells at the assumed ratio.
@@ -65,6 +65,13 @@ impl World {
 
     fn failed(mut self, at: usize) -> Self {
         self.view.apply(&Kind::Failure(Failure { endpoint: Self::id(at) }).into(), 0);
+        self
+    }
+
+    /// As the proxy in `place` of so many that route.
+    fn seen_by(mut self, place: u64, proxies: u64) -> Self {
+        self.view.set_process(place + 1);
+        self.view.apply(&Kind::Proxies(Proxies { processes: (1..=proxies).collect() }).into(), 0);
         self
     }
 
@@ -220,6 +227,8 @@ proptest! {
                 output_tokens: 256,
                 // The caches have room.
                 evicted_tokens: 0.0,
+                // Nobody else routes.
+                rival_share: 0.0,
             };
             (endpoint.fitness(1), cost::of(endpoint, &averages, &work, 1).total_s())
         };
@@ -252,7 +261,7 @@ fn backlog_is_worked_off_while_nothing_is_heard() {
 
 #[test]
 fn each_term_can_be_left_out_and_counts_otherwise() {
-    let world = World::new(2).holds(0, CELLS / 2).queues(0, 3).queues(1, 1);
+    let world = World::new(2).holds(0, CELLS / 2).queues(0, 3).queues(1, 1).seen_by(0, 2);
     let decision = world.ask(1, usize::MAX).unwrap();
     let holder = decision.ranked.iter().find(|candidate| candidate.cells > 0).unwrap();
     let other = decision.ranked.iter().find(|candidate| candidate.cells == 0).unwrap();
@@ -277,6 +286,35 @@ fn cost_stays_finite_where_more_arrives_than_can_be_served() {
         assert!(total_s.is_finite() && candidate.terms.later_s >= 0.0, "{:?}", candidate.terms);
     }
     assert_eq!(world.chosen(1).0, World::address(1));
+}
+
+#[test]
+fn proxies_that_do_not_see_each_other_take_a_new_prompt_to_endpoints_of_their_own() {
+    let chosen_by = |place| -> BTreeSet<String> {
+        (0..50).map(|nonce| World::new(4).seen_by(place, 2).chosen(nonce).0).collect()
+    };
+    let (one, other) = (chosen_by(0), chosen_by(1));
+    assert_eq!((one.len(), other.len()), (2, 2));
+    assert!(one.is_disjoint(&other), "{one:?} {other:?}");
+    let held = |place| World::new(4).holds(2, CELLS).seen_by(place, 2).chosen(1);
+    assert_eq!((held(0), held(1)), ((World::address(2), Reason::Warm), (World::address(2), Reason::Warm)));
+    let busy = World::new(2).queues(0, 20).seen_by(0, 2);
+    let idle = World::new(2).queues(1, 20).seen_by(0, 2);
+    assert_eq!(
+        (busy.chosen(1).0, idle.chosen(1).0),
+        (World::address(1), World::address(0)),
+        "a turn is no wall"
+    );
+}
+
+#[test]
+fn a_proxy_that_is_not_among_those_that_route_has_all_endpoints() {
+    let mut world = World::new(4).seen_by(7, 2);
+    let all: BTreeSet<String> = (0..100).map(|nonce| world.chosen(nonce).0).collect();
+    assert_eq!(all.len(), 4);
+    world = world.seen_by(0, 1);
+    let alone: BTreeSet<String> = (0..100).map(|nonce| world.chosen(nonce).0).collect();
+    assert_eq!(alone.len(), 4);
 }
 
 #[test]

@@ -9,14 +9,14 @@ use std::collections::BTreeSet;
 use warmpath_core::limits::{EVENTS_PER_MESSAGE_MAX, MESSAGE_BYTES_SOFT_MAX};
 use warmpath_core::wire::{
     Alive, Down, Event, Facts, Failure, Gone, Hello, Kind, Load, Observed, Page, PageError, Pool,
-    PoolEndpoint, Pools, Prefix, Ratio, Record, Routed, Snapshotter, Source, StreamError, Up, decode_down,
-    decode_up,
+    PoolEndpoint, Pools, Prefix, Proxies, Ratio, Record, Routed, Snapshotter, Source, StreamError, Up,
+    decode_down, decode_up,
 };
 
 const CONTRACT: &str = include_str!("../../../docs/state-stream.md");
 
 /// One of each kind, every field set.
-fn every_kind() -> [Kind; 10] {
+fn every_kind() -> [Kind; 11] {
     let pool = Pool {
         name: "p".into(),
         models: vec!["m".into()],
@@ -51,6 +51,7 @@ fn every_kind() -> [Kind; 10] {
             cached_tokens: Some(1),
             output_tokens: Some(1),
         }),
+        Kind::Proxies(Proxies { processes: vec![1] }),
     ]
 }
 
@@ -97,6 +98,7 @@ fn the_contract_names_every_field() {
             Kind::Gone(gone) => ("Gone", tags_in(&gone)),
             Kind::Prefix(prefix) => ("Prefix", tags_in(&prefix)),
             Kind::Ratio(ratio) => ("Ratio", tags_in(&ratio)),
+            Kind::Proxies(proxies) => ("Proxies", tags_in(&proxies)),
         };
         assert_eq!(tags, tags_of(name), "{name}");
     }
@@ -107,16 +109,18 @@ fn the_contract_names_every_field() {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    (0_usize..10, any::<u64>(), prop::collection::vec(any::<u64>(), 0..5)).prop_map(|(at, number, cells)| {
-        let mut kinds = every_kind();
-        match &mut kinds[at] {
-            Kind::Routed(routed) => *routed = Routed { endpoint: number, cells },
-            Kind::Load(load) => load.context_tokens = number,
-            Kind::Gone(gone) => gone.origin = number,
-            _ => {}
-        }
-        kinds[at].clone().into()
-    })
+    (0..every_kind().len(), any::<u64>(), prop::collection::vec(any::<u64>(), 0..5)).prop_map(
+        |(at, number, cells)| {
+            let mut kinds = every_kind();
+            match &mut kinds[at] {
+                Kind::Routed(routed) => *routed = Routed { endpoint: number, cells },
+                Kind::Load(load) => load.context_tokens = number,
+                Kind::Gone(gone) => gone.origin = number,
+                _ => {}
+            }
+            kinds[at].clone().into()
+        },
+    )
 }
 
 fn records(page: &Page, from: usize) -> Result<Vec<Record>, PageError> {

@@ -49,7 +49,9 @@ impl Default for Turn {
 #[cfg(test)]
 mod tests {
     use super::{TURN_MS, Turn};
+    use crate::num::u64_len;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     proptest! {
         #[test]
@@ -65,8 +67,9 @@ mod tests {
                 if proxies <= endpoints {
                     prop_assert_eq!(now.len(), 1);
                 }
-                let had: std::collections::BTreeSet<usize> =
-                    (0..proxies as u64).flat_map(|turn| owners(now_ms + turn * TURN_MS, position)).collect();
+                let round = 0..u64_len(proxies);
+                let had: BTreeSet<usize> =
+                    round.flat_map(|turn| owners(now_ms + turn * TURN_MS, position)).collect();
                 prop_assert_eq!(had.len(), proxies, "each has it once in a round");
             }
         }
