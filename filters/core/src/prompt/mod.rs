@@ -7,7 +7,7 @@
 //!
 //! The text is never built: the fields go to the hasher in the order in which chat templates put them, tools
 //! and system first, so that two requests that share a conversation share cells whatever the order of their
-//! JSON. [`crate::json`] reads it: parsing into a `serde_json::Value` would copy every string and sort every map for
+//! JSON. `json` reads it: parsing into a `serde_json::Value` would copy every string and sort every map for
 //! fields that routing ignores.
 
 mod anthropic;
