@@ -23,7 +23,9 @@ use warmpath_core::wire::{
 /// How long a lease holds without being renewed, in milliseconds: the longest gap in the feed when its
 /// holder dies.
 const LEASE_MS: u64 = 1_000;
-/// How often it is renewed, and looked at by those who do not have it, in milliseconds.
+/// How often it is renewed, and looked at by those who do not have it at the longest, in milliseconds. These look after
+/// a time between half of it and all of it, by chance: VMs are configured at once, and where all look at the same
+/// moment, nobody does for the whole time between.
 const LEASE_CHECK_MS: u64 = 250;
 /// Wait before the stream is opened again, in milliseconds; doubles up to the maximum.
 const RETRY_MS_MIN: u64 = 50;
@@ -41,6 +43,7 @@ pub(crate) struct Feed {
     owner: u64,
     has_lease: bool,
     checked_ms: u64,
+    check_after_ms: u64,
     stored_ms: u64,
     stream: Option<u32>,
     retry_at_ms: u64,
@@ -61,6 +64,7 @@ impl Feed {
             owner: random_bits(),
             has_lease: false,
             checked_ms: 0,
+            check_after_ms: LEASE_CHECK_MS,
             stored_ms: 0,
             stream: None,
             retry_at_ms: 0,
@@ -72,9 +76,11 @@ impl Feed {
 
     /// Looks after the lease and the stream, and sends what has gathered.
     pub(crate) fn tick(&mut self, proxy: &mut Proxy, now_ms: u64) {
-        if now_ms.abs_diff(self.checked_ms) >= LEASE_CHECK_MS {
+        if now_ms.abs_diff(self.checked_ms) >= self.check_after_ms {
             self.checked_ms = now_ms;
             self.check_lease(proxy, now_ms);
+            let sooner_ms = if self.has_lease { 0 } else { proxy.nonce() % (LEASE_CHECK_MS / 2) };
+            self.check_after_ms = LEASE_CHECK_MS - sooner_ms;
         }
         if !self.has_lease {
             return;

@@ -3,8 +3,7 @@
 //!
 //! The VM of Envoy's main thread starts first and so gets the lease first, but it serves no request that could make
 //! it trap. A plugin that is configured anew lets go of the lease when its old configuration has been drained; then
-//! the VM gets it that looks next. All look at the same intervals, main first, because all were configured at once.
-//! A worker's VM that was built anew meanwhile looks at another time, so that a worker gets the lease soon.
+//! the VM gets it that looks next, by chance.
 
 use serde_json::json;
 use warmpath_envoy::client::Connection;
@@ -15,10 +14,8 @@ use super::trap::{talk, trap, wait_built_anew};
 use crate::stack::{Build, MODEL, Setup, Stack, completion, explain};
 
 const WORKERS: u32 = 2;
-/// Times that the lease is given anew. With the looks of all VMs spread evenly, main gets it in one of three rounds.
-const ROUNDS: usize = 20;
-/// Requests before a worker's VM is built anew, times the round: they shift the time at which it looks.
-const SHIFT_REQUESTS: usize = 16;
+/// Times that the lease is given anew: main gets it in one of three, and in all of them once in 14 million.
+const ROUNDS: usize = 15;
 /// Requests of each worker after the traps.
 const REQUESTS: usize = 300;
 /// What the holder says when its stream ends.
@@ -59,12 +56,6 @@ async fn give_lease_to_a_worker(stack: &mut Stack) {
         let mut plugin = stack.plugin();
         plugin["alternates"] = json!(1 + round % 2);
         stack.plane.apply([listener(&stack.filter(plugin)).into()]).await.unwrap();
-        for worker in 0..2 {
-            let connection = &mut stack.connections(0).await[worker];
-            assert_eq!(talk(connection, SHIFT_REQUESTS * (1 + round + worker)).await, [0; 0]);
-            trap(connection).await;
-            wait_built_anew(stack, worker).await;
-        }
         until("the lease to be given anew", async || {
             (stack.metric("feed.opened").await > opened).then_some(())
         })
