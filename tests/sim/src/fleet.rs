@@ -149,10 +149,15 @@ impl Node {
         self.load.context_tokens -= job.prompt_tokens;
     }
 
-    /// Prompt tokens that the engine has, or will have when it comes to this request.
+    /// Prompt tokens that the engine has, on the GPU or in the tiers below it, or will have when it comes to this
+    /// request.
     pub fn hit_tokens(&self, job: &Job) -> usize {
-        let block_tokens = self.engine.params().block_tokens;
-        let held = self.engine.cached_tokens(job.prompt_tokens, &job.blocks);
+        let params = self.engine.params();
+        let block_tokens = params.block_tokens;
+        let mut held = self.engine.cached_tokens(job.prompt_tokens, &job.blocks);
+        if !params.tiers.is_empty() {
+            held += self.engine.tier_tokens(job.prompt_tokens, &job.blocks).iter().sum::<usize>();
+        }
         let coming = self.coming.iter().map(|(_, chain)| common(chain, &job.blocks)).max().unwrap_or(0);
         let reusable = job.prompt_tokens.saturating_sub(1) / block_tokens;
         held.max(coming.min(reusable) * block_tokens)
@@ -197,4 +202,48 @@ fn common(one: &[BlockHash], other: &[BlockHash]) -> usize {
         if one[middle - 1] == other[middle - 1] { low = middle } else { high = middle - 1 }
     }
     low
+}
+
+#[cfg(test)]
+mod tests {
+    use warmpath_engine::Preset;
+    use warmpath_engine::model::{Tier, TierParams};
+
+    use super::*;
+    use crate::workload::mix;
+
+    const BLOCK_TOKENS: usize = 64;
+    /// Blocks of the engine's GPU.
+    const GPU_BLOCKS: u64 = 100;
+
+    fn job(seed: u64, blocks: u64) -> Job {
+        let blocks: Vec<BlockHash> = (0..blocks).map(|block| BlockHash(mix(seed ^ mix(block)))).collect();
+        let prompt_tokens = blocks.len() * BLOCK_TOKENS + 1;
+        Job {
+            cells: [].into(),
+            blocks: blocks.into(),
+            prompt_tokens,
+            output_tokens: 1,
+            output_tokens_max: None,
+        }
+    }
+
+    /// What rules see of a prompt of 80 blocks when 60 others came after it.
+    fn seen_after_eviction(tiers: Vec<TierParams>) -> usize {
+        let kv_tokens = GPU_BLOCKS as usize * BLOCK_TOKENS;
+        let params = Params { kv_tokens, block_tokens: BLOCK_TOKENS, tiers, ..Params::new(Preset::Qwen3On2) };
+        let mut fleet = Fleet::new(&[params]);
+        let engine = &mut fleet.node_mut(0).engine;
+        engine.preload(&job(1, 80).blocks);
+        engine.preload(&job(2, 60).blocks);
+        fleet.hits(&job(1, 80))[0] / BLOCK_TOKENS
+    }
+
+    #[test]
+    fn rules_see_what_is_on_the_gpu_and_what_is_below_it() {
+        assert_eq!(seen_after_eviction(Vec::new()), 40);
+        let tier = |blocks| vec![TierParams::new(Preset::Qwen3On2, Tier::Cpu, blocks * BLOCK_TOKENS)];
+        assert_eq!(seen_after_eviction(tier(1_000)), 80);
+        assert_eq!(seen_after_eviction(tier(15)), 55, "the head of what was evicted stays the longest");
+    }
 }

@@ -80,7 +80,7 @@ impl Plan {
         let quick = |is_quick: bool| if is_quick { QUICK.0.map(str::to_owned).to_vec() } else { Vec::new() };
         let names = if args.workloads.is_empty() { quick(args.quick) } else { args.workloads.clone() };
         let mut scenarios: Vec<Scenario> =
-            args.trace.iter().map(|path| Scenario::of_file(path, args.speed)).collect();
+            args.trace.iter().map(|path| Scenario::of_file(path, args.speed, args.pool)).collect();
         for name in &names {
             scenarios.push(name.parse()?);
         }

@@ -113,6 +113,15 @@ pub fn play_stages<'a>(
     played
 }
 
+// === impl Spec ===
+
+impl Spec {
+    /// Engines that are there from the beginning, each with its own cache, looked at as often as by default.
+    pub fn new(engines: Vec<Params>) -> Self {
+        Self { engines, scrape_s: SCRAPE_S_DEFAULT, is_endless: false }
+    }
+}
+
 // === impl Run ===
 
 impl<'a> Run<'a> {
@@ -277,9 +286,9 @@ impl<'a> Run<'a> {
                 self.rule.ended(event.at_s, event.id.0);
                 self.follow(event.at_s, flight);
             }
+            EventKind::Loading { tokens, .. } => record.loads(tokens),
             EventKind::Token
             | EventKind::Preempted
-            | EventKind::Loading { .. }
             | EventKind::Transferring { .. }
             | EventKind::Loaded
             | EventKind::HoldExpired => {}

@@ -4,19 +4,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use warmpath_engine::Preset;
-use warmpath_engine::model::Params;
-
-use crate::run::{SCRAPE_S_DEFAULT, Spec};
+use crate::pool::{BLOCK_TOKENS, Pool};
+use crate::run::Spec;
 use crate::trace::{self, Recorded, RecordedSession, Trace, TraceError};
 use crate::workload::{AgenticSpec, LadderShape, Texts, Workload, agentic, mixed, open, warm_stage};
-
-/// Tokens of a KV block: what llm-d's guides set for the engines that its published ladders were measured on.
-pub const BLOCK_TOKENS: usize = 64;
-/// Engines of every scenario but the smaller ones.
-const ENGINES: usize = 8;
-/// KV tokens of an engine where the cache is to hold everything: with a CPU tier of the usual size.
-const KV_TOKENS_AMPLE: usize = 3_000_000;
 
 /// A scenario.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,17 +35,6 @@ enum Traffic {
     Mixed,
     /// A user's own file.
     File(PathBuf, f64),
-}
-
-/// The engines.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Pool {
-    /// Eight times Qwen3-32B on two H100, with the KV room of the published runs.
-    Qwen,
-    /// Eight times Llama-3.1-8B on one H100, with KV room for everything.
-    LlamaAmple,
-    /// Four times Qwen3-32B, and four that are half as fast.
-    Unequal,
 }
 
 /// Where traces are, and how much of them is played.
@@ -104,6 +84,12 @@ impl Scenario {
                 Pool::LlamaAmple,
             ),
             Self::new(
+                "mooncake-tiers",
+                "Mooncake conversations 1.3 times as fast, a CPU tier of 1,000,000 tokens below each cache",
+                Traffic::Mooncake(1.3),
+                Pool::QwenTiers,
+            ),
+            Self::new(
                 "azure-conv",
                 "Azure conversations, twice as fast, no shared prefixes",
                 Traffic::Azure("azure2023_conv.csv.gz", 2.0),
@@ -144,10 +130,10 @@ impl Scenario {
         all
     }
 
-    /// A user's own trace.
-    pub fn of_file(path: &Path, speed: f64) -> Self {
+    /// A user's own trace, on engines of their choice.
+    pub fn of_file(path: &Path, speed: f64, pool: Pool) -> Self {
         let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        Self::new(&name, "a trace of your own", Traffic::File(path.to_owned(), speed), Pool::Qwen)
+        Self::new(&name, "a trace of your own", Traffic::File(path.to_owned(), speed), pool)
     }
 
     fn new(name: &str, about: &'static str, traffic: Traffic, pool: Pool) -> Self {
@@ -156,7 +142,7 @@ impl Scenario {
 
     /// The engines and how they are looked at.
     pub fn spec(&self) -> Spec {
-        Spec { engines: self.pool.engines(), scrape_s: SCRAPE_S_DEFAULT, is_endless: false }
+        self.pool.spec()
     }
 
     /// Whether the caches have room for most of what repeats, so that the endless cache's hits can be reached.
@@ -218,26 +204,6 @@ impl FromStr for Scenario {
 /// Sessions as they were played for the published comparison of rules.
 fn agents(slots: usize, sessions: usize) -> AgenticSpec {
     AgenticSpec { slots, sessions, turns_max: 40, input_tokens_max: 128_000, think_s_max: 30.0 }
-}
-
-// === impl Pool ===
-
-impl Pool {
-    fn engines(self) -> Vec<Params> {
-        let engine =
-            |preset| Params { block_tokens: BLOCK_TOKENS, tells_tokens: false, ..Params::new(preset) };
-        match self {
-            Self::Qwen => vec![engine(Preset::Qwen3On2); ENGINES],
-            Self::LlamaAmple => {
-                vec![Params { kv_tokens: KV_TOKENS_AMPLE, ..engine(Preset::Llama8On1) }; ENGINES]
-            }
-            Self::Unequal => {
-                let fast = engine(Preset::Qwen3On2);
-                let slow = Params { step_time: fast.step_time.clone().slower(2.0), ..fast.clone() };
-                (0..ENGINES).map(|at| if at % 2 == 0 { fast.clone() } else { slow.clone() }).collect()
-            }
-        }
-    }
 }
 
 // === impl Source ===

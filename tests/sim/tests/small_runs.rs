@@ -135,3 +135,22 @@ fn requests_are_cut_by_their_number() {
     let (_, plan) = plan(&["--requests", "7"]);
     assert_eq!(plan.workload(&plan.scenarios[0], 1).unwrap().jobs().count(), 7);
 }
+
+#[test]
+fn a_trace_of_ones_own_finds_more_on_engines_with_a_tier() {
+    let cached = |pool: &str| {
+        let (_, plan) = plan(&["--pool", pool]);
+        let scenario = &plan.scenarios[0];
+        let mut spec = plan.spec(scenario);
+        for engine in &mut spec.engines {
+            // Less than the conversations need.
+            engine.kv_tokens = 6_400;
+        }
+        let workload = plan.workload(scenario, 1).unwrap();
+        let played = play(&spec, &workload, RuleName::Sglang.published().unwrap().as_mut());
+        assert_eq!(played.lost, 0);
+        played.records.iter().map(|record| record.cached_tokens).sum::<usize>()
+    };
+    let (without, with) = (cached("qwen"), cached("qwen-tiers"));
+    assert!(with > without, "{with} tokens with a tier, {without} without");
+}

@@ -27,7 +27,7 @@ fn all_bookings_are_released_though_messages_are_lost_and_overtake_each_other() 
     let workload =
         ladder_stage(&prompts, LadderStage { rate: 20.0, length_s: 3.0, requests_before: 0 }, seed);
     let engine = Params { block_tokens: BLOCK_TOKENS, ..Params::new(Preset::Qwen3On2) };
-    let spec = Spec { engines: vec![engine; 3], scrape_s: 0.2, is_endless: false };
+    let spec = Spec::new(vec![engine; 3]);
     let network = NetworkSpec { delay_s: 0.01, jitter_s: 0.3, loss_share: 0.3 };
     let mut proxies =
         Proxies::new(ProxiesSpec { proxies: 3, network, ..ProxiesSpec::exact(seed) }, &spec.engines);

@@ -1,0 +1,110 @@
+//! The pools by name: which engines traffic meets, beside the [scenarios](crate::scenario) that play it on them.
+//!
+//! Apart from the traffic, so that a user's own trace can be played on any of them (`--pool`).
+
+use std::fmt;
+use std::str::FromStr;
+
+use warmpath_engine::Preset;
+use warmpath_engine::model::{Params, Tier, TierParams};
+
+use crate::run::Spec;
+
+/// Tokens of a KV block: what llm-d's guides set for the engines that its published ladders were measured on.
+pub const BLOCK_TOKENS: usize = 64;
+/// Engines of every pool.
+const ENGINES: usize = 8;
+/// KV tokens of an engine where the cache is to hold everything: with a CPU tier of the usual size.
+const KV_TOKENS_AMPLE: usize = 3_000_000;
+/// Tokens of a CPU tier: 262 GB of Qwen3-32B's keys and values. A DGX H100 has 2 TB of host memory for four engines
+/// on two GPUs each; half of an engine's part is given to the cache.
+const CPU_TOKENS: usize = 1_000_000;
+
+/// Engines that serve the same model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pool {
+    /// Eight times Qwen3-32B on two H100, with the KV room of the published runs.
+    #[default]
+    Qwen,
+    /// The same, each with a CPU tier below its GPUs.
+    QwenTiers,
+    /// Eight times Llama-3.1-8B on one H100, with KV room for everything.
+    LlamaAmple,
+    /// Four times Qwen3-32B, and four that are half as fast.
+    Unequal,
+}
+
+/// A name that no pool has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown pool {name:?}, known are {}", Pool::ALL.map(Pool::name).join(", "))]
+pub struct UnknownPool {
+    name: String,
+}
+
+// === impl Pool ===
+
+impl Pool {
+    /// All pools.
+    pub const ALL: [Self; 4] = [Self::Qwen, Self::QwenTiers, Self::LlamaAmple, Self::Unequal];
+
+    /// The name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Qwen => "qwen",
+            Self::QwenTiers => "qwen-tiers",
+            Self::LlamaAmple => "llama-ample",
+            Self::Unequal => "unequal",
+        }
+    }
+
+    /// The engines, and how they are looked at.
+    pub fn spec(self) -> Spec {
+        let engine =
+            |preset| Params { block_tokens: BLOCK_TOKENS, tells_tokens: false, ..Params::new(preset) };
+        let qwen = engine(Preset::Qwen3On2);
+        match self {
+            Self::Qwen => Spec::new(vec![qwen; ENGINES]),
+            Self::QwenTiers => {
+                let tiers = vec![TierParams::new(Preset::Qwen3On2, Tier::Cpu, CPU_TOKENS)];
+                Spec::new(vec![Params { tiers, ..qwen }; ENGINES])
+            }
+            Self::LlamaAmple => {
+                Spec::new(vec![Params { kv_tokens: KV_TOKENS_AMPLE, ..engine(Preset::Llama8On1) }; ENGINES])
+            }
+            Self::Unequal => {
+                let slow = Params { step_time: qwen.step_time.clone().slower(2.0), ..qwen.clone() };
+                let both = |at: usize| if at.is_multiple_of(2) { qwen.clone() } else { slow.clone() };
+                Spec::new((0..ENGINES).map(both).collect())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Pool {
+    type Err = UnknownPool;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPool> {
+        let found = Self::ALL.into_iter().find(|pool| pool.name() == name);
+        found.ok_or_else(|| UnknownPool { name: name.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pool_has_a_name_of_its_own_and_an_unknown_one_names_the_known() {
+        for pool in Pool::ALL {
+            assert_eq!(pool.name().parse(), Ok(pool));
+        }
+        let error = "magic".parse::<Pool>().unwrap_err().to_string();
+        assert!(error.contains("magic") && error.contains("qwen-tiers"), "{error}");
+    }
+}
