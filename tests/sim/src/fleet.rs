@@ -126,7 +126,10 @@ impl Node {
     /// Sends a request. An error: the engine does not take it.
     pub fn send(&mut self, now_s: f64, id: RequestId, job: &Job) -> Result<(), SubmitError> {
         let new = job.prompt_tokens - self.hit_tokens(job);
-        let request = Request::new(id, job.prompt_tokens, job.output_tokens, job.blocks.to_vec());
+        let request = Request {
+            adapter: job.adapter,
+            ..Request::new(id, job.prompt_tokens, job.output_tokens, job.blocks.to_vec())
+        };
         self.engine.submit(now_s, request)?;
         self.load.requests += 1;
         self.load.prefills += 1;
@@ -210,7 +213,7 @@ mod tests {
     use warmpath_engine::model::{Tier, TierParams};
 
     use super::*;
-    use crate::workload::mix;
+    use crate::workload::{BASE_ADAPTER, mix};
 
     const BLOCK_TOKENS: usize = 64;
     /// Blocks of the engine's GPU.
@@ -222,6 +225,7 @@ mod tests {
         Job {
             cells: [].into(),
             blocks: blocks.into(),
+            adapter: BASE_ADAPTER,
             prompt_tokens,
             output_tokens: 1,
             output_tokens_max: None,

@@ -53,7 +53,7 @@ pub enum Arm {
     Proxies(usize, NetworkSpec),
     /// Ours without a term of its cost.
     Without(Term),
-    /// The bound: engines that share one endless cache.
+    /// The bound: engines that share one endless cache, and have room for every adapter.
     Endless,
 }
 
@@ -187,6 +187,7 @@ impl Arm {
                 let mut spec = Spec { is_endless: true, ..spec.clone() };
                 for engine in &mut spec.engines {
                     engine.kv_tokens = KV_TOKENS_ENDLESS;
+                    engine.adapters_max = usize::MAX;
                 }
                 play(&spec, &mut Endless::default())
             }

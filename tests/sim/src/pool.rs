@@ -19,6 +19,8 @@ const KV_TOKENS_AMPLE: usize = 3_000_000;
 /// Tokens of a CPU tier: 262 GB of Qwen3-32B's keys and values. A DGX H100 has 2 TB of host memory for four engines
 /// on two GPUs each; half of an engine's part is given to the cache.
 const CPU_TOKENS: usize = 1_000_000;
+/// LoRA adapters that a batch may mix where there are any: vLLM's default of 1 is for a single one.
+const ADAPTERS: usize = 8;
 
 /// Engines that serve the same model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub enum Pool {
     Qwen,
     /// The same, each with a CPU tier below its GPUs.
     QwenTiers,
+    /// The first, with room for eight LoRA adapters in a batch.
+    QwenLora,
     /// Eight times Llama-3.1-8B on one H100, with KV room for everything.
     LlamaAmple,
     /// Four times Qwen3-32B, and four that are half as fast.
@@ -45,13 +49,14 @@ pub struct UnknownPool {
 
 impl Pool {
     /// All pools.
-    pub const ALL: [Self; 4] = [Self::Qwen, Self::QwenTiers, Self::LlamaAmple, Self::Unequal];
+    pub const ALL: [Self; 5] = [Self::Qwen, Self::QwenTiers, Self::QwenLora, Self::LlamaAmple, Self::Unequal];
 
     /// The name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Qwen => "qwen",
             Self::QwenTiers => "qwen-tiers",
+            Self::QwenLora => "qwen-lora",
             Self::LlamaAmple => "llama-ample",
             Self::Unequal => "unequal",
         }
@@ -68,6 +73,7 @@ impl Pool {
                 let tiers = vec![TierParams::new(Preset::Qwen3On2, Tier::Cpu, CPU_TOKENS)];
                 Spec::new(vec![Params { tiers, ..qwen }; ENGINES])
             }
+            Self::QwenLora => Spec::new(vec![Params { adapters_max: ADAPTERS, ..qwen }; ENGINES]),
             Self::LlamaAmple => {
                 Spec::new(vec![Params { kv_tokens: KV_TOKENS_AMPLE, ..engine(Preset::Llama8On1) }; ENGINES])
             }

@@ -7,7 +7,12 @@ use std::str::FromStr;
 use crate::pool::{BLOCK_TOKENS, Pool};
 use crate::run::Spec;
 use crate::trace::{self, Recorded, RecordedSession, Trace, TraceError};
-use crate::workload::{AgenticSpec, LadderShape, Texts, Workload, agentic, mixed, open, warm_stage};
+use crate::workload::{
+    AgenticSpec, LadderShape, LoraSpec, Texts, Workload, agentic, mixed, open, open_lora, warm_stage,
+};
+
+/// Adapters of the workloads that have any: more than a batch may mix, and few of them asked for often.
+const LORA: LoraSpec = LoraSpec { adapters: 32, exponent: 1.0 };
 
 /// A scenario.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +32,10 @@ enum Traffic {
     Mooncake(f64),
     /// An Azure trace.
     Azure(&'static str, f64),
+    /// The same, each request for a LoRA adapter.
+    AzureLora(&'static str, f64, LoraSpec),
+    /// A stage of the ladder, each group for an adapter.
+    LadderLora(f64, LoraSpec),
     /// Agentic sessions, so many at once, so many in all.
     Agentic(usize, usize),
     /// A stage of the ladder, by its rate.
@@ -61,15 +70,12 @@ pub struct UnknownScenario {
 impl Scenario {
     /// All scenarios, in the order of reports.
     pub fn all() -> Vec<Self> {
-        let ladder = [3.0, 20.0, 35.0, 60.0].map(|rate| {
-            Self::new(
-                &format!("ladder-{rate}"),
-                "shared prefixes, 150 groups of 5, warm caches, at a rate",
-                Traffic::Ladder(rate),
-                Pool::Qwen,
-            )
-        });
-        let mut all = vec![
+        [Self::recorded(), Self::others(), Self::ladder()].concat()
+    }
+
+    /// Recorded conversations and completions by the clock, on engines like each other.
+    fn recorded() -> Vec<Self> {
+        vec![
             Self::new(
                 "mooncake",
                 "Mooncake conversations as recorded; the caches hold little of it",
@@ -101,6 +107,11 @@ impl Scenario {
                 Traffic::Azure("azure2023_code.csv.gz", 2.0),
                 Pool::Qwen,
             ),
+        ]
+    }
+
+    fn others() -> Vec<Self> {
+        vec![
             Self::new(
                 "agentic-24",
                 "24 coding agents in a closed loop",
@@ -125,9 +136,25 @@ impl Scenario {
                 Traffic::Mooncake(0.8),
                 Pool::Unequal,
             ),
-        ];
-        all.extend(ladder);
-        all
+            Self::new(
+                "lora",
+                "Azure conversations, twice as fast, for 32 LoRA adapters of which a batch may mix 8",
+                Traffic::AzureLora("azure2023_conv.csv.gz", 2.0, LORA),
+                Pool::QwenLora,
+            ),
+            Self::new(
+                "lora-ladder",
+                "the ladder at rate 10, each group for one of 32 LoRA adapters of which a batch may mix 8",
+                Traffic::LadderLora(10.0, LORA),
+                Pool::QwenLora,
+            ),
+        ]
+    }
+
+    fn ladder() -> Vec<Self> {
+        let about = "shared prefixes, 150 groups of 5, warm caches, at a rate";
+        let stage = |rate| Self::new(&format!("ladder-{rate}"), about, Traffic::Ladder(rate), Pool::Qwen);
+        [3.0, 20.0, 35.0, 60.0].map(stage).into()
     }
 
     /// A user's own trace, on engines of their choice.
@@ -165,6 +192,12 @@ impl Scenario {
         match &self.traffic {
             Traffic::Mooncake(speed) => Ok(open(&source.mooncake()?, *speed, seed, texts)),
             Traffic::Azure(file, speed) => Ok(open(&source.requests(file)?, *speed, seed, texts)),
+            Traffic::AzureLora(file, speed, lora) => {
+                Ok(open_lora(&source.requests(file)?, *speed, *lora, seed, texts))
+            }
+            Traffic::LadderLora(rate, lora) => {
+                Ok(warm_stage(&LadderShape::QWEN.lora_prompts(*lora, seed, texts), *rate, seed))
+            }
             Traffic::Agentic(slots, sessions) => {
                 Ok(agentic(&source.sessions()?, agents(*slots, *sessions), seed, texts))
             }

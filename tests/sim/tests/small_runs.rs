@@ -13,12 +13,14 @@ use std::sync::Once;
 
 use clap::Parser;
 use warmpath_sim::args::Args;
+use warmpath_sim::measure::Summary;
 use warmpath_sim::plan::{Arm, Kind, Plan};
+use warmpath_sim::pool::Pool;
 use warmpath_sim::report::{Info, Report};
 use warmpath_sim::rules::RuleName;
 use warmpath_sim::run::{Played, play, play_stages};
 use warmpath_sim::sweep::sweep;
-use warmpath_sim::workload::{LadderShape, LadderStage, Texts, ladder_stage};
+use warmpath_sim::workload::{LadderShape, LadderStage, LoraSpec, Texts, ladder_stage};
 
 const REQUESTS: usize = 40;
 
@@ -134,6 +136,34 @@ fn a_later_stage_finds_the_caches_as_the_one_before_left_them() {
 fn requests_are_cut_by_their_number() {
     let (_, plan) = plan(&["--requests", "7"]);
     assert_eq!(plan.workload(&plan.scenarios[0], 1).unwrap().jobs().count(), 7);
+}
+
+/// Mean seconds to the first token of prompts of `adapters` adapters on an engine that mixes two.
+fn lora_ttft_s(adapters: u32) -> f64 {
+    let shape = LadderShape {
+        groups: 12,
+        prompts_per_group: 1,
+        system_tokens: 640,
+        question_tokens: 64,
+        output_tokens: 40,
+    };
+    let seed = 1;
+    let lora = LoraSpec { adapters, exponent: 0.0 };
+    let prompts = shape.lora_prompts(lora, seed, &mut Texts::new(64));
+    let workload =
+        ladder_stage(&prompts, LadderStage { rate: 10.0, length_s: 3.0, requests_before: 0 }, seed);
+    let mut spec = Pool::QwenLora.spec();
+    spec.engines.truncate(1);
+    spec.engines[0].adapters_max = 2;
+    let played = play(&spec, &workload, RuleName::RoundRobin.published().unwrap().as_mut());
+    assert_eq!((played.records.len(), played.lost), (30, 0));
+    Summary::of(&played).ttft_ms.mean / 1_000.0
+}
+
+#[test]
+fn requests_wait_for_a_place_of_their_adapter() {
+    let (few_s, many_s) = (lora_ttft_s(2), lora_ttft_s(6));
+    assert!(many_s > 2.0 * few_s, "{many_s} s with six adapters, {few_s} s with two");
 }
 
 #[test]

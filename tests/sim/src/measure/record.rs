@@ -76,12 +76,14 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workload::BASE_ADAPTER;
 
     #[test]
     fn what_comes_from_a_tier_counts_for_the_first_admission_only() {
         let job = Job {
             cells: [].into(),
             blocks: [].into(),
+            adapter: BASE_ADAPTER,
             prompt_tokens: 1_000,
             output_tokens: 10,
             output_tokens_max: None,

@@ -5,7 +5,7 @@ use warmpath_engine::model::{BlockHash, Params, RequestId};
 
 use super::{Endless, Rule, RuleName};
 use crate::fleet::Fleet;
-use crate::workload::{Job, mix};
+use crate::workload::{BASE_ADAPTER, Job, mix};
 
 const BLOCK_TOKENS: usize = 64;
 /// Tokens of the prompt that is asked about.
@@ -56,7 +56,14 @@ impl Two {
 fn job(seed: u64, blocks: u64) -> Job {
     let chain: Vec<BlockHash> = (0..blocks).map(|block| BlockHash(mix(seed ^ mix(block)))).collect();
     let prompt_tokens = chain.len() * BLOCK_TOKENS + 1;
-    Job { cells: [].into(), blocks: chain.into(), prompt_tokens, output_tokens: 10, output_tokens_max: None }
+    Job {
+        cells: [].into(),
+        blocks: chain.into(),
+        adapter: BASE_ADAPTER,
+        prompt_tokens,
+        output_tokens: 10,
+        output_tokens_max: None,
+    }
 }
 
 /// The prompt that is asked about.
