@@ -2,11 +2,14 @@
 //!
 //! The published rules get this sight: exact loads and exact caches, without delay, requests that were sent a
 //! moment ago included. What they lack in the field cannot make them look worse here.
+//!
+//! They see only engines that may be chosen; those that are yet to join stand behind them.
 
 use std::sync::Arc;
 
 use warmpath_engine::model::{BlockHash, Engine, Params, Request, RequestId, Stats, StepLoad, SubmitError};
 
+use crate::run::Spec;
 use crate::workload::Job;
 
 /// Tokens by which speeds are told: a full step of vLLM's default size.
@@ -16,6 +19,8 @@ const FULL_STEP_TOKENS: usize = 8_192;
 #[derive(Debug)]
 pub struct Fleet {
     nodes: Vec<Node>,
+    /// How many of them may be chosen.
+    open: usize,
 }
 
 /// One engine with what is booked on it.
@@ -62,22 +67,38 @@ pub struct Speed {
 impl Fleet {
     /// Idle engines.
     pub fn new(engines: &[Params]) -> Self {
-        Self { nodes: engines.iter().map(|params| Node::new(params.clone())).collect() }
+        let nodes: Vec<Node> = engines.iter().map(|params| Node::new(Engine::new(params.clone()))).collect();
+        Self { open: nodes.len(), nodes }
     }
 
-    /// How many engines there are.
+    /// Idle engines of which some join later.
+    pub fn of(spec: &Spec) -> Self {
+        let mut fleet = Self::new(&spec.engines);
+        fleet.open = spec.first();
+        for (node, start_s) in fleet.nodes.iter_mut().skip(fleet.open).zip(&spec.starts_s) {
+            node.engine = Engine::starting_at(*start_s, node.engine.params().clone());
+        }
+        fleet
+    }
+
+    /// The next engine joins.
+    pub fn open(&mut self) {
+        self.open = (self.open + 1).min(self.nodes.len());
+    }
+
+    /// How many engines may be chosen.
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.open
     }
 
-    /// Whether there is none.
+    /// Whether none may.
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.open == 0
     }
 
-    /// All engines, in order.
+    /// The engines that may be chosen, in order.
     pub fn nodes(&self) -> &[Node] {
-        &self.nodes
+        &self.nodes[..self.open]
     }
 
     /// One engine.
@@ -87,12 +108,12 @@ impl Fleet {
 
     /// Tokens of a prompt that each engine has, or will have when it comes to it.
     pub fn hits(&self, job: &Job) -> Vec<usize> {
-        self.nodes.iter().map(|node| node.hit_tokens(job)).collect()
+        self.nodes().iter().map(|node| node.hit_tokens(job)).collect()
     }
 
     /// The engine with the least of `key`; of equal ones, the first after `from`.
     pub fn least<K: PartialOrd>(&self, from: usize, mut key: impl FnMut(usize, &Node) -> K) -> usize {
-        let count = self.nodes.len();
+        let count = self.len();
         let mut best: Option<(usize, K)> = None;
         for step in 0..count {
             let at = (from + step) % count;
@@ -108,9 +129,9 @@ impl Fleet {
 // === impl Node ===
 
 impl Node {
-    fn new(params: Params) -> Self {
-        let speed = Speed::of(&params);
-        Self { engine: Engine::new(params), speed, load: Load::default(), coming: Vec::new() }
+    fn new(engine: Engine) -> Self {
+        let speed = Speed::of(engine.params());
+        Self { engine, speed, load: Load::default(), coming: Vec::new() }
     }
 
     /// Numbers as the engine's own metrics tell them.

@@ -174,7 +174,7 @@ impl Arm {
     /// Plays a workload.
     pub fn play(self, spec: &Spec, workload: &Workload, seed: u64) -> Played {
         let play = |spec: &Spec, rule: &mut dyn Rule| play(spec, workload, rule);
-        let ours = |spec: &Spec, proxies: ProxiesSpec| play(spec, &mut Proxies::new(proxies, &spec.engines));
+        let ours = |spec: &Spec, proxies: ProxiesSpec| play(spec, &mut Proxies::new(proxies, spec));
         let exact = ProxiesSpec::exact(seed);
         match self {
             Self::Rule(rule) => match rule.published() {

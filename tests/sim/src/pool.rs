@@ -21,6 +21,13 @@ const KV_TOKENS_AMPLE: usize = 3_000_000;
 const CPU_TOKENS: usize = 1_000_000;
 /// LoRA adapters that a batch may mix where there are any: vLLM's default of 1 is for a single one.
 const ADAPTERS: usize = 8;
+/// Engines that join.
+const JOINERS: usize = 4;
+/// When they are started, in seconds: all at once, as an autoscaler does it, so that they join in the middle of the
+/// Mooncake trace twice as fast.
+const START_S: f64 = 825.0;
+/// Seconds from the start of an engine until it serves: reading 16 GB of weights, compiling, capturing graphs.
+const STARTUP_S: f64 = 60.0;
 
 /// Engines that serve the same model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,6 +43,8 @@ pub enum Pool {
     LlamaAmple,
     /// Four times Qwen3-32B, and four that are half as fast.
     Unequal,
+    /// Four times Llama-3.1-8B with KV room for everything, and four that join after a while, with empty caches.
+    Growing,
 }
 
 /// A name that no pool has.
@@ -49,7 +58,8 @@ pub struct UnknownPool {
 
 impl Pool {
     /// All pools.
-    pub const ALL: [Self; 5] = [Self::Qwen, Self::QwenTiers, Self::QwenLora, Self::LlamaAmple, Self::Unequal];
+    pub const ALL: [Self; 6] =
+        [Self::Qwen, Self::QwenTiers, Self::QwenLora, Self::LlamaAmple, Self::Unequal, Self::Growing];
 
     /// The name on the command line.
     pub const fn name(self) -> &'static str {
@@ -59,6 +69,7 @@ impl Pool {
             Self::QwenLora => "qwen-lora",
             Self::LlamaAmple => "llama-ample",
             Self::Unequal => "unequal",
+            Self::Growing => "growing",
         }
     }
 
@@ -67,6 +78,7 @@ impl Pool {
         let engine =
             |preset| Params { block_tokens: BLOCK_TOKENS, tells_tokens: false, ..Params::new(preset) };
         let qwen = engine(Preset::Qwen3On2);
+        let ample = Params { kv_tokens: KV_TOKENS_AMPLE, ..engine(Preset::Llama8On1) };
         match self {
             Self::Qwen => Spec::new(vec![qwen; ENGINES]),
             Self::QwenTiers => {
@@ -74,8 +86,10 @@ impl Pool {
                 Spec::new(vec![Params { tiers, ..qwen }; ENGINES])
             }
             Self::QwenLora => Spec::new(vec![Params { adapters_max: ADAPTERS, ..qwen }; ENGINES]),
-            Self::LlamaAmple => {
-                Spec::new(vec![Params { kv_tokens: KV_TOKENS_AMPLE, ..engine(Preset::Llama8On1) }; ENGINES])
+            Self::LlamaAmple => Spec::new(vec![ample; ENGINES]),
+            Self::Growing => {
+                let engines = vec![Params { startup_s: STARTUP_S, ..ample }; ENGINES];
+                Spec { starts_s: vec![START_S; JOINERS], ..Spec::new(engines) }
             }
             Self::Unequal => {
                 let slow = Params { step_time: qwen.step_time.clone().slower(2.0), ..qwen.clone() };

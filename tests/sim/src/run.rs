@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  agenda: arrival ─► rule.choose ─► engine.submit
+//!          join    ─► rule.joined
 //!          step    ─► engine.advance ─► first token, end ─► rule; next turn of the session
 //!          scrape  ─► rule.scraped
 //!          wake    ─► rule.wake
@@ -24,8 +25,10 @@ pub const SCRAPE_S_DEFAULT: f64 = 0.2;
 /// What a run needs beside the workload and the rule.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// The engines.
+    /// The engines; those that join later stand at the end, in the order in which they do.
     pub engines: Vec<Params>,
+    /// When each of those is started, in seconds. It joins [`Params::startup_s`] later; until then no rule knows it.
+    pub starts_s: Vec<f64>,
     /// How often each engine's metrics are read, in seconds.
     pub scrape_s: f64,
     /// Whether every engine holds whatever was sent to any of them: the bound, see [`crate::bound`].
@@ -48,6 +51,8 @@ pub struct Played {
 /// What happens next, and for whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
+    /// An engine joins.
+    Join { engine: usize },
     /// A turn of a session is sent.
     Arrival { session: usize, turn: usize },
     /// All engines' metrics are read, one after the other over the interval.
@@ -118,7 +123,18 @@ pub fn play_stages<'a>(
 impl Spec {
     /// Engines that are there from the beginning, each with its own cache, looked at as often as by default.
     pub fn new(engines: Vec<Params>) -> Self {
-        Self { engines, scrape_s: SCRAPE_S_DEFAULT, is_endless: false }
+        Self { engines, starts_s: Vec::new(), scrape_s: SCRAPE_S_DEFAULT, is_endless: false }
+    }
+
+    /// How many engines are there from the beginning.
+    pub fn first(&self) -> usize {
+        self.engines.len() - self.starts_s.len()
+    }
+
+    /// The engines that join, each with the second in which it does.
+    pub fn joins(&self) -> impl Iterator<Item = (usize, f64)> {
+        let joins = self.engines.iter().enumerate().skip(self.first()).zip(&self.starts_s);
+        joins.map(|((engine, params), start_s)| (engine, start_s + params.startup_s))
     }
 }
 
@@ -131,7 +147,7 @@ impl<'a> Run<'a> {
             workload,
             spec,
             rule,
-            fleet: Fleet::new(&spec.engines),
+            fleet: Fleet::of(spec),
             agenda: BinaryHeap::new(),
             steps: vec![None; spec.engines.len()],
             wake_s: None,
@@ -145,9 +161,11 @@ impl<'a> Run<'a> {
             lost: 0,
             preemptions: 0,
         };
-        let engines = run.fleet.len();
-        for engine in 0..engines {
-            run.put(spec.scrape_s * engine as f64 / engines as f64, Due::Scrape { engine });
+        for engine in 0..spec.first() {
+            run.put(run.scrape_offset_s(engine), Due::Scrape { engine });
+        }
+        for (engine, at_s) in spec.joins() {
+            run.put(at_s, Due::Join { engine });
         }
         run.plan_wake();
         run
@@ -179,7 +197,7 @@ impl<'a> Run<'a> {
         Played {
             records: ended,
             lost: std::mem::take(&mut self.lost) + open.len(),
-            samples: std::mem::replace(&mut self.samples, Samples::new(self.fleet.len())),
+            samples: std::mem::replace(&mut self.samples, Samples::new(self.spec.engines.len())),
             preemptions: preemptions - std::mem::replace(&mut self.preemptions, preemptions),
         }
     }
@@ -194,8 +212,18 @@ impl<'a> Run<'a> {
         self.agenda.push(Reverse((at_s.max(0.0).to_bits(), due)));
     }
 
+    /// By how much an engine is looked at later than the first.
+    fn scrape_offset_s(&self, engine: usize) -> f64 {
+        self.spec.scrape_s * engine as f64 / self.spec.engines.len() as f64
+    }
+
     fn handle(&mut self, now_s: f64, due: Due) {
         match due {
+            Due::Join { engine } => {
+                self.fleet.open();
+                self.rule.joined(now_s, self.fleet.len());
+                self.put(now_s + self.scrape_offset_s(engine), Due::Scrape { engine });
+            }
             Due::Arrival { session, turn } => self.send(now_s, session, turn),
             Due::Step { engine } => {
                 if self.steps[engine] == Some(now_s) {

@@ -137,6 +137,12 @@ impl Scenario {
                 Pool::Unequal,
             ),
             Self::new(
+                "growing",
+                "Mooncake conversations twice as fast on four engines; four more join cold in the middle",
+                Traffic::Mooncake(2.0),
+                Pool::Growing,
+            ),
+            Self::new(
                 "lora",
                 "Azure conversations, twice as fast, for 32 LoRA adapters of which a batch may mix 8",
                 Traffic::AzureLora("azure2023_conv.csv.gz", 2.0, LORA),

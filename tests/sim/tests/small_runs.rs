@@ -13,7 +13,7 @@ use std::sync::Once;
 
 use clap::Parser;
 use warmpath_sim::args::Args;
-use warmpath_sim::measure::Summary;
+use warmpath_sim::measure::{Record, Summary};
 use warmpath_sim::plan::{Arm, Kind, Plan};
 use warmpath_sim::pool::Pool;
 use warmpath_sim::report::{Info, Report};
@@ -136,6 +136,27 @@ fn a_later_stage_finds_the_caches_as_the_one_before_left_them() {
 fn requests_are_cut_by_their_number() {
     let (_, plan) = plan(&["--requests", "7"]);
     assert_eq!(plan.workload(&plan.scenarios[0], 1).unwrap().jobs().count(), 7);
+}
+
+#[test]
+fn no_rule_chooses_an_engine_before_it_joins() {
+    let (_, plan) = plan(&["--pool", "growing"]);
+    let workload = plan.workload(&plan.scenarios[0], 1).unwrap();
+    let mut spec = plan.spec(&plan.scenarios[0]);
+    let join_s = 10.0;
+    spec.starts_s.fill(join_s - spec.engines[0].startup_s);
+    for arm in arms() {
+        let name = arm.name();
+        let played = arm.play(&spec, &workload, 1);
+        assert_eq!((played.records.len(), played.lost), (REQUESTS, 0), "{name}");
+        let is_joined = |record: &&Record| record.engine >= spec.first();
+        let early = played.records.iter().filter(is_joined).filter(|record| record.sent_s < join_s).count();
+        assert_eq!(early, 0, "{name}");
+        // Where no engine is busy, affinity leaves those that joined idle.
+        if matches!(arm, Arm::Rule(RuleName::RoundRobin | RuleName::LeastRequests)) {
+            assert!(played.records.iter().any(|record| is_joined(&record)), "{name}");
+        }
+    }
 }
 
 /// Mean seconds to the first token of prompts of `adapters` adapters on an engine that mixes two.

@@ -30,7 +30,7 @@ pub fn play(published: &Published, arm: usize, seed: u64) -> ArmRun {
     let mut rule: Box<dyn Rule> = match arm.rule {
         Stand::Random => Box::new(Random::new(seed)),
         Stand::Rule(rule) => {
-            let ours = || Box::new(Proxies::new(ProxiesSpec::exact(seed), &spec.engines));
+            let ours = || Box::new(Proxies::new(ProxiesSpec::exact(seed), &spec));
             rule.published().unwrap_or_else(|| ours())
         }
     };
