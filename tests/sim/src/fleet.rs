@@ -3,11 +3,14 @@
 //! The published rules get this sight: exact loads and exact caches, without delay, requests that were sent a
 //! moment ago included. What they lack in the field cannot make them look worse here.
 //!
-//! They see only engines that may be chosen; those that are yet to join stand behind them.
+//! They see only engines that may be chosen; those that are yet to join stand behind them, and those that only
+//! decode.
 
 use std::sync::Arc;
 
-use warmpath_engine::model::{BlockHash, Engine, Params, Request, RequestId, Stats, StepLoad, SubmitError};
+use warmpath_engine::model::{
+    BlockHash, Engine, Leg, Params, Request, RequestId, Stats, StepLoad, SubmitError,
+};
 
 use crate::run::Spec;
 use crate::workload::Job;
@@ -21,6 +24,8 @@ pub struct Fleet {
     nodes: Vec<Node>,
     /// How many of them may be chosen.
     open: usize,
+    /// How many of the last only decode what others prefill.
+    decoders: usize,
 }
 
 /// One engine with what is booked on it.
@@ -68,13 +73,13 @@ impl Fleet {
     /// Idle engines.
     pub fn new(engines: &[Params]) -> Self {
         let nodes: Vec<Node> = engines.iter().map(|params| Node::new(Engine::new(params.clone()))).collect();
-        Self { open: nodes.len(), nodes }
+        Self { open: nodes.len(), nodes, decoders: 0 }
     }
 
     /// Idle engines of which some join later.
     pub fn of(spec: &Spec) -> Self {
         let mut fleet = Self::new(&spec.engines);
-        fleet.open = spec.first();
+        (fleet.open, fleet.decoders) = (spec.first(), spec.decoders);
         for (node, start_s) in fleet.nodes.iter_mut().skip(fleet.open).zip(&spec.starts_s) {
             node.engine = Engine::starting_at(*start_s, node.engine.params().clone());
         }
@@ -83,7 +88,7 @@ impl Fleet {
 
     /// The next engine joins.
     pub fn open(&mut self) {
-        self.open = (self.open + 1).min(self.nodes.len());
+        self.open = (self.open + 1).min(self.nodes.len() - self.decoders);
     }
 
     /// How many engines may be chosen.
@@ -99,6 +104,19 @@ impl Fleet {
     /// The engines that may be chosen, in order.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes[..self.open]
+    }
+
+    /// All engines, also those that no rule may choose.
+    pub fn all(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The engine with the fewest requests of those that only decode, by its place among all; of equal ones, the
+    /// first after `from`.
+    pub fn least_decoder(&self, from: usize) -> usize {
+        let first = self.nodes.len() - self.decoders;
+        let places = (0..self.decoders).map(|step| first + (from + step) % self.decoders);
+        places.min_by_key(|at| self.nodes[*at].load.requests).unwrap_or(first)
     }
 
     /// One engine.
@@ -144,11 +162,15 @@ impl Node {
         self.load.requests - self.load.prefills
     }
 
-    /// Sends a request. An error: the engine does not take it.
-    pub fn send(&mut self, now_s: f64, id: RequestId, job: &Job) -> Result<(), SubmitError> {
-        let new = job.prompt_tokens - self.hit_tokens(job);
+    /// Sends a request, or a part of it. An error: the engine does not take it.
+    pub fn send(&mut self, now_s: f64, id: RequestId, job: &Job, leg: Leg) -> Result<(), SubmitError> {
+        let new = match leg {
+            Leg::Whole | Leg::Prefill => self.uncached(job),
+            Leg::Decode { .. } => 0,
+        };
         let request = Request {
             adapter: job.adapter,
+            leg,
             ..Request::new(id, job.prompt_tokens, job.output_tokens, job.blocks.to_vec())
         };
         self.engine.submit(now_s, request)?;

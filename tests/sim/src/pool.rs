@@ -28,6 +28,9 @@ const JOINERS: usize = 4;
 const START_S: f64 = 825.0;
 /// Seconds from the start of an engine until it serves: reading 16 GB of weights, compiling, capturing graphs.
 const STARTUP_S: f64 = 60.0;
+/// Engines that decode where prefill is apart: at the load of the Mooncake trace, prefills fill 2.3 engines and
+/// decodes 1.2.
+const DECODERS: usize = 3;
 
 /// Engines that serve the same model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub enum Pool {
     Unequal,
     /// Four times Llama-3.1-8B with KV room for everything, and four that join after a while, with empty caches.
     Growing,
+    /// Five times Qwen3-32B that prefill, and three that decode.
+    Split,
 }
 
 /// A name that no pool has.
@@ -58,8 +63,15 @@ pub struct UnknownPool {
 
 impl Pool {
     /// All pools.
-    pub const ALL: [Self; 6] =
-        [Self::Qwen, Self::QwenTiers, Self::QwenLora, Self::LlamaAmple, Self::Unequal, Self::Growing];
+    pub const ALL: [Self; 7] = [
+        Self::Qwen,
+        Self::QwenTiers,
+        Self::QwenLora,
+        Self::LlamaAmple,
+        Self::Unequal,
+        Self::Growing,
+        Self::Split,
+    ];
 
     /// The name on the command line.
     pub const fn name(self) -> &'static str {
@@ -70,6 +82,7 @@ impl Pool {
             Self::LlamaAmple => "llama-ample",
             Self::Unequal => "unequal",
             Self::Growing => "growing",
+            Self::Split => "split",
         }
     }
 
@@ -87,6 +100,7 @@ impl Pool {
             }
             Self::QwenLora => Spec::new(vec![Params { adapters_max: ADAPTERS, ..qwen }; ENGINES]),
             Self::LlamaAmple => Spec::new(vec![ample; ENGINES]),
+            Self::Split => Spec { decoders: DECODERS, ..Spec::new(vec![qwen; ENGINES]) },
             Self::Growing => {
                 let engines = vec![Params { startup_s: STARTUP_S, ..ample }; ENGINES];
                 Spec { starts_s: vec![START_S; JOINERS], ..Spec::new(engines) }

@@ -143,6 +143,12 @@ impl Scenario {
                 Pool::Growing,
             ),
             Self::new(
+                "split",
+                "Mooncake conversations as recorded, prefilled on five engines and decoded on three others",
+                Traffic::Mooncake(1.0),
+                Pool::Split,
+            ),
+            Self::new(
                 "lora",
                 "Azure conversations, twice as fast, for 32 LoRA adapters of which a batch may mix 8",
                 Traffic::AzureLora("azure2023_conv.csv.gz", 2.0, LORA),

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use clap::Parser;
+use warmpath_engine::model::LoadTime;
 use warmpath_sim::args::Args;
 use warmpath_sim::measure::{Record, Summary};
 use warmpath_sim::plan::{Arm, Kind, Plan};
@@ -60,8 +61,8 @@ fn json(more: &[&str], threads: usize) -> String {
     Report::new(Info::of(&args, &plan), swept).to_json().unwrap().replace(&std::process::id().to_string(), "")
 }
 
-fn played(arm: Arm) -> Played {
-    let (_, plan) = plan(&[]);
+fn played(arm: Arm, pool: Pool) -> Played {
+    let (_, plan) = plan(&["--pool", pool.name()]);
     let scenario = &plan.scenarios[0];
     arm.play(&plan.spec(scenario), &plan.workload(scenario, 1).unwrap(), 1)
 }
@@ -100,9 +101,10 @@ fn another_seed_gives_another_run() {
 
 #[test]
 fn nothing_is_lost_and_records_are_sane() {
-    for arm in arms() {
-        let name = arm.name();
-        let played = played(arm);
+    let all = Pool::ALL.into_iter().flat_map(|pool| arms().into_iter().map(move |arm| (arm, pool)));
+    for (arm, pool) in all {
+        let name = format!("{} on {pool}", arm.name());
+        let played = played(arm, pool);
         assert_eq!((played.records.len(), played.lost), (REQUESTS, 0), "{name}");
         for record in &played.records {
             let (first_s, end_s) = (record.first_s.unwrap(), record.end_s.unwrap());
@@ -157,6 +159,50 @@ fn no_rule_chooses_an_engine_before_it_joins() {
             assert!(played.records.iter().any(|record| is_joined(&record)), "{name}");
         }
     }
+}
+
+/// Seconds to the first token of three equal prompts at once, ascending, on an engine that prefills and as many that
+/// decode; none: it does both. One that decodes has room for one of them.
+fn split_ttfts_s(held_s_max: f64, decoders: usize) -> Vec<f64> {
+    let shape = LadderShape {
+        groups: 3,
+        prompts_per_group: 1,
+        system_tokens: 6_400,
+        question_tokens: 64,
+        output_tokens: 20,
+    };
+    let mut workload = ladder_stage(
+        &shape.prompts(1, &mut Texts::new(64)),
+        LadderStage { rate: 3.0, length_s: 1.0, requests_before: 0 },
+        1,
+    );
+    for session in &mut workload.sessions {
+        session.start_s = 0.0;
+    }
+    let mut spec = Pool::Split.spec();
+    spec.engines.truncate(1 + decoders);
+    spec.decoders = decoders;
+    spec.engines[0].held_s_max = held_s_max;
+    if let [_, decoder] = spec.engines.as_mut_slice() {
+        decoder.kv_tokens = 7_000;
+    }
+    let played = play(&spec, &workload, RuleName::RoundRobin.published().unwrap().as_mut());
+    assert_eq!((played.records.len(), played.lost), (3, 0));
+    assert!(played.records.iter().all(|record| record.engine == 0), "rules know who prefills");
+    let mut ttfts_s: Vec<f64> = played.records.iter().map(Record::ttft_s).collect();
+    ttfts_s.sort_by(f64::total_cmp);
+    ttfts_s
+}
+
+#[test]
+fn what_is_prefilled_elsewhere_has_to_be_fetched_in_time() {
+    let whole_s = split_ttfts_s(30.0, 0);
+    let split_s = split_ttfts_s(30.0, 1);
+    let transfer_s = LoadTime::RDMA_200G.seconds(6_464.0 * 262_144.0);
+    assert!(split_s[0] > whole_s[0] + transfer_s, "{split_s:?} apart, {whole_s:?} on one engine");
+    let late_s = split_ttfts_s(0.01, 1);
+    assert!((late_s[0] - split_s[0]).abs() < 1e-9, "the first is fetched at once");
+    assert!(late_s[2] > split_s[2] + 0.1, "{late_s:?} computed again, {split_s:?} fetched");
 }
 
 /// Mean seconds to the first token of prompts of `adapters` adapters on an engine that mixes two.

@@ -1,7 +1,7 @@
 //! Each published rule on fleets of two engines, made by hand: the case that its formula decides.
 
 use warmpath_engine::Preset;
-use warmpath_engine::model::{BlockHash, Params, RequestId};
+use warmpath_engine::model::{BlockHash, Leg, Params, RequestId};
 
 use super::{Endless, Rule, RuleName};
 use crate::fleet::Fleet;
@@ -26,7 +26,7 @@ impl Two {
     /// Sends a prompt to an engine, where it stays in the queue: the engine will hold it.
     fn send(&mut self, engine: usize, job: &Job) -> u64 {
         self.sent += 1;
-        self.fleet.node_mut(engine).send(0.0, RequestId(self.sent), job).unwrap();
+        self.fleet.node_mut(engine).send(0.0, RequestId(self.sent), job, Leg::Whole).unwrap();
         self.sent
     }
 

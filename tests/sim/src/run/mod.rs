@@ -8,16 +8,18 @@
 //!          wake    ─► rule.wake
 //! ```
 
+mod split;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use warmpath_engine::model::{Event, EventKind, Params, RequestId};
+use warmpath_engine::model::{Event, EventKind, Leg, Params, RequestId};
 
 use crate::bound::EndlessCache;
 use crate::fleet::Fleet;
 use crate::measure::{Record, Samples};
 use crate::rules::Rule;
-use crate::workload::Workload;
+use crate::workload::{Job, Workload};
 
 /// How often the engines' metrics are read, in seconds: the default of the shipped controller.
 pub const SCRAPE_S_DEFAULT: f64 = 0.2;
@@ -25,10 +27,13 @@ pub const SCRAPE_S_DEFAULT: f64 = 0.2;
 /// What a run needs beside the workload and the rule.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// The engines; those that join later stand at the end, in the order in which they do.
+    /// The engines: first those that are there from the beginning, then those that join, in the order in which they
+    /// do, and at the end those that only decode.
     pub engines: Vec<Params>,
     /// When each of those is started, in seconds. It joins [`Params::startup_s`] later; until then no rule knows it.
     pub starts_s: Vec<f64>,
+    /// How many only decode what the others prefill, see [`split`]; 0: each engine does both.
+    pub decoders: usize,
     /// How often each engine's metrics are read, in seconds.
     pub scrape_s: f64,
     /// Whether every engine holds whatever was sent to any of them: the bound, see [`crate::bound`].
@@ -70,6 +75,8 @@ struct Flight {
     turn: usize,
     engine: usize,
     new_tokens: usize,
+    /// Where prefill and decode are apart.
+    split: Option<split::Progress>,
 }
 
 /// See the module.
@@ -123,12 +130,12 @@ pub fn play_stages<'a>(
 impl Spec {
     /// Engines that are there from the beginning, each with its own cache, looked at as often as by default.
     pub fn new(engines: Vec<Params>) -> Self {
-        Self { engines, starts_s: Vec::new(), scrape_s: SCRAPE_S_DEFAULT, is_endless: false }
+        Self { engines, starts_s: Vec::new(), decoders: 0, scrape_s: SCRAPE_S_DEFAULT, is_endless: false }
     }
 
-    /// How many engines are there from the beginning.
+    /// How many engines may be chosen from the beginning.
     pub fn first(&self) -> usize {
-        self.engines.len() - self.starts_s.len()
+        self.engines.len() - self.starts_s.len() - self.decoders
     }
 
     /// The engines that join, each with the second in which it does.
@@ -193,7 +200,7 @@ impl<'a> Run<'a> {
         let counts_from_s = self.counts_from_s();
         let counted = std::mem::take(&mut self.records).into_iter().filter(|one| one.sent_s >= counts_from_s);
         let (ended, open): (Vec<_>, Vec<_>) = counted.partition(Record::has_ended);
-        let preemptions: u64 = self.fleet.nodes().iter().map(|node| node.stats().preemptions).sum();
+        let preemptions: u64 = self.fleet.all().iter().map(|node| node.stats().preemptions).sum();
         Played {
             records: ended,
             lost: std::mem::take(&mut self.lost) + open.len(),
@@ -273,31 +280,41 @@ impl<'a> Run<'a> {
         let workload = self.workload;
         let job = &workload.sessions[session].turns[turn].job;
         let bound_tokens = self.bound.ask(job.prompt_tokens, &job.blocks);
-        let engine = self.rule.choose(now_s, number as u64, job, &self.fleet);
-        let node = self.fleet.node_mut(engine);
-        let own;
-        let job = if self.spec.is_endless {
-            own = job.alone(number as u64);
-            node.engine.preload(&own.blocks[..bound_tokens / self.bound.block_tokens()]);
-            &own
-        } else {
-            job
+        let (leg, asked) = match self.spec.decoders {
+            0 => (Leg::Whole, job.clone()),
+            _ => (Leg::Prefill, split::prefill(job)),
         };
-        let new_tokens = node.uncached(job);
-        if node.send(now_s, RequestId(number as u64), job).is_err() {
+        let engine = self.rule.choose(now_s, number as u64, &asked, &self.fleet);
+        let asked = self.as_engines_see(number, asked);
+        let node = self.fleet.node_mut(engine);
+        if self.spec.is_endless {
+            node.engine.preload(&asked.blocks[..bound_tokens / self.bound.block_tokens()]);
+        }
+        let new_tokens = node.uncached(&asked);
+        if node.send(now_s, RequestId(number as u64), &asked, leg).is_err() {
             self.lost += 1;
             self.rule.refused(now_s, number as u64);
             self.end_session(now_s);
             return;
         }
-        self.flights.push(Flight { session, turn, engine, new_tokens });
+        let split = (leg == Leg::Prefill).then(split::Progress::default);
+        self.flights.push(Flight { session, turn, engine, new_tokens, split });
         self.records.push(Record::sent(now_s, engine, job, bound_tokens));
         self.plan_step(engine);
+    }
+
+    /// A job with the blocks that engines see: those of the bound find what was put there for it alone.
+    fn as_engines_see(&self, number: usize, job: Job) -> Job {
+        if self.spec.is_endless { job.alone(number as u64) } else { job }
     }
 
     fn take(&mut self, engine: usize, event: &Event) {
         let number = event.id.0 as usize;
         let flight = self.flights[number];
+        if let Some(progress) = flight.split {
+            self.take_split(engine, event, flight, progress);
+            return;
+        }
         let record = &mut self.records[number];
         match event.kind {
             EventKind::Admitted { cached_tokens } => record.admitted(cached_tokens),
@@ -333,7 +350,7 @@ impl<'a> Run<'a> {
     }
 
     fn plan_step(&mut self, engine: usize) {
-        let next = self.fleet.nodes()[engine].engine.next_step_at();
+        let next = self.fleet.all()[engine].engine.next_step_at();
         if next != self.steps[engine] {
             self.steps[engine] = next;
             if let Some(at_s) = next {
