@@ -32,7 +32,7 @@ pub struct Spec {
     pub engines: Vec<Params>,
     /// When each of those is started, in seconds. It joins [`Params::startup_s`] later; until then no rule knows it.
     pub starts_s: Vec<f64>,
-    /// How many only decode what the others prefill, see [`split`]; 0: each engine does both.
+    /// How many only decode what the others prefill; 0: each engine does both.
     pub decoders: usize,
     /// How often each engine's metrics are read, in seconds.
     pub scrape_s: f64,
