@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+
+use crate::pool::Pool;
 
 /// Plays recorded traces against the routing core that ships and every published rule, and compares.
 #[derive(Debug, Clone, Parser)]
@@ -23,6 +26,9 @@ pub struct Args {
     /// How many times faster than recorded that trace is played.
     #[arg(long, default_value_t = 1.0, value_parser = positive)]
     pub speed: f64,
+    /// The engines that it is played on.
+    #[arg(long, requires = "trace", default_value_t = Pool::default(), value_parser = PossibleValuesParser::new(Pool::ALL.map(Pool::name)).try_map(|name| name.parse::<Pool>()))]
+    pub pool: Pool,
     /// Requests of a workload at most.
     #[arg(long)]
     pub requests: Option<usize>,
@@ -89,5 +95,15 @@ mod tests {
             let line = std::iter::once("warmpath-sim").chain([line[0], line[1]]);
             assert!(Args::try_parse_from(line).is_err());
         }
+    }
+
+    #[test]
+    fn a_pool_is_for_a_trace_of_ones_own() {
+        let parse = |line: &[&str]| Args::try_parse_from(std::iter::once(&"warmpath-sim").chain(line));
+        assert_eq!(parse(&["--trace", "x"]).unwrap().pool, Pool::Qwen);
+        assert_eq!(parse(&["--trace", "x", "--pool", "unequal"]).unwrap().pool, Pool::Unequal);
+        assert!(parse(&["--pool", "unequal"]).is_err(), "workloads have pools of their own");
+        let error = parse(&["--trace", "x", "--pool", "magic"]).unwrap_err().to_string();
+        assert!(Pool::ALL.iter().all(|pool| error.contains(pool.name())), "{error}");
     }
 }

@@ -2,11 +2,17 @@
 //!
 //! The published rules get this sight: exact loads and exact caches, without delay, requests that were sent a
 //! moment ago included. What they lack in the field cannot make them look worse here.
+//!
+//! They see only engines that may be chosen; those that are yet to join stand behind them, and those that only
+//! decode.
 
 use std::sync::Arc;
 
-use warmpath_engine::model::{BlockHash, Engine, Params, Request, RequestId, Stats, StepLoad, SubmitError};
+use warmpath_engine::model::{
+    BlockHash, Engine, Leg, Params, Request, RequestId, Stats, StepLoad, SubmitError,
+};
 
+use crate::run::Spec;
 use crate::workload::Job;
 
 /// Tokens by which speeds are told: a full step of vLLM's default size.
@@ -16,6 +22,10 @@ const FULL_STEP_TOKENS: usize = 8_192;
 #[derive(Debug)]
 pub struct Fleet {
     nodes: Vec<Node>,
+    /// How many of them may be chosen.
+    open: usize,
+    /// How many of the last only decode what others prefill.
+    decoders: usize,
 }
 
 /// One engine with what is booked on it.
@@ -62,22 +72,51 @@ pub struct Speed {
 impl Fleet {
     /// Idle engines.
     pub fn new(engines: &[Params]) -> Self {
-        Self { nodes: engines.iter().map(|params| Node::new(params.clone())).collect() }
+        let nodes: Vec<Node> = engines.iter().map(|params| Node::new(Engine::new(params.clone()))).collect();
+        Self { open: nodes.len(), nodes, decoders: 0 }
     }
 
-    /// How many engines there are.
+    /// Idle engines of which some join later.
+    pub fn of(spec: &Spec) -> Self {
+        let mut fleet = Self::new(&spec.engines);
+        (fleet.open, fleet.decoders) = (spec.first(), spec.decoders);
+        for (node, start_s) in fleet.nodes.iter_mut().skip(fleet.open).zip(&spec.starts_s) {
+            node.engine = Engine::starting_at(*start_s, node.engine.params().clone());
+        }
+        fleet
+    }
+
+    /// The next engine joins.
+    pub fn open(&mut self) {
+        self.open = (self.open + 1).min(self.nodes.len() - self.decoders);
+    }
+
+    /// How many engines may be chosen.
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.open
     }
 
-    /// Whether there is none.
+    /// Whether none may.
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.open == 0
     }
 
-    /// All engines, in order.
+    /// The engines that may be chosen, in order.
     pub fn nodes(&self) -> &[Node] {
+        &self.nodes[..self.open]
+    }
+
+    /// All engines, also those that no rule may choose.
+    pub fn all(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// The engine with the fewest requests of those that only decode, by its place among all; of equal ones, the
+    /// first after `from`.
+    pub fn least_decoder(&self, from: usize) -> usize {
+        let first = self.nodes.len() - self.decoders;
+        let places = (0..self.decoders).map(|step| first + (from + step) % self.decoders);
+        places.min_by_key(|at| self.nodes[*at].load.requests).unwrap_or(first)
     }
 
     /// One engine.
@@ -87,12 +126,12 @@ impl Fleet {
 
     /// Tokens of a prompt that each engine has, or will have when it comes to it.
     pub fn hits(&self, job: &Job) -> Vec<usize> {
-        self.nodes.iter().map(|node| node.hit_tokens(job)).collect()
+        self.nodes().iter().map(|node| node.hit_tokens(job)).collect()
     }
 
     /// The engine with the least of `key`; of equal ones, the first after `from`.
     pub fn least<K: PartialOrd>(&self, from: usize, mut key: impl FnMut(usize, &Node) -> K) -> usize {
-        let count = self.nodes.len();
+        let count = self.len();
         let mut best: Option<(usize, K)> = None;
         for step in 0..count {
             let at = (from + step) % count;
@@ -108,9 +147,9 @@ impl Fleet {
 // === impl Node ===
 
 impl Node {
-    fn new(params: Params) -> Self {
-        let speed = Speed::of(&params);
-        Self { engine: Engine::new(params), speed, load: Load::default(), coming: Vec::new() }
+    fn new(engine: Engine) -> Self {
+        let speed = Speed::of(engine.params());
+        Self { engine, speed, load: Load::default(), coming: Vec::new() }
     }
 
     /// Numbers as the engine's own metrics tell them.
@@ -123,10 +162,17 @@ impl Node {
         self.load.requests - self.load.prefills
     }
 
-    /// Sends a request. An error: the engine does not take it.
-    pub fn send(&mut self, now_s: f64, id: RequestId, job: &Job) -> Result<(), SubmitError> {
-        let new = job.prompt_tokens - self.hit_tokens(job);
-        let request = Request::new(id, job.prompt_tokens, job.output_tokens, job.blocks.to_vec());
+    /// Sends a request, or a part of it. An error: the engine does not take it.
+    pub fn send(&mut self, now_s: f64, id: RequestId, job: &Job, leg: Leg) -> Result<(), SubmitError> {
+        let new = match leg {
+            Leg::Whole | Leg::Prefill => self.uncached(job),
+            Leg::Decode { .. } => 0,
+        };
+        let request = Request {
+            adapter: job.adapter,
+            leg,
+            ..Request::new(id, job.prompt_tokens, job.output_tokens, job.blocks.to_vec())
+        };
         self.engine.submit(now_s, request)?;
         self.load.requests += 1;
         self.load.prefills += 1;
@@ -149,10 +195,15 @@ impl Node {
         self.load.context_tokens -= job.prompt_tokens;
     }
 
-    /// Prompt tokens that the engine has, or will have when it comes to this request.
+    /// Prompt tokens that the engine has, on the GPU or in the tiers below it, or will have when it comes to this
+    /// request.
     pub fn hit_tokens(&self, job: &Job) -> usize {
-        let block_tokens = self.engine.params().block_tokens;
-        let held = self.engine.cached_tokens(job.prompt_tokens, &job.blocks);
+        let params = self.engine.params();
+        let block_tokens = params.block_tokens;
+        let mut held = self.engine.cached_tokens(job.prompt_tokens, &job.blocks);
+        if !params.tiers.is_empty() {
+            held += self.engine.tier_tokens(job.prompt_tokens, &job.blocks).iter().sum::<usize>();
+        }
         let coming = self.coming.iter().map(|(_, chain)| common(chain, &job.blocks)).max().unwrap_or(0);
         let reusable = job.prompt_tokens.saturating_sub(1) / block_tokens;
         held.max(coming.min(reusable) * block_tokens)
@@ -197,4 +248,49 @@ fn common(one: &[BlockHash], other: &[BlockHash]) -> usize {
         if one[middle - 1] == other[middle - 1] { low = middle } else { high = middle - 1 }
     }
     low
+}
+
+#[cfg(test)]
+mod tests {
+    use warmpath_engine::Preset;
+    use warmpath_engine::model::{Tier, TierParams};
+
+    use super::*;
+    use crate::workload::{BASE_ADAPTER, mix};
+
+    const BLOCK_TOKENS: usize = 64;
+    /// Blocks of the engine's GPU.
+    const GPU_BLOCKS: u64 = 100;
+
+    fn job(seed: u64, blocks: u64) -> Job {
+        let blocks: Vec<BlockHash> = (0..blocks).map(|block| BlockHash(mix(seed ^ mix(block)))).collect();
+        let prompt_tokens = blocks.len() * BLOCK_TOKENS + 1;
+        Job {
+            cells: [].into(),
+            blocks: blocks.into(),
+            adapter: BASE_ADAPTER,
+            prompt_tokens,
+            output_tokens: 1,
+            output_tokens_max: None,
+        }
+    }
+
+    /// What rules see of a prompt of 80 blocks when 60 others came after it.
+    fn seen_after_eviction(tiers: Vec<TierParams>) -> usize {
+        let kv_tokens = GPU_BLOCKS as usize * BLOCK_TOKENS;
+        let params = Params { kv_tokens, block_tokens: BLOCK_TOKENS, tiers, ..Params::new(Preset::Qwen3On2) };
+        let mut fleet = Fleet::new(&[params]);
+        let engine = &mut fleet.node_mut(0).engine;
+        engine.preload(&job(1, 80).blocks);
+        engine.preload(&job(2, 60).blocks);
+        fleet.hits(&job(1, 80))[0] / BLOCK_TOKENS
+    }
+
+    #[test]
+    fn rules_see_what_is_on_the_gpu_and_what_is_below_it() {
+        assert_eq!(seen_after_eviction(Vec::new()), 40);
+        let tier = |blocks| vec![TierParams::new(Preset::Qwen3On2, Tier::Cpu, blocks * BLOCK_TOKENS)];
+        assert_eq!(seen_after_eviction(tier(1_000)), 80);
+        assert_eq!(seen_after_eviction(tier(15)), 55, "the head of what was evicted stays the longest");
+    }
 }

@@ -35,6 +35,7 @@ pub mod fleet;
 pub mod measure;
 pub mod page;
 pub mod plan;
+pub mod pool;
 pub mod report;
 pub mod rules;
 pub mod run;

@@ -53,7 +53,7 @@ pub enum Arm {
     Proxies(usize, NetworkSpec),
     /// Ours without a term of its cost.
     Without(Term),
-    /// The bound: engines that share one endless cache.
+    /// The bound: engines that share one endless cache, and have room for every adapter.
     Endless,
 }
 
@@ -80,7 +80,7 @@ impl Plan {
         let quick = |is_quick: bool| if is_quick { QUICK.0.map(str::to_owned).to_vec() } else { Vec::new() };
         let names = if args.workloads.is_empty() { quick(args.quick) } else { args.workloads.clone() };
         let mut scenarios: Vec<Scenario> =
-            args.trace.iter().map(|path| Scenario::of_file(path, args.speed)).collect();
+            args.trace.iter().map(|path| Scenario::of_file(path, args.speed, args.pool)).collect();
         for name in &names {
             scenarios.push(name.parse()?);
         }
@@ -174,7 +174,7 @@ impl Arm {
     /// Plays a workload.
     pub fn play(self, spec: &Spec, workload: &Workload, seed: u64) -> Played {
         let play = |spec: &Spec, rule: &mut dyn Rule| play(spec, workload, rule);
-        let ours = |spec: &Spec, proxies: ProxiesSpec| play(spec, &mut Proxies::new(proxies, &spec.engines));
+        let ours = |spec: &Spec, proxies: ProxiesSpec| play(spec, &mut Proxies::new(proxies, spec));
         let exact = ProxiesSpec::exact(seed);
         match self {
             Self::Rule(rule) => match rule.published() {
@@ -187,6 +187,7 @@ impl Arm {
                 let mut spec = Spec { is_endless: true, ..spec.clone() };
                 for engine in &mut spec.engines {
                     engine.kv_tokens = KV_TOKENS_ENDLESS;
+                    engine.adapters_max = usize::MAX;
                 }
                 play(&spec, &mut Endless::default())
             }

@@ -4,19 +4,15 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use warmpath_engine::Preset;
-use warmpath_engine::model::Params;
-
-use crate::run::{SCRAPE_S_DEFAULT, Spec};
+use crate::pool::{BLOCK_TOKENS, Pool};
+use crate::run::Spec;
 use crate::trace::{self, Recorded, RecordedSession, Trace, TraceError};
-use crate::workload::{AgenticSpec, LadderShape, Texts, Workload, agentic, mixed, open, warm_stage};
+use crate::workload::{
+    AgenticSpec, LadderShape, LoraSpec, Texts, Workload, agentic, mixed, open, open_lora, warm_stage,
+};
 
-/// Tokens of a KV block: what llm-d's guides set for the engines that its published ladders were measured on.
-pub const BLOCK_TOKENS: usize = 64;
-/// Engines of every scenario but the smaller ones.
-const ENGINES: usize = 8;
-/// KV tokens of an engine where the cache is to hold everything: with a CPU tier of the usual size.
-const KV_TOKENS_AMPLE: usize = 3_000_000;
+/// Adapters of the workloads that have any: more than a batch may mix, and few of them asked for often.
+const LORA: LoraSpec = LoraSpec { adapters: 32, exponent: 1.0 };
 
 /// A scenario.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +32,10 @@ enum Traffic {
     Mooncake(f64),
     /// An Azure trace.
     Azure(&'static str, f64),
+    /// The same, each request for a LoRA adapter.
+    AzureLora(&'static str, f64, LoraSpec),
+    /// A stage of the ladder, each group for an adapter.
+    LadderLora(f64, LoraSpec),
     /// Agentic sessions, so many at once, so many in all.
     Agentic(usize, usize),
     /// A stage of the ladder, by its rate.
@@ -44,17 +44,6 @@ enum Traffic {
     Mixed,
     /// A user's own file.
     File(PathBuf, f64),
-}
-
-/// The engines.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Pool {
-    /// Eight times Qwen3-32B on two H100, with the KV room of the published runs.
-    Qwen,
-    /// Eight times Llama-3.1-8B on one H100, with KV room for everything.
-    LlamaAmple,
-    /// Four times Qwen3-32B, and four that are half as fast.
-    Unequal,
 }
 
 /// Where traces are, and how much of them is played.
@@ -81,15 +70,12 @@ pub struct UnknownScenario {
 impl Scenario {
     /// All scenarios, in the order of reports.
     pub fn all() -> Vec<Self> {
-        let ladder = [3.0, 20.0, 35.0, 60.0].map(|rate| {
-            Self::new(
-                &format!("ladder-{rate}"),
-                "shared prefixes, 150 groups of 5, warm caches, at a rate",
-                Traffic::Ladder(rate),
-                Pool::Qwen,
-            )
-        });
-        let mut all = vec![
+        [Self::recorded(), Self::others(), Self::ladder()].concat()
+    }
+
+    /// Recorded conversations and completions by the clock, on engines like each other.
+    fn recorded() -> Vec<Self> {
+        vec![
             Self::new(
                 "mooncake",
                 "Mooncake conversations as recorded; the caches hold little of it",
@@ -104,6 +90,12 @@ impl Scenario {
                 Pool::LlamaAmple,
             ),
             Self::new(
+                "mooncake-tiers",
+                "Mooncake conversations 1.3 times as fast, a CPU tier of 1,000,000 tokens below each cache",
+                Traffic::Mooncake(1.3),
+                Pool::QwenTiers,
+            ),
+            Self::new(
                 "azure-conv",
                 "Azure conversations, twice as fast, no shared prefixes",
                 Traffic::Azure("azure2023_conv.csv.gz", 2.0),
@@ -115,6 +107,11 @@ impl Scenario {
                 Traffic::Azure("azure2023_code.csv.gz", 2.0),
                 Pool::Qwen,
             ),
+        ]
+    }
+
+    fn others() -> Vec<Self> {
+        vec![
             Self::new(
                 "agentic-24",
                 "24 coding agents in a closed loop",
@@ -139,15 +136,43 @@ impl Scenario {
                 Traffic::Mooncake(0.8),
                 Pool::Unequal,
             ),
-        ];
-        all.extend(ladder);
-        all
+            Self::new(
+                "growing",
+                "Mooncake conversations twice as fast on four engines; four more join cold in the middle",
+                Traffic::Mooncake(2.0),
+                Pool::Growing,
+            ),
+            Self::new(
+                "split",
+                "Mooncake conversations as recorded, prefilled on five engines and decoded on three others",
+                Traffic::Mooncake(1.0),
+                Pool::Split,
+            ),
+            Self::new(
+                "lora",
+                "Azure conversations, twice as fast, for 32 LoRA adapters of which a batch may mix 8",
+                Traffic::AzureLora("azure2023_conv.csv.gz", 2.0, LORA),
+                Pool::QwenLora,
+            ),
+            Self::new(
+                "lora-ladder",
+                "the ladder at rate 10, each group for one of 32 LoRA adapters of which a batch may mix 8",
+                Traffic::LadderLora(10.0, LORA),
+                Pool::QwenLora,
+            ),
+        ]
     }
 
-    /// A user's own trace.
-    pub fn of_file(path: &Path, speed: f64) -> Self {
+    fn ladder() -> Vec<Self> {
+        let about = "shared prefixes, 150 groups of 5, warm caches, at a rate";
+        let stage = |rate| Self::new(&format!("ladder-{rate}"), about, Traffic::Ladder(rate), Pool::Qwen);
+        [3.0, 20.0, 35.0, 60.0].map(stage).into()
+    }
+
+    /// A user's own trace, on engines of their choice.
+    pub fn of_file(path: &Path, speed: f64, pool: Pool) -> Self {
         let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        Self::new(&name, "a trace of your own", Traffic::File(path.to_owned(), speed), Pool::Qwen)
+        Self::new(&name, "a trace of your own", Traffic::File(path.to_owned(), speed), pool)
     }
 
     fn new(name: &str, about: &'static str, traffic: Traffic, pool: Pool) -> Self {
@@ -156,7 +181,7 @@ impl Scenario {
 
     /// The engines and how they are looked at.
     pub fn spec(&self) -> Spec {
-        Spec { engines: self.pool.engines(), scrape_s: SCRAPE_S_DEFAULT, is_endless: false }
+        self.pool.spec()
     }
 
     /// Whether the caches have room for most of what repeats, so that the endless cache's hits can be reached.
@@ -179,6 +204,12 @@ impl Scenario {
         match &self.traffic {
             Traffic::Mooncake(speed) => Ok(open(&source.mooncake()?, *speed, seed, texts)),
             Traffic::Azure(file, speed) => Ok(open(&source.requests(file)?, *speed, seed, texts)),
+            Traffic::AzureLora(file, speed, lora) => {
+                Ok(open_lora(&source.requests(file)?, *speed, *lora, seed, texts))
+            }
+            Traffic::LadderLora(rate, lora) => {
+                Ok(warm_stage(&LadderShape::QWEN.lora_prompts(*lora, seed, texts), *rate, seed))
+            }
             Traffic::Agentic(slots, sessions) => {
                 Ok(agentic(&source.sessions()?, agents(*slots, *sessions), seed, texts))
             }
@@ -218,26 +249,6 @@ impl FromStr for Scenario {
 /// Sessions as they were played for the published comparison of rules.
 fn agents(slots: usize, sessions: usize) -> AgenticSpec {
     AgenticSpec { slots, sessions, turns_max: 40, input_tokens_max: 128_000, think_s_max: 30.0 }
-}
-
-// === impl Pool ===
-
-impl Pool {
-    fn engines(self) -> Vec<Params> {
-        let engine =
-            |preset| Params { block_tokens: BLOCK_TOKENS, tells_tokens: false, ..Params::new(preset) };
-        match self {
-            Self::Qwen => vec![engine(Preset::Qwen3On2); ENGINES],
-            Self::LlamaAmple => {
-                vec![Params { kv_tokens: KV_TOKENS_AMPLE, ..engine(Preset::Llama8On1) }; ENGINES]
-            }
-            Self::Unequal => {
-                let fast = engine(Preset::Qwen3On2);
-                let slow = Params { step_time: fast.step_time.clone().slower(2.0), ..fast.clone() };
-                (0..ENGINES).map(|at| if at % 2 == 0 { fast.clone() } else { slow.clone() }).collect()
-            }
-        }
-    }
 }
 
 // === impl Source ===

@@ -12,7 +12,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::calibrate::{self, ArmRun, Ladder};
-use crate::measure::{Spread, Summary};
+use crate::measure::{Phase, Spread, Summary, phases};
 use crate::plan::{Arm, Kind, Plan};
 use crate::scenario::Scenario;
 use crate::workload::Workload;
@@ -29,6 +29,9 @@ pub struct Cell {
     /// What was found.
     #[serde(flatten)]
     pub summary: Summary,
+    /// Where engines join: how it was before and after.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<Phase>,
     /// What the arm is in the comparison.
     #[serde(skip)]
     pub kind: Kind,
@@ -141,12 +144,14 @@ fn in_order<T: Copy + Sync, R: Send>(
 
 fn cell(plan: &Plan, shelf: &Shelf, arm: Arm) -> anyhow::Result<Cell> {
     let workload = shelf.take(plan)?;
-    let played = arm.play(&plan.spec(shelf.scenario), &workload, shelf.seed);
+    let spec = plan.spec(shelf.scenario);
+    let played = arm.play(&spec, &workload, shelf.seed);
     Ok(Cell {
         workload: shelf.scenario.name.clone(),
         rule: arm.name(),
         seed: shelf.seed,
         summary: Summary::of(&played),
+        phases: phases(&spec, &played.records),
         kind: arm.kind(),
         spread: played.samples.spread(),
     })

@@ -4,9 +4,9 @@ use warmpath_engine::model::Params;
 
 use super::{ArmRun, Measured, Point, Published, Stand};
 use crate::measure::Summary;
+use crate::pool::BLOCK_TOKENS;
 use crate::rules::{Random, Rule};
-use crate::run::{Played, SCRAPE_S_DEFAULT, Spec, play_stages};
-use crate::scenario::BLOCK_TOKENS;
+use crate::run::{Played, Spec, play_stages};
 use crate::warmpath::{Proxies, ProxiesSpec};
 use crate::workload::{LadderStage, Texts, Workload, ladder_stage};
 
@@ -26,11 +26,11 @@ pub fn play(published: &Published, arm: usize, seed: u64) -> ArmRun {
         ..params
     };
     let engines = vec![engine; published.engines];
-    let spec = Spec { engines, scrape_s: SCRAPE_S_DEFAULT, is_endless: false };
+    let spec = Spec::new(engines);
     let mut rule: Box<dyn Rule> = match arm.rule {
         Stand::Random => Box::new(Random::new(seed)),
         Stand::Rule(rule) => {
-            let ours = || Box::new(Proxies::new(ProxiesSpec::exact(seed), &spec.engines));
+            let ours = || Box::new(Proxies::new(ProxiesSpec::exact(seed), &spec));
             rule.published().unwrap_or_else(|| ours())
         }
     };

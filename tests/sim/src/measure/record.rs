@@ -15,13 +15,13 @@ pub struct Record {
     pub engine: usize,
     /// Length of the prompt.
     pub prompt_tokens: usize,
-    /// Tokens of it that the engine had cached.
+    /// Tokens of it that the engine had cached, on the GPU or in a tier from which it loaded them.
     pub cached_tokens: usize,
     /// Tokens of it that one endless cache would have had.
     pub bound_tokens: usize,
     /// Length of the answer.
     pub output_tokens: usize,
-    is_admitted: bool,
+    admissions: u32,
 }
 
 // === impl Record ===
@@ -38,15 +38,22 @@ impl Record {
             cached_tokens: 0,
             bound_tokens,
             output_tokens: job.output_tokens,
-            is_admitted: false,
+            admissions: 0,
         }
     }
 
     /// Notes what the cache held. Only the first time counts: after a preemption it finds what it left itself.
     pub fn admitted(&mut self, cached_tokens: usize) {
-        if !self.is_admitted {
-            self.is_admitted = true;
+        self.admissions += 1;
+        if self.admissions == 1 {
             self.cached_tokens = cached_tokens;
+        }
+    }
+
+    /// Notes what comes from a tier for the admission just noted: cached as well, as engines report it in `usage`.
+    pub fn loads(&mut self, tokens: usize) {
+        if self.admissions == 1 {
+            self.cached_tokens += tokens;
         }
     }
 
@@ -63,5 +70,31 @@ impl Record {
     /// Seconds to the last token; only for one that has ended.
     pub fn e2e_s(&self) -> f64 {
         self.end_s.map_or(0.0, |end_s| end_s - self.sent_s)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::BASE_ADAPTER;
+
+    #[test]
+    fn what_comes_from_a_tier_counts_for_the_first_admission_only() {
+        let job = Job {
+            cells: [].into(),
+            blocks: [].into(),
+            adapter: BASE_ADAPTER,
+            prompt_tokens: 1_000,
+            output_tokens: 10,
+            output_tokens_max: None,
+        };
+        let mut record = Record::sent(0.0, 0, &job, 0);
+        record.admitted(128);
+        record.loads(256);
+        record.loads(64);
+        assert_eq!(record.cached_tokens, 448);
+        record.admitted(640);
+        record.loads(64);
+        assert_eq!(record.cached_tokens, 448, "after a preemption it finds what it left itself");
     }
 }

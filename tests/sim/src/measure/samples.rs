@@ -20,7 +20,7 @@ pub struct Samples {
 pub struct Spread {
     /// Its middle, in seconds since the first look.
     pub at_s: f64,
-    /// Requests at an engine, averaged over engines and the bin.
+    /// Requests at an engine, averaged over the bin and the engines that were looked at in it.
     pub mean: f64,
     /// Those at the engine that had most, averaged over the bin.
     pub most: f64,
@@ -51,14 +51,40 @@ impl Samples {
             sums[place] += f64::from(*requests);
             counts[place] += 1;
         }
-        let means: Vec<f64> =
-            sums.iter().zip(&counts).map(|(sum, count)| sum / f64::from((*count).max(1))).collect();
-        let bins = means.chunks(self.engines.max(1)).enumerate();
-        bins.map(|(bin, engines)| Spread {
-            at_s: (bin as f64 + 0.5) * width_s,
-            mean: engines.iter().sum::<f64>() / engines.len() as f64,
-            most: engines.iter().copied().fold(0.0, f64::max),
+        let engines = self.engines.max(1);
+        let bins = sums.chunks(engines).zip(counts.chunks(engines)).enumerate();
+        bins.map(|(bin, (sums, counts))| {
+            let looked = sums.iter().zip(counts).filter(|(_, count)| **count > 0);
+            let means: Vec<f64> = looked.map(|(sum, count)| sum / f64::from(*count)).collect();
+            Spread {
+                at_s: (bin as f64 + 0.5) * width_s,
+                mean: means.iter().sum::<f64>() / means.len().max(1) as f64,
+                most: means.iter().copied().fold(0.0, f64::max),
+            }
         })
         .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(requests: usize) -> Load {
+        Load { requests, ..Load::default() }
+    }
+
+    #[test]
+    fn engines_that_are_not_there_yet_are_no_idle_ones() {
+        let mut samples = Samples::new(2);
+        for second in 0..60 {
+            samples.add(f64::from(second), 0, load(4));
+            if second >= 30 {
+                samples.add(f64::from(second), 1, load(2));
+            }
+        }
+        let spread = samples.spread();
+        let (first, last) = (spread[0], spread[BINS - 1]);
+        assert_eq!((first.mean, first.most, last.mean, last.most), (4.0, 4.0, 3.0, 4.0));
     }
 }

@@ -1,6 +1,6 @@
 //! Cells by workload, each arm's figures averaged over the seeds.
 
-use crate::measure::{Spread, Summary};
+use crate::measure::{Phase, Spread, Summary};
 use crate::plan::Kind;
 use crate::scenario::Scenario;
 use crate::sweep::Cell;
@@ -38,6 +38,8 @@ pub struct Line {
     pub figures: Figures,
     /// Loads over time, of the first seed.
     pub spread: Vec<Spread>,
+    /// Before and after engines join, of the first seed; empty where none does.
+    pub phases: Vec<Phase>,
 }
 
 /// The figures of an arm that reports tell, each the mean over the seeds.
@@ -73,8 +75,8 @@ pub(super) fn groups(workloads: &[WorkloadInfo], cells: &[Cell]) -> Vec<Group> {
             if !lines.iter().any(|line| line.rule == cell.rule) {
                 let same = mine.iter().filter(|other| other.rule == cell.rule);
                 let figures = Figures::mean(same.map(|cell| &cell.summary));
-                let (rule, spread) = (cell.rule.clone(), cell.spread.clone());
-                lines.push(Line { rule, kind: cell.kind, figures, spread });
+                let (rule, spread, phases) = (cell.rule.clone(), cell.spread.clone(), cell.phases.clone());
+                lines.push(Line { rule, kind: cell.kind, figures, spread, phases });
             }
         }
         Group { workload: workload.clone(), lines }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::goals::Verdict;
 use super::group::{Figures, Group, Line};
 use super::overall::Overall;
-use super::{Report, ablation, chart, overall};
+use super::{Report, ablation, chart, joining, overall};
 use crate::calibrate::Ladder;
 use crate::page::{self, escape, fact, percent, time_ms};
 
@@ -229,6 +229,7 @@ fn workload(page: &mut String, group: &Group, is_open: bool) {
     page.push_str("<h3>Requests at the engine that has most, over time</h3>\n");
     page.push_str(&chart::spread(group));
     table(page, group);
+    joining::html(page, group);
     page.push_str("</details>\n");
 }
 

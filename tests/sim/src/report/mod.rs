@@ -11,6 +11,7 @@ mod chart;
 mod goals;
 mod group;
 mod html;
+mod joining;
 mod json;
 mod overall;
 mod text;

@@ -27,7 +27,15 @@ fn cell(rule: &str, kind: Kind, ttft_ms: f64, e2e_ms: f64) -> Cell {
         imbalance: 1.5,
     };
     let spread = vec![Spread { at_s: 0.0, mean: 1.0, most: 2.0 }, Spread { at_s: 5.0, mean: 2.0, most: 3.0 }];
-    Cell { workload: "<a & b>".to_owned(), rule: rule.to_owned(), seed: 7, summary, kind, spread }
+    Cell {
+        workload: "<a & b>".to_owned(),
+        rule: rule.to_owned(),
+        seed: 7,
+        summary,
+        phases: Vec::new(),
+        kind,
+        spread,
+    }
 }
 
 fn report(cells: Vec<Cell>, ladders: Vec<Ladder>) -> Report {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::goals::{Goal, Verdict};
 use super::group::{Figures, Group, Line};
 use super::overall::{FIGURES, Overall};
-use super::{Report, ablation};
+use super::{Report, ablation, joining};
 use crate::calibrate::Ladder;
 use crate::plan::Kind;
 
@@ -40,6 +40,7 @@ pub(super) fn render(report: &Report) -> String {
     let mut text = String::new();
     for group in &report.groups {
         table(&mut text, group);
+        joining::text(&mut text, group);
     }
     if !report.groups.is_empty() {
         text.push_str(

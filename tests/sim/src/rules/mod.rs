@@ -44,6 +44,9 @@ pub trait Rule {
     /// An engine's metrics were read.
     fn scraped(&mut self, _now_s: f64, _engine: usize, _stats: &Stats) {}
 
+    /// An engine joined: from now on the first `engines` of the fleet may be chosen.
+    fn joined(&mut self, _now_s: f64, _engines: usize) {}
+
     /// When [`Self::wake`] is to be called next, in seconds.
     fn wake_s(&self) -> Option<f64> {
         None

@@ -1,11 +1,11 @@
 //! Each published rule on fleets of two engines, made by hand: the case that its formula decides.
 
 use warmpath_engine::Preset;
-use warmpath_engine::model::{BlockHash, Params, RequestId};
+use warmpath_engine::model::{BlockHash, Leg, Params, RequestId};
 
 use super::{Endless, Rule, RuleName};
 use crate::fleet::Fleet;
-use crate::workload::{Job, mix};
+use crate::workload::{BASE_ADAPTER, Job, mix};
 
 const BLOCK_TOKENS: usize = 64;
 /// Tokens of the prompt that is asked about.
@@ -26,7 +26,7 @@ impl Two {
     /// Sends a prompt to an engine, where it stays in the queue: the engine will hold it.
     fn send(&mut self, engine: usize, job: &Job) -> u64 {
         self.sent += 1;
-        self.fleet.node_mut(engine).send(0.0, RequestId(self.sent), job).unwrap();
+        self.fleet.node_mut(engine).send(0.0, RequestId(self.sent), job, Leg::Whole).unwrap();
         self.sent
     }
 
@@ -56,7 +56,14 @@ impl Two {
 fn job(seed: u64, blocks: u64) -> Job {
     let chain: Vec<BlockHash> = (0..blocks).map(|block| BlockHash(mix(seed ^ mix(block)))).collect();
     let prompt_tokens = chain.len() * BLOCK_TOKENS + 1;
-    Job { cells: [].into(), blocks: chain.into(), prompt_tokens, output_tokens: 10, output_tokens_max: None }
+    Job {
+        cells: [].into(),
+        blocks: chain.into(),
+        adapter: BASE_ADAPTER,
+        prompt_tokens,
+        output_tokens: 10,
+        output_tokens_max: None,
+    }
 }
 
 /// The prompt that is asked about.

@@ -5,7 +5,7 @@
 //!                 ▲                                                      │ encoded as on the wire
 //!                 └──────── network: delay, loss, reordering ◄───────────┘
 //!                 ▲
-//!  scrape ────────┘ facts, as the controller tells them
+//!  scrape, join ──┘ facts and pools, as the controller tells them
 //! ```
 //!
 //! What the filter's shell does (`filters/router/src/{route,flight,proxy}.rs`) is done here in the same order;
@@ -19,10 +19,11 @@ use warmpath_core::cost::Term;
 use warmpath_core::ids::EndpointId;
 use warmpath_core::num::count;
 use warmpath_core::wire::{Event, Facts, Health, Kind};
-use warmpath_engine::model::{Params, Stats};
+use warmpath_engine::model::Stats;
 
 use crate::fleet::Fleet;
 use crate::rules::Rule;
+use crate::run::Spec;
 use crate::workload::Job;
 
 pub use network::NetworkSpec;
@@ -70,10 +71,12 @@ impl ProxiesSpec {
 // === impl Proxies ===
 
 impl Proxies {
-    /// Proxies that know the engines and nothing else.
-    pub fn new(spec: ProxiesSpec, engines: &[Params]) -> Self {
+    /// Proxies that know the engines that are there, and nothing else.
+    pub fn new(spec: ProxiesSpec, run: &Spec) -> Self {
+        let engines = &run.engines;
         let addresses: Vec<String> = (0..engines.len()).map(address).collect();
-        let proxy = |number| Proxy::new(number, spec.proxies as u64, &addresses, spec.seed, spec.without);
+        let pools = proxy::pools(&addresses[..run.first()]);
+        let proxy = |number| Proxy::new(number, spec.proxies as u64, &pools, spec.seed, spec.without);
         Self {
             proxies: (0..spec.proxies as u64).map(proxy).collect(),
             network: Network::new(spec.network, spec.seed),
@@ -95,6 +98,14 @@ impl Proxies {
         let bytes = network::encode(&events);
         for to in (0..self.proxies.len()).filter(|to| Some(*to) != from) {
             self.network.send(now_s, to, &bytes);
+        }
+    }
+
+    /// Sends to all what must come at last, however often it is lost.
+    fn insist(&mut self, now_s: f64, kind: Kind) {
+        let bytes = network::encode(&[kind.into()]);
+        for to in 0..self.proxies.len() {
+            self.network.insist(now_s, to, &bytes);
         }
     }
 
@@ -142,6 +153,12 @@ impl Rule for Proxies {
             self.tell(now_s, None, vec![Kind::Facts(facts)]);
             self.deliver(now_s);
         }
+    }
+
+    fn joined(&mut self, now_s: f64, engines: usize) {
+        let pools = proxy::pools(&self.addresses[..engines]);
+        self.insist(now_s, Kind::Pools(pools));
+        self.deliver(now_s);
     }
 
     fn wake_s(&self) -> Option<f64> {

@@ -51,6 +51,15 @@ impl Network {
             return;
         }
         let at_s = now_s + self.spec.delay_s + self.spec.jitter_s * late;
+        self.put(at_s, to, bytes);
+    }
+
+    /// Sends what is sent again until it comes, as a stream that breaks begins with a snapshot.
+    pub(super) fn insist(&mut self, now_s: f64, to: usize, bytes: &Arc<[u8]>) {
+        self.put(now_s + self.spec.delay_s + self.spec.jitter_s, to, bytes);
+    }
+
+    fn put(&mut self, at_s: f64, to: usize, bytes: &Arc<[u8]>) {
         self.sent += 1;
         self.under_way.push(Reverse((at_s.to_bits(), self.sent, to, Arc::clone(bytes))));
     }

@@ -37,17 +37,9 @@ pub(super) struct Flight {
 // === impl Proxy ===
 
 impl Proxy {
-    pub(super) fn new(
-        number: u64,
-        proxies: u64,
-        addresses: &[String],
-        seed: u64,
-        without: Option<Term>,
-    ) -> Self {
+    pub(super) fn new(number: u64, proxies: u64, pools: &Pools, seed: u64, without: Option<Term>) -> Self {
         let mut view = View::default();
-        let endpoints = addresses.iter().map(|address| PoolEndpoint { address: address.clone() }).collect();
-        let pool = Pool { name: POOL.into(), models: vec![POOL.into()], adapters: Vec::new(), endpoints };
-        view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), 0);
+        view.apply(&Kind::Pools(pools.clone()).into(), 0);
         view.set_process(process(number));
         view.apply(&Kind::Proxies(Proxies { processes: (0..proxies).map(process).collect() }).into(), 0);
         Self {
@@ -135,6 +127,13 @@ impl Proxy {
             self.view.apply(&kind.clone().into(), ms(now_s));
         }
     }
+}
+
+/// One pool of these endpoints.
+pub(super) fn pools(addresses: &[String]) -> Pools {
+    let endpoints = addresses.iter().map(|address| PoolEndpoint { address: address.clone() }).collect();
+    let pool = Pool { name: POOL.into(), models: vec![POOL.into()], adapters: Vec::new(), endpoints };
+    Pools { pools: vec![pool] }
 }
 
 /// The name of a proxy's process.

@@ -8,6 +8,13 @@ use crate::rules::Rule;
 use crate::run::{Spec, play};
 use crate::workload::{LadderShape, LadderStage, Texts, ladder_stage};
 
+const SHAPE: LadderShape = LadderShape {
+    groups: 4,
+    prompts_per_group: 2,
+    system_tokens: 640,
+    question_tokens: 64,
+    output_tokens: 16,
+};
 const BLOCK_TOKENS: usize = 64;
 /// Seconds after which whatever nobody repeats must be forgotten.
 const FORGOTTEN_S: u32 = 120;
@@ -16,21 +23,13 @@ const FORGOTTEN_S: u32 = 120;
 fn all_bookings_are_released_though_messages_are_lost_and_overtake_each_other() {
     let seed = 3;
     println!("seed {seed}");
-    let shape = LadderShape {
-        groups: 4,
-        prompts_per_group: 2,
-        system_tokens: 640,
-        question_tokens: 64,
-        output_tokens: 16,
-    };
-    let prompts = shape.prompts(seed, &mut Texts::new(BLOCK_TOKENS));
+    let prompts = SHAPE.prompts(seed, &mut Texts::new(BLOCK_TOKENS));
     let workload =
         ladder_stage(&prompts, LadderStage { rate: 20.0, length_s: 3.0, requests_before: 0 }, seed);
     let engine = Params { block_tokens: BLOCK_TOKENS, ..Params::new(Preset::Qwen3On2) };
-    let spec = Spec { engines: vec![engine; 3], scrape_s: 0.2, is_endless: false };
+    let spec = Spec::new(vec![engine; 3]);
     let network = NetworkSpec { delay_s: 0.01, jitter_s: 0.3, loss_share: 0.3 };
-    let mut proxies =
-        Proxies::new(ProxiesSpec { proxies: 3, network, ..ProxiesSpec::exact(seed) }, &spec.engines);
+    let mut proxies = Proxies::new(ProxiesSpec { proxies: 3, network, ..ProxiesSpec::exact(seed) }, &spec);
     let played = play(&spec, &workload, &mut proxies);
     assert_eq!((played.lost, played.records.len()), (0, 60));
     assert!(proxies.flights.is_empty(), "every request ended at the proxy that sent it");
@@ -45,5 +44,26 @@ fn all_bookings_are_released_though_messages_are_lost_and_overtake_each_other() 
             let promised = endpoint.promised();
             assert_eq!((promised.requests, promised.prefill_tokens), (0, 0), "in the view of proxy {number}");
         }
+    }
+}
+
+#[test]
+fn every_proxy_hears_of_engines_that_join_though_messages_are_lost() {
+    let seed = 4;
+    println!("seed {seed}");
+    let all_new = LadderShape { groups: 400, prompts_per_group: 1, ..SHAPE };
+    let prompts = all_new.prompts(seed, &mut Texts::new(BLOCK_TOKENS));
+    let stage = LadderStage { rate: 60.0, length_s: 6.0, requests_before: 0 };
+    let workload = ladder_stage(&prompts, stage, seed);
+    let engine = Params { block_tokens: BLOCK_TOKENS, startup_s: 1.5, ..Params::new(Preset::Qwen3On2) };
+    let spec = Spec { starts_s: vec![1.5], ..Spec::new(vec![engine; 2]) };
+    let network = NetworkSpec { delay_s: 0.01, jitter_s: 0.0, loss_share: 1.0 };
+    let mut proxies = Proxies::new(ProxiesSpec { proxies: 3, network, ..ProxiesSpec::exact(seed) }, &spec);
+    let played = play(&spec, &workload, &mut proxies);
+    let joined: Vec<_> = played.records.iter().filter(|record| record.engine == 1).collect();
+    assert!(joined.iter().all(|record| record.sent_s >= 3.0), "nobody is sent where no engine is");
+    assert!(!joined.is_empty() && joined.len() < played.records.len());
+    for (number, proxy) in proxies.proxies.iter().enumerate() {
+        assert_eq!(proxy.view.endpoints().count(), 2, "proxy {number}");
     }
 }

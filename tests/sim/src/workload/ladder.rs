@@ -9,7 +9,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::text::mix;
-use super::{Job, Session, Texts, Turn, Workload};
+use super::{BASE_ADAPTER, Job, LoraSpec, Session, Texts, Turn, Workload};
 
 /// Rates of the published stages with their lengths: (requests a second, seconds). The first warms up.
 pub const LADDER_RATES: [(f64, f64); 17] = [
@@ -85,13 +85,22 @@ impl LadderShape {
 
     /// The prompts in the order in which they are asked, again and again.
     pub fn prompts(self, seed: u64, texts: &mut Texts) -> Vec<Job> {
+        self.prompts_for(seed, texts, std::iter::repeat(BASE_ADAPTER))
+    }
+
+    /// The same, each group for an adapter.
+    pub fn lora_prompts(self, lora: LoraSpec, seed: u64, texts: &mut Texts) -> Vec<Job> {
+        self.prompts_for(seed, texts, lora.draws(seed))
+    }
+
+    fn prompts_for(self, seed: u64, texts: &mut Texts, adapters: impl Iterator<Item = u32>) -> Vec<Job> {
         let mut all = Vec::with_capacity(self.groups * self.prompts_per_group);
-        for group in 0..self.groups as u64 {
+        for (group, adapter) in (0..self.groups as u64).zip(adapters) {
             let system = mix(seed ^ mix(group));
             for prompt in 0..self.prompts_per_group as u64 {
                 let question = mix(system ^ (prompt + 1));
                 let parts = [(system, self.system_tokens), (question, self.question_tokens)];
-                let job = texts.job(parts, self.output_tokens);
+                let job = texts.job_for(adapter, parts, self.output_tokens);
                 all.push(Job { output_tokens_max: Some(self.output_tokens as u64), ..job });
             }
         }

@@ -2,6 +2,7 @@
 
 mod agentic;
 mod ladder;
+mod lora;
 mod mixed;
 mod open;
 mod text;
@@ -11,10 +12,13 @@ use std::sync::Arc;
 use warmpath_core::ids::CellHash;
 use warmpath_engine::model::BlockHash;
 
+pub use warmpath_engine::model::BASE_ADAPTER;
+
 pub use agentic::{AgenticSpec, agentic};
 pub use ladder::{LADDER_RATES, LadderShape, LadderStage, ladder_stage, warm_stage};
+pub use lora::LoraSpec;
 pub use mixed::mixed;
-pub use open::open;
+pub use open::{open, open_lora};
 pub use text::{Texts, mix};
 
 /// One request, as the router and as the engine see it.
@@ -24,6 +28,8 @@ pub struct Job {
     pub cells: Arc<[CellHash]>,
     /// The engine's chain: whole blocks of the prompt.
     pub blocks: Arc<[BlockHash]>,
+    /// The LoRA adapter; [`BASE_ADAPTER`] for the model itself. Part of both chains.
+    pub adapter: u32,
     /// Length of the prompt.
     pub prompt_tokens: usize,
     /// Length of the answer, which no rule knows.

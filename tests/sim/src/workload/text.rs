@@ -6,7 +6,7 @@
 
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::prompt::{Api, Request, Root, cells_of};
-use warmpath_engine::model::{self, TOKEN_BYTES, chain_of_bytes};
+use warmpath_engine::model::{self, BASE_ADAPTER, TOKEN_BYTES, chain_of_bytes};
 
 use super::Job;
 
@@ -23,8 +23,6 @@ const TAIL: &str = r#""}"#;
 /// Makes jobs from blocks of text.
 #[derive(Debug)]
 pub struct Texts {
-    root: Root,
-    engine_root: model::Root,
     block_tokens: usize,
     body: Vec<u8>,
 }
@@ -34,16 +32,22 @@ pub struct Texts {
 impl Texts {
     /// For engines with blocks of `block_tokens` tokens.
     pub fn new(block_tokens: usize) -> Self {
-        Self {
-            root: Root::new(MODEL, "", ""),
-            engine_root: model::Root::new(MODEL, "", ""),
-            block_tokens,
-            body: Vec::new(),
-        }
+        Self { block_tokens, body: Vec::new() }
     }
 
     /// The job of a prompt made of `parts`: the seed of each stretch of text, and its tokens.
     pub fn job(&mut self, parts: impl IntoIterator<Item = (u64, usize)>, output_tokens: usize) -> Job {
+        self.job_for(BASE_ADAPTER, parts, output_tokens)
+    }
+
+    /// The same for an adapter, under which equal text is another prompt to both sides.
+    pub fn job_for(
+        &mut self,
+        adapter: u32,
+        parts: impl IntoIterator<Item = (u64, usize)>,
+        output_tokens: usize,
+    ) -> Job {
+        let name = if adapter == BASE_ADAPTER { String::new() } else { format!("adapter-{adapter}") };
         self.body.clear();
         self.body.extend_from_slice(HEAD.as_bytes());
         for (seed, tokens) in parts {
@@ -51,12 +55,12 @@ impl Texts {
         }
         let prompt = &self.body[HEAD.len()..];
         let prompt_tokens = prompt.len() / TOKEN_BYTES;
-        let blocks = chain_of_bytes(self.engine_root, prompt, self.block_tokens).into();
+        let blocks = chain_of_bytes(model::Root::new(MODEL, &name, ""), prompt, self.block_tokens).into();
         self.body.extend_from_slice(TAIL.as_bytes());
         let mut cells = Vec::new();
         let request = Request::parse(Api::Completions, &self.body).expect("the body is the one made above");
-        cells_of(&request, self.root, CELL_BYTES_DEFAULT, &mut cells);
-        Job { cells: cells.into(), blocks, prompt_tokens, output_tokens, output_tokens_max: None }
+        cells_of(&request, Root::new(MODEL, &name, ""), CELL_BYTES_DEFAULT, &mut cells);
+        Job { cells: cells.into(), blocks, adapter, prompt_tokens, output_tokens, output_tokens_max: None }
     }
 }
 
@@ -92,6 +96,18 @@ mod tests {
         assert_eq!((two.prompt_tokens, two.blocks.len(), two.cells.len()), (712, 11, 11));
         assert_eq!((&one.cells[..8], &one.blocks[..8]), (&two.cells[..8], &two.blocks[..8]));
         assert!(one.cells[8] != two.cells[8] && one.blocks[8] != two.blocks[8]);
+    }
+
+    #[test]
+    fn nothing_is_shared_between_adapters() {
+        let mut texts = Texts::new(64);
+        let jobs = [BASE_ADAPTER, 1, 2, 1].map(|adapter| texts.job_for(adapter, [(1, 512)], 1));
+        let [base, one, two, again] = &jobs;
+        for (job, other) in [(base, one), (one, two)] {
+            assert!(job.cells[0] != other.cells[0] && job.blocks[0] != other.blocks[0]);
+        }
+        assert_eq!((&one.cells, &one.blocks, again.adapter), (&again.cells, &again.blocks, 1));
+        assert_eq!(base.blocks, texts.job([(1, 512)], 1).blocks);
     }
 
     #[test]

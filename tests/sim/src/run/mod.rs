@@ -2,21 +2,24 @@
 //!
 //! ```text
 //!  agenda: arrival ─► rule.choose ─► engine.submit
+//!          join    ─► rule.joined
 //!          step    ─► engine.advance ─► first token, end ─► rule; next turn of the session
 //!          scrape  ─► rule.scraped
 //!          wake    ─► rule.wake
 //! ```
 
+mod split;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use warmpath_engine::model::{Event, EventKind, Params, RequestId};
+use warmpath_engine::model::{Event, EventKind, Leg, Params, RequestId};
 
 use crate::bound::EndlessCache;
 use crate::fleet::Fleet;
 use crate::measure::{Record, Samples};
 use crate::rules::Rule;
-use crate::workload::Workload;
+use crate::workload::{Job, Workload};
 
 /// How often the engines' metrics are read, in seconds: the default of the shipped controller.
 pub const SCRAPE_S_DEFAULT: f64 = 0.2;
@@ -24,8 +27,13 @@ pub const SCRAPE_S_DEFAULT: f64 = 0.2;
 /// What a run needs beside the workload and the rule.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// The engines.
+    /// The engines: first those that are there from the beginning, then those that join, in the order in which they
+    /// do, and at the end those that only decode.
     pub engines: Vec<Params>,
+    /// When each of those is started, in seconds. It joins [`Params::startup_s`] later; until then no rule knows it.
+    pub starts_s: Vec<f64>,
+    /// How many only decode what the others prefill; 0: each engine does both.
+    pub decoders: usize,
     /// How often each engine's metrics are read, in seconds.
     pub scrape_s: f64,
     /// Whether every engine holds whatever was sent to any of them: the bound, see [`crate::bound`].
@@ -48,6 +56,8 @@ pub struct Played {
 /// What happens next, and for whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
+    /// An engine joins.
+    Join { engine: usize },
     /// A turn of a session is sent.
     Arrival { session: usize, turn: usize },
     /// All engines' metrics are read, one after the other over the interval.
@@ -65,6 +75,8 @@ struct Flight {
     turn: usize,
     engine: usize,
     new_tokens: usize,
+    /// Where prefill and decode are apart.
+    split: Option<split::Progress>,
 }
 
 /// See the module.
@@ -113,6 +125,26 @@ pub fn play_stages<'a>(
     played
 }
 
+// === impl Spec ===
+
+impl Spec {
+    /// Engines that are there from the beginning, each with its own cache, looked at as often as by default.
+    pub fn new(engines: Vec<Params>) -> Self {
+        Self { engines, starts_s: Vec::new(), decoders: 0, scrape_s: SCRAPE_S_DEFAULT, is_endless: false }
+    }
+
+    /// How many engines may be chosen from the beginning.
+    pub fn first(&self) -> usize {
+        self.engines.len() - self.starts_s.len() - self.decoders
+    }
+
+    /// The engines that join, each with the second in which it does.
+    pub fn joins(&self) -> impl Iterator<Item = (usize, f64)> {
+        let joins = self.engines.iter().enumerate().skip(self.first()).zip(&self.starts_s);
+        joins.map(|((engine, params), start_s)| (engine, start_s + params.startup_s))
+    }
+}
+
 // === impl Run ===
 
 impl<'a> Run<'a> {
@@ -122,7 +154,7 @@ impl<'a> Run<'a> {
             workload,
             spec,
             rule,
-            fleet: Fleet::new(&spec.engines),
+            fleet: Fleet::of(spec),
             agenda: BinaryHeap::new(),
             steps: vec![None; spec.engines.len()],
             wake_s: None,
@@ -136,9 +168,11 @@ impl<'a> Run<'a> {
             lost: 0,
             preemptions: 0,
         };
-        let engines = run.fleet.len();
-        for engine in 0..engines {
-            run.put(spec.scrape_s * engine as f64 / engines as f64, Due::Scrape { engine });
+        for engine in 0..spec.first() {
+            run.put(run.scrape_offset_s(engine), Due::Scrape { engine });
+        }
+        for (engine, at_s) in spec.joins() {
+            run.put(at_s, Due::Join { engine });
         }
         run.plan_wake();
         run
@@ -166,11 +200,11 @@ impl<'a> Run<'a> {
         let counts_from_s = self.counts_from_s();
         let counted = std::mem::take(&mut self.records).into_iter().filter(|one| one.sent_s >= counts_from_s);
         let (ended, open): (Vec<_>, Vec<_>) = counted.partition(Record::has_ended);
-        let preemptions: u64 = self.fleet.nodes().iter().map(|node| node.stats().preemptions).sum();
+        let preemptions: u64 = self.fleet.all().iter().map(|node| node.stats().preemptions).sum();
         Played {
             records: ended,
             lost: std::mem::take(&mut self.lost) + open.len(),
-            samples: std::mem::replace(&mut self.samples, Samples::new(self.fleet.len())),
+            samples: std::mem::replace(&mut self.samples, Samples::new(self.spec.engines.len())),
             preemptions: preemptions - std::mem::replace(&mut self.preemptions, preemptions),
         }
     }
@@ -185,8 +219,18 @@ impl<'a> Run<'a> {
         self.agenda.push(Reverse((at_s.max(0.0).to_bits(), due)));
     }
 
+    /// By how much an engine is looked at later than the first.
+    fn scrape_offset_s(&self, engine: usize) -> f64 {
+        self.spec.scrape_s * engine as f64 / self.spec.engines.len() as f64
+    }
+
     fn handle(&mut self, now_s: f64, due: Due) {
         match due {
+            Due::Join { engine } => {
+                self.fleet.open();
+                self.rule.joined(now_s, self.fleet.len());
+                self.put(now_s + self.scrape_offset_s(engine), Due::Scrape { engine });
+            }
             Due::Arrival { session, turn } => self.send(now_s, session, turn),
             Due::Step { engine } => {
                 if self.steps[engine] == Some(now_s) {
@@ -236,31 +280,41 @@ impl<'a> Run<'a> {
         let workload = self.workload;
         let job = &workload.sessions[session].turns[turn].job;
         let bound_tokens = self.bound.ask(job.prompt_tokens, &job.blocks);
-        let engine = self.rule.choose(now_s, number as u64, job, &self.fleet);
-        let node = self.fleet.node_mut(engine);
-        let own;
-        let job = if self.spec.is_endless {
-            own = job.alone(number as u64);
-            node.engine.preload(&own.blocks[..bound_tokens / self.bound.block_tokens()]);
-            &own
-        } else {
-            job
+        let (leg, asked) = match self.spec.decoders {
+            0 => (Leg::Whole, job.clone()),
+            _ => (Leg::Prefill, split::prefill(job)),
         };
-        let new_tokens = node.uncached(job);
-        if node.send(now_s, RequestId(number as u64), job).is_err() {
+        let engine = self.rule.choose(now_s, number as u64, &asked, &self.fleet);
+        let asked = self.as_engines_see(number, asked);
+        let node = self.fleet.node_mut(engine);
+        if self.spec.is_endless {
+            node.engine.preload(&asked.blocks[..bound_tokens / self.bound.block_tokens()]);
+        }
+        let new_tokens = node.uncached(&asked);
+        if node.send(now_s, RequestId(number as u64), &asked, leg).is_err() {
             self.lost += 1;
             self.rule.refused(now_s, number as u64);
             self.end_session(now_s);
             return;
         }
-        self.flights.push(Flight { session, turn, engine, new_tokens });
+        let split = (leg == Leg::Prefill).then(split::Progress::default);
+        self.flights.push(Flight { session, turn, engine, new_tokens, split });
         self.records.push(Record::sent(now_s, engine, job, bound_tokens));
         self.plan_step(engine);
+    }
+
+    /// A job with the blocks that engines see: those of the bound find what was put there for it alone.
+    fn as_engines_see(&self, number: usize, job: Job) -> Job {
+        if self.spec.is_endless { job.alone(number as u64) } else { job }
     }
 
     fn take(&mut self, engine: usize, event: &Event) {
         let number = event.id.0 as usize;
         let flight = self.flights[number];
+        if let Some(progress) = flight.split {
+            self.take_split(engine, event, flight, progress);
+            return;
+        }
         let record = &mut self.records[number];
         match event.kind {
             EventKind::Admitted { cached_tokens } => record.admitted(cached_tokens),
@@ -277,9 +331,9 @@ impl<'a> Run<'a> {
                 self.rule.ended(event.at_s, event.id.0);
                 self.follow(event.at_s, flight);
             }
+            EventKind::Loading { tokens, .. } => record.loads(tokens),
             EventKind::Token
             | EventKind::Preempted
-            | EventKind::Loading { .. }
             | EventKind::Transferring { .. }
             | EventKind::Loaded
             | EventKind::HoldExpired => {}
@@ -296,7 +350,7 @@ impl<'a> Run<'a> {
     }
 
     fn plan_step(&mut self, engine: usize) {
-        let next = self.fleet.nodes()[engine].engine.next_step_at();
+        let next = self.fleet.all()[engine].engine.next_step_at();
         if next != self.steps[engine] {
             self.steps[engine] = next;
             if let Some(at_s) = next {

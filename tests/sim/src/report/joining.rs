@@ -1,0 +1,78 @@
+//! What engines that join cold do to those who ask: times before, right after and later, an arm a row.
+
+use std::fmt::Write;
+
+use super::chart;
+use super::group::Group;
+use crate::measure::Phase;
+use crate::page::{escape, percent, time_ms};
+
+/// What is told of each part: a head, and the cell.
+type Column = (&'static str, fn(&Phase) -> String);
+
+const COLUMNS: [Column; 4] = [
+    ("TTFT mean", |phase| time_ms(phase.ttft_ms.mean)),
+    ("p99", |phase| time_ms(phase.ttft_ms.p99)),
+    ("cached", |phase| percent(phase.cached_share)),
+    ("to joiners", |phase| percent(phase.joined_share)),
+];
+
+const NAME_WIDTH: usize = 19;
+const CELL_WIDTH: usize = 11;
+
+/// The table of the terminal; nothing where no engine joins.
+pub(super) fn text(text: &mut String, group: &Group) {
+    let Some(first) = group.lines.first().filter(|line| !line.phases.is_empty()) else { return };
+    let _ = write!(text, "  {:NAME_WIDTH$}", "");
+    for phase in &first.phases {
+        let head = format!("{} ({} requests)", phase.name, phase.requests);
+        let _ = write!(text, "| {head:width$}", width = COLUMNS.len() * CELL_WIDTH);
+    }
+    let _ = write!(text, "\n  {:NAME_WIDTH$}", "");
+    for _ in &first.phases {
+        text.push_str("| ");
+        for (head, _) in COLUMNS {
+            let _ = write!(text, "{head:<CELL_WIDTH$}");
+        }
+    }
+    text.push('\n');
+    for line in &group.lines {
+        let _ = write!(text, "  {:NAME_WIDTH$}", line.rule);
+        for phase in &line.phases {
+            text.push_str("| ");
+            for (_, show) in COLUMNS {
+                let _ = write!(text, "{:<CELL_WIDTH$}", show(phase));
+            }
+        }
+        text.push('\n');
+    }
+    text.push('\n');
+}
+
+/// The table of the page; nothing where no engine joins.
+pub(super) fn html(page: &mut String, group: &Group) {
+    let Some(first) = group.lines.first().filter(|line| !line.phases.is_empty()) else { return };
+    page.push_str(
+        "<h3>Engines join</h3>\n<div class=\"scroll\"><table class=\"wide\">\n<thead><tr><th></th>",
+    );
+    for phase in &first.phases {
+        let _ = write!(page, "<th colspan=\"{}\">{}</th>", COLUMNS.len(), escape(phase.name));
+    }
+    page.push_str("</tr><tr><th></th>");
+    for _ in &first.phases {
+        for (head, _) in COLUMNS {
+            let _ = write!(page, "<th>{head}</th>");
+        }
+    }
+    page.push_str("</tr></thead>\n<tbody>\n");
+    for line in &group.lines {
+        let _ = write!(page, "<tr class=\"{}\"><td>{}</td>", chart::class(line.kind), escape(&line.rule));
+        for phase in &line.phases {
+            for (_, show) in COLUMNS {
+                let _ = write!(page, "<td>{}</td>", show(phase));
+            }
+        }
+        page.push_str("</tr>\n");
+    }
+    page.push_str("</tbody>\n</table></div>\n");
+}
