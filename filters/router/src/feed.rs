@@ -103,6 +103,11 @@ impl Feed {
         self.has_lease
     }
 
+    /// Whether there is no stream, so that one is to be opened.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.stream.is_none()
+    }
+
     /// Takes a message of the stream.
     pub(crate) fn message(&mut self, proxy: &mut Proxy, stream: u32, bytes: &[u8], now_ms: u64) {
         if self.stream != Some(stream) {
@@ -205,7 +210,13 @@ impl Feed {
     fn send(&mut self, proxy: &mut Proxy, now_ms: u64) {
         let Some(stream) = self.stream else { return };
         let mut messages = Snapshotter::default();
-        for event in proxy.take_outbox() {
+        let events = proxy.take_outbox();
+        // With a round of the second comes little else that is new.
+        let is_round = events.iter().any(|event| matches!(event.kind, Some(Kind::Alive(_))));
+        if !events.is_empty() && !is_round {
+            proxy.note_busy(now_ms);
+        }
+        for event in events {
             messages.push(event);
         }
         for events in messages.finish() {

@@ -21,6 +21,8 @@ use warmpath_core::wire::{Alive, Down, Event, Kind, Pools, Record, Source};
 /// How old the last append must be for the next one not to wait, in milliseconds. Under load what waits goes with the
 /// next request's booking; a VM with little to do tells at once.
 const FLUSH_INTERVAL_MS: u64 = 5;
+/// For how long a VM counts as busy that has booked, or has told the controller what siblings did, in milliseconds.
+const BUSY_MS: u64 = 1_000;
 /// Streams of a VM whose usage is read, from its first: what a pool's text and caches are like is learned from these.
 const USAGE_STREAMS_FIRST: u64 = 64;
 /// After those, one stream in so many is read. The usage may be in any piece, so each piece of such a stream is
@@ -49,6 +51,8 @@ pub(crate) struct Proxy {
     /// When something was last appended to the log.
     flushed_ms: u64,
     alive_ms: u64,
+    /// When this VM was last busy, see [`BUSY_MS`].
+    busy_ms: u64,
     /// Streams so far that were to tell their usage.
     usage_streams: u64,
     random: u64,
@@ -83,6 +87,7 @@ impl Proxy {
             outbox: Outbox::default(),
             flushed_ms: 0,
             alive_ms: 0,
+            busy_ms: 0,
             usage_streams: 0,
             random,
         }
@@ -155,6 +160,7 @@ impl Proxy {
 
     /// Applies what this VM did, and tells it to the siblings at once, with all that waited.
     pub(crate) fn say(&mut self, kinds: impl IntoIterator<Item = Kind>, now_ms: u64) {
+        self.note_busy(now_ms);
         self.say_later(kinds, now_ms);
         self.flush(now_ms);
     }
@@ -207,6 +213,16 @@ impl Proxy {
             take_record(view, outbox, metrics, record, now_ms);
         });
         self.note_append(report);
+    }
+
+    /// Notes that something was booked, or told to the controller.
+    pub(crate) fn note_busy(&mut self, now_ms: u64) {
+        self.busy_ms = now_ms;
+    }
+
+    /// Whether that was lately.
+    pub(crate) fn is_busy(&self, now_ms: u64) -> bool {
+        now_ms.abs_diff(self.busy_ms) < BUSY_MS
     }
 
     /// Starts or stops collecting what the controller is to be told.

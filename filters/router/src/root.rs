@@ -12,11 +12,14 @@ use std::rc::Rc;
 use std::time::Duration;
 use warmpath_core::config::Config;
 
-/// How often the VM that holds the feed sends to the controller.
+/// How often the VM that holds the feed sends to the controller while there is something to tell and other proxies
+/// route, too: they choose by what they have heard.
 const TICK_FEED: Duration = Duration::from_millis(5);
-/// How often any other VM looks at the log, so that the ring does not run round behind it. A request looks for
-/// itself, and a wake-up costs a thread more than what it then does.
+/// How often a busy VM tells what has waited. A request looks at the log for itself, and a wake-up costs a thread more
+/// than what it then does.
 const TICK: Duration = Duration::from_millis(25);
+/// How often a VM that is not busy looks at the log, so that the ring does not run round behind it.
+const TICK_IDLE: Duration = Duration::from_millis(100);
 
 /// The first Envoy in which a filter may stop at the headers and still get the body
 /// (`allow_on_headers_stop_iteration`), as (major, minor).
@@ -44,6 +47,21 @@ impl Root {
         each(feed, &mut proxy, host::now_us() / 1000);
         // What happens to the feed is rare, and who watches it wants to know at once.
         proxy.metrics.flush();
+    }
+}
+
+// === impl Plugin ===
+
+impl Plugin {
+    /// The time until the next tick.
+    fn pace(&self, proxy: &Proxy, now_ms: u64) -> Duration {
+        let feed = self.feed.as_ref().filter(|feed| feed.has_lease());
+        match feed {
+            Some(feed) if feed.is_closed() => TICK,
+            _ if !proxy.is_busy(now_ms) => TICK_IDLE,
+            Some(_) if proxy.view.has_rivals() => TICK_FEED,
+            _ => TICK,
+        }
     }
 }
 
@@ -92,8 +110,8 @@ impl RootContext for Root {
             feed.tick(&mut proxy, now_ms);
         }
         proxy.metrics.flush();
-        let has_feed = plugin.feed.as_ref().is_some_and(Feed::has_lease);
-        let tick = if has_feed { TICK_FEED } else { TICK };
+        let tick = plugin.pace(&proxy, now_ms);
+        drop(proxy);
         if tick != plugin.tick {
             plugin.tick = tick;
             host::set_tick_period(tick);

@@ -132,6 +132,11 @@ impl View {
         self.turn
     }
 
+    /// Whether other proxies route, too.
+    pub fn has_rivals(&self) -> bool {
+        self.proxies.iter().any(|process| *process != self.process)
+    }
+
     /// Drops the loads of origins that fell silent. Call it about once a second.
     pub fn expire(&mut self, now_ms: u64) -> Vec<OriginId> {
         let silent: Vec<OriginId> = self

@@ -9,7 +9,7 @@ use std::time::Duration;
 use warmpath_core::ids::{CellHash, EndpointId};
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::prompt::{Api, Request, Root, cells_of};
-use warmpath_core::wire::{Event, Health, Kind, Phase, STREAM_METHOD, STREAM_SERVICE};
+use warmpath_core::wire::{Event, Health, Kind, Phase, Proxies, STREAM_METHOD, STREAM_SERVICE};
 use warmpath_host::{GrpcState, Host};
 
 fn config() -> Value {
@@ -119,6 +119,34 @@ fn what_all_vms_of_the_process_did_goes_up_and_nothing_comes_back() {
         events.iter().rev().find_map(|kind| if let Kind::Load(load) = kind { Some(*load) } else { None });
     assert_eq!(last_load.unwrap().requests, 0, "the end goes up too");
     assert_clean(&host, &[&one, &two]);
+}
+
+/// Booked by one VM, told by the other: where nobody else listens and where nothing happens, nobody need hurry.
+#[test]
+fn feed_hurries_only_while_others_route_and_something_is_booked() {
+    let host = Host::default();
+    let (holder, worker) = (vm(&host, &config()), vm(&host, &config()));
+    let mut controller = Controller::accept(&host, &[&holder, &worker]);
+    let names = endpoints(2);
+    controller.snapshot(vec![pools(&names)]);
+    let process = controller.heard()[0].hello.as_ref().unwrap().process;
+    let worker = if std::ptr::eq(controller.vm, &raw const holder) { &worker } else { &holder };
+    let pace = |moment_ms| {
+        let body = chat(&text("whales", 200));
+        let stream = serve(worker, &body);
+        controller.vm.tick().unwrap();
+        host.advance(Duration::from_millis(moment_ms));
+        controller.vm.tick().unwrap();
+        stream.finish().unwrap();
+        controller.vm.tick_period().unwrap().as_millis()
+    };
+    assert_eq!((pace(10), pace(2_000)), (25, 100), "alone");
+    let proxies = |processes| Event::from(Kind::Proxies(Proxies { processes }));
+    controller.down(Phase::Delta, 2, vec![proxies(vec![process])]);
+    assert_eq!(pace(10), 25, "it alone routes");
+    controller.down(Phase::Delta, 3, vec![proxies(vec![process, process ^ 1])]);
+    assert_eq!((pace(10), pace(2_000)), (5, 100), "another routes, too");
+    assert_clean(&host, &[&holder, worker]);
 }
 
 #[test]
