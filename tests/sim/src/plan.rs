@@ -51,8 +51,8 @@ pub enum Arm {
     Rule(RuleName),
     /// Ours in several proxies.
     Proxies(usize, NetworkSpec),
-    /// Ours without a term of its cost.
-    Without(Term),
+    /// Ours without a term of its cost, in so many proxies.
+    Without(Term, usize, NetworkSpec),
     /// The bound: engines that share one endless cache, and have room for every adapter.
     Endless,
 }
@@ -68,6 +68,8 @@ pub enum Kind {
     Proxies,
     /// Ours, less a term.
     Ablation,
+    /// Ours in several proxies, less the term that only they have.
+    ProxiesAblation,
     /// No rule: what none can reach.
     Bound,
 }
@@ -132,7 +134,11 @@ fn arms(args: &Args) -> Vec<Arm> {
     };
     let several = (args.proxies > 1).then_some(Arm::Proxies(args.proxies, network));
     let rules = RuleName::ALL.into_iter().map(Arm::Rule);
-    rules.chain(several).chain(ABLATIONS.map(Arm::Without)).chain([Arm::Endless]).collect()
+    let without = ABLATIONS.into_iter().filter_map(|term| match term {
+        Term::Rivals => several.is_some().then_some(Arm::Without(term, args.proxies, network)),
+        term => Some(Arm::Without(term, 1, NetworkSpec::default())),
+    });
+    rules.chain(several).chain(without).chain([Arm::Endless]).collect()
 }
 
 fn chosen(all: Vec<Arm>, names: &[String]) -> anyhow::Result<Vec<Arm>> {
@@ -155,7 +161,7 @@ impl Arm {
         match self {
             Self::Rule(rule) => rule.name().to_owned(),
             Self::Proxies(count, _) => format!("warmpath-{count}"),
-            Self::Without(term) => format!("without-{}", term.label()),
+            Self::Without(term, ..) => format!("without-{}", term.label()),
             Self::Endless => "endless".to_owned(),
         }
     }
@@ -166,7 +172,8 @@ impl Arm {
             Self::Rule(RuleName::Warmpath) => Kind::Ours,
             Self::Rule(_) => Kind::Published,
             Self::Proxies(..) => Kind::Proxies,
-            Self::Without(_) => Kind::Ablation,
+            Self::Without(_, 1, _) => Kind::Ablation,
+            Self::Without(..) => Kind::ProxiesAblation,
             Self::Endless => Kind::Bound,
         }
     }
@@ -182,7 +189,9 @@ impl Arm {
                 None => ours(spec, exact),
             },
             Self::Proxies(proxies, network) => ours(spec, ProxiesSpec { proxies, network, ..exact }),
-            Self::Without(term) => ours(spec, ProxiesSpec { without: Some(term), ..exact }),
+            Self::Without(term, proxies, network) => {
+                ours(spec, ProxiesSpec { proxies, network, without: Some(term), ..exact })
+            }
             Self::Endless => {
                 let mut spec = Spec { is_endless: true, ..spec.clone() };
                 for engine in &mut spec.engines {
@@ -191,6 +200,19 @@ impl Arm {
                 }
                 play(&spec, &mut Endless::default())
             }
+        }
+    }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// What it is held against, if it is ours less a term.
+    pub fn whole(self) -> Option<Self> {
+        match self {
+            Self::Ablation => Some(Self::Ours),
+            Self::ProxiesAblation => Some(Self::Proxies),
+            Self::Published | Self::Ours | Self::Proxies | Self::Bound => None,
         }
     }
 }

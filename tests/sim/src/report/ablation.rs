@@ -1,10 +1,10 @@
-//! What each term of the cost earns on each workload: our mean times without it over those with it.
+//! What each term of the cost earns on each workload: our mean times without it over those with it. The term that only
+//! several proxies have is left out of theirs.
 
 use std::fmt::Write;
 
 use super::group::{Figures, Group, Read};
 use crate::page::escape;
-use crate::plan::Kind;
 
 /// A ratio this far from 1 stands out.
 const NOTABLE: f64 = 0.02;
@@ -76,15 +76,14 @@ pub(super) fn text(text: &mut String, groups: &[Group]) {
 }
 
 fn rows(groups: &[Group]) -> Vec<Row<'_>> {
-    groups.iter().filter_map(row).filter(|row| !row.ratios.is_empty()).collect()
+    groups.iter().map(row).filter(|row| !row.ratios.is_empty()).collect()
 }
 
-fn row(group: &Group) -> Option<Row<'_>> {
-    let with = group.ours()?.figures;
-    let lines = group.lines.iter().filter(|line| line.kind == Kind::Ablation);
-    let ratios = lines.map(|line| {
+fn row(group: &Group) -> Row<'_> {
+    let ratios = group.lines.iter().filter_map(|line| {
+        let with = &group.of(line.kind.whole()?)?.figures;
         let term = line.rule.trim_start_matches(PREFIX);
-        (term, FIGURES.map(|(_, of)| if of(&with) > 0.0 { of(&line.figures) / of(&with) } else { 1.0 }))
+        Some((term, FIGURES.map(|(_, of)| if of(with) > 0.0 { of(&line.figures) / of(with) } else { 1.0 })))
     });
-    Some(Row { workload: &group.workload.name, ratios: ratios.collect() })
+    Row { workload: &group.workload.name, ratios: ratios.collect() }
 }

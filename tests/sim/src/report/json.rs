@@ -123,7 +123,7 @@ fn beside<'a>(cells: &'a [Cell], cell: &Cell, kind: Kind) -> Option<&'a Cell> {
 }
 
 fn ablation<'a>(cells: &[Cell], cell: &'a Cell) -> Option<Ablation<'a>> {
-    let with = &beside(cells, cell, Kind::Ours).filter(|_| cell.kind == Kind::Ablation)?.summary;
+    let with = &beside(cells, cell, cell.kind.whole()?)?.summary;
     let without = &cell.summary;
     Some(Ablation {
         workload: &cell.workload,

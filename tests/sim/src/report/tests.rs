@@ -67,6 +67,7 @@ fn sample() -> Report {
         cell("warmpath", Kind::Ours, 100.0, 1_010.0),
         cell("warmpath-4", Kind::Proxies, 120.0, 1_010.0),
         cell("without-queue", Kind::Ablation, 150.0, 2_020.0),
+        cell("without-rivals", Kind::ProxiesAblation, 180.0, 2_020.0),
         cell("endless", Kind::Bound, 80.0, 900.0),
     ];
     let measured = |output_tokens_per_s| Measured { output_tokens_per_s, ttft_mean_s: 0.5, ttft_p90_s: 1.0 };
@@ -103,9 +104,11 @@ fn the_json_is_what_others_read() {
         "regret_ms": { "ttft_mean": 20.0, "e2e_mean": 110.0 },
     });
     assert_eq!(found["cells"][2], expected, "{:#}", found["cells"][2]);
-    assert_eq!(found["cells"].as_array().unwrap().len(), 6);
+    assert_eq!(found["cells"].as_array().unwrap().len(), 7);
     let ablation = &found["ablations"][0];
     assert_eq!((&ablation["without"], &ablation["ttft_mean_ratio"]), (&json!("queue"), &json!(1.5)));
+    let ablation = &found["ablations"][1];
+    assert_eq!((&ablation["without"], &ablation["ttft_mean_ratio"]), (&json!("rivals"), &json!(1.5)));
     assert_eq!(found["calibration"][0]["arms"][0]["points"][0]["output_error"], json!(0.08));
     assert_eq!(found["run"]["seeds"], json!([7]));
 }

@@ -29,14 +29,14 @@ pub(super) const fn class(kind: Kind) -> &'static str {
         Kind::Published => "published",
         Kind::Ours => "ours",
         Kind::Proxies => "proxies",
-        Kind::Ablation => "ablation",
+        Kind::Ablation | Kind::ProxiesAblation => "ablation",
         Kind::Bound => "bound",
     }
 }
 
 /// The arms that charts show.
 fn shown(group: &Group) -> Vec<&Line> {
-    group.lines.iter().filter(|line| line.kind != Kind::Ablation).collect()
+    group.lines.iter().filter(|line| line.kind.whole().is_none()).collect()
 }
 
 /// The arms' names at the left.
