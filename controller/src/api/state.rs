@@ -40,14 +40,17 @@ struct EndpointState {
     running: u32,
     waiting: u32,
     kv_used_permille: u32,
+    /// Of the GPU.
     capacity_tokens: u64,
+    /// Beside that, in tiers below: what the configuration says, or else the engine.
+    kv_below_gpu_tokens: u64,
     block_tokens: u32,
     /// What proxies have sent there and has not ended.
     requests: u32,
     prefills: u32,
     prefill_tokens: u64,
     context_tokens: u64,
-    /// Cells that it holds, and that it can hold.
+    /// Cells that it holds, and that it can hold on its GPU and below.
     held_cells: usize,
     capacity_cells: usize,
     prefill_s_per_token: f64,
@@ -114,6 +117,7 @@ impl EndpointState {
             waiting: facts.waiting,
             kv_used_permille: facts.kv_used_permille,
             capacity_tokens: endpoint.capacity_tokens,
+            kv_below_gpu_tokens: facts.kv_below_gpu_tokens,
             block_tokens: facts.block_tokens,
             requests: promised.requests,
             prefills: promised.prefills,

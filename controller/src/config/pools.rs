@@ -9,6 +9,10 @@ use std::net::SocketAddr;
 use warmpath_core::limits::{ENDPOINTS_MAX, EVENT_BYTES_MAX, MODELS_PER_POOL_MAX, POOLS_MAX};
 use warmpath_core::wire;
 
+/// Bound of `kv_below_gpu_tokens`: 70 TB of DeepSeek-V3, of whose tokens each takes 70 KB, and more of most others.
+/// What is larger is bytes by mistake.
+const KV_BELOW_GPU_TOKENS_MAX: u64 = 1_000_000_000;
+
 /// Values seen so far, with their lines.
 #[derive(Debug, Default)]
 struct Seen {
@@ -43,8 +47,16 @@ fn read_pool(entry: &Entry<'_>, seen: &mut Seen, reader: &mut Reader) -> Option<
     let adapters = adapters.and_then(|entry| Some(read_list_names(&entry, &mut seen.models, reader)?.0));
     let endpoints = fields.required("endpoints", reader);
     let endpoints = endpoints.and_then(|entry| read_endpoints(&entry, &mut seen.endpoints, reader));
+    let below = fields.optional("kv_below_gpu_tokens");
+    let below = below.and_then(|entry| reader.number(&entry, 1..=KV_BELOW_GPU_TOKENS_MAX));
     fields.finish(reader);
-    Some(Pool { name: name?, models: models?, adapters: adapters.unwrap_or_default(), endpoints: endpoints? })
+    Some(Pool {
+        name: name?,
+        models: models?,
+        adapters: adapters.unwrap_or_default(),
+        endpoints: endpoints?,
+        kv_below_gpu_tokens: below.unwrap_or_default(),
+    })
 }
 
 /// Names of which there must be one at least.

@@ -71,6 +71,9 @@ pub struct Pool {
     pub adapters: Vec<String>,
     /// Engine addresses, each in one pool only.
     pub endpoints: Vec<SocketAddr>,
+    /// Tokens that each engine holds in tiers below its GPU, beside those on it; zero leaves it to what the
+    /// engines tell. Proxies hear it as a fact about each endpoint.
+    pub kv_below_gpu_tokens: u64,
 }
 
 // === impl Settings ===

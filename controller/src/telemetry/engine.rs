@@ -7,10 +7,22 @@
 //! | KV use | `vllm:kv_cache_usage_perc` | `sglang:token_usage` | `trtllm_kv_cache_utilization` | `nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="fraction"}` |
 //! | block | `vllm:cache_config_info{block_size}` | `sglang:cache_config_info{page_size}` | `trtllm_kv_cache_tokens_per_block` | `..{kv_cache_block_type="tokens_per"}` |
 //! | blocks | `..{num_gpu_blocks}` | `..{num_pages}` | `trtllm_kv_cache_max_blocks` | `..{kv_cache_block_type="max"}` |
+//! | or tokens | | `sglang:max_total_num_tokens` | | |
+//! | tier below | `vllm:kv_offload_config_info{cpu_kv_cache_size_tokens}` | `sglang:hicache_host_total_tokens` | | |
 //!
-//! Names as in the Gateway API inference extension's model server protocol. An engine with data
-//! parallelism shows one series for each rank behind the same address: counts and blocks add up, shares
-//! are averaged.
+//! Names as in the Gateway API inference extension's model server protocol, but for the last two lines and
+//! `sglang:page_size`, which stand in the engines only: vLLM 0.33's `CPUOffloadingInfo`
+//! (`vllm/v1/kv_offload/cpu/common.py`), and SGLang 0.5.23's `SchedulerMetricsCollector`
+//! (`sglang/srt/observability/metrics_collector.py`), which has no `sglang:cache_config_info`.
+//!
+//! An engine with data parallelism shows one series for each rank behind the same address: counts, blocks
+//! and tokens add up, shares are averaged.
+//!
+//! Both engines copy what the GPU computes into the tier while the GPU has it too, so that together they
+//! hold what the larger of the two does, not the sum. What no page tells in tokens is left to the
+//! configuration: vLLM before 0.33 and LMCache tell bytes of host memory and not those of a token,
+//! TensorRT-LLM tells of its host pool how full it is (`trtllm_kv_cache_host_utilization`), none tells of
+//! disks and remote stores.
 
 use super::page::{Sample, samples};
 use warmpath_core::num::count;
@@ -28,8 +40,10 @@ pub struct Figures {
     pub waiting: u32,
     /// Share of KV blocks in use, in thousandths.
     pub kv_used_permille: u32,
-    /// KV capacity in tokens; zero when unknown.
+    /// KV capacity of the GPU in tokens; zero when unknown.
     pub capacity_tokens: u64,
+    /// Tokens that a tier below the GPU holds beside those on it; zero for none, and when unknown.
+    pub kv_below_gpu_tokens: u64,
     /// Tokens in a block; zero when unknown.
     pub block_tokens: u32,
     /// When the engine's process started, in milliseconds since 1970; zero when unknown.
@@ -45,6 +59,8 @@ struct Sums {
     used_series: f64,
     block_tokens: f64,
     blocks: f64,
+    gpu_tokens: f64,
+    tier_tokens: f64,
     started_s: f64,
 }
 
@@ -58,11 +74,15 @@ impl Figures {
             sums.take(&sample);
         }
         let permille = if sums.used_series > 0.0 { sums.used / sums.used_series * 1000.0 } else { 0.0 };
+        let gpu_tokens =
+            if sums.gpu_tokens > 0.0 { sums.gpu_tokens } else { sums.block_tokens * sums.blocks };
+        let capacity_tokens = count(gpu_tokens);
         Self {
             running: count32(sums.running),
             waiting: count32(sums.waiting),
             kv_used_permille: count32(permille).min(1000),
-            capacity_tokens: count(sums.block_tokens * sums.blocks),
+            capacity_tokens,
+            kv_below_gpu_tokens: count(sums.tier_tokens).saturating_sub(capacity_tokens),
             block_tokens: count32(sums.block_tokens),
             started_ms: count(sums.started_s * 1000.0),
         }
@@ -78,6 +98,7 @@ impl Figures {
             kv_used_permille: self.kv_used_permille,
             capacity_tokens: self.capacity_tokens,
             block_tokens: self.block_tokens,
+            kv_below_gpu_tokens: self.kv_below_gpu_tokens,
         }
     }
 }
@@ -102,7 +123,13 @@ impl Sums {
             }
             b"vllm:cache_config_info" => self.config(sample, "block_size", "num_gpu_blocks"),
             b"sglang:cache_config_info" => self.config(sample, "page_size", "num_pages"),
-            b"trtllm_kv_cache_tokens_per_block" => self.block_tokens = sample.value,
+            b"sglang:max_total_num_tokens" => self.gpu_tokens += sample.value,
+            b"sglang:hicache_host_total_tokens" => self.tier_tokens += sample.value,
+            b"vllm:kv_offload_config_info" => {
+                let tokens = number(sample, "cpu_kv_cache_size_tokens");
+                self.tier_tokens += tokens.unwrap_or_default();
+            }
+            b"sglang:page_size" | b"trtllm_kv_cache_tokens_per_block" => self.block_tokens = sample.value,
             b"trtllm_kv_cache_max_blocks" => self.blocks += sample.value,
             b"nv_trt_llm_request_metrics" => match sample.label("request_type") {
                 Some("waiting") => self.waiting += sample.value,
@@ -127,12 +154,16 @@ impl Sums {
 
     /// Capacity told by labels; engines write `None` there until they know it.
     fn config(&mut self, sample: &Sample<'_>, block_tokens: &str, blocks: &str) {
-        let number = |label| sample.label(label).and_then(|value| value.parse::<u32>().ok());
-        if let (Some(block_tokens), Some(blocks)) = (number(block_tokens), number(blocks)) {
-            self.block_tokens = f64::from(block_tokens);
-            self.blocks += f64::from(blocks);
+        if let (Some(block_tokens), Some(blocks)) = (number(sample, block_tokens), number(sample, blocks)) {
+            self.block_tokens = block_tokens;
+            self.blocks += blocks;
         }
     }
+}
+
+/// A whole number in a label.
+fn number(sample: &Sample<'_>, label: &str) -> Option<f64> {
+    Some(f64::from(sample.label(label)?.parse::<u32>().ok()?))
 }
 
 /// Tells most lines apart by their first bytes.

@@ -38,23 +38,37 @@ pub struct Telemetry {
     shared: Shared,
     metrics: Arc<Metrics>,
     scraper: Scraper,
-    scrape: watch::Sender<Scrape>,
-    tasks: FnvHashMap<SocketAddr, AbortHandle>,
+    tasks: FnvHashMap<SocketAddr, Task>,
     unseen: Arc<AtomicUsize>,
+}
+
+/// One endpoint's task, and the way to reach it.
+#[derive(Debug)]
+struct Task {
+    orders: watch::Sender<Orders>,
+    handle: AbortHandle,
+}
+
+/// What the configuration says about one endpoint.
+#[derive(Clone, Copy, Debug)]
+struct Orders {
+    scrape: Scrape,
+    /// As in [`crate::config::Pool`].
+    kv_below_gpu_tokens: u64,
 }
 
 /// Counts one endpoint whose first scrape has not ended, for as long as it lives.
 #[derive(Debug)]
 struct Unseen(Arc<AtomicUsize>);
 
-/// One endpoint's task.
+/// What one endpoint's task works on.
 #[derive(Debug)]
 struct Target {
     address: SocketAddr,
     shared: Shared,
     metrics: Arc<Metrics>,
     scraper: Scraper,
-    scrape: watch::Receiver<Scrape>,
+    orders: watch::Receiver<Orders>,
     unseen: Option<Unseen>,
 }
 
@@ -67,7 +81,6 @@ impl Telemetry {
             shared,
             metrics,
             scraper: Scraper::default(),
-            scrape: watch::Sender::new(Scrape::default()),
             tasks: FnvHashMap::default(),
             unseen: Arc::default(),
         }
@@ -75,14 +88,19 @@ impl Telemetry {
 
     /// Scrapes the endpoints of `settings` from now on, and no others.
     pub fn follow(&mut self, settings: &Settings) {
-        self.scrape.send_replace(settings.scrape);
         let mut stale = std::mem::take(&mut self.tasks);
-        for address in settings.pools.iter().flat_map(|pool| &pool.endpoints) {
-            let task = stale.remove(address).unwrap_or_else(|| self.start(*address));
-            self.tasks.insert(*address, task);
+        for pool in &settings.pools {
+            let orders = Orders { scrape: settings.scrape, kv_below_gpu_tokens: pool.kv_below_gpu_tokens };
+            for address in &pool.endpoints {
+                let task = match stale.remove(address) {
+                    Some(task) => task.order(orders),
+                    None => self.start(*address, orders),
+                };
+                self.tasks.insert(*address, task);
+            }
         }
         for task in stale.into_values() {
-            task.abort();
+            task.handle.abort();
         }
     }
 
@@ -91,25 +109,36 @@ impl Telemetry {
         Arc::clone(&self.unseen)
     }
 
-    fn start(&self, address: SocketAddr) -> AbortHandle {
+    fn start(&self, address: SocketAddr, orders: Orders) -> Task {
+        let (orders, receiver) = watch::channel(orders);
         self.unseen.fetch_add(1, Ordering::AcqRel);
         let target = Target {
             address,
             shared: self.shared.clone(),
             metrics: Arc::clone(&self.metrics),
             scraper: self.scraper.clone(),
-            scrape: self.scrape.subscribe(),
+            orders: receiver,
             unseen: Some(Unseen(Arc::clone(&self.unseen))),
         };
-        tokio::spawn(target.run()).abort_handle()
+        Task { orders, handle: tokio::spawn(target.run()).abort_handle() }
     }
 }
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
         for task in self.tasks.values() {
-            task.abort();
+            task.handle.abort();
         }
+    }
+}
+
+// === impl Task ===
+
+impl Task {
+    /// The same task under other orders; it scrapes at once.
+    fn order(self, orders: Orders) -> Self {
+        self.orders.send_replace(orders);
+        self
     }
 }
 
@@ -121,10 +150,11 @@ impl Target {
         let mut tracker = Tracker::new(id.0);
         let mut source = Source::default();
         let mut health = Health::Unknown;
-        let first = spread(id, self.scrape.borrow().interval.min(SPREAD_MAX));
+        let first = spread(id, self.orders.borrow().scrape.interval.min(SPREAD_MAX));
         tokio::time::sleep(first).await;
         loop {
-            let scrape = *self.scrape.borrow_and_update();
+            let Orders { scrape, kv_below_gpu_tokens } = *self.orders.borrow_and_update();
+            tracker.configure(kv_below_gpu_tokens);
             let start = Instant::now();
             let outcome = self.scraper.scrape(self.address, &mut source, scrape.timeout).await;
             self.metrics.scrape_seconds.observe(start.elapsed().as_secs_f64());
@@ -140,7 +170,7 @@ impl Target {
             let rest = scrape.interval.saturating_sub(start.elapsed());
             tokio::select! {
                 () = tokio::time::sleep(rest) => {}
-                changed = self.scrape.changed() => if changed.is_err() { return },
+                changed = self.orders.changed() => if changed.is_err() { return },
             }
         }
     }

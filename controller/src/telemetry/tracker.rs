@@ -43,6 +43,8 @@ pub enum Failure {
 #[derive(Clone, Debug)]
 pub struct Tracker {
     endpoint: u64,
+    /// What the configuration says of the tiers below the GPU; zero when it leaves that to the engine.
+    kv_below_gpu_tokens: u64,
     failures: u32,
     told: Option<Facts>,
     started_ms: u64,
@@ -53,7 +55,13 @@ pub struct Tracker {
 impl Tracker {
     /// An endpoint of which nothing was heard.
     pub fn new(endpoint: u64) -> Self {
-        Self { endpoint, failures: 0, told: None, started_ms: 0 }
+        Self { endpoint, kv_below_gpu_tokens: 0, failures: 0, told: None, started_ms: 0 }
+    }
+
+    /// Takes over what the configuration says of the tiers below the engine's GPU, in tokens. It goes before
+    /// what the engine says, who may know of one tier only; zero leaves it to the engine.
+    pub fn configure(&mut self, kv_below_gpu_tokens: u64) {
+        self.kv_below_gpu_tokens = kv_below_gpu_tokens;
     }
 
     /// Takes in an outcome and returns what to tell, in order. An engine that restarted between two scrapes
@@ -70,7 +78,11 @@ impl Tracker {
             told.extend(self.tell(Health::Unhealthy));
         }
         self.started_ms = figures.started_ms;
-        told.extend(self.change(figures.facts(self.endpoint, Health::Healthy.into())));
+        let mut facts = figures.facts(self.endpoint, Health::Healthy.into());
+        if self.kv_below_gpu_tokens > 0 {
+            facts.kv_below_gpu_tokens = self.kv_below_gpu_tokens;
+        }
+        told.extend(self.change(facts));
         told
     }
 
@@ -159,6 +171,20 @@ mod tests {
         let mut tracker = Tracker::new(7);
         assert_eq!(told(&tracker.step(FAILED, 1)), [(Health::Unhealthy, 0)]);
         assert_eq!(told(&tracker.step(Outcome::Alive, 1)), [(Health::Healthy, 0)]);
+    }
+
+    #[test]
+    fn what_the_configuration_says_of_tiers_goes_before_what_the_engine_says() {
+        let below = |facts: &[Facts]| facts.iter().map(|facts| facts.kv_below_gpu_tokens).collect::<Vec<_>>();
+        let page = Outcome::Page(Figures { kv_below_gpu_tokens: 300, ..Figures::default() });
+        let mut tracker = Tracker::new(7);
+        assert_eq!(below(&tracker.step(page, 1)), [300]);
+        tracker.configure(5_000);
+        assert_eq!(below(&tracker.step(page, 1)), [5_000], "told though the page is the same");
+        assert!(tracker.step(Outcome::Alive, 1).is_empty(), "an engine without metrics has its tiers too");
+        assert_eq!(below(&tracker.step(FAILED, 1)), [5_000], "and one that is gone comes back with them");
+        tracker.configure(0);
+        assert_eq!(below(&tracker.step(page, 1)), [300]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use warmpath::telemetry::Figures;
 
 const VLLM: &str = include_str!("../fixtures/pages/vllm.txt");
 const SGLANG: &str = include_str!("../fixtures/pages/sglang.txt");
+const SGLANG_HICACHE: &str = include_str!("../fixtures/pages/sglang_hicache.txt");
 const TRTLLM: &str = include_str!("../fixtures/pages/trtllm.txt");
 const TRITON: &str = include_str!("../fixtures/pages/triton.txt");
 
@@ -64,11 +65,36 @@ fn pages_of_other_engines() {
         kv_used_permille,
         capacity_tokens,
         block_tokens,
-        started_ms: 0,
+        ..Figures::default()
     };
     assert_eq!(read(SGLANG), figures(12, 3, 285, 435_712, 1));
     assert_eq!(read(TRTLLM), figures(5, 1, 500, 32_000, 32));
     assert_eq!(read(TRITON), figures(6, 4, 488, 400_384, 64));
+}
+
+/// What the GPU has is in the tier as well, so only the rest of the tier comes on top.
+#[test]
+fn tiers_below_the_gpu() {
+    let vllm = |rank: u32, size: &str| {
+        format!(
+            "vllm:cache_config_info{{block_size=\"16\",engine=\"{rank}\",num_gpu_blocks=\"1000\"}} 1.0\n\
+             vllm:kv_offload_config_info{{cpu_blocks_per_chunk=\"4\",cpu_kv_cache_size_bytes=\"1073741824\",\
+             cpu_kv_cache_size_tokens=\"{size}\",cpu_num_chunks=\"1024\",engine=\"{rank}\",model_name=\"tiny\",\
+             tier=\"cpu\"}} 1.0\n\
+             vllm:kv_offload_config_info{{cpu_blocks_per_chunk=\"\",cpu_kv_cache_size_bytes=\"\",\
+             cpu_kv_cache_size_tokens=\"\",cpu_num_chunks=\"\",engine=\"{rank}\",model_name=\"tiny\",\
+             tier=\"0:fs\"}} 1.0\n"
+        )
+    };
+    let told = |page: &str| {
+        let Figures { capacity_tokens, kv_below_gpu_tokens, block_tokens, .. } = read(page);
+        (capacity_tokens, kv_below_gpu_tokens, block_tokens)
+    };
+    assert_eq!(told(&vllm(0, "65536")), (16_000, 65_536 - 16_000, 16));
+    assert_eq!(told(&(vllm(0, "65536") + &vllm(1, "65536"))), (32_000, 2 * (65_536 - 16_000), 16));
+    assert_eq!(told(&vllm(0, "None")), (16_000, 0, 16), "a size that the engine does not know");
+    assert_eq!(told(&vllm(0, "4096")), (16_000, 0, 16), "a tier that is smaller than the GPU");
+    assert_eq!(told(SGLANG_HICACHE), (435_712, 871_488 - 435_712, 64));
 }
 
 #[test]

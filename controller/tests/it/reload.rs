@@ -1,6 +1,6 @@
 //! The configuration file while the controller runs.
 
-use crate::support::{Proxy, metric, until};
+use crate::support::{Answer, Engine, Proxy, metric, until};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -41,6 +41,27 @@ async fn endpoints_follow_the_file() {
     assert_eq!(addresses(&proxy.view), ["127.0.0.1:1", "127.0.0.1:2"]);
     fs::write(&path, text("127.0.0.1:2, 127.0.0.1:3")).unwrap();
     proxy.until("the file took effect", |view| addresses(view) == ["127.0.0.1:2", "127.0.0.1:3"]).await;
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn tiers_of_an_engine_that_stays_follow_the_file() {
+    let engine = Engine::start(Answer::HealthOnly).await;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("warmpath.yaml");
+    let pool = |below: u32| {
+        let address = engine.address;
+        format!(
+            "{HEAD}pools:\n  - name: main\n    models: [\"*\"]\n    endpoints: [\"{address}\"]\n    \
+             kv_below_gpu_tokens: {below}\n"
+        )
+    };
+    fs::write(&path, pool(1_000)).unwrap();
+    let (running, mut proxy) = watch(&path).await;
+    let below = |view: &View| view.endpoints().next().unwrap().1.facts().kv_below_gpu_tokens;
+    proxy.until("the first size came", |view| below(view) == 1_000).await;
+    fs::write(&path, pool(2_000)).unwrap();
+    proxy.until("the second size came", |view| below(view) == 2_000).await;
     running.shutdown().await;
 }
 

@@ -2,6 +2,7 @@
 
 use crate::support::{Answer, Engine, Proxy, get, metric, settings, until};
 use http::StatusCode;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use warmpath::run::{Running, start};
 use warmpath_core::ids::EndpointId;
@@ -43,6 +44,22 @@ async fn figures_reach_proxies_and_then_silence() {
     .await;
     let later = metric(running.http_addr(), "generation").await;
     assert!((later - generation).abs() < 0.5, "scrapes without news made {} events", later - generation);
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_proxy_counts_on_the_tiers_that_the_configuration_names() {
+    let engine = Engine::start(page(3, 100)).await;
+    let mut settings = settings(&[engine.address]);
+    settings.pools[0].kv_below_gpu_tokens = 5_000;
+    let running = start(settings).await.unwrap();
+    let mut proxy = Proxy::connect(running.grpc_addr(), 1).await;
+    proxy.until("facts came", |view| endpoint(view, engine.address).facts().running == 3).await;
+    assert_eq!(endpoint(&proxy.view, engine.address).cache_tokens(), 21_000);
+    let state: Value = serde_json::from_str(&get(running.http_addr(), "/state").await.1).unwrap();
+    let shown = &state["pools"][0]["endpoints"][0];
+    assert_eq!((&shown["capacity_tokens"], &shown["kv_below_gpu_tokens"]), (&json!(16_000), &json!(5_000)));
+    assert_eq!(shown["capacity_cells"], 21_000 / 64, "four bytes a token, 256 bytes a cell");
     running.shutdown().await;
 }
 

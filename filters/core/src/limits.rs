@@ -45,7 +45,7 @@ pub const ALTERNATES_MAX: usize = 7;
 /// Alternates when the configuration names no number: with Envoy's three retries, each attempt has its own.
 pub const ALTERNATES_DEFAULT: usize = 3;
 
-/// KV capacity assumed of an endpoint whose metrics were not seen yet, in tokens.
+/// KV capacity of the GPU assumed of an endpoint whose metrics were not seen yet, in tokens.
 pub const CAPACITY_TOKENS_DEFAULT: u64 = 300_000;
 /// Bytes of prompt text in a token until the engines' `usage` teaches better.
 pub const BYTES_PER_TOKEN_DEFAULT: f64 = 4.0;

@@ -223,6 +223,31 @@ fn a_clock_that_is_set_back_neither_avoids_nor_keeps_for_an_hour() {
     assert!(view.endpoints().any(|(_, endpoint)| endpoint.fitness(before_ms) == Fitness::Avoided));
 }
 
+/// The engine still has what its GPU evicted; only what runs must fit on the GPU.
+#[test]
+fn tiers_below_the_gpu_are_room_for_cells_and_not_for_requests() {
+    let mut view = view();
+    let slot = view.slot(EndpointId(id(0))).unwrap();
+    let tell = |view: &mut View, kv_below_gpu_tokens| {
+        let facts = Facts {
+            endpoint: id(0),
+            kv_used_permille: 500,
+            capacity_tokens: 64 * 4,
+            kv_below_gpu_tokens,
+            ..Facts::default()
+        };
+        view.apply(&Kind::Facts(facts).into(), 0);
+        view.prefixes().held(slot).1
+    };
+    assert_eq!(tell(&mut view, 0), 4);
+    assert_eq!(tell(&mut view, 64 * 6), 10);
+    assert_eq!(view.endpoint(slot).unwrap().used_tokens(), 64 * 2);
+    view.apply(&Kind::Routed(Routed { endpoint: id(0), cells: cells(&[0; 10]) }).into(), 0);
+    assert_eq!(found(&view, &[0; 10]), [(id(0), 10)]);
+    assert_eq!(tell(&mut view, 64), 5, "a tier that is gone takes its cells along");
+    assert_eq!(found(&view, &[0; 10]), [(id(0), 5)]);
+}
+
 #[test]
 fn a_learned_ratio_resizes_what_endpoints_may_hold() {
     let mut view = view();

@@ -31,6 +31,7 @@ fn every_kind() -> [Kind; 11] {
         kv_used_permille: 1,
         capacity_tokens: 1,
         block_tokens: 1,
+        kv_below_gpu_tokens: 1,
     };
     let load =
         Load { origin: 1, endpoint: 1, requests: 1, prefills: 1, prefill_tokens: 1, context_tokens: 1 };

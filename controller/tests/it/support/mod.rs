@@ -32,6 +32,7 @@ pub(crate) fn settings(endpoints: &[SocketAddr]) -> Settings {
         models: vec!["*".to_owned()],
         adapters: Vec::new(),
         endpoints: endpoints.to_vec(),
+        kv_below_gpu_tokens: 0,
     }];
     settings
 }

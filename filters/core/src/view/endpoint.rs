@@ -31,7 +31,7 @@ pub struct Endpoint {
     pub id: EndpointId,
     /// `ip:port`.
     pub address: String,
-    /// KV capacity in tokens.
+    /// KV capacity of its GPU in tokens: what bounds the requests that run.
     pub capacity_tokens: u64,
     /// The engine's own word; `Unknown` until a scrape.
     pub health: Health,
@@ -161,6 +161,11 @@ impl Endpoint {
     /// What all origins together have promised it.
     pub fn promised(&self) -> Promised {
         self.promised
+    }
+
+    /// Tokens of prompts that the engine can hold, on its GPU and in the tiers below: what bounds its cells.
+    pub fn cache_tokens(&self) -> u64 {
+        self.capacity_tokens.saturating_add(self.facts.kv_below_gpu_tokens)
     }
 
     /// Requests at the engine, by whichever witness sees more.

@@ -234,10 +234,10 @@ impl View {
             return Applied::Unknown;
         };
         let was_up = endpoint.health != Health::Unhealthy;
-        let capacity_tokens = endpoint.capacity_tokens;
+        let cache_tokens = endpoint.cache_tokens();
         endpoint.set_facts(facts);
         let is_down = endpoint.health == Health::Unhealthy;
-        let has_resized = endpoint.capacity_tokens != capacity_tokens;
+        let has_resized = endpoint.cache_tokens() != cache_tokens;
         if was_up && is_down {
             // An engine that went away comes back cold.
             self.prefixes.forget(slot);
@@ -284,7 +284,7 @@ impl View {
 
     fn resize(&mut self, slot: Slot, bytes_per_token: f64) {
         let Some(endpoint) = self.endpoint(slot) else { return };
-        let cells = float(endpoint.capacity_tokens) * bytes_per_token / float_len(self.cell_bytes);
+        let cells = float(endpoint.cache_tokens()) * bytes_per_token / float_len(self.cell_bytes);
         let share = CELLS_PER_VIEW_MAX / self.slots.len().max(1);
         self.prefixes.set_capacity(slot, usize::try_from(count(cells)).unwrap_or(usize::MAX).min(share));
     }

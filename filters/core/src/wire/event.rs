@@ -102,12 +102,16 @@ pub struct Facts {
     /// Share of KV blocks used by running requests, in thousandths.
     #[prost(uint32, tag = "5")]
     pub kv_used_permille: u32,
-    /// KV capacity in tokens; zero when unknown.
+    /// KV capacity of the GPU in tokens, which bounds what can run at once; zero when unknown.
     #[prost(uint64, tag = "6")]
     pub capacity_tokens: u64,
     /// Tokens in a KV block; zero when unknown.
     #[prost(uint32, tag = "7")]
     pub block_tokens: u32,
+    /// Tokens that the engine holds in tiers below its GPU, beside those on it, and loads from there by itself;
+    /// zero for none.
+    #[prost(uint64, tag = "8")]
+    pub kv_below_gpu_tokens: u64,
 }
 
 /// Whether an endpoint may be chosen.

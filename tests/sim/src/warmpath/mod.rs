@@ -19,7 +19,7 @@ use warmpath_core::cost::Term;
 use warmpath_core::ids::EndpointId;
 use warmpath_core::num::count;
 use warmpath_core::wire::{Event, Facts, Health, Kind};
-use warmpath_engine::model::Stats;
+use warmpath_engine::model::{Params, Stats};
 
 use crate::fleet::Fleet;
 use crate::rules::Rule;
@@ -54,6 +54,8 @@ pub struct Proxies {
     flights: FnvHashMap<u64, (usize, Flight)>,
     addresses: Vec<String>,
     block_tokens: Vec<usize>,
+    /// Tokens of each engine's tiers below its GPU.
+    below_gpu_tokens: Vec<usize>,
     told: Vec<Option<Facts>>,
     next: usize,
     tick_s: f64,
@@ -83,6 +85,7 @@ impl Proxies {
             flights: FnvHashMap::default(),
             told: vec![None; engines.len()],
             block_tokens: engines.iter().map(|params| params.block_tokens).collect(),
+            below_gpu_tokens: engines.iter().map(below_gpu_tokens).collect(),
             addresses,
             next: 0,
             tick_s: proxy::TICK_S,
@@ -147,7 +150,10 @@ impl Rule for Proxies {
     }
 
     fn scraped(&mut self, now_s: f64, engine: usize, stats: &Stats) {
-        let facts = facts(&self.addresses[engine], stats, self.block_tokens[engine]);
+        let facts = Facts {
+            kv_below_gpu_tokens: self.below_gpu_tokens[engine] as u64,
+            ..facts(&self.addresses[engine], stats, self.block_tokens[engine])
+        };
         if self.told[engine] != Some(facts) {
             self.told[engine] = Some(facts);
             self.tell(now_s, None, vec![Kind::Facts(facts)]);
@@ -185,7 +191,13 @@ fn facts(address: &str, stats: &Stats, block_tokens: usize) -> Facts {
         kv_used_permille: u32::try_from(count(stats.kv_usage() * 1000.0)).unwrap_or(u32::MAX),
         capacity_tokens: (stats.blocks_total * block_tokens) as u64,
         block_tokens: u32::try_from(block_tokens).unwrap_or(u32::MAX),
+        ..Facts::default()
     }
+}
+
+/// What the controller is configured with: `kv_below_gpu_tokens` of the engine's pool.
+fn below_gpu_tokens(params: &Params) -> usize {
+    params.tiers.iter().map(|tier| tier.tokens).sum()
 }
 
 fn address(engine: usize) -> String {

@@ -1,7 +1,7 @@
 //! Proxies that hear each other late, in disorder, or not at all.
 
 use warmpath_engine::Preset;
-use warmpath_engine::model::Params;
+use warmpath_engine::model::{Params, Tier, TierParams};
 
 use super::{NetworkSpec, Proxies, ProxiesSpec, ms};
 use crate::rules::Rule;
@@ -45,6 +45,24 @@ fn all_bookings_are_released_though_messages_are_lost_and_overtake_each_other() 
             assert_eq!((promised.requests, promised.prefill_tokens), (0, 0), "in the view of proxy {number}");
         }
     }
+}
+
+#[test]
+fn proxies_count_on_the_tiers_below_the_gpu() {
+    let seed = 5;
+    println!("seed {seed}");
+    let prompts = SHAPE.prompts(seed, &mut Texts::new(BLOCK_TOKENS));
+    let stage = LadderStage { rate: 20.0, length_s: 1.0, requests_before: 0 };
+    let workload = ladder_stage(&prompts, stage, seed);
+    let tier = |tier, tokens| TierParams::new(Preset::Qwen3On2, tier, tokens);
+    let tiers = vec![tier(Tier::Cpu, 2_000), tier(Tier::Disk, 5_000)];
+    let engine =
+        Params { block_tokens: BLOCK_TOKENS, kv_tokens: 64_000, tiers, ..Params::new(Preset::Qwen3On2) };
+    let spec = Spec::new(vec![engine; 2]);
+    let mut proxies = Proxies::new(ProxiesSpec::exact(seed), &spec);
+    play(&spec, &workload, &mut proxies);
+    let sizes = proxies.proxies[0].view.endpoints().map(|(_, endpoint)| endpoint.cache_tokens());
+    assert_eq!(sizes.collect::<Vec<_>>(), [71_000; 2]);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! little more than eight bytes a cell, and a lookup one probe a turn and a search in each run. The obvious
 //! map from every cell to its holders costs three times the memory and one probe a cell.
 //!
-//! Each endpoint's holdings are bounded by its own KV capacity and evicted as engines do, cell by cell:
+//! Each endpoint's holdings are bounded by what its own KV tiers hold and evicted as engines do, cell by cell:
 //! least recently used first, and of cells used together the tail first. Hence what the rest relies on:
 //! an endpoint that holds a run holds all before it, and a run is as long as its longest holding.
 
