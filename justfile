@@ -31,9 +31,11 @@ explain *args:
 replay *args: wasm envoy
     cargo run --quiet --release -p warmpath-demo -- replay {{ args }}
 
-# Plays recorded traces against the routing core and every published rule: ./just sim --help
+# Plays recorded traces against the routing core and ten other rules: ./just sim --help
+[no-cd]
 sim *args:
-    cargo run --quiet --release -p warmpath-sim -- {{ args }}
+    @# Where the caller is: traces of his own are files there.
+    cargo run --quiet --manifest-path "{{ justfile_directory() }}/Cargo.toml" --release -p warmpath-sim -- {{ args }}
 
 # Measures what routing costs, beside plain Envoy and other routers: ./just bench --quick (two minutes), or all (ten).
 bench *args: wasm envoy

@@ -34,6 +34,7 @@ fn command(cli: &Cli) -> anyhow::Result<()> {
 
 fn check(args: &ControllerArgs) -> anyhow::Result<()> {
     config::load(&args.config)?;
+    say(&format!("{} is right", args.config.display()));
     Ok(())
 }
 
@@ -52,6 +53,11 @@ async fn controller(args: &ControllerArgs) -> anyhow::Result<()> {
 async fn show(args: &warmpath::args::ExplainArgs, body: String) -> anyhow::Result<()> {
     let answer = explain::ask(args, body).await?;
     explain::print(&mut std::io::stdout().lock(), &answer, args.json).context("cannot print")
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command line tool")]
+fn say(what: &str) {
+    println!("{what}");
 }
 
 #[expect(clippy::print_stderr, reason = "a command line tool tells its user why it failed")]

@@ -104,11 +104,12 @@ impl Reader {
 
     /// A number within `bounds`.
     pub(super) fn number(&mut self, entry: &Entry<'_>, bounds: RangeInclusive<u64>) -> Option<u64> {
-        let Value::Count(value) = entry.value else { return self.mistyped(entry, "a whole number") };
-        if bounds.contains(value) {
-            return Some(*value);
-        }
-        let fault = Fault::Range { value: *value, min: *bounds.start(), max: *bounds.end() };
+        let (min, max) = (*bounds.start(), *bounds.end());
+        let fault = match entry.value {
+            Value::Count(value) if bounds.contains(value) => return Some(*value),
+            Value::Count(value) => Fault::Range { value: *value, min, max },
+            other => Fault::NoCount { found: other.describe(), min, max },
+        };
         self.report(entry.line, entry.path.clone(), fault);
         None
     }

@@ -60,6 +60,25 @@ pub enum Fault {
         /// Where it stands first.
         line: u64,
     },
+    /// An address to listen on that is the other one's.
+    #[error("is `{value}`, where the state stream and the pages cannot both be")]
+    Both {
+        /// The address.
+        value: String,
+    },
+    /// What should be a whole number is none.
+    #[error("is {found}")]
+    NoCount {
+        /// What is there.
+        found: &'static str,
+        /// The least that is allowed.
+        min: u64,
+        /// The most that is allowed.
+        max: u64,
+    },
+    /// A field that stands twice in a mapping.
+    #[error("has `{0}` twice")]
+    Duplicate(String),
     /// A list or a name with nothing in it.
     #[error("is empty")]
     Empty,
@@ -92,8 +111,10 @@ impl Fault {
             Self::Type { wanted: "text", .. } => "put it in quotes".to_owned(),
             Self::Type { wanted, .. } => format!("write {wanted}"),
             Self::Range { min, max, .. } => format!("choose a number from {min} to {max}"),
+            Self::NoCount { min, max, .. } => format!("write a whole number from {min} to {max}"),
+            Self::Both { .. } => "choose another port".to_owned(),
             Self::Address(_) => "write ip:port with a number for each, such as 10.0.0.1:8000".to_owned(),
-            Self::Repeated { .. } => "name it once".to_owned(),
+            Self::Repeated { .. } | Self::Duplicate(_) => "name it once".to_owned(),
             Self::Empty => "name at least one".to_owned(),
             Self::TooMany { max, .. } => format!("keep to {max}"),
         }

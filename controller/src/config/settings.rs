@@ -160,11 +160,19 @@ fn read(root: &Entry<'_>, reader: &mut Reader) -> Option<Settings> {
 fn read_listen(entry: &Entry<'_>, reader: &mut Reader) -> Option<Listen> {
     let mut fields = reader.fields(entry)?;
     let default = Listen::default();
-    let mut address = |name, default, reader: &mut Reader| {
-        fields.optional(name).and_then(|entry| reader.address(&entry)).unwrap_or(default)
+    let (grpc, http) = (fields.optional("grpc"), fields.optional("http"));
+    let address = |entry: &Option<Entry<'_>>, default, reader: &mut Reader| {
+        entry.as_ref().and_then(|entry| reader.address(entry)).unwrap_or(default)
     };
     let listen =
-        Listen { grpc: address("grpc", default.grpc, reader), http: address("http", default.http, reader) };
+        Listen { grpc: address(&grpc, default.grpc, reader), http: address(&http, default.http, reader) };
+    // Port 0 is another port each time.
+    if listen.grpc == listen.http && listen.http.port() != 0 {
+        let line = grpc.as_ref().map_or(entry.line, |grpc| grpc.line);
+        let (line, at) = http.as_ref().map_or((line, "grpc"), |http| (http.line, "http"));
+        let fault = Fault::Both { value: listen.http.to_string() };
+        reader.report(line, format!("{}.{at}", entry.path), fault);
+    }
     fields.finish(reader);
     Some(listen)
 }

@@ -5,7 +5,7 @@
 
 use super::problem::{Fault, Problem, Problems};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Spanned;
+use serde_saphyr::{Error, Spanned};
 use std::fmt;
 
 /// A value and where it stands.
@@ -34,10 +34,12 @@ pub(super) enum Value {
 pub(super) fn parse(text: &str) -> Result<Node, Problems> {
     serde_saphyr::from_str(text).map_err(|error| {
         let line = error.location().map_or(0, |location| location.line());
-        let message = error.without_snippet().to_string();
-        let first = message.lines().next().unwrap_or_default().to_owned();
-        let problem = Problem { line, field: String::new(), fault: Fault::Syntax(first) };
-        Problems::one(problem)
+        let error = error.without_snippet();
+        let fault = match error {
+            Error::DuplicateMappingKey { key: Some(key), .. } => Fault::Duplicate(key.clone()),
+            other => Fault::Syntax(other.to_string().lines().next().unwrap_or_default().to_owned()),
+        };
+        Problems::one(Problem { line, field: String::new(), fault })
     })
 }
 
@@ -49,7 +51,8 @@ impl Value {
         match self {
             Self::Null => "nothing",
             Self::Bool => "true or false",
-            Self::Count(_) | Self::Number => "a number",
+            Self::Count(_) => "a number",
+            Self::Number => "a number below zero, or with a point or an exponent",
             Self::Text(_) => "text",
             Self::List(_) => "a list",
             Self::Map(_) => "a mapping",

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use std::fmt;
+use warmpath_core::cost::WAIT_WEIGHT;
 
 /// Headings of the columns after the endpoint's.
 const COLUMNS: [&str; 12] = [
@@ -71,7 +72,11 @@ impl fmt::Display for Answer {
             }
             writeln!(f)?;
         }
-        Ok(())
+        writeln!(
+            f,
+            "cost = {WAIT_WEIGHT} x (queue + prefill + rivals) + later + stall + decode + evict, all in milliseconds; the \
+             least wins"
+        )
     }
 }
 
@@ -105,14 +110,15 @@ mod tests {
         let json = br#"{"pool":"llama","adapter":"sql","reason":"warm","prompt_tokens":900,"cells":14,
             "considered":2,"candidates":[
             {"endpoint":"10.0.0.1:8000","fitness":"fit","cells":12,"cached_tokens":768,"requests":3,
-             "cost_s":0.0123,"queue_s":0.001,"prefill_s":0.0098,"rivals_s":0,"later_s":0.0002,"stall_s":0,"decode_s":0.0015,"evict_s":0},
+             "cost_s":0.0233,"queue_s":0.001,"prefill_s":0.0098,"rivals_s":0,"later_s":0.0002,"stall_s":0,"decode_s":0.0015,"evict_s":0},
             {"endpoint":"10.0.0.12:8000","fitness":"avoided","cells":0,"cached_tokens":0,"requests":0,
-             "cost_s":2.5,"queue_s":0,"prefill_s":1.25,"rivals_s":1.25,"later_s":0,"stall_s":0,"decode_s":0,"evict_s":0}]}"#;
+             "cost_s":5.0,"queue_s":0,"prefill_s":1.25,"rivals_s":1.25,"later_s":0,"stall_s":0,"decode_s":0,"evict_s":0}]}"#;
         let wanted = "\
 pool llama, adapter sql, warm: 900 tokens in 14 cells, 2 considered
 endpoint        fitness  cells  cached  requests  cost ms  queue  prefill  rivals  later  stall  decode  evict
-10.0.0.1:8000       fit     12     768         3     12.3    1.0      9.8     0.0    0.2    0.0     1.5    0.0
-10.0.0.12:8000  avoided      0       0         0   2500.0    0.0   1250.0  1250.0    0.0    0.0     0.0    0.0
+10.0.0.1:8000       fit     12     768         3     23.3    1.0      9.8     0.0    0.2    0.0     1.5    0.0
+10.0.0.12:8000  avoided      0       0         0   5000.0    0.0   1250.0  1250.0    0.0    0.0     0.0    0.0
+cost = 2 x (queue + prefill + rivals) + later + stall + decode + evict, all in milliseconds; the least wins
 ";
         assert_eq!(Answer::parse(json).unwrap().to_string(), wanted);
     }

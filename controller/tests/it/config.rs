@@ -15,6 +15,33 @@ fn every_fault_is_told_with_its_line_and_its_remedy() {
 }
 
 #[test]
+fn what_is_no_count_and_what_stands_twice_is_told_with_its_remedy() {
+    let told = |text: &str| Settings::parse(text).unwrap_err().to_string();
+    let least = "a number below zero, or with a point or an exponent: write a whole number from 32 to 4096";
+    for number in ["-5", "1.5", "1e6"] {
+        assert_eq!(
+            told(&format!("cell_bytes: {number}\npools: []")),
+            format!("line 1: cell_bytes is {least}")
+        );
+    }
+    assert_eq!(told("pools: []\npools: []"), "line 2: the file has `pools` twice: name it once");
+}
+
+#[test]
+fn the_stream_and_the_pages_cannot_be_at_one_address() {
+    let told =
+        |listen: &str| Settings::parse(&format!("pools: []\nlisten: {listen}")).map_err(|it| it.to_string());
+    let wanted = "listen.http is `127.0.0.1:1`, where the state stream and the pages cannot both be: choose another port";
+    let error = told(r#"{grpc: "127.0.0.1:1", http: "127.0.0.1:1"}"#).unwrap_err();
+    assert_eq!(error, format!("line 2: {wanted}"));
+    assert!(
+        told(r#"{grpc: "127.0.0.1:18002"}"#).unwrap_err().contains("listen.grpc is"),
+        "the other is a default"
+    );
+    assert!(told(r#"{grpc: "127.0.0.1:0", http: "127.0.0.1:0"}"#).is_ok(), "a free port each");
+}
+
+#[test]
 fn a_right_file_is_read() {
     let settings = Settings::parse(RIGHT).unwrap();
     assert_eq!(settings.listen.grpc, "127.0.0.1:18000".parse().unwrap());
