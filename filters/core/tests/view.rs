@@ -319,7 +319,7 @@ fn a_queue_for_prefill_is_not_held_up() {
     let mut view = view();
     queue(&mut view, 8, 0);
     // 4,000 tokens take 235 ms at the speed that is assumed; here the engine takes half as long again.
-    for served in 1..8 {
+    for served in 1..=8 {
         let now_ms = u64::from(served) * 353;
         assert!(!is_held_up(&view, now_ms - 1), "before first token {served}");
         queue(&mut view, 8 - served, now_ms);

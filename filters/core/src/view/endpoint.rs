@@ -19,8 +19,6 @@ const BACKLOG_SHARE_MIN: f64 = 0.05;
 /// How much slower than it is taken for an engine may be until it seems held up by something else than prefill: by less,
 /// it catches up with what is reckoned, however long it is busy.
 const SLOWNESS_MAX: f64 = 2.0;
-/// Share of the promised work that must be left even at that speed, or it seems held up.
-const LEFT_SHARE_MIN: f64 = 0.5;
 const MS_PER_S: f64 = 1_000.0;
 /// First avoidance after a failed attempt, in milliseconds; doubles with each further one after it.
 const AVOID_MS_FIRST: u64 = 1_000;
@@ -199,13 +197,15 @@ impl Endpoint {
         (promised - done).max(promised * BACKLOG_SHARE_MIN)
     }
 
-    /// Whether requests wait there for something else than prefill: the engine says that some wait, and most of the
-    /// work that was promised would be done if prefill were all. What comes behind them may wait as they do, so its
+    /// Whether requests wait there for something else than prefill: the engine says that some wait, and the work of at
+    /// least one that has no first token would be done if prefill were all, even if it were twice as slow. What comes behind them may wait as they do, so its
     /// first token tells no speed; taken for one, it makes the engine look slow, and the others are given what it
     /// could do.
     pub fn is_held_up(&self, now_ms: u64) -> bool {
         let left_tokens = self.drain.left_tokens(self.slow_s_per_token(), now_ms);
-        self.facts.waiting > 0 && left_tokens < LEFT_SHARE_MIN * float(self.promised.prefill_tokens)
+        let promised_tokens = float(self.promised.prefill_tokens);
+        let mean_tokens = promised_tokens / f64::from(self.promised.prefills.max(1));
+        self.facts.waiting > 0 && self.promised.prefills > 0 && left_tokens <= promised_tokens - mean_tokens
     }
 
     fn slow_s_per_token(&self) -> f64 {
