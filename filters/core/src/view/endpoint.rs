@@ -198,9 +198,9 @@ impl Endpoint {
     }
 
     /// Whether requests wait there for something else than prefill: the engine says that some wait, and the work of at
-    /// least one that has no first token would be done if prefill were all, even if it were twice as slow. What comes behind them may wait as they do, so its
-    /// first token tells no speed; taken for one, it makes the engine look slow, and the others are given what it
-    /// could do.
+    /// least one that has no first token would be done if prefill were all, even if the engine were twice as slow.
+    /// What comes behind them may wait as they do, so its first token tells no speed; taken for one, it makes the
+    /// engine look slow, and the others are given what it could do.
     pub fn is_held_up(&self, now_ms: u64) -> bool {
         let left_tokens = self.drain.left_tokens(self.slow_s_per_token(), now_ms);
         let promised_tokens = float(self.promised.prefill_tokens);
