@@ -38,6 +38,8 @@ pub struct Candidate {
     pub work_tokens: u64,
     /// Work that it was promised before and has not done, in the same unit.
     pub backlog_tokens: u64,
+    /// Whether requests there wait for something else than prefill ([`crate::view::Endpoint::is_held_up`]).
+    pub is_held_up: bool,
     /// Requests there now.
     pub requests: u32,
     /// The cost.

@@ -148,6 +148,7 @@ fn weigh(view: &View, ask: &Ask<'_>, around: &Around<'_>, position: usize, slot:
         work_tokens: cost::work_tokens(ask.prompt_tokens, cached_tokens),
         requests: endpoint.requests(),
         backlog_tokens: count(endpoint.backlog_tokens(prefill_s_per_token, ask.now_ms)),
+        is_held_up: endpoint.is_held_up(ask.now_ms),
         terms: cost::of(endpoint, around.averages, &work, ask.now_ms).without(ask.without),
     })
 }

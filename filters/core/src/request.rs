@@ -27,7 +27,8 @@ pub struct Booking {
     endpoint: EndpointId,
     chain: Vec<CellHash>,
     share: Promised,
-    /// Work in front of the first token when it was sent, its own included, in tokens' worth.
+    /// Work in front of the first token when it was sent, its own included, in tokens' worth; zero where more than work
+    /// stood in front of it.
     tokens_ahead: u64,
     sent_us: u64,
 }
@@ -93,13 +94,9 @@ impl Booking {
         now_us: u64,
     ) -> (Self, Vec<Kind>) {
         let share = Promised { requests: 1, prefills: 1, prefill_tokens: chosen.work_tokens, context_tokens };
-        let booking = Self {
-            endpoint: chosen.id,
-            chain,
-            share,
-            tokens_ahead: chosen.backlog_tokens.saturating_add(chosen.work_tokens),
-            sent_us: now_us,
-        };
+        let work_ahead = chosen.backlog_tokens.saturating_add(chosen.work_tokens);
+        let tokens_ahead = if chosen.is_held_up { 0 } else { work_ahead };
+        let booking = Self { endpoint: chosen.id, chain, share, tokens_ahead, sent_us: now_us };
         ledger.add(booking.endpoint, share);
         let mut kinds = vec![ledger.load(booking.endpoint)];
         kinds.extend(booking.routed());

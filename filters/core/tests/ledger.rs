@@ -48,6 +48,7 @@ fn candidate(endpoint: u64, work_tokens: u64) -> Candidate {
         cached_tokens: 0,
         work_tokens,
         backlog_tokens: 0,
+        is_held_up: false,
         requests: 0,
         terms: Terms::default(),
     }
@@ -137,4 +138,13 @@ fn a_first_token_teaches_the_work_in_front_of_it() {
     let (mut booking, _) = Booking::new(&mut ledger, &busy, Vec::new(), 800, 2_000);
     let kinds = booking.first_byte(&mut ledger, true, 9_000);
     assert!(matches!(&kinds[1], Kind::Observed(seen) if seen.tokens == 1_600 && seen.ttft_us == 7_000));
+}
+
+#[test]
+fn a_wait_that_is_not_prefill_does_not_make_an_engine_look_slow() {
+    let mut ledger = Ledger::new(OriginId(7));
+    let full = Candidate { is_held_up: true, ..candidate(1, 600) };
+    let (mut booking, _) = Booking::new(&mut ledger, &full, Vec::new(), 800, 0);
+    let kinds = booking.first_byte(&mut ledger, true, 20_000_000);
+    assert!(matches!(&kinds[1], Kind::Observed(seen) if seen.endpoint == 1 && seen.tokens == 0));
 }

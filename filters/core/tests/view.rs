@@ -305,3 +305,48 @@ fn answers_teach_their_length_within_belief() {
     assert!((answer(Some(0)) - 1_000.0).abs() < 1.0, "nor does who has no answer");
     assert!(answer(Some(u64::MAX)) < 200_000.0, "one engine's nonsense must not decide for good");
 }
+
+/// An endpoint with requests that wait in the engine, `prefills` of them with 4,000 tokens each to prefill.
+fn queue(view: &mut View, prefills: u32, now_ms: u64) {
+    let prefill_tokens = u64::from(prefills) * 4_000;
+    let load = Load {
+        origin: 1,
+        endpoint: id(0),
+        requests: prefills,
+        prefills,
+        prefill_tokens,
+        context_tokens: prefill_tokens,
+    };
+    view.apply(&Kind::Load(load).into(), now_ms);
+    view.apply(&Kind::Facts(Facts { endpoint: id(0), waiting: 1, ..Facts::default() }).into(), now_ms);
+}
+
+fn is_held_up(view: &View, now_ms: u64) -> bool {
+    view.endpoint(view.slot(EndpointId(id(0))).unwrap()).unwrap().is_held_up(now_ms)
+}
+
+#[test]
+fn requests_that_others_pass_by_are_held_up_though_first_tokens_come() {
+    let mut view = view();
+    queue(&mut view, 1, 0);
+    // Each second one more comes and is served, past the first.
+    for second in 1..=5 {
+        queue(&mut view, 2, second * 1_000);
+        queue(&mut view, 1, second * 1_000 + 300);
+    }
+    assert!(is_held_up(&view, 6_000));
+    view.apply(&Kind::Facts(Facts { endpoint: id(0), ..Facts::default() }).into(), 6_000);
+    assert!(!is_held_up(&view, 6_000), "the engine says that nobody waits");
+}
+
+#[test]
+fn a_queue_for_prefill_is_not_held_up() {
+    let mut view = view();
+    queue(&mut view, 8, 0);
+    // 4,000 tokens take 235 ms at the speed that is assumed; here the engine takes half as long again.
+    for served in 1..=8 {
+        let now_ms = u64::from(served) * 353;
+        assert!(!is_held_up(&view, now_ms - 1), "before first token {served}");
+        queue(&mut view, 8 - served, now_ms);
+    }
+}

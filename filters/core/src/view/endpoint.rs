@@ -5,6 +5,7 @@
 //! interval, but they also count traffic that comes another way. A reader takes the larger.
 
 use super::arrivals::Arrivals;
+use super::drain::Drain;
 use super::speed::Speed;
 use crate::ids::{EndpointId, OriginId};
 use crate::limits::{CAPACITY_TOKENS_DEFAULT, LOAD_REQUESTS_MAX, LOAD_TOKENS_MAX, ORIGIN_SILENCE_MS_MAX};
@@ -15,6 +16,9 @@ use fnv::FnvHashMap;
 /// Share of the promised work that is believed to be left, however long ago it was sent: what is overdue is about
 /// to end, and has not.
 const BACKLOG_SHARE_MIN: f64 = 0.05;
+/// How much slower than it is taken for an engine may be until it seems held up by something else than prefill: by less,
+/// it catches up with what is reckoned, however long it is busy.
+const SLOWNESS_MAX: f64 = 2.0;
 const MS_PER_S: f64 = 1_000.0;
 /// First avoidance after a failed attempt, in milliseconds; doubles with each further one after it.
 const AVOID_MS_FIRST: u64 = 1_000;
@@ -42,6 +46,7 @@ pub struct Endpoint {
     arrivals: Arrivals,
     /// Since when the request at the head of the queue is being prefilled.
     head_since_ms: u64,
+    drain: Drain,
     failures: u32,
     avoid_until_ms: u64,
     served_ms: Option<u64>,
@@ -87,6 +92,7 @@ impl Endpoint {
             speed: Speed::default(),
             arrivals: Arrivals::default(),
             head_since_ms: 0,
+            drain: Drain::default(),
             failures: 0,
             avoid_until_ms: 0,
             served_ms: None,
@@ -130,10 +136,12 @@ impl Endpoint {
         let before = self.promised;
         self.promised.subtract(old.unwrap_or_default());
         self.promised.add(share);
+        let mut new_tokens = 0;
         if self.promised.requests > before.requests {
-            let work_tokens = self.promised.prefill_tokens.saturating_sub(before.prefill_tokens);
-            self.arrivals.note(self.promised.requests - before.requests, work_tokens, now_ms);
+            new_tokens = self.promised.prefill_tokens.saturating_sub(before.prefill_tokens);
+            self.arrivals.note(self.promised.requests - before.requests, new_tokens, now_ms);
         }
+        self.drain.note(new_tokens, self.promised.prefill_tokens, self.slow_s_per_token(), now_ms);
         if before.prefills == 0 || self.promised.prefills < before.prefills {
             self.head_since_ms = now_ms;
         }
@@ -192,6 +200,21 @@ impl Endpoint {
         let promised = float(self.promised.prefill_tokens);
         let done = float(now_ms.saturating_sub(self.head_since_ms)) / MS_PER_S / prefill_s_per_token;
         (promised - done).max(promised * BACKLOG_SHARE_MIN)
+    }
+
+    /// Whether requests wait there for something else than prefill: the engine says that some wait, and the work of at
+    /// least one that has no first token would be done if prefill were all, even if the engine were twice as slow.
+    /// What comes behind them may wait as they do, so its first token tells no speed; taken for one, it makes the
+    /// engine look slow, and the others are given what it could do.
+    pub fn is_held_up(&self, now_ms: u64) -> bool {
+        let left_tokens = self.drain.left_tokens(self.slow_s_per_token(), now_ms);
+        let promised_tokens = float(self.promised.prefill_tokens);
+        let mean_tokens = promised_tokens / f64::from(self.promised.prefills.max(1));
+        self.facts.waiting > 0 && self.promised.prefills > 0 && left_tokens <= promised_tokens - mean_tokens
+    }
+
+    fn slow_s_per_token(&self) -> f64 {
+        SLOWNESS_MAX * self.speed.prefill_s_per_token()
     }
 
     /// Learned prefill speed.

@@ -4,6 +4,7 @@
 //! ([`View::export`]). Every VM has its own; they agree because they apply the same events.
 
 mod arrivals;
+mod drain;
 mod endpoint;
 mod export;
 mod pool;

@@ -3,7 +3,9 @@
 //! Each first token tells seconds a token of work; its logarithm is averaged, because what disturbs it (a step
 //! under way, a preemption) multiplies. The variance is learned beside it, and a difference from the pool that is
 //! no larger than chance makes is taken for chance: a plain average would see slow and fast engines in a
-//! pool of equal ones, and send requests past their caches for it.
+//! pool of equal ones, and send requests past their caches for it. First tokens that had more in front of them than
+//! prefill are not told here ([`super::Endpoint::is_held_up`]): a low quantile instead of the mean would not do, as an
+//! engine whose batch stays full gives no other ones.
 
 use crate::num::float;
 
