@@ -5,12 +5,10 @@ use std::fmt::Write;
 
 use super::group::{Figures, Group, Read};
 use crate::page::escape;
+use crate::plan::{Arm, Kind};
 
 /// A ratio this far from 1 stands out.
 const NOTABLE: f64 = 0.02;
-
-/// What an arm without a term is called before the term's name.
-const PREFIX: &str = "without-";
 
 const FIGURES: [(&str, Read); 2] =
     [("mean TTFT", |one: &Figures| one.ttft_mean_ms), ("mean E2E", |one: &Figures| one.e2e_mean_ms)];
@@ -82,7 +80,7 @@ fn rows(groups: &[Group]) -> Vec<Row<'_>> {
 fn row(group: &Group) -> Row<'_> {
     let ratios = group.lines.iter().filter_map(|line| {
         let with = &group.of(line.kind.whole()?)?.figures;
-        let term = line.rule.trim_start_matches(PREFIX);
+        let term = line.rule.trim_start_matches(Arm::WITHOUT);
         Some((term, FIGURES.map(|(_, of)| if of(with) > 0.0 { of(&line.figures) / of(with) } else { 1.0 })))
     });
     Row { workload: &group.workload.name, ratios: ratios.collect() }

@@ -114,7 +114,7 @@ fn matrix(page: &mut String, report: &Report) {
                 .find(|goal| goal.workload == group.workload.name && goal.figure == figure);
             let cell = goal.map_or_else(String::new, |goal| {
                 let against =
-                    goal.against.as_deref().filter(|_| group.published().any(|line| goal.is_against(line)));
+                    goal.against.as_deref().filter(|_| group.others().any(|line| goal.is_against(line)));
                 let bound = goal.bound.map_or_else(String::new, |bound| format!(", bound {bound:.2}"));
                 format!(
                     "<span class=\"{}\">{} {}</span><br><small>{}{bound}</small>",
@@ -192,7 +192,7 @@ const fn sign(verdict: Verdict) -> &'static str {
 fn legend(page: &mut String, report: &Report) {
     let several = format!("warmpath-{}: proxies that tell each other late", report.info.proxies);
     let all = [
-        ("published", "published rules"),
+        ("other", "the other rules"),
         ("ours", "warmpath"),
         ("proxies", &several),
         ("bound", "endless: engines that share one endless cache"),

@@ -34,6 +34,7 @@ fn cell(rule: &str, kind: Kind, ttft_ms: f64, e2e_ms: f64) -> Cell {
         summary,
         phases: Vec::new(),
         kind,
+        too_long: 0,
         spread,
     }
 }
@@ -54,16 +55,18 @@ fn report(cells: Vec<Cell>, ladders: Vec<Ladder>) -> Report {
         delay_ms: 10.0,
         jitter_ms: 5.0,
         loss_share: 0.01,
+        trace: None,
+        again: Vec::new(),
         workloads: vec![workload],
     };
     Report::new(info, Swept { cells, ladders })
 }
 
-/// Two published rules, each best at one thing; ours is better at TTFT and a little worse at E2E.
+/// Two other rules, each best at one thing; ours is better at TTFT and a little worse at E2E.
 fn sample() -> Report {
     let cells = vec![
-        cell("round-robin", Kind::Published, 400.0, 1_000.0),
-        cell("lmetric", Kind::Published, 200.0, 1_100.0),
+        cell("round-robin", Kind::Other, 400.0, 1_000.0),
+        cell("lmetric", Kind::Other, 200.0, 1_100.0),
         cell("warmpath", Kind::Ours, 100.0, 1_010.0),
         cell("warmpath-4", Kind::Proxies, 120.0, 1_010.0),
         cell("without-queue", Kind::Ablation, 150.0, 2_020.0),
@@ -149,11 +152,9 @@ fn the_page_needs_nothing_but_itself() {
 
 #[test]
 fn a_comparison_of_one_arm_or_none_is_still_a_report() {
-    for cells in [
-        vec![],
-        vec![cell("lmetric", Kind::Published, 0.0, 0.0)],
-        vec![cell("warmpath", Kind::Ours, 1.0, 2.0)],
-    ] {
+    for cells in
+        [vec![], vec![cell("lmetric", Kind::Other, 0.0, 0.0)], vec![cell("warmpath", Kind::Ours, 1.0, 2.0)]]
+    {
         let report = report(cells, Vec::new());
         assert!(!report.to_html().contains("NaN"));
         report.to_json().unwrap();

@@ -43,9 +43,7 @@ pub(super) fn render(report: &Report) -> String {
         joining::text(&mut text, group);
     }
     if !report.groups.is_empty() {
-        text.push_str(
-            "times in ms; * best of the published rules and ours; the last lines are no contenders\n\n",
-        );
+        text.push_str("times in ms; X\n\n");
     }
     overall(&mut text, &report.overall);
     ablation::text(&mut text, &report.groups);
@@ -100,7 +98,7 @@ fn table(text: &mut String, group: &Group) {
 
 fn row(text: &mut String, group: &Group, line: &Line) {
     let _ = write!(text, "  {:NAME_WIDTH$}", line.rule);
-    let is_contender = matches!(line.kind, Kind::Published | Kind::Ours);
+    let is_contender = matches!(line.kind, Kind::Other | Kind::Ours);
     for (_, width, digits, of, better) in COLUMNS {
         let value = of(&line.figures);
         let all = group.contenders().map(|line| of(&line.figures));
@@ -120,7 +118,7 @@ fn row(text: &mut String, group: &Group, line: &Line) {
 /// Ours over the best other, where there is something to be better at.
 fn ratio(group: &Group, (_, _, _, of, better): &Column) -> String {
     let Some(ours) = group.ours().map(|line| of(&line.figures)) else { return String::new() };
-    let others = group.published().map(|line| of(&line.figures));
+    let others = group.others().map(|line| of(&line.figures));
     let best = match better {
         Better::Less => others.reduce(f64::min),
         Better::More => others.reduce(f64::max),

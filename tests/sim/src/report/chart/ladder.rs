@@ -14,7 +14,7 @@ const BOTTOM: f64 = 34.0;
 const STEPS: i32 = 4;
 
 /// Colours of the arms, in their order.
-const CLASSES: [&str; 3] = ["published", "bound", "ours"];
+const CLASSES: [&str; 3] = ["other", "bound", "ours"];
 /// Room for a label at the right.
 const LABEL: f64 = 30.0;
 
