@@ -12,7 +12,7 @@ use crate::scenario::Scenario;
 
 /// Proxies of the arm that has several.
 pub const PROXIES_DEFAULT: usize = 4;
-/// How late a message between them is, in milliseconds: two hops in a cluster, and the wait for others to share it.
+/// How late a message between them is, in milliseconds.
 pub const DELAY_MS_DEFAULT: f64 = 10.0;
 /// And how much more at most.
 pub const JITTER_MS_DEFAULT: f64 = 5.0;

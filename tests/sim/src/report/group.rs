@@ -123,18 +123,18 @@ impl Group {
         self.lines.iter().filter(|line| line.is_contender())
     }
 
-    /// What was lost and why, an arm an entry; empty where nothing was.
-    pub(super) fn losses(&self) -> Vec<String> {
-        let lost = self.lines.iter().filter(|line| line.figures.lost > 0.0);
-        let told = lost.map(|line| {
-            let why = if line.too_long > 0 {
-                format!(" ({} longer than an engine's KV cache, over all seeds)", line.too_long)
-            } else {
-                String::new()
-            };
-            format!("{} {:.0}{why}", line.rule, line.figures.lost)
-        });
-        told.collect()
+    /// What was lost by whom, and why where that is known; `None` where nothing was.
+    pub(super) fn losses(&self) -> Option<String> {
+        let lost: Vec<&Line> = self.lines.iter().filter(|line| line.figures.lost > 0.0).collect();
+        let by: Vec<String> =
+            lost.iter().map(|line| format!("{} {:.0}", line.label(), line.figures.lost)).collect();
+        let is_size = !lost.is_empty() && lost.iter().all(|line| line.too_long > 0);
+        let why = if is_size {
+            "; prompts that with their answers are longer than an engine's KV cache"
+        } else {
+            ""
+        };
+        (!lost.is_empty()).then(|| format!("{}{why}", by.join(", ")))
     }
 
     /// The other rule with the least of a figure.
