@@ -150,7 +150,7 @@ fn matrix(page: &mut String, report: &Report) {
     page.push_str("</tbody>\n</table></div>\n");
 }
 
-/// Goals of single workloads.
+/// Each rule over all workloads.
 fn overall(page: &mut String, rules: &[Overall]) {
     if rules.is_empty() {
         return;
@@ -174,6 +174,7 @@ fn overall(page: &mut String, rules: &[Overall]) {
     page.push_str("</tbody>\n</table></div>\n");
 }
 
+/// Goals of single workloads.
 fn other_goals(page: &mut String, report: &Report) {
     let is_other = |figure: &str| !FIGURES.iter().any(|(name, _)| *name == figure);
     let others: Vec<_> = report.goals.iter().filter(|goal| is_other(goal.figure)).collect();
