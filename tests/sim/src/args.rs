@@ -5,16 +5,30 @@ use std::path::PathBuf;
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 
+use crate::plan::Arm;
 use crate::pool::Pool;
+use crate::rules::RuleName;
+use crate::scenario::Scenario;
 
-/// Plays recorded traces against the routing core that ships and every published rule, and compares.
+/// Proxies of the arm that has several.
+pub const PROXIES_DEFAULT: usize = 4;
+/// How late a message between them is, in milliseconds.
+pub const DELAY_MS_DEFAULT: f64 = 10.0;
+/// And how much more at most.
+pub const JITTER_MS_DEFAULT: f64 = 5.0;
+/// Share of them that never arrive.
+pub const LOSS_DEFAULT: f64 = 0.01;
+/// How often metrics are read, in milliseconds: the default of the shipped controller.
+pub const SCRAPE_MS_DEFAULT: f64 = 200.0;
+
+/// Plays recorded traces against the routing core that ships and ten other rules, and compares.
 #[derive(Debug, Clone, Parser)]
-#[command(version)]
+#[command(version, after_help = known())]
 pub struct Args {
-    /// Which workloads to play, by name; all by default.
+    /// Which workloads to play, by name (below); all by default.
     #[arg(long, value_delimiter = ',')]
     pub workloads: Vec<String>,
-    /// Which rules to play, by name; all by default, with the bound, several proxies and ablations.
+    /// Which rules to play, by name (below); all by default, with the bound, several proxies and ablations.
     #[arg(long, value_delimiter = ',')]
     pub rules: Vec<String>,
     /// Seeds of texts, order, arrivals, ties and the network; each is a run of its own.
@@ -23,29 +37,29 @@ pub struct Args {
     /// A trace of your own: Mooncake (.jsonl), Azure (.csv) or sessions (.jsonl), also with .gz behind it.
     #[arg(long)]
     pub trace: Option<PathBuf>,
-    /// How many times faster than recorded that trace is played.
-    #[arg(long, default_value_t = 1.0, value_parser = positive)]
+    /// How many times faster than recorded that trace is played; sessions are not, they have no clock.
+    #[arg(long, requires = "trace", default_value_t = 1.0, value_parser = positive)]
     pub speed: f64,
-    /// The engines that it is played on.
-    #[arg(long, requires = "trace", default_value_t = Pool::default(), value_parser = PossibleValuesParser::new(Pool::ALL.map(Pool::name)).try_map(|name| name.parse::<Pool>()))]
+    /// The engines that it is played on, by name (below).
+    #[arg(long, requires = "trace", default_value_t = Pool::default(), hide_possible_values = true, value_parser = PossibleValuesParser::new(Pool::ALL.map(Pool::name)).try_map(|name| name.parse::<Pool>()))]
     pub pool: Pool,
     /// Requests of a workload at most.
     #[arg(long)]
     pub requests: Option<usize>,
     /// How many proxies share the traffic beside the one that knows everything at once; 1: none.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = PROXIES_DEFAULT)]
     pub proxies: usize,
     /// How late each message between those proxies is, in milliseconds.
-    #[arg(long, default_value_t = 10.0, value_parser = not_negative)]
+    #[arg(long, default_value_t = DELAY_MS_DEFAULT, value_parser = not_negative)]
     pub delay_ms: f64,
     /// By how much more it may be late, in milliseconds.
-    #[arg(long, default_value_t = 5.0, value_parser = not_negative)]
+    #[arg(long, default_value_t = JITTER_MS_DEFAULT, value_parser = not_negative)]
     pub jitter_ms: f64,
     /// Share of those messages that never arrive.
-    #[arg(long, default_value_t = 0.01, value_parser = share)]
+    #[arg(long, default_value_t = LOSS_DEFAULT, value_parser = share)]
     pub loss: f64,
     /// How often each engine's metrics are read, in milliseconds.
-    #[arg(long, default_value_t = 200.0, value_parser = positive)]
+    #[arg(long, default_value_t = SCRAPE_MS_DEFAULT, value_parser = positive)]
     pub scrape_ms: f64,
     /// Threads; as many as the machine has by default. The result does not depend on it.
     #[arg(long)]
@@ -56,9 +70,28 @@ pub struct Args {
     /// Leaves out the published ladders that the simulator is checked against.
     #[arg(long)]
     pub no_calibration: bool,
-    /// A few short workloads, to see whether everything runs.
+    /// Plays them also beside a trace of your own, or with --quick.
+    #[arg(long, conflicts_with = "no_calibration")]
+    pub calibration: bool,
+    /// A few short workloads, to see whether everything runs; too few requests to judge by.
     #[arg(long)]
     pub quick: bool,
+}
+
+/// All names, behind the options.
+fn known() -> String {
+    let (pools, rules) = (Pool::ALL.map(Pool::name), RuleName::ALL.map(RuleName::name));
+    let workloads: Vec<String> = Scenario::all().into_iter().map(|one| one.name).collect();
+    let without: Vec<String> =
+        crate::plan::ABLATIONS.map(|term| format!("{}{}", Arm::WITHOUT, term.label())).into();
+    format!(
+        "Workloads: {}\n\nRules: {}, warmpath-4 (or another number, with --proxies), endless (the bound), {}\n\n\
+         Pools, for --trace: {}",
+        workloads.join(", "),
+        rules.join(", "),
+        without.join(", "),
+        pools.join(", ")
+    )
 }
 
 fn number(text: &str, is_good: fn(f64) -> bool, what: &str) -> Result<f64, String> {
@@ -98,11 +131,22 @@ mod tests {
     }
 
     #[test]
+    fn the_help_names_all_that_can_be_chosen() {
+        let help = Args::try_parse_from(["warmpath-sim", "--help"]).unwrap_err().to_string();
+        let workloads = Scenario::all().into_iter().map(|one| one.name);
+        let rules = RuleName::ALL.map(|rule| rule.name().to_owned());
+        for name in workloads.chain(rules).chain(Pool::ALL.map(|pool| pool.name().to_owned())) {
+            assert!(help.contains(&name), "{name} is missing in {help}");
+        }
+    }
+
+    #[test]
     fn a_pool_is_for_a_trace_of_ones_own() {
         let parse = |line: &[&str]| Args::try_parse_from(std::iter::once(&"warmpath-sim").chain(line));
         assert_eq!(parse(&["--trace", "x"]).unwrap().pool, Pool::Qwen);
         assert_eq!(parse(&["--trace", "x", "--pool", "unequal"]).unwrap().pool, Pool::Unequal);
         assert!(parse(&["--pool", "unequal"]).is_err(), "workloads have pools of their own");
+        assert!(parse(&["--speed", "2"]).is_err(), "and speeds");
         let error = parse(&["--trace", "x", "--pool", "magic"]).unwrap_err().to_string();
         assert!(Pool::ALL.iter().all(|pool| error.contains(pool.name())), "{error}");
     }

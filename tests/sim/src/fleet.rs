@@ -1,6 +1,6 @@
 //! The engines, and what a router with perfect sight would know of them.
 //!
-//! The published rules get this sight: exact loads and exact caches, without delay, requests that were sent a
+//! The other rules get this sight: exact loads and exact caches, without delay, requests that were sent a
 //! moment ago included. What they lack in the field cannot make them look worse here.
 //!
 //! They see only engines that may be chosen; those that are yet to join stand behind them, and those that only

@@ -1,11 +1,11 @@
-//! The simulator: recorded traces, the routing core that ships, and every published rule beside it.
+//! The simulator: recorded traces, the routing core that ships, and ten other rules beside it.
 //!
 //! ```text
 //!  trace | ladder ─► workload (jobs: cells for the router, blocks for the engine)
 //!                        │
 //!                        ▼
 //!   run ── agenda ─► rule.choose ─► engines (warmpath-engine's model) ─► first token, end ─► rule
-//!    │                 ├─ rules/*    one published rule a file, with exact and undelayed state
+//!    │                 ├─ rules/*    one other rule a file, with exact and undelayed state
 //!    │                 └─ warmpath/  N proxies over `warmpath-core`, joined by a network that delays and loses
 //!    ▼
 //!  measure ─► sweep (a plan on all threads) ─► report (tables, report.json, report.html)

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program talks to its user")]
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::thread;
 
 use clap::Parser;
@@ -10,15 +11,31 @@ use warmpath_sim::plan::Plan;
 use warmpath_sim::report::{Info, Report};
 use warmpath_sim::sweep::sweep;
 
-fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    // What went wrong is the user's to mend: a line, and no backtrace, whatever the environment asks for.
+    match run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<()> {
     let plan = Plan::of(&args)?;
+    let info = Info::of(&args, &plan);
     let seeds: Vec<String> = plan.seeds.iter().map(u64::to_string).collect();
     println!("seeds {}", seeds.join(", "));
-    println!("one cell again: ./just sim --workloads X --rules Y --seeds Z --no-calibration");
+    if let Some(trace) = &info.trace {
+        println!("trace {}, speed {}, pool {}", trace.path, trace.speed, trace.pool);
+    }
+    for again in &info.again {
+        println!("one cell again: {again}");
+    }
     let threads = args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     let swept = sweep(&plan, threads, &|done, all, what| eprintln!("[{done}/{all}] {what}"))?;
-    let report = Report::new(Info::of(&args, &plan), swept);
+    let report = Report::new(info, swept);
     println!("\n{}", report.to_text());
     for path in report.write(&args.out.unwrap_or_else(folder))? {
         println!("{}", path.display());

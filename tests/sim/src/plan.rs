@@ -47,7 +47,7 @@ pub struct Plan {
 /// Who chooses, and what stands around it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Arm {
-    /// A published rule, or ours in one proxy that knows everything at once.
+    /// Another rule, or ours in one proxy that knows everything at once.
     Rule(RuleName),
     /// Ours in several proxies.
     Proxies(usize, NetworkSpec),
@@ -60,8 +60,8 @@ pub enum Arm {
 /// What an arm is in a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// A published rule.
-    Published,
+    /// Another rule: one of the ten that ours is held against.
+    Other,
     /// Ours.
     Ours,
     /// Ours, under conditions that the others are spared.
@@ -99,7 +99,7 @@ impl Plan {
             seeds: args.seeds.clone(),
             requests_max: args.requests.unwrap_or(requests_max),
             scrape_s: args.scrape_ms / MS_PER_S,
-            has_calibration: !args.no_calibration && !args.quick,
+            has_calibration: args.calibration || !(args.no_calibration || args.quick || args.trace.is_some()),
             folder: concat!(env!("CARGO_MANIFEST_DIR"), "/data/traces").into(),
         })
     }
@@ -156,12 +156,15 @@ fn chosen(all: Vec<Arm>, names: &[String]) -> anyhow::Result<Vec<Arm>> {
 // === impl Arm ===
 
 impl Arm {
+    /// What an arm without a term is called before the term's name.
+    pub const WITHOUT: &str = "without-";
+
     /// The name on the command line and in reports.
     pub fn name(self) -> String {
         match self {
             Self::Rule(rule) => rule.name().to_owned(),
             Self::Proxies(count, _) => format!("warmpath-{count}"),
-            Self::Without(term, ..) => format!("without-{}", term.label()),
+            Self::Without(term, ..) => format!("{}{}", Self::WITHOUT, term.label()),
             Self::Endless => "endless".to_owned(),
         }
     }
@@ -170,7 +173,7 @@ impl Arm {
     pub fn kind(self) -> Kind {
         match self {
             Self::Rule(RuleName::Warmpath) => Kind::Ours,
-            Self::Rule(_) => Kind::Published,
+            Self::Rule(_) => Kind::Other,
             Self::Proxies(..) => Kind::Proxies,
             Self::Without(_, 1, _) => Kind::Ablation,
             Self::Without(..) => Kind::ProxiesAblation,
@@ -184,7 +187,7 @@ impl Arm {
         let ours = |spec: &Spec, proxies: ProxiesSpec| play(spec, &mut Proxies::new(proxies, spec));
         let exact = ProxiesSpec::exact(seed);
         match self {
-            Self::Rule(rule) => match rule.published() {
+            Self::Rule(rule) => match rule.other() {
                 Some(mut rule) => play(spec, rule.as_mut()),
                 None => ours(spec, exact),
             },
@@ -212,7 +215,7 @@ impl Kind {
         match self {
             Self::Ablation => Some(Self::Ours),
             Self::ProxiesAblation => Some(Self::Proxies),
-            Self::Published | Self::Ours | Self::Proxies | Self::Bound => None,
+            Self::Other | Self::Ours | Self::Proxies | Self::Bound => None,
         }
     }
 }
@@ -236,6 +239,12 @@ mod tests {
             assert!(names.iter().any(|found| found == name), "{name} is missing");
         }
         assert!(plan.has_calibration);
+    }
+
+    #[test]
+    fn a_trace_of_ones_own_is_played_without_the_published_ladders_unless_asked() {
+        assert!(!plan(&["--trace", "x.csv"]).unwrap().has_calibration);
+        assert!(plan(&["--trace", "x.csv", "--calibration"]).unwrap().has_calibration);
     }
 
     #[test]

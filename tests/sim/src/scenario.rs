@@ -20,7 +20,7 @@ pub struct Scenario {
     /// Its name in reports.
     pub name: String,
     /// What it is, in a sentence.
-    pub about: &'static str,
+    pub about: String,
     traffic: Traffic,
     pool: Pool,
 }
@@ -172,11 +172,21 @@ impl Scenario {
     /// A user's own trace, on engines of their choice.
     pub fn of_file(path: &Path, speed: f64, pool: Pool) -> Self {
         let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        Self::new(&name, "a trace of your own", Traffic::File(path.to_owned(), speed), pool)
+        let at = if speed.total_cmp(&1.0).is_eq() {
+            "as recorded".to_owned()
+        } else {
+            format!("{speed} times as fast")
+        };
+        let adapters = match pool {
+            Pool::QwenLora => " (a trace names no LoRA adapters: this is the pool qwen)",
+            _ => "",
+        };
+        let about = format!("a trace of your own, {}, {at}, on the pool {pool}{adapters}", path.display());
+        Self::new(&name, &about, Traffic::File(path.to_owned(), speed), pool)
     }
 
-    fn new(name: &str, about: &'static str, traffic: Traffic, pool: Pool) -> Self {
-        Self { name: name.to_owned(), about, traffic, pool }
+    fn new(name: &str, about: &str, traffic: Traffic, pool: Pool) -> Self {
+        Self { name: name.to_owned(), about: about.to_owned(), traffic, pool }
     }
 
     /// The engines and how they are looked at.

@@ -35,6 +35,9 @@ pub struct Cell {
     /// What the arm is in the comparison.
     #[serde(skip)]
     pub kind: Kind,
+    /// How many of those that were lost are more than an engine's cache holds.
+    #[serde(skip)]
+    pub too_long: usize,
     /// Loads over time.
     #[serde(skip)]
     pub spread: Vec<Spread>,
@@ -126,12 +129,13 @@ fn in_order<T: Copy + Sync, R: Send>(
                 {
                     let begin = Instant::now();
                     let result = play(tasks[at]);
-                    if result.is_err() {
+                    if result.is_ok() {
+                        let line = format!("{} ({:.1} s)", name(tasks[at]), begin.elapsed().as_secs_f64());
+                        tell(done.fetch_add(1, Ordering::Relaxed) + 1, tasks.len(), &line);
+                    } else {
                         next.store(tasks.len(), Ordering::Relaxed);
                     }
                     *lock(&results[at]) = Some(result);
-                    let line = format!("{} ({:.1} s)", name(tasks[at]), begin.elapsed().as_secs_f64());
-                    tell(done.fetch_add(1, Ordering::Relaxed) + 1, tasks.len(), &line);
                 }
             });
         }
@@ -153,6 +157,7 @@ fn cell(plan: &Plan, shelf: &Shelf, arm: Arm) -> anyhow::Result<Cell> {
         summary: Summary::of(&played),
         phases: phases(&spec, &played.records),
         kind: arm.kind(),
+        too_long: played.too_long,
         spread: played.samples.spread(),
     })
 }

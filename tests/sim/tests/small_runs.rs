@@ -93,7 +93,7 @@ fn another_seed_gives_another_run() {
         let prompts = shape.prompts(seed, &mut Texts::new(64));
         let stage = LadderStage { rate: 10.0, length_s: 2.0, requests_before: 0 };
         let workload = ladder_stage(&prompts, stage, seed);
-        play(&spec, &workload, RuleName::Lmetric.published().unwrap().as_mut()).records
+        play(&spec, &workload, RuleName::Lmetric.other().unwrap().as_mut()).records
     };
     assert_eq!(records(1), records(1));
     assert_ne!(records(1), records(2));
@@ -124,7 +124,7 @@ fn a_later_stage_finds_the_caches_as_the_one_before_left_them() {
     let scenario = &plan.scenarios[0];
     let workload = plan.workload(scenario, 1).unwrap();
     let spec = plan.spec(scenario);
-    let rule = || RuleName::Sglang.published().unwrap();
+    let rule = || RuleName::Sglang.other().unwrap();
     let alone = play(&spec, &workload, rule().as_mut());
     let stages = play_stages(&spec, [&workload, &workload], 30.0, rule().as_mut());
     assert_eq!(stages[0].records, alone.records);
@@ -186,7 +186,7 @@ fn split_ttfts_s(held_s_max: f64, decoders: usize) -> Vec<f64> {
     if let [_, decoder] = spec.engines.as_mut_slice() {
         decoder.kv_tokens = 7_000;
     }
-    let played = play(&spec, &workload, RuleName::RoundRobin.published().unwrap().as_mut());
+    let played = play(&spec, &workload, RuleName::RoundRobin.other().unwrap().as_mut());
     assert_eq!((played.records.len(), played.lost), (3, 0));
     assert!(played.records.iter().all(|record| record.engine == 0), "rules know who prefills");
     let mut ttfts_s: Vec<f64> = played.records.iter().map(Record::ttft_s).collect();
@@ -222,7 +222,7 @@ fn lora_ttft_s(adapters: u32) -> f64 {
     let mut spec = Pool::QwenLora.spec();
     spec.engines.truncate(1);
     spec.engines[0].adapters_max = 2;
-    let played = play(&spec, &workload, RuleName::RoundRobin.published().unwrap().as_mut());
+    let played = play(&spec, &workload, RuleName::RoundRobin.other().unwrap().as_mut());
     assert_eq!((played.records.len(), played.lost), (30, 0));
     Summary::of(&played).ttft_ms.mean / 1_000.0
 }
@@ -244,7 +244,7 @@ fn a_trace_of_ones_own_finds_more_on_engines_with_a_tier() {
             engine.kv_tokens = 6_400;
         }
         let workload = plan.workload(scenario, 1).unwrap();
-        let played = play(&spec, &workload, RuleName::Sglang.published().unwrap().as_mut());
+        let played = play(&spec, &workload, RuleName::Sglang.other().unwrap().as_mut());
         assert_eq!(played.lost, 0);
         played.records.iter().map(|record| record.cached_tokens).sum::<usize>()
     };

@@ -31,7 +31,7 @@ pub fn play(published: &Published, arm: usize, seed: u64) -> ArmRun {
         Stand::Random => Box::new(Random::new(seed)),
         Stand::Rule(rule) => {
             let ours = || Box::new(Proxies::new(ProxiesSpec::exact(seed), &spec));
-            rule.published().unwrap_or_else(|| ours())
+            rule.other().unwrap_or_else(|| ours())
         }
     };
     let stages = stages(published, seed);

@@ -38,6 +38,8 @@ pub struct Line {
     pub figures: Figures,
     /// Loads over time, of the first seed.
     pub spread: Vec<Spread>,
+    /// Lost requests, over all seeds, that are more than an engine's cache holds.
+    pub too_long: usize,
     /// Before and after engines join, of the first seed; empty where none does.
     pub phases: Vec<Phase>,
 }
@@ -74,9 +76,10 @@ pub(super) fn groups(workloads: &[WorkloadInfo], cells: &[Cell]) -> Vec<Group> {
         for cell in &mine {
             if !lines.iter().any(|line| line.rule == cell.rule) {
                 let same = mine.iter().filter(|other| other.rule == cell.rule);
-                let figures = Figures::mean(same.map(|cell| &cell.summary));
+                let figures = Figures::mean(same.clone().map(|cell| &cell.summary));
+                let too_long = same.map(|cell| cell.too_long).sum();
                 let (rule, spread, phases) = (cell.rule.clone(), cell.spread.clone(), cell.phases.clone());
-                lines.push(Line { rule, kind: cell.kind, figures, spread, phases });
+                lines.push(Line { rule, kind: cell.kind, figures, spread, too_long, phases });
             }
         }
         Group { workload: workload.clone(), lines }
@@ -90,7 +93,7 @@ impl From<&Scenario> for WorkloadInfo {
     fn from(scenario: &Scenario) -> Self {
         Self {
             name: scenario.name.clone(),
-            about: scenario.about.to_owned(),
+            about: scenario.about.clone(),
             has_ample_cache: scenario.has_ample_cache(),
             ladder_rate: scenario.ladder_rate(),
         }
@@ -100,35 +103,69 @@ impl From<&Scenario> for WorkloadInfo {
 // === impl Group ===
 
 impl Group {
-    /// Our rule, under the conditions of the others.
+    /// Our rule, under the conditions of the others; `None` also where all was lost.
     pub fn ours(&self) -> Option<&Line> {
-        self.lines.iter().find(|line| line.kind == Kind::Ours)
+        self.of(Kind::Ours)
     }
 
-    /// The line of a kind of which there is one.
+    /// The line of a kind of which there is one; `None` also where all was lost.
     pub fn of(&self, kind: Kind) -> Option<&Line> {
-        self.lines.iter().find(|line| line.kind == kind)
+        self.lines.iter().find(|line| line.kind == kind && line.has_answers())
     }
 
-    /// The published rules.
-    pub fn published(&self) -> impl Iterator<Item = &Line> {
-        self.lines.iter().filter(|line| line.kind == Kind::Published)
+    /// The other rules that had an answer.
+    pub fn others(&self) -> impl Iterator<Item = &Line> {
+        self.contenders().filter(|line| line.kind == Kind::Other)
     }
 
-    /// Those that stand in the comparison: published rules and ours.
+    /// Those that stand in the comparison: the other rules and ours, where they had an answer.
     pub fn contenders(&self) -> impl Iterator<Item = &Line> {
-        self.lines.iter().filter(|line| matches!(line.kind, Kind::Published | Kind::Ours))
+        self.lines.iter().filter(|line| line.is_contender())
     }
 
-    /// The published rule with the least of a figure.
+    /// What was lost by whom, and why where that is known; `None` where nothing was.
+    pub(super) fn losses(&self) -> Option<String> {
+        let lost: Vec<&Line> = self.lines.iter().filter(|line| line.figures.lost > 0.0).collect();
+        let by: Vec<String> =
+            lost.iter().map(|line| format!("{} {:.0}", line.label(), line.figures.lost)).collect();
+        let is_size = !lost.is_empty() && lost.iter().all(|line| line.too_long > 0);
+        let why = if is_size {
+            "; prompts that with their answers are longer than an engine's KV cache"
+        } else {
+            ""
+        };
+        (!lost.is_empty()).then(|| format!("{}{why}", by.join(", ")))
+    }
+
+    /// The other rule with the least of a figure.
     pub fn best_other(&self, of: fn(&Figures) -> f64) -> Option<&Line> {
-        self.published().min_by(|one, other| of(&one.figures).total_cmp(&of(&other.figures)))
+        self.others().min_by(|one, other| of(&one.figures).total_cmp(&of(&other.figures)))
     }
 
-    /// Our figure over the least of the published rules.
+    /// Our figure over the least of the other rules.
     pub fn ratio(&self, of: fn(&Figures) -> f64) -> Option<f64> {
         let (ours, best) = (of(&self.ours()?.figures), of(&self.best_other(of)?.figures));
         (best > 0.0).then(|| ours / best)
+    }
+}
+
+// === impl Line ===
+
+impl Line {
+    /// Whether any request was answered: without one, there is no time to tell.
+    pub fn has_answers(&self) -> bool {
+        self.figures.requests > 0.0
+    }
+
+    /// Whether it stands in the comparison.
+    pub fn is_contender(&self) -> bool {
+        matches!(self.kind, Kind::Other | Kind::Ours) && self.has_answers()
+    }
+
+    /// Its name in tables, with a mark where it is ours in several proxies less a term, and held against those.
+    pub(super) fn label(&self) -> String {
+        let mark = if self.kind == Kind::ProxiesAblation { " \u{2020}" } else { "" };
+        format!("{}{mark}", self.rule)
     }
 }
 

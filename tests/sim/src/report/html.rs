@@ -3,14 +3,14 @@
 use std::fmt::Write;
 
 use super::goals::Verdict;
-use super::group::{Figures, Group, Line};
+use super::group::{Figures, Group};
 use super::overall::Overall;
 use super::{Report, ablation, chart, joining, overall};
 use crate::calibrate::Ladder;
 use crate::page::{self, escape, fact, percent, time_ms};
 
 const CSS: &str = include_str!("page.css");
-const TITLE: &str = "Every published routing rule and Warmpath, on the same traces";
+const TITLE: &str = "Other routing rules and Warmpath, on the same traces";
 
 /// Columns of the matrix of goals: the figure, and its head.
 const FIGURES: [(&str, &str); 5] = [
@@ -24,16 +24,19 @@ const FIGURES: [(&str, &str); 5] = [
 /// Columns of a workload's table.
 type Column = (&'static str, fn(&Figures) -> f64, fn(f64) -> String, fn(f64, f64) -> f64);
 
+/// The one column that says something of an arm without answers.
+const LOST: &str = "lost";
+
 const COLUMNS: [Column; 10] = [
-    ("cached", |one| one.cached_share, percent, f64::max),
+    ("cached \u{2191}", |one| one.cached_share, percent, f64::max),
     ("TTFT mean", |one| one.ttft_mean_ms, time_ms, f64::min),
     ("p50", |one| one.ttft_p50_ms, time_ms, f64::min),
     ("p90", |one| one.ttft_p90_ms, time_ms, f64::min),
     ("p99", |one| one.ttft_p99_ms, time_ms, f64::min),
     ("E2E mean", |one| one.e2e_mean_ms, time_ms, f64::min),
     ("p99", |one| one.e2e_p99_ms, time_ms, f64::min),
-    ("tokens/s", |one| one.output_tokens_per_s, |value| format!("{value:.0}"), f64::max),
-    ("lost", |one| one.lost, |value| format!("{value:.0}"), |_, _| f64::NAN),
+    ("tokens/s \u{2191}", |one| one.output_tokens_per_s, |value| format!("{value:.0}"), f64::max),
+    (LOST, |one| one.lost, |value| format!("{value:.0}"), |_, _| f64::NAN),
     ("most/mean", |one| one.imbalance, |value| format!("{value:.2}"), f64::min),
 ];
 
@@ -42,7 +45,8 @@ pub(super) fn render(report: &Report) -> String {
     let mut body = page::open(TITLE, CSS);
     body.push_str(
         "<p class=\"soft\">Discrete events over the engine model of this repository. Warmpath is the code that ships, \
-         through its own messages; the others are their published formulas, and see loads and caches exactly and at \
+         through its own messages; the other rules are formulas, published but for two \
+         combinations made here, and see loads and caches exactly and at \
          once. Only the choice of the engine differs.</p>\n",
     );
     facts(&mut body, report);
@@ -75,26 +79,41 @@ fn facts(page: &mut String, report: &Report) {
     };
     page.push_str("<dl class=\"facts\">\n");
     if let Some(ratio) = of("mean TTFT") {
-        fact(
-            page,
-            &format!("{ratio:.2}x"),
-            "mean TTFT against the best other rule, geometric mean of workloads",
-        );
+        fact(page, &format!("{ratio:.2}x"), "mean TTFT over the best other rule's; above 1 is worse");
     }
     if let Some(ratio) = of("mean E2E") {
         fact(page, &format!("{ratio:.2}x"), "mean E2E, likewise");
     }
     let met = report.goals.iter().filter(|goal| goal.verdict == Verdict::Met).count();
-    fact(page, &format!("{met} of {}", report.goals.len()), "goals met");
+    if !report.goals.is_empty() {
+        fact(page, &format!("{met} of {}", report.goals.len()), "of the project's own goals met");
+    }
     let lost: f64 = report.groups.iter().filter_map(Group::ours).map(|line| line.figures.lost).sum();
     fact(page, &format!("{lost:.0}"), "requests lost by us");
     page.push_str("</dl>\n");
+    if let Some(requests) = report.info.requests_max {
+        let _ = writeln!(
+            page,
+            "<p>No goals are judged: they are for whole workloads, and these were cut to {requests} requests; of few \
+             requests, figures mean nothing.</p>"
+        );
+    } else {
+        page.push_str(
+            "<p class=\"soft\">Ratios are geometric means over the workloads, against the best of the other rules for each \
+             workload and figure on its own: no single rule is the best in all of them. A missed goal is a finding, and \
+             no failure of the run.</p>\n",
+        );
+    }
 }
 
 /// Goals that all workloads have, a workload a row.
 fn matrix(page: &mut String, report: &Report) {
+    if report.goals.is_empty() {
+        return;
+    }
     page.push_str(
-        "<h2>Goals</h2>\n<p class=\"soft\">Ours over the best published rule for that figure, which is named; \
+        "<h2>Goals</h2>\n<p class=\"soft\">The project's own aims. Ours over the best other rule for that figure, which is named: \
+         above 1 is worse; \
          behind it what engines with one endless cache reach. \
          <span class=\"met\">✓ met</span>, <span class=\"short\">~ short of the goal, but no worse than allowed</span>, \
          <span class=\"missed\">✗ missed</span>. Means: at most 0.9x, never above 1.02x; p99: at most 1.0x; several \
@@ -114,7 +133,7 @@ fn matrix(page: &mut String, report: &Report) {
                 .find(|goal| goal.workload == group.workload.name && goal.figure == figure);
             let cell = goal.map_or_else(String::new, |goal| {
                 let against =
-                    goal.against.as_deref().filter(|_| group.published().any(|line| goal.is_against(line)));
+                    goal.against.as_deref().filter(|_| group.others().any(|line| goal.is_against(line)));
                 let bound = goal.bound.map_or_else(String::new, |bound| format!(", bound {bound:.2}"));
                 format!(
                     "<span class=\"{}\">{} {}</span><br><small>{}{bound}</small>",
@@ -131,14 +150,14 @@ fn matrix(page: &mut String, report: &Report) {
     page.push_str("</tbody>\n</table></div>\n");
 }
 
-/// Goals of single workloads.
+/// Each rule over all workloads.
 fn overall(page: &mut String, rules: &[Overall]) {
     if rules.is_empty() {
         return;
     }
     page.push_str(
-        "<h2>Over all workloads</h2>\n<p class=\"soft\">Each rule against the best of all others on each workload: \
-         geometric mean, and the worst. Who picks a rule has to live with it on all of them.</p>\n\
+        "<h2>Over all workloads</h2>\n<p class=\"soft\">Each rule against the best of all others, taken anew for each workload \
+         and figure: geometric mean, and the worst; above 1 is worse. Who picks a rule has to live with it on all of them.</p>\n\
          <div class=\"scroll\"><table>\n<thead><tr><th></th>",
     );
     for (head, _) in overall::FIGURES {
@@ -155,6 +174,7 @@ fn overall(page: &mut String, rules: &[Overall]) {
     page.push_str("</tbody>\n</table></div>\n");
 }
 
+/// Goals of single workloads.
 fn other_goals(page: &mut String, report: &Report) {
     let is_other = |figure: &str| !FIGURES.iter().any(|(name, _)| *name == figure);
     let others: Vec<_> = report.goals.iter().filter(|goal| is_other(goal.figure)).collect();
@@ -192,7 +212,7 @@ const fn sign(verdict: Verdict) -> &'static str {
 fn legend(page: &mut String, report: &Report) {
     let several = format!("warmpath-{}: proxies that tell each other late", report.info.proxies);
     let all = [
-        ("published", "published rules"),
+        ("other", "the other rules"),
         ("ours", "warmpath"),
         ("proxies", &several),
         ("bound", "endless: engines that share one endless cache"),
@@ -201,14 +221,22 @@ fn legend(page: &mut String, report: &Report) {
     for (class, label) in all {
         let _ = write!(page, "<span><i class=\"{class}\"></i>{label}</span>");
     }
-    page.push_str("</p>\n");
+    let _ = writeln!(
+        page,
+        "</p>\n<p class=\"soft\">In tables: \u{2191} higher is better, in all other columns lower is; bold: the best of the other \
+         rules and warmpath. No contenders: warmpath-{proxies}; without-X, warmpath less the term X of its cost; \u{2020} \
+         warmpath-{proxies} less a term that only several proxies have; endless, the bound. Lost: requests that no engine \
+         took or that did not end. Most/mean: requests at the engine that has most over the mean of all; 1 is even. \u{2013}: \
+         nothing was answered.</p>",
+        proxies = report.info.proxies
+    );
 }
 
 fn workload(page: &mut String, group: &Group, is_open: bool) {
     let ratio = |of| group.ratio(of).map_or_else(String::new, |ratio| format!("{ratio:.2}x"));
     let _ = writeln!(
         page,
-        "<details{}><summary><b>{}</b> <span class=\"soft\">mean TTFT {}, mean E2E {} of the best other</span></summary>\n\
+        "<details{}><summary><b>{}</b> <span class=\"soft\">mean TTFT {}, mean E2E {} of the best other rule for each</span></summary>\n\
          <p>{}</p>",
         if is_open { " open" } else { "" },
         escape(&group.workload.name),
@@ -240,33 +268,35 @@ fn table(page: &mut String, group: &Group) {
     }
     page.push_str("</tr></thead>\n<tbody>\n");
     for line in &group.lines {
-        let _ = write!(page, "<tr class=\"{}\"><td>{}</td>", chart::class(line.kind), escape(&line.rule));
-        for (_, of, show, better) in COLUMNS {
+        let _ = write!(page, "<tr class=\"{}\"><td>{}</td>", chart::class(line.kind), escape(&line.label()));
+        for (head, of, show, better) in COLUMNS {
             let best = group.contenders().map(|line| of(&line.figures)).reduce(better);
-            let is_best = is_contender(group, line)
-                && best.is_some_and(|best| of(&line.figures).total_cmp(&best).is_eq());
+            let is_best =
+                line.is_contender() && best.is_some_and(|best| of(&line.figures).total_cmp(&best).is_eq());
             let class = if is_best { " class=\"best\"" } else { "" };
-            let _ = write!(page, "<td{class}>{}</td>", show(of(&line.figures)));
+            let is_told = line.has_answers() || head == LOST;
+            let shown = if is_told { show(of(&line.figures)) } else { "\u{2013}".to_owned() };
+            let _ = write!(page, "<td{class}>{shown}</td>");
         }
         page.push_str("</tr>\n");
     }
     page.push_str("</tbody>\n</table></div>\n");
-}
-
-fn is_contender(group: &Group, line: &Line) -> bool {
-    group.contenders().any(|other| other.rule == line.rule)
+    if let Some(losses) = group.losses() {
+        let _ = writeln!(page, "<p class=\"soft\">Lost: {}.</p>", escape(&losses));
+    }
 }
 
 fn calibration(page: &mut String, ladders: &[Ladder]) {
     page.push_str(
         "<h2>The simulator against real clusters</h2>\n<p class=\"soft\">Published ladders of llm-d, played with the same \
-         stages. Dots as published, lines as simulated. Output tokens/s count from a stage's first request to its last \
+         stages. Dots as published, lines as simulated; where two \
+         lines stand for the same published arm, its dots have both colours. Output tokens/s count from a stage's first request to its last \
          answer's end. What does not fit is told and not tuned away.</p>\n",
     );
     for ladder in ladders {
         let _ = writeln!(
             page,
-            "<h3>{}</h3>\n<p class=\"soft\">{}. {}.</p>",
+            "<h3>{}</h3>\n<p class=\"soft\">{}; {}.</p>",
             ladder.name, ladder.about, ladder.note
         );
         page.push_str(&chart::ladder(ladder));
@@ -287,24 +317,59 @@ fn calibration(page: &mut String, ladders: &[Ladder]) {
             );
         }
         page.push_str("</tbody>\n</table></div>\n");
+        points(page, ladder);
     }
+}
+
+/// Every point of a ladder, folded.
+fn points(page: &mut String, ladder: &Ladder) {
+    page.push_str(
+        "<details><summary>Every point</summary>\n<div class=\"scroll\"><table class=\"wide\">\n<thead><tr><th>arm</th>\
+         <th>requests/s</th><th>output tokens/s, published</th><th>simulated</th><th>error</th><th>mean TTFT, published</th>\
+         <th>simulated</th><th>error</th></tr></thead>\n<tbody>\n",
+    );
+    for arm in &ladder.arms {
+        for point in &arm.points {
+            let (theirs, ours) = (&point.published, &point.simulated);
+            let _ = writeln!(
+                page,
+                "<tr><td>{} against {}</td><td>{}</td><td>{:.0}</td><td>{:.0}</td><td>{:+.1} %</td><td>{:.2} s</td>\
+                 <td>{:.2} s</td><td>{:+.0} %</td></tr>",
+                arm.rule,
+                arm.published,
+                point.rate,
+                theirs.output_tokens_per_s,
+                ours.output_tokens_per_s,
+                point.output_error * 100.0,
+                theirs.ttft_mean_s,
+                ours.ttft_mean_s,
+                point.ttft_error * 100.0
+            );
+        }
+    }
+    page.push_str("</tbody>\n</table></div>\n</details>\n");
 }
 
 /// How it was played, so that somebody else could.
 fn method(page: &mut String, report: &Report) {
     let info = &report.info;
     let seeds: Vec<String> = info.seeds.iter().map(u64::to_string).collect();
+    let own = info.trace.as_ref().map_or_else(String::new, |trace| {
+        format!(" Trace {}, speed {}, pool {}.", escape(&trace.path), trace.speed, trace.pool)
+    });
+    let again: Vec<String> =
+        info.again.iter().map(|command| format!("<code>{}</code>", escape(command))).collect();
     let _ = write!(
         page,
         "<h2>How it was played</h2>\n<p>Seeds {}; metrics every {} ms; {} proxies with messages {} to {} ms late, of \
-         which {} never arrive; Warmpath {}. One cell again: <code>./just sim --workloads X --rules Y --seeds \
-         Z</code>. Figures are means over the seeds; loads over time are of the first.</p>\n",
+         which {} never arrive; Warmpath {}.{own} One cell again: {}. Figures are means over the seeds; loads over time are of the first.</p>\n",
         seeds.join(", "),
         info.scrape_ms,
         info.proxies,
         info.delay_ms,
         info.delay_ms + info.jitter_ms,
         percent(info.loss_share),
-        info.warmpath_version
+        info.warmpath_version,
+        again.join(", ")
     );
 }

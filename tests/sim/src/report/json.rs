@@ -1,13 +1,18 @@
 //! `report.json`: every cell, and how it came about. No clock and no thread has a part in it.
 
+use std::fmt::Write;
+
 use serde::Serialize;
 
 use super::group::WorkloadInfo;
 use super::overall::Overall;
 use super::{Goal, Report};
-use crate::args::Args;
+use crate::args::{
+    Args, DELAY_MS_DEFAULT, JITTER_MS_DEFAULT, LOSS_DEFAULT, PROXIES_DEFAULT, SCRAPE_MS_DEFAULT,
+};
 use crate::calibrate::Ladder;
-use crate::plan::{Kind, Plan};
+use crate::plan::{Arm, Kind, Plan};
+use crate::pool::Pool;
 use crate::sweep::Cell;
 
 /// How it was played.
@@ -29,9 +34,26 @@ pub struct Info {
     pub jitter_ms: f64,
     /// Share of them that never arrived.
     pub loss_share: f64,
+    /// The user's own trace, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<OwnTrace>,
+    /// Commands that play one cell again.
+    #[serde(skip)]
+    pub again: Vec<String>,
     /// The workloads.
     #[serde(skip)]
     pub workloads: Vec<WorkloadInfo>,
+}
+
+/// A user's own trace, and how it was played.
+#[derive(Debug, Clone, Serialize)]
+pub struct OwnTrace {
+    /// The file, as it was named.
+    pub path: String,
+    /// How many times faster than recorded.
+    pub speed: f64,
+    /// The engines.
+    pub pool: &'static str,
 }
 
 #[derive(Serialize)]
@@ -88,9 +110,53 @@ impl Info {
             delay_ms: args.delay_ms,
             jitter_ms: args.jitter_ms,
             loss_share: args.loss,
+            trace: args.trace.as_ref().map(|path| OwnTrace {
+                path: path.display().to_string(),
+                speed: args.speed,
+                pool: args.pool.name(),
+            }),
+            again: again(args, plan),
             workloads: plan.scenarios.iter().map(WorkloadInfo::from).collect(),
         }
     }
+}
+
+/// Commands that play one cell again: one for workloads by name, one for a trace of one's own, as there were any.
+fn again(args: &Args, plan: &Plan) -> Vec<String> {
+    let mut options = String::from(" --rules Y --seeds Z");
+    if plan.requests_max < usize::MAX {
+        let _ = write!(options, " --requests {}", plan.requests_max);
+    }
+    let network = [
+        ("proxies", args.proxies as f64, PROXIES_DEFAULT as f64),
+        ("delay-ms", args.delay_ms, DELAY_MS_DEFAULT),
+        ("jitter-ms", args.jitter_ms, JITTER_MS_DEFAULT),
+        ("loss", args.loss, LOSS_DEFAULT),
+        ("scrape-ms", args.scrape_ms, SCRAPE_MS_DEFAULT),
+    ];
+    for (name, value, _) in network.iter().filter(|(_, value, usual)| value.total_cmp(usual).is_ne()) {
+        let _ = write!(options, " --{name} {value}");
+    }
+    let own = args.trace.as_ref().map(|path| {
+        let path = quoted(&path.display().to_string());
+        let speed = if args.speed.total_cmp(&1.0).is_eq() {
+            String::new()
+        } else {
+            format!(" --speed {}", args.speed)
+        };
+        let pool =
+            if args.pool == Pool::default() { String::new() } else { format!(" --pool {}", args.pool) };
+        format!("./just sim --trace {path}{speed}{pool}{options}")
+    });
+    let has_named = plan.scenarios.len() > usize::from(own.is_some());
+    let named = has_named.then(|| format!("./just sim --workloads X{options} --no-calibration"));
+    own.into_iter().chain(named).collect()
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+=:@,".contains(letter);
+    if word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 /// The file's content.
@@ -128,7 +194,7 @@ fn ablation<'a>(cells: &[Cell], cell: &'a Cell) -> Option<Ablation<'a>> {
     Some(Ablation {
         workload: &cell.workload,
         seed: cell.seed,
-        without: cell.rule.trim_start_matches("without-"),
+        without: cell.rule.trim_start_matches(Arm::WITHOUT),
         ttft_mean_ratio: without.ttft_ms.mean / with.ttft_ms.mean,
         e2e_mean_ratio: without.e2e_ms.mean / with.e2e_ms.mean,
         cached_share_gain: with.cached_share - without.cached_share,

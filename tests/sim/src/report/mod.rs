@@ -24,9 +24,9 @@ use anyhow::Context;
 use crate::calibrate::Ladder;
 use crate::sweep::{Cell, Swept};
 
-pub use goals::{Goal, Verdict};
+pub use goals::{Goal, Limit, Unit, Verdict};
 pub use group::{Figures, Group, Line, WorkloadInfo};
-pub use json::Info;
+pub use json::{Info, OwnTrace};
 pub use overall::{Behind, Overall};
 
 /// All that was found.
@@ -46,7 +46,9 @@ impl Report {
     /// Of what was played.
     pub fn new(info: Info, swept: Swept) -> Self {
         let groups = group::groups(&info.workloads, &swept.cells);
-        let goals = goals::goals(&groups, &swept.ladders);
+        // Of a part of each workload, verdicts would mean nothing.
+        let is_whole = info.requests_max.is_none();
+        let goals = if is_whole { goals::goals(&groups, &swept.ladders) } else { Vec::new() };
         let overall = overall::overall(&groups);
         Self { info, cells: swept.cells, groups, overall, ladders: swept.ladders, goals }
     }

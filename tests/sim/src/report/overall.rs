@@ -32,18 +32,19 @@ pub struct Behind {
     pub worst: f64,
 }
 
-/// All rules that are in every workload; none if that is one rule or none.
+/// All rules that are in every workload of which anything was answered; none if that is one rule or none.
 pub(super) fn overall(groups: &[Group]) -> Vec<Overall> {
+    let groups: Vec<&Group> = groups.iter().filter(|group| group.contenders().next().is_some()).collect();
     let Some(first) = groups.first() else { return Vec::new() };
     let names = first.contenders().map(|line| line.rule.clone());
     let rules = names.filter_map(|rule| {
-        let [ttft, e2e, p99] = FIGURES.map(|(_, of)| behind(groups, &rule, of));
+        let [ttft, e2e, p99] = FIGURES.map(|(_, of)| behind(&groups, &rule, of));
         Some(Overall { behind: [ttft?, e2e?, p99?], rule })
     });
     rules.collect()
 }
 
-fn behind(groups: &[Group], rule: &str, of: Read) -> Option<Behind> {
+fn behind(groups: &[&Group], rule: &str, of: Read) -> Option<Behind> {
     let mut sum = 0.0;
     let mut worst: f64 = 0.0;
     for group in groups {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Info, Report, Verdict, WorkloadInfo};
 use crate::calibrate::{ArmRun, Ladder, Measured, Point};
-use crate::measure::{Quantiles, Spread, Summary};
+use crate::measure::{Phase, Quantiles, Spread, Summary};
 use crate::plan::Kind;
 use crate::sweep::{Cell, Swept};
 
@@ -34,18 +34,19 @@ fn cell(rule: &str, kind: Kind, ttft_ms: f64, e2e_ms: f64) -> Cell {
         summary,
         phases: Vec::new(),
         kind,
+        too_long: 0,
         spread,
     }
 }
 
-fn report(cells: Vec<Cell>, ladders: Vec<Ladder>) -> Report {
+fn info() -> Info {
     let workload = WorkloadInfo {
         name: "<a & b>".to_owned(),
         about: "made up".to_owned(),
         has_ample_cache: true,
         ladder_rate: Some(60.0),
     };
-    let info = Info {
+    Info {
         warmpath_version: "1.2.3",
         seeds: vec![7],
         requests_max: None,
@@ -54,16 +55,21 @@ fn report(cells: Vec<Cell>, ladders: Vec<Ladder>) -> Report {
         delay_ms: 10.0,
         jitter_ms: 5.0,
         loss_share: 0.01,
+        trace: None,
+        again: Vec::new(),
         workloads: vec![workload],
-    };
-    Report::new(info, Swept { cells, ladders })
+    }
 }
 
-/// Two published rules, each best at one thing; ours is better at TTFT and a little worse at E2E.
+fn report(cells: Vec<Cell>, ladders: Vec<Ladder>) -> Report {
+    Report::new(info(), Swept { cells, ladders })
+}
+
+/// Two other rules, each best at one thing; ours is better at TTFT and a little worse at E2E.
 fn sample() -> Report {
     let cells = vec![
-        cell("round-robin", Kind::Published, 400.0, 1_000.0),
-        cell("lmetric", Kind::Published, 200.0, 1_100.0),
+        cell("round-robin", Kind::Other, 400.0, 1_000.0),
+        cell("lmetric", Kind::Other, 200.0, 1_100.0),
         cell("warmpath", Kind::Ours, 100.0, 1_010.0),
         cell("warmpath-4", Kind::Proxies, 120.0, 1_010.0),
         cell("without-queue", Kind::Ablation, 150.0, 2_020.0),
@@ -136,6 +142,68 @@ fn each_goal_is_against_the_best_other_for_that_figure() {
 }
 
 #[test]
+fn a_goal_that_is_missed_by_little_does_not_look_met() {
+    let cells =
+        vec![cell("lmetric", Kind::Other, 1_000.0, 1_000.0), cell("warmpath", Kind::Ours, 1_003.0, 899.96)];
+    let report = report(cells, Vec::new());
+    let shown = |figure: &str| {
+        let goal = report.goals().iter().find(|goal| goal.figure == figure).unwrap();
+        (goal.shown(), goal.verdict)
+    };
+    assert_eq!(shown("p99 TTFT"), ("1.003x".to_owned(), Verdict::Missed));
+    assert_eq!(shown("mean E2E"), ("0.90x".to_owned(), Verdict::Met));
+    assert_eq!(shown("cached, part of bound"), ("75.0 %".to_owned(), Verdict::Missed));
+}
+
+#[test]
+fn a_rule_that_lost_everything_is_not_the_best() {
+    let mut lost = cell("lmetric", Kind::Other, 0.0, 0.0);
+    (lost.summary.requests, lost.summary.lost, lost.too_long) = (0, 10, 10);
+    let mut ours = lost.clone();
+    (ours.rule, ours.kind) = ("warmpath".to_owned(), Kind::Ours);
+    let with =
+        |ours| report(vec![cell("round-robin", Kind::Other, 400.0, 1_000.0), lost.clone(), ours], Vec::new());
+    let report = with(cell("warmpath", Kind::Ours, 100.0, 1_010.0));
+    let goal = report.goals().iter().find(|goal| goal.figure == "mean TTFT").unwrap();
+    assert_eq!((goal.against.as_deref(), goal.shown()), (Some("round-robin"), "0.25x".to_owned()));
+    let text = report.to_text();
+    assert!(!text.contains(" 0*") && text.contains("lost: lmetric 10; prompts that"), "{text}");
+    assert!(with(ours).goals().is_empty(), "nothing was reached where nothing was answered");
+}
+
+#[test]
+fn workloads_that_were_cut_are_not_judged() {
+    let mut info = info();
+    info.requests_max = Some(600);
+    let cells = vec![cell("lmetric", Kind::Other, 2.0, 2.0), cell("warmpath", Kind::Ours, 1.0, 1.0)];
+    let report = Report::new(info, Swept { cells, ladders: Vec::new() });
+    assert!(report.goals().is_empty());
+    assert!(
+        report.to_text().contains("no goals are judged") && report.to_html().contains("No goals are judged")
+    );
+}
+
+#[test]
+fn parts_without_requests_are_no_columns() {
+    let phase = |name, requests| Phase {
+        name,
+        requests,
+        ttft_ms: quantiles(1.0),
+        cached_share: 0.0,
+        joined_share: 0.0,
+    };
+    let text = |later: usize| {
+        let mut cell = cell("warmpath", Kind::Ours, 1.0, 2.0);
+        cell.phases = vec![phase("before", 5), phase("minute", later), phase("much later", 0)];
+        let report = report(vec![cell], Vec::new());
+        assert!(!report.to_html().contains("much later"));
+        report.to_text()
+    };
+    assert!(text(3).contains("minute (3 requests)") && !text(3).contains("much later"));
+    assert!(text(0).contains("no request came after") && !text(0).contains("before (5"));
+}
+
+#[test]
 fn the_page_needs_nothing_but_itself() {
     let page = sample().to_html();
     for outside in ["http:", "https:", "src=", "href=", "url(", "@import", "<script"] {
@@ -149,11 +217,9 @@ fn the_page_needs_nothing_but_itself() {
 
 #[test]
 fn a_comparison_of_one_arm_or_none_is_still_a_report() {
-    for cells in [
-        vec![],
-        vec![cell("lmetric", Kind::Published, 0.0, 0.0)],
-        vec![cell("warmpath", Kind::Ours, 1.0, 2.0)],
-    ] {
+    for cells in
+        [vec![], vec![cell("lmetric", Kind::Other, 0.0, 0.0)], vec![cell("warmpath", Kind::Ours, 1.0, 2.0)]]
+    {
         let report = report(cells, Vec::new());
         assert!(!report.to_html().contains("NaN"));
         report.to_json().unwrap();

@@ -1,4 +1,4 @@
-//! The affinity filter, then `LMetric` among those that pass.
+//! The affinity filter, then `LMetric` among those that pass: a combination made here of two published parts.
 
 use super::{Rule, affinity, lmetric};
 use crate::fleet::Fleet;

@@ -1,4 +1,5 @@
-//! The affinity filter, then the least marginal latency with eviction among those that pass.
+//! The affinity filter, then the least marginal latency with eviction among those that pass: a combination made here;
+//! the filter is llm-d's, and what eviction costs follows Preble.
 
 use super::{Rule, affinity, marginal};
 use crate::fleet::Fleet;

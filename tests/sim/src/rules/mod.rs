@@ -1,4 +1,5 @@
-//! The rules that are compared: each published one written from its formula, in its own file, and ours.
+//! The rules that are compared: ours, and ten others, each written from its formula, in its own file. Two of them are
+//! combinations made here of published parts; `README.md` tells which, and where each is published.
 //!
 //! They are not the binaries of the systems that they are named after: what is compared is the formula, with
 //! perfect sight (see [`crate::fleet`]). The binaries run beside the real filter in `just bench`.

@@ -88,7 +88,7 @@ impl RuleName {
     }
 
     /// The rule itself, fresh; `None` for ours, which needs proxies.
-    pub fn published(self) -> Option<Box<dyn Rule>> {
+    pub fn other(self) -> Option<Box<dyn Rule>> {
         Some(match self {
             Self::RoundRobin => Box::<RoundRobin>::default(),
             Self::LeastRequests => Box::<LeastRequests>::default(),

@@ -1,4 +1,4 @@
-//! Each published rule on fleets of two engines, made by hand: the case that its formula decides.
+//! Each of the other rules on fleets of two engines, made by hand: the case that its formula decides.
 
 use warmpath_engine::Preset;
 use warmpath_engine::model::{BlockHash, Leg, Params, RequestId};
@@ -47,7 +47,7 @@ impl Two {
     }
 
     fn choose(&self, rule: &str, job: &Job) -> usize {
-        let mut rule = rule.parse::<RuleName>().unwrap().published().unwrap();
+        let mut rule = rule.parse::<RuleName>().unwrap().other().unwrap();
         rule.choose(0.0, 1_000_000, job, &self.fleet)
     }
 }
@@ -80,7 +80,7 @@ fn beginning(blocks: usize) -> Job {
 #[test]
 fn round_robin_takes_turns_and_least_requests_counts() {
     let mut two = Two::idle();
-    let mut turns = RuleName::RoundRobin.published().unwrap();
+    let mut turns = RuleName::RoundRobin.other().unwrap();
     assert_eq!([0, 1, 2].map(|id| turns.choose(0.0, id, &asked(), &two.fleet)), [0, 1, 0]);
     two.send(0, &asked());
     assert_eq!(two.choose("least-requests", &asked()), 1);

@@ -13,7 +13,7 @@ mod split;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use warmpath_engine::model::{Event, EventKind, Leg, Params, RequestId};
+use warmpath_engine::model::{Event, EventKind, Leg, Params, RequestId, SubmitError};
 
 use crate::bound::EndlessCache;
 use crate::fleet::Fleet;
@@ -47,6 +47,8 @@ pub struct Played {
     pub records: Vec<Record>,
     /// Requests that no engine took or that did not end.
     pub lost: usize,
+    /// Those among them whose prompt and answer are more than the engine's cache holds.
+    pub too_long: usize,
     /// The engines' loads over time.
     pub samples: Samples,
     /// Requests that lost their blocks and were computed again.
@@ -98,6 +100,7 @@ struct Run<'a> {
     next_session: usize,
     under_way: usize,
     lost: usize,
+    too_long: usize,
     preemptions: u64,
 }
 
@@ -166,6 +169,7 @@ impl<'a> Run<'a> {
             next_session: 0,
             under_way: 0,
             lost: 0,
+            too_long: 0,
             preemptions: 0,
         };
         for engine in 0..spec.first() {
@@ -204,6 +208,7 @@ impl<'a> Run<'a> {
         Played {
             records: ended,
             lost: std::mem::take(&mut self.lost) + open.len(),
+            too_long: std::mem::take(&mut self.too_long),
             samples: std::mem::replace(&mut self.samples, Samples::new(self.spec.engines.len())),
             preemptions: preemptions - std::mem::replace(&mut self.preemptions, preemptions),
         }
@@ -291,8 +296,9 @@ impl<'a> Run<'a> {
             node.engine.preload(&asked.blocks[..bound_tokens / self.bound.block_tokens()]);
         }
         let new_tokens = node.uncached(&asked);
-        if node.send(now_s, RequestId(number as u64), &asked, leg).is_err() {
+        if let Err(error) = node.send(now_s, RequestId(number as u64), &asked, leg) {
             self.lost += 1;
+            self.too_long += usize::from(matches!(error, SubmitError::TooLong { .. }));
             self.rule.refused(now_s, number as u64);
             self.end_session(now_s);
             return;

@@ -5,9 +5,10 @@
 //!  "requests":[{"i":71175,"o":169,"think":0.0,"h":[[1,1113]]}, ..]}
 //! ```
 //!
-//! `i` and `o` are the tokens of prompt and answer, `think` the seconds before the request, `h` the prompt's
-//! blocks of 64 tokens as runs of ids, last one excluded. Ids mean something inside their session only, but for
-//! the first `tool_tokens + system_tokens`, which sessions with equal numbers share.
+//! `i` and `o` are the tokens of prompt and answer, `think` the seconds between the answer before and the request, `h`
+//! the prompt's whole blocks of 64 tokens as runs of ids, last one excluded. Ids count from 1 and mean something inside
+//! their session only, but for those up to `(tool_tokens + system_tokens) / 64`, which sessions with equal numbers
+//! share. What the runs do not cover is new text.
 //! Format: derived from callanjfox/kv-cache-tester (Apache-2.0), see `data/README.md`.
 
 use serde::Deserialize;
@@ -77,7 +78,10 @@ pub(super) fn read(text: &str, limit: usize) -> Result<Vec<RecordedSession>, Tra
 }
 
 fn parse(number: usize, line: &str) -> Result<RecordedSession, TraceError> {
-    let line: Line = serde_json::from_str(line).map_err(|error| wrong(number, &error))?;
+    let line: Line = serde_json::from_str(line).map_err(|error| {
+        // The parser sees one line and calls it the first.
+        wrong(number, &error.to_string().replace(" at line 1 column", " at column"))
+    })?;
     if line.block_size != SESSION_BLOCK_TOKENS {
         let problem = format!("blocks of {} tokens instead of {SESSION_BLOCK_TOKENS}", line.block_size);
         return Err(wrong(number, &problem));

@@ -50,8 +50,9 @@ fn cached(svg: &mut String, panel: &Panel, lines: &[&Line]) {
     let most = most.fold(1e-9, f64::max);
     for (row, line) in lines.iter().enumerate() {
         let figures = &line.figures;
-        panel.bar(svg, row, line.kind, figures.cached_share / most, &percent(figures.cached_share), false);
-        let mark = panel.from + figures.bound_cached_share / most * (panel.width - NUMBER);
+        let (found, bound) = (figures.cached_share / most, figures.bound_cached_share / most);
+        panel.bar(svg, row, line.kind, found, found.max(bound), &percent(figures.cached_share));
+        let mark = panel.from + bound * (panel.width - NUMBER);
         let y = middle(row);
         let _ = writeln!(
             svg,
@@ -72,7 +73,9 @@ fn regret(svg: &mut String, panel: &Panel, lines: &[&Line], head: &str, of: Read
     let most = sorted.last().copied().unwrap_or_default().min(LONGEST * median).max(1e-9);
     for (row, line) in lines.iter().enumerate().filter(|(_, line)| line.kind != Kind::Bound) {
         let above = above(line);
-        panel.bar(svg, row, line.kind, (above / most).min(1.0), &time_ms(above), above > most);
+        let part = (above / most).min(1.0);
+        let number = format!("{}{}", if above > most { "… " } else { "" }, time_ms(above));
+        panel.bar(svg, row, line.kind, part, part, &number);
     }
 }
 
@@ -83,18 +86,19 @@ impl Panel {
         let _ = writeln!(svg, "<text class=\"head\" x=\"{:.1}\" y=\"13\">{head}</text>", self.from);
     }
 
-    fn bar(&self, svg: &mut String, row: usize, kind: Kind, part: f64, number: &str, is_cut: bool) {
-        let (y, width) = (middle(row), part * (self.width - NUMBER));
+    /// A bar of a part of the width, and its number behind another part, where nothing is in its way.
+    fn bar(&self, svg: &mut String, row: usize, kind: Kind, part: f64, free: f64, number: &str) {
+        let room = self.width - NUMBER;
+        let (y, width) = (middle(row), part * room);
         let _ = writeln!(
             svg,
             "<rect class=\"{}\" x=\"{:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{BAR}\" rx=\"1.5\"/>\
-             <text class=\"tick small\" x=\"{:.1}\" y=\"{:.1}\">{}{number}</text>",
+             <text class=\"tick small\" x=\"{:.1}\" y=\"{:.1}\">{number}</text>",
             class(kind),
             self.from,
             y - BAR / 2.0,
-            self.from + width + 8.0,
-            y + 4.0,
-            if is_cut { "… " } else { "" }
+            self.from + free * room + 8.0,
+            y + 4.0
         );
     }
 }

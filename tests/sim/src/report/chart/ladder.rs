@@ -8,13 +8,19 @@ use crate::page::svg::{CLOSE, WIDTH, open};
 const HEIGHT: f64 = 230.0;
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = 150.0;
-const TOP: f64 = 12.0;
+const TOP: f64 = 28.0;
 const BOTTOM: f64 = 34.0;
 /// Lines of the grid.
 const STEPS: i32 = 4;
 
+/// Ticks of the rate, or fewer.
+const TICKS: f64 = 6.0;
+/// Radius of a dot, and how much wider one is that shows around another.
+const RADIUS: f64 = 3.5;
+const RING: f64 = 2.5;
+
 /// Colours of the arms, in their order.
-const CLASSES: [&str; 3] = ["published", "bound", "ours"];
+const CLASSES: [&str; 3] = ["other", "bound", "ours"];
 /// Room for a label at the right.
 const LABEL: f64 = 30.0;
 
@@ -40,24 +46,44 @@ pub(in crate::report) fn ladder(ladder: &Ladder) -> String {
             at + 4.0
         );
     }
-    for tick in 0..=6 {
-        let at = rate * f64::from(tick) / 6.0;
+    let _ = writeln!(svg, "<text class=\"tick\" x=\"0\" y=\"13\">output tokens/s</text>");
+    let tick_step = round_up(rate / TICKS);
+    for at in (0..).map(|tick| f64::from(tick) * tick_step).take_while(|at| *at <= rate) {
         let _ = writeln!(
             svg,
-            "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{at:.0}{}</text>",
-            x(at),
+            "<line class=\"grid\" x1=\"{at:.1}\" y1=\"{:.1}\" x2=\"{at:.1}\" y2=\"{:.1}\"/>\
+             <text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label:.0}</text>",
+            HEIGHT - BOTTOM,
+            HEIGHT - BOTTOM + 5.0,
             HEIGHT - BOTTOM + 18.0,
-            if tick == 6 { " requests/s" } else { "" }
+            at = x(at),
+            label = at
         );
     }
-    for (arm, class) in ladder.arms.iter().zip(CLASSES) {
-        draw(&mut svg, arm, class, &x, &y);
+    let _ = writeln!(
+        svg,
+        "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\">requests/s</text>",
+        WIDTH - RIGHT + 12.0,
+        HEIGHT - BOTTOM + 18.0
+    );
+    for (number, (arm, class)) in ladder.arms.iter().zip(CLASSES).enumerate() {
+        // Lines that stand for the same published arm have the same dots: those drawn first are larger.
+        let later = ladder.arms.iter().skip(number + 1).filter(|other| other.published == arm.published);
+        let radius = RADIUS + RING * later.count() as f64;
+        draw(&mut svg, arm, class, radius, &x, &y);
     }
     labels(&mut svg, ladder, x(rate) + 12.0, &y);
     svg + CLOSE
 }
 
-fn draw(svg: &mut String, arm: &ArmRun, class: &str, x: &impl Fn(f64) -> f64, y: &impl Fn(f64) -> f64) {
+fn draw(
+    svg: &mut String,
+    arm: &ArmRun,
+    class: &str,
+    radius: f64,
+    x: &impl Fn(f64) -> f64,
+    y: &impl Fn(f64) -> f64,
+) {
     let line: Vec<String> = arm
         .points
         .iter()
@@ -66,7 +92,7 @@ fn draw(svg: &mut String, arm: &ArmRun, class: &str, x: &impl Fn(f64) -> f64, y:
     let _ = writeln!(svg, "<polyline class=\"{class}\" points=\"{}\"/>", line.join(" "));
     for Point { rate, published, .. } in &arm.points {
         let (x, y) = (x(*rate), y(published.output_tokens_per_s));
-        let _ = writeln!(svg, "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\"/>");
+        let _ = writeln!(svg, "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\"/>");
     }
 }
 

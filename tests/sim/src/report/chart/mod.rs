@@ -26,7 +26,7 @@ const TOP: f64 = 24.0;
 /// The class of an arm's colour.
 pub(super) const fn class(kind: Kind) -> &'static str {
     match kind {
-        Kind::Published => "published",
+        Kind::Other => "other",
         Kind::Ours => "ours",
         Kind::Proxies => "proxies",
         Kind::Ablation | Kind::ProxiesAblation => "ablation",

@@ -58,6 +58,15 @@ fn cell(svg: &mut String, line: &Line, (x, y, width): (f64, f64, f64), top: f64)
         line.figures.imbalance,
         y + HEAD
     );
+    let most = line.spread.iter().map(|bin| bin.most).fold(0.0, f64::max);
+    if most > top {
+        let _ = writeln!(
+            svg,
+            "<text class=\"tick small\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">cut: up to {most:.0}</text>",
+            x + width - 4.0,
+            y + HEAD + 11.0
+        );
+    }
     let end_s = line.spread.last().map_or(1.0, |bin| bin.at_s).max(1e-9);
     let points = |of: fn(&Spread) -> f64| {
         let mut points = String::new();
