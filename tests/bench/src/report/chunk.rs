@@ -47,8 +47,9 @@ pub(super) fn section(cases: &[ChunkCase]) -> Section {
     Section {
         title: "A streamed piece",
         notes: vec![
-            "Processor time of every process on the stream's path. Streams of one engine, which sends a piece of each every 2 ms or so, those of one step together. The \
-             requests that open them are counted with their pieces."
+            "Processor time of every process on the stream's path. All streams are of one engine, which sends a piece of \
+             each every 2 ms or so, those of one step together. The requests that open them are counted with their \
+             pieces."
                 .to_owned(),
         ],
         table: Table { header: vec!["", "case", "us/piece", "over plain us", "times cheapest peer"], rows },

@@ -30,12 +30,12 @@ use crate::figure::wasm::Wasm;
 use crate::target::{ENGINES, Target, version};
 
 /// What goals are, wherever they are counted.
-const ABOUT_GOALS: &str = "Goals are the project's own aims, on a machine of their own. A missed one is a finding and no \
-                           failure of the run.";
+const ABOUT_GOALS: &str = "Goals are the project's own aims. A missed one is a finding and no failure of the run: its exit \
+                           code is 0 all the same.";
 
 /// What is to be known of a run with few repetitions.
-const ABOUT_QUICK: &str = "This was a quick run: few requests and repetitions. What it says of goals is rough; without \
-                           --quick it is not.";
+const ABOUT_QUICK: &str = "This was a quick run, of few requests and repetitions: whether it meets a goal is a rough guess. \
+                           A run without --quick says more.";
 
 /// How a run was made.
 #[derive(Debug, Clone, Default, PartialEq)]
