@@ -19,6 +19,7 @@ const FACTS: [&str; 3] = [
 /// a table has to be scrolled.
 const CSS: &str = "body { max-width: 72rem; } p, svg, .facts { max-width: 50rem; }\n\
                    th, td, th:first-child, td:first-child { white-space: normal; }\n\
+                   table { font-size: .9rem; } td:first-child { min-width: 7rem; }\n\
                    .facts div { max-width: 15rem; }\n";
 
 /// The page.
@@ -88,7 +89,8 @@ fn show(page: &mut String, table: &Table) {
     for row in &table.rows {
         page.push_str("<tr>");
         for cell in row {
-            let _ = write!(page, "<td>{}</td>", escape(cell));
+            // A range stays on one line.
+            let _ = write!(page, "<td>{}</td>", escape(cell).replace(" to ", "&nbsp;to&nbsp;"));
         }
         page.push_str("</tr>\n");
     }

@@ -181,6 +181,7 @@ fn the_page_says_what_its_words_mean() {
     assert!(!own.contains("SGLang's router"), "who did not run needs no words");
     assert!(own.contains("no failure of the run"));
     assert!(page.contains("microseconds a request, logarithmic"));
+    assert!(page.contains("(200&nbsp;to&nbsp;400)"), "a range does not break");
 }
 
 #[test]
