@@ -15,9 +15,9 @@ default:
 
 # --- use -------------------------------------------------------------------------------------------
 
-# Plays a workload through plain Envoy, then through Warmpath, and shows what it gained.
-demo *args: wasm envoy
-    cargo run --quiet --release -p warmpath-demo -- demo {{ args }}
+# Plays a workload through plain Envoy, then through Warmpath: two minutes once built, the first build takes some more.
+demo *args: (announce "warmpath-demo") wasm envoy
+    cargo run --release -p warmpath-demo -- demo {{ args }}
 
 # Starts engines, controller and Envoy, prints curl lines, and stays until Ctrl-C.
 up *args: wasm envoy
@@ -28,8 +28,8 @@ explain *args:
     @cargo run --quiet --release -p warmpath -- explain {{ args }}
 
 # Plays a recorded trace side by side: ./just replay --trace FILE (Mooncake .jsonl or Azure .csv).
-replay *args: wasm envoy
-    cargo run --quiet --release -p warmpath-demo -- replay {{ args }}
+replay *args: (announce "warmpath-demo") wasm envoy
+    cargo run --release -p warmpath-demo -- replay {{ args }}
 
 # Plays recorded traces against the routing core and ten other rules: ./just sim --help
 [no-cd]
@@ -37,10 +37,15 @@ sim *args:
     @# Where the caller is: traces of his own are files there.
     cargo run --quiet --manifest-path "{{ justfile_directory() }}/Cargo.toml" --release -p warmpath-sim -- {{ args }}
 
-# Measures what routing costs, beside plain Envoy and other routers: ./just bench --quick (two minutes), or all (ten).
-bench *args: wasm envoy
+# Measures what routing costs, beside other routers: ./just bench --quick (once built, two minutes), or all (ten).
+bench *args: (announce "warmpath-bench") wasm envoy
     tests/bench/install-peers
-    cargo run --quiet --release -p warmpath-bench -- run {{ args }}
+    cargo run --release -p warmpath-bench -- run {{ args }}
+
+# Says before a first build, which would look like standing still, that there is one.
+[private]
+announce program:
+    @[ -x {{ target }}/release/{{ program }} ] || echo "the first build takes some minutes" >&2
 
 # Builds the filter and the controller into dist/, with their sha256.
 build: wasm

@@ -27,6 +27,7 @@ pub mod figure;
 pub mod load;
 pub mod plan;
 pub mod process;
+mod progress;
 pub mod report;
 pub mod run;
 pub mod spread;

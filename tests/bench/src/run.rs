@@ -10,6 +10,7 @@ use crate::figure::burst::Arrivals;
 use crate::figure::{self, Figure};
 use crate::load::Numbers;
 use crate::plan::Plan;
+use crate::progress;
 use crate::report::{Found, Info, Report};
 use crate::target::{ENGINES, Fleet};
 
@@ -38,15 +39,19 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
         streams(args, &plan, &mut report, &out.join("logs-streams")).await?;
     }
     if wants(Figure::Decision) {
+        progress::step(Figure::Decision);
         report.add(&Found::Decision(figure::decision::measure(&plan, SEED)?));
     }
     if wants(Figure::ViewMemory) {
+        progress::step(Figure::ViewMemory);
         report.add(&Found::ViewMemory(figure::view_memory::measure(SEED)?));
     }
     if wants(Figure::Feed) {
+        progress::step(Figure::Feed);
         report.add(&Found::Feed(figure::feed::measure(&plan).await.context("the feed")?));
     }
     if wants(Figure::Wasm) {
+        progress::step(Figure::Wasm);
         report.add(&Found::Wasm(figure::wasm::measure(&plan).await.context("the start of the filter")?));
     }
     report.write(&out)

@@ -32,13 +32,14 @@ impl Spread {
         Self::of(ours.iter().zip(base).map(|(ours, base)| combine(*ours, *base)))
     }
 
-    /// "12.3 (11.9-14.0)": the median and the least and most.
+    /// "12.3 (11.9 to 14.0)": the median and the least and most. Those two have the decimals of the larger one: beside
+    /// 18, hundredths of the other tell nothing.
     pub fn show(self) -> String {
-        let decimals = decimals(self.median);
         if self.min.total_cmp(&self.max).is_eq() {
             return show(self.median);
         }
-        format!("{:.decimals$} ({:.decimals$}-{:.decimals$})", self.median, self.min, self.max)
+        let decimals = decimals(self.min.abs().max(self.max.abs()));
+        format!("{} ({:.decimals$} to {:.decimals$})", show(self.median), self.min, self.max)
     }
 }
 
@@ -90,9 +91,14 @@ mod tests {
     }
 
     #[test]
+    fn a_range_that_begins_below_zero_can_be_read() {
+        assert_eq!(Spread::of([-15.63, 18.24]).show(), "1.30 (-15.6 to 18.2)");
+    }
+
+    #[test]
     fn numbers_are_shown_with_three_digits_and_one_value_without_a_spread() {
         assert_eq!(Spread::of([1.25]).show(), "1.25");
-        assert_eq!(Spread::of([90.0, 120.4, 400.0]).show(), "120 (90-400)");
+        assert_eq!(Spread::of([90.0, 120.4, 400.0]).show(), "120 (90 to 400)");
         assert_eq!([show(0.0512), show(12.34), show(1234.5)], ["0.051", "12.3", "1234"]);
     }
 }

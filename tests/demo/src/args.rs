@@ -23,7 +23,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Starts engines, controller and Envoy on fixed ports and stays until Ctrl-C.
     Up(UpArgs),
-    /// Plays a recorded trace side by side.
+    /// Plays a recorded trace side by side: Envoy's two rules and Warmpath. `./just sim --trace FILE` holds it against the
+    /// other published rules.
     Replay(ReplayArgs),
 }
 
@@ -54,7 +55,7 @@ pub struct DemoArgs {
     /// Conversations with each system prompt.
     #[arg(long, default_value_t = crate::workload::CONVERSATIONS_PER_GROUP)]
     pub conversations_per_group: usize,
-    /// Which arms to play, in this order: rr, lr, warmpath.
+    /// Which arms to play, in this order.
     #[arg(long, value_delimiter = ',', default_values_t = Arm::ALL)]
     pub arms: Vec<Arm>,
     /// Where the report goes, instead of the target folder.
@@ -97,7 +98,7 @@ pub struct ReplayArgs {
     /// How many engines.
     #[arg(long, default_value_t = 8)]
     pub engines: usize,
-    /// Which arms to play, in this order: rr, lr, warmpath.
+    /// Which arms to play, in this order.
     #[arg(long, value_delimiter = ',', default_values_t = Arm::ALL)]
     pub arms: Vec<Arm>,
     /// How many Envoys share the requests; the controller joins what their filters know.
@@ -115,4 +116,23 @@ pub struct ReplayArgs {
     /// Where the report goes, instead of the target folder.
     #[arg(long)]
     pub out: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_help_names_each_arm_once() {
+        let mut command = Args::command();
+        for name in ["demo", "replay"] {
+            let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
+            for arm in Arm::ALL {
+                assert_eq!(help.matches(arm.name()).count(), 1, "{arm} in\n{help}");
+            }
+            assert!(!help.contains("rr, lr"), "the short names are for those who know them:\n{help}");
+        }
+    }
 }

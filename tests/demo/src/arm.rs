@@ -17,14 +17,14 @@ pub enum Arm {
 
 /// A name that no arm has.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown arm {0:?}, known are rr, lr, warmpath")]
+#[error("unknown arm {0:?}, known are round-robin, least-request, warmpath")]
 pub struct UnknownArm(String);
 
 impl Arm {
     /// All arms, the plain ones first.
     pub const ALL: [Self; 3] = [Self::RoundRobin, Self::LeastRequest, Self::Warmpath];
 
-    /// The name in reports.
+    /// The name in reports and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::RoundRobin => "round-robin",
@@ -33,7 +33,7 @@ impl Arm {
         }
     }
 
-    /// The name on the command line.
+    /// A shorter name that the command line takes, too.
     pub const fn short(self) -> &'static str {
         match self {
             Self::RoundRobin => "rr",

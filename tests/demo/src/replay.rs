@@ -22,7 +22,14 @@ pub async fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     let report = play(args).await?;
     let folder = args.out.clone().unwrap_or_else(|| paths::report_folder("replay"));
     report.print();
-    report.write(&folder)
+    report.write(&folder)?;
+    let trace = args.trace.clone().unwrap_or_else(excerpt);
+    println!(
+        "\nPlayed here: Envoy's own rules and Warmpath. The other published rules, in the simulator: \
+         `./just sim --trace {}`",
+        trace.display()
+    );
+    Ok(())
 }
 
 /// Plays all arms.

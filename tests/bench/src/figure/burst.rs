@@ -14,6 +14,7 @@ use warmpath_demo::measure::Quantiles;
 use crate::load::{Burst, Numbers};
 use crate::plan::Plan;
 use crate::process::Cpu;
+use crate::progress;
 use crate::target::{Fleet, Target};
 
 /// Requests, and the size of each prompt: the case in which llm-d adds 1.45 s.
@@ -87,7 +88,8 @@ pub async fn measure(
 ) -> anyhow::Result<BurstCase> {
     let mut case = BurstCase { arrivals, ..BurstCase::default() };
     let how = (plan, arrivals);
-    for _ in 0..plan.repetitions {
+    for at in 0..plan.repetitions {
+        progress::repetition(format_args!("burst, {}", arrivals.label()), at, plan.repetitions);
         burst(&mut case.direct, fleet.engines(), how, numbers, || Ok(None)).await?;
         for runner in fleet.runners() {
             let samples = case.targets.entry(runner.target).or_default();

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::load::{Numbers, Streams};
 use crate::plan::Plan;
+use crate::progress;
 use crate::target::{Fleet, Target};
 
 /// Streams at the same time: one, which wakes everybody up for each of its pieces, and as many as a busy engine has.
@@ -30,6 +31,15 @@ pub struct ChunkCase {
     pub targets: BTreeMap<Target, Vec<f64>>,
 }
 
+impl ChunkCase {
+    /// The case in a few words.
+    pub fn label(&self) -> String {
+        let usage = if self.has_usage { "usage asked" } else { "usage not asked" };
+        let plural = if self.streams == 1 { "" } else { "s" };
+        format!("{} stream{plural}, {usage}", self.streams)
+    }
+}
+
 /// Measures streams with or without usage, in front of an engine of [`TIME_SCALE`].
 pub async fn measure(
     fleet: &Fleet,
@@ -44,7 +54,8 @@ pub async fn measure(
     for runner in fleet.runners() {
         warm_up.run(runner.gateway, numbers).await.map_err(|failure| runner.blame(failure))?;
     }
-    for _ in 0..plan.repetitions {
+    for at in 0..plan.repetitions {
+        progress::repetition(format_args!("chunk, {}", case.label()), at, plan.repetitions);
         for runner in fleet.runners() {
             let before = runner.meter.read()?;
             let sent = load.run(runner.gateway, numbers).await.map_err(|failure| runner.blame(failure))?;

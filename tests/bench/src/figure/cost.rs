@@ -9,6 +9,7 @@ use warmpath_demo::measure::Quantiles;
 
 use crate::load::{Numbers, Requests, Sent};
 use crate::plan::Plan;
+use crate::progress;
 use crate::target::{Fleet, Runner, Target};
 
 /// All repetitions with one size of body.
@@ -56,6 +57,11 @@ impl Latencies {
     }
 }
 
+/// What a body of so many bytes is called.
+pub fn size(bytes: usize) -> String {
+    if bytes.is_multiple_of(1 << 10) { format!("{} KB", bytes >> 10) } else { format!("{bytes} B") }
+}
+
 /// Measures one size of body.
 pub async fn measure(
     fleet: &Fleet,
@@ -76,7 +82,8 @@ pub async fn measure(
     {
         warm_up.run(gateway, numbers).await?;
     }
-    for _ in 0..plan.repetitions {
+    for at in 0..plan.repetitions {
+        progress::repetition(format_args!("cost, {}", size(body_bytes)), at, plan.repetitions);
         for engine in fleet.engines().iter().take(1) {
             case.direct.add(&load.run(*engine, numbers).await?);
         }

@@ -26,12 +26,20 @@ fn parse(status: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
     fn resident_memory_is_read_in_bytes() {
         assert_eq!(parse("Name:\tx\nVmRSS:\t    2048 kB\nThreads:\t1\n"), Some(2 << 20));
         assert_eq!(parse("Name:\tx\n"), None);
-        assert!(resident_bytes(std::process::id()).unwrap() > 1 << 20);
+        // A process of its own, which lives until its input is closed: children that other tests start and end within
+        // this one have no memory any more when they are read.
+        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let bytes = resident_bytes(child.id());
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(bytes.unwrap() > 0);
     }
 }

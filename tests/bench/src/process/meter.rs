@@ -98,6 +98,8 @@ fn ticks(stat: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     fn cpu(threads: &[(u32, f64)], ticks_us: f64) -> Cpu {
@@ -107,13 +109,21 @@ mod tests {
 
     #[test]
     fn work_costs_processor_time() {
-        let meter = Meter::of(std::process::id());
+        // A process of its own: children that other tests start and end within this one would end between two readings.
+        // It ends by itself, seconds after it is needed, where this test fails and does not end it.
+        let script = "i=0; while [ $i -lt 5000000 ]; do i=$((i+1)); done";
+        let mut busy = Command::new("sh").args(["-c", script]).spawn().unwrap();
+        let meter = Meter::of(busy.id());
         let before = meter.read().unwrap();
-        let mut sum = 0_u64;
-        while meter.read().unwrap().since(&before) < 1_000.0 {
-            sum = std::hint::black_box((0..100_000_u64).fold(sum, u64::wrapping_add));
-        }
-        let after = meter.read().unwrap();
+        let after = loop {
+            let after = meter.read().unwrap();
+            if after.since(&before) >= 1_000.0 {
+                break after;
+            }
+            std::thread::yield_now();
+        };
+        busy.kill().unwrap();
+        busy.wait().unwrap();
         assert!(after.by_thread(&before).any(|(_, us)| us > 0.0));
     }
 

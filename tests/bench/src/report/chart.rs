@@ -6,12 +6,14 @@ use std::fmt::Write;
 use warmpath_demo::report::chart::{CLOSE, LEFT, RIGHT, WIDTH, open};
 use warmpath_demo::report::page::escape;
 
+use super::llm_d;
 use crate::spread::{Spread, show};
 use crate::target::Target;
 
 const ROW: f64 = 22.0;
 const HEAD: f64 = 26.0;
-const AXIS: f64 = 30.0;
+/// Room below for the axis: its numbers, and their unit.
+const AXIS: f64 = 46.0;
 
 /// Room for a value right of its mark.
 const VALUE: f64 = 46.0;
@@ -25,14 +27,35 @@ pub(super) struct Group {
     /// What its rows have in common.
     pub(super) label: String,
     /// A row each.
-    pub(super) ranges: Vec<(Target, Spread)>,
+    pub(super) ranges: Vec<Range>,
 }
 
-/// The chart; empty where there is nothing to show.
-pub(super) fn ranges(title: &str, groups: &[Group]) -> String {
-    let values = || groups.iter().flat_map(|group| &group.ranges).filter(|(_, spread)| spread.min > 0.0);
-    let from = values().map(|(_, spread)| spread.min).fold(f64::INFINITY, f64::min).log10().floor();
-    let to = values().map(|(_, spread)| spread.max).fold(0.0, f64::max).log10().ceil().max(from + 1.0);
+/// One row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Range {
+    name: &'static str,
+    colour: &'static str,
+    spread: Spread,
+}
+
+impl Range {
+    /// A target that was measured.
+    pub(super) fn measured(target: Target, spread: Spread) -> Self {
+        Self { name: target.name(), colour: colour(target), spread }
+    }
+
+    /// llm-d, as it would be on this machine.
+    pub(super) fn llm_d(spread: Spread) -> Self {
+        Self { name: llm_d::NAME, colour: COMPETES, spread }
+    }
+}
+
+/// The chart; empty where there is nothing to show. `unit` stands below the axis.
+pub(super) fn ranges(title: &str, unit: &str, groups: &[Group]) -> String {
+    let values = || groups.iter().flat_map(|group| &group.ranges).map(|range| range.spread);
+    let values = || values().filter(|spread| spread.min > 0.0);
+    let from = values().map(|spread| spread.min).fold(f64::INFINITY, f64::min).log10().floor();
+    let to = values().map(|spread| spread.max).fold(0.0, f64::max).log10().ceil().max(from + 1.0);
     if !from.is_finite() || !to.is_finite() {
         return String::new();
     }
@@ -41,14 +64,22 @@ pub(super) fn ranges(title: &str, groups: &[Group]) -> String {
     let mut svg = open(bottom + AXIS, &escape(title));
     let x = |value: f64| LEFT + (value.log10() - from) / (to - from) * (WIDTH - LEFT - RIGHT - VALUE);
     axis(&mut svg, from as i32, to as i32, bottom, &x);
+    let _ = writeln!(
+        svg,
+        "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}, logarithmic; further left is \
+         cheaper</text>",
+        f64::midpoint(x(10_f64.powf(from)), x(10_f64.powf(to))),
+        bottom + 36.0,
+        escape(unit)
+    );
     let mut top = 0.0;
     for group in groups {
         let label = escape(&group.label);
         let _ = writeln!(svg, "<text class=\"tick\" x=\"0\" y=\"{:.1}\">{label}</text>", top + HEAD - 8.0);
         top += HEAD;
-        for (target, spread) in &group.ranges {
-            if spread.min > 0.0 {
-                row(&mut svg, top + ROW / 2.0, *target, *spread, &x);
+        for range in &group.ranges {
+            if range.spread.min > 0.0 {
+                row(&mut svg, top + ROW / 2.0, *range, &x);
             }
             top += ROW;
         }
@@ -74,18 +105,18 @@ fn axis(svg: &mut String, from: i32, to: i32, bottom: f64, x: &impl Fn(f64) -> f
     }
 }
 
-fn row(svg: &mut String, middle: f64, target: Target, spread: Spread, x: &impl Fn(f64) -> f64) {
+fn row(svg: &mut String, middle: f64, range: Range, x: &impl Fn(f64) -> f64) {
+    let Range { name, colour, spread } = range;
     let (left, right, median) = (x(spread.min), x(spread.max), x(spread.median));
     let width = (right - left).max(RANGE_MIN);
     let _ = writeln!(
         svg,
-        "<text class=\"name\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{target}</text>\
-         <rect class=\"arm {}\" x=\"{left:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{:.1}\" rx=\"2\"/>\
+        "<text class=\"name\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{name}</text>\
+         <rect class=\"arm {colour}\" x=\"{left:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{:.1}\" rx=\"2\"/>\
          <line class=\"mark\" x1=\"{median:.1}\" y1=\"{:.1}\" x2=\"{median:.1}\" y2=\"{:.1}\"/>\
          <text class=\"value\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
         LEFT - 10.0,
         middle + 4.0,
-        colour(target),
         middle - MARK,
         2.0 * MARK,
         middle - MARK - 2.0,
@@ -96,11 +127,14 @@ fn row(svg: &mut String, middle: f64, target: Target, spread: Spread, x: &impl F
     );
 }
 
+/// The colour of what competes.
+const COMPETES: &str = "least-request";
+
 /// The page's three colours are named after the demo's arms: what is there already, what competes, and ours.
 fn colour(target: Target) -> &'static str {
     match target {
         Target::Plain | Target::Buffer => "round-robin",
-        Target::SglangRouter | Target::VllmRouter | Target::Smg => "least-request",
+        Target::SglangRouter | Target::VllmRouter | Target::Smg => COMPETES,
         Target::Warmpath => "warmpath",
     }
 }

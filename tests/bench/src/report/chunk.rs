@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::chart::{self, Group};
+use super::chart::{self, Group, Range};
 use super::compare::{against, cheapest_peer, times};
 use super::llm_d;
 use super::section::{Bound, Goal, Section, Table};
@@ -18,13 +18,6 @@ fn cpu(values: &Vec<f64>) -> &[f64] {
     values
 }
 
-/// The case in a few words.
-fn label(case: &ChunkCase) -> String {
-    let usage = if case.has_usage { "usage asked" } else { "usage not asked" };
-    let plural = if case.streams == 1 { "" } else { "s" };
-    format!("{} stream{plural}, {usage}", case.streams)
-}
-
 pub(super) fn section(cases: &[ChunkCase]) -> Section {
     let mut rows = Vec::new();
     for case in cases {
@@ -34,31 +27,38 @@ pub(super) fn section(cases: &[ChunkCase]) -> Section {
             let more = against(&case.targets, cpu, [*target, Target::Plain], difference);
             rows.push(vec![
                 target.name().to_owned(),
-                label(case),
+                case.label(),
                 Spread::of(us.iter().copied()).show(),
                 more.filter(|_| other(&Target::Plain)).map_or_else(String::new, Spread::show),
                 times(&case.targets, cpu, cheapest.filter(other).map(|base| [*target, base])),
             ]);
         }
         if let Some(us) = llm_d_us(case) {
-            let row = ["llm-d, scaled".to_owned(), label(case), us.show(), String::new(), String::new()];
+            let row = [llm_d::NAME.to_owned(), case.label(), us.show(), String::new(), String::new()];
             rows.push(row.to_vec());
         }
     }
-    let groups = cases.iter().map(|case| Group {
-        label: label(case),
-        ranges: case.targets.iter().map(|(target, us)| (*target, Spread::of(us.iter().copied()))).collect(),
-    });
+    let measured = |case: &ChunkCase| -> Vec<Range> {
+        let range =
+            |(target, us): (&Target, &Vec<f64>)| Range::measured(*target, Spread::of(us.iter().copied()));
+        case.targets.iter().map(range).chain(llm_d_us(case).map(Range::llm_d)).collect()
+    };
+    let groups = cases.iter().map(|case| Group { label: case.label(), ranges: measured(case) });
     Section {
         title: "A streamed piece",
         notes: vec![
-            "Streams of one engine, which sends a piece of each every 2 ms or so, those of one step together. The \
-             requests that open them are counted with their pieces."
+            "Processor time of every process on the stream's path. All streams are of one engine, which sends a piece of \
+             each every 2 ms or so, those of one step together. The requests that open them are counted with their \
+             pieces."
                 .to_owned(),
         ],
-        table: Table { header: vec!["", "case", "us/piece", "over plain us", "cheapest peer"], rows },
+        table: Table { header: vec!["", "case", "us/piece", "over plain us", "times cheapest peer"], rows },
         goals: cases.iter().flat_map(goals).collect(),
-        chart: chart::ranges("Processor time of a streamed piece, microseconds", &groups.collect::<Vec<_>>()),
+        chart: chart::ranges(
+            "Processor time of a streamed piece",
+            "microseconds a piece",
+            &groups.collect::<Vec<_>>(),
+        ),
     }
 }
 
@@ -69,7 +69,7 @@ fn llm_d_us(case: &ChunkCase) -> Option<Spread> {
 
 fn goals(case: &ChunkCase) -> Vec<Goal> {
     let goal = |what: String, found, most, unit| Goal {
-        name: format!("warmpath, {}, {what}", label(case)),
+        name: format!("processor time of a streamed piece, {}, {what}", case.label()),
         found,
         bound: Bound::AtMost(most),
         unit,
@@ -78,7 +78,7 @@ fn goals(case: &ChunkCase) -> Vec<Goal> {
         .map(|found| goal("over plain Envoy".to_owned(), found, OVER_PLAIN_US_GOAL, "us"));
     let peer = cheapest_peer(&case.targets, cpu).and_then(|peer| {
         let found = against(&case.targets, cpu, [Target::Warmpath, peer], ratio)?;
-        Some(goal(format!("against the cheapest peer, {peer}"), found, PEER_GOAL, "x"))
+        Some(goal(format!("against the cheapest peer ({peer})"), found, PEER_GOAL, "x"))
     });
     plain.into_iter().chain(peer).collect()
 }

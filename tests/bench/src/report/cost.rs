@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::chart::{self, Group};
+use super::chart::{self, Group, Range};
 use super::compare::{against, cheapest_peer, times};
 use super::llm_d;
 use super::section::{Bound, Goal, Section, Table};
-use crate::figure::cost::{CostCase, CostSamples, Latencies};
+use crate::figure::cost::{CostCase, CostSamples, Latencies, size};
 use crate::spread::{Spread, difference, ratio, show};
 use crate::target::Target;
 
@@ -20,23 +20,18 @@ fn cpu(samples: &CostSamples) -> &[f64] {
     &samples.cpu_us
 }
 
-/// What a body is called.
-pub(super) fn size(bytes: usize) -> String {
-    if bytes.is_multiple_of(1 << 10) { format!("{} KB", bytes >> 10) } else { format!("{bytes} B") }
-}
-
 pub(super) fn section(cases: &[CostCase]) -> Section {
     let header = vec![
         "",
         "body",
         "us/request",
-        "plain",
-        "buffer",
-        "cheapest peer",
+        "times plain",
+        "times buffer",
+        "times cheapest peer",
         "added p50 us",
         "added p99 us",
-        "memory MB",
-        "controller us",
+        "MB (+ controller)",
+        "controller us/request",
     ];
     let mut rows = Vec::new();
     for case in cases {
@@ -52,12 +47,16 @@ pub(super) fn section(cases: &[CostCase]) -> Section {
             "Added: what clients wait longer than straight from an engine. The controller is not on the path: its time \
              is that of the clock, here divided by the requests."
                 .to_owned(),
+            "Times: that many times the processor time of plain, of buffer, and of the cheapest other router; lower is \
+             better, and 1.0 is as cheap. MB: resident memory of the processes on the path, and behind the + that of \
+             the controller."
+                .to_owned(),
             "vllm-router asks all engines for the prompt's tokens first, as its cache_aware does where they offer it."
                 .to_owned(),
         ],
         table: Table { header, rows },
         goals: cases.iter().flat_map(goals).collect(),
-        chart: chart::ranges("Processor time of a request, microseconds", &groups(cases)),
+        chart: chart::ranges("Processor time of a request", "microseconds a request", &groups(cases)),
     }
 }
 
@@ -96,7 +95,7 @@ fn llm_d_us(case: &CostCase) -> Option<Spread> {
 }
 
 fn llm_d_row(case: &CostCase) -> Option<Vec<String>> {
-    let mut row = vec!["llm-d, scaled".to_owned(), size(case.body_bytes), llm_d_us(case)?.show()];
+    let mut row = vec![llm_d::NAME.to_owned(), size(case.body_bytes), llm_d_us(case)?.show()];
     row.push(String::new());
     row.push(format!("{}x", show(llm_d::times_buffer(case.body_bytes)?)));
     row.resize(10, String::new());
@@ -105,19 +104,19 @@ fn llm_d_row(case: &CostCase) -> Option<Vec<String>> {
 
 fn goals(case: &CostCase) -> Vec<Goal> {
     let goal = |against: String, found: Spread, most: f64| Goal {
-        name: format!("warmpath, {}, against {against}", size(case.body_bytes)),
+        name: format!("processor time of a request, {}, against {against}", size(case.body_bytes)),
         found,
         bound: Bound::AtMost(most),
         unit: "x",
     };
     let peer = cheapest_peer(&case.targets, cpu).and_then(|peer| {
         let found = against(&case.targets, cpu, [Target::Warmpath, peer], ratio)?;
-        Some(goal(format!("the cheapest peer, {peer}"), found, PEER_GOAL))
+        Some(goal(format!("the cheapest peer ({peer})"), found, PEER_GOAL))
     });
     let llm_d = llm_d::times_buffer(case.body_bytes).and_then(|times| {
         let scaled = |ours, base| ratio(ours, base * times);
         let found = against(&case.targets, cpu, [Target::Warmpath, Target::Buffer], scaled)?;
-        Some(goal("llm-d, scaled".to_owned(), found, LLM_D_GOAL))
+        Some(goal(llm_d::NAME.to_owned(), found, LLM_D_GOAL))
     });
     peer.into_iter().chain(llm_d).collect()
 }
@@ -128,7 +127,8 @@ fn groups(cases: &[CostCase]) -> Vec<Group> {
         ranges: case
             .targets
             .iter()
-            .map(|(target, samples)| (*target, Spread::of(samples.cpu_us.iter().copied())))
+            .map(|(target, samples)| Range::measured(*target, Spread::of(samples.cpu_us.iter().copied())))
+            .chain(llm_d_us(case).map(Range::llm_d))
             .collect(),
     };
     cases.iter().map(group).collect()

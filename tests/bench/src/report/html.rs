@@ -6,15 +6,25 @@ use warmpath_demo::report::page::{self, escape, fact};
 
 use super::section::{Section, Table};
 use super::table;
-use super::{Info, Report};
+use super::{ABOUT_GOALS, ABOUT_QUICK, Info, Report};
 
 /// Facts shown on top, by the beginning of their goals' names.
-const FACTS: [&str; 3] =
-    ["warmpath, 8 KB, against", "warmpath, 32 streams, usage not asked, over", "feed, usable"];
+const FACTS: [&str; 3] = [
+    "processor time of a request, 8 KB, against",
+    "processor time of a streamed piece, 32 streams, usage not asked, over",
+    "feed, usable",
+];
+
+/// Tables here have up to ten columns: the page is wider than others, its text and charts are not, and cells wrap before
+/// a table has to be scrolled.
+const CSS: &str = "body { max-width: 72rem; } p, svg, .facts { max-width: 50rem; }\n\
+                   th, td, th:first-child, td:first-child { white-space: normal; }\n\
+                   table { font-size: .9rem; } td:first-child { min-width: 7rem; }\n\
+                   .facts div { max-width: 15rem; }\n";
 
 /// The page.
 pub(super) fn render(report: &Report) -> String {
-    let mut page = page::open("What routing costs, beside plain Envoy and other routers");
+    let mut page = page::open_with("What routing costs, beside plain Envoy and other routers", CSS);
     page.push_str(
         "<p class=\"soft\">The same requests to the same simulated engines, through each target in turn, on one machine \
          in one run.</p>\n<dl class=\"facts\">\n",
@@ -29,12 +39,33 @@ pub(super) fn render(report: &Report) -> String {
     let (met, all) = (report.goals().filter(|goal| goal.is_met()).count(), report.goals().count());
     fact(&mut page, &format!("{met} of {all}"), "goals met");
     page.push_str("</dl>\n");
+    let _ = writeln!(
+        page,
+        "<p>The figures above are Warmpath's, and lower is better: x is how many times as much it takes as what it is held \
+         against, 1.0 x is as cheap.</p>\n<p class=\"soft\">{ABOUT_GOALS}</p>"
+    );
+    if report.info.is_quick {
+        let _ = writeln!(page, "<p>{ABOUT_QUICK}</p>");
+    }
+    names(&mut page, &report.names());
     for section in report.sections() {
         self::section(&mut page, section);
     }
     method(&mut page, &report.info);
     page.push_str(page::CLOSE);
     page
+}
+
+fn names(page: &mut String, names: &[(&str, &str)]) {
+    if names.is_empty() {
+        return;
+    }
+    page.push_str("<h2>Who is measured</h2>\n<table>\n<tbody>\n");
+    for (name, meaning) in names {
+        let _ =
+            writeln!(page, "<tr><td>{}</td><td class=\"wrap\">{}</td></tr>", escape(name), escape(meaning));
+    }
+    page.push_str("</tbody>\n</table>\n");
 }
 
 fn section(page: &mut String, section: &Section) {
@@ -58,7 +89,8 @@ fn show(page: &mut String, table: &Table) {
     for row in &table.rows {
         page.push_str("<tr>");
         for cell in row {
-            let _ = write!(page, "<td>{}</td>", escape(cell));
+            // A range stays on one line.
+            let _ = write!(page, "<td>{}</td>", escape(cell).replace(" to ", "&nbsp;to&nbsp;"));
         }
         page.push_str("</tr>\n");
     }

@@ -6,6 +6,14 @@
 //! Envoy costs in this run: a machine twice as slow is taken to make both twice as dear. Repeats of that measurement
 //! differed by about 10 %.
 
+/// What the scaled figures are called in tables.
+pub(super) const NAME: &str = "llm-d, scaled";
+
+/// What that means, for whoever reads a table.
+pub(super) const DESCRIPTION: &str = "llm-d's picker (a Go program beside Envoy) is not run here; what it was measured to \
+                                      cost elsewhere, as a multiple of the same Envoy, times what that Envoy costs in \
+                                      this run";
+
 /// Microseconds a request, by bytes of the body: picker and its Envoy together, and Envoy with its buffer filter.
 const REQUEST_US: [(usize, f64, f64); 4] = [
     (1 << 10, 874.0, 93.0),

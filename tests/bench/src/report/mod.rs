@@ -29,6 +29,14 @@ use crate::figure::view_memory::ViewMemory;
 use crate::figure::wasm::Wasm;
 use crate::target::{ENGINES, Target, version};
 
+/// What goals are, wherever they are counted.
+const ABOUT_GOALS: &str = "Goals are the project's own aims. A missed one is a finding and no failure of the run: its exit \
+                           code is 0 all the same.";
+
+/// What is to be known of a run with few repetitions.
+const ABOUT_QUICK: &str = "This was a quick run, of few requests and repetitions: whether it meets a goal is a rough guess. \
+                           A run without --quick says more.";
+
 /// How a run was made.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Info {
@@ -69,6 +77,7 @@ pub struct Report {
     info: Info,
     json: Map<String, Value>,
     sections: Vec<Section>,
+    has_targets: bool,
 }
 
 impl Report {
@@ -76,11 +85,20 @@ impl Report {
     pub fn new(info: Info) -> Self {
         let run =
             info.lines().into_iter().map(|(name, value)| (name, Value::from(value))).collect::<Map<_, _>>();
-        Self { info, json: Map::from_iter([("run".to_owned(), Value::Object(run))]), sections: Vec::new() }
+        Self {
+            info,
+            json: Map::from_iter([("run".to_owned(), Value::Object(run))]),
+            sections: Vec::new(),
+            has_targets: false,
+        }
     }
 
-    /// Takes a figure in, and prints its table.
+    /// Takes a figure in, and prints its table; before the first one with targets, who they are.
     pub fn add(&mut self, found: &Found) {
+        if found.has_targets() && !self.has_targets {
+            self.has_targets = true;
+            println!("{}", table::names(&self.names()));
+        }
         let section = found.section();
         println!("{}", table::section(&section));
         self.json.extend(found.json().into_iter().map(|(name, value)| (name.to_owned(), value)));
@@ -103,7 +121,10 @@ impl Report {
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let (met, all) = (self.goals().filter(|goal| goal.is_met()).count(), self.goals().count());
-        println!("\n{met} of {all} goals met");
+        println!("\n{met} of {all} goals met. {ABOUT_GOALS}");
+        if self.info.is_quick {
+            println!("{ABOUT_QUICK}");
+        }
         let json = format!("{:#}\n", self.to_json());
         for (name, text) in [("report.json", json), ("report.html", self.to_html())] {
             let path = folder.join(name);
@@ -111,6 +132,18 @@ impl Report {
             println!("{}", path.display());
         }
         Ok(())
+    }
+
+    /// The rows of its tables and what they stand for; none where no target was measured.
+    fn names(&self) -> Vec<(&'static str, &'static str)> {
+        if !self.has_targets {
+            return Vec::new();
+        }
+        let targets = self.info.targets.iter().map(|target| (target.name(), target.description()));
+        // It is scaled by one of these two.
+        let is_scaled =
+            self.info.targets.iter().any(|target| matches!(target, Target::Plain | Target::Buffer));
+        targets.chain(is_scaled.then_some((llm_d::NAME, llm_d::DESCRIPTION))).collect()
     }
 
     fn goals(&self) -> impl Iterator<Item = &Goal> {
@@ -123,6 +156,11 @@ impl Report {
 }
 
 impl Found {
+    /// Whether its table has a row for each target.
+    fn has_targets(&self) -> bool {
+        matches!(self, Self::Cost(_) | Self::Chunk(_) | Self::Burst(_))
+    }
+
     fn section(&self) -> Section {
         match self {
             Self::Cost(cases) => cost::section(cases),
@@ -154,7 +192,10 @@ impl Info {
     /// Names and values.
     fn lines(&self) -> Vec<(String, String)> {
         let mut lines = vec![
-            ("kind".to_owned(), if self.is_quick { "quick: few requests" } else { "usual" }.to_owned()),
+            (
+                "kind".to_owned(),
+                if self.is_quick { "quick: few requests, rough verdicts" } else { "usual" }.to_owned(),
+            ),
             ("repetitions".to_owned(), self.repetitions.to_string()),
             ("connections".to_owned(), self.connections.to_string()),
             ("engines".to_owned(), format!("{ENGINES}, simulated")),

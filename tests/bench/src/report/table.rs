@@ -22,10 +22,20 @@ pub(super) fn section(section: &Section) -> String {
     text
 }
 
+/// Names and what they stand for, on as many lines.
+pub(super) fn names(names: &[(&str, &str)]) -> String {
+    let width = names.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut text = String::from("\nWho is measured:\n");
+    for (name, meaning) in names {
+        let _ = writeln!(text, "   {name:width$}{:GAP$}{meaning}", "");
+    }
+    text
+}
+
 /// Goals as a table.
 pub(super) fn goals(goals: &[Goal]) -> Table {
     let row = |goal: &Goal| std::iter::once(goal.name.clone()).chain(goal.verdict()).collect();
-    Table { header: vec!["goal", "found", "to be", ""], rows: goals.iter().map(row).collect() }
+    Table { header: vec!["our goal", "found", "to be", ""], rows: goals.iter().map(row).collect() }
 }
 
 fn table(table: &Table) -> String {

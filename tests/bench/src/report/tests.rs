@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{Found, Info, Report};
+use super::{ABOUT_QUICK, Found, Info, Report};
 use crate::figure::burst::{Arrivals, BurstCase, BurstSamples};
 use crate::figure::chunk::ChunkCase;
 use crate::figure::cost::{CostCase, CostSamples, Latencies};
@@ -71,7 +71,7 @@ fn everything() -> Report {
         repetitions: 3,
         connections: 1,
         cores: 2,
-        targets: vec![Target::Warmpath, Target::Smg],
+        targets: vec![Target::Plain, Target::Buffer, Target::Warmpath, Target::VllmRouter, Target::Smg],
         ..Info::default()
     });
     let size = |endpoints, us: f64| DecisionCase { endpoints, cells: 10_000, us: vec![us; 3] };
@@ -146,13 +146,13 @@ fn every_goal_says_whether_it_is_met() {
         .map(|goal| goal["name"].as_str().unwrap())
         .collect();
     let expected = [
-        "warmpath, 1 KB, against llm-d, scaled",
+        "processor time of a request, 1 KB, against llm-d, scaled",
         "decision, 1000 endpoints and 10000 cells against the smallest",
         "start of the first VM in Envoy, with compilation",
     ];
     assert_eq!(missed, expected);
     let peer = &goals[0];
-    assert_eq!(peer["name"], "warmpath, 1 KB, against the cheapest peer, smg");
+    assert_eq!(peer["name"], "processor time of a request, 1 KB, against the cheapest peer (smg)");
     near(&peer["found"]["median"], 0.4);
     near(&peer["at_most"], 0.5);
     near(&goals[1]["found"]["median"], 2.0 * 93.0 / 874.0);
@@ -169,6 +169,51 @@ fn the_page_needs_nothing_but_itself() {
     assert_eq!(page.matches("<svg").count(), 2);
     assert!(!page.contains("NaN") && !page.contains("inf\""));
     assert!(page.contains("smg") && page.contains("1.13.0, cache_aware"));
+}
+
+#[test]
+fn the_page_says_what_its_words_mean() {
+    let page = everything().to_html();
+    let own = page.split("<h2>A request").next().unwrap();
+    for said in ["Envoy with its own buffer filter", "Shepherd Model Gateway", "llm-d's picker"] {
+        assert!(own.contains(said), "{said}");
+    }
+    assert!(!own.contains("SGLang's router"), "who did not run needs no words");
+    assert!(own.contains("no failure of the run"));
+    assert!(page.contains("microseconds a request, logarithmic"));
+    assert!(page.contains("(200&nbsp;to&nbsp;400)"), "a range does not break");
+}
+
+#[test]
+fn a_quick_run_says_that_its_verdicts_are_rough() {
+    let page = |is_quick| Report::new(Info { is_quick, ..Info::default() }).to_html();
+    assert!(page(true).contains(ABOUT_QUICK) && !page(false).contains(ABOUT_QUICK));
+}
+
+#[test]
+fn llm_d_is_in_the_charts_as_in_the_tables() {
+    let page = everything().to_html();
+    let charts: Vec<_> =
+        page.split("<svg").skip(1).map(|rest| rest.split("</svg>").next().unwrap()).collect();
+    assert_eq!(charts.len(), 2);
+    assert!(charts.iter().all(|chart| chart.contains("llm-d, scaled")));
+}
+
+#[test]
+fn the_headlines_are_found() {
+    // Their goals are found by name: one that is renamed must not vanish from the page.
+    let mut report = Report::new(Info::default());
+    report.add(&Found::Cost(vec![CostCase { body_bytes: 8 << 10, ..cost() }]));
+    report.add(&Found::Chunk(vec![ChunkCase { streams: 32, has_usage: false, ..chunk() }]));
+    report.add(&Found::Feed(Feed { usable_ms: vec![1.0], ..Feed::default() }));
+    let page = report.to_html();
+    let facts = page.split("<dl class=\"facts\">").nth(1).unwrap().split("</dl>").next().unwrap();
+    assert_eq!(
+        facts.matches("<dd>").count(),
+        5,
+        "two for a request, one for a piece, the feed, goals met: {facts}"
+    );
+    assert!(facts.contains("processor time of a request") && facts.contains("cheapest peer"), "{facts}");
 }
 
 #[test]

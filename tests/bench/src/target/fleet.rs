@@ -11,6 +11,7 @@ use warmpath_envoy::resources::GATEWAY;
 use super::peer::Peer;
 use super::{EnvoySpec, Target};
 use crate::process::{Meter, Own, controller, engines};
+use crate::progress;
 
 /// Engines and everybody in front of them. Dropping it ends all of them.
 #[derive(Debug)]
@@ -54,6 +55,7 @@ impl Fleet {
         let folder = tempfile::tempdir().context("cannot make a folder for envoy's configuration")?;
         let mut runners = Vec::new();
         for target in targets {
+            progress::step(format_args!("starting {target}"));
             runners.push(Runner::start(*target, engines.addresses(), folder.path(), logs).await?);
         }
         Ok(Self { runners, engines, _folder: folder })

@@ -52,6 +52,25 @@ impl Target {
         }
     }
 
+    /// Who that is, for whoever reads a table.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Plain => {
+                "Envoy as it is: it passes the body on as it comes, and sends each request to the next engine"
+            }
+            Self::Buffer => {
+                "plain Envoy with its own buffer filter, which holds the body and does nothing with it: the least that \
+                 choosing by the body can cost"
+            }
+            Self::Warmpath => "Envoy with the filter, and its controller beside it",
+            Self::SglangRouter => "SGLang's router, policy cache_aware",
+            Self::VllmRouter => {
+                "vLLM's router, policy cache_aware: it asks every engine for the prompt's tokens first"
+            }
+            Self::Smg => "Shepherd Model Gateway, policy cache_aware",
+        }
+    }
+
     /// Whether it is another project's router.
     pub const fn is_peer(self) -> bool {
         matches!(self, Self::SglangRouter | Self::VllmRouter | Self::Smg)

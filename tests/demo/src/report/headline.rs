@@ -50,7 +50,10 @@ pub(super) fn rows(arms: &[Summary]) -> Vec<Row> {
     ROWS.into_iter().map(row).collect()
 }
 
-/// The number of a row, as "2.4x lower" or "1.5x higher" than the best plain arm.
+/// What is printed where two numbers are the same to two decimals of their ratio.
+const SAME: &str = "the same";
+
+/// The number of a row, as "2.4x lower" or "1.5x higher" than the best plain arm, or "the same".
 fn verdict(arms: &[Summary], better: Better, read: Read) -> Option<String> {
     let is_ours = |arm: &&Summary| arm.name == Arm::Warmpath.name();
     let ours = arms.iter().find(is_ours).map(read)?;
@@ -61,7 +64,8 @@ fn verdict(arms: &[Summary], better: Better, read: Read) -> Option<String> {
         Better::Neither => return None,
     };
     let (factor, word) = if ours >= best { (ours / best, "higher") } else { (best / ours, "lower") };
-    factor.is_finite().then(|| format!("{factor:.2}x {word}"))
+    let factor = factor.is_finite().then(|| format!("{factor:.2}x"))?;
+    Some(if factor == "1.00x" { SAME.to_owned() } else { format!("{factor} {word}") })
 }
 
 fn count(value: f64) -> String {
@@ -93,6 +97,19 @@ mod tests {
     }
 
     #[test]
+    fn a_difference_that_is_not_printed_is_not_called_one() {
+        let with = |name, output_tokens_per_s| Summary { output_tokens_per_s, ..summary(name, 1.0, 0.5) };
+        let verdict = |ours| {
+            let arms = [with("round-robin", 839.4), with("warmpath", ours)];
+            rows(&arms)[9].verdict.clone().unwrap()
+        };
+        assert_eq!(verdict(839.1), "the same");
+        assert_eq!(verdict(839.9), "the same");
+        assert_eq!(verdict(800.0), "1.05x lower");
+        assert_eq!(verdict(900.0), "1.07x higher");
+    }
+
+    #[test]
     fn we_are_held_against_the_best_plain_arm() {
         let arms = [
             summary("round-robin", 900.0, 0.2),
@@ -103,6 +120,7 @@ mod tests {
         assert_eq!(rows[0].verdict.as_deref(), Some("3.00x higher"));
         assert_eq!(rows[2].verdict.as_deref(), Some("3.00x lower"));
         assert_eq!(rows[2].cells, ["900 ms", "600 ms", "200 ms"]);
+        assert_eq!((rows[9].label, rows[9].verdict.as_deref()), ("output tokens/s", Some("the same")));
         assert_eq!(rows[10].verdict, None);
         assert!(
             super::rows(&arms[..2]).iter().all(|row| row.verdict.is_none()),

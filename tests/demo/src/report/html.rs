@@ -8,6 +8,7 @@ use super::chart;
 use super::headline::{Row, part_of_ideal, rows};
 use super::json::{Kind, RunInfo, late_ms_p99};
 use super::page::{self, escape, fact};
+use super::table::VARIES;
 use crate::arm::Arm;
 use crate::measure::{ArmRun, Summary};
 
@@ -55,7 +56,7 @@ fn facts(page: &mut String, arms: &[Summary], rows: &[Row]) {
     for label in ["TTFT p50", "TTFT p99", "output tokens/s"] {
         let verdict = rows.iter().find(|row| row.label == label).and_then(|row| row.verdict.as_deref());
         if let Some(verdict) = verdict {
-            fact(page, verdict, &format!("{label} than the best plain arm"));
+            fact(page, verdict, &format!("{label}, beside the best plain arm"));
         }
     }
     fact(page, &percent(part_of_ideal(ours)), "of one endless cache's hits");
@@ -99,6 +100,7 @@ fn method(page: &mut String, info: &RunInfo, runs: &[ArmRun]) {
          status is not 200 or its stream ends early.</p>\n\
          <p>All times are model time: wall time multiplied by {scale}. Envoy, filter and client do not run faster, so \
          what they cost counts {scale} times against every arm.</p>\n\
+         <p>{VARIES}</p>\n\
          <p>One endless cache: what a single cache that never forgets would have found, with the requests in the \
          order in which they were sent. No set of engines can find more.</p>\n\
          <div class=\"scroll\"><table>\n<tbody>\n",

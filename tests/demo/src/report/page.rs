@@ -6,5 +6,10 @@ const CSS: &str = include_str!("page.css");
 
 /// The beginning of a page: head, style and title.
 pub fn open(title: &str) -> String {
-    warmpath_sim::page::open(title, CSS)
+    open_with(title, "")
+}
+
+/// The same with more style, after that of all pages.
+pub fn open_with(title: &str, css: &str) -> String {
+    warmpath_sim::page::open(title, &format!("{CSS}{css}"))
 }

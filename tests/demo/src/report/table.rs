@@ -8,6 +8,10 @@ use super::headline::{part_of_ideal, rows};
 use super::json::{Kind, RunInfo, late_ms_p99, lost};
 use crate::measure::{ArmRun, Summary};
 
+/// What a seed does not fix.
+pub(super) const VARIES: &str = "The seed fixes the requests. Envoy, the network and the clock are real, so the numbers vary \
+                                 from run to run.";
+
 const LABEL_WIDTH: usize = 24;
 const CELL_WIDTH: usize = 15;
 
@@ -30,6 +34,7 @@ pub(super) fn render(info: &RunInfo, runs: &[ArmRun], arms: &[Summary]) -> Strin
         "\nTimes are model time (wall time x {}): the proxy and this client count {} times against every arm.",
         info.time_scale, info.time_scale
     );
+    let _ = writeln!(text, "{VARIES}");
     for (run, arm) in runs.iter().zip(arms) {
         if info.kind == Kind::Replay {
             let (part, late) = (percent(part_of_ideal(arm)), time_ms(late_ms_p99(run)));
