@@ -20,8 +20,8 @@ demo *args: (announce "warmpath-demo") wasm envoy
     cargo run --release -p warmpath-demo -- demo {{ args }}
 
 # Starts engines, controller and Envoy, prints curl lines, and stays until Ctrl-C.
-up *args: wasm envoy
-    cargo run --quiet --release -p warmpath-demo -- up {{ args }}
+up *args: (announce "warmpath-demo") wasm envoy
+    cargo run --release -p warmpath-demo -- up {{ args }}
 
 # Tells where a request would go and why: ./just explain --proxy http://127.0.0.1:8080 < request.json
 explain *args:
@@ -33,9 +33,9 @@ replay *args: (announce "warmpath-demo") wasm envoy
 
 # Plays recorded traces against the routing core and ten other rules: ./just sim --help
 [no-cd]
-sim *args:
+sim *args: (announce "warmpath-sim")
     @# Where the caller is: traces of his own are files there.
-    cargo run --quiet --manifest-path "{{ justfile_directory() }}/Cargo.toml" --release -p warmpath-sim -- {{ args }}
+    cargo run --manifest-path "{{ justfile_directory() }}/Cargo.toml" --release -p warmpath-sim -- {{ args }}
 
 # Measures what routing costs, beside other routers: ./just bench --quick (once built, two minutes), or all (ten).
 bench *args: (announce "warmpath-bench") wasm envoy
