@@ -11,8 +11,9 @@ mod settings;
 mod tree;
 mod watch;
 
+pub use pools::Pool;
 pub use problem::{Fault, Problem, Problems};
-pub use settings::{Listen, Pool, Scrape, Settings};
+pub use settings::{Listen, Scrape, Settings};
 pub use watch::{Reload, Watched};
 
 use std::io;

@@ -2,7 +2,6 @@
 
 use super::fields::{Entry, Reader};
 use super::problem::Fault;
-use super::settings::Pool;
 use fnv::FnvHashMap;
 use prost::Message;
 use std::net::SocketAddr;
@@ -13,12 +12,44 @@ use warmpath_core::wire;
 /// What is larger is bytes by mistake.
 const KV_BELOW_GPU_TOKENS_MAX: u64 = 1_000_000_000;
 
+/// Endpoints that serve the same models.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Unique among pools.
+    pub name: String,
+    /// Names of the base model; `*` takes any.
+    pub models: Vec<String>,
+    /// Names of adapters.
+    pub adapters: Vec<String>,
+    /// Engine addresses, each in one pool only.
+    pub endpoints: Vec<SocketAddr>,
+    /// Tokens that each engine holds in tiers below its GPU, beside those on it; zero leaves it to what the
+    /// engines tell. Proxies hear it as a fact about each endpoint.
+    pub kv_below_gpu_tokens: u64,
+}
+
 /// Values seen so far, with their lines.
 #[derive(Debug, Default)]
 struct Seen {
     names: FnvHashMap<String, u64>,
     models: FnvHashMap<String, u64>,
     endpoints: FnvHashMap<SocketAddr, u64>,
+}
+
+// === impl Pool ===
+
+impl Pool {
+    /// The pool as proxies hear of it.
+    pub fn to_wire(&self) -> wire::Pool {
+        let endpoints =
+            self.endpoints.iter().map(|address| wire::PoolEndpoint { address: address.to_string() });
+        wire::Pool {
+            name: self.name.clone(),
+            models: self.models.clone(),
+            adapters: self.adapters.clone(),
+            endpoints: endpoints.collect(),
+        }
+    }
 }
 
 pub(super) fn read(entry: &Entry<'_>, reader: &mut Reader) -> Option<Vec<Pool>> {

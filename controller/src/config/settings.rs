@@ -1,7 +1,7 @@
 //! The validated configuration: nothing in it is optional any more, and every value is within its limits.
 
 use super::fields::{Entry, Fields, Reader};
-use super::pools;
+use super::pools::{self, Pool};
 use super::problem::{Fault, Problems};
 use super::tree;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -60,22 +60,6 @@ pub struct Scrape {
     pub unhealthy_after: u32,
 }
 
-/// Endpoints that serve the same models.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pool {
-    /// Unique among pools.
-    pub name: String,
-    /// Names of the base model; `*` takes any.
-    pub models: Vec<String>,
-    /// Names of adapters.
-    pub adapters: Vec<String>,
-    /// Engine addresses, each in one pool only.
-    pub endpoints: Vec<SocketAddr>,
-    /// Tokens that each engine holds in tiers below its GPU, beside those on it; zero leaves it to what the
-    /// engines tell. Proxies hear it as a fact about each endpoint.
-    pub kv_below_gpu_tokens: u64,
-}
-
 // === impl Settings ===
 
 impl Settings {
@@ -121,22 +105,6 @@ impl Default for Scrape {
             interval: Duration::from_millis(SCRAPE_INTERVAL_MS_DEFAULT),
             timeout: Duration::from_millis(SCRAPE_TIMEOUT_MS_DEFAULT),
             unhealthy_after: UNHEALTHY_AFTER_DEFAULT,
-        }
-    }
-}
-
-// === impl Pool ===
-
-impl Pool {
-    /// The pool as proxies hear of it.
-    pub fn to_wire(&self) -> wire::Pool {
-        let endpoints =
-            self.endpoints.iter().map(|address| wire::PoolEndpoint { address: address.to_string() });
-        wire::Pool {
-            name: self.name.clone(),
-            models: self.models.clone(),
-            adapters: self.adapters.clone(),
-            endpoints: endpoints.collect(),
         }
     }
 }
