@@ -308,6 +308,15 @@ fn proxies_that_do_not_see_each_other_take_a_new_prompt_to_endpoints_of_their_ow
 }
 
 #[test]
+fn what_somebody_holds_is_no_rivals() {
+    // A rival's prompt, too, goes where its beginning lies: only the rest may be in the way.
+    for place in 0..2 {
+        let world = World::new(2).holds(0, CELLS * 45 / 100).seen_by(place, 2);
+        assert_eq!(world.chosen(1).0, World::address(0), "place {place}");
+    }
+}
+
+#[test]
 fn a_proxy_that_is_not_among_those_that_route_has_all_endpoints() {
     let mut world = World::new(4).seen_by(7, 2);
     let all: BTreeSet<String> = (0..100).map(|nonce| world.chosen(nonce).0).collect();
