@@ -102,6 +102,21 @@ impl ArmRun {
 // === impl Point ===
 
 impl Point {
+    /// The cells of its row in a table: the rate; output tokens/s as published, as simulated, and the error; the same of
+    /// the mean time to first token.
+    pub fn cells(&self) -> [String; 7] {
+        let (theirs, ours) = (&self.published, &self.simulated);
+        [
+            self.rate.to_string(),
+            format!("{:.0}", theirs.output_tokens_per_s),
+            format!("{:.0}", ours.output_tokens_per_s),
+            format!("{:+.1} %", self.output_error * 100.0),
+            format!("{:.2} s", theirs.ttft_mean_s),
+            format!("{:.2} s", ours.ttft_mean_s),
+            format!("{:+.0} %", self.ttft_error * 100.0),
+        ]
+    }
+
     fn new(rate: f64, published: Measured, simulated: Measured) -> Self {
         let error = |of: fn(&Measured) -> f64| of(&simulated) / of(&published) - 1.0;
         Self {

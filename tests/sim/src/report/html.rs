@@ -330,21 +330,9 @@ fn points(page: &mut String, ladder: &Ladder) {
     );
     for arm in &ladder.arms {
         for point in &arm.points {
-            let (theirs, ours) = (&point.published, &point.simulated);
-            let _ = writeln!(
-                page,
-                "<tr><td>{} against {}</td><td>{}</td><td>{:.0}</td><td>{:.0}</td><td>{:+.1} %</td><td>{:.2} s</td>\
-                 <td>{:.2} s</td><td>{:+.0} %</td></tr>",
-                arm.rule,
-                arm.published,
-                point.rate,
-                theirs.output_tokens_per_s,
-                ours.output_tokens_per_s,
-                point.output_error * 100.0,
-                theirs.ttft_mean_s,
-                ours.ttft_mean_s,
-                point.ttft_error * 100.0
-            );
+            let cells = point.cells().join("</td><td>");
+            let _ =
+                writeln!(page, "<tr><td>{} against {}</td><td>{cells}</td></tr>", arm.rule, arm.published);
         }
     }
     page.push_str("</tbody>\n</table></div>\n</details>\n");

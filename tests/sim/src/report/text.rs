@@ -6,7 +6,7 @@ use super::goals::Verdict;
 use super::group::{Figures, Group, Line};
 use super::overall::{FIGURES, Overall};
 use super::{Report, ablation, joining};
-use crate::calibrate::Ladder;
+use crate::calibrate::{Ladder, Point};
 
 const NAME_WIDTH: usize = 19;
 
@@ -169,21 +169,15 @@ fn calibration(text: &mut String, ladder: &Ladder) {
         );
         let _ = writeln!(
             text,
-            "  {:>6} {:>10} {:>10} {:>7} {:>12} {:>12} {:>7}",
+            "  {:>6} {:>10} {:>10} {:>8} {:>12} {:>12} {:>8}",
             "rate", "published", "simulated", "error", "TTFT publ.", "simulated", "error"
         );
-        for point in &arm.points {
-            let (theirs, ours) = (&point.published, &point.simulated);
+        for [rate, published, simulated, error, ttft, ttft_simulated, ttft_error] in
+            arm.points.iter().map(Point::cells)
+        {
             let _ = writeln!(
                 text,
-                "  {:>6} {:>10.0} {:>10.0} {:>+6.1}% {:>10.2} s {:>10.2} s {:>+6.0}%",
-                point.rate,
-                theirs.output_tokens_per_s,
-                ours.output_tokens_per_s,
-                point.output_error * 100.0,
-                theirs.ttft_mean_s,
-                ours.ttft_mean_s,
-                point.ttft_error * 100.0
+                "  {rate:>6} {published:>10} {simulated:>10} {error:>8} {ttft:>12} {ttft_simulated:>12} {ttft_error:>8}"
             );
         }
     }
