@@ -50,6 +50,36 @@ fn ticks_in_any_order_give_one_holder() {
     }
 }
 
+/// Configured at once, VMs would look at one moment, and nobody in the time between.
+#[test]
+fn vms_without_the_lease_look_for_it_at_different_times() {
+    let host = Host::default();
+    let (one, two) = (vm(&host, &config()), vm(&host, &config()));
+    let holder = Controller::accept(&host, &[&one, &two]).vm;
+    let other = if std::ptr::eq(holder, &raw const one) { &two } else { &one };
+    let mut looked_ms = Vec::new();
+    for now_ms in (0..10_000_u64).step_by(5) {
+        host.advance(Duration::from_millis(5));
+        holder.tick().unwrap();
+        other.reset_counts();
+        other.tick().unwrap();
+        // Each tick reads the log; the rounds of a second are at their own time and read more.
+        if other.counts().of("proxy_get_shared_data") == 2 {
+            looked_ms.push(now_ms);
+        }
+    }
+    let waits: Vec<u64> = looked_ms.windows(2).map(|two| two[1] - two[0]).collect();
+    assert!(waits.len() > 40, "{waits:?}");
+    assert!(
+        waits.iter().all(|wait_ms| (125..=500).contains(wait_ms)),
+        "half an interval at least: {waits:?}"
+    );
+    let different: std::collections::BTreeSet<u64> =
+        waits.into_iter().filter(|wait_ms| *wait_ms < 250).collect();
+    assert!(different.len() > 5, "{different:?}");
+    assert_clean(&host, &[&one, &two]);
+}
+
 #[test]
 fn configuration_without_a_controller_opens_no_stream() {
     let host = Host::default();
