@@ -142,7 +142,7 @@ async fn the_plugin_is_configured_anew() {
     let after = until("the new configuration", async || {
         let response = Client::http1(gateway).post_json(PATH, &known).await.unwrap();
         let decision = response.header("x-warmpath-decision").unwrap().to_owned();
-        (destinations(&decision) == 2).then_some((decision, engine_of(&response).to_owned()))
+        (destinations(&decision) == 2).then_some(decision)
     })
     .await
     .unwrap();
@@ -153,8 +153,11 @@ async fn the_plugin_is_configured_anew() {
     later.finish().await.assert_nothing_lost(THIRD);
     traffic.finish().await.assert_nothing_lost(REQUESTS_MIN);
 
-    assert!(after.0.starts_with("reason=warm"), "what was learned is kept: {}", after.0);
-    assert_eq!(after.1, engine_of(&before));
+    // The holder may have been too busy with the traffic; who knows of none would have said that it is cold.
+    assert!(!after.starts_with("reason=cold"), "what was learned is kept: {after}");
+    let candidates = explain_anywhere(&Client::http1(gateway), &known).await.unwrap();
+    let holder = stack.engine_named(engine_of(&before)).addr().to_string();
+    assert!(candidates.iter().any(|candidate| candidate.endpoint == holder && candidate.cells > 0));
     assert_eq!(stack.metric("feed.connected").await, 1);
 }
 
