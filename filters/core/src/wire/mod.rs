@@ -15,6 +15,7 @@
 
 mod event;
 mod page;
+mod prefix;
 mod stream;
 
 pub use event::{
@@ -22,6 +23,7 @@ pub use event::{
     Proxies, Ratio, Routed,
 };
 pub use page::{Page, PageError, Record, Source};
+pub use prefix::{PrefixDecoder, PrefixEncoder, PrefixError};
 pub use stream::{
     Down, Hello, Phase, STREAM_METHOD, STREAM_SERVICE, Snapshotter, StreamError, Up, decode_down, decode_up,
 };
