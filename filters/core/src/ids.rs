@@ -1,7 +1,8 @@
 //! The identifiers that must not mix, each its own type.
 //!
-//! All but [`Slot`] are hashes that mean the same in every process, so nobody has to hand out numbers: a
-//! proxy, its siblings and the controller agree on an endpoint's id because they agree on its address.
+//! All but [`Slot`] and [`Generation`] are hashes or random numbers that mean the same in every process, so nobody has
+//! to hand out numbers: a proxy, its siblings and the controller agree on an endpoint's id because they agree on its
+//! address. On the wire they are bare numbers; the code converts at the edge.
 
 use std::fmt;
 use xxhash_rust::xxh3::xxh3_64;
@@ -14,9 +15,21 @@ pub struct CellHash(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointId(pub u64);
 
+/// Names one proxy process; all its VMs and all its streams share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProcessId(pub u64);
+
 /// Names one source of bookings: one VM of one proxy process, for that VM's lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OriginId(pub u64);
+
+/// Names one controller process, for its lifetime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InstanceId(pub u64);
+
+/// One controller instance's count of changes. Generations compare only under the same [`InstanceId`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Generation(pub u64);
 
 /// An endpoint's dense index inside one view. Means nothing outside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,6 +45,22 @@ impl EndpointId {
 }
 
 impl fmt::Display for EndpointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+// === impl ProcessId ===
+
+impl fmt::Display for ProcessId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+// === impl InstanceId ===
+
+impl fmt::Display for InstanceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
     }

@@ -20,6 +20,7 @@ pub mod num;
 pub mod pick;
 pub mod prompt;
 pub mod request;
+pub mod time;
 pub mod usage;
 pub mod view;
 pub mod wire;
