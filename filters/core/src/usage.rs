@@ -1,28 +1,28 @@
-//! What an answer says of its tokens: the `usage` object, found in the tail of a body or a stream.
+//! The `usage` object of a response, found in the tail of its body or stream.
 //!
-//! Only the last few KiB are kept, whatever the answer's length: `usage` closes a JSON answer and the last
-//! events of a stream. Anthropic streams tell the prompt's side in their first event instead, so the first
-//! piece is looked at too.
+//! Only the last few KiB are kept, whatever the length of the response: `usage` comes last in a JSON body and in the
+//! last events of a stream. Anthropic's streams report the prompt's tokens in their first event instead, so the first
+//! piece is searched as well.
 
-use crate::json::{Fields, JsonError, Scanner};
+use crate::json::{JsonError, KnownFields, Scanner};
 use memchr::memmem;
 
-/// Bytes of the answer's end that are kept. vLLM puts empty `kv_transfer_params` and the like behind
-/// `usage`, and OpenAI's closing event of `/v1/responses` repeats the request's settings before it.
+/// Bytes kept of the response's end. vLLM writes empty `kv_transfer_params` and the like after `usage`, and OpenAI's
+/// closing event of `/v1/responses` repeats the request's settings before it.
 pub const TAIL_BYTES_MAX: usize = 8 * 1024;
 
-/// Tokens of one answer, as the engine counted them.
+/// The tokens of one request and its response, as the engine counted them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt_tokens: u64,
-    /// Tokens of those that came out of the cache; `None` when the engine does not tell.
+    /// Prompt tokens that came from the cache; `None` when the engine does not report them.
     pub cached_tokens: Option<u64>,
-    /// Tokens of the answer.
+    /// Tokens of the response.
     pub output_tokens: u64,
 }
 
-/// Follows an answer piece by piece.
+/// Searches a response piece by piece.
 #[derive(Debug, Default)]
 pub struct UsageScan {
     first: Option<Usage>,
@@ -30,7 +30,7 @@ pub struct UsageScan {
     has_begun: bool,
 }
 
-/// The object as engines write it.
+/// The fields of the object in any of the formats.
 #[derive(Default)]
 #[expect(clippy::struct_field_names, reason = "they are the names in the JSON")]
 struct Raw {
@@ -47,7 +47,7 @@ struct Raw {
 // === impl UsageScan ===
 
 impl UsageScan {
-    /// Takes the next piece of the answer.
+    /// Takes the next piece of the response.
     pub fn push(&mut self, piece: &[u8]) {
         if !self.has_begun && !piece.is_empty() {
             self.has_begun = true;
@@ -59,7 +59,7 @@ impl UsageScan {
         self.tail.extend_from_slice(kept);
     }
 
-    /// What the answer said, if it did.
+    /// The usage that the response reported, if any.
     pub fn finish(&self) -> Option<Usage> {
         let last = last_usage(&self.tail);
         match (self.first, last) {
@@ -73,8 +73,8 @@ impl UsageScan {
     }
 }
 
-/// The last complete `"usage": {...}` in `bytes` that counts anything. Text of the answer cannot forge one: in
-/// it, quotes stand escaped.
+/// The last complete `"usage": {...}` in `bytes` that counts anything. Generated text cannot forge one: its quotes are
+/// escaped.
 fn last_usage(bytes: &[u8]) -> Option<Usage> {
     let mut end = bytes.len();
     while let Some(at) = memmem::rfind(bytes.get(..end)?, b"\"usage\"") {
@@ -89,7 +89,7 @@ fn last_usage(bytes: &[u8]) -> Option<Usage> {
 /// Reads one object, whatever follows it.
 fn raw(scanner: &mut Scanner<'_>) -> Result<Raw, JsonError> {
     let mut raw = Raw::default();
-    let mut fields = Fields::open(
+    let mut fields = KnownFields::open(
         scanner,
         &[
             "prompt_tokens",
@@ -103,7 +103,7 @@ fn raw(scanner: &mut Scanner<'_>) -> Result<Raw, JsonError> {
         ],
     )?;
     while let Some(name) = fields.next(scanner)? {
-        let place = match name {
+        let target = match name {
             "prompt_tokens_details" => {
                 raw.prompt_cached_tokens = cached_tokens(scanner)?;
                 continue;
@@ -119,7 +119,7 @@ fn raw(scanner: &mut Scanner<'_>) -> Result<Raw, JsonError> {
             "cache_read_input_tokens" => &mut raw.cache_read_input_tokens,
             _ => &mut raw.cache_creation_input_tokens,
         };
-        *place = scanner.number()?;
+        *target = scanner.number()?;
     }
     Ok(raw)
 }
@@ -127,10 +127,10 @@ fn raw(scanner: &mut Scanner<'_>) -> Result<Raw, JsonError> {
 /// `cached_tokens` of the details, which may be `null`.
 fn cached_tokens(scanner: &mut Scanner<'_>) -> Result<Option<u64>, JsonError> {
     if scanner.peek()? == b'n' {
-        return scanner.pass().map(|()| None);
+        return scanner.skip().map(|()| None);
     }
     let mut cached = None;
-    let mut fields = Fields::open(scanner, &["cached_tokens"])?;
+    let mut fields = KnownFields::open(scanner, &["cached_tokens"])?;
     while fields.next(scanner)?.is_some() {
         cached = scanner.number()?;
     }
@@ -141,9 +141,10 @@ fn usage_at(rest: &[u8]) -> Option<Usage> {
     let rest = rest.trim_ascii_start().strip_prefix(b":")?;
     let raw = raw(&mut Scanner::new(rest)).ok()?;
     let cached = raw.prompt_cached_tokens.or(raw.input_cached_tokens);
-    // Anthropic counts what was read from the cache or written to it beside `input_tokens`, not in it.
-    let beside = [raw.cache_read_input_tokens, raw.cache_creation_input_tokens];
-    let input_tokens = beside.into_iter().flatten().fold(raw.input_tokens.unwrap_or(0), u64::saturating_add);
+    // Anthropic counts tokens that were read from the cache or written to it in addition to `input_tokens`.
+    let cache_tokens = [raw.cache_read_input_tokens, raw.cache_creation_input_tokens];
+    let input_tokens =
+        cache_tokens.into_iter().flatten().fold(raw.input_tokens.unwrap_or(0), u64::saturating_add);
     let output_tokens = raw.completion_tokens.or(raw.output_tokens);
     if raw.prompt_tokens.is_none() && input_tokens == 0 && output_tokens.is_none() {
         return None;
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn vllm_chat_answer_with_fields_behind_it() {
+    fn vllm_chat_response_with_fields_after_usage() {
         let usage = scan(&[
             r#"{"choices":[{"message":{"content":"say \"usage\": {"}}],"usage":{"prompt_tokens":726,"total_tokens":730,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":704}},"kv_transfer_params":null}"#,
         ]);
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn stream_with_nulls_and_a_cut_inside_the_object() {
+    fn a_stream_with_nulls_and_a_cut_inside_the_object() {
         let usage = scan(&[
             "data: {\"usage\":null}\n\n",
             "data: {\"choices\":[],\"usage\":{\"prompt_tok",
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn anthropic_stream_tells_its_prompt_first() {
+    fn an_anthropic_stream_reports_its_prompt_first() {
         let usage = scan(&[
             "event: message_start\ndata: {\"message\":{\"usage\":{\"input_tokens\":10,\"cache_read_input_tokens\":90,\"output_tokens\":1}}}\n\n",
             &"data: {}\n\n".repeat(2000),
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn anthropic_counts_what_it_wrote_to_the_cache_beside() {
+    fn tokens_that_anthropic_wrote_to_the_cache_are_part_of_the_prompt() {
         let usage = scan(&[
             r#"{"usage":{"input_tokens":5,"cache_creation_input_tokens":20,"output_tokens":1},"x":{"usage":{}}}"#,
         ]);

@@ -1,4 +1,4 @@
-//! Bodies and the text that is made of them: goldens, what must not matter, and what must not panic.
+//! Request bodies and their canonical text: goldens, differences that must not matter, and input that must not panic.
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may panic")]
 
@@ -10,7 +10,7 @@ use warmpath_core::prompt::{Api, PromptError, Request, Root, cells_of};
 const APIS: [Api; 6] =
     [Api::Chat, Api::Completions, Api::Responses, Api::Messages, Api::CountTokens, Api::ModelOnly];
 
-/// Input, and the text that is expected of it, with the bytes that are not printable ASCII escaped.
+/// Input and its expected text, with every byte escaped that is not printable ASCII.
 const GOLDENS: [(&str, Api, &str, &str); 5] = [
     ("chat", Api::Chat, include_str!("golden/chat.json"), include_str!("golden/chat.txt")),
     (
@@ -44,7 +44,7 @@ fn readable(text: &[u8]) -> String {
     text.iter().map(escaped).collect()
 }
 
-/// Parses and hashes, whatever it is.
+/// Parses and hashes any bytes.
 fn try_one(api: Api, body: &[u8]) {
     if let Ok(request) = Request::parse(api, body) {
         let mut chain: Vec<CellHash> = Vec::new();
@@ -61,14 +61,14 @@ fn try_all(body: &[u8]) {
 }
 
 #[test]
-fn canonical_text_is_as_in_the_goldens() {
+fn canonical_text_matches_the_goldens() {
     for (name, api, body, expected) in GOLDENS {
         assert_eq!(readable(&text(api, body)).trim_end(), expected.trim_end(), "golden/{name}.txt");
     }
 }
 
 #[test]
-fn what_a_body_asks_for_is_read() {
+fn settings_of_a_body_are_read() {
     let request = Request::parse(Api::Chat, GOLDENS[0].2.as_bytes()).unwrap();
     assert_eq!((request.model.as_ref(), request.is_stream, request.has_usage_in_stream), ("m", true, true));
     assert_eq!(request.output_tokens_max, None, "-1 means no bound to engines that take it");
@@ -88,7 +88,7 @@ fn paths_name_formats() {
 }
 
 #[test]
-fn marks_of_caching_do_not_matter() {
+fn cache_control_markers_do_not_matter() {
     let mark =
         |at: usize, here: usize| if at == here { r#","cache_control":{"type":"ephemeral"}"# } else { "" };
     let body = |at: usize| {
@@ -111,7 +111,7 @@ fn marks_of_caching_do_not_matter() {
 }
 
 #[test]
-fn a_string_and_its_part_are_the_same_text() {
+fn a_string_and_a_single_part_have_the_same_text() {
     let string = r#"{"messages":[{"role":"user","content":"a\"b"}]}"#;
     let part = r#"{"messages":[{"content":[{"text":"a\"b","type":"text"}],"role":"user"}]}"#;
     for api in [Api::Chat, Api::Messages] {
@@ -124,7 +124,7 @@ fn a_string_and_its_part_are_the_same_text() {
 }
 
 #[test]
-fn other_images_make_other_text() {
+fn different_images_have_different_text() {
     let with = |image: &str| {
         text(
             Api::Chat,
@@ -138,7 +138,7 @@ fn other_images_make_other_text() {
 }
 
 #[test]
-fn errors_are_told_apart() {
+fn errors_are_distinguished() {
     let error = |body: &[u8]| Request::parse(Api::Chat, body).unwrap_err();
     assert_eq!(error(b""), PromptError::Empty);
     assert_eq!(error(&vec![b' '; BODY_BYTES_MAX + 1]), PromptError::TooLarge);
@@ -160,7 +160,7 @@ fn a_body_cut_anywhere_is_an_error_or_a_prompt() {
 }
 
 #[test]
-fn depth_and_breadth_cost_no_stack() {
+fn depth_and_breadth_take_no_stack() {
     let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
     for inner in [format!("{open}{close}"), open.clone(), r#"{"a":"#.repeat(100_000)] {
         for field in ["messages", "prompt", "input", "tools", "system", "other"] {
@@ -213,8 +213,8 @@ fn body(messages: &[(String, String)]) -> String {
     format!(r#"{{"model":"m","tools":[{{"name":"t"}}],"messages":[{}]}}"#, messages.join(","))
 }
 
-/// The same, with every key at another place, other blanks, other settings and the older name of a role.
-fn body_otherwise(messages: &[(String, String)]) -> String {
+/// The same body with its keys reordered, other whitespace, other settings and the older name of a role.
+fn reordered_body(messages: &[(String, String)]) -> String {
     let role = |role: &str| if role == "developer" { "system".to_owned() } else { role.to_owned() };
     let messages: Vec<String> = messages
         .iter()
@@ -237,7 +237,7 @@ fn chain(body: &str) -> Vec<CellHash> {
 proptest! {
     #[test]
     fn the_order_of_keys_does_not_matter(messages in conversation()) {
-        prop_assert_eq!(chain(&body(&messages)), chain(&body_otherwise(&messages)));
+        prop_assert_eq!(chain(&body(&messages)), chain(&reordered_body(&messages)));
     }
 
     #[test]

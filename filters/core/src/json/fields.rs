@@ -1,30 +1,30 @@
-//! An object's fields, as far as their names are known. The others are passed over.
+//! The fields of an object whose names are known. The others are skipped.
 
 use super::{JsonError, Scanner};
 
-/// Walks over the object that a scanner stands at. A known field that stands there twice is an error: which of the two
-/// an engine takes is not ours to guess.
+/// Iterates over the known fields of the object that a scanner has reached. A known field that occurs twice is an
+/// error: engines differ in which of the two they use.
 #[derive(Debug)]
-pub(crate) struct Fields {
+pub(crate) struct KnownFields {
     /// At most 32.
     names: &'static [&'static str],
-    /// A bit for each name that was seen.
+    /// One bit for each name that has occurred.
     seen: u32,
 }
 
-// === impl Fields ===
+// === impl KnownFields ===
 
-impl Fields {
+impl KnownFields {
     /// Opens the object.
     pub(crate) fn open(scanner: &mut Scanner<'_>, names: &'static [&'static str]) -> Result<Self, JsonError> {
         scanner.open(b'{')?;
         Ok(Self { names, seen: 0 })
     }
 
-    /// Goes to the next known field's value, which has to be read then, and tells its name. `None`: there is none,
-    /// and the object is closed.
+    /// Advances to the next known field and returns its name; the caller must then read its value. `None` when the
+    /// object has ended.
     pub(crate) fn next(&mut self, scanner: &mut Scanner<'_>) -> Result<Option<&'static str>, JsonError> {
-        while scanner.goes_on(b'}')? {
+        while scanner.has_more(b'}')? {
             let key = scanner.key()?;
             if let Some((bit, name)) = (0_u32..).zip(self.names).find(|(_, name)| **name == key) {
                 let mask = 1 << bit;
@@ -34,7 +34,7 @@ impl Fields {
                 self.seen |= mask;
                 return Ok(Some(name));
             }
-            scanner.pass()?;
+            scanner.skip()?;
         }
         Ok(None)
     }

@@ -1,16 +1,16 @@
-//! JSON as routing reads it: one pass over the bytes, strings stay where they are, and what is not asked for is only
-//! checked for syntax.
+//! JSON as routing reads it: one pass over the bytes, borrowed strings, and a mere syntax check of everything that the
+//! caller does not read.
 //!
 //! ```text
-//!   bytes ─► Scanner ─┬─ Fields: an object's known fields, one after the other
+//!   bytes ─► Scanner ─┬─ KnownFields: an object's known fields in turn
 //!                     ├─ lists, strings, numbers
-//!                     └─ Raw: any value as it stands ─► unescape: a string's text in pieces
+//!                     └─ Raw: any value as it is written ─► unescape: a string's text in pieces
 //! ```
 //!
-//! Nobody else reads bodies of megabytes for six fields. `serde_json` walks over a string at eight bytes a step, again
-//! for UTF-8 and again for escapes, which was half of the core's time for a long prompt, and its derived code is a
-//! fifth of what a request runs through. Parsers with SIMD build a tape of all values (simd-json) or have none
-//! for wasm (sonic-rs). It accepts what `serde_json` accepts, and is tested against that.
+//! General parsers do too much for a body of megabytes in which routing needs six fields. `serde_json` scans a string
+//! eight bytes at a time, then again for UTF-8 and again for escapes: half of the core's time for a long prompt. Parsers
+//! with SIMD build a tape of all values (simd-json) or have no SIMD for wasm (sonic-rs). The scanner accepts exactly what
+//! `serde_json` accepts; property tests compare the two.
 
 mod fields;
 mod plain;
@@ -19,40 +19,40 @@ mod raw;
 mod tests;
 mod unescape;
 
-pub(crate) use fields::Fields;
+pub(crate) use fields::KnownFields;
 pub(crate) use raw::Raw;
 pub(crate) use unescape::unescape;
 
 use plain::plain;
 use std::borrow::Cow;
 
-/// Why something could not be read.
+/// Why a value could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JsonError {
-    /// It ends early.
+    /// The input ends early.
     Truncated,
-    /// A string that is asked for is not UTF-8.
+    /// A string that the caller reads is not UTF-8.
     NotUtf8,
-    /// It is not JSON.
+    /// The input is not JSON.
     Syntax,
-    /// It is JSON of another type than what was asked for, or a field stands there twice.
+    /// A value has another type than the caller expects, or a field occurs twice.
     Shape,
 }
 
-/// Reads values one after the other.
+/// Reads values in turn.
 #[derive(Debug)]
 pub(crate) struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Whether the object or list that was opened last has shown nothing yet.
+    /// Whether nothing has been read yet of the object or list that was opened last.
     is_first: bool,
     /// Whether the bytes are known to be UTF-8.
     is_utf8: bool,
-    /// What closes each object and list that is being skipped, the innermost last.
+    /// The closing brackets of the objects and lists that are being skipped, the innermost last.
     nesting: Vec<u8>,
 }
 
-/// What a skipped value is like.
+/// Properties of a skipped value.
 #[derive(Clone, Copy, Debug, Default)]
 struct Skipped {
     has_escape: bool,
@@ -67,7 +67,7 @@ impl<'a> Scanner<'a> {
         Self { bytes, at: 0, is_first: false, is_utf8: false, nesting: Vec::new() }
     }
 
-    /// The next byte that is no blank; it is not taken.
+    /// The next byte that is not whitespace, without consuming it.
     pub(crate) fn peek(&mut self) -> Result<u8, JsonError> {
         while let Some(byte) = self.bytes.get(self.at) {
             if !matches!(byte, b' ' | b'\n' | b'\t' | b'\r') {
@@ -78,7 +78,7 @@ impl<'a> Scanner<'a> {
         Err(JsonError::Truncated)
     }
 
-    /// Checks that nothing follows.
+    /// Checks that only whitespace follows.
     pub(crate) fn end(&mut self) -> Result<(), JsonError> {
         if self.peek().is_err() { Ok(()) } else { Err(JsonError::Syntax) }
     }
@@ -88,10 +88,9 @@ impl<'a> Scanner<'a> {
         self.open(b'[')
     }
 
-    /// Goes to the next item of the list that was opened last and not closed. `false`: there is none, and the list is
-    /// closed.
+    /// Advances to the next item of the innermost open list. `false` when the list has ended.
     pub(crate) fn has_item(&mut self) -> Result<bool, JsonError> {
-        self.goes_on(b']')
+        self.has_more(b']')
     }
 
     /// A string, decoded; `None` for `null`.
@@ -109,16 +108,16 @@ impl<'a> Scanner<'a> {
         if raw.is_null() { Ok(None) } else { raw.parsed().map(Some).ok_or(JsonError::Shape) }
     }
 
-    /// Any value as it stands; `None` for `null`.
+    /// Any value as it is written; `None` for `null`.
     pub(crate) fn present(&mut self) -> Result<Option<Raw<'a>>, JsonError> {
         Ok(Some(self.raw()?).filter(|raw| !raw.is_null()))
     }
 
-    /// Any value as it stands.
+    /// Any value as it is written.
     pub(crate) fn raw(&mut self) -> Result<Raw<'a>, JsonError> {
         self.peek()?;
         let start = self.at;
-        let skipped = self.skip()?;
+        let skipped = self.skip_value()?;
         let bytes = self.since(start);
         if skipped.is_beyond_ascii && !self.is_utf8 && std::str::from_utf8(bytes).is_err() {
             return Err(JsonError::NotUtf8);
@@ -126,12 +125,12 @@ impl<'a> Scanner<'a> {
         Ok(Raw { bytes, has_escape: skipped.has_escape })
     }
 
-    /// Passes over a value.
-    pub(crate) fn pass(&mut self) -> Result<(), JsonError> {
-        self.skip().map(|_| ())
+    /// Skips a value.
+    pub(crate) fn skip(&mut self) -> Result<(), JsonError> {
+        self.skip_value().map(|_| ())
     }
 
-    /// A value as it stands, and what `read` makes of it; `None` where that has another shape.
+    /// A value as it is written and as `read` parses it, `None` where it has another shape.
     pub(crate) fn read_or_raw<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, JsonError>,
@@ -140,7 +139,7 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         let found = read(self).ok();
         if found.is_some() {
-            // Whoever asks for more than the bytes has read them already.
+            // `has_escape` may be a false positive: callers that parsed the value do not use it.
             return Ok((found, Raw { bytes: self.since(start), has_escape: true }));
         }
         self.at = start;
@@ -161,8 +160,8 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Whether the object or list that was opened last goes on; if not, it is closed.
-    fn goes_on(&mut self, closer: u8) -> Result<bool, JsonError> {
+    /// Whether the innermost open object or list has another entry; if not, its closing bracket is consumed.
+    fn has_more(&mut self, closer: u8) -> Result<bool, JsonError> {
         let is_first = std::mem::replace(&mut self.is_first, false);
         match self.peek()? {
             byte if byte == closer => {
@@ -178,7 +177,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// An object's key and the colon behind it.
+    /// An object's key and the colon after it.
     fn key(&mut self) -> Result<Cow<'a, str>, JsonError> {
         if self.peek()? != b'"' {
             return Err(JsonError::Syntax);
@@ -206,17 +205,17 @@ impl<'a> Scanner<'a> {
         std::str::from_utf8(body).map(Cow::Borrowed).map_err(|_| JsonError::NotUtf8)
     }
 
-    /// What stands here is of the wrong type, if it is anything.
+    /// The error for a value of the wrong type, or for input that is not a value at all.
     #[cold]
     fn misshapen<T>(&mut self) -> Result<T, JsonError> {
         if !matches!(self.peek()?, b'{' | b'[') {
-            self.skip()?;
+            self.skip_value()?;
         }
         Err(JsonError::Shape)
     }
 
-    /// Passes over a value. Objects and lists in it take a byte each, however deep they lie, and no stack.
-    fn skip(&mut self) -> Result<Skipped, JsonError> {
+    /// Skips a value. Nested objects and lists take one byte each and no stack, however deep they are.
+    fn skip_value(&mut self) -> Result<Skipped, JsonError> {
         let mut all = Skipped::default();
         self.nesting.clear();
         loop {
@@ -332,7 +331,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// One digit at least.
+    /// Skips one digit or more.
     fn skip_digits(&mut self) -> Result<(), JsonError> {
         let start = self.at;
         while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {

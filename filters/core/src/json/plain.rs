@@ -1,18 +1,17 @@
-//! How far a JSON string goes on without a quote, a backslash or a control character: the loop that sees every byte
-//! of every body.
+//! Finds the first quote, backslash or control character in a JSON string: the loop that sees every byte of every body.
 //!
-//! `memchr` looks for two of these, but not for control characters, and would be a second pass for bytes beyond ASCII.
+//! `memchr` would find the first two, but not control characters, and bytes beyond ASCII would need a second pass.
 
-/// What was found at the head of some bytes.
+/// The plain text at the head of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Plain {
-    /// Bytes before the first one that may not stand in a string as it is.
+    /// Bytes before the first one that a string may not contain unescaped.
     pub(super) length: usize,
-    /// Whether all of those are ASCII. May be `false` for bytes that follow them.
+    /// Whether all of those are ASCII. Bytes that follow them may make it `false`.
     pub(super) is_ascii: bool,
 }
 
-/// Looks for the end of plain text.
+/// Measures the plain text at the head of `bytes`.
 pub(super) fn plain(bytes: &[u8]) -> Plain {
     let mut found = in_blocks(bytes);
     for byte in bytes.get(found.length..).unwrap_or_default() {
@@ -29,8 +28,8 @@ fn is_stop(byte: u8) -> bool {
     byte == b'"' || byte == b'\\' || byte < b' '
 }
 
-/// Sixteen bytes a step, up to the first stop, or to less than a step before the end. Spelled out, because whether a
-/// compiler makes vectors of a loop changes with what stands around it. It is all safe code.
+/// Sixteen bytes a step, up to the first stop or the last whole step. Written with explicit SIMD, because whether a
+/// compiler vectorises a loop depends on the code around it. All of it is safe code.
 #[cfg(target_feature = "simd128")]
 fn in_blocks(bytes: &[u8]) -> Plain {
     use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_le, u8x16_splat, u64x2, v128_or};
@@ -55,8 +54,8 @@ fn in_blocks(bytes: &[u8]) -> Plain {
     Plain { length, is_ascii: u8x16_bitmask(seen) == 0 }
 }
 
-/// Eight bytes a step, up to the first stop, or to less than a step before the end: vectors are worth their lines where
-/// requests are routed, and that is in wasm.
+/// Eight bytes a step, up to the first stop or the last whole step. Native builds do without SIMD: requests are routed
+/// in wasm.
 #[cfg(not(target_feature = "simd128"))]
 fn in_blocks(bytes: &[u8]) -> Plain {
     const ONES: u64 = 0x0101_0101_0101_0101;
@@ -72,7 +71,7 @@ fn in_blocks(bytes: &[u8]) -> Plain {
         let quotes = zeros(word ^ (ONES * u64::from(b'"')));
         let backslashes = zeros(word ^ (ONES * u64::from(b'\\')));
         let controls = word.wrapping_sub(ONES * u64::from(b' ')) & !word;
-        // A mark in the high bit of each byte that is a stop; those above the lowest may be borrowed from.
+        // The high bit marks each byte that is a stop; a borrow may set marks above the lowest one wrongly.
         let stops = (quotes | backslashes | controls) & HIGHS;
         if stops != 0 {
             length += crate::num::index(stops.trailing_zeros() / 8);

@@ -1,4 +1,4 @@
-//! A value as it stands in the body, blanks and escapes included; already checked.
+//! A value as it is written in the body, whitespace and escapes included; its syntax has been checked.
 
 use super::Scanner;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ pub(crate) struct Raw<'a> {
 // === impl Raw ===
 
 impl<'a> Raw<'a> {
-    /// Its bytes, from the first that is no blank to the last.
+    /// Its bytes, without whitespace around them.
     pub(crate) fn bytes(self) -> &'a [u8] {
         self.bytes
     }
@@ -28,22 +28,22 @@ impl<'a> Raw<'a> {
         self.bytes.starts_with(b"[")
     }
 
-    /// What stands between the quotes of a string; `None` for any other value.
+    /// The bytes between the quotes of a string; `None` for any other value.
     pub(crate) fn string_body(self) -> Option<&'a [u8]> {
         self.bytes.strip_prefix(b"\"")?.strip_suffix(b"\"")
     }
 
-    /// Whether a string may have an escape.
+    /// Whether a string may contain an escape.
     pub(crate) fn has_escape(self) -> bool {
         self.has_escape
     }
 
-    /// What Rust reads as JSON writes it: `true`, `false`, whole numbers. `None` for any other value.
+    /// The value, of a type that Rust and JSON write alike: `true`, `false`, whole numbers. `None` for any other value.
     pub(crate) fn parsed<T: FromStr>(self) -> Option<T> {
         std::str::from_utf8(self.bytes).ok()?.parse().ok()
     }
 
-    /// Reads it once more.
+    /// A scanner that reads it again.
     pub(crate) fn scanner(self) -> Scanner<'a> {
         Scanner { is_utf8: true, ..Scanner::new(self.bytes) }
     }

@@ -1,6 +1,6 @@
-//! The scanner against serde_json: what is accepted, what is refused, and what is read.
+//! Compares the scanner with serde_json: what both accept, refuse and read.
 
-use super::{Fields, JsonError, Scanner};
+use super::{JsonError, KnownFields, Scanner};
 use proptest::prelude::*;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -39,11 +39,11 @@ fn whole<'a, T>(
     Ok(value)
 }
 
-/// The values of `a`, `b` and `name`, if none of them stands there twice.
+/// The values of `a`, `b` and `name`, if none of them occurs twice.
 fn fields(bytes: &[u8]) -> Result<Vec<(String, String)>, JsonError> {
     whole(bytes, |scanner| {
         let mut found = Vec::new();
-        let mut fields = Fields::open(scanner, &["a", "b", "name"])?;
+        let mut fields = KnownFields::open(scanner, &["a", "b", "name"])?;
         while let Some(name) = fields.next(scanner)? {
             found.push((name.to_owned(), text(scanner.raw()?.bytes())));
         }
@@ -80,7 +80,7 @@ fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
     };
     prop_assert_eq!(whole(bytes, items).ok(), list);
 
-    // With bytes that are no UTF-8 in a field that nobody asks for, serde_json would be asked for more than we are.
+    // serde_json would also validate the UTF-8 of fields that the scanner skips.
     if std::str::from_utf8(bytes).is_ok() {
         let known = |(name, raw): (String, &RawValue)| {
             ["a", "b", "name"].contains(&name.as_str()).then(|| (name, raw.get().to_owned()))
@@ -95,7 +95,7 @@ fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// What JSON is made of, and what it is not.
+/// Fragments of JSON, valid and invalid.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop::sample::select(vec![
         "{",

@@ -1,16 +1,16 @@
 //! The text of a JSON string, decoded in pieces without a copy.
 //!
-//! Most prompts have newlines, so hardly a string could be borrowed decoded. Decoding it straight into the hasher saves
-//! an allocation and a copy of nearly the whole body.
+//! Most prompts contain newlines, so few strings could be borrowed. Decoding straight into the hasher saves an
+//! allocation and a copy of nearly the whole body.
 
 use super::JsonError;
 use memchr::memchr;
 
-/// U+FFFD, for a lone surrogate: clients in languages with UTF-16 strings do send them.
+/// U+FFFD, for a lone surrogate, which clients in languages with UTF-16 strings send.
 const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
-/// Decodes what stands between a JSON string's quotes, giving `push` its pieces until it answers `false`.
-/// Input that is no valid JSON string gives some text, never a panic.
+/// Decodes the bytes between a JSON string's quotes and passes the pieces to `push` until it returns `false`. Invalid
+/// input yields some text, never a panic.
 pub(crate) fn unescape(body: &[u8], push: &mut impl FnMut(&[u8]) -> bool) -> bool {
     let mut rest = body;
     while let Some(at) = memchr(b'\\', rest) {
@@ -28,8 +28,8 @@ pub(crate) fn unescape(body: &[u8], push: &mut impl FnMut(&[u8]) -> bool) -> boo
     rest.is_empty() || push(rest)
 }
 
-/// Decodes what stands between a JSON string's quotes, whole. A lone surrogate is an error: this is for names, and a
-/// name that an engine cannot have either is none.
+/// Decodes all bytes between a JSON string's quotes. A lone surrogate is an error: this is for names, and no engine
+/// accepts such a name.
 pub(super) fn strict(body: &[u8]) -> Result<String, JsonError> {
     let mut text = Vec::with_capacity(body.len());
     let mut rest = body;
@@ -45,8 +45,8 @@ pub(super) fn strict(body: &[u8]) -> Result<String, JsonError> {
     String::from_utf8(text).map_err(|_| JsonError::NotUtf8)
 }
 
-/// The character at the head of `escape`, which starts with a backslash, and the bytes that it takes; `None` where
-/// those make no character.
+/// The character that `escape` starts with (a backslash first) and its length in bytes; `None` where the escape is
+/// invalid.
 fn decode_escape(escape: &[u8]) -> (Option<char>, usize) {
     match escape.get(1) {
         Some(b'n') => (Some('\n'), 2),
@@ -56,7 +56,7 @@ fn decode_escape(escape: &[u8]) -> (Option<char>, usize) {
         Some(b'f') => (Some('\u{c}'), 2),
         Some(b'u') => decode_unicode(escape),
         Some(other) if other.is_ascii() => (Some(char::from(*other)), 2),
-        // No JSON: the character behind the backslash is taken as it is.
+        // Invalid JSON: the character after the backslash is kept as it is.
         Some(_) | None => (None, 1),
     }
 }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn an_escape_that_is_none_loses_nothing_behind_it() {
+    fn an_invalid_escape_loses_nothing_after_it() {
         let decoded = ["\\", "\\u12", "\\ud83d\\u", "\\u00\u{e9}4", "\\\u{e9}"].map(decode);
         assert_eq!(
             decoded,

@@ -1,15 +1,15 @@
 //! `/v1/messages`: Anthropic's format, which vLLM and SGLang serve too.
 //!
-//! Fields: <https://docs.anthropic.com/en/api/messages>. Clients move `cache_control` marks from turn to
-//! turn, so only what reaches the prompt is taken from a block.
+//! Fields: <https://docs.anthropic.com/en/api/messages>. Clients move `cache_control` markers from turn to turn, so
+//! only the fields of a block that reach the prompt are read.
 
-use super::{Fields as AnyFields, Request, TextSink, chat, text};
-use crate::json::{Fields as Known, JsonError, Raw, Scanner};
+use super::{Prompt, Request, TextSink, content, text};
+use crate::json::{JsonError, KnownFields, Raw, Scanner};
 use std::borrow::Cow;
 
-/// What of the body makes its prompt.
+/// The fields of the body that make up its prompt.
 #[derive(Debug, Default)]
-pub(super) struct Fields<'a> {
+pub(super) struct MessagesPrompt<'a> {
     tools: Option<Raw<'a>>,
     system: Option<Raw<'a>>,
     messages: Vec<Message<'a>>,
@@ -38,29 +38,29 @@ type Tool<'a> = [Option<Raw<'a>>; 4];
 /// Parses a messages body.
 pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonError> {
     // `message_start` and `message_delta` of a stream always carry its usage.
-    let mut request = Request { has_usage_in_stream: true, ..Request::new(AnyFields::None) };
-    let mut fields = Fields::default();
-    let mut known = Known::open(
+    let mut request = Request { has_usage_in_stream: true, ..Request::new(Prompt::None) };
+    let mut prompt = MessagesPrompt::default();
+    let mut fields = KnownFields::open(
         scanner,
         &["model", "tools", "system", "messages", "cache_salt", "stream", "max_tokens"],
     )?;
-    while let Some(name) = known.next(scanner)? {
+    while let Some(name) = fields.next(scanner)? {
         match name {
-            "tools" => fields.tools = scanner.present()?,
-            "system" => fields.system = scanner.present()?,
-            "messages" => fields.messages = chat::messages(scanner, message)?,
+            "tools" => prompt.tools = scanner.present()?,
+            "system" => prompt.system = scanner.present()?,
+            "messages" => prompt.messages = content::messages(scanner, message)?,
             "max_tokens" => request.output_tokens_max = scanner.raw()?.parsed(),
             _ => request.read(name, scanner)?,
         }
     }
-    request.fields = AnyFields::Anthropic(fields);
+    request.prompt = Prompt::Messages(prompt);
     Ok(request)
 }
 
 fn message<'a>(scanner: &mut Scanner<'a>) -> Result<Message<'a>, JsonError> {
     let (mut role, mut content) = Message::default();
-    let mut known = Known::open(scanner, &["role", "content"])?;
-    while let Some(name) = known.next(scanner)? {
+    let mut fields = KnownFields::open(scanner, &["role", "content"])?;
+    while let Some(name) = fields.next(scanner)? {
         match name {
             "role" => role = scanner.string()?,
             _ => content = scanner.present()?,
@@ -71,12 +71,12 @@ fn message<'a>(scanner: &mut Scanner<'a>) -> Result<Message<'a>, JsonError> {
 
 fn block<'a>(scanner: &mut Scanner<'a>) -> Result<Block<'a>, JsonError> {
     let mut block = Block::default();
-    let mut known = Known::open(
+    let mut fields = KnownFields::open(
         scanner,
         &["type", "text", "id", "name", "input", "tool_use_id", "content", "thinking", "source", "data"],
     )?;
-    while let Some(name) = known.next(scanner)? {
-        let place = match name {
+    while let Some(name) = fields.next(scanner)? {
+        let target = match name {
             "type" => {
                 block.kind = scanner.string()?;
                 continue;
@@ -91,7 +91,7 @@ fn block<'a>(scanner: &mut Scanner<'a>) -> Result<Block<'a>, JsonError> {
             "source" => &mut block.source,
             _ => &mut block.data,
         };
-        *place = scanner.present()?;
+        *target = scanner.present()?;
     }
     Ok(block)
 }
@@ -99,47 +99,47 @@ fn block<'a>(scanner: &mut Scanner<'a>) -> Result<Block<'a>, JsonError> {
 fn tool<'a>(scanner: &mut Scanner<'a>) -> Result<Tool<'a>, JsonError> {
     let mut tool = Tool::default();
     let [kind, name, description, schema] = &mut tool;
-    let mut known = Known::open(scanner, &["type", "name", "description", "input_schema"])?;
-    while let Some(field) = known.next(scanner)? {
-        let place = match field {
+    let mut fields = KnownFields::open(scanner, &["type", "name", "description", "input_schema"])?;
+    while let Some(field) = fields.next(scanner)? {
+        let target = match field {
             "type" => &mut *kind,
             "name" => &mut *name,
             "description" => &mut *description,
             _ => &mut *schema,
         };
-        *place = scanner.present()?;
+        *target = scanner.present()?;
     }
     Ok(tool)
 }
 
 /// Sends the canonical text.
-pub(super) fn text(fields: &Fields<'_>, sink: &mut impl TextSink) {
-    let opens = fields.tools.is_none_or(|tools| tools_text(tools, sink))
-        && fields.system.is_none_or(|system| {
+pub(super) fn text(prompt: &MessagesPrompt<'_>, sink: &mut impl TextSink) {
+    let wants_more = prompt.tools.is_none_or(|tools| tools_text(tools, sink))
+        && prompt.system.is_none_or(|system| {
             text::open_message("system", sink) && content_text(system, sink) && text::close_message(sink)
         });
-    if !opens {
+    if !wants_more {
         return;
     }
-    for (role, content) in &fields.messages {
-        let goes_on = text::open_message(role.as_deref().unwrap_or_default(), sink)
+    for (role, content) in &prompt.messages {
+        let wants_more = text::open_message(role.as_deref().unwrap_or_default(), sink)
             && content.is_none_or(|content| content_text(content, sink))
             && text::close_message(sink);
-        if !goes_on {
+        if !wants_more {
             return;
         }
     }
 }
 
-/// The tools without their marks of caching.
+/// The tools without their `cache_control` markers.
 fn tools_text(tools: Raw<'_>, sink: &mut impl TextSink) -> bool {
     if !tools.is_list() {
         return text::tools(Some(tools), sink);
     }
     text::marked("tools", b"", sink)
         && text::string_or_items(tools, sink, tool, |tool, raw, sink| match tool {
-            Some(fields) => {
-                text::marked("tool", b"", sink) && fields.into_iter().all(|value| field(value, sink))
+            Some(values) => {
+                text::marked("tool", b"", sink) && values.into_iter().all(|value| field(value, sink))
             }
             None => text::marked("tool", raw.bytes(), sink),
         })
@@ -150,7 +150,8 @@ fn content_text(content: Raw<'_>, sink: &mut impl TextSink) -> bool {
     text::string_or_items(content, sink, block, block_text)
 }
 
-/// One block. A tool's result holds blocks again, but no result in a result: that depth is taken raw.
+/// One block. The content of a `tool_result` is a list of blocks; results do not nest, so a result inside a result
+/// is hashed as it is written.
 fn block_text(block: Option<Block<'_>>, raw: Raw<'_>, sink: &mut impl TextSink) -> bool {
     let Some(block) = block else { return text::opaque("block", raw.bytes(), sink) };
     match block.kind.as_deref().unwrap_or("text") {

@@ -1,7 +1,7 @@
-//! Text -> chain: the text is cut at fixed byte positions and hashed cell by cell, each hash then hashed together
-//! with that of all that came before.
+//! Text -> chain: cuts the text into cells of a fixed size and hashes each together with the hash of all cells before
+//! it, as engines hash their KV blocks.
 //!
-//! XXH3 is not cryptographic: who finds a collision gains a wrong preference for their own request.
+//! XXH3 is not cryptographic. A client that finds a collision gains a wrong preference for its own request.
 
 use super::{Request, TextSink};
 use crate::ids::CellHash;
@@ -9,15 +9,15 @@ use crate::limits::{CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PER_PROMPT_MAX};
 use crate::num::u64_len;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-/// The seed of every chain of this format; change it when the canonical text changes, so that proxies of
-/// two versions do not take each other's cells for their own.
+/// The seed of every chain of this format. Change it when the canonical text changes, so that two versions never
+/// match each other's cells.
 const FORMAT_SEED: u64 = 2;
 
 /// The root of a chain: nothing matches across pools, adapters or tenants' salts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Root(u64);
 
-/// Cuts and hashes text as it comes.
+/// Cuts and hashes text piece by piece.
 #[derive(Debug)]
 struct CellHasher<'a> {
     cell_bytes: usize,
@@ -27,7 +27,8 @@ struct CellHasher<'a> {
 }
 
 /// Hashes the request's prompt into `chain` (which is cleared first): one hash for each whole cell, at most
-/// [`CELLS_PER_PROMPT_MAX`]. `cell_bytes` is brought within its limits. The tail that fills no cell is left out, as engines cache whole blocks only.
+/// [`CELLS_PER_PROMPT_MAX`]. `cell_bytes` is clamped to its limits. A tail that
+/// fills no cell is left out: engines cache whole blocks only.
 pub fn cells_of(request: &Request<'_>, root: Root, cell_bytes: usize, chain: &mut Vec<CellHash>) {
     chain.clear();
     let cell_bytes = cell_bytes.clamp(CELL_BYTES_MIN, CELL_BYTES_MAX);
@@ -41,7 +42,7 @@ pub fn cells_of(request: &Request<'_>, root: Root, cell_bytes: usize, chain: &mu
 impl Root {
     /// The root for a pool, an adapter in it (empty for the base model) and a tenant's salt.
     pub fn new(pool: &str, adapter: &str, salt: &str) -> Self {
-        // Each part is hashed with the previous hash and its own length, so that ("ab", "c") is not ("a", "bc").
+        // The length is part of each seed, so that ("ab", "c") differs from ("a", "bc").
         let fold = |seed: u64, part: &str| {
             xxh3_64_with_seed(part.as_bytes(), seed ^ u64_len(part.len()).rotate_left(32))
         };
@@ -53,8 +54,8 @@ impl Root {
 
 impl CellHasher<'_> {
     fn close_cell(&mut self, cell: &[u8]) -> bool {
-        // Not the cell with the previous hash as its seed: for more than 240 bytes XXH3 makes a secret of 192 bytes
-        // out of every new seed first.
+        // The previous hash is not the cell's own seed: beyond 240 bytes XXH3 first derives a secret of 192 bytes from
+        // every new seed.
         self.previous = xxh3_64_with_seed(&xxh3_64(cell).to_le_bytes(), self.previous);
         self.chain.push(CellHash(self.previous));
         self.chain.len() < CELLS_PER_PROMPT_MAX
@@ -76,10 +77,10 @@ impl TextSink for CellHasher<'_> {
                 return true;
             }
             let cell = std::mem::take(&mut self.pending);
-            let goes_on = self.close_cell(&cell);
+            let wants_more = self.close_cell(&cell);
             self.pending = cell;
             self.pending.clear();
-            if !goes_on {
+            if !wants_more {
                 return false;
             }
         }

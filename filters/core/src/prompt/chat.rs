@@ -2,15 +2,14 @@
 //!
 //! Fields: <https://platform.openai.com/docs/api-reference/chat/create>; `cache_salt` is vLLM's.
 
-use super::list::list;
-use super::{Fields as AnyFields, Request, TextSink, text};
-use crate::json::{Fields as Known, JsonError, Raw, Scanner};
-use crate::limits::PROMPT_ITEMS_MAX;
+use super::content::{content_text, includes_usage, messages};
+use super::{Prompt, Request, TextSink, text};
+use crate::json::{JsonError, KnownFields, Raw, Scanner};
 use std::borrow::Cow;
 
-/// What of the body makes its prompt.
+/// The fields of the body that make up its prompt.
 #[derive(Debug)]
-pub(super) struct Fields<'a> {
+pub(super) struct ChatPrompt<'a> {
     tools: Option<Raw<'a>>,
     messages: Vec<Message<'a>>,
 }
@@ -23,15 +22,12 @@ struct Message<'a> {
     tool_call_id: Option<Cow<'a, str>>,
 }
 
-/// A part of a content: its type and its text.
-type Part<'a> = (Option<Cow<'a, str>>, Option<Raw<'a>>);
-
 /// Parses a chat body.
 pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonError> {
-    let mut request = Request::new(AnyFields::None);
-    let mut fields = Fields { tools: None, messages: Vec::new() };
+    let mut request = Request::new(Prompt::None);
+    let mut prompt = ChatPrompt { tools: None, messages: Vec::new() };
     let (mut max_tokens, mut max_completion_tokens) = (None, None);
-    let mut known = Known::open(
+    let mut fields = KnownFields::open(
         scanner,
         &[
             "model",
@@ -44,10 +40,10 @@ pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonEr
             "max_completion_tokens",
         ],
     )?;
-    while let Some(name) = known.next(scanner)? {
+    while let Some(name) = fields.next(scanner)? {
         match name {
-            "messages" => fields.messages = messages(scanner, message)?,
-            "tools" => fields.tools = scanner.present()?,
+            "messages" => prompt.messages = messages(scanner, message)?,
+            "tools" => prompt.tools = scanner.present()?,
             "stream_options" => request.has_usage_in_stream = includes_usage(scanner)?,
             "max_tokens" => max_tokens = scanner.raw()?.parsed(),
             "max_completion_tokens" => max_completion_tokens = scanner.raw()?.parsed(),
@@ -55,51 +51,14 @@ pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonEr
         }
     }
     request.output_tokens_max = max_completion_tokens.or(max_tokens);
-    request.fields = AnyFields::Chat(fields);
+    request.prompt = Prompt::Chat(prompt);
     Ok(request)
-}
-
-/// Parses any JSON object for its `model` alone.
-pub(super) fn parse_model_only<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonError> {
-    let mut request = Request::new(AnyFields::None);
-    let mut known = Known::open(scanner, &["model"])?;
-    while let Some(name) = known.next(scanner)? {
-        request.read(name, scanner)?;
-    }
-    Ok(request)
-}
-
-/// A list of messages; none for `null`.
-pub(super) fn messages<'a, T>(
-    scanner: &mut Scanner<'a>,
-    read: impl Fn(&mut Scanner<'a>) -> Result<T, JsonError>,
-) -> Result<Vec<T>, JsonError> {
-    if scanner.peek()? == b'n' {
-        return scanner.pass().map(|()| Vec::new());
-    }
-    list(scanner, PROMPT_ITEMS_MAX, read).map(|(messages, _)| messages)
-}
-
-/// Whether OpenAI's `stream_options` ask for the usage. What has an odd shape does not.
-pub(super) fn includes_usage(scanner: &mut Scanner<'_>) -> Result<bool, JsonError> {
-    let (includes, _) = scanner.read_or_raw(|scanner| {
-        let mut includes = None;
-        let mut known = Known::open(scanner, &["include_usage"])?;
-        while known.next(scanner)?.is_some() {
-            includes = match scanner.present()? {
-                Some(raw) => Some(raw.parsed().ok_or(JsonError::Shape)?),
-                None => None,
-            };
-        }
-        Ok(includes)
-    })?;
-    Ok(includes.flatten().unwrap_or(false))
 }
 
 fn message<'a>(scanner: &mut Scanner<'a>) -> Result<Message<'a>, JsonError> {
     let mut message = Message::default();
-    let mut known = Known::open(scanner, &["role", "content", "tool_calls", "tool_call_id"])?;
-    while let Some(name) = known.next(scanner)? {
+    let mut fields = KnownFields::open(scanner, &["role", "content", "tool_calls", "tool_call_id"])?;
+    while let Some(name) = fields.next(scanner)? {
         match name {
             "role" => message.role = scanner.string()?,
             "content" => message.content = scanner.present()?,
@@ -110,24 +69,12 @@ fn message<'a>(scanner: &mut Scanner<'a>) -> Result<Message<'a>, JsonError> {
     Ok(message)
 }
 
-fn part<'a>(scanner: &mut Scanner<'a>) -> Result<Part<'a>, JsonError> {
-    let (mut kind, mut text) = Part::default();
-    let mut known = Known::open(scanner, &["type", "text"])?;
-    while let Some(name) = known.next(scanner)? {
-        match name {
-            "type" => kind = scanner.string()?,
-            _ => text = scanner.present()?,
-        }
-    }
-    Ok((kind, text))
-}
-
 /// Sends the canonical text.
-pub(super) fn text(fields: &Fields<'_>, sink: &mut impl TextSink) {
-    if !text::tools(fields.tools, sink) {
+pub(super) fn text(prompt: &ChatPrompt<'_>, sink: &mut impl TextSink) {
+    if !text::tools(prompt.tools, sink) {
         return;
     }
-    for message in &fields.messages {
+    for message in &prompt.messages {
         if !message_text(message, sink) {
             return;
         }
@@ -140,17 +87,4 @@ fn message_text(message: &Message<'_>, sink: &mut impl TextSink) -> bool {
         && message.content.is_none_or(|content| content_text(content, sink))
         && message.tool_calls.is_none_or(|calls| text::marked("calls", calls.bytes(), sink))
         && text::close_message(sink)
-}
-
-/// A message's content: a string, or a list of parts.
-pub(super) fn content_text(content: Raw<'_>, sink: &mut impl TextSink) -> bool {
-    text::string_or_items(content, sink, part, |part, raw, sink| match part {
-        Some((kind, text)) => match (kind.as_deref(), text) {
-            (Some("text" | "input_text" | "output_text" | "refusal") | None, Some(value)) => {
-                text::string_or_raw(value, sink)
-            }
-            (kind, _) => text::opaque(kind.unwrap_or("part"), raw.bytes(), sink),
-        },
-        None => text::opaque("part", raw.bytes(), sink),
-    })
 }

@@ -1,18 +1,18 @@
 //! `/v1/completions`: the prompt is the text itself, or its token ids.
 //!
-//! A list of prompts is one request to one engine: it is matched by its first prompt, which also stands for
-//! the others in batch jobs that share a preamble.
+//! A list of prompts is one request to one engine. It is matched by its first prompt, which represents the others in
+//! batch jobs that share a preamble.
 
-use super::chat::includes_usage;
+use super::content::includes_usage;
 use super::list::list;
-use super::{Fields as AnyFields, Request, TextSink, text};
-use crate::json::{Fields as Known, JsonError, Raw, Scanner};
+use super::{Prompt, Request, TextSink, text};
+use crate::json::{JsonError, KnownFields, Raw, Scanner};
 use crate::limits::{PROMPT_ITEMS_MAX, PROMPT_TOKENS_READ_MAX};
 use crate::num::u64_len;
 
-/// What of the body makes its prompt.
+/// The prompt of a completions body.
 #[derive(Debug)]
-pub(super) enum Fields<'a> {
+pub(super) enum CompletionPrompt<'a> {
     /// The first prompt is a string.
     Text(Raw<'a>),
     /// The first prompt is a list of token ids; `total` counts those of all prompts.
@@ -23,15 +23,17 @@ pub(super) enum Fields<'a> {
 
 /// Parses a completions body.
 pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonError> {
-    let mut request = Request::new(AnyFields::None);
-    let mut fields = Fields::None;
-    let mut known =
-        Known::open(scanner, &["model", "prompt", "cache_salt", "stream", "stream_options", "max_tokens"])?;
-    while let Some(name) = known.next(scanner)? {
+    let mut request = Request::new(Prompt::None);
+    let mut prompt = CompletionPrompt::None;
+    let mut fields = KnownFields::open(
+        scanner,
+        &["model", "prompt", "cache_salt", "stream", "stream_options", "max_tokens"],
+    )?;
+    while let Some(name) = fields.next(scanner)? {
         match name {
             "prompt" => {
-                if let Some(prompt) = scanner.present()? {
-                    fields = prompt_of(prompt)?;
+                if let Some(value) = scanner.present()? {
+                    prompt = prompt_of(value)?;
                 }
             }
             "stream_options" => request.has_usage_in_stream = includes_usage(scanner)?,
@@ -39,55 +41,58 @@ pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonEr
             _ => request.read(name, scanner)?,
         }
     }
-    request.fields = AnyFields::Completions(fields);
+    request.prompt = Prompt::Completions(prompt);
     Ok(request)
 }
 
-/// Sends the canonical text: the prompt as it is; token ids as their bytes behind a mark that text cannot
-/// begin with.
-pub(super) fn text(fields: &Fields<'_>, sink: &mut impl TextSink) {
-    match fields {
-        Fields::Text(raw) => {
+/// Sends the canonical text: a string as it is, token ids as their bytes behind a mark that no text begins with.
+pub(super) fn text(prompt: &CompletionPrompt<'_>, sink: &mut impl TextSink) {
+    match prompt {
+        CompletionPrompt::Text(raw) => {
             text::string_or_raw(*raw, sink);
         }
-        Fields::Tokens { first, .. } => {
-            // 0xFF is in no UTF-8 text.
+        CompletionPrompt::Tokens { first, .. } => {
+            // UTF-8 text never contains 0xFF.
             let _ = sink.push(&[0xFF]) && first.iter().all(|token| sink.push(&token.to_le_bytes()));
         }
-        Fields::None => {}
+        CompletionPrompt::None => {}
     }
 }
 
-/// The number of token ids, if the prompt is such.
-pub(super) fn exact_tokens(fields: &Fields<'_>) -> Option<u64> {
-    match fields {
-        Fields::Tokens { total, .. } => Some(*total),
-        Fields::Text(_) | Fields::None => None,
+/// The number of token ids, if the prompt is a list of them.
+pub(super) fn exact_tokens(prompt: &CompletionPrompt<'_>) -> Option<u64> {
+    match prompt {
+        CompletionPrompt::Tokens { total, .. } => Some(*total),
+        CompletionPrompt::Text(_) | CompletionPrompt::None => None,
     }
 }
 
-fn prompt_of(prompt: Raw<'_>) -> Result<Fields<'_>, JsonError> {
-    if prompt.string_body().is_some() {
-        return Ok(Fields::Text(prompt));
+fn prompt_of(value: Raw<'_>) -> Result<CompletionPrompt<'_>, JsonError> {
+    if value.string_body().is_some() {
+        return Ok(CompletionPrompt::Text(value));
     }
-    // A list of ids is the common long form: try it whole before looking at elements.
-    if let Ok((first, total)) = tokens(prompt) {
-        return Ok(if total == 0 { Fields::None } else { Fields::Tokens { first, total: u64_len(total) } });
+    // Long prompts are usually one list of ids: try that before the elements.
+    if let Ok((first, total)) = tokens(value) {
+        return Ok(if total == 0 {
+            CompletionPrompt::None
+        } else {
+            CompletionPrompt::Tokens { first, total: u64_len(total) }
+        });
     }
-    let (prompts, _) = list(&mut prompt.scanner(), PROMPT_ITEMS_MAX, Scanner::raw)?;
+    let (prompts, _) = list(&mut value.scanner(), PROMPT_ITEMS_MAX, Scanner::raw)?;
     match prompts.first() {
-        Some(first) if first.string_body().is_some() => Ok(Fields::Text(*first)),
+        Some(first) if first.string_body().is_some() => Ok(CompletionPrompt::Text(*first)),
         Some(first) => {
             let (first, own) = tokens(*first)?;
-            let others = prompts.iter().skip(1).map(|other| list(&mut other.scanner(), 0, Scanner::pass));
+            let others = prompts.iter().skip(1).map(|other| list(&mut other.scanner(), 0, Scanner::skip));
             let total = others.flatten().fold(own, |total, (_, other)| total.saturating_add(other));
-            Ok(Fields::Tokens { first, total: u64_len(total) })
+            Ok(CompletionPrompt::Tokens { first, total: u64_len(total) })
         }
-        None => Ok(Fields::None),
+        None => Ok(CompletionPrompt::None),
     }
 }
 
-/// A list of token ids, as many as cells are made of, and how many there are.
+/// Reads a list of token ids: as many as the cells need, and how many there are.
 fn tokens(raw: Raw<'_>) -> Result<(Vec<u32>, usize), JsonError> {
     list(&mut raw.scanner(), PROMPT_TOKENS_READ_MAX, |scanner| {
         scanner.raw()?.parsed().ok_or(JsonError::Shape)

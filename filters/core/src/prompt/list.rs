@@ -1,10 +1,10 @@
-//! The first items of a list and how many it has.
+//! The first items of a list, and the number of all.
 
 use crate::json::{JsonError, Scanner};
 
-/// Reads the items of the list that `scanner` stands at, at most `max` of them, and passes over the others. A list of
-/// `{}` takes twenty times its bytes in memory, which a wasm module never gives back; the items left out are far
-/// behind the last cell.
+/// Reads at most `max` items of the list that `scanner` has reached, skips the others, and counts them all. Parsed, a
+/// list of `{}` takes twenty times its bytes in memory, which a wasm module never returns; the skipped items lie far
+/// beyond the last cell.
 pub(super) fn list<'a, T>(
     scanner: &mut Scanner<'a>,
     max: usize,
@@ -17,7 +17,7 @@ pub(super) fn list<'a, T>(
         if items.len() < max {
             items.push(read(scanner)?);
         } else {
-            scanner.pass()?;
+            scanner.skip()?;
         }
         total += 1;
     }

@@ -5,15 +5,15 @@
 //!   body ────────┴─► Request (borrowed) ─► root (pool, adapter, salt) ─► canonical text ─► CellHasher ─► chain
 //! ```
 //!
-//! The text is never built: the fields go to the hasher in the order in which chat templates put them, tools
-//! and system first, so that two requests that share a conversation share cells whatever the order of their
-//! JSON. `json` reads it: parsing into a `serde_json::Value` would copy every string and sort every map for
-//! fields that routing ignores.
+//! The text is never built. The fields go to the hasher in the order in which chat templates put them, tools and system
+//! first, so two requests that share a conversation share cells whatever the order of their JSON keys. `json` reads the
+//! body: a `serde_json::Value` would copy every string and sort every map for fields that routing ignores.
 
 mod anthropic;
 mod cells;
 mod chat;
 mod completions;
+mod content;
 mod list;
 mod responses;
 mod text;
@@ -21,12 +21,12 @@ mod text;
 pub use cells::{Root, cells_of};
 pub use text::TextSink;
 
-use crate::json::{JsonError, Scanner};
+use crate::json::{JsonError, KnownFields, Scanner};
 use crate::limits::BODY_BYTES_MAX;
 use std::borrow::Cow;
 use std::fmt;
 
-/// A request format whose prompt can be read.
+/// A request format, chosen by the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Api {
     /// `POST /v1/chat/completions`.
@@ -37,34 +37,35 @@ pub enum Api {
     Responses,
     /// `POST /v1/messages` (Anthropic).
     Messages,
-    /// `POST /v1/messages/count_tokens` (Anthropic): a prompt, but no answer.
+    /// `POST /v1/messages/count_tokens` (Anthropic): a prompt without a generated response.
     CountTokens,
-    /// Any other JSON request: only its `model` is read, for the choice of a pool.
+    /// Any other JSON request: only its `model` is read, to choose the pool.
     ModelOnly,
 }
 
 /// A request body, parsed and borrowed.
 #[derive(Debug)]
 pub struct Request<'a> {
-    /// The model asked for; empty when the body names none.
+    /// The requested model; empty when the body names none.
     pub model: Cow<'a, str>,
     /// Tenant separation: part of the root, as in vLLM.
     pub cache_salt: Option<Cow<'a, str>>,
-    /// Whether the answer is a stream of events.
+    /// Whether the response is a stream of events.
     pub is_stream: bool,
-    /// Whether a streamed answer will tell its usage.
+    /// Whether a streamed response will report its usage.
     pub has_usage_in_stream: bool,
-    /// Most tokens the answer may have, if stated.
+    /// The most tokens that the response may have, if the body limits them.
     pub output_tokens_max: Option<u64>,
-    fields: Fields<'a>,
+    prompt: Prompt<'a>,
 }
 
+/// The parts of a body that reach the engine's prompt, by format.
 #[derive(Debug)]
-enum Fields<'a> {
-    Chat(chat::Fields<'a>),
-    Completions(completions::Fields<'a>),
-    Responses(responses::Fields<'a>),
-    Anthropic(anthropic::Fields<'a>),
+enum Prompt<'a> {
+    Chat(chat::ChatPrompt<'a>),
+    Completions(completions::CompletionPrompt<'a>),
+    Responses(responses::ResponsesPrompt<'a>),
+    Messages(anthropic::MessagesPrompt<'a>),
     None,
 }
 
@@ -81,15 +82,15 @@ pub enum PromptError {
     NotUtf8,
     /// Not JSON.
     NotJson,
-    /// JSON of another shape: a field has the wrong type, or stands there twice.
+    /// JSON of another shape: a field has the wrong type or occurs twice.
     WrongShape,
 }
 
 // === impl Api ===
 
 impl Api {
-    /// The format of `path` (a query string is ignored). A prefix before `/v1` is allowed, as gateways
-    /// often mount engines below one.
+    /// The format of `path`, whose query string is ignored. A prefix before `/v1` is allowed: gateways often mount
+    /// engines below one.
     pub fn of_path(path: &str) -> Self {
         let path = path.split_once('?').map_or(path, |(path, _)| path).trim_end_matches('/');
         let route = path.rfind("/v1/").and_then(|at| path.get(at..)).unwrap_or(path);
@@ -112,7 +113,7 @@ impl Api {
 // === impl Request ===
 
 impl<'a> Request<'a> {
-    /// Parses a body. One pass over the bytes; strings stay where they are.
+    /// Parses a body in one pass; strings are borrowed.
     pub fn parse(api: Api, body: &'a [u8]) -> Result<Self, PromptError> {
         if body.is_empty() {
             return Err(PromptError::Empty);
@@ -126,50 +127,60 @@ impl<'a> Request<'a> {
             Api::Completions => completions::parse(&mut scanner),
             Api::Responses => responses::parse(&mut scanner),
             Api::Messages | Api::CountTokens => anthropic::parse(&mut scanner),
-            Api::ModelOnly => chat::parse_model_only(&mut scanner),
+            Api::ModelOnly => Self::parse_model(&mut scanner),
         };
         let ended = parsed.and_then(|request| scanner.end().map(|()| request));
         ended.map_err(|error| PromptError::of(error, body))
     }
 
-    fn new(fields: Fields<'a>) -> Self {
+    /// Parses any JSON object for its `model` alone.
+    fn parse_model(scanner: &mut Scanner<'a>) -> Result<Self, JsonError> {
+        let mut request = Self::new(Prompt::None);
+        let mut fields = KnownFields::open(scanner, &["model"])?;
+        while let Some(name) = fields.next(scanner)? {
+            request.read(name, scanner)?;
+        }
+        Ok(request)
+    }
+
+    fn new(prompt: Prompt<'a>) -> Self {
         Self {
             model: Cow::default(),
             cache_salt: None,
             is_stream: false,
             has_usage_in_stream: false,
             output_tokens_max: None,
-            fields,
+            prompt,
         }
     }
 
-    /// Reads a field that all formats have. Settings that do not belong to the prompt are taken as absent where they
-    /// have an odd type: the engine may be laxer than we are, and the prompt is worth reading all the same.
+    /// Reads a field that all formats have. A setting outside the prompt counts as absent if its type is unexpected:
+    /// the engine may accept it, and the prompt is still worth reading.
     fn read(&mut self, name: &str, scanner: &mut Scanner<'a>) -> Result<(), JsonError> {
         match name {
             "model" => self.model = scanner.string()?.unwrap_or_default(),
             "cache_salt" => self.cache_salt = scanner.string()?,
             "stream" => self.is_stream = scanner.raw()?.parsed().unwrap_or(false),
-            _ => scanner.pass()?,
+            _ => scanner.skip()?,
         }
         Ok(())
     }
 
     /// Sends the prompt's canonical text to `sink`, until the sink is full.
     pub fn text(&self, sink: &mut impl TextSink) {
-        match &self.fields {
-            Fields::Chat(fields) => chat::text(fields, sink),
-            Fields::Completions(fields) => completions::text(fields, sink),
-            Fields::Responses(fields) => responses::text(fields, sink),
-            Fields::Anthropic(fields) => anthropic::text(fields, sink),
-            Fields::None => {}
+        match &self.prompt {
+            Prompt::Chat(prompt) => chat::text(prompt, sink),
+            Prompt::Completions(prompt) => completions::text(prompt, sink),
+            Prompt::Responses(prompt) => responses::text(prompt, sink),
+            Prompt::Messages(prompt) => anthropic::text(prompt, sink),
+            Prompt::None => {}
         }
     }
 
-    /// Tokens of the prompt where the body says them exactly (token ids), else `None`.
+    /// The prompt's tokens if the body gives them as token ids, else `None`.
     pub fn exact_tokens(&self) -> Option<u64> {
-        match &self.fields {
-            Fields::Completions(fields) => completions::exact_tokens(fields),
+        match &self.prompt {
+            Prompt::Completions(prompt) => completions::exact_tokens(prompt),
             _ => None,
         }
     }

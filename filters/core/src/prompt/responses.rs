@@ -1,15 +1,15 @@
 //! `/v1/responses`: OpenAI's newer format: instructions, then a string or a list of items.
 //!
-//! Fields: <https://platform.openai.com/docs/api-reference/responses/create>. A `previous_response_id` stands
-//! for a conversation that only the engine knows: it is matched by its name.
+//! Fields: <https://platform.openai.com/docs/api-reference/responses/create>. A `previous_response_id`
+//! names a conversation that only the engine knows, so requests match by that id.
 
-use super::{Fields as AnyFields, Request, TextSink, chat::content_text, text};
-use crate::json::{Fields as Known, JsonError, Raw, Scanner};
+use super::{Prompt, Request, TextSink, content::content_text, text};
+use crate::json::{JsonError, KnownFields, Raw, Scanner};
 use std::borrow::Cow;
 
-/// What of the body makes its prompt.
+/// The fields of the body that make up its prompt.
 #[derive(Debug, Default)]
-pub(super) struct Fields<'a> {
+pub(super) struct ResponsesPrompt<'a> {
     tools: Option<Raw<'a>>,
     instructions: Option<Raw<'a>>,
     previous: Option<Cow<'a, str>>,
@@ -26,9 +26,9 @@ struct Item<'a> {
 /// Parses a responses body.
 pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonError> {
     // The closing event of a stream always carries its usage.
-    let mut request = Request { has_usage_in_stream: true, ..Request::new(AnyFields::None) };
-    let mut fields = Fields::default();
-    let mut known = Known::open(
+    let mut request = Request { has_usage_in_stream: true, ..Request::new(Prompt::None) };
+    let mut prompt = ResponsesPrompt::default();
+    let mut fields = KnownFields::open(
         scanner,
         &[
             "model",
@@ -41,30 +41,30 @@ pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonEr
             "max_output_tokens",
         ],
     )?;
-    while let Some(name) = known.next(scanner)? {
+    while let Some(name) = fields.next(scanner)? {
         match name {
-            "tools" => fields.tools = scanner.present()?,
-            "instructions" => fields.instructions = scanner.present()?,
-            "previous_response_id" => fields.previous = scanner.string()?,
-            "input" => fields.input = scanner.present()?,
+            "tools" => prompt.tools = scanner.present()?,
+            "instructions" => prompt.instructions = scanner.present()?,
+            "previous_response_id" => prompt.previous = scanner.string()?,
+            "input" => prompt.input = scanner.present()?,
             "max_output_tokens" => request.output_tokens_max = scanner.raw()?.parsed(),
             _ => request.read(name, scanner)?,
         }
     }
-    request.fields = AnyFields::Responses(fields);
+    request.prompt = Prompt::Responses(prompt);
     Ok(request)
 }
 
 /// Sends the canonical text.
-pub(super) fn text(fields: &Fields<'_>, sink: &mut impl TextSink) {
-    let _ = text::tools(fields.tools, sink)
-        && fields.instructions.is_none_or(|system| {
+pub(super) fn text(prompt: &ResponsesPrompt<'_>, sink: &mut impl TextSink) {
+    let _ = text::tools(prompt.tools, sink)
+        && prompt.instructions.is_none_or(|system| {
             text::open_message("system", sink)
                 && text::string_or_raw(system, sink)
                 && text::close_message(sink)
         })
-        && fields.previous.as_deref().is_none_or(|id| text::marked("previous", id.as_bytes(), sink))
-        && fields.input.is_none_or(|input| input_text(input, sink));
+        && prompt.previous.as_deref().is_none_or(|id| text::marked("previous", id.as_bytes(), sink))
+        && prompt.input.is_none_or(|input| input_text(input, sink));
 }
 
 fn input_text(input: Raw<'_>, sink: &mut impl TextSink) -> bool {
@@ -78,8 +78,8 @@ fn input_text(input: Raw<'_>, sink: &mut impl TextSink) -> bool {
 
 fn item<'a>(scanner: &mut Scanner<'a>) -> Result<Item<'a>, JsonError> {
     let mut item = Item::default();
-    let mut known = Known::open(scanner, &["type", "role", "content"])?;
-    while let Some(name) = known.next(scanner)? {
+    let mut fields = KnownFields::open(scanner, &["type", "role", "content"])?;
+    while let Some(name) = fields.next(scanner)? {
         match name {
             "type" => item.kind = scanner.string()?,
             "role" => item.role = scanner.string()?,
@@ -97,7 +97,7 @@ fn item_text(item: Option<Item<'_>>, raw: Raw<'_>, sink: &mut impl TextSink) -> 
                 && content_text(content, sink)
                 && text::close_message(sink)
         }
-        // A call, its output or a thought: its JSON is as good as the template's rendering of it.
+        // A call, its output or a reasoning item: its JSON serves as well as the template's rendering.
         (kind, _) => text::marked(kind.unwrap_or("item"), raw.bytes(), sink) && text::close_message(sink),
     }
 }

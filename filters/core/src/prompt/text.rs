@@ -1,8 +1,7 @@
 //! Where canonical text goes, and the marks between its parts.
 //!
-//! The marks follow ChatML, the most common template: what matters is only that they are the same for every
-//! request and cannot be forged into another conversation's chain by much (a forged mark costs a wrong
-//! preference, never a wrong answer).
+//! The marks follow ChatML, the most common template. They only have to be the same for every request. A client can
+//! forge one in its text, and gains at most a wrong preference of an endpoint, never a wrong response.
 
 use crate::json::{JsonError, Raw, Scanner, unescape};
 use crate::limits::PROMPT_ITEMS_MAX;
@@ -10,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// Takes text in pieces.
 pub trait TextSink {
-    /// Takes the next piece. `false`: the sink wants no more.
+    /// Takes the next piece. Returns `false` when the sink is full.
     fn push(&mut self, piece: &[u8]) -> bool;
 }
 
@@ -32,18 +31,18 @@ pub(super) fn close_message(sink: &mut impl TextSink) -> bool {
     sink.push(b"<|im_end|>\n")
 }
 
-/// The list of tools, as the client wrote it.
+/// Sends the list of tools as the client wrote it.
 pub(super) fn tools(tools: Option<Raw<'_>>, sink: &mut impl TextSink) -> bool {
     tools.is_none_or(|tools| marked("tools", tools.bytes(), sink))
 }
 
-/// A raw piece under a mark of its own.
+/// Sends a piece behind a mark of its own.
 pub(super) fn marked(mark: &str, raw: &[u8], sink: &mut impl TextSink) -> bool {
     sink.push(b"<|") && sink.push(mark.as_bytes()) && sink.push(b"|>") && sink.push(raw)
 }
 
-/// A JSON string's text, or each item of a list, or any other JSON value as it stands. `each` is given an item as it
-/// stands and what `read` makes of it; `None` where it has another shape.
+/// Sends a JSON string's text, each item of a list, or any other JSON value as it is written. `each` receives an item
+/// as it is written and as `read` parses it, `None` where it has another shape.
 pub(super) fn string_or_items<'a, T, S: TextSink>(
     value: Raw<'a>,
     sink: &mut S,
@@ -68,7 +67,7 @@ pub(super) fn string_or_items<'a, T, S: TextSink>(
     true
 }
 
-/// A JSON string's text, or any other JSON value as it stands.
+/// Sends a JSON string's text, or any other JSON value as it is written.
 pub(super) fn string_or_raw(value: Raw<'_>, sink: &mut impl TextSink) -> bool {
     match value.string_body() {
         Some(body) if value.has_escape() => unescape(body, &mut |piece| sink.push(piece)),
@@ -77,8 +76,8 @@ pub(super) fn string_or_raw(value: Raw<'_>, sink: &mut impl TextSink) -> bool {
     }
 }
 
-/// Something that is not text (an image, a sound, a file): its hash, so that equal ones match and none is
-/// walked through cell by cell.
+/// Sends the hash of something that is not text (an image, audio, a file), so that equal ones match and none fills
+/// many cells.
 pub(super) fn opaque(kind: &str, raw: &[u8], sink: &mut impl TextSink) -> bool {
     marked(kind, &xxh3_64(raw).to_le_bytes(), sink)
 }

@@ -1,0 +1,62 @@
+//! What OpenAI's formats share: lists of messages, the content of a message, and `stream_options`.
+
+use super::list::list;
+use super::{TextSink, text};
+use crate::json::{JsonError, KnownFields, Raw, Scanner};
+use crate::limits::PROMPT_ITEMS_MAX;
+use std::borrow::Cow;
+
+/// A part of a message's content: its type and its text.
+type Part<'a> = (Option<Cow<'a, str>>, Option<Raw<'a>>);
+
+/// A list of messages; `null` is an empty list.
+pub(super) fn messages<'a, T>(
+    scanner: &mut Scanner<'a>,
+    read: impl Fn(&mut Scanner<'a>) -> Result<T, JsonError>,
+) -> Result<Vec<T>, JsonError> {
+    if scanner.peek()? == b'n' {
+        return scanner.skip().map(|()| Vec::new());
+    }
+    list(scanner, PROMPT_ITEMS_MAX, read).map(|(messages, _)| messages)
+}
+
+/// Whether `stream_options` request the usage. Options of an unexpected shape do not.
+pub(super) fn includes_usage(scanner: &mut Scanner<'_>) -> Result<bool, JsonError> {
+    let (includes, _) = scanner.read_or_raw(|scanner| {
+        let mut includes = None;
+        let mut fields = KnownFields::open(scanner, &["include_usage"])?;
+        while fields.next(scanner)?.is_some() {
+            includes = match scanner.present()? {
+                Some(raw) => Some(raw.parsed().ok_or(JsonError::Shape)?),
+                None => None,
+            };
+        }
+        Ok(includes)
+    })?;
+    Ok(includes.flatten().unwrap_or(false))
+}
+
+/// Sends a message's content: a string, or a list of parts.
+pub(super) fn content_text(content: Raw<'_>, sink: &mut impl TextSink) -> bool {
+    text::string_or_items(content, sink, part, |part, raw, sink| match part {
+        Some((kind, text)) => match (kind.as_deref(), text) {
+            (Some("text" | "input_text" | "output_text" | "refusal") | None, Some(value)) => {
+                text::string_or_raw(value, sink)
+            }
+            (kind, _) => text::opaque(kind.unwrap_or("part"), raw.bytes(), sink),
+        },
+        None => text::opaque("part", raw.bytes(), sink),
+    })
+}
+
+fn part<'a>(scanner: &mut Scanner<'a>) -> Result<Part<'a>, JsonError> {
+    let (mut kind, mut text) = Part::default();
+    let mut fields = KnownFields::open(scanner, &["type", "text"])?;
+    while let Some(name) = fields.next(scanner)? {
+        match name {
+            "type" => kind = scanner.string()?,
+            _ => text = scanner.present()?,
+        }
+    }
+    Ok((kind, text))
+}
