@@ -1,6 +1,7 @@
-//! The controller's clock: milliseconds since the process began, the only time that the view sees.
+//! The controller's clock: the time since the process began, the only time that the view sees.
 
 use std::time::Instant;
+use warmpath_core::time::Timestamp;
 
 /// A monotonic clock; copies agree.
 #[derive(Clone, Copy, Debug)]
@@ -17,8 +18,8 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// Milliseconds since the clock was made.
-    pub fn now_ms(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    /// The time since the clock was made.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_us(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 }

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use warmpath_core::ids::InstanceId;
 use warmpath_core::wire::Kind;
 
 /// Time between two looks for what has become too old.
@@ -90,7 +91,7 @@ async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Running,
     let metrics = Arc::new(Metrics::default());
     let hub = Hub::new(Index::new(new_instance(), settings.cell_bytes), Arc::clone(&metrics));
     let shared = Shared::new(hub, Clock::default(), stopping);
-    shared.with(|hub, now_ms| hub.publish(Kind::Pools(settings.pools_event()), now_ms));
+    shared.with(|hub, now| hub.publish(Kind::Pools(settings.pools_event()), now));
     let mut telemetry = Telemetry::new(shared.clone(), Arc::clone(&metrics));
     telemetry.follow(&settings);
     let api = api::Api::new(shared.clone(), Arc::clone(&metrics), telemetry.unseen());
@@ -169,7 +170,7 @@ impl Live {
             tracing::warn!(fields = restart.join(", "), "a change takes effect after a restart only");
         }
         if settings.pools != self.settings.pools {
-            self.shared.with(|hub, now_ms| hub.publish(Kind::Pools(settings.pools_event()), now_ms));
+            self.shared.with(|hub, now| hub.publish(Kind::Pools(settings.pools_event()), now));
         }
         self.telemetry.follow(&settings);
         tracing::info!(pools = settings.pools.len(), result = reload.label(), "configuration reloaded");
@@ -216,7 +217,7 @@ async fn tick(shared: Shared) {
 }
 
 /// A number that no earlier process had: a proxy must not take one controller's generations for another's.
-fn new_instance() -> u64 {
+fn new_instance() -> InstanceId {
     // The keys of a RandomState come from the operating system. Zero means "none" on the wire.
-    RandomState::new().hash_one(std::process::id()).max(1)
+    InstanceId(RandomState::new().hash_one(std::process::id()).max(1))
 }

@@ -13,6 +13,7 @@ use thiserror::Error;
 use warmpath_core::asked::Asked;
 use warmpath_core::decision::NoEndpoint;
 use warmpath_core::prompt::{self, PromptError, Request};
+use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 
 /// The request's path when the query names none.
@@ -53,17 +54,23 @@ pub(super) async fn show(
 ) -> Response {
     let path = parameters.path.as_deref().unwrap_or(PATH_DEFAULT);
     let nonce = RandomState::new().hash_one(0);
-    match api.shared.with(|hub, now_ms| explain(hub.index().view(), path, &body, nonce, now_ms)) {
+    match api.shared.with(|hub, now| explain(hub.index().view(), path, &body, nonce, now)) {
         Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
         Err(error) => error.into_response(),
     }
 }
 
-fn explain(view: &View, path: &str, body: &[u8], nonce: u64, now_ms: u64) -> Result<Vec<u8>, ExplainError> {
+fn explain(
+    view: &View,
+    path: &str,
+    body: &[u8],
+    nonce: u64,
+    now: Timestamp,
+) -> Result<Vec<u8>, ExplainError> {
     let api = prompt::Api::of_path(path);
     let request = Request::parse(api, body)?;
     let asked = Asked::new(view, api, Some(request), body.len())?;
-    let decision = asked.choose(view, usize::MAX, nonce, now_ms)?;
+    let decision = asked.choose(view, usize::MAX, nonce, now)?;
     let explanation = decision.explain(&asked.pool, &asked.adapter, asked.prompt_tokens);
     // Plain structs of numbers and names always serialize.
     Ok(serde_json::to_vec(&explanation).unwrap_or_default())

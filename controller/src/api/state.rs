@@ -8,6 +8,7 @@ use axum::extract::State;
 use serde::Serialize;
 use warmpath_core::ids::Slot;
 use warmpath_core::num::u64_len;
+use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Endpoint, View};
 use warmpath_core::wire::Health;
 
@@ -58,13 +59,13 @@ struct EndpointState {
 
 /// Answers with the state.
 pub(super) async fn show(State(api): State<Api>) -> Json<StatePage> {
-    Json(api.shared.with(|hub, now_ms| StatePage::of(hub.index(), now_ms)))
+    Json(api.shared.with(|hub, now| StatePage::of(hub.index(), now)))
 }
 
 /// Fills in the gauges.
 pub(super) fn gauge(index: &Index, metrics: &Metrics) {
     let view = index.view();
-    metrics.generation.set(signed(index.generation()));
+    metrics.generation.set(signed(index.generation().0));
     metrics.view_cells.set(signed(u64_len(view.prefixes().cells())));
     metrics.endpoints.clear();
     for pool in view.pools() {
@@ -80,7 +81,7 @@ pub(super) fn gauge(index: &Index, metrics: &Metrics) {
 // === impl StatePage ===
 
 impl StatePage {
-    fn of(index: &Index, now_ms: u64) -> Self {
+    fn of(index: &Index, now: Timestamp) -> Self {
         let view = index.view();
         let pools = view.pools().iter().map(|pool| PoolState {
             name: pool.name().to_owned(),
@@ -90,12 +91,12 @@ impl StatePage {
             endpoints: pool
                 .slots()
                 .iter()
-                .filter_map(|slot| Some(EndpointState::of(view, *slot, view.endpoint(*slot)?, now_ms)))
+                .filter_map(|slot| Some(EndpointState::of(view, *slot, view.endpoint(*slot)?, now)))
                 .collect(),
         });
         Self {
-            instance: format!("{:016x}", index.instance()),
-            generation: index.generation(),
+            instance: index.instance().to_string(),
+            generation: index.generation().0,
             cell_bytes: view.cell_bytes(),
             cells: view.prefixes().cells(),
             pools: pools.collect(),
@@ -106,13 +107,13 @@ impl StatePage {
 // === impl EndpointState ===
 
 impl EndpointState {
-    fn of(view: &View, slot: Slot, endpoint: &Endpoint, now_ms: u64) -> Self {
+    fn of(view: &View, slot: Slot, endpoint: &Endpoint, now: Timestamp) -> Self {
         let (facts, promised) = (endpoint.facts(), endpoint.promised());
         let (held_cells, capacity_cells) = view.prefixes().held(slot);
         Self {
             address: endpoint.address.clone(),
             health: label(endpoint.health),
-            fitness: endpoint.fitness(now_ms).label(),
+            fitness: endpoint.fitness(now).label(),
             running: facts.running,
             waiting: facts.waiting,
             kv_used_permille: facts.kv_used_permille,

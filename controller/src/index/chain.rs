@@ -57,6 +57,7 @@ pub fn news(view: &View, prefix: &Prefix) -> Option<Prefix> {
 mod tests {
     use super::{Chain, news};
     use warmpath_core::ids::EndpointId;
+    use warmpath_core::time::Timestamp;
     use warmpath_core::view::View;
     use warmpath_core::wire::{Kind, Pool, PoolEndpoint, Pools, Prefix};
 
@@ -69,7 +70,7 @@ mod tests {
         let mut view = View::default();
         let endpoints = vec![PoolEndpoint { address: "10.0.0.1:8000".to_owned() }];
         let pool = Pool { name: "p".to_owned(), models: vec![], adapters: vec![], endpoints };
-        view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), 0);
+        view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), Timestamp::ZERO);
         view
     }
 
@@ -87,7 +88,7 @@ mod tests {
         let mut view = view();
         let known = prefix(0, &[1, 2, 3], 2);
         assert_eq!(news(&view, &known), Some(prefix(0, &[1, 2], 2)), "cells that nobody holds are left out");
-        view.apply(&known.clone().into(), 0);
+        view.apply(&known.clone().into(), Timestamp::ZERO);
         assert_eq!(news(&view, &known), None);
         assert_eq!(news(&view, &prefix(0, &[1, 2, 3], 3)), Some(prefix(0, &[1, 2, 3], 3)));
     }

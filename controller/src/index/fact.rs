@@ -2,16 +2,23 @@
 
 use bytes::Bytes;
 use prost::Message;
+use warmpath_core::ids::{EndpointId, OriginId, ProcessId};
 use warmpath_core::wire::{Event, Kind};
 
-/// The process that stands for the controller itself.
-pub const CONTROLLER: u64 = 0;
+/// Where an event comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Author {
+    /// The controller itself.
+    Controller,
+    /// A VM of this proxy process.
+    Proxy(ProcessId),
+}
 
 /// An event that changed the view.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fact {
-    /// The proxy process that told it, which need not be told; [`CONTROLLER`] for our own.
-    pub process: u64,
+    /// Where it comes from: that proxy process need not receive it.
+    pub author: Author,
     /// What it may replace in a backlog.
     pub place: Place,
     /// Its kind's name in metrics.
@@ -28,20 +35,20 @@ pub enum Place {
     /// Replaces an older load of the same origin at the same endpoint.
     Load {
         /// The origin.
-        origin: u64,
+        origin: OriginId,
         /// The endpoint.
-        endpoint: u64,
+        endpoint: EndpointId,
     },
     /// Replaces an older sign of life of the same origin.
     Alive {
         /// The origin.
-        origin: u64,
+        origin: OriginId,
     },
     /// Replaces older figures of the same engine, but only of the same health and capacity: a change of
     /// either makes the receiver drop cells, and must not be hidden by the change back.
     Engine {
         /// The endpoint.
-        endpoint: u64,
+        endpoint: EndpointId,
         /// Its health, as on the wire.
         health: i32,
         /// Its capacity.
@@ -50,7 +57,7 @@ pub enum Place {
     /// Takes back what one origin said: nothing of that origin may move across it.
     Ends {
         /// The origin.
-        origin: u64,
+        origin: OriginId,
     },
     /// Replaces the older list of proxies.
     Proxies,
@@ -62,11 +69,11 @@ pub enum Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
     /// One origin's load at one endpoint.
-    Load(u64, u64),
+    Load(OriginId, EndpointId),
     /// An origin's sign of life.
-    Alive(u64),
+    Alive(OriginId),
     /// One engine's figures.
-    Engine(u64),
+    Engine(EndpointId),
     /// The list of proxies.
     Proxies,
 }
@@ -74,10 +81,10 @@ pub enum Key {
 // === impl Fact ===
 
 impl Fact {
-    /// Encodes an event that `process` told.
-    pub fn new(process: u64, kind: Kind) -> Self {
+    /// Encodes an event of `author`.
+    pub fn new(author: Author, kind: Kind) -> Self {
         let (label, place) = (label(&kind), Place::of(&kind));
-        Self { process, place, label, bytes: Event::from(kind).encode_to_vec().into() }
+        Self { author, place, label, bytes: Event::from(kind).encode_to_vec().into() }
     }
 }
 
@@ -88,11 +95,13 @@ impl Place {
         match kind {
             Kind::Pools(_) => Self::Barrier,
             Kind::Proxies(_) => Self::Proxies,
-            Kind::Gone(gone) => Self::Ends { origin: gone.origin },
-            Kind::Load(load) => Self::Load { origin: load.origin, endpoint: load.endpoint },
-            Kind::Alive(alive) => Self::Alive { origin: alive.origin },
+            Kind::Gone(gone) => Self::Ends { origin: OriginId(gone.origin) },
+            Kind::Load(load) => {
+                Self::Load { origin: OriginId(load.origin), endpoint: EndpointId(load.endpoint) }
+            }
+            Kind::Alive(alive) => Self::Alive { origin: OriginId(alive.origin) },
             Kind::Facts(facts) => Self::Engine {
-                endpoint: facts.endpoint,
+                endpoint: EndpointId(facts.endpoint),
                 health: facts.health,
                 capacity_tokens: facts.capacity_tokens,
             },
@@ -118,7 +127,7 @@ impl Place {
 
 impl Key {
     /// Whether it is about this origin.
-    pub fn is_of(self, origin: u64) -> bool {
+    pub fn is_of(self, origin: OriginId) -> bool {
         matches!(self, Self::Load(of, _) | Self::Alive(of) if of == origin)
     }
 }

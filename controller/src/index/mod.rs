@@ -13,22 +13,24 @@ mod fact;
 mod ring;
 
 pub use chain::{Chain, news};
-pub use fact::{CONTROLLER, Fact, Key, Place, label};
+pub use fact::{Author, Fact, Key, Place, label};
 pub use ring::Ring;
 
 use fnv::FnvHashMap;
 use std::sync::Arc;
+use warmpath_core::ids::{Generation, InstanceId, OriginId, ProcessId};
+use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Applied, View};
 use warmpath_core::wire::{Event, Kind};
 
 /// The view with its history.
 #[derive(Debug)]
 pub struct Index {
-    instance: u64,
+    instance: InstanceId,
     view: View,
     ring: Ring,
-    /// Origin -> the proxy process whose VM it is.
-    origins: FnvHashMap<u64, u64>,
+    /// The proxy process whose VM each origin is.
+    origins: FnvHashMap<OriginId, ProcessId>,
 }
 
 /// Why an event was not accepted.
@@ -50,17 +52,17 @@ pub enum Dropped {
 
 impl Index {
     /// An empty view. `instance` differs from that of every earlier process.
-    pub fn new(instance: u64, cell_bytes: usize) -> Self {
+    pub fn new(instance: InstanceId, cell_bytes: usize) -> Self {
         Self { instance, view: View::new(cell_bytes), ring: Ring::default(), origins: FnvHashMap::default() }
     }
 
     /// Whose generations these are.
-    pub fn instance(&self) -> u64 {
+    pub fn instance(&self) -> InstanceId {
         self.instance
     }
 
     /// Changes so far.
-    pub fn generation(&self) -> u64 {
+    pub fn generation(&self) -> Generation {
         self.ring.generation()
     }
 
@@ -69,68 +71,76 @@ impl Index {
         &self.view
     }
 
-    /// Applies an event that `process` told; [`CONTROLLER`] may say more than a proxy.
-    pub fn accept(&mut self, process: u64, kind: Kind, now_ms: u64) -> Result<Arc<Fact>, Dropped> {
-        if process != CONTROLLER && matches!(kind, Kind::Pools(_) | Kind::Facts(_) | Kind::Proxies(_)) {
+    /// Applies an event of `author`; the controller has authority over more kinds than a proxy.
+    pub fn accept(&mut self, author: Author, kind: Kind, now: Timestamp) -> Result<Arc<Fact>, Dropped> {
+        if author != Author::Controller && matches!(kind, Kind::Pools(_) | Kind::Facts(_) | Kind::Proxies(_))
+        {
             return Err(Dropped::NotYours);
         }
         let event = Event { kind: Some(kind) };
-        match self.view.apply(&event, now_ms) {
+        match self.view.apply(&event, now) {
             // What was cut in this view will be cut in the same way by others.
             Applied::Changed | Applied::Cut => {}
             Applied::Unknown => return Err(Dropped::Unknown),
             Applied::Unsupported => return Err(Dropped::Unsupported),
         }
         let kind = event.kind.ok_or(Dropped::Unsupported)?;
-        self.note_origin(process, &kind);
-        let fact = Arc::new(Fact::new(process, kind));
+        if let Author::Proxy(process) = author {
+            self.note_origin(process, &kind);
+        }
+        let fact = Arc::new(Fact::new(author, kind));
         self.ring.push(Arc::clone(&fact));
         Ok(fact)
     }
 
     /// What `process` missed since `generation` of `instance`, but for what it said itself. `None`: it
     /// needs a snapshot.
-    pub fn since(&self, process: u64, instance: u64, generation: u64) -> Option<Vec<Arc<Fact>>> {
+    pub fn since(
+        &self,
+        process: ProcessId,
+        instance: InstanceId,
+        generation: Generation,
+    ) -> Option<Vec<Arc<Fact>>> {
         if instance != self.instance {
             return None;
         }
         let facts = self.ring.since(generation)?;
-        Some(facts.filter(|fact| fact.process != process).cloned().collect())
+        Some(facts.filter(|fact| fact.author != Author::Proxy(process)).cloned().collect())
     }
 
     /// The whole view for `process`. Loads of its own origins are left out: it knows them better.
-    pub fn snapshot(&self, process: u64) -> Vec<Event> {
+    pub fn snapshot(&self, process: ProcessId) -> Vec<Event> {
         let mut events = self.view.export();
         events.retain(|event| match &event.kind {
-            Some(Kind::Load(load)) => self.origins.get(&load.origin) != Some(&process),
+            Some(Kind::Load(load)) => self.origins.get(&OriginId(load.origin)) != Some(&process),
             _ => true,
         });
         events
     }
 
     /// Origins that `process` was the last to speak for.
-    pub fn origins_of(&self, process: u64) -> Vec<u64> {
+    pub fn origins_of(&self, process: ProcessId) -> Vec<OriginId> {
         self.origins.iter().filter(|(_, of)| **of == process).map(|(origin, _)| *origin).collect()
     }
 
     /// Drops loads of origins that fell silent. Proxies do the same by their own clocks, so nobody is told.
-    pub fn expire(&mut self, now_ms: u64) {
-        for origin in self.view.expire(now_ms) {
-            self.origins.remove(&origin.0);
+    pub fn expire(&mut self, now: Timestamp) {
+        for origin in self.view.expire(now) {
+            self.origins.remove(&origin);
         }
     }
 
-    fn note_origin(&mut self, process: u64, kind: &Kind) {
+    fn note_origin(&mut self, process: ProcessId, kind: &Kind) {
         let origin = match kind {
             Kind::Load(load) => load.origin,
             Kind::Alive(alive) => alive.origin,
             Kind::Gone(gone) => {
-                self.origins.remove(&gone.origin);
+                self.origins.remove(&OriginId(gone.origin));
                 return;
             }
             _ => return,
         };
-        self.origins.insert(origin, process);
+        self.origins.insert(OriginId(origin), process);
     }
 }
 

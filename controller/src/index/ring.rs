@@ -6,6 +6,7 @@
 use super::fact::Fact;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use warmpath_core::ids::Generation;
 
 /// Facts kept: at 10,000 requests a second with about four facts each, 1.6 s; at 100, minutes.
 const FACTS_MAX: usize = 65_536;
@@ -18,7 +19,7 @@ pub struct Ring {
     facts: VecDeque<Arc<Fact>>,
     bytes: usize,
     /// Generation of the newest fact.
-    generation: u64,
+    generation: Generation,
 }
 
 // === impl Ring ===
@@ -26,7 +27,7 @@ pub struct Ring {
 impl Ring {
     /// Appends a fact, which thereby becomes the next generation.
     pub fn push(&mut self, fact: Arc<Fact>) {
-        self.generation += 1;
+        self.generation.0 += 1;
         self.bytes += fact.bytes.len();
         self.facts.push_back(fact);
         while self.facts.len() > FACTS_MAX || self.bytes > BYTES_MAX {
@@ -36,13 +37,13 @@ impl Ring {
     }
 
     /// The generation of the newest fact; zero before any.
-    pub fn generation(&self) -> u64 {
+    pub fn generation(&self) -> Generation {
         self.generation
     }
 
     /// The facts after `generation`, oldest first. `None`: some of them are gone, or it never was.
-    pub fn since(&self, generation: u64) -> Option<impl Iterator<Item = &Arc<Fact>>> {
-        let missed = usize::try_from(self.generation.checked_sub(generation)?).ok()?;
+    pub fn since(&self, generation: Generation) -> Option<impl Iterator<Item = &Arc<Fact>>> {
+        let missed = usize::try_from(self.generation.0.checked_sub(generation.0)?).ok()?;
         let skipped = self.facts.len().checked_sub(missed)?;
         Some(self.facts.iter().skip(skipped))
     }
@@ -51,12 +52,13 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::{BYTES_MAX, FACTS_MAX, Ring};
-    use crate::index::Fact;
+    use crate::index::{Author, Fact};
     use std::sync::Arc;
+    use warmpath_core::ids::Generation;
     use warmpath_core::wire::{Kind, Load, Routed};
 
     fn fact(requests: u32) -> Arc<Fact> {
-        Arc::new(Fact::new(1, Kind::Load(Load { requests, ..Load::default() })))
+        Arc::new(Fact::new(Author::Controller, Kind::Load(Load { requests, ..Load::default() })))
     }
 
     #[test]
@@ -66,11 +68,11 @@ mod tests {
         for fact in &facts {
             ring.push(Arc::clone(fact));
         }
-        let missed: Vec<_> = ring.since(3).unwrap().collect();
+        let missed: Vec<_> = ring.since(Generation(3)).unwrap().collect();
         assert_eq!(missed, [&facts[3], &facts[4]]);
-        assert_eq!(ring.since(5).unwrap().count(), 0);
-        assert_eq!(ring.since(0).unwrap().count(), 5);
-        assert!(ring.since(6).is_none(), "a generation that never was");
+        assert_eq!(ring.since(Generation(5)).unwrap().count(), 0);
+        assert_eq!(ring.since(Generation(0)).unwrap().count(), 5);
+        assert!(ring.since(Generation(6)).is_none(), "a generation that never was");
     }
 
     #[test]
@@ -79,18 +81,21 @@ mod tests {
         for _ in 0..=FACTS_MAX {
             ring.push(fact(1));
         }
-        assert!(ring.since(0).is_none());
-        assert_eq!(ring.since(1).unwrap().count(), FACTS_MAX);
+        assert!(ring.since(Generation(0)).is_none());
+        assert_eq!(ring.since(Generation(1)).unwrap().count(), FACTS_MAX);
     }
 
     #[test]
     fn bytes_are_bounded_too() {
         let mut ring = Ring::default();
-        let big = Arc::new(Fact::new(1, Kind::Routed(Routed { endpoint: 1, cells: vec![7; 4096] })));
+        let big = Arc::new(Fact::new(
+            Author::Controller,
+            Kind::Routed(Routed { endpoint: 1, cells: vec![7; 4096] }),
+        ));
         for _ in 0..=BYTES_MAX / big.bytes.len() {
             ring.push(Arc::clone(&big));
         }
         assert!(ring.bytes <= BYTES_MAX);
-        assert!(ring.since(0).is_none());
+        assert!(ring.since(Generation(0)).is_none());
     }
 }

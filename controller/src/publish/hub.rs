@@ -7,12 +7,14 @@
 use super::backlog::{Added, Backlog};
 use super::message::Stamp;
 use super::routing::Routing;
-use crate::index::{CONTROLLER, Chain, Dropped, Fact, Index, label, news};
+use crate::index::{Author, Chain, Dropped, Fact, Index, label, news};
 use crate::metrics::Metrics;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Notify;
+use warmpath_core::ids::{Generation, InstanceId, OriginId, ProcessId};
 use warmpath_core::limits::PROXIES_MAX;
+use warmpath_core::time::Timestamp;
 use warmpath_core::wire::{Event, Gone, Hello, Kind};
 
 /// How long after its last stream a proxy process keeps its loads: longer than a reconnect, shorter than
@@ -26,12 +28,19 @@ const EXPIRE_INTERVAL_MS: u64 = 1_000;
 pub struct Hub {
     index: Index,
     proxies: BTreeMap<StreamId, Proxy>,
-    /// Processes without a stream, and when they count as gone.
-    departures: Vec<(u64, u64)>,
+    departures: Vec<Departure>,
     routing: Routing,
-    expire_at_ms: u64,
+    expire_at: Timestamp,
     streams: u64,
     metrics: Arc<Metrics>,
+}
+
+/// A process without a stream.
+#[derive(Clone, Copy, Debug)]
+struct Departure {
+    process: ProcessId,
+    /// When it counts as gone.
+    due: Timestamp,
 }
 
 /// Names one stream.
@@ -52,11 +61,11 @@ pub enum Batch {
 /// One stream's state.
 #[derive(Debug)]
 struct Proxy {
-    process: u64,
+    process: ProcessId,
     owed: Owed,
     backlog: Backlog,
     /// The generation that it was last sent.
-    sent: u64,
+    sent: Generation,
     chain: Chain,
     wake: Arc<Notify>,
 }
@@ -79,7 +88,7 @@ impl Hub {
             proxies: BTreeMap::new(),
             departures: Vec::new(),
             routing: Routing::default(),
-            expire_at_ms: 0,
+            expire_at: Timestamp::ZERO,
             streams: 0,
             metrics,
         }
@@ -96,10 +105,12 @@ impl Hub {
         if self.proxies.len() >= PROXIES_MAX {
             return None;
         }
-        let process = hello.process;
-        self.departures.retain(|(departed, _)| *departed != process);
-        let owed = self.index.since(process, hello.instance, hello.generation);
-        let (owed, sent) = owed.map_or((Owed::Snapshot, 0), |facts| (Owed::Resume(facts), hello.generation));
+        let process = ProcessId(hello.process);
+        self.departures.retain(|departure| departure.process != process);
+        let generation = Generation(hello.generation);
+        let missed = self.index.since(process, InstanceId(hello.instance), generation);
+        let (owed, sent) =
+            missed.map_or((Owed::Snapshot, Generation::default()), |facts| (Owed::Resume(facts), generation));
         let wake = Arc::new(Notify::new());
         wake.notify_one();
         let backlog = Backlog::default();
@@ -112,16 +123,16 @@ impl Hub {
     }
 
     /// A stream has ended.
-    pub fn leave(&mut self, id: StreamId, now_ms: u64) {
+    pub fn leave(&mut self, id: StreamId, now: Timestamp) {
         let Some(proxy) = self.proxies.remove(&id) else { return };
         if self.proxies.values().all(|other| other.process != proxy.process) {
-            self.departures.push((proxy.process, now_ms + DEPARTURE_GRACE_MS));
+            self.departures.push(Departure { process: proxy.process, due: now.plus_ms(DEPARTURE_GRACE_MS) });
         }
         self.count_proxies();
     }
 
     /// A proxy tells what it did: everybody else hears of it.
-    pub fn receive(&mut self, id: StreamId, events: Vec<Event>, now_ms: u64) {
+    pub fn receive(&mut self, id: StreamId, events: Vec<Event>, now: Timestamp) {
         for event in events {
             let Some(kind) = event.kind else {
                 self.count_dropped(Dropped::Unsupported);
@@ -131,10 +142,10 @@ impl Hub {
             let Some(proxy) = self.proxies.get_mut(&id) else { return };
             let process = proxy.process;
             if matches!(&kind, Kind::Load(load) if load.requests > 0) {
-                self.routing.note(process, now_ms);
+                self.routing.note(process, now);
             }
             let accepted = whole(kind, &mut proxy.chain, &self.index)
-                .and_then(|kind| self.index.accept(process, kind, now_ms));
+                .and_then(|kind| self.index.accept(Author::Proxy(process), kind, now));
             match accepted {
                 Ok(fact) => self.pass_on(&fact),
                 Err(dropped) => self.count_dropped(dropped),
@@ -143,8 +154,8 @@ impl Hub {
     }
 
     /// The controller itself has something to tell.
-    pub fn publish(&mut self, kind: Kind, now_ms: u64) {
-        match self.index.accept(CONTROLLER, kind, now_ms) {
+    pub fn publish(&mut self, kind: Kind, now: Timestamp) {
+        match self.index.accept(Author::Controller, kind, now) {
             Ok(fact) => self.pass_on(&fact),
             Err(dropped) => self.count_dropped(dropped),
         }
@@ -197,29 +208,25 @@ impl Hub {
     }
 
     /// Drops what has become too old. Call it a few times a second.
-    pub fn tick(&mut self, now_ms: u64) {
-        let due: Vec<u64> = self
-            .departures
-            .extract_if(.., |(_, due_ms)| *due_ms <= now_ms)
-            .map(|(process, _)| process)
-            .collect();
-        for process in due {
+    pub fn tick(&mut self, now: Timestamp) {
+        let due: Vec<Departure> = self.departures.extract_if(.., |departure| departure.due <= now).collect();
+        for Departure { process, .. } in due {
             self.routing.forget(process);
-            for origin in self.index.origins_of(process) {
-                self.publish(Kind::Gone(Gone { origin }), now_ms);
+            for OriginId(origin) in self.index.origins_of(process) {
+                self.publish(Kind::Gone(Gone { origin }), now);
             }
         }
-        if let Some(proxies) = self.routing.news(now_ms) {
-            self.publish(Kind::Proxies(proxies), now_ms);
+        if let Some(proxies) = self.routing.news(now) {
+            self.publish(Kind::Proxies(proxies), now);
         }
-        if now_ms >= self.expire_at_ms {
-            self.expire_at_ms = now_ms + EXPIRE_INTERVAL_MS;
-            self.index.expire(now_ms);
+        if now >= self.expire_at {
+            self.expire_at = now.plus_ms(EXPIRE_INTERVAL_MS);
+            self.index.expire(now);
         }
     }
 
     fn pass_on(&mut self, fact: &Arc<Fact>) {
-        for proxy in self.proxies.values_mut().filter(|proxy| proxy.process != fact.process) {
+        for proxy in self.proxies.values_mut().filter(|proxy| Author::Proxy(proxy.process) != fact.author) {
             if matches!(proxy.owed, Owed::Snapshot) {
                 continue;
             }

@@ -7,6 +7,7 @@ use crate::index::Fact;
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use std::sync::Arc;
+use warmpath_core::ids::{Generation, InstanceId};
 use warmpath_core::limits::{EVENTS_PER_MESSAGE_MAX, MESSAGE_BYTES_SOFT_MAX};
 use warmpath_core::wire::{Down, Event, Phase, Snapshotter};
 
@@ -19,11 +20,11 @@ const LENGTH_BYTES_MAX: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     /// The controller instance.
-    pub instance: u64,
+    pub instance: InstanceId,
     /// The generation that the receiver has already.
-    pub before: u64,
+    pub before: Generation,
     /// The generation that it has after the last message.
-    pub after: u64,
+    pub after: Generation,
 }
 
 /// Cuts facts into delta messages; only the last one carries the new generation. Without facts there is
@@ -52,12 +53,12 @@ pub(super) fn snapshot(stamp: Stamp, events: Vec<Event>) -> impl Iterator<Item =
     }
     let down = move |phase: Phase, generation, events| {
         Bytes::from(
-            Down { instance: stamp.instance, generation, phase: phase.into(), events }.encode_to_vec(),
+            Down { instance: stamp.instance.0, generation, phase: phase.into(), events }.encode_to_vec(),
         )
     };
     let begin = down(Phase::Begin, 0, Vec::new());
     let items = cutter.finish().into_iter().map(move |events| down(Phase::Item, 0, events));
-    let done = down(Phase::Done, stamp.after, Vec::new());
+    let done = down(Phase::Done, stamp.after.0, Vec::new());
     std::iter::once(begin).chain(items).chain(std::iter::once(done))
 }
 
@@ -71,8 +72,9 @@ fn fitting(facts: &[Arc<Fact>]) -> usize {
     fits.count().max(1).min(facts.len())
 }
 
-fn pack(instance: u64, generation: u64, phase: Phase, facts: &[Arc<Fact>]) -> Bytes {
-    let head = Down { instance, generation, phase: phase.into(), events: Vec::new() };
+fn pack(instance: InstanceId, generation: Generation, phase: Phase, facts: &[Arc<Fact>]) -> Bytes {
+    let head =
+        Down { instance: instance.0, generation: generation.0, phase: phase.into(), events: Vec::new() };
     let bytes: usize = facts.iter().map(|fact| fact.bytes.len() + 1 + LENGTH_BYTES_MAX).sum();
     let mut message = BytesMut::with_capacity(head.encoded_len() + bytes);
     // A BytesMut grows: encoding into it cannot run out of room.
@@ -88,12 +90,13 @@ fn pack(instance: u64, generation: u64, phase: Phase, facts: &[Arc<Fact>]) -> By
 #[cfg(test)]
 mod tests {
     use super::{Stamp, deltas};
-    use crate::index::Fact;
+    use crate::index::{Author, Fact};
     use std::sync::Arc;
+    use warmpath_core::ids::{Generation, InstanceId};
     use warmpath_core::limits::EVENTS_PER_MESSAGE_MAX;
     use warmpath_core::wire::{Event, Kind, Load, Phase, Routed, decode_down};
 
-    const STAMP: Stamp = Stamp { instance: 9, before: 10, after: 20 };
+    const STAMP: Stamp = Stamp { instance: InstanceId(9), before: Generation(10), after: Generation(20) };
 
     #[test]
     fn packed_facts_are_a_message() {
@@ -101,7 +104,8 @@ mod tests {
             Kind::Load(Load { origin: 1, endpoint: 2, requests: 3, ..Load::default() }),
             Kind::Routed(Routed { endpoint: 2, cells: vec![u64::MAX; 300] }),
         ];
-        let facts: Vec<_> = kinds.iter().map(|kind| Arc::new(Fact::new(1, kind.clone()))).collect();
+        let facts: Vec<_> =
+            kinds.iter().map(|kind| Arc::new(Fact::new(Author::Controller, kind.clone()))).collect();
         let messages = deltas(STAMP, Phase::Resumed, &facts);
         assert_eq!(messages.len(), 1);
         let down = decode_down(&messages[0]).unwrap();
@@ -111,7 +115,7 @@ mod tests {
 
     #[test]
     fn only_the_last_message_carries_the_new_generation() {
-        let fact = Arc::new(Fact::new(1, Kind::Load(Load::default())));
+        let fact = Arc::new(Fact::new(Author::Controller, Kind::Load(Load::default())));
         let facts = vec![fact; EVENTS_PER_MESSAGE_MAX + 1];
         let downs: Vec<_> =
             deltas(STAMP, Phase::Resumed, &facts).iter().map(|m| decode_down(m).unwrap()).collect();

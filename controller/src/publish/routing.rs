@@ -4,7 +4,9 @@
 //! A proxy that is connected and idle is not among them: endpoints kept for it would be kept for nobody.
 
 use std::collections::BTreeMap;
+use warmpath_core::ids::ProcessId;
 use warmpath_core::limits::PROXIES_MAX;
+use warmpath_core::time::Timestamp;
 use warmpath_core::wire::Proxies;
 
 /// For how long a proxy that has sent a request counts as one that routes, in milliseconds: a pause between two bursts
@@ -14,52 +16,58 @@ const ROUTING_MS: u64 = 60_000;
 /// The proxies that route, and what was told of them.
 #[derive(Debug, Default)]
 pub(super) struct Routing {
-    /// Process -> when it last had requests under way.
-    seen_ms: BTreeMap<u64, u64>,
-    told: Vec<u64>,
+    /// When each process last had requests under way.
+    seen: BTreeMap<ProcessId, Timestamp>,
+    told: Vec<ProcessId>,
 }
 
 // === impl Routing ===
 
 impl Routing {
     /// Notes that a process has requests under way.
-    pub(super) fn note(&mut self, process: u64, now_ms: u64) {
-        if self.seen_ms.len() < PROXIES_MAX || self.seen_ms.contains_key(&process) {
-            self.seen_ms.insert(process, now_ms);
+    pub(super) fn note(&mut self, process: ProcessId, now: Timestamp) {
+        if self.seen.len() < PROXIES_MAX || self.seen.contains_key(&process) {
+            self.seen.insert(process, now);
         }
     }
 
     /// Drops a process that is gone.
-    pub(super) fn forget(&mut self, process: u64) {
-        self.seen_ms.remove(&process);
+    pub(super) fn forget(&mut self, process: ProcessId) {
+        self.seen.remove(&process);
     }
 
     /// The list, if it is another than the last one.
-    pub(super) fn news(&mut self, now_ms: u64) -> Option<Proxies> {
-        self.seen_ms.retain(|_, seen_ms| now_ms.saturating_sub(*seen_ms) < ROUTING_MS);
-        if self.seen_ms.keys().eq(&self.told) {
+    pub(super) fn news(&mut self, now: Timestamp) -> Option<Proxies> {
+        self.seen.retain(|_, seen| now.ms_since(*seen) < ROUTING_MS);
+        if self.seen.keys().eq(&self.told) {
             return None;
         }
-        self.told = self.seen_ms.keys().copied().collect();
-        Some(Proxies { processes: self.told.clone() })
+        self.told = self.seen.keys().copied().collect();
+        Some(Proxies { processes: self.told.iter().map(|process| process.0).collect() })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{ROUTING_MS, Routing};
+    use warmpath_core::ids::ProcessId;
+    use warmpath_core::time::Timestamp;
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_ms(ms)
+    }
 
     #[test]
     fn who_routes_is_told_once_and_who_stops_is_dropped() {
         let mut routing = Routing::default();
-        assert_eq!(routing.news(0), None);
-        routing.note(7, 10);
-        routing.note(3, 20);
-        assert_eq!(routing.news(30).unwrap().processes, [3, 7]);
-        routing.note(3, ROUTING_MS);
-        assert_eq!(routing.news(ROUTING_MS), None, "the same as before");
-        assert_eq!(routing.news(ROUTING_MS + 10).unwrap().processes, [3]);
-        routing.forget(3);
-        assert_eq!(routing.news(ROUTING_MS + 20).unwrap().processes, [0; 0]);
+        assert_eq!(routing.news(at(0)), None);
+        routing.note(ProcessId(7), at(10));
+        routing.note(ProcessId(3), at(20));
+        assert_eq!(routing.news(at(30)).unwrap().processes, [3, 7]);
+        routing.note(ProcessId(3), at(ROUTING_MS));
+        assert_eq!(routing.news(at(ROUTING_MS)), None, "the same as before");
+        assert_eq!(routing.news(at(ROUTING_MS + 10)).unwrap().processes, [3]);
+        routing.forget(ProcessId(3));
+        assert_eq!(routing.news(at(ROUTING_MS + 20)).unwrap().processes, [0; 0]);
     }
 }

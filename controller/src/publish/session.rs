@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tonic::{Status, Streaming};
+use warmpath_core::ids::ProcessId;
+use warmpath_core::time::Timestamp;
 use warmpath_core::wire::{Hello, Phase, Up};
 
 /// How long a stream may stay without its first message.
@@ -42,10 +44,10 @@ impl Shared {
     }
 
     /// Works on the hub. Short by nature: nothing waits inside.
-    pub fn with<T>(&self, work: impl FnOnce(&mut Hub, u64) -> T) -> T {
+    pub fn with<T>(&self, work: impl FnOnce(&mut Hub, Timestamp) -> T) -> T {
         // A panic elsewhere leaves at worst one event half applied, which the next one heals.
         let mut hub = self.hub.lock().unwrap_or_else(PoisonError::into_inner);
-        work(&mut hub, self.clock.now_ms())
+        work(&mut hub, self.clock.now())
     }
 
     /// Waits until the controller stops.
@@ -68,15 +70,15 @@ pub(super) async fn run(shared: Shared, mut up: Streaming<Up>, down: Down) {
             return farewell(&down, status).await;
         }
     };
-    let joined = shared.with(|hub, now_ms| {
+    let joined = shared.with(|hub, now| {
         let (id, wake) = hub.join(&hello)?;
-        hub.receive(id, events, now_ms);
+        hub.receive(id, events, now);
         Some((id, wake))
     });
     let Some((id, wake)) = joined else {
         return farewell(&down, Status::resource_exhausted("too many streams")).await;
     };
-    let process = format!("{:016x}", hello.process);
+    let process = ProcessId(hello.process).to_string();
     let node = clip(&hello.node);
     tracing::info!(process, node, version = clip(&hello.version), "proxy connected");
     let status = tokio::select! {
@@ -84,7 +86,7 @@ pub(super) async fn run(shared: Shared, mut up: Streaming<Up>, down: Down) {
         () = send(&shared, id, &wake, &down) => None,
         () = shared.stopped() => Some(Status::unavailable("the controller stops")),
     };
-    shared.with(|hub, now_ms| hub.leave(id, now_ms));
+    shared.with(|hub, now| hub.leave(id, now));
     let Some(status) = status else {
         tracing::info!(process, node, "proxy disconnected");
         return;
@@ -100,7 +102,7 @@ fn greet(
     let first = first.map_err(|_| Status::deadline_exceeded("no message came"))??;
     let up = first.ok_or_else(|| Status::invalid_argument("stream ended without a message"))?;
     let hello = up.hello.ok_or_else(|| Status::invalid_argument("first message has no hello"))?;
-    if hello.process == crate::index::CONTROLLER {
+    if hello.process == 0 {
         return Err(Status::invalid_argument("process is zero"));
     }
     Ok((hello, up.events))
@@ -113,7 +115,7 @@ async fn receive(shared: &Shared, id: StreamId, up: &mut Streaming<Up>) -> Optio
             Ok(Some(message)) if message.hello.is_some() => {
                 return Some(Status::invalid_argument("hello after the first message"));
             }
-            Ok(Some(message)) => shared.with(|hub, now_ms| hub.receive(id, message.events, now_ms)),
+            Ok(Some(message)) => shared.with(|hub, now| hub.receive(id, message.events, now)),
             Ok(None) => return None,
             Err(status) => return Some(status),
         }

@@ -25,6 +25,7 @@
 //! disks and remote stores.
 
 use super::page::{Sample, samples};
+use warmpath_core::ids::EndpointId;
 use warmpath_core::num::count;
 use warmpath_core::wire::Facts;
 
@@ -89,9 +90,9 @@ impl Figures {
     }
 
     /// The figures as an event about `endpoint`.
-    pub fn facts(&self, endpoint: u64, health: i32) -> Facts {
+    pub fn facts(&self, endpoint: EndpointId, health: i32) -> Facts {
         Facts {
-            endpoint,
+            endpoint: endpoint.0,
             health,
             running: self.running,
             waiting: self.waiting,

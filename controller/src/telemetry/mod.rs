@@ -147,7 +147,7 @@ impl Task {
 impl Target {
     async fn run(mut self) {
         let id = EndpointId::of(&self.address.to_string());
-        let mut tracker = Tracker::new(id.0);
+        let mut tracker = Tracker::new(id);
         let mut source = Source::default();
         let mut health = Health::Unknown;
         let first = spread(id, self.orders.borrow().scrape.interval.min(SPREAD_MAX));
@@ -164,7 +164,7 @@ impl Target {
                     health = facts.health();
                     self.log(health, outcome);
                 }
-                self.shared.with(|hub, now_ms| hub.publish(Kind::Facts(facts), now_ms));
+                self.shared.with(|hub, now| hub.publish(Kind::Facts(facts), now));
             }
             self.unseen = None;
             let rest = scrape.interval.saturating_sub(start.elapsed());

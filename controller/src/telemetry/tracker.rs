@@ -9,6 +9,7 @@
 //! Pure. Silent while nothing changes.
 
 use super::engine::Figures;
+use warmpath_core::ids::EndpointId;
 use warmpath_core::wire::{Facts, Health};
 
 /// Difference of two start times that is still the same start, in milliseconds: the page prints seconds
@@ -42,7 +43,7 @@ pub enum Failure {
 /// One endpoint's state.
 #[derive(Clone, Debug)]
 pub struct Tracker {
-    endpoint: u64,
+    endpoint: EndpointId,
     /// What the configuration says of the tiers below the GPU; zero when it leaves that to the engine.
     kv_below_gpu_tokens: u64,
     failures: u32,
@@ -54,7 +55,7 @@ pub struct Tracker {
 
 impl Tracker {
     /// An endpoint of which nothing was heard.
-    pub fn new(endpoint: u64) -> Self {
+    pub fn new(endpoint: EndpointId) -> Self {
         Self { endpoint, kv_below_gpu_tokens: 0, failures: 0, told: None, started_ms: 0 }
     }
 
@@ -93,7 +94,7 @@ impl Tracker {
 
     /// The last facts under another health. An engine that is gone runs nothing.
     fn tell(&mut self, health: Health) -> Option<Facts> {
-        let last = self.told.unwrap_or(Facts { endpoint: self.endpoint, ..Facts::default() });
+        let last = self.told.unwrap_or(Facts { endpoint: self.endpoint.0, ..Facts::default() });
         let health = health.into();
         self.change(Facts { health, running: 0, waiting: 0, kv_used_permille: 0, ..last })
     }
@@ -130,6 +131,7 @@ impl Outcome {
 mod tests {
     use super::{Failure, Outcome, Tracker};
     use crate::telemetry::Figures;
+    use warmpath_core::ids::EndpointId;
     use warmpath_core::wire::{Facts, Health};
 
     const FAILED: Outcome = Outcome::Failed(Failure::Timeout);
@@ -144,7 +146,7 @@ mod tests {
 
     #[test]
     fn only_changes_are_told() {
-        let mut tracker = Tracker::new(7);
+        let mut tracker = Tracker::new(EndpointId(7));
         assert_eq!(told(&tracker.step(page(1, 0), 3)), [(Health::Healthy, 1)]);
         assert_eq!(told(&tracker.step(page(1, 0), 3)), []);
         assert_eq!(told(&tracker.step(page(2, 0), 3)), [(Health::Healthy, 2)]);
@@ -152,7 +154,7 @@ mod tests {
 
     #[test]
     fn failures_in_a_row_make_it_unhealthy_once() {
-        let mut tracker = Tracker::new(7);
+        let mut tracker = Tracker::new(EndpointId(7));
         tracker.step(page(4, 0), 3);
         tracker.step(FAILED, 3);
         tracker.step(FAILED, 3);
@@ -168,7 +170,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_never_answered_is_told_too() {
-        let mut tracker = Tracker::new(7);
+        let mut tracker = Tracker::new(EndpointId(7));
         assert_eq!(told(&tracker.step(FAILED, 1)), [(Health::Unhealthy, 0)]);
         assert_eq!(told(&tracker.step(Outcome::Alive, 1)), [(Health::Healthy, 0)]);
     }
@@ -177,7 +179,7 @@ mod tests {
     fn what_the_configuration_says_of_tiers_goes_before_what_the_engine_says() {
         let below = |facts: &[Facts]| facts.iter().map(|facts| facts.kv_below_gpu_tokens).collect::<Vec<_>>();
         let page = Outcome::Page(Figures { kv_below_gpu_tokens: 300, ..Figures::default() });
-        let mut tracker = Tracker::new(7);
+        let mut tracker = Tracker::new(EndpointId(7));
         assert_eq!(below(&tracker.step(page, 1)), [300]);
         tracker.configure(5_000);
         assert_eq!(below(&tracker.step(page, 1)), [5_000], "told though the page is the same");
@@ -189,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_restart_between_two_scrapes_is_told() {
-        let mut tracker = Tracker::new(7);
+        let mut tracker = Tracker::new(EndpointId(7));
         tracker.step(page(1, 10_000), 3);
         assert_eq!(told(&tracker.step(page(1, 10_300), 3)), [], "rounding is no restart");
         assert_eq!(told(&tracker.step(page(1, 20_000), 3)), [(Health::Unhealthy, 0), (Health::Healthy, 1)]);

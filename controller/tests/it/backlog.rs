@@ -3,9 +3,10 @@
 
 use proptest::prelude::*;
 use std::sync::Arc;
-use warmpath::index::Fact;
+use warmpath::index::{Author, Fact};
 use warmpath::publish::{Added, Backlog};
 use warmpath_core::ids::EndpointId;
+use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{
     Alive, Event, Facts, Failure, Gone, Health, Kind, Load, Pool, PoolEndpoint, Pools, Proxies, Ratio, Routed,
@@ -59,7 +60,7 @@ fn kind() -> impl Strategy<Value = Kind> {
 fn picture(view: &View) -> Vec<String> {
     let mut lines: Vec<String> = view.export().iter().map(|event| format!("{event:?}")).collect();
     lines.extend(view.endpoints().map(|(_, endpoint)| {
-        format!("{} {:?} {:?}", endpoint.address, endpoint.fitness(0), endpoint.promised())
+        format!("{} {:?} {:?}", endpoint.address, endpoint.fitness(Timestamp::ZERO), endpoint.promised())
     }));
     lines.extend(view.pools().iter().map(|pool| format!("{:.6}", pool.bytes_per_token())));
     lines.sort();
@@ -69,7 +70,7 @@ fn picture(view: &View) -> Vec<String> {
 /// Small cells, so that the capacities above evict.
 fn start() -> View {
     let mut view = View::new(256);
-    view.apply(&Event::from(pools(&[true; 3])), 0);
+    view.apply(&Event::from(pools(&[true; 3])), Timestamp::ZERO);
     view
 }
 
@@ -81,23 +82,29 @@ proptest! {
         let (mut naive, mut told) = (start(), start());
         let mut backlog = Backlog::default();
         for kind in kinds {
-            naive.apply(&Event::from(kind.clone()), 0);
-            prop_assert_ne!(backlog.add(Arc::new(Fact::new(1, kind))), Added::Overflowed);
+            naive.apply(&Event::from(kind.clone()), Timestamp::ZERO);
+            prop_assert_ne!(backlog.add(Arc::new(Fact::new(Author::Controller, kind))), Added::Overflowed);
         }
         for fact in backlog.take() {
             let event: Event = prost::Message::decode(fact.bytes.clone()).unwrap();
-            told.apply(&event, 0);
+            told.apply(&event, Timestamp::ZERO);
         }
         prop_assert_eq!(picture(&naive), picture(&told));
     }
 }
 
 fn load(requests: u32) -> Arc<Fact> {
-    Arc::new(Fact::new(1, Kind::Load(Load { origin: 1, endpoint: id(0), requests, ..Load::default() })))
+    Arc::new(Fact::new(
+        Author::Controller,
+        Kind::Load(Load { origin: 1, endpoint: id(0), requests, ..Load::default() }),
+    ))
 }
 
 fn facts(health: Health) -> Arc<Fact> {
-    Arc::new(Fact::new(0, Kind::Facts(Facts { endpoint: id(0), health: health.into(), ..Facts::default() })))
+    Arc::new(Fact::new(
+        Author::Controller,
+        Kind::Facts(Facts { endpoint: id(0), health: health.into(), ..Facts::default() }),
+    ))
 }
 
 #[test]
@@ -123,13 +130,18 @@ fn an_engine_that_went_and_came_back_is_told_as_both() {
 
 #[test]
 fn a_full_backlog_is_thrown_away() {
-    let small = |cell| Arc::new(Fact::new(1, Kind::Routed(Routed { endpoint: id(0), cells: vec![cell] })));
+    let small = |cell| {
+        Arc::new(Fact::new(Author::Controller, Kind::Routed(Routed { endpoint: id(0), cells: vec![cell] })))
+    };
     let mut backlog = Backlog::default();
     let queued = (0..1_000_000).take_while(|cell| backlog.add(small(*cell)) == Added::Queued).count();
     assert_eq!(queued, 16_384);
     assert!(backlog.is_empty());
 
-    let large = Arc::new(Fact::new(1, Kind::Routed(Routed { endpoint: id(0), cells: vec![7; 4096] })));
+    let large = Arc::new(Fact::new(
+        Author::Controller,
+        Kind::Routed(Routed { endpoint: id(0), cells: vec![7; 4096] }),
+    ));
     let queued = std::iter::repeat_with(|| backlog.add(Arc::clone(&large)))
         .take_while(|a| *a == Added::Queued)
         .count();

@@ -4,7 +4,7 @@ use crate::support::{Proxy, get, metric, quiet_settings, until};
 use std::net::SocketAddr;
 use tonic::Code;
 use warmpath::run::{Running, start};
-use warmpath_core::ids::{CellHash, EndpointId};
+use warmpath_core::ids::{CellHash, EndpointId, ProcessId};
 use warmpath_core::view::{Turn, View};
 use warmpath_core::wire::{Facts, Hello, Kind, Load, Phase, Prefix, Routed, Up};
 
@@ -74,8 +74,8 @@ async fn those_that_route_are_told_to_all_so_that_each_has_its_turn() {
     let mut first = Proxy::connect(address, 1).await;
     let mut second = Proxy::connect(address, 2).await;
     let _idle = Proxy::connect(address, 3).await;
-    first.view.set_process(1);
-    second.view.set_process(2);
+    first.view.set_process(ProcessId(1));
+    second.view.set_process(ProcessId(2));
     first.tell([load(11, 1)]).await;
     second.tell([load(12, 1)]).await;
     first.until("the first has its turn", |view| view.turn() == Turn::new(0, 2)).await;

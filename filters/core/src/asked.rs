@@ -7,6 +7,7 @@ use crate::limits::CELLS_PER_PROMPT_MAX;
 use crate::num::{count, float_len};
 use crate::pick::{Ask, choose};
 use crate::prompt::{Api, Request, Root, cells_of};
+use crate::time::Timestamp;
 use crate::view::{ModelMatch, View};
 
 /// Text in a body whose prompt has to be guessed from its length, as a share: the rest is JSON around it.
@@ -60,13 +61,13 @@ impl<'a> Asked<'a> {
         model(self.request.as_ref())
     }
 
-    /// Chooses an endpoint and up to `alternates` more; see [`Ask`] for `nonce` and `now_ms`.
+    /// Chooses an endpoint and up to `alternates` more; see [`Ask`] for `nonce` and `now`.
     pub fn choose(
         &self,
         view: &View,
         alternates: usize,
         nonce: u64,
-        now_ms: u64,
+        now: Timestamp,
     ) -> Result<Decision, NoEndpoint> {
         let ask = Ask {
             pool: pool_of(view, self.model())?.pool,
@@ -75,7 +76,7 @@ impl<'a> Asked<'a> {
             output_tokens_max: self.request.as_ref().and_then(|request| request.output_tokens_max),
             alternates,
             nonce,
-            now_ms,
+            now,
             without: None,
         };
         choose(view, &ask)

@@ -9,6 +9,7 @@ use crate::decision::{Candidate, Decision, NoEndpoint, Reason};
 use crate::ids::{CellHash, Slot};
 use crate::limits::{SAMPLE_ENDPOINTS, SCAN_ENDPOINTS_MAX};
 use crate::num::{count, float, float_len, u64_len};
+use crate::time::Timestamp;
 use crate::view::{Fitness, Match, Pool, Turn, View};
 
 /// Holders looked at in a large pool, by the length of their runs.
@@ -33,7 +34,7 @@ pub struct Ask<'a> {
     /// Random bits.
     pub nonce: u64,
     /// Now, on the view's clock; for turns to mean the same in all proxies, the wall clock.
-    pub now_ms: u64,
+    pub now: Timestamp,
     /// A term that is left out of the cost, to see what it earns; none in the filter.
     pub without: Option<Term>,
 }
@@ -110,7 +111,7 @@ struct Around<'a> {
 
 /// The candidates with their costs, best first. Addresses are left out: few of them will be needed.
 fn weigh_all(view: &View, ask: &Ask<'_>, matches: &[Match], slots: &[Slot], turn: Turn) -> Vec<Candidate> {
-    let averages = Averages::of(slots.iter().filter_map(|slot| view.endpoint(*slot)), ask.now_ms);
+    let averages = Averages::of(slots.iter().filter_map(|slot| view.endpoint(*slot)), ask.now);
     let longest = matches.iter().map(|found| found.cells).max().unwrap_or(0);
     let new_share = 1.0 - float(u64::from(longest)) / float_len(ask.chain.len().max(1));
     let around = Around { matches, averages: &averages, turn, endpoints: slots.len(), new_share };
@@ -129,7 +130,7 @@ fn weigh(view: &View, ask: &Ask<'_>, around: &Around<'_>, position: usize, slot:
     let cells = found.map_or(0, |found| found.cells);
     let cached_tokens = cached_tokens(view, ask, cells);
     let prefill_s_per_token = around.averages.prefill_s_per_token(endpoint);
-    let is_our_turn = around.turn.has(position, around.endpoints, ask.now_ms);
+    let is_our_turn = around.turn.has(position, around.endpoints, ask.now);
     let work = Work {
         prompt_tokens: ask.prompt_tokens,
         cached_tokens,
@@ -142,14 +143,14 @@ fn weigh(view: &View, ask: &Ask<'_>, around: &Around<'_>, position: usize, slot:
         slot,
         id: endpoint.id,
         address: String::new(),
-        fitness: endpoint.fitness(ask.now_ms),
+        fitness: endpoint.fitness(ask.now),
         cells,
         cached_tokens,
         work_tokens: cost::work_tokens(ask.prompt_tokens, cached_tokens),
         requests: endpoint.requests(),
-        backlog_tokens: count(endpoint.backlog_tokens(prefill_s_per_token, ask.now_ms)),
-        is_held_up: endpoint.is_held_up(ask.now_ms),
-        terms: cost::of(endpoint, around.averages, &work, ask.now_ms).without(ask.without),
+        backlog_tokens: count(endpoint.backlog_tokens(prefill_s_per_token, ask.now)),
+        is_held_up: endpoint.is_held_up(ask.now),
+        terms: cost::of(endpoint, around.averages, &work, ask.now).without(ask.without),
     })
 }
 
@@ -159,7 +160,7 @@ fn evicted_tokens(view: &View, ask: &Ask<'_>, slot: Slot, cells: u32) -> f64 {
     let new_cells = ask.chain.len().saturating_sub(crate::num::index(cells));
     let cell_tokens = float_len(view.cell_bytes()) / ask.pool.bytes_per_token();
     let work_of = |depth: u32| cost::work_of_token(f64::from(depth) * cell_tokens);
-    view.prefixes().loss(slot, new_cells, ask.now_ms, work_of) * cell_tokens * ask.pool.reuse_share()
+    view.prefixes().loss(slot, new_cells, ask.now, work_of) * cell_tokens * ask.pool.reuse_share()
 }
 
 /// Tokens that a run of cells stands for: its share of the prompt. The last token is always computed, as

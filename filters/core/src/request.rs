@@ -10,6 +10,7 @@
 
 use crate::decision::Candidate;
 use crate::ids::{CellHash, EndpointId, OriginId};
+use crate::time::Timestamp;
 use crate::view::Promised;
 use crate::wire::{Failure, Kind, Load, Observed, Routed};
 use fnv::FnvHashMap;
@@ -18,7 +19,7 @@ use fnv::FnvHashMap;
 #[derive(Debug)]
 pub struct Ledger {
     origin: OriginId,
-    shares: FnvHashMap<u64, Promised>,
+    shares: FnvHashMap<EndpointId, Promised>,
 }
 
 /// One request in flight. Must be ended ([`Booking::end`]), or its share stays.
@@ -30,7 +31,7 @@ pub struct Booking {
     /// Work in front of the first token when it was sent, its own included, in tokens' worth; zero where more than work
     /// stood in front of it.
     tokens_ahead: u64,
-    sent_us: u64,
+    sent: Timestamp,
 }
 
 // === impl Ledger ===
@@ -53,24 +54,24 @@ impl Ledger {
 
     /// The loads of all endpoints, for a receiver that starts anew.
     pub fn loads(&self) -> Vec<Kind> {
-        self.shares.keys().map(|id| self.load(EndpointId(*id))).collect()
+        self.shares.keys().map(|id| self.load(*id)).collect()
     }
 
     fn add(&mut self, endpoint: EndpointId, share: Promised) {
-        self.shares.entry(endpoint.0).or_default().add(share);
+        self.shares.entry(endpoint).or_default().add(share);
     }
 
     fn subtract(&mut self, endpoint: EndpointId, share: Promised) {
-        if let Some(sum) = self.shares.get_mut(&endpoint.0) {
+        if let Some(sum) = self.shares.get_mut(&endpoint) {
             sum.subtract(share);
             if *sum == Promised::default() {
-                self.shares.remove(&endpoint.0);
+                self.shares.remove(&endpoint);
             }
         }
     }
 
     fn load(&self, endpoint: EndpointId) -> Kind {
-        let sum = self.shares.get(&endpoint.0).copied().unwrap_or_default();
+        let sum = self.shares.get(&endpoint).copied().unwrap_or_default();
         Kind::Load(Load {
             origin: self.origin.0,
             endpoint: endpoint.0,
@@ -91,12 +92,12 @@ impl Booking {
         chosen: &Candidate,
         chain: Vec<CellHash>,
         context_tokens: u64,
-        now_us: u64,
+        now: Timestamp,
     ) -> (Self, Vec<Kind>) {
         let share = Promised { requests: 1, prefills: 1, prefill_tokens: chosen.work_tokens, context_tokens };
         let work_ahead = chosen.backlog_tokens.saturating_add(chosen.work_tokens);
         let tokens_ahead = if chosen.is_held_up { 0 } else { work_ahead };
-        let booking = Self { endpoint: chosen.id, chain, share, tokens_ahead, sent_us: now_us };
+        let booking = Self { endpoint: chosen.id, chain, share, tokens_ahead, sent: now };
         ledger.add(booking.endpoint, share);
         let mut kinds = vec![ledger.load(booking.endpoint)];
         kinds.extend(booking.routed());
@@ -126,7 +127,7 @@ impl Booking {
 
     /// Notes the first byte of the body: the prefill is over. `has_ttft`: its time is that of the first token.
     /// A second call says nothing.
-    pub fn first_byte(&mut self, ledger: &mut Ledger, has_ttft: bool, now_us: u64) -> Vec<Kind> {
+    pub fn first_byte(&mut self, ledger: &mut Ledger, has_ttft: bool, now: Timestamp) -> Vec<Kind> {
         let prefill = Promised {
             requests: 0,
             prefills: self.share.prefills,
@@ -141,7 +142,7 @@ impl Booking {
         self.chain = Vec::new();
         // Without tokens it teaches no speed, but that the endpoint serves.
         let tokens = if has_ttft { self.tokens_ahead } else { 0 };
-        let ttft_us = now_us.saturating_sub(self.sent_us);
+        let ttft_us = now.us_since(self.sent);
         let observed = Observed { endpoint: self.endpoint.0, tokens, ttft_us };
         vec![ledger.load(self.endpoint), Kind::Observed(observed)]
     }
@@ -158,8 +159,8 @@ impl Booking {
     }
 
     /// Microseconds since it was sent.
-    pub fn age_us(&self, now_us: u64) -> u64 {
-        now_us.saturating_sub(self.sent_us)
+    pub fn age_us(&self, now: Timestamp) -> u64 {
+        now.us_since(self.sent)
     }
 
     fn routed(&self) -> Option<Kind> {

@@ -16,6 +16,9 @@ pub struct Timestamp {
 // === impl Timestamp ===
 
 impl Timestamp {
+    /// The clock's zero.
+    pub const ZERO: Self = Self::from_us(0);
+
     /// A moment in milliseconds since the clock's zero.
     pub const fn from_ms(ms: u64) -> Self {
         Self { us: ms.saturating_mul(US_PER_MS) }

@@ -14,6 +14,7 @@ use warmpath_core::asked::Asked;
 use warmpath_core::ids::{CellHash, EndpointId, OriginId};
 use warmpath_core::prompt::{Api, Request, Root, cells_of};
 use warmpath_core::request::{Booking, Ledger};
+use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{Event, Kind, Pool, PoolEndpoint, Pools, Routed};
 
@@ -74,10 +75,10 @@ fn view(chain: &[CellHash]) -> View {
     let addresses: Vec<String> = (1..=8).map(|at| format!("10.0.0.{at}:8000")).collect();
     let endpoints = addresses.iter().map(|address| PoolEndpoint { address: address.clone() }).collect();
     let pool = Pool { name: "p".into(), models: vec!["m".into()], adapters: Vec::new(), endpoints };
-    view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), 0);
+    view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), Timestamp::ZERO);
     let endpoint = EndpointId::of(&addresses[3]).0;
     let cells = chain.iter().map(|cell| cell.0).collect();
-    view.apply(&Event::from(Kind::Routed(Routed { endpoint, cells })), 0);
+    view.apply(&Event::from(Kind::Routed(Routed { endpoint, cells })), Timestamp::ZERO);
     view
 }
 
@@ -93,10 +94,10 @@ fn allocations_do_not_grow() {
 
         let (request, parsed) = counted(parse);
         let (asked, hashed) = counted(|| Asked::new(&view, Api::Chat, Some(request), body.len()).unwrap());
-        let (decision, chosen) = counted(|| asked.choose(&view, 3, 7, 0).unwrap());
+        let (decision, chosen) = counted(|| asked.choose(&view, 3, 7, Timestamp::ZERO).unwrap());
         let (_, booked) = counted(|| {
             let tokens = asked.prompt_tokens;
-            Booking::new(&mut ledger, decision.chosen().unwrap(), asked.chain, tokens, 0)
+            Booking::new(&mut ledger, decision.chosen().unwrap(), asked.chain, tokens, Timestamp::ZERO)
         });
         assert!(parsed <= PARSE_MAX, "{parsed} to parse {prompt_bytes} bytes");
         assert!(hashed <= HASH_MAX, "{hashed} to hash {prompt_bytes} bytes");

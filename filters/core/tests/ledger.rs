@@ -8,6 +8,7 @@ use warmpath_core::cost::Terms;
 use warmpath_core::decision::Candidate;
 use warmpath_core::ids::{CellHash, EndpointId, OriginId, Slot};
 use warmpath_core::request::{Booking, Ledger};
+use warmpath_core::time::Timestamp;
 use warmpath_core::view::Fitness;
 use warmpath_core::wire::{Kind, Load};
 
@@ -80,7 +81,7 @@ proptest! {
             let kinds = match action {
                 Action::Book { endpoint, work_tokens, context_tokens } => {
                     let (booking, kinds) =
-                        Booking::new(&mut ledger, &candidate(endpoint, work_tokens), vec![CellHash(1)], context_tokens, 0);
+                        Booking::new(&mut ledger, &candidate(endpoint, work_tokens), vec![CellHash(1)], context_tokens, Timestamp::ZERO);
                     bookings.push(booking);
                     flights.push(Flight { endpoint, work_tokens, context_tokens, has_first_byte: false });
                     kinds
@@ -93,7 +94,7 @@ proptest! {
                 }
                 Action::FirstByte { which, has_ttft } => {
                     let at = which.index(bookings.len());
-                    let kinds = bookings[at].first_byte(&mut ledger, has_ttft, 9);
+                    let kinds = bookings[at].first_byte(&mut ledger, has_ttft, Timestamp::from_us(9));
                     prop_assert_eq!(kinds.is_empty(), flights[at].has_first_byte, "a second first byte says nothing");
                     flights[at].has_first_byte = true;
                     kinds
@@ -121,13 +122,14 @@ proptest! {
 #[test]
 fn a_retry_blames_the_first_and_books_the_second() {
     let mut ledger = Ledger::new(OriginId(7));
-    let (mut booking, _) = Booking::new(&mut ledger, &candidate(1, 600), vec![CellHash(4)], 800, 0);
+    let (mut booking, _) =
+        Booking::new(&mut ledger, &candidate(1, 600), vec![CellHash(4)], 800, Timestamp::ZERO);
     assert!(booking.moved(&mut ledger, EndpointId(1)).is_empty());
     let kinds = booking.moved(&mut ledger, EndpointId(2));
     assert!(matches!(&kinds[0], Kind::Failure(failure) if failure.endpoint == 1));
     assert!(matches!(&kinds[3], Kind::Routed(routed) if routed.endpoint == 2 && routed.cells == [4]));
     // It serves, but its time holds that of the first attempt.
-    let kinds = booking.first_byte(&mut ledger, true, 9_000);
+    let kinds = booking.first_byte(&mut ledger, true, Timestamp::from_us(9_000));
     assert!(matches!(&kinds[1], Kind::Observed(seen) if seen.endpoint == 2 && seen.tokens == 0));
 }
 
@@ -135,8 +137,8 @@ fn a_retry_blames_the_first_and_books_the_second() {
 fn a_first_token_teaches_the_work_in_front_of_it() {
     let mut ledger = Ledger::new(OriginId(7));
     let busy = Candidate { backlog_tokens: 1_000, ..candidate(1, 600) };
-    let (mut booking, _) = Booking::new(&mut ledger, &busy, Vec::new(), 800, 2_000);
-    let kinds = booking.first_byte(&mut ledger, true, 9_000);
+    let (mut booking, _) = Booking::new(&mut ledger, &busy, Vec::new(), 800, Timestamp::from_us(2_000));
+    let kinds = booking.first_byte(&mut ledger, true, Timestamp::from_us(9_000));
     assert!(matches!(&kinds[1], Kind::Observed(seen) if seen.tokens == 1_600 && seen.ttft_us == 7_000));
 }
 
@@ -144,7 +146,7 @@ fn a_first_token_teaches_the_work_in_front_of_it() {
 fn a_wait_that_is_not_prefill_does_not_make_an_engine_look_slow() {
     let mut ledger = Ledger::new(OriginId(7));
     let full = Candidate { is_held_up: true, ..candidate(1, 600) };
-    let (mut booking, _) = Booking::new(&mut ledger, &full, Vec::new(), 800, 0);
-    let kinds = booking.first_byte(&mut ledger, true, 20_000_000);
+    let (mut booking, _) = Booking::new(&mut ledger, &full, Vec::new(), 800, Timestamp::ZERO);
+    let kinds = booking.first_byte(&mut ledger, true, Timestamp::from_us(20_000_000));
     assert!(matches!(&kinds[1], Kind::Observed(seen) if seen.endpoint == 1 && seen.tokens == 0));
 }

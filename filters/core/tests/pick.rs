@@ -6,9 +6,10 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 use warmpath_core::cost::{self, Averages, Term, Terms, WAIT_WEIGHT, Work};
 use warmpath_core::decision::{Decision, NoEndpoint, Reason};
-use warmpath_core::ids::{CellHash, EndpointId, Slot};
+use warmpath_core::ids::{CellHash, EndpointId, ProcessId, Slot};
 use warmpath_core::limits::SCAN_ENDPOINTS_MAX;
 use warmpath_core::pick::{Ask, choose};
+use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{Facts, Failure, Health, Kind, Load, Pool, PoolEndpoint, Pools, Proxies, Routed};
 
@@ -25,7 +26,7 @@ impl World {
         let mut view = View::default();
         let endpoints = (0..endpoints).map(|at| PoolEndpoint { address: Self::address(at) }).collect();
         let pool = Pool { name: "p".into(), models: vec!["m".into()], adapters: vec![], endpoints };
-        view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), 0);
+        view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), Timestamp::ZERO);
         Self { view }
     }
 
@@ -38,8 +39,10 @@ impl World {
     }
 
     fn holds(mut self, at: usize, cells: u64) -> Self {
-        self.view
-            .apply(&Kind::Routed(Routed { endpoint: Self::id(at), cells: (1..=cells).collect() }).into(), 0);
+        self.view.apply(
+            &Kind::Routed(Routed { endpoint: Self::id(at), cells: (1..=cells).collect() }).into(),
+            Timestamp::ZERO,
+        );
         self
     }
 
@@ -53,25 +56,26 @@ impl World {
             prefill_tokens,
             context_tokens: prefill_tokens,
         };
-        self.view.apply(&Kind::Load(load).into(), 0);
+        self.view.apply(&Kind::Load(load).into(), Timestamp::ZERO);
         self
     }
 
     fn is(mut self, at: usize, health: Health) -> Self {
         let facts = Facts { endpoint: Self::id(at), health: health.into(), ..Facts::default() };
-        self.view.apply(&Kind::Facts(facts).into(), 0);
+        self.view.apply(&Kind::Facts(facts).into(), Timestamp::ZERO);
         self
     }
 
     fn failed(mut self, at: usize) -> Self {
-        self.view.apply(&Kind::Failure(Failure { endpoint: Self::id(at) }).into(), 0);
+        self.view.apply(&Kind::Failure(Failure { endpoint: Self::id(at) }).into(), Timestamp::ZERO);
         self
     }
 
     /// As the proxy in `place` of so many that route.
     fn seen_by(mut self, place: u64, proxies: u64) -> Self {
-        self.view.set_process(place + 1);
-        self.view.apply(&Kind::Proxies(Proxies { processes: (1..=proxies).collect() }).into(), 0);
+        self.view.set_process(ProcessId(place + 1));
+        self.view
+            .apply(&Kind::Proxies(Proxies { processes: (1..=proxies).collect() }).into(), Timestamp::ZERO);
         self
     }
 
@@ -84,7 +88,7 @@ impl World {
             output_tokens_max: None,
             alternates,
             nonce,
-            now_ms: 1,
+            now: Timestamp::from_ms(1),
             without: None,
         };
         choose(&self.view, &ask)
@@ -192,7 +196,10 @@ fn an_endpoint_that_left_the_pool_is_no_candidate() {
         adapters: vec![],
         endpoints: endpoints.map(|at| PoolEndpoint { address: World::address(at) }).collect(),
     };
-    world.view.apply(&Kind::Pools(Pools { pools: vec![pool("p", 1..200), pool("q", 0..1)] }).into(), 0);
+    world.view.apply(
+        &Kind::Pools(Pools { pools: vec![pool("p", 1..200), pool("q", 0..1)] }).into(),
+        Timestamp::ZERO,
+    );
     let decision = world.ask(1, usize::MAX).unwrap();
     assert!(decision.ranked.iter().all(|candidate| candidate.address != World::address(0)));
     assert_eq!(decision.reason, Reason::Cold);
@@ -217,7 +224,7 @@ proptest! {
         let decision = world.ask(nonce, usize::MAX).unwrap();
         prop_assert_eq!(decision.ranked.len(), 6);
         prop_assert_eq!(&world.ask(nonce, 0).unwrap().ranked[0].address, &decision.ranked[0].address);
-        let averages = Averages::of(world.view.endpoints().map(|(_, endpoint)| endpoint), 1);
+        let averages = Averages::of(world.view.endpoints().map(|(_, endpoint)| endpoint), Timestamp::from_ms(1));
         let cost = |at: usize| {
             let slot = world.view.slot(EndpointId(World::id(at))).unwrap();
             let endpoint = world.view.endpoint(slot).unwrap();
@@ -230,7 +237,7 @@ proptest! {
                 // Nobody else routes.
                 rival_share: 0.0,
             };
-            (endpoint.fitness(1), cost::of(endpoint, &averages, &work, 1).total_s())
+            (endpoint.fitness(Timestamp::from_ms(1)), cost::of(endpoint, &averages, &work, Timestamp::from_ms(1)).total_s())
         };
         let costs: Vec<_> = (0..6).map(cost).collect();
         let least = costs.iter().copied().min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))).unwrap();
@@ -253,7 +260,7 @@ fn backlog_is_worked_off_while_nothing_is_heard() {
     let world = World::new(2).queues(0, 2);
     let (_, endpoint) = world.view.endpoints().next().unwrap();
     let s_per_token = 1e-3;
-    let at = |now_ms| endpoint.backlog_tokens(s_per_token, now_ms);
+    let at = |now_ms| endpoint.backlog_tokens(s_per_token, Timestamp::from_ms(now_ms));
     assert!((at(0) - 8_000.0).abs() < 1e-9);
     assert!((at(3_000) - 5_000.0).abs() < 1e-9);
     assert!(at(3_600_000) > 0.0, "overdue is not done");

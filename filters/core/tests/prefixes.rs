@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::hash::Hasher;
 use warmpath_core::ids::{CellHash, Slot};
 use warmpath_core::limits::CELLS_PER_PROMPT_MAX;
+use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Match, Prefixes};
 
 const SLOTS: u16 = 4;
@@ -102,7 +103,7 @@ proptest! {
         for action in &actions {
             match action {
                 Action::Learn(slot, text) => {
-                    tree.learn(Slot(*slot), &chain(text), 0);
+                    tree.learn(Slot(*slot), &chain(text), Timestamp::ZERO);
                     naive[usize::from(*slot)].learn(&chain(text));
                 }
                 Action::Resize(slot, cells) => {
@@ -141,7 +142,7 @@ proptest! {
         }
         for (slot, cells) in &actions {
             let cells: Vec<CellHash> = cells.iter().copied().map(CellHash).collect();
-            tree.learn(Slot(*slot), &cells, 0);
+            tree.learn(Slot(*slot), &cells, Timestamp::ZERO);
             for (_, cells_found) in found(&tree, &cells) {
                 prop_assert!(cells_found <= cells.len());
             }
@@ -161,10 +162,10 @@ fn a_split_by_another_endpoint_does_not_make_a_part_outlive_what_comes_before_it
     let mut tree = Prefixes::default();
     tree.set_capacity(Slot(0), 6);
     tree.set_capacity(Slot(1), 6);
-    tree.learn(Slot(0), &chain(&[0]), 0);
-    tree.learn(Slot(0), &chain(&[0, 0, 0, 0]), 0);
-    tree.learn(Slot(1), &chain(&[0, 0, 1]), 0);
-    tree.learn(Slot(0), &chain(&[1, 1, 1, 1, 1]), 0);
+    tree.learn(Slot(0), &chain(&[0]), Timestamp::ZERO);
+    tree.learn(Slot(0), &chain(&[0, 0, 0, 0]), Timestamp::ZERO);
+    tree.learn(Slot(1), &chain(&[0, 0, 1]), Timestamp::ZERO);
+    tree.learn(Slot(0), &chain(&[1, 1, 1, 1, 1]), Timestamp::ZERO);
     assert_eq!(found(&tree, &chain(&[0, 0, 0, 0])), [(0, 1), (1, 2)]);
 }
 
@@ -173,7 +174,7 @@ fn a_chain_is_cut_to_the_longest_prompt() {
     let mut tree = Prefixes::default();
     tree.set_capacity(Slot(0), usize::MAX);
     let long = chain(&vec![7; 70_000]);
-    tree.learn(Slot(0), &long, 0);
+    tree.learn(Slot(0), &long, Timestamp::ZERO);
     assert_eq!(tree.held(Slot(0)).0, CELLS_PER_PROMPT_MAX);
     assert_eq!(found(&tree, &long), [(0, CELLS_PER_PROMPT_MAX)]);
 }
@@ -186,7 +187,7 @@ fn conversations(tree: &mut Prefixes, from: u32, count: u32) {
         for turn in 0_u8..10 {
             text.extend_from_slice(&conversation.to_le_bytes());
             text.extend_from_slice(&[turn; 4]);
-            tree.learn(slot, &chain(&text), 0);
+            tree.learn(slot, &chain(&text), Timestamp::ZERO);
         }
     }
 }
@@ -222,9 +223,10 @@ fn nothing_is_lost_while_there_is_room_and_old_runs_are_lost_for_less() {
     tree.set_capacity(Slot(0), 8);
     tree.set_capacity(Slot(1), 8);
     // Both are full; what the first one would evict has not been used for an hour.
-    tree.learn(Slot(0), &chain(&[1; 8]), 0);
-    tree.learn(Slot(1), &chain(&[2; 8]), 3_600_000);
-    let loss = |tree: &Prefixes, slot, cells| tree.loss(Slot(slot), cells, 3_600_000, |_| 1.0);
+    tree.learn(Slot(0), &chain(&[1; 8]), Timestamp::ZERO);
+    tree.learn(Slot(1), &chain(&[2; 8]), Timestamp::from_ms(3_600_000));
+    let loss =
+        |tree: &Prefixes, slot, cells| tree.loss(Slot(slot), cells, Timestamp::from_ms(3_600_000), |_| 1.0);
     assert!(loss(&tree, 0, 4) < 1e-3, "{}", loss(&tree, 0, 4));
     assert!((loss(&tree, 1, 4) - 4.0).abs() < 1e-9, "{}", loss(&tree, 1, 4));
     tree.set_capacity(Slot(1), 12);
@@ -243,12 +245,12 @@ proptest! {
         let mut tree = Prefixes::default();
         tree.set_capacity(Slot(0), capacity);
         for text in &texts {
-            tree.learn(Slot(0), &chain(text), 5_000);
+            tree.learn(Slot(0), &chain(text), Timestamp::from_ms(5_000));
         }
         let (held, _) = tree.held(Slot(0));
         let evicted = (held + cells).saturating_sub(capacity).min(held);
         // Chance is one at once after use; weighing each cell by one counts them.
-        let loss = tree.loss(Slot(0), cells, 5_000, |_| 1.0);
+        let loss = tree.loss(Slot(0), cells, Timestamp::from_ms(5_000), |_| 1.0);
         // Only some runs are looked at; the texts here make fewer than that seldom, so it is an upper bound.
         prop_assert!(loss <= warmpath_core::num::float_len(evicted) + 1e-9, "{} of {}", loss, evicted);
         if tree.cells() <= 8 {
@@ -263,10 +265,10 @@ fn a_run_that_was_cut_is_lost_at_the_depth_at_which_it_was() {
     for slot in 0..2 {
         tree.set_capacity(Slot(slot), 8);
     }
-    let depths = |tree: &Prefixes| tree.loss(Slot(0), 2, 0, f64::from);
-    tree.learn(Slot(0), &chain(&[1; 8]), 0);
+    let depths = |tree: &Prefixes| tree.loss(Slot(0), 2, Timestamp::ZERO, f64::from);
+    tree.learn(Slot(0), &chain(&[1; 8]), Timestamp::ZERO);
     // Two cells from the end of eight.
     assert!((depths(&tree) - 16.0).abs() < 1e-9, "{}", depths(&tree));
-    tree.learn(Slot(1), &chain(&[1, 1, 1, 1, 2]), 0);
+    tree.learn(Slot(1), &chain(&[1, 1, 1, 1, 2]), Timestamp::ZERO);
     assert!((depths(&tree) - 16.0).abs() < 1e-9, "{} after another endpoint cut the run", depths(&tree));
 }

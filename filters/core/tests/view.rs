@@ -5,6 +5,7 @@
 use proptest::prelude::*;
 use warmpath_core::ids::{CellHash, EndpointId, OriginId};
 use warmpath_core::limits::{ENDPOINTS_MAX, ORIGIN_SILENCE_MS_MAX};
+use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Applied, Fitness, Match, Promised, View};
 use warmpath_core::wire::{
     Alive, Event, Facts, Failure, Gone, Health, Kind, Load, Observed, Pool, PoolEndpoint, Pools, Ratio,
@@ -30,7 +31,7 @@ fn pools(endpoints: impl Iterator<Item = usize>) -> Kind {
 
 fn view() -> View {
     let mut view = View::default();
-    view.apply(&pools(0..ENDPOINTS).into(), 0);
+    view.apply(&pools(0..ENDPOINTS).into(), Timestamp::ZERO);
     view
 }
 
@@ -81,17 +82,17 @@ proptest! {
         for at in 0..ENDPOINTS {
             // 64 tokens are one cell at the assumed ratio.
             let facts = Facts { endpoint: id(at), capacity_tokens: 64 * capacity, ..Facts::default() };
-            view.apply(&Kind::Facts(facts).into(), 0);
+            view.apply(&Kind::Facts(facts).into(), Timestamp::ZERO);
         }
         for (at, text) in &routed {
-            view.apply(&Kind::Routed(Routed { endpoint: id(*at), cells: cells(text) }).into(), 0);
+            view.apply(&Kind::Routed(Routed { endpoint: id(*at), cells: cells(text) }).into(), Timestamp::ZERO);
         }
         for load in loads {
-            view.apply(&Kind::Load(load).into(), 0);
+            view.apply(&Kind::Load(load).into(), Timestamp::ZERO);
         }
         let mut copy = View::default();
         for event in view.export() {
-            prop_assert_eq!(copy.apply(&event, 0), Applied::Changed);
+            prop_assert_eq!(copy.apply(&event, Timestamp::ZERO), Applied::Changed);
         }
         prop_assert_eq!(copy.prefixes().cells(), view.prefixes().cells());
         prop_assert_eq!(promised(&copy), promised(&view));
@@ -108,21 +109,21 @@ proptest! {
         for (load, copies) in &loads {
             // Dropped, said once, or said twice.
             for _ in 0..*copies {
-                all.apply(&Kind::Load(*load).into(), 0);
+                all.apply(&Kind::Load(*load).into(), Timestamp::ZERO);
             }
             last.retain(|old| (old.origin, old.endpoint) != (load.origin, load.endpoint));
             last.push(*load);
         }
         let mut fresh = view();
         for load in &last {
-            all.apply(&Kind::Load(*load).into(), 0);
+            all.apply(&Kind::Load(*load).into(), Timestamp::ZERO);
         }
         for load in last.iter().rev() {
-            fresh.apply(&Kind::Load(*load).into(), 0);
+            fresh.apply(&Kind::Load(*load).into(), Timestamp::ZERO);
         }
         prop_assert_eq!(promised(&all), promised(&fresh));
         for origin in 0..3 {
-            all.apply(&Kind::Gone(Gone { origin }).into(), 0);
+            all.apply(&Kind::Gone(Gone { origin }).into(), Timestamp::ZERO);
         }
         prop_assert!(promised(&all).iter().all(|promised| *promised == Promised::default()));
     }
@@ -132,12 +133,13 @@ proptest! {
 fn what_is_routed_amid_a_snapshot_does_not_break_its_chain() {
     let mut sender = view();
     for (at, text) in [(0, [0_u8, 0, 0, 0].as_slice()), (1, &[0, 0, 1, 1]), (2, &[0, 0, 1, 0])] {
-        sender.apply(&Kind::Routed(Routed { endpoint: id(at), cells: cells(text) }).into(), 0);
+        sender.apply(&Kind::Routed(Routed { endpoint: id(at), cells: cells(text) }).into(), Timestamp::ZERO);
     }
     let mut receiver = view();
     for event in sender.export() {
-        receiver.apply(&event, 0);
-        receiver.apply(&Kind::Routed(Routed { endpoint: id(3), cells: cells(&[1; 9]) }).into(), 0);
+        receiver.apply(&event, Timestamp::ZERO);
+        receiver
+            .apply(&Kind::Routed(Routed { endpoint: id(3), cells: cells(&[1; 9]) }).into(), Timestamp::ZERO);
     }
     for text in [[0_u8, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 0]] {
         assert_eq!(found(&receiver, &text), found(&sender, &text));
@@ -149,33 +151,33 @@ fn a_silent_origin_is_dropped_and_one_that_is_alive_is_not() {
     let mut view = view();
     for origin in [1, 2] {
         let load = Load { origin, endpoint: id(0), requests: 1, ..Load::default() };
-        view.apply(&Kind::Load(load).into(), 1_000);
+        view.apply(&Kind::Load(load).into(), Timestamp::from_ms(1_000));
     }
-    view.apply(&Kind::Alive(Alive { origin: 2 }).into(), 1_001);
-    assert!(view.expire(1_000 + ORIGIN_SILENCE_MS_MAX).is_empty());
-    assert_eq!(view.expire(1_001 + ORIGIN_SILENCE_MS_MAX), [OriginId(1)]);
+    view.apply(&Kind::Alive(Alive { origin: 2 }).into(), Timestamp::from_ms(1_001));
+    assert!(view.expire(Timestamp::from_ms(1_000 + ORIGIN_SILENCE_MS_MAX)).is_empty());
+    assert_eq!(view.expire(Timestamp::from_ms(1_001 + ORIGIN_SILENCE_MS_MAX)), [OriginId(1)]);
     assert_eq!(promised(&view)[0].requests, 1);
-    assert_eq!(view.expire(1_002 + ORIGIN_SILENCE_MS_MAX), [OriginId(2)]);
+    assert_eq!(view.expire(Timestamp::from_ms(1_002 + ORIGIN_SILENCE_MS_MAX)), [OriginId(2)]);
     assert_eq!(promised(&view)[0].requests, 0);
 }
 
 #[test]
 fn a_new_endpoint_in_an_old_slot_holds_nothing() {
     let mut view = view();
-    view.apply(&Kind::Routed(Routed { endpoint: id(1), cells: cells(&[0, 1]) }).into(), 0);
-    assert_eq!(view.apply(&pools([0, 9, 2, 3].into_iter()).into(), 0), Applied::Changed);
+    view.apply(&Kind::Routed(Routed { endpoint: id(1), cells: cells(&[0, 1]) }).into(), Timestamp::ZERO);
+    assert_eq!(view.apply(&pools([0, 9, 2, 3].into_iter()).into(), Timestamp::ZERO), Applied::Changed);
     assert_eq!(view.endpoints().count(), ENDPOINTS);
     assert!(found(&view, &[0, 1]).is_empty());
-    view.apply(&Kind::Routed(Routed { endpoint: id(9), cells: cells(&[0, 1]) }).into(), 0);
+    view.apply(&Kind::Routed(Routed { endpoint: id(9), cells: cells(&[0, 1]) }).into(), Timestamp::ZERO);
     assert_eq!(found(&view, &[0, 1]), [(id(9), 2)]);
 }
 
 #[test]
 fn a_full_view_takes_as_many_new_endpoints_as_old_ones_leave() {
     let mut view = View::default();
-    assert_eq!(view.apply(&pools(0..ENDPOINTS_MAX).into(), 0), Applied::Changed);
-    assert_eq!(view.apply(&pools(10..ENDPOINTS_MAX + 10).into(), 0), Applied::Changed);
-    assert_eq!(view.apply(&pools(0..=ENDPOINTS_MAX).into(), 0), Applied::Cut);
+    assert_eq!(view.apply(&pools(0..ENDPOINTS_MAX).into(), Timestamp::ZERO), Applied::Changed);
+    assert_eq!(view.apply(&pools(10..ENDPOINTS_MAX + 10).into(), Timestamp::ZERO), Applied::Changed);
+    assert_eq!(view.apply(&pools(0..=ENDPOINTS_MAX).into(), Timestamp::ZERO), Applied::Cut);
     assert_eq!(view.endpoints().count(), ENDPOINTS_MAX);
 }
 
@@ -185,10 +187,10 @@ fn an_endpoint_that_goes_down_comes_back_cold() {
     let facts = |health: Health| {
         Event::from(Kind::Facts(Facts { endpoint: id(0), health: health.into(), ..Facts::default() }))
     };
-    view.apply(&Kind::Routed(Routed { endpoint: id(0), cells: cells(&[0]) }).into(), 0);
-    view.apply(&facts(Health::Healthy), 0);
+    view.apply(&Kind::Routed(Routed { endpoint: id(0), cells: cells(&[0]) }).into(), Timestamp::ZERO);
+    view.apply(&facts(Health::Healthy), Timestamp::ZERO);
     assert_eq!(found(&view, &[0]), [(id(0), 1)]);
-    view.apply(&facts(Health::Unhealthy), 0);
+    view.apply(&facts(Health::Unhealthy), Timestamp::ZERO);
     assert!(found(&view, &[0]).is_empty());
 }
 
@@ -197,30 +199,35 @@ fn failures_told_twice_count_once_and_a_first_token_ends_them() {
     let mut view = view();
     let slot = view.slot(EndpointId(id(0))).unwrap();
     let fail = Event::from(Kind::Failure(Failure { endpoint: id(0) }));
-    let is_fit = |view: &View, now_ms| view.endpoint(slot).unwrap().fitness(now_ms).label() == "fit";
-    view.apply(&fail, 0);
-    view.apply(&fail, 10);
+    let is_fit = |view: &View, now_ms| {
+        view.endpoint(slot).unwrap().fitness(Timestamp::from_ms(now_ms)).label() == "fit"
+    };
+    view.apply(&fail, Timestamp::ZERO);
+    view.apply(&fail, Timestamp::from_ms(10));
     assert!(!is_fit(&view, 999));
     assert!(is_fit(&view, 1_000));
-    view.apply(&fail, 1_000);
+    view.apply(&fail, Timestamp::from_ms(1_000));
     assert!(!is_fit(&view, 2_999));
-    view.apply(&Kind::Observed(Observed { endpoint: id(0), tokens: 0, ttft_us: 5 }).into(), 2_000);
+    view.apply(
+        &Kind::Observed(Observed { endpoint: id(0), tokens: 0, ttft_us: 5 }).into(),
+        Timestamp::from_ms(2_000),
+    );
     assert!(is_fit(&view, 2_000));
 }
 
 /// An hour back: what was noted before counts as old, not as still to come.
 #[test]
 fn a_clock_that_is_set_back_neither_avoids_nor_keeps_for_an_hour() {
-    let (before_ms, after_ms) = (10_000_000, 6_400_000);
+    let (before, after) = (Timestamp::from_ms(10_000_000), Timestamp::from_ms(6_400_000));
     let mut view = view();
-    view.apply(&Kind::Failure(Failure { endpoint: id(0) }).into(), before_ms);
+    view.apply(&Kind::Failure(Failure { endpoint: id(0) }).into(), before);
     view.apply(
         &Kind::Load(Load { origin: 7, endpoint: id(1), requests: 3, ..Load::default() }).into(),
-        before_ms,
+        before,
     );
-    assert_eq!(view.expire(after_ms), vec![OriginId(7)]);
-    assert!(view.endpoints().all(|(_, endpoint)| endpoint.fitness(after_ms) == Fitness::Fit));
-    assert!(view.endpoints().any(|(_, endpoint)| endpoint.fitness(before_ms) == Fitness::Avoided));
+    assert_eq!(view.expire(after), vec![OriginId(7)]);
+    assert!(view.endpoints().all(|(_, endpoint)| endpoint.fitness(after) == Fitness::Fit));
+    assert!(view.endpoints().any(|(_, endpoint)| endpoint.fitness(before) == Fitness::Avoided));
 }
 
 /// The engine still has what its GPU evicted; only what runs must fit on the GPU.
@@ -236,13 +243,13 @@ fn tiers_below_the_gpu_are_room_for_cells_and_not_for_requests() {
             kv_below_gpu_tokens,
             ..Facts::default()
         };
-        view.apply(&Kind::Facts(facts).into(), 0);
+        view.apply(&Kind::Facts(facts).into(), Timestamp::ZERO);
         view.prefixes().held(slot).1
     };
     assert_eq!(tell(&mut view, 0), 4);
     assert_eq!(tell(&mut view, 64 * 6), 10);
     assert_eq!(view.endpoint(slot).unwrap().used_tokens(), 64 * 2);
-    view.apply(&Kind::Routed(Routed { endpoint: id(0), cells: cells(&[0; 10]) }).into(), 0);
+    view.apply(&Kind::Routed(Routed { endpoint: id(0), cells: cells(&[0; 10]) }).into(), Timestamp::ZERO);
     assert_eq!(found(&view, &[0; 10]), [(id(0), 10)]);
     assert_eq!(tell(&mut view, 64), 5, "a tier that is gone takes its cells along");
     assert_eq!(found(&view, &[0; 10]), [(id(0), 5)]);
@@ -256,7 +263,7 @@ fn a_learned_ratio_resizes_what_endpoints_may_hold() {
     for _ in 0..200 {
         let ratio =
             Ratio { pool: "p".into(), bytes: 2_000, tokens: 1_000, cached_tokens: None, output_tokens: None };
-        view.apply(&Kind::Ratio(ratio).into(), 0);
+        view.apply(&Kind::Ratio(ratio).into(), Timestamp::ZERO);
     }
     let (_, after) = view.prefixes().held(slot);
     assert!(after > before * 45 / 100 && after < before * 55 / 100, "{before} cells became {after}");
@@ -265,28 +272,31 @@ fn a_learned_ratio_resizes_what_endpoints_may_hold() {
 #[test]
 fn nonsense_is_told_and_changes_nothing() {
     let mut view = view();
-    assert_eq!(view.apply(&Event { kind: None }, 0), Applied::Unsupported);
-    assert_eq!(view.apply(&Kind::Routed(Routed { endpoint: 1, cells: vec![1] }).into(), 0), Applied::Unknown);
+    assert_eq!(view.apply(&Event { kind: None }, Timestamp::ZERO), Applied::Unsupported);
     assert_eq!(
-        view.apply(&Kind::Ratio(Ratio { pool: "x".into(), ..Ratio::default() }).into(), 0),
+        view.apply(&Kind::Routed(Routed { endpoint: 1, cells: vec![1] }).into(), Timestamp::ZERO),
+        Applied::Unknown
+    );
+    assert_eq!(
+        view.apply(&Kind::Ratio(Ratio { pool: "x".into(), ..Ratio::default() }).into(), Timestamp::ZERO),
         Applied::Unknown
     );
     let long = Kind::Routed(Routed { endpoint: id(0), cells: (0..9_000).collect() });
-    assert_eq!(view.apply(&long.into(), 0), Applied::Cut);
+    assert_eq!(view.apply(&long.into(), Timestamp::ZERO), Applied::Cut);
     let prefix = warmpath_core::wire::Prefix {
         depth: u32::MAX,
         cells: vec![1],
         endpoints: vec![id(0)],
         held: vec![1],
     };
-    assert_eq!(view.apply(&prefix.into(), 0), Applied::Cut);
+    assert_eq!(view.apply(&prefix.into(), Timestamp::ZERO), Applied::Cut);
     let held = warmpath_core::wire::Prefix {
         depth: 0,
         cells: vec![1],
         endpoints: vec![id(0)],
         held: vec![u32::MAX],
     };
-    assert_eq!(view.apply(&held.into(), 0), Applied::Changed);
+    assert_eq!(view.apply(&held.into(), Timestamp::ZERO), Applied::Changed);
 }
 
 #[test]
@@ -296,7 +306,7 @@ fn answers_teach_their_length_within_belief() {
         for _ in 0..400 {
             let ratio =
                 Ratio { pool: "p".into(), bytes: 2_000, tokens: 500, output_tokens, ..Ratio::default() };
-            view.apply(&Kind::Ratio(ratio).into(), 0);
+            view.apply(&Kind::Ratio(ratio).into(), Timestamp::ZERO);
         }
         view.pools()[0].output_tokens()
     };
@@ -317,12 +327,15 @@ fn queue(view: &mut View, prefills: u32, now_ms: u64) {
         prefill_tokens,
         context_tokens: prefill_tokens,
     };
-    view.apply(&Kind::Load(load).into(), now_ms);
-    view.apply(&Kind::Facts(Facts { endpoint: id(0), waiting: 1, ..Facts::default() }).into(), now_ms);
+    view.apply(&Kind::Load(load).into(), Timestamp::from_ms(now_ms));
+    view.apply(
+        &Kind::Facts(Facts { endpoint: id(0), waiting: 1, ..Facts::default() }).into(),
+        Timestamp::from_ms(now_ms),
+    );
 }
 
 fn is_held_up(view: &View, now_ms: u64) -> bool {
-    view.endpoint(view.slot(EndpointId(id(0))).unwrap()).unwrap().is_held_up(now_ms)
+    view.endpoint(view.slot(EndpointId(id(0))).unwrap()).unwrap().is_held_up(Timestamp::from_ms(now_ms))
 }
 
 #[test]
@@ -335,7 +348,7 @@ fn requests_that_others_pass_by_are_held_up_though_first_tokens_come() {
         queue(&mut view, 1, second * 1_000 + 300);
     }
     assert!(is_held_up(&view, 6_000));
-    view.apply(&Kind::Facts(Facts { endpoint: id(0), ..Facts::default() }).into(), 6_000);
+    view.apply(&Kind::Facts(Facts { endpoint: id(0), ..Facts::default() }).into(), Timestamp::from_ms(6_000));
     assert!(!is_held_up(&view, 6_000), "the engine says that nobody waits");
 }
 

@@ -16,6 +16,7 @@ use crate::proxy::{Proxy, process, random_bits};
 use log::{info, warn};
 use prost::Message;
 use warmpath_core::num::u64_len;
+use warmpath_core::time::Timestamp;
 use warmpath_core::wire::{
     Event, Hello, Kind, Phase, STREAM_METHOD, STREAM_SERVICE, Snapshotter, Up, decode_down,
 };
@@ -42,11 +43,11 @@ pub(crate) struct Feed {
     cluster: String,
     owner: u64,
     has_lease: bool,
-    checked_ms: u64,
+    checked: Timestamp,
     check_after_ms: u64,
-    stored_ms: u64,
+    stored: Timestamp,
     stream: Option<u32>,
-    retry_at_ms: u64,
+    retry_at: Timestamp,
     retry_ms: u64,
     /// The controller instance that the stream follows, and the generation reached.
     followed: Option<(u64, u64)>,
@@ -63,11 +64,11 @@ impl Feed {
             cluster,
             owner: random_bits(),
             has_lease: false,
-            checked_ms: 0,
+            checked: Timestamp::ZERO,
             check_after_ms: LEASE_CHECK_MS,
-            stored_ms: 0,
+            stored: Timestamp::ZERO,
             stream: None,
-            retry_at_ms: 0,
+            retry_at: Timestamp::ZERO,
             retry_ms: RETRY_MS_MIN,
             followed: None,
             is_new_instance: false,
@@ -75,10 +76,10 @@ impl Feed {
     }
 
     /// Looks after the lease and the stream, and sends what has gathered.
-    pub(crate) fn tick(&mut self, proxy: &mut Proxy, now_ms: u64) {
-        if now_ms.abs_diff(self.checked_ms) >= self.check_after_ms {
-            self.checked_ms = now_ms;
-            self.check_lease(proxy, now_ms);
+    pub(crate) fn tick(&mut self, proxy: &mut Proxy, now: Timestamp) {
+        if now.ms_apart(self.checked) >= self.check_after_ms {
+            self.checked = now;
+            self.check_lease(proxy, now);
             let sooner_ms = if self.has_lease { 0 } else { proxy.nonce() % (LEASE_CHECK_MS / 2) };
             self.check_after_ms = LEASE_CHECK_MS - sooner_ms;
         }
@@ -86,14 +87,14 @@ impl Feed {
             return;
         }
         // A wait longer than any is one that began before the clock was set back.
-        let may_open = now_ms >= self.retry_at_ms || self.retry_at_ms - now_ms > RETRY_MS_MAX;
+        let may_open = now >= self.retry_at || self.retry_at.ms_since(now) > RETRY_MS_MAX;
         if self.stream.is_none() && may_open {
-            self.open(proxy, now_ms);
+            self.open(proxy, now);
         }
-        self.send(proxy, now_ms);
+        self.send(proxy, now);
         // Not before the controller has spoken: what the view has until then is the configuration's.
-        if self.stream.is_some() && self.followed.is_some() && now_ms.abs_diff(self.stored_ms) >= STORE_MS {
-            self.stored_ms = now_ms;
+        if self.stream.is_some() && self.followed.is_some() && now.ms_apart(self.stored) >= STORE_MS {
+            self.stored = now;
             proxy.store_endpoints();
         }
     }
@@ -109,7 +110,7 @@ impl Feed {
     }
 
     /// Takes a message of the stream.
-    pub(crate) fn message(&mut self, proxy: &mut Proxy, stream: u32, bytes: &[u8], now_ms: u64) {
+    pub(crate) fn message(&mut self, proxy: &mut Proxy, stream: u32, bytes: &[u8], now: Timestamp) {
         if self.stream != Some(stream) {
             return;
         }
@@ -119,7 +120,7 @@ impl Feed {
                 warn!("controller: {error}; closing the stream");
                 proxy.metrics.count(Count::Malformed);
                 host::cancel_stream(stream);
-                self.closed(proxy, now_ms);
+                self.closed(proxy, now);
                 return;
             }
         };
@@ -128,7 +129,7 @@ impl Feed {
             self.is_new_instance = self.followed.is_none_or(|(instance, _)| instance != down.instance);
             self.followed = None;
         }
-        proxy.take_from_feed(&down.events, now_ms);
+        proxy.take_from_feed(&down.events, now);
         match down.phase() {
             Phase::Begin | Phase::Item => {}
             // Not before the siblings have the events: who takes over goes on behind this generation.
@@ -138,15 +139,15 @@ impl Feed {
             proxy.metrics.count(Count::FeedSnapshot);
             proxy.store_endpoints();
             if std::mem::take(&mut self.is_new_instance) {
-                self.send_learned(proxy, now_ms);
+                self.send_learned(proxy, now);
             }
         }
     }
 
     /// Notes that the stream ended.
-    pub(crate) fn ended(&mut self, proxy: &mut Proxy, stream: u32, now_ms: u64) {
+    pub(crate) fn ended(&mut self, proxy: &mut Proxy, stream: u32, now: Timestamp) {
         if self.stream == Some(stream) {
-            self.closed(proxy, now_ms);
+            self.closed(proxy, now);
         }
     }
 
@@ -162,15 +163,15 @@ impl Feed {
         }
     }
 
-    fn check_lease(&mut self, proxy: &mut Proxy, now_ms: u64) {
+    fn check_lease(&mut self, proxy: &mut Proxy, now: Timestamp) {
         let stored = host::shared(LEASE_KEY);
         let (owner, end_ms) = pair(&stored.value);
         // An end further off than any is one from before the clock was set back.
-        let is_free = stored.mark.is_none() || now_ms >= end_ms || end_ms - now_ms > LEASE_MS;
+        let is_free = stored.mark.is_none() || now.ms() >= end_ms || end_ms - now.ms() > LEASE_MS;
         let had_lease = self.has_lease;
         // A first store cannot be conditional: it counts only once it was read back.
         self.has_lease = (owner == self.owner || is_free)
-            && host::set_shared(LEASE_KEY, &lease(self.owner, now_ms + LEASE_MS), stored.mark).is_ok()
+            && host::set_shared(LEASE_KEY, &lease(self.owner, now.ms() + LEASE_MS), stored.mark).is_ok()
             && stored.mark.is_some();
         if self.has_lease != had_lease {
             proxy.set_collecting(self.has_lease);
@@ -183,9 +184,9 @@ impl Feed {
         }
     }
 
-    fn open(&mut self, proxy: &mut Proxy, now_ms: u64) {
+    fn open(&mut self, proxy: &mut Proxy, now: Timestamp) {
         let Some(stream) = host::open_stream(&self.cluster, STREAM_SERVICE, STREAM_METHOD) else {
-            self.later(now_ms);
+            self.later(now);
             return;
         };
         proxy.metrics.count(Count::FeedOpened);
@@ -203,32 +204,32 @@ impl Feed {
         if host::send_on_stream(stream, &up.encode_to_vec()) {
             proxy.metrics.set(Level::FeedConnected, 1);
         } else {
-            self.closed(proxy, now_ms);
+            self.closed(proxy, now);
         }
     }
 
-    fn send(&mut self, proxy: &mut Proxy, now_ms: u64) {
+    fn send(&mut self, proxy: &mut Proxy, now: Timestamp) {
         let Some(stream) = self.stream else { return };
         let mut messages = Snapshotter::default();
         let events = proxy.take_outbox();
         // With a round of the second comes little else that is new.
         let is_round = events.iter().any(|event| matches!(event.kind, Some(Kind::Alive(_))));
         if !events.is_empty() && !is_round {
-            proxy.note_busy(now_ms);
+            proxy.note_busy(now);
         }
         for event in events {
             messages.push(event);
         }
         for events in messages.finish() {
             if !host::send_on_stream(stream, &Up { hello: None, events }.encode_to_vec()) {
-                self.closed(proxy, now_ms);
+                self.closed(proxy, now);
                 return;
             }
         }
     }
 
     /// Tells a controller that has just started what this process has learned.
-    fn send_learned(&mut self, proxy: &mut Proxy, now_ms: u64) {
+    fn send_learned(&mut self, proxy: &mut Proxy, now: Timestamp) {
         let Some(stream) = self.stream else { return };
         let mut messages = Snapshotter::default();
         let learned = proxy.view.export();
@@ -242,7 +243,7 @@ impl Feed {
         info!("controller is new: sending it {} learned cells", u64_len(cells));
         for events in messages.finish() {
             if !host::send_on_stream(stream, &Up { hello: None, events }.encode_to_vec()) {
-                self.closed(proxy, now_ms);
+                self.closed(proxy, now);
                 return;
             }
         }
@@ -254,15 +255,15 @@ impl Feed {
         let _ = host::set_shared(RESUME_KEY, &lease(instance, generation), None);
     }
 
-    fn closed(&mut self, proxy: &mut Proxy, now_ms: u64) {
+    fn closed(&mut self, proxy: &mut Proxy, now: Timestamp) {
         self.stream = None;
         proxy.metrics.count(Count::FeedClosed);
         proxy.metrics.set(Level::FeedConnected, 0);
-        self.later(now_ms);
+        self.later(now);
     }
 
-    fn later(&mut self, now_ms: u64) {
-        self.retry_at_ms = now_ms + self.retry_ms;
+    fn later(&mut self, now: Timestamp) {
+        self.retry_at = now.plus_ms(self.retry_ms);
         self.retry_ms = (self.retry_ms * 2).min(RETRY_MS_MAX);
     }
 }

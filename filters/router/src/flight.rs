@@ -49,11 +49,11 @@ impl Flight {
             proxy.metrics.count(Count::Retried);
             let kinds = self.booking.moved(&mut proxy.ledger, served);
             // At once: who routes next must not go where this one failed.
-            proxy.say(kinds, host::now_us() / 1000);
+            proxy.say(kinds, host::now());
         }
         if answer.status == 429 || (answer.status >= 502 && answer.status <= 504) {
             proxy.metrics.count(Count::Failed);
-            proxy.say([self.booking.failed()], host::now_us() / 1000);
+            proxy.say([self.booking.failed()], host::now());
         }
         if let Some(summary) = &self.summary {
             host::set_response_header(DECISION_HEADER, summary);
@@ -62,19 +62,19 @@ impl Flight {
 
     pub(crate) fn first_byte(&mut self, proxy: &mut Proxy, answer: &mut Answer) {
         answer.has_first_byte = true;
-        let now_us = host::now_us();
+        let now = host::now();
         let has_ttft = self.is_stream && answer.status == 200;
         if has_ttft {
-            proxy.metrics.record(Spread::TtftMs, self.booking.age_us(now_us) / 1000);
+            proxy.metrics.record(Spread::TtftMs, self.booking.age_us(now) / 1000);
         }
         if answer.status < 500 && answer.status != 429 {
-            let kinds = self.booking.first_byte(&mut proxy.ledger, has_ttft, now_us);
-            proxy.say_soon(kinds, now_us / 1000);
+            let kinds = self.booking.first_byte(&mut proxy.ledger, has_ttft, now);
+            proxy.say_soon(kinds, now);
         }
     }
 
     pub(crate) fn end(self, proxy: &mut Proxy, answer: &Answer) {
-        let now_ms = host::now_us() / 1000;
+        let now = host::now();
         let mut kinds = Vec::with_capacity(2);
         if answer.status == 200
             && let Some(usage) = answer.usage.finish()
@@ -85,7 +85,7 @@ impl Flight {
             proxy.metrics.count(Count::Aborted);
         }
         kinds.push(self.booking.end(&mut proxy.ledger));
-        proxy.say_soon(kinds, now_ms);
+        proxy.say_soon(kinds, now);
     }
 
     fn learn_usage(&self, proxy: &mut Proxy, usage: Usage) -> Option<Kind> {

@@ -6,6 +6,7 @@
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, MetricType, Status};
 use std::time::{Duration, UNIX_EPOCH};
+use warmpath_core::time::Timestamp;
 
 /// A value in shared data, with the mark that a compare-and-swap needs.
 pub(crate) struct Shared {
@@ -30,10 +31,10 @@ pub(crate) enum Metric {
     Histogram,
 }
 
-/// Wall-clock time in microseconds.
-pub(crate) fn now_us() -> u64 {
+/// Wall-clock time.
+pub(crate) fn now() -> Timestamp {
     let since = hostcalls::get_current_time().ok().and_then(|now| now.duration_since(UNIX_EPOCH).ok());
-    since.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    Timestamp::from_us(since.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX)))
 }
 
 /// Calls the root's tick from now on, every `period`.

@@ -11,10 +11,11 @@ use std::cell::RefCell;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::rc::Rc;
 use warmpath_core::config::Config;
-use warmpath_core::ids::OriginId;
+use warmpath_core::ids::{OriginId, ProcessId};
 use warmpath_core::limits::ALIVE_INTERVAL_MS;
 use warmpath_core::num::u64_len;
 use warmpath_core::request::Ledger;
+use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Applied, View};
 use warmpath_core::wire::{Alive, Down, Event, Kind, Pools, Record, Source};
 
@@ -49,10 +50,10 @@ pub(crate) struct Proxy {
     /// Said by VMs of this process and not yet sent to the controller; `None` where another VM sends.
     outbox: Outbox,
     /// When something was last appended to the log.
-    flushed_ms: u64,
-    alive_ms: u64,
+    flushed: Timestamp,
+    alive: Timestamp,
     /// When this VM was last busy, see [`BUSY_MS`].
-    busy_ms: u64,
+    busy: Timestamp,
     /// Streams so far that were to tell their usage.
     usage_streams: u64,
     random: u64,
@@ -85,22 +86,22 @@ impl Proxy {
             cell_bytes,
             pending: Vec::new(),
             outbox: Outbox::default(),
-            flushed_ms: 0,
-            alive_ms: 0,
-            busy_ms: 0,
+            flushed: Timestamp::ZERO,
+            alive: Timestamp::ZERO,
+            busy: Timestamp::ZERO,
             usage_streams: 0,
             random,
         }
     }
 
     /// Takes over a configuration: its pools, unless a controller has named others already.
-    pub(crate) fn configure(&mut self, config: &Config, now_ms: u64) {
-        if config.controller_cluster.is_none() || !self.load_endpoints(now_ms) {
+    pub(crate) fn configure(&mut self, config: &Config, now: Timestamp) {
+        if config.controller_cluster.is_none() || !self.load_endpoints(now) {
             let pools: Pools = config.pools.clone();
-            self.view.apply(&Kind::Pools(pools).into(), now_ms);
+            self.view.apply(&Kind::Pools(pools).into(), now);
         }
         // The log may hold what siblings learned of these very endpoints.
-        self.read_log(now_ms);
+        self.read_log(now);
     }
 
     /// Random bits, never the same twice in a row.
@@ -120,34 +121,34 @@ impl Proxy {
     }
 
     /// Applies all that siblings have said since.
-    pub(crate) fn read_log(&mut self, now_ms: u64) {
-        if self.read_on(now_ms).has_overrun {
+    pub(crate) fn read_log(&mut self, now: Timestamp) {
+        if self.read_on(now).has_overrun {
             // Endpoints may have come and gone in what was lost; what is left is about those of today.
-            self.load_endpoints(now_ms);
-            self.read_on(now_ms);
+            self.load_endpoints(now);
+            self.read_on(now);
         }
     }
 
-    fn read_on(&mut self, now_ms: u64) -> ReadReport {
+    fn read_on(&mut self, now: Timestamp) -> ReadReport {
         let Self { view, outbox, metrics, log, .. } = self;
-        let report = log.read(&mut |record| take_record(view, outbox, metrics, record, now_ms));
+        let report = log.read(&mut |record| take_record(view, outbox, metrics, record, now));
         self.note_read(report);
         report
     }
 
     /// Applies what this VM did, and tells it when the log was last appended to a while ago; else it waits.
-    pub(crate) fn say_soon(&mut self, kinds: impl IntoIterator<Item = Kind>, now_ms: u64) {
-        self.say_later(kinds, now_ms);
-        if now_ms.abs_diff(self.flushed_ms) >= FLUSH_INTERVAL_MS {
-            self.flush(now_ms);
+    pub(crate) fn say_soon(&mut self, kinds: impl IntoIterator<Item = Kind>, now: Timestamp) {
+        self.say_later(kinds, now);
+        if now.ms_apart(self.flushed) >= FLUSH_INTERVAL_MS {
+            self.flush(now);
         }
     }
 
     /// Applies what this VM did, and leaves it for the next append.
-    fn say_later(&mut self, kinds: impl IntoIterator<Item = Kind>, now_ms: u64) {
+    fn say_later(&mut self, kinds: impl IntoIterator<Item = Kind>, now: Timestamp) {
         for kind in kinds {
             let event = Event::from(kind);
-            self.view.apply(&event, now_ms);
+            self.view.apply(&event, now);
             // Loads are absolute: the newer one makes the older one worthless.
             if let Some(Kind::Load(new)) = &event.kind {
                 self.pending.retain(|old| {
@@ -159,22 +160,22 @@ impl Proxy {
     }
 
     /// Applies what this VM did, and tells it to the siblings at once, with all that waited.
-    pub(crate) fn say(&mut self, kinds: impl IntoIterator<Item = Kind>, now_ms: u64) {
-        self.note_busy(now_ms);
-        self.say_later(kinds, now_ms);
-        self.flush(now_ms);
+    pub(crate) fn say(&mut self, kinds: impl IntoIterator<Item = Kind>, now: Timestamp) {
+        self.note_busy(now);
+        self.say_later(kinds, now);
+        self.flush(now);
     }
 
     /// Appends what waits to the log.
-    fn flush(&mut self, now_ms: u64) {
+    fn flush(&mut self, now: Timestamp) {
         if self.pending.is_empty() {
             return;
         }
-        self.flushed_ms = now_ms;
+        self.flushed = now;
         let events = std::mem::take(&mut self.pending);
         let Self { view, outbox, metrics, log, .. } = self;
         let report = log.append(Source::Local, &events, &mut |record| {
-            take_record(view, outbox, metrics, record, now_ms);
+            take_record(view, outbox, metrics, record, now);
         });
         if report.is_done {
             for event in events {
@@ -188,19 +189,19 @@ impl Proxy {
     }
 
     /// Hears what siblings said, and tells what waits.
-    pub(crate) fn tick(&mut self, now_ms: u64) {
-        self.tick_slowly(now_ms);
-        self.read_log(now_ms);
-        self.flush(now_ms);
+    pub(crate) fn tick(&mut self, now: Timestamp) {
+        self.tick_slowly(now);
+        self.read_log(now);
+        self.flush(now);
     }
 
     /// Applies events of the controller and passes them on to the siblings.
-    pub(crate) fn take_from_feed(&mut self, events: &[Event], now_ms: u64) {
-        self.read_log(now_ms);
+    pub(crate) fn take_from_feed(&mut self, events: &[Event], now: Timestamp) {
+        self.read_log(now);
         let mut has_pools = false;
         for event in events {
             has_pools |= matches!(event.kind, Some(Kind::Pools(_)));
-            match self.view.apply(event, now_ms) {
+            match self.view.apply(event, now) {
                 Applied::Changed | Applied::Unknown | Applied::Unsupported => {}
                 Applied::Cut => self.metrics.count(Count::Malformed),
             }
@@ -210,19 +211,19 @@ impl Proxy {
         }
         let Self { view, outbox, metrics, log, .. } = self;
         let report = log.append(Source::Feed, events, &mut |record| {
-            take_record(view, outbox, metrics, record, now_ms);
+            take_record(view, outbox, metrics, record, now);
         });
         self.note_append(report);
     }
 
     /// Notes that something was booked, or told to the controller.
-    pub(crate) fn note_busy(&mut self, now_ms: u64) {
-        self.busy_ms = now_ms;
+    pub(crate) fn note_busy(&mut self, now: Timestamp) {
+        self.busy = now;
     }
 
     /// Whether that was lately.
-    pub(crate) fn is_busy(&self, now_ms: u64) -> bool {
-        now_ms.abs_diff(self.busy_ms) < BUSY_MS
+    pub(crate) fn is_busy(&self, now: Timestamp) -> bool {
+        now.ms_apart(self.busy) < BUSY_MS
     }
 
     /// Starts or stops collecting what the controller is to be told.
@@ -236,22 +237,22 @@ impl Proxy {
     }
 
     /// The rounds of a second: says that promises still stand, drops those of the dead, shows sizes.
-    fn tick_slowly(&mut self, now_ms: u64) {
-        if now_ms.abs_diff(self.alive_ms) < ALIVE_INTERVAL_MS {
+    fn tick_slowly(&mut self, now: Timestamp) {
+        if now.ms_apart(self.alive) < ALIVE_INTERVAL_MS {
             return;
         }
-        self.alive_ms = now_ms;
+        self.alive = now;
         if self.ledger.requests() > 0 {
             let mut kinds = vec![Kind::Alive(Alive { origin: self.ledger.origin().0 })];
             // Told again in full, so that what a sibling lost is healed within the second.
             kinds.extend(self.ledger.loads());
-            self.say_later(kinds, now_ms);
+            self.say_later(kinds, now);
         }
-        self.view.expire(now_ms);
+        self.view.expire(now);
         // Of two VMs that name the process at the same time, one finds later that it has another name.
-        self.view.set_process(process());
-        if self.view.pools().is_empty() && self.load_endpoints(now_ms) {
-            self.read_log(now_ms);
+        self.view.set_process(ProcessId(process()));
+        if self.view.pools().is_empty() && self.load_endpoints(now) {
+            self.read_log(now);
         }
         self.metrics.set(Level::Endpoints, u64_len(self.view.endpoints().count()));
         self.metrics.set(Level::Cells, u64_len(self.view.prefixes().cells()));
@@ -265,7 +266,7 @@ impl Proxy {
     }
 
     /// Takes over what [`Self::store_endpoints`] has stored. `false`: no controller has named a pool yet.
-    fn load_endpoints(&mut self, now_ms: u64) -> bool {
+    fn load_endpoints(&mut self, now: Timestamp) -> bool {
         let stored = host::shared(&self.endpoints_key());
         if stored.value.is_empty() {
             return false;
@@ -276,7 +277,7 @@ impl Proxy {
             return false;
         };
         for event in &down.events {
-            self.view.apply(event, now_ms);
+            self.view.apply(event, now);
         }
         !self.view.pools().is_empty()
     }
@@ -302,8 +303,8 @@ impl Proxy {
     }
 }
 
-fn take_record(view: &mut View, outbox: &mut Outbox, metrics: &mut Metrics, record: Record, now_ms: u64) {
-    view.apply(&record.event, now_ms);
+fn take_record(view: &mut View, outbox: &mut Outbox, metrics: &mut Metrics, record: Record, now: Timestamp) {
+    view.apply(&record.event, now);
     if record.source == Source::Local {
         outbox.push(record.event, metrics);
     }

@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 use warmpath_core::config::Config;
+use warmpath_core::time::Timestamp;
 
 /// How often the VM that holds the feed sends to the controller while there is something to tell and other proxies
 /// route, too: they choose by what they have heard.
@@ -41,10 +42,10 @@ struct Plugin {
 // === impl Root ===
 
 impl Root {
-    fn on_feed(&mut self, each: impl FnOnce(&mut Feed, &mut Proxy, u64)) {
+    fn on_feed(&mut self, each: impl FnOnce(&mut Feed, &mut Proxy, Timestamp)) {
         let Some(Plugin { proxy, feed: Some(feed), .. }) = &mut self.plugin else { return };
         let mut proxy = proxy.borrow_mut();
-        each(feed, &mut proxy, host::now_us() / 1000);
+        each(feed, &mut proxy, host::now());
         // What happens to the feed is rare, and who watches it wants to know at once.
         proxy.metrics.flush();
     }
@@ -54,11 +55,11 @@ impl Root {
 
 impl Plugin {
     /// The time until the next tick.
-    fn pace(&self, proxy: &Proxy, now_ms: u64) -> Duration {
+    fn pace(&self, proxy: &Proxy, now: Timestamp) -> Duration {
         let feed = self.feed.as_ref().filter(|feed| feed.has_lease());
         match feed {
             Some(feed) if feed.is_closed() => TICK,
-            _ if !proxy.is_busy(now_ms) => TICK_IDLE,
+            _ if !proxy.is_busy(now) => TICK_IDLE,
             Some(_) if proxy.view.has_rivals() => TICK_FEED,
             _ => TICK,
         }
@@ -86,7 +87,7 @@ impl RootContext for Root {
         match Config::parse(&host::plugin_configuration(size)) {
             Ok(config) => {
                 let proxy = Proxy::of_vm(&config);
-                proxy.borrow_mut().configure(&config, host::now_us() / 1000);
+                proxy.borrow_mut().configure(&config, host::now());
                 let feed = config.controller_cluster.clone().map(Feed::new);
                 self.plugin = Some(Plugin { config: Rc::new(config), proxy, feed, tick: TICK_FEED });
                 host::set_tick_period(TICK_FEED);
@@ -104,13 +105,13 @@ impl RootContext for Root {
     fn on_tick(&mut self) {
         let Some(plugin) = &mut self.plugin else { return };
         let mut proxy = plugin.proxy.borrow_mut();
-        let now_ms = host::now_us() / 1000;
-        proxy.tick(now_ms);
+        let now = host::now();
+        proxy.tick(now);
         if let Some(feed) = &mut plugin.feed {
-            feed.tick(&mut proxy, now_ms);
+            feed.tick(&mut proxy, now);
         }
         proxy.metrics.flush();
-        let tick = plugin.pace(&proxy, now_ms);
+        let tick = plugin.pace(&proxy, now);
         drop(proxy);
         if tick != plugin.tick {
             plugin.tick = tick;
@@ -132,12 +133,12 @@ impl RootContext for Root {
 impl Context for Root {
     fn on_grpc_stream_message(&mut self, token_id: u32, message_size: usize) {
         let bytes = host::stream_message(message_size);
-        self.on_feed(|feed, proxy, now_ms| feed.message(proxy, token_id, &bytes, now_ms));
+        self.on_feed(|feed, proxy, now| feed.message(proxy, token_id, &bytes, now));
     }
 
     fn on_grpc_stream_close(&mut self, token_id: u32, status_code: u32) {
         info!("controller: stream ended with gRPC status {status_code}");
-        self.on_feed(|feed, proxy, now_ms| feed.ended(proxy, token_id, now_ms));
+        self.on_feed(|feed, proxy, now| feed.ended(proxy, token_id, now));
     }
 
     fn on_done(&mut self) -> bool {

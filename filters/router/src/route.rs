@@ -11,6 +11,7 @@ use warmpath_core::decision::{Decision, NoEndpoint};
 use warmpath_core::num::{count, float, u64_len};
 use warmpath_core::prompt::{Api, Request};
 use warmpath_core::request::Booking;
+use warmpath_core::time::Timestamp;
 
 /// Where the choice is told to Envoy's `override_host` policy; the name is that of the Gateway API's
 /// endpoint picker protocol.
@@ -38,8 +39,8 @@ pub(crate) struct Incoming<'a> {
 
 /// Routes one request.
 pub(crate) fn route(proxy: &mut Proxy, config: &Config, incoming: &Incoming<'_>) -> Outcome {
-    let now_us = host::now_us();
-    proxy.read_log(now_us / 1000);
+    let now = host::now();
+    proxy.read_log(now);
     let (request, body_bytes) = read(proxy, incoming);
     let model = request.as_ref().map(|request| request.model.clone());
     let asked = match Asked::new(&proxy.view, incoming.api, request, body_bytes) {
@@ -48,7 +49,7 @@ pub(crate) fn route(proxy: &mut Proxy, config: &Config, incoming: &Incoming<'_>)
     };
     let alternates = if incoming.wants_explanation { usize::MAX } else { config.alternates };
     let nonce = proxy.nonce();
-    let decision = match asked.choose(&proxy.view, alternates, nonce, now_us / 1000) {
+    let decision = match asked.choose(&proxy.view, alternates, nonce, now) {
         Ok(decision) => decision,
         Err(reason) => return refuse(proxy, reason, asked.model()),
     };
@@ -62,7 +63,7 @@ pub(crate) fn route(proxy: &mut Proxy, config: &Config, incoming: &Incoming<'_>)
     if !asked.model().is_empty() && is_header_value(asked.model()) {
         host::set_request_header(MODEL_HEADER, asked.model());
     }
-    match send(asked, proxy, config, incoming.api, &decision, now_us) {
+    match send(asked, proxy, config, incoming.api, &decision, now) {
         Some(flight) => Outcome::Sent(Box::new(flight)),
         None => refuse(proxy, NoEndpoint::NoneKnown, ""),
     }
@@ -87,15 +88,15 @@ fn send(
     config: &Config,
     api: Api,
     decision: &Decision,
-    now_us: u64,
+    now: Timestamp,
 ) -> Option<Flight> {
     let chosen = decision.chosen()?;
     let summary = config.is_explaining.then(|| summary(decision, asked.prompt_tokens));
     let is_stream = asked.request.as_ref().is_some_and(|request| request.is_stream);
     let tells_usage = asked.request.as_ref().is_some_and(|request| !is_stream || request.has_usage_in_stream);
     let has_usage = api.has_prompt() && tells_usage && (!is_stream || proxy.takes_usage());
-    let (booking, kinds) = Booking::new(&mut proxy.ledger, chosen, asked.chain, asked.prompt_tokens, now_us);
-    proxy.say(kinds, now_us / 1000);
+    let (booking, kinds) = Booking::new(&mut proxy.ledger, chosen, asked.chain, asked.prompt_tokens, now);
+    proxy.say(kinds, now);
     Some(Flight {
         booking,
         pool: asked.pool,

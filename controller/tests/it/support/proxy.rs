@@ -9,6 +9,7 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
+use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{Down, Event, Hello, Kind, Phase, Up};
 
@@ -86,7 +87,7 @@ impl Proxy {
         let message = tokio::time::timeout(DEADLINE, self.down.message()).await.expect("no message came");
         let down = message.map_err(Some)?.ok_or(None)?;
         for event in &down.events {
-            self.view.apply(event, 0);
+            self.view.apply(event, Timestamp::ZERO);
         }
         self.instance = down.instance;
         self.generation = down.generation;

@@ -1,6 +1,7 @@
 //! What the terms need to know of a pool as a whole: its mean speed, and the load that an endpoint of it bears.
 
 use crate::num::float_len;
+use crate::time::Timestamp;
 use crate::view::Endpoint;
 
 /// The most of an endpoint's time that its arrivals are believed to fill. Beyond, every queue would be endless and
@@ -22,7 +23,7 @@ pub struct Averages {
 
 impl Averages {
     /// Of these endpoints.
-    pub fn of<'a>(endpoints: impl Iterator<Item = &'a Endpoint>, now_ms: u64) -> Self {
+    pub fn of<'a>(endpoints: impl Iterator<Item = &'a Endpoint>, now: Timestamp) -> Self {
         let (mut logs, mut observed, mut count) = (0.0, 0_usize, 0_usize);
         let mut averages = Self::default();
         for endpoint in endpoints {
@@ -30,7 +31,7 @@ impl Averages {
                 logs += log;
                 observed += 1;
             }
-            let arrived = endpoint.arrivals().per_second(now_ms);
+            let arrived = endpoint.arrivals().per_second(now);
             averages.requests_per_s += arrived.requests;
             averages.work_tokens_per_s += arrived.work_tokens;
             count += 1;

@@ -30,6 +30,7 @@ pub(crate) use prefill::work_of_token;
 pub use prefill::work_tokens;
 pub use terms::{Term, Terms, WAIT_WEIGHT};
 
+use crate::time::Timestamp;
 use crate::view::Endpoint;
 
 /// What a request would mean for one endpoint.
@@ -61,9 +62,9 @@ struct Place<'a> {
 }
 
 /// The cost of sending `work` to `endpoint`, one of a pool with these `averages`.
-pub fn of(endpoint: &Endpoint, averages: &Averages, work: &Work, now_ms: u64) -> Terms {
+pub fn of(endpoint: &Endpoint, averages: &Averages, work: &Work, now: Timestamp) -> Terms {
     let prefill_s_per_token = averages.prefill_s_per_token(endpoint);
-    let backlog_tokens = queue::backlog_tokens(endpoint, prefill_s_per_token, now_ms);
+    let backlog_tokens = queue::backlog_tokens(endpoint, prefill_s_per_token, now);
     let place = Place { endpoint, averages, prefill_s_per_token, backlog_tokens };
     let queue_s = queue::seconds(&place);
     let prefill_s = prefill::seconds(&place, work);

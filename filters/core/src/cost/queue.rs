@@ -2,6 +2,7 @@
 
 use super::Place;
 use crate::num::float;
+use crate::time::Timestamp;
 use crate::view::Endpoint;
 
 /// Work assumed of a waiting request that no proxy of ours has booked, in tokens: the mean prompt of the
@@ -9,9 +10,9 @@ use crate::view::Endpoint;
 const FOREIGN_PROMPT_TOKENS: u64 = 1_155;
 
 /// Work in front of a new request, in tokens' worth, at an endpoint of this speed.
-pub(super) fn backlog_tokens(endpoint: &Endpoint, prefill_s_per_token: f64, now_ms: u64) -> f64 {
+pub(super) fn backlog_tokens(endpoint: &Endpoint, prefill_s_per_token: f64, now: Timestamp) -> f64 {
     let foreign = u64::from(endpoint.facts().waiting.saturating_sub(endpoint.promised().requests));
-    endpoint.backlog_tokens(prefill_s_per_token, now_ms) + float(foreign * FOREIGN_PROMPT_TOKENS)
+    endpoint.backlog_tokens(prefill_s_per_token, now) + float(foreign * FOREIGN_PROMPT_TOKENS)
 }
 
 /// Seconds until it is done.

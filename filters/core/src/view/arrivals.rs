@@ -4,6 +4,7 @@
 //! average would need an exponential for each endpoint and decision.
 
 use crate::num::float;
+use crate::time::Timestamp;
 
 /// Length of a window, in milliseconds: some requests must fall into it, and a load that changes must show.
 const WINDOW_MS: u64 = 32_000;
@@ -30,16 +31,16 @@ pub struct Arrived {
 // === impl Arrivals ===
 
 impl Arrivals {
-    pub(super) fn note(&mut self, requests: u32, work_tokens: u64, now_ms: u64) {
-        *self = self.at(now_ms / WINDOW_MS);
+    pub(super) fn note(&mut self, requests: u32, work_tokens: u64, now: Timestamp) {
+        *self = self.at(now.ms() / WINDOW_MS);
         self.current.requests += f64::from(requests);
         self.current.work_tokens += float(work_tokens);
     }
 
     /// What arrives in a second.
-    pub fn per_second(&self, now_ms: u64) -> Arrived {
-        let at = self.at(now_ms / WINDOW_MS);
-        let past = float(now_ms % WINDOW_MS) / float(WINDOW_MS);
+    pub fn per_second(&self, now: Timestamp) -> Arrived {
+        let at = self.at(now.ms() / WINDOW_MS);
+        let past = float(now.ms() % WINDOW_MS) / float(WINDOW_MS);
         let rate =
             |current: f64, before: f64| (current + before * (1.0 - past)) * MS_PER_S / float(WINDOW_MS);
         Arrived {
@@ -63,14 +64,19 @@ impl Arrivals {
 #[cfg(test)]
 mod tests {
     use super::{Arrivals, WINDOW_MS};
+    use crate::time::Timestamp;
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_ms(ms)
+    }
 
     #[test]
     fn steady_traffic_shows_as_it_is() {
         let mut arrivals = Arrivals::default();
-        for at in 0..400_u64 {
-            arrivals.note(1, 2_000, at * 500);
+        for number in 0..400_u64 {
+            arrivals.note(1, 2_000, at(number * 500));
         }
-        let found = arrivals.per_second(400 * 500);
+        let found = arrivals.per_second(at(400 * 500));
         assert!(
             (found.requests - 2.0).abs() < 0.1 && (found.work_tokens - 4_000.0).abs() < 200.0,
             "{found:?}"
@@ -80,10 +86,10 @@ mod tests {
     #[test]
     fn silence_ends_what_was() {
         let mut arrivals = Arrivals::default();
-        arrivals.note(100, 1, WINDOW_MS);
-        let later = |windows: u64| arrivals.per_second(WINDOW_MS + windows * WINDOW_MS).requests;
+        arrivals.note(100, 1, at(WINDOW_MS));
+        let later = |windows: u64| arrivals.per_second(at(WINDOW_MS + windows * WINDOW_MS)).requests;
         assert!(later(1) > 0.0);
         assert!(later(2).abs() < 1e-12 && later(9).abs() < 1e-12);
-        assert!(arrivals.per_second(0).requests.abs() < 1e-12, "a clock that was set back");
+        assert!(arrivals.per_second(at(0)).requests.abs() < 1e-12, "a clock that was set back");
     }
 }

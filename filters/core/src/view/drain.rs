@@ -5,23 +5,24 @@
 //! those behind it they keep coming, so the time since the last one stays short.
 
 use crate::num::float;
+use crate::time::Timestamp;
 
 const MS_PER_S: f64 = 1_000.0;
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Drain {
-    /// Work that was left at `at_ms`, in tokens' worth.
+    /// Work that was left then, in tokens' worth.
     tokens: f64,
-    at_ms: u64,
+    at: Timestamp,
 }
 
 // === impl Drain ===
 
 impl Drain {
     /// Work that is left at a speed, in tokens' worth.
-    pub(super) fn left_tokens(&self, prefill_s_per_token: f64, now_ms: u64) -> f64 {
-        let done = float(now_ms.saturating_sub(self.at_ms)) / MS_PER_S / prefill_s_per_token;
+    pub(super) fn left_tokens(&self, prefill_s_per_token: f64, now: Timestamp) -> f64 {
+        let done = float(now.ms_since(self.at)) / MS_PER_S / prefill_s_per_token;
         (self.tokens - done).max(0.0)
     }
 
@@ -31,40 +32,45 @@ impl Drain {
         new_tokens: u64,
         promised_tokens: u64,
         prefill_s_per_token: f64,
-        now_ms: u64,
+        now: Timestamp,
     ) {
-        let left = self.left_tokens(prefill_s_per_token, now_ms) + float(new_tokens);
-        *self = Self { tokens: left.min(float(promised_tokens)), at_ms: now_ms };
+        let left = self.left_tokens(prefill_s_per_token, now) + float(new_tokens);
+        *self = Self { tokens: left.min(float(promised_tokens)), at: now };
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Drain;
+    use crate::time::Timestamp;
 
     const S_PER_TOKEN: f64 = 1e-3;
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_ms(ms)
+    }
 
     #[test]
     fn work_drains_whatever_is_heard_and_idle_time_is_not_saved_up() {
         let mut drain = Drain::default();
-        drain.note(4_000, 4_000, S_PER_TOKEN, 0);
-        assert!((drain.left_tokens(S_PER_TOKEN, 1_000) - 3_000.0).abs() < 1e-9);
-        drain.note(500, 4_500, S_PER_TOKEN, 60_000);
-        assert!((drain.left_tokens(S_PER_TOKEN, 60_000) - 500.0).abs() < 1e-9, "only what came last");
+        drain.note(4_000, 4_000, S_PER_TOKEN, at(0));
+        assert!((drain.left_tokens(S_PER_TOKEN, at(1_000)) - 3_000.0).abs() < 1e-9);
+        drain.note(500, 4_500, S_PER_TOKEN, at(60_000));
+        assert!((drain.left_tokens(S_PER_TOKEN, at(60_000)) - 500.0).abs() < 1e-9, "only what came last");
     }
 
     #[test]
     fn what_got_its_first_token_is_no_longer_left() {
         let mut drain = Drain::default();
-        drain.note(4_000, 4_000, S_PER_TOKEN, 0);
-        drain.note(0, 600, S_PER_TOKEN, 10);
-        assert!((drain.left_tokens(S_PER_TOKEN, 10) - 600.0).abs() < 1e-9);
+        drain.note(4_000, 4_000, S_PER_TOKEN, at(0));
+        drain.note(0, 600, S_PER_TOKEN, at(10));
+        assert!((drain.left_tokens(S_PER_TOKEN, at(10)) - 600.0).abs() < 1e-9);
     }
 
     #[test]
     fn a_clock_that_was_set_back_does_no_harm() {
         let mut drain = Drain::default();
-        drain.note(4_000, 4_000, S_PER_TOKEN, 9_000);
-        assert!((drain.left_tokens(S_PER_TOKEN, 1_000) - 4_000.0).abs() < 1e-9);
+        drain.note(4_000, 4_000, S_PER_TOKEN, at(9_000));
+        assert!((drain.left_tokens(S_PER_TOKEN, at(1_000)) - 4_000.0).abs() < 1e-9);
     }
 }

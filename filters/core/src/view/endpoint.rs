@@ -10,6 +10,7 @@ use super::speed::Speed;
 use crate::ids::{EndpointId, OriginId};
 use crate::limits::{CAPACITY_TOKENS_DEFAULT, LOAD_REQUESTS_MAX, LOAD_TOKENS_MAX, ORIGIN_SILENCE_MS_MAX};
 use crate::num::float;
+use crate::time::Timestamp;
 use crate::wire::{Facts, Health, Load};
 use fnv::FnvHashMap;
 
@@ -41,15 +42,15 @@ pub struct Endpoint {
     pub health: Health,
     facts: Facts,
     promised: Promised,
-    origins: FnvHashMap<u64, Promised>,
+    origins: FnvHashMap<OriginId, Promised>,
     speed: Speed,
     arrivals: Arrivals,
     /// Since when the request at the head of the queue is being prefilled.
-    head_since_ms: u64,
+    head_since: Timestamp,
     drain: Drain,
     failures: u32,
-    avoid_until_ms: u64,
-    served_ms: Option<u64>,
+    avoid_until: Timestamp,
+    served: Option<Timestamp>,
 }
 
 /// What has been sent to an endpoint and has not ended.
@@ -91,11 +92,11 @@ impl Endpoint {
             origins: FnvHashMap::default(),
             speed: Speed::default(),
             arrivals: Arrivals::default(),
-            head_since_ms: 0,
+            head_since: Timestamp::ZERO,
             drain: Drain::default(),
             failures: 0,
-            avoid_until_ms: 0,
-            served_ms: None,
+            avoid_until: Timestamp::ZERO,
+            served: None,
         }
     }
 
@@ -109,7 +110,7 @@ impl Endpoint {
         let health = facts.health();
         if health == Health::Healthy && self.health == Health::Unhealthy {
             self.failures = 0;
-            self.avoid_until_ms = 0;
+            self.avoid_until = Timestamp::ZERO;
         }
         self.health = health;
     }
@@ -121,17 +122,18 @@ impl Endpoint {
 
     /// Replaces one origin's share of the load. What is beyond belief is cut, so that the sum of all shares
     /// stays exact: a sum that once saturated would not come back.
-    pub fn set_load(&mut self, load: &Load, now_ms: u64) {
+    pub fn set_load(&mut self, load: &Load, now: Timestamp) {
         let share = Promised {
             requests: load.requests.min(LOAD_REQUESTS_MAX),
             prefills: load.prefills.min(LOAD_REQUESTS_MAX),
             prefill_tokens: load.prefill_tokens.min(LOAD_TOKENS_MAX),
             context_tokens: load.context_tokens.min(LOAD_TOKENS_MAX),
         };
+        let origin = OriginId(load.origin);
         let old = if share == Promised::default() {
-            self.origins.remove(&load.origin)
+            self.origins.remove(&origin)
         } else {
-            self.origins.insert(load.origin, share)
+            self.origins.insert(origin, share)
         };
         let before = self.promised;
         self.promised.subtract(old.unwrap_or_default());
@@ -139,17 +141,17 @@ impl Endpoint {
         let mut new_tokens = 0;
         if self.promised.requests > before.requests {
             new_tokens = self.promised.prefill_tokens.saturating_sub(before.prefill_tokens);
-            self.arrivals.note(self.promised.requests - before.requests, new_tokens, now_ms);
+            self.arrivals.note(self.promised.requests - before.requests, new_tokens, now);
         }
-        self.drain.note(new_tokens, self.promised.prefill_tokens, self.slow_s_per_token(), now_ms);
+        self.drain.note(new_tokens, self.promised.prefill_tokens, self.slow_s_per_token(), now);
         if before.prefills == 0 || self.promised.prefills < before.prefills {
-            self.head_since_ms = now_ms;
+            self.head_since = now;
         }
     }
 
     /// Drops one origin's share of the load.
     pub fn drop_origin(&mut self, origin: OriginId) {
-        if let Some(old) = self.origins.remove(&origin.0) {
+        if let Some(old) = self.origins.remove(&origin) {
             self.promised.subtract(old);
         }
     }
@@ -157,7 +159,7 @@ impl Endpoint {
     /// Each origin's share, for a snapshot.
     pub fn loads(&self) -> impl Iterator<Item = Load> + '_ {
         self.origins.iter().map(|(origin, share)| Load {
-            origin: *origin,
+            origin: origin.0,
             endpoint: self.id.0,
             requests: share.requests,
             prefills: share.prefills,
@@ -196,9 +198,9 @@ impl Endpoint {
 
     /// Prefill work that was promised and is not done yet, in tokens' worth, at a speed: what the request at the
     /// head of the queue has had of its prefill is no longer in anybody's way.
-    pub fn backlog_tokens(&self, prefill_s_per_token: f64, now_ms: u64) -> f64 {
+    pub fn backlog_tokens(&self, prefill_s_per_token: f64, now: Timestamp) -> f64 {
         let promised = float(self.promised.prefill_tokens);
-        let done = float(now_ms.saturating_sub(self.head_since_ms)) / MS_PER_S / prefill_s_per_token;
+        let done = float(now.ms_since(self.head_since)) / MS_PER_S / prefill_s_per_token;
         (promised - done).max(promised * BACKLOG_SHARE_MIN)
     }
 
@@ -206,8 +208,8 @@ impl Endpoint {
     /// least one that has no first token would be done if prefill were all, even if the engine were twice as slow.
     /// What comes behind them may wait as they do, so its first token tells no speed; taken for one, it makes the
     /// engine look slow, and the others are given what it could do.
-    pub fn is_held_up(&self, now_ms: u64) -> bool {
-        let left_tokens = self.drain.left_tokens(self.slow_s_per_token(), now_ms);
+    pub fn is_held_up(&self, now: Timestamp) -> bool {
+        let left_tokens = self.drain.left_tokens(self.slow_s_per_token(), now);
         let promised_tokens = float(self.promised.prefill_tokens);
         let mean_tokens = promised_tokens / f64::from(self.promised.prefills.max(1));
         self.facts.waiting > 0 && self.promised.prefills > 0 && left_tokens <= promised_tokens - mean_tokens
@@ -228,31 +230,31 @@ impl Endpoint {
     }
 
     /// Learns from a first token that took `ttft_us` microseconds behind `tokens` tokens of prefill.
-    pub fn observe(&mut self, tokens: u64, ttft_us: u64, now_ms: u64) {
-        self.served_ms = Some(now_ms);
+    pub fn observe(&mut self, tokens: u64, ttft_us: u64, now: Timestamp) {
+        self.served = Some(now);
         self.failures = 0;
-        self.avoid_until_ms = 0;
+        self.avoid_until = Timestamp::ZERO;
         self.speed.observe(tokens, ttft_us);
     }
 
     /// Notes a failed attempt: the endpoint is avoided, longer each time, until a first token comes. What
     /// fails while it is avoided already is the same failure, seen by several or told twice.
-    pub fn fail(&mut self, now_ms: u64) {
-        self.served_ms = None;
-        if self.is_avoided(now_ms) {
+    pub fn fail(&mut self, now: Timestamp) {
+        self.served = None;
+        if self.is_avoided(now) {
             return;
         }
         let avoid_ms = AVOID_MS_FIRST.checked_shl(self.failures).unwrap_or(AVOID_MS_MAX).min(AVOID_MS_MAX);
         self.failures = self.failures.saturating_add(1).min(16);
-        self.avoid_until_ms = now_ms.saturating_add(avoid_ms);
+        self.avoid_until = now.plus_ms(avoid_ms);
     }
 
     /// Whether it may be chosen now.
-    pub fn fitness(&self, now_ms: u64) -> Fitness {
-        let has_served = self.served_ms.is_some_and(|served| now_ms.abs_diff(served) < SERVED_MS_FRESH);
+    pub fn fitness(&self, now: Timestamp) -> Fitness {
+        let has_served = self.served.is_some_and(|served| now.ms_apart(served) < SERVED_MS_FRESH);
         if self.health == Health::Unhealthy && !has_served {
             Fitness::Unhealthy
-        } else if self.is_avoided(now_ms) {
+        } else if self.is_avoided(now) {
             Fitness::Avoided
         } else {
             Fitness::Fit
@@ -260,8 +262,8 @@ impl Endpoint {
     }
 
     /// A clock that was set back must not make an avoidance last for as long.
-    fn is_avoided(&self, now_ms: u64) -> bool {
-        now_ms < self.avoid_until_ms && self.avoid_until_ms - now_ms <= AVOID_MS_MAX
+    fn is_avoided(&self, now: Timestamp) -> bool {
+        now < self.avoid_until && self.avoid_until.ms_since(now) <= AVOID_MS_MAX
     }
 }
 
@@ -298,8 +300,8 @@ impl Promised {
     }
 }
 
-/// Whether an origin's loads no longer count, as it was last heard at `heard_ms`.
-pub(super) fn is_silent(heard_ms: u64, now_ms: u64) -> bool {
+/// Whether an origin's loads no longer count, as it was last heard at `heard`.
+pub(super) fn is_silent(heard: Timestamp, now: Timestamp) -> bool {
     // Either way: a clock that was set back must not keep a dead origin's loads until it has caught up.
-    now_ms.abs_diff(heard_ms) > ORIGIN_SILENCE_MS_MAX
+    now.ms_apart(heard) > ORIGIN_SILENCE_MS_MAX
 }

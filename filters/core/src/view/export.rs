@@ -30,7 +30,10 @@ impl View {
                 .into(),
         );
         if !self.proxies.is_empty() {
-            events.push(Kind::Proxies(Proxies { processes: self.proxies.clone() }).into());
+            events.push(
+                Kind::Proxies(Proxies { processes: self.proxies.iter().map(|process| process.0).collect() })
+                    .into(),
+            );
         }
         for (_, endpoint) in self.endpoints() {
             let facts = *endpoint.facts();

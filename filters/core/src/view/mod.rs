@@ -19,12 +19,13 @@ pub use prefixes::{Holder, Match, Prefixes, Visit};
 pub use speed::Speed;
 pub use turn::Turn;
 
-use crate::ids::{CellHash, EndpointId, OriginId, Slot};
+use crate::ids::{CellHash, EndpointId, OriginId, ProcessId, Slot};
 use crate::limits::{
     CELL_BYTES_DEFAULT, CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PER_PROMPT_MAX, CELLS_PER_VIEW_MAX,
     ENDPOINTS_MAX, POOLS_MAX, PROXIES_MAX,
 };
 use crate::num::{count, float, float_len};
+use crate::time::Timestamp;
 use crate::wire::{Event, Health, Kind, Pools, Proxies, Ratio};
 use fnv::{FnvHashMap, FnvHashSet};
 
@@ -34,16 +35,17 @@ pub struct View {
     cell_bytes: usize,
     pools: Vec<Pool>,
     endpoints: Vec<Option<Endpoint>>,
-    slots: FnvHashMap<u64, Slot>,
+    slots: FnvHashMap<EndpointId, Slot>,
     prefixes: Prefixes,
-    origins: FnvHashMap<u64, u64>,
+    /// When each origin was last heard of.
+    origins: FnvHashMap<OriginId, Timestamp>,
     chain: Vec<CellHash>,
     /// The chain of the last [`Kind::Prefix`]: the next one continues it, whatever is routed in between.
     prefix: Vec<CellHash>,
-    /// The proxy process whose view this is; zero where it is no proxy's.
-    process: u64,
+    /// The proxy process whose view this is; `None` where it is no proxy's.
+    process: Option<ProcessId>,
     /// The proxies that route, as in [`Kind::Proxies`].
-    proxies: Vec<u64>,
+    proxies: Vec<ProcessId>,
     turn: Turn,
 }
 
@@ -80,14 +82,14 @@ impl View {
             origins: FnvHashMap::default(),
             chain: Vec::new(),
             prefix: Vec::new(),
-            process: 0,
+            process: None,
             proxies: Vec::new(),
             turn: Turn::default(),
         }
     }
 
-    /// Takes in one event heard at `now_ms` (any clock that this view's owner always uses).
-    pub fn apply(&mut self, event: &Event, now_ms: u64) -> Applied {
+    /// Takes in one event heard at `now` (on any clock that this view's owner always uses).
+    pub fn apply(&mut self, event: &Event, now: Timestamp) -> Applied {
         match &event.kind {
             None => Applied::Unsupported,
             Some(Kind::Pools(pools)) => self.set_pools(pools),
@@ -96,35 +98,34 @@ impl View {
                 let Some(slot) = self.slot(EndpointId(routed.endpoint)) else { return Applied::Unknown };
                 self.chain.clear();
                 self.chain.extend(routed.cells.iter().take(CELLS_PER_PROMPT_MAX).map(|cell| CellHash(*cell)));
-                self.prefixes.learn(slot, &self.chain, now_ms);
+                self.prefixes.learn(slot, &self.chain, now);
                 if routed.cells.len() > CELLS_PER_PROMPT_MAX { Applied::Cut } else { Applied::Changed }
             }
             Some(Kind::Load(load)) => {
-                self.origins.insert(load.origin, now_ms);
-                self.on_endpoint(load.endpoint, |endpoint| endpoint.set_load(load, now_ms))
+                self.origins.insert(OriginId(load.origin), now);
+                self.on_endpoint(load.endpoint, |endpoint| endpoint.set_load(load, now))
             }
-            Some(Kind::Observed(seen)) => self
-                .on_endpoint(seen.endpoint, |endpoint| endpoint.observe(seen.tokens, seen.ttft_us, now_ms)),
-            Some(Kind::Failure(failure)) => {
-                self.on_endpoint(failure.endpoint, |endpoint| endpoint.fail(now_ms))
+            Some(Kind::Observed(seen)) => {
+                self.on_endpoint(seen.endpoint, |endpoint| endpoint.observe(seen.tokens, seen.ttft_us, now))
             }
+            Some(Kind::Failure(failure)) => self.on_endpoint(failure.endpoint, |endpoint| endpoint.fail(now)),
             Some(Kind::Alive(alive)) => {
-                self.origins.insert(alive.origin, now_ms);
+                self.origins.insert(OriginId(alive.origin), now);
                 Applied::Changed
             }
             Some(Kind::Gone(gone)) => {
                 self.drop_origin(OriginId(gone.origin));
                 Applied::Changed
             }
-            Some(Kind::Prefix(prefix)) => self.learn_prefix(prefix, now_ms),
+            Some(Kind::Prefix(prefix)) => self.learn_prefix(prefix, now),
             Some(Kind::Ratio(ratio)) => self.learn_ratio(ratio),
             Some(Kind::Proxies(proxies)) => self.set_proxies(proxies),
         }
     }
 
     /// Names the proxy process whose view this is, so that it finds its turn among [`Kind::Proxies`].
-    pub fn set_process(&mut self, process: u64) {
-        self.process = process;
+    pub fn set_process(&mut self, process: ProcessId) {
+        self.process = Some(process);
         self.take_turn();
     }
 
@@ -135,26 +136,21 @@ impl View {
 
     /// Whether other proxies route, too.
     pub fn has_rivals(&self) -> bool {
-        self.proxies.iter().any(|process| *process != self.process)
+        self.proxies.iter().any(|process| Some(*process) != self.process)
     }
 
     /// Drops the loads of origins that fell silent. Call it about once a second.
-    pub fn expire(&mut self, now_ms: u64) -> Vec<OriginId> {
+    pub fn expire(&mut self, now: Timestamp) -> Vec<OriginId> {
         let silent: Vec<OriginId> = self
             .origins
             .iter()
-            .filter(|(_, heard_ms)| endpoint::is_silent(**heard_ms, now_ms))
-            .map(|(origin, _)| OriginId(*origin))
+            .filter(|(_, heard)| endpoint::is_silent(**heard, now))
+            .map(|(origin, _)| *origin)
             .collect();
         for origin in &silent {
             self.drop_origin(*origin);
         }
         silent
-    }
-
-    /// Records that `slot` will hold `chain`, without the detour over an event.
-    pub fn learn(&mut self, slot: Slot, chain: &[CellHash], now_ms: u64) {
-        self.prefixes.learn(slot, chain, now_ms);
     }
 
     /// The pools, in order of preference.
@@ -175,7 +171,7 @@ impl View {
 
     /// The slot of an endpoint, if it is in a pool.
     pub fn slot(&self, id: EndpointId) -> Option<Slot> {
-        self.slots.get(&id.0).copied()
+        self.slots.get(&id).copied()
     }
 
     /// Every endpoint with its slot.
@@ -197,8 +193,8 @@ impl View {
         let listed = pools.pools.get(..POOLS_MAX).unwrap_or(&pools.pools);
         let mut is_cut = listed.len() < pools.pools.len();
         // First those that left, so that their slots are free for those that came.
-        let kept: FnvHashSet<u64> =
-            listed.iter().flat_map(|pool| &pool.endpoints).map(|e| EndpointId::of(&e.address).0).collect();
+        let kept: FnvHashSet<EndpointId> =
+            listed.iter().flat_map(|pool| &pool.endpoints).map(|e| EndpointId::of(&e.address)).collect();
         self.drop_all_but(&kept);
         let mut next = Vec::with_capacity(listed.len());
         let mut empty = 0;
@@ -219,13 +215,13 @@ impl View {
 
     fn set_proxies(&mut self, proxies: &Proxies) -> Applied {
         let listed = proxies.processes.get(..PROXIES_MAX).unwrap_or(&proxies.processes);
-        self.proxies = listed.to_vec();
+        self.proxies = listed.iter().map(|process| ProcessId(*process)).collect();
         self.take_turn();
         if listed.len() < proxies.processes.len() { Applied::Cut } else { Applied::Changed }
     }
 
     fn take_turn(&mut self) {
-        let place = self.proxies.iter().position(|process| *process == self.process);
+        let place = self.proxies.iter().position(|process| Some(*process) == self.process);
         self.turn = place.map_or_else(Turn::default, |place| Turn::new(place, self.proxies.len()));
     }
 
@@ -259,7 +255,7 @@ impl View {
             *empty += 1;
         }
         let slot = Slot(u16::try_from(*empty).ok().filter(|_| *empty < ENDPOINTS_MAX)?);
-        self.slots.insert(endpoint.id.0, slot);
+        self.slots.insert(endpoint.id, slot);
         match self.endpoints.get_mut(*empty) {
             Some(place) => *place = Some(endpoint),
             None => self.endpoints.push(Some(endpoint)),
@@ -295,12 +291,12 @@ impl View {
         pool.map_or(crate::limits::BYTES_PER_TOKEN_DEFAULT, Pool::bytes_per_token)
     }
 
-    fn drop_all_but(&mut self, kept: &FnvHashSet<u64>) {
+    fn drop_all_but(&mut self, kept: &FnvHashSet<EndpointId>) {
         for (at, place) in self.endpoints.iter_mut().enumerate() {
-            if let Some(endpoint) = place.take_if(|endpoint| !kept.contains(&endpoint.id.0))
+            if let Some(endpoint) = place.take_if(|endpoint| !kept.contains(&endpoint.id))
                 && let Ok(slot) = u16::try_from(at).map(Slot)
             {
-                self.slots.remove(&endpoint.id.0);
+                self.slots.remove(&endpoint.id);
                 self.prefixes.forget(slot);
             }
         }
@@ -319,7 +315,7 @@ impl View {
         Applied::Changed
     }
 
-    fn learn_prefix(&mut self, prefix: &crate::wire::Prefix, now_ms: u64) -> Applied {
+    fn learn_prefix(&mut self, prefix: &crate::wire::Prefix, now: Timestamp) -> Applied {
         let depth = crate::num::index(prefix.depth);
         if depth > self.prefix.len() || depth + prefix.cells.len() > CELLS_PER_PROMPT_MAX {
             return Applied::Cut;
@@ -329,13 +325,13 @@ impl View {
         for (endpoint, held) in prefix.endpoints.iter().zip(&prefix.held) {
             let Some(slot) = self.slot(EndpointId(*endpoint)) else { continue };
             let end = depth.saturating_add(crate::num::index(*held));
-            self.prefixes.learn(slot, self.prefix.get(..end).unwrap_or(&self.prefix), now_ms);
+            self.prefixes.learn(slot, self.prefix.get(..end).unwrap_or(&self.prefix), now);
         }
         Applied::Changed
     }
 
     fn drop_origin(&mut self, origin: OriginId) {
-        self.origins.remove(&origin.0);
+        self.origins.remove(&origin);
         for endpoint in self.endpoints.iter_mut().flatten() {
             endpoint.drop_origin(origin);
         }

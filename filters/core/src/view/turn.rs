@@ -9,6 +9,7 @@
 //! each other then as they would be without turns.
 
 use crate::num::u64_len;
+use crate::time::Timestamp;
 
 /// How long a turn lasts, in milliseconds: several times what a booking takes to the other proxies, so that few fall
 /// on a change, and short beside an answer. From 20 to 400 the simulator's figures differ by chance only.
@@ -29,12 +30,12 @@ impl Turn {
         Self { place, proxies }
     }
 
-    /// Whether the endpoint that stands at `position` in a pool of `endpoints` is this proxy's now. `now_ms` is the
+    /// Whether the endpoint that stands at `position` in a pool of `endpoints` is this proxy's now. `now` is the
     /// wall clock's, which the proxies share.
-    pub fn has(self, position: usize, endpoints: usize, now_ms: u64) -> bool {
+    pub fn has(self, position: usize, endpoints: usize, now: Timestamp) -> bool {
         // More proxies than endpoints: several have the same turn.
         let hands = u64_len(self.proxies.min(endpoints).max(1));
-        let hand = u64_len(self.place).wrapping_add(now_ms / TURN_MS) % hands;
+        let hand = u64_len(self.place).wrapping_add(now.ms() / TURN_MS) % hands;
         u64_len(position) % hands == hand
     }
 }
@@ -50,6 +51,7 @@ impl Default for Turn {
 mod tests {
     use super::{TURN_MS, Turn};
     use crate::num::u64_len;
+    use crate::time::Timestamp;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -59,7 +61,7 @@ mod tests {
             proxies in 1_usize..12, endpoints in 1_usize..12, now_ms in 0_u64..1 << 40,
         ) {
             let owners = |now_ms: u64, position: usize| -> Vec<usize> {
-                (0..proxies).filter(|place| Turn::new(*place, proxies).has(position, endpoints, now_ms)).collect()
+                (0..proxies).filter(|place| Turn::new(*place, proxies).has(position, endpoints, Timestamp::from_ms(now_ms))).collect()
             };
             for position in 0..endpoints {
                 let now = owners(now_ms, position);
@@ -77,6 +79,6 @@ mod tests {
 
     #[test]
     fn who_is_alone_has_all() {
-        assert!((0..5).all(|position| Turn::default().has(position, 5, 123_456)));
+        assert!((0..5).all(|position| Turn::default().has(position, 5, Timestamp::from_ms(123_456))));
     }
 }

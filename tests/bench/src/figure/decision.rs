@@ -11,6 +11,7 @@ use anyhow::{Context, ensure};
 use warmpath_core::ids::CellHash;
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::pick::{Ask, choose};
+use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 
 use super::world::{Chance, POOL, fleet, routed};
@@ -86,7 +87,7 @@ impl World {
     fn new(endpoints: usize, cells: usize, mut chance: Chance) -> anyhow::Result<Self> {
         let mut view = View::default();
         for event in fleet(endpoints, &mut chance) {
-            view.apply(&event, 0);
+            view.apply(&event, Timestamp::ZERO);
         }
         let groups = (cells / SYSTEM_SHARE / SYSTEM_CELLS).clamp(1, GROUPS);
         let systems: Vec<_> = (0..groups).map(|_| chance.chain(SYSTEM_CELLS)).collect();
@@ -98,7 +99,7 @@ impl World {
             }
             let system = systems.get(chance.below(groups)).context("no system prompt")?;
             let chain = [system.as_slice(), &chance.chain(OWN_CELLS)].concat();
-            view.apply(&routed(chance.below(endpoints), &chain), 0);
+            view.apply(&routed(chance.below(endpoints), &chain), Timestamp::ZERO);
             held.push(chain);
         }
         let found = view.prefixes().cells();
@@ -125,7 +126,7 @@ impl World {
                 output_tokens_max: None,
                 alternates: ALTERNATES,
                 nonce: self.at as u64,
-                now_ms: 0,
+                now: Timestamp::ZERO,
                 without: None,
             };
             let decision = choose(black_box(&self.view), black_box(&ask));

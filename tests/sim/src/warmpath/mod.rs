@@ -18,6 +18,7 @@ use fnv::FnvHashMap;
 use warmpath_core::cost::Term;
 use warmpath_core::ids::EndpointId;
 use warmpath_core::num::count;
+use warmpath_core::time::Timestamp;
 use warmpath_core::wire::{Event, Facts, Health, Kind};
 use warmpath_engine::model::{Params, Stats};
 
@@ -30,7 +31,7 @@ pub use network::NetworkSpec;
 use network::{Message, Network};
 use proxy::{Flight, Proxy};
 
-const MS_PER_S: f64 = 1_000.0;
+const US_PER_S: f64 = 1e6;
 
 /// How the proxies stand to each other.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -115,7 +116,7 @@ impl Proxies {
     fn deliver(&mut self, now_s: f64) {
         while let Some(Message { to, bytes }) = self.network.receive(now_s) {
             for event in network::decode(&bytes) {
-                self.proxies[to].view.apply(&event, ms(now_s));
+                self.proxies[to].view.apply(&event, time(now_s));
             }
         }
     }
@@ -204,8 +205,8 @@ fn address(engine: usize) -> String {
     format!("10.0.{}.{}:8000", engine / 250, engine % 250 + 1)
 }
 
-fn ms(now_s: f64) -> u64 {
-    count(now_s * MS_PER_S)
+fn time(now_s: f64) -> Timestamp {
+    Timestamp::from_us(count(now_s * US_PER_S))
 }
 
 #[cfg(test)]

@@ -1,20 +1,20 @@
 //! One proxy: a view, a ledger, and the requests that it has under way.
 
 use warmpath_core::cost::Term;
-use warmpath_core::ids::OriginId;
+use warmpath_core::ids::{OriginId, ProcessId};
 use warmpath_core::pick::{Ask, choose};
 use warmpath_core::request::{Booking, Ledger};
+use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{Alive, Kind, Pool, PoolEndpoint, Pools, Proxies, Ratio};
 use warmpath_engine::model::TOKEN_BYTES;
 
-use super::ms;
+use super::time;
 use crate::workload::{Job, mix};
 
 /// How often a proxy says that its promises still stand, in seconds: as the filter does.
 pub(super) const TICK_S: f64 = 1.0;
 const POOL: &str = "sim";
-const US_PER_S: f64 = 1e6;
 
 /// See the module.
 #[derive(Debug)]
@@ -39,9 +39,13 @@ pub(super) struct Flight {
 impl Proxy {
     pub(super) fn new(number: u64, proxies: u64, pools: &Pools, seed: u64, without: Option<Term>) -> Self {
         let mut view = View::default();
-        view.apply(&Kind::Pools(pools.clone()).into(), 0);
+        view.apply(&Kind::Pools(pools.clone()).into(), Timestamp::ZERO);
         view.set_process(process(number));
-        view.apply(&Kind::Proxies(Proxies { processes: (0..proxies).map(process).collect() }).into(), 0);
+        view.apply(
+            &Kind::Proxies(Proxies { processes: (0..proxies).map(|number| process(number).0).collect() })
+                .into(),
+            Timestamp::ZERO,
+        );
         Self {
             view,
             ledger: Ledger::new(OriginId(number + 1)),
@@ -67,7 +71,7 @@ impl Proxy {
             output_tokens_max: job.output_tokens_max,
             alternates: 0,
             nonce: self.nonce,
-            now_ms: ms(now_s),
+            now: time(now_s),
             without: self.without,
         };
         let decision = choose(&self.view, &ask).expect("engines never fail here");
@@ -75,7 +79,7 @@ impl Proxy {
         let engine = addresses.iter().position(|address| *address == chosen.address);
         let engine = engine.expect("only known addresses are chosen");
         let (booking, kinds) =
-            Booking::new(&mut self.ledger, chosen, job.cells.to_vec(), prompt_tokens, us(now_s));
+            Booking::new(&mut self.ledger, chosen, job.cells.to_vec(), prompt_tokens, time(now_s));
         self.apply(now_s, &kinds);
         (
             engine,
@@ -91,7 +95,7 @@ impl Proxy {
 
     pub(super) fn first_token(&mut self, now_s: f64, flight: &mut Flight, cached_tokens: usize) -> Vec<Kind> {
         flight.cached_tokens = cached_tokens as u64;
-        let kinds = flight.booking.first_byte(&mut self.ledger, true, us(now_s));
+        let kinds = flight.booking.first_byte(&mut self.ledger, true, time(now_s));
         self.apply(now_s, &kinds);
         kinds
     }
@@ -112,7 +116,7 @@ impl Proxy {
 
     /// The round of a second: promises still stand, and are told again in full.
     pub(super) fn tick(&mut self, now_s: f64) -> Vec<Kind> {
-        self.view.expire(ms(now_s));
+        self.view.expire(time(now_s));
         if self.ledger.requests() == 0 {
             return Vec::new();
         }
@@ -124,7 +128,7 @@ impl Proxy {
 
     fn apply(&mut self, now_s: f64, kinds: &[Kind]) {
         for kind in kinds {
-            self.view.apply(&kind.clone().into(), ms(now_s));
+            self.view.apply(&kind.clone().into(), time(now_s));
         }
     }
 }
@@ -137,10 +141,6 @@ pub(super) fn pools(addresses: &[String]) -> Pools {
 }
 
 /// The name of a proxy's process.
-fn process(number: u64) -> u64 {
-    number + 1
-}
-
-fn us(now_s: f64) -> u64 {
-    warmpath_core::num::count(now_s * US_PER_S)
+fn process(number: u64) -> ProcessId {
+    ProcessId(number + 1)
 }

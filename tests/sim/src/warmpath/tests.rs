@@ -3,7 +3,7 @@
 use warmpath_engine::Preset;
 use warmpath_engine::model::{Params, Tier, TierParams};
 
-use super::{NetworkSpec, Proxies, ProxiesSpec, ms};
+use super::{NetworkSpec, Proxies, ProxiesSpec, time};
 use crate::rules::Rule;
 use crate::run::{Spec, play};
 use crate::workload::{LadderShape, LadderStage, Texts, ladder_stage};
@@ -39,7 +39,7 @@ fn all_bookings_are_released_though_messages_are_lost_and_overtake_each_other() 
     }
     for (number, proxy) in proxies.proxies.iter_mut().enumerate() {
         assert_eq!(proxy.ledger.requests(), 0, "proxy {number}");
-        proxy.view.expire(ms(end_s + f64::from(FORGOTTEN_S)));
+        proxy.view.expire(time(end_s + f64::from(FORGOTTEN_S)));
         for (_, endpoint) in proxy.view.endpoints() {
             let promised = endpoint.promised();
             assert_eq!((promised.requests, promised.prefill_tokens), (0, 0), "in the view of proxy {number}");

@@ -9,6 +9,7 @@ use super::age::Moment;
 use super::runs::NO_RUN;
 use crate::ids::Slot;
 use crate::num::float_len;
+use crate::time::Timestamp;
 
 /// Runs looked at from the old end; a prompt pushes out a few runs, seldom more.
 const RUNS_MAX: usize = 8;
@@ -22,10 +23,10 @@ impl Prefixes {
     /// What `slot` loses if it takes in `cells` new ones, in cells that would have to be computed again, each by
     /// the chance that it is asked for and by `work_of(depth)`, its work at that depth in its chain. Nothing while
     /// there is room.
-    pub fn loss(&self, slot: Slot, cells: usize, now_ms: u64, work_of: impl Fn(u32) -> f64) -> f64 {
+    pub fn loss(&self, slot: Slot, cells: usize, now: Timestamp, work_of: impl Fn(u32) -> f64) -> f64 {
         let (held, capacity) = self.held(slot);
         let mut excess = cells.saturating_sub(capacity.saturating_sub(held));
-        let now = Moment::of(now_ms);
+        let now = Moment::of(now.ms());
         let decay_s = GAPS_PER_DECAY * self.gaps.mean_s();
         let mut loss = 0.0;
         let mut next = self.oldest(slot);

@@ -19,6 +19,7 @@ pub use runs::Holder;
 use crate::ids::{CellHash, Slot};
 use crate::limits::CELLS_PER_PROMPT_MAX;
 use crate::num::u32_len;
+use crate::time::Timestamp;
 use age::{Gaps, Moment};
 use recency::Holding;
 use runs::{NO_RUN, RunId, Runs, common, length16};
@@ -69,8 +70,8 @@ impl Prefixes {
     }
 
     /// Records that `slot` holds the chain, up to [`CELLS_PER_PROMPT_MAX`], as its most recently used.
-    pub fn learn(&mut self, slot: Slot, chain: &[CellHash], now_ms: u64) {
-        let now = Moment::of(now_ms);
+    pub fn learn(&mut self, slot: Slot, chain: &[CellHash], now: Timestamp) {
+        let now = Moment::of(now.ms());
         let chain = chain.get(..CELLS_PER_PROMPT_MAX).unwrap_or(chain);
         let mut path = std::mem::take(&mut self.path);
         path.clear();

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use warmpath_core::asked::Asked;
 use warmpath_core::ids::CellHash;
 use warmpath_core::prompt::{Api, Request};
+use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{Kind, Pool, PoolEndpoint, Pools};
 use warmpath_demo::cluster::{MODEL, POOL};
@@ -46,7 +47,7 @@ impl Probes {
         let endpoints = engines.iter().map(|engine| PoolEndpoint { address: engine.to_string() }).collect();
         let pool = Pool { name: POOL.into(), models: vec!["*".into()], adapters: Vec::new(), endpoints };
         let mut view = View::default();
-        view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), 0);
+        view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), Timestamp::ZERO);
         let workers = envoy.connection_of_each_worker(usize::try_from(workers)?).await?;
         Ok(Self { workers, view, next: FIRST_NUMBER })
     }
