@@ -16,20 +16,20 @@ default:
 # --- use -------------------------------------------------------------------------------------------
 
 # Plays a workload through plain Envoy, then through Warmpath: two minutes once built, the first build takes some more.
-demo *args: (announce "warmpath-demo") wasm envoy
-    cargo run --release -p warmpath-demo -- demo {{ args }}
+demo *args: (announce "warmpath-lab") wasm envoy
+    cargo run --release -p warmpath-lab -- demo {{ args }}
 
 # Starts engines, controller and Envoy, prints curl lines, and stays until Ctrl-C.
-up *args: (announce "warmpath-demo") wasm envoy
-    cargo run --release -p warmpath-demo -- up {{ args }}
+up *args: (announce "warmpath-lab") wasm envoy
+    cargo run --release -p warmpath-lab -- up {{ args }}
 
 # Tells where a request would go and why: ./just explain --proxy http://127.0.0.1:8080 < request.json
 explain *args:
     @cargo run --quiet --release -p warmpath -- explain {{ args }}
 
 # Plays a recorded trace side by side: ./just replay --trace FILE (Mooncake .jsonl or Azure .csv).
-replay *args: (announce "warmpath-demo") wasm envoy
-    cargo run --release -p warmpath-demo -- replay {{ args }}
+replay *args: (announce "warmpath-lab") wasm envoy
+    cargo run --release -p warmpath-lab -- replay {{ args }}
 
 # Plays recorded traces against the routing core and ten other rules: ./just sim --help
 [no-cd]
@@ -38,9 +38,9 @@ sim *args: (announce "warmpath-sim")
     cargo run --manifest-path "{{ justfile_directory() }}/Cargo.toml" --release -p warmpath-sim -- {{ args }}
 
 # Measures what routing costs, beside other routers: ./just bench --quick (once built, two minutes), or all (ten).
-bench *args: (announce "warmpath-bench") wasm envoy
-    tests/bench/install-peers
-    cargo run --release -p warmpath-bench -- run {{ args }}
+bench *args: (announce "warmpath-lab") wasm envoy
+    tests/lab/install-peers
+    cargo run --release -p warmpath-lab -- bench {{ args }}
 
 # Says before a first build, which would look like standing still, that there is one.
 [private]
@@ -91,7 +91,7 @@ lint:
     cargo fmt --all --check
     cargo clippy --quiet --workspace --exclude warmpath-router --all-targets -- -D warnings
     cargo clippy --quiet -p warmpath-core -p warmpath-router --target wasm32-wasip1 -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p warmpath-core -p warmpath -p warmpath-engine -p warmpath-host -p warmpath-envoy -p warmpath-bench -p warmpath-sim
+    RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p warmpath-core -p warmpath -p warmpath-engine -p warmpath-host -p warmpath-envoy -p warmpath-lab -p warmpath-sim
 
 # Formats the code.
 fmt:

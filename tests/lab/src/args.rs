@@ -1,0 +1,147 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use warmpath_engine::Preset;
+
+use crate::arm::Arm;
+use crate::bench::args::{BenchArgs, ControllerArgs, EnginesArgs};
+
+/// Shows and measures what cache-aware routing gains over what Envoy does by itself, and what it costs.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Plays conversations through plain Envoy, then through Warmpath, and compares.
+    Demo(DemoArgs),
+    /// Starts engines, controller and Envoy on fixed ports and stays until Ctrl-C.
+    Up(UpArgs),
+    /// Plays a recorded trace side by side: Envoy's two rules and Warmpath. `./just sim --trace FILE` holds it against the
+    /// other published rules.
+    Replay(ReplayArgs),
+    /// Measures what routing costs, beside plain Envoy and other routers.
+    Bench(BenchArgs),
+    /// Engines in a process of their own; they end with standard input.
+    #[command(hide = true)]
+    Engines(EnginesArgs),
+    /// A controller in a process of its own; it ends with standard input.
+    #[command(hide = true)]
+    Controller(ControllerArgs),
+}
+
+/// `demo`
+#[derive(Debug, Clone, clap::Args)]
+pub struct DemoArgs {
+    /// Decides the conversations.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// How many engines.
+    #[arg(long, default_value_t = 8)]
+    pub engines: usize,
+    /// How many times faster than real the engines run.
+    #[arg(long, default_value_t = 5.0)]
+    pub time_scale: f64,
+    /// Hardware and model of the engines.
+    #[arg(long, default_value_t = Preset::Qwen3On2)]
+    pub preset: Preset,
+    /// KV-cache capacity of an engine in tokens, instead of the preset's.
+    #[arg(long)]
+    pub kv_tokens: Option<usize>,
+    /// Conversations that are under way at the same time.
+    #[arg(long, default_value_t = 160)]
+    pub clients: usize,
+    /// System prompts, each shared by a group of conversations.
+    #[arg(long, default_value_t = crate::workload::GROUPS)]
+    pub groups: usize,
+    /// Conversations with each system prompt.
+    #[arg(long, default_value_t = crate::workload::CONVERSATIONS_PER_GROUP)]
+    pub conversations_per_group: usize,
+    /// Which arms to play, in this order.
+    #[arg(long, value_delimiter = ',', default_values_t = Arm::ALL)]
+    pub arms: Vec<Arm>,
+    /// Where the report goes, instead of the target folder.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// `up`
+#[derive(Debug, Clone, clap::Args)]
+pub struct UpArgs {
+    /// How many engines, from port 8001 on.
+    #[arg(long, default_value_t = 8)]
+    pub engines: u16,
+    /// How many times faster than real the engines run.
+    #[arg(long, default_value_t = 1.0)]
+    pub time_scale: f64,
+    /// Hardware and model of the engines.
+    #[arg(long, default_value_t = Preset::Qwen3On2)]
+    pub preset: Preset,
+}
+
+/// `replay`
+#[derive(Debug, Clone, clap::Args)]
+pub struct ReplayArgs {
+    /// A Mooncake trace (.jsonl) or an Azure one (.csv); without it, the excerpt that comes with the source.
+    #[arg(long)]
+    pub trace: Option<PathBuf>,
+    /// Play only the first requests.
+    #[arg(long)]
+    pub limit: Option<usize>,
+    /// How many times faster than real the engines run and the requests arrive.
+    #[arg(long, default_value_t = 10.0)]
+    pub time_scale: f64,
+    /// KV-cache capacity of an engine in tokens, instead of the preset's.
+    #[arg(long)]
+    pub kv_tokens: Option<usize>,
+    /// Hardware and model of the engines.
+    #[arg(long, default_value_t = Preset::Qwen3On2)]
+    pub preset: Preset,
+    /// How many engines.
+    #[arg(long, default_value_t = 8)]
+    pub engines: usize,
+    /// Which arms to play, in this order.
+    #[arg(long, value_delimiter = ',', default_values_t = Arm::ALL)]
+    pub arms: Vec<Arm>,
+    /// How many Envoys share the requests; the controller joins what their filters know.
+    #[arg(long, default_value_t = 1)]
+    pub envoys: usize,
+    /// Worker threads of each Envoy.
+    #[arg(long, default_value_t = 1)]
+    pub workers: u32,
+    /// Decides the texts of the prompts.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Tokens of each streamed piece.
+    #[arg(long, default_value_t = 16)]
+    pub tokens_per_chunk: usize,
+    /// Where the report goes, instead of the target folder.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_help_names_each_arm_once() {
+        let mut command = Args::command();
+        for name in ["demo", "replay"] {
+            let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
+            for arm in Arm::ALL {
+                assert_eq!(help.matches(arm.name()).count(), 1, "{arm} in\n{help}");
+            }
+            assert!(!help.contains("rr, lr"), "the short names are for those who know them:\n{help}");
+        }
+    }
+}

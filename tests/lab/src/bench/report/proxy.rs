@@ -1,0 +1,131 @@
+//! What a real Envoy shows of the filter: the feed, its size, its start.
+
+use crate::measure::Quantiles;
+use serde_json::{Value, json};
+
+use super::section::{Bound, Goal, Section, Table};
+use crate::bench::figure::feed::Feed;
+use crate::bench::figure::wasm::Wasm;
+use crate::bench::spread::{Spread, difference, show};
+
+const FEED_SHARE_PERCENT_GOAL: f64 = 5.0;
+const USABLE_MS_GOAL: f64 = 10.0;
+const WASM_MB_GOAL: f64 = 1.5;
+const START_MS_GOAL: f64 = 100.0;
+
+const BYTES_PER_MB: f64 = 1e6;
+const PERCENT: f64 = 100.0;
+
+/// The thread that the changes cost most, in percent of a core.
+fn worst_percent(feed: &Feed) -> f64 {
+    feed.threads.iter().map(|thread| thread.more() * PERCENT).fold(0.0, f64::max)
+}
+
+pub(super) fn feed(found: &Feed) -> Section {
+    let usable = Quantiles::of(found.usable_ms.iter().copied());
+    let rows = found.threads.iter().map(|thread| {
+        let percent = |share: f64| show(share * PERCENT);
+        vec![thread.thread.clone(), percent(thread.idle), percent(thread.fed), percent(thread.more())]
+    });
+    let goal = |name: &str, found, most, unit| Goal {
+        name: name.to_owned(),
+        found: Spread::of([found]),
+        bound: Bound::AtMost(most),
+        unit,
+    };
+    Section {
+        title: "Changes through the feed",
+        notes: vec![
+            format!(
+                "{:.0} new cells a second from a made-up proxy through the controller into an Envoy with two workers, \
+                 prompts of 20 cells. Percent of a core for each thread with a VM, without and with them.",
+                found.cells_per_s
+            ),
+            format!(
+                "From sending a prefix until the last worker used it, {} probes meanwhile: p50 {} ms, p90 {} ms, p99 {} \
+                 ms.",
+                found.usable_ms.len(),
+                show(usable.p50),
+                show(usable.p90),
+                show(usable.p99)
+            ),
+        ],
+        table: Table { header: vec!["thread", "idle %", "fed %", "more %"], rows: rows.collect() },
+        goals: vec![
+            goal("feed, most of a worker", worst_percent(found), FEED_SHARE_PERCENT_GOAL, "%"),
+            goal("feed, usable in every worker, p99", usable.p99, USABLE_MS_GOAL, "ms"),
+        ],
+        chart: String::new(),
+    }
+}
+
+pub(super) fn feed_json(found: &Feed) -> Value {
+    let usable = Quantiles::of(found.usable_ms.iter().copied());
+    json!({
+        "cells_per_s": found.cells_per_s,
+        "threads": found.threads,
+        "worker_share": worst_percent(found) / PERCENT,
+        "usable_ms": usable,
+        "probes": found.usable_ms.len(),
+    })
+}
+
+fn start_ms(found: &Wasm) -> Spread {
+    Spread::of_pairs(&found.with_ms, &found.without_ms, difference)
+}
+
+pub(super) fn wasm(found: &Wasm) -> Section {
+    let spread = |values: &[f64]| Spread::of(values.iter().copied()).show();
+    let megabytes = found.bytes as f64 / BYTES_PER_MB;
+    let rows = [
+        ("size, MB", show(megabytes)),
+        ("Envoy's initialization without the filter, ms", spread(&found.without_ms)),
+        ("Envoy's initialization with the filter, ms", spread(&found.with_ms)),
+        ("the filter's part, ms", start_ms(found).show()),
+        ("a compiled VM in the test host, ms", spread(&found.instance_ms)),
+    ];
+    Section {
+        title: "The filter itself",
+        notes: vec![
+            "Envoy tells how long its initialization took; the filter's part is the difference, most of it V8's \
+             compilation, once a process. A VM that is compiled already, as that of every worker, is started in the \
+             test host."
+                .to_owned(),
+        ],
+        table: Table {
+            header: vec!["", "found"],
+            rows: rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect(),
+        },
+        goals: vec![
+            Goal {
+                name: ".wasm size".to_owned(),
+                found: Spread::of([megabytes]),
+                bound: Bound::AtMost(WASM_MB_GOAL),
+                unit: "MB",
+            },
+            Goal {
+                name: "start of the first VM in Envoy, with compilation".to_owned(),
+                found: start_ms(found),
+                bound: Bound::AtMost(START_MS_GOAL),
+                unit: "ms",
+            },
+            Goal {
+                name: "start of a compiled VM, test host".to_owned(),
+                found: Spread::of(found.instance_ms.iter().copied()),
+                bound: Bound::AtMost(START_MS_GOAL),
+                unit: "ms",
+            },
+        ],
+        chart: String::new(),
+    }
+}
+
+pub(super) fn wasm_json(found: &Wasm) -> Value {
+    let spread = |values: &[f64]| Spread::of(values.iter().copied());
+    json!({
+        "bytes": found.bytes,
+        "start_ms": start_ms(found),
+        "envoy_initialization_ms": { "with": spread(&found.with_ms), "without": spread(&found.without_ms) },
+        "instance_ms": spread(&found.instance_ms),
+    })
+}

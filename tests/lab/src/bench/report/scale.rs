@@ -1,0 +1,108 @@
+//! What grows with the fleet: a decision's time, and a view's memory.
+
+use serde_json::{Value, json};
+
+use super::section::{Bound, Goal, Section, Table};
+use crate::bench::figure::decision::DecisionCase;
+use crate::bench::figure::view_memory::ViewMemory;
+use crate::bench::spread::{Spread, ratio, show};
+
+const DECISION_GOAL: f64 = 2.0;
+const VIEW_MB_GOAL: f64 = 32.0;
+
+const BYTES_PER_MB: f64 = 1e6;
+const CELLS_UNIT: f64 = 1e6;
+
+/// Against the first, smallest case.
+fn to_smallest(cases: &[DecisionCase], case: &DecisionCase) -> Spread {
+    Spread::of_pairs(&case.us, cases.first().map_or(&[], |first| &first.us), ratio)
+}
+
+pub(super) fn decision(cases: &[DecisionCase]) -> Section {
+    let row = |case: &DecisionCase| {
+        vec![
+            format!("{} endpoints", case.endpoints),
+            case.cells.to_string(),
+            Spread::of(case.us.iter().copied()).show(),
+            to_smallest(cases, case).show(),
+        ]
+    };
+    let goal = |case: &DecisionCase| Goal {
+        name: format!("decision, {} endpoints and {} cells against the smallest", case.endpoints, case.cells),
+        found: to_smallest(cases, case),
+        bound: Bound::AtMost(DECISION_GOAL),
+        unit: "x",
+    };
+    Section {
+        title: "A decision in small and large fleets",
+        notes: vec![
+            "The core alone, built for this machine; prompts of 64 or 96 cells that go on with a conversation or a system \
+             prompt. Parsing and hashing are left out: they do not depend on the fleet."
+                .to_owned(),
+        ],
+        table: Table {
+            header: vec!["", "cells", "us/decision", "times the smallest"],
+            rows: cases.iter().map(row).collect(),
+        },
+        goals: cases.last().map(goal).into_iter().collect(),
+        chart: String::new(),
+    }
+}
+
+pub(super) fn decision_json(cases: &[DecisionCase]) -> Value {
+    let row = |case: &DecisionCase| {
+        let us = Spread::of(case.us.iter().copied());
+        json!({
+            "endpoints": case.endpoints,
+            "cells": case.cells,
+            "us_per_decision": us.median,
+            "us_per_decision_spread": us,
+            "over_smallest": to_smallest(cases, case).median,
+        })
+    };
+    cases.iter().map(row).collect()
+}
+
+/// Megabytes for a million cells.
+fn mb_per_million(found: &ViewMemory) -> f64 {
+    found.bytes as f64 / BYTES_PER_MB / (found.cells as f64 / CELLS_UNIT)
+}
+
+pub(super) fn view_memory(all: &[ViewMemory]) -> Section {
+    let row = |found: &ViewMemory| {
+        let grown = found.bytes as f64 / BYTES_PER_MB;
+        vec![found.prompts.label(), found.cells.to_string(), show(grown), show(mb_per_million(found))]
+    };
+    let goal = |found: &ViewMemory| Goal {
+        name: format!("view memory, {}", found.prompts.label()),
+        found: Spread::of([mb_per_million(found)]),
+        bound: Bound::AtMost(VIEW_MB_GOAL),
+        unit: "MB",
+    };
+    Section {
+        title: "Memory of a view in a VM",
+        notes: vec![
+            "By how much the linear memory of the built filter grew in the test host, fed over the state stream. It never \
+             shrinks, so what was needed on the way counts."
+                .to_owned(),
+        ],
+        table: Table {
+            header: vec!["", "cells", "grown MB", "MB a million cells"],
+            rows: all.iter().map(row).collect(),
+        },
+        goals: all.iter().map(goal).collect(),
+        chart: String::new(),
+    }
+}
+
+pub(super) fn view_memory_json(all: &[ViewMemory]) -> Value {
+    let row = |found: &ViewMemory| {
+        json!({
+            "prompts": found.prompts.label(),
+            "cells": found.cells,
+            "bytes": found.bytes,
+            "mb_per_million_cells": mb_per_million(found),
+        })
+    };
+    all.iter().map(row).collect()
+}
