@@ -13,7 +13,7 @@ use std::cell::Cell;
 use warmpath_core::asked::Asked;
 use warmpath_core::ids::{CellHash, EndpointId, OriginId};
 use warmpath_core::prompt::{Api, Request, Root, cells_of};
-use warmpath_core::request::{Booking, Ledger};
+use warmpath_core::router::{Booking, Ledger};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{Event, Kind, Pool, PoolEndpoint, Pools, Routed};

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use warmpath_core::cost::Terms;
 use warmpath_core::decision::Candidate;
 use warmpath_core::ids::{CellHash, EndpointId, OriginId, Slot};
-use warmpath_core::request::{Booking, Ledger};
+use warmpath_core::router::{Booking, Ledger};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::Fitness;
 use warmpath_core::wire::{Kind, Load};

@@ -5,20 +5,12 @@
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, MetricType, Status};
+use std::cell::OnceCell;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, UNIX_EPOCH};
+use warmpath_core::ids::EndpointId;
+use warmpath_core::router::{Clock, Conflict, Reply, SharedMap, Stored, Version};
 use warmpath_core::time::Timestamp;
-
-/// A value in shared data, with the mark that a compare-and-swap needs.
-pub(crate) struct Shared {
-    /// The value; empty when there is none.
-    pub(crate) value: Vec<u8>,
-    /// `None`: nothing was ever stored under the key.
-    pub(crate) mark: Option<u32>,
-}
-
-/// Another VM stored a value in between: read again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Conflict;
 
 /// Which way a metric counts.
 #[derive(Clone, Copy)]
@@ -31,15 +23,49 @@ pub(crate) enum Metric {
     Histogram,
 }
 
-/// Wall-clock time.
-pub(crate) fn now() -> Timestamp {
-    let since = hostcalls::get_current_time().ok().and_then(|now| now.duration_since(UNIX_EPOCH).ok());
-    Timestamp::from_us(since.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX)))
+/// The host's wall clock, read at most once: one input has one time, and reading it is a hostcall.
+#[derive(Default)]
+pub(crate) struct HostClock(OnceCell<Timestamp>);
+
+/// The host's shared data.
+#[derive(Debug)]
+pub(crate) struct HostMap;
+
+// === impl HostClock ===
+
+impl Clock for HostClock {
+    fn now(&self) -> Timestamp {
+        *self.0.get_or_init(|| {
+            let since =
+                hostcalls::get_current_time().ok().and_then(|now| now.duration_since(UNIX_EPOCH).ok());
+            let us = since.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX));
+            Timestamp::from_us(us)
+        })
+    }
 }
 
-/// Calls the root's tick from now on, every `period`.
-pub(crate) fn set_tick_period(period: Duration) {
-    let _ = hostcalls::set_tick_period(period);
+// === impl HostMap ===
+
+impl SharedMap for HostMap {
+    fn get(&mut self, key: &str) -> Stored {
+        let (value, version) = hostcalls::get_shared_data(key).unwrap_or((None, None));
+        Stored { value: value.unwrap_or_default(), version: version.map(Version) }
+    }
+
+    fn set(&mut self, key: &str, value: &[u8], version: Option<Version>) -> Result<(), Conflict> {
+        let version = version.map(|version| version.0);
+        hostcalls::set_shared_data(key, Some(value), version).map_err(|_| Conflict)
+    }
+}
+
+/// Random bits, through the standard library's hasher keys.
+pub(crate) fn random_bits() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// Calls the root's tick from now on, this often in milliseconds.
+pub(crate) fn set_tick_period(ms: u64) {
+    let _ = hostcalls::set_tick_period(Duration::from_millis(ms));
 }
 
 /// The plugin's configuration.
@@ -67,9 +93,15 @@ pub(crate) fn request_body(size: usize) -> Vec<u8> {
     hostcalls::get_buffer(BufferType::HttpRequestBody, 0, size).ok().flatten().unwrap_or_default()
 }
 
-/// One response header.
-pub(crate) fn response_header(name: &str) -> Option<Vec<u8>> {
-    hostcalls::get_map_value_bytes(MapType::HttpResponseHeaders, name).ok().flatten()
+/// The response's status.
+pub(crate) fn response_status() -> Option<u16> {
+    let status = hostcalls::get_map_value_bytes(MapType::HttpResponseHeaders, ":status").ok()??;
+    std::str::from_utf8(&status).ok()?.parse().ok()
+}
+
+/// The endpoint that the response comes from, as Envoy writes its address.
+pub(crate) fn upstream_address() -> Option<EndpointId> {
+    text_property(vec!["upstream", "address"]).map(|address| EndpointId::of(&address))
 }
 
 /// Sets a response header.
@@ -82,32 +114,29 @@ pub(crate) fn response_body(start: usize, size: usize) -> Vec<u8> {
     hostcalls::get_buffer(BufferType::HttpResponseBody, start, size).ok().flatten().unwrap_or_default()
 }
 
-/// Answers the request here.
-pub(crate) fn reply(status: u32, headers: Vec<(&str, &str)>, body: &[u8]) {
-    let _ = hostcalls::send_http_response(status, headers, Some(body));
+/// Responds to the request here.
+pub(crate) fn reply(reply: &Reply) {
+    let _ = hostcalls::send_http_response(u32::from(reply.status), reply.headers.clone(), Some(&reply.body));
 }
 
-/// A property that is text.
-pub(crate) fn text_property(path: Vec<&str>) -> Option<String> {
+/// Envoy's name for itself, for people.
+pub(crate) fn node_id() -> String {
+    text_property(vec!["xds", "node", "id"]).unwrap_or_default()
+}
+
+/// Envoy's version, as (major, minor); `None` in a host that does not report it.
+pub(crate) fn envoy_version() -> Option<(u64, u64)> {
+    let part = |name| number_property(vec!["xds", "node", "user_agent_build_version", "version", name]);
+    Some((part("major_number")?, part("minor_number")?))
+}
+
+fn text_property(path: Vec<&str>) -> Option<String> {
     String::from_utf8(hostcalls::get_property(path).ok()??).ok()
 }
 
-/// A property that is a whole number.
-pub(crate) fn number_property(path: Vec<&str>) -> Option<u64> {
+fn number_property(path: Vec<&str>) -> Option<u64> {
     let bytes = hostcalls::get_property(path).ok()??;
     Some(u64::from_le_bytes(*bytes.first_chunk::<8>()?))
-}
-
-/// Reads shared data.
-pub(crate) fn shared(key: &str) -> Shared {
-    let (value, mark) = hostcalls::get_shared_data(key).unwrap_or((None, None));
-    Shared { value: value.unwrap_or_default(), mark }
-}
-
-/// Stores shared data, if nobody stored any since `mark` was read. Without a mark it is stored in any case:
-/// the host offers no "only if absent".
-pub(crate) fn set_shared(key: &str, value: &[u8], mark: Option<u32>) -> Result<(), Conflict> {
-    hostcalls::set_shared_data(key, Some(value), mark).map_err(|_| Conflict)
 }
 
 /// Opens a gRPC stream to a cluster. `None`: there is no such cluster, or no host in it.

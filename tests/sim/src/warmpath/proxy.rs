@@ -3,7 +3,7 @@
 use warmpath_core::cost::Term;
 use warmpath_core::ids::{OriginId, ProcessId};
 use warmpath_core::pick::{Ask, choose};
-use warmpath_core::request::{Booking, Ledger};
+use warmpath_core::router::{Booking, Ledger};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{Alive, Kind, Pool, PoolEndpoint, Pools, Proxies, Ratio};

@@ -1,0 +1,124 @@
+//! What a request's headers say: whether there is a body worth waiting for, and which headers a client must not set.
+
+use super::io::Output;
+use super::metrics::Unread;
+use crate::limits::BODY_BYTES_MAX;
+use crate::prompt::{Api, PromptError};
+
+/// Where Envoy's `override_host` policy reads the choice; the name is that of the Gateway API's endpoint picker protocol.
+pub const DESTINATION_HEADER: &str = "x-gateway-destination-endpoint";
+/// Where Envoy's routes read the model's name; same source.
+pub const MODEL_HEADER: &str = "x-gateway-model-name";
+/// Set on responses when the configuration says `explain`.
+pub const DECISION_HEADER: &str = "x-warmpath-decision";
+/// Asks for the decision in place of a response, when the configuration says `explain`.
+pub const EXPLAIN_HEADER: &str = "x-warmpath-explain";
+/// Headers that only the router may set: a client's are removed.
+const OWN_HEADERS: [&str; 4] = [DESTINATION_HEADER, MODEL_HEADER, DECISION_HEADER, EXPLAIN_HEADER];
+
+/// What the router needs of a request's headers, from one look at all of them.
+#[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent fact of the headers")]
+pub(super) struct Head {
+    is_post: bool,
+    api: Option<Api>,
+    is_encoded: bool,
+    is_json: Option<bool>,
+    length: Option<usize>,
+    is_upgrade: bool,
+    /// Whether the client may have the explanation that it asks for.
+    pub(super) wants_explanation: bool,
+}
+
+// === impl Head ===
+
+impl Head {
+    /// Reads the headers and removes those that only the router may set.
+    pub(super) fn read(headers: &[(String, Vec<u8>)], is_explaining: bool, out: &mut Vec<Output>) -> Self {
+        let mut head = Self::default();
+        for (name, value) in headers {
+            let text = || String::from_utf8_lossy(value);
+            match name.as_str() {
+                ":method" => head.is_post = value == b"POST",
+                ":path" => head.api = Some(Api::of_path(&text())),
+                "content-type" => head.is_json = Some(is_json(value)),
+                "content-encoding" => head.is_encoded = !value.is_empty() && value != b"identity",
+                "content-length" => head.length = text().parse().ok(),
+                "upgrade" => head.is_upgrade = true,
+                name => {
+                    if let Some(own) = OWN_HEADERS.into_iter().find(|own| *own == name) {
+                        head.wants_explanation |= is_explaining && own == EXPLAIN_HEADER;
+                        out.push(Output::RemoveRequestHeader(own));
+                    }
+                }
+            }
+        }
+        head
+    }
+
+    /// The format that the path names.
+    pub(super) fn api(&self) -> Api {
+        self.api.unwrap_or(Api::ModelOnly)
+    }
+
+    /// Why the body is not worth waiting for; `None` if it is.
+    pub(super) fn unread(&self, ends: bool) -> Option<Unread> {
+        if ends || !self.is_post || self.is_upgrade {
+            Some(Unread::NoBody)
+        } else if self.is_encoded {
+            Some(Unread::Encoded)
+        } else if self.is_json == Some(false) {
+            Some(Unread::NotJson)
+        } else if self.length.is_some_and(|length| length > BODY_BYTES_MAX) {
+            Some(Unread::Prompt(PromptError::TooLarge))
+        } else {
+            None
+        }
+    }
+}
+
+/// Whether a media type is JSON, or a kind of it.
+fn is_json(media_type: &[u8]) -> bool {
+    media_type.windows(4).any(|part| part.eq_ignore_ascii_case(b"json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(headers: &[(&str, &str)]) -> (Head, Vec<Output>) {
+        let headers: Vec<_> =
+            headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
+        let mut out = Vec::new();
+        (Head::read(&headers, true, &mut out), out)
+    }
+
+    #[test]
+    fn a_body_is_waited_for_only_where_a_prompt_can_be_read() {
+        let post = (":method", "POST");
+        let cases = [
+            (vec![post], None),
+            (vec![post, ("content-type", "Application/JSON; charset=utf-8")], None),
+            (vec![post, ("content-encoding", "identity")], None),
+            (vec![(":method", "GET")], Some(Unread::NoBody)),
+            (vec![post, ("upgrade", "websocket")], Some(Unread::NoBody)),
+            (vec![post, ("content-encoding", "gzip")], Some(Unread::Encoded)),
+            (vec![post, ("content-type", "multipart/form-data")], Some(Unread::NotJson)),
+            (vec![post, ("content-length", "16777216")], None),
+            (vec![post, ("content-length", "16777217")], Some(Unread::Prompt(PromptError::TooLarge))),
+        ];
+        for (headers, unread) in cases {
+            assert_eq!(read(&headers).0.unread(false), unread, "{headers:?}");
+        }
+        assert_eq!(read(&[post]).0.unread(true), Some(Unread::NoBody));
+    }
+
+    #[test]
+    fn every_copy_of_an_own_header_is_removed() {
+        let (head, out) =
+            read(&[(EXPLAIN_HEADER, "1"), ("x-other", "1"), (DESTINATION_HEADER, "10.0.0.1:1")]);
+        assert!(head.wants_explanation);
+        let removed = [EXPLAIN_HEADER, DESTINATION_HEADER].map(Output::RemoveRequestHeader);
+        assert_eq!(out, removed);
+    }
+}

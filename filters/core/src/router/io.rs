@@ -1,0 +1,250 @@
+//! What goes into a router and what comes out of it.
+//!
+//! A shell translates its host's callbacks into [`Input`]s and performs the [`Output`]s in order. It decides nothing:
+//! whatever two shells could decide differently belongs on this side.
+
+use super::metrics::{Counter, Gauge, Histogram};
+use crate::config::Config;
+use crate::ids::{CellHash, EndpointId};
+use crate::wire::StreamError;
+use std::fmt;
+
+/// Names one request and its response for as long as both take; the shell's number, free to be reused afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExchangeId(pub u32);
+
+/// Names one configured plugin; the shell's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PluginId(pub u32);
+
+/// Names one stream to the controller; the shell's number, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UplinkId(pub u32);
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A plugin was configured. The newest one that names a controller gets the uplink.
+    Configure {
+        /// The plugin.
+        plugin: PluginId,
+        /// Its configuration.
+        config: Config,
+        /// The proxy's name for people (Envoy's node id).
+        node: String,
+    },
+    /// A plugin is about to go.
+    Retire {
+        /// The plugin.
+        plugin: PluginId,
+    },
+    /// The time that [`Output::WakeIn`] asked for has passed.
+    Tick {
+        /// The plugin whose tick it is.
+        plugin: PluginId,
+    },
+    /// The headers of a request.
+    RequestHead {
+        /// The request.
+        exchange: ExchangeId,
+        /// The plugin that it came through.
+        plugin: PluginId,
+        /// Names in lower case, pseudo-headers included.
+        headers: &'a [(String, Vec<u8>)],
+        /// Whether nothing follows them.
+        ends: bool,
+    },
+    /// More of a request's body, which the host keeps.
+    RequestData {
+        /// The request.
+        exchange: ExchangeId,
+        /// Bytes that the host has kept so far.
+        buffered_bytes: usize,
+        /// Whether it is whole.
+        ends: bool,
+    },
+    /// The body that [`Output::ReadBody`] asked for.
+    RequestBody {
+        /// The request.
+        exchange: ExchangeId,
+        /// All of it.
+        body: &'a [u8],
+    },
+    /// A request whose prompt is hashed already, in place of its headers and body. For callers that have chains, not
+    /// texts, such as the simulator.
+    RequestPrompt {
+        /// The request.
+        exchange: ExchangeId,
+        /// The plugin that it came through.
+        plugin: PluginId,
+        /// The prompt.
+        prompt: Prompt<'a>,
+    },
+    /// The headers of a response.
+    ResponseHead {
+        /// The request that it responds to.
+        exchange: ExchangeId,
+        /// The status; `None` where the host has none.
+        status: Option<u16>,
+        /// The endpoint that it comes from, where the host knows.
+        served_by: Option<EndpointId>,
+        /// Whether nothing follows them.
+        ends: bool,
+    },
+    /// A piece of a response's body; see [`Output::Watch`] for what the shell may leave out.
+    ResponseChunk {
+        /// The request.
+        exchange: ExchangeId,
+        /// Bytes in the piece.
+        bytes: usize,
+        /// Its last bytes, as many as [`Watch::Tail`] asked for.
+        tail: &'a [u8],
+        /// Whether the response is whole.
+        ends: bool,
+    },
+    /// The host has deleted the stream of a request, finished or not.
+    Ended {
+        /// The request.
+        exchange: ExchangeId,
+    },
+    /// What became of an [`Output::OpenUplink`], before anything else.
+    UplinkOpened {
+        /// The stream; `None`: the host refused to open one.
+        uplink: Option<UplinkId>,
+    },
+    /// A message of the controller.
+    UplinkMessage {
+        /// The stream.
+        uplink: UplinkId,
+        /// The message.
+        message: &'a [u8],
+    },
+    /// A stream ended, or a message could not be sent on it.
+    UplinkClosed {
+        /// The stream.
+        uplink: UplinkId,
+    },
+}
+
+/// A prompt that is hashed already.
+#[derive(Debug)]
+pub struct Prompt<'a> {
+    /// The model asked for.
+    pub model: &'a str,
+    /// The prompt's chain, over the cells that the router was opened with.
+    pub chain: Vec<CellHash>,
+    /// Prompt text in bytes.
+    pub text_bytes: u64,
+    /// Most tokens that the response may have, if stated.
+    pub output_tokens_max: Option<u64>,
+    /// Whether the response will be a stream of events.
+    pub is_stream: bool,
+    /// Whether the response will report its usage.
+    pub has_usage: bool,
+}
+
+/// Something to do.
+#[derive(Debug, PartialEq)]
+pub enum Output {
+    /// Keep the request where it is, with what comes of it, until an input brings another output.
+    Pause,
+    /// Hand over the whole body as [`Input::RequestBody`].
+    ReadBody,
+    /// Set a request header to one value.
+    SetRequestHeader(&'static str, String),
+    /// Remove a request header, however often it is there.
+    RemoveRequestHeader(&'static str),
+    /// Set a response header to one value.
+    SetResponseHeader(&'static str, String),
+    /// Respond to the request here.
+    Reply(Reply),
+    /// What the router wants of the response's body from now on.
+    Watch(Watch),
+    /// Open a stream to the controller behind this cluster and report it as [`Input::UplinkOpened`].
+    OpenUplink {
+        /// Envoy's name for it.
+        cluster: String,
+    },
+    /// Send a message; if that fails, report [`Input::UplinkClosed`].
+    SendUplink {
+        /// The stream.
+        uplink: UplinkId,
+        /// The message.
+        message: Vec<u8>,
+    },
+    /// Drop a stream without waiting for the other side; nothing of it is reported any more.
+    CancelUplink {
+        /// The stream.
+        uplink: UplinkId,
+    },
+    /// Tick this often from now on, in milliseconds.
+    WakeIn(u64),
+    /// Add to a counter.
+    Count(Counter, u64),
+    /// Set a gauge.
+    Show(Gauge, u64),
+    /// Record into a histogram.
+    Record(Histogram, u64),
+    /// Something that operators want in the log.
+    Notice(Notice),
+}
+
+/// What a router wants of a response's body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Watch {
+    /// Its end only. A shell need not report other pieces: of a long stream these are nearly all.
+    #[default]
+    End,
+    /// The first piece with a byte in it, without its bytes, and the end.
+    FirstByte,
+    /// Each piece, with this many bytes of its end.
+    Tail(usize),
+}
+
+/// A response of the router's own.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: Vec<(&'static str, &'static str)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Something for the log.
+#[derive(Debug)]
+pub enum Notice {
+    /// The controller sent something that is not of the protocol; its stream is closed.
+    MalformedMessage(StreamError),
+    /// The controller knows nothing of what was learned here, and is sent it.
+    TeachingController {
+        /// Distinct cells in the view.
+        cells: usize,
+    },
+    /// The siblings fell so far behind that the stream starts again from the last generation that all can read.
+    LogCongested,
+}
+
+// === impl Notice ===
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MalformedMessage(error) => write!(f, "controller: {error}; closing the stream"),
+            Self::TeachingController { cells } => {
+                write!(f, "controller is new: sending it {cells} learned cells")
+            }
+            Self::LogCongested => {
+                f.write_str("shared log is congested: resuming the controller's stream later")
+            }
+        }
+    }
+}
+
+/// Equal if they read the same.
+impl PartialEq for Notice {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
+}

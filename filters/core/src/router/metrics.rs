@@ -1,0 +1,151 @@
+//! What the router counts, and the names of it. Names are part of the interface: docs/metrics.md lists them.
+
+use crate::prompt::PromptError;
+use crate::routing::{NoEndpoint, Reason};
+
+/// Why a request's prompt was not read; the request was routed by load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// The body could not be read as the format that its path names.
+    Prompt(PromptError),
+    /// The body is compressed.
+    Encoded,
+    /// The content type is not JSON.
+    NotJson,
+    /// There is no body, or none that could hold a prompt.
+    NoBody,
+}
+
+/// Something that adds up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// A choice.
+    Decision(Reason),
+    /// A request that the router rejected itself.
+    Rejected(NoEndpoint),
+    /// A prompt that was not read.
+    Unread(Unread),
+    /// The response came from an alternate: the first choice failed.
+    Retried,
+    /// No endpoint responded, or the last one refused (see [`super::failure`]).
+    Failed,
+    /// The client or the engine left before the end.
+    Aborted,
+    /// Tokens of prompts, as the engines counted them.
+    PromptTokens,
+    /// Tokens that the view expected in the chosen endpoint's cache.
+    PredictedTokens,
+    /// Tokens that the engine found there.
+    CachedTokens,
+    /// Another VM appended in between, and the append was repeated.
+    LogConflict,
+    /// The log wrapped around before this VM had read it.
+    LogOverrun,
+    /// Events were dropped, because too many waited for a place in the log.
+    LogDropped,
+    /// Something in shared data or in a message could not be read.
+    Malformed,
+    /// A stream to the controller was opened.
+    UplinkOpened,
+    /// A stream to the controller ended.
+    UplinkClosed,
+    /// Events for the controller were dropped, because too many were pending.
+    UplinkDropped,
+    /// A snapshot was applied to its end.
+    UplinkSnapshot,
+}
+
+/// Something whose last value counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gauge {
+    /// 1 while this process has a stream to the controller.
+    UplinkConnected,
+    /// Endpoints in the view.
+    Endpoints,
+    /// Distinct cells in the view.
+    Cells,
+}
+
+/// Something whose distribution counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Histogram {
+    /// Dispatch to first body byte of streamed responses, in milliseconds.
+    TtftMs,
+    /// Difference between the predicted and the real share of cached prompt tokens, in hundredths.
+    PredictionErrorPercent,
+}
+
+// === impl Counter ===
+
+impl Counter {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Decision(Reason::Warm) => "warmpath.decision.warm",
+            Self::Decision(Reason::Spill) => "warmpath.decision.spill",
+            Self::Decision(Reason::Cold) => "warmpath.decision.cold",
+            Self::Decision(Reason::Load) => "warmpath.decision.load",
+            Self::Rejected(NoEndpoint::UnknownModel) => "warmpath.rejected.model_not_found",
+            Self::Rejected(NoEndpoint::NoneKnown) => "warmpath.rejected.no_endpoint_known",
+            Self::Rejected(NoEndpoint::NoneHealthy) => "warmpath.rejected.no_endpoint_healthy",
+            Self::Unread(reason) => reason.name(),
+            Self::Retried => "warmpath.retried",
+            Self::Failed => "warmpath.failed",
+            Self::Aborted => "warmpath.aborted",
+            Self::PromptTokens => "warmpath.tokens.prompt",
+            Self::PredictedTokens => "warmpath.tokens.predicted",
+            Self::CachedTokens => "warmpath.tokens.cached",
+            Self::LogConflict => "warmpath.log.conflict",
+            Self::LogOverrun => "warmpath.log.overrun",
+            Self::LogDropped => "warmpath.log.dropped",
+            Self::Malformed => "warmpath.malformed",
+            Self::UplinkOpened => "warmpath.uplink.opened",
+            Self::UplinkClosed => "warmpath.uplink.closed",
+            Self::UplinkDropped => "warmpath.uplink.dropped",
+            Self::UplinkSnapshot => "warmpath.uplink.snapshot",
+        }
+    }
+}
+
+// === impl Unread ===
+
+impl Unread {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Prompt(PromptError::Empty) => "warmpath.unread.empty",
+            Self::Prompt(PromptError::TooLarge) => "warmpath.unread.too_large",
+            Self::Prompt(PromptError::Truncated) => "warmpath.unread.truncated",
+            Self::Prompt(PromptError::NotUtf8) => "warmpath.unread.not_utf8",
+            Self::Prompt(PromptError::NotJson) => "warmpath.unread.not_json",
+            Self::Prompt(PromptError::WrongShape) => "warmpath.unread.wrong_shape",
+            Self::Encoded => "warmpath.unread.encoded",
+            Self::NotJson => "warmpath.unread.content_type",
+            Self::NoBody => "warmpath.unread.no_body",
+        }
+    }
+}
+
+// === impl Gauge ===
+
+impl Gauge {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UplinkConnected => "warmpath.uplink.connected",
+            Self::Endpoints => "warmpath.view.endpoints",
+            Self::Cells => "warmpath.view.cells",
+        }
+    }
+}
+
+// === impl Histogram ===
+
+impl Histogram {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TtftMs => "warmpath.ttft_ms",
+            Self::PredictionErrorPercent => "warmpath.prediction_error_percent",
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The router: everything that one VM of a proxy decides, without the VM.
+//!
+//! ```text
+//!               ┌──────────────────────────── Router ────────────────────────────┐
+//!  request ───► │ exchange ─► route (prompt, query, choose) ─► headers, booking   │ ───► Output
+//!  response ──► │    │ ledger                      ▲ view                         │
+//!               │    ▼                             │                              │
+//!  tick ──────► │ siblings ── log ── SharedMap ────┘                              │
+//!  uplink ────► │ uplink (lease) ── outbox                                        │
+//!               └────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Sans-IO: [`Input`]s go in, [`Output`]s come out, and the shell around it (a proxy-wasm filter, the simulator, a
+//! property test) performs them. The clock is an argument and randomness a seed; shared data, which a decision reads and
+//! writes in its middle, is a trait. Generic, not `dyn`: in the filter every call is a direct one.
+//!
+//! One router belongs to one VM and serves all plugins of it, so that a plugin that is configured anew goes on with
+//! what its VM has learned.
+
+mod clock;
+mod exchange;
+mod failure;
+mod head;
+mod io;
+mod lease;
+mod ledger;
+mod log;
+mod metrics;
+mod outbox;
+mod pace;
+mod reply;
+mod route;
+mod sampling;
+mod shared;
+mod siblings;
+mod uplink;
+
+pub use clock::Clock;
+pub use head::{DECISION_HEADER, DESTINATION_HEADER, EXPLAIN_HEADER, MODEL_HEADER};
+pub use io::{ExchangeId, Input, Notice, Output, PluginId, Prompt, Reply, UplinkId, Watch};
+pub use ledger::{Booking, Ledger};
+pub use metrics::{Counter, Gauge, Histogram, Unread};
+pub use shared::{Conflict, LocalMap, SharedMap, Stored, Version};
+
+use crate::config::Config;
+use crate::cost::Term;
+use crate::ids::OriginId;
+use crate::time::Timestamp;
+use crate::view::View;
+use crate::wire::{Kind, Record};
+use exchange::Exchange;
+use fnv::FnvHashMap;
+use lease::Lease;
+use log::{Log, Shape};
+use outbox::Outbox;
+use sampling::UsageSampling;
+use std::rc::Rc;
+use uplink::Uplink;
+
+const LEASE_KEY: &str = "warmpath/1/lease";
+const RESUME_KEY: &str = "warmpath/1/resume";
+
+/// See the module.
+#[derive(Debug)]
+pub struct Router<S> {
+    shared: S,
+    view: View,
+    ledger: Ledger,
+    log: Log,
+    uplink: Uplink,
+    outbox: Outbox,
+    /// What is applied here and waits for a place in the log.
+    pending: Vec<Record>,
+    /// The shell's numbers are dense and not a client's choice: no seed is needed.
+    exchanges: FnvHashMap<ExchangeId, Exchange>,
+    /// Oldest first; the newest one's pools hold where no controller names others.
+    plugins: Vec<Plugin>,
+    sampling: UsageSampling,
+    without: Option<Term>,
+    flushed_at: Timestamp,
+    alive_at: Timestamp,
+    /// When this VM was last busy, see [`pace::BUSY_MS`].
+    busy_at: Timestamp,
+    random: u64,
+}
+
+#[derive(Debug)]
+struct Plugin {
+    id: PluginId,
+    config: Rc<Config>,
+    node: String,
+    tick_ms: u64,
+}
+
+// === impl Router ===
+
+impl<S: SharedMap> Router<S> {
+    /// A router over cells of `cell_bytes`, without plugins. `seed` is 64 random bits that no other router has: they name
+    /// it among its siblings and decide between equals.
+    pub fn new(mut shared: S, cell_bytes: usize, seed: u64) -> Self {
+        let origin = OriginId(seed | 1);
+        Self {
+            view: View::new(cell_bytes),
+            ledger: Ledger::new(origin),
+            log: Log::open(&mut shared, cell_bytes, Shape::default()),
+            shared,
+            uplink: Uplink::new(Lease::new(origin)),
+            outbox: Outbox::default(),
+            pending: Vec::new(),
+            exchanges: FnvHashMap::default(),
+            plugins: Vec::new(),
+            sampling: UsageSampling::default(),
+            without: None,
+            flushed_at: Timestamp::default(),
+            alive_at: Timestamp::default(),
+            busy_at: Timestamp::default(),
+            random: seed | 1,
+        }
+    }
+
+    /// The same with a term left out of the cost, to see what it earns.
+    #[must_use]
+    pub fn without(mut self, term: Option<Term>) -> Self {
+        self.without = term;
+        self
+    }
+
+    /// Takes one input at the time that `clock` shows; what is to be done is appended to `out`, in order.
+    pub fn handle(&mut self, clock: &impl Clock, input: Input<'_>, out: &mut Vec<Output>) {
+        match input {
+            Input::Configure { plugin, config, node } => {
+                self.configure(clock.now(), plugin, (config, node), out);
+            }
+            Input::Retire { plugin } => self.retire(clock.now(), plugin, out),
+            Input::Tick { plugin } => self.tick(clock.now(), plugin, out),
+            Input::RequestHead { exchange, plugin, headers, ends } => {
+                self.request_head(clock, exchange, plugin, (headers, ends), out);
+            }
+            Input::RequestData { exchange, buffered_bytes, ends } => {
+                self.request_data(clock, exchange, (buffered_bytes, ends), out);
+            }
+            Input::RequestBody { exchange, body } => self.request_body(clock, exchange, body, out),
+            Input::RequestPrompt { exchange, plugin, prompt } => {
+                self.request_prompt(clock, exchange, plugin, prompt, out);
+            }
+            Input::ResponseHead { exchange, status, served_by, ends } => {
+                self.response_head(clock, exchange, (status, served_by, ends), out);
+            }
+            Input::ResponseChunk { exchange, bytes, tail, ends } => {
+                self.response_chunk(clock, exchange, (bytes, tail, ends), out);
+            }
+            Input::Ended { exchange } => self.ended(clock, exchange, out),
+            Input::UplinkOpened { uplink } => self.uplink_opened(uplink, clock.now(), out),
+            Input::UplinkMessage { uplink, message } => {
+                self.uplink_message(uplink, message, clock.now(), out);
+            }
+            Input::UplinkClosed { uplink } => self.uplink_closed(uplink, clock.now(), out),
+        }
+    }
+
+    /// What this VM knows.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// What this VM has in flight.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Takes over a configuration: its pools, unless a controller has named others already.
+    fn configure(
+        &mut self,
+        now: Timestamp,
+        id: PluginId,
+        (config, node): (Config, String),
+        out: &mut Vec<Output>,
+    ) {
+        let config = Rc::new(config);
+        let plugin = Plugin { id, config: Rc::clone(&config), node, tick_ms: pace::TICK_MS_UPLINK };
+        out.push(Output::WakeIn(plugin.tick_ms));
+        self.plugins.push(plugin);
+        self.assign_uplink(now, out);
+        if !self.load_endpoints(now, out) {
+            self.view.apply(&Kind::Pools(config.pools.clone()).into(), now);
+        }
+        // The log may hold what siblings learned of these very endpoints.
+        self.read_log(now, out);
+    }
+
+    fn retire(&mut self, now: Timestamp, plugin: PluginId, out: &mut Vec<Output>) {
+        self.plugins.retain(|other| other.id != plugin);
+        self.assign_uplink(now, out);
+        self.cancel_superseded(plugin, out);
+    }
+
+    fn tick(&mut self, now: Timestamp, id: PluginId, out: &mut Vec<Output>) {
+        self.cancel_superseded(id, out);
+        self.keep_house(now, out);
+        self.read_log(now, out);
+        self.flush(now, out);
+        self.store_resume_point();
+        if self.uplink.plugin() == Some(id) {
+            self.tend_uplink(now, out);
+        }
+        let is_busy = now.ms_apart(self.busy_at) < pace::BUSY_MS;
+        let tick_ms = pace::tick_ms(self.uplink.link(self.view.has_rivals()), is_busy);
+        if let Some(plugin) = self.plugins.iter_mut().find(|plugin| plugin.id == id)
+            && std::mem::replace(&mut plugin.tick_ms, tick_ms) != tick_ms
+        {
+            out.push(Output::WakeIn(tick_ms));
+        }
+    }
+
+    fn config_of(&self, id: PluginId) -> Option<Rc<Config>> {
+        self.plugins.iter().find(|plugin| plugin.id == id).map(|plugin| Rc::clone(&plugin.config))
+    }
+
+    /// Whether pools come from a controller.
+    fn takes_feed(&self) -> bool {
+        self.plugins.last().is_some_and(|plugin| plugin.config.controller_cluster.is_some())
+    }
+
+    /// Random bits, never the same twice in a row.
+    fn random(&mut self) -> u64 {
+        // Xorshift64 (Marsaglia 2003): whoever needs them spread mixes them further.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+}

@@ -1,0 +1,52 @@
+//! How often a router wants to be woken.
+//!
+//! A wake-up costs a thread more than what it then does, and a request reads the log for itself. So ticks are only as
+//! frequent as there is something to publish that somebody waits for.
+
+/// Ticks of the VM that holds the uplink while other proxies route too, in milliseconds: they choose by what they have
+/// received.
+pub(super) const TICK_MS_UPLINK: u64 = 5;
+/// Ticks of a busy VM, in milliseconds.
+const TICK_MS_BUSY: u64 = 25;
+/// Ticks of a VM that is not busy, in milliseconds: often enough that the ring does not wrap around behind it.
+const TICK_MS_IDLE: u64 = 100;
+/// How long a VM counts as busy after it has booked a request, or has sent the controller what its siblings did, in
+/// milliseconds.
+pub(super) const BUSY_MS: u64 = 1_000;
+
+/// The uplink as one VM sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    /// Another VM holds it, or there is none.
+    Elsewhere,
+    /// This VM holds it, and it is not open.
+    Closed,
+    /// It is open and no other proxy routes.
+    Alone,
+    /// It is open and other proxies route.
+    WithPeers,
+}
+
+/// Time between two ticks, in milliseconds.
+pub(super) fn tick_ms(link: Link, is_busy: bool) -> u64 {
+    match link {
+        Link::Closed => TICK_MS_BUSY,
+        _ if !is_busy => TICK_MS_IDLE,
+        Link::WithPeers => TICK_MS_UPLINK,
+        Link::Elsewhere | Link::Alone => TICK_MS_BUSY,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Link, tick_ms};
+
+    #[test]
+    fn ticks_are_frequent_only_while_somebody_waits_for_them() {
+        assert_eq!(tick_ms(Link::WithPeers, true), 5);
+        assert_eq!(tick_ms(Link::Alone, true), 25);
+        assert_eq!(tick_ms(Link::Elsewhere, true), 25);
+        assert_eq!(tick_ms(Link::WithPeers, false), 100);
+        assert_eq!(tick_ms(Link::Closed, false), 25, "the next attempt to open it is not late");
+    }
+}

@@ -1,0 +1,253 @@
+//! From a request to its endpoint: body -> prompt -> query -> choice -> headers and booking.
+
+use super::exchange::{Exchange, Reading, Sent};
+use super::head::{DESTINATION_HEADER, MODEL_HEADER};
+use super::io::{ExchangeId, Output, PluginId, Prompt};
+use super::ledger::Booking;
+use super::metrics::{Counter, Unread};
+use super::shared::SharedMap;
+use super::siblings::When;
+use super::{Clock, Router, reply};
+use crate::asked::Asked;
+use crate::ids::CellHash;
+use crate::limits::BODY_BYTES_MAX;
+use crate::num::{count, float, u64_len};
+use crate::pick::{Ask, choose};
+use crate::prompt::{PromptError, Request};
+use crate::routing::{Decision, NoEndpoint};
+use crate::time::Timestamp;
+
+/// A request for which an endpoint was chosen.
+struct Routed {
+    decision: Decision,
+    /// The model asked for; empty when none was named.
+    model: String,
+    /// The name of the pool that serves it.
+    pool: String,
+    chain: Vec<CellHash>,
+    prompt_tokens: u64,
+    /// Prompt text in bytes; `None` where the prompt was given in tokens.
+    text_bytes: Option<u64>,
+    is_stream: bool,
+    /// Whether the response will report its usage.
+    has_usage: bool,
+}
+
+// === impl Router ===
+
+impl<S: SharedMap> Router<S> {
+    /// The host has kept more of a body.
+    pub(super) fn request_data(
+        &mut self,
+        clock: &impl Clock,
+        id: ExchangeId,
+        (buffered_bytes, ends): (usize, bool),
+        out: &mut Vec<Output>,
+    ) {
+        if !matches!(self.exchanges.get(&id), Some(Exchange::Reading(_))) {
+            return;
+        }
+        if buffered_bytes > BODY_BYTES_MAX {
+            self.route_kept(clock, id, Err(Unread::Prompt(PromptError::TooLarge)), out);
+        } else {
+            out.push(if ends { Output::ReadBody } else { Output::Pause });
+        }
+    }
+
+    /// The body that was asked for.
+    pub(super) fn request_body(
+        &mut self,
+        clock: &impl Clock,
+        id: ExchangeId,
+        body: &[u8],
+        out: &mut Vec<Output>,
+    ) {
+        self.route_kept(clock, id, Ok(body), out);
+    }
+
+    fn route_kept(
+        &mut self,
+        clock: &impl Clock,
+        id: ExchangeId,
+        body: Result<&[u8], Unread>,
+        out: &mut Vec<Output>,
+    ) {
+        match self.exchanges.remove(&id) {
+            Some(Exchange::Reading(reading)) => self.route_body(clock, id, &reading, body, out),
+            Some(other) => {
+                self.exchanges.insert(id, other);
+            }
+            None => {}
+        }
+    }
+
+    /// A prompt that is hashed already.
+    pub(super) fn request_prompt(
+        &mut self,
+        clock: &impl Clock,
+        id: ExchangeId,
+        plugin: PluginId,
+        prompt: Prompt<'_>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(config) = self.config_of(plugin) else { return };
+        let now = clock.now();
+        self.read_log(now, out);
+        let nonce = self.random();
+        let Some(found) = self.view.pool_for(prompt.model) else {
+            return refuse(NoEndpoint::UnknownModel, prompt.model, out);
+        };
+        let prompt_tokens = found.pool.tokens(prompt.text_bytes);
+        let ask = Ask {
+            pool: found.pool,
+            chain: &prompt.chain,
+            prompt_tokens,
+            output_tokens_max: prompt.output_tokens_max,
+            alternates: config.alternates,
+            nonce,
+            now,
+            without: self.without,
+        };
+        let pool = found.pool.name().to_owned();
+        let decision = match choose(&self.view, &ask) {
+            Ok(decision) => decision,
+            Err(reason) => return refuse(reason, prompt.model, out),
+        };
+        let routed = Routed {
+            decision,
+            model: prompt.model.to_owned(),
+            pool,
+            chain: prompt.chain,
+            prompt_tokens,
+            text_bytes: Some(prompt.text_bytes),
+            is_stream: prompt.is_stream,
+            has_usage: prompt.has_usage,
+        };
+        self.dispatch(id, routed, config.is_explaining, now, out);
+    }
+
+    /// A request whose headers and body have come, as far as they are read.
+    pub(super) fn route_body(
+        &mut self,
+        clock: &impl Clock,
+        id: ExchangeId,
+        reading: &Reading,
+        body: Result<&[u8], Unread>,
+        out: &mut Vec<Output>,
+    ) {
+        let now = clock.now();
+        // What siblings did a microsecond ago counts.
+        self.read_log(now, out);
+        let read = body.and_then(|body| {
+            let request = Request::parse(reading.api, body).map_err(Unread::Prompt)?;
+            Ok((request, body.len()))
+        });
+        let (request, body_bytes) = match read {
+            Ok((request, body_bytes)) => (Some(request), body_bytes),
+            Err(unread) => {
+                out.push(Output::Count(Counter::Unread(unread), 1));
+                (None, 0)
+            }
+        };
+        let model = request.as_ref().map_or("", |request| request.model.as_ref()).to_owned();
+        let is_stream = request.as_ref().is_some_and(|request| request.is_stream);
+        let reports = request.as_ref().is_some_and(|request| !is_stream || request.has_usage_in_stream);
+        let has_usage = reading.api.has_prompt() && reports;
+        let alternates = if reading.wants_explanation { usize::MAX } else { reading.config.alternates };
+        let nonce = self.random();
+        let asked = match Asked::new(&self.view, reading.api, request, body_bytes) {
+            Ok(asked) => asked,
+            Err(reason) => return refuse(reason, &model, out),
+        };
+        let decision = match asked.choose(&self.view, alternates, nonce, now) {
+            Ok(decision) => decision,
+            Err(reason) => return refuse(reason, &model, out),
+        };
+        if reading.wants_explanation {
+            let explanation = decision.explain(&asked.pool, &asked.adapter, asked.prompt_tokens);
+            out.push(Output::Reply(reply::explanation(&explanation)));
+            return;
+        }
+        let routed = Routed {
+            decision,
+            model,
+            pool: asked.pool,
+            chain: asked.chain,
+            prompt_tokens: asked.prompt_tokens,
+            text_bytes: (asked.text_bytes > 0).then_some(asked.text_bytes),
+            is_stream,
+            has_usage,
+        };
+        self.dispatch(id, routed, reading.config.is_explaining, now, out);
+    }
+
+    /// Names the endpoint to the proxy, and books the request there.
+    fn dispatch(
+        &mut self,
+        id: ExchangeId,
+        routed: Routed,
+        is_explaining: bool,
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) {
+        let Routed { decision, model, pool, chain, prompt_tokens, text_bytes, is_stream, has_usage } = routed;
+        let Some(chosen) = decision.chosen() else { return refuse(NoEndpoint::NoneKnown, &model, out) };
+        out.push(Output::Count(Counter::Decision(decision.reason), 1));
+        out.push(Output::SetRequestHeader(DESTINATION_HEADER, decision.destinations()));
+        if !model.is_empty() && is_header_value(&model) {
+            out.push(Output::SetRequestHeader(MODEL_HEADER, model));
+        }
+        let summary = is_explaining.then(|| summary(&decision, prompt_tokens));
+        let reads_usage = has_usage && (!is_stream || self.sampling.takes_next());
+        let predicted_tokens = chosen.cached_tokens;
+        let (booking, kinds) = Booking::new(&mut self.ledger, chosen, chain, prompt_tokens, now);
+        self.publish(kinds, When::Now, now, out);
+        let sent = Sent {
+            booking,
+            pool,
+            text_bytes,
+            predicted_tokens,
+            prompt_tokens,
+            is_stream,
+            reads_usage,
+            summary,
+        };
+        self.exchanges.insert(id, Exchange::Sent(sent));
+    }
+}
+
+fn refuse(reason: NoEndpoint, model: &str, out: &mut Vec<Output>) {
+    out.push(Output::Count(Counter::Rejected(reason), 1));
+    out.push(Output::Reply(reply::no_endpoint(reason, model)));
+}
+
+/// The decision in one line, for [`super::DECISION_HEADER`].
+fn summary(decision: &Decision, prompt_tokens: u64) -> String {
+    let chosen = decision.chosen();
+    let cached = chosen.map_or(0, |chosen| chosen.cached_tokens);
+    let share = if prompt_tokens == 0 { 0.0 } else { float(cached) / float(prompt_tokens) };
+    format!(
+        "reason={} cached={}/{} share={} cost={} ttft={} considered={} endpoints={}",
+        decision.reason.label(),
+        cached,
+        prompt_tokens,
+        decimal(share, 2),
+        decimal(chosen.map_or(0.0, |chosen| chosen.terms.total_s()), 6),
+        decimal(chosen.map_or(0.0, |chosen| chosen.terms.ttft_s()), 6),
+        u64_len(decision.considered),
+        decision.destinations(),
+    )
+}
+
+/// A number from zero up with so many decimals. The standard library's own way weighs 14 KB, which every VM compiles.
+fn decimal(value: f64, decimals: u32) -> String {
+    let unit = 10_u64.pow(decimals);
+    let scaled = count(value * float(unit));
+    let width = usize::try_from(decimals).unwrap_or(0);
+    format!("{}.{:0width$}", scaled / unit, scaled % unit)
+}
+
+/// Whether a model's name may be written into a header: the body is the client's.
+fn is_header_value(text: &str) -> bool {
+    text.bytes().all(|byte| (0x21..0x7F).contains(&byte) || byte == b' ')
+}

@@ -1,0 +1,111 @@
+//! What all contexts of a VM share: its router, and the hands that perform the router's outputs.
+//!
+//! One for each cell size: a plugin that is configured anew goes on with what its VM has learned, unless its cells are
+//! others, which mean nothing to the old ones.
+
+use crate::host::{self, HostClock, HostMap};
+use crate::metrics::Metrics;
+use log::info;
+use std::cell::RefCell;
+use std::rc::Rc;
+use warmpath_core::router::{Input, Output, Router, UplinkId, Watch};
+use warmpath_core::wire::{STREAM_METHOD, STREAM_SERVICE};
+
+thread_local! {
+    static VM: RefCell<Option<Rc<Vm>>> = const { RefCell::new(None) };
+}
+
+/// See the module.
+pub(crate) struct Vm {
+    cell_bytes: usize,
+    state: RefCell<State>,
+}
+
+struct State {
+    router: Router<HostMap>,
+    metrics: Metrics,
+    /// Both empty between two inputs; kept for their memory.
+    out: Vec<Output>,
+    performed: Vec<Output>,
+}
+
+/// What an input led to that only the calling context can do.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Done {
+    /// The request stays where it is.
+    pub(crate) is_paused: bool,
+    /// The router wants the whole body.
+    pub(crate) reads_body: bool,
+    /// What the router wants of the response's body from now on, if that changed.
+    pub(crate) watch: Option<Watch>,
+}
+
+// === impl Vm ===
+
+impl Vm {
+    /// The VM's state for cells of this size, opened at its first use.
+    pub(crate) fn of_cells(cell_bytes: usize) -> Rc<Self> {
+        VM.with_borrow_mut(|vm| match vm {
+            Some(vm) if vm.cell_bytes == cell_bytes => Rc::clone(vm),
+            _ => Rc::clone(vm.insert(Rc::new(Self::open(cell_bytes)))),
+        })
+    }
+
+    fn open(cell_bytes: usize) -> Self {
+        let router = Router::new(HostMap, cell_bytes, host::random_bits());
+        let state = State { router, metrics: Metrics::default(), out: Vec::new(), performed: Vec::new() };
+        Self { cell_bytes, state: RefCell::new(state) }
+    }
+
+    /// Gives the router an input and performs what comes out.
+    pub(crate) fn handle(&self, input: Input<'_>) -> Done {
+        let mut done = Done::default();
+        let State { router, metrics, out, performed } = &mut *self.state.borrow_mut();
+        let clock = HostClock::default();
+        router.handle(&clock, input, out);
+        // Opening a stream and sending on it have results, which are inputs again.
+        while !out.is_empty() {
+            std::mem::swap(out, performed);
+            for output in performed.drain(..) {
+                if let Some(input) = perform(output, metrics, &mut done) {
+                    router.handle(&clock, input, out);
+                }
+            }
+        }
+        done
+    }
+
+    /// Sends the counters to the host.
+    pub(crate) fn flush_metrics(&self) {
+        self.state.borrow_mut().metrics.flush();
+    }
+}
+
+fn perform(output: Output, metrics: &mut Metrics, done: &mut Done) -> Option<Input<'static>> {
+    match output {
+        Output::Pause => done.is_paused = true,
+        Output::ReadBody => done.reads_body = true,
+        Output::Watch(watch) => done.watch = Some(watch),
+        Output::SetRequestHeader(name, value) => host::set_request_header(name, &value),
+        Output::RemoveRequestHeader(name) => host::remove_request_header(name),
+        Output::SetResponseHeader(name, value) => host::set_response_header(name, &value),
+        Output::Reply(reply) => {
+            host::reply(&reply);
+            done.is_paused = true;
+        }
+        Output::OpenUplink { cluster } => {
+            let uplink = host::open_stream(&cluster, STREAM_SERVICE, STREAM_METHOD).map(UplinkId);
+            return Some(Input::UplinkOpened { uplink });
+        }
+        Output::SendUplink { uplink, message } => {
+            return (!host::send_on_stream(uplink.0, &message)).then_some(Input::UplinkClosed { uplink });
+        }
+        Output::CancelUplink { uplink } => host::cancel_stream(uplink.0),
+        Output::WakeIn(ms) => host::set_tick_period(ms),
+        Output::Count(counter, by) => metrics.add(counter, by),
+        Output::Show(gauge, value) => metrics.show(gauge, value),
+        Output::Record(histogram, value) => metrics.record(histogram, value),
+        Output::Notice(notice) => info!("{notice}"),
+    }
+    None
+}
