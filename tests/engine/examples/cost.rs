@@ -1,7 +1,7 @@
-//! What the server costs: processor time a request and a streamed piece, of an engine that answers at once.
+//! What the server costs: processor time a request and a streamed piece, of an engine that responds immediately.
 //!
 //! `cargo run --release -p warmpath-engine --example cost`. Linux only: the engine has a thread of its own,
-//! whose processor time the kernel tells; the client's does not count. Numbers for other machines follow
+//! whose processor time the kernel reports; the client's does not count. Numbers for other machines follow
 //! from running it there.
 #![allow(
     clippy::print_stdout,
@@ -26,10 +26,10 @@ const REQUESTS: usize = 2_000;
 const STREAMS: usize = 50;
 const STREAM_TOKENS: usize = 2_000;
 const PROMPT_BYTES: usize = 32 << 10;
-/// Tokens of the answers where the request is what is measured.
-const SHORT_ANSWER_TOKENS: usize = 16;
+/// Tokens to generate where the request is measured.
+const SHORT_OUTPUT_TOKENS: usize = 16;
 
-/// Where the kernel tells the processor nanoseconds of a thread.
+/// The kernel's count of a thread's processor nanoseconds.
 struct Meter(PathBuf);
 
 impl Meter {
@@ -109,15 +109,15 @@ fn main() -> anyhow::Result<()> {
     let path = "/v1/chat/completions";
     Builder::new_current_thread().enable_all().build()?.block_on(async {
         measure("request, 32 KiB prompt, new", instant(), REQUESTS, 1, path, |number| {
-            chat(&long, number, SHORT_ANSWER_TOKENS, false)
+            chat(&long, number, SHORT_OUTPUT_TOKENS, false)
         })
         .await?;
         measure("request, 32 KiB prompt, cached", instant(), REQUESTS, 1, path, |_| {
-            chat(&long, 0, SHORT_ANSWER_TOKENS, false)
+            chat(&long, 0, SHORT_OUTPUT_TOKENS, false)
         })
         .await?;
         measure("request, 8 bytes", instant(), REQUESTS, 1, path, |number| {
-            chat("", number, SHORT_ANSWER_TOKENS, false)
+            chat("", number, SHORT_OUTPUT_TOKENS, false)
         })
         .await?;
         measure("streamed piece, at once", instant(), STREAMS, STREAM_TOKENS, path, |number| {

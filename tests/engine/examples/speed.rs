@@ -1,4 +1,4 @@
-//! How fast the model runs on made-up time: long traces through eight engines, one core, no wall clock in it.
+//! How fast the model runs on simulated time: long traces through eight engines, one core, no wall clock in it.
 //!
 //! `cargo run --release -p warmpath-engine --example speed`. Loads of 10,000 requests: a chat load that the engines
 //! can carry, the same at four times the rate, and long sessions that no GPU can hold; the first and the last also
@@ -38,7 +38,7 @@ struct Prompt {
     group: u64,
 }
 
-/// 12,000 tokens and 350 of answer on average; a prefix of 0 to 300 blocks shared among one of 400 groups.
+/// 12,000 tokens and 350 of output on average; a prefix of 0 to 300 blocks shared among one of 400 groups.
 fn chat(_: u64, random: u64) -> Prompt {
     Prompt {
         tokens: 4_000 + (random % 16_000) as usize,
@@ -119,12 +119,12 @@ fn run(name: &str, params: &Params, shape: Shape, per_s: f64) -> anyhow::Result<
 
 fn main() -> anyhow::Result<()> {
     let preset = Preset::Qwen3On2;
-    let plain = Params { tells_tokens: false, ..Params::new(preset) };
+    let plain = Params { emits_tokens: false, ..Params::new(preset) };
     let tiers =
         vec![TierParams::new(preset, Tier::Cpu, 2_000_000), TierParams::new(preset, Tier::Disk, 20_000_000)];
     let tiered = Params { tiers, ..plain.clone() };
     run("chat", &plain, chat, 4.5)?;
-    run("tokens told", &Params { tells_tokens: true, ..plain.clone() }, chat, 4.5)?;
+    run("all tokens", &Params { emits_tokens: true, ..plain.clone() }, chat, 4.5)?;
     run("overload", &plain, chat, 20.0)?;
     run("chat, tiers", &tiered, chat, 4.5)?;
     run("sessions", &plain, session, 2.0)?;

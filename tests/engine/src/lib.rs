@@ -1,14 +1,14 @@
-//! A simulated inference engine: what a router sees of vLLM, without the GPU.
+//! A simulated inference engine: everything of vLLM that a router can observe, without the GPU.
 //!
 //! ```text
-//!  HTTP body ─► api (what is asked) ─► text (prompt bytes) ─► model::chain (block hashes)
-//!                                                                   │
-//!  HTTP answer ◄─ api (how it is told) ◄─ server::flight ◄─ events ◄┴─ model::Engine (time is an argument)
+//!  HTTP request ─► api (parse) ─► text (prompt bytes) ─► model::chain (block hashes)
+//!                                                              │
+//!  HTTP response ◄─ api (encode) ◄─ server::flight ◄─ events ◄─┴─ model::Engine (time is an argument)
 //! ```
 //!
 //! [`model`] is pure: no clock, no socket, no randomness of its own. A discrete-event simulation drives it
-//! with made-up time; [`server`] drives the same code with the wall clock and speaks the engine's protocols.
-//! Nothing here is shared with the routing core: an error in the one must not hide the same error in the other.
+//! with simulated time; [`server`] drives the same code with the wall clock and speaks the engine's protocols. Nothing
+//! is shared with the routing core, so that an error in one cannot hide the same error in the other.
 #![allow(
     clippy::as_conversions,
     clippy::cast_precision_loss,

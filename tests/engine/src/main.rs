@@ -23,7 +23,7 @@ struct Args {
     /// Name of the served model.
     #[arg(long, default_value = "sim")]
     model: String,
-    /// A LoRA adapter to serve beside it; may be given several times.
+    /// A LoRA adapter to serve as well; repeatable.
     #[arg(long = "adapter")]
     adapters: Vec<String>,
     /// Hardware and model: qwen3-32b-tp2, llama-3.1-8b-tp1, llama-3.1-70b-tp4, instant.
@@ -35,16 +35,16 @@ struct Args {
     /// Tokens a KV block.
     #[arg(long, default_value_t = 16)]
     block_tokens: usize,
-    /// How many times faster than real; 0 answers at once.
+    /// Speed-up over real time; 0 responds immediately.
     #[arg(long, default_value_t = 1.0)]
     time_scale: f64,
-    /// Tokens of each streamed piece after the first.
+    /// Tokens in each streamed chunk after the first.
     #[arg(long, default_value_t = 1)]
     tokens_per_chunk: usize,
-    /// Requests that may wait before new ones get 503.
+    /// Requests that may wait; beyond that, new ones get 503.
     #[arg(long)]
     max_num_queued_reqs: Option<usize>,
-    /// Seed of the answers' words and of the jitter; engines of one seed answer alike.
+    /// Seed of the generated words and of the jitter; engines with equal seeds generate equal words.
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }

@@ -1,4 +1,4 @@
-//! LoRA adapters in the batch: how many at once, what a load costs, who waits.
+//! LoRA adapters in the batch: how many at once, the cost of a load, and which requests wait.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

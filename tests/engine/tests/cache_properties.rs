@@ -68,7 +68,7 @@ struct Block {
     users: usize,
 }
 
-/// Free blocks stand in eviction order, oldest first; the order of used blocks has no meaning.
+/// Free blocks are in eviction order, oldest first; the order of used blocks has no meaning.
 #[derive(Debug)]
 struct Model {
     blocks: Vec<Block>,

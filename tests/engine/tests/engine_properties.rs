@@ -1,5 +1,5 @@
 //! The whole engine under generated loads that use everything at once: tiers, both legs, adapters, a start-up,
-//! requests taken back. Nothing may get stuck, be lost, be told twice or keep blocks.
+//! requests taken back. Nothing may get stuck, be lost, be reported twice or keep blocks.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -38,7 +38,7 @@ struct Order {
     leg: Leg,
     /// Taken back when so many later ones have come.
     abort_after: Option<usize>,
-    /// A held prefill is fetched when its end is told; if not, its lease ends.
+    /// A held prefill is fetched when its end is reported; if not, its lease ends.
     fetched: bool,
 }
 
@@ -107,7 +107,7 @@ fn may_follow(last: Option<EventKind>, next: EventKind) -> bool {
     }
 }
 
-/// An engine, and what it told so far.
+/// An engine and its events so far.
 struct Driven<'a> {
     engine: Engine,
     orders: &'a [Order],

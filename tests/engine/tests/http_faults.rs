@@ -1,4 +1,4 @@
-//! Each failure on demand, as a client meets it.
+//! Each failure on demand, as a client sees it.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -29,14 +29,14 @@ async fn status(engine: &EngineServer) -> u16 {
     post(engine, COMPLETIONS, prompt()).await.status.as_u16()
 }
 
-/// Starts an answer that never ends by itself.
+/// Starts a response that never ends by itself.
 async fn endless(engine: &EngineServer) -> Open {
     let body = json!({"prompt": "abcd", "max_tokens": 100_000, "stream": true});
     open(engine.addr(), post_request(COMPLETIONS, body)).await.unwrap()
 }
 
 #[tokio::test]
-async fn refuse_closes_the_port_and_lets_answers_end() {
+async fn refuse_closes_the_port_and_lets_responses_end() {
     let engine =
         EngineServer::start(ServerConfig { time_scale: 100.0, ..ServerConfig::default() }).await.unwrap();
     let body = json!({"prompt": "abcd", "max_tokens": 20, "stream": true});
@@ -44,7 +44,7 @@ async fn refuse_closes_the_port_and_lets_answers_end() {
     engine.fault(Fault::Refuse).await;
     let refused = TcpStream::connect(engine.addr()).await.unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
-    assert!(!stream.rest().await.is_cut, "the answer under way goes on");
+    assert!(!stream.rest().await.is_cut, "the response under way continues");
     engine.fault(Fault::Clear).await;
     assert_eq!(status(&engine).await, 200);
 }
@@ -63,13 +63,13 @@ async fn refuse_closes_idle_connections() {
 }
 
 #[tokio::test]
-async fn a_stalled_engine_accepts_and_answers_later() {
+async fn a_stalled_engine_accepts_and_responds_later() {
     let engine = instant().await;
     engine.fault(Fault::Stall).await;
     let addr = engine.addr();
     let stalled = tokio::spawn(async move { open(addr, post_request(COMPLETIONS, prompt())).await.unwrap() });
     eventually(&engine, |state| state.requests.contains_key(COMPLETIONS)).await;
-    assert_eq!(get(&engine, "/sim/state").await.status, 200, "orders are heard while stalled");
+    assert_eq!(get(&engine, "/sim/state").await.status, 200, "orders are accepted while stalled");
     assert!(!stalled.is_finished());
     assert_eq!(engine.state().prompt_tokens, 0);
     engine.fault(Fault::Clear).await;
@@ -154,7 +154,7 @@ async fn faults_are_ordered_over_http() {
     assert_eq!(order(json!({"fault": "refuse"})).await, 400, "nobody could order its end");
     let state = get(&engine, "/sim/state").await.json();
     assert_eq!((&state["faulted"], &state["requests"][COMPLETIONS]), (&json!(1), &json!(2)));
-    assert_eq!(order(json!({"fault": "die", "for_ms": 1})).await, 200, "the order itself is answered");
+    assert_eq!(order(json!({"fault": "die", "for_ms": 1})).await, 200, "the order itself gets a response");
     let reopened = async {
         while TcpStream::connect(engine.addr()).await.is_err() {
             tokio::task::yield_now().await;
@@ -165,7 +165,7 @@ async fn faults_are_ordered_over_http() {
 }
 
 #[tokio::test]
-async fn shutdown_closes_the_port_and_ends_answers() {
+async fn shutdown_closes_the_port_and_ends_responses() {
     let engine = EngineServer::start(ServerConfig::default()).await.unwrap();
     let stream = endless(&engine).await;
     let addr = engine.addr();

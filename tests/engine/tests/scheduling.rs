@@ -1,4 +1,4 @@
-//! The engine as a whole, on made-up time: batching, waiting, sharing, preemption, determinism.
+//! The engine as a whole, on simulated time: batching, waiting, sharing, preemption, determinism.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -79,7 +79,7 @@ fn a_whole_prompt_in_the_cache_still_computes_its_last_block() {
 }
 
 #[test]
-fn the_answer_is_cached_for_the_next_turn_except_its_last_token() {
+fn the_response_is_cached_for_the_next_turn_except_its_last_token() {
     let mut engine = engine(100_000);
     let turn = Request::new(RequestId(0), 100, 60, chain(50, 0, 10));
     engine.submit(0.0, turn).unwrap();
@@ -216,9 +216,9 @@ fn only_the_seed_changes_the_jitter() {
 
 #[test]
 fn without_token_events_all_other_events_stay() {
-    let run = |tells_tokens| {
+    let run = |emits_tokens| {
         let mut engine =
-            Engine::new(Params { kv_tokens: 2_048, tells_tokens, ..Params::new(Preset::Qwen3On2) });
+            Engine::new(Params { kv_tokens: 2_048, emits_tokens, ..Params::new(Preset::Qwen3On2) });
         engine.submit(0.0, request(0, 900, 300)).unwrap();
         engine.submit(0.0, request(1, 900, 200)).unwrap();
         (drain(&mut engine), engine.stats())

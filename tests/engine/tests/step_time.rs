@@ -52,7 +52,7 @@ fn decode_steps_take_what_was_published() {
 }
 
 #[test]
-fn a_long_prefix_makes_new_tokens_dearer() {
+fn a_long_prefix_makes_new_tokens_more_expensive() {
     // Published from the raw kernel tables; the closed form is within 3 % of them.
     let published = [(0, 107.0), (8_000, 133.0), (32_000, 214.0), (64_000, 324.0)];
     for (prefix, expected_ms) in published {

@@ -89,7 +89,7 @@ impl Pool {
     /// The engines, and how they are looked at.
     pub fn spec(self) -> Spec {
         let engine =
-            |preset| Params { block_tokens: BLOCK_TOKENS, tells_tokens: false, ..Params::new(preset) };
+            |preset| Params { block_tokens: BLOCK_TOKENS, emits_tokens: false, ..Params::new(preset) };
         let qwen = engine(Preset::Qwen3On2);
         let ample = Params { kv_tokens: KV_TOKENS_AMPLE, ..engine(Preset::Llama8On1) };
         match self {

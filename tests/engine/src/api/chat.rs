@@ -6,10 +6,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    answer::{Answer, Delta, Wire},
-    ask::{Ask, StreamOptions, only_one, read},
     content::Content,
     error::ApiError,
+    output::{Delta, ModelOutput, Wire},
+    request::{ParsedRequest, StreamOptions, only_one, read},
 };
 use crate::text::{Turn, render};
 
@@ -42,12 +42,12 @@ impl From<Message> for Turn {
     }
 }
 
-pub(super) fn parse(body: &[u8]) -> Result<Ask, ApiError> {
+pub(super) fn parse(body: &[u8]) -> Result<ParsedRequest, ApiError> {
     let body: Body = read(body)?;
     only_one(body.n)?;
     let turns: Vec<Turn> = body.messages.into_iter().map(Turn::from).collect();
     let prompt = render(&body.tools.unwrap_or_default(), &turns);
-    Ok(Ask {
+    Ok(ParsedRequest {
         model: body.model,
         cache_salt: body.cache_salt.unwrap_or_default(),
         prompts: vec![prompt.into_bytes()],
@@ -57,7 +57,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Ask, ApiError> {
     })
 }
 
-/// The words of chat completions.
+/// The encoding of chat completions.
 pub(super) struct Chat;
 
 impl Wire for Chat {
@@ -65,51 +65,51 @@ impl Wire for Chat {
         "chatcmpl-"
     }
 
-    fn whole(&self, answer: &Answer) -> Value {
+    fn whole(&self, output: &ModelOutput) -> Value {
         json!({
-            "id": answer.id(), "object": "chat.completion", "created": answer.created_s, "model": answer.model(),
+            "id": output.id(), "object": "chat.completion", "created": output.created_s, "model": output.model(),
             "choices": [{
-                "index": 0, "message": {"role": "assistant", "content": answer.only_text()}, "logprobs": null,
-                "finish_reason": answer.finish_reason(), "stop_reason": null,
+                "index": 0, "message": {"role": "assistant", "content": output.only_text()}, "logprobs": null,
+                "finish_reason": output.finish_reason(), "stop_reason": null,
             }],
-            "usage": answer.openai_usage(), "kv_transfer_params": null,
+            "usage": output.openai_usage(), "kv_transfer_params": null,
         })
     }
 
-    fn opening(&self, answer: &Answer, events: &mut String) {
-        head(answer, events);
+    fn opening(&self, output: &ModelOutput, events: &mut String) {
+        head(output, events);
         events.push_str(concat!(
             r#""choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"#,
             "\"finish_reason\":null}]}\n\n"
         ));
     }
 
-    fn delta(&self, answer: &Answer, delta: Delta<'_>, events: &mut String) {
+    fn delta(&self, output: &ModelOutput, delta: Delta<'_>, events: &mut String) {
         let text = delta.text;
-        head(answer, events);
+        head(output, events);
         let _ = write!(
             events,
             r#""choices":[{{"index":0,"delta":{{"content":"{text}"}},"logprobs":null,"finish_reason":"#
         );
         if delta.last {
-            let _ = write!(events, r#""{}","stop_reason":null"#, answer.finish_reason());
+            let _ = write!(events, r#""{}","stop_reason":null"#, output.finish_reason());
         } else {
             events.push_str("null");
         }
         events.push_str("}]}\n\n");
     }
 
-    fn closing(&self, answer: &Answer, _: usize, events: &mut String) {
-        if answer.include_usage {
-            head(answer, events);
-            let _ = write!(events, "\"choices\":[],\"usage\":{}}}\n\n", answer.openai_usage());
+    fn closing(&self, output: &ModelOutput, _: usize, events: &mut String) {
+        if output.include_usage {
+            head(output, events);
+            let _ = write!(events, "\"choices\":[],\"usage\":{}}}\n\n", output.openai_usage());
         }
         events.push_str("data: [DONE]\n\n");
     }
 }
 
-fn head(answer: &Answer, events: &mut String) {
-    let Answer { id_json, model_json, created_s, .. } = answer;
+fn head(output: &ModelOutput, events: &mut String) {
+    let ModelOutput { id_json, model_json, created_s, .. } = output;
     let _ = write!(
         events,
         r#"data: {{"id":{id_json},"object":"chat.completion.chunk","created":{created_s},"model":{model_json},"#

@@ -6,9 +6,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    answer::{Answer, Delta, Wire},
-    ask::{Ask, StreamOptions, only_one, read},
     error::ApiError,
+    output::{Delta, ModelOutput, Wire},
+    request::{ParsedRequest, StreamOptions, only_one, read},
 };
 
 #[derive(Deserialize)]
@@ -46,10 +46,10 @@ fn bytes_of(tokens: &[u32]) -> Vec<u8> {
     tokens.iter().flat_map(|token| token.to_le_bytes()).collect()
 }
 
-pub(super) fn parse(body: &[u8]) -> Result<Ask, ApiError> {
+pub(super) fn parse(body: &[u8]) -> Result<ParsedRequest, ApiError> {
     let body: Body = read(body)?;
     only_one(body.n)?;
-    Ok(Ask {
+    Ok(ParsedRequest {
         model: body.model,
         cache_salt: body.cache_salt.unwrap_or_default(),
         prompts: body.prompt.into_bytes(),
@@ -59,7 +59,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Ask, ApiError> {
     })
 }
 
-/// The words of text completions.
+/// The encoding of text completions.
 pub(super) struct Completions;
 
 impl Wire for Completions {
@@ -67,43 +67,43 @@ impl Wire for Completions {
         "cmpl-"
     }
 
-    fn whole(&self, answer: &Answer) -> Value {
-        let choices = answer.choices.iter().enumerate().map(|(index, choice)| {
+    fn whole(&self, output: &ModelOutput) -> Value {
+        let choices = output.choices.iter().enumerate().map(|(index, choice)| {
             json!({
                 "index": index, "text": choice.filler.text(0..choice.output_tokens), "logprobs": null,
-                "finish_reason": answer.finish_reason(), "stop_reason": null,
+                "finish_reason": output.finish_reason(), "stop_reason": null,
             })
         });
         json!({
-            "id": answer.id(), "object": "text_completion", "created": answer.created_s, "model": answer.model(),
-            "choices": choices.collect::<Vec<_>>(), "usage": answer.openai_usage(), "kv_transfer_params": null,
+            "id": output.id(), "object": "text_completion", "created": output.created_s, "model": output.model(),
+            "choices": choices.collect::<Vec<_>>(), "usage": output.openai_usage(), "kv_transfer_params": null,
         })
     }
 
-    fn opening(&self, _: &Answer, _: &mut String) {}
+    fn opening(&self, _: &ModelOutput, _: &mut String) {}
 
-    fn delta(&self, answer: &Answer, delta: Delta<'_>, events: &mut String) {
+    fn delta(&self, output: &ModelOutput, delta: Delta<'_>, events: &mut String) {
         let Delta { choice, text, last, .. } = delta;
-        head(answer, events);
+        head(output, events);
         let _ = write!(
             events,
             r#""choices":[{{"index":{choice},"text":"{text}","logprobs":null,"finish_reason":"#
         );
-        events.push_str(if last { if answer.capped { "\"length\"" } else { "\"stop\"" } } else { "null" });
+        events.push_str(if last { if output.capped { "\"length\"" } else { "\"stop\"" } } else { "null" });
         events.push_str(",\"stop_reason\":null}]}\n\n");
     }
 
-    fn closing(&self, answer: &Answer, _: usize, events: &mut String) {
-        if answer.include_usage {
-            head(answer, events);
-            let _ = write!(events, "\"choices\":[],\"usage\":{}}}\n\n", answer.openai_usage());
+    fn closing(&self, output: &ModelOutput, _: usize, events: &mut String) {
+        if output.include_usage {
+            head(output, events);
+            let _ = write!(events, "\"choices\":[],\"usage\":{}}}\n\n", output.openai_usage());
         }
         events.push_str("data: [DONE]\n\n");
     }
 }
 
-fn head(answer: &Answer, events: &mut String) {
-    let Answer { id_json, model_json, created_s, .. } = answer;
+fn head(output: &ModelOutput, events: &mut String) {
+    let ModelOutput { id_json, model_json, created_s, .. } = output;
     let _ = write!(
         events,
         r#"data: {{"id":{id_json},"object":"text_completion","created":{created_s},"model":{model_json},"#

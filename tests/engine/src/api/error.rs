@@ -1,14 +1,14 @@
-//! Errors as vLLM 0.32 tells them.
+//! Errors in the form of vLLM 0.32.
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::model::SubmitError;
 
-/// Why a request gets no answer.
+/// Why a request fails.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// The body is not the JSON that the path wants.
+    /// The body is not the JSON that the path expects.
     #[error("{0}")]
     BadJson(#[source] serde_json::Error),
     /// The `content-type` is not JSON.
@@ -38,7 +38,7 @@ pub enum ApiError {
 }
 
 impl ApiError {
-    /// The status of the answer.
+    /// The status of the response.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadJson(_) | Self::NotJson | Self::Invalid(_) | Self::Submit(_) => StatusCode::BAD_REQUEST,

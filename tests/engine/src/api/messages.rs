@@ -6,10 +6,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    answer::{Answer, Delta, Wire},
-    ask::{Ask, read},
     content::Content,
     error::ApiError,
+    output::{Delta, ModelOutput, Wire},
+    request::{ParsedRequest, read},
 };
 use crate::text::{Turn, render};
 
@@ -32,7 +32,7 @@ struct Message {
     content: Content,
 }
 
-pub(super) fn parse(body: &[u8]) -> Result<Ask, ApiError> {
+pub(super) fn parse(body: &[u8]) -> Result<ParsedRequest, ApiError> {
     let body: Body = read(body)?;
     let system = body.system.into_text();
     let system = (!system.is_empty()).then(|| Turn { role: "system".to_owned(), content: system });
@@ -41,7 +41,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Ask, ApiError> {
         .into_iter()
         .map(|message| Turn { role: message.role, content: message.content.into_text() });
     let turns: Vec<Turn> = system.into_iter().chain(said).collect();
-    Ok(Ask {
+    Ok(ParsedRequest {
         model: body.model,
         cache_salt: body.cache_salt.unwrap_or_default(),
         prompts: vec![render(&body.tools.unwrap_or_default(), &turns).into_bytes()],
@@ -51,7 +51,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Ask, ApiError> {
     })
 }
 
-/// The words of Anthropic's messages.
+/// The encoding of Anthropic's messages.
 pub(super) struct Messages;
 
 impl Wire for Messages {
@@ -59,13 +59,13 @@ impl Wire for Messages {
         "msg_"
     }
 
-    fn whole(&self, answer: &Answer) -> Value {
-        let content = json!([{"type": "text", "text": answer.only_text()}]);
-        message(answer, &content, Some(stop_reason(answer)), answer.output_tokens())
+    fn whole(&self, output: &ModelOutput) -> Value {
+        let content = json!([{"type": "text", "text": output.only_text()}]);
+        message(output, &content, Some(stop_reason(output)), output.output_tokens())
     }
 
-    fn opening(&self, answer: &Answer, events: &mut String) {
-        let start = json!({"type": "message_start", "message": message(answer, &json!([]), None, 0)});
+    fn opening(&self, output: &ModelOutput, events: &mut String) {
+        let start = json!({"type": "message_start", "message": message(output, &json!([]), None, 0)});
         let _ = write!(events, "event: message_start\ndata: {start}\n\n");
         events.push_str(concat!(
             "event: content_block_start\n",
@@ -74,7 +74,7 @@ impl Wire for Messages {
         ));
     }
 
-    fn delta(&self, _: &Answer, delta: Delta<'_>, events: &mut String) {
+    fn delta(&self, _: &ModelOutput, delta: Delta<'_>, events: &mut String) {
         let text = delta.text;
         let _ = write!(
             events,
@@ -83,11 +83,11 @@ impl Wire for Messages {
         );
     }
 
-    fn closing(&self, answer: &Answer, _: usize, events: &mut String) {
+    fn closing(&self, output: &ModelOutput, _: usize, events: &mut String) {
         let stop = json!({
             "type": "message_delta",
-            "delta": {"stop_reason": stop_reason(answer), "stop_sequence": null},
-            "usage": usage(answer, answer.output_tokens()),
+            "delta": {"stop_reason": stop_reason(output), "stop_sequence": null},
+            "usage": usage(output, output.output_tokens()),
         });
         events.push_str("event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n");
         let _ = write!(events, "event: message_delta\ndata: {stop}\n\n");
@@ -95,21 +95,21 @@ impl Wire for Messages {
     }
 }
 
-fn stop_reason(answer: &Answer) -> &'static str {
-    if answer.capped { "max_tokens" } else { "end_turn" }
+fn stop_reason(output: &ModelOutput) -> &'static str {
+    if output.capped { "max_tokens" } else { "end_turn" }
 }
 
-fn message(answer: &Answer, content: &Value, stop_reason: Option<&str>, output_tokens: usize) -> Value {
+fn message(output: &ModelOutput, content: &Value, stop_reason: Option<&str>, output_tokens: usize) -> Value {
     json!({
-        "id": answer.id(), "type": "message", "role": "assistant", "model": answer.model(), "content": content,
-        "stop_reason": stop_reason, "stop_sequence": null, "usage": usage(answer, output_tokens),
+        "id": output.id(), "type": "message", "role": "assistant", "model": output.model(), "content": content,
+        "stop_reason": stop_reason, "stop_sequence": null, "usage": usage(output, output_tokens),
     })
 }
 
-fn usage(answer: &Answer, output_tokens: usize) -> Value {
+fn usage(output: &ModelOutput, output_tokens: usize) -> Value {
     json!({
-        "input_tokens": answer.prompt_tokens() - answer.cached_tokens(),
-        "cache_read_input_tokens": answer.cached_tokens(),
+        "input_tokens": output.prompt_tokens() - output.cached_tokens(),
+        "cache_read_input_tokens": output.cached_tokens(),
         "cache_creation_input_tokens": 0,
         "output_tokens": output_tokens,
     })

@@ -1,25 +1,25 @@
-//! The protocols: request bodies become an [`Ask`], an [`Answer`] becomes bodies and events.
+//! The protocols: bodies are parsed into a [`ParsedRequest`]; a [`ModelOutput`] is encoded into bodies and events.
 //!
 //! ```text
-//!  body ─► completions | chat | responses | messages ─► Ask ─► (engine) ─► Answer ─► the same file ─► JSON, SSE
+//!  body ─► completions | chat | responses | messages ─► ParsedRequest ─► (engine) ─► ModelOutput ─► the same file ─► JSON, SSE
 //! ```
 //!
 //! Each protocol has one file with both directions. Nothing here knows sockets or time.
 
-mod answer;
-mod ask;
 mod chat;
 mod completions;
 mod content;
 mod error;
 mod messages;
+mod output;
+mod request;
 mod responses;
 
-pub use answer::{Answer, Choice, Delta, Wire};
-pub use ask::Ask;
 pub use error::ApiError;
+pub use output::{Choice, Delta, ModelOutput, Wire};
+pub use request::ParsedRequest;
 
-/// The protocols in which an answer can be asked for.
+/// The protocols that the engine serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// OpenAI text completions: `/v1/completions`.
@@ -34,7 +34,7 @@ pub enum Protocol {
 
 impl Protocol {
     /// Reads a request body.
-    pub fn parse(self, body: &[u8]) -> Result<Ask, ApiError> {
+    pub fn parse(self, body: &[u8]) -> Result<ParsedRequest, ApiError> {
         match self {
             Self::Completions => completions::parse(body),
             Self::Chat => chat::parse(body),
@@ -43,7 +43,7 @@ impl Protocol {
         }
     }
 
-    /// How this protocol tells an answer.
+    /// The encoding of this protocol's responses.
     pub fn wire(self) -> &'static dyn Wire {
         match self {
             Self::Completions => &completions::Completions,

@@ -6,14 +6,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    answer::{Answer, Delta, Wire},
-    ask::{Ask, read},
     content::Content,
     error::ApiError,
+    output::{Delta, ModelOutput, Wire},
+    request::{ParsedRequest, read},
 };
 use crate::text::{Turn, render};
 
-/// Numbers of the events before the first delta.
+/// The number of events before the first delta.
 const OPENING_EVENTS: usize = 4;
 
 #[derive(Deserialize)]
@@ -54,7 +54,7 @@ fn turn_of(item: Value) -> Turn {
     }
 }
 
-pub(super) fn parse(body: &[u8]) -> Result<Ask, ApiError> {
+pub(super) fn parse(body: &[u8]) -> Result<ParsedRequest, ApiError> {
     let body: Body = read(body)?;
     if let Some(id) = body.previous_response_id {
         return Err(ApiError::Invalid(format!("previous_response_id {id:?}: responses are not stored")));
@@ -65,7 +65,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Ask, ApiError> {
         Input::Text(content) => turns.push(Turn { role: "user".to_owned(), content }),
         Input::Items(items) => turns.extend(items.into_iter().map(turn_of)),
     }
-    Ok(Ask {
+    Ok(ParsedRequest {
         model: body.model,
         cache_salt: body.cache_salt.unwrap_or_default(),
         prompts: vec![render(&body.tools.unwrap_or_default(), &turns).into_bytes()],
@@ -75,7 +75,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Ask, ApiError> {
     })
 }
 
-/// The words of the responses protocol.
+/// The encoding of the responses protocol.
 pub(super) struct Responses;
 
 impl Wire for Responses {
@@ -83,22 +83,22 @@ impl Wire for Responses {
         "resp_"
     }
 
-    fn whole(&self, answer: &Answer) -> Value {
-        response(answer, true)
+    fn whole(&self, output: &ModelOutput) -> Value {
+        response(output, true)
     }
 
-    fn opening(&self, answer: &Answer, events: &mut String) {
-        event(events, 0, "response.created", json!({"response": response(answer, false)}));
-        event(events, 1, "response.in_progress", json!({"response": response(answer, false)}));
-        let item = item(answer, None);
+    fn opening(&self, output: &ModelOutput, events: &mut String) {
+        event(events, 0, "response.created", json!({"response": response(output, false)}));
+        event(events, 1, "response.in_progress", json!({"response": response(output, false)}));
+        let item = item(output, None);
         event(events, 2, "response.output_item.added", json!({"output_index": 0, "item": item}));
         let part =
-            json!({"item_id": item_id(answer), "output_index": 0, "content_index": 0, "part": part("")});
+            json!({"item_id": item_id(output), "output_index": 0, "content_index": 0, "part": part("")});
         event(events, 3, "response.content_part.added", part);
     }
 
-    fn delta(&self, answer: &Answer, delta: Delta<'_>, events: &mut String) {
-        let (id, text, number) = (item_id(answer), delta.text, delta.number + OPENING_EVENTS);
+    fn delta(&self, output: &ModelOutput, delta: Delta<'_>, events: &mut String) {
+        let (id, text, number) = (item_id(output), delta.text, delta.number + OPENING_EVENTS);
         let _ = write!(
             events,
             "event: response.output_text.delta\ndata: {{\"type\":\"response.output_text.delta\",\
@@ -107,16 +107,16 @@ impl Wire for Responses {
         );
     }
 
-    fn closing(&self, answer: &Answer, deltas: usize, events: &mut String) {
-        let (number, text) = (deltas + OPENING_EVENTS, answer.only_text());
-        let id = item_id(answer);
+    fn closing(&self, output: &ModelOutput, deltas: usize, events: &mut String) {
+        let (number, text) = (deltas + OPENING_EVENTS, output.only_text());
+        let id = item_id(output);
         let done = json!({"item_id": id, "output_index": 0, "content_index": 0, "text": text});
         event(events, number, "response.output_text.done", done);
         let done = json!({"item_id": id, "output_index": 0, "content_index": 0, "part": part(&text)});
         event(events, number + 1, "response.content_part.done", done);
-        let done = json!({"output_index": 0, "item": item(answer, Some(&text))});
+        let done = json!({"output_index": 0, "item": item(output, Some(&text))});
         event(events, number + 2, "response.output_item.done", done);
-        event(events, number + 3, "response.completed", json!({"response": response(answer, true)}));
+        event(events, number + 3, "response.completed", json!({"response": response(output, true)}));
     }
 }
 
@@ -126,43 +126,43 @@ fn event(events: &mut String, number: usize, kind: &str, mut data: Value) {
     let _ = write!(events, "event: {kind}\ndata: {data}\n\n");
 }
 
-fn item_id(answer: &Answer) -> Value {
-    format!("msg_{}", answer.id().as_str().unwrap_or_default()).into()
+fn item_id(output: &ModelOutput) -> Value {
+    format!("msg_{}", output.id().as_str().unwrap_or_default()).into()
 }
 
 fn part(text: &str) -> Value {
     json!({"type": "output_text", "text": text, "annotations": [], "logprobs": null})
 }
 
-fn item(answer: &Answer, text: Option<&str>) -> Value {
+fn item(output: &ModelOutput, text: Option<&str>) -> Value {
     json!({
-        "id": item_id(answer), "type": "message", "role": "assistant",
+        "id": item_id(output), "type": "message", "role": "assistant",
         "status": if text.is_some() { "completed" } else { "in_progress" },
         "content": text.map(part).into_iter().collect::<Vec<_>>(),
     })
 }
 
-fn response(answer: &Answer, done: bool) -> Value {
-    let text = answer.only_text();
+fn response(output: &ModelOutput, done: bool) -> Value {
+    let text = output.only_text();
     let usage = done.then(|| {
         json!({
-            "input_tokens": answer.prompt_tokens(),
-            "input_tokens_details": {"cached_tokens": answer.cached_tokens()},
-            "output_tokens": answer.output_tokens(),
+            "input_tokens": output.prompt_tokens(),
+            "input_tokens_details": {"cached_tokens": output.cached_tokens()},
+            "output_tokens": output.output_tokens(),
             "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": answer.prompt_tokens() + answer.output_tokens(),
+            "total_tokens": output.prompt_tokens() + output.output_tokens(),
         })
     });
-    let status = match (done, answer.capped) {
+    let status = match (done, output.capped) {
         (false, _) => "in_progress",
         (true, true) => "incomplete",
         (true, false) => "completed",
     };
     json!({
-        "id": answer.id(), "object": "response", "created_at": answer.created_s, "model": answer.model(),
+        "id": output.id(), "object": "response", "created_at": output.created_s, "model": output.model(),
         "status": status,
         "incomplete_details": (status == "incomplete").then(|| json!({"reason": "max_output_tokens"})),
-        "output": if done { json!([item(answer, Some(&text))]) } else { json!([]) },
+        "output": if done { json!([item(output, Some(&text))]) } else { json!([]) },
         "usage": usage,
     })
 }

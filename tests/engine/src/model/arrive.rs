@@ -100,7 +100,7 @@ impl Engine {
             sequence.computed = blocks.end * self.params.block_tokens;
             let tier = self.params.tiers[*tier].tier;
             self.stats.tier_tokens[tier.index()] += tokens as u64;
-            self.tell(now_s, sequence.request.id, EventKind::Loading { tier, tokens });
+            self.emit(now_s, sequence.request.id, EventKind::Loading { tier, tokens });
         }
         self.stats.loads += 1;
         arrives_at_s
@@ -113,7 +113,7 @@ impl Engine {
         sequence.computed = sequence.remote_tokens - usize::from(sequence.transferred);
         self.stats.transfers += 1;
         self.stats.transfer_tokens += tokens as u64;
-        self.tell(now_s, sequence.request.id, EventKind::Transferring { tokens });
+        self.emit(now_s, sequence.request.id, EventKind::Transferring { tokens });
         self.transfer_link.carry(now_s, tokens as f64 * self.params.kv_token_bytes)
     }
 
@@ -147,14 +147,14 @@ impl Engine {
         while let Some(at) = self.loading.iter().position(|loading| loading.arrives_at_s <= at_s) {
             let mut sequence = self.loading.remove(at).sequence;
             publish(&mut self.cache, self.params.block_tokens, &mut sequence);
-            self.tell(at_s, sequence.request.id, EventKind::Loaded);
+            self.emit(at_s, sequence.request.id, EventKind::Loaded);
             self.loaded.push_back(sequence);
         }
         while let Some(at) = self.held.iter().position(|held| held.until_s <= at_s) {
             let held = self.held.remove(at);
             self.cache.release(&held.blocks);
             self.stats.holds_expired += 1;
-            self.tell(at_s, held.id, EventKind::HoldExpired);
+            self.emit(at_s, held.id, EventKind::HoldExpired);
         }
         self.set_timer();
         self.wake(at_s);

@@ -5,8 +5,8 @@
 //! across those. vLLM hashes pickled tuples with SHA-256; a 64-bit xxh3 chain has the same meaning at a
 //! thousandth of the price, and one engine holds far too few blocks for a collision.
 //!
-//! The chain covers prompt *and* answer, because the model writes the blocks of the answer into the cache
-//! too and the answer is known before it is "generated".
+//! The chain covers prompt *and* output, because the model also writes the blocks of the output into the cache, and the
+//! output is known before it is "generated".
 
 use std::{
     collections::HashMap,

@@ -1,8 +1,8 @@
 //! The engine's outside: requests in, events out, and the clock that the driver holds.
 //!
 //! A step begins when the last one ends, or with the first request to an idle engine; requests that come
-//! during a step wait for its end, as they do in a real engine. The driver says what time it is with every
-//! call and must never go back.
+//! during a step wait for its end, as they do in a real engine. The driver passes the time with every
+//! call; it must never go back.
 //!
 //! Beside the steps runs one timer, for what arrives or expires between them, see `arrive`.
 
@@ -30,10 +30,10 @@ pub enum SubmitError {
     /// There is nothing to generate.
     #[error("at least one token must be generated")]
     NoOutput,
-    /// Prompt and answer together can never fit into the cache.
+    /// Prompt and output together can never fit into the cache.
     #[error("{tokens} tokens do not fit into a cache of {capacity} tokens")]
     TooLong {
-        /// Tokens of prompt and answer.
+        /// Tokens of prompt and output.
         tokens: usize,
         /// Tokens that the whole cache holds.
         capacity: usize,
@@ -169,7 +169,7 @@ impl Engine {
         std::mem::take(&mut self.events)
     }
 
-    /// The numbers as of the last call that told the time.
+    /// The numbers as of the last call that passed the time.
     pub fn stats(&self) -> Stats {
         Stats {
             running: self.running.len(),
@@ -235,7 +235,7 @@ impl Engine {
         sums
     }
 
-    pub(super) fn tell(&mut self, at_s: f64, id: RequestId, kind: EventKind) {
+    pub(super) fn emit(&mut self, at_s: f64, id: RequestId, kind: EventKind) {
         self.events.push(Event { at_s, id, kind });
     }
 
@@ -308,17 +308,17 @@ impl Engine {
             sequence.emitted += 1;
             stats.generation_tokens += 1;
             let id = sequence.request.id;
-            let mut tell = |kind| events.push(Event { at_s, id, kind });
+            let mut emit = |kind| events.push(Event { at_s, id, kind });
             if sequence.emitted == 1 {
                 stats.prompt_tokens += sequence.request.prompt_tokens as u64;
-                tell(EventKind::FirstToken);
-            } else if params.tells_tokens {
-                tell(EventKind::Token);
+                emit(EventKind::FirstToken);
+            } else if params.emits_tokens {
+                emit(EventKind::Token);
             }
             if sequence.emitted < sequence.request.output_tokens {
                 return true;
             }
-            tell(EventKind::Finished(FinishReason::Length));
+            emit(EventKind::Finished(FinishReason::Length));
             stats.finished += 1;
             adapters.leave(sequence.request.adapter);
             if sequence.request.leg == Leg::Prefill {

@@ -1,15 +1,15 @@
-//! What the engine tells its driver.
+//! The events that the engine emits to its driver.
 
 use super::{sequence::RequestId, tier::Tier};
 
 /// Something that happened to one request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Event {
-    /// When, in seconds on the driver's clock.
+    /// The moment, in seconds on the driver's clock.
     pub at_s: f64,
-    /// To which request.
+    /// The request.
     pub id: RequestId,
-    /// What.
+    /// The kind.
     pub kind: EventKind,
 }
 
@@ -23,21 +23,21 @@ pub enum EventKind {
     },
     /// Right after `Admitted`: tokens come from a tier into the reserved blocks; once for each tier.
     Loading {
-        /// From where.
+        /// The tier.
         tier: Tier,
-        /// How many.
+        /// The number of tokens.
         tokens: usize,
     },
     /// Right after `Admitted`: tokens come from the engine that computed them, see [`super::Leg::Decode`].
     Transferring {
-        /// How many.
+        /// The number of tokens.
         tokens: usize,
     },
     /// All that was loading or transferring has arrived; the request joins the next step.
     Loaded,
-    /// The prompt is computed and the first token of the answer is there.
+    /// The prompt is computed and the first token generated.
     FirstToken,
-    /// Another token of the answer is there. Told only if [`super::Params::tells_tokens`].
+    /// Another token is generated. Emitted only if [`super::Params::emits_tokens`].
     Token,
     /// Blocks ran out: the request lost its blocks and waits at the head of the queue.
     Preempted,
@@ -52,6 +52,6 @@ pub enum EventKind {
 pub enum FinishReason {
     /// All `output_tokens` were generated.
     Length,
-    /// The driver called [`super::Engine::abort`]; no event tells it.
+    /// The driver called [`super::Engine::abort`]; no event reports it.
     Abort,
 }

@@ -58,7 +58,7 @@ impl FreeList {
         })
     }
 
-    /// Takes an id out of wherever it stands.
+    /// Removes an id from anywhere in the list.
     pub(super) fn remove(&mut self, id: u32) {
         debug_assert!(self.members[id as usize], "block {id} is not free");
         let Links { older, newer } = self.links[id as usize];

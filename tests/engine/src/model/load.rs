@@ -48,7 +48,7 @@ impl Link {
         Self { time, free_at_s: f64::NEG_INFINITY }
     }
 
-    /// Puts a load behind those that the link has, and says when it has arrived.
+    /// Queues a load behind those on the link and returns its time of arrival.
     pub(super) fn carry(&mut self, now_s: f64, bytes: f64) -> f64 {
         self.free_at_s = self.free_at_s.max(now_s) + bytes / self.time.bytes_per_s;
         self.free_at_s + self.time.fixed_s

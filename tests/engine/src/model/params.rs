@@ -1,4 +1,4 @@
-//! What an engine is: its speed and its sizes.
+//! The properties of an engine: its speed and its sizes.
 
 use std::{fmt, str::FromStr};
 
@@ -50,9 +50,9 @@ pub struct Params {
     pub adapter_load_s: f64,
     /// Seconds from the start of an engine to its first step, see [`super::Engine::starting_at`].
     pub startup_s: f64,
-    /// Whether [`super::EventKind::Token`] is told. Nearly all events are of that kind; who needs only first tokens
-    /// and ends need not collect them.
-    pub tells_tokens: bool,
+    /// Whether to emit [`super::EventKind::Token`]. Nearly all events are of that kind; a driver that needs only first
+    /// tokens and ends can do without them.
+    pub emits_tokens: bool,
 }
 
 impl Params {
@@ -73,7 +73,7 @@ impl Params {
             adapters_max: ADAPTERS_MAX,
             adapter_load_s: ADAPTER_LOAD_S,
             startup_s: 0.0,
-            tells_tokens: true,
+            emits_tokens: true,
         }
     }
 
@@ -92,7 +92,7 @@ pub enum Preset {
     Llama8On1,
     /// Llama-3.1-70B on four GPUs.
     Llama70On4,
-    /// No time at all, with the capacity of the first: for measuring what stands before the engine.
+    /// No time at all, with the capacity of the first: for measuring everything in front of the engine.
     Instant,
 }
 

@@ -1,4 +1,4 @@
-//! What goes into a step: decodes first, then the prefills under way, then what has arrived, then the queue.
+//! The work of a step: decodes first, then the prefills under way, then what has arrived, then the queue.
 //!
 //! A request leaves the queue only when blocks for all its known tokens are free (vLLM's
 //! `scheduler_reserve_full_isl`), and gets them at once: only decodes can run out of blocks later. Then the
@@ -10,7 +10,7 @@ use super::{cache::PagedCache, engine::Engine, event::EventKind, sequence::Seque
 
 impl Engine {
     /// Chooses the work of the step that begins now and returns how long it takes, in seconds; `None` when
-    /// all requests wait for something else than a step.
+    /// no request waits for a step.
     pub(super) fn begin_step(&mut self, now_s: f64) -> Option<f64> {
         let mut load = StepLoad::default();
         let adapter_loads = self.stats.adapter_loads;
@@ -147,7 +147,7 @@ impl Engine {
             self.stats.prefix_cache_queries += sequence.request.prompt_tokens as u64;
             self.stats.prefix_cache_hits += sequence.computed as u64;
         }
-        self.tell(now_s, sequence.request.id, EventKind::Admitted { cached_tokens: sequence.computed });
+        self.emit(now_s, sequence.request.id, EventKind::Admitted { cached_tokens: sequence.computed });
     }
 
     /// Books `tokens` for the step and names the blocks that they fill. As in vLLM the names count at once:
@@ -159,7 +159,7 @@ impl Engine {
         publish(cache, params.block_tokens, sequence);
     }
 
-    /// Sees to it that a decoding request has a block for its next token.
+    /// Ensures that a decoding request has a block for its next token.
     fn make_room(&mut self, at: usize) -> bool {
         let sequence = &mut self.running[at];
         if sequence.known() <= sequence.blocks.len() * self.params.block_tokens {
@@ -181,7 +181,7 @@ impl Engine {
         sequence.transferred = false;
         self.adapters.leave(sequence.request.adapter);
         self.stats.preemptions += 1;
-        self.tell(now_s, sequence.request.id, EventKind::Preempted);
+        self.emit(now_s, sequence.request.id, EventKind::Preempted);
         self.waiting_tokens += sequence.request.prompt_tokens;
         self.waiting.push_front(sequence);
     }

@@ -6,7 +6,7 @@ use super::{adapters::BASE, cache::BlockId, chain::BlockHash};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
 
-/// What is asked of the engine.
+/// A request to the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// The driver's name for it.
@@ -15,7 +15,7 @@ pub struct Request {
     pub prompt_tokens: usize,
     /// Tokens to generate, at least 1.
     pub output_tokens: usize,
-    /// Hashes of the full blocks of prompt and answer, see [`super::chain_of_bytes`]. Blocks beyond its end
+    /// Hashes of the full blocks of prompt and output, see [`super::chain_of_bytes`]. Blocks beyond its end
     /// are private to the request: they take room and are never found again.
     pub chain: Vec<BlockHash>,
     /// The LoRA adapter by a number of the driver's; 0 is the base model. The chain keeps caches of adapters
@@ -34,7 +34,7 @@ pub enum Leg {
     /// The prompt and `output_tokens` tokens (usually one); then its blocks are held until
     /// [`super::Engine::release_held`], or until [`super::Params::held_s_max`] is over.
     Prefill,
-    /// The answer, all `output_tokens` of it; a prefill engine has computed the prompt's first tokens, and
+    /// The output, all `output_tokens` of it; a prefill engine has computed the prompt's first tokens, and
     /// what this engine's cache lacks of them is transferred. With the whole prompt transferred the first
     /// token is a decode like all others. After a preemption the prompt is computed here.
     Decode {
@@ -57,7 +57,7 @@ pub(super) struct Sequence {
     pub(super) blocks: Vec<BlockId>,
     /// Tokens whose keys and values are in `blocks`.
     pub(super) computed: usize,
-    /// Tokens of the answer so far; they survive a preemption.
+    /// Tokens generated so far; they survive a preemption.
     pub(super) emitted: usize,
     /// Tokens that the running step computes.
     pub(super) scheduled: usize,
@@ -93,13 +93,13 @@ impl Sequence {
         }
     }
 
-    /// Tokens known so far: the prompt and the answer up to now. The last one is never computed yet, because
+    /// Tokens known so far: the prompt and the output up to now. The last one is never computed yet, because
     /// its computation is what makes the next one.
     pub(super) fn known(&self) -> usize {
         self.request.prompt_tokens + self.emitted
     }
 
-    /// Tokens still to compute before the next token of the answer.
+    /// Tokens still to compute before the next output token.
     pub(super) fn pending(&self) -> usize {
         self.known() - self.computed
     }

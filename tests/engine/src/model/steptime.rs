@@ -17,7 +17,7 @@ use serde::Deserialize;
 const PARAMS_JSON: &str = include_str!("../../data/steptime_params.json");
 const MS_PER_S: f64 = 1_000.0;
 
-/// What one step has to do.
+/// The work of one step.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct StepLoad {
     /// New tokens of all prefill chunks.

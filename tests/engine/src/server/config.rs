@@ -1,16 +1,16 @@
-//! What a simulated engine's server is told at start.
+//! The settings of a simulated engine's server.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::model::{Params, Preset, StepTime};
 
-/// Tokens of an answer when the request names no length.
+/// Tokens to generate when the request names no limit.
 const DEFAULT_OUTPUT_TOKENS: usize = 64;
 
 /// Settings of one [`super::EngineServer`]; the default listens on a free port of the loopback.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// Told in the `x-engine` header of every answer.
+    /// Sent in the `x-engine` header of every response.
     pub name: String,
     /// Where to listen; port 0 takes a free one and keeps it through faults.
     pub listen: SocketAddr,
@@ -20,13 +20,13 @@ pub struct ServerConfig {
     pub adapters: Vec<String>,
     /// Speed and sizes. [`ServerConfig::time_scale`] changes the speed further.
     pub params: Params,
-    /// How many times faster than the parameters say; 0 answers at once.
+    /// Speed-up over the parameters; 0 responds immediately.
     pub time_scale: f64,
     /// Tokens of each streamed piece after the first, which has one.
     pub tokens_per_chunk: usize,
-    /// Engines with equal seeds answer equal prompts with equal words.
+    /// Engines with equal seeds generate equal words for equal prompts.
     pub seed: u64,
-    /// Tokens of an answer when the request names no length.
+    /// Tokens to generate when the request names no limit.
     pub default_output_tokens: usize,
     /// Requests that may wait before new ones get 503 (vLLM's `--max-num-queued-reqs`); `None`: no limit.
     pub queued_requests_max: Option<usize>,
@@ -50,12 +50,12 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
-    /// An engine that answers at once.
+    /// An engine that responds immediately.
     pub fn instant() -> Self {
         Self { time_scale: 0.0, ..Self::default() }
     }
 
-    /// The model's parameters and the seconds of model time in a second, with "at once" worked in.
+    /// The model's parameters and the seconds of model time in a second, with "immediately" applied.
     pub(super) fn timing(&self) -> (Params, f64) {
         if self.time_scale > 0.0 {
             return (self.params.clone(), self.time_scale);

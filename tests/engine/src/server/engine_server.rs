@@ -67,12 +67,12 @@ impl EngineServer {
         self.addr
     }
 
-    /// The name told in `x-engine`.
+    /// The name sent in `x-engine`.
     pub fn name(&self) -> &str {
         &self.app.config.name
     }
 
-    /// Puts a fault into force and returns when it is: after [`Fault::Refuse`] the port is closed.
+    /// Starts a fault and returns once it is in effect: after [`Fault::Refuse`] the port is closed.
     pub async fn fault(&self, fault: Fault) {
         self.app.put_fault(&fault).1.await;
     }
@@ -131,7 +131,7 @@ impl App {
         *self.requests.lock().unwrap_or_else(PoisonError::into_inner).entry(path).or_default() += 1;
     }
 
-    /// A number that no other answer of this engine has.
+    /// A number that no other response of this engine has.
     pub(super) fn next_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! Failures on demand: what can be ordered, and what is in force.
+//! Failures on demand: the kinds, and those in effect.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case")]
 pub enum Fault {
-    /// Ends all faults in force; a dead engine comes back.
+    /// Ends all faults; a dead engine comes back.
     Clear,
-    /// Closes the listening socket and idle connections: new ones are refused. Answers under way go on.
+    /// Closes the listening socket and idle connections: new ones are refused. Responses under way continue.
     Refuse,
-    /// Accepts requests, of every path but `/sim/*`, and answers none until the fault ends.
+    /// Accepts requests, but responds to none outside `/sim/*` until the fault ends.
     Stall,
-    /// Answers inference requests with an error status.
+    /// Responds to inference requests with an error status.
     Status {
         /// The status, for example 429 or 503.
         code: u16,
@@ -24,7 +24,7 @@ pub enum Fault {
     },
     /// Breaks the connection of streams in the middle, without an end of the chunked body.
     Cut {
-        /// How many pieces of the answer arrive before.
+        /// The number of chunks that arrive before.
         after_chunks: usize,
         /// For how many streams; `None`: until cleared.
         count: Option<u32>,
@@ -45,7 +45,7 @@ pub(super) struct FaultOrder {
 }
 
 impl FaultOrder {
-    /// A closed socket hears no order to open again, so such a fault must come with its end.
+    /// A closed socket cannot receive the order that reopens it, so such a fault must come with its end.
     pub(super) fn is_a_trap(&self) -> bool {
         matches!(self.fault, Fault::Refuse | Fault::Die) && self.for_ms.is_none()
     }

@@ -61,7 +61,7 @@ impl Flight {
     }
 }
 
-/// The right to an answer. Dropping it early, as a lost client does, takes the request back from the model.
+/// A client's claim on a response. Dropping it early, as a lost client does, aborts the request in the model.
 #[derive(Debug)]
 pub(super) struct Ticket {
     pub(super) hub: Arc<Hub>,

@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Hub {
     core: Mutex<Core>,
-    /// Told when an idle engine gets work.
+    /// Notified when an idle engine gets work.
     work: Notify,
     started: Instant,
     /// Seconds of model time in a second.
@@ -190,14 +190,14 @@ impl Hub {
 }
 
 impl Core {
-    /// Runs the model up to `now_s` and tells the flights.
+    /// Runs the model up to `now_s` and delivers its events to the flights.
     fn advance(&mut self, now_s: f64, scale: f64) {
         for event in self.engine.advance(now_s) {
-            self.tell(event, scale);
+            self.deliver(event, scale);
         }
     }
 
-    fn tell(&mut self, Event { at_s, id, kind }: Event, scale: f64) {
+    fn deliver(&mut self, Event { at_s, id, kind }: Event, scale: f64) {
         let Some(request) = self.in_flight.get_mut(&id) else { return };
         match kind {
             EventKind::Admitted { cached_tokens } if request.produced == 0 => {

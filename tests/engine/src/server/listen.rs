@@ -21,7 +21,7 @@ use super::{engine_server::App, route};
 /// Pause between attempts to listen again where a fault had closed the socket and the port is still taken.
 const REBIND_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Accepts connections until told to stop; closes and opens the socket as faults come and go.
+/// Accepts connections until shutdown; closes and reopens the socket as faults start and end.
 pub(super) async fn listen(app: Arc<App>, socket: TcpListener, addr: SocketAddr) {
     let mut watch = app.faults.watch();
     let mut connections = JoinSet::new();
@@ -75,9 +75,9 @@ async fn accept(socket: Option<&TcpListener>) -> Option<TcpStream> {
 async fn serve(app: Arc<App>, stream: TcpStream) {
     let mut watch = app.faults.watch();
     let deaths = watch.borrow_and_update().deaths;
-    // The connection that orders the death still gets its answer.
+    // The connection that ordered the death still gets its response.
     let gave_order = Arc::new(AtomicBool::new(false));
-    let service = service_fn(|request| route::answer(Arc::clone(&app), Arc::clone(&gave_order), request));
+    let service = service_fn(|request| route::respond(Arc::clone(&app), Arc::clone(&gave_order), request));
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     loop {

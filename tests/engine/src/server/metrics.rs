@@ -51,14 +51,14 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// A token came `waited_s` after the one before, or after the request if it is the first.
+    /// A token arrived `waited_s` after the one before, or after the request if it is the first.
     pub(super) fn token(&mut self, kind: EventKind, waited_s: f64) {
         let histogram =
             if kind == EventKind::FirstToken { &mut self.first_token } else { &mut self.inter_token };
         histogram.observe(waited_s);
     }
 
-    /// A request was answered `waited_s` after it came.
+    /// A request finished `waited_s` after it arrived.
     pub(super) fn request(&mut self, waited_s: f64) {
         self.request.observe(waited_s);
     }

@@ -1,4 +1,4 @@
-//! Building HTTP answers.
+//! Builders of HTTP responses.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use serde_json::Value;
 
-/// The body of any answer; an error breaks the connection.
+/// The body of any response; an error breaks the connection.
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 pub(super) const ENGINE: HeaderName = HeaderName::from_static("x-engine");
@@ -15,7 +15,7 @@ pub(super) const CACHED_TOKENS: HeaderName = HeaderName::from_static("x-engine-c
 pub(super) const PROMPT_TOKENS: HeaderName = HeaderName::from_static("x-engine-prompt-tokens");
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// An answer with a whole body.
+/// A response with a complete body.
 pub(super) fn whole(
     status: StatusCode,
     content_type: &'static str,
@@ -25,12 +25,12 @@ pub(super) fn whole(
     with_body(status, content_type, body)
 }
 
-/// A JSON answer.
+/// A JSON response.
 pub(super) fn json(status: StatusCode, body: &Value) -> Response<Body> {
     whole(status, "application/json", body.to_string())
 }
 
-/// An answer with any body.
+/// A response with any body.
 pub(super) fn with_body(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;

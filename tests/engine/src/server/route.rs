@@ -1,4 +1,4 @@
-//! From an HTTP request to its answer.
+//! From an HTTP request to its response.
 
 use std::{
     convert::Infallible,
@@ -22,10 +22,10 @@ use crate::api::{ApiError, Protocol};
 /// Longest request body; several times the longest prompt of any model.
 const BODY_BYTES_MAX: usize = 64 << 20;
 
-/// The vLLM whose protocols are spoken, as `/version` tells it.
+/// The version of vLLM whose protocols are served, as `/version` reports it.
 const VLLM_VERSION: &str = "0.32.0";
 
-/// What a path asks for.
+/// The operation that a path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route {
     Infer(Protocol),
@@ -76,8 +76,8 @@ impl Route {
     }
 }
 
-/// Answers one request; failures are answers too.
-pub(super) async fn answer(
+/// Responds to one request; a failure is a response as well.
+pub(super) async fn respond(
     app: Arc<App>,
     gave_order: Arc<AtomicBool>,
     request: Request<Incoming>,
@@ -88,14 +88,14 @@ pub(super) async fn answer(
         app.count_request(name);
         app.faults.unstalled().await;
     }
-    let answered = if route == Route::Unknown {
+    let dispatched = if route == Route::Unknown {
         Ok(detail(StatusCode::NOT_FOUND, "Not Found"))
     } else if request.method() != method {
         Ok(detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"))
     } else {
         dispatch(&app, &gave_order, route, request).await
     };
-    let mut response = answered.unwrap_or_else(|error| {
+    let mut response = dispatched.unwrap_or_else(|error| {
         let body = if route.is_anthropic() { error.anthropic_body() } else { error.openai_body() };
         reply_json(error.status(), &body)
     });

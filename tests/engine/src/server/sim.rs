@@ -1,4 +1,4 @@
-//! `/sim/*`: what a real engine does not have.
+//! `/sim/*`: paths that a real engine does not have.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -23,7 +23,7 @@ pub(super) fn state(app: &App) -> Response<Body> {
     }
 }
 
-/// `POST /sim/fault`. The answer is sent before the listener has acted on the order.
+/// `POST /sim/fault`. The response is sent before the listener has acted on the order.
 pub(super) fn fault(app: &App, gave_order: &AtomicBool, body: &[u8]) -> Result<Response<Body>, ApiError> {
     let order: FaultOrder = serde_json::from_slice(body).map_err(ApiError::BadJson)?;
     if order.is_a_trap() {

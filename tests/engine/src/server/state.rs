@@ -1,4 +1,4 @@
-//! What a test may want to know of an engine without parsing metrics.
+//! An engine's counters for tests, without parsing metrics.
 
 use std::collections::BTreeMap;
 
@@ -21,13 +21,13 @@ pub struct State {
     pub running: usize,
     /// Requests in the queue now.
     pub waiting: usize,
-    /// Requests answered in full.
+    /// Requests served in full.
     pub finished: u64,
     /// Requests that lost their client.
     pub aborted: u64,
     /// Requests refused because the queue was at its limit.
     pub rejected: u64,
-    /// Requests that got a status or a cut stream because a fault ordered it.
+    /// Requests that failed because of an injected fault.
     pub faulted: u64,
     /// Times that a request lost its blocks and started over.
     pub preemptions: u64,

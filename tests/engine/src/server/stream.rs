@@ -1,7 +1,7 @@
-//! A streamed answer: progress in the model becomes server-sent events.
+//! A streamed response: progress in the model becomes server-sent events.
 //!
 //! The pieces of a choice end after its first token and then every `tokens_per_chunk` tokens, however late
-//! the reader comes: the same answer always has the same pieces, and an instant engine has as many as a slow one.
+//! the reader is: equal outputs always have equal chunks, and an instant engine sends as many as a slow one.
 
 use std::io;
 
@@ -11,18 +11,18 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 
 use super::{flight::Ticket, reply::Body};
-use crate::api::{Answer, Delta, Wire};
+use crate::api::{Delta, ModelOutput, Wire};
 
 /// A stream under way.
 pub(super) struct EventStream {
     pub(super) ticket: Ticket,
-    pub(super) answer: Answer,
+    pub(super) output: ModelOutput,
     pub(super) wire: &'static dyn Wire,
     pub(super) tokens_per_chunk: usize,
     /// After how many pieces a fault breaks the connection.
     pub(super) cut_after: Option<usize>,
-    /// Tokens told so far, by choice.
-    told: Vec<usize>,
+    /// Tokens sent so far, by choice.
+    sent: Vec<usize>,
     pieces: usize,
     closed: bool,
 }
@@ -31,13 +31,13 @@ impl EventStream {
     /// A stream whose first tokens are there.
     pub(super) fn new(
         ticket: Ticket,
-        answer: Answer,
+        output: ModelOutput,
         wire: &'static dyn Wire,
         tokens_per_chunk: usize,
     ) -> Self {
-        let told = vec![0; answer.choices.len()];
+        let sent = vec![0; output.choices.len()];
         let tokens_per_chunk = tokens_per_chunk.max(1);
-        Self { ticket, answer, wire, tokens_per_chunk, cut_after: None, told, pieces: 0, closed: false }
+        Self { ticket, output, wire, tokens_per_chunk, cut_after: None, sent, pieces: 0, closed: false }
     }
 
     /// The body, one frame a piece.
@@ -64,30 +64,30 @@ impl EventStream {
                 if std::mem::replace(&mut self.closed, true) {
                     return None;
                 }
-                self.wire.closing(&self.answer, self.pieces, &mut events);
+                self.wire.closing(&self.output, self.pieces, &mut events);
                 return Some(Ok(events.into()));
             }
             self.ticket.flight.changed().await;
         }
     }
 
-    /// Tells the next piece that is whole, if there is one.
+    /// Appends the next complete chunk, if there is one.
     fn piece(&mut self, events: &mut String) -> bool {
-        for (at, choice) in self.answer.choices.iter().enumerate() {
-            let told = self.told[at];
-            let step = if told == 0 { 1 } else { self.tokens_per_chunk };
-            let end = (told + step).min(choice.output_tokens);
-            if told == end || self.ticket.flight.produced_tokens(at) < end {
+        for (at, choice) in self.output.choices.iter().enumerate() {
+            let sent = self.sent[at];
+            let step = if sent == 0 { 1 } else { self.tokens_per_chunk };
+            let end = (sent + step).min(choice.output_tokens);
+            if sent == end || self.ticket.flight.produced_tokens(at) < end {
                 continue;
             }
             if self.pieces == 0 {
-                self.wire.opening(&self.answer, events);
+                self.wire.opening(&self.output, events);
             }
-            let text = choice.filler.text(told..end);
+            let text = choice.filler.text(sent..end);
             let last = end == choice.output_tokens;
             let delta = Delta { choice: at, number: self.pieces, text: &text, last };
-            self.wire.delta(&self.answer, delta, events);
-            self.told[at] = end;
+            self.wire.delta(&self.output, delta, events);
+            self.sent[at] = end;
             self.pieces += 1;
             return true;
         }
@@ -95,6 +95,6 @@ impl EventStream {
     }
 
     fn is_done(&self) -> bool {
-        self.answer.choices.iter().zip(&self.told).all(|(choice, told)| *told == choice.output_tokens)
+        self.output.choices.iter().zip(&self.sent).all(|(choice, sent)| *sent == choice.output_tokens)
     }
 }

@@ -1,5 +1,5 @@
-//! Requests that want tokens instead of an answer, as vLLM serves them: `/tokenize`, the two `render` paths, and
-//! Anthropic's `count_tokens`. Routers that know no tokenizer ask them before they choose.
+//! Requests for tokens instead of generated text, as vLLM serves them: `/tokenize`, the two `render` paths, and
+//! Anthropic's `count_tokens`. Routers without a tokenizer call them before they choose.
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -16,7 +16,7 @@ use crate::{
     text::token_ids,
 };
 
-/// What tells a chat from a completion.
+/// The field that distinguishes a chat from a completion.
 #[derive(Deserialize)]
 struct Shape {
     messages: Option<IgnoredAny>,
@@ -24,8 +24,8 @@ struct Shape {
 
 /// `/v1/messages/count_tokens`: the length of the prompt.
 pub(super) fn count(body: &Bytes) -> Result<Response<Body>, ApiError> {
-    let ask = Protocol::Messages.parse(body)?;
-    let tokens: usize = ask.prompts.iter().map(|prompt| tokens_of_bytes(prompt.len())).sum();
+    let parsed = Protocol::Messages.parse(body)?;
+    let tokens: usize = parsed.prompts.iter().map(|prompt| tokens_of_bytes(prompt.len())).sum();
     Ok(reply_json(StatusCode::OK, &json!({"input_tokens": tokens})))
 }
 
@@ -36,19 +36,18 @@ pub(super) fn tokenize(app: &App, body: &Bytes) -> Result<Response<Body>, ApiErr
     let tokens: Vec<u32> =
         protocol.parse(body)?.prompts.iter().flat_map(|prompt| token_ids(prompt)).collect();
     let max_model_len = app.hub.params.blocks() * app.hub.params.block_tokens;
-    let answer = json!({
+    let body = json!({
         "count": tokens.len(), "max_model_len": max_model_len, "tokens": tokens, "token_strs": null,
     });
-    Ok(reply_json(StatusCode::OK, &answer))
+    Ok(reply_json(StatusCode::OK, &body))
 }
 
 /// `/v1/chat/completions/render` and `/v1/completions/render`: the request as the engine would run it. An object
 /// for a chat, a list with one for each prompt for completions.
 pub(super) fn render(protocol: Protocol, body: &Bytes) -> Result<Response<Body>, ApiError> {
-    let ask = protocol.parse(body)?;
+    let parsed = protocol.parse(body)?;
     let mut rendered: Vec<_> =
-        ask.prompts.iter().map(|prompt| json!({"token_ids": token_ids(prompt)})).collect();
-    let answer =
-        if protocol == Protocol::Chat { rendered.pop().unwrap_or_default() } else { json!(rendered) };
-    Ok(reply_json(StatusCode::OK, &answer))
+        parsed.prompts.iter().map(|prompt| json!({"token_ids": token_ids(prompt)})).collect();
+    let body = if protocol == Protocol::Chat { rendered.pop().unwrap_or_default() } else { json!(rendered) };
+    Ok(reply_json(StatusCode::OK, &body))
 }

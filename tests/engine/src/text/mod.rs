@@ -1,9 +1,9 @@
-//! Text on both sides of the model: the prompt that a chat becomes, and the words of an answer.
+//! Text on both sides of the model: the prompt that a chat becomes, and the words that are generated.
 
-mod answer;
+mod filler;
 mod template;
 mod tokens;
 
-pub use answer::Filler;
+pub use filler::Filler;
 pub use template::{Turn, render};
 pub use tokens::token_ids;

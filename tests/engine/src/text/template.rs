@@ -8,8 +8,8 @@
 //! <|im_start|>assistant
 //! ```
 //!
-//! ChatML in shape. What matters here: a conversation's next prompt begins with the last prompt and the last
-//! answer, byte for byte, so the next turn finds both in the cache.
+//! ChatML in shape. A conversation's next prompt begins with the last prompt and the last response, byte for byte,
+//! so the next turn finds both in the cache.
 
 use serde_json::Value;
 
@@ -21,11 +21,11 @@ const END: &str = "<|im_end|>\n";
 pub struct Turn {
     /// `system`, `user`, `assistant`, `tool`, ...
     pub role: String,
-    /// What was said.
+    /// The text.
     pub content: String,
 }
 
-/// The prompt for the answer that follows `turns`. Tools, and a system message if it is the first, lead.
+/// The prompt whose response follows `turns`. Tools come first, with the system message if it is the first turn.
 pub fn render(tools: &[Value], turns: &[Turn]) -> String {
     let bytes: usize = turns.iter().map(|turn| turn.content.len() + 64).sum();
     let mut prompt = String::with_capacity(bytes + 64);
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_prompt_begins_with_this_prompt_and_its_answer() {
+    fn the_next_prompt_begins_with_this_prompt_and_its_response() {
         let mut turns = vec![turn("user", "Hi")];
         let prompt = render(&[], &turns);
         turns.extend([turn("assistant", "sun sky "), turn("user", "More")]);

@@ -1,5 +1,5 @@
-//! A text as token ids, as a router is told them: four bytes of text are the number of their token, low byte first,
-//! so that a prompt given in these ids is the same prompt. A last token of fewer bytes is filled up with zeros.
+//! A text as token ids: the four bytes of a token are its id in little-endian order, so that a prompt sent as these ids
+//! is the same prompt. A shorter last token is padded with zeros.
 
 use crate::model::TOKEN_BYTES;
 

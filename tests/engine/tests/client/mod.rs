@@ -3,7 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::needless_pass_by_value,
-    reason = "an answer that cannot be read fails the test that asked; callers make the body on the spot"
+    reason = "a response that cannot be read fails the test; callers build the body in place"
 )]
 
 use std::{net::SocketAddr, time::Duration};
@@ -21,7 +21,7 @@ use warmpath_engine::{EngineServer, State};
 const CONDITION_TIME_MAX: Duration = Duration::from_secs(20);
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// A whole answer, or as much of it as came before the connection broke.
+/// A whole response, or as much of it as arrived before the connection broke.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
@@ -50,7 +50,7 @@ impl Reply {
     }
 }
 
-/// An answer whose head has come and whose body is still to be read; dropping it closes the connection.
+/// A response whose head has arrived and whose body is still to be read; dropping it closes the connection.
 pub(crate) struct Open {
     pub(crate) response: hyper::Response<hyper::body::Incoming>,
     connection: tokio::task::JoinHandle<()>,
@@ -86,7 +86,7 @@ impl Open {
     }
 }
 
-/// Sends a request and returns when the head of the answer has come.
+/// Sends a request and returns when the head of the response has arrived.
 pub(crate) async fn open(addr: SocketAddr, request: Request<Full<Bytes>>) -> anyhow::Result<Open> {
     let stream = TcpStream::connect(addr).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;

@@ -1,4 +1,4 @@
-//! What the tests of the engine on made-up time share: requests, and reading what became of them.
+//! What the tests of the engine on simulated time share: requests, and reading what became of them.
 #![allow(dead_code, reason = "no test file uses all of it")]
 
 use warmpath_engine::{
@@ -20,7 +20,7 @@ pub(crate) fn request(id: u64, prompt_tokens: usize, output_tokens: usize) -> Re
     request_for(id, id, prompt_tokens, output_tokens)
 }
 
-/// A request with the prompt and the answer of another one's `text`, as far as both go.
+/// A request with the prompt and the output of another one's `text`, as far as both go.
 pub(crate) fn request_for(id: u64, text: u64, prompt_tokens: usize, output_tokens: usize) -> Request {
     let blocks = u64::try_from((prompt_tokens + output_tokens) / 16).unwrap();
     Request::new(RequestId(id), prompt_tokens, output_tokens, chain(0, text + 1, blocks))
@@ -35,14 +35,14 @@ pub(crate) fn drain(engine: &mut Engine) -> Vec<Event> {
     events
 }
 
-/// When a request first met something.
+/// When a request first reached an event.
 #[track_caller]
 pub(crate) fn when(events: &[Event], id: u64, kind: EventKind) -> f64 {
     let found = events.iter().find(|event| event.id == RequestId(id) && event.kind == kind);
-    found.unwrap_or_else(|| panic!("request {id} never met {kind:?}")).at_s
+    found.unwrap_or_else(|| panic!("request {id} never reached {kind:?}")).at_s
 }
 
-/// What a request met, in order.
+/// The events of a request, in order.
 pub(crate) fn kinds(events: &[Event], id: u64) -> Vec<EventKind> {
     events.iter().filter(|event| event.id == RequestId(id)).map(|event| event.kind).collect()
 }

@@ -21,7 +21,7 @@ pub fn play(published: &Published, arm: usize, seed: u64) -> ArmRun {
     let params = Params::new(published.preset);
     let engine = Params {
         block_tokens: BLOCK_TOKENS,
-        tells_tokens: false,
+        emits_tokens: false,
         step_time: params.step_time.clone().slower(published.slower),
         ..params
     };

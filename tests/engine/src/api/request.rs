@@ -1,4 +1,4 @@
-//! What a request asks for, whatever protocol it came in.
+//! A request, independent of its protocol.
 
 use serde::Deserialize;
 
@@ -6,18 +6,18 @@ use super::ApiError;
 
 /// A request after parsing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Ask {
+pub struct ParsedRequest {
     /// The model or adapter; `None` means the engine's own model.
     pub model: Option<String>,
     /// Separates caches of tenants; empty for none.
     pub cache_salt: String,
-    /// The bytes of each prompt; one answer each.
+    /// The bytes of each prompt; each gets one choice.
     pub prompts: Vec<Vec<u8>>,
-    /// Tokens to generate for each prompt, if the request says so.
+    /// Tokens to generate for each prompt, if the request limits them.
     pub output_tokens: Option<usize>,
-    /// Whether to answer with server-sent events.
+    /// Whether to respond with server-sent events.
     pub stream: bool,
-    /// Whether the stream ends with the usage (OpenAI only; the others always tell it).
+    /// Whether the stream ends with the usage (OpenAI only; the other protocols always report it).
     pub include_usage: bool,
 }
 
@@ -28,12 +28,12 @@ pub(super) struct StreamOptions {
     pub(super) include_usage: bool,
 }
 
-/// Reads JSON, with the engine's error for what is none.
+/// Reads JSON, or returns the engine's error for invalid JSON.
 pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(ApiError::BadJson)
 }
 
-/// Refuses several answers to one prompt: the simulation makes one.
+/// Refuses several choices for one prompt: the simulation generates one.
 pub(super) fn only_one(n: Option<u32>) -> Result<(), ApiError> {
     match n {
         None | Some(1) => Ok(()),

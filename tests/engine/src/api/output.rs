@@ -1,26 +1,26 @@
-//! An answer before it is put into a protocol's words.
+//! The model's output for a request, before a protocol encodes it.
 
 use serde_json::{Value, json};
 
 use crate::text::Filler;
 
-/// The answer to one prompt of a request.
+/// The output for one prompt of a request.
 #[derive(Debug, Clone)]
 pub struct Choice {
-    /// Its words.
+    /// Its text.
     pub filler: Filler,
     /// Length of the prompt in tokens.
     pub prompt_tokens: usize,
     /// Prompt tokens that the cache held; known from the first token on.
     pub cached_tokens: usize,
-    /// Length of the answer in tokens.
+    /// Length of the output in tokens.
     pub output_tokens: usize,
 }
 
-/// The answer to a request.
+/// The output for a request.
 #[derive(Debug, Clone)]
-pub struct Answer {
-    /// The answer's id, as a JSON string with its quotes.
+pub struct ModelOutput {
+    /// The response's id, as a JSON string with its quotes.
     pub id_json: String,
     /// The model as the request named it, as a JSON string with its quotes.
     pub model_json: String,
@@ -28,40 +28,40 @@ pub struct Answer {
     pub created_s: u64,
     /// One for each prompt, in order.
     pub choices: Vec<Choice>,
-    /// Whether the request named the length of the answer: then it ends by length, else it ends by itself.
+    /// Whether the request limited the output: it then finishes by length, otherwise by itself.
     pub capped: bool,
     /// Whether an OpenAI stream ends with the usage.
     pub include_usage: bool,
 }
 
-/// A piece of a streamed answer.
+/// A piece of a streamed response.
 #[derive(Debug, Clone, Copy)]
 pub struct Delta<'a> {
-    /// To which choice it belongs.
+    /// The choice that it belongs to.
     pub choice: usize,
-    /// How many deltas the stream had before.
+    /// The number of deltas before it.
     pub number: usize,
     /// Plain ASCII words, which need no escaping.
     pub text: &'a str,
-    /// Whether the choice ends with it.
+    /// Whether it is the choice's last.
     pub last: bool,
 }
 
-/// One protocol's words for an answer. Events are complete server-sent events, appended to a buffer.
+/// The encoding of an output in one protocol. Events are complete server-sent events, appended to a buffer.
 pub trait Wire: Send + Sync {
-    /// What the ids of this protocol's answers begin with.
+    /// The prefix of response ids in this protocol.
     fn id_prefix(&self) -> &'static str;
-    /// The body of an answer that is not streamed.
-    fn whole(&self, answer: &Answer) -> Value;
+    /// The body of a response that is not streamed.
+    fn whole(&self, output: &ModelOutput) -> Value;
     /// The events before the first delta.
-    fn opening(&self, answer: &Answer, events: &mut String);
+    fn opening(&self, output: &ModelOutput, events: &mut String);
     /// The event of one delta.
-    fn delta(&self, answer: &Answer, delta: Delta<'_>, events: &mut String);
+    fn delta(&self, output: &ModelOutput, delta: Delta<'_>, events: &mut String);
     /// The events after the last of `deltas` deltas.
-    fn closing(&self, answer: &Answer, deltas: usize, events: &mut String);
+    fn closing(&self, output: &ModelOutput, deltas: usize, events: &mut String);
 }
 
-impl Answer {
+impl ModelOutput {
     /// Prompt tokens of all choices.
     pub fn prompt_tokens(&self) -> usize {
         self.choices.iter().map(|choice| choice.prompt_tokens).sum()

@@ -1,4 +1,4 @@
-//! The server over real sockets: the four protocols, streamed and whole, and what they say of the cache.
+//! The server over real sockets: every protocol, streamed and whole, and the usage that it reports.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -25,7 +25,7 @@ fn text(tokens: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_completion_tells_its_usage_and_its_engine() {
+async fn a_completion_reports_its_usage_and_its_engine() {
     let engine = instant().await;
     let body = json!({"model": "sim", "prompt": text(100), "max_tokens": 5});
     let first = post(&engine, COMPLETIONS, &body).await;
@@ -37,7 +37,7 @@ async fn a_completion_tells_its_usage_and_its_engine() {
     });
     assert_eq!(second.json()["usage"], usage);
     assert_eq!(second.json()["choices"][0]["finish_reason"], "length");
-    assert_eq!(first.json()["choices"], second.json()["choices"], "equal prompts get equal answers");
+    assert_eq!(first.json()["choices"], second.json()["choices"], "equal prompts get equal responses");
     let headers = ["x-engine", "x-engine-prompt-tokens", "x-engine-cached-tokens"];
     assert_eq!(headers.map(|name| second.header(name)), ["engine-0", "100", "96"]);
 }
@@ -103,7 +103,7 @@ async fn models_adapters_and_salts_share_nothing() {
 }
 
 #[tokio::test]
-async fn a_chat_stream_says_what_the_whole_answer_says() {
+async fn a_chat_stream_carries_the_same_text_as_a_whole_response() {
     let config = ServerConfig { tokens_per_chunk: 4, ..ServerConfig::instant() };
     let engine = EngineServer::start(config).await.unwrap();
     let mut body = json!({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 10});
@@ -124,7 +124,7 @@ async fn a_chat_stream_says_what_the_whole_answer_says() {
 }
 
 #[tokio::test]
-async fn a_stream_without_the_option_tells_no_usage() {
+async fn a_stream_without_the_option_has_no_usage() {
     let engine = instant().await;
     let reply =
         post(&engine, COMPLETIONS, json!({"prompt": ["a", "b"], "max_tokens": 2, "stream": true})).await;
@@ -135,7 +135,7 @@ async fn a_stream_without_the_option_tells_no_usage() {
 }
 
 #[tokio::test]
-async fn messages_speak_anthropic() {
+async fn messages_use_the_format_of_anthropic() {
     let engine = instant().await;
     let mut body = json!({
         "model": "sim", "max_tokens": 6, "system": [{"type": "text", "text": text(100)}],
@@ -160,7 +160,7 @@ async fn messages_speak_anthropic() {
 }
 
 #[tokio::test]
-async fn responses_speak_responses() {
+async fn responses_use_the_format_of_responses() {
     let engine = instant().await;
     let mut body = json!({
         "model": "sim", "instructions": text(100), "max_output_tokens": 3,
@@ -199,7 +199,7 @@ async fn errors_have_the_form_of_vllm() {
 }
 
 #[tokio::test]
-async fn a_prompt_can_be_had_in_tokens_and_given_in_them() {
+async fn a_prompt_can_be_fetched_and_sent_as_tokens() {
     let engine = instant().await;
     let prompt = json!({"model": "sim", "prompt": "abcdefgh", "max_tokens": 2});
     let chat = json!({"messages": [{"role": "user", "content": text(100)}], "max_completion_tokens": 2});
@@ -220,14 +220,14 @@ async fn a_prompt_can_be_had_in_tokens_and_given_in_them() {
 }
 
 #[tokio::test]
-async fn unknown_fields_are_no_error() {
+async fn unknown_fields_are_ignored() {
     let engine = instant().await;
     let body = json!({"prompt": "a", "max_tokens": 1, "ignore_eos": true, "rid": null, "lora_path": [1]});
     assert_eq!(post(&engine, COMPLETIONS, body).await.status.as_u16(), 200);
 }
 
 #[tokio::test]
-async fn the_request_id_comes_back_and_names_the_answer() {
+async fn the_request_id_is_echoed_and_names_the_response() {
     let engine = instant().await;
     let mut request = post_request(COMPLETIONS, json!({"prompt": "a", "max_tokens": 1}));
     request.headers_mut().insert("x-request-id", "a\"b".parse().unwrap());
@@ -235,7 +235,7 @@ async fn the_request_id_comes_back_and_names_the_answer() {
     assert_eq!((reply.header("x-request-id"), &reply.json()["id"]), ("a\"b", &json!("cmpl-a\"b")));
 }
 
-/// An engine on which one request with an endless answer decodes.
+/// An engine that decodes one request without an end.
 async fn busy(config: ServerConfig) -> (EngineServer, client::Open) {
     let engine = EngineServer::start(config).await.unwrap();
     let body = json!({"prompt": text(1_000), "max_tokens": 100_000, "stream": true});
@@ -252,7 +252,7 @@ async fn a_stream_begins_with_its_first_token() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_takes_its_request_with_it() {
+async fn a_client_that_disconnects_aborts_its_request() {
     let (engine, stream) = busy(ServerConfig::default()).await;
     let whole = post_request(COMPLETIONS, json!({"prompt": text(1_000), "max_tokens": 100_000}));
     let addr = engine.addr();
@@ -265,7 +265,7 @@ async fn a_client_that_leaves_takes_its_request_with_it() {
 }
 
 #[tokio::test]
-async fn a_full_queue_answers_503() {
+async fn a_full_queue_responds_with_503() {
     let mut params = Params::new(Preset::Qwen3On2);
     params.running_max = 1;
     let config = ServerConfig { queued_requests_max: Some(1), params, ..ServerConfig::default() };

@@ -1,8 +1,8 @@
-//! Filler words: the text of an answer.
+//! Filler words: the generated text.
 //!
-//! Each token is one word of three letters and a space, exactly [`TOKEN_BYTES`] bytes, so that `n` tokens of
-//! answer are `n` tokens of prompt when a client sends them back. The words follow from a fingerprint of the
-//! prompt: equal prompts get equal answers from every engine with the same seed. Plain lower-case ASCII needs
+//! Each token is one word of three letters and a space, exactly [`TOKEN_BYTES`] bytes, so that `n`
+//! output tokens are `n` prompt tokens when a client sends them back. The words follow from a fingerprint of the
+//! prompt: equal prompts get equal words from every engine with the same seed. Plain lower-case ASCII needs
 //! no escaping in JSON.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -17,14 +17,14 @@ const WORDS: [&str; 64] = [
     "put ", "red ", "run ", "sea ", "see ", "sky ", "sun ", "ten ", "top ", "use ", "way ", "you ",
 ];
 
-/// The words of one answer.
+/// The words of one output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Filler {
     fingerprint: u64,
 }
 
 impl Filler {
-    /// The answer to the prompt with this fingerprint, by an engine with this seed.
+    /// The words that an engine with this seed generates for the prompt with this fingerprint.
     pub fn new(fingerprint: u64, seed: u64) -> Self {
         Self { fingerprint: xxh3_64_with_seed(&fingerprint.to_le_bytes(), seed) }
     }
