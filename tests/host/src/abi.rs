@@ -1,8 +1,8 @@
 //! The numbers of proxy-wasm ABI 0.2.1, each enum as `proxy-wasm-cpp-host`'s
 //! `include/proxy-wasm/wasm_api_impl.h` and `proxy_wasm_enums.h` have them.
 //!
-//! The guest's SDK has its own copy of these; the host does not borrow it, because a test that shares its
-//! subject's constants cannot see that they are wrong.
+//! The guest's SDK has its own copy of these. The host does not import it: a test that shares constants with its
+//! subject cannot detect that they are wrong.
 
 /// What a hostcall returns to the guest (`WasmResult`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) enum Status {
     InvalidMemoryAccess = 6,
     /// The queue has nothing to dequeue.
     Empty = 7,
-    /// Somebody else wrote the key since its compare-and-swap number was read.
+    /// Another VM wrote the key since its compare-and-swap number was read.
     CasMismatch = 8,
     /// The upstream cannot be reached at all.
     InternalFailure = 10,
@@ -28,12 +28,12 @@ pub(crate) enum Status {
     Unimplemented = 12,
 }
 
-/// What a stream callback answers.
+/// The action that a stream callback returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Pass on what was seen.
     Continue,
-    /// Keep it until the filter says otherwise.
+    /// Hold it until the filter continues the stream.
     Pause,
 }
 

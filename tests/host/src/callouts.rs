@@ -1,12 +1,12 @@
-//! HTTP calls and gRPC streams that a VM has opened: what the guest asked for, and how it stands.
+//! HTTP calls and gRPC streams that a VM has opened: the guest's requests and their states.
 //!
-//! The other end is the test: it reads these records and answers through the `Vm`.
+//! The test is the other end: it reads these records and responds through the `Vm`.
 
 use std::collections::BTreeMap;
 
 use crate::headers::Headers;
 
-/// The low two bits of an id say what it names; ids of a kind are four apart
+/// The low two bits of an id encode its kind; ids of one kind are four apart
 /// (`proxy-wasm-cpp-host`, `include/proxy-wasm/wasm.h`, `CalloutType`).
 const KIND_MASK: u32 = 0b11;
 const ID_STEP: u32 = 4;
@@ -28,13 +28,13 @@ pub struct GrpcStream {
     pub initial_metadata: Headers,
     /// Messages that the guest sent, oldest first.
     pub sent: Vec<Vec<u8>>,
-    /// The guest said that it sends nothing more.
+    /// The guest has closed its side.
     pub local_end: bool,
-    /// How the stream stands.
+    /// The state of the stream.
     pub state: GrpcState,
 }
 
-/// How a gRPC stream stands.
+/// The state of a gRPC stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrpcState {
     /// Messages may come.
@@ -60,17 +60,17 @@ pub struct HttpCall {
     pub trailers: Headers,
     /// The guest's time limit in milliseconds; 0 is none.
     pub timeout_ms: u32,
-    /// How the call stands.
+    /// The state of the call.
     pub state: HttpCallState,
 }
 
-/// How an HTTP call stands.
+/// The state of an HTTP call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpCallState {
-    /// No answer yet.
+    /// No response yet.
     Pending,
     /// The guest got a response or a failure.
-    Answered,
+    Done,
     /// The root context that owned it is gone.
     Cancelled,
 }

@@ -1,9 +1,9 @@
-//! What can go wrong between a test and a VM. A refusal by the guest (a `false` from `on_configure`) is an
-//! answer, not an error; these are the cases in which there is no answer.
+//! Errors between a test and a VM. A refusal by the guest (a `false` from `on_configure`) is a result, not an error;
+//! these are the cases without a result.
 
 use std::path::PathBuf;
 
-/// A callback's answer, or the trap that ended the VM. Once trapped, every later call gives the same trap.
+/// A callback's result, or the trap that ended the VM. Once trapped, every later call gives the same trap.
 pub type Outcome<T> = Result<T, Trap>;
 
 /// The guest panicked, ran into `unreachable`, left its memory, or exited.
@@ -16,15 +16,15 @@ pub struct Trap {
     pub message: String,
 }
 
-/// A module cannot be had.
+/// A module cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
     #[error("cannot read {path}")]
     Read {
-        /// Where it was looked for.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
     /// The bytes are not a valid module.
@@ -44,7 +44,7 @@ pub enum StartError {
     /// The guest trapped while it was started or configured again.
     #[error(transparent)]
     Trapped(#[from] Trap),
-    /// The guest answered `false` to the configuration that it had accepted before.
+    /// The guest returned `false` for a configuration that it had accepted before.
     #[error("the guest refused its configuration")]
     Refused,
 }

@@ -1,4 +1,4 @@
-//! One hostcall's view of the guest: its memory, its allocator, and the books on what crosses the border.
+//! One hostcall's view of the guest: its memory, its allocator, and counts of the payload that crosses the boundary.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ impl Counts {
     }
 }
 
-/// Why a hostcall does not end well: with a status for the guest, or with the guest's end.
+/// Why a hostcall fails: with a status for the guest, or by ending the guest.
 pub(crate) enum Fault {
     Status(Status),
     Trap(wasmtime::Error),

@@ -1,4 +1,4 @@
-//! Header maps: what a test gives and reads, and their form in guest memory.
+//! Header maps, as a test writes and reads them, and their form in guest memory.
 //!
 //! A plain list in order of arrival. Envoy's inline-header rules (joining `via`, `cookie`...) are not
 //! copied: no filter of ours depends on them.

@@ -1,4 +1,4 @@
-//! The pretended Envoy process: where VMs come from, and everything they share.
+//! The simulated Envoy process: it creates VMs and holds everything that they share.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -39,7 +39,7 @@ impl Host {
         Vm::start(module, Rc::clone(&self.process), worker)
     }
 
-    /// What `failure_policy: FAIL_RELOAD` does: a fresh VM in the place of `vm`, on the same worker, over
+    /// Does the same as `failure_policy: FAIL_RELOAD`: a fresh VM in the place of `vm`, on the same worker, over
     /// the same shared data, with the newest configuration that `vm` had. Streams of `vm` stay with `vm`.
     pub fn rebuild(&self, vm: &Vm) -> Result<Vm, StartError> {
         let fresh = Vm::start(&vm.module(), Rc::clone(&self.process), vm.worker())?;

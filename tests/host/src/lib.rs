@@ -1,4 +1,4 @@
-//! A proxy-wasm (ABI 0.2.1) host on wasmtime: what Envoy is to the filter, without Envoy.
+//! A proxy-wasm (ABI 0.2.1) host on wasmtime that stands in for Envoy.
 //!
 //! ```text
 //!  test ──► Host (one Envoy process: clock, shared data, queues, metrics, log, clusters)
@@ -8,15 +8,15 @@
 //!             └─ Vm ...
 //! ```
 //!
-//! Nothing runs by itself. The test says which VM gets its tick, its queue wake-ups, its gRPC message or
-//! its next piece of a body, so every interleaving of worker threads can be written down and repeated.
-//! A real Envoy tells whether the filter works in Envoy; this host tells *why* it does not, in
-//! milliseconds, and reaches what a real Envoy reaches only by luck: races over shared data, a trap in the
-//! middle of a request, a stream that closes at the wrong moment.
+//! Nothing runs by itself. The test decides which VM gets its tick, its queue wake-ups, its gRPC message or its next
+//! piece of a body, so every interleaving of worker threads can be written down and repeated. Tests in a real Envoy show
+//! *whether* the filter works in Envoy; this host shows in milliseconds *why* it does not, and reproduces what a real
+//! Envoy reaches only by luck: races over shared data, a trap in the middle of a request, a stream that closes at the
+//! wrong moment.
 //!
 //! Semantics follow Envoy 1.40: `source/extensions/common/wasm/context.cc` and `proxy-wasm-cpp-host`
 //! (`src/exports.cc`, `src/context.cc`). Where Envoy's behaviour is undefined (it reads freed or foreign
-//! memory) the host refuses the call and books a [`Violation`].
+//! memory) the host refuses the call and records a [`Violation`].
 
 #![allow(
     clippy::as_conversions,

@@ -14,7 +14,7 @@ use crate::error::LoadError;
 static ENGINE: LazyLock<Engine> = LazyLock::new(Engine::default);
 static LOADED: Mutex<BTreeMap<PathBuf, Module>> = Mutex::new(BTreeMap::new());
 
-/// One function that a module asks of its host.
+/// One function that a module imports from its host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Import {
     /// `env` or `wasi_snapshot_preview1`.
@@ -51,7 +51,7 @@ impl Module {
         Ok(Self { inner })
     }
 
-    /// Everything the module asks of its host, sorted.
+    /// All imports of the module, sorted.
     pub fn imports(&self) -> Vec<Import> {
         let mut imports: Vec<_> = self
             .inner

@@ -1,4 +1,4 @@
-//! How the pretended Envoy is set up: what would be its bootstrap and the plugin's configuration.
+//! The settings of the simulated Envoy: those of its bootstrap and of the plugin's configuration.
 
 use crate::abi::LogLevel;
 
@@ -18,10 +18,10 @@ pub struct Options {
     /// `PluginConfig.allow_on_headers_stop_iteration`. Without it a pause at the headers stops the body
     /// too, and the body callback does not come until the filter goes on.
     pub allow_on_headers_stop_iteration: bool,
-    /// `per_connection_buffer_limit_bytes`: a body that is paused beyond it is answered with 413 (request)
+    /// `per_connection_buffer_limit_bytes`: a paused body beyond it gets 413 (request)
     /// or 500 (response).
     pub buffer_bytes_max: usize,
-    /// Envoy's log level for `wasm`, which the guest can ask for. Every line is kept whatever it is.
+    /// Envoy's log level for `wasm`, which the guest can read. Every line is kept whatever it is.
     pub log_level: LogLevel,
     /// Seed of `random_get`.
     pub seed: u64,

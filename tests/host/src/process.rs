@@ -1,4 +1,4 @@
-//! What one Envoy process holds for all its VMs.
+//! The state that one Envoy process holds for all its VMs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,11 +18,11 @@ pub struct LogLine {
     pub worker: u32,
     /// Its severity.
     pub level: LogLevel,
-    /// What it says.
+    /// Its text.
     pub text: String,
 }
 
-/// What a callout's upstream is to this process.
+/// The state of a callout's upstream in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cluster {
     Up,

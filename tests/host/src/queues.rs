@@ -1,14 +1,14 @@
 //! Shared queues and the wake-ups they cause (`proxy-wasm-cpp-host`, `src/shared_queue.cc`).
 //!
 //! One queue has one listener: the VM that registered it *last*. A filter that wants every worker woken
-//! needs a queue per worker. Each item that is put in owes that listener one `on_queue_ready`, which Envoy
-//! posts to the listener's thread; here it waits until the test delivers it.
+//! needs a queue per worker. Each item that is enqueued causes one `on_queue_ready`, which Envoy posts to
+//! the listener's thread; here it is pending until the test delivers it.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::abi::Status;
 
-/// An `on_queue_ready` that is owed.
+/// A pending `on_queue_ready`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WakeUp {
     pub(crate) worker: u32,
@@ -26,7 +26,7 @@ struct Queue {
 pub(crate) struct Queues {
     ids: BTreeMap<Vec<u8>, u32>,
     by_id: BTreeMap<u32, Queue>,
-    owed: VecDeque<WakeUp>,
+    pending: VecDeque<WakeUp>,
 }
 
 impl Queues {
@@ -51,7 +51,7 @@ impl Queues {
     pub(crate) fn enqueue(&mut self, id: u32, item: Vec<u8>) -> Result<(), Status> {
         let queue = self.by_id.get_mut(&id).ok_or(Status::NotFound)?;
         queue.items.push_back(item);
-        self.owed.push_back(WakeUp { worker: queue.worker, context: queue.context, queue: id });
+        self.pending.push_back(WakeUp { worker: queue.worker, context: queue.context, queue: id });
         Ok(())
     }
 
@@ -60,10 +60,11 @@ impl Queues {
         queue.items.pop_front().ok_or(Status::Empty)
     }
 
-    /// Takes the wake-ups that one worker is owed now, in order.
-    pub(crate) fn take_owed(&mut self, worker: u32) -> Vec<WakeUp> {
-        let (due, rest): (Vec<_>, Vec<_>) = self.owed.drain(..).partition(|wake_up| wake_up.worker == worker);
-        self.owed = rest.into();
+    /// Takes the wake-ups that are pending for one worker now, in order.
+    pub(crate) fn take_pending(&mut self, worker: u32) -> Vec<WakeUp> {
+        let (due, rest): (Vec<_>, Vec<_>) =
+            self.pending.drain(..).partition(|wake_up| wake_up.worker == worker);
+        self.pending = rest.into();
         due
     }
 }

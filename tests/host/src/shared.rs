@@ -28,7 +28,7 @@ impl SharedData {
     }
 
     /// Writes unless `cas` is neither 0 nor the number of the value that is there. A key that is not there
-    /// is written whatever `cas` says: Envoy compares only where there is something to compare with.
+    /// is written whatever `cas` is: Envoy compares only with an existing value.
     pub(crate) fn set(&mut self, key: &[u8], value: &[u8], cas: u32) -> Result<(), Status> {
         if let Some((_, current)) = self.entries.get(key)
             && cas != 0

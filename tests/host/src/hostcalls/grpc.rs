@@ -1,4 +1,4 @@
-//! gRPC streams. They belong to the root context, whoever opens them.
+//! gRPC streams. They belong to the root context, whichever context opens them.
 
 use crate::abi::Status;
 use crate::callouts::{Callouts, GrpcState, GrpcStream, Owned};
@@ -7,7 +7,7 @@ use crate::headers::Headers;
 use crate::process::Cluster;
 use crate::vm::Violation;
 
-/// Unary calls: the project has no use for them, so a guest that makes one is told so.
+/// Unary calls are not supported: the project does not use them, and a guest that makes one gets an error.
 #[expect(clippy::too_many_arguments, reason = "the ABI's signature")]
 pub(super) fn call(
     _guest: &mut Guest<'_>,
@@ -92,7 +92,7 @@ pub(super) fn cancel(guest: &mut Guest<'_>, id: u32) -> Reply {
     Ok(())
 }
 
-/// Says that nothing more is sent. What the upstream sends still comes.
+/// Closes the guest's side. Messages of the upstream still arrive.
 pub(super) fn close(guest: &mut Guest<'_>, id: u32) -> Reply {
     find(guest, id)?.local_end = true;
     Ok(())

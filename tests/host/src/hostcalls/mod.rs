@@ -1,4 +1,4 @@
-//! The imports: every function that proxy-wasm SDK 0.2.5 asks of its host, by topic.
+//! The imports: every function that proxy-wasm SDK 0.2.5 imports from its host, by topic.
 //!
 //! The table in [`link`] is the whole list. Each entry counts itself, then runs one function of a sibling
 //! file, whose result becomes the status the guest sees.

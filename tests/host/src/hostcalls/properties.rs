@@ -1,4 +1,4 @@
-//! `proxy_get_property`, `proxy_set_property`. The test says what there is to read.
+//! `proxy_get_property`, `proxy_set_property`. The test sets the properties.
 
 use crate::abi::Status;
 use crate::guest::{Guest, Reply};

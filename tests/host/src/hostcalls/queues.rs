@@ -3,7 +3,7 @@
 use crate::abi::Status;
 use crate::guest::{Guest, Reply};
 
-/// The wake-ups go to the root of whoever registers.
+/// The wake-ups go to the root of the context that registers.
 pub(super) fn register(guest: &mut Guest<'_>, name: u32, name_len: u32, out: u32) -> Reply {
     let name = guest.read(name, name_len)?;
     let (worker, root) = (guest.state().worker, guest.state().acting_root());

@@ -1,4 +1,4 @@
-//! Continue, close, answer. Each takes effect when the callback has returned.
+//! Continue, close, local response. Each takes effect when the callback has returned.
 
 use crate::abi::{Direction, Status};
 use crate::guest::{Guest, Reply};

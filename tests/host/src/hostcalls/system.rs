@@ -35,7 +35,7 @@ pub(super) fn set_tick_period(guest: &mut Guest<'_>, period_ms: u32) -> Reply {
     Ok(())
 }
 
-/// Why the last callout ended.
+/// The status with which the last callout ended.
 pub(super) fn get_status(guest: &mut Guest<'_>, code_out: u32, out: u32, out_len: u32) -> Reply {
     let (code, message) = guest.state().delivery.status.clone();
     guest.write_u32(code_out, code)?;
@@ -51,7 +51,7 @@ pub(super) fn set_effective_context(guest: &mut Guest<'_>, context: u32) -> Repl
     Ok(())
 }
 
-/// A root that is being retired says that it is ready to go.
+/// A root that is being retired is ready to be deleted.
 pub(super) fn done(guest: &mut Guest<'_>) -> Reply {
     let state = guest.state();
     let id = state.acting();
@@ -62,7 +62,7 @@ pub(super) fn done(guest: &mut Guest<'_>) -> Reply {
     Ok(())
 }
 
-/// None is offered: what Envoy has there differs between its builds.
+/// None is offered: Envoy's builds differ in the functions that they have.
 pub(super) fn call_foreign_function(
     guest: &mut Guest<'_>,
     name: u32,

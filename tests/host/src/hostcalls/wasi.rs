@@ -1,5 +1,5 @@
-//! The six WASI functions that every Envoy since 1.35 offers. No WASI crate: the host must *not* offer
-//! what Envoy does not, and these are shorter than switching off the rest.
+//! The six WASI functions that every Envoy since 1.35 offers. Without a WASI crate: the host must *not* offer more
+//! than Envoy, and these functions are shorter than the code that would disable the rest.
 
 use crate::abi::{LogLevel, Status};
 use crate::guest::{Fault, Guest, Reply};

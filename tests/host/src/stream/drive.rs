@@ -1,4 +1,4 @@
-//! Driving a stream through the filter: each arrival, the callback it causes, and what the answer does.
+//! Drives a stream through the filter: each arrival, the callback that it causes, and the effect of the action.
 
 use crate::abi::{Action, Direction};
 use crate::error::Outcome;
@@ -6,9 +6,9 @@ use crate::headers::Headers;
 use crate::stream::flow::Hold;
 use crate::vm::Core;
 
-/// Any answer but 0 pauses: the SDK knows only 0 and 1.
-fn action(answer: Option<u32>) -> Action {
-    if answer.unwrap_or(0) == 0 { Action::Continue } else { Action::Pause }
+/// Any result but 0 pauses: the SDK knows only 0 and 1.
+fn action(result: Option<u32>) -> Action {
+    if result.unwrap_or(0) == 0 { Action::Continue } else { Action::Pause }
 }
 
 impl Core {
@@ -28,18 +28,18 @@ impl Core {
         flow.headers = Some(headers);
         flow.headers_open = true;
         flow.ended = end;
-        let answer = self.ask(id, export, (id, count, u32::from(end)))?;
+        let action = self.ask(id, export, (id, count, u32::from(end)))?;
         let stop_iteration_allowed = self.state().process.borrow().options.allow_on_headers_stop_iteration;
         if let Some(stream) = self.state().stream(id) {
             let flow = stream.flow(direction);
-            match answer {
+            match action {
                 Action::Continue => flow.release(),
                 Action::Pause if stop_iteration_allowed => flow.hold = Hold::Here,
                 Action::Pause => flow.hold = Hold::Before,
             }
         }
         self.settle()?;
-        Ok(answer)
+        Ok(action)
     }
 
     pub(crate) fn body(
@@ -78,11 +78,11 @@ impl Core {
             .stream(id)
             .and_then(|stream| stream.flow(direction).window())
             .map_or(0, |window| window.len() as u32);
-        let answer = self.ask(id, export, (id, len, u32::from(end)))?;
+        let action = self.ask(id, export, (id, len, u32::from(end)))?;
         let replying = self.state().stop_iteration;
         if let Some(stream) = self.state().stream(id) {
             let flow = stream.flow(direction);
-            match answer {
+            match action {
                 Action::Continue => flow.release(),
                 // StopIterationNoBuffer: the local reply makes the piece worthless.
                 Action::Pause if replying => flow.piece = None,
@@ -91,7 +91,7 @@ impl Core {
         }
         self.enforce_limit(id, direction)?;
         self.settle()?;
-        Ok(answer)
+        Ok(action)
     }
 
     pub(crate) fn trailers(&mut self, id: u32, direction: Direction, trailers: Headers) -> Outcome<Action> {
@@ -107,18 +107,18 @@ impl Core {
             return Ok(Action::Pause);
         }
         flow.trailers_open = true;
-        let answer = self.ask(id, export, (id, count))?;
+        let action = self.ask(id, export, (id, count))?;
         if let Some(stream) = self.state().stream(id) {
-            match answer {
+            match action {
                 Action::Continue => stream.flow(direction).release(),
                 Action::Pause => stream.flow(direction).hold = Hold::Here,
             }
         }
         self.settle()?;
-        Ok(answer)
+        Ok(action)
     }
 
-    /// Runs a callback that answers with an action. A trap fails the stream as `FAIL_CLOSED` and
+    /// Runs a callback that returns an action. A trap fails the stream as `FAIL_CLOSED` and
     /// `FAIL_RELOAD` do: an empty 503 which the filter does not see.
     fn ask<A: wasmtime::WasmParams>(
         &mut self,
@@ -128,7 +128,7 @@ impl Core {
     ) -> Outcome<Action> {
         match self.call(id, export, arguments) {
             Ok(_) if self.state().stop_iteration => Ok(Action::Pause),
-            Ok(answer) => Ok(action(answer)),
+            Ok(result) => Ok(action(result)),
             Err(trap) => {
                 self.fail_stream(id);
                 Err(trap)

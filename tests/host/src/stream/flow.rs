@@ -1,9 +1,9 @@
-//! One direction of an HTTP stream: what the filter may see and edit now, what is held back, and what went
-//! on to the next filter. Envoy spreads this over `Context` and `FilterManager::ActiveStreamFilterBase`.
+//! One direction of an HTTP stream: the part that the filter may see and edit now, the part that is held back, and the
+//! part that the next filter got. Envoy spreads this over `Context` and `FilterManager::ActiveStreamFilterBase`.
 
 use crate::headers::Headers;
 
-/// What has passed the filter: for a request what the upstream gets, for a response what the client gets.
+/// The part that has passed the filter: the upstream gets that of a request, the client that of a response.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forwarded {
     /// The headers, once they went on.
@@ -16,7 +16,7 @@ pub struct Forwarded {
     pub ended: bool,
 }
 
-/// What iteration does with what arrives.
+/// What iteration does with arriving data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Hold {
     /// It goes to the filter and on.

@@ -1,4 +1,4 @@
-//! One HTTP request and its response, as a test drives it past the filter.
+//! One HTTP request and its response, which a test drives through the filter.
 
 mod drive;
 mod flow;
@@ -17,8 +17,8 @@ use crate::vm::{Context, Vm};
 
 /// A request on its way through one VM. See [`Vm::request`].
 ///
-/// The test plays the connection manager: it hands in what arrives from the client and from the upstream,
-/// and reads what the filter let through.
+/// The test plays the connection manager: it passes in the data that arrives from the client and from the upstream, and
+/// reads the data that the filter let through.
 pub struct Stream {
     vm: Vm,
     id: Option<u32>,
@@ -73,7 +73,7 @@ impl Stream {
         self.id.map_or(Ok(()), |id| self.vm.core.borrow_mut().finish_stream(id))
     }
 
-    /// Sets what `proxy_get_property` gives for a path such as `["upstream", "address"]`. Integers are
+    /// Sets the value that `proxy_get_property` returns for a path such as `["upstream", "address"]`. Integers are
     /// eight little-endian bytes, as Envoy writes them.
     pub fn set_property(&mut self, path: &[&str], value: &[u8]) {
         let path: Vec<_> = path.iter().map(|step| step.as_bytes().to_vec()).collect();
@@ -92,22 +92,22 @@ impl Stream {
         self.with(|stream| stream.request.headers.clone()).flatten().unwrap_or_default()
     }
 
-    /// What the upstream has got.
+    /// The part that the upstream has received.
     pub fn upstream(&self) -> Forwarded {
         self.with(|stream| stream.request.forwarded.clone()).unwrap_or_default()
     }
 
-    /// What the client has got, if the answer came from the upstream.
+    /// The part that the client has received, if the response came from the upstream.
     pub fn downstream(&self) -> Forwarded {
         self.with(|stream| stream.response.forwarded.clone()).unwrap_or_default()
     }
 
-    /// The answer that the filter, or the host in its place, gave instead of the upstream.
+    /// The local response that the filter, or the host in its place, sent instead of the upstream's.
     pub fn local_response(&self) -> Option<LocalResponse> {
         self.with(|stream| stream.local_response.clone()).flatten()
     }
 
-    /// The filter reset the stream, or answered when it was too late for an answer.
+    /// Whether the filter reset the stream, or sent a local response when it was too late for one.
     pub fn is_reset(&self) -> bool {
         self.with(|stream| stream.reset).unwrap_or(false)
     }

@@ -1,4 +1,4 @@
-//! Answers that do not come from the upstream: the filter's own, and the host's in its place.
+//! Responses that do not come from the upstream: the filter's own, and the host's in its place.
 
 use crate::abi::Direction;
 use crate::error::Outcome;
@@ -7,7 +7,7 @@ use crate::stream::state::{LocalReply, LocalResponse};
 use crate::vm::Core;
 
 impl Core {
-    /// A trapped VM answers its streams with an empty 503, which the filter does not see.
+    /// A trapped VM ends its streams with an empty 503, which the filter does not see.
     pub(crate) fn fail_stream(&mut self, id: u32) {
         if let Some(stream) = self.state().stream(id).filter(|stream| !stream.is_over()) {
             stream.local_response = Some(LocalResponse {
@@ -20,7 +20,7 @@ impl Core {
         }
     }
 
-    /// Answers for a body that is held beyond the connection's buffer. True when it did.
+    /// Sends the local response for a body beyond the connection's buffer. True if it did.
     pub(crate) fn enforce_limit(&mut self, id: u32, direction: Direction) -> Outcome<bool> {
         let buffer_bytes_max = self.state().process.borrow().options.buffer_bytes_max;
         let held = self.state().stream(id).map_or(0, |stream| stream.flow(direction).held.len());

@@ -7,7 +7,7 @@ use crate::headers::Headers;
 use crate::process::PropertyPath;
 use crate::stream::flow::Flow;
 
-/// An answer that did not come from the upstream.
+/// A response that did not come from the upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalResponse {
     /// HTTP status.
@@ -16,13 +16,13 @@ pub struct LocalResponse {
     pub headers: Headers,
     /// Response body, after the filter's own response callbacks.
     pub body: Vec<u8>,
-    /// The response code details: the guest's, or Envoy's own for what the host answered.
+    /// The response code details: the guest's, or Envoy's own for a response of the host.
     pub details: String,
     /// The gRPC status, where the guest gave one.
     pub grpc_status: Option<u32>,
 }
 
-/// A local response as it was asked for.
+/// A local response as the guest requested it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LocalReply {
     pub(crate) status: u32,

@@ -1,7 +1,7 @@
 //! The other end of the guest's callouts: the test plays the gRPC server and the HTTP upstream.
 //!
-//! Each of these gives false, and calls nobody, where Envoy would have nobody to call: the stream was
-//! cancelled, the call is answered.
+//! Each of these returns false, and calls nothing, where Envoy would have nothing to call: the stream was cancelled, or
+//! the call has its response.
 
 use crate::callouts::{GrpcState, GrpcStream, HttpCall, HttpCallState};
 use crate::error::Outcome;
@@ -24,9 +24,9 @@ impl Vm {
         let Some(root) = core.open_grpc_root(id) else { return Ok(false) };
         core.state().delivery.grpc_initial_metadata = Some(Headers::from(metadata));
         let count = metadata.len() as u32;
-        let heard = core.notify(root, "proxy_on_grpc_receive_initial_metadata", (root, id, count));
+        let delivered = core.notify(root, "proxy_on_grpc_receive_initial_metadata", (root, id, count));
         core.state().delivery.grpc_initial_metadata = None;
-        heard.map(|()| true)
+        delivered.map(|()| true)
     }
 
     /// A message arrives.
@@ -34,9 +34,9 @@ impl Vm {
         let mut core = self.core.borrow_mut();
         let Some(root) = core.open_grpc_root(id) else { return Ok(false) };
         core.state().delivery.grpc_message = Some(message.to_vec());
-        let heard = core.notify(root, "proxy_on_grpc_receive", (root, id, message.len() as u32));
+        let delivered = core.notify(root, "proxy_on_grpc_receive", (root, id, message.len() as u32));
         core.state().delivery.grpc_message = None;
-        heard.map(|()| true)
+        delivered.map(|()| true)
     }
 
     /// The server's trailing metadata arrives.
@@ -45,9 +45,9 @@ impl Vm {
         let Some(root) = core.open_grpc_root(id) else { return Ok(false) };
         core.state().delivery.grpc_trailing_metadata = Some(Headers::from(metadata));
         let count = metadata.len() as u32;
-        let heard = core.notify(root, "proxy_on_grpc_receive_trailing_metadata", (root, id, count));
+        let delivered = core.notify(root, "proxy_on_grpc_receive_trailing_metadata", (root, id, count));
         core.state().delivery.grpc_trailing_metadata = None;
-        heard.map(|()| true)
+        delivered.map(|()| true)
     }
 
     /// The stream ends, with a gRPC status code and its message.
@@ -59,12 +59,12 @@ impl Vm {
             stream.record.state = GrpcState::Closed(status);
         }
         state.delivery.status = (status, message.as_bytes().to_vec());
-        let heard = core.notify(root, "proxy_on_grpc_close", (root, id, status));
+        let delivered = core.notify(root, "proxy_on_grpc_close", (root, id, status));
         core.state().delivery.status.1.clear();
-        heard.map(|()| true)
+        delivered.map(|()| true)
     }
 
-    /// Every HTTP call that the guest has dispatched, oldest first, answered ones too.
+    /// Every HTTP call that the guest has dispatched, oldest first, finished ones too.
     pub fn http_calls(&self) -> Vec<HttpCall> {
         let mut core = self.core.borrow_mut();
         core.state().callouts.http.values().map(|call| call.record.clone()).collect()
@@ -85,7 +85,7 @@ impl Vm {
         delivery.http_body = Some(body.to_vec());
         delivery.http_trailers = (!trailers.is_empty()).then(|| Headers::from(trailers));
         let sizes = (headers.len() as u32, body.len() as u32, trailers.len() as u32);
-        core.answer_http(root, id, sizes).map(|()| true)
+        core.finish_http(root, id, sizes).map(|()| true)
     }
 
     /// The call fails: a reset, a time-out, a response beyond the buffer. The guest sees no headers.
@@ -93,7 +93,7 @@ impl Vm {
         let mut core = self.core.borrow_mut();
         let Some(root) = core.pending_http_root(id) else { return Ok(false) };
         core.state().delivery.status = (STATUS_BROKEN_CONNECTION, b"reset".to_vec());
-        core.answer_http(root, id, (0, 0, 0)).map(|()| true)
+        core.finish_http(root, id, (0, 0, 0)).map(|()| true)
     }
 }
 
@@ -108,16 +108,17 @@ impl Core {
         (call.record.state == HttpCallState::Pending).then_some(call.root)
     }
 
-    fn answer_http(&mut self, root: u32, id: u32, sizes: (u32, u32, u32)) -> Outcome<()> {
+    fn finish_http(&mut self, root: u32, id: u32, sizes: (u32, u32, u32)) -> Outcome<()> {
         if let Some(call) = self.state().callouts.http.get_mut(&id) {
-            call.record.state = HttpCallState::Answered;
+            call.record.state = HttpCallState::Done;
         }
-        let heard = self.notify(root, "proxy_on_http_call_response", (root, id, sizes.0, sizes.1, sizes.2));
+        let delivered =
+            self.notify(root, "proxy_on_http_call_response", (root, id, sizes.0, sizes.1, sizes.2));
         let delivery = &mut self.state().delivery;
         delivery.http_headers = None;
         delivery.http_body = None;
         delivery.http_trailers = None;
         delivery.status.1.clear();
-        heard
+        delivered
     }
 }

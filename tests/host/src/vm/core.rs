@@ -20,7 +20,7 @@ impl Core {
     }
 
     /// Runs one export for a context. `None` where the module does not export it, which Envoy takes as
-    /// "nothing to say".
+    /// "nothing to do".
     pub(crate) fn call<A, R>(
         &mut self,
         context: u32,
@@ -49,7 +49,7 @@ impl Core {
         })
     }
 
-    /// Runs an export that has no answer, then what it asked for.
+    /// Runs an export without a result, then the effects that it requested.
     pub(crate) fn notify<A: WasmParams>(
         &mut self,
         context: u32,
@@ -60,7 +60,7 @@ impl Core {
         self.settle()
     }
 
-    /// Does what callbacks asked for, and what that leads to, until nothing is left.
+    /// Applies the effects that callbacks requested, and their consequences, until none is left.
     pub(crate) fn settle(&mut self) -> Outcome<()> {
         while let Some(deferred) = self.state().deferred.pop_front() {
             match deferred {
@@ -134,7 +134,7 @@ impl Core {
         if let Some(stream) = self.state().stream(id) {
             stream.log_phase = false;
         }
-        // The answer of on_done does not hold a stream back, only a root context.
+        // The result of on_done holds back only a root context, not a stream.
         self.call::<_, u32>(id, "proxy_on_done", id)?;
         self.settle()?;
         self.notify(id, "proxy_on_delete", id)

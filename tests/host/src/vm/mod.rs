@@ -1,4 +1,4 @@
-//! One VM: what one worker thread of Envoy holds for the filter.
+//! One VM: the state that one worker thread of Envoy holds for the filter.
 //!
 //! `Vm` is a handle; its streams hold the same VM, so a test can drive several streams in any order.
 
@@ -49,8 +49,8 @@ impl Vm {
         self.core.borrow_mut().state().roots().map(|(id, _)| id).collect()
     }
 
-    /// Takes a root's configuration away: `proxy_on_done`, and `proxy_on_delete` as soon as the guest
-    /// agrees, by its answer or later by `proxy_done`. True when the root is gone.
+    /// Retires a root: `proxy_on_done`, and `proxy_on_delete` as soon as the guest agrees, by its result or later by
+    /// `proxy_done`. True when the root is gone.
     pub fn retire(&self, root: u32) -> Outcome<bool> {
         let mut core = self.core.borrow_mut();
         match core.state().root(root) {
@@ -84,14 +84,14 @@ impl Vm {
         (period_ms > 0).then(|| Duration::from_millis(u64::from(period_ms)))
     }
 
-    /// Delivers the queue wake-ups that this VM is owed at this moment, one `proxy_on_queue_ready` for each
-    /// item that was put in. Gives how many came; what these put into queues is owed afterwards.
+    /// Delivers the queue wake-ups that are pending for this VM, one `proxy_on_queue_ready` for each enqueued item.
+    /// Returns their number; wake-ups that these cause are pending afterwards.
     pub fn deliver_queues(&self) -> Outcome<usize> {
         let mut core = self.core.borrow_mut();
         let worker = core.state().worker;
-        let owed = core.state().process.borrow_mut().queues.take_owed(worker);
+        let pending = core.state().process.borrow_mut().queues.take_pending(worker);
         let mut delivered = 0;
-        for wake_up in owed {
+        for wake_up in pending {
             // A wake-up for a context that is gone is dropped.
             if core.state().root(wake_up.context).is_some() {
                 core.notify(wake_up.context, "proxy_on_queue_ready", (wake_up.context, wake_up.queue))?;
@@ -101,7 +101,7 @@ impl Vm {
         Ok(delivered)
     }
 
-    /// A new HTTP stream. The guest hears of it at [`Stream::headers`].
+    /// A new HTTP stream. The guest sees it at [`Stream::headers`].
     pub fn request(&self) -> Stream {
         Stream::new(self.clone())
     }
@@ -132,12 +132,12 @@ impl Vm {
         self.core.borrow().trap.clone()
     }
 
-    /// Calls that Envoy would have answered with undefined behaviour.
+    /// Calls whose behaviour in Envoy is undefined.
     pub fn violations(&self) -> Vec<Violation> {
         self.core.borrow_mut().state().violations.clone()
     }
 
-    /// The worker thread that this VM stands for; a rebuilt VM has its predecessor's.
+    /// The worker thread of this VM; a rebuilt VM has its predecessor's.
     pub fn worker(&self) -> u32 {
         self.core.borrow_mut().state().worker
     }

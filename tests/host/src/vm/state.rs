@@ -14,17 +14,17 @@ use crate::metrics::MetricKey;
 use crate::process::Process;
 use crate::stream::{LocalReply, StreamState};
 
-/// A call of the guest that Envoy answers with undefined behaviour. The host refuses it instead; a test
+/// A call of the guest whose behaviour in Envoy is undefined. The host refuses it instead; a test
 /// that ends with any of these has found a bug that Envoy may or may not show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Violation {
     /// `proxy_get_buffer_bytes` with a start beyond the end: Envoy computes a negative length.
     BufferStartBeyondEnd,
-    /// `proxy_set_buffer_bytes` on a body that is not there: Envoy says Ok and drops it.
+    /// `proxy_set_buffer_bytes` on a body that does not exist: Envoy returns Ok and drops it.
     BodyEditOutsideBody,
     /// `proxy_grpc_send` on a stream that the upstream has closed: Envoy uses a freed stream.
     SendOnClosedStream,
-    /// `proxy_grpc_send` after the guest said that it sends nothing more: Envoy asserts.
+    /// `proxy_grpc_send` after the guest closed its side: Envoy asserts.
     SendAfterEnd,
 }
 

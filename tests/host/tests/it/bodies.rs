@@ -2,7 +2,7 @@
 
 use warmpath_host::{Action, Host, Options, Violation};
 
-use crate::fixture::{said, stream, vm};
+use crate::fixture::{logged, stream, vm};
 
 #[test]
 fn a_paused_body_is_seen_whole_and_headers_can_be_set_until_it_goes_on() {
@@ -14,7 +14,7 @@ fn a_paused_body_is_seen_whole_and_headers_can_be_set_until_it_goes_on() {
     assert_eq!(stream.upstream().headers, None, "the headers wait for the choice");
     assert_eq!(stream.body(b"three", true).unwrap(), Action::Continue);
 
-    assert_eq!(said(&host), ["body 4 one  false", "body 8 one two  false", "body 13 one two three true"]);
+    assert_eq!(logged(&host), ["body 4 one  false", "body 8 one two  false", "body 13 one two three true"]);
     let upstream = stream.upstream();
     assert_eq!(upstream.headers.unwrap().text("x-picked"), Some("a"));
     assert_eq!(upstream.body, b"one two three");
@@ -29,7 +29,7 @@ fn a_body_that_goes_through_is_seen_piece_by_piece() {
     stream.body(b"one", false).unwrap();
     assert_eq!(stream.upstream().body, b"one");
     stream.body(b"two", true).unwrap();
-    assert_eq!(said(&host), ["body 3 one false", "body 3 two true"]);
+    assert_eq!(logged(&host), ["body 3 one false", "body 3 two true"]);
     assert_eq!(stream.upstream().body, b"onetwo");
 }
 
@@ -50,10 +50,10 @@ fn without_the_flag_a_pause_at_the_headers_keeps_the_body_from_the_filter() {
     let mut stream = stream(&vm, "call", false);
     stream.body(b"one", false).unwrap();
     stream.body(b"two", true).unwrap();
-    assert!(said(&host).iter().all(|line| !line.starts_with("body")));
+    assert!(logged(&host).iter().all(|line| !line.starts_with("body")));
 
     vm.http_respond(vm.http_calls().first().unwrap().id, &[(":status", "200")], b"", &[]).unwrap();
-    assert_eq!(said(&host).last().unwrap(), "body 6 onetwo true");
+    assert_eq!(logged(&host).last().unwrap(), "body 6 onetwo true");
     assert_eq!(stream.upstream().body, b"onetwo");
 }
 
@@ -66,9 +66,9 @@ fn a_body_held_beyond_the_buffer_is_answered_with_413() {
     assert_eq!(stream.local_response(), None);
     stream.body(b"6", false).unwrap();
     assert_eq!(stream.local_response().unwrap().status, 413);
-    said(&host);
+    logged(&host);
     stream.body(b"7", true).unwrap();
-    assert!(said(&host).is_empty(), "an answered stream reaches the filter no more");
+    assert!(logged(&host).is_empty(), "a stream with a local response no longer reaches the filter");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use warmpath_host::{GrpcState, Host, HttpCallState, Violation, Vm};
 
-use crate::fixture::{module, said, stream, vm};
+use crate::fixture::{logged, module, stream, vm};
 
 fn feed(host: &Host) -> (Vm, u32) {
     let vm = vm(host, "grpc");
@@ -21,12 +21,12 @@ fn a_grpc_stream_carries_messages_both_ways_until_it_closes() {
     let expected = [
         format!("grpc {id} metadata 1 Some(\"s1\")"),
         format!("grpc {id} message delta"),
-        "answered Ok(())".to_owned(),
+        "replied Ok(())".to_owned(),
         format!("grpc {id} trailers 2"),
         format!("grpc {id} closed 14 14 gone"),
         "late send Err(NotFound)".to_owned(),
     ];
-    assert_eq!(said(&host), expected);
+    assert_eq!(logged(&host), expected);
 
     let opened = vm.grpc_streams();
     let [record] = opened.as_slice() else { panic!("{opened:?}") };
@@ -70,7 +70,7 @@ fn callouts_to_clusters_that_are_unknown_or_down_fail_at_once() {
     host.set_cluster_down("prefill", true);
     vm.configure(b"grpc").unwrap();
     stream(&vm, "call", true);
-    let outcomes: Vec<_> = said(&host).into_iter().filter(|line| line.contains("Err")).collect();
+    let outcomes: Vec<_> = logged(&host).into_iter().filter(|line| line.contains("Err")).collect();
     let expected = [
         "opened Err(ParseFailure)",
         "dispatched Err(BadArgument)",
@@ -84,20 +84,20 @@ fn callouts_to_clusters_that_are_unknown_or_down_fail_at_once() {
 fn an_http_call_resumes_its_stream_with_the_response_or_the_failure() {
     let host = Host::default();
     let vm = vm(&host, "");
-    let (answered, failed) = (stream(&vm, "call", true), stream(&vm, "call", true));
+    let (completed, failed) = (stream(&vm, "call", true), stream(&vm, "call", true));
     let calls = vm.http_calls();
     let [first, second] = calls.as_slice() else { panic!("{calls:?}") };
     assert_eq!((first.cluster.as_str(), first.timeout_ms), ("prefill", 3000));
     assert_eq!(first.headers.text("content-length"), Some("4"));
-    assert_eq!(answered.upstream().headers, None);
+    assert_eq!(completed.upstream().headers, None);
 
-    said(&host);
+    logged(&host);
     vm.http_respond(first.id, &[(":status", "200"), ("a", "b")], b"{}", &[("t", "1")]).unwrap();
-    assert!(answered.upstream().ended);
+    assert!(completed.upstream().ended);
     vm.http_fail(second.id).unwrap();
     assert!(failed.upstream().ended);
-    assert_eq!(said(&host), ["call 2 2 1 Some(2) 2", "call 0 0 0 None 0"]);
-    assert!(vm.http_calls().iter().all(|call| call.state == HttpCallState::Answered));
+    assert_eq!(logged(&host), ["call 2 2 1 Some(2) 2", "call 0 0 0 None 0"]);
+    assert!(vm.http_calls().iter().all(|call| call.state == HttpCallState::Done));
     assert!(!vm.http_fail(second.id).unwrap());
 }
 
@@ -106,7 +106,7 @@ fn the_answer_to_a_stream_that_is_gone_disturbs_nobody() {
     let host = Host::default();
     let vm = vm(&host, "");
     stream(&vm, "call", true).finish().unwrap();
-    said(&host);
+    logged(&host);
     assert!(vm.http_respond(vm.http_calls().first().unwrap().id, &[(":status", "200")], b"", &[]).unwrap());
-    assert!(said(&host).is_empty());
+    assert!(logged(&host).is_empty());
 }

@@ -1,4 +1,4 @@
-//! Builds the guest of these tests, once, and says what it logs.
+//! Builds the guest of these tests once, and reads its log.
 
 use std::path::Path;
 use std::process::Command;
@@ -40,8 +40,8 @@ pub(crate) fn stream(vm: &Vm, what: &str, end_of_stream: bool) -> Stream {
     stream
 }
 
-/// What the guest said since the last time this was asked.
-pub(crate) fn said(host: &Host) -> Vec<String> {
+/// The lines that the guest has logged since the last call.
+pub(crate) fn logged(host: &Host) -> Vec<String> {
     let lines = host.log_from(LogLevel::Info);
     host.clear_log();
     lines

@@ -1,8 +1,8 @@
-//! A stream's end, and answers that do not come from the upstream.
+//! A stream's end, and responses that do not come from the upstream.
 
 use warmpath_host::{Action, Host, LogLevel, Options};
 
-use crate::fixture::{said, stream, vm};
+use crate::fixture::{logged, stream, vm};
 
 #[test]
 fn a_stream_is_logged_then_done_then_deleted() {
@@ -14,10 +14,10 @@ fn a_stream_is_logged_then_done_then_deleted() {
     stream.set_property(&["upstream", "address"], b"10.0.0.1:80");
     assert_eq!(stream.downstream().headers.unwrap().text("x-seen"), Some("yes"));
     assert_eq!(vm.open_streams(), 1);
-    said(&host);
+    logged(&host);
     stream.finish().unwrap();
     let log = r#"log Some("/v1") Some("200") Some("10.0.0.1:80")"#;
-    assert_eq!(said(&host), [log, "done", "delete"]);
+    assert_eq!(logged(&host), [log, "done", "delete"]);
     assert_eq!(vm.open_streams(), 0);
 }
 
@@ -26,9 +26,9 @@ fn the_log_of_a_stream_without_a_response_finds_no_status() {
     let host = Host::default();
     let vm = vm(&host, "");
     let stream = stream(&vm, "hold", false);
-    said(&host);
+    logged(&host);
     stream.finish().unwrap();
-    assert_eq!(said(&host), [r#"log Some("/v1") None None"#, "done", "delete"]);
+    assert_eq!(logged(&host), [r#"log Some("/v1") None None"#, "done", "delete"]);
 }
 
 #[test]
@@ -36,9 +36,9 @@ fn a_local_response_stops_the_request_and_runs_through_the_response_callbacks() 
     let host = Host::default();
     let vm = vm(&host, "");
     let mut stream = vm.request();
-    let answer = stream.headers(&[(":path", "/"), ("x-do", "answer")], false).unwrap();
-    assert_eq!(answer, Action::Pause, "whatever the callback returned");
-    assert_eq!(said(&host), ["response 4 429 false", "response body 9 true"]);
+    let action = stream.headers(&[(":path", "/"), ("x-do", "reply")], false).unwrap();
+    assert_eq!(action, Action::Pause, "whatever the callback returned");
+    assert_eq!(logged(&host), ["response 4 429 false", "response body 9 true"]);
 
     let local = stream.local_response().unwrap();
     assert_eq!(
@@ -50,7 +50,7 @@ fn a_local_response_stops_the_request_and_runs_through_the_response_callbacks() 
     assert_eq!(local.headers.text("x-seen"), Some("yes"));
     assert_eq!(stream.upstream().headers, None);
     assert_eq!(stream.body(b"late", true).unwrap(), Action::Pause);
-    assert!(said(&host).is_empty());
+    assert!(logged(&host).is_empty());
 }
 
 #[test]
@@ -79,5 +79,5 @@ fn the_rest_of_the_abi_answers_as_envoy_does() {
 
     let again = Host::new(Options { environment, seed: 7, ..Options::default() });
     stream(&crate::fixture::vm(&again, ""), "odds", true);
-    assert_eq!(said(&again).last(), Some(odds), "the same seed gives the same bytes");
+    assert_eq!(logged(&again).last(), Some(odds), "the same seed gives the same bytes");
 }

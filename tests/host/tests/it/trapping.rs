@@ -2,7 +2,7 @@
 
 use warmpath_host::{Host, LogLevel};
 
-use crate::fixture::{said, stream, vm};
+use crate::fixture::{logged, stream, vm};
 
 #[test]
 fn a_trap_fails_the_vm_and_a_rebuilt_one_finds_the_shared_data() {
@@ -23,7 +23,7 @@ fn a_trap_fails_the_vm_and_a_rebuilt_one_finds_the_shared_data() {
 
     let fresh = host.rebuild(&failing).unwrap();
     assert_eq!(fresh.worker(), failing.worker());
-    said(&host);
+    logged(&host);
     assert_eq!(fresh.tick().unwrap(), 1, "it was configured as its predecessor");
     assert_eq!(host.shared("count").unwrap().0, [2]);
 }
@@ -35,7 +35,7 @@ fn queue_wake_ups_of_a_rebuilt_vm_come_to_its_successor() {
     stream(&writer, "enqueue", true);
     listener.request().headers(&[("x-do", "exit")], true).unwrap_err();
     let fresh = host.rebuild(&listener).unwrap();
-    said(&host);
+    logged(&host);
     assert_eq!(fresh.deliver_queues().unwrap(), 1);
-    assert_eq!(said(&host), ["queue item", "drained"]);
+    assert_eq!(logged(&host), ["queue item", "drained"]);
 }
