@@ -10,10 +10,6 @@ use proxy_wasm::types::Action;
 use std::rc::Rc;
 use warmpath_core::router::{ExchangeId, Input, PluginId, Watch};
 
-/// Makes the VM trap, so that tests can see what is left after one.
-#[cfg(feature = "fault-injection")]
-const TRAP_HEADER: &str = "x-warmpath-test-trap";
-
 /// One HTTP stream.
 pub(crate) struct Http {
     vm: Option<Rc<Vm>>,
@@ -54,9 +50,7 @@ impl HttpContext for Http {
     fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
         let headers = host::request_headers();
         #[cfg(feature = "fault-injection")]
-        if headers.iter().any(|(name, _)| name == TRAP_HEADER) {
-            std::process::abort();
-        }
+        crate::fault::on_headers(&headers);
         let (exchange, plugin) = (self.id, self.plugin);
         self.handle(Input::RequestHead { exchange, plugin, headers: &headers, ends: end_of_stream })
     }

@@ -14,6 +14,8 @@
 
 #![expect(missing_docs, reason = "the SDK's main macro exports a function that cannot carry a comment")]
 
+#[cfg(feature = "fault-injection")]
+mod fault;
 mod host;
 mod http;
 mod metrics;

@@ -66,6 +66,8 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         self.handle(Input::Tick { plugin: self.id });
+        #[cfg(feature = "fault-injection")]
+        crate::fault::on_tick(self.vm.as_ref().is_some_and(|vm| vm.holds_lease()));
     }
 
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {

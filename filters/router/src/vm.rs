@@ -75,6 +75,12 @@ impl Vm {
         done
     }
 
+    /// Whether this VM talks to the controller.
+    #[cfg(feature = "fault-injection")]
+    pub(crate) fn holds_lease(&self) -> bool {
+        self.state.borrow().router.holds_lease()
+    }
+
     /// Sends the counters to the host.
     pub(crate) fn flush_metrics(&self) {
         self.state.borrow_mut().metrics.flush();

@@ -168,6 +168,11 @@ impl<S: SharedMap> Router<S> {
         &self.ledger
     }
 
+    /// Whether this VM is the one of its process that talks to the controller.
+    pub fn holds_lease(&self) -> bool {
+        self.uplink.lease.is_held()
+    }
+
     /// Takes over a configuration: its pools, unless a controller has named others already.
     fn configure(
         &mut self,

@@ -1,7 +1,7 @@
 //! A VM traps. Envoy answers 503 to the request that did it and to those under way in the same VM, and builds the
 //! VM anew; nobody else notices.
 //!
-//! Each worker's VM is made to trap in turn while the other serves. Which VM holds the lease of the feed does not
+//! Each worker's VM is made to trap in turn while the other serves. Which VM holds the lease of the uplink does not
 //! matter here; `trapped_holder` is about that.
 
 use futures::future::join_all;
@@ -42,11 +42,11 @@ async fn only_the_request_that_trapped_is_lost() {
         assert_eq!(engine_of(&send(worker, &known).await), holder, "what was learned is kept");
     }
     assert_eq!(stack.envoy(0).admin().stat("wasm.warmpath.router.vm_reload_success").await.unwrap(), 2);
-    wait_feed_goes_on(&mut stack, &mut workers[0]).await;
+    wait_uplink_goes_on(&mut stack, &mut workers[0]).await;
 }
 
 /// The feed lives: a change of the pools arrives.
-async fn wait_feed_goes_on(stack: &mut Stack, worker: &mut Connection) {
+async fn wait_uplink_goes_on(stack: &mut Stack, worker: &mut Connection) {
     let fewer = stack.pools(&[(MODEL, 0..2)]);
     stack.controller().set_pools(&fewer);
     until("the pools to change", async || {
