@@ -32,7 +32,7 @@ fn file_is_small() {
     assert!(bytes <= FILE_BYTES_MAX, "{bytes} bytes");
 }
 
-/// `v128.const`, as it stands in the code of a module.
+/// `v128.const`, as the code of a module encodes it.
 const SIMD_CODE: [u8; 2] = [0xFD, 0x0C];
 /// How often it does where hashing and searching are built with SIMD: without it, never.
 const SIMD_CODES_MIN: usize = 50;

@@ -31,7 +31,7 @@ fn wrong_configuration_is_refused_with_every_error_and_its_path() {
     for path in
         ["pools[0].models", "pools[0].endpoints[0]", "pools[0].weight", "controler", "cell_bytes", "explain"]
     {
-        assert!(log.contains(path), "{path} is not told of in:\n{log}");
+        assert!(log.contains(path), "{path} is not reported in:\n{log}");
     }
     assert_clean(&host, &[&vm]);
 }

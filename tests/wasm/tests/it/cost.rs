@@ -1,5 +1,5 @@
 //! What a request costs: hostcalls, bytes, memory. Counts, not clocks, so that a slower filter fails here on
-//! any machine. A change that needs more must raise the number, and say why it is worth it.
+//! any machine. A change that needs more must raise the number and justify it.
 
 use crate::support::{
     EVENT_STREAM, JSON, assert_clean, chat, chat_with, get, serve, static_config, step, text, vm,
@@ -8,23 +8,23 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use warmpath_host::{Counts, Host, Vm};
 
-/// Hostcalls of a chat that is answered in one piece, metrics and usage included.
+/// Hostcalls of a chat whose response is one piece, metrics and usage included.
 const HOSTCALLS_PER_CHAT_MAX: u64 = 13;
 /// Hostcalls of a streamed chat whose usage was not asked for, whatever its length.
 const HOSTCALLS_PER_STREAM_MAX: u64 = 12;
 /// Hostcalls of a request without a body.
 const HOSTCALLS_PER_GET_MAX: u64 = 6;
-/// Callbacks of a chat that is answered in one piece: creation, headers and body, headers and body, and the three of
-/// the end (`on_done`, `on_log`, `on_delete`), which the SDK exports all. Each is a way into V8 and back, dearer than
+/// Callbacks of a chat whose response is one piece: creation, headers and body, headers and body, and the three of
+/// the end (`on_done`, `on_log`, `on_delete`), which the SDK exports all. Each enters V8 and returns, at a higher price than
 /// most hostcalls.
 const CALLBACKS_PER_CHAT_MAX: u64 = 8;
 /// Hostcalls of a tick in which nothing happened.
 const HOSTCALLS_PER_IDLE_TICK_MAX: u64 = 2;
 /// Bytes copied for a request beside its body and its chain, while the open page of the log is nearly empty:
-/// headers, keys, names, and what stands in the page. At its fullest the page adds twice 4 KiB.
+/// headers, keys, names, and the content of the page. At its fullest the page adds twice 4 KiB.
 const BYTES_PER_REQUEST_EXTRA_MAX: u64 = 3_000;
 
-fn answered(vm: &Vm, body: &Value) -> Counts {
+fn served(vm: &Vm, body: &Value) -> Counts {
     vm.reset_counts();
     let mut stream = serve(vm, body);
     stream.response_headers(&JSON, false).unwrap();
@@ -53,7 +53,7 @@ fn warmed_up(host: &Host) -> Vm {
     config["explain"] = json!(false);
     let vm = vm(host, &config);
     for _ in 0..2 {
-        answered(&vm, &chat(&text("whales", 2000)));
+        served(&vm, &chat(&text("whales", 2000)));
         streamed(&vm, &chat_with(&text("whales", 2000), &json!({"stream": true})), 1);
         get(&vm, "/").finish().unwrap();
     }
@@ -65,7 +65,7 @@ fn warmed_up(host: &Host) -> Vm {
 fn hostcalls_of_a_chat_do_not_grow() {
     let host = Host::default();
     let vm = warmed_up(&host);
-    let counts = answered(&vm, &chat(&text("whales", 2000)));
+    let counts = served(&vm, &chat(&text("whales", 2000)));
     assert!(counts.total() <= HOSTCALLS_PER_CHAT_MAX, "{}: {:?}", counts.total(), counts.calls);
     assert!(counts.entries() <= CALLBACKS_PER_CHAT_MAX, "{}: {:?}", counts.entries(), counts.callbacks);
     assert_clean(&host, &[&vm]);

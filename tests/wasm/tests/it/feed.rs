@@ -33,11 +33,11 @@ fn hello_says_who_opens_the_stream() {
     let controller = Controller::accept(&host, &[&vm]);
     let stream = vm.grpc_streams().remove(0);
     assert_eq!((stream.service.as_str(), stream.method.as_str()), (STREAM_SERVICE, STREAM_METHOD));
-    let hello = controller.heard().remove(0).hello.expect("the first message is a hello");
+    let hello = controller.received().remove(0).hello.expect("the first message is a hello");
     assert_eq!((hello.node.as_str(), hello.instance, hello.generation), ("gateway-1", 0, 0));
     assert_eq!(hello.version, env!("CARGO_PKG_VERSION"));
     assert_ne!(hello.process, 0);
-    assert!(controller.heard().iter().skip(1).all(|up| up.hello.is_none()), "one hello a stream");
+    assert!(controller.received().iter().skip(1).all(|up| up.hello.is_none()), "one hello a stream");
     assert_clean(&host, &[&vm]);
 }
 
@@ -121,7 +121,7 @@ fn what_all_vms_of_the_process_did_goes_up_and_nothing_comes_back() {
     assert_clean(&host, &[&one, &two]);
 }
 
-/// Booked by one VM, told by the other: where nobody else listens and where nothing happens, nobody need hurry.
+/// One VM books, the other sends: without other proxies or without traffic there is no hurry.
 #[test]
 fn feed_hurries_only_while_others_route_and_something_is_booked() {
     let host = Host::default();
@@ -129,7 +129,7 @@ fn feed_hurries_only_while_others_route_and_something_is_booked() {
     let mut controller = Controller::accept(&host, &[&holder, &worker]);
     let names = endpoints(2);
     controller.snapshot(vec![pools(&names)]);
-    let process = controller.heard()[0].hello.as_ref().unwrap().process;
+    let process = controller.received()[0].hello.as_ref().unwrap().process;
     let worker = if std::ptr::eq(controller.vm, &raw const holder) { &worker } else { &holder };
     let pace = |moment_ms| {
         let body = chat(&text("whales", 200));
@@ -170,7 +170,7 @@ fn stream_that_ends_is_opened_again_later_each_time_and_goes_on_where_it_was() {
             }
             assert!(waited_ms < 10_000, "it gave up");
         };
-        let hello = controller.heard()[0].hello.clone().unwrap();
+        let hello = controller.received()[0].hello.clone().unwrap();
         assert_eq!((hello.instance, hello.generation), (42, 2));
         controller.close();
         waits.push(waited_ms);
@@ -190,7 +190,7 @@ fn snapshot_that_breaks_off_is_not_taken_for_whole() {
     controller.down(Phase::Item, 0, vec![pools(&endpoints(3))]);
     controller.close();
     let next = Controller::accept(&host, &[&vm]);
-    assert_eq!(next.heard()[0].hello.clone().unwrap().generation, 0, "a whole one is needed");
+    assert_eq!(next.received()[0].hello.clone().unwrap().generation, 0, "a whole one is needed");
     assert_clean(&host, &[&vm]);
 }
 
@@ -219,10 +219,10 @@ fn controller_that_is_new_is_told_what_was_learned_after_its_snapshot() {
     let cells = chain(&prompt).iter().map(|cell| cell.0).collect::<Vec<_>>();
     let holder = EndpointId::of(&chosen(&stream)).0;
     let prefixes = new.events();
-    let told =
+    let sent =
         prefixes.iter().filter_map(|kind| if let Kind::Prefix(prefix) = kind { Some(prefix) } else { None });
-    let told: Vec<_> = told.filter(|prefix| prefix.cells == cells && prefix.endpoints == [holder]).collect();
-    assert_eq!(told.len(), 1, "{prefixes:?}");
+    let sent: Vec<_> = sent.filter(|prefix| prefix.cells == cells && prefix.endpoints == [holder]).collect();
+    assert_eq!(sent.len(), 1, "{prefixes:?}");
     stream.finish().unwrap();
     assert_clean(&host, &[&vm]);
 }
@@ -283,7 +283,7 @@ fn routing_goes_on_without_the_controller() {
     let back = Controller::accept(&host, &[&one, &two]);
     step(&host, &[&one, &two]);
     let routed = back.events().iter().filter(|kind| matches!(kind, Kind::Routed(_))).count();
-    assert_eq!(routed, 80, "what happened meanwhile is told");
+    assert_eq!(routed, 80, "the backlog is sent");
     assert_clean(&host, &[&one, &two]);
 }
 
@@ -326,8 +326,8 @@ fn events_that_wait_for_the_controller_are_bounded_and_the_rest_is_counted() {
     assert!(dropped > 0);
     host.set_cluster_down(CLUSTER, false);
     let back = Controller::accept(&host, &[&one, &two]);
-    let told = back.heard().iter().skip(1).map(|up| up.events.len()).sum::<usize>();
-    assert_eq!(told, OUTBOX_EVENTS_MAX);
+    let sent = back.received().iter().skip(1).map(|up| up.events.len()).sum::<usize>();
+    assert_eq!(sent, OUTBOX_EVENTS_MAX);
     assert_clean(&host, &[&one, &two]);
 }
 
@@ -342,7 +342,7 @@ fn what_came_over_a_stalled_holders_stream_is_not_sent_back_by_its_successor() {
     let next = Controller::accept(&host, &[successor]);
     old.delta(vec![load_of(5, &names[0], 2), routed(&names[0], &[CellHash(78)])]);
     step(&host, &[successor]);
-    assert_eq!(explain(successor, &chat("hello")).sum("requests"), 2, "it was heard");
+    assert_eq!(explain(successor, &chat("hello")).sum("requests"), 2, "the event was applied");
     let came_back =
         |kind: &Kind| matches!(kind, Kind::Routed(_)) || matches!(kind, Kind::Load(load) if load.origin == 5);
     assert!(!next.events().iter().any(came_back), "{:?}", next.events());

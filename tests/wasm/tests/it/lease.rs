@@ -132,7 +132,7 @@ fn renewed_configuration_goes_on_with_a_stream_of_its_own() {
     assert!(vm.retire(old).unwrap());
     let next = Controller::accept(&host, &[&vm]);
     assert_ne!(next.stream, controller.stream);
-    assert_eq!(next.heard()[0].hello.clone().unwrap().generation, 1, "it goes on where the old one ended");
+    assert_eq!(next.received()[0].hello.clone().unwrap().generation, 1, "it goes on where the old one ended");
     assert_clean(&host, &[&vm]);
 }
 

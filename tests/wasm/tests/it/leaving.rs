@@ -28,8 +28,8 @@ const STAGES: [Stage; 9] = [
         stream.body(b"{\"model\":", false).unwrap();
         stream
     }),
-    ("waiting for the answer", true, sent),
-    ("after the answer's headers", true, |vm| {
+    ("waiting for the response", true, sent),
+    ("after the response's headers", true, |vm| {
         let mut stream = sent(vm);
         stream.response_headers(&EVENT_STREAM, false).unwrap();
         stream
@@ -46,7 +46,7 @@ const STAGES: [Stage; 9] = [
         stream.response_headers(&EVENT_STREAM, false).unwrap();
         stream
     }),
-    ("after the whole answer", false, |vm| {
+    ("after the whole response", false, |vm| {
         let mut stream = sent(vm);
         stream.response_headers(&EVENT_STREAM, false).unwrap();
         stream.response_body(b"data: [DONE]\n\n", true).unwrap();

@@ -5,9 +5,9 @@
 //!   support/      the .wasm, a process of VMs, requests, the controller's end of the feed
 //!   artifact      what the file asks of its host          configuration   accepted, refused, renewed
 //!   routing       body to endpoint, model to pool         forged          headers of clients that lie
-//!   unread        bodies that cannot be looked at         refusal         answers in the engine's place
-//!   answer        first byte, end, retries, failures      leaving         clients that go too early
-//!   usage         tokens out of answers                   siblings        VMs of one process
+//!   unread        bodies that cannot be looked at         refusal         responses in the engine's place
+//!   response      first byte, end, retries, failures      leaving         clients that go too early
+//!   usage         tokens from responses                   siblings        VMs of one process
 //!   ring          the log when it is full                 trap            what is left after one
 //!   lease         which VM holds the stream               feed            what goes over it
 //!   cost          hostcalls, bytes, memory: counts, not clocks
@@ -24,7 +24,6 @@
     reason = "a test that cannot go on has failed"
 )]
 
-mod answer;
 mod artifact;
 mod configuration;
 mod cost;
@@ -33,6 +32,7 @@ mod forged;
 mod lease;
 mod leaving;
 mod refusal;
+mod response;
 mod ring;
 mod routing;
 mod siblings;

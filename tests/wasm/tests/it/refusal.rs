@@ -1,4 +1,4 @@
-//! Requests that the filter answers in the engine's place.
+//! Requests that the filter rejects with a response of its own.
 
 use crate::support::{
     CLUSTER, Controller, assert_clean, chat, chat_with, counted, endpoints, facts, get, pools, post, serve,
@@ -9,20 +9,20 @@ use warmpath_core::wire::Health;
 use warmpath_host::{Host, LocalResponse, Stream};
 
 fn refused(stream: Stream) -> (LocalResponse, Value) {
-    let answer = stream.local_response().expect("the filter answers");
+    let response = stream.local_response().expect("the filter responds");
     assert_eq!(stream.upstream().headers, None, "nothing goes on");
-    assert_eq!(answer.headers.text("content-type"), Some("application/json"));
+    assert_eq!(response.headers.text("content-type"), Some("application/json"));
     stream.finish().unwrap();
-    let body = serde_json::from_slice(&answer.body).unwrap();
-    (answer, body)
+    let body = serde_json::from_slice(&response.body).unwrap();
+    (response, body)
 }
 
 #[test]
 fn unknown_model_is_404_in_the_shape_of_openai() {
     let host = Host::default();
     let vm = vm(&host, &static_config(2));
-    let (answer, body) = refused(serve(&vm, &chat_with("hello", &json!({"model": "gpt-\"5\""}))));
-    assert_eq!(answer.status, 404);
+    let (response, body) = refused(serve(&vm, &chat_with("hello", &json!({"model": "gpt-\"5\""}))));
+    assert_eq!(response.status, 404);
     let error = &body["error"];
     assert_eq!((&error["type"], &error["param"]), (&json!("NotFoundError"), &json!("model")));
     assert_eq!(error["code"], "model_not_found");
@@ -55,10 +55,10 @@ fn before_any_pool_is_known_it_is_503_and_not_404() {
     let host = Host::default();
     let vm = vm(&host, &json!({"controller": {"cluster": CLUSTER}}));
     for send in [get(&vm, "/v1/models"), serve(&vm, &chat("hello")), post(&vm, "/v1/embeddings", "{}")] {
-        let (answer, body) = refused(send);
-        assert_eq!(answer.status, 503);
-        assert_eq!(answer.headers.text("retry-after"), Some("1"));
-        assert_eq!(answer.headers.text("x-warmpath-reason"), Some("no_endpoint_known"));
+        let (response, body) = refused(send);
+        assert_eq!(response.status, 503);
+        assert_eq!(response.headers.text("retry-after"), Some("1"));
+        assert_eq!(response.headers.text("x-warmpath-reason"), Some("no_endpoint_known"));
         assert_eq!(body["error"]["code"], "no_endpoint_known");
     }
     assert_eq!(counted(&host, &[&vm], "warmpath.rejected.no_endpoint_known"), 3);
@@ -73,9 +73,9 @@ fn without_a_healthy_endpoint_it_is_503_and_with_one_again_it_is_served() {
     let names = endpoints(2);
     let unhealthy = |name: &String| facts(name, Health::Unhealthy);
     controller.snapshot(vec![pools(&names), unhealthy(&names[0]), unhealthy(&names[1])]);
-    let (answer, _) = refused(serve(&vm, &chat("hello")));
-    assert_eq!((answer.status, answer.headers.text("retry-after")), (503, Some("1")));
-    assert_eq!(answer.headers.text("x-warmpath-reason"), Some("no_endpoint_healthy"));
+    let (response, _) = refused(serve(&vm, &chat("hello")));
+    assert_eq!((response.status, response.headers.text("retry-after")), (503, Some("1")));
+    assert_eq!(response.headers.text("x-warmpath-reason"), Some("no_endpoint_healthy"));
     controller.delta(vec![facts(&names[1], Health::Healthy)]);
     let stream = serve(&vm, &chat("hello"));
     assert_eq!(

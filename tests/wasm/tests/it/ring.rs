@@ -31,14 +31,14 @@ fn vm_that_slept_through_a_whole_ring_reads_on_and_routes() {
     let stream = serve(&awake, &last);
     assert_eq!(explain(&asleep, &last).holders(), [chosen(&stream)], "the newest records are there");
     assert_eq!(counted(&host, &[&asleep], "warmpath.log.overrun"), 1);
-    let told = serve(&asleep, &chat(&text("asleep", 2000)));
+    let routed = serve(&asleep, &chat(&text("asleep", 2000)));
     assert_eq!(
         explain(&awake, &chat(&text("asleep", 2000))).holders(),
-        [chosen(&told)],
-        "and it is heard again"
+        [chosen(&routed)],
+        "and its siblings see its records again"
     );
     stream.finish().unwrap();
-    told.finish().unwrap();
+    routed.finish().unwrap();
     step(&host, &[&awake, &asleep]);
     assert_eq!(explain(&asleep, &last).sum("requests"), 0);
     assert_clean(&host, &[&awake, &asleep]);

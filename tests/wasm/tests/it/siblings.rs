@@ -82,9 +82,10 @@ fn interleaved_requests_lose_no_booking() {
         }
         vms[round % 4].tick().unwrap();
     }
-    let told: Vec<_> = records(&host).into_iter().filter(|record| record.source == Source::Local).collect();
-    let routed = told.iter().filter(|record| matches!(record.event.kind, Some(Kind::Routed(_)))).count();
-    assert_eq!(routed, ROUNDS * 4, "each request's chain was told once");
+    let published: Vec<_> =
+        records(&host).into_iter().filter(|record| record.source == Source::Local).collect();
+    let routed = published.iter().filter(|record| matches!(record.event.kind, Some(Kind::Routed(_)))).count();
+    assert_eq!(routed, ROUNDS * 4, "each request's chain was published once");
     let all: Vec<&Vm> = vms.iter().collect();
     step(&host, &all);
     let open_count = u64::try_from(open.len()).unwrap();

@@ -34,7 +34,7 @@ fn rebuilt_vm_knows_recent_prefixes_at_its_first_request() {
     let first = serve(&one, &prompt);
     let there = chosen(&first);
     first.finish().unwrap();
-    // What was done is told by the next tick; a trap before it would leave the promise for some seconds.
+    // The next tick sends the end; a trap before it would leave the booking for some seconds.
     one.tick().unwrap();
     trap(&one);
     let fresh = host.rebuild(&one).unwrap();
@@ -118,9 +118,9 @@ fn lease_of_a_trapped_vm_is_taken_over_where_it_ended() {
     controller.delta(Vec::new());
     let (holder, other) = if controller.vm.worker() == one.worker() { (&one, &two) } else { (&two, &one) };
     trap(holder);
-    let process = controller.heard()[0].hello.clone().unwrap().process;
+    let process = controller.received()[0].hello.clone().unwrap().process;
     let next = Controller::accept(&host, &[other]);
-    let hello = next.heard()[0].hello.clone().expect("the first message is a hello");
+    let hello = next.received()[0].hello.clone().expect("the first message is a hello");
     assert_eq!((hello.instance, hello.generation, hello.process), (42, 2, process));
     serve(other, &chat("hello")).finish().unwrap();
     assert!(other.violations().is_empty());

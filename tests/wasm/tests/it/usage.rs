@@ -1,4 +1,4 @@
-//! Token counts out of answers: JSON and event streams, however the network cuts them.
+//! Token counts from responses: JSON and event streams, however the network cuts them.
 
 use crate::support::{
     EVENT_STREAM, JSON, assert_clean, chat, chat_with, counted, post, serve, static_config, text, vm,
@@ -6,7 +6,7 @@ use crate::support::{
 use serde_json::{Value, json};
 use warmpath_host::{Host, Stream, Vm};
 
-const ANSWER: &str = r#"{"id":"1","choices":[{"message":{"content":"say \"usage\": {"}}],"usage":{"prompt_tokens":726,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":704}},"kv_transfer_params":null}"#;
+const RESPONSE: &str = r#"{"id":"1","choices":[{"message":{"content":"say \"usage\": {"}}],"usage":{"prompt_tokens":726,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":704}},"kv_transfer_params":null}"#;
 
 const EVENTS: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}],\"usage\":null}\n\n\
     data: {\"choices\":[],\"usage\":{\"prompt_tokens\":726,\"completion_tokens\":2,\
@@ -16,8 +16,8 @@ fn tokens(host: &Host, vm: &Vm) -> (u64, u64) {
     (counted(host, &[vm], "warmpath.tokens.prompt"), counted(host, &[vm], "warmpath.tokens.cached"))
 }
 
-/// Answers in pieces that are cut at these places.
-fn answer(mut stream: Stream, headers: &[(&str, &str)], body: &str, cuts: &[usize]) {
+/// Responds in pieces that are cut at these offsets.
+fn respond(mut stream: Stream, headers: &[(&str, &str)], body: &str, cuts: &[usize]) {
     stream.response_headers(headers, false).unwrap();
     let mut from = 0;
     for cut in cuts.iter().chain([&body.len()]) {
@@ -37,11 +37,11 @@ fn streaming(vm: &Vm) -> Stream {
 fn usage_is_read_wherever_the_answer_is_cut() {
     let host = Host::default();
     let vm = vm(&host, &static_config(2));
-    let mut answers = 0;
-    for cut in 0..ANSWER.len() {
-        answer(serve(&vm, &chat(&text("whales", 2000))), &JSON, ANSWER, &[cut]);
-        answers += 1;
-        assert_eq!(tokens(&host, &vm), (726 * answers, 704 * answers), "JSON cut at {cut}");
+    let mut responses = 0;
+    for cut in 0..RESPONSE.len() {
+        respond(serve(&vm, &chat(&text("whales", 2000))), &JSON, RESPONSE, &[cut]);
+        responses += 1;
+        assert_eq!(tokens(&host, &vm), (726 * responses, 704 * responses), "JSON cut at {cut}");
     }
     assert_clean(&host, &[&vm]);
 }
@@ -55,9 +55,9 @@ fn usage_is_read_wherever_the_events_are_cut() {
     for cuts in cuts.chunks(STREAMS_READ) {
         let host = Host::default();
         let vm = vm(&host, &static_config(2));
-        for (answers, cut) in (1..).zip(cuts) {
-            answer(streaming(&vm), &EVENT_STREAM, EVENTS, &[*cut, (cut + 7).min(EVENTS.len())]);
-            assert_eq!(tokens(&host, &vm), (726 * answers, 704 * answers), "events cut at {cut}");
+        for (responses, cut) in (1..).zip(cuts) {
+            respond(streaming(&vm), &EVENT_STREAM, EVENTS, &[*cut, (cut + 7).min(EVENTS.len())]);
+            assert_eq!(tokens(&host, &vm), (726 * responses, 704 * responses), "events cut at {cut}");
         }
         assert_clean(&host, &[&vm]);
     }
@@ -68,7 +68,7 @@ fn usage_of_streams_is_read_in_one_of_eight_once_enough_is_known() {
     let host = Host::default();
     let vm = vm(&host, &static_config(2));
     for _ in 0..STREAMS_READ + 80 {
-        answer(streaming(&vm), &EVENT_STREAM, EVENTS, &[]);
+        respond(streaming(&vm), &EVENT_STREAM, EVENTS, &[]);
     }
     assert_eq!(tokens(&host, &vm), (726 * (64 + 10), 704 * (64 + 10)));
     assert_clean(&host, &[&vm]);
@@ -78,7 +78,7 @@ fn usage_of_streams_is_read_in_one_of_eight_once_enough_is_known() {
 fn usage_is_read_byte_by_byte() {
     let host = Host::default();
     let vm = vm(&host, &static_config(2));
-    answer(streaming(&vm), &EVENT_STREAM, EVENTS, &(0..EVENTS.len()).collect::<Vec<_>>());
+    respond(streaming(&vm), &EVENT_STREAM, EVENTS, &(0..EVENTS.len()).collect::<Vec<_>>());
     assert_eq!(tokens(&host, &vm), (726, 704));
     assert_clean(&host, &[&vm]);
 }
@@ -87,8 +87,8 @@ fn usage_is_read_byte_by_byte() {
 fn usage_is_read_behind_a_long_answer_in_one_piece() {
     let host = Host::default();
     let vm = vm(&host, &static_config(2));
-    let long = format!("{{\"text\":\"{}\",{}", text("whales", 100_000), ANSWER.get(1..).unwrap());
-    answer(serve(&vm, &chat("hello")), &JSON, &long, &[]);
+    let long = format!("{{\"text\":\"{}\",{}", text("whales", 100_000), RESPONSE.get(1..).unwrap());
+    respond(serve(&vm, &chat("hello")), &JSON, &long, &[]);
     assert_eq!(tokens(&host, &vm), (726, 704));
     assert_clean(&host, &[&vm]);
 }
@@ -102,7 +102,7 @@ fn usage_of_anthropic_streams_is_read_from_both_ends() {
         r#"data: {"message":{"usage":{"input_tokens":10,"cache_read_input_tokens":90,"output_tokens":1}}}"#;
     let events =
         format!("{first}\n\n{}data: {{\"usage\":{{\"output_tokens\":5}}}}\n\n", "data: {}\n\n".repeat(2000));
-    answer(post(&vm, "/v1/messages", &body.to_string()), &EVENT_STREAM, &events, &[first.len() + 2]);
+    respond(post(&vm, "/v1/messages", &body.to_string()), &EVENT_STREAM, &events, &[first.len() + 2]);
     assert_eq!(tokens(&host, &vm), (100, 90));
     assert_clean(&host, &[&vm]);
 }
@@ -115,9 +115,9 @@ fn usage_of_an_error_or_out_of_range_teaches_nothing() {
     let negative = r#"{"usage":{"prompt_tokens":-1}}"#;
     let huge = r#"{"usage":{"prompt_tokens":99999999999999999999999}}"#;
     for (status, body) in
-        [("500", ANSWER), ("200", zero), ("200", negative), ("200", huge), ("200", "\"usage\":")]
+        [("500", RESPONSE), ("200", zero), ("200", negative), ("200", huge), ("200", "\"usage\":")]
     {
-        answer(serve(&vm, &chat("hello")), &[(":status", status)], body, &[]);
+        respond(serve(&vm, &chat("hello")), &[(":status", status)], body, &[]);
     }
     assert_eq!(tokens(&host, &vm), (0, 0));
     assert_clean(&host, &[&vm]);
@@ -128,9 +128,9 @@ fn prediction_is_compared_with_what_the_engine_found() {
     let host = Host::default();
     let vm = vm(&host, &static_config(2));
     let prompt = chat(&text("whales", 4000));
-    answer(serve(&vm, &prompt), &JSON, &with_usage(1000, 0), &[]);
+    respond(serve(&vm, &prompt), &JSON, &with_usage(1000, 0), &[]);
     assert_eq!(counted(&host, &[&vm], "warmpath.tokens.predicted"), 0);
-    answer(serve(&vm, &prompt), &JSON, &with_usage(1000, 970), &[]);
+    respond(serve(&vm, &prompt), &JSON, &with_usage(1000, 970), &[]);
     let predicted = counted(&host, &[&vm], "warmpath.tokens.predicted");
     assert!((850..=1000).contains(&predicted), "{predicted}");
     let errors = host.records("warmpath.prediction_error_percent");

@@ -62,7 +62,7 @@ impl<'a> Controller<'a> {
     }
 
     /// Everything that came up on this stream.
-    pub(crate) fn heard(&self) -> Vec<Up> {
+    pub(crate) fn received(&self) -> Vec<Up> {
         let streams = self.vm.grpc_streams();
         let stream = streams.iter().find(|stream| stream.id == self.stream).expect("the stream was opened");
         stream.sent.iter().map(|message| decode_up(message).unwrap()).collect()
@@ -70,10 +70,10 @@ impl<'a> Controller<'a> {
 
     /// The events of it.
     pub(crate) fn events(&self) -> Vec<Kind> {
-        self.heard().into_iter().flat_map(|up| up.events).filter_map(|event| event.kind).collect()
+        self.received().into_iter().flat_map(|up| up.events).filter_map(|event| event.kind).collect()
     }
 
-    /// How the stream stands.
+    /// The state of the stream.
     pub(crate) fn state(&self) -> GrpcState {
         let streams = self.vm.grpc_streams();
         streams.iter().find(|stream| stream.id == self.stream).expect("the stream was opened").state
@@ -97,7 +97,7 @@ pub(crate) fn pools(endpoints: &[String]) -> Event {
     Kind::Pools(Pools { pools: vec![pool] }).into()
 }
 
-/// What an engine says of itself.
+/// An engine's own status.
 pub(crate) fn facts(endpoint: &str, health: Health) -> Event {
     let facts = Facts { endpoint: EndpointId::of(endpoint).0, health: health.into(), ..Facts::default() };
     Kind::Facts(facts).into()

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use warmpath_host::{Action, Headers, Stream, Vm};
 
-/// Headers of a JSON answer.
+/// Headers of a JSON response.
 pub(crate) const JSON: [(&str, &str); 2] = [(":status", "200"), ("content-type", "application/json")];
-/// Headers of a streamed answer.
+/// Headers of a streamed response.
 pub(crate) const EVENT_STREAM: [(&str, &str); 2] =
     [(":status", "200"), ("content-type", "text/event-stream")];
 
@@ -30,7 +30,7 @@ pub(crate) fn chat_with(content: &str, fields: &Value) -> Value {
     body
 }
 
-/// Sends a POST with a whole body; the filter lets it on, or answers it.
+/// Sends a POST with a whole body; the filter passes it on, or responds itself.
 pub(crate) fn post(vm: &Vm, path: &str, body: &str) -> Stream {
     let mut stream = vm.request();
     let headers = [(":method", "POST"), (":path", path), ("content-type", "application/json")];
@@ -70,16 +70,16 @@ pub(crate) fn chosen(stream: &Stream) -> String {
     destinations(stream).swap_remove(0)
 }
 
-/// Asks for the decision on a chat instead of its answer.
+/// Requests the decision on a chat instead of its response.
 pub(crate) fn explain(vm: &Vm, body: &Value) -> Explanation {
     let mut stream = vm.request();
     let headers = [(":method", "POST"), (":path", "/v1/chat/completions"), ("x-warmpath-explain", "1")];
     stream.headers(&headers, false).unwrap();
     stream.body(body.to_string().as_bytes(), true).unwrap();
-    let answer = stream.local_response().expect("the filter answers itself");
-    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    let response = stream.local_response().expect("the filter responds itself");
+    assert_eq!(response.status, 200, "{}", String::from_utf8_lossy(&response.body));
     stream.finish().unwrap();
-    Explanation(serde_json::from_slice(&answer.body).expect("it answers with JSON"))
+    Explanation(serde_json::from_slice(&response.body).expect("it responds with JSON"))
 }
 
 // === impl Explanation ===

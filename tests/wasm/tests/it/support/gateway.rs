@@ -38,10 +38,10 @@ pub(crate) fn step(host: &Host, vms: &[&Vm]) {
     }
 }
 
-/// A counter's value, once the VMs have had the tick on which they tell; zero where nobody has counted yet.
+/// A counter's value, after the tick on which the VMs publish it; zero before the first count.
 pub(crate) fn counted(host: &Host, vms: &[&Vm], name: &str) -> u64 {
     for vm in vms {
-        // A VM that has trapped tells nothing more.
+        // A VM that has trapped publishes nothing more.
         let _ = vm.tick();
     }
     host.metric(name).unwrap_or(0)

@@ -1,4 +1,4 @@
-//! What the answer teaches: the prefill is over, the request is over, the endpoint failed.
+//! The router's inputs from a response: the end of the prefill, the end of the request, a failure of the endpoint.
 
 use crate::support::{
     EVENT_STREAM, JSON, assert_clean, chat, chat_with, chosen, counted, destinations, explain, serve,
@@ -23,7 +23,7 @@ fn fitness(vm: &Vm, endpoint: &str) -> String {
     explain(vm, &chat("hello")).of(endpoint, "fitness").as_str().unwrap().to_owned()
 }
 
-fn answer_from(stream: &mut Stream, address: &str, status: &str) {
+fn respond_from(stream: &mut Stream, address: &str, status: &str) {
     stream.set_property(&["upstream", "address"], address.as_bytes());
     stream.response_headers(&[(":status", status)], false).unwrap();
 }
@@ -67,13 +67,13 @@ fn time_to_first_byte_teaches_an_endpoints_speed() {
 }
 
 #[test]
-fn answer_from_another_endpoint_moves_the_request_and_the_failed_one_is_avoided() {
+fn a_response_from_another_endpoint_moves_the_request_and_the_failed_one_is_avoided() {
     let host = Host::default();
     let vm = vm(&host, &static_config(3));
     let prompt = chat(&text("whales", 3000));
     let mut stream = serve(&vm, &prompt);
     let (first, second) = (destinations(&stream).remove(0), destinations(&stream).remove(1));
-    answer_from(&mut stream, &second, "200");
+    respond_from(&mut stream, &second, "200");
     assert_eq!(counted(&host, &[&vm], "warmpath.retried"), 1);
     assert_eq!(fitness(&vm, &first), "avoided");
     let decision = explain(&vm, &prompt);
@@ -94,12 +94,12 @@ fn answer_from_another_endpoint_moves_the_request_and_the_failed_one_is_avoided(
 }
 
 #[test]
-fn answer_from_the_chosen_endpoint_is_no_retry() {
+fn a_response_from_the_chosen_endpoint_is_not_a_retry() {
     let host = Host::default();
     let vm = vm(&host, &static_config(3));
     let mut stream = serve(&vm, &chat("hello"));
     let there = chosen(&stream);
-    answer_from(&mut stream, &there, "200");
+    respond_from(&mut stream, &there, "200");
     stream.response_body(b"{}", true).unwrap();
     stream.finish().unwrap();
     assert_eq!(counted(&host, &[&vm], "warmpath.retried"), 0);
@@ -122,7 +122,7 @@ fn statuses_of_an_endpoint_that_cannot_serve_make_it_avoided() {
         let vm = vm(&host, &static_config(3));
         let mut stream = serve(&vm, &chat("hello"));
         let there = chosen(&stream);
-        answer_from(&mut stream, &there, status);
+        respond_from(&mut stream, &there, status);
         stream.response_body(b"busy", true).unwrap();
         stream.finish().unwrap();
         assert_eq!(counted(&host, &[&vm], "warmpath.failed"), u64::from(is_failure), "{status}");
@@ -140,18 +140,18 @@ fn endpoint_that_fails_again_is_avoided_longer_until_a_first_byte_comes() {
     let host = Host::default();
     let vm = vm(&host, &static_config(1));
     let there = "10.0.0.1:8000";
-    let answered = |status: &str| {
+    let respond_with = |status: &str| {
         let mut stream = serve(&vm, &chat("hello"));
-        answer_from(&mut stream, there, status);
+        respond_from(&mut stream, there, status);
         stream.response_body(b"x", true).unwrap();
         stream.finish().unwrap();
     };
-    answered("503");
+    respond_with("503");
     host.advance(AVOIDED);
-    answered("503");
+    respond_with("503");
     host.advance(AVOIDED);
     assert_eq!(fitness(&vm, there), "avoided", "the second time it is longer");
-    answered("200");
+    respond_with("200");
     assert_eq!(fitness(&vm, there), "fit");
     assert_clean(&host, &[&vm]);
 }
@@ -168,15 +168,15 @@ fn decision_header_is_set_only_where_the_configuration_explains() {
         stream.response_headers(&JSON, true).unwrap();
         let shown = stream.downstream().headers.unwrap().text("x-warmpath-decision").map(str::to_owned);
         stream.finish().unwrap();
-        let tells =
+        let matches =
             |shown: String| shown.contains("reason=cold") && shown.contains(&format!("endpoints={there}"));
-        assert_eq!(shown.is_some_and(tells), explains);
+        assert_eq!(shown.is_some_and(matches), explains);
         assert_clean(&host, &[&vm]);
     }
 }
 
 #[test]
-fn answer_goes_on_as_it_came() {
+fn a_response_passes_unchanged() {
     let host = Host::default();
     let vm = vm(&host, &static_config(2));
     let mut stream = serve(&vm, &chat_with("hello", &json!({"stream": true})));
@@ -188,6 +188,6 @@ fn answer_goes_on_as_it_came() {
     assert_eq!(stream.downstream().body, b"data: 1\n\ndata: 2\n\n");
     assert!(stream.downstream().ended);
     stream.finish().unwrap();
-    assert_eq!(counted(&host, &[&vm], "warmpath.aborted"), 0, "trailers end an answer");
+    assert_eq!(counted(&host, &[&vm], "warmpath.aborted"), 0, "trailers end a response");
     assert_clean(&host, &[&vm]);
 }
