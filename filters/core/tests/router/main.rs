@@ -1,7 +1,16 @@
-//! The router, driven natively: generated sequences of inputs against naive models.
+//! The router, driven natively: sequences of inputs, most of them generated, against naive models.
 //!
-//! What one VM does with requests is in `retry`, what several VMs and a controller do together in `resume`. The host's
-//! side of it (hostcalls, copies, traps) is tested with the built filter in tests/wasm.
+//! ```text
+//!   retry         generated: requests, retries and responses in any order
+//!   resume        generated: several VMs and a controller, whatever breaks
+//!   response      first byte, end, retries, failures      usage      tokens from responses
+//!   siblings      VMs of one process                      ring       the log when it is full
+//!   lease         which VM holds the stream               uplink     plugins, the gauge of the connection
+//!   state_stream  what goes over the stream               support/   a process of VMs without a host
+//! ```
+//!
+//! The log and the lease by themselves have their tests beside them. The host's side (hostcalls, copies, traps) is
+//! tested with the built filter in tests/wasm.
 
 #![allow(
     clippy::as_conversions,
@@ -12,7 +21,13 @@
     reason = "a test may panic"
 )]
 
+mod lease;
+mod response;
 mod resume;
 mod retry;
+mod ring;
+mod siblings;
+mod state_stream;
 mod support;
 mod uplink;
+mod usage;

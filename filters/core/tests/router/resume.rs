@@ -3,7 +3,7 @@
 //! The naive model is one view that applies everything in order. Streams break with messages on their way, controllers
 //! restart, VMs are built anew, siblings get in each other's way in shared data, and the clock jumps.
 
-use crate::support::{Contended, PLUGIN, Vm, address, controlled, pools};
+use crate::support::{Contended, PLUGIN, SoloVm, address, controlled, pools_of};
 use proptest::prelude::*;
 use prost::Message;
 use std::collections::VecDeque;
@@ -59,7 +59,7 @@ struct Stream {
 
 struct World {
     map: Contended,
-    vms: Vec<Vm>,
+    vms: Vec<SoloVm>,
     seed: u64,
     now: Timestamp,
     controller: Controller,
@@ -115,7 +115,7 @@ impl Controller {
 impl World {
     fn new() -> Self {
         let (map, now) = (Contended::default(), Timestamp::from_ms(1_000_000));
-        let vms = (1..=VMS as u64).map(|seed| Vm::new(&map, controlled(), seed * 0x9E37, now)).collect();
+        let vms = (1..=VMS as u64).map(|seed| SoloVm::new(&map, controlled(), seed * 0x9E37, now)).collect();
         let controller = Controller {
             instance: 1,
             published: Vec::new(),
@@ -188,7 +188,7 @@ impl World {
     fn perform(&mut self, op: &Op) {
         match *op {
             Op::Pools { first, count, running } => {
-                self.controller.publish(Kind::Pools(pools(first..first + count)));
+                self.controller.publish(Kind::Pools(pools_of(first..first + count)));
                 // As a controller does: an endpoint that is new to it is scraped before long.
                 (first..first + count).for_each(|endpoint| self.status(endpoint, running));
             }
@@ -212,7 +212,7 @@ impl World {
                     self.controller.stream = None;
                 }
                 self.seed += 1;
-                self.vms[vm] = Vm::new(&self.map, controlled(), self.seed * 0x9E37, self.now);
+                self.vms[vm] = SoloVm::new(&self.map, controlled(), self.seed * 0x9E37, self.now);
             }
             Op::Congest { stores } => self.map.congest(stores),
             Op::SetBack { ms } => self.now = Timestamp::from_ms(self.now.ms() - ms),

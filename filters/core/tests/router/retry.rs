@@ -1,6 +1,6 @@
 //! Requests, retries and responses in any order: what is in flight is exactly what the host has open.
 
-use crate::support::{Contended, Vm, address, fixed};
+use crate::support::{Contended, SoloVm, address, fixed};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use warmpath_core::ids::EndpointId;
@@ -41,7 +41,7 @@ struct Open {
 }
 
 struct World {
-    vm: Vm,
+    vm: SoloVm,
     now: Timestamp,
     open: BTreeMap<u32, Open>,
     skipped: usize,
@@ -52,7 +52,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let now = Timestamp::from_ms(1_000_000);
-        let vm = Vm::new(&Contended::default(), fixed(ENDPOINTS), 7, now);
+        let vm = SoloVm::new(&Contended::default(), fixed(ENDPOINTS), 7, now);
         Self { vm, now, open: BTreeMap::new(), skipped: 0 }
     }
 

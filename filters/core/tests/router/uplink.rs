@@ -1,6 +1,6 @@
 //! The uplink of one VM: its gauge, its plugins, what is sent when.
 
-use crate::support::{Contended, PLUGIN, Vm, controlled, fixed};
+use crate::support::{Contended, PLUGIN, SoloVm, controlled, fixed};
 use warmpath_core::config::Config;
 use warmpath_core::router::{Gauge, Input, Output, PluginId, UplinkId};
 use warmpath_core::time::Timestamp;
@@ -8,7 +8,7 @@ use warmpath_core::time::Timestamp;
 const NEXT: PluginId = PluginId(2);
 
 /// Wakes a VM until it wants a stream; the time then, and the cluster.
-fn until_it_opens(vm: &mut Vm, plugin: PluginId, mut now: Timestamp) -> (Timestamp, String) {
+fn until_it_opens(vm: &mut SoloVm, plugin: PluginId, mut now: Timestamp) -> (Timestamp, String) {
     for _ in 0..200 {
         now = now.plus_ms(25);
         let out = vm.handle(now, Input::Tick { plugin });
@@ -24,7 +24,7 @@ fn until_it_opens(vm: &mut Vm, plugin: PluginId, mut now: Timestamp) -> (Timesta
 }
 
 /// The last value of the gauge that all VMs of a process share.
-fn connected(vms: &[&Vm], gauge: &mut u64) -> u64 {
+fn connected(vms: &[&SoloVm], gauge: &mut u64) -> u64 {
     for output in vms.iter().flat_map(|vm| &vm.out) {
         if let Output::Show(Gauge::UplinkConnected, value) = output {
             *gauge = *value;
@@ -33,7 +33,7 @@ fn connected(vms: &[&Vm], gauge: &mut u64) -> u64 {
     *gauge
 }
 
-fn open(vm: &mut Vm, uplink: u32, now: Timestamp) {
+fn open(vm: &mut SoloVm, uplink: u32, now: Timestamp) {
     vm.handle(now, Input::UplinkOpened { uplink: Some(UplinkId(uplink)) });
 }
 
@@ -41,14 +41,14 @@ fn open(vm: &mut Vm, uplink: u32, now: Timestamp) {
 fn the_gauge_of_the_connection_follows_the_holder_of_the_lease() {
     let (map, mut now) = (Contended::default(), Timestamp::from_ms(1_000_000));
     let mut gauge = 7;
-    let mut one = Vm::new(&map, controlled(), 1, now);
+    let mut one = SoloVm::new(&map, controlled(), 1, now);
     (now, _) = until_it_opens(&mut one, PLUGIN, now);
     assert_eq!(connected(&[&one], &mut gauge), 0, "it holds the lease and has no stream");
     open(&mut one, 1, now);
     assert_eq!(connected(&[&one], &mut gauge), 1);
 
     // It stalls, another VM takes the lease and fails to open a stream: nobody is connected.
-    let mut two = Vm::new(&map, controlled(), 2, now);
+    let mut two = SoloVm::new(&map, controlled(), 2, now);
     (now, _) = until_it_opens(&mut two, PLUGIN, now.plus_ms(1_100));
     assert_eq!(connected(&[&two], &mut gauge), 0);
     two.handle(now, Input::UplinkOpened { uplink: None });
@@ -69,7 +69,7 @@ fn the_gauge_of_the_connection_follows_the_holder_of_the_lease() {
 #[test]
 fn a_plugin_that_drains_does_not_keep_the_uplink_from_its_successor() {
     let (map, mut now) = (Contended::default(), Timestamp::from_ms(1_000_000));
-    let mut vm = Vm::new(&map, controlled(), 1, now);
+    let mut vm = SoloVm::new(&map, controlled(), 1, now);
     (now, _) = until_it_opens(&mut vm, PLUGIN, now);
     open(&mut vm, 1, now);
     vm.configure(NEXT, Config { controller_cluster: Some("other".to_owned()), ..controlled() }, now);
@@ -92,17 +92,17 @@ fn a_plugin_that_drains_does_not_keep_the_uplink_from_its_successor() {
 #[test]
 fn pools_of_a_controller_that_was_taken_away_do_not_come_back() {
     let (map, mut now) = (Contended::default(), Timestamp::from_ms(1_000_000));
-    let mut vm = Vm::new(&map, controlled(), 1, now);
+    let mut vm = SoloVm::new(&map, controlled(), 1, now);
     (now, _) = until_it_opens(&mut vm, PLUGIN, now);
     open(&mut vm, 1, now);
-    let events = vec![warmpath_core::wire::Kind::Pools(crate::support::pools(5..8)).into()];
+    let events = vec![warmpath_core::wire::Kind::Pools(crate::support::pools_of(5..8)).into()];
     let down = warmpath_core::wire::Down { instance: 1, generation: 1, events, ..Default::default() };
     let message = prost::Message::encode_to_vec(&down);
     vm.handle(now, Input::UplinkMessage { uplink: UplinkId(1), message: &message });
-    let endpoints = |vm: &Vm| vm.router.view().endpoints().count();
+    let endpoints = |vm: &SoloVm| vm.router.view().endpoints().count();
     assert_eq!(endpoints(&vm), 3);
 
     vm.configure(NEXT, fixed(2), now);
-    let later = Vm::new(&map, fixed(2), 2, now);
+    let later = SoloVm::new(&map, fixed(2), 2, now);
     assert_eq!((endpoints(&vm), endpoints(&later)), (2, 2));
 }

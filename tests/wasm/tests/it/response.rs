@@ -11,10 +11,6 @@ use warmpath_host::{Host, Stream, Vm};
 /// Longer than an endpoint is avoided after its first failure.
 const AVOIDED: Duration = Duration::from_millis(1_001);
 
-fn queue_s(vm: &Vm, endpoint: &str) -> f64 {
-    explain(vm, &chat("hello")).of(endpoint, "queue_s").as_f64().unwrap()
-}
-
 fn requests(vm: &Vm) -> u64 {
     explain(vm, &chat("hello")).sum("requests")
 }
@@ -28,42 +24,31 @@ fn respond_from(stream: &mut Stream, address: &str, status: &str) {
     stream.response_headers(&[(":status", status)], false).unwrap();
 }
 
-#[test]
-fn first_byte_releases_the_prefill_and_the_end_releases_all() {
-    let host = Host::default();
-    let vm = vm(&host, &static_config(3));
-    let mut stream = serve(&vm, &chat_with(&text("whales", 8000), &json!({"stream": true})));
-    let there = chosen(&stream);
-    assert!(queue_s(&vm, &there) > 0.0);
-    stream.response_headers(&EVENT_STREAM, false).unwrap();
-    assert!(queue_s(&vm, &there) > 0.0, "headers come before the prefill is over");
-    host.advance(Duration::from_millis(120));
-    stream.response_body(b"data: {}\n\n", false).unwrap();
-    assert_eq!((queue_s(&vm, &there), requests(&vm)), (0.0, 1));
-    assert_eq!(host.records("warmpath.ttft_ms"), [120]);
-    stream.response_body(b"data: [DONE]\n\n", true).unwrap();
-    stream.finish().unwrap();
-    assert_eq!(requests(&vm), 0);
-    assert_eq!(counted(&host, &[&vm], "warmpath.aborted"), 0);
-    assert_clean(&host, &[&vm]);
+const RESPONSE: &str = r#"{"id":"1","choices":[{"message":{"content":"say \"usage\": {"}}],"usage":{"prompt_tokens":726,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":704}},"kv_transfer_params":null}"#;
+
+const EVENTS: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}],\"usage\":null}\n\n\
+    data: {\"choices\":[],\"usage\":{\"prompt_tokens\":726,\"completion_tokens\":2,\
+    \"prompt_tokens_details\":{\"cached_tokens\":704}}}\n\ndata: [DONE]\n\n";
+
+fn tokens(host: &Host, vm: &Vm) -> (u64, u64) {
+    (counted(host, &[vm], "warmpath.tokens.prompt"), counted(host, &[vm], "warmpath.tokens.cached"))
 }
 
-#[test]
-fn time_to_first_byte_teaches_an_endpoints_speed() {
-    let host = Host::default();
-    let vm = vm(&host, &static_config(1));
-    let prefill_s = || {
-        let decision = explain(&vm, &chat(&text("sharks", 8000)));
-        decision.of(&decision.candidates()[0], "prefill_s").as_f64().unwrap()
-    };
-    let before = prefill_s();
-    let mut stream = serve(&vm, &chat_with(&text("whales", 8000), &json!({"stream": true})));
-    stream.response_headers(&EVENT_STREAM, false).unwrap();
-    host.advance(Duration::from_secs(2));
-    stream.response_body(b"data: {}\n\n", true).unwrap();
+/// Responds in pieces that are cut at these offsets.
+fn respond(mut stream: Stream, headers: &[(&str, &str)], body: &str, cuts: &[usize]) {
+    stream.response_headers(headers, false).unwrap();
+    let mut from = 0;
+    for cut in cuts.iter().chain([&body.len()]) {
+        stream.response_body(&body.as_bytes()[from..*cut], false).unwrap();
+        from = *cut;
+    }
+    stream.response_body(b"", true).unwrap();
     stream.finish().unwrap();
-    assert!(prefill_s() > before, "two seconds for 2,000 tokens is slow");
-    assert_clean(&host, &[&vm]);
+}
+
+fn streaming(vm: &Vm) -> Stream {
+    let options = json!({"stream": true, "stream_options": {"include_usage": true}});
+    serve(vm, &chat_with(&text("whales", 2000), &options))
 }
 
 #[test]
@@ -90,69 +75,6 @@ fn a_response_from_another_endpoint_moves_the_request_and_the_failed_one_is_avoi
     assert_eq!(requests(&vm), 0);
     host.advance(AVOIDED);
     assert_eq!(fitness(&vm, &first), "fit");
-    assert_clean(&host, &[&vm]);
-}
-
-#[test]
-fn a_response_from_the_chosen_endpoint_is_not_a_retry() {
-    let host = Host::default();
-    let vm = vm(&host, &static_config(3));
-    let mut stream = serve(&vm, &chat("hello"));
-    let there = chosen(&stream);
-    respond_from(&mut stream, &there, "200");
-    stream.response_body(b"{}", true).unwrap();
-    stream.finish().unwrap();
-    assert_eq!(counted(&host, &[&vm], "warmpath.retried"), 0);
-    assert_eq!(fitness(&vm, &there), "fit");
-    assert_clean(&host, &[&vm]);
-}
-
-#[test]
-fn statuses_of_an_endpoint_that_cannot_serve_make_it_avoided() {
-    for (status, is_failure) in [
-        ("429", true),
-        ("502", true),
-        ("503", true),
-        ("504", true),
-        ("500", false),
-        ("404", false),
-        ("200", false),
-    ] {
-        let host = Host::default();
-        let vm = vm(&host, &static_config(3));
-        let mut stream = serve(&vm, &chat("hello"));
-        let there = chosen(&stream);
-        respond_from(&mut stream, &there, status);
-        stream.response_body(b"busy", true).unwrap();
-        stream.finish().unwrap();
-        assert_eq!(counted(&host, &[&vm], "warmpath.failed"), u64::from(is_failure), "{status}");
-        assert_eq!(fitness(&vm, &there), if is_failure { "avoided" } else { "fit" }, "{status}");
-        let next = serve(&vm, &chat("hello"));
-        assert!(!is_failure || chosen(&next) != there, "{status}");
-        next.finish().unwrap();
-        assert_eq!(requests(&vm), 0, "{status}");
-        assert_clean(&host, &[&vm]);
-    }
-}
-
-#[test]
-fn endpoint_that_fails_again_is_avoided_longer_until_a_first_byte_comes() {
-    let host = Host::default();
-    let vm = vm(&host, &static_config(1));
-    let there = "10.0.0.1:8000";
-    let respond_with = |status: &str| {
-        let mut stream = serve(&vm, &chat("hello"));
-        respond_from(&mut stream, there, status);
-        stream.response_body(b"x", true).unwrap();
-        stream.finish().unwrap();
-    };
-    respond_with("503");
-    host.advance(AVOIDED);
-    respond_with("503");
-    host.advance(AVOIDED);
-    assert_eq!(fitness(&vm, there), "avoided", "the second time it is longer");
-    respond_with("200");
-    assert_eq!(fitness(&vm, there), "fit");
     assert_clean(&host, &[&vm]);
 }
 
@@ -189,5 +111,24 @@ fn a_response_passes_unchanged() {
     assert!(stream.downstream().ended);
     stream.finish().unwrap();
     assert_eq!(counted(&host, &[&vm], "warmpath.aborted"), 0, "trailers end a response");
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn usage_is_read_byte_by_byte() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(2));
+    respond(streaming(&vm), &EVENT_STREAM, EVENTS, &(0..EVENTS.len()).collect::<Vec<_>>());
+    assert_eq!(tokens(&host, &vm), (726, 704));
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn usage_is_read_behind_a_long_answer_in_one_piece() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(2));
+    let long = format!("{{\"text\":\"{}\",{}", text("whales", 100_000), RESPONSE.get(1..).unwrap());
+    respond(serve(&vm, &chat("hello")), &JSON, &long, &[]);
+    assert_eq!(tokens(&host, &vm), (726, 704));
     assert_clean(&host, &[&vm]);
 }

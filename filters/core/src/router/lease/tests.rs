@@ -151,3 +151,18 @@ fn stored_values_that_are_no_lease_are_free() {
     let stored = StoredLease { owner: OriginId(7), ends_at: Timestamp::from_ms(9) };
     assert_eq!(StoredLease::decode(&stored.encode()), Some(stored));
 }
+
+/// Configured at once, VMs would all look at one moment, and none in the time between.
+#[test]
+fn vms_without_the_lease_look_for_it_at_different_times() {
+    let mut lease = Lease::new(OriginId(1));
+    let waits: std::collections::BTreeSet<u64> = (0..50_u64)
+        .map(|random| {
+            let now = Timestamp::from_ms(1_000_000);
+            lease.note(false, now, random.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            (1..=2 * CHECK_MS).find(|ms| lease.is_due(now.plus_ms(*ms))).unwrap()
+        })
+        .collect();
+    assert!(waits.iter().all(|wait_ms| (CHECK_MS / 2..=CHECK_MS).contains(wait_ms)), "{waits:?}");
+    assert!(waits.len() > 20, "{waits:?}");
+}

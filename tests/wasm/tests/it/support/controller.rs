@@ -68,20 +68,10 @@ impl<'a> Controller<'a> {
         stream.sent.iter().map(|message| decode_up(message).unwrap()).collect()
     }
 
-    /// The events of it.
-    pub(crate) fn events(&self) -> Vec<Kind> {
-        self.received().into_iter().flat_map(|up| up.events).filter_map(|event| event.kind).collect()
-    }
-
     /// The state of the stream.
     pub(crate) fn state(&self) -> GrpcState {
         let streams = self.vm.grpc_streams();
         streams.iter().find(|stream| stream.id == self.stream).expect("the stream was opened").state
-    }
-
-    /// Ends the stream.
-    pub(crate) fn close(&self) {
-        assert!(self.vm.grpc_close(self.stream, 14, "gone").unwrap());
     }
 }
 

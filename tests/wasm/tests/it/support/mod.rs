@@ -4,7 +4,6 @@ mod artifact;
 mod controller;
 mod exchange;
 mod gateway;
-mod log_pages;
 
 pub(crate) use artifact::{filter, filter_bytes, filter_that_traps};
 pub(crate) use controller::{Controller, facts, load_of, pools, routed};
@@ -12,4 +11,3 @@ pub(crate) use exchange::{
     EVENT_STREAM, JSON, chat, chat_with, chosen, destinations, explain, finish_all, get, post, serve, text,
 };
 pub(crate) use gateway::{CLUSTER, assert_clean, counted, endpoints, static_config, step, vm};
-pub(crate) use log_pages::{LOG_PAGES, records};

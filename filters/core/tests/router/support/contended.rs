@@ -24,7 +24,7 @@ pub(crate) struct Contended {
 
 /// One VM with its router.
 #[derive(Debug)]
-pub(crate) struct Vm {
+pub(crate) struct SoloVm {
     pub(crate) router: Router<Contended>,
     /// What the last input led to.
     pub(crate) out: Vec<Output>,
@@ -53,9 +53,9 @@ impl SharedMap for Contended {
     }
 }
 
-// === impl Vm ===
+// === impl SoloVm ===
 
-impl Vm {
+impl SoloVm {
     /// A VM that is built and configured.
     pub(crate) fn new(map: &Contended, config: Config, seed: u64, now: Timestamp) -> Self {
         let mut vm = Self { router: Router::new(map.clone(), CELL_BYTES, seed), out: Vec::new() };
@@ -116,7 +116,7 @@ pub(crate) fn address(number: usize) -> String {
 }
 
 /// The first endpoints, in one pool.
-pub(crate) fn pools(numbers: impl IntoIterator<Item = usize>) -> Pools {
+pub(crate) fn pools_of(numbers: impl IntoIterator<Item = usize>) -> Pools {
     let endpoints = numbers.into_iter().map(|number| PoolEndpoint { address: address(number) }).collect();
     let pool =
         Pool { name: MODEL.to_owned(), models: vec![MODEL.to_owned()], adapters: Vec::new(), endpoints };
@@ -126,7 +126,7 @@ pub(crate) fn pools(numbers: impl IntoIterator<Item = usize>) -> Pools {
 /// Pools from the configuration.
 pub(crate) fn fixed(endpoints: usize) -> Config {
     Config {
-        pools: pools(0..endpoints),
+        pools: pools_of(0..endpoints),
         controller_cluster: None,
         cell_bytes: CELL_BYTES,
         alternates: 3,

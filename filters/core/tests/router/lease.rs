@@ -1,0 +1,114 @@
+//! Which VM of a process holds the stream to the controller, and how that changes.
+
+use crate::support::{Controller, counted, endpoints, pools, step, vm, with_controller};
+use crate::support::{Host, UplinkState, Vm};
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_hours(1);
+
+fn open_streams(vms: &[&Vm]) -> usize {
+    let all = vms.iter().flat_map(|vm| vm.uplinks());
+    all.filter(|stream| stream.state == UplinkState::Open).count()
+}
+
+#[test]
+fn one_vm_of_a_process_holds_the_stream() {
+    let host = Host::default();
+    let vms: Vec<Vm> = (0..4).map(|_| vm(&host, &with_controller())).collect();
+    let all: Vec<&Vm> = vms.iter().collect();
+    let controller = Controller::accept(&host, &all);
+    let holder = controller.vm.number();
+    for _ in 0..20 {
+        step(&host, &all);
+        assert_eq!(open_streams(&all), 1);
+    }
+    assert_eq!(Controller::accept(&host, &all).vm.number(), holder, "it stays where it is");
+    assert_eq!(counted(&host, &all, "warmpath.uplink.opened"), 1);
+    assert_eq!(host.metric("warmpath.uplink.connected"), 1);
+}
+
+#[test]
+fn ticks_in_any_order_give_one_holder() {
+    for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [0, 2, 1]] {
+        let host = Host::default();
+        let vms: Vec<Vm> = (0..3).map(|_| vm(&host, &with_controller())).collect();
+        for _ in 0..12 {
+            host.advance(Duration::from_millis(83));
+            for at in order {
+                vms[at].tick();
+            }
+        }
+        let all: Vec<&Vm> = vms.iter().collect();
+        assert_eq!(open_streams(&all), 1, "{order:?}");
+    }
+}
+
+#[test]
+fn configuration_without_a_controller_opens_no_stream() {
+    let host = Host::default();
+    let vm = vm(&host, &crate::support::static_config(2));
+    for _ in 0..8 {
+        step(&host, &[&vm]);
+    }
+    assert!(vm.uplinks().is_empty());
+}
+
+#[test]
+fn holder_that_stalls_loses_the_lease_and_gives_up_its_stream() {
+    let host = Host::default();
+    let (one, two) = (vm(&host, &with_controller()), vm(&host, &with_controller()));
+    let controller = Controller::accept(&host, &[&one, &two]);
+    let (stalled, other) = if controller.vm.number() == one.number() { (&one, &two) } else { (&two, &one) };
+    for _ in 0..8 {
+        step(&host, &[other]);
+    }
+    assert_eq!(open_streams(&[other]), 1, "the other took over");
+    step(&host, &[stalled, other]);
+    assert_eq!(open_streams(&[stalled]), 0, "two streams would count every event twice");
+    assert_eq!(open_streams(&[other]), 1);
+    assert_eq!(host.metric("warmpath.uplink.connected"), 1);
+}
+
+#[test]
+fn configuration_that_is_taken_away_hands_the_lease_on_at_once() {
+    let host = Host::default();
+    let (one, two) = (vm(&host, &with_controller()), vm(&host, &with_controller()));
+    let controller = Controller::accept(&host, &[&one, &two]);
+    let (holder, other) = if controller.vm.number() == one.number() { (&one, &two) } else { (&two, &one) };
+    holder.retire(holder.plugins()[0]);
+    assert_eq!(open_streams(&[holder]), 0);
+    step(&host, &[other]);
+    assert_eq!(open_streams(&[other]), 1);
+}
+
+#[test]
+fn renewed_configuration_goes_on_with_a_stream_of_its_own() {
+    let host = Host::default();
+    let vm = vm(&host, &with_controller());
+    let mut controller = Controller::accept(&host, &[&vm]);
+    controller.snapshot(vec![pools(&endpoints(2))]);
+    let old = vm.plugins()[0];
+    vm.configure(&with_controller());
+    vm.retire(old);
+    let next = Controller::accept(&host, &[&vm]);
+    assert_ne!(next.stream, controller.stream);
+    assert_eq!(next.received()[0].hello.clone().unwrap().generation, 1, "it goes on where the old one ended");
+}
+
+#[test]
+fn clock_that_is_set_back_does_not_stop_the_feed() {
+    let host = Host::default();
+    let (one, two) = (vm(&host, &with_controller()), vm(&host, &with_controller()));
+    let controller = Controller::accept(&host, &[&one, &two]);
+    let (holder, other) = if controller.vm.number() == one.number() { (&one, &two) } else { (&two, &one) };
+    controller.close();
+    host.set_back(HOUR);
+    let again = Controller::accept(&host, &[holder, other]);
+    assert_eq!(again.vm.number(), holder.number(), "the retry does not wait for an hour");
+
+    host.set_back(HOUR);
+    for _ in 0..8 {
+        step(&host, &[other]);
+    }
+    assert_eq!(open_streams(&[other]), 1, "nor does the lease of one that is gone");
+}
