@@ -1,6 +1,6 @@
 //! A decision and its reasons: what the filter acts on, and what it can tell about it.
 
-use crate::cost::Terms;
+use crate::cost::{PrefillWork, Terms};
 use crate::ids::{EndpointId, Slot};
 use crate::view::Fitness;
 use serde::Serialize;
@@ -34,10 +34,10 @@ pub struct Candidate {
     pub cells: u32,
     /// The same in tokens.
     pub cached_tokens: u64,
-    /// Prefill work that the request would bring, in tokens' worth; see [`crate::cost::work_tokens`].
-    pub work_tokens: u64,
-    /// Work that it was promised before and has not done, in the same unit.
-    pub backlog_tokens: u64,
+    /// Prefill work that the request would bring.
+    pub work: PrefillWork,
+    /// Prefill work in flight there that is not done yet.
+    pub backlog: PrefillWork,
     /// Whether requests there wait for something else than prefill ([`crate::view::Endpoint::is_held_up`]).
     pub is_held_up: bool,
     /// Requests there now.

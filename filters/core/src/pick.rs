@@ -4,7 +4,7 @@
 //! the prompt's first cell with the longest runs, and a random sample for the load; the cost of a decision
 //! then does not grow with the pool. Where none of them is fit, all are looked at. Ties are broken at random, by a nonce that the caller draws.
 
-use crate::cost::{self, Averages, Term, Terms, Work};
+use crate::cost::{self, Averages, PrefillWork, Term, Terms, Work};
 use crate::decision::{Candidate, Decision, NoEndpoint, Reason};
 use crate::ids::{CellHash, Slot};
 use crate::limits::{SAMPLE_ENDPOINTS, SCAN_ENDPOINTS_MAX};
@@ -146,9 +146,9 @@ fn weigh(view: &View, ask: &Ask<'_>, around: &Around<'_>, position: usize, slot:
         fitness: endpoint.fitness(ask.now),
         cells,
         cached_tokens,
-        work_tokens: cost::work_tokens(ask.prompt_tokens, cached_tokens),
+        work: PrefillWork::of(ask.prompt_tokens, cached_tokens),
         requests: endpoint.requests(),
-        backlog_tokens: count(endpoint.backlog_tokens(prefill_s_per_token, ask.now)),
+        backlog: PrefillWork(count(endpoint.backlog_tokens(prefill_s_per_token, ask.now))),
         is_held_up: endpoint.is_held_up(ask.now),
         terms: cost::of(endpoint, around.averages, &work, ask.now).without(ask.without),
     })
@@ -159,7 +159,7 @@ fn weigh(view: &View, ask: &Ask<'_>, around: &Around<'_>, position: usize, slot:
 fn evicted_tokens(view: &View, ask: &Ask<'_>, slot: Slot, cells: u32) -> f64 {
     let new_cells = ask.chain.len().saturating_sub(crate::num::index(cells));
     let cell_tokens = float_len(view.cell_bytes()) / ask.pool.bytes_per_token();
-    let work_of = |depth: u32| cost::work_of_token(f64::from(depth) * cell_tokens);
+    let work_of = |depth: u32| PrefillWork::of_token(f64::from(depth) * cell_tokens);
     view.prefixes().loss(slot, new_cells, ask.now, work_of) * cell_tokens * ask.pool.reuse_share()
 }
 

@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use warmpath_core::cost::Terms;
+use warmpath_core::cost::{PrefillWork, Terms};
 use warmpath_core::decision::Candidate;
 use warmpath_core::ids::{CellHash, EndpointId, OriginId, Slot};
 use warmpath_core::router::{Booking, Ledger};
@@ -47,8 +47,8 @@ fn candidate(endpoint: u64, work_tokens: u64) -> Candidate {
         fitness: Fitness::Fit,
         cells: 0,
         cached_tokens: 0,
-        work_tokens,
-        backlog_tokens: 0,
+        work: PrefillWork(work_tokens),
+        backlog: PrefillWork(0),
         is_held_up: false,
         requests: 0,
         terms: Terms::default(),
@@ -136,7 +136,7 @@ fn a_retry_blames_the_first_and_books_the_second() {
 #[test]
 fn a_first_token_teaches_the_work_in_front_of_it() {
     let mut ledger = Ledger::new(OriginId(7));
-    let busy = Candidate { backlog_tokens: 1_000, ..candidate(1, 600) };
+    let busy = Candidate { backlog: PrefillWork(1_000), ..candidate(1, 600) };
     let (mut booking, _) = Booking::new(&mut ledger, &busy, Vec::new(), 800, Timestamp::from_us(2_000));
     let kinds = booking.first_byte(&mut ledger, true, Timestamp::from_us(9_000));
     assert!(matches!(&kinds[1], Kind::Observed(seen) if seen.tokens == 1_600 && seen.ttft_us == 7_000));

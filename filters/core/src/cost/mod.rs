@@ -20,15 +20,14 @@ mod averages;
 mod decode;
 mod evict;
 mod later;
-mod prefill;
 mod queue;
 mod rivals;
 mod terms;
+mod work;
 
 pub use averages::Averages;
-pub(crate) use prefill::work_of_token;
-pub use prefill::work_tokens;
 pub use terms::{Term, Terms, WAIT_WEIGHT};
+pub use work::PrefillWork;
 
 use crate::time::Timestamp;
 use crate::view::Endpoint;
@@ -67,7 +66,7 @@ pub fn of(endpoint: &Endpoint, averages: &Averages, work: &Work, now: Timestamp)
     let backlog_tokens = queue::backlog_tokens(endpoint, prefill_s_per_token, now);
     let place = Place { endpoint, averages, prefill_s_per_token, backlog_tokens };
     let queue_s = queue::seconds(&place);
-    let prefill_s = prefill::seconds(&place, work);
+    let prefill_s = PrefillWork::of(work.prompt_tokens, work.cached_tokens).tokens() * prefill_s_per_token;
     Terms {
         queue_s,
         prefill_s,

@@ -94,8 +94,8 @@ impl Booking {
         context_tokens: u64,
         now: Timestamp,
     ) -> (Self, Vec<Kind>) {
-        let share = Promised { requests: 1, prefills: 1, prefill_tokens: chosen.work_tokens, context_tokens };
-        let work_ahead = chosen.backlog_tokens.saturating_add(chosen.work_tokens);
+        let share = Promised { requests: 1, prefills: 1, prefill_tokens: chosen.work.0, context_tokens };
+        let work_ahead = chosen.backlog.plus(chosen.work).0;
         let tokens_ahead = if chosen.is_held_up { 0 } else { work_ahead };
         let booking = Self { endpoint: chosen.id, chain, share, tokens_ahead, sent: now };
         ledger.add(booking.endpoint, share);
