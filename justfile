@@ -1,4 +1,4 @@
-# The one interface of the project; CI calls the same recipes. `./just` brings the runner and lists them.
+# The only interface of the project; CI calls the same recipes. `./just` installs the runner and lists them.
 
 set shell := ["sh", "-euc"]
 
@@ -15,7 +15,7 @@ default:
 
 # --- use -------------------------------------------------------------------------------------------
 
-# Plays a workload through plain Envoy, then through Warmpath: two minutes once built, the first build takes some more.
+# Runs a workload through plain Envoy, then through Warmpath: two minutes; the first build takes several more.
 demo *args: (announce "warmpath-lab") wasm envoy
     cargo run --release -p warmpath-lab -- demo {{ args }}
 
@@ -23,26 +23,26 @@ demo *args: (announce "warmpath-lab") wasm envoy
 up *args: (announce "warmpath-lab") wasm envoy
     cargo run --release -p warmpath-lab -- up {{ args }}
 
-# Tells where a request would go and why: ./just explain --proxy http://127.0.0.1:8080 < request.json
+# Explains where a request would go, and why: ./just explain --proxy http://127.0.0.1:8080 < request.json
 explain *args:
     @cargo run --quiet --release -p warmpath -- explain {{ args }}
 
-# Plays a recorded trace side by side: ./just replay --trace FILE (Mooncake .jsonl or Azure .csv).
+# Replays a recorded trace through plain Envoy and Warmpath: ./just replay --trace FILE (Mooncake .jsonl or Azure .csv).
 replay *args: (announce "warmpath-lab") wasm envoy
     cargo run --release -p warmpath-lab -- replay {{ args }}
 
-# Plays recorded traces against the routing core and ten other rules: ./just sim --help
+# Simulates recorded traces with the routing core and with published rules: ./just sim --help
 [no-cd]
 sim *args: (announce "warmpath-sim")
-    @# Where the caller is: traces of his own are files there.
+    @# In the caller's folder, to which paths of traces are relative.
     cargo run --manifest-path "{{ justfile_directory() }}/Cargo.toml" --release -p warmpath-sim -- {{ args }}
 
-# Measures what routing costs, beside other routers: ./just bench --quick (once built, two minutes), or all (ten).
+# Measures the cost of routing, next to other routers: ./just bench --quick (two minutes once built), or all (ten).
 bench *args: (announce "warmpath-lab") wasm envoy
     tests/lab/install-peers
     cargo run --release -p warmpath-lab -- bench {{ args }}
 
-# Says before a first build, which would look like standing still, that there is one.
+# Announces the first build, which is silent for minutes.
 [private]
 announce program:
     @[ -x {{ target }}/release/{{ program }} ] || echo "the first build takes some minutes" >&2
@@ -57,7 +57,7 @@ build: wasm
 
 # --- parts -----------------------------------------------------------------------------------------
 
-# The compiler's target for the filter; rustup brings it with the toolchain, unless that was there before.
+# The compiler's target for the filter; rustup installs it with the toolchain unless the toolchain was there already.
 wasm-target:
     @rustup target list --installed | grep -qx wasm32-wasip1 || rustup target add wasm32-wasip1
 
@@ -77,7 +77,7 @@ envoy:
 
 # --- check -----------------------------------------------------------------------------------------
 
-# All tests. tests/README.md tells the tiers.
+# All tests. tests/README.md explains the tiers.
 test: wasm wasm-faulty envoy
     # One build for all: each selection of packages would build wasmtime with other features again.
     cargo test --workspace --exclude warmpath-router
