@@ -89,7 +89,7 @@ async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Running,
     let (http, http_addr) = listen(settings.listen.http).await?;
     let (stop, stopping) = watch::channel(false);
     let metrics = Arc::new(Metrics::default());
-    let hub = Hub::new(Index::new(new_instance(), settings.cell_bytes), Arc::clone(&metrics));
+    let hub = Hub::new(Index::new(new_instance(), settings.cell_bytes, random()), Arc::clone(&metrics));
     let shared = Shared::new(hub, Clock::default(), stopping);
     shared.with(|hub, now| hub.publish(Kind::Pools(settings.pools_event()), now));
     let mut telemetry = Telemetry::new(shared.clone(), Arc::clone(&metrics));
@@ -218,6 +218,11 @@ async fn tick(shared: Shared) {
 
 /// A number that no earlier process had: a proxy must not take one controller's generations for another's.
 fn new_instance() -> InstanceId {
-    // The keys of a RandomState come from the operating system. Zero means "none" on the wire.
-    InstanceId(RandomState::new().hash_one(std::process::id()).max(1))
+    // Zero means "none" on the wire.
+    InstanceId(random().max(1))
+}
+
+/// Random bits: the keys of a `RandomState` come from the operating system.
+fn random() -> u64 {
+    RandomState::new().hash_one(std::process::id())
 }

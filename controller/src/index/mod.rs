@@ -51,9 +51,14 @@ pub enum Dropped {
 // === impl Index ===
 
 impl Index {
-    /// An empty view. `instance` differs from that of every earlier process.
-    pub fn new(instance: InstanceId, cell_bytes: usize) -> Self {
-        Self { instance, view: View::new(cell_bytes), ring: Ring::default(), origins: FnvHashMap::default() }
+    /// An empty view. `instance` differs from that of every earlier process; `seed` as in [`View::new`].
+    pub fn new(instance: InstanceId, cell_bytes: usize, seed: u64) -> Self {
+        Self {
+            instance,
+            view: View::new(cell_bytes, seed),
+            ring: Ring::default(),
+            origins: FnvHashMap::default(),
+        }
     }
 
     /// Whose generations these are.

@@ -69,7 +69,7 @@ fn picture(view: &View) -> Vec<String> {
 
 /// Small cells, so that the capacities above evict.
 fn start() -> View {
-    let mut view = View::new(256);
+    let mut view = View::new(256, 0);
     view.apply(&Event::from(pools(&[true; 3])), Timestamp::ZERO);
     view
 }

@@ -55,7 +55,7 @@ fn chain(text: &[u8]) -> Vec<CellHash> {
     text.iter().map(cell).collect()
 }
 
-/// Chains over two letters: nearly every one leaves another one in the middle of a run.
+/// Chains over two letters: nearly every one leaves another one in the middle of a node.
 fn text() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(0_u8..2, 0..14)
 }
@@ -79,7 +79,7 @@ fn cells_by_walk(tree: &Prefixes) -> Vec<BTreeSet<u64>> {
     let mut depths: Vec<u64> = Vec::new();
     tree.walk(|visit| {
         depths.truncate(visit.depth);
-        assert_eq!(depths.len(), visit.depth, "a run is visited after its parent");
+        assert_eq!(depths.len(), visit.depth, "a node is visited after its parent");
         depths.extend(visit.cells);
         for holder in visit.holders {
             assert!(usize::from(holder.held) <= visit.cells.len() && holder.held > 0);
@@ -94,7 +94,7 @@ proptest! {
 
     #[test]
     fn equals_exact_lists_of_cells(actions in prop::collection::vec(action(), 1..80), asked in prop::collection::vec(text(), 8)) {
-        let mut tree = Prefixes::default();
+        let mut tree = Prefixes::new(7);
         let mut naive = vec![Naive::default(); usize::from(SLOTS)];
         for slot in 0..SLOTS {
             tree.set_capacity(Slot(slot), 20);
@@ -136,7 +136,7 @@ proptest! {
     /// Hashes that are no chain (a collision, a broken sender) may match wrongly, but cost nothing else.
     #[test]
     fn survives_what_is_no_chain(actions in prop::collection::vec((0..SLOTS, prop::collection::vec(0_u64..5, 0..9)), 1..60)) {
-        let mut tree = Prefixes::default();
+        let mut tree = Prefixes::new(7);
         for slot in 0..SLOTS {
             tree.set_capacity(Slot(slot), 12);
         }
@@ -159,7 +159,7 @@ proptest! {
 
 #[test]
 fn a_split_by_another_endpoint_does_not_make_a_part_outlive_what_comes_before_it() {
-    let mut tree = Prefixes::default();
+    let mut tree = Prefixes::new(7);
     tree.set_capacity(Slot(0), 6);
     tree.set_capacity(Slot(1), 6);
     tree.learn(Slot(0), &chain(&[0]), Timestamp::ZERO);
@@ -169,9 +169,25 @@ fn a_split_by_another_endpoint_does_not_make_a_part_outlive_what_comes_before_it
     assert_eq!(found(&tree, &chain(&[0, 0, 0, 0])), [(0, 1), (1, 2)]);
 }
 
+fn hashes(cells: impl IntoIterator<Item = u64>) -> Vec<CellHash> {
+    cells.into_iter().map(CellHash).collect()
+}
+
+#[test]
+fn a_cell_that_was_made_to_equal_a_prompts_first_does_not_keep_the_prompt_from_being_learned() {
+    let mut tree = Prefixes::new(7);
+    tree.set_capacity(Slot(0), 100);
+    // A client's cell with the hash of another's first one, which a second prompt makes the head of a node.
+    tree.learn(Slot(0), &hashes([1, 500]), Timestamp::ZERO);
+    tree.learn(Slot(0), &hashes([1, 2]), Timestamp::ZERO);
+    let prompt = hashes(500..550);
+    tree.learn(Slot(0), &prompt, Timestamp::ZERO);
+    assert_eq!(found(&tree, &prompt), [(0, 50)]);
+}
+
 #[test]
 fn a_chain_is_cut_to_the_longest_prompt() {
-    let mut tree = Prefixes::default();
+    let mut tree = Prefixes::new(7);
     tree.set_capacity(Slot(0), usize::MAX);
     let long = chain(&vec![7; 70_000]);
     tree.learn(Slot(0), &long, Timestamp::ZERO);
@@ -194,7 +210,7 @@ fn conversations(tree: &mut Prefixes, from: u32, count: u32) {
 
 #[test]
 fn a_million_cells_take_less_than_32_mb() {
-    let mut tree = Prefixes::default();
+    let mut tree = Prefixes::new(7);
     for slot in 0..64 {
         tree.set_capacity(Slot(slot), usize::MAX);
     }
@@ -206,7 +222,7 @@ fn a_million_cells_take_less_than_32_mb() {
 
 #[test]
 fn memory_stays_bounded_while_conversations_come_and_go() {
-    let mut tree = Prefixes::default();
+    let mut tree = Prefixes::new(7);
     for slot in 0..64 {
         tree.set_capacity(Slot(slot), 300);
     }
@@ -219,7 +235,7 @@ fn memory_stays_bounded_while_conversations_come_and_go() {
 
 #[test]
 fn nothing_is_lost_while_there_is_room_and_old_runs_are_lost_for_less() {
-    let mut tree = Prefixes::default();
+    let mut tree = Prefixes::new(7);
     tree.set_capacity(Slot(0), 8);
     tree.set_capacity(Slot(1), 8);
     // Both are full; what the first one would evict has not been used for an hour.
@@ -242,7 +258,7 @@ proptest! {
         capacity in 1_usize..20,
         cells in 0_usize..20,
     ) {
-        let mut tree = Prefixes::default();
+        let mut tree = Prefixes::new(7);
         tree.set_capacity(Slot(0), capacity);
         for text in &texts {
             tree.learn(Slot(0), &chain(text), Timestamp::from_ms(5_000));
@@ -251,7 +267,7 @@ proptest! {
         let evicted = (held + cells).saturating_sub(capacity).min(held);
         // Chance is one at once after use; weighing each cell by one counts them.
         let loss = tree.loss(Slot(0), cells, Timestamp::from_ms(5_000), |_| 1.0);
-        // Only some runs are looked at; the texts here make fewer than that seldom, so it is an upper bound.
+        // Only some nodes are looked at; the texts here make fewer than that seldom, so it is an upper bound.
         prop_assert!(loss <= warmpath_core::num::float_len(evicted) + 1e-9, "{} of {}", loss, evicted);
         if tree.cells() <= 8 {
             prop_assert!((loss - warmpath_core::num::float_len(evicted)).abs() < 1e-9, "{} of {}", loss, evicted);
@@ -261,7 +277,7 @@ proptest! {
 
 #[test]
 fn a_run_that_was_cut_is_lost_at_the_depth_at_which_it_was() {
-    let mut tree = Prefixes::default();
+    let mut tree = Prefixes::new(7);
     for slot in 0..2 {
         tree.set_capacity(Slot(slot), 8);
     }
@@ -270,5 +286,5 @@ fn a_run_that_was_cut_is_lost_at_the_depth_at_which_it_was() {
     // Two cells from the end of eight.
     assert!((depths(&tree) - 16.0).abs() < 1e-9, "{}", depths(&tree));
     tree.learn(Slot(1), &chain(&[1, 1, 1, 1, 2]), Timestamp::ZERO);
-    assert!((depths(&tree) - 16.0).abs() < 1e-9, "{} after another endpoint cut the run", depths(&tree));
+    assert!((depths(&tree) - 16.0).abs() < 1e-9, "{} after another endpoint cut the node", depths(&tree));
 }

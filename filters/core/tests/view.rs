@@ -3,13 +3,13 @@
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may panic")]
 
 use proptest::prelude::*;
-use warmpath_core::ids::{CellHash, EndpointId, OriginId};
+use warmpath_core::ids::{CellHash, EndpointId, OriginId, Slot};
 use warmpath_core::limits::{ENDPOINTS_MAX, ORIGIN_SILENCE_MS_MAX};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Applied, Fitness, Match, Promised, View};
 use warmpath_core::wire::{
-    Alive, Event, Facts, Failure, Gone, Health, Kind, Load, Observed, Pool, PoolEndpoint, Pools, Ratio,
-    Routed,
+    Alive, Event, Facts, Failure, Gone, Health, Kind, Load, Observed, Pool, PoolEndpoint, Pools, Prefix,
+    Ratio, Routed,
 };
 
 const ENDPOINTS: usize = 4;
@@ -144,6 +144,56 @@ fn what_is_routed_amid_a_snapshot_does_not_break_its_chain() {
     for text in [[0_u8, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 0]] {
         assert_eq!(found(&receiver, &text), found(&sender, &text));
     }
+}
+
+#[test]
+fn a_prefix_that_was_learned_under_a_wrong_parent_does_not_block_the_right_one() {
+    let mut view = view();
+    let prefix = |depth: u32, cells: Vec<u64>| {
+        let held = vec![u32::try_from(cells.len()).unwrap()];
+        Kind::Prefix(Prefix { depth, cells, endpoints: vec![id(0)], held })
+    };
+    let routed = |cells: Vec<u64>| Kind::Routed(Routed { endpoint: id(0), cells });
+    // Of a snapshot 1.., 11.., 21.., 31.. the third part was lost, so the last one hangs on the first.
+    let events = [
+        routed((21..=24).collect()),
+        prefix(0, (1..=4).collect()),
+        prefix(4, (11..=14).collect()),
+        prefix(4, (31..=34).collect()),
+        routed((21..=24).chain(31..=34).collect()),
+    ];
+    for event in events {
+        view.apply(&event.into(), Timestamp::ZERO);
+    }
+    let right: Vec<CellHash> = (21..=24).chain(31..=34).map(CellHash).collect();
+    let mut matches = Vec::new();
+    view.prefixes().find(&right, &mut matches);
+    assert_eq!(matches, [Match { slot: Slot(0), cells: 8 }]);
+}
+
+#[test]
+fn a_snapshot_does_not_make_what_it_restores_seem_useless_after_a_second() {
+    let mut sender = view();
+    let mut now = Timestamp::from_ms(1_000_000);
+    // Twenty conversations whose turns come a minute apart.
+    for turn in 1..=20 {
+        for conversation in 1..=20 {
+            let first = conversation * 1_000_000;
+            let cells = (first..first + turn * 10).collect();
+            sender.apply(&Kind::Routed(Routed { endpoint: id(0), cells }).into(), now);
+            now = now.plus_ms(3_000);
+        }
+    }
+    let mut receiver = view();
+    for event in sender.export() {
+        receiver.apply(&event, now);
+    }
+    let later = now.plus_ms(30_000);
+    let loss = |view: &View| {
+        let (held, capacity) = view.prefixes().held(Slot(0));
+        view.prefixes().loss(Slot(0), capacity - held + 80, later, |_| 1.0)
+    };
+    assert!(loss(&sender) > 20.0 && loss(&receiver) > 20.0, "{} {}", loss(&sender), loss(&receiver));
 }
 
 #[test]

@@ -100,7 +100,7 @@ impl<S: SharedMap> Router<S> {
     pub fn new(mut shared: S, cell_bytes: usize, seed: u64) -> Self {
         let origin = OriginId(seed | 1);
         Self {
-            view: View::new(cell_bytes),
+            view: View::new(cell_bytes, seed.rotate_left(32)),
             ledger: Ledger::new(origin),
             log: Log::open(&mut shared, cell_bytes, Shape::default()),
             shared,

@@ -66,19 +66,20 @@ pub enum Applied {
 
 impl Default for View {
     fn default() -> Self {
-        Self::new(CELL_BYTES_DEFAULT)
+        Self::new(CELL_BYTES_DEFAULT, 0)
     }
 }
 
 impl View {
-    /// An empty view over cells of `cell_bytes` bytes of text, within the limits of that.
-    pub fn new(cell_bytes: usize) -> Self {
+    /// An empty view over cells of `cell_bytes` bytes of text, within the limits of that. `seed` is random bits that no
+    /// client knows: what clients send is hashed with it.
+    pub fn new(cell_bytes: usize, seed: u64) -> Self {
         Self {
             cell_bytes: cell_bytes.clamp(CELL_BYTES_MIN, CELL_BYTES_MAX),
             pools: Vec::new(),
             endpoints: Vec::new(),
             slots: FnvHashMap::default(),
-            prefixes: Prefixes::default(),
+            prefixes: Prefixes::new(seed),
             origins: FnvHashMap::default(),
             chain: Vec::new(),
             prefix: Vec::new(),
@@ -325,7 +326,7 @@ impl View {
         for (endpoint, held) in prefix.endpoints.iter().zip(&prefix.held) {
             let Some(slot) = self.slot(EndpointId(*endpoint)) else { continue };
             let end = depth.saturating_add(crate::num::index(*held));
-            self.prefixes.learn(slot, self.prefix.get(..end).unwrap_or(&self.prefix), now);
+            self.prefixes.restore(slot, self.prefix.get(..end).unwrap_or(&self.prefix), now);
         }
         Applied::Changed
     }

@@ -1,4 +1,4 @@
-//! When a run was last used, and how long it takes until one is used again.
+//! When a node was last used, and how long it takes until one is used again.
 
 use crate::num::float;
 

@@ -2,17 +2,17 @@
 //! to be asked for again.
 //!
 //! A prefix that has not been used for longer than prefixes usually wait is probably done with: the session has
-//! ended. So a cold request costs least where the oldest garbage is, and the age of the oldest run says where.
+//! ended. So a cold request costs least where the oldest garbage is, and the age of the oldest node says where.
 
 use super::Prefixes;
 use super::age::Moment;
-use super::runs::NO_RUN;
+use super::nodes::NO_NODE;
 use crate::ids::Slot;
 use crate::num::float_len;
 use crate::time::Timestamp;
 
-/// Runs looked at from the old end; a prompt pushes out a few runs, seldom more.
-const RUNS_MAX: usize = 8;
+/// Nodes looked at from the old end; a prompt pushes out a few nodes, seldom more.
+const NODES_MAX: usize = 8;
 /// Mean gaps after which the chance to be asked for again has fallen to 1/e. Two, because the gaps that were seen are
 /// those of prefixes that lived long enough.
 const GAPS_PER_DECAY: f64 = 2.0;
@@ -30,14 +30,14 @@ impl Prefixes {
         let decay_s = GAPS_PER_DECAY * self.gaps.mean_s();
         let mut loss = 0.0;
         let mut next = self.oldest(slot);
-        for _ in 0..RUNS_MAX {
-            let Some(run) = next.filter(|_| excess > 0).and_then(|id| self.runs.get(id)) else { break };
-            let Some(holder) = run.holder(slot) else { break };
+        for _ in 0..NODES_MAX {
+            let Some(node) = next.filter(|_| excess > 0).and_then(|id| self.nodes.get(id)) else { break };
+            let Some(holder) = node.holder(slot) else { break };
             let taken = usize::from(holder.held).min(excess);
             excess -= taken;
             let chance = (-now.seconds_since(holder.touched) / decay_s).exp();
-            loss += float_len(taken) * chance * work_of(run.depth() + u32::from(holder.held));
-            next = Some(holder.newer).filter(|id| *id != NO_RUN);
+            loss += float_len(taken) * chance * work_of(node.depth() + u32::from(holder.held));
+            next = Some(holder.newer).filter(|id| *id != NO_NODE);
         }
         loss
     }

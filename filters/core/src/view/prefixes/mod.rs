@@ -1,33 +1,33 @@
-//! Who holds which prefix: a radix tree of chains, compressed into runs of cells.
+//! Who holds which prefix: a radix tree of chains, compressed: a node is cells that follow each other
+//! without a branch.
 //!
-//! A cell hash names a whole prefix, so a run is found by the hash of its first cell alone and two chains
-//! are compared without their text. A conversation's turn adds one run, whatever its length: the tree costs
-//! little more than eight bytes a cell, and a lookup one probe a turn and a search in each run. The obvious
+//! A cell hash names a whole prefix, so two chains are compared without their text. A conversation's turn adds one node, whatever its length: the tree costs
+//! little more than eight bytes a cell, and a lookup one probe a turn and a search in each node. The obvious
 //! map from every cell to its holders costs three times the memory and one probe a cell.
 //!
 //! Each endpoint's holdings are bounded by what its own KV tiers hold and evicted as engines do, cell by cell:
 //! least recently used first, and of cells used together the tail first. Hence what the rest relies on:
-//! an endpoint that holds a run holds all before it, and a run is as long as its longest holding.
+//! an endpoint that holds a node holds all before it, and a node is as long as its longest holding.
 
 mod age;
 mod loss;
+mod nodes;
 mod recency;
-mod runs;
 
-pub use runs::Holder;
+pub use nodes::Holder;
 
 use crate::ids::{CellHash, Slot};
 use crate::limits::CELLS_PER_PROMPT_MAX;
 use crate::num::u32_len;
 use crate::time::Timestamp;
 use age::{Gaps, Moment};
+use nodes::{NO_NODE, NodeId, Nodes, common, length16};
 use recency::Holding;
-use runs::{NO_RUN, RunId, Runs, common, length16};
 
 /// The tree, with the holdings of every endpoint.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Prefixes {
-    runs: Runs,
+    nodes: Nodes,
     holdings: Vec<Holding>,
     path: Vec<Step>,
     gaps: Gaps,
@@ -42,27 +42,33 @@ pub struct Match {
     pub cells: u32,
 }
 
-/// One run met in a depth-first walk; see [`Prefixes::walk`].
+/// One node met in a depth-first walk; see [`Prefixes::walk`].
 #[derive(Clone, Copy, Debug)]
 pub struct Visit<'a> {
-    /// Cells before this run in its chain.
+    /// Cells before this node in its chain.
     pub depth: usize,
-    /// The run's cells.
+    /// The node's cells.
     pub cells: &'a [u64],
     /// Its holders, by slot.
     pub holders: &'a [Holder],
 }
 
-/// One run on the path of the chain being learned, and how much of it the chain covers.
+/// One node on the path of the chain being learned, and how much of it the chain covers.
 #[derive(Clone, Copy, Debug)]
 struct Step {
-    run: RunId,
+    node: NodeId,
     covered: u16,
 }
 
 // === impl Prefixes ===
 
 impl Prefixes {
+    /// An empty tree; `seed` is random bits that no client knows, see [`nodes`].
+    pub fn new(seed: u64) -> Self {
+        let gaps = Gaps::default();
+        Self { nodes: Nodes::new(seed), holdings: Vec::new(), path: Vec::new(), gaps }
+    }
+
     /// Sets how many cells an endpoint can hold, evicting what no longer fits. It is zero until set.
     pub fn set_capacity(&mut self, slot: Slot, cells: usize) {
         self.holding(slot).capacity = cells;
@@ -71,17 +77,13 @@ impl Prefixes {
 
     /// Records that `slot` holds the chain, up to [`CELLS_PER_PROMPT_MAX`], as its most recently used.
     pub fn learn(&mut self, slot: Slot, chain: &[CellHash], now: Timestamp) {
-        let now = Moment::of(now.ms());
-        let chain = chain.get(..CELLS_PER_PROMPT_MAX).unwrap_or(chain);
-        let mut path = std::mem::take(&mut self.path);
-        path.clear();
-        self.descend(slot, chain, &mut path);
-        // Tail first: of cells used together, the engine frees the last ones first.
-        for step in path.iter().rev() {
-            self.hold(slot, *step, now);
-        }
-        self.path = path;
-        self.evict(slot);
+        self.insert(slot, chain, now, true);
+    }
+
+    /// The same of what another process knows, as in a snapshot. It teaches nothing about the time between two uses:
+    /// what comes before each part is named again with every part.
+    pub fn restore(&mut self, slot: Slot, chain: &[CellHash], now: Timestamp) {
+        self.insert(slot, chain, now, false);
     }
 
     /// How far each endpoint follows `chain`: one entry for each endpoint that holds its first cell, by
@@ -89,26 +91,26 @@ impl Prefixes {
     pub fn find(&self, chain: &[CellHash], found: &mut Vec<Match>) {
         found.clear();
         let mut at = 0;
-        let mut parent = NO_RUN;
-        while let Some((id, run)) = chain.get(at).and_then(|head| self.runs.below(parent, *head)) {
-            let same = common(run.cells(), chain.get(at..).unwrap_or_default());
+        let mut parent = NO_NODE;
+        while let Some((id, node)) = chain.get(at).and_then(|head| self.nodes.child(parent, *head)) {
+            let same = common(node.cells(), chain.get(at..).unwrap_or_default());
             let depth = u32_len(at);
             let covered = u32_len(same);
             let cells = |holder: &Holder| u32::from(holder.held).min(covered);
             let mut is_held_on = at == 0;
             if at == 0 {
                 found.extend(
-                    run.holders().iter().map(|holder| Match { slot: holder.slot, cells: cells(holder) }),
+                    node.holders().iter().map(|holder| Match { slot: holder.slot, cells: cells(holder) }),
                 );
             } else {
-                for holder in run.holders() {
+                for holder in node.holders() {
                     if let Some(entry) = of_slot(found, holder.slot).filter(|entry| entry.cells == depth) {
                         entry.cells += cells(holder);
                         is_held_on = true;
                     }
                 }
             }
-            if same < run.cells().len() || !is_held_on {
+            if same < node.cells().len() || !is_held_on {
                 break;
             }
             at += same;
@@ -118,8 +120,8 @@ impl Prefixes {
 
     /// Drops everything that `slot` holds: it restarted cold, or left.
     pub fn forget(&mut self, slot: Slot) {
-        while let Some(run) = self.oldest(slot) {
-            self.release(slot, run, usize::MAX);
+        while let Some(node) = self.oldest(slot) {
+            self.release(slot, node, usize::MAX);
         }
     }
 
@@ -130,71 +132,81 @@ impl Prefixes {
 
     /// Distinct cells in the tree.
     pub fn cells(&self) -> usize {
-        self.runs.cells()
+        self.nodes.cells()
     }
 
-    /// Bytes of memory that the tree has taken, without the allocator's own. Looks at every run.
+    /// Bytes of memory that the tree has taken, without the allocator's own. Looks at every node.
     pub fn bytes(&self) -> usize {
-        self.runs.bytes() + self.holdings.capacity() * size_of::<Holding>()
+        self.nodes.bytes() + self.holdings.capacity() * size_of::<Holding>()
     }
 
-    /// Visits every run depth first, parents before children, so that a receiver which keeps one chain can
+    /// Visits every node depth first, parents before children, so that a receiver which keeps one chain can
     /// rebuild the tree.
     pub fn walk(&self, mut each: impl FnMut(Visit<'_>)) {
-        let children = self.runs.by_parent();
-        let of = |parent: RunId| {
+        let children = self.nodes.by_parent();
+        let of = |parent: NodeId| {
             let start = children.partition_point(|(of, _)| *of < parent);
             let rest = children.get(start..).unwrap_or_default();
             rest.iter().take_while(move |(of, _)| *of == parent).map(|(_, id)| *id)
         };
-        let mut open: Vec<(RunId, usize)> = of(NO_RUN).map(|id| (id, 0)).collect();
+        let mut open: Vec<(NodeId, usize)> = of(NO_NODE).map(|id| (id, 0)).collect();
         while let Some((id, depth)) = open.pop() {
-            let Some(run) = self.runs.get(id) else { continue };
-            each(Visit { depth, cells: run.cells(), holders: run.holders() });
-            let below = depth + run.cells().len();
+            let Some(node) = self.nodes.get(id) else { continue };
+            each(Visit { depth, cells: node.cells(), holders: node.holders() });
+            let below = depth + node.cells().len();
             open.extend(of(id).map(|id| (id, below)));
         }
     }
 
-    /// Follows `chain` to its end, opening a run where it is new and splitting one where it leaves it.
-    ///
-    /// Where it meets a run at another place in the tree than the run's own, the hashes are not those of a
-    /// chain, or two of them collide: the path ends there.
+    fn insert(&mut self, slot: Slot, chain: &[CellHash], now: Timestamp, is_use: bool) {
+        let now = Moment::of(now.ms());
+        let chain = chain.get(..CELLS_PER_PROMPT_MAX).unwrap_or(chain);
+        let mut path = std::mem::take(&mut self.path);
+        path.clear();
+        self.descend(slot, chain, &mut path);
+        // Tail first: of cells used together, the engine frees the last ones first.
+        for step in path.iter().rev() {
+            self.hold(slot, *step, now, is_use);
+        }
+        self.path = path;
+        self.evict(slot);
+    }
+
+    /// Follows `chain` to its end, opening a node where it is new and splitting one where it leaves it.
     fn descend(&mut self, slot: Slot, chain: &[CellHash], path: &mut Vec<Step>) {
         let mut at = 0;
-        let mut parent = NO_RUN;
+        let mut parent = NO_NODE;
         while let Some(rest) = chain.get(at..).filter(|rest| !rest.is_empty()) {
-            let Some((id, run)) = rest.first().and_then(|head| self.runs.below(parent, *head)) else {
-                if let Some(run) = self.runs.open(rest, parent) {
-                    path.push(Step { run, covered: length16(rest.len()) });
+            let Some((id, node)) = rest.first().and_then(|head| self.nodes.child(parent, *head)) else {
+                if let Some(node) = self.nodes.open(rest, parent) {
+                    path.push(Step { node, covered: length16(rest.len()) });
                 }
                 return;
             };
-            let same = common(run.cells(), rest);
-            // Cells behind the chain's end stay as old as they are, so they need a run of their own.
+            let same = common(node.cells(), rest);
+            // Cells behind the chain's end stay as old as they are, so they need a node of their own.
             let is_ending = same == rest.len();
-            let has_more = run.holder(slot).is_some_and(|holder| usize::from(holder.held) > same);
-            let is_split = same < run.cells().len() && (!is_ending || has_more);
-            let run = if is_split { self.split(id, same) } else { Some(id) };
-            let Some(run) = run else { return };
-            path.push(Step { run, covered: length16(same) });
-            parent = run;
+            let has_more = node.holder(slot).is_some_and(|holder| usize::from(holder.held) > same);
+            let is_split = same < node.cells().len() && (!is_ending || has_more);
+            let node = if is_split { self.split(id, same) } else { Some(id) };
+            let Some(node) = node else { return };
+            path.push(Step { node, covered: length16(same) });
+            parent = node;
             at += same;
         }
     }
 
-    /// Cuts a run after `at` cells and returns the upper part, which is new. `None`: the lower part's head
-    /// is another run's already.
-    fn split(&mut self, id: RunId, at: usize) -> Option<RunId> {
-        let upper = self.runs.cut(id, at)?;
+    /// Cuts a node after `at` cells, which leaves some, and returns the upper part, which is new.
+    fn split(&mut self, id: NodeId, at: usize) -> Option<NodeId> {
+        let upper = self.nodes.cut(id, at)?;
         let cut = length16(at);
-        let holders = self.runs.get_mut(id).map(runs::Run::take_holders).unwrap_or_default();
+        let holders = self.nodes.get_mut(id).map(nodes::Node::take_holders).unwrap_or_default();
         for holder in &holders {
             let is_in_both = holder.held > cut;
-            if is_in_both && let Some(lower) = self.runs.get_mut(id) {
+            if is_in_both && let Some(lower) = self.nodes.get_mut(id) {
                 lower.add_holder(Holder { held: holder.held - cut, ..*holder });
             }
-            if let Some(upper) = self.runs.get_mut(upper) {
+            if let Some(upper) = self.nodes.get_mut(upper) {
                 upper.add_holder(Holder { held: holder.held.min(cut), ..*holder });
             }
             // Both were used at once, and the tail goes first.
@@ -207,21 +219,23 @@ impl Prefixes {
         Some(upper)
     }
 
-    /// Makes `slot` hold the covered part of a run, as its most recently used.
-    fn hold(&mut self, slot: Slot, step: Step, now: Moment) {
-        let Some(run) = self.runs.get_mut(step.run) else { return };
-        let gained = if let Some(holder) = run.holder_mut(slot) {
+    /// Makes `slot` hold the covered part of a node, as its most recently used.
+    fn hold(&mut self, slot: Slot, step: Step, now: Moment, is_use: bool) {
+        let Some(node) = self.nodes.get_mut(step.node) else { return };
+        let gained = if let Some(holder) = node.holder_mut(slot) {
             let gained = step.covered.saturating_sub(holder.held);
-            self.gaps.note(now.seconds_since(holder.touched), step.covered - gained);
+            if is_use {
+                self.gaps.note(now.seconds_since(holder.touched), step.covered - gained);
+            }
             holder.held += gained;
             holder.touched = now;
-            self.unlink(slot, step.run);
+            self.unlink(slot, step.node);
             gained
         } else {
-            run.add_holder(Holder::new(slot, step.covered, now));
+            node.add_holder(Holder::new(slot, step.covered, now));
             step.covered
         };
-        self.push_newest(slot, step.run);
+        self.push_newest(slot, step.node);
         self.holding(slot).cells += usize::from(gained);
     }
 
@@ -234,19 +248,19 @@ impl Prefixes {
         }
     }
 
-    /// Takes up to `cells` cells of a run away from `slot`, from the tail. Must be its oldest run: an older
+    /// Takes up to `cells` cells of a node away from `slot`, from the tail. Must be its oldest node: an older
     /// one would stay behind without what comes before it.
-    fn release(&mut self, slot: Slot, id: RunId, cells: usize) {
-        let Some(holder) = self.runs.get_mut(id).and_then(|run| run.holder_mut(slot)) else { return };
+    fn release(&mut self, slot: Slot, id: NodeId, cells: usize) {
+        let Some(holder) = self.nodes.get_mut(id).and_then(|node| node.holder_mut(slot)) else { return };
         let taken = usize::from(holder.held).min(cells);
         holder.held -= length16(taken);
         if holder.held == 0 {
             self.unlink(slot, id);
-            if let Some(run) = self.runs.get_mut(id) {
-                run.remove_holder(slot);
+            if let Some(node) = self.nodes.get_mut(id) {
+                node.remove_holder(slot);
             }
         }
-        self.runs.trim(id);
+        self.nodes.trim(id);
         let holding = self.holding(slot);
         holding.cells = holding.cells.saturating_sub(taken);
     }
