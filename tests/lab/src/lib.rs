@@ -6,7 +6,7 @@
 //!  workload | trace ─► play (closed loop | open loop) ─► client ─► Envoy ─► simulated engines
 //!                        │                                           cluster::* starts all of it
 //!                        ├─► ideal (what one endless cache would hold)
-//!                        └─► measure (calls, quantiles, summary) ─► report (table, JSON, HTML)
+//!                        └─► measure (calls, summary) ─► report (sections for warmpath-report, JSON)
 //! ```
 //!
 //! Every arm gets the same requests, its own cold engines and its own Envoy, with the configuration that users

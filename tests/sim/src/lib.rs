@@ -33,7 +33,6 @@ pub mod bound;
 pub mod calibrate;
 pub mod fleet;
 pub mod measure;
-pub mod page;
 pub mod plan;
 pub mod pool;
 pub mod report;

@@ -36,7 +36,7 @@ fn run(args: Args) -> anyhow::Result<()> {
     let threads = args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     let swept = sweep(&plan, threads, &|done, all, what| eprintln!("[{done}/{all}] {what}"))?;
     let report = Report::new(info, swept);
-    println!("\n{}", report.to_text());
+    println!("\n{}", report.document().to_text());
     for path in report.write(&args.out.unwrap_or_else(folder))? {
         println!("{}", path.display());
     }

@@ -7,7 +7,7 @@
 //!   │        ▼
 //!   └─► figure::{cost, chunk, burst}        decision (core, native)   view_memory (.wasm in the test host)
 //!            │                              feed, wasm (.wasm in a real Envoy)
-//!            └─► report: rows ─► goals ─► tables, report.json, report.html
+//!            └─► report: sections with goals ─► warmpath-report: tables, report.json, report.html
 //! ```
 //!
 //! Engines, controller and targets run in processes of their own, so that this one, which makes the load, takes
@@ -22,5 +22,4 @@ pub mod process;
 mod progress;
 pub mod report;
 pub mod run;
-pub mod spread;
 pub mod target;

@@ -1,6 +1,6 @@
 //! The comparison in rows: one measure each, all arms, and Warmpath against the best arm without it.
 
-use warmpath_sim::page::{percent, time_ms};
+use warmpath_report::{percent, time_ms};
 
 use crate::arm::Arm;
 use crate::measure::Summary;

@@ -1,17 +1,13 @@
 //! What was found, told three times: a table on the terminal, JSON for programs, one HTML page for people.
 
-pub mod chart;
+mod chart;
+mod document;
 mod headline;
-mod html;
 mod json;
-pub mod page;
-mod table;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
-
-use anyhow::Context;
+use warmpath_report::Document;
 
 use crate::measure::{ArmRun, Summary};
 
@@ -42,23 +38,19 @@ impl Report {
         json::render(&self.info, &self.runs, &self.summaries)
     }
 
-    /// The page. It needs nothing but itself.
-    pub fn to_html(&self) -> String {
-        html::render(&self.info, &self.runs, &self.summaries)
+    /// What terminal and page show.
+    pub fn document(&self) -> Document {
+        document::document(&self.info, &self.runs, &self.summaries)
     }
 
     /// Prints the table.
     pub fn print(&self) {
-        println!("\n{}", table::render(&self.info, &self.runs, &self.summaries));
+        println!("{}", self.document().to_text());
     }
 
     /// Writes `report.json` and `report.html`, and says where.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let json = format!("{:#}\n", self.to_json()?);
-        for (name, text) in [("report.json", json), ("report.html", self.to_html())] {
-            let path = folder.join(name);
-            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        for path in self.document().write(folder, &format!("{:#}\n", self.to_json()?))? {
             println!("{}", path.display());
         }
         Ok(())

@@ -1,13 +1,12 @@
 //! From single requests to the numbers of a run.
 
 mod phases;
-mod quantile;
 mod record;
 mod samples;
 mod summary;
 
 pub use phases::{Phase, phases};
-pub use quantile::Quantiles;
 pub use record::Record;
 pub use samples::{Samples, Spread};
 pub use summary::Summary;
+pub use warmpath_report::Quantiles;

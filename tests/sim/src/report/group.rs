@@ -4,6 +4,8 @@ use crate::measure::{Phase, Spread, Summary};
 use crate::plan::Kind;
 use crate::scenario::Scenario;
 use crate::sweep::Cell;
+use warmpath_report::Role;
+use warmpath_report::chart::Arm;
 
 /// A workload as reports need it.
 #[derive(Debug, Clone, PartialEq)]
@@ -160,6 +162,22 @@ impl Line {
     /// Whether it stands in the comparison.
     pub fn is_contender(&self) -> bool {
         matches!(self.kind, Kind::Other | Kind::Ours) && self.has_answers()
+    }
+
+    /// What it is in tables and charts.
+    pub(super) fn role(&self) -> Role {
+        match self.kind {
+            Kind::Other => Role::Other,
+            Kind::Ours => Role::Ours,
+            Kind::Proxies => Role::Proxies,
+            Kind::Ablation | Kind::ProxiesAblation => Role::Ablation,
+            Kind::Bound => Role::Bound,
+        }
+    }
+
+    /// Its row in charts.
+    pub(super) fn arm(&self) -> Arm {
+        Arm::new(&self.rule, self.role())
     }
 
     /// Its name in tables, with a mark where it is ours in several proxies less a term, and held against those.

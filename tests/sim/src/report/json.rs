@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use super::Report;
 use super::group::WorkloadInfo;
 use super::overall::Overall;
-use super::{Goal, Report};
 use crate::args::{
     Args, DELAY_MS_DEFAULT, JITTER_MS_DEFAULT, LOSS_DEFAULT, PROXIES_DEFAULT, SCRAPE_MS_DEFAULT,
 };
@@ -14,6 +14,7 @@ use crate::calibrate::Ladder;
 use crate::plan::{Arm, Kind, Plan};
 use crate::pool::Pool;
 use crate::sweep::Cell;
+use warmpath_report::{Goal, Verdict};
 
 /// How it was played.
 #[derive(Debug, Clone, Serialize)]
@@ -60,7 +61,7 @@ pub struct OwnTrace {
 struct File<'a> {
     run: &'a Info,
     cells: Vec<Full<'a>>,
-    goals: &'a [Goal],
+    goals: Vec<Judged<'a>>,
     overall: &'a [Overall],
     ablations: Vec<Ablation<'a>>,
     calibration: &'a [Ladder],
@@ -81,6 +82,18 @@ struct Full<'a> {
 struct Regret {
     ttft_mean: f64,
     e2e_mean: f64,
+}
+
+/// A goal on a workload or a published ladder.
+#[derive(Serialize)]
+struct Judged<'a> {
+    workload: &'a str,
+    figure: &'a str,
+    found: f64,
+    goal: String,
+    against: Option<&'a str>,
+    bound: Option<f64>,
+    verdict: Verdict,
 }
 
 /// What a term of the cost earns.
@@ -173,12 +186,24 @@ pub(super) fn render(report: &Report) -> anyhow::Result<String> {
     let file = File {
         run: info,
         cells: cells.iter().map(full).collect(),
-        goals,
+        goals: goals.iter().map(judged).collect(),
         overall,
         ablations: cells.iter().filter_map(|cell| ablation(cells, cell)).collect(),
         calibration: ladders,
     };
     Ok(serde_json::to_string_pretty(&file)? + "\n")
+}
+
+fn judged(goal: &Goal) -> Judged<'_> {
+    Judged {
+        workload: &goal.group,
+        figure: &goal.name,
+        found: goal.found.median,
+        goal: goal.demanded(),
+        against: goal.against.as_deref(),
+        bound: goal.bound,
+        verdict: goal.verdict(),
+    }
 }
 
 /// The arm of a kind on the same workload with the same seed.

@@ -1,30 +1,25 @@
 //! What was found, told three times: tables on the terminal, JSON for programs, one HTML page for people.
 //!
 //! ```text
-//!  cells ─► group (by workload, means over seeds) ─┬─► goals ──┬─► text, html
-//!                                                  └─► charts ─┘
-//!  cells ────────────────────────────────────────────────────────► json
+//!  cells ─► group (by workload, means over seeds) ─► goals, overall, ablation, workload ─► document ─► text, html
+//!  cells ──────────────────────────────────────────────────────────────────────────────────────────► json
 //! ```
 
 mod ablation;
-mod chart;
+mod calibration;
+mod document;
 mod goals;
 mod group;
-mod html;
 mod joining;
 mod json;
 mod overall;
-mod text;
-
-use std::fs;
-use std::path::{Path, PathBuf};
-
-use anyhow::Context;
+mod workload;
 
 use crate::calibrate::Ladder;
 use crate::sweep::{Cell, Swept};
+use std::path::{Path, PathBuf};
+use warmpath_report::{Document, Goal};
 
-pub use goals::{Goal, Limit, Unit, Verdict};
 pub use group::{Figures, Group, Line, WorkloadInfo};
 pub use json::{Info, OwnTrace};
 pub use overall::{Behind, Overall};
@@ -58,9 +53,9 @@ impl Report {
         &self.goals
     }
 
-    /// The tables.
-    pub fn to_text(&self) -> String {
-        text::render(self)
+    /// What terminal and page show.
+    pub fn document(&self) -> Document {
+        document::document(self)
     }
 
     /// The JSON; the same seeds give the same bytes.
@@ -68,21 +63,9 @@ impl Report {
         json::render(self)
     }
 
-    /// The page. It needs nothing but itself.
-    pub fn to_html(&self) -> String {
-        html::render(self)
-    }
-
     /// Writes `report.json` and `report.html`; returns where they are.
     pub fn write(&self, folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let mut paths = Vec::new();
-        for (name, text) in [("report.json", self.to_json()?), ("report.html", self.to_html())] {
-            let path = folder.join(name);
-            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-            paths.push(path);
-        }
-        Ok(paths)
+        self.document().write(folder, &self.to_json()?)
     }
 }
 

@@ -3,12 +3,12 @@
 //! Which rule wins differs from workload to workload and from figure to figure; one who picks a rule has to live
 //! with it on all of them. The mean is geometric, so that a workload where times are long counts no more than others.
 
-use serde::Serialize;
-
 use super::group::{Figures, Group, Read};
+use serde::Serialize;
+use warmpath_report::{Row, Section, Table, times};
 
 /// The figures that are compared, with their heads; less is better.
-pub(super) const FIGURES: [(&str, Read); 3] = [
+const FIGURES: [(&str, Read); 3] = [
     ("TTFT mean", |one: &Figures| one.ttft_mean_ms),
     ("E2E mean", |one: &Figures| one.e2e_mean_ms),
     ("TTFT p99", |one: &Figures| one.ttft_p99_ms),
@@ -59,4 +59,22 @@ fn behind(groups: &[&Group], rule: &str, of: Read) -> Option<Behind> {
         worst = worst.max(ratio);
     }
     Some(Behind { mean: (sum / groups.len() as f64).exp(), worst })
+}
+
+/// The section; `None` where there is nothing to compare.
+pub(super) fn section(rules: &[Overall]) -> Option<Section> {
+    let row = |rule: &Overall| {
+        let behind = rule.behind.iter().flat_map(|behind| [times(behind.mean), times(behind.worst)]);
+        std::iter::once(rule.rule.clone()).chain(behind).collect::<Row>()
+    };
+    let header = FIGURES.iter().flat_map(|(figure, _)| [*figure, "worst"]);
+    let note = "Each rule over the best of all others, taken anew for each workload and figure: geometric mean, and the worst; \
+                above 1 is worse. No rule has to be the best on all workloads; one who picks a rule has to live with it on \
+                all of them.";
+    (!rules.is_empty()).then(|| Section {
+        title: "Over all workloads".to_owned(),
+        notes: vec![note.to_owned()],
+        table: Table::new(std::iter::once("").chain(header), rules.iter().map(row)),
+        ..Section::default()
+    })
 }

@@ -1,11 +1,10 @@
 //! Many long prompts at once: added time to the first byte, and requests a core could take.
 
 use serde_json::{Value, json};
+use warmpath_report::{Goal, Limit, Row, Section, Spread, Table, Unit, difference};
 
 use super::compare::against;
-use super::section::{Bound, Goal, Section, Table};
 use crate::bench::figure::burst::{BURST, BurstCase, BurstSamples};
-use crate::bench::spread::{Spread, difference};
 use crate::bench::target::Target;
 
 const ADDED_MS_GOAL: f64 = 10.0;
@@ -27,7 +26,7 @@ fn added(case: &BurstCase, samples: &BurstSamples) -> Spread {
 }
 
 pub(super) fn section(cases: &[BurstCase]) -> Section {
-    let header = vec![
+    let header = [
         "",
         "arrive",
         "TTFT p50 ms",
@@ -39,7 +38,7 @@ pub(super) fn section(cases: &[BurstCase]) -> Section {
         "lost",
     ];
     Section {
-        title: "Many long prompts",
+        title: "Many long prompts".to_owned(),
         notes: vec![
             format!(
                 "{} prompts of {} KB, each on a connection of its own that stands already, engines that answer at once. \
@@ -53,20 +52,20 @@ pub(super) fn section(cases: &[BurstCase]) -> Section {
             "TTFT: until the first byte of the answer. Added: later than straight from the engines (direct)."
                 .to_owned(),
         ],
-        table: Table { header, rows: cases.iter().flat_map(rows).collect() },
+        table: Table::new(header, cases.iter().flat_map(rows)),
         goals: cases.iter().flat_map(goals).collect(),
-        chart: String::new(),
+        ..Section::default()
     }
 }
 
-fn rows(case: &BurstCase) -> Vec<Vec<String>> {
+fn rows(case: &BurstCase) -> Vec<Row> {
     let spread = |values: &[f64]| Spread::of(values.iter().copied()).show();
     let row = |name: &str, samples: &BurstSamples, compared: [String; 4]| {
         let mut row = vec![name.to_owned(), case.arrivals.label()];
         row.extend([spread(&samples.ttft_ms_p50), spread(&samples.ttft_ms_p99)]);
         row.extend(compared);
         row.push(format!("{} of {}", samples.lost, samples.requests));
-        row
+        Row::from_iter(row)
     };
     let mut rows = vec![row("direct", &case.direct, Default::default())];
     for (target, samples) in &case.targets {
@@ -84,19 +83,17 @@ fn rows(case: &BurstCase) -> Vec<Vec<String>> {
 
 fn goals(case: &BurstCase) -> Vec<Goal> {
     let Some(ours) = case.targets.get(&Target::Warmpath) else { return Vec::new() };
+    let goal = |what: &str, found, limit, unit| {
+        Goal::new(
+            format!("many long prompts, {}, {what}", case.arrivals.label()),
+            found,
+            limit,
+            Unit::Of(unit),
+        )
+    };
     vec![
-        Goal {
-            name: format!("many long prompts, {}, added TTFT p50", case.arrivals.label()),
-            found: added(case, ours),
-            bound: Bound::AtMost(ADDED_MS_GOAL),
-            unit: "ms",
-        },
-        Goal {
-            name: format!("many long prompts, {}, requests/s a core", case.arrivals.label()),
-            found: requests_per_core_s(ours),
-            bound: Bound::AtLeast(REQUESTS_PER_S_GOAL),
-            unit: "/s",
-        },
+        goal("added TTFT p50", added(case, ours), Limit::most(ADDED_MS_GOAL), "ms"),
+        goal("requests/s a core", requests_per_core_s(ours), Limit::AtLeast(REQUESTS_PER_S_GOAL), "/s"),
     ]
 }
 

@@ -1,13 +1,11 @@
 //! Streamed pieces: processor time.
 
 use serde_json::{Value, json};
+use warmpath_report::{Goal, Limit, Row, Section, Spread, Table, Unit, chart::Group, difference, ratio};
 
-use super::chart::{self, Group, Range};
-use super::compare::{against, cheapest_peer, times};
+use super::compare::{against, chart, cheapest_peer, ranges, times};
 use super::llm_d;
-use super::section::{Bound, Goal, Section, Table};
 use crate::bench::figure::chunk::ChunkCase;
-use crate::bench::spread::{Spread, difference, ratio};
 use crate::bench::target::Target;
 
 /// Over plain Envoy in microseconds, and against the cheapest peer.
@@ -25,40 +23,38 @@ pub(super) fn section(cases: &[ChunkCase]) -> Section {
         for (target, us) in &case.targets {
             let other = |base: &Target| base != target;
             let more = against(&case.targets, cpu, [*target, Target::Plain], difference);
-            rows.push(vec![
+            rows.push(Row::from([
                 target.name().to_owned(),
                 case.label(),
                 Spread::of(us.iter().copied()).show(),
                 more.filter(|_| other(&Target::Plain)).map_or_else(String::new, Spread::show),
                 times(&case.targets, cpu, cheapest.filter(other).map(|base| [*target, base])),
-            ]);
+            ]));
         }
         if let Some(us) = llm_d_us(case) {
             let row = [llm_d::NAME.to_owned(), case.label(), us.show(), String::new(), String::new()];
-            rows.push(row.to_vec());
+            rows.push(Row::from(row));
         }
     }
-    let measured = |case: &ChunkCase| -> Vec<Range> {
-        let range =
-            |(target, us): (&Target, &Vec<f64>)| Range::measured(*target, Spread::of(us.iter().copied()));
-        case.targets.iter().map(range).chain(llm_d_us(case).map(Range::llm_d)).collect()
-    };
-    let groups = cases.iter().map(|case| Group { label: case.label(), ranges: measured(case) });
+    let group =
+        |case: &ChunkCase| Group { label: case.label(), ranges: ranges(&case.targets, cpu, llm_d_us(case)) };
+    let groups: Vec<Group> = cases.iter().map(group).collect();
     Section {
-        title: "A streamed piece",
+        title: "A streamed piece".to_owned(),
         notes: vec![
             "Processor time of every process on the stream's path. All streams are of one engine, which sends a piece of \
              each every 2 ms or so, those of one step together. The requests that open them are counted with their \
              pieces."
                 .to_owned(),
         ],
-        table: Table { header: vec!["", "case", "us/piece", "over plain us", "times cheapest peer"], rows },
+        table: Table::new(["", "case", "us/piece", "over plain us", "times cheapest peer"], rows),
         goals: cases.iter().flat_map(goals).collect(),
-        chart: chart::ranges(
+        charts: chart(
             "Processor time of a streamed piece",
-            "microseconds a piece",
-            &groups.collect::<Vec<_>>(),
+            "microseconds a piece, logarithmic; further left is cheaper",
+            &groups,
         ),
+        ..Section::default()
     }
 }
 
@@ -68,17 +64,15 @@ fn llm_d_us(case: &ChunkCase) -> Option<Spread> {
 }
 
 fn goals(case: &ChunkCase) -> Vec<Goal> {
-    let goal = |what: String, found, most, unit| Goal {
-        name: format!("processor time of a streamed piece, {}, {what}", case.label()),
-        found,
-        bound: Bound::AtMost(most),
-        unit,
+    let goal = |what: String, found, most, unit| {
+        let name = format!("processor time of a streamed piece, {}, {what}", case.label());
+        Goal::new(name, found, Limit::most(most), unit)
     };
     let plain = against(&case.targets, cpu, [Target::Warmpath, Target::Plain], difference)
-        .map(|found| goal("over plain Envoy".to_owned(), found, OVER_PLAIN_US_GOAL, "us"));
+        .map(|found| goal("over plain Envoy".to_owned(), found, OVER_PLAIN_US_GOAL, Unit::Of("us")));
     let peer = cheapest_peer(&case.targets, cpu).and_then(|peer| {
         let found = against(&case.targets, cpu, [Target::Warmpath, peer], ratio)?;
-        Some(goal(format!("against the cheapest peer ({peer})"), found, PEER_GOAL, "x"))
+        Some(goal(format!("against the cheapest peer ({peer})"), found, PEER_GOAL, Unit::Ratio))
     });
     plain.into_iter().chain(peer).collect()
 }

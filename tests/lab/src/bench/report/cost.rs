@@ -1,13 +1,13 @@
 //! Requests: processor time, added latency, memory.
 
 use serde_json::{Value, json};
+use warmpath_report::{
+    Goal, Limit, Row, Section, Spread, Table, Unit, chart::Group, difference, number, ratio,
+};
 
-use super::chart::{self, Group, Range};
-use super::compare::{against, cheapest_peer, times};
+use super::compare::{against, chart, cheapest_peer, ranges, times};
 use super::llm_d;
-use super::section::{Bound, Goal, Section, Table};
 use crate::bench::figure::cost::{CostCase, CostSamples, Latencies, size};
-use crate::bench::spread::{Spread, difference, ratio, show};
 use crate::bench::target::Target;
 
 /// Against the cheapest peer, and against llm-d.
@@ -21,7 +21,7 @@ fn cpu(samples: &CostSamples) -> &[f64] {
 }
 
 pub(super) fn section(cases: &[CostCase]) -> Section {
-    let header = vec![
+    let header = [
         "",
         "body",
         "us/request",
@@ -39,7 +39,7 @@ pub(super) fn section(cases: &[CostCase]) -> Section {
         rows.extend(llm_d_row(case));
     }
     Section {
-        title: "A request",
+        title: "A request".to_owned(),
         notes: vec![
             "Processor time of every process on the request's path, for prompts that nobody has seen. Median and, in \
              brackets, least and most of the repetitions; ratios compare neighbours in time."
@@ -54,13 +54,18 @@ pub(super) fn section(cases: &[CostCase]) -> Section {
             "vllm-router asks all engines for the prompt's tokens first, as its cache_aware does where they offer it."
                 .to_owned(),
         ],
-        table: Table { header, rows },
+        table: Table::new(header, rows),
         goals: cases.iter().flat_map(goals).collect(),
-        chart: chart::ranges("Processor time of a request", "microseconds a request", &groups(cases)),
+        charts: chart(
+            "Processor time of a request",
+            "microseconds a request, logarithmic; further left is cheaper",
+            &groups(cases),
+        ),
+        ..Section::default()
     }
 }
 
-fn row(case: &CostCase, target: Target, samples: &CostSamples) -> Vec<String> {
+fn row(case: &CostCase, target: Target, samples: &CostSamples) -> Row {
     let to = |base: Target| times(&case.targets, cpu, (base != target).then_some([target, base]));
     let cheapest = cheapest_peer(&case.targets, cpu);
     let megabytes = |bytes: u64| format!("{:.0}", bytes as f64 / BYTES_PER_MB);
@@ -70,7 +75,7 @@ fn row(case: &CostCase, target: Target, samples: &CostSamples) -> Vec<String> {
         None => memory,
     };
     let controller = Spread::of(samples.controller_cpu_us.iter().copied());
-    vec![
+    Row::from([
         target.name().to_owned(),
         size(case.body_bytes),
         Spread::of(samples.cpu_us.iter().copied()).show(),
@@ -81,7 +86,7 @@ fn row(case: &CostCase, target: Target, samples: &CostSamples) -> Vec<String> {
         added(samples, case, |latencies| &latencies.p99_us).show(),
         memory,
         if samples.controller_cpu_us.is_empty() { String::new() } else { controller.show() },
-    ]
+    ])
 }
 
 fn added(samples: &CostSamples, case: &CostCase, part: fn(&Latencies) -> &[f64]) -> Spread {
@@ -94,20 +99,18 @@ fn llm_d_us(case: &CostCase) -> Option<Spread> {
     Some(Spread::of(buffer.cpu_us.iter().map(|us| us * times)))
 }
 
-fn llm_d_row(case: &CostCase) -> Option<Vec<String>> {
+fn llm_d_row(case: &CostCase) -> Option<Row> {
     let mut row = vec![llm_d::NAME.to_owned(), size(case.body_bytes), llm_d_us(case)?.show()];
     row.push(String::new());
-    row.push(format!("{}x", show(llm_d::times_buffer(case.body_bytes)?)));
+    row.push(format!("{}x", number(llm_d::times_buffer(case.body_bytes)?)));
     row.resize(10, String::new());
-    Some(row)
+    Some(row.into_iter().collect())
 }
 
 fn goals(case: &CostCase) -> Vec<Goal> {
-    let goal = |against: String, found: Spread, most: f64| Goal {
-        name: format!("processor time of a request, {}, against {against}", size(case.body_bytes)),
-        found,
-        bound: Bound::AtMost(most),
-        unit: "x",
+    let goal = |against: String, found: Spread, most: f64| {
+        let name = format!("processor time of a request, {}, against {against}", size(case.body_bytes));
+        Goal::new(name, found, Limit::most(most), Unit::Ratio)
     };
     let peer = cheapest_peer(&case.targets, cpu).and_then(|peer| {
         let found = against(&case.targets, cpu, [Target::Warmpath, peer], ratio)?;
@@ -124,12 +127,7 @@ fn goals(case: &CostCase) -> Vec<Goal> {
 fn groups(cases: &[CostCase]) -> Vec<Group> {
     let group = |case: &CostCase| Group {
         label: size(case.body_bytes),
-        ranges: case
-            .targets
-            .iter()
-            .map(|(target, samples)| Range::measured(*target, Spread::of(samples.cpu_us.iter().copied())))
-            .chain(llm_d_us(case).map(Range::llm_d))
-            .collect(),
+        ranges: ranges(&case.targets, cpu, llm_d_us(case)),
     };
     cases.iter().map(group).collect()
 }

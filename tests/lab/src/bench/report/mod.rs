@@ -2,24 +2,18 @@
 //! beside what it is to be.
 
 mod burst;
-mod chart;
 mod chunk;
 mod compare;
 mod cost;
-mod html;
 mod llm_d;
 mod proxy;
 mod scale;
-mod section;
-mod table;
 
-use std::fs;
 use std::path::Path;
 
-use anyhow::Context;
 use serde_json::{Map, Value, json};
+use warmpath_report::{Document, Goal, Limit, Section, Table, Verdict, number};
 
-use self::section::{Goal, Section};
 use crate::bench::figure::burst::BurstCase;
 use crate::bench::figure::chunk::ChunkCase;
 use crate::bench::figure::cost::CostCase;
@@ -36,6 +30,19 @@ const ABOUT_GOALS: &str = "Goals are the project's own aims. A missed one is a f
 /// What is to be known of a run with few repetitions.
 const ABOUT_QUICK: &str = "This was a quick run, of few requests and repetitions: whether it meets a goal is a rough guess. \
                            A run without --quick says more.";
+
+/// How all figures came about.
+const METHOD: &str = "Engines, controller and targets run in processes of their own; the kernel tells the processor time of \
+                      each thread. Targets take turns within a repetition, and ratios compare those of one repetition. \
+                      Peers run with their own defaults, but for the policy that knows of caches. llm-d was measured once \
+                      on such a machine; its figures are scaled by what Envoy costs here.";
+
+/// Facts shown on top, by the beginning of their goals' names.
+const FACTS: [&str; 3] = [
+    "processor time of a request, 8 KB, against",
+    "processor time of a streamed piece, 32 streams, usage not asked, over",
+    "feed, usable",
+];
 
 /// How a run was made.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -97,10 +104,10 @@ impl Report {
     pub fn add(&mut self, found: &Found) {
         if found.has_targets() && !self.has_targets {
             self.has_targets = true;
-            println!("{}", table::names(&self.names()));
+            print!("{}", self.names().to_text());
         }
         let section = found.section();
-        println!("{}", table::section(&section));
+        print!("{}", section.to_text());
         self.json.extend(found.json().into_iter().map(|(name, value)| (name.to_owned(), value)));
         self.sections.push(section);
     }
@@ -108,50 +115,73 @@ impl Report {
     /// The JSON.
     pub fn to_json(&self) -> Value {
         let mut json = self.json.clone();
-        json.insert("goals".to_owned(), json!(self.goals().collect::<Vec<_>>()));
+        json.insert("goals".to_owned(), self.goals().map(goal_json).collect());
         Value::Object(json)
     }
 
-    /// The page. It needs nothing but itself.
-    pub fn to_html(&self) -> String {
-        html::render(self)
+    /// The whole of it.
+    pub fn document(&self) -> Document {
+        let about = "The figures above are Warmpath's, and lower is better: x is how many times as much it takes as what it is \
+                     held against, 1.0 x is as cheap.";
+        let quick = self.info.is_quick.then_some(ABOUT_QUICK);
+        let method = Section {
+            title: "How it was measured".to_owned(),
+            notes: vec![METHOD.to_owned()],
+            table: Table::pairs(self.info.lines()),
+            is_for_page: true,
+            ..Section::default()
+        };
+        let names = self.has_targets.then(|| self.names());
+        Document {
+            title: "What routing costs, beside plain Envoy and other routers".to_owned(),
+            lead: "The same requests to the same simulated engines, through each target in turn, on one machine in one run."
+                .to_owned(),
+            facts: self.facts(),
+            notes: [about, ABOUT_GOALS].into_iter().chain(quick).map(str::to_owned).collect(),
+            sections: names.into_iter().chain(self.sections.iter().cloned()).chain([method]).collect(),
+        }
     }
 
     /// Writes `report.json` and `report.html`, and says where and how many goals were met.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let (met, all) = (self.goals().filter(|goal| goal.is_met()).count(), self.goals().count());
-        println!("\n{met} of {all} goals met. {ABOUT_GOALS}");
+        println!("\n{} goals met. {ABOUT_GOALS}", self.met());
         if self.info.is_quick {
             println!("{ABOUT_QUICK}");
         }
-        let json = format!("{:#}\n", self.to_json());
-        for (name, text) in [("report.json", json), ("report.html", self.to_html())] {
-            let path = folder.join(name);
-            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        for path in self.document().write(folder, &format!("{:#}\n", self.to_json()))? {
             println!("{}", path.display());
         }
         Ok(())
     }
 
-    /// The rows of its tables and what they stand for; none where no target was measured.
-    fn names(&self) -> Vec<(&'static str, &'static str)> {
-        if !self.has_targets {
-            return Vec::new();
-        }
+    /// The few numbers to remember, without the spread, which the tables have.
+    fn facts(&self) -> Vec<(String, String)> {
+        let is_fact = |goal: &&Goal| FACTS.iter().any(|name| goal.name.starts_with(name));
+        let fact = |goal: &Goal| {
+            let unit = goal.unit.name();
+            (format!("{} {unit}", number(goal.found.median)), goal.name.clone())
+        };
+        let met = (self.met(), "goals met".to_owned());
+        self.goals().filter(is_fact).map(fact).chain([met]).collect()
+    }
+
+    fn met(&self) -> String {
+        let met = self.goals().filter(|goal| goal.verdict() == Verdict::Met).count();
+        format!("{met} of {}", self.goals().count())
+    }
+
+    /// The rows of its tables and what they are.
+    fn names(&self) -> Section {
         let targets = self.info.targets.iter().map(|target| (target.name(), target.description()));
         // It is scaled by one of these two.
         let is_scaled =
             self.info.targets.iter().any(|target| matches!(target, Target::Plain | Target::Buffer));
-        targets.chain(is_scaled.then_some((llm_d::NAME, llm_d::DESCRIPTION))).collect()
+        let names = targets.chain(is_scaled.then_some((llm_d::NAME, llm_d::DESCRIPTION)));
+        Section { title: "Who is measured".to_owned(), table: Table::pairs(names), ..Section::default() }
     }
 
     fn goals(&self) -> impl Iterator<Item = &Goal> {
         self.sections.iter().flat_map(|section| &section.goals)
-    }
-
-    fn sections(&self) -> &[Section] {
-        &self.sections
     }
 }
 
@@ -206,6 +236,16 @@ impl Info {
         lines.extend(peers.map(|peer| (peer.name().to_owned(), format!("{}, cache_aware", version(*peer)))));
         lines
     }
+}
+
+/// A goal as other programs read it.
+fn goal_json(goal: &Goal) -> Value {
+    let (kind, bound) = match goal.limit {
+        Limit::AtMost(most, _) => ("at_most", most),
+        Limit::AtLeast(least) => ("at_least", least),
+    };
+    let is_met = goal.verdict() == Verdict::Met;
+    json!({ "name": goal.name, "unit": goal.unit.name(), "found": goal.found, kind: bound, "is_met": is_met })
 }
 
 #[cfg(test)]

@@ -2,11 +2,10 @@
 
 use crate::measure::Quantiles;
 use serde_json::{Value, json};
+use warmpath_report::{Goal, Limit, Row, Section, Spread, Table, Unit, difference, number};
 
-use super::section::{Bound, Goal, Section, Table};
 use crate::bench::figure::feed::Feed;
 use crate::bench::figure::wasm::Wasm;
-use crate::bench::spread::{Spread, difference, show};
 
 const FEED_SHARE_PERCENT_GOAL: f64 = 5.0;
 const USABLE_MS_GOAL: f64 = 10.0;
@@ -24,17 +23,13 @@ fn worst_percent(feed: &Feed) -> f64 {
 pub(super) fn feed(found: &Feed) -> Section {
     let usable = Quantiles::of(found.usable_ms.iter().copied());
     let rows = found.threads.iter().map(|thread| {
-        let percent = |share: f64| show(share * PERCENT);
-        vec![thread.thread.clone(), percent(thread.idle), percent(thread.fed), percent(thread.more())]
+        let percent = |share: f64| number(share * PERCENT);
+        Row::from([thread.thread.clone(), percent(thread.idle), percent(thread.fed), percent(thread.more())])
     });
-    let goal = |name: &str, found, most, unit| Goal {
-        name: name.to_owned(),
-        found: Spread::of([found]),
-        bound: Bound::AtMost(most),
-        unit,
-    };
+    let goal =
+        |name, found, most, unit| Goal::new(name, Spread::of([found]), Limit::most(most), Unit::Of(unit));
     Section {
-        title: "Changes through the feed",
+        title: "Changes through the feed".to_owned(),
         notes: vec![
             format!(
                 "{:.0} new cells a second from a made-up proxy through the controller into an Envoy with two workers, \
@@ -45,17 +40,17 @@ pub(super) fn feed(found: &Feed) -> Section {
                 "From sending a prefix until the last worker used it, {} probes meanwhile: p50 {} ms, p90 {} ms, p99 {} \
                  ms.",
                 found.usable_ms.len(),
-                show(usable.p50),
-                show(usable.p90),
-                show(usable.p99)
+                number(usable.p50),
+                number(usable.p90),
+                number(usable.p99)
             ),
         ],
-        table: Table { header: vec!["thread", "idle %", "fed %", "more %"], rows: rows.collect() },
+        table: Table::new(["thread", "idle %", "fed %", "more %"], rows),
         goals: vec![
             goal("feed, most of a worker", worst_percent(found), FEED_SHARE_PERCENT_GOAL, "%"),
             goal("feed, usable in every worker, p99", usable.p99, USABLE_MS_GOAL, "ms"),
         ],
-        chart: String::new(),
+        ..Section::default()
     }
 }
 
@@ -75,48 +70,31 @@ fn start_ms(found: &Wasm) -> Spread {
 }
 
 pub(super) fn wasm(found: &Wasm) -> Section {
-    let spread = |values: &[f64]| Spread::of(values.iter().copied()).show();
+    let spread = |values: &[f64]| Spread::of(values.iter().copied());
+    let goal = |name, found, most, unit| Goal::new(name, found, Limit::most(most), Unit::Of(unit));
     let megabytes = found.bytes as f64 / BYTES_PER_MB;
     let rows = [
-        ("size, MB", show(megabytes)),
-        ("Envoy's initialization without the filter, ms", spread(&found.without_ms)),
-        ("Envoy's initialization with the filter, ms", spread(&found.with_ms)),
+        ("size, MB", number(megabytes)),
+        ("Envoy's initialization without the filter, ms", spread(&found.without_ms).show()),
+        ("Envoy's initialization with the filter, ms", spread(&found.with_ms).show()),
         ("the filter's part, ms", start_ms(found).show()),
-        ("a compiled VM in the test host, ms", spread(&found.instance_ms)),
+        ("a compiled VM in the test host, ms", spread(&found.instance_ms).show()),
     ];
     Section {
-        title: "The filter itself",
+        title: "The filter itself".to_owned(),
         notes: vec![
             "Envoy tells how long its initialization took; the filter's part is the difference, most of it V8's \
              compilation, once a process. A VM that is compiled already, as that of every worker, is started in the \
              test host."
                 .to_owned(),
         ],
-        table: Table {
-            header: vec!["", "found"],
-            rows: rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect(),
-        },
+        table: Table::new(["", "found"], rows.map(|(name, value)| Row::from([name, value.as_str()]))),
         goals: vec![
-            Goal {
-                name: ".wasm size".to_owned(),
-                found: Spread::of([megabytes]),
-                bound: Bound::AtMost(WASM_MB_GOAL),
-                unit: "MB",
-            },
-            Goal {
-                name: "start of the first VM in Envoy, with compilation".to_owned(),
-                found: start_ms(found),
-                bound: Bound::AtMost(START_MS_GOAL),
-                unit: "ms",
-            },
-            Goal {
-                name: "start of a compiled VM, test host".to_owned(),
-                found: Spread::of(found.instance_ms.iter().copied()),
-                bound: Bound::AtMost(START_MS_GOAL),
-                unit: "ms",
-            },
+            goal(".wasm size", Spread::of([megabytes]), WASM_MB_GOAL, "MB"),
+            goal("start of the first VM in Envoy, with compilation", start_ms(found), START_MS_GOAL, "ms"),
+            goal("start of a compiled VM, test host", spread(&found.instance_ms), START_MS_GOAL, "ms"),
         ],
-        chart: String::new(),
+        ..Section::default()
     }
 }
 

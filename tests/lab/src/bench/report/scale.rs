@@ -1,11 +1,10 @@
 //! What grows with the fleet: a decision's time, and a view's memory.
 
 use serde_json::{Value, json};
+use warmpath_report::{Goal, Limit, Row, Section, Spread, Table, Unit, number, ratio};
 
-use super::section::{Bound, Goal, Section, Table};
 use crate::bench::figure::decision::DecisionCase;
 use crate::bench::figure::view_memory::ViewMemory;
-use crate::bench::spread::{Spread, ratio, show};
 
 const DECISION_GOAL: f64 = 2.0;
 const VIEW_MB_GOAL: f64 = 32.0;
@@ -20,32 +19,28 @@ fn to_smallest(cases: &[DecisionCase], case: &DecisionCase) -> Spread {
 
 pub(super) fn decision(cases: &[DecisionCase]) -> Section {
     let row = |case: &DecisionCase| {
-        vec![
+        Row::from([
             format!("{} endpoints", case.endpoints),
             case.cells.to_string(),
             Spread::of(case.us.iter().copied()).show(),
             to_smallest(cases, case).show(),
-        ]
+        ])
     };
-    let goal = |case: &DecisionCase| Goal {
-        name: format!("decision, {} endpoints and {} cells against the smallest", case.endpoints, case.cells),
-        found: to_smallest(cases, case),
-        bound: Bound::AtMost(DECISION_GOAL),
-        unit: "x",
+    let goal = |case: &DecisionCase| {
+        let name =
+            format!("decision, {} endpoints and {} cells against the smallest", case.endpoints, case.cells);
+        Goal::new(name, to_smallest(cases, case), Limit::most(DECISION_GOAL), Unit::Ratio)
     };
     Section {
-        title: "A decision in small and large fleets",
+        title: "A decision in small and large fleets".to_owned(),
         notes: vec![
             "The core alone, built for this machine; prompts of 64 or 96 cells that go on with a conversation or a system \
              prompt. Parsing and hashing are left out: they do not depend on the fleet."
                 .to_owned(),
         ],
-        table: Table {
-            header: vec!["", "cells", "us/decision", "times the smallest"],
-            rows: cases.iter().map(row).collect(),
-        },
+        table: Table::new(["", "cells", "us/decision", "times the smallest"], cases.iter().map(row)),
         goals: cases.last().map(goal).into_iter().collect(),
-        chart: String::new(),
+        ..Section::default()
     }
 }
 
@@ -71,27 +66,27 @@ fn mb_per_million(found: &ViewMemory) -> f64 {
 pub(super) fn view_memory(all: &[ViewMemory]) -> Section {
     let row = |found: &ViewMemory| {
         let grown = found.bytes as f64 / BYTES_PER_MB;
-        vec![found.prompts.label(), found.cells.to_string(), show(grown), show(mb_per_million(found))]
+        Row::from([
+            found.prompts.label(),
+            found.cells.to_string(),
+            number(grown),
+            number(mb_per_million(found)),
+        ])
     };
-    let goal = |found: &ViewMemory| Goal {
-        name: format!("view memory, {}", found.prompts.label()),
-        found: Spread::of([mb_per_million(found)]),
-        bound: Bound::AtMost(VIEW_MB_GOAL),
-        unit: "MB",
+    let goal = |found: &ViewMemory| {
+        let name = format!("view memory, {}", found.prompts.label());
+        Goal::new(name, Spread::of([mb_per_million(found)]), Limit::most(VIEW_MB_GOAL), Unit::Of("MB"))
     };
     Section {
-        title: "Memory of a view in a VM",
+        title: "Memory of a view in a VM".to_owned(),
         notes: vec![
             "By how much the linear memory of the built filter grew in the test host, fed over the state stream. It never \
              shrinks, so what was needed on the way counts."
                 .to_owned(),
         ],
-        table: Table {
-            header: vec!["", "cells", "grown MB", "MB a million cells"],
-            rows: all.iter().map(row).collect(),
-        },
+        table: Table::new(["", "cells", "grown MB", "MB a million cells"], all.iter().map(row)),
         goals: all.iter().map(goal).collect(),
-        chart: String::new(),
+        ..Section::default()
     }
 }
 

@@ -3,10 +3,11 @@
 //! The median and not the mean, because disturbances of a machine only ever add. Least and most beside it, because
 //! five repetitions have no quantiles worth a name.
 
+use crate::number::{decimals, number};
 use serde::Serialize;
 
 /// Median, least and most of the repetitions. All zero where there are none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Spread {
     /// The least.
     pub min: f64,
@@ -15,6 +16,8 @@ pub struct Spread {
     /// The most.
     pub max: f64,
 }
+
+// === impl Spread ===
 
 impl Spread {
     /// Of these values, in any order.
@@ -32,29 +35,19 @@ impl Spread {
         Self::of(ours.iter().zip(base).map(|(ours, base)| combine(*ours, *base)))
     }
 
+    /// Whether all values are the same, as one value is.
+    pub fn is_single(self) -> bool {
+        self.min.total_cmp(&self.max).is_eq()
+    }
+
     /// "12.3 (11.9 to 14.0)": the median and the least and most. Those two have the decimals of the larger one: beside
     /// 18, hundredths of the other tell nothing.
     pub fn show(self) -> String {
-        if self.min.total_cmp(&self.max).is_eq() {
-            return show(self.median);
+        if self.is_single() {
+            return number(self.median);
         }
         let decimals = decimals(self.min.abs().max(self.max.abs()));
-        format!("{} ({:.decimals$} to {:.decimals$})", show(self.median), self.min, self.max)
-    }
-}
-
-/// A number with about three digits.
-pub fn show(value: f64) -> String {
-    format!("{value:.*}", decimals(value))
-}
-
-/// Decimals that leave about three digits of a number.
-fn decimals(value: f64) -> usize {
-    match value.abs() {
-        100.0.. => 0,
-        10.0.. => 1,
-        1.0.. => 2,
-        _ => 3,
+        format!("{} ({:.decimals$} to {:.decimals$})", number(self.median), self.min, self.max)
     }
 }
 
@@ -96,9 +89,8 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_shown_with_three_digits_and_one_value_without_a_spread() {
+    fn one_value_is_shown_without_a_spread() {
         assert_eq!(Spread::of([1.25]).show(), "1.25");
         assert_eq!(Spread::of([90.0, 120.4, 400.0]).show(), "120 (90 to 400)");
-        assert_eq!([show(0.0512), show(12.34), show(1234.5)], ["0.051", "12.3", "1234"]);
     }
 }

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 /// What is told of a distribution, in the unit of its values. All zero for an empty sample.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Quantiles {
     /// The median.
     pub p50: f64,
@@ -15,6 +15,8 @@ pub struct Quantiles {
     /// The arithmetic mean.
     pub mean: f64,
 }
+
+// === impl Quantiles ===
 
 impl Quantiles {
     /// Of these values, in any order.

@@ -1,0 +1,129 @@
+//! What terminal and page show of a comparison.
+
+use super::chart;
+use super::headline::{part_of_ideal, rows};
+use super::json::{Kind, RunInfo, late_ms_p99, lost};
+use crate::arm::Arm;
+use crate::measure::{ArmRun, Summary};
+use warmpath_report::{Document, Row, Section, Table, percent, time_ms};
+
+/// What a seed does not fix.
+const VARIES: &str = "The seed fixes the requests. Envoy, the network and the clock are real, so the numbers vary from run to \
+                      run.";
+
+/// What the mark beside each arm's hits is.
+const ENDLESS: &str = "One endless cache: what a single cache that never forgets would have found, with the requests in the \
+                       order in which they were sent. No set of engines can find more.";
+
+/// The document.
+pub(super) fn document(info: &RunInfo, runs: &[ArmRun], arms: &[Summary]) -> Document {
+    let requests = arms.first().map_or(0, |arm| arm.requests);
+    let charts = |title: &str, note: &str, chart| Section {
+        title: title.to_owned(),
+        notes: vec![note.to_owned()],
+        charts: vec![(String::new(), chart)],
+        ..Section::default()
+    };
+    let title = match info.kind {
+        Kind::Demo => "The same conversations, with and without cache-aware routing",
+        Kind::Replay => "A recorded trace, with and without cache-aware routing",
+    };
+    let sections = [
+        charts("Time to first token", "Further left is faster.", chart::distribution(runs)),
+        charts("Prompt tokens that an engine had cached", ENDLESS, chart::cached(arms)),
+        numbers(info, runs, arms),
+        charts(
+            "Requests of an engine over time",
+            "Sending alike requests to the same engine must not mean sending all requests to one engine.",
+            chart::engines(runs, info.engines),
+        ),
+        method(info),
+    ];
+    Document {
+        title: title.to_owned(),
+        lead: format!(
+            "The same {requests} requests in every arm, {} cold simulated engines each, a real Envoy {}. Only the choice of \
+             the engine differs.",
+            info.engines, info.envoy_version
+        ),
+        facts: facts(arms),
+        notes: Vec::new(),
+        sections: sections.into(),
+    }
+}
+
+/// The few numbers to remember.
+fn facts(arms: &[Summary]) -> Vec<(String, String)> {
+    let Some(ours) = arms.iter().find(|arm| arm.name == Arm::Warmpath.name()) else { return Vec::new() };
+    let is_fact = |label: &str| ["TTFT p50", "TTFT p99", "output tokens/s"].contains(&label);
+    let verdicts = rows(arms).into_iter().filter(|row| is_fact(row.label)).filter_map(|row| {
+        let label = format!("{}, beside the best plain arm", row.label);
+        Some((row.verdict?, label))
+    });
+    let hits = (percent(part_of_ideal(ours)), "of one endless cache's hits".to_owned());
+    verdicts.chain([hits, (ours.lost.to_string(), "requests lost".to_owned())]).collect()
+}
+
+/// All numbers of all arms.
+fn numbers(info: &RunInfo, runs: &[ArmRun], arms: &[Summary]) -> Section {
+    let scale = info.time_scale;
+    let mut notes = vec![
+        format!(
+            "Times are model time (wall time x {scale}): the proxy and this client count {scale} times against every arm."
+        ),
+        VARIES.to_owned(),
+    ];
+    for (run, arm) in runs.iter().zip(arms) {
+        if info.kind == Kind::Replay {
+            let (part, late) = (percent(part_of_ideal(arm)), time_ms(late_ms_p99(run)));
+            notes.push(format!("{}: {part} of the endless cache's hits; client late p99 {late}.", arm.name));
+        }
+        for (reason, count) in lost(run) {
+            notes.push(format!("{}: lost {count} by {reason}.", arm.name));
+        }
+    }
+    let row = |row: super::headline::Row| {
+        let verdict = row.verdict.unwrap_or_default();
+        std::iter::once(row.label.to_owned()).chain(row.cells).chain([verdict]).collect::<Row>()
+    };
+    let header = std::iter::once("").chain(arms.iter().map(|arm| arm.name)).chain(["vs best plain"]);
+    Section {
+        title: "All numbers".to_owned(),
+        notes,
+        table: Table::new(header, rows(arms).into_iter().map(row)),
+        ..Section::default()
+    }
+}
+
+/// How it was measured, so that somebody else could.
+fn method(info: &RunInfo) -> Section {
+    let scale = info.time_scale;
+    let line = |name: &str, value: String| (name.to_owned(), value);
+    let mut lines = vec![
+        line("seed", info.seed.to_string()),
+        line("engines", format!("{}, {}, {} KV tokens each", info.engines, info.preset, info.kv_tokens)),
+        line("Envoy", format!("{}, {} with {} worker(s)", info.envoy_version, info.envoys, info.workers)),
+        line("Warmpath", info.warmpath_version.to_owned()),
+        line("tokens a piece", info.tokens_per_chunk.to_string()),
+    ];
+    lines.extend(info.parameters.clone());
+    Section {
+        title: "How it was measured".to_owned(),
+        notes: vec![
+            format!(
+                "Each arm has its own engines, which begin with empty caches, and its own Envoy with the configuration that \
+                 comes with Warmpath; the plain arms leave out the filter and let Envoy choose. The engines are \
+                 simulated: their step times are composed from measured kernels, and they run {scale} times faster than \
+                 real. The client streams every response, and takes cached tokens from the engine's usage. A request is \
+                 lost when its status is not 200 or its stream ends early."
+            ),
+            format!(
+                "All times are model time: wall time multiplied by {scale}. Envoy, filter and client do not run faster, so \
+                 what they cost counts {scale} times against every arm."
+            ),
+        ],
+        table: Table::pairs(lines),
+        is_for_page: true,
+        ..Section::default()
+    }
+}
