@@ -1,14 +1,14 @@
 //! The tree as text: the files that the tidy tests look at.
 //!
-//! What reviewers forget to check is checked here by reading files, not by a linter of our own: no parsing,
-//! no opinion about style.
+//! The tests read files and check what reviewers forget. They are no linter: they parse nothing and have no opinion
+//! about style.
 
 #![allow(clippy::expect_used, reason = "a tree that cannot be read is a failed test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Folders that hold no source of ours.
+/// Folders without sources of ours.
 const SKIPPED: [&str; 6] = ["target", "dist", ".git", "node_modules", "snapshots", "data"];
 
 /// One text file.
@@ -35,6 +35,15 @@ pub fn files(endings: &[&str]) -> Vec<File> {
     found.sort_by(|a, b| a.path.cmp(&b.path));
     assert!(!found.is_empty(), "no file ends in {endings:?}: the tests look at nothing");
     found
+}
+
+/// Fails with a list of all offenders, if there are any.
+///
+/// # Panics
+///
+/// When there is one.
+pub fn assert_none(offenders: &[String], what: &str) {
+    assert!(offenders.is_empty(), "{what}:\n  {}", offenders.join("\n  "));
 }
 
 fn collect(root: &Path, folder: &Path, endings: &[&str], found: &mut Vec<File>) {

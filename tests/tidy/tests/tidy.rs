@@ -1,4 +1,4 @@
-//! What rots. Each test collects all offenders before it fails.
+//! Things that become stale. Each test collects all offenders before it fails.
 
 #![allow(
     clippy::panic,
@@ -7,14 +7,10 @@
     reason = "a tree that is not as expected is a failed test"
 )]
 
-use warmpath_tidy::{File, files, root};
+use warmpath_tidy::{File, assert_none, files, root};
 
-/// Lines that a source file may have before it is two things.
+/// Lines that a source file may have before it should be split.
 const LINES_MAX: usize = 500;
-
-fn assert_none(offenders: &[String], what: &str) {
-    assert!(offenders.is_empty(), "{what}:\n  {}", offenders.join("\n  "));
-}
 
 /// Every `"prefix..."` literal of a source file.
 fn literals(file: &File, prefix: &str) -> Vec<String> {
@@ -28,7 +24,7 @@ fn file(path: &str) -> File {
 }
 
 #[test]
-fn every_source_file_opens_with_what_it_is() {
+fn every_source_file_opens_with_a_module_doc() {
     let offenders: Vec<String> = files(&[".rs"])
         .into_iter()
         .filter(|file| !file.text.starts_with("//!"))
@@ -49,7 +45,7 @@ fn no_source_file_is_too_long() {
 }
 
 #[test]
-fn links_between_docs_lead_somewhere() {
+fn links_between_docs_lead_to_files() {
     let mut offenders = Vec::new();
     for doc in files(&[".md"]) {
         let folder = root().join(&doc.path).parent().map(std::path::Path::to_path_buf).unwrap_or_default();
@@ -64,7 +60,7 @@ fn links_between_docs_lead_somewhere() {
 }
 
 #[test]
-fn nothing_is_left_to_do_in_comments() {
+fn comments_contain_no_marks_of_unfinished_work() {
     // Written in two halves, so that this file does not find itself.
     let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
     let mut offenders = Vec::new();

@@ -272,7 +272,7 @@ proptest! {
     }
 }
 
-/// Sixteen conflicts cut what a message published, and the next holder was told that it had been.
+/// Sixteen conflicts cut what a message published, and the next holder resumed as if it had been.
 #[test]
 fn events_that_found_no_place_in_the_log_are_asked_for_again_by_the_next_holder() {
     let mut world = World::new();

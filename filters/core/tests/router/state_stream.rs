@@ -181,7 +181,7 @@ fn snapshot_that_breaks_off_is_not_taken_for_whole() {
 }
 
 #[test]
-fn controller_that_is_new_is_told_what_was_learned_after_its_snapshot() {
+fn a_new_controller_receives_the_learned_prefixes_after_its_snapshot() {
     let host = Host::default();
     let vm = vm(&host, &with_controller());
     let names = endpoints(3);

@@ -32,7 +32,7 @@ fn streaming(vm: &Vm) -> Stream {
 }
 
 #[test]
-fn usage_is_read_wherever_the_answer_is_cut() {
+fn usage_is_read_wherever_the_response_is_cut() {
     let host = Host::default();
     let vm = vm(&host, &static_config(2));
     let mut responses = 0;
@@ -78,7 +78,7 @@ fn usage_is_read_byte_by_byte() {
 }
 
 #[test]
-fn usage_is_read_behind_a_long_answer_in_one_piece() {
+fn usage_is_read_after_a_long_response_in_one_piece() {
     let host = Host::default();
     let vm = vm(&host, &static_config(2));
     let long = format!("{{\"text\":\"{}\",{}", text("whales", 100_000), RESPONSE.get(1..).unwrap());

@@ -58,7 +58,7 @@ fn without_the_flag_a_pause_at_the_headers_keeps_the_body_from_the_filter() {
 }
 
 #[test]
-fn a_body_held_beyond_the_buffer_is_answered_with_413() {
+fn a_body_held_beyond_the_buffer_gets_413() {
     let host = Host::new(Options { buffer_bytes_max: 5, ..Options::default() });
     let vm = vm(&host, "");
     let mut stream = stream(&vm, "hold", false);

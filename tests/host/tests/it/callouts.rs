@@ -40,7 +40,7 @@ fn a_grpc_stream_carries_messages_both_ways_until_it_closes() {
 }
 
 #[test]
-fn a_cancelled_stream_hears_nothing_a_half_closed_one_still_does() {
+fn a_cancelled_stream_receives_nothing_a_half_closed_one_still_does() {
     let host = Host::default();
     let (vm, id) = feed(&host);
     vm.grpc_message(id, b"close").unwrap();
@@ -102,7 +102,7 @@ fn an_http_call_resumes_its_stream_with_the_response_or_the_failure() {
 }
 
 #[test]
-fn the_answer_to_a_stream_that_is_gone_disturbs_nobody() {
+fn a_response_to_a_stream_that_is_gone_has_no_effect() {
     let host = Host::default();
     let vm = vm(&host, "");
     stream(&vm, "call", true).finish().unwrap();

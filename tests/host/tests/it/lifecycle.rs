@@ -64,7 +64,7 @@ fn a_reset_stream_reaches_nobody() {
 }
 
 #[test]
-fn the_rest_of_the_abi_answers_as_envoy_does() {
+fn the_rest_of_the_abi_behaves_as_in_envoy() {
     let environment = vec![("POD".to_owned(), "gw-0".to_owned())];
     let host = Host::new(Options { environment: environment.clone(), seed: 7, ..Options::default() });
     let vm = vm(&host, "");

@@ -8,7 +8,7 @@
 //!  scrape, join ──┘ facts and pools, as the controller tells them
 //! ```
 //!
-//! What the filter's shell does (`filters/router/src/{route,flight,proxy}.rs`) is done here in the same order;
+//! What the router does (`filters/core/src/router`) is done here in the same order;
 //! everything that decides is the core's.
 
 mod network;

@@ -124,7 +124,7 @@ fn usage_is_read_byte_by_byte() {
 }
 
 #[test]
-fn usage_is_read_behind_a_long_answer_in_one_piece() {
+fn usage_is_read_after_a_long_response_in_one_piece() {
     let host = Host::default();
     let vm = vm(&host, &static_config(2));
     let long = format!("{{\"text\":\"{}\",{}", text("whales", 100_000), RESPONSE.get(1..).unwrap());

@@ -91,7 +91,7 @@ fn next_turn_of_a_conversation_goes_where_the_last_one_went() {
         let there = chosen(&stream);
         assert_eq!(*holder.get_or_insert(there.clone()), there, "turn {turn}");
         stream.finish().unwrap();
-        messages.push(json!({"role": "assistant", "content": text(&format!("answer {turn}"), 600)}));
+        messages.push(json!({"role": "assistant", "content": text(&format!("response {turn}"), 600)}));
     }
     assert_clean(&host, &[&vm]);
 }
@@ -120,7 +120,7 @@ fn prompt_is_not_found_under_another_salt_adapter_or_pool() {
 }
 
 #[test]
-fn model_chooses_the_pool_and_is_told_to_the_routes() {
+fn the_model_chooses_the_pool_and_is_passed_to_the_routes() {
     let host = Host::default();
     let config = json!({"pools": [
         {"name": "a", "models": ["llama"], "adapters": ["sql"], "endpoints": ["10.0.0.1:80"]},
@@ -245,7 +245,7 @@ fn model_header(stream: &Stream) -> Option<String> {
 }
 
 #[test]
-fn explanation_tells_of_every_endpoint_and_sends_nothing() {
+fn an_explanation_lists_every_endpoint_and_sends_nothing() {
     let host = Host::default();
     let vm = vm(&host, &static_config(12));
     let decision = explain(&vm, &chat(&text("whales", 1000)));
