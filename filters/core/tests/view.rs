@@ -73,7 +73,7 @@ fn load() -> impl Strategy<Value = Load> {
 
 proptest! {
     #[test]
-    fn an_exported_view_answers_alike(
+    fn an_exported_view_equals_its_original(
         routed in prop::collection::vec((0..ENDPOINTS, text()), 0..60),
         loads in prop::collection::vec(load(), 0..8),
         capacity in 1_u64..40,
@@ -245,7 +245,7 @@ fn an_endpoint_that_goes_down_comes_back_cold() {
 }
 
 #[test]
-fn failures_told_twice_count_once_and_a_first_token_ends_them() {
+fn failures_reported_twice_count_once_and_a_first_token_ends_them() {
     let mut view = view();
     let slot = view.slot(EndpointId(id(0))).unwrap();
     let fail = Event::from(Kind::Failure(Failure { endpoint: id(0) }));
@@ -285,7 +285,7 @@ fn a_clock_that_is_set_back_neither_avoids_nor_keeps_for_an_hour() {
 fn tiers_below_the_gpu_are_room_for_cells_and_not_for_requests() {
     let mut view = view();
     let slot = view.slot(EndpointId(id(0))).unwrap();
-    let tell = |view: &mut View, kv_below_gpu_tokens| {
+    let report = |view: &mut View, kv_below_gpu_tokens| {
         let facts = Facts {
             endpoint: id(0),
             kv_used_permille: 500,
@@ -296,12 +296,12 @@ fn tiers_below_the_gpu_are_room_for_cells_and_not_for_requests() {
         view.apply(&Kind::Facts(facts).into(), Timestamp::ZERO);
         view.prefixes().held(slot).1
     };
-    assert_eq!(tell(&mut view, 0), 4);
-    assert_eq!(tell(&mut view, 64 * 6), 10);
+    assert_eq!(report(&mut view, 0), 4);
+    assert_eq!(report(&mut view, 64 * 6), 10);
     assert_eq!(view.endpoint(slot).unwrap().used_tokens(), 64 * 2);
     view.apply(&Kind::Routed(Routed { endpoint: id(0), cells: cells(&[0; 10]) }).into(), Timestamp::ZERO);
     assert_eq!(found(&view, &[0; 10]), [(id(0), 10)]);
-    assert_eq!(tell(&mut view, 64), 5, "a tier that is gone takes its cells along");
+    assert_eq!(report(&mut view, 64), 5, "a tier that is gone takes its cells along");
     assert_eq!(found(&view, &[0; 10]), [(id(0), 5)]);
 }
 
@@ -320,7 +320,7 @@ fn a_learned_ratio_resizes_what_endpoints_may_hold() {
 }
 
 #[test]
-fn nonsense_is_told_and_changes_nothing() {
+fn nonsense_is_reported_and_changes_nothing() {
     let mut view = view();
     assert_eq!(view.apply(&Event { kind: None }, Timestamp::ZERO), Applied::Unsupported);
     assert_eq!(
@@ -350,9 +350,9 @@ fn nonsense_is_told_and_changes_nothing() {
 }
 
 #[test]
-fn answers_teach_their_length_within_belief() {
+fn plausible_response_lengths_are_learned() {
     let mut view = view();
-    let mut answer = |output_tokens| {
+    let mut observe = |output_tokens| {
         for _ in 0..400 {
             let ratio =
                 Ratio { pool: "p".into(), bytes: 2_000, tokens: 500, output_tokens, ..Ratio::default() };
@@ -360,10 +360,10 @@ fn answers_teach_their_length_within_belief() {
         }
         view.pools()[0].output_tokens()
     };
-    assert!((answer(Some(1_000)) - 1_000.0).abs() < 1.0);
-    assert!((answer(None) - 1_000.0).abs() < 1.0, "who does not tell teaches nothing");
-    assert!((answer(Some(0)) - 1_000.0).abs() < 1.0, "nor does who has no answer");
-    assert!(answer(Some(u64::MAX)) < 200_000.0, "one engine's nonsense must not decide for good");
+    assert!((observe(Some(1_000)) - 1_000.0).abs() < 1.0);
+    assert!((observe(None) - 1_000.0).abs() < 1.0, "no length, nothing to learn");
+    assert!((observe(Some(0)) - 1_000.0).abs() < 1.0, "an empty response counts as no length");
+    assert!(observe(Some(u64::MAX)) < 200_000.0, "one engine's nonsense must not decide for good");
 }
 
 /// An endpoint with requests that wait in the engine, `prefills` of them with 4,000 tokens each to prefill.

@@ -30,7 +30,7 @@ const BANNED_PHRASES: [&str; 9] = [
 ];
 
 /// Where the words are looked for: the product and what its users and contributors read.
-const SEARCHED: [&str; 17] = [
+const SEARCHED: [&str; 18] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -43,6 +43,7 @@ const SEARCHED: [&str; 17] = [
     "filters/core/src/json/",
     "filters/core/src/prompt/",
     "filters/core/src/usage.rs",
+    "filters/core/src/view/",
     "filters/router/",
     "tests/engine/",
     "tests/host/",

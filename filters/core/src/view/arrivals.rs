@@ -1,12 +1,12 @@
-//! How much work arrives at an endpoint: requests and prefill work a second, over the last half minute.
+//! The rate at which work arrives at an endpoint: requests and prefill work per second, over the last half minute.
 //!
-//! Two windows that slide: the one before counts for the part of it that is less than a window ago. A decaying
-//! average would need an exponential for each endpoint and decision.
+//! A sliding window made of two: the previous window counts for the part of it that is less than a window ago. A
+//! decaying average would need an exponential for each endpoint and decision.
 
 use crate::num::float;
 use crate::time::Timestamp;
 
-/// Length of a window, in milliseconds: some requests must fall into it, and a load that changes must show.
+/// Length of a window, in milliseconds: long enough to contain some requests, short enough to follow a changing load.
 const WINDOW_MS: u64 = 32_000;
 const MS_PER_S: f64 = 1_000.0;
 
@@ -19,7 +19,7 @@ pub struct Arrivals {
     before: Arrived,
 }
 
-/// What came in one window, or comes in a second.
+/// The work that arrived in one window, or that arrives per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Arrived {
     /// Requests.
@@ -37,7 +37,7 @@ impl Arrivals {
         self.current.work_tokens += float(work_tokens);
     }
 
-    /// What arrives in a second.
+    /// The work that arrives per second.
     pub fn per_second(&self, now: Timestamp) -> Arrived {
         let at = self.at(now.ms() / WINDOW_MS);
         let past = float(now.ms() % WINDOW_MS) / float(WINDOW_MS);
@@ -49,7 +49,7 @@ impl Arrivals {
         }
     }
 
-    /// The windows as they stand in `window`. A clock that was set back begins anew.
+    /// The windows as of `window`. A clock that is set back resets them.
     fn at(&self, window: u64) -> Self {
         if window == self.window {
             *self

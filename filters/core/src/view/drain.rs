@@ -1,8 +1,8 @@
 //! Prefill work as it would drain if an endpoint did nothing but prefill, without a pause.
 //!
-//! What is promised and should long be done is held up by something else: no place for an adapter in the batch, no
-//! room for keys and values, no free sequence. First tokens alone do not tell: where a request is passed over by
-//! those behind it they keep coming, so the time since the last one stays short.
+//! Booked work that should have been done long ago is held up by something else: no slot for an adapter in the batch, no
+//! room in the KV cache, no free sequence. First tokens alone do not reveal that: while later requests overtake one that
+//! waits, first tokens keep arriving, and the time since the last one stays short.
 
 use crate::num::float;
 use crate::time::Timestamp;
@@ -20,7 +20,7 @@ pub(super) struct Drain {
 // === impl Drain ===
 
 impl Drain {
-    /// Work that is left at a speed, in tokens' worth.
+    /// The remaining work at a given speed, in tokens' worth.
     pub(super) fn left_tokens(&self, prefill_s_per_token: f64, now: Timestamp) -> f64 {
         let done = float(now.ms_since(self.at)) / MS_PER_S / prefill_s_per_token;
         (self.tokens - done).max(0.0)
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn work_drains_whatever_is_heard_and_idle_time_is_not_saved_up() {
+    fn work_drains_without_events_and_idle_time_is_not_credited() {
         let mut drain = Drain::default();
         drain.note(4_000, 4_000, S_PER_TOKEN, at(0));
         assert!((drain.left_tokens(S_PER_TOKEN, at(1_000)) - 3_000.0).abs() < 1e-9);

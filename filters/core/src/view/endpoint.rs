@@ -1,4 +1,4 @@
-//! What is known of one endpoint besides its cache: its load, its speed, its health.
+//! The state of one endpoint apart from its cache: its load, its speed, its health.
 //!
 //! Load has two witnesses. *Promises* are what proxies booked, per origin and absolute: exact to the
 //! microsecond for traffic that comes through us. *Facts* are the engine's own figures: late by a scrape
@@ -14,14 +14,14 @@ use crate::time::Timestamp;
 use crate::wire::{Facts, Health, Load};
 use fnv::FnvHashMap;
 
-/// Share of the promised work that is believed to be left, however long ago it was sent: what is overdue is about
-/// to end, and has not.
+/// Share of the booked work that counts as remaining, however long ago it was sent: overdue work is about to end, but
+/// has not ended.
 const BACKLOG_SHARE_MIN: f64 = 0.05;
-/// How much slower than it is taken for an engine may be until it seems held up by something else than prefill: by less,
-/// it catches up with what is reckoned, however long it is busy.
+/// How much slower than its learned speed an engine may be before it counts as held up by something other than prefill.
+/// Below that, it catches up with the estimate, however long it is busy.
 const SLOWNESS_MAX: f64 = 2.0;
 const MS_PER_S: f64 = 1_000.0;
-/// First avoidance after a failed attempt, in milliseconds; doubles with each further one after it.
+/// Avoidance after the first failed attempt, in milliseconds; it doubles with each further failure.
 const AVOID_MS_FIRST: u64 = 1_000;
 /// Longest avoidance, in milliseconds: the longest that a recovered engine waits for its next request.
 const AVOID_MS_MAX: u64 = 16_000;
@@ -38,7 +38,7 @@ pub struct Endpoint {
     pub address: String,
     /// KV capacity of its GPU in tokens: what bounds the requests that run.
     pub capacity_tokens: u64,
-    /// The engine's own word; `Unknown` until a scrape.
+    /// The health that the controller reports; `Unknown` until a scrape.
     pub health: Health,
     facts: Facts,
     promised: Promised,
@@ -66,14 +66,14 @@ pub struct Promised {
     pub context_tokens: u64,
 }
 
-/// How fit an endpoint is to be chosen; the larger, the worse.
+/// The fitness of an endpoint to be chosen; the larger, the worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fitness {
-    /// Nothing speaks against it.
+    /// It may be chosen.
     Fit,
     /// An attempt failed a moment ago.
     Avoided,
-    /// The controller cannot reach it, and neither could we of late: it is never chosen.
+    /// The controller cannot reach it, and no recent request could: it is never chosen.
     Unhealthy,
 }
 
@@ -100,7 +100,7 @@ impl Endpoint {
         }
     }
 
-    /// Takes over what the engine said of itself. An engine that answers its scrape again is given another
+    /// Takes over what the engine said of itself. An engine whose scrape succeeds again gets another
     /// chance at once.
     pub fn set_facts(&mut self, facts: &Facts) {
         self.facts = *facts;
@@ -115,7 +115,7 @@ impl Endpoint {
         self.health = health;
     }
 
-    /// The engine's own figures, as last heard.
+    /// The engine's own figures, as last received.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
@@ -204,10 +204,10 @@ impl Endpoint {
         (promised - done).max(promised * BACKLOG_SHARE_MIN)
     }
 
-    /// Whether requests wait there for something else than prefill: the engine says that some wait, and the work of at
-    /// least one that has no first token would be done if prefill were all, even if the engine were twice as slow.
-    /// What comes behind them may wait as they do, so its first token tells no speed; taken for one, it makes the
-    /// engine look slow, and the others are given what it could do.
+    /// Whether requests wait there for something other than prefill: the engine reports waiting requests, and at least one
+    /// request without a first token would have it if the engine only prefilled, even at half its speed. Later requests
+    /// may wait for the same reason, so their first tokens say nothing about speed. If they counted, the engine would look
+    /// slow, and the others would get its work.
     pub fn is_held_up(&self, now: Timestamp) -> bool {
         let left_tokens = self.drain.left_tokens(self.slow_s_per_token(), now);
         let promised_tokens = float(self.promised.prefill_tokens);
@@ -237,8 +237,8 @@ impl Endpoint {
         self.speed.observe(tokens, ttft_us);
     }
 
-    /// Notes a failed attempt: the endpoint is avoided, longer each time, until a first token comes. What
-    /// fails while it is avoided already is the same failure, seen by several or told twice.
+    /// Records a failed attempt: the endpoint is avoided, longer each time, until a first token arrives. A failure during
+    /// an avoidance is the same failure, seen by several requests or reported twice.
     pub fn fail(&mut self, now: Timestamp) {
         self.served = None;
         if self.is_avoided(now) {
@@ -261,7 +261,7 @@ impl Endpoint {
         }
     }
 
-    /// A clock that was set back must not make an avoidance last for as long.
+    /// A clock that is set back must not prolong an avoidance.
     fn is_avoided(&self, now: Timestamp) -> bool {
         now < self.avoid_until && self.avoid_until.ms_since(now) <= AVOID_MS_MAX
     }
@@ -300,8 +300,8 @@ impl Promised {
     }
 }
 
-/// Whether an origin's loads no longer count, as it was last heard at `heard`.
-pub(super) fn is_silent(heard: Timestamp, now: Timestamp) -> bool {
-    // Either way: a clock that was set back must not keep a dead origin's loads until it has caught up.
-    now.ms_apart(heard) > ORIGIN_SILENCE_MS_MAX
+/// Whether an origin's loads no longer count, given the time of its last event.
+pub(super) fn is_silent(last_event: Timestamp, now: Timestamp) -> bool {
+    // In either direction: a clock that is set back must not keep a dead origin's loads until it catches up.
+    now.ms_apart(last_event) > ORIGIN_SILENCE_MS_MAX
 }

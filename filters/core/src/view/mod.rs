@@ -37,7 +37,7 @@ pub struct View {
     endpoints: Vec<Option<Endpoint>>,
     slots: FnvHashMap<EndpointId, Slot>,
     prefixes: Prefixes,
-    /// When each origin was last heard of.
+    /// The time of each origin's last event.
     origins: FnvHashMap<OriginId, Timestamp>,
     chain: Vec<CellHash>,
     /// The chain of the last [`Kind::Prefix`]: the next one continues it, whatever is routed in between.
@@ -89,7 +89,7 @@ impl View {
         }
     }
 
-    /// Takes in one event heard at `now` (on any clock that this view's owner always uses).
+    /// Applies one event, received at `now` on any clock that the owner of this view always uses.
     pub fn apply(&mut self, event: &Event, now: Timestamp) -> Applied {
         match &event.kind {
             None => Applied::Unsupported,
@@ -145,7 +145,7 @@ impl View {
         let silent: Vec<OriginId> = self
             .origins
             .iter()
-            .filter(|(_, heard)| endpoint::is_silent(**heard, now))
+            .filter(|(_, last_event)| endpoint::is_silent(**last_event, now))
             .map(|(origin, _)| *origin)
             .collect();
         for origin in &silent {

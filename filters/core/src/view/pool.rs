@@ -1,11 +1,11 @@
-//! A pool: the endpoints that serve the same models, and how its text turns into tokens.
+//! A pool: the endpoints that serve the same models, and the ratio of text to tokens.
 
 use crate::ids::Slot;
 use crate::limits::BYTES_PER_TOKEN_DEFAULT;
 use crate::num::{count, float};
 use crate::wire;
 
-/// The model name that stands for any model.
+/// The model name that matches any model.
 const ANY_MODEL: &str = "*";
 /// Weight of the newest observation in the learned ratio.
 const RATIO_WEIGHT: f64 = 0.05;
@@ -14,18 +14,18 @@ const RATIO_BYTES_MIN: u64 = 512;
 /// Bounds of a believable ratio, bytes per token.
 const BYTES_PER_TOKEN_MIN: f64 = 0.5;
 const BYTES_PER_TOKEN_MAX: f64 = 16.0;
-/// Share of prompt tokens found again, until answers tell: that of the Mooncake conversation trace.
+/// Share of cached prompt tokens before any usage is observed: that of the Mooncake conversation trace.
 const REUSE_SHARE_DEFAULT: f64 = 0.37;
-/// Weight of the newest answer in the learned share.
+/// Weight of the newest response in the learned share.
 const REUSE_WEIGHT: f64 = 0.02;
-/// Tokens of an answer until answers tell: the mean of the Azure conversation trace of 2023 is 211, that of
+/// Tokens of a response before any usage is observed: the mean of the Azure conversation trace of 2023 is 211, that of
 /// Mooncake's conversations 343.
 const OUTPUT_TOKENS_DEFAULT: f64 = 256.0;
-/// The longest answer that is believed, in tokens: the largest contexts of today's models are some times as long.
+/// The longest plausible response, in tokens: the largest contexts of today's models are several times as long.
 const OUTPUT_TOKENS_MAX: u64 = 131_072;
-/// Weight of the newest answer in the learned length.
+/// Weight of the newest response in the learned length.
 const OUTPUT_WEIGHT: f64 = 0.02;
-/// Change of the ratio, as a share of it, after which the endpoints' capacities are counted in cells anew.
+/// Relative change of the ratio after which the endpoints' capacities are converted to cells again.
 const RATIO_DRIFT_MAX: f64 = 0.05;
 
 /// One pool of a view.
@@ -35,10 +35,10 @@ pub struct Pool {
     models: Vec<String>,
     adapters: Vec<String>,
     slots: Vec<Slot>,
-    /// Whether each slot is one of `slots`; those beyond the end are not.
+    /// Whether each slot is in `slots`; slots beyond the end are not.
     members: Vec<bool>,
     bytes_per_token: f64,
-    /// The ratio at which the endpoints' capacities were last counted in cells.
+    /// The ratio at which the endpoints' capacities were last converted to cells.
     sized_bytes_per_token: f64,
     reuse_share: f64,
     output_tokens: f64,
@@ -49,15 +49,15 @@ pub struct Pool {
 pub struct ModelMatch<'a> {
     /// The pool that serves it.
     pub pool: &'a Pool,
-    /// The adapter that the name stands for; empty for the base model. Under `*` the name itself, since
-    /// nothing tells whether two names mean the same weights.
+    /// The adapter of that name; empty for the base model. Under `*` the name itself: two names may or may not refer to
+    /// the same weights.
     pub adapter: &'a str,
 }
 
 // === impl Pool ===
 
 impl Pool {
-    /// A pool over `slots`, which may name one twice; what `old` has learned is kept.
+    /// A pool over `slots`, which may contain duplicates; it keeps the learned values of `old`.
     pub(super) fn new(pool: &wire::Pool, mut slots: Vec<Slot>, old: Option<&Self>) -> Self {
         let mut members = vec![false; slots.iter().max().map_or(0, |slot| slot.index() + 1)];
         slots.retain(|slot| {
@@ -86,7 +86,7 @@ impl Pool {
         &self.slots
     }
 
-    /// Whether an endpoint is one of the pool's.
+    /// Whether the pool contains an endpoint.
     pub fn has(&self, slot: Slot) -> bool {
         self.members.get(slot.index()).copied().unwrap_or(false)
     }
@@ -111,37 +111,37 @@ impl Pool {
         self.reuse_share
     }
 
-    /// Learned mean length of answers, in tokens.
+    /// Learned mean length of responses, in tokens.
     pub fn output_tokens(&self) -> f64 {
         self.output_tokens
     }
 
-    /// Tokens that `bytes` of prompt text make.
+    /// The number of tokens in `bytes` of prompt text.
     pub fn tokens(&self, bytes: u64) -> u64 {
         count(float(bytes) / self.bytes_per_token)
     }
 
-    /// Notes that capacities are counted at the present ratio, and returns it.
+    /// Records that capacities are converted at the current ratio, and returns it.
     pub(super) fn note_sized(&mut self) -> f64 {
         self.sized_bytes_per_token = self.bytes_per_token;
         self.bytes_per_token
     }
 
-    /// Whether capacities that were counted in cells are off.
+    /// Whether the converted capacities are outdated.
     pub(super) fn has_drifted(&self) -> bool {
         let drift = (self.bytes_per_token - self.sized_bytes_per_token).abs();
         drift > RATIO_DRIFT_MAX * self.sized_bytes_per_token
     }
 
-    pub(super) fn observe(&mut self, answer: &wire::Ratio) {
-        let wire::Ratio { bytes, tokens, .. } = *answer;
-        if let Some(output) = answer.output_tokens.filter(|output| *output > 0) {
+    pub(super) fn observe(&mut self, observed: &wire::Ratio) {
+        let wire::Ratio { bytes, tokens, .. } = *observed;
+        if let Some(output) = observed.output_tokens.filter(|output| *output > 0) {
             self.output_tokens += OUTPUT_WEIGHT * (float(output.min(OUTPUT_TOKENS_MAX)) - self.output_tokens);
         }
         if bytes < RATIO_BYTES_MIN || tokens == 0 {
             return;
         }
-        if let Some(cached) = answer.cached_tokens {
+        if let Some(cached) = observed.cached_tokens {
             let share = (float(cached) / float(tokens)).min(1.0);
             self.reuse_share += REUSE_WEIGHT * (share - self.reuse_share);
         }

@@ -1,27 +1,27 @@
-//! How fast an endpoint prefills, learned from first tokens.
+//! The prefill speed of an endpoint, learned from first tokens.
 //!
-//! Each first token tells seconds a token of work; its logarithm is averaged, because what disturbs it (a step
-//! under way, a preemption) multiplies. The variance is learned beside it, and a difference from the pool that is
-//! no larger than chance makes is taken for chance: a plain average would see slow and fast engines in a
-//! pool of equal ones, and send requests past their caches for it. First tokens that had more in front of them than
-//! prefill are not told here ([`super::Endpoint::is_held_up`]): a low quantile instead of the mean would not do, as an
-//! engine whose batch stays full gives no other ones.
+//! Each first token gives seconds per token of work. Their logarithms are averaged, because disturbances (a step under
+//! way, a preemption) multiply the time. The variance is learned as well, and a difference from the pool counts only as far
+//! as it is significant: a plain average would find slow and fast engines in a pool of equal ones, and would move requests
+//! away from their caches. First tokens that waited for more than prefill are left out
+//! ([`super::Endpoint::is_held_up`]). A low quantile instead of the mean would not help: an engine whose batch stays full
+//! produces no other first tokens.
 
 use crate::num::float;
 
 /// Prefill seconds per token before anything was observed: Qwen3-32B TP2 on H100, 17,009 tokens a second.
 const PREFILL_S_PER_TOKEN_DEFAULT: f64 = 1.0 / 17_009.0;
-/// Tokens that an observation must span to teach: below, fixed latency dominates.
+/// Tokens that an observation must span to count: below, fixed latency dominates.
 const OBSERVED_TOKENS_MIN: u64 = 512;
 /// Tokens from which an observation has full weight: a full step of vLLM's default size. The time of a shorter one
-/// is as much the wait for the step before.
+/// consists as much of the wait for the step before.
 const OBSERVED_TOKENS_FULL: f64 = 8_192.0;
 /// Weight of the newest full observation, once there are many: about the last fifty count.
 const WEIGHT_MIN: f64 = 0.02;
 /// Variance of one observation's logarithm, until there are two: a factor of 1.6 either way.
 const VARIANCE_FIRST: f64 = 0.25;
-/// Standard errors that a difference from the pool must exceed to be taken for more than chance: two happen to one
-/// endpoint in twenty.
+/// Standard errors that a difference from the pool must exceed to be significant: one endpoint in twenty exceeds two by
+/// chance.
 const STANDARD_ERRORS: f64 = 2.0;
 /// Bounds of a believable speed, seconds per token.
 const PREFILL_S_PER_TOKEN_MIN: f64 = 1e-8;
@@ -72,13 +72,13 @@ impl Speed {
         (self.seen > 0.0).then_some(self.log)
     }
 
-    /// Seconds per token on its own word.
+    /// Seconds per token by its own observations alone.
     pub fn prefill_s_per_token(&self) -> f64 {
         self.log.exp()
     }
 
-    /// Seconds per token, given the mean logarithm of the pool: the difference counts as far as it is more than
-    /// chance (after the positive-part estimator of James and Stein). Without a mean, nobody has observed anything.
+    /// Seconds per token, given the mean logarithm of the pool: the difference counts as far as it is significant (after
+    /// the positive-part estimator of James and Stein). Without a mean, no endpoint has an observation.
     pub fn among(&self, pool_log: Option<f64>) -> f64 {
         let Some(pool_log) = pool_log else { return PREFILL_S_PER_TOKEN_DEFAULT };
         let off = self.log - pool_log;

@@ -1,18 +1,19 @@
-//! Turns: which endpoints are this proxy's to take, while others route at the same time and cannot be seen yet.
+//! Turns: the endpoints that this proxy may choose freely while other proxies route at the same time.
 //!
-//! What another proxy books is known some milliseconds late. Until then all of them find the same endpoint the best,
-//! and a burst of new prompts, one to each proxy, ends up in one queue. So the endpoints of a pool are dealt to the
-//! proxies, each in its turn, and change hands every [`TURN_MS`]: whoever takes an endpoint out of turn must reckon
-//! with a rival ([`crate::cost`]). Dealt for good, the endpoints of a busier proxy would be busier for good.
+//! A proxy receives the bookings of others some milliseconds late. Until then all proxies find the same endpoint best, and
+//! a burst of new prompts, one to each proxy, ends up in one queue (herding on stale state). The endpoints of a pool are
+//! therefore divided among the proxies (deterministic subsetting), and the division rotates every [`TURN_MS`]. A proxy that
+//! chooses an endpoint out of turn adds the cost of contention ([`crate::cost`]). With a fixed division, the endpoints of a
+//! busier proxy would always be busier.
 //!
-//! Nobody waits and nothing breaks where two proxies disagree on the time or on who is there: they are as blind to
-//! each other then as they would be without turns.
+//! Turns block nothing. Two proxies that disagree on the time or on the list of proxies are merely as uncoordinated as they
+//! would be without turns.
 
 use crate::num::u64_len;
 use crate::time::Timestamp;
 
-/// How long a turn lasts, in milliseconds: several times what a booking takes to the other proxies, so that few fall
-/// on a change, and short beside an answer. From 20 to 400 the simulator's figures differ by chance only.
+/// Duration of a turn, in milliseconds: several times the delay of a booking between proxies, so that few bookings
+/// cross a rotation, and short compared with a response. From 20 to 400 the simulator shows no significant difference.
 const TURN_MS: u64 = 50;
 
 /// One proxy's turn.
@@ -25,13 +26,13 @@ pub struct Turn {
 // === impl Turn ===
 
 impl Turn {
-    /// The turn of who stands in `place` among `proxies`.
+    /// The turn of the proxy at index `place` among `proxies`.
     pub fn new(place: usize, proxies: usize) -> Self {
         Self { place, proxies }
     }
 
-    /// Whether the endpoint that stands at `position` in a pool of `endpoints` is this proxy's now. `now` is the
-    /// wall clock's, which the proxies share.
+    /// Whether the endpoint at `position` in a pool of `endpoints` is this proxy's now. `now` is wall-clock time, which the
+    /// proxies share.
     pub fn has(self, position: usize, endpoints: usize, now: Timestamp) -> bool {
         // More proxies than endpoints: several have the same turn.
         let hands = u64_len(self.proxies.min(endpoints).max(1));
@@ -41,7 +42,7 @@ impl Turn {
 }
 
 impl Default for Turn {
-    /// Of a proxy that is alone: always.
+    /// The turn of a single proxy: always.
     fn default() -> Self {
         Self::new(0, 1)
     }
