@@ -6,6 +6,8 @@ target := env("CARGO_TARGET_DIR", justfile_directory() / "target")
 wasm_built := target / "wasm32-wasip1/wasm/warmpath_router.wasm"
 wasm := target / "wasm/warmpath-router.wasm"
 wasm_faulty := target / "wasm/warmpath-router-faulty.wasm"
+machete_version := "0.9.2"
+deny_version := "0.20.2"
 export WARMPATH_WASM := env("WARMPATH_WASM", wasm)
 export WARMPATH_WASM_FAULTY := env("WARMPATH_WASM_FAULTY", wasm_faulty)
 
@@ -86,12 +88,20 @@ test: wasm wasm-faulty envoy
 test-one crate *args: wasm wasm-faulty envoy
     cargo test -p {{ crate }} {{ args }}
 
-# Formatting, lints on both targets, documentation links.
-lint:
+# Formatting, lints on both targets, documentation links, dependencies.
+lint: (tool "cargo-machete" machete_version) (tool "cargo-deny" deny_version)
     cargo fmt --all --check
     cargo clippy --quiet --workspace --exclude warmpath-router --all-targets -- -D warnings
     cargo clippy --quiet -p warmpath-core -p warmpath-router --target wasm32-wasip1 -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p warmpath-core -p warmpath -p warmpath-engine -p warmpath-host -p warmpath-envoy -p warmpath-lab -p warmpath-report -p warmpath-sim
+    {{ target }}/tools/cargo-machete-{{ machete_version }}/bin/cargo-machete --skip-target-dir
+    {{ target }}/tools/cargo-deny-{{ deny_version }}/bin/cargo-deny --log-level error check bans licenses sources
+
+# Builds a pinned tool from crates.io, once. Unoptimised: that takes a minute instead of several, and it is fast enough.
+[private]
+tool name version:
+    @[ -x {{ target }}/tools/{{ name }}-{{ version }}/bin/{{ name }} ] || env -u CARGO_TARGET_DIR CARGO_PROFILE_DEV_DEBUG=0 \
+        cargo install --quiet --debug --locked --no-default-features --version {{ version }} --root {{ target }}/tools/{{ name }}-{{ version }} {{ name }}
 
 # Formats the code.
 fmt:

@@ -60,6 +60,23 @@ fn links_between_docs_lead_to_files() {
 }
 
 #[test]
+fn every_dependency_of_the_workspace_has_a_user() {
+    // cargo-machete checks the members' own dependencies, and not the shared list.
+    let root = file("Cargo.toml").text;
+    let (_, shared) = root.split_once("[workspace.dependencies]\n").unwrap_or_default();
+    let (shared, _) = shared.split_once("\n[").unwrap_or_default();
+    let names: Vec<&str> = shared.lines().filter_map(|line| Some(line.split_once(" = ")?.0)).collect();
+    assert!(names.len() > 20, "found only {names:?}: the test looks at the wrong place");
+    let members = files(&["Cargo.toml"]);
+    let is_used = |name: &str| {
+        let uses = [format!("\n{name}.workspace = true"), format!("\n{name} = {{ workspace = true")];
+        members.iter().any(|member| uses.iter().any(|used| member.text.contains(used)))
+    };
+    let unused: Vec<String> = names.into_iter().filter(|name| !is_used(name)).map(str::to_owned).collect();
+    assert_none(&unused, "shared dependencies that no member uses");
+}
+
+#[test]
 fn comments_contain_no_marks_of_unfinished_work() {
     // Written in two halves, so that this file does not find itself.
     let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
