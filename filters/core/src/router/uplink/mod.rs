@@ -8,18 +8,20 @@
 //!
 //! A stream belongs to the plugin in whose context it was opened, and only there can it be written to or cancelled. So
 //! the uplink follows the newest plugin that names a controller, and a stream of an older one is cancelled at that
-//! plugin's next input.
+//! plugin's next input. What is read from the stream is in `down`, what is written to it in `up`.
 
-use super::io::{Notice, Output, PluginId, UplinkId};
-use super::lease::{self, Lease, StoredLease, Verdict};
-use super::metrics::{Counter, Gauge};
-use super::pace::Link;
-use super::shared::SharedMap;
-use super::{LEASE_KEY, RESUME_KEY, Router};
+mod down;
+mod up;
+
 use crate::ids::{Generation, InstanceId};
+use crate::router::io::{Output, PluginId, UplinkId};
+use crate::router::lease::{Lease, StoredLease, Verdict};
+use crate::router::metrics::{Counter, Gauge};
+use crate::router::pace::Link;
+use crate::router::shared::SharedMap;
+use crate::router::{LEASE_KEY, Router};
 use crate::time::Timestamp;
-use crate::wire::{Event, Hello, Kind, Phase, PrefixDecoder, Record, Snapshotter, Source, Up, decode_down};
-use prost::Message;
+use crate::wire::{PrefixDecoder, Source};
 
 /// Wait before the stream is opened again, in milliseconds; doubles up to the maximum.
 const RETRY_MS_MIN: u64 = 50;
@@ -27,9 +29,6 @@ const RETRY_MS_MIN: u64 = 50;
 const RETRY_MS_MAX: u64 = 2_000;
 /// How often the stored endpoints are brought up to date for VMs that start, in milliseconds.
 const STORE_MS: u64 = 1_000;
-/// Events of the controller that may wait for a place in the log before the stream is closed, to be resumed later: one
-/// full message and the one behind it.
-const PENDING_EVENTS_MAX: usize = 2 * crate::limits::EVENTS_PER_MESSAGE_MAX;
 
 /// See the module.
 #[derive(Debug)]
@@ -233,147 +232,10 @@ impl<S: SharedMap> Router<S> {
         };
         out.push(Output::Count(Counter::UplinkOpened, 1));
         out.push(Output::Show(Gauge::UplinkConnected, 1));
-        let hello = self.hello();
-        send(id, &Up { hello: Some(hello), events: Vec::new() }, out);
-        let reports = self.ledger.loads().into_iter().map(Event::from);
-        send_all(id, reports, out);
         self.uplink.state =
             State::Open(Open { id, prefixes: PrefixDecoder::default(), snapshot_is_new: None });
+        self.introduce(id, out);
         self.send_pending(now, out);
-    }
-
-    fn hello(&mut self) -> Hello {
-        let (instance, generation) =
-            self.uplink.followed.map_or((0, 0), |followed| (followed.instance.0, followed.generation.0));
-        let plugin = self.plugins.iter().find(|plugin| Some(plugin.id) == self.uplink.plugin);
-        let node = plugin.map(|plugin| plugin.node.clone()).unwrap_or_default();
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        Hello { process: self.process().0, node, version, instance, generation }
-    }
-
-    /// A message of the controller: applied here, and passed on to the siblings.
-    pub(super) fn uplink_message(
-        &mut self,
-        id: UplinkId,
-        message: &[u8],
-        now: Timestamp,
-        out: &mut Vec<Output>,
-    ) {
-        let followed = self.uplink.followed;
-        let Some(open) = self.uplink.open_mut(id) else { return };
-        let down = match decode_down(message) {
-            Ok(down) => down,
-            Err(error) => {
-                out.push(Output::Notice(Notice::MalformedMessage(error)));
-                out.push(Output::Count(Counter::Malformed, 1));
-                out.push(Output::CancelUplink { uplink: id });
-                self.uplink_closed(id, now, out);
-                return;
-            }
-        };
-        if down.phase() == Phase::Begin {
-            let is_new = followed.is_none_or(|followed| followed.instance.0 != down.instance);
-            open.snapshot_is_new = Some(is_new);
-            self.uplink.followed = None;
-            self.uplink.pending_follow = None;
-        }
-        self.uplink.retry_ms = RETRY_MS_MIN;
-        let (phase, reached) = (
-            down.phase(),
-            Followed { instance: InstanceId(down.instance), generation: Generation(down.generation) },
-        );
-        self.take_events(id, down.events, now, out);
-        match phase {
-            Phase::Begin | Phase::Item => {}
-            Phase::Delta | Phase::Resumed | Phase::Done => self.follow(reached),
-        }
-        if phase == Phase::Done {
-            out.push(Output::Count(Counter::UplinkSnapshot, 1));
-            self.store_endpoints();
-            let ended = self.uplink.open_mut(id).and_then(|open| open.snapshot_is_new.take());
-            if ended == Some(true) {
-                self.teach(id, out);
-            }
-        }
-        if self.pending_feed() > PENDING_EVENTS_MAX {
-            out.push(Output::Notice(Notice::LogCongested));
-            out.push(Output::CancelUplink { uplink: id });
-            self.uplink_closed(id, now, out);
-        }
-    }
-
-    /// Applies events of the controller and publishes them to the siblings.
-    fn take_events(&mut self, id: UplinkId, events: Vec<Event>, now: Timestamp, out: &mut Vec<Output>) {
-        self.read_log(now, out);
-        let mut has_pools = false;
-        for mut event in events {
-            if let Some(Kind::Prefix(prefix)) = &event.kind {
-                let whole = self.uplink.open_mut(id).and_then(|open| open.prefixes.decode(prefix).ok());
-                let Some(whole) = whole else {
-                    out.push(Output::Count(Counter::Malformed, 1));
-                    continue;
-                };
-                event.kind = Some(Kind::Prefix(whole));
-            }
-            has_pools |= matches!(event.kind, Some(Kind::Pools(_)));
-            if self.view.apply(&event, now) == crate::view::Applied::Cut {
-                out.push(Output::Count(Counter::Malformed, 1));
-            }
-            self.pending.push(Record { source: Source::Feed, event });
-        }
-        if has_pools {
-            self.store_endpoints();
-        }
-        self.flush(now, out);
-    }
-
-    /// Notes how far the controller's stream was applied. Stored for the VM that takes over only when the siblings can
-    /// read all of it: that VM asks for what comes behind.
-    fn follow(&mut self, reached: Followed) {
-        self.uplink.followed = Some(reached);
-        self.uplink.pending_follow = Some(reached);
-        self.store_resume_point();
-    }
-
-    /// Stores the resume point, if nothing of the uplink waits for a place in the log.
-    pub(super) fn store_resume_point(&mut self) {
-        if self.uplink.pending_follow.is_some()
-            && self.pending_feed() == 0
-            && let Some(Followed { instance, generation }) = self.uplink.pending_follow.take()
-        {
-            let value = lease::from_two_numbers(instance.0, generation.0);
-            let _ = self.shared.set(RESUME_KEY, &value, None);
-        }
-    }
-
-    fn stored_resume_point(&mut self) -> Option<Followed> {
-        let (instance, generation) = lease::two_numbers(&self.shared.get(RESUME_KEY).value)?;
-        let followed = Followed { instance: InstanceId(instance), generation: Generation(generation) };
-        (instance != 0).then_some(followed)
-    }
-
-    fn pending_feed(&self) -> usize {
-        self.pending.iter().filter(|record| record.source == Source::Feed).count()
-    }
-
-    /// Sends the controller what this process did.
-    fn send_pending(&mut self, now: Timestamp, out: &mut Vec<Output>) {
-        let State::Open(open) = &self.uplink.state else { return };
-        let events = self.outbox.take();
-        // With the round of a second comes little else that is new.
-        let is_round = events.iter().any(|event| matches!(event.kind, Some(Kind::Alive(_))));
-        if !events.is_empty() && !is_round {
-            self.busy_at = now;
-        }
-        send_all(open.id, events, out);
-    }
-
-    /// Sends a controller that has just started what this process has learned.
-    fn teach(&mut self, id: UplinkId, out: &mut Vec<Output>) {
-        out.push(Output::Notice(Notice::TeachingController { cells: self.view.prefixes().cells() }));
-        // Pools and statuses are the controller's own; what is in flight each VM reports within the second.
-        let learned = self.view.export();
-        send_all(id, learned.into_iter().filter(|event| matches!(event.kind, Some(Kind::Prefix(_)))), out);
     }
 
     /// A stream has ended.
@@ -390,18 +252,4 @@ impl<S: SharedMap> Router<S> {
 /// Counts the end of a stream.
 fn closed(out: &mut Vec<Output>) {
     out.push(Output::Count(Counter::UplinkClosed, 1));
-}
-
-fn send(uplink: UplinkId, up: &Up, out: &mut Vec<Output>) {
-    out.push(Output::SendUplink { uplink, message: up.encode_to_vec() });
-}
-
-fn send_all(uplink: UplinkId, events: impl IntoIterator<Item = Event>, out: &mut Vec<Output>) {
-    let mut messages = Snapshotter::default();
-    for event in events {
-        messages.push(event);
-    }
-    for events in messages.finish() {
-        send(uplink, &Up { hello: None, events }, out);
-    }
 }
