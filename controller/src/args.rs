@@ -7,13 +7,13 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
 pub struct Cli {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
-    /// How log lines look.
+    /// Format of log lines.
     #[arg(long, global = true, value_enum, default_value = "text", env = "WARMPATH_LOG_FORMAT")]
     pub log_format: LogFormat,
-    /// Which log lines appear, such as `info` or `warmpath=debug`.
+    /// Filter of log lines, such as `info` or `warmpath=debug`.
     #[arg(long, global = true, default_value = "info", env = "WARMPATH_LOG")]
     pub log: String,
 }
@@ -21,7 +21,7 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the controller until it is told to stop (SIGTERM or SIGINT).
+    /// Run the controller until SIGTERM or SIGINT.
     Controller(ControllerArgs),
     /// Show where a request would go and why. Reads the request's body from standard input.
     Explain(ExplainArgs),
@@ -33,7 +33,7 @@ pub struct ControllerArgs {
     /// The configuration file; it is watched for changes.
     #[arg(long, env = "WARMPATH_CONFIG")]
     pub config: PathBuf,
-    /// Check the file, print what is wrong with it, and end.
+    /// Validate the file, print all errors, and exit.
     #[arg(long)]
     pub check: bool,
 }
@@ -41,16 +41,16 @@ pub struct ControllerArgs {
 /// See [`Command::Explain`].
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// Ask this controller.
+    /// URL of the controller to ask.
     #[arg(long, default_value = "http://127.0.0.1:18002", conflicts_with = "proxy")]
     pub controller: String,
-    /// Ask this proxy instead: it decides with what it knows itself.
+    /// URL of a proxy to ask instead: it decides with its own view.
     #[arg(long)]
     pub proxy: Option<String>,
-    /// The request's path: it tells the API.
+    /// The request's path, which selects the API.
     #[arg(long, default_value = "/v1/chat/completions")]
     pub path: String,
-    /// Print the answer's JSON as it is.
+    /// Print the explanation as JSON.
     #[arg(long)]
     pub json: bool,
 }

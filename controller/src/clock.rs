@@ -1,9 +1,9 @@
-//! The controller's clock: the time since the process began, the only time that the view sees.
+//! The controller's clock: the time since the process started, the only time that the view uses.
 
 use std::time::Instant;
 use warmpath_core::time::Timestamp;
 
-/// A monotonic clock; copies agree.
+/// A monotonic clock; its copies agree.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
@@ -18,7 +18,7 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// The time since the clock was made.
+    /// The time since the clock was created.
     pub fn now(&self) -> Timestamp {
         Timestamp::from_us(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
     }

@@ -1,16 +1,16 @@
-//! The Warmpath controller: tells every proxy which endpoints exist, how each is doing and what each holds,
-//! and passes on what the proxies tell of each other.
+//! The Warmpath controller: publishes endpoints, engine status and prefixes to every proxy, and forwards the events of
+//! each proxy to the others.
 //!
 //! ```text
 //!   config file ─► config ───┐
 //!                            ├─► publish::Hub over index::Index ═ gRPC stream ═► proxies
 //!   engine /metrics ─► telemetry                    ▲                            │
-//!                                                   └──── what they did ─────────┘
+//!                                                   └──── their events ──────────┘
 //!                                    api: /metrics /healthz /readyz /state /explain
 //! ```
 //!
-//! No request ever waits for the controller: a proxy works on what it last heard, and a controller that
-//! starts anew is taught by the proxies what they learned. [`run::start`] runs one in the process.
+//! No request ever waits for the controller. A proxy uses the state that it has, and a restarted controller relearns the
+//! prefixes from the proxies. [`run::start`] runs a controller in the process.
 
 pub mod api;
 pub mod args;

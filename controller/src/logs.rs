@@ -6,18 +6,18 @@ use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-/// Logging that could not be set up.
+/// Why logging could not be set up.
 #[derive(Debug, Error)]
 pub enum LogError {
-    /// The filter is no filter.
-    #[error("`{filter}` is no log filter")]
+    /// The filter is invalid.
+    #[error("invalid log filter `{filter}`")]
     Filter {
-        /// What was given.
+        /// The given text.
         filter: String,
-        /// Why it is none.
+        /// The reason.
         source: ParseError,
     },
-    /// Somebody in this process has set up logging before.
+    /// This process has set up logging before.
     #[error("logging is set up already")]
     Taken(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

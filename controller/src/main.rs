@@ -34,13 +34,13 @@ fn command(cli: &Cli) -> anyhow::Result<()> {
 
 fn check(args: &ControllerArgs) -> anyhow::Result<()> {
     config::load(&args.config)?;
-    say(&format!("{} is right", args.config.display()));
+    print_line(&format!("{} is valid", args.config.display()));
     Ok(())
 }
 
 async fn controller(args: &ControllerArgs) -> anyhow::Result<()> {
     let (settings, text) = config::load(&args.config)?;
-    let stop = run::stop_signal().context("cannot listen to signals")?;
+    let stop = run::stop_signal().context("cannot wait for signals")?;
     let watched = config::Watched::new(args.config.clone(), text);
     let running = run::start_watched(settings, watched).await?;
     let signal = stop.await;
@@ -51,16 +51,16 @@ async fn controller(args: &ControllerArgs) -> anyhow::Result<()> {
 }
 
 async fn show(args: &warmpath::args::ExplainArgs, body: String) -> anyhow::Result<()> {
-    let answer = explain::ask(args, body).await?;
-    explain::print(&mut std::io::stdout().lock(), &answer, args.json).context("cannot print")
+    let explanation = explain::ask(args, body).await?;
+    explain::print(&mut std::io::stdout().lock(), &explanation, args.json).context("cannot print")
 }
 
-#[expect(clippy::print_stdout, reason = "the answer of a command line tool")]
-fn say(what: &str) {
-    println!("{what}");
+#[expect(clippy::print_stdout, reason = "the output of a command line tool")]
+fn print_line(line: &str) {
+    println!("{line}");
 }
 
-#[expect(clippy::print_stderr, reason = "a command line tool tells its user why it failed")]
+#[expect(clippy::print_stderr, reason = "a command line tool reports why it failed")]
 fn report(error: &str) {
     eprintln!("warmpath: {error}");
 }

@@ -1,7 +1,7 @@
-//! What the controller counts, and the page on which it shows it.
+//! The controller's metrics and their page.
 //!
-//! One struct holds every family, so that the names stand in one place; gauges that are a view of the
-//! present state (endpoints, cells, generation) are filled in when the page is asked for.
+//! One struct holds every family, so that all names are in one place. Gauges of the present state (endpoints, cells,
+//! generation) are set when the page is requested.
 
 use crate::config::Reload;
 use prometheus_client::encoding::text::encode;
@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 
 /// Prefix of every name.
 const PREFIX: &str = "warmpath_controller";
-/// Upper bounds of a scrape's duration, in seconds: an idle engine answers in 2 ms, the default timeout
+/// Upper bounds of a scrape's duration, in seconds: an idle engine responds in 2 ms, the default timeout
 /// is 1 s.
 const SCRAPE_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
 
@@ -42,7 +42,7 @@ pub struct Metrics {
     pub snapshots: Counter,
     /// Streams resumed without a snapshot.
     pub resumes: Counter,
-    /// Events that replaced an older one which a proxy had not taken yet.
+    /// Events that replaced an older unsent one.
     pub coalesced: Counter,
     /// Times that a proxy fell so far behind that it needs a snapshot.
     pub overflowed: Counter,

@@ -22,13 +22,13 @@ use tonic::transport::server::TcpIncoming;
 use warmpath_core::ids::InstanceId;
 use warmpath_core::wire::Kind;
 
-/// Time between two looks for what has become too old.
+/// Interval of the checks for outdated state.
 const TICK_INTERVAL: Duration = Duration::from_millis(250);
-/// How often a silent proxy connection is probed, and how long an answer may take: a proxy whose host is
-/// gone is noticed after their sum.
+/// Interval at which an idle proxy connection is probed, and the time limit of the probe: a proxy whose host is gone is
+/// detected after their sum.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a stop waits for connections to end by themselves.
+/// How long a shutdown waits for connections to end by themselves.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A controller that runs in this process. Dropping it stops it without waiting.
@@ -43,17 +43,17 @@ pub struct Running {
 /// Why a controller did not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// An address cannot be listened on.
+    /// The controller cannot listen on an address.
     #[error("cannot listen on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
 }
 
-/// What a reload works on.
+/// The state that a reload changes.
 #[derive(Debug)]
 struct Live {
     settings: Settings,
@@ -62,7 +62,7 @@ struct Live {
     metrics: Arc<Metrics>,
 }
 
-/// Starts a controller whose settings stay as they are.
+/// Starts a controller with fixed settings.
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
     launch(settings, None).await
 }
@@ -72,7 +72,7 @@ pub async fn start_watched(settings: Settings, watched: Watched) -> Result<Runni
     launch(settings, Some(watched)).await
 }
 
-/// Waits for SIGTERM or SIGINT and says which came.
+/// Waits for SIGTERM or SIGINT and returns its name.
 pub fn stop_signal() -> io::Result<impl Future<Output = &'static str>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -109,12 +109,12 @@ async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Running,
 // === impl Running ===
 
 impl Running {
-    /// Where the state stream is served.
+    /// The address of the state stream.
     pub fn grpc_addr(&self) -> SocketAddr {
         self.grpc_addr
     }
 
-    /// Where metrics, health and explanations are served.
+    /// The address of metrics, health and explanations.
     pub fn http_addr(&self) -> SocketAddr {
         self.http_addr
     }
@@ -160,14 +160,14 @@ impl Live {
             Err(error) => {
                 self.metrics.count_reload(Reload::Refused);
                 let source = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::error!(%error, source, "configuration refused, the old one stays");
+                tracing::error!(%error, source, "configuration rejected, the old one stays");
                 return;
             }
         };
         let (reload, restart) = Reload::of(&self.settings, &settings);
         self.metrics.count_reload(reload);
         if reload == Reload::NeedsRestart {
-            tracing::warn!(fields = restart.join(", "), "a change takes effect after a restart only");
+            tracing::warn!(fields = restart.join(", "), "a change takes effect only after a restart");
         }
         if settings.pools != self.settings.pools {
             self.shared.with(|hub, now| hub.publish(Kind::Pools(settings.pools_event()), now));
@@ -216,7 +216,7 @@ async fn tick(shared: Shared) {
     }
 }
 
-/// A number that no earlier process had: a proxy must not take one controller's generations for another's.
+/// A number that no earlier process had: a proxy must not mistake one controller's generations for another's.
 fn new_instance() -> InstanceId {
     // Zero means "none" on the wire.
     InstanceId(random().max(1))

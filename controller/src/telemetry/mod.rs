@@ -4,7 +4,7 @@
 //!   engine /metrics ─► scrape ─► page ─► engine (figures) ─► tracker (changes) ─► Hub::publish
 //! ```
 //!
-//! One task for each endpoint, so that a slow engine delays nobody else and never has two scrapes at once.
+//! Each endpoint has its own task, so that a slow engine delays no other and never has two scrapes at once.
 
 mod engine;
 mod page;
@@ -49,7 +49,7 @@ struct Task {
     handle: AbortHandle,
 }
 
-/// What the configuration says about one endpoint.
+/// The configuration of one endpoint.
 #[derive(Clone, Copy, Debug)]
 struct Orders {
     scrape: Scrape,
@@ -61,7 +61,7 @@ struct Orders {
 #[derive(Debug)]
 struct Unseen(Arc<AtomicUsize>);
 
-/// What one endpoint's task works on.
+/// The state of one endpoint's task.
 #[derive(Debug)]
 struct Target {
     address: SocketAddr,
@@ -135,7 +135,7 @@ impl Drop for Telemetry {
 // === impl Task ===
 
 impl Task {
-    /// The same task under other orders; it scrapes at once.
+    /// Updates the task's configuration; it scrapes at once.
     fn order(self, orders: Orders) -> Self {
         self.orders.send_replace(orders);
         self
@@ -185,7 +185,7 @@ impl Target {
     }
 }
 
-/// A place within `interval` that differs between endpoints and is always the same for one.
+/// An offset within `interval` that differs between endpoints and is constant for each.
 fn spread(id: EndpointId, interval: Duration) -> Duration {
     let permille = u32::try_from(id.0 % 1000).unwrap_or(0);
     interval * permille / 1000

@@ -1,7 +1,7 @@
-//! The Prometheus text format, read line by line without building what is not asked for.
+//! Reads the Prometheus text format line by line and parses only the requested samples.
 //!
-//! An engine's page has some 700 lines, of which four matter, five times a second per engine. A parser that
-//! builds families and label maps costs a hundred times the four lines' worth.
+//! An engine's page has some 700 lines, of which four matter, and is read five times a second per engine. A parser that
+//! builds families and label maps costs a hundred times as much.
 
 use std::str;
 
@@ -10,13 +10,13 @@ use std::str;
 pub struct Sample<'a> {
     /// The metric's name.
     pub name: &'a [u8],
-    /// What stands between the braces.
+    /// The text between the braces.
     labels: &'a [u8],
     /// Its value.
     pub value: f64,
 }
 
-/// The samples of a page whose names `wanted` accepts; lines that are none are skipped.
+/// The samples of a page whose names `wanted` accepts; other lines are skipped.
 pub fn samples(page: &[u8], wanted: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = Sample<'_>> {
     page.split(|byte| *byte == b'\n').filter_map(move |line| {
         let end = line.iter().position(|byte| matches!(byte, b'{' | b' ' | b'\t'))?;
@@ -36,7 +36,7 @@ pub fn samples(page: &[u8], wanted: impl Fn(&[u8]) -> bool) -> impl Iterator<Ite
     })
 }
 
-/// Where a label set's closing brace stands; braces inside of quotes do not count.
+/// The position of a label set's closing brace; braces inside quotes do not count.
 fn labels_end(labels: &[u8]) -> Option<usize> {
     let mut is_quoted = false;
     let mut is_escaped = false;
@@ -53,7 +53,7 @@ fn labels_end(labels: &[u8]) -> Option<usize> {
 // === impl Sample ===
 
 impl<'a> Sample<'a> {
-    /// A label's raw value. Escapes stay: no value that is asked for has any.
+    /// A label's raw value. Escapes are kept: no requested value has any.
     pub fn label(&self, name: &str) -> Option<&'a str> {
         let mut rest = self.labels;
         loop {

@@ -11,13 +11,13 @@ use hyper_util::rt::TokioExecutor;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Bytes of a metrics page that are read: a vLLM page has 60 KB, and some 20 KB more for each rank.
+/// The most bytes of a metrics page that are read: a vLLM page has 60 KB, and some 20 KB more for each rank.
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Where engines show their metrics.
+/// The path of the metrics page.
 const METRICS_PATH: &str = "/metrics";
-/// Where trtllm-serve does; its `/metrics` is a JSON list of iterations.
+/// The same for trtllm-serve, whose `/metrics` is a JSON list of iterations.
 const TRTLLM_METRICS_PATH: &str = "/prometheus/metrics";
-/// Where every engine says whether it is up.
+/// The path of every engine's health check.
 const HEALTH_PATH: &str = "/health";
 /// Kept connections that are idle longer are closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
@@ -28,19 +28,19 @@ pub struct Scraper {
     client: Client<HttpConnector, Empty<Bytes>>,
 }
 
-/// Where one engine shows its metrics, as far as is known.
+/// The path of one engine's metrics, as far as it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Source {
     /// At `/metrics`.
     #[default]
     Usual,
-    /// Where trtllm-serve has it.
+    /// At the path of trtllm-serve.
     Trtllm,
 }
 
-/// What an engine answered.
+/// An engine's response.
 #[derive(Debug)]
-enum Answer {
+enum Reply {
     Page(Bytes),
     Missing,
 }
@@ -58,41 +58,41 @@ impl Default for Scraper {
 }
 
 impl Scraper {
-    /// Scrapes one engine. `source` is where to look; it changes when the engine turns out to be another.
+    /// Scrapes one engine. `source` is the path to try first; it changes with the kind of engine.
     pub async fn scrape(&self, address: SocketAddr, source: &mut Source, timeout: Duration) -> Outcome {
         let scrape = tokio::time::timeout(timeout, self.look(address, source));
         scrape.await.unwrap_or(Err(Failure::Timeout)).unwrap_or_else(Outcome::Failed)
     }
 
     async fn look(&self, address: SocketAddr, source: &mut Source) -> Result<Outcome, Failure> {
-        let mut answer = self.get(address, source.path()).await?;
-        if *source == Source::Usual && matches!(&answer, Answer::Page(page) if is_json(page)) {
+        let mut reply = self.get(address, source.path()).await?;
+        if *source == Source::Usual && matches!(&reply, Reply::Page(page) if is_json(page)) {
             *source = Source::Trtllm;
-            answer = self.get(address, source.path()).await?;
+            reply = self.get(address, source.path()).await?;
         }
-        if let Answer::Page(page) = answer {
+        if let Reply::Page(page) = reply {
             return Ok(Outcome::Page(Figures::read(&page)));
         }
         *source = Source::Usual;
         match self.get(address, HEALTH_PATH).await? {
-            Answer::Page(_) => Ok(Outcome::Alive),
-            Answer::Missing => Err(Failure::Status),
+            Reply::Page(_) => Ok(Outcome::Alive),
+            Reply::Missing => Err(Failure::Status),
         }
     }
 
-    async fn get(&self, address: SocketAddr, path: &'static str) -> Result<Answer, Failure> {
+    async fn get(&self, address: SocketAddr, path: &'static str) -> Result<Reply, Failure> {
         let authority = address.to_string();
         let uri = Uri::builder().scheme("http").authority(authority).path_and_query(path).build();
         let response = self.client.get(uri.map_err(|_| Failure::Unreachable)?).await;
         let response = response.map_err(|_| Failure::Unreachable)?;
         let status = response.status();
-        // The body is read in any case, so that the connection can be used again.
+        // The body is always read, so that the connection can be reused.
         let body = Limited::new(response.into_body(), PAGE_BYTES_MAX).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() { Failure::TooLarge } else { Failure::Unreachable }
         })?;
         match status {
-            StatusCode::OK => Ok(Answer::Page(body.to_bytes())),
-            StatusCode::NOT_FOUND => Ok(Answer::Missing),
+            StatusCode::OK => Ok(Reply::Page(body.to_bytes())),
+            StatusCode::NOT_FOUND => Ok(Reply::Missing),
             _ => Err(Failure::Status),
         }
     }

@@ -1,4 +1,4 @@
-//! The `warmpath` binary as a process: it stops when told to, and says what is wrong with its file.
+//! The `warmpath` binary as a process: it stops when reported to, and says what is wrong with its file.
 
 use crate::support::DEADLINE;
 use std::fs;
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-const RIGHT: &str = "listen: {grpc: \"127.0.0.1:0\", http: \"127.0.0.1:0\"}\n\
+const VALID: &str = "listen: {grpc: \"127.0.0.1:0\", http: \"127.0.0.1:0\"}\n\
                      pools: [{name: main, models: [\"*\"], endpoints: [127.0.0.1:1]}]\n";
 
 fn warmpath(folder: &TempDir, config: &str, args: &[&str]) -> Child {
@@ -30,7 +30,7 @@ async fn send(child: &Child, signal: &str) {
 
 async fn stops_on(signal: &str) {
     let folder = TempDir::new().unwrap();
-    let mut child = warmpath(&folder, RIGHT, &["--log-format", "json"]);
+    let mut child = warmpath(&folder, VALID, &["--log-format", "json"]);
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut log = Vec::new();
     let run = async {
@@ -58,13 +58,13 @@ async fn sigint_stops_it_cleanly() {
 }
 
 #[tokio::test]
-async fn a_wrong_file_is_told_in_full() {
+async fn a_wrong_file_is_reported_in_full() {
     let folder = TempDir::new().unwrap();
     let child = warmpath(&folder, "cell_bytes: 1\nport: 2\n", &["--check"]);
     let output = tokio::time::timeout(DEADLINE, child.wait_with_output()).await.unwrap().unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
+    let reported = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success());
     for wanted in ["line 1: cell_bytes", "line 2: port", "pools is missing"] {
-        assert!(told.contains(wanted), "{told}");
+        assert!(reported.contains(wanted), "{reported}");
     }
 }
