@@ -77,6 +77,10 @@ wasm-faulty: wasm-target
 envoy:
     @tests/envoy/install-envoy > /dev/null
 
+# Generates the Rust code of the wire schema again, after a change of it.
+generate:
+    cargo run --quiet -p warmpath-generate
+
 # --- check -----------------------------------------------------------------------------------------
 
 # All tests. tests/README.md explains the tiers.

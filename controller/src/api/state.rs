@@ -37,7 +37,7 @@ struct EndpointState {
     address: String,
     health: &'static str,
     fitness: &'static str,
-    /// The engine's own figures.
+    /// From the engine's metrics page.
     running: u32,
     waiting: u32,
     kv_used_permille: u32,
@@ -45,11 +45,11 @@ struct EndpointState {
     capacity_tokens: u64,
     /// Beside that, in tiers below: what the configuration says, or else the engine.
     kv_below_gpu_tokens: u64,
-    block_tokens: u32,
-    /// What proxies have sent there and has not ended.
+    block_tokens: Option<u32>,
+    /// What proxies have in flight there.
     requests: u32,
     prefills: u32,
-    prefill_tokens: u64,
+    prefill_work: u64,
     context_tokens: u64,
     /// Cells that it holds, and that it can hold on its GPU and below.
     held_cells: usize,
@@ -108,22 +108,22 @@ impl StatePage {
 
 impl EndpointState {
     fn of(view: &View, slot: Slot, endpoint: &Endpoint, now: Timestamp) -> Self {
-        let (facts, promised) = (endpoint.facts(), endpoint.promised());
+        let (status, in_flight) = (endpoint.status(), endpoint.in_flight());
         let (held_cells, capacity_cells) = view.prefixes().held(slot);
         Self {
             address: endpoint.address.clone(),
             health: label(endpoint.health),
             fitness: endpoint.fitness(now).label(),
-            running: facts.running,
-            waiting: facts.waiting,
-            kv_used_permille: facts.kv_used_permille,
+            running: status.running,
+            waiting: status.waiting,
+            kv_used_permille: status.kv_used_permille,
             capacity_tokens: endpoint.capacity_tokens,
-            kv_below_gpu_tokens: facts.kv_below_gpu_tokens,
-            block_tokens: facts.block_tokens,
-            requests: promised.requests,
-            prefills: promised.prefills,
-            prefill_tokens: promised.prefill_tokens,
-            context_tokens: promised.context_tokens,
+            kv_below_gpu_tokens: status.kv_below_gpu_tokens,
+            block_tokens: status.block_tokens,
+            requests: in_flight.requests,
+            prefills: in_flight.prefills,
+            prefill_work: in_flight.prefill_work.0,
+            context_tokens: in_flight.context_tokens,
             held_cells,
             capacity_cells,
             prefill_s_per_token: endpoint.speed().prefill_s_per_token(),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 use warmpath_core::ids::{EndpointId, OriginId, ProcessId};
-use warmpath_core::wire::{Event, Kind};
+use warmpath_core::wire::{Authority, Event, Kind};
 
 /// Where an event comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +51,10 @@ pub enum Place {
         endpoint: EndpointId,
         /// Its health, as on the wire.
         health: i32,
-        /// Its capacity.
-        capacity_tokens: u64,
+        /// What bounds its cells: the tokens that it can hold on its GPU, where that is known, and below.
+        cache_tokens: u64,
+        /// Whether that includes the GPU.
+        is_gpu_known: bool,
     },
     /// Takes back what one origin said: nothing of that origin may move across it.
     Ends {
@@ -78,12 +80,25 @@ pub enum Key {
     Proxies,
 }
 
+// === impl Author ===
+
+impl Author {
+    /// Whether events of this kind are its to publish.
+    pub fn may_publish(self, kind: &Kind) -> bool {
+        match kind.authority() {
+            Authority::Either => true,
+            Authority::Controller => self == Self::Controller,
+            Authority::Proxy => self != Self::Controller,
+        }
+    }
+}
+
 // === impl Fact ===
 
 impl Fact {
     /// Encodes an event of `author`.
     pub fn new(author: Author, kind: Kind) -> Self {
-        let (label, place) = (label(&kind), Place::of(&kind));
+        let (label, place) = (kind.label(), Place::of(&kind));
         Self { author, place, label, bytes: Event::from(kind).encode_to_vec().into() }
     }
 }
@@ -96,16 +111,17 @@ impl Place {
             Kind::Pools(_) => Self::Barrier,
             Kind::Proxies(_) => Self::Proxies,
             Kind::Gone(gone) => Self::Ends { origin: OriginId(gone.origin) },
-            Kind::Load(load) => {
+            Kind::InFlight(load) => {
                 Self::Load { origin: OriginId(load.origin), endpoint: EndpointId(load.endpoint) }
             }
             Kind::Alive(alive) => Self::Alive { origin: OriginId(alive.origin) },
-            Kind::Facts(facts) => Self::Engine {
+            Kind::EngineStatus(facts) => Self::Engine {
                 endpoint: EndpointId(facts.endpoint),
                 health: facts.health,
-                capacity_tokens: facts.capacity_tokens,
+                cache_tokens: facts.capacity_tokens.unwrap_or(0).saturating_add(facts.kv_below_gpu_tokens),
+                is_gpu_known: facts.capacity_tokens.is_some(),
             },
-            Kind::Routed(_) | Kind::Observed(_) | Kind::Failure(_) | Kind::Prefix(_) | Kind::Ratio(_) => {
+            Kind::Routed(_) | Kind::Observed(_) | Kind::Failure(_) | Kind::Prefix(_) | Kind::UsageSeen(_) => {
                 Self::Own
             }
         }
@@ -129,22 +145,5 @@ impl Key {
     /// Whether it is about this origin.
     pub fn is_of(self, origin: OriginId) -> bool {
         matches!(self, Self::Load(of, _) | Self::Alive(of) if of == origin)
-    }
-}
-
-/// A kind's name in metrics.
-pub fn label(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::Pools(_) => "pools",
-        Kind::Facts(_) => "facts",
-        Kind::Routed(_) => "routed",
-        Kind::Load(_) => "load",
-        Kind::Observed(_) => "observed",
-        Kind::Failure(_) => "failure",
-        Kind::Alive(_) => "alive",
-        Kind::Gone(_) => "gone",
-        Kind::Prefix(_) => "prefix",
-        Kind::Ratio(_) => "ratio",
-        Kind::Proxies(_) => "proxies",
     }
 }

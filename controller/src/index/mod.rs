@@ -12,8 +12,8 @@ mod chain;
 mod fact;
 mod ring;
 
-pub use chain::{Chain, news};
-pub use fact::{Author, Fact, Key, Place, label};
+pub use chain::news;
+pub use fact::{Author, Fact, Key, Place};
 pub use ring::Ring;
 
 use fnv::FnvHashMap;
@@ -78,8 +78,7 @@ impl Index {
 
     /// Applies an event of `author`; the controller has authority over more kinds than a proxy.
     pub fn accept(&mut self, author: Author, kind: Kind, now: Timestamp) -> Result<Arc<Fact>, Dropped> {
-        if author != Author::Controller && matches!(kind, Kind::Pools(_) | Kind::Facts(_) | Kind::Proxies(_))
-        {
+        if !author.may_publish(&kind) {
             return Err(Dropped::NotYours);
         }
         let event = Event { kind: Some(kind) };
@@ -88,6 +87,7 @@ impl Index {
             Applied::Changed | Applied::Cut => {}
             Applied::Unknown => return Err(Dropped::Unknown),
             Applied::Unsupported => return Err(Dropped::Unsupported),
+            Applied::Detached => return Err(Dropped::Broken),
         }
         let kind = event.kind.ok_or(Dropped::Unsupported)?;
         if let Author::Proxy(process) = author {
@@ -117,7 +117,7 @@ impl Index {
     pub fn snapshot(&self, process: ProcessId) -> Vec<Event> {
         let mut events = self.view.export();
         events.retain(|event| match &event.kind {
-            Some(Kind::Load(load)) => self.origins.get(&OriginId(load.origin)) != Some(&process),
+            Some(Kind::InFlight(load)) => self.origins.get(&OriginId(load.origin)) != Some(&process),
             _ => true,
         });
         events
@@ -137,7 +137,7 @@ impl Index {
 
     fn note_origin(&mut self, process: ProcessId, kind: &Kind) {
         let origin = match kind {
-            Kind::Load(load) => load.origin,
+            Kind::InFlight(load) => load.origin,
             Kind::Alive(alive) => alive.origin,
             Kind::Gone(gone) => {
                 self.origins.remove(&OriginId(gone.origin));

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use warmpath_core::ids::Generation;
 
-/// Facts kept: at 10,000 requests a second with about four facts each, 1.6 s; at 100, minutes.
+/// EngineStatus kept: at 10,000 requests a second with about four facts each, 1.6 s; at 100, minutes.
 const FACTS_MAX: usize = 65_536;
 /// Bytes of facts kept.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -55,10 +55,13 @@ mod tests {
     use crate::index::{Author, Fact};
     use std::sync::Arc;
     use warmpath_core::ids::Generation;
-    use warmpath_core::wire::{Kind, Load, Routed};
+    use warmpath_core::wire::{InFlightReport, Kind, Routed};
 
     fn fact(requests: u32) -> Arc<Fact> {
-        Arc::new(Fact::new(Author::Controller, Kind::Load(Load { requests, ..Load::default() })))
+        Arc::new(Fact::new(
+            Author::Controller,
+            Kind::InFlight(InFlightReport { requests, ..InFlightReport::default() }),
+        ))
     }
 
     #[test]

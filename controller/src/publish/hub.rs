@@ -7,7 +7,7 @@
 use super::backlog::{Added, Backlog};
 use super::message::Stamp;
 use super::routing::Routing;
-use crate::index::{Author, Chain, Dropped, Fact, Index, label, news};
+use crate::index::{Author, Dropped, Fact, Index, news};
 use crate::metrics::Metrics;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use warmpath_core::ids::{Generation, InstanceId, OriginId, ProcessId};
 use warmpath_core::limits::PROXIES_MAX;
 use warmpath_core::time::Timestamp;
-use warmpath_core::wire::{Event, Gone, Hello, Kind};
+use warmpath_core::wire::{Event, Gone, Hello, Kind, PrefixDecoder};
 
 /// How long after its last stream a proxy process keeps its loads: longer than a reconnect, shorter than
 /// anybody should believe in requests that nobody reports on.
@@ -66,7 +66,7 @@ struct Proxy {
     backlog: Backlog,
     /// The generation that it was last sent.
     sent: Generation,
-    chain: Chain,
+    prefixes: PrefixDecoder,
     wake: Arc<Notify>,
 }
 
@@ -107,14 +107,24 @@ impl Hub {
         }
         let process = ProcessId(hello.process);
         self.departures.retain(|departure| departure.process != process);
-        let generation = Generation(hello.generation);
-        let missed = self.index.since(process, InstanceId(hello.instance), generation);
-        let (owed, sent) =
-            missed.map_or((Owed::Snapshot, Generation::default()), |facts| (Owed::Resume(facts), generation));
+        let missed = hello.resume.and_then(|resume| {
+            let generation = Generation(resume.generation);
+            Some((self.index.since(process, InstanceId(resume.instance), generation)?, generation))
+        });
+        let (owed, sent) = missed.map_or((Owed::Snapshot, Generation::default()), |(facts, generation)| {
+            (Owed::Resume(facts), generation)
+        });
         let wake = Arc::new(Notify::new());
         wake.notify_one();
         let backlog = Backlog::default();
-        let proxy = Proxy { process, owed, backlog, sent, chain: Chain::default(), wake: Arc::clone(&wake) };
+        let proxy = Proxy {
+            process,
+            owed,
+            backlog,
+            sent,
+            prefixes: PrefixDecoder::default(),
+            wake: Arc::clone(&wake),
+        };
         self.streams += 1;
         let id = StreamId(self.streams);
         self.proxies.insert(id, proxy);
@@ -138,13 +148,13 @@ impl Hub {
                 self.count_dropped(Dropped::Unsupported);
                 continue;
             };
-            self.metrics.events_in.get_or_create(&[("kind", label(&kind))]).inc();
+            self.metrics.events_in.get_or_create(&[("kind", kind.label())]).inc();
             let Some(proxy) = self.proxies.get_mut(&id) else { return };
             let process = proxy.process;
-            if matches!(&kind, Kind::Load(load) if load.requests > 0) {
+            if matches!(&kind, Kind::InFlight(load) if load.requests > 0) {
                 self.routing.note(process, now);
             }
-            let accepted = whole(kind, &mut proxy.chain, &self.index)
+            let accepted = whole(kind, &mut proxy.prefixes, &self.index)
                 .and_then(|kind| self.index.accept(Author::Proxy(process), kind, now));
             match accepted {
                 Ok(fact) => self.pass_on(&fact),
@@ -254,8 +264,8 @@ impl Hub {
 }
 
 /// Makes an event one that means the same to every receiver.
-fn whole(kind: Kind, chain: &mut Chain, index: &Index) -> Result<Kind, Dropped> {
+fn whole(kind: Kind, prefixes: &mut PrefixDecoder, index: &Index) -> Result<Kind, Dropped> {
     let Kind::Prefix(prefix) = &kind else { return Ok(kind) };
-    let whole = chain.follow(prefix).ok_or(Dropped::Broken)?;
+    let whole = prefixes.decode(prefix).map_err(|_| Dropped::Broken)?;
     news(index.view(), &whole).map(Kind::Prefix).ok_or(Dropped::Known)
 }

@@ -1,4 +1,4 @@
-//! Facts -> the bytes of `Down` messages.
+//! EngineStatus -> the bytes of `Down` messages.
 //!
 //! An event is encoded once and sent to many, so a message is put together from encoded events instead of
 //! being encoded as a whole: in protobuf, a message's fields may simply follow one another.
@@ -9,7 +9,7 @@ use prost::Message;
 use std::sync::Arc;
 use warmpath_core::ids::{Generation, InstanceId};
 use warmpath_core::limits::{EVENTS_PER_MESSAGE_MAX, MESSAGE_BYTES_SOFT_MAX};
-use warmpath_core::wire::{Down, Event, Phase, Snapshotter};
+use warmpath_core::wire::{Down, Event, MessageChunker, Phase};
 
 /// Key of `Down.events`: tag 4, length-delimited.
 const EVENTS_KEY: u8 = (4 << 3) | 2;
@@ -47,7 +47,7 @@ pub(super) fn deltas(stamp: Stamp, phase: Phase, facts: &[Arc<Fact>]) -> Vec<Byt
 
 /// A snapshot's messages from `Begin` to `Done`.
 pub(super) fn snapshot(stamp: Stamp, events: Vec<Event>) -> impl Iterator<Item = Bytes> {
-    let mut cutter = Snapshotter::default();
+    let mut cutter = MessageChunker::default();
     for event in events {
         cutter.push(event);
     }
@@ -94,14 +94,19 @@ mod tests {
     use std::sync::Arc;
     use warmpath_core::ids::{Generation, InstanceId};
     use warmpath_core::limits::EVENTS_PER_MESSAGE_MAX;
-    use warmpath_core::wire::{Event, Kind, Load, Phase, Routed, decode_down};
+    use warmpath_core::wire::{Event, InFlightReport, Kind, Phase, Routed, decode_down};
 
     const STAMP: Stamp = Stamp { instance: InstanceId(9), before: Generation(10), after: Generation(20) };
 
     #[test]
     fn packed_facts_are_a_message() {
         let kinds = [
-            Kind::Load(Load { origin: 1, endpoint: 2, requests: 3, ..Load::default() }),
+            Kind::InFlight(InFlightReport {
+                origin: 1,
+                endpoint: 2,
+                requests: 3,
+                ..InFlightReport::default()
+            }),
             Kind::Routed(Routed { endpoint: 2, cells: vec![u64::MAX; 300] }),
         ];
         let facts: Vec<_> =
@@ -115,7 +120,7 @@ mod tests {
 
     #[test]
     fn only_the_last_message_carries_the_new_generation() {
-        let fact = Arc::new(Fact::new(Author::Controller, Kind::Load(Load::default())));
+        let fact = Arc::new(Fact::new(Author::Controller, Kind::InFlight(InFlightReport::default())));
         let facts = vec![fact; EVENTS_PER_MESSAGE_MAX + 1];
         let downs: Vec<_> =
             deltas(STAMP, Phase::Resumed, &facts).iter().map(|m| decode_down(m).unwrap()).collect();

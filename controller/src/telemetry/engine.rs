@@ -25,30 +25,19 @@
 //! disks and remote stores.
 
 use super::page::{Sample, samples};
-use warmpath_core::ids::EndpointId;
 use warmpath_core::num::count;
-use warmpath_core::wire::Facts;
+use warmpath_core::wire::EngineStatus;
 
 /// Start of the process; a later one means that the cache is cold.
 const PROCESS_START: &[u8] = b"process_start_time_seconds";
 
-/// What one page said.
+/// What one page reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Figures {
-    /// Requests in the batch.
-    pub running: u32,
-    /// Requests in the queue.
-    pub waiting: u32,
-    /// Share of KV blocks in use, in thousandths.
-    pub kv_used_permille: u32,
-    /// KV capacity of the GPU in tokens; zero when unknown.
-    pub capacity_tokens: u64,
-    /// Tokens that a tier below the GPU holds beside those on it; zero for none, and when unknown.
-    pub kv_below_gpu_tokens: u64,
-    /// Tokens in a block; zero when unknown.
-    pub block_tokens: u32,
-    /// When the engine's process started, in milliseconds since 1970; zero when unknown.
-    pub started_ms: u64,
+pub struct Reading {
+    /// The engine's status; the endpoint and its health are the [`super::Tracker`]'s to fill in.
+    pub status: EngineStatus,
+    /// When the engine's process started, in milliseconds since 1970.
+    pub started_ms: Option<u64>,
 }
 
 /// What a page has said so far.
@@ -65,11 +54,11 @@ struct Sums {
     started_s: f64,
 }
 
-// === impl Figures ===
+// === impl Reading ===
 
-impl Figures {
-    /// Reads a page. A page without any known name gives zeros: an engine of an unknown kind that is up.
-    pub fn read(page: &[u8]) -> Self {
+impl Reading {
+    /// Reads a page. A page without any known name gives nothing: an engine of an unknown kind that is up.
+    pub fn of(page: &[u8]) -> Self {
         let mut sums = Sums::default();
         for sample in samples(page, is_known) {
             sums.take(&sample);
@@ -77,30 +66,17 @@ impl Figures {
         let permille = if sums.used_series > 0.0 { sums.used / sums.used_series * 1000.0 } else { 0.0 };
         let gpu_tokens =
             if sums.gpu_tokens > 0.0 { sums.gpu_tokens } else { sums.block_tokens * sums.blocks };
-        let capacity_tokens = count(gpu_tokens);
-        Self {
+        let capacity_tokens = known(count(gpu_tokens));
+        let status = EngineStatus {
             running: count32(sums.running),
             waiting: count32(sums.waiting),
             kv_used_permille: count32(permille).min(1000),
             capacity_tokens,
-            kv_below_gpu_tokens: count(sums.tier_tokens).saturating_sub(capacity_tokens),
-            block_tokens: count32(sums.block_tokens),
-            started_ms: count(sums.started_s * 1000.0),
-        }
-    }
-
-    /// The figures as an event about `endpoint`.
-    pub fn facts(&self, endpoint: EndpointId, health: i32) -> Facts {
-        Facts {
-            endpoint: endpoint.0,
-            health,
-            running: self.running,
-            waiting: self.waiting,
-            kv_used_permille: self.kv_used_permille,
-            capacity_tokens: self.capacity_tokens,
-            block_tokens: self.block_tokens,
-            kv_below_gpu_tokens: self.kv_below_gpu_tokens,
-        }
+            block_tokens: Some(count32(sums.block_tokens)).filter(|tokens| *tokens > 0),
+            kv_below_gpu_tokens: count(sums.tier_tokens).saturating_sub(capacity_tokens.unwrap_or_default()),
+            ..EngineStatus::default()
+        };
+        Self { status, started_ms: known(count(sums.started_s * 1000.0)) }
     }
 }
 
@@ -171,6 +147,11 @@ fn number(sample: &Sample<'_>, label: &str) -> Option<f64> {
 fn is_known(name: &[u8]) -> bool {
     let prefixes: [&[u8]; 5] = [b"vllm:", b"sglang:", b"trtllm_", b"nv_trt_llm_", PROCESS_START];
     prefixes.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Engines show zero for what they do not know yet.
+fn known(count: u64) -> Option<u64> {
+    (count > 0).then_some(count)
 }
 
 fn count32(value: f64) -> u32 {

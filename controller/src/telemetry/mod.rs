@@ -1,7 +1,7 @@
 //! Telemetry: one scrape per engine and interval, whatever the number of proxies.
 //!
 //! ```text
-//!   engine /metrics ─► scrape ─► page ─► engine (figures) ─► tracker (changes) ─► Hub::publish
+//!   engine /metrics ─► scrape ─► page ─► engine (status) ─► tracker (changes) ─► Hub::publish
 //! ```
 //!
 //! Each endpoint has its own task, so that a slow engine delays no other and never has two scrapes at once.
@@ -11,7 +11,7 @@ mod page;
 mod scrape;
 mod tracker;
 
-pub use engine::Figures;
+pub use engine::Reading;
 pub use page::{Sample, samples};
 pub use scrape::{Scraper, Source};
 pub use tracker::{Failure, Outcome, Tracker};
@@ -159,12 +159,12 @@ impl Target {
             let outcome = self.scraper.scrape(self.address, &mut source, scrape.timeout).await;
             self.metrics.scrape_seconds.observe(start.elapsed().as_secs_f64());
             self.metrics.scrapes.get_or_create(&[("outcome", outcome.label())]).inc();
-            for facts in tracker.step(outcome, scrape.unhealthy_after) {
-                if facts.health() != health {
-                    health = facts.health();
+            for status in tracker.step(outcome, scrape.unhealthy_after) {
+                if status.health() != health {
+                    health = status.health();
                     self.log(health, outcome);
                 }
-                self.shared.with(|hub, now| hub.publish(Kind::Facts(facts), now));
+                self.shared.with(|hub, now| hub.publish(Kind::EngineStatus(status), now));
             }
             self.unseen = None;
             let rest = scrape.interval.saturating_sub(start.elapsed());

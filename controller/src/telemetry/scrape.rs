@@ -1,6 +1,6 @@
 //! One scrape of one engine over HTTP.
 
-use super::engine::Figures;
+use super::engine::Reading;
 use super::tracker::{Failure, Outcome};
 use bytes::Bytes;
 use http::{StatusCode, Uri};
@@ -71,7 +71,7 @@ impl Scraper {
             reply = self.get(address, source.path()).await?;
         }
         if let Reply::Page(page) = reply {
-            return Ok(Outcome::Page(Figures::read(&page)));
+            return Ok(Outcome::Page(Reading::of(&page)));
         }
         *source = Source::Usual;
         match self.get(address, HEALTH_PATH).await? {

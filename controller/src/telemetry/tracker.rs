@@ -1,4 +1,4 @@
-//! Outcomes of one endpoint's scrapes -> the facts that others must hear.
+//! Outcomes of one endpoint's scrapes -> changes of its status, to be published.
 //!
 //! ```text
 //!            good scrape                 n-th failure in a row
@@ -8,9 +8,9 @@
 //!
 //! Pure. Silent while nothing changes.
 
-use super::engine::Figures;
+use super::engine::Reading;
 use warmpath_core::ids::EndpointId;
-use warmpath_core::wire::{Facts, Health};
+use warmpath_core::wire::{EngineStatus, Health};
 
 /// Difference of two start times that is still the same start, in milliseconds: the page prints seconds
 /// with few digits.
@@ -20,7 +20,7 @@ const START_SLACK_MS: u64 = 1_000;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Outcome {
     /// A metrics page.
-    Page(Figures),
+    Page(Reading),
     /// No metrics, but the engine says that it is well.
     Alive,
     /// Nothing usable.
@@ -47,67 +47,71 @@ pub struct Tracker {
     /// What the configuration says of the tiers below the GPU; zero when it leaves that to the engine.
     kv_below_gpu_tokens: u64,
     failures: u32,
-    told: Option<Facts>,
-    started_ms: u64,
+    /// The last status that was published.
+    published: Option<EngineStatus>,
+    started_ms: Option<u64>,
 }
 
 // === impl Tracker ===
 
 impl Tracker {
-    /// An endpoint of which nothing was heard.
+    /// An endpoint that was not scraped yet.
     pub fn new(endpoint: EndpointId) -> Self {
-        Self { endpoint, kv_below_gpu_tokens: 0, failures: 0, told: None, started_ms: 0 }
+        Self { endpoint, kv_below_gpu_tokens: 0, failures: 0, published: None, started_ms: None }
     }
 
-    /// Takes over what the configuration says of the tiers below the engine's GPU, in tokens. It goes before
-    /// what the engine says, who may know of one tier only; zero leaves it to the engine.
+    /// Takes over what the configuration says of the tiers below the engine's GPU, in tokens. It overrides the metrics
+    /// page, which may cover one tier only; zero leaves it to the page.
     pub fn configure(&mut self, kv_below_gpu_tokens: u64) {
         self.kv_below_gpu_tokens = kv_below_gpu_tokens;
     }
 
-    /// Takes in an outcome and returns what to tell, in order. An engine that restarted between two scrapes
-    /// is told as unhealthy for an instant, which is what makes receivers drop its cells.
-    pub fn step(&mut self, outcome: Outcome, unhealthy_after: u32) -> Vec<Facts> {
-        let figures = match outcome {
-            Outcome::Page(figures) => figures,
-            Outcome::Alive => Figures::default(),
+    /// Takes in an outcome and returns what to publish, in order. An engine that restarted between two scrapes is
+    /// published as unhealthy for an instant, which is what makes receivers drop its cells.
+    pub fn step(&mut self, outcome: Outcome, unhealthy_after: u32) -> Vec<EngineStatus> {
+        let reading = match outcome {
+            Outcome::Page(reading) => reading,
+            Outcome::Alive => Reading::default(),
             Outcome::Failed(_) => return self.fail(unhealthy_after).into_iter().collect(),
         };
         self.failures = 0;
-        let mut told = Vec::new();
-        if self.has_restarted(&figures) {
-            told.extend(self.tell(Health::Unhealthy));
+        let mut changes = Vec::new();
+        if self.has_restarted(&reading) {
+            changes.extend(self.set_health(Health::Unhealthy));
         }
-        self.started_ms = figures.started_ms;
-        let mut facts = figures.facts(self.endpoint, Health::Healthy.into());
+        self.started_ms = reading.started_ms;
+        let mut status =
+            EngineStatus { endpoint: self.endpoint.0, health: Health::Healthy.into(), ..reading.status };
         if self.kv_below_gpu_tokens > 0 {
-            facts.kv_below_gpu_tokens = self.kv_below_gpu_tokens;
+            status.kv_below_gpu_tokens = self.kv_below_gpu_tokens;
         }
-        told.extend(self.change(facts));
-        told
+        changes.extend(self.change(status));
+        changes
     }
 
-    fn fail(&mut self, unhealthy_after: u32) -> Option<Facts> {
+    fn fail(&mut self, unhealthy_after: u32) -> Option<EngineStatus> {
         self.failures = self.failures.saturating_add(1);
-        if self.failures < unhealthy_after { None } else { self.tell(Health::Unhealthy) }
+        if self.failures < unhealthy_after { None } else { self.set_health(Health::Unhealthy) }
     }
 
-    /// The last facts under another health. An engine that is gone runs nothing.
-    fn tell(&mut self, health: Health) -> Option<Facts> {
-        let last = self.told.unwrap_or(Facts { endpoint: self.endpoint.0, ..Facts::default() });
+    /// The last status under another health. An engine that is gone runs nothing.
+    fn set_health(&mut self, health: Health) -> Option<EngineStatus> {
+        let unknown = EngineStatus { endpoint: self.endpoint.0, ..EngineStatus::default() };
+        let last = self.published.unwrap_or(unknown);
         let health = health.into();
-        self.change(Facts { health, running: 0, waiting: 0, kv_used_permille: 0, ..last })
+        self.change(EngineStatus { health, running: 0, waiting: 0, kv_used_permille: 0, ..last })
     }
 
-    fn change(&mut self, facts: Facts) -> Option<Facts> {
-        (self.told != Some(facts)).then(|| {
-            self.told = Some(facts);
-            facts
+    fn change(&mut self, status: EngineStatus) -> Option<EngineStatus> {
+        (self.published != Some(status)).then(|| {
+            self.published = Some(status);
+            status
         })
     }
 
-    fn has_restarted(&self, figures: &Figures) -> bool {
-        self.started_ms > 0 && figures.started_ms > self.started_ms + START_SLACK_MS
+    fn has_restarted(&self, reading: &Reading) -> bool {
+        let both = self.started_ms.zip(reading.started_ms);
+        both.is_some_and(|(before_ms, now_ms)| now_ms > before_ms + START_SLACK_MS)
     }
 }
 
@@ -130,26 +134,27 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::{Failure, Outcome, Tracker};
-    use crate::telemetry::Figures;
+    use crate::telemetry::Reading;
     use warmpath_core::ids::EndpointId;
-    use warmpath_core::wire::{Facts, Health};
+    use warmpath_core::wire::{EngineStatus, Health};
 
     const FAILED: Outcome = Outcome::Failed(Failure::Timeout);
 
     fn page(running: u32, started_ms: u64) -> Outcome {
-        Outcome::Page(Figures { running, started_ms, capacity_tokens: 1000, ..Figures::default() })
+        let status = EngineStatus { running, capacity_tokens: Some(1000), ..EngineStatus::default() };
+        Outcome::Page(Reading { status, started_ms: Some(started_ms).filter(|ms| *ms > 0) })
     }
 
-    fn told(facts: &[Facts]) -> Vec<(Health, u32)> {
-        facts.iter().map(|facts| (facts.health(), facts.running)).collect()
+    fn changes(statuses: &[EngineStatus]) -> Vec<(Health, u32)> {
+        statuses.iter().map(|status| (status.health(), status.running)).collect()
     }
 
     #[test]
-    fn only_changes_are_told() {
+    fn only_changes_are_published() {
         let mut tracker = Tracker::new(EndpointId(7));
-        assert_eq!(told(&tracker.step(page(1, 0), 3)), [(Health::Healthy, 1)]);
-        assert_eq!(told(&tracker.step(page(1, 0), 3)), []);
-        assert_eq!(told(&tracker.step(page(2, 0), 3)), [(Health::Healthy, 2)]);
+        assert_eq!(changes(&tracker.step(page(1, 0), 3)), [(Health::Healthy, 1)]);
+        assert_eq!(changes(&tracker.step(page(1, 0), 3)), []);
+        assert_eq!(changes(&tracker.step(page(2, 0), 3)), [(Health::Healthy, 2)]);
     }
 
     #[test]
@@ -159,30 +164,35 @@ mod tests {
         tracker.step(FAILED, 3);
         tracker.step(FAILED, 3);
         tracker.step(page(4, 0), 3);
-        assert_eq!(told(&tracker.step(FAILED, 3)), []);
-        assert_eq!(told(&tracker.step(FAILED, 3)), []);
-        let facts = tracker.step(FAILED, 3);
-        assert_eq!(told(&facts), [(Health::Unhealthy, 0)]);
-        assert_eq!(facts[0].capacity_tokens, 1000, "what the engine can hold is not forgotten");
-        assert_eq!(told(&tracker.step(FAILED, 3)), []);
-        assert_eq!(told(&tracker.step(page(4, 0), 3)), [(Health::Healthy, 4)]);
+        assert_eq!(changes(&tracker.step(FAILED, 3)), []);
+        assert_eq!(changes(&tracker.step(FAILED, 3)), []);
+        let last = tracker.step(FAILED, 3);
+        assert_eq!(changes(&last), [(Health::Unhealthy, 0)]);
+        assert_eq!(last[0].capacity_tokens, Some(1000), "what the engine can hold is not forgotten");
+        assert_eq!(changes(&tracker.step(FAILED, 3)), []);
+        assert_eq!(changes(&tracker.step(page(4, 0), 3)), [(Health::Healthy, 4)]);
     }
 
     #[test]
-    fn an_endpoint_that_never_answered_is_told_too() {
+    fn an_endpoint_that_was_never_reached_is_published_too() {
         let mut tracker = Tracker::new(EndpointId(7));
-        assert_eq!(told(&tracker.step(FAILED, 1)), [(Health::Unhealthy, 0)]);
-        assert_eq!(told(&tracker.step(Outcome::Alive, 1)), [(Health::Healthy, 0)]);
+        assert_eq!(changes(&tracker.step(FAILED, 1)), [(Health::Unhealthy, 0)]);
+        assert_eq!(changes(&tracker.step(Outcome::Alive, 1)), [(Health::Healthy, 0)]);
     }
 
     #[test]
-    fn what_the_configuration_says_of_tiers_goes_before_what_the_engine_says() {
-        let below = |facts: &[Facts]| facts.iter().map(|facts| facts.kv_below_gpu_tokens).collect::<Vec<_>>();
-        let page = Outcome::Page(Figures { kv_below_gpu_tokens: 300, ..Figures::default() });
+    fn the_configured_tiers_override_those_of_the_page() {
+        let below = |statuses: &[EngineStatus]| {
+            statuses.iter().map(|status| status.kv_below_gpu_tokens).collect::<Vec<_>>()
+        };
+        let page = {
+            let status = EngineStatus { kv_below_gpu_tokens: 300, ..EngineStatus::default() };
+            Outcome::Page(Reading { status, started_ms: None })
+        };
         let mut tracker = Tracker::new(EndpointId(7));
         assert_eq!(below(&tracker.step(page, 1)), [300]);
         tracker.configure(5_000);
-        assert_eq!(below(&tracker.step(page, 1)), [5_000], "told though the page is the same");
+        assert_eq!(below(&tracker.step(page, 1)), [5_000], "published though the page is the same");
         assert!(tracker.step(Outcome::Alive, 1).is_empty(), "an engine without metrics has its tiers too");
         assert_eq!(below(&tracker.step(FAILED, 1)), [5_000], "and one that is gone comes back with them");
         tracker.configure(0);
@@ -190,10 +200,13 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_between_two_scrapes_is_told() {
+    fn a_restart_between_two_scrapes_is_published() {
         let mut tracker = Tracker::new(EndpointId(7));
         tracker.step(page(1, 10_000), 3);
-        assert_eq!(told(&tracker.step(page(1, 10_300), 3)), [], "rounding is no restart");
-        assert_eq!(told(&tracker.step(page(1, 20_000), 3)), [(Health::Unhealthy, 0), (Health::Healthy, 1)]);
+        assert_eq!(changes(&tracker.step(page(1, 10_300), 3)), [], "rounding is no restart");
+        assert_eq!(
+            changes(&tracker.step(page(1, 20_000), 3)),
+            [(Health::Unhealthy, 0), (Health::Healthy, 1)]
+        );
     }
 }

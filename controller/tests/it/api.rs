@@ -8,7 +8,7 @@ use warmpath::explain;
 use warmpath::run::start;
 use warmpath_core::ids::EndpointId;
 use warmpath_core::prompt::{Api, Request, Root, cells_of};
-use warmpath_core::wire::{Kind, Load, Routed};
+use warmpath_core::wire::{InFlightReport, Kind, Routed};
 
 const HOLDER: &str = "127.0.0.1:2";
 
@@ -34,8 +34,8 @@ async fn warm_controller() -> (warmpath::run::Running, Proxy) {
     let running = start(quiet_settings()).await.unwrap();
     let proxy = Proxy::connect(running.grpc_addr(), 1).await;
     let endpoint = EndpointId::of(HOLDER).0;
-    let load = Load { origin: 11, endpoint, requests: 2, ..Load::default() };
-    proxy.tell([Kind::Load(load), Kind::Routed(Routed { endpoint, cells: cells() })]).await;
+    let load = InFlightReport { origin: 11, endpoint, requests: 2, ..InFlightReport::default() };
+    proxy.tell([Kind::InFlight(load), Kind::Routed(Routed { endpoint, cells: cells() })]).await;
     let http = running.http_addr();
     until("the events were taken in", async || {
         let state: Value = serde_json::from_str(&get(http, "/state").await.1).unwrap();

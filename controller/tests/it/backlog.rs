@@ -9,7 +9,8 @@ use warmpath_core::ids::EndpointId;
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{
-    Alive, Event, Facts, Failure, Gone, Health, Kind, Load, Pool, PoolEndpoint, Pools, Proxies, Ratio, Routed,
+    Alive, EngineStatus, Event, Failure, Gone, Health, InFlightReport, Kind, Pool, PoolEndpoint, Pools,
+    Proxies, Routed, UsageSeen,
 };
 
 /// Endpoints, few enough to meet again.
@@ -34,14 +35,15 @@ fn pools(members: &[bool]) -> Kind {
 
 fn kind() -> impl Strategy<Value = Kind> {
     let endpoint = || (0..ENDPOINTS).prop_map(id);
+    let tokens = || prop_oneof![Just(None), Just(Some(300_u64)), Just(Some(9000))];
     prop_oneof![
         8 => (0..ORIGINS, endpoint(), 0..4_u32)
-            .prop_map(|(origin, endpoint, requests)| Kind::Load(Load { origin, endpoint, requests, ..Load::default() })),
-        4 => (endpoint(), 0..3_i32, 0..3_u32, prop_oneof![Just(0), Just(300), Just(9000_u64)]).prop_map(
-            |(endpoint, health, running, capacity_tokens)| {
-                Kind::Facts(Facts { endpoint, health, running, capacity_tokens, ..Facts::default() })
-            }
-        ),
+            .prop_map(|(origin, endpoint, requests)| Kind::InFlight(InFlightReport { origin, endpoint, requests, ..InFlightReport::default() })),
+        4 => (endpoint(), 0..3_i32, 0..3_u32, tokens(), tokens()).prop_map(|(endpoint, health, running, capacity_tokens, below)| {
+            let kv_below_gpu_tokens = below.unwrap_or(0);
+            let status = EngineStatus { endpoint, health, running, capacity_tokens, kv_below_gpu_tokens, ..EngineStatus::default() };
+            Kind::EngineStatus(status)
+        }),
         4 => (endpoint(), 0..3_u64, 1..12_u64).prop_map(|(endpoint, prompt, cells)| {
             // Chains that share their beginnings, as hashes of chained cells do.
             let cells = (0..cells).map(|cell| if cell < 4 { cell } else { 1000 * prompt + cell }).collect();
@@ -50,7 +52,7 @@ fn kind() -> impl Strategy<Value = Kind> {
         1 => (0..ORIGINS).prop_map(|origin| Kind::Alive(Alive { origin })),
         1 => (0..ORIGINS).prop_map(|origin| Kind::Gone(Gone { origin })),
         1 => endpoint().prop_map(|endpoint| Kind::Failure(Failure { endpoint })),
-        1 => Just(Kind::Ratio(Ratio { pool: "p".to_owned(), bytes: 3000, tokens: 1000, ..Ratio::default() })),
+        1 => Just(Kind::UsageSeen(UsageSeen { pool: "p".to_owned(), prompt_bytes: 3000, prompt_tokens: 1000, ..UsageSeen::default() })),
         1 => proptest::collection::vec(0..3_u64, 0..3).prop_map(|processes| Kind::Proxies(Proxies { processes })),
         1 => proptest::collection::vec(any::<bool>(), 3).prop_map(|members| pools(&members)),
     ]
@@ -60,7 +62,7 @@ fn kind() -> impl Strategy<Value = Kind> {
 fn picture(view: &View) -> Vec<String> {
     let mut lines: Vec<String> = view.export().iter().map(|event| format!("{event:?}")).collect();
     lines.extend(view.endpoints().map(|(_, endpoint)| {
-        format!("{} {:?} {:?}", endpoint.address, endpoint.fitness(Timestamp::ZERO), endpoint.promised())
+        format!("{} {:?} {:?}", endpoint.address, endpoint.fitness(Timestamp::ZERO), endpoint.in_flight())
     }));
     lines.extend(view.pools().iter().map(|pool| format!("{:.6}", pool.bytes_per_token())));
     lines.sort();
@@ -96,14 +98,18 @@ proptest! {
 fn load(requests: u32) -> Arc<Fact> {
     Arc::new(Fact::new(
         Author::Controller,
-        Kind::Load(Load { origin: 1, endpoint: id(0), requests, ..Load::default() }),
+        Kind::InFlight(InFlightReport { origin: 1, endpoint: id(0), requests, ..InFlightReport::default() }),
     ))
 }
 
 fn facts(health: Health) -> Arc<Fact> {
     Arc::new(Fact::new(
         Author::Controller,
-        Kind::Facts(Facts { endpoint: id(0), health: health.into(), ..Facts::default() }),
+        Kind::EngineStatus(EngineStatus {
+            endpoint: id(0),
+            health: health.into(),
+            ..EngineStatus::default()
+        }),
     ))
 }
 

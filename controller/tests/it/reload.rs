@@ -58,7 +58,7 @@ async fn tiers_of_an_engine_that_stays_follow_the_file() {
     };
     fs::write(&path, pool(1_000)).unwrap();
     let (running, mut proxy) = watch(&path).await;
-    let below = |view: &View| view.endpoints().next().unwrap().1.facts().kv_below_gpu_tokens;
+    let below = |view: &View| view.endpoints().next().unwrap().1.status().kv_below_gpu_tokens;
     proxy.until("the first size came", |view| below(view) == 1_000).await;
     fs::write(&path, pool(2_000)).unwrap();
     proxy.until("the second size came", |view| below(view) == 2_000).await;

@@ -3,7 +3,7 @@
 use crate::support::{Proxy, metric, quiet_settings, until};
 use warmpath::run::start;
 use warmpath_core::ids::{CellHash, EndpointId};
-use warmpath_core::wire::{Hello, Kind, Load, Phase, Routed};
+use warmpath_core::wire::{Hello, InFlightReport, Kind, Phase, Routed};
 
 const ENDPOINT: &str = "127.0.0.1:1";
 /// Cells of one prompt: 32 KB on the wire, so that a few hundred fill any buffer between the two.
@@ -29,17 +29,24 @@ async fn a_slow_reader_gets_a_new_snapshot() {
             busy.tell([routed(prompt)]).await;
         }
     }
-    let load = Load { origin: 22, endpoint: EndpointId::of(ENDPOINT).0, requests: 9, ..Load::default() };
-    busy.tell([Kind::Load(load)]).await;
+    let load = InFlightReport {
+        origin: 22,
+        endpoint: EndpointId::of(ENDPOINT).0,
+        requests: 9,
+        ..InFlightReport::default()
+    };
+    busy.tell([Kind::InFlight(load)]).await;
     until("the load was taken in", async || {
-        (metric(running.http_addr(), "events_in_total{kind=\"load\"}").await > 0.0).then_some(())
+        (metric(running.http_addr(), "events_in_total{kind=\"in_flight\"}").await > 0.0).then_some(())
     })
     .await;
 
     let mut snapshots = 0;
     slow.until("the load came", |view| {
         let place = view.slot(EndpointId::of(ENDPOINT));
-        place.and_then(|place| view.endpoint(place)).is_some_and(|endpoint| endpoint.promised().requests == 9)
+        place
+            .and_then(|place| view.endpoint(place))
+            .is_some_and(|endpoint| endpoint.in_flight().requests == 9)
     })
     .await;
     while slow.generation == 0 {

@@ -6,7 +6,9 @@ use tonic::Code;
 use warmpath::run::{Running, start};
 use warmpath_core::ids::{CellHash, EndpointId, ProcessId};
 use warmpath_core::view::{Turn, View};
-use warmpath_core::wire::{Facts, Hello, Kind, Load, Phase, Prefix, Routed, Up};
+use warmpath_core::wire::{
+    EngineStatus, Hello, InFlightReport, Kind, Phase, Prefix, ResumePoint, Routed, Up,
+};
 
 const FIRST: &str = "127.0.0.1:1";
 const SECOND: &str = "127.0.0.1:2";
@@ -18,7 +20,12 @@ async fn controller() -> (Running, SocketAddr) {
 }
 
 fn load(origin: u64, requests: u32) -> Kind {
-    Kind::Load(Load { origin, endpoint: EndpointId::of(FIRST).0, requests, ..Load::default() })
+    Kind::InFlight(InFlightReport {
+        origin,
+        endpoint: EndpointId::of(FIRST).0,
+        requests,
+        ..InFlightReport::default()
+    })
 }
 
 fn routed(endpoint: &str, cells: &[u64]) -> Kind {
@@ -26,7 +33,9 @@ fn routed(endpoint: &str, cells: &[u64]) -> Kind {
 }
 
 fn requests(view: &View) -> u32 {
-    view.slot(EndpointId::of(FIRST)).and_then(|slot| view.endpoint(slot)).map_or(0, |e| e.promised().requests)
+    view.slot(EndpointId::of(FIRST))
+        .and_then(|slot| view.endpoint(slot))
+        .map_or(0, |e| e.in_flight().requests)
 }
 
 fn held(view: &View, endpoint: &str, cells: &[u64]) -> u32 {
@@ -119,7 +128,7 @@ async fn a_proxy_that_comes_back_gets_only_what_it_missed() {
     let mut back = Proxy::open(address, hello.clone()).await;
     let down = back.next().await;
     assert_eq!((down.phase(), down.events.len()), (Phase::Resumed, 2));
-    assert_eq!(down.generation, hello.generation + 2);
+    assert_eq!(down.generation, hello.resume.unwrap().generation + 2);
     let snapshots = metric(running.http_addr(), "snapshots_total").await;
     assert!((snapshots - 2.0).abs() < 0.5, "{snapshots} snapshots");
     running.shutdown().await;
@@ -129,11 +138,13 @@ async fn a_proxy_that_comes_back_gets_only_what_it_missed() {
 async fn another_instance_or_generation_needs_a_snapshot() {
     let (running, address) = controller().await;
     let hello = Proxy::connect(address, 1).await.hello();
-    let other = Hello { instance: hello.instance ^ 1, ..hello.clone() };
+    let resume = hello.resume.unwrap();
+    let at = |resume| Hello { resume: Some(resume), ..hello.clone() };
+    let other = at(ResumePoint { instance: resume.instance ^ 1, ..resume });
     assert_eq!(Proxy::open(address, other).await.follow().await, Phase::Begin);
-    let future = Hello { generation: hello.generation + 1, ..hello.clone() };
+    let future = at(ResumePoint { generation: resume.generation + 1, ..resume });
     assert_eq!(Proxy::open(address, future).await.follow().await, Phase::Begin);
-    assert_eq!(Proxy::open(address, hello).await.follow().await, Phase::Resumed);
+    assert_eq!(Proxy::open(address, hello.clone()).await.follow().await, Phase::Resumed);
     running.shutdown().await;
 }
 
@@ -189,8 +200,8 @@ async fn loads_of_a_proxy_that_went_away_go_after_the_grace() {
 async fn a_proxy_does_not_speak_for_the_controller() {
     let (running, address) = controller().await;
     let first = Proxy::connect(address, 1).await;
-    let facts = Facts { endpoint: EndpointId::of(FIRST).0, waiting: 1000, ..Facts::default() };
-    first.tell([Kind::Facts(facts)]).await;
+    let facts = EngineStatus { endpoint: EndpointId::of(FIRST).0, waiting: 1000, ..EngineStatus::default() };
+    first.tell([Kind::EngineStatus(facts)]).await;
     until("it was dropped", async || {
         let dropped = metric(running.http_addr(), "events_dropped_total{reason=\"not_yours\"}").await;
         (dropped > 0.0).then_some(())

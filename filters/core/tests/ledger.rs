@@ -10,7 +10,7 @@ use warmpath_core::ids::{CellHash, EndpointId, OriginId, Slot};
 use warmpath_core::router::{Booking, Ledger};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::Fitness;
-use warmpath_core::wire::{Kind, Load};
+use warmpath_core::wire::{InFlightReport, Kind};
 
 #[derive(Clone, Debug)]
 enum Action {
@@ -55,19 +55,19 @@ fn candidate(endpoint: u64, work_tokens: u64) -> Candidate {
     }
 }
 
-fn expected(flights: &[Flight], endpoint: u64) -> Load {
-    let mut load = Load { origin: 7, endpoint, ..Load::default() };
+fn expected(flights: &[Flight], endpoint: u64) -> InFlightReport {
+    let mut load = InFlightReport { origin: 7, endpoint, ..InFlightReport::default() };
     for flight in flights.iter().filter(|flight| flight.endpoint == endpoint) {
         load.requests += 1;
         load.context_tokens += flight.context_tokens;
         load.prefills += u32::from(!flight.has_first_byte);
-        load.prefill_tokens += if flight.has_first_byte { 0 } else { flight.work_tokens };
+        load.prefill_work += if flight.has_first_byte { 0 } else { flight.work_tokens };
     }
     load
 }
 
-fn loads(kinds: &[Kind]) -> impl Iterator<Item = Load> {
-    kinds.iter().filter_map(|kind| if let Kind::Load(load) = kind { Some(*load) } else { None })
+fn loads(kinds: &[Kind]) -> impl Iterator<Item = InFlightReport> {
+    kinds.iter().filter_map(|kind| if let Kind::InFlight(load) = kind { Some(*load) } else { None })
 }
 
 proptest! {
@@ -76,7 +76,7 @@ proptest! {
         let mut ledger = Ledger::new(OriginId(7));
         let mut bookings: Vec<Booking> = Vec::new();
         let mut flights: Vec<Flight> = Vec::new();
-        let mut told: BTreeMap<u64, Load> = BTreeMap::new();
+        let mut told: BTreeMap<u64, InFlightReport> = BTreeMap::new();
         for action in actions {
             let kinds = match action {
                 Action::Book { endpoint, work_tokens, context_tokens } => {
@@ -130,7 +130,7 @@ fn a_retry_blames_the_first_and_books_the_second() {
     assert!(matches!(&kinds[3], Kind::Routed(routed) if routed.endpoint == 2 && routed.cells == [4]));
     // It serves, but its time holds that of the first attempt.
     let kinds = booking.first_byte(&mut ledger, true, Timestamp::from_us(9_000));
-    assert!(matches!(&kinds[1], Kind::Observed(seen) if seen.endpoint == 2 && seen.tokens == 0));
+    assert!(matches!(&kinds[1], Kind::Observed(seen) if seen.endpoint == 2 && seen.work_ahead.is_none()));
 }
 
 #[test]
@@ -139,7 +139,9 @@ fn a_first_token_teaches_the_work_in_front_of_it() {
     let busy = Candidate { backlog: PrefillWork(1_000), ..candidate(1, 600) };
     let (mut booking, _) = Booking::new(&mut ledger, &busy, Vec::new(), 800, Timestamp::from_us(2_000));
     let kinds = booking.first_byte(&mut ledger, true, Timestamp::from_us(9_000));
-    assert!(matches!(&kinds[1], Kind::Observed(seen) if seen.tokens == 1_600 && seen.ttft_us == 7_000));
+    assert!(
+        matches!(&kinds[1], Kind::Observed(seen) if seen.work_ahead == Some(1_600) && seen.ttft_us == 7_000)
+    );
 }
 
 #[test]
@@ -148,5 +150,5 @@ fn a_wait_that_is_not_prefill_does_not_make_an_engine_look_slow() {
     let full = Candidate { is_held_up: true, ..candidate(1, 600) };
     let (mut booking, _) = Booking::new(&mut ledger, &full, Vec::new(), 800, Timestamp::ZERO);
     let kinds = booking.first_byte(&mut ledger, true, Timestamp::from_us(20_000_000));
-    assert!(matches!(&kinds[1], Kind::Observed(seen) if seen.endpoint == 1 && seen.tokens == 0));
+    assert!(matches!(&kinds[1], Kind::Observed(seen) if seen.endpoint == 1 && seen.work_ahead.is_none()));
 }

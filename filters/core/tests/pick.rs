@@ -11,7 +11,9 @@ use warmpath_core::limits::SCAN_ENDPOINTS_MAX;
 use warmpath_core::pick::{Ask, choose};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
-use warmpath_core::wire::{Facts, Failure, Health, Kind, Load, Pool, PoolEndpoint, Pools, Proxies, Routed};
+use warmpath_core::wire::{
+    EngineStatus, Failure, Health, InFlightReport, Kind, Pool, PoolEndpoint, Pools, Proxies, Routed,
+};
 
 const CELLS: u64 = 64;
 /// Tokens of that many cells at the assumed ratio.
@@ -47,22 +49,22 @@ impl World {
     }
 
     fn queues(mut self, at: usize, requests: u32) -> Self {
-        let prefill_tokens = u64::from(requests) * 4_000;
-        let load = Load {
+        let prefill_work = u64::from(requests) * 4_000;
+        let load = InFlightReport {
             origin: 1,
             endpoint: Self::id(at),
             requests,
             prefills: requests,
-            prefill_tokens,
-            context_tokens: prefill_tokens,
+            prefill_work,
+            context_tokens: prefill_work,
         };
-        self.view.apply(&Kind::Load(load).into(), Timestamp::ZERO);
+        self.view.apply(&Kind::InFlight(load).into(), Timestamp::ZERO);
         self
     }
 
     fn is(mut self, at: usize, health: Health) -> Self {
-        let facts = Facts { endpoint: Self::id(at), health: health.into(), ..Facts::default() };
-        self.view.apply(&Kind::Facts(facts).into(), Timestamp::ZERO);
+        let facts = EngineStatus { endpoint: Self::id(at), health: health.into(), ..EngineStatus::default() };
+        self.view.apply(&Kind::EngineStatus(facts).into(), Timestamp::ZERO);
         self
     }
 

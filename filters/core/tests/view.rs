@@ -6,10 +6,10 @@ use proptest::prelude::*;
 use warmpath_core::ids::{CellHash, EndpointId, OriginId, Slot};
 use warmpath_core::limits::{ENDPOINTS_MAX, ORIGIN_SILENCE_MS_MAX};
 use warmpath_core::time::Timestamp;
-use warmpath_core::view::{Applied, Fitness, Match, Promised, View};
+use warmpath_core::view::{Applied, Fitness, InFlight, Match, View};
 use warmpath_core::wire::{
-    Alive, Event, Facts, Failure, Gone, Health, Kind, Load, Observed, Pool, PoolEndpoint, Pools, Prefix,
-    Ratio, Routed,
+    Alive, EngineStatus, Event, Failure, Gone, Health, InFlightReport, Kind, Observed, Pool, PoolEndpoint,
+    Pools, Prefix, PrefixDecoder, Routed, UsageSeen,
 };
 
 const ENDPOINTS: usize = 4;
@@ -49,23 +49,33 @@ fn found(view: &View, text: &[u8]) -> Vec<(u64, u32)> {
     found
 }
 
-fn promised(view: &View) -> Vec<Promised> {
-    view.endpoints().map(|(_, endpoint)| endpoint.promised()).collect()
+fn in_flight(view: &View) -> Vec<InFlight> {
+    view.endpoints().map(|(_, endpoint)| endpoint.in_flight()).collect()
+}
+
+/// Events of a snapshot with each prefix whole, as they come out of a stream's decoder.
+fn whole(events: Vec<Event>) -> Vec<Event> {
+    let mut prefixes = PrefixDecoder::default();
+    let whole = |event: Event| match &event.kind {
+        Some(Kind::Prefix(prefix)) => Kind::Prefix(prefixes.decode(prefix).unwrap()).into(),
+        _ => event,
+    };
+    events.into_iter().map(whole).collect()
 }
 
 fn text() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(0_u8..2, 0..12)
 }
 
-fn load() -> impl Strategy<Value = Load> {
+fn report() -> impl Strategy<Value = InFlightReport> {
     let count = prop_oneof![4 => 0_u32..5, 1 => Just(u32::MAX)];
     (0_u64..3, 0..ENDPOINTS, count, 0_u32..3, prop_oneof![4 => 0_u64..900, 1 => Just(u64::MAX)]).prop_map(
-        |(origin, endpoint, requests, prefills, tokens)| Load {
+        |(origin, endpoint, requests, prefills, tokens)| InFlightReport {
             origin,
             endpoint: id(endpoint),
             requests,
             prefills,
-            prefill_tokens: tokens,
+            prefill_work: tokens,
             context_tokens: tokens,
         },
     )
@@ -75,27 +85,27 @@ proptest! {
     #[test]
     fn an_exported_view_equals_its_original(
         routed in prop::collection::vec((0..ENDPOINTS, text()), 0..60),
-        loads in prop::collection::vec(load(), 0..8),
+        reports in prop::collection::vec(report(), 0..8),
         capacity in 1_u64..40,
     ) {
         let mut view = view();
         for at in 0..ENDPOINTS {
             // 64 tokens are one cell at the assumed ratio.
-            let facts = Facts { endpoint: id(at), capacity_tokens: 64 * capacity, ..Facts::default() };
-            view.apply(&Kind::Facts(facts).into(), Timestamp::ZERO);
+            let status = EngineStatus { endpoint: id(at), capacity_tokens: Some(64 * capacity), ..EngineStatus::default() };
+            view.apply(&Kind::EngineStatus(status).into(), Timestamp::ZERO);
         }
         for (at, text) in &routed {
             view.apply(&Kind::Routed(Routed { endpoint: id(*at), cells: cells(text) }).into(), Timestamp::ZERO);
         }
-        for load in loads {
-            view.apply(&Kind::Load(load).into(), Timestamp::ZERO);
+        for report in reports {
+            view.apply(&Kind::InFlight(report).into(), Timestamp::ZERO);
         }
         let mut copy = View::default();
-        for event in view.export() {
+        for event in whole(view.export()) {
             prop_assert_eq!(copy.apply(&event, Timestamp::ZERO), Applied::Changed);
         }
         prop_assert_eq!(copy.prefixes().cells(), view.prefixes().cells());
-        prop_assert_eq!(promised(&copy), promised(&view));
+        prop_assert_eq!(in_flight(&copy), in_flight(&view));
         for (_, text) in &routed {
             prop_assert_eq!(found(&copy, text), found(&view, text));
         }
@@ -103,46 +113,29 @@ proptest! {
 
     /// Only the last word of each origin about each endpoint counts.
     #[test]
-    fn loads_heal(loads in prop::collection::vec((load(), 0_usize..3), 1..40)) {
+    fn reports_heal(reports in prop::collection::vec((report(), 0_usize..3), 1..40)) {
         let mut all = view();
-        let mut last: Vec<Load> = Vec::new();
-        for (load, copies) in &loads {
+        let mut last: Vec<InFlightReport> = Vec::new();
+        for (report, copies) in &reports {
             // Dropped, said once, or said twice.
             for _ in 0..*copies {
-                all.apply(&Kind::Load(*load).into(), Timestamp::ZERO);
+                all.apply(&Kind::InFlight(*report).into(), Timestamp::ZERO);
             }
-            last.retain(|old| (old.origin, old.endpoint) != (load.origin, load.endpoint));
-            last.push(*load);
+            last.retain(|old| (old.origin, old.endpoint) != (report.origin, report.endpoint));
+            last.push(*report);
         }
         let mut fresh = view();
-        for load in &last {
-            all.apply(&Kind::Load(*load).into(), Timestamp::ZERO);
+        for report in &last {
+            all.apply(&Kind::InFlight(*report).into(), Timestamp::ZERO);
         }
-        for load in last.iter().rev() {
-            fresh.apply(&Kind::Load(*load).into(), Timestamp::ZERO);
+        for report in last.iter().rev() {
+            fresh.apply(&Kind::InFlight(*report).into(), Timestamp::ZERO);
         }
-        prop_assert_eq!(promised(&all), promised(&fresh));
+        prop_assert_eq!(in_flight(&all), in_flight(&fresh));
         for origin in 0..3 {
             all.apply(&Kind::Gone(Gone { origin }).into(), Timestamp::ZERO);
         }
-        prop_assert!(promised(&all).iter().all(|promised| *promised == Promised::default()));
-    }
-}
-
-#[test]
-fn what_is_routed_amid_a_snapshot_does_not_break_its_chain() {
-    let mut sender = view();
-    for (at, text) in [(0, [0_u8, 0, 0, 0].as_slice()), (1, &[0, 0, 1, 1]), (2, &[0, 0, 1, 0])] {
-        sender.apply(&Kind::Routed(Routed { endpoint: id(at), cells: cells(text) }).into(), Timestamp::ZERO);
-    }
-    let mut receiver = view();
-    for event in sender.export() {
-        receiver.apply(&event, Timestamp::ZERO);
-        receiver
-            .apply(&Kind::Routed(Routed { endpoint: id(3), cells: cells(&[1; 9]) }).into(), Timestamp::ZERO);
-    }
-    for text in [[0_u8, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 0]] {
-        assert_eq!(found(&receiver, &text), found(&sender, &text));
+        prop_assert!(in_flight(&all).iter().all(|amount| *amount == InFlight::default()));
     }
 }
 
@@ -200,15 +193,15 @@ fn a_snapshot_does_not_make_what_it_restores_seem_useless_after_a_second() {
 fn a_silent_origin_is_dropped_and_one_that_is_alive_is_not() {
     let mut view = view();
     for origin in [1, 2] {
-        let load = Load { origin, endpoint: id(0), requests: 1, ..Load::default() };
-        view.apply(&Kind::Load(load).into(), Timestamp::from_ms(1_000));
+        let report = InFlightReport { origin, endpoint: id(0), requests: 1, ..InFlightReport::default() };
+        view.apply(&Kind::InFlight(report).into(), Timestamp::from_ms(1_000));
     }
     view.apply(&Kind::Alive(Alive { origin: 2 }).into(), Timestamp::from_ms(1_001));
     assert!(view.expire(Timestamp::from_ms(1_000 + ORIGIN_SILENCE_MS_MAX)).is_empty());
     assert_eq!(view.expire(Timestamp::from_ms(1_001 + ORIGIN_SILENCE_MS_MAX)), [OriginId(1)]);
-    assert_eq!(promised(&view)[0].requests, 1);
+    assert_eq!(in_flight(&view)[0].requests, 1);
     assert_eq!(view.expire(Timestamp::from_ms(1_002 + ORIGIN_SILENCE_MS_MAX)), [OriginId(2)]);
-    assert_eq!(promised(&view)[0].requests, 0);
+    assert_eq!(in_flight(&view)[0].requests, 0);
 }
 
 #[test]
@@ -234,13 +227,17 @@ fn a_full_view_takes_as_many_new_endpoints_as_old_ones_leave() {
 #[test]
 fn an_endpoint_that_goes_down_comes_back_cold() {
     let mut view = view();
-    let facts = |health: Health| {
-        Event::from(Kind::Facts(Facts { endpoint: id(0), health: health.into(), ..Facts::default() }))
+    let status = |health: Health| {
+        Event::from(Kind::EngineStatus(EngineStatus {
+            endpoint: id(0),
+            health: health.into(),
+            ..EngineStatus::default()
+        }))
     };
     view.apply(&Kind::Routed(Routed { endpoint: id(0), cells: cells(&[0]) }).into(), Timestamp::ZERO);
-    view.apply(&facts(Health::Healthy), Timestamp::ZERO);
+    view.apply(&status(Health::Healthy), Timestamp::ZERO);
     assert_eq!(found(&view, &[0]), [(id(0), 1)]);
-    view.apply(&facts(Health::Unhealthy), Timestamp::ZERO);
+    view.apply(&status(Health::Unhealthy), Timestamp::ZERO);
     assert!(found(&view, &[0]).is_empty());
 }
 
@@ -259,7 +256,7 @@ fn failures_reported_twice_count_once_and_a_first_token_ends_them() {
     view.apply(&fail, Timestamp::from_ms(1_000));
     assert!(!is_fit(&view, 2_999));
     view.apply(
-        &Kind::Observed(Observed { endpoint: id(0), tokens: 0, ttft_us: 5 }).into(),
+        &Kind::Observed(Observed { endpoint: id(0), work_ahead: None, ttft_us: 5 }).into(),
         Timestamp::from_ms(2_000),
     );
     assert!(is_fit(&view, 2_000));
@@ -272,7 +269,13 @@ fn a_clock_that_is_set_back_neither_avoids_nor_keeps_for_an_hour() {
     let mut view = view();
     view.apply(&Kind::Failure(Failure { endpoint: id(0) }).into(), before);
     view.apply(
-        &Kind::Load(Load { origin: 7, endpoint: id(1), requests: 3, ..Load::default() }).into(),
+        &Kind::InFlight(InFlightReport {
+            origin: 7,
+            endpoint: id(1),
+            requests: 3,
+            ..InFlightReport::default()
+        })
+        .into(),
         before,
     );
     assert_eq!(view.expire(after), vec![OriginId(7)]);
@@ -286,14 +289,14 @@ fn tiers_below_the_gpu_are_room_for_cells_and_not_for_requests() {
     let mut view = view();
     let slot = view.slot(EndpointId(id(0))).unwrap();
     let report = |view: &mut View, kv_below_gpu_tokens| {
-        let facts = Facts {
+        let status = EngineStatus {
             endpoint: id(0),
             kv_used_permille: 500,
-            capacity_tokens: 64 * 4,
+            capacity_tokens: Some(64 * 4),
             kv_below_gpu_tokens,
-            ..Facts::default()
+            ..EngineStatus::default()
         };
-        view.apply(&Kind::Facts(facts).into(), Timestamp::ZERO);
+        view.apply(&Kind::EngineStatus(status).into(), Timestamp::ZERO);
         view.prefixes().held(slot).1
     };
     assert_eq!(report(&mut view, 0), 4);
@@ -311,9 +314,14 @@ fn a_learned_ratio_resizes_what_endpoints_may_hold() {
     let slot = view.slot(EndpointId(id(0))).unwrap();
     let (_, before) = view.prefixes().held(slot);
     for _ in 0..200 {
-        let ratio =
-            Ratio { pool: "p".into(), bytes: 2_000, tokens: 1_000, cached_tokens: None, output_tokens: None };
-        view.apply(&Kind::Ratio(ratio).into(), Timestamp::ZERO);
+        let ratio = UsageSeen {
+            pool: "p".into(),
+            prompt_bytes: 2_000,
+            prompt_tokens: 1_000,
+            cached_tokens: None,
+            output_tokens: None,
+        };
+        view.apply(&Kind::UsageSeen(ratio).into(), Timestamp::ZERO);
     }
     let (_, after) = view.prefixes().held(slot);
     assert!(after > before * 45 / 100 && after < before * 55 / 100, "{before} cells became {after}");
@@ -328,24 +336,19 @@ fn nonsense_is_reported_and_changes_nothing() {
         Applied::Unknown
     );
     assert_eq!(
-        view.apply(&Kind::Ratio(Ratio { pool: "x".into(), ..Ratio::default() }).into(), Timestamp::ZERO),
+        view.apply(
+            &Kind::UsageSeen(UsageSeen { pool: "x".into(), ..UsageSeen::default() }).into(),
+            Timestamp::ZERO
+        ),
         Applied::Unknown
     );
     let long = Kind::Routed(Routed { endpoint: id(0), cells: (0..9_000).collect() });
     assert_eq!(view.apply(&long.into(), Timestamp::ZERO), Applied::Cut);
-    let prefix = warmpath_core::wire::Prefix {
-        depth: u32::MAX,
-        cells: vec![1],
-        endpoints: vec![id(0)],
-        held: vec![1],
-    };
-    assert_eq!(view.apply(&prefix.into(), Timestamp::ZERO), Applied::Cut);
-    let held = warmpath_core::wire::Prefix {
-        depth: 0,
-        cells: vec![1],
-        endpoints: vec![id(0)],
-        held: vec![u32::MAX],
-    };
+    let prefix = Prefix { depth: 1, cells: vec![1], endpoints: vec![id(0)], held: vec![1] };
+    assert_eq!(view.apply(&prefix.into(), Timestamp::ZERO), Applied::Detached);
+    let long = Prefix { depth: 0, cells: vec![1; 9_000], endpoints: vec![id(0)], held: vec![9_000] };
+    assert_eq!(view.apply(&long.into(), Timestamp::ZERO), Applied::Cut);
+    let held = Prefix { depth: 0, cells: vec![1], endpoints: vec![id(0)], held: vec![u32::MAX] };
     assert_eq!(view.apply(&held.into(), Timestamp::ZERO), Applied::Changed);
 }
 
@@ -354,9 +357,14 @@ fn plausible_response_lengths_are_learned() {
     let mut view = view();
     let mut observe = |output_tokens| {
         for _ in 0..400 {
-            let ratio =
-                Ratio { pool: "p".into(), bytes: 2_000, tokens: 500, output_tokens, ..Ratio::default() };
-            view.apply(&Kind::Ratio(ratio).into(), Timestamp::ZERO);
+            let ratio = UsageSeen {
+                pool: "p".into(),
+                prompt_bytes: 2_000,
+                prompt_tokens: 500,
+                output_tokens,
+                ..UsageSeen::default()
+            };
+            view.apply(&Kind::UsageSeen(ratio).into(), Timestamp::ZERO);
         }
         view.pools()[0].output_tokens()
     };
@@ -368,18 +376,18 @@ fn plausible_response_lengths_are_learned() {
 
 /// An endpoint with requests that wait in the engine, `prefills` of them with 4,000 tokens each to prefill.
 fn queue(view: &mut View, prefills: u32, now_ms: u64) {
-    let prefill_tokens = u64::from(prefills) * 4_000;
-    let load = Load {
+    let prefill_work = u64::from(prefills) * 4_000;
+    let report = InFlightReport {
         origin: 1,
         endpoint: id(0),
         requests: prefills,
         prefills,
-        prefill_tokens,
-        context_tokens: prefill_tokens,
+        prefill_work,
+        context_tokens: prefill_work,
     };
-    view.apply(&Kind::Load(load).into(), Timestamp::from_ms(now_ms));
+    view.apply(&Kind::InFlight(report).into(), Timestamp::from_ms(now_ms));
     view.apply(
-        &Kind::Facts(Facts { endpoint: id(0), waiting: 1, ..Facts::default() }).into(),
+        &Kind::EngineStatus(EngineStatus { endpoint: id(0), waiting: 1, ..EngineStatus::default() }).into(),
         Timestamp::from_ms(now_ms),
     );
 }
@@ -398,7 +406,10 @@ fn requests_that_others_pass_by_are_held_up_though_first_tokens_come() {
         queue(&mut view, 1, second * 1_000 + 300);
     }
     assert!(is_held_up(&view, 6_000));
-    view.apply(&Kind::Facts(Facts { endpoint: id(0), ..Facts::default() }).into(), Timestamp::from_ms(6_000));
+    view.apply(
+        &Kind::EngineStatus(EngineStatus { endpoint: id(0), ..EngineStatus::default() }).into(),
+        Timestamp::from_ms(6_000),
+    );
     assert!(!is_held_up(&view, 6_000), "the engine says that nobody waits");
 }
 

@@ -1,19 +1,15 @@
-//! The bytes: what is written is read, garbage is an error, and the contract in the docs is complete.
+//! The bytes: what is written is read, garbage is an error, and nothing exceeds the limits.
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may panic")]
 
 use proptest::prelude::*;
 use prost::Message;
-use prost::encoding::{DecodeContext, decode_key, skip_field};
-use std::collections::BTreeSet;
 use warmpath_core::limits::{EVENTS_PER_MESSAGE_MAX, MESSAGE_BYTES_SOFT_MAX};
 use warmpath_core::wire::{
-    Alive, Down, Event, Facts, Failure, Gone, Hello, Kind, Load, Observed, Page, PageError, Pool,
-    PoolEndpoint, Pools, Prefix, Proxies, Ratio, Record, Routed, Snapshotter, Source, StreamError, Up,
-    decode_down, decode_up,
+    Alive, EngineStatus, Event, Failure, Gone, InFlightReport, Kind, MessageChunker, Observed, Page,
+    PageError, Pool, PoolEndpoint, Pools, Prefix, Proxies, Record, Routed, Source, StreamError, Up,
+    UsageSeen, decode_down, decode_up,
 };
-
-const CONTRACT: &str = include_str!("../../../docs/state-stream.md");
 
 /// One of each kind, every field set.
 fn every_kind() -> [Kind; 11] {
@@ -23,90 +19,43 @@ fn every_kind() -> [Kind; 11] {
         adapters: vec!["a".into()],
         endpoints: vec![PoolEndpoint { address: "10.0.0.1:80".into() }],
     };
-    let facts = Facts {
+    let status = EngineStatus {
         endpoint: 1,
         health: 1,
         running: 1,
         waiting: 1,
         kv_used_permille: 1,
-        capacity_tokens: 1,
-        block_tokens: 1,
+        capacity_tokens: Some(1),
+        block_tokens: Some(1),
         kv_below_gpu_tokens: 1,
     };
-    let load =
-        Load { origin: 1, endpoint: 1, requests: 1, prefills: 1, prefill_tokens: 1, context_tokens: 1 };
+    let load = InFlightReport {
+        origin: 1,
+        endpoint: 1,
+        requests: 1,
+        prefills: 1,
+        prefill_work: 1,
+        context_tokens: 1,
+    };
     [
         Kind::Pools(Pools { pools: vec![pool] }),
-        Kind::Facts(facts),
+        Kind::EngineStatus(status),
         Kind::Routed(Routed { endpoint: 1, cells: vec![1, 2] }),
-        Kind::Load(load),
-        Kind::Observed(Observed { endpoint: 1, tokens: 1, ttft_us: 1 }),
+        Kind::InFlight(load),
+        Kind::Observed(Observed { endpoint: 1, work_ahead: Some(1), ttft_us: 1 }),
         Kind::Failure(Failure { endpoint: 1 }),
         Kind::Alive(Alive { origin: 1 }),
         Kind::Gone(Gone { origin: 1 }),
         Kind::Prefix(Prefix { depth: 1, cells: vec![1], endpoints: vec![1], held: vec![1] }),
-        Kind::Ratio(Ratio {
+        Kind::UsageSeen(UsageSeen {
             pool: "p".into(),
-            bytes: 1,
-            tokens: 1,
+            prompt_bytes: 1,
+            prompt_tokens: 1,
             cached_tokens: Some(1),
             output_tokens: Some(1),
         }),
         Kind::Proxies(Proxies { processes: vec![1] }),
     ]
-}
-
-/// The contract's tags of a message: the numbers behind `=` in its block.
-fn tags_of(message: &str) -> BTreeSet<u32> {
-    let (_, block) = CONTRACT.split_once(&format!("message {message} {{")).unwrap();
-    let (block, _) = block.split_once("\n}").unwrap();
-    let code = block.lines().map(|line| line.split("//").next().unwrap());
-    code.filter_map(|line| line.split_once(" = ")?.1.split(';').next()?.trim().parse().ok()).collect()
-}
-
-/// The tags in a message's bytes.
-fn tags_in(message: &impl Message) -> BTreeSet<u32> {
-    let bytes = message.encode_to_vec();
-    let mut rest = bytes.as_slice();
-    let mut tags = BTreeSet::new();
-    while !rest.is_empty() {
-        let (tag, kind) = decode_key(&mut rest).unwrap();
-        skip_field(kind, tag, &mut rest, DecodeContext::default()).unwrap();
-        tags.insert(tag);
-    }
-    tags
-}
-
-#[test]
-fn the_contract_names_every_field() {
-    let events: Vec<Event> = every_kind().map(Event::from).into();
-    let kinds: BTreeSet<u32> = events.iter().flat_map(tags_in).collect();
-    assert_eq!(kinds, tags_of("Event"), "Event");
-    for kind in every_kind() {
-        let (name, tags) = match kind {
-            Kind::Pools(pools) => {
-                let pool = &pools.pools[0];
-                assert_eq!(tags_in(pool), tags_of("Pool"), "Pool");
-                assert_eq!(tags_in(&pool.endpoints[0]), tags_of("PoolEndpoint"), "PoolEndpoint");
-                ("Pools", tags_in(&pools))
-            }
-            Kind::Facts(facts) => ("Facts", tags_in(&facts)),
-            Kind::Routed(routed) => ("Routed", tags_in(&routed)),
-            Kind::Load(load) => ("Load", tags_in(&load)),
-            Kind::Observed(seen) => ("Observed", tags_in(&seen)),
-            Kind::Failure(failure) => ("Failure", tags_in(&failure)),
-            Kind::Alive(alive) => ("Alive", tags_in(&alive)),
-            Kind::Gone(gone) => ("Gone", tags_in(&gone)),
-            Kind::Prefix(prefix) => ("Prefix", tags_in(&prefix)),
-            Kind::Ratio(ratio) => ("Ratio", tags_in(&ratio)),
-            Kind::Proxies(proxies) => ("Proxies", tags_in(&proxies)),
-        };
-        assert_eq!(tags, tags_of(name), "{name}");
-    }
-    let hello = Hello { process: 1, node: "n".into(), version: "v".into(), instance: 1, generation: 1 };
-    assert_eq!(tags_in(&hello), tags_of("Hello"), "Hello");
-    assert_eq!(tags_in(&Up { hello: Some(hello), events: events.clone() }), tags_of("Up"), "Up");
-    assert_eq!(tags_in(&Down { instance: 1, generation: 1, phase: 1, events }), tags_of("Down"), "Down");
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -115,7 +64,7 @@ fn event() -> impl Strategy<Value = Event> {
             let mut kinds = every_kind();
             match &mut kinds[at] {
                 Kind::Routed(routed) => *routed = Routed { endpoint: number, cells },
-                Kind::Load(load) => load.context_tokens = number,
+                Kind::InFlight(load) => load.context_tokens = number,
                 Kind::Gone(gone) => gone.origin = number,
                 _ => {}
             }
@@ -170,7 +119,7 @@ proptest! {
     #[test]
     fn messages_are_cut_within_the_limits_and_in_order(sizes in prop::collection::vec(0_usize..4_000, 0..300)) {
         let events: Vec<Event> = sizes.iter().map(|size| Kind::Routed(Routed { endpoint: 1, cells: vec![7; *size] }).into()).collect();
-        let mut messages = Snapshotter::default();
+        let mut messages = MessageChunker::default();
         for event in events.clone() {
             messages.push(event);
         }
@@ -190,7 +139,7 @@ fn a_message_of_too_many_events_is_refused() {
     assert_eq!(up(EVENTS_PER_MESSAGE_MAX).unwrap().events.len(), EVENTS_PER_MESSAGE_MAX);
     let error = up(EVENTS_PER_MESSAGE_MAX + 1).unwrap_err();
     assert!(matches!(error, StreamError::TooManyEvents(count) if count == EVENTS_PER_MESSAGE_MAX + 1));
-    let mut messages = Snapshotter::default();
+    let mut messages = MessageChunker::default();
     for event in events(EVENTS_PER_MESSAGE_MAX + 1) {
         messages.push(event);
     }

@@ -11,12 +11,13 @@ use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
-use warmpath_core::wire::{Down, Event, Hello, Kind, Phase, Up};
+use warmpath_core::wire::{Down, Event, Hello, Kind, Phase, PrefixDecoder, ResumePoint, Up};
 
 /// One stream.
 pub(crate) struct Proxy {
     pub(crate) process: u64,
     pub(crate) view: View,
+    prefixes: PrefixDecoder,
     pub(crate) instance: u64,
     pub(crate) generation: u64,
     up: mpsc::Sender<Up>,
@@ -37,13 +38,21 @@ impl Proxy {
     pub(crate) async fn open(address: SocketAddr, hello: Hello) -> Self {
         let process = hello.process;
         let (up, down) = raw(address, Up { hello: Some(hello), events: Vec::new() }).await;
-        Self { process, view: View::default(), instance: 0, generation: 0, up, down }
+        Self {
+            process,
+            view: View::default(),
+            prefixes: PrefixDecoder::default(),
+            instance: 0,
+            generation: 0,
+            up,
+            down,
+        }
     }
 
     /// The greeting with which to come back.
     pub(crate) fn hello(&self) -> Hello {
-        let (process, instance, generation) = (self.process, self.instance, self.generation);
-        Hello { process, instance, generation, ..Hello::default() }
+        let resume = Some(ResumePoint { instance: self.instance, generation: self.generation });
+        Hello { process: self.process, resume, ..Hello::default() }
     }
 
     /// Says what it did.
@@ -87,7 +96,11 @@ impl Proxy {
         let message = tokio::time::timeout(DEADLINE, self.down.message()).await.expect("no message came");
         let down = message.map_err(Some)?.ok_or(None)?;
         for event in &down.events {
-            self.view.apply(event, Timestamp::ZERO);
+            let whole = match &event.kind {
+                Some(Kind::Prefix(prefix)) => Kind::Prefix(self.prefixes.decode(prefix).unwrap()).into(),
+                _ => event.clone(),
+            };
+            self.view.apply(&whole, Timestamp::ZERO);
         }
         self.instance = down.instance;
         self.generation = down.generation;

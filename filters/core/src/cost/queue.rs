@@ -11,7 +11,7 @@ const FOREIGN_PROMPT_TOKENS: u64 = 1_155;
 
 /// Work in front of a new request, in tokens' worth, at an endpoint of this speed.
 pub(super) fn backlog_tokens(endpoint: &Endpoint, prefill_s_per_token: f64, now: Timestamp) -> f64 {
-    let foreign = u64::from(endpoint.facts().waiting.saturating_sub(endpoint.promised().requests));
+    let foreign = u64::from(endpoint.status().waiting.saturating_sub(endpoint.in_flight().requests));
     endpoint.backlog_tokens(prefill_s_per_token, now) + float(foreign * FOREIGN_PROMPT_TOKENS)
 }
 

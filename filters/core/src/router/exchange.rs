@@ -22,7 +22,7 @@ use crate::ids::EndpointId;
 use crate::num::{count, float};
 use crate::prompt::Api;
 use crate::usage::{TAIL_BYTES_MAX, Usage, UsageScan};
-use crate::wire::{Kind, Ratio};
+use crate::wire::{Kind, UsageSeen};
 use std::rc::Rc;
 
 /// Where one request is.
@@ -218,10 +218,10 @@ impl Sent {
             out.push(Output::Record(Histogram::PredictionErrorPercent, error_percent));
         }
         let text_bytes = self.text_bytes?;
-        Some(Kind::Ratio(Ratio {
+        Some(Kind::UsageSeen(UsageSeen {
             pool: self.pool.clone(),
-            bytes: text_bytes,
-            tokens: usage.prompt_tokens,
+            prompt_bytes: text_bytes,
+            prompt_tokens: usage.prompt_tokens,
             cached_tokens: usage.cached_tokens,
             // Counting and embedding have no output.
             output_tokens: (usage.output_tokens > 0).then_some(usage.output_tokens),

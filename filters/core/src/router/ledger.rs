@@ -8,18 +8,19 @@
 //! Each step answers with the events that tell it to the others. Loads are told as the ledger's sum for the
 //! endpoint, so that a lost event is healed by the next.
 
+use crate::cost::PrefillWork;
 use crate::decision::Candidate;
 use crate::ids::{CellHash, EndpointId, OriginId};
 use crate::time::Timestamp;
-use crate::view::Promised;
-use crate::wire::{Failure, Kind, Load, Observed, Routed};
+use crate::view::InFlight;
+use crate::wire::{Failure, InFlightReport, Kind, Observed, Routed};
 use fnv::FnvHashMap;
 
 /// What one VM has in flight, by endpoint.
 #[derive(Debug)]
 pub struct Ledger {
     origin: OriginId,
-    shares: FnvHashMap<EndpointId, Promised>,
+    shares: FnvHashMap<EndpointId, InFlight>,
 }
 
 /// One request in flight. Must be ended ([`Booking::end`]), or its share stays.
@@ -27,10 +28,10 @@ pub struct Ledger {
 pub struct Booking {
     endpoint: EndpointId,
     chain: Vec<CellHash>,
-    share: Promised,
-    /// Work in front of the first token when it was sent, its own included, in tokens' worth; zero where more than work
-    /// stood in front of it.
-    tokens_ahead: u64,
+    share: InFlight,
+    /// Work that was to be done before the first token when it was sent, its own included; `None` where the first token
+    /// waited for something else as well.
+    work_ahead: Option<PrefillWork>,
     sent: Timestamp,
 }
 
@@ -57,14 +58,14 @@ impl Ledger {
         self.shares.keys().map(|id| self.load(*id)).collect()
     }
 
-    fn add(&mut self, endpoint: EndpointId, share: Promised) {
+    fn add(&mut self, endpoint: EndpointId, share: InFlight) {
         self.shares.entry(endpoint).or_default().add(share);
     }
 
-    fn subtract(&mut self, endpoint: EndpointId, share: Promised) {
+    fn subtract(&mut self, endpoint: EndpointId, share: InFlight) {
         if let Some(sum) = self.shares.get_mut(&endpoint) {
             sum.subtract(share);
-            if *sum == Promised::default() {
+            if *sum == InFlight::default() {
                 self.shares.remove(&endpoint);
             }
         }
@@ -72,12 +73,12 @@ impl Ledger {
 
     fn load(&self, endpoint: EndpointId) -> Kind {
         let sum = self.shares.get(&endpoint).copied().unwrap_or_default();
-        Kind::Load(Load {
+        Kind::InFlight(InFlightReport {
             origin: self.origin.0,
             endpoint: endpoint.0,
             requests: sum.requests,
             prefills: sum.prefills,
-            prefill_tokens: sum.prefill_tokens,
+            prefill_work: sum.prefill_work.0,
             context_tokens: sum.context_tokens,
         })
     }
@@ -94,10 +95,9 @@ impl Booking {
         context_tokens: u64,
         now: Timestamp,
     ) -> (Self, Vec<Kind>) {
-        let share = Promised { requests: 1, prefills: 1, prefill_tokens: chosen.work.0, context_tokens };
-        let work_ahead = chosen.backlog.plus(chosen.work).0;
-        let tokens_ahead = if chosen.is_held_up { 0 } else { work_ahead };
-        let booking = Self { endpoint: chosen.id, chain, share, tokens_ahead, sent: now };
+        let share = InFlight { requests: 1, prefills: 1, prefill_work: chosen.work, context_tokens };
+        let work_ahead = (!chosen.is_held_up).then(|| chosen.backlog.plus(chosen.work));
+        let booking = Self { endpoint: chosen.id, chain, share, work_ahead, sent: now };
         ledger.add(booking.endpoint, share);
         let mut kinds = vec![ledger.load(booking.endpoint)];
         kinds.extend(booking.routed());
@@ -118,7 +118,7 @@ impl Booking {
         ledger.subtract(failed, self.share);
         ledger.add(served, self.share);
         // How long the first attempt took is not known: the time to the first byte teaches nothing.
-        self.tokens_ahead = 0;
+        self.work_ahead = None;
         let mut kinds =
             vec![Kind::Failure(Failure { endpoint: failed.0 }), ledger.load(failed), ledger.load(served)];
         kinds.extend(self.routed());
@@ -128,10 +128,10 @@ impl Booking {
     /// Notes the first byte of the body: the prefill is over. `has_ttft`: its time is that of the first token.
     /// A second call says nothing.
     pub fn first_byte(&mut self, ledger: &mut Ledger, has_ttft: bool, now: Timestamp) -> Vec<Kind> {
-        let prefill = Promised {
+        let prefill = InFlight {
             requests: 0,
             prefills: self.share.prefills,
-            prefill_tokens: self.share.prefill_tokens,
+            prefill_work: self.share.prefill_work,
             context_tokens: 0,
         };
         if prefill.prefills == 0 {
@@ -140,10 +140,10 @@ impl Booking {
         self.share.subtract(prefill);
         ledger.subtract(self.endpoint, prefill);
         self.chain = Vec::new();
-        // Without tokens it teaches no speed, but that the endpoint serves.
-        let tokens = if has_ttft { self.tokens_ahead } else { 0 };
+        // Without work it teaches no speed, but that the endpoint serves.
+        let work_ahead = self.work_ahead.filter(|_| has_ttft).map(|work| work.0);
         let ttft_us = now.us_since(self.sent);
-        let observed = Observed { endpoint: self.endpoint.0, tokens, ttft_us };
+        let observed = Observed { endpoint: self.endpoint.0, work_ahead, ttft_us };
         vec![ledger.load(self.endpoint), Kind::Observed(observed)]
     }
 

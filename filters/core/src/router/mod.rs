@@ -209,7 +209,7 @@ impl<S: SharedMap> Router<S> {
             self.tend_uplink(now, out);
         }
         let is_busy = now.ms_apart(self.busy_at) < pace::BUSY_MS;
-        let tick_ms = pace::tick_ms(self.uplink.link(self.view.has_rivals()), is_busy);
+        let tick_ms = pace::tick_ms(self.uplink.link(self.view.has_peers()), is_busy);
         if let Some(plugin) = self.plugins.iter_mut().find(|plugin| plugin.id == id)
             && std::mem::replace(&mut plugin.tick_ms, tick_ms) != tick_ms
         {

@@ -74,9 +74,9 @@ impl<S: SharedMap> Router<S> {
 
     fn queue(&mut self, event: Event, out: &mut Vec<Output>) {
         // Reports of in-flight work are absolute: a newer one replaces the older.
-        if let Some(Kind::Load(new)) = &event.kind {
+        if let Some(Kind::InFlight(new)) = &event.kind {
             self.pending.retain(|old| {
-                !matches!(&old.event.kind, Some(Kind::Load(old)) if old.endpoint == new.endpoint && old.origin == new.origin)
+                !matches!(&old.event.kind, Some(Kind::InFlight(old)) if old.endpoint == new.endpoint && old.origin == new.origin)
             });
         }
         if self.pending.len() < PENDING_EVENTS_MAX {
@@ -199,7 +199,7 @@ fn take_record(
     out: &mut Vec<Output>,
 ) {
     let is_controllers =
-        matches!(record.event.kind, Some(Kind::Pools(_) | Kind::Proxies(_) | Kind::Facts(_)));
+        matches!(record.event.kind, Some(Kind::Pools(_) | Kind::Proxies(_) | Kind::EngineStatus(_)));
     if takes_feed || !is_controllers {
         view.apply(&record.event, now);
     }

@@ -3,6 +3,7 @@
 //! A sliding window made of two: the previous window counts for the part of it that is less than a window ago. A
 //! decaying average would need an exponential for each endpoint and decision.
 
+use crate::cost::PrefillWork;
 use crate::num::float;
 use crate::time::Timestamp;
 
@@ -31,10 +32,10 @@ pub struct Arrived {
 // === impl Arrivals ===
 
 impl Arrivals {
-    pub(super) fn note(&mut self, requests: u32, work_tokens: u64, now: Timestamp) {
+    pub(super) fn note(&mut self, requests: u32, work: PrefillWork, now: Timestamp) {
         *self = self.at(now.ms() / WINDOW_MS);
         self.current.requests += f64::from(requests);
-        self.current.work_tokens += float(work_tokens);
+        self.current.work_tokens += work.tokens();
     }
 
     /// The work that arrives per second.
@@ -64,6 +65,7 @@ impl Arrivals {
 #[cfg(test)]
 mod tests {
     use super::{Arrivals, WINDOW_MS};
+    use crate::cost::PrefillWork;
     use crate::time::Timestamp;
 
     fn at(ms: u64) -> Timestamp {
@@ -74,7 +76,7 @@ mod tests {
     fn steady_traffic_shows_as_it_is() {
         let mut arrivals = Arrivals::default();
         for number in 0..400_u64 {
-            arrivals.note(1, 2_000, at(number * 500));
+            arrivals.note(1, PrefillWork(2_000), at(number * 500));
         }
         let found = arrivals.per_second(at(400 * 500));
         assert!(
@@ -86,7 +88,7 @@ mod tests {
     #[test]
     fn silence_ends_what_was() {
         let mut arrivals = Arrivals::default();
-        arrivals.note(100, 1, at(WINDOW_MS));
+        arrivals.note(100, PrefillWork(1), at(WINDOW_MS));
         let later = |windows: u64| arrivals.per_second(at(WINDOW_MS + windows * WINDOW_MS)).requests;
         assert!(later(1) > 0.0);
         assert!(later(2).abs() < 1e-12 && later(9).abs() < 1e-12);

@@ -4,6 +4,7 @@
 //! room in the KV cache, no free sequence. First tokens alone do not reveal that: while later requests overtake one that
 //! waits, first tokens keep arriving, and the time since the last one stays short.
 
+use crate::cost::PrefillWork;
 use crate::num::float;
 use crate::time::Timestamp;
 
@@ -26,22 +27,23 @@ impl Drain {
         (self.tokens - done).max(0.0)
     }
 
-    /// Notes work that came, and what is promised in all: more than that is not left, however slow it seems.
+    /// Notes work that came, and what is booked in all: more than that is not left, however slow it seems.
     pub(super) fn note(
         &mut self,
-        new_tokens: u64,
-        promised_tokens: u64,
+        new: PrefillWork,
+        booked: PrefillWork,
         prefill_s_per_token: f64,
         now: Timestamp,
     ) {
-        let left = self.left_tokens(prefill_s_per_token, now) + float(new_tokens);
-        *self = Self { tokens: left.min(float(promised_tokens)), at: now };
+        let left = self.left_tokens(prefill_s_per_token, now) + new.tokens();
+        *self = Self { tokens: left.min(booked.tokens()), at: now };
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Drain;
+    use crate::cost::PrefillWork;
     use crate::time::Timestamp;
 
     const S_PER_TOKEN: f64 = 1e-3;
@@ -53,24 +55,24 @@ mod tests {
     #[test]
     fn work_drains_without_events_and_idle_time_is_not_credited() {
         let mut drain = Drain::default();
-        drain.note(4_000, 4_000, S_PER_TOKEN, at(0));
+        drain.note(PrefillWork(4_000), PrefillWork(4_000), S_PER_TOKEN, at(0));
         assert!((drain.left_tokens(S_PER_TOKEN, at(1_000)) - 3_000.0).abs() < 1e-9);
-        drain.note(500, 4_500, S_PER_TOKEN, at(60_000));
+        drain.note(PrefillWork(500), PrefillWork(4_500), S_PER_TOKEN, at(60_000));
         assert!((drain.left_tokens(S_PER_TOKEN, at(60_000)) - 500.0).abs() < 1e-9, "only what came last");
     }
 
     #[test]
     fn what_got_its_first_token_is_no_longer_left() {
         let mut drain = Drain::default();
-        drain.note(4_000, 4_000, S_PER_TOKEN, at(0));
-        drain.note(0, 600, S_PER_TOKEN, at(10));
+        drain.note(PrefillWork(4_000), PrefillWork(4_000), S_PER_TOKEN, at(0));
+        drain.note(PrefillWork(0), PrefillWork(600), S_PER_TOKEN, at(10));
         assert!((drain.left_tokens(S_PER_TOKEN, at(10)) - 600.0).abs() < 1e-9);
     }
 
     #[test]
     fn a_clock_that_was_set_back_does_no_harm() {
         let mut drain = Drain::default();
-        drain.note(4_000, 4_000, S_PER_TOKEN, at(9_000));
+        drain.note(PrefillWork(4_000), PrefillWork(4_000), S_PER_TOKEN, at(9_000));
         assert!((drain.left_tokens(S_PER_TOKEN, at(1_000)) - 4_000.0).abs() < 1e-9);
     }
 }

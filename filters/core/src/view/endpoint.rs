@@ -1,17 +1,18 @@
 //! The state of one endpoint apart from its cache: its load, its speed, its health.
 //!
-//! Load has two witnesses. *Promises* are what proxies booked, per origin and absolute: exact to the
-//! microsecond for traffic that comes through us. *Facts* are the engine's own figures: late by a scrape
-//! interval, but they also count traffic that comes another way. A reader takes the larger.
+//! Its load is known from two sources. The proxies report what they have *in flight*, per origin and absolute: exact
+//! to the microsecond for traffic that comes through them. The engine's *status* is late by a scrape interval, but also
+//! counts traffic that comes another way. A reader takes the larger.
 
 use super::arrivals::Arrivals;
 use super::drain::Drain;
 use super::speed::Speed;
+use crate::cost::PrefillWork;
 use crate::ids::{EndpointId, OriginId};
 use crate::limits::{CAPACITY_TOKENS_DEFAULT, LOAD_REQUESTS_MAX, LOAD_TOKENS_MAX, ORIGIN_SILENCE_MS_MAX};
 use crate::num::float;
 use crate::time::Timestamp;
-use crate::wire::{Facts, Health, Load};
+use crate::wire::{EngineStatus, Health, InFlightReport};
 use fnv::FnvHashMap;
 
 /// Share of the booked work that counts as remaining, however long ago it was sent: overdue work is about to end, but
@@ -40,9 +41,9 @@ pub struct Endpoint {
     pub capacity_tokens: u64,
     /// The health that the controller reports; `Unknown` until a scrape.
     pub health: Health,
-    facts: Facts,
-    promised: Promised,
-    origins: FnvHashMap<OriginId, Promised>,
+    status: EngineStatus,
+    in_flight: InFlight,
+    origins: FnvHashMap<OriginId, InFlight>,
     speed: Speed,
     arrivals: Arrivals,
     /// Since when the request at the head of the queue is being prefilled.
@@ -55,13 +56,13 @@ pub struct Endpoint {
 
 /// What has been sent to an endpoint and has not ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Promised {
+pub struct InFlight {
     /// Requests.
     pub requests: u32,
     /// Requests of those that still prefill.
     pub prefills: u32,
-    /// Tokens that those still have to prefill.
-    pub prefill_tokens: u64,
+    /// Work of those prefills.
+    pub prefill_work: PrefillWork,
     /// Prompt tokens of all of them.
     pub context_tokens: u64,
 }
@@ -87,8 +88,8 @@ impl Endpoint {
             address,
             capacity_tokens: CAPACITY_TOKENS_DEFAULT,
             health: Health::Unknown,
-            facts: Facts::default(),
-            promised: Promised::default(),
+            status: EngineStatus::default(),
+            in_flight: InFlight::default(),
             origins: FnvHashMap::default(),
             speed: Speed::default(),
             arrivals: Arrivals::default(),
@@ -100,14 +101,11 @@ impl Endpoint {
         }
     }
 
-    /// Takes over what the engine said of itself. An engine whose scrape succeeds again gets another
-    /// chance at once.
-    pub fn set_facts(&mut self, facts: &Facts) {
-        self.facts = *facts;
-        if facts.capacity_tokens > 0 {
-            self.capacity_tokens = facts.capacity_tokens;
-        }
-        let health = facts.health();
+    /// Takes over the state of the engine. One whose scrapes succeed again is given another chance at once.
+    pub fn set_status(&mut self, status: &EngineStatus) {
+        self.status = *status;
+        self.capacity_tokens = status.capacity_tokens.unwrap_or(self.capacity_tokens);
+        let health = status.health();
         if health == Health::Healthy && self.health == Health::Unhealthy {
             self.failures = 0;
             self.avoid_until = Timestamp::ZERO;
@@ -115,36 +113,36 @@ impl Endpoint {
         self.health = health;
     }
 
-    /// The engine's own figures, as last received.
-    pub fn facts(&self) -> &Facts {
-        &self.facts
+    /// The state of the engine as last reported.
+    pub fn status(&self) -> &EngineStatus {
+        &self.status
     }
 
     /// Replaces one origin's share of the load. What is beyond belief is cut, so that the sum of all shares
     /// stays exact: a sum that once saturated would not come back.
-    pub fn set_load(&mut self, load: &Load, now: Timestamp) {
-        let share = Promised {
-            requests: load.requests.min(LOAD_REQUESTS_MAX),
-            prefills: load.prefills.min(LOAD_REQUESTS_MAX),
-            prefill_tokens: load.prefill_tokens.min(LOAD_TOKENS_MAX),
-            context_tokens: load.context_tokens.min(LOAD_TOKENS_MAX),
+    pub fn set_in_flight(&mut self, report: &InFlightReport, now: Timestamp) {
+        let share = InFlight {
+            requests: report.requests.min(LOAD_REQUESTS_MAX),
+            prefills: report.prefills.min(LOAD_REQUESTS_MAX),
+            prefill_work: PrefillWork(report.prefill_work.min(LOAD_TOKENS_MAX)),
+            context_tokens: report.context_tokens.min(LOAD_TOKENS_MAX),
         };
-        let origin = OriginId(load.origin);
-        let old = if share == Promised::default() {
+        let origin = OriginId(report.origin);
+        let old = if share == InFlight::default() {
             self.origins.remove(&origin)
         } else {
             self.origins.insert(origin, share)
         };
-        let before = self.promised;
-        self.promised.subtract(old.unwrap_or_default());
-        self.promised.add(share);
-        let mut new_tokens = 0;
-        if self.promised.requests > before.requests {
-            new_tokens = self.promised.prefill_tokens.saturating_sub(before.prefill_tokens);
-            self.arrivals.note(self.promised.requests - before.requests, new_tokens, now);
+        let before = self.in_flight;
+        self.in_flight.subtract(old.unwrap_or_default());
+        self.in_flight.add(share);
+        let mut new_work = PrefillWork::default();
+        if self.in_flight.requests > before.requests {
+            new_work = self.in_flight.prefill_work.minus(before.prefill_work);
+            self.arrivals.note(self.in_flight.requests - before.requests, new_work, now);
         }
-        self.drain.note(new_tokens, self.promised.prefill_tokens, self.slow_s_per_token(), now);
-        if before.prefills == 0 || self.promised.prefills < before.prefills {
+        self.drain.note(new_work, self.in_flight.prefill_work, self.slow_s_per_token(), now);
+        if before.prefills == 0 || self.in_flight.prefills < before.prefills {
             self.head_since = now;
         }
     }
@@ -152,56 +150,56 @@ impl Endpoint {
     /// Drops one origin's share of the load.
     pub fn drop_origin(&mut self, origin: OriginId) {
         if let Some(old) = self.origins.remove(&origin) {
-            self.promised.subtract(old);
+            self.in_flight.subtract(old);
         }
     }
 
     /// Each origin's share, for a snapshot.
-    pub fn loads(&self) -> impl Iterator<Item = Load> + '_ {
-        self.origins.iter().map(|(origin, share)| Load {
+    pub fn in_flight_reports(&self) -> impl Iterator<Item = InFlightReport> + '_ {
+        self.origins.iter().map(|(origin, share)| InFlightReport {
             origin: origin.0,
             endpoint: self.id.0,
             requests: share.requests,
             prefills: share.prefills,
-            prefill_tokens: share.prefill_tokens,
+            prefill_work: share.prefill_work.0,
             context_tokens: share.context_tokens,
         })
     }
 
-    /// What all origins together have promised it.
-    pub fn promised(&self) -> Promised {
-        self.promised
+    /// What all origins together have in flight there.
+    pub fn in_flight(&self) -> InFlight {
+        self.in_flight
     }
 
     /// Tokens of prompts that the engine can hold, on its GPU and in the tiers below: what bounds its cells.
     pub fn cache_tokens(&self) -> u64 {
-        self.capacity_tokens.saturating_add(self.facts.kv_below_gpu_tokens)
+        self.capacity_tokens.saturating_add(self.status.kv_below_gpu_tokens)
     }
 
-    /// Requests at the engine, by whichever witness sees more.
+    /// Requests at the engine, by whichever source shows more.
     pub fn requests(&self) -> u32 {
-        self.promised.requests.max(self.facts.running.saturating_add(self.facts.waiting))
+        self.in_flight.requests.max(self.status.running.saturating_add(self.status.waiting))
     }
 
-    /// Requests that decode now, by whichever witness sees more.
+    /// Requests that decode now, by whichever source shows more.
     pub fn decodes(&self) -> u32 {
-        let promised = self.promised.requests.saturating_sub(self.promised.prefills);
-        promised.max(self.facts.running.saturating_sub(self.promised.prefills))
+        let booked = self.in_flight.requests.saturating_sub(self.in_flight.prefills);
+        booked.max(self.status.running.saturating_sub(self.in_flight.prefills))
     }
 
-    /// KV tokens in use by requests, by whichever witness sees more.
+    /// KV tokens in use by requests, by whichever source shows more.
     pub fn used_tokens(&self) -> u64 {
         let reported =
-            self.capacity_tokens.saturating_mul(u64::from(self.facts.kv_used_permille.min(1000))) / 1000;
-        self.promised.context_tokens.max(reported)
+            self.capacity_tokens.saturating_mul(u64::from(self.status.kv_used_permille.min(1000))) / 1000;
+        self.in_flight.context_tokens.max(reported)
     }
 
-    /// Prefill work that was promised and is not done yet, in tokens' worth, at a speed: what the request at the
+    /// Prefill work that was booked and is not done yet, in tokens' worth, at a speed: what the request at the
     /// head of the queue has had of its prefill is no longer in anybody's way.
     pub fn backlog_tokens(&self, prefill_s_per_token: f64, now: Timestamp) -> f64 {
-        let promised = float(self.promised.prefill_tokens);
+        let booked = self.in_flight.prefill_work.tokens();
         let done = float(now.ms_since(self.head_since)) / MS_PER_S / prefill_s_per_token;
-        (promised - done).max(promised * BACKLOG_SHARE_MIN)
+        (booked - done).max(booked * BACKLOG_SHARE_MIN)
     }
 
     /// Whether requests wait there for something other than prefill: the engine reports waiting requests, and at least one
@@ -210,9 +208,9 @@ impl Endpoint {
     /// slow, and the others would get its work.
     pub fn is_held_up(&self, now: Timestamp) -> bool {
         let left_tokens = self.drain.left_tokens(self.slow_s_per_token(), now);
-        let promised_tokens = float(self.promised.prefill_tokens);
-        let mean_tokens = promised_tokens / f64::from(self.promised.prefills.max(1));
-        self.facts.waiting > 0 && self.promised.prefills > 0 && left_tokens <= promised_tokens - mean_tokens
+        let booked_tokens = self.in_flight.prefill_work.tokens();
+        let mean_tokens = booked_tokens / f64::from(self.in_flight.prefills.max(1));
+        self.status.waiting > 0 && self.in_flight.prefills > 0 && left_tokens <= booked_tokens - mean_tokens
     }
 
     fn slow_s_per_token(&self) -> f64 {
@@ -229,12 +227,15 @@ impl Endpoint {
         &self.arrivals
     }
 
-    /// Learns from a first token that took `ttft_us` microseconds behind `tokens` tokens of prefill.
-    pub fn observe(&mut self, tokens: u64, ttft_us: u64, now: Timestamp) {
+    /// Notes a first token, which ends failures, and learns the speed from how long it took, where prefill was all that
+    /// it waited for.
+    pub fn observe(&mut self, work_ahead: Option<PrefillWork>, ttft_us: u64, now: Timestamp) {
         self.served = Some(now);
         self.failures = 0;
         self.avoid_until = Timestamp::ZERO;
-        self.speed.observe(tokens, ttft_us);
+        if let Some(work) = work_ahead {
+            self.speed.observe(work, ttft_us);
+        }
     }
 
     /// Records a failed attempt: the endpoint is avoided, longer each time, until a first token arrives. A failure during
@@ -280,14 +281,14 @@ impl Fitness {
     }
 }
 
-// === impl Promised ===
+// === impl InFlight ===
 
-impl Promised {
+impl InFlight {
     /// Adds a share.
     pub fn add(&mut self, share: Self) {
         self.requests = self.requests.saturating_add(share.requests);
         self.prefills = self.prefills.saturating_add(share.prefills);
-        self.prefill_tokens = self.prefill_tokens.saturating_add(share.prefill_tokens);
+        self.prefill_work = self.prefill_work.plus(share.prefill_work);
         self.context_tokens = self.context_tokens.saturating_add(share.context_tokens);
     }
 
@@ -295,7 +296,7 @@ impl Promised {
     pub fn subtract(&mut self, share: Self) {
         self.requests = self.requests.saturating_sub(share.requests);
         self.prefills = self.prefills.saturating_sub(share.prefills);
-        self.prefill_tokens = self.prefill_tokens.saturating_sub(share.prefill_tokens);
+        self.prefill_work = self.prefill_work.minus(share.prefill_work);
         self.context_tokens = self.context_tokens.saturating_sub(share.context_tokens);
     }
 }

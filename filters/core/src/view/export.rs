@@ -7,7 +7,8 @@ use crate::limits::EVENTS_PER_MESSAGE_MAX;
 use crate::wire::{self, Event, Kind, Pools, Prefix, Proxies};
 
 impl View {
-    /// The events that rebuild this view.
+    /// The events that rebuild this view. Each prefix continues the one before it: a receiver reads them through a
+    /// [`crate::wire::PrefixDecoder`].
     pub fn export(&self) -> Vec<Event> {
         let mut events = self.export_endpoints();
         self.prefixes.walk(|visit| {
@@ -22,7 +23,7 @@ impl View {
         events
     }
 
-    /// The part of [`View::export`] without which no request can be routed: pools, proxies, facts and loads.
+    /// The part of [`View::export`] without which no request can be routed: pools, proxies, engine status and requests in flight.
     pub fn export_endpoints(&self) -> Vec<Event> {
         let mut events = Vec::with_capacity(EVENTS_PER_MESSAGE_MAX.min(1 + 2 * self.endpoints.len()));
         events.push(
@@ -36,11 +37,11 @@ impl View {
             );
         }
         for (_, endpoint) in self.endpoints() {
-            let facts = *endpoint.facts();
-            if facts.endpoint != 0 {
-                events.push(Kind::Facts(facts).into());
+            let status = *endpoint.status();
+            if status.endpoint != 0 {
+                events.push(Kind::EngineStatus(status).into());
             }
-            events.extend(endpoint.loads().map(|load| Event::from(Kind::Load(load))));
+            events.extend(endpoint.in_flight_reports().map(|report| Event::from(Kind::InFlight(report))));
         }
         events
     }

@@ -13,12 +13,13 @@ mod speed;
 mod turn;
 
 pub use arrivals::{Arrivals, Arrived};
-pub use endpoint::{Endpoint, Fitness, Promised};
+pub use endpoint::{Endpoint, Fitness, InFlight};
 pub use pool::{ModelMatch, Pool};
 pub use prefixes::{Holder, Match, Prefixes, Visit};
 pub use speed::Speed;
 pub use turn::Turn;
 
+use crate::cost::PrefillWork;
 use crate::ids::{CellHash, EndpointId, OriginId, ProcessId, Slot};
 use crate::limits::{
     CELL_BYTES_DEFAULT, CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PER_PROMPT_MAX, CELLS_PER_VIEW_MAX,
@@ -26,7 +27,7 @@ use crate::limits::{
 };
 use crate::num::{count, float, float_len};
 use crate::time::Timestamp;
-use crate::wire::{Event, Health, Kind, Pools, Proxies, Ratio};
+use crate::wire::{EngineStatus, Event, Health, Kind, Pools, Prefix, Proxies, UsageSeen};
 use fnv::{FnvHashMap, FnvHashSet};
 
 /// All that is known. See the module.
@@ -40,8 +41,6 @@ pub struct View {
     /// The time of each origin's last event.
     origins: FnvHashMap<OriginId, Timestamp>,
     chain: Vec<CellHash>,
-    /// The chain of the last [`Kind::Prefix`]: the next one continues it, whatever is routed in between.
-    prefix: Vec<CellHash>,
     /// The proxy process whose view this is; `None` where it is no proxy's.
     process: Option<ProcessId>,
     /// The proxies that route, as in [`Kind::Proxies`].
@@ -60,6 +59,9 @@ pub enum Applied {
     Unsupported,
     /// The event is beyond a limit and was cut to it.
     Cut,
+    /// The event is a prefix that continues another one: nothing was learned. A stream's prefixes come through its
+    /// [`crate::wire::PrefixDecoder`].
+    Detached,
 }
 
 // === impl View ===
@@ -82,7 +84,6 @@ impl View {
             prefixes: Prefixes::new(seed),
             origins: FnvHashMap::default(),
             chain: Vec::new(),
-            prefix: Vec::new(),
             process: None,
             proxies: Vec::new(),
             turn: Turn::default(),
@@ -94,7 +95,7 @@ impl View {
         match &event.kind {
             None => Applied::Unsupported,
             Some(Kind::Pools(pools)) => self.set_pools(pools),
-            Some(Kind::Facts(facts)) => self.set_facts(facts),
+            Some(Kind::EngineStatus(status)) => self.set_status(status),
             Some(Kind::Routed(routed)) => {
                 let Some(slot) = self.slot(EndpointId(routed.endpoint)) else { return Applied::Unknown };
                 self.chain.clear();
@@ -102,12 +103,13 @@ impl View {
                 self.prefixes.learn(slot, &self.chain, now);
                 if routed.cells.len() > CELLS_PER_PROMPT_MAX { Applied::Cut } else { Applied::Changed }
             }
-            Some(Kind::Load(load)) => {
-                self.origins.insert(OriginId(load.origin), now);
-                self.on_endpoint(load.endpoint, |endpoint| endpoint.set_load(load, now))
+            Some(Kind::InFlight(report)) => {
+                self.origins.insert(OriginId(report.origin), now);
+                self.on_endpoint(report.endpoint, |endpoint| endpoint.set_in_flight(report, now))
             }
             Some(Kind::Observed(seen)) => {
-                self.on_endpoint(seen.endpoint, |endpoint| endpoint.observe(seen.tokens, seen.ttft_us, now))
+                let work_ahead = seen.work_ahead.map(PrefillWork);
+                self.on_endpoint(seen.endpoint, |endpoint| endpoint.observe(work_ahead, seen.ttft_us, now))
             }
             Some(Kind::Failure(failure)) => self.on_endpoint(failure.endpoint, |endpoint| endpoint.fail(now)),
             Some(Kind::Alive(alive)) => {
@@ -119,7 +121,7 @@ impl View {
                 Applied::Changed
             }
             Some(Kind::Prefix(prefix)) => self.learn_prefix(prefix, now),
-            Some(Kind::Ratio(ratio)) => self.learn_ratio(ratio),
+            Some(Kind::UsageSeen(usage)) => self.learn_usage(usage),
             Some(Kind::Proxies(proxies)) => self.set_proxies(proxies),
         }
     }
@@ -136,11 +138,11 @@ impl View {
     }
 
     /// Whether other proxies route, too.
-    pub fn has_rivals(&self) -> bool {
+    pub fn has_peers(&self) -> bool {
         self.proxies.iter().any(|process| Some(*process) != self.process)
     }
 
-    /// Drops the loads of origins that fell silent. Call it about once a second.
+    /// Drops the shares of origins that fell silent. Call it about once a second.
     pub fn expire(&mut self, now: Timestamp) -> Vec<OriginId> {
         let silent: Vec<OriginId> = self
             .origins
@@ -226,14 +228,14 @@ impl View {
         self.turn = place.map_or_else(Turn::default, |place| Turn::new(place, self.proxies.len()));
     }
 
-    fn set_facts(&mut self, facts: &crate::wire::Facts) -> Applied {
-        let Some(slot) = self.slot(EndpointId(facts.endpoint)) else { return Applied::Unknown };
+    fn set_status(&mut self, status: &EngineStatus) -> Applied {
+        let Some(slot) = self.slot(EndpointId(status.endpoint)) else { return Applied::Unknown };
         let Some(endpoint) = self.endpoints.get_mut(slot.index()).and_then(Option::as_mut) else {
             return Applied::Unknown;
         };
         let was_up = endpoint.health != Health::Unhealthy;
         let cache_tokens = endpoint.cache_tokens();
-        endpoint.set_facts(facts);
+        endpoint.set_status(status);
         let is_down = endpoint.health == Health::Unhealthy;
         let has_resized = endpoint.cache_tokens() != cache_tokens;
         if was_up && is_down {
@@ -303,12 +305,12 @@ impl View {
         }
     }
 
-    fn learn_ratio(&mut self, ratio: &Ratio) -> Applied {
-        let Some(at) = self.pools.iter().position(|pool| pool.name() == ratio.pool) else {
+    fn learn_usage(&mut self, usage: &UsageSeen) -> Applied {
+        let Some(at) = self.pools.iter().position(|pool| pool.name() == usage.pool) else {
             return Applied::Unknown;
         };
         if let Some(pool) = self.pools.get_mut(at) {
-            pool.observe(ratio);
+            pool.observe(usage);
             if pool.has_drifted() {
                 self.resize_pool(at);
             }
@@ -316,19 +318,18 @@ impl View {
         Applied::Changed
     }
 
-    fn learn_prefix(&mut self, prefix: &crate::wire::Prefix, now: Timestamp) -> Applied {
-        let depth = crate::num::index(prefix.depth);
-        if depth > self.prefix.len() || depth + prefix.cells.len() > CELLS_PER_PROMPT_MAX {
-            return Applied::Cut;
+    fn learn_prefix(&mut self, prefix: &Prefix, now: Timestamp) -> Applied {
+        if prefix.depth > 0 {
+            return Applied::Detached;
         }
-        self.prefix.truncate(depth);
-        self.prefix.extend(prefix.cells.iter().map(|cell| CellHash(*cell)));
+        self.chain.clear();
+        self.chain.extend(prefix.cells.iter().take(CELLS_PER_PROMPT_MAX).map(|cell| CellHash(*cell)));
         for (endpoint, held) in prefix.endpoints.iter().zip(&prefix.held) {
             let Some(slot) = self.slot(EndpointId(*endpoint)) else { continue };
-            let end = depth.saturating_add(crate::num::index(*held));
-            self.prefixes.restore(slot, self.prefix.get(..end).unwrap_or(&self.prefix), now);
+            let held = self.chain.get(..crate::num::index(*held)).unwrap_or(&self.chain);
+            self.prefixes.restore(slot, held, now);
         }
-        Applied::Changed
+        if prefix.cells.len() > CELLS_PER_PROMPT_MAX { Applied::Cut } else { Applied::Changed }
     }
 
     fn drop_origin(&mut self, origin: OriginId) {

@@ -133,15 +133,15 @@ impl Pool {
         drift > RATIO_DRIFT_MAX * self.sized_bytes_per_token
     }
 
-    pub(super) fn observe(&mut self, observed: &wire::Ratio) {
-        let wire::Ratio { bytes, tokens, .. } = *observed;
-        if let Some(output) = observed.output_tokens.filter(|output| *output > 0) {
+    pub(super) fn observe(&mut self, usage: &wire::UsageSeen) {
+        let wire::UsageSeen { prompt_bytes: bytes, prompt_tokens: tokens, .. } = *usage;
+        if let Some(output) = usage.output_tokens.filter(|output| *output > 0) {
             self.output_tokens += OUTPUT_WEIGHT * (float(output.min(OUTPUT_TOKENS_MAX)) - self.output_tokens);
         }
         if bytes < RATIO_BYTES_MIN || tokens == 0 {
             return;
         }
-        if let Some(cached) = observed.cached_tokens {
+        if let Some(cached) = usage.cached_tokens {
             let share = (float(cached) / float(tokens)).min(1.0);
             self.reuse_share += REUSE_WEIGHT * (share - self.reuse_share);
         }

@@ -7,12 +7,13 @@
 //! ([`super::Endpoint::is_held_up`]). A low quantile instead of the mean would not help: an engine whose batch stays full
 //! produces no other first tokens.
 
+use crate::cost::PrefillWork;
 use crate::num::float;
 
 /// Prefill seconds per token before anything was observed: Qwen3-32B TP2 on H100, 17,009 tokens a second.
 const PREFILL_S_PER_TOKEN_DEFAULT: f64 = 1.0 / 17_009.0;
-/// Tokens that an observation must span to count: below, fixed latency dominates.
-const OBSERVED_TOKENS_MIN: u64 = 512;
+/// Work that an observation must span to teach: below, fixed latency dominates.
+const OBSERVED_WORK_MIN: PrefillWork = PrefillWork(512);
 /// Tokens from which an observation has full weight: a full step of vLLM's default size. The time of a shorter one
 /// consists as much of the wait for the step before.
 const OBSERVED_TOKENS_FULL: f64 = 8_192.0;
@@ -47,14 +48,14 @@ impl Default for Speed {
 }
 
 impl Speed {
-    /// Learns from a first token that took `ttft_us` microseconds behind `tokens` tokens' worth of work.
-    pub(super) fn observe(&mut self, tokens: u64, ttft_us: u64) {
-        if tokens < OBSERVED_TOKENS_MIN {
+    /// Learns from a first token that took `ttft_us` microseconds behind so much work.
+    pub(super) fn observe(&mut self, work: PrefillWork, ttft_us: u64) {
+        if work < OBSERVED_WORK_MIN {
             return;
         }
-        let s_per_token = float(ttft_us) / 1e6 / float(tokens);
+        let s_per_token = float(ttft_us) / 1e6 / work.tokens();
         let log = s_per_token.clamp(PREFILL_S_PER_TOKEN_MIN, PREFILL_S_PER_TOKEN_MAX).ln();
-        let weight = (float(tokens) / OBSERVED_TOKENS_FULL).min(1.0);
+        let weight = (work.tokens() / OBSERVED_TOKENS_FULL).min(1.0);
         let is_first = self.seen <= 0.0;
         self.seen = self.seen * (1.0 - WEIGHT_MIN * weight) + weight;
         if is_first {
@@ -99,7 +100,7 @@ mod tests {
         let mut speed = Speed::default();
         for number in 0..count {
             let factor_percent = [50, 75, 100, 140, 200][usize::try_from(number % 5).unwrap_or(0)];
-            speed.observe(10_000, 10_000 * us_per_token * factor_percent / 100);
+            speed.observe(PrefillWork(10_000), 10_000 * us_per_token * factor_percent / 100);
         }
         speed
     }

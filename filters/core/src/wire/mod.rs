@@ -10,20 +10,23 @@
 //! are absolute ("this origin now has 3 requests there"), never increments, so a lost, repeated or
 //! coalesced event heals with the next one, and nobody keeps a table of request ids.
 //!
-//! The encoding is protobuf (through `prost`, without generated code): fields can be added while proxies
-//! and controllers of different versions meet. `docs/state-stream.md` has the same in `.proto` form.
+//! The encoding is protobuf: fields can be added while proxies and controllers of different versions meet. The messages
+//! are generated from `filters/core/proto/warmpath/v1/state.proto`.
 
 mod event;
+#[rustfmt::skip]
+#[expect(unreachable_pub, reason = "generated code makes everything public")]
+mod generated;
 mod page;
 mod prefix;
 mod stream;
 
-pub use event::{
-    Alive, Event, Facts, Failure, Gone, Health, Kind, Load, Observed, Pool, PoolEndpoint, Pools, Prefix,
-    Proxies, Ratio, Routed,
+pub use event::Authority;
+pub use generated::event::Kind;
+pub use generated::{
+    Alive, Down, EngineStatus, Event, Failure, Gone, Health, Hello, InFlightReport, Observed, Phase, Pool,
+    PoolEndpoint, Pools, Prefix, Proxies, ResumePoint, Routed, Up, UsageSeen,
 };
 pub use page::{Page, PageError, Record, Source};
 pub use prefix::{PrefixDecoder, PrefixEncoder, PrefixError};
-pub use stream::{
-    Down, Hello, Phase, STREAM_METHOD, STREAM_SERVICE, Snapshotter, StreamError, Up, decode_down, decode_up,
-};
+pub use stream::{MessageChunker, STREAM_METHOD, STREAM_SERVICE, StreamError, decode_down, decode_up};

@@ -92,7 +92,11 @@ fn renewed_configuration_goes_on_with_a_stream_of_its_own() {
     vm.retire(old);
     let next = Controller::accept(&host, &[&vm]);
     assert_ne!(next.stream, controller.stream);
-    assert_eq!(next.received()[0].hello.clone().unwrap().generation, 1, "it goes on where the old one ended");
+    assert_eq!(
+        next.received()[0].hello.clone().unwrap().resume.unwrap().generation,
+        1,
+        "it goes on where the old one ended"
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ use warmpath_core::ids::EndpointId;
 use warmpath_core::router::{Input, Output, UplinkId};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
-use warmpath_core::wire::{Down, Event, Facts, Health, Kind, Phase, Up};
+use warmpath_core::wire::{Down, EngineStatus, Event, Health, Kind, Phase, Up};
 
 const VMS: usize = 3;
 const ENDPOINTS: usize = 4;
@@ -77,7 +77,8 @@ impl Controller {
     /// The first message of a proxy says where it wants to go on.
     fn greet(&mut self, up: &Up) {
         let (Some(hello), Some(stream)) = (&up.hello, &mut self.stream) else { return };
-        let generation = usize::try_from(hello.generation).unwrap();
+        let resume = hello.resume.filter(|resume| resume.instance == self.instance);
+        let reached = resume.and_then(|resume| usize::try_from(resume.generation).ok());
         let down = |phase: Phase, generation: usize, events| Down {
             instance: self.instance,
             generation: generation as u64,
@@ -85,8 +86,8 @@ impl Controller {
             events,
         };
         let end = self.published.len();
-        if hello.instance == self.instance && generation <= end {
-            stream.on_its_way.push_back(down(Phase::Resumed, end, self.published[generation..].to_vec()));
+        if let Some(reached) = reached.filter(|reached| *reached <= end) {
+            stream.on_its_way.push_back(down(Phase::Resumed, end, self.published[reached..].to_vec()));
         } else {
             stream.on_its_way.push_back(down(Phase::Begin, 0, Vec::new()));
             for event in self.view.export_endpoints() {
@@ -177,11 +178,11 @@ impl World {
     }
 
     fn status(&mut self, endpoint: usize, running: u32) {
-        self.controller.publish(Kind::Facts(Facts {
+        self.controller.publish(Kind::EngineStatus(EngineStatus {
             endpoint: EndpointId::of(&address(endpoint)).0,
             health: Health::Healthy.into(),
             running,
-            ..Facts::default()
+            ..EngineStatus::default()
         }));
     }
 
@@ -235,7 +236,7 @@ impl World {
 /// Every endpoint with what its engine last reported.
 fn known(view: &View) -> Vec<(String, u32)> {
     let mut known: Vec<(String, u32)> =
-        view.endpoints().map(|(_, endpoint)| (endpoint.address.clone(), endpoint.facts().running)).collect();
+        view.endpoints().map(|(_, endpoint)| (endpoint.address.clone(), endpoint.status().running)).collect();
     known.sort();
     known
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use warmpath_core::ids::{CellHash, EndpointId};
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::prompt::{Api, Request, Root, cells_of};
-use warmpath_core::wire::{Event, Health, Kind, Phase, Proxies};
+use warmpath_core::wire::{Event, Health, Kind, Phase, Proxies, ResumePoint};
 
 /// A chat's chain, as another proxy would compute it.
 fn chain(body: &Value) -> Vec<CellHash> {
@@ -27,7 +27,7 @@ fn hello_says_who_opens_the_stream() {
     let vm = vm(&host, &with_controller());
     let controller = Controller::accept(&host, &[&vm]);
     let hello = controller.received().remove(0).hello.expect("the first message is a hello");
-    assert_eq!((hello.node.as_str(), hello.instance, hello.generation), ("gateway-1", 0, 0));
+    assert_eq!((hello.node.as_str(), hello.resume), ("gateway-1", None));
     assert_eq!(hello.version, env!("CARGO_PKG_VERSION"));
     assert_ne!(hello.process, 0);
     assert!(controller.received().iter().skip(1).all(|up| up.hello.is_none()), "one hello a stream");
@@ -94,8 +94,8 @@ fn what_all_vms_of_the_process_did_goes_up_and_nothing_comes_back() {
     wanted.sort_unstable();
     seen.sort_unstable();
     assert_eq!(seen, wanted, "both, once each, and none of the controller's own");
-    assert!(!events.iter().any(|kind| matches!(kind, Kind::Load(load) if load.origin == 5)));
-    assert!(!events.iter().any(|kind| matches!(kind, Kind::Pools(_) | Kind::Facts(_))));
+    assert!(!events.iter().any(|kind| matches!(kind, Kind::InFlight(load) if load.origin == 5)));
+    assert!(!events.iter().any(|kind| matches!(kind, Kind::Pools(_) | Kind::EngineStatus(_))));
     for mut stream in streams {
         stream.response_headers(&[(":status", "503")], true);
         stream.finish();
@@ -106,7 +106,7 @@ fn what_all_vms_of_the_process_did_goes_up_and_nothing_comes_back() {
     let failures = events.iter().filter(|kind| matches!(kind, Kind::Failure(_))).count();
     assert_eq!(failures, 2);
     let last_load =
-        events.iter().rev().find_map(|kind| if let Kind::Load(load) = kind { Some(*load) } else { None });
+        events.iter().rev().find_map(|kind| if let Kind::InFlight(load) = kind { Some(*load) } else { None });
     assert_eq!(last_load.unwrap().requests, 0, "the end goes up too");
 }
 
@@ -159,7 +159,7 @@ fn stream_that_ends_is_opened_again_later_each_time_and_goes_on_where_it_was() {
             assert!(waited_ms < 10_000, "it gave up");
         };
         let hello = controller.received()[0].hello.clone().unwrap();
-        assert_eq!((hello.instance, hello.generation), (42, 2));
+        assert_eq!(hello.resume, Some(ResumePoint { instance: 42, generation: 2 }));
         controller.close();
         waits.push(waited_ms);
     }
@@ -177,7 +177,7 @@ fn snapshot_that_breaks_off_is_not_taken_for_whole() {
     controller.down(Phase::Item, 0, vec![pools(&endpoints(3))]);
     controller.close();
     let next = Controller::accept(&host, &[&vm]);
-    assert_eq!(next.received()[0].hello.clone().unwrap().generation, 0, "a whole one is needed");
+    assert_eq!(next.received()[0].hello.clone().unwrap().resume, None, "a whole one is needed");
 }
 
 #[test]
@@ -324,7 +324,8 @@ fn what_came_over_a_stalled_holders_stream_is_not_sent_back_by_its_successor() {
     old.delta(vec![load_of(5, &names[0], 2), routed(&names[0], &[CellHash(78)])]);
     step(&host, &[successor]);
     assert_eq!(explain(successor, &chat("hello")).sum("requests"), 2, "the event was applied");
-    let came_back =
-        |kind: &Kind| matches!(kind, Kind::Routed(_)) || matches!(kind, Kind::Load(load) if load.origin == 5);
+    let came_back = |kind: &Kind| {
+        matches!(kind, Kind::Routed(_)) || matches!(kind, Kind::InFlight(load) if load.origin == 5)
+    };
     assert!(!next.events().iter().any(came_back), "{:?}", next.events());
 }

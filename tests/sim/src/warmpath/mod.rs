@@ -5,7 +5,7 @@
 //!                 ▲                                                      │ encoded as on the wire
 //!                 └──────── network: delay, loss, reordering ◄───────────┘
 //!                 ▲
-//!  scrape, join ──┘ facts and pools, as the controller tells them
+//!  scrape, join ──┘ engine status and pools, as the controller tells them
 //! ```
 //!
 //! What the router does (`filters/core/src/router`) is done here in the same order;
@@ -19,7 +19,7 @@ use warmpath_core::cost::Term;
 use warmpath_core::ids::EndpointId;
 use warmpath_core::num::count;
 use warmpath_core::time::Timestamp;
-use warmpath_core::wire::{Event, Facts, Health, Kind};
+use warmpath_core::wire::{EngineStatus, Event, Health, Kind};
 use warmpath_engine::model::{Params, Stats};
 
 use crate::fleet::Fleet;
@@ -57,7 +57,7 @@ pub struct Proxies {
     block_tokens: Vec<usize>,
     /// Tokens of each engine's tiers below its GPU.
     below_gpu_tokens: Vec<usize>,
-    told: Vec<Option<Facts>>,
+    told: Vec<Option<EngineStatus>>,
     next: usize,
     tick_s: f64,
 }
@@ -151,13 +151,13 @@ impl Rule for Proxies {
     }
 
     fn scraped(&mut self, now_s: f64, engine: usize, stats: &Stats) {
-        let facts = Facts {
+        let status = EngineStatus {
             kv_below_gpu_tokens: self.below_gpu_tokens[engine] as u64,
-            ..facts(&self.addresses[engine], stats, self.block_tokens[engine])
+            ..status_of(&self.addresses[engine], stats, self.block_tokens[engine])
         };
-        if self.told[engine] != Some(facts) {
-            self.told[engine] = Some(facts);
-            self.tell(now_s, None, vec![Kind::Facts(facts)]);
+        if self.told[engine] != Some(status) {
+            self.told[engine] = Some(status);
+            self.tell(now_s, None, vec![Kind::EngineStatus(status)]);
             self.deliver(now_s);
         }
     }
@@ -183,16 +183,16 @@ impl Rule for Proxies {
 }
 
 /// What the controller reads from an engine's metrics page.
-fn facts(address: &str, stats: &Stats, block_tokens: usize) -> Facts {
-    Facts {
+fn status_of(address: &str, stats: &Stats, block_tokens: usize) -> EngineStatus {
+    EngineStatus {
         endpoint: EndpointId::of(address).0,
         health: Health::Healthy.into(),
         running: u32::try_from(stats.running).unwrap_or(u32::MAX),
         waiting: u32::try_from(stats.waiting).unwrap_or(u32::MAX),
         kv_used_permille: u32::try_from(count(stats.kv_usage() * 1000.0)).unwrap_or(u32::MAX),
-        capacity_tokens: (stats.blocks_total * block_tokens) as u64,
-        block_tokens: u32::try_from(block_tokens).unwrap_or(u32::MAX),
-        ..Facts::default()
+        capacity_tokens: Some((stats.blocks_total * block_tokens) as u64),
+        block_tokens: u32::try_from(block_tokens).ok(),
+        ..EngineStatus::default()
     }
 }
 

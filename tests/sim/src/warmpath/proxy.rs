@@ -6,7 +6,7 @@ use warmpath_core::pick::{Ask, choose};
 use warmpath_core::router::{Booking, Ledger};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
-use warmpath_core::wire::{Alive, Kind, Pool, PoolEndpoint, Pools, Proxies, Ratio};
+use warmpath_core::wire::{Alive, Kind, Pool, PoolEndpoint, Pools, Proxies, UsageSeen};
 use warmpath_engine::model::TOKEN_BYTES;
 
 use super::time;
@@ -102,14 +102,14 @@ impl Proxy {
 
     /// The end, where the answer's `usage` tells how much was cached.
     pub(super) fn ended(&mut self, now_s: f64, flight: Flight) -> Vec<Kind> {
-        let ratio = Ratio {
+        let ratio = UsageSeen {
             pool: POOL.into(),
-            bytes: flight.prompt_tokens * TOKEN_BYTES as u64,
-            tokens: flight.prompt_tokens,
+            prompt_bytes: flight.prompt_tokens * TOKEN_BYTES as u64,
+            prompt_tokens: flight.prompt_tokens,
             cached_tokens: Some(flight.cached_tokens),
             output_tokens: Some(flight.output_tokens),
         };
-        let kinds = vec![Kind::Ratio(ratio), flight.booking.end(&mut self.ledger)];
+        let kinds = vec![Kind::UsageSeen(ratio), flight.booking.end(&mut self.ledger)];
         self.apply(now_s, &kinds);
         kinds
     }

@@ -1,5 +1,6 @@
 //! Proxies that hear each other late, in disorder, or not at all.
 
+use warmpath_core::view::InFlight;
 use warmpath_engine::Preset;
 use warmpath_engine::model::{Params, Tier, TierParams};
 
@@ -41,8 +42,7 @@ fn all_bookings_are_released_though_messages_are_lost_and_overtake_each_other() 
         assert_eq!(proxy.ledger.requests(), 0, "proxy {number}");
         proxy.view.expire(time(end_s + f64::from(FORGOTTEN_S)));
         for (_, endpoint) in proxy.view.endpoints() {
-            let promised = endpoint.promised();
-            assert_eq!((promised.requests, promised.prefill_tokens), (0, 0), "in the view of proxy {number}");
+            assert_eq!(endpoint.in_flight(), InFlight::default(), "in the view of proxy {number}");
         }
     }
 }

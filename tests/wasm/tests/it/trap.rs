@@ -6,6 +6,7 @@ use crate::support::{
     static_config, step, text,
 };
 use serde_json::{Value, json};
+use warmpath_core::wire::ResumePoint;
 use warmpath_host::{Host, Vm};
 
 fn vm(host: &Host, configuration: &Value) -> Vm {
@@ -121,7 +122,8 @@ fn lease_of_a_trapped_vm_is_taken_over_where_it_ended() {
     let process = controller.received()[0].hello.clone().unwrap().process;
     let next = Controller::accept(&host, &[other]);
     let hello = next.received()[0].hello.clone().expect("the first message is a hello");
-    assert_eq!((hello.instance, hello.generation, hello.process), (42, 2, process));
+    let resume = Some(ResumePoint { instance: 42, generation: 2 });
+    assert_eq!((hello.resume, hello.process), (resume, process));
     serve(other, &chat("hello")).finish().unwrap();
     assert!(other.violations().is_empty());
 }

@@ -38,7 +38,7 @@ fn hello_says_who_opens_the_stream() {
     let stream = vm.grpc_streams().remove(0);
     assert_eq!((stream.service.as_str(), stream.method.as_str()), (STREAM_SERVICE, STREAM_METHOD));
     let hello = controller.received().remove(0).hello.expect("the first message is a hello");
-    assert_eq!((hello.node.as_str(), hello.instance, hello.generation), ("gateway-1", 0, 0));
+    assert_eq!((hello.node.as_str(), hello.resume), ("gateway-1", None));
     assert_eq!(hello.version, env!("CARGO_PKG_VERSION"));
     assert_ne!(hello.process, 0);
     assert!(controller.received().iter().skip(1).all(|up| up.hello.is_none()), "one hello a stream");

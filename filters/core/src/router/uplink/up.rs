@@ -5,7 +5,7 @@ use crate::router::Router;
 use crate::router::io::{Notice, Output, UplinkId};
 use crate::router::shared::SharedMap;
 use crate::time::Timestamp;
-use crate::wire::{Event, Hello, Kind, Snapshotter, Up};
+use crate::wire::{Event, Hello, Kind, MessageChunker, ResumePoint, Up};
 use prost::Message;
 
 // === impl Router ===
@@ -13,12 +13,14 @@ use prost::Message;
 impl<S: SharedMap> Router<S> {
     /// The first messages of a stream: who opens it, where it goes on, and what is in flight.
     pub(super) fn introduce(&mut self, uplink: UplinkId, out: &mut Vec<Output>) {
-        let (instance, generation) =
-            self.uplink.followed.map_or((0, 0), |followed| (followed.instance.0, followed.generation.0));
+        let resume = self
+            .uplink
+            .followed
+            .map(|followed| ResumePoint { instance: followed.instance.0, generation: followed.generation.0 });
         let plugin = self.plugins.iter().find(|plugin| Some(plugin.id) == self.uplink.plugin);
         let node = plugin.map(|plugin| plugin.node.clone()).unwrap_or_default();
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let hello = Hello { process: self.process().0, node, version, instance, generation };
+        let hello = Hello { process: self.process().0, node, version, resume };
         send(uplink, &Up { hello: Some(hello), events: Vec::new() }, out);
         send_all(uplink, self.ledger.loads().into_iter().map(Event::from), out);
     }
@@ -49,7 +51,7 @@ fn send(uplink: UplinkId, up: &Up, out: &mut Vec<Output>) {
 }
 
 fn send_all(uplink: UplinkId, events: impl IntoIterator<Item = Event>, out: &mut Vec<Output>) {
-    let mut messages = Snapshotter::default();
+    let mut messages = MessageChunker::default();
     for event in events {
         messages.push(event);
     }

@@ -107,7 +107,7 @@ impl SoloVm {
     pub(crate) fn in_flight(&self, address: &str) -> (u32, u32) {
         let view = self.router.view();
         let endpoint = view.slot(EndpointId::of(address)).and_then(|slot| view.endpoint(slot));
-        endpoint.map_or((0, 0), |endpoint| (endpoint.promised().requests, endpoint.promised().prefills))
+        endpoint.map_or((0, 0), |endpoint| (endpoint.in_flight().requests, endpoint.in_flight().prefills))
     }
 }
 

@@ -6,7 +6,8 @@ use prost::Message;
 use warmpath_core::ids::{CellHash, EndpointId};
 use warmpath_core::router::UplinkId;
 use warmpath_core::wire::{
-    Down, Event, Facts, Health, Kind, Load, Phase, Pool, PoolEndpoint, Pools, Routed, Up, decode_up,
+    Down, EngineStatus, Event, Health, InFlightReport, Kind, Phase, Pool, PoolEndpoint, Pools, Routed, Up,
+    decode_up,
 };
 
 /// Steps within which one of the VMs must have opened the stream: a lease to run out, a retry, and to spare.
@@ -99,8 +100,12 @@ pub(crate) fn pools(endpoints: &[String]) -> Event {
 
 /// An engine's own status.
 pub(crate) fn facts(endpoint: &str, health: Health) -> Event {
-    let facts = Facts { endpoint: EndpointId::of(endpoint).0, health: health.into(), ..Facts::default() };
-    Kind::Facts(facts).into()
+    let facts = EngineStatus {
+        endpoint: EndpointId::of(endpoint).0,
+        health: health.into(),
+        ..EngineStatus::default()
+    };
+    Kind::EngineStatus(facts).into()
 }
 
 /// Another proxy has sent this chain to an endpoint.
@@ -112,5 +117,12 @@ pub(crate) fn routed(endpoint: &str, chain: &[CellHash]) -> Event {
 /// Another proxy has so many requests there.
 pub(crate) fn load_of(origin: u64, endpoint: &str, requests: u32) -> Event {
     let endpoint = EndpointId::of(endpoint).0;
-    Kind::Load(Load { origin, endpoint, requests, context_tokens: 100, ..Load::default() }).into()
+    Kind::InFlight(InFlightReport {
+        origin,
+        endpoint,
+        requests,
+        context_tokens: 100,
+        ..InFlightReport::default()
+    })
+    .into()
 }

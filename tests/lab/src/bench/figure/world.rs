@@ -4,7 +4,9 @@
 //! is held by many endpoints, the rest by one. Cell hashes are random numbers, as real ones look.
 
 use warmpath_core::ids::{CellHash, EndpointId};
-use warmpath_core::wire::{Event, Facts, Health, Kind, Load, Pool, PoolEndpoint, Pools, Routed};
+use warmpath_core::wire::{
+    EngineStatus, Event, Health, InFlightReport, Kind, Pool, PoolEndpoint, Pools, Routed,
+};
 
 /// The pool of all endpoints.
 pub(super) const POOL: &str = "bench";
@@ -55,11 +57,22 @@ pub(super) fn fleet(endpoints: usize, chance: &mut Chance) -> Vec<Event> {
     for address in addresses {
         let endpoint = EndpointId::of(&address).0;
         let health = Health::Healthy.into();
-        let facts = Facts { endpoint, health, capacity_tokens: CAPACITY_TOKENS, ..Facts::default() };
+        let facts = EngineStatus {
+            endpoint,
+            health,
+            capacity_tokens: Some(CAPACITY_TOKENS),
+            ..EngineStatus::default()
+        };
         let requests = chance.next() % REQUESTS_MAX;
         let context_tokens = requests * REQUEST_TOKENS;
-        let load = Load { origin: 1, endpoint, requests: requests as u32, context_tokens, ..Load::default() };
-        events.extend([Kind::Facts(facts).into(), Kind::Load(load).into()]);
+        let load = InFlightReport {
+            origin: 1,
+            endpoint,
+            requests: requests as u32,
+            context_tokens,
+            ..InFlightReport::default()
+        };
+        events.extend([Kind::EngineStatus(facts).into(), Kind::InFlight(load).into()]);
     }
     events
 }

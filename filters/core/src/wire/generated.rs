@@ -1,0 +1,350 @@
+//! The messages of the state stream, generated from `filters/core/proto/warmpath/v1/state.proto` by `just generate`: do
+//! not edit.
+//!
+//! Checked in, so that a build needs no compiler of the schema; a test of `tests/generate` compares.
+
+/// From a proxy to the controller.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Up {
+    /// Present in the first message of a stream and in no other.
+    #[prost(message, optional, tag = "1")]
+    pub hello: ::core::option::Option<Hello>,
+    /// What this process did since the last message, in order.
+    #[prost(message, repeated, tag = "2")]
+    pub events: ::prost::alloc::vec::Vec<Event>,
+}
+/// The first message of a stream: which proxy opens it, and where it wants to resume.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Hello {
+    /// Names the proxy process; all its VMs and all its streams share it. Never zero.
+    #[prost(fixed64, tag = "1")]
+    pub process: u64,
+    /// The proxy's name for people (Envoy's node id).
+    #[prost(string, tag = "2")]
+    pub node: ::prost::alloc::string::String,
+    /// The filter's version.
+    #[prost(string, tag = "3")]
+    pub version: ::prost::alloc::string::String,
+    /// The state that the proxy has already; absent when it has none.
+    #[prost(message, optional, tag = "4")]
+    pub resume: ::core::option::Option<ResumePoint>,
+}
+/// A state that a proxy has reached.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumePoint {
+    /// The controller instance whose stream was last followed to its end.
+    #[prost(fixed64, tag = "1")]
+    pub instance: u64,
+    /// The last generation of that instance that was applied.
+    #[prost(uint64, tag = "2")]
+    pub generation: u64,
+}
+/// From the controller to a proxy.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Down {
+    /// The controller instance that counts the generations.
+    #[prost(fixed64, tag = "1")]
+    pub instance: u64,
+    /// The receiver's generation after this message; zero inside a snapshot.
+    #[prost(uint64, tag = "2")]
+    pub generation: u64,
+    /// What the events are.
+    #[prost(enumeration = "Phase", tag = "3")]
+    pub phase: i32,
+    /// In order.
+    #[prost(message, repeated, tag = "4")]
+    pub events: ::prost::alloc::vec::Vec<Event>,
+}
+/// One change, as small as the change itself.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Event {
+    /// The change; a receiver that is older than the sender finds none, and skips the event.
+    #[prost(oneof = "event::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    pub kind: ::core::option::Option<event::Kind>,
+}
+/// Nested message and enum types in `Event`.
+pub mod event {
+    /// The change; a receiver that is older than the sender finds none, and skips the event.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Kind {
+        /// All pools with their endpoints. Replace the set; keep what is known of endpoints that stay.
+        #[prost(message, tag = "1")]
+        Pools(super::Pools),
+        /// The state of one engine. Replace the endpoint's status.
+        #[prost(message, tag = "2")]
+        EngineStatus(super::EngineStatus),
+        /// A request was sent to an endpoint, which will soon hold its cells. Learn them.
+        #[prost(message, tag = "3")]
+        Routed(super::Routed),
+        /// What one origin has in flight at one endpoint now. Replace that origin's share.
+        #[prost(message, tag = "4")]
+        InFlight(super::InFlightReport),
+        /// A response began. Adjust the endpoint's speed; its failures are over.
+        #[prost(message, tag = "5")]
+        Observed(super::Observed),
+        /// An attempt at an endpoint failed before its first byte. Avoid the endpoint for a while.
+        #[prost(message, tag = "6")]
+        Failure(super::Failure),
+        /// An origin still has in flight what it last reported. Keep its shares.
+        #[prost(message, tag = "7")]
+        Alive(super::Alive),
+        /// An origin has ended. Drop its shares.
+        #[prost(message, tag = "8")]
+        Gone(super::Gone),
+        /// One prefix and the endpoints that hold it. Learn it.
+        #[prost(message, tag = "9")]
+        Prefix(super::Prefix),
+        /// The usage that an engine reported with a response. Adjust what is known of the pool's text and caches.
+        #[prost(message, tag = "10")]
+        UsageSeen(super::UsageSeen),
+        /// The proxy processes that route. Replace the list; the index in it is one's turn.
+        #[prost(message, tag = "11")]
+        Proxies(super::Proxies),
+    }
+}
+/// All pools.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Pools {
+    /// In order of preference: the first one serves requests that name no model.
+    #[prost(message, repeated, tag = "1")]
+    pub pools: ::prost::alloc::vec::Vec<Pool>,
+}
+/// Endpoints that serve the same models.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Pool {
+    /// Unique among pools; part of every chain's root.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Names that requests give the base model; `*` takes any.
+    #[prost(string, repeated, tag = "2")]
+    pub models: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Names of adapters; each has its own chains.
+    #[prost(string, repeated, tag = "3")]
+    pub adapters: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The endpoints that serve these models.
+    #[prost(message, repeated, tag = "4")]
+    pub endpoints: ::prost::alloc::vec::Vec<PoolEndpoint>,
+}
+/// One endpoint of a pool.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PoolEndpoint {
+    /// `ip:port`, as Envoy writes it.
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+}
+/// The state of one engine, from its metrics page and from how its scrapes went.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EngineStatus {
+    /// The endpoint: XXH3-64 of its `ip:port`.
+    #[prost(fixed64, tag = "1")]
+    pub endpoint: u64,
+    /// Whether it may be chosen.
+    #[prost(enumeration = "Health", tag = "2")]
+    pub health: i32,
+    /// Requests in the engine's batch.
+    #[prost(uint32, tag = "3")]
+    pub running: u32,
+    /// Requests in the engine's queue.
+    #[prost(uint32, tag = "4")]
+    pub waiting: u32,
+    /// Share of the GPU's KV blocks that running requests use, in thousandths.
+    #[prost(uint32, tag = "5")]
+    pub kv_used_permille: u32,
+    /// KV capacity of the GPU in tokens, which bounds what can run at once. Absent when unknown: keep what was known or
+    /// assumed.
+    #[prost(uint64, optional, tag = "6")]
+    pub capacity_tokens: ::core::option::Option<u64>,
+    /// Tokens in a KV block; absent when unknown.
+    #[prost(uint32, optional, tag = "7")]
+    pub block_tokens: ::core::option::Option<u32>,
+    /// Tokens that the engine holds in tiers below its GPU, beside those on it, and loads from there by itself; zero for
+    /// none. The sum with `capacity_tokens` bounds the cells that the endpoint is believed to hold.
+    #[prost(uint64, tag = "8")]
+    pub kv_below_gpu_tokens: u64,
+}
+/// A request that was sent.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Routed {
+    /// The endpoint that it was sent to.
+    #[prost(fixed64, tag = "1")]
+    pub endpoint: u64,
+    /// The prompt's whole chain, from its first cell: a receiver's tree may be split at other cells than the sender's, so
+    /// that a suffix could not be attached.
+    #[prost(fixed64, repeated, tag = "2")]
+    pub cells: ::prost::alloc::vec::Vec<u64>,
+}
+/// What one origin has in flight at one endpoint: absolute numbers, so that a lost event heals with the next one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InFlightReport {
+    /// The origin: one VM of one proxy process.
+    #[prost(fixed64, tag = "1")]
+    pub origin: u64,
+    /// The endpoint.
+    #[prost(fixed64, tag = "2")]
+    pub endpoint: u64,
+    /// Requests that were sent and have not ended.
+    #[prost(uint32, tag = "3")]
+    pub requests: u32,
+    /// Requests of those whose response has not begun.
+    #[prost(uint32, tag = "4")]
+    pub prefills: u32,
+    /// Prefill work of those, in tokens' worth: the time that as many uncached tokens at the start of a prompt would take.
+    #[prost(uint64, tag = "5")]
+    pub prefill_work: u64,
+    /// Prompt tokens of all requests in flight.
+    #[prost(uint64, tag = "6")]
+    pub context_tokens: u64,
+}
+/// The beginning of a response.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Observed {
+    /// The endpoint that served it.
+    #[prost(fixed64, tag = "1")]
+    pub endpoint: u64,
+    /// Prefill work that was done before the first token, the request's own included, in the unit of
+    /// `InFlightReport.prefill_work`. Absent when the time had other causes, so that it says nothing about the speed.
+    #[prost(uint64, optional, tag = "2")]
+    pub work_ahead: ::core::option::Option<u64>,
+    /// Time from dispatch to the first byte of the body, in microseconds.
+    #[prost(uint64, tag = "3")]
+    pub ttft_us: u64,
+}
+/// An attempt that failed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Failure {
+    /// The endpoint.
+    #[prost(fixed64, tag = "1")]
+    pub endpoint: u64,
+}
+/// A sign of life.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Alive {
+    /// The origin.
+    #[prost(fixed64, tag = "1")]
+    pub origin: u64,
+}
+/// The end of an origin.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Gone {
+    /// The origin.
+    #[prost(fixed64, tag = "1")]
+    pub origin: u64,
+}
+/// A prefix, as a continuation of the last Prefix of the same stream (or page of shared data): cut the chain of that one
+/// to `depth` and append `cells`. Events of other kinds in between do not touch that chain.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Prefix {
+    /// Cells of the previous chain to keep; zero in a prefix that is complete by itself.
+    #[prost(uint32, tag = "1")]
+    pub depth: u32,
+    /// Cells that follow them.
+    #[prost(fixed64, repeated, tag = "2")]
+    pub cells: ::prost::alloc::vec::Vec<u64>,
+    /// Endpoints that hold the chain.
+    #[prost(fixed64, repeated, tag = "3")]
+    pub endpoints: ::prost::alloc::vec::Vec<u64>,
+    /// How many of `cells` each of them holds, in the order of `endpoints`.
+    #[prost(uint32, repeated, tag = "4")]
+    pub held: ::prost::alloc::vec::Vec<u32>,
+}
+/// The usage that an engine reported with one response.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UsageSeen {
+    /// The pool's name.
+    #[prost(string, tag = "1")]
+    pub pool: ::prost::alloc::string::String,
+    /// Prompt text in bytes.
+    #[prost(uint64, tag = "2")]
+    pub prompt_bytes: u64,
+    /// Tokens that the engine counted for it.
+    #[prost(uint64, tag = "3")]
+    pub prompt_tokens: u64,
+    /// Tokens of those that were in its cache; absent when the engine does not report them.
+    #[prost(uint64, optional, tag = "4")]
+    pub cached_tokens: ::core::option::Option<u64>,
+    /// Tokens of the response; absent when the request has none.
+    #[prost(uint64, optional, tag = "5")]
+    pub output_tokens: ::core::option::Option<u64>,
+}
+/// The proxy processes that have sent requests in the last minute.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Proxies {
+    /// In ascending order.
+    #[prost(fixed64, repeated, tag = "1")]
+    pub processes: ::prost::alloc::vec::Vec<u64>,
+}
+/// What a Down message is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Phase {
+    /// Changes: apply them.
+    Delta = 0,
+    /// A snapshot starts: the receiver's generation is void until DONE. The prefixes that it has learned stay, for they
+    /// are hints, and the hints of both sides add up.
+    Begin = 1,
+    /// A part of a snapshot: apply it.
+    Item = 2,
+    /// The snapshot is complete: the receiver is at the generation of this message.
+    Done = 3,
+    /// The changes since the generation that the proxy asked for: apply them. No snapshot is needed.
+    Resumed = 4,
+}
+impl Phase {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Delta => "PHASE_DELTA",
+            Self::Begin => "PHASE_BEGIN",
+            Self::Item => "PHASE_ITEM",
+            Self::Done => "PHASE_DONE",
+            Self::Resumed => "PHASE_RESUMED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PHASE_DELTA" => Some(Self::Delta),
+            "PHASE_BEGIN" => Some(Self::Begin),
+            "PHASE_ITEM" => Some(Self::Item),
+            "PHASE_DONE" => Some(Self::Done),
+            "PHASE_RESUMED" => Some(Self::Resumed),
+            _ => None,
+        }
+    }
+}
+/// Whether an endpoint may be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Health {
+    /// It was not scraped yet: it may be chosen.
+    Unknown = 0,
+    /// The last scrape succeeded.
+    Healthy = 1,
+    /// Several scrapes in a row failed: forget its cells. It is not chosen, unless a response came from it a moment ago.
+    Unhealthy = 2,
+}
+impl Health {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unknown => "HEALTH_UNKNOWN",
+            Self::Healthy => "HEALTH_HEALTHY",
+            Self::Unhealthy => "HEALTH_UNHEALTHY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "HEALTH_UNKNOWN" => Some(Self::Unknown),
+            "HEALTH_HEALTHY" => Some(Self::Healthy),
+            "HEALTH_UNHEALTHY" => Some(Self::Unhealthy),
+            _ => None,
+        }
+    }
+}

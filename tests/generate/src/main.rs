@@ -1,0 +1,5 @@
+//! Writes the generated code into the tree: `just generate`.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    warmpath_generate::write()
+}
