@@ -1,21 +1,21 @@
-//! Every maximum of the core, with its unit and reason. Beyond one, the core does less and says so.
+//! Every maximum of the core, with its unit and reason. Beyond one, the core does less and reports it.
 
-/// Prompt text in one cell, when the configuration names no other. About 64 tokens: a vLLM block is 16 to
-/// 64 tokens, so a finer cell would promise more than engines keep.
+/// Bytes of prompt text in one cell, by default. About 64 tokens: a vLLM block has 16 to 64 tokens, so a finer cell
+/// would resolve more than engines cache.
 pub const CELL_BYTES_DEFAULT: usize = 256;
 /// The smallest cell that may be configured: below it the chain costs more than the text.
 pub const CELL_BYTES_MIN: usize = 32;
 /// The largest cell that may be configured.
 pub const CELL_BYTES_MAX: usize = 4096;
 
-/// Cells looked at in one prompt: 1 MiB of text at the default size, about 256k tokens. A longer prompt is
+/// Cells hashed of one prompt: 1 MiB of text at the default size, about 256k tokens. A longer prompt is
 /// matched by its first mebibyte.
 pub const CELLS_PER_PROMPT_MAX: usize = 4096;
 
-/// Messages, parts or prompts looked at in one list of a body. Each makes at least 16 bytes of text or so:
-/// as many fill all cells of the default size.
+/// Messages, parts or prompts read of one list in a body. Each contributes some 16 bytes of text or more: that many fill
+/// all cells of the default size.
 pub const PROMPT_ITEMS_MAX: usize = 65_536;
-/// Token ids looked at in one prompt; four bytes each, they fill all cells of the default size.
+/// Token ids read of one prompt; four bytes each, they fill all cells of the default size.
 pub const PROMPT_TOKENS_READ_MAX: usize = CELLS_PER_PROMPT_MAX * CELL_BYTES_DEFAULT / 4;
 
 /// Request body that is read for its prompt, in bytes. A larger one is routed by load.
@@ -30,9 +30,9 @@ pub const MODELS_PER_POOL_MAX: usize = 1024;
 /// Length of a pool's, a model's or a cluster's name, in bytes.
 pub const NAME_BYTES_MAX: usize = 256;
 
-/// Pools up to this size are looked at whole; larger ones by their holders and a sample.
+/// Pools up to this size are examined whole; larger ones by their holders and a sample.
 pub const SCAN_ENDPOINTS_MAX: usize = 32;
-/// Endpoints drawn at random beside the holders in a large pool. With d = 8 the best of the sample is in the best
+/// Endpoints drawn at random in addition to the holders in a large pool. With d = 8 the best of the sample is in the best
 /// third of the pool with 96 % probability, and a decision costs the same in a pool of any size.
 pub const SAMPLE_ENDPOINTS: usize = 8;
 
@@ -42,17 +42,16 @@ pub const PROXIES_MAX: usize = 1024;
 
 /// Alternates that may follow the chosen endpoint, so that a retry goes to the next best.
 pub const ALTERNATES_MAX: usize = 7;
-/// Alternates when the configuration names no number: with Envoy's three retries, each attempt has its own.
+/// The default number of alternates: with Envoy's three retries, each attempt has its own.
 pub const ALTERNATES_DEFAULT: usize = 3;
 
-/// KV capacity of the GPU assumed of an endpoint whose metrics were not seen yet, in tokens.
+/// Assumed KV capacity of the GPU of an endpoint without metrics, in tokens.
 pub const CAPACITY_TOKENS_DEFAULT: u64 = 300_000;
-/// Bytes of prompt text in a token until the engines' `usage` teaches better.
+/// Bytes of prompt text per token until `usage` of responses is observed.
 pub const BYTES_PER_TOKEN_DEFAULT: f64 = 4.0;
 
-/// Cells that all endpoints of one view together may hold; each gets the same share at most. Between 64 MiB
-/// and 256 MiB of tree at the worst, by how short the prompts are, and 16 million tokens for each of eight
-/// endpoints.
+/// Cells that all endpoints of one view together may hold; each gets at most an equal share. At worst a tree of 64 to
+/// 256 MiB, depending on the length of the prompts, and 16 million tokens for each of eight endpoints.
 pub const CELLS_PER_VIEW_MAX: usize = 2 * 1024 * 1024;
 
 /// Requests that one origin is believed to have at one endpoint.
@@ -61,9 +60,9 @@ pub const LOAD_REQUESTS_MAX: u32 = 1 << 16;
 pub const LOAD_TOKENS_MAX: u64 = 1 << 40;
 
 /// How long the bookings of an origin that fell silent still count, in milliseconds. Origins with
-/// something in flight speak at least every [`ALIVE_INTERVAL_MS`].
+/// requests in flight report at least every [`ALIVE_INTERVAL_MS`].
 pub const ORIGIN_SILENCE_MS_MAX: u64 = 5_000;
-/// How often an origin with something in flight says so, in milliseconds.
+/// How often an origin with requests in flight reports them, in milliseconds.
 pub const ALIVE_INTERVAL_MS: u64 = 1_000;
 
 /// One encoded event on the wire or in shared data, in bytes. A full chain is
@@ -78,7 +77,7 @@ const _: () = assert!(CELL_BYTES_MIN <= CELL_BYTES_DEFAULT && CELL_BYTES_DEFAULT
 const _: () = assert!(CELLS_PER_PROMPT_MAX * 8 < EVENT_BYTES_MAX);
 const _: () = assert!(CELLS_PER_PROMPT_MAX < 65_536, "a holding counts its cells in 16 bits");
 const _: () = assert!(ENDPOINTS_MAX < 65_536, "a slot has 16 bits");
-const _: () = assert!(CELLS_PER_VIEW_MAX / ENDPOINTS_MAX > 0, "every endpoint may hold something");
+const _: () = assert!(CELLS_PER_VIEW_MAX / ENDPOINTS_MAX > 0, "every endpoint may hold a cell");
 const _: () = assert!(SAMPLE_ENDPOINTS < SCAN_ENDPOINTS_MAX);
 const _: () = assert!(ALTERNATES_DEFAULT <= ALTERNATES_MAX);
 const _: () = assert!(ALIVE_INTERVAL_MS * 3 < ORIGIN_SILENCE_MS_MAX);

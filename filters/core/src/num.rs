@@ -1,7 +1,7 @@
 //! The few number conversions that `From` does not offer, in one place.
 //!
 //! The crate bans `as`, because a silent truncation in a cost or an index is a wrong route that no test
-//! notices. Each function here says what it does at the edge.
+//! notices. Each function documents its limits.
 
 /// A count as a float. Exact below 2^53, which every count here is.
 #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "counts stay far below 2^53")]

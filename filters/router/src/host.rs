@@ -12,7 +12,7 @@ use warmpath_core::ids::EndpointId;
 use warmpath_core::router::{Clock, Conflict, Reply, SharedMap, Stored, Version};
 use warmpath_core::time::Timestamp;
 
-/// Which way a metric counts.
+/// The kind of a metric.
 #[derive(Clone, Copy)]
 pub(crate) enum Metric {
     /// Adds up.
@@ -119,7 +119,7 @@ pub(crate) fn reply(reply: &Reply) {
     let _ = hostcalls::send_http_response(u32::from(reply.status), reply.headers.clone(), Some(&reply.body));
 }
 
-/// Envoy's name for itself, for people.
+/// Envoy's node id, for people.
 pub(crate) fn node_id() -> String {
     text_property(vec!["xds", "node", "id"]).unwrap_or_default()
 }

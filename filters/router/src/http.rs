@@ -1,7 +1,7 @@
 //! One HTTP stream: Envoy's callbacks as the router's inputs.
 //!
 //! The filter must stop at the headers (`allow_on_headers_stop_iteration`), or Envoy would pick a host before the body
-//! has come.
+//! has arrived.
 
 use crate::host;
 use crate::vm::Vm;
@@ -61,7 +61,7 @@ impl HttpContext for Http {
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
-        // Trailers end a body that had no end of its own.
+        // Trailers end a body that has no end of its own.
         self.request_data(true)
     }
 

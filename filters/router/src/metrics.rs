@@ -29,7 +29,7 @@ impl Metrics {
         pending.count = pending.count.saturating_add(by);
     }
 
-    /// Sends what was counted since the last time.
+    /// Sends the counts since the last time.
     pub(crate) fn flush(&mut self) {
         for (name, pending) in self.counters.iter_mut().filter(|(_, pending)| pending.count > 0) {
             pending.id = pending.id.or_else(|| host::define_metric(Metric::Counter, name));

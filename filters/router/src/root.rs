@@ -27,7 +27,7 @@ impl Root {
         Self { id: PluginId(context_id), vm: None }
     }
 
-    /// Handles an input that is no request's. These are rare, and operators want to see what they counted at once.
+    /// Handles an input that belongs to no request. These are rare, and operators want to see their counts at once.
     fn handle(&self, input: Input<'_>) {
         if let Some(vm) = &self.vm {
             vm.handle(input);

@@ -1,7 +1,7 @@
-//! What all contexts of a VM share: its router, and the hands that perform the router's outputs.
+//! The state that all contexts of a VM share: its router, and the code that performs the router's outputs.
 //!
-//! One for each cell size: a plugin that is configured anew goes on with what its VM has learned, unless its cells are
-//! others, which mean nothing to the old ones.
+//! There is one for each cell size: a reconfigured plugin keeps the state of its VM unless its cell size changes, because
+//! cells of different sizes cannot be compared.
 
 use crate::host::{self, HostClock, HostMap};
 use crate::metrics::Metrics;
@@ -29,14 +29,14 @@ struct State {
     performed: Vec<Output>,
 }
 
-/// What an input led to that only the calling context can do.
+/// The outputs of an input that only the calling context can perform.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Done {
     /// The request stays where it is.
     pub(crate) is_paused: bool,
     /// The router wants the whole body.
     pub(crate) reads_body: bool,
-    /// What the router wants of the response's body from now on, if that changed.
+    /// The parts of the response's body to report from now on, if that changed.
     pub(crate) watch: Option<Watch>,
 }
 

@@ -30,7 +30,7 @@ const BANNED_PHRASES: [&str; 9] = [
 ];
 
 /// Where the words are looked for: the product and what its users and contributors read.
-const SEARCHED: [&str; 18] = [
+const SEARCHED: [&str; 20] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -42,6 +42,8 @@ const SEARCHED: [&str; 18] = [
     "envoy/",
     "filters/core/src/json/",
     "filters/core/src/prompt/",
+    "filters/core/src/limits.rs",
+    "filters/core/src/router/",
     "filters/core/src/usage.rs",
     "filters/core/src/view/",
     "filters/router/",

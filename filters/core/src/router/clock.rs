@@ -1,7 +1,7 @@
 //! The time of an input, read at most once and only where a decision needs it.
 //!
 //! Time is an argument in the core. In proxy-wasm reading the clock is a hostcall, and most inputs of a request do not
-//! need it; so the argument is a clock that may be asked, not a time that was read in any case.
+//! need it; so the argument is a clock to read on demand, not a time that was read in advance.
 
 use crate::time::Timestamp;
 

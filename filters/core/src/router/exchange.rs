@@ -25,7 +25,7 @@ use crate::usage::{TAIL_BYTES_MAX, Usage, UsageScan};
 use crate::wire::{Kind, UsageSeen};
 use std::rc::Rc;
 
-/// Where one request is.
+/// The state of one request.
 #[derive(Debug)]
 pub(super) enum Exchange {
     /// Waits for the end of its body.
@@ -91,7 +91,7 @@ impl<S: SharedMap> Router<S> {
         }
     }
 
-    /// A response has begun, of the endpoint that was chosen or of an alternate.
+    /// A response has begun, from the chosen endpoint or from an alternate.
     pub(super) fn response_head(
         &mut self,
         clock: &impl Clock,
@@ -105,7 +105,7 @@ impl<S: SharedMap> Router<S> {
         {
             out.push(Output::Count(Counter::Retried, 1));
             let kinds = sent.booking.moved(&mut self.ledger, served_by);
-            // At once: the next request must not go where this one failed.
+            // Immediately: the next request must not go to the endpoint that failed.
             self.publish(kinds, When::Now, clock.now(), out);
         }
         let verdict = Verdict::of(status);
@@ -150,7 +150,7 @@ impl<S: SharedMap> Router<S> {
         }
     }
 
-    /// The host deleted the stream. What has not ended before was cut short.
+    /// The host deleted the stream. A response that has not ended was cut short.
     pub(super) fn ended(&mut self, clock: &impl Clock, id: ExchangeId, out: &mut Vec<Output>) {
         match self.exchanges.remove(&id) {
             None | Some(Exchange::Reading(_)) => {}
@@ -203,7 +203,7 @@ fn first_byte(
 // === impl Sent ===
 
 impl Sent {
-    /// Counts what the engine found, and returns what the pool learns from it.
+    /// Counts the tokens that the engine found in its cache, and returns the event from which the pool learns.
     fn learn_usage(&self, usage: Usage, out: &mut Vec<Output>) -> Option<Kind> {
         if usage.prompt_tokens == 0 {
             return None;
@@ -213,8 +213,8 @@ impl Sent {
         if let Some(cached) = usage.cached_tokens {
             out.push(Output::Count(Counter::CachedTokens, cached));
             let predicted = float(self.predicted_tokens) / float(self.prompt_tokens.max(1));
-            let really = float(cached) / float(usage.prompt_tokens);
-            let error_percent = count((predicted - really).abs() * 100.0);
+            let actual = float(cached) / float(usage.prompt_tokens);
+            let error_percent = count((predicted - actual).abs() * 100.0);
             out.push(Output::Record(Histogram::PredictionErrorPercent, error_percent));
         }
         let text_bytes = self.text_bytes?;

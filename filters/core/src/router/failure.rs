@@ -1,6 +1,6 @@
-//! What a response's status says about the endpoint that sent it.
+//! The meaning of a response's status for the endpoint that sent it.
 //!
-//! The one place where "failed" is defined: the counter, the avoidance of the endpoint and what the first byte teaches
+//! The only definition of "failed": the counter, the avoidance of the endpoint, and whether the first byte teaches a speed
 //! all follow from it.
 
 /// The meaning of a status for the endpoint.
@@ -8,18 +8,18 @@
 pub(super) enum Verdict {
     /// It did the work.
     Served,
-    /// It responded without refusing, and without what was asked for: the prefill, if any, is over.
+    /// It responded, neither refusing nor serving the request: the prefill, if any, is over.
     Responded,
     /// It is full, or could not be reached: it is avoided for a while.
     Failed,
-    /// It had a fault of its own: nothing is learned.
+    /// It failed internally: nothing is learned.
     Faulty,
 }
 
 // === impl Verdict ===
 
 impl Verdict {
-    /// The meaning of `status`, after RFC 9110 and what engines send: 429 and 503 when they are full; 502, 503 and 504
+    /// The meaning of `status`, after RFC 9110 and the practice of engines: 429 and 503 when they are full; 502, 503 and 504
     /// also from the proxy, when nothing could be reached.
     pub(super) fn of(status: Option<u16>) -> Self {
         match status {

@@ -1,4 +1,4 @@
-//! What a request's headers say: whether there is a body worth waiting for, and which headers a client must not set.
+//! A request's headers: they determine whether its body is worth waiting for, and some of them a client must not set.
 
 use super::io::Output;
 use super::metrics::Unread;
@@ -11,12 +11,12 @@ pub const DESTINATION_HEADER: &str = "x-gateway-destination-endpoint";
 pub const MODEL_HEADER: &str = "x-gateway-model-name";
 /// Set on responses when the configuration says `explain`.
 pub const DECISION_HEADER: &str = "x-warmpath-decision";
-/// Asks for the decision in place of a response, when the configuration says `explain`.
+/// Requests the decision in place of a response, when the configuration says `explain`.
 pub const EXPLAIN_HEADER: &str = "x-warmpath-explain";
 /// Headers that only the router may set: a client's are removed.
 const OWN_HEADERS: [&str; 4] = [DESTINATION_HEADER, MODEL_HEADER, DECISION_HEADER, EXPLAIN_HEADER];
 
-/// What the router needs of a request's headers, from one look at all of them.
+/// The parts of a request's headers that the router needs, read in one pass.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one independent fact of the headers")]
 pub(super) struct Head {
@@ -26,7 +26,7 @@ pub(super) struct Head {
     is_json: Option<bool>,
     length: Option<usize>,
     is_upgrade: bool,
-    /// Whether the client may have the explanation that it asks for.
+    /// Whether the client requests an explanation and may have it.
     pub(super) wants_explanation: bool,
 }
 
@@ -77,7 +77,7 @@ impl Head {
     }
 }
 
-/// Whether a media type is JSON, or a kind of it.
+/// Whether a media type is JSON or derived from it.
 fn is_json(media_type: &[u8]) -> bool {
     media_type.windows(4).any(|part| part.eq_ignore_ascii_case(b"json"))
 }

@@ -1,7 +1,7 @@
-//! What goes into a router and what comes out of it.
+//! The inputs and outputs of a router.
 //!
 //! A shell translates its host's callbacks into [`Input`]s and performs the [`Output`]s in order. It decides nothing:
-//! whatever two shells could decide differently belongs on this side.
+//! anything that two shells could decide differently belongs in the router.
 
 use super::metrics::{Counter, Gauge, Histogram};
 use crate::config::Config;
@@ -21,10 +21,10 @@ pub struct PluginId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UplinkId(pub u32);
 
-/// Something that happened.
+/// An event of the host.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// A plugin was configured. The newest one that names a controller gets the uplink.
+    /// A plugin was configured. The newest one with a controller gets the uplink.
     Configure {
         /// The plugin.
         plugin: PluginId,
@@ -107,7 +107,7 @@ pub enum Input<'a> {
         /// The request.
         exchange: ExchangeId,
     },
-    /// What became of an [`Output::OpenUplink`], before anything else.
+    /// The result of an [`Output::OpenUplink`], before any other input.
     UplinkOpened {
         /// The stream; `None`: the host refused to open one.
         uplink: Option<UplinkId>,
@@ -143,10 +143,10 @@ pub struct Prompt<'a> {
     pub has_usage: bool,
 }
 
-/// Something to do.
+/// An effect for the shell to perform.
 #[derive(Debug, PartialEq)]
 pub enum Output {
-    /// Keep the request where it is, with what comes of it, until an input brings another output.
+    /// Hold the request, and the rest of it as it arrives, until an input brings another output.
     Pause,
     /// Hand over the whole body as [`Input::RequestBody`].
     ReadBody,
@@ -158,7 +158,7 @@ pub enum Output {
     SetResponseHeader(&'static str, String),
     /// Respond to the request here.
     Reply(Reply),
-    /// What the router wants of the response's body from now on.
+    /// The parts of the response's body to report from now on.
     Watch(Watch),
     /// Open a stream to the controller behind this cluster and report it as [`Input::UplinkOpened`].
     OpenUplink {
@@ -185,11 +185,11 @@ pub enum Output {
     Show(Gauge, u64),
     /// Record into a histogram.
     Record(Histogram, u64),
-    /// Something that operators want in the log.
+    /// A line for the operators' log.
     Notice(Notice),
 }
 
-/// What a router wants of a response's body.
+/// The parts of a response's body that a router needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Watch {
     /// Its end only. A shell need not report other pieces: of a long stream these are nearly all.
@@ -212,12 +212,12 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-/// Something for the log.
+/// A line for the log.
 #[derive(Debug)]
 pub enum Notice {
-    /// The controller sent something that is not of the protocol; its stream is closed.
+    /// The controller violated the protocol; its stream is closed.
     MalformedMessage(StreamError),
-    /// The controller knows nothing of what was learned here, and is sent it.
+    /// The controller lacks the prefixes that were learned here; they are sent to it.
     TeachingController {
         /// Distinct cells in the view.
         cells: usize,

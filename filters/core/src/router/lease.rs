@@ -1,4 +1,4 @@
-//! The lease on the uplink: which VM of a process talks to the controller.
+//! The lease on the uplink: the right of one VM of a process to the stream to the controller.
 //!
 //! ```text
 //!               ┌──────────── claimed ────────────┐
@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A value in shared data with an owner and an end. Its owner renews it; when its VM traps or its plugin is replaced,
-//! the first VM that looks after the end takes over. A stream in every VM would multiply the controller's work by the
+//! the first VM that checks after the end takes over. A stream in every VM would multiply the controller's work by the
 //! number of workers. Pure: (state, stored value, now) -> verdict; the router does the storing.
 
 use crate::ids::OriginId;
@@ -15,9 +15,9 @@ use crate::time::Timestamp;
 
 /// How long a lease lasts without being renewed, in milliseconds: the longest gap in the uplink when its holder dies.
 const LEASE_MS: u64 = 1_000;
-/// How often it is renewed, in milliseconds, and the longest time after which VMs without it look at it. These look after
-/// a random time between half of it and all of it: VMs are configured at once, and if all looked at the same moment,
-/// nobody would for the whole time between.
+/// How often it is renewed, in milliseconds, and the longest interval at which the other VMs check it. They check after a
+/// random time between half of it and all of it: VMs are configured at the same moment, and if they all checked at once, a
+/// free lease would go unnoticed for a whole interval.
 const CHECK_MS: u64 = 250;
 
 /// One VM's side of the lease.
@@ -36,7 +36,7 @@ pub(super) struct StoredLease {
     ends_at: Timestamp,
 }
 
-/// What to do about the lease.
+/// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Store this: the lease is free, or ours to renew.
@@ -48,7 +48,7 @@ pub(super) enum Verdict {
 // === impl Lease ===
 
 impl Lease {
-    /// The lease as a VM sees it that has not looked yet.
+    /// The state of a VM that has not checked yet.
     pub(super) fn new(owner: OriginId) -> Self {
         Self { owner, is_held: false, checked_at: Timestamp::default(), check_after_ms: CHECK_MS }
     }
@@ -58,12 +58,12 @@ impl Lease {
         self.is_held
     }
 
-    /// Whether it is time to look at the stored lease.
+    /// Whether it is time to check the stored lease.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
         now.ms_apart(self.checked_at) >= self.check_after_ms
     }
 
-    /// What to do, given what is stored.
+    /// Decides by the stored lease.
     pub(super) fn verdict(&self, stored: Option<StoredLease>, now: Timestamp) -> Verdict {
         match stored {
             Some(stored) if stored.owner != self.owner && stored.is_valid(now) => Verdict::Leave,
@@ -71,14 +71,14 @@ impl Lease {
         }
     }
 
-    /// Notes what came of the look. Returns whether the lease was won or lost by it.
+    /// Records the outcome. Returns whether the lease was won or lost by it.
     pub(super) fn note(&mut self, is_held: bool, now: Timestamp, random: u64) -> bool {
         self.checked_at = now;
         self.check_after_ms = CHECK_MS - if is_held { 0 } else { random % (CHECK_MS / 2) };
         std::mem::replace(&mut self.is_held, is_held) != is_held
     }
 
-    /// Gives it up. Returns what to store if the lease that is stored is this VM's.
+    /// Releases it. Returns the value to store if the stored lease is this VM's.
     pub(super) fn release(&mut self, stored: Option<StoredLease>) -> Option<StoredLease> {
         let was_held = std::mem::replace(&mut self.is_held, false);
         let is_ours = stored.is_some_and(|stored| stored.owner == self.owner);
@@ -89,7 +89,7 @@ impl Lease {
 // === impl StoredLease ===
 
 impl StoredLease {
-    /// Reads a stored value; `None` where it is no lease.
+    /// Reads a stored value; `None` if it is not a lease.
     pub(super) fn decode(value: &[u8]) -> Option<Self> {
         let (owner, ends_at) = two_numbers(value)?;
         Some(Self { owner: OriginId(owner), ends_at: Timestamp::from_ms(ends_at) })
@@ -100,7 +100,7 @@ impl StoredLease {
         from_two_numbers(self.owner.0, self.ends_at.ms())
     }
 
-    /// Whether it is in force. An end further off than any lease lasts was stored before the clock was set back.
+    /// Whether it is in force. An end beyond the longest lease was stored before the clock was set back.
     fn is_valid(self, now: Timestamp) -> bool {
         now < self.ends_at && self.ends_at.ms_since(now) <= LEASE_MS
     }

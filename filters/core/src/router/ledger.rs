@@ -1,12 +1,12 @@
-//! One request's promise, from dispatch to its end, and the ledger of all promises of one VM.
+//! The booking of one request, from dispatch to its end, and the ledger of all bookings of one VM.
 //!
 //! ```text
 //!   book ──► prefill ──first_byte──► decode ──end──► (gone)
 //!              └──moved (Envoy retried elsewhere)──► prefill at the other
 //! ```
 //!
-//! Each step answers with the events that tell it to the others. Loads are told as the ledger's sum for the
-//! endpoint, so that a lost event is healed by the next.
+//! Each step returns the events that publish it. In-flight work is published as the ledger's sum for the endpoint, so the
+//! next event makes up for a lost one.
 
 use crate::cost::PrefillWork;
 use crate::decision::Candidate;
@@ -16,7 +16,7 @@ use crate::view::InFlight;
 use crate::wire::{Failure, InFlightReport, Kind, Observed, Routed};
 use fnv::FnvHashMap;
 
-/// What one VM has in flight, by endpoint.
+/// The in-flight work of one VM, by endpoint.
 #[derive(Debug)]
 pub struct Ledger {
     origin: OriginId,
@@ -43,7 +43,7 @@ impl Ledger {
         Self { origin, shares: FnvHashMap::default() }
     }
 
-    /// Whose promises these are.
+    /// The origin of these bookings.
     pub fn origin(&self) -> OriginId {
         self.origin
     }
@@ -53,7 +53,7 @@ impl Ledger {
         self.shares.values().fold(0, |sum, share| sum.saturating_add(share.requests))
     }
 
-    /// The loads of all endpoints, for a receiver that starts anew.
+    /// The loads of all endpoints, for a receiver that starts.
     pub fn loads(&self) -> Vec<Kind> {
         self.shares.keys().map(|id| self.load(*id)).collect()
     }
@@ -104,12 +104,12 @@ impl Booking {
         (booking, kinds)
     }
 
-    /// Where it was sent.
+    /// The endpoint that it was sent to.
     pub fn endpoint(&self) -> EndpointId {
         self.endpoint
     }
 
-    /// Notes that the answer comes from `served`, after the first choice failed: Envoy retried.
+    /// Records that the response comes from `served`, after the first choice failed: Envoy retried.
     pub fn moved(&mut self, ledger: &mut Ledger, served: EndpointId) -> Vec<Kind> {
         if served == self.endpoint {
             return Vec::new();
@@ -117,7 +117,7 @@ impl Booking {
         let failed = std::mem::replace(&mut self.endpoint, served);
         ledger.subtract(failed, self.share);
         ledger.add(served, self.share);
-        // How long the first attempt took is not known: the time to the first byte teaches nothing.
+        // The duration of the first attempt is unknown, so the time to the first byte teaches nothing.
         self.work_ahead = None;
         let mut kinds =
             vec![Kind::Failure(Failure { endpoint: failed.0 }), ledger.load(failed), ledger.load(served)];
@@ -125,8 +125,8 @@ impl Booking {
         kinds
     }
 
-    /// Notes the first byte of the body: the prefill is over. `has_ttft`: its time is that of the first token.
-    /// A second call says nothing.
+    /// Records the first byte of the body: the prefill is over. `has_ttft`: its time is that of the first token.
+    /// A second call has no effect.
     pub fn first_byte(&mut self, ledger: &mut Ledger, has_ttft: bool, now: Timestamp) -> Vec<Kind> {
         let prefill = InFlight {
             requests: 0,
@@ -147,12 +147,12 @@ impl Booking {
         vec![ledger.load(self.endpoint), Kind::Observed(observed)]
     }
 
-    /// Notes that no answer came: nothing could be reached, or it broke before the first byte.
+    /// Records that no response arrived: no endpoint could be reached, or the connection broke before the first byte.
     pub fn failed(&self) -> Kind {
         Kind::Failure(Failure { endpoint: self.endpoint.0 })
     }
 
-    /// Ends it, however it ended.
+    /// Ends it, whatever the reason.
     pub fn end(self, ledger: &mut Ledger) -> Kind {
         ledger.subtract(self.endpoint, self.share);
         ledger.load(self.endpoint)

@@ -1,10 +1,10 @@
-//! The log in shared data: how the VMs of one process learn what the others did.
+//! The log in shared data, through which the VMs of one process share their events.
 //!
-//! A ring of pages ([`Page`]), each one value. Reading the open page takes one look at shared data, and appending to
-//! what was read one more; a queue would wake every sibling for every request. The compare-and-swap on the page makes
+//! A ring of pages ([`Page`]), each one value. Reading the open page takes one access to shared data, and appending to
+//! it another; a queue would wake every sibling for every request. The compare-and-swap on the page makes
 //! the append fail if a sibling came in between: its records are read first, so all VMs read one order.
 //!
-//! Pages are lost one at a time, when the ring wraps around behind a VM that sleeps. So a page needs nothing but itself:
+//! Pages are lost one at a time, when the ring overtakes a VM that is stopped. Each page is therefore self-contained:
 //! the first [`crate::wire::Prefix`] of every append is written from its first cell, and only those behind it continue it.
 
 use super::shared::{Conflict, SharedMap, Version};
@@ -42,7 +42,7 @@ pub(super) struct Log {
     prefixes: PrefixDecoder,
 }
 
-/// What a read found besides records.
+/// The problems of a read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ReadReport {
     /// The ring wrapped around: records were lost.
@@ -51,12 +51,12 @@ pub(super) struct ReadReport {
     pub(super) is_malformed: bool,
 }
 
-/// What an append did.
+/// The result of an append.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct AppendReport {
     /// Records that are in the log now, counted from the first; the rest is not.
     pub(super) appended: usize,
-    /// How often another VM came in between.
+    /// How often another VM appended first.
     pub(super) conflicts: u32,
     /// See [`ReadReport`].
     pub(super) read: ReadReport,
@@ -141,7 +141,7 @@ impl Log {
             report.appended += taken;
             self.read_to = open.page.end();
             if self.read_to >= self.shape.page_bytes_soft_max {
-                // Sealed by this append: nobody will add to it.
+                // Sealed by this append: no VM will add to it.
                 self.go_to(self.number + 1);
             }
         }

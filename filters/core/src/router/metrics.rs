@@ -1,4 +1,4 @@
-//! What the router counts, and the names of it. Names are part of the interface: docs/metrics.md lists them.
+//! The router's metrics and their names. Names are part of the interface: `docs/metrics.md` lists them.
 
 use crate::prompt::PromptError;
 use crate::routing::{NoEndpoint, Reason};
@@ -16,7 +16,7 @@ pub enum Unread {
     NoBody,
 }
 
-/// Something that adds up.
+/// A count that only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counter {
     /// A choice.
@@ -41,9 +41,9 @@ pub enum Counter {
     LogConflict,
     /// The log wrapped around before this VM had read it.
     LogOverrun,
-    /// Events were dropped, because too many waited for a place in the log.
+    /// Events were dropped, because too many were pending for the log.
     LogDropped,
-    /// Something in shared data or in a message could not be read.
+    /// A record in shared data or a message could not be read.
     Malformed,
     /// A stream to the controller was opened.
     UplinkOpened,
@@ -51,11 +51,11 @@ pub enum Counter {
     UplinkClosed,
     /// Events for the controller were dropped, because too many were pending.
     UplinkDropped,
-    /// A snapshot was applied to its end.
+    /// A snapshot was applied completely.
     UplinkSnapshot,
 }
 
-/// Something whose last value counts.
+/// A metric whose last value counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gauge {
     /// 1 while this process has a stream to the controller.
@@ -66,12 +66,12 @@ pub enum Gauge {
     Cells,
 }
 
-/// Something whose distribution counts.
+/// A metric whose distribution counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Histogram {
     /// Dispatch to first body byte of streamed responses, in milliseconds.
     TtftMs,
-    /// Difference between the predicted and the real share of cached prompt tokens, in hundredths.
+    /// Difference between the predicted and the actual share of cached prompt tokens, in percentage points.
     PredictionErrorPercent,
 }
 

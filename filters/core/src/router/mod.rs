@@ -14,8 +14,7 @@
 //! property test) performs them. The clock is an argument and randomness a seed; shared data, which a decision reads and
 //! writes in its middle, is a trait. Generic, not `dyn`: in the filter every call is a direct one.
 //!
-//! One router belongs to one VM and serves all plugins of it, so that a plugin that is configured anew goes on with
-//! what its VM has learned.
+//! One router belongs to one VM and serves all its plugins, so that a reconfigured plugin keeps the state of its VM.
 
 mod clock;
 mod exchange;
@@ -69,11 +68,11 @@ pub struct Router<S> {
     log: Log,
     uplink: Uplink,
     outbox: Outbox,
-    /// What is applied here and waits for a place in the log.
+    /// Events that are applied here and pending for the log.
     pending: Vec<Record>,
-    /// The shell's numbers are dense and not a client's choice: no seed is needed.
+    /// The shell's numbers are dense and not chosen by clients: no seed is needed.
     exchanges: FnvHashMap<ExchangeId, Exchange>,
-    /// Oldest first; the newest one's pools hold where no controller names others.
+    /// Oldest first; the pools of the newest one apply unless a controller has published others.
     plugins: Vec<Plugin>,
     sampling: UsageSampling,
     without: Option<Term>,
@@ -158,12 +157,12 @@ impl<S: SharedMap> Router<S> {
         }
     }
 
-    /// What this VM knows.
+    /// The view of this VM.
     pub fn view(&self) -> &View {
         &self.view
     }
 
-    /// What this VM has in flight.
+    /// The bookings of this VM.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
     }
@@ -173,7 +172,7 @@ impl<S: SharedMap> Router<S> {
         self.uplink.lease.is_held()
     }
 
-    /// Takes over a configuration: its pools, unless a controller has named others already.
+    /// Takes over a configuration: its pools, unless a controller has published others.
     fn configure(
         &mut self,
         now: Timestamp,
@@ -189,7 +188,7 @@ impl<S: SharedMap> Router<S> {
         if !self.load_endpoints(now, out) {
             self.view.apply(&Kind::Pools(config.pools.clone()).into(), now);
         }
-        // The log may hold what siblings learned of these very endpoints.
+        // The log may contain events about these endpoints.
         self.read_log(now, out);
     }
 

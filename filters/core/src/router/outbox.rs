@@ -1,7 +1,7 @@
-//! What the VMs of this process did and the controller was not sent yet.
+//! The events of this process's VMs that have not been sent to the controller.
 //!
-//! Bounded in number and in bytes: while the controller is away, the newest events are dropped and counted. What is
-//! dropped heals: in-flight work is reported again every second, and a new controller is sent all prefixes.
+//! Bounded in number and in bytes: while the controller is away, the newest events are dropped and counted. The view
+//! recovers from that: in-flight work is reported again every second, and a new controller receives all prefixes.
 
 use super::io::Output;
 use super::metrics::Counter;
@@ -43,7 +43,7 @@ impl Outbox {
         }
     }
 
-    /// Takes all that is pending.
+    /// Takes all pending events.
     pub(super) fn take(&mut self) -> Vec<Event> {
         self.bytes = 0;
         self.events.as_mut().map(std::mem::take).unwrap_or_default()

@@ -1,7 +1,7 @@
-//! How often a router wants to be woken.
+//! The interval of a router's ticks.
 //!
-//! A wake-up costs a thread more than what it then does, and a request reads the log for itself. So ticks are only as
-//! frequent as there is something to publish that somebody waits for.
+//! A wake-up costs a thread more than the work that it then does, and a request reads the log by itself. Ticks are therefore
+//! only as frequent as other VMs or proxies need this VM's events.
 
 /// Ticks of the VM that holds the uplink while other proxies route too, in milliseconds: they choose by what they have
 /// received.
@@ -10,7 +10,7 @@ pub(super) const TICK_MS_UPLINK: u64 = 5;
 const TICK_MS_BUSY: u64 = 25;
 /// Ticks of a VM that is not busy, in milliseconds: often enough that the ring does not wrap around behind it.
 const TICK_MS_IDLE: u64 = 100;
-/// How long a VM counts as busy after it has booked a request, or has sent the controller what its siblings did, in
+/// How long a VM counts as busy after it has booked a request, or has sent the controller its siblings' events, in
 /// milliseconds.
 pub(super) const BUSY_MS: u64 = 1_000;
 

@@ -1,8 +1,8 @@
-//! Which streams' usage is read.
+//! The sample of streams whose usage is read.
 //!
 //! The usage of a stream may be in any of its pieces, so each piece of a stream that is read is copied into the VM,
-//! which costs three times what it costs to let it pass. What is learned from usage (bytes per token, reuse, length of
-//! responses) is the same in all streams of a pool, so a sample is enough.
+//! at three times the cost of passing it on. The values learned from usage (bytes per token, reuse, length of responses)
+//! are the same in all streams of a pool, so a sample is enough.
 
 /// Streams of a VM whose usage is read, from its first.
 const STREAMS_FIRST: u64 = 64;

@@ -1,6 +1,6 @@
-//! What the VMs of one process have in common, as the router sees it: values under keys, each with a version.
+//! The data shared by the VMs of one process: values under keys, each with a version.
 //!
-//! The one thing that a shell must lend the router besides its inputs. A trait and not a queue of outputs, because the
+//! Besides its inputs, the router needs only this from a shell. It is a trait and not a queue of outputs, because the
 //! router reads and writes it in the middle of a decision: the booking of a request is stored with a compare-and-swap
 //! on the very value that the decision was made on.
 
@@ -13,8 +13,8 @@ pub trait SharedMap {
     /// Reads the value under `key`.
     fn get(&mut self, key: &str) -> Stored;
 
-    /// Stores `value`, if nothing was stored under `key` since `version` was read. Without a version it stores in any
-    /// case: proxy-wasm has no "only if absent".
+    /// Stores `value`, if nothing was stored under `key` since `version` was read. Without a version it always
+    /// stores: proxy-wasm has no "only if absent".
     fn set(&mut self, key: &str, value: &[u8], version: Option<Version>) -> Result<(), Conflict>;
 }
 
@@ -64,7 +64,7 @@ impl SharedMap for LocalMap {
         if version.is_some() && version != stored {
             return Err(Conflict);
         }
-        // Zero would mean "in any case" to proxy-wasm.
+        // Zero means "always" in proxy-wasm.
         let next = Version(stored.map_or(1, |version| version.0.wrapping_add(1)));
         map.insert(key.to_owned(), (value.to_vec(), next));
         Ok(())

@@ -1,4 +1,4 @@
-//! What a router publishes to the VMs beside it, and what it reads of theirs.
+//! Publishes a router's events to the other VMs of the process, and reads theirs.
 //!
 //! ```text
 //!   this VM:   publish ─► view, pending ── flush ─┐            ┌─► view
@@ -6,8 +6,8 @@
 //!   uplink:    message ─► view, pending ── flush ─┘            └─► outbox ─► controller (in the VM with the lease)
 //! ```
 //!
-//! One queue for both sources, because order matters: what the controller sent is in the log before anything that this
-//! VM decided on it. Records leave the queue only when they are in the log.
+//! One queue for both sources, because order matters: an event of the controller is in the log before any decision of this
+//! VM that used it. Records leave the queue only when they are in the log.
 
 use super::Router;
 use super::io::Output;
@@ -32,7 +32,7 @@ const PENDING_EVENTS_MAX: usize = 4096;
 
 const PROCESS_KEY: &str = "warmpath/1/process";
 
-/// When siblings must have what is published.
+/// The urgency of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum When {
     /// Before their next decision.
@@ -46,7 +46,7 @@ pub(super) enum When {
 // === impl Router ===
 
 impl<S: SharedMap> Router<S> {
-    /// Applies what this VM did, and publishes it to the siblings.
+    /// Applies an event of this VM and publishes it to the siblings.
     pub(super) fn publish(
         &mut self,
         kinds: impl IntoIterator<Item = Kind>,
@@ -86,7 +86,7 @@ impl<S: SharedMap> Router<S> {
         }
     }
 
-    /// Appends what is pending to the log.
+    /// Appends the pending events to the log.
     pub(super) fn flush(&mut self, now: Timestamp, out: &mut Vec<Output>) {
         if self.pending.is_empty() {
             return;
@@ -104,7 +104,7 @@ impl<S: SharedMap> Router<S> {
         note_append(report, out);
     }
 
-    /// Applies all that siblings have published since.
+    /// Applies the siblings' new events.
     pub(super) fn read_log(&mut self, now: Timestamp, out: &mut Vec<Output>) {
         if self.read_on(now, out).has_overrun {
             // Endpoints may have come and gone in what was lost; what is left is about those of today.
@@ -121,7 +121,7 @@ impl<S: SharedMap> Router<S> {
         report
     }
 
-    /// The rounds of a second: confirms what is in flight, drops what the dead had in flight, shows sizes.
+    /// The work of each second: repeats in-flight work, drops that of dead origins, and publishes sizes.
     pub(super) fn keep_house(&mut self, now: Timestamp, out: &mut Vec<Output>) {
         if now.ms_apart(self.alive_at) < ALIVE_INTERVAL_MS {
             return;
@@ -129,7 +129,7 @@ impl<S: SharedMap> Router<S> {
         self.alive_at = now;
         if self.ledger.requests() > 0 {
             let mut kinds = vec![Kind::Alive(Alive { origin: self.ledger.origin().0 })];
-            // Repeated in full, so that what a sibling lost is healed within the second.
+            // Repeated in full, so that a sibling recovers lost events within the second.
             kinds.extend(self.ledger.loads());
             self.publish(kinds, When::Later, now, out);
         }
@@ -170,7 +170,7 @@ impl<S: SharedMap> Router<S> {
         !self.view.pools().is_empty()
     }
 
-    /// The name of this process, the same in all its VMs.
+    /// The id of this process, the same in all its VMs.
     pub(super) fn process(&mut self) -> ProcessId {
         let stored = self.shared.get(PROCESS_KEY);
         let name = stored.value.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
