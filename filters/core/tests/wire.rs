@@ -85,7 +85,7 @@ proptest! {
         let mut expected = Vec::new();
         let mut ends = vec![Page::start()];
         for (event, is_local) in events {
-            let source = if is_local { Source::Local } else { Source::Feed };
+            let source = if is_local { Source::Local } else { Source::Controller };
             page.push(source, &event);
             expected.push(Record { source, event });
             ends.push(page.end());

@@ -221,7 +221,7 @@ impl<S: SharedMap> Router<S> {
     }
 
     /// Whether pools come from a controller.
-    fn takes_feed(&self) -> bool {
+    fn follows_controller(&self) -> bool {
         self.plugins.last().is_some_and(|plugin| plugin.config.controller_cluster.is_some())
     }
 

@@ -92,10 +92,11 @@ impl<S: SharedMap> Router<S> {
             return;
         }
         self.flushed_at = now;
-        let takes_feed = self.takes_feed();
+        let follows_controller = self.follows_controller();
         let Self { view, outbox, log, shared, pending, .. } = self;
-        let report =
-            log.append(shared, pending, |record| take_record(view, outbox, record, takes_feed, now, out));
+        let report = log.append(shared, pending, |record| {
+            take_record(view, outbox, record, follows_controller, now, out)
+        });
         for record in self.pending.drain(..report.appended) {
             if record.source == Source::Local {
                 self.outbox.push(record.event, out);
@@ -114,9 +115,10 @@ impl<S: SharedMap> Router<S> {
     }
 
     fn read_on(&mut self, now: Timestamp, out: &mut Vec<Output>) -> ReadReport {
-        let takes_feed = self.takes_feed();
+        let follows_controller = self.follows_controller();
         let Self { view, outbox, log, shared, .. } = self;
-        let report = log.read(shared, |record| take_record(view, outbox, record, takes_feed, now, out));
+        let report =
+            log.read(shared, |record| take_record(view, outbox, record, follows_controller, now, out));
         note_read(report, out);
         report
     }
@@ -152,7 +154,7 @@ impl<S: SharedMap> Router<S> {
 
     /// Takes over what [`Self::store_endpoints`] has stored. `false`: no controller has named a pool yet.
     pub(super) fn load_endpoints(&mut self, now: Timestamp, out: &mut Vec<Output>) -> bool {
-        if !self.takes_feed() {
+        if !self.follows_controller() {
             return false;
         }
         let stored = self.shared.get(&self.endpoints_key());
@@ -188,19 +190,19 @@ impl<S: SharedMap> Router<S> {
     }
 }
 
-/// Applies a record of a sibling. `takes_feed`: whether what a controller says of pools holds here; a plugin that names
+/// Applies a record of a sibling. `follows_controller`: whether what a controller says of pools holds here; a plugin that names
 /// no controller has its pools from its configuration, whatever the log still holds.
 fn take_record(
     view: &mut View,
     outbox: &mut Outbox,
     record: Record,
-    takes_feed: bool,
+    follows_controller: bool,
     now: Timestamp,
     out: &mut Vec<Output>,
 ) {
     let is_controllers =
         matches!(record.event.kind, Some(Kind::Pools(_) | Kind::Proxies(_) | Kind::EngineStatus(_)));
-    if takes_feed || !is_controllers {
+    if follows_controller || !is_controllers {
         view.apply(&record.event, now);
     }
     if record.source == Source::Local {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   proxy A: VM 1 ─┐                                         ┌─► VM 1, VM 2 of proxy B
-//!            VM 2 ─┴─ shared data ─► feed ═ Up ═► controller ═ Down ═► feed ─ shared data
+//!            VM 2 ─┴─ shared data ─► uplink ═ Up ═► controller ═ Down ═► uplink ─ shared data
 //! ```
 //!
 //! One vocabulary, [`Event`], serves all three legs: a fact is encoded once and passed on as it is. Loads

@@ -26,10 +26,10 @@ pub struct Page {
 /// Who wrote a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A VM of this process: the feed passes it on to the controller.
+    /// A VM of this process: the VM with the uplink sends it to the controller.
     Local,
-    /// The controller: the feed has just received it.
-    Feed,
+    /// The controller: the VM with the uplink has received it.
+    Controller,
 }
 
 /// One event of a page.
@@ -91,7 +91,7 @@ impl Page {
         self.bytes.extend_from_slice(&length.to_le_bytes());
         self.bytes.push(match source {
             Source::Local => 0,
-            Source::Feed => 1,
+            Source::Controller => 1,
         });
         // A Vec grows: encoding into it cannot run out of room.
         let _ = event.encode(&mut self.bytes);
@@ -107,7 +107,7 @@ impl Page {
             let length = crate::num::index(u32::from_le_bytes([a, b, c, d]));
             let bytes = rest.get(..length).ok_or(PageError::Truncated(at))?;
             let event = Event::decode(bytes).map_err(|_| PageError::BadEvent(at))?;
-            let source = if source == 0 { Source::Local } else { Source::Feed };
+            let source = if source == 0 { Source::Local } else { Source::Controller };
             each(Record { source, event });
             at += RECORD_HEADER_BYTES + length;
         }

@@ -100,7 +100,7 @@ fn renewed_configuration_goes_on_with_a_stream_of_its_own() {
 }
 
 #[test]
-fn clock_that_is_set_back_does_not_stop_the_feed() {
+fn clock_that_is_set_back_does_not_stop_the_uplink() {
     let host = Host::default();
     let (one, two) = (vm(&host, &with_controller()), vm(&host, &with_controller()));
     let controller = Controller::accept(&host, &[&one, &two]);

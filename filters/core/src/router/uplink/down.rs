@@ -65,7 +65,7 @@ impl<S: SharedMap> Router<S> {
                 self.teach(id, out);
             }
         }
-        if self.pending_feed() > PENDING_EVENTS_MAX {
+        if self.pending_from_controller() > PENDING_EVENTS_MAX {
             out.push(Output::Notice(Notice::LogCongested));
             out.push(Output::CancelUplink { uplink: id });
             self.uplink_closed(id, now, out);
@@ -89,7 +89,7 @@ impl<S: SharedMap> Router<S> {
             if self.view.apply(&event, now) == Applied::Cut {
                 out.push(Output::Count(Counter::Malformed, 1));
             }
-            self.pending.push(Record { source: Source::Feed, event });
+            self.pending.push(Record { source: Source::Controller, event });
         }
         if has_pools {
             self.store_endpoints();
@@ -108,7 +108,7 @@ impl<S: SharedMap> Router<S> {
     /// Stores the resume point, if nothing of the uplink waits for a place in the log.
     pub(in crate::router) fn store_resume_point(&mut self) {
         if self.uplink.pending_follow.is_some()
-            && self.pending_feed() == 0
+            && self.pending_from_controller() == 0
             && let Some(Followed { instance, generation }) = self.uplink.pending_follow.take()
         {
             let value = lease::from_two_numbers(instance.0, generation.0);
@@ -122,7 +122,7 @@ impl<S: SharedMap> Router<S> {
         (instance != 0).then_some(followed)
     }
 
-    fn pending_feed(&self) -> usize {
-        self.pending.iter().filter(|record| record.source == Source::Feed).count()
+    fn pending_from_controller(&self) -> usize {
+        self.pending.iter().filter(|record| record.source == Source::Controller).count()
     }
 }

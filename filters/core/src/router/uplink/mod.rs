@@ -206,7 +206,7 @@ impl<S: SharedMap> Router<S> {
     /// Without the lease nothing of the uplink is left. What waits for a place in the log is dropped: the next holder
     /// asks for it again, and it must not come behind what that one appends.
     fn leave_uplink(&mut self) -> State {
-        self.pending.retain(|record| record.source != Source::Feed);
+        self.pending.retain(|record| record.source != Source::Controller);
         self.uplink.pending_follow = None;
         std::mem::replace(&mut self.uplink.state, State::NoLease)
     }

@@ -1,4 +1,4 @@
-//! The controller's end of the feed: what the filter has sent up, and what it is sent down.
+//! The controller's end of the uplink: what the filter has sent up, and what it is sent down.
 
 use super::{CLUSTER, step};
 use prost::Message;
