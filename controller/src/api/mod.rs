@@ -1,6 +1,6 @@
-//! What the controller shows over HTTP: metrics, health, its state, and explanations.
+//! The controller's HTTP API: metrics, health, state, and explanations.
 //!
-//! Plain HTTP on its own port, for the cluster's inside: it answers and never changes anything.
+//! Plain HTTP on its own port, for use inside the cluster. It is read-only.
 
 mod explain;
 mod state;
@@ -16,10 +16,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use warmpath_core::limits::BODY_BYTES_MAX;
 
-/// What a metrics page is written in.
+/// The content type of a metrics page.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The handlers' common ground.
+/// The state of all handlers.
 #[derive(Clone, Debug)]
 pub struct Api {
     shared: Shared,
@@ -48,8 +48,8 @@ impl Api {
             .with_state(self)
     }
 
-    /// Ready after the first round of scrapes, and from then on: an endpoint that joins later must not take
-    /// the controller away from those that are known.
+    /// Ready after the first round of scrapes, and from then on: an endpoint that joins later must not make
+    /// the controller unready.
     fn is_ready(&self) -> bool {
         let is_ready = self.was_ready.load(Ordering::Acquire) || self.unseen.load(Ordering::Acquire) == 0;
         if is_ready {

@@ -12,7 +12,7 @@ use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Endpoint, View};
 use warmpath_core::wire::Health;
 
-/// All that the controller knows.
+/// The state of the controller.
 #[derive(Debug, Serialize)]
 pub(super) struct StatePage {
     instance: String,
@@ -43,10 +43,10 @@ struct EndpointState {
     kv_used_permille: u32,
     /// Of the GPU.
     capacity_tokens: u64,
-    /// Beside that, in tiers below: what the configuration says, or else the engine.
+    /// In addition to that, in tiers below: as configured, or as the engine reports.
     kv_below_gpu_tokens: u64,
     block_tokens: Option<u32>,
-    /// What proxies have in flight there.
+    /// The in-flight work of all proxies.
     requests: u32,
     prefills: u32,
     prefill_work: u64,
@@ -57,7 +57,7 @@ struct EndpointState {
     prefill_s_per_token: f64,
 }
 
-/// Answers with the state.
+/// Responds with the state.
 pub(super) async fn show(State(api): State<Api>) -> Json<StatePage> {
     Json(api.shared.with(|hub, now| StatePage::of(hub.index(), now)))
 }

@@ -1,7 +1,7 @@
 //! The gRPC codec of the state stream: `Up` in, ready-made bytes out.
 //!
-//! Not the usual prost codec, because messages down are put together from events that are encoded already,
-//! and because a message that does not decode is the proxy's fault (`INVALID_ARGUMENT`), not ours.
+//! The usual prost codec does not fit: messages to proxies are assembled from encoded events, and a message that does not
+//! decode is an error of the proxy (`INVALID_ARGUMENT`), not of the controller.
 
 use bytes::{Buf, BufMut, Bytes};
 use tonic::Status;

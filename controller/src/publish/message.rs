@@ -1,7 +1,7 @@
-//! EngineStatus -> the bytes of `Down` messages.
+//! Encoded events -> the bytes of `Down` messages.
 //!
-//! An event is encoded once and sent to many, so a message is put together from encoded events instead of
-//! being encoded as a whole: in protobuf, a message's fields may simply follow one another.
+//! An event is encoded once and sent to many proxies, so a message is assembled from encoded events instead of being encoded
+//! as a whole: in protobuf, the fields of a message may simply follow one another.
 
 use crate::index::Fact;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -28,7 +28,7 @@ pub struct Stamp {
 }
 
 /// Cuts facts into delta messages; only the last one carries the new generation. Without facts there is
-/// one empty message, which tells the generation alone.
+/// one empty message, which carries the generation alone.
 pub(super) fn deltas(stamp: Stamp, phase: Phase, facts: &[Arc<Fact>]) -> Vec<Bytes> {
     let mut messages = Vec::new();
     let mut rest = facts;

@@ -1,4 +1,4 @@
-//! What an engine's metrics page says about load and capacity, in one vocabulary for all engines.
+//! An engine's load and capacity, read from the metrics pages of all supported engines.
 //!
 //! | | vLLM | SGLang | trtllm-serve | Triton TensorRT-LLM |
 //! |---|---|---|---|---|
@@ -10,19 +10,18 @@
 //! | or tokens | | `sglang:max_total_num_tokens` | | |
 //! | tier below | `vllm:kv_offload_config_info{cpu_kv_cache_size_tokens}` | `sglang:hicache_host_total_tokens` | | |
 //!
-//! Names as in the Gateway API inference extension's model server protocol, but for the last two lines and
-//! `sglang:page_size`, which stand in the engines only: vLLM 0.33's `CPUOffloadingInfo`
+//! The names follow the model server protocol of the Gateway API inference extension, except for the last two lines and
+//! `sglang:page_size`, which only the engines define: vLLM 0.33's `CPUOffloadingInfo`
 //! (`vllm/v1/kv_offload/cpu/common.py`), and SGLang 0.5.23's `SchedulerMetricsCollector`
 //! (`sglang/srt/observability/metrics_collector.py`), which has no `sglang:cache_config_info`.
 //!
 //! An engine with data parallelism shows one series for each rank behind the same address: counts, blocks
 //! and tokens add up, shares are averaged.
 //!
-//! Both engines copy what the GPU computes into the tier while the GPU has it too, so that together they
-//! hold what the larger of the two does, not the sum. What no page tells in tokens is left to the
-//! configuration: vLLM before 0.33 and LMCache tell bytes of host memory and not those of a token,
-//! TensorRT-LLM tells of its host pool how full it is (`trtllm_kv_cache_host_utilization`), none tells of
-//! disks and remote stores.
+//! Both engines copy the GPU's blocks into the tier while the GPU still has them, so the two together hold as much as the
+//! larger one, not the sum. Sizes that no page reports in tokens are left to the configuration: vLLM before 0.33 and LMCache
+//! report bytes of host memory but not the bytes per token, TensorRT-LLM reports only how full its host pool is
+//! (`trtllm_kv_cache_host_utilization`), and none reports disks and remote stores.
 
 use super::page::{Sample, samples};
 use warmpath_core::num::count;
@@ -31,7 +30,7 @@ use warmpath_core::wire::EngineStatus;
 /// Start of the process; a later one means that the cache is cold.
 const PROCESS_START: &[u8] = b"process_start_time_seconds";
 
-/// What one page reports.
+/// The contents of one page.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Reading {
     /// The engine's status; the endpoint and its health are the [`super::Tracker`]'s to fill in.
@@ -40,7 +39,7 @@ pub struct Reading {
     pub started_ms: Option<u64>,
 }
 
-/// What a page has said so far.
+/// The samples of a page so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
     running: f64,
@@ -129,7 +128,7 @@ impl Sums {
         self.used_series += 1.0;
     }
 
-    /// Capacity told by labels; engines write `None` there until they know it.
+    /// Capacity given in labels; engines write `None` there until they know it.
     fn config(&mut self, sample: &Sample<'_>, block_tokens: &str, blocks: &str) {
         if let (Some(block_tokens), Some(blocks)) = (number(sample, block_tokens), number(sample, blocks)) {
             self.block_tokens = block_tokens;
@@ -143,13 +142,13 @@ fn number(sample: &Sample<'_>, label: &str) -> Option<f64> {
     Some(f64::from(sample.label(label)?.parse::<u32>().ok()?))
 }
 
-/// Tells most lines apart by their first bytes.
+/// Rejects most lines by their first bytes.
 fn is_known(name: &[u8]) -> bool {
     let prefixes: [&[u8]; 5] = [b"vllm:", b"sglang:", b"trtllm_", b"nv_trt_llm_", PROCESS_START];
     prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Engines show zero for what they do not know yet.
+/// Engines report zero for values that they do not know yet.
 fn known(count: u64) -> Option<u64> {
     (count > 0).then_some(count)
 }

@@ -16,12 +16,12 @@ use warmpath_core::wire::{EngineStatus, Health};
 /// with few digits.
 const START_SLACK_MS: u64 = 1_000;
 
-/// What one scrape brought.
+/// The outcome of one scrape.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Outcome {
     /// A metrics page.
     Page(Reading),
-    /// No metrics, but the engine says that it is well.
+    /// No metrics, but the engine reports that it is healthy.
     Alive,
     /// Nothing usable.
     Failed(Failure),
@@ -30,11 +30,11 @@ pub enum Outcome {
 /// Why a scrape failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// No connection, or it broke.
+    /// No connection, or a broken one.
     Unreachable,
-    /// No answer in time.
+    /// No response in time.
     Timeout,
-    /// An answer that is not 200.
+    /// A response other than 200.
     Status,
     /// A page beyond the limit.
     TooLarge,
@@ -44,7 +44,7 @@ pub enum Failure {
 #[derive(Clone, Debug)]
 pub struct Tracker {
     endpoint: EndpointId,
-    /// What the configuration says of the tiers below the GPU; zero when it leaves that to the engine.
+    /// The configured size of the tiers below the GPU; zero to use the engine's report.
     kv_below_gpu_tokens: u64,
     failures: u32,
     /// The last status that was published.
@@ -60,7 +60,7 @@ impl Tracker {
         Self { endpoint, kv_below_gpu_tokens: 0, failures: 0, published: None, started_ms: None }
     }
 
-    /// Takes over what the configuration says of the tiers below the engine's GPU, in tokens. It overrides the metrics
+    /// Sets the configured size of the tiers below the engine's GPU, in tokens. It overrides the metrics
     /// page, which may cover one tier only; zero leaves it to the page.
     pub fn configure(&mut self, kv_below_gpu_tokens: u64) {
         self.kv_below_gpu_tokens = kv_below_gpu_tokens;

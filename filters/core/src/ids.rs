@@ -1,7 +1,7 @@
 //! The identifiers that must not mix, each its own type.
 //!
-//! All but [`Slot`] and [`Generation`] are hashes or random numbers that mean the same in every process, so nobody has
-//! to hand out numbers: a proxy, its siblings and the controller agree on an endpoint's id because they agree on its
+//! All but [`Slot`] and [`Generation`] are hashes or random numbers that mean the same in every process, so no
+//! number has to be allocated: a proxy, its siblings and the controller agree on an endpoint's id because they agree on its
 //! address. On the wire they are bare numbers; the code converts at the edge.
 
 use std::fmt;

@@ -3,7 +3,7 @@
 //!
 //! A view's owner may use any clock, as long as it is always the same one. Where proxies must agree on the time
 //! ([`crate::view::Turn`]) it is the wall clock, which can be set back: [`Timestamp::ms_since`] then yields zero, and
-//! whoever waits for an interval to pass uses [`Timestamp::ms_apart`].
+//! code that waits for an interval to pass uses [`Timestamp::ms_apart`].
 
 const US_PER_MS: u64 = 1_000;
 

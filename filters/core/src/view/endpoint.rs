@@ -37,7 +37,7 @@ pub struct Endpoint {
     pub id: EndpointId,
     /// `ip:port`.
     pub address: String,
-    /// KV capacity of its GPU in tokens: what bounds the requests that run.
+    /// KV capacity of its GPU in tokens, which bounds the running requests.
     pub capacity_tokens: u64,
     /// The health that the controller reports; `Unknown` until a scrape.
     pub health: Health,
@@ -54,7 +54,7 @@ pub struct Endpoint {
     served: Option<Timestamp>,
 }
 
-/// What has been sent to an endpoint and has not ended.
+/// The work that was sent to an endpoint and has not ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InFlight {
     /// Requests.
@@ -118,8 +118,8 @@ impl Endpoint {
         &self.status
     }
 
-    /// Replaces one origin's share of the load. What is beyond belief is cut, so that the sum of all shares
-    /// stays exact: a sum that once saturated would not come back.
+    /// Replaces one origin's share of the load. Implausible values are clamped, so that the sum of all
+    /// shares stays exact: a saturated sum would not recover.
     pub fn set_in_flight(&mut self, report: &InFlightReport, now: Timestamp) {
         let share = InFlight {
             requests: report.requests.min(LOAD_REQUESTS_MAX),
@@ -166,12 +166,12 @@ impl Endpoint {
         })
     }
 
-    /// What all origins together have in flight there.
+    /// The in-flight work of all origins.
     pub fn in_flight(&self) -> InFlight {
         self.in_flight
     }
 
-    /// Tokens of prompts that the engine can hold, on its GPU and in the tiers below: what bounds its cells.
+    /// Tokens of prompts that the engine can hold, on its GPU and in the tiers below: which bounds its cells.
     pub fn cache_tokens(&self) -> u64 {
         self.capacity_tokens.saturating_add(self.status.kv_below_gpu_tokens)
     }
@@ -194,8 +194,8 @@ impl Endpoint {
         self.in_flight.context_tokens.max(reported)
     }
 
-    /// Prefill work that was booked and is not done yet, in tokens' worth, at a speed: what the request at the
-    /// head of the queue has had of its prefill is no longer in anybody's way.
+    /// Prefill work that was booked and is not done yet, in tokens' worth, at a speed: the part of its
+    /// prefill that the request at the head of the queue has had no longer delays others.
     pub fn backlog_tokens(&self, prefill_s_per_token: f64, now: Timestamp) -> f64 {
         let booked = self.in_flight.prefill_work.tokens();
         let done = float(now.ms_since(self.head_since)) / MS_PER_S / prefill_s_per_token;
@@ -222,7 +222,7 @@ impl Endpoint {
         &self.speed
     }
 
-    /// What arrives there.
+    /// The rate at which work arrives there.
     pub fn arrivals(&self) -> &Arrivals {
         &self.arrivals
     }

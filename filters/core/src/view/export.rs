@@ -1,6 +1,6 @@
 //! A view as a list of events: the snapshot for a proxy that connects, and the checkpoint for a VM that
-//! starts. Applied to an empty view in order, they rebuild it, but for recency, failures and what was learned
-//! of speeds and ratios: those are a few requests' worth.
+//! starts. Applied to an empty view in order, they rebuild it except for recency, failures, and learned speeds and
+//! ratios, which a few requests restore.
 
 use super::{Pool, View};
 use crate::limits::EVENTS_PER_MESSAGE_MAX;

@@ -1,6 +1,6 @@
-//! The view: who holds what, and what load each endpoint has, as one VM or the controller knows it.
+//! The view: the prefixes that each endpoint holds and the load that it has, as known to one VM or to the controller.
 //!
-//! A value: events go in ([`View::apply`]), a choice reads it ([`crate::pick`]), a snapshot comes out
+//! It is a value: events go in ([`View::apply`]), a choice reads it ([`crate::pick`]), a snapshot comes out
 //! ([`View::export`]). Every VM has its own; they agree because they apply the same events.
 
 mod arrivals;
@@ -30,7 +30,7 @@ use crate::time::Timestamp;
 use crate::wire::{EngineStatus, Event, Health, Kind, Pools, Prefix, Proxies, UsageSeen};
 use fnv::{FnvHashMap, FnvHashSet};
 
-/// All that is known. See the module.
+/// See the module.
 #[derive(Clone, Debug)]
 pub struct View {
     cell_bytes: usize,
@@ -48,10 +48,10 @@ pub struct View {
     turn: Turn,
 }
 
-/// What an event did to a view; anything but [`Applied::Changed`] is worth counting.
+/// The effect of an event on a view; anything but [`Applied::Changed`] is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// The view changed, or already knew.
+    /// The view changed, or already contained the event.
     Changed,
     /// The event names an endpoint or a pool that this view does not have.
     Unknown,
@@ -74,7 +74,7 @@ impl Default for View {
 
 impl View {
     /// An empty view over cells of `cell_bytes` bytes of text, within the limits of that. `seed` is random bits that no
-    /// client knows: what clients send is hashed with it.
+    /// client knows: hashes of client input use it.
     pub fn new(cell_bytes: usize, seed: u64) -> Self {
         Self {
             cell_bytes: cell_bytes.clamp(CELL_BYTES_MIN, CELL_BYTES_MAX),
@@ -132,7 +132,7 @@ impl View {
         self.take_turn();
     }
 
-    /// This proxy's turn among those that route; always, until it is named among others.
+    /// This proxy's turn among those that route; always, until it is listed among others.
     pub fn turn(&self) -> Turn {
         self.turn
     }
@@ -161,7 +161,7 @@ impl View {
         &self.pools
     }
 
-    /// The pool that serves `model`, and the adapter if the name is one. `None`: nobody serves it.
+    /// The pool that serves `model`, and the adapter if the name is one. `None`: no pool serves it.
     pub fn pool_for<'a>(&'a self, model: &'a str) -> Option<ModelMatch<'a>> {
         let exact = self.pools.iter().find_map(|pool| pool.matches(model));
         exact.or_else(|| self.pools.iter().find_map(|pool| pool.takes_any(model)))
@@ -195,7 +195,7 @@ impl View {
     fn set_pools(&mut self, pools: &Pools) -> Applied {
         let listed = pools.pools.get(..POOLS_MAX).unwrap_or(&pools.pools);
         let mut is_cut = listed.len() < pools.pools.len();
-        // First those that left, so that their slots are free for those that came.
+        // Remove endpoints first, so that their slots are free for new ones.
         let kept: FnvHashSet<EndpointId> =
             listed.iter().flat_map(|pool| &pool.endpoints).map(|e| EndpointId::of(&e.address)).collect();
         self.drop_all_but(&kept);
@@ -239,7 +239,7 @@ impl View {
         let is_down = endpoint.health == Health::Unhealthy;
         let has_resized = endpoint.cache_tokens() != cache_tokens;
         if was_up && is_down {
-            // An engine that went away comes back cold.
+            // An engine that was gone returns with a cold cache.
             self.prefixes.forget(slot);
         }
         if has_resized {

@@ -1,14 +1,14 @@
-//! The state stream: what proxies and the controller tell each other, and what the VMs of one proxy tell
-//! each other through shared data.
+//! The state stream: the events that proxies and the controller exchange, and that the VMs of one proxy share through
+//! shared data.
 //!
 //! ```text
 //!   proxy A: VM 1 ─┐                                         ┌─► VM 1, VM 2 of proxy B
 //!            VM 2 ─┴─ shared data ─► uplink ═ Up ═► controller ═ Down ═► uplink ─ shared data
 //! ```
 //!
-//! One vocabulary, [`Event`], serves all three legs: a fact is encoded once and passed on as it is. Loads
-//! are absolute ("this origin now has 3 requests there"), never increments, so a lost, repeated or
-//! coalesced event heals with the next one, and nobody keeps a table of request ids.
+//! One type, [`Event`], serves all three legs: an event is encoded once and forwarded unchanged. Reports of in-flight work
+//! are absolute ("this origin now has 3 requests there"), never increments, so the next report makes up for a lost,
+//! repeated or coalesced one, and no receiver keeps a table of request ids.
 //!
 //! The encoding is protobuf: fields can be added while proxies and controllers of different versions meet. The messages
 //! are generated from `filters/core/proto/warmpath/v1/state.proto`.

@@ -1,10 +1,9 @@
-//! The log through which the VMs of one proxy tell each other what they did: pages in shared data.
+//! A page of the log, through which the VMs of one proxy share their events.
 //!
-//! A page is one shared-data value. Appending is read, extend, compare-and-swap; reading the page before
-//! a decision therefore also yields all that a booking needs to be appended after it, and two workers
-//! never book in ignorance of each other. A page that has grown past its soft limit is sealed and the next
-//! one opened; pages live in a ring. Queues would wake every sibling for every request; a page costs
-//! nothing until its reader wants to know.
+//! A page is one value in shared data. Appending is read, extend, compare-and-swap. Reading the page before a decision
+//! therefore also yields the base for appending the booking, and no two workers book without seeing each other. A page that
+//! has grown past its soft limit is sealed, and the next page of the ring is opened. Queues would wake every sibling for
+//! every request; a page costs nothing until it is read.
 //!
 //! Layout, little endian: `number: u64`, then records `length: u32, source: u8, event: [u8; length]`.
 
@@ -23,7 +22,7 @@ pub struct Page {
     bytes: Vec<u8>,
 }
 
-/// Who wrote a record.
+/// The writer of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A VM of this process: the VM with the uplink sends it to the controller.
@@ -35,9 +34,9 @@ pub enum Source {
 /// One event of a page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// Who wrote it.
+    /// Its writer.
     pub source: Source,
-    /// What it says.
+    /// The event.
     pub event: Event,
 }
 
@@ -60,7 +59,7 @@ impl Page {
         Self { bytes: number.to_le_bytes().to_vec() }
     }
 
-    /// A page out of shared data.
+    /// A page from shared data.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, PageError> {
         if bytes.len() < HEADER_BYTES { Err(PageError::NoHeader) } else { Ok(Self { bytes }) }
     }
@@ -75,7 +74,7 @@ impl Page {
         &self.bytes
     }
 
-    /// Where the next record will start: what a reader remembers of a page that it has read.
+    /// Where the next record will start; a reader continues there.
     pub fn end(&self) -> usize {
         self.bytes.len()
     }

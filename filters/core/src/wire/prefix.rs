@@ -68,7 +68,7 @@ impl PrefixEncoder {
     /// A whole prefix as a continuation of the one before it, as far as they agree.
     pub fn encode(&mut self, whole: &Prefix) -> Prefix {
         let shared = self.cells.iter().zip(&whole.cells).take_while(|(old, new)| old == new).count();
-        // Who holds less than the shared cells could not be written otherwise.
+        // A holder of fewer cells than the shared ones could not be written otherwise.
         let depth = whole.held.iter().map(|held| index(*held)).fold(shared, usize::min);
         self.cells.truncate(depth);
         self.cells.extend(whole.cells.iter().skip(depth));
