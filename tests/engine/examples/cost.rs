@@ -13,14 +13,11 @@
 use std::{fs, path::PathBuf, sync::mpsc, thread, time::Instant};
 
 use anyhow::Context;
-use bytes::Bytes;
-use http::Request;
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
+use http::Method;
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, runtime::Builder};
+use tokio::runtime::Builder;
 use warmpath_engine::{EngineServer, ServerConfig};
+use warmpath_http::{Connection, JSON};
 
 const REQUESTS: usize = 2_000;
 const STREAMS: usize = 50;
@@ -60,19 +57,10 @@ fn start(config: ServerConfig) -> anyhow::Result<(std::net::SocketAddr, Meter)> 
     receiver.recv().context("the engine did not start")
 }
 
-async fn connect(addr: std::net::SocketAddr) -> anyhow::Result<SendRequest<Full<Bytes>>> {
-    let stream = TcpStream::connect(addr).await?;
-    stream.set_nodelay(true)?;
-    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    Ok(sender)
-}
-
-async fn post(sender: &mut SendRequest<Full<Bytes>>, path: &str, body: &Value) -> anyhow::Result<usize> {
-    let request = Request::post(path).header("host", "engine").header("content-type", "application/json");
-    let response = sender.send_request(request.body(Full::from(body.to_string()))?).await?;
-    anyhow::ensure!(response.status() == 200, "{}", response.status());
-    Ok(response.into_body().collect().await?.to_bytes().len())
+async fn post(connection: &mut Connection, path: &str, body: &Value) -> anyhow::Result<usize> {
+    let response = connection.send(Method::POST, path, &[JSON], body.to_string().into()).await?;
+    anyhow::ensure!(response.status == 200, "{}", response.status);
+    Ok(response.body.len())
 }
 
 /// Posts `count` bodies, one after the other, and prints the engine's processor time for each.
@@ -85,11 +73,11 @@ async fn measure(
     body: impl Fn(usize) -> Value,
 ) -> anyhow::Result<()> {
     let (addr, meter) = start(config)?;
-    let mut sender = connect(addr).await?;
-    post(&mut sender, path, &body(count)).await?;
+    let mut connection = Connection::open(addr).await?;
+    post(&mut connection, path, &body(count)).await?;
     let (begun, begun_us) = (Instant::now(), meter.cpu_us()?);
     for number in 0..count {
-        post(&mut sender, path, &body(number)).await?;
+        post(&mut connection, path, &body(number)).await?;
     }
     let all = (count * pieces) as f64;
     let (cpu_us, wall_us) = (meter.cpu_us()? - begun_us, begun.elapsed().as_secs_f64() * 1e6);

@@ -10,10 +10,12 @@ mod client;
 
 use std::time::Duration;
 
-use client::{Open, eventually, get, open, post, post_request};
+use client::{Open, eventually, get, open, post};
+use http::Method;
 use serde_json::json;
 use tokio::net::TcpStream;
 use warmpath_engine::{EngineServer, Fault, ServerConfig};
+use warmpath_http::{Connection, JSON};
 
 const COMPLETIONS: &str = "/v1/completions";
 
@@ -32,7 +34,7 @@ async fn status(engine: &EngineServer) -> u16 {
 /// Starts a response that never ends by itself.
 async fn endless(engine: &EngineServer) -> Open {
     let body = json!({"prompt": "abcd", "max_tokens": 100_000, "stream": true});
-    open(engine.addr(), post_request(COMPLETIONS, body)).await.unwrap()
+    open(engine.addr(), COMPLETIONS, body).await.unwrap()
 }
 
 #[tokio::test]
@@ -40,7 +42,7 @@ async fn refuse_closes_the_port_and_lets_responses_end() {
     let engine =
         EngineServer::start(ServerConfig { time_scale: 100.0, ..ServerConfig::default() }).await.unwrap();
     let body = json!({"prompt": "abcd", "max_tokens": 20, "stream": true});
-    let stream = open(engine.addr(), post_request(COMPLETIONS, body)).await.unwrap();
+    let stream = open(engine.addr(), COMPLETIONS, body).await.unwrap();
     engine.fault(Fault::Refuse).await;
     let refused = TcpStream::connect(engine.addr()).await.unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
@@ -52,14 +54,10 @@ async fn refuse_closes_the_port_and_lets_responses_end() {
 #[tokio::test]
 async fn refuse_closes_idle_connections() {
     let engine = instant().await;
-    let stream = TcpStream::connect(engine.addr()).await.unwrap();
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await.unwrap();
-    let connection = tokio::spawn(connection);
-    let reply = sender.send_request(post_request(COMPLETIONS, prompt())).await.unwrap();
-    http_body_util::BodyExt::collect(reply.into_body()).await.unwrap();
+    let mut connection = Connection::open(engine.addr()).await.unwrap();
+    connection.send(Method::POST, COMPLETIONS, &[JSON], prompt().to_string().into()).await.unwrap();
     engine.fault(Fault::Refuse).await;
-    connection.await.unwrap().unwrap();
+    connection.closed().await.unwrap();
 }
 
 #[tokio::test]
@@ -67,7 +65,7 @@ async fn a_stalled_engine_accepts_and_responds_later() {
     let engine = instant().await;
     engine.fault(Fault::Stall).await;
     let addr = engine.addr();
-    let stalled = tokio::spawn(async move { open(addr, post_request(COMPLETIONS, prompt())).await.unwrap() });
+    let stalled = tokio::spawn(async move { open(addr, COMPLETIONS, prompt()).await.unwrap() });
     eventually(&engine, |state| state.requests.contains_key(COMPLETIONS)).await;
     assert_eq!(get(&engine, "/sim/state").await.status, 200, "orders are accepted while stalled");
     assert!(!stalled.is_finished());

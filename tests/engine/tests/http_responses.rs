@@ -8,9 +8,11 @@
 
 mod client;
 
-use client::{eventually, get, open, post, post_request};
+use client::{eventually, get, open, post};
+use http::Method;
 use serde_json::{Value, json};
 use warmpath_engine::{EngineServer, Params, Preset, ServerConfig};
+use warmpath_http::{Connection, JSON};
 
 const CHAT: &str = "/v1/chat/completions";
 const COMPLETIONS: &str = "/v1/completions";
@@ -229,24 +231,25 @@ async fn unknown_fields_are_ignored() {
 #[tokio::test]
 async fn the_request_id_is_echoed_and_names_the_response() {
     let engine = instant().await;
-    let mut request = post_request(COMPLETIONS, json!({"prompt": "a", "max_tokens": 1}));
-    request.headers_mut().insert("x-request-id", "a\"b".parse().unwrap());
-    let reply = open(engine.addr(), request).await.unwrap().rest().await;
-    assert_eq!((reply.header("x-request-id"), &reply.json()["id"]), ("a\"b", &json!("cmpl-a\"b")));
+    let body = json!({"prompt": "a", "max_tokens": 1}).to_string();
+    let mut connection = Connection::open(engine.addr()).await.unwrap();
+    let headers = [JSON, ("x-request-id", "a\"b")];
+    let reply = connection.send(Method::POST, COMPLETIONS, &headers, body.into()).await.unwrap();
+    assert_eq!((reply.header("x-request-id"), &reply.json()["id"]), (Some("a\"b"), &json!("cmpl-a\"b")));
 }
 
 /// An engine that decodes one request without an end.
 async fn busy(config: ServerConfig) -> (EngineServer, client::Open) {
     let engine = EngineServer::start(config).await.unwrap();
     let body = json!({"prompt": text(1_000), "max_tokens": 100_000, "stream": true});
-    let stream = open(engine.addr(), post_request(COMPLETIONS, body)).await.unwrap();
+    let stream = open(engine.addr(), COMPLETIONS, body).await.unwrap();
     (engine, stream)
 }
 
 #[tokio::test]
 async fn a_stream_begins_with_its_first_token() {
     let (engine, mut stream) = busy(ServerConfig { time_scale: 10.0, ..ServerConfig::default() }).await;
-    assert_eq!(stream.response.headers()["x-engine-cached-tokens"], "0");
+    assert_eq!(stream.response.headers["x-engine-cached-tokens"], "0");
     assert!(stream.piece().await.starts_with(b"data: {"));
     assert_eq!(engine.state().running, 1);
 }
@@ -254,9 +257,9 @@ async fn a_stream_begins_with_its_first_token() {
 #[tokio::test]
 async fn a_client_that_disconnects_aborts_its_request() {
     let (engine, stream) = busy(ServerConfig::default()).await;
-    let whole = post_request(COMPLETIONS, json!({"prompt": text(1_000), "max_tokens": 100_000}));
+    let whole = json!({"prompt": text(1_000), "max_tokens": 100_000});
     let addr = engine.addr();
-    let waiting = tokio::spawn(async move { open(addr, whole).await.map(|_| ()) });
+    let waiting = tokio::spawn(async move { open(addr, COMPLETIONS, whole).await.map(|_| ()) });
     eventually(&engine, |state| state.running == 2).await;
     drop(stream);
     waiting.abort();
@@ -272,8 +275,8 @@ async fn a_full_queue_responds_with_503() {
     let (engine, _stream) = busy(config).await;
     let body = json!({"prompt": "a", "max_tokens": 1});
     let addr = engine.addr();
-    let queued = post_request(COMPLETIONS, &body);
-    let queued = tokio::spawn(async move { open(addr, queued).await.map(|_| ()) });
+    let queued = body.clone();
+    let queued = tokio::spawn(async move { open(addr, COMPLETIONS, queued).await.map(|_| ()) });
     eventually(&engine, |state| state.waiting == 1).await;
     let reply = post(&engine, COMPLETIONS, &body).await;
     assert_eq!((reply.status.as_u16(), &reply.json()["error"]["code"]), (503, &json!(503)));

@@ -26,7 +26,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 use warmpath_envoy::DEADLINE;
-use warmpath_envoy::client::Connection;
+use warmpath_http::Connection;
 
 use stack::{MODEL, Setup, Stack, completion, explain, prompt, send};
 

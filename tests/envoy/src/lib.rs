@@ -1,11 +1,11 @@
-//! A real Envoy in tests: its process, the xDS control plane that drives it, and clients to talk to it.
+//! A real Envoy in tests: its process, and the xDS control plane that drives it.
 //!
 //! ```text
 //!  resources::*  ──►  xds::ControlPlane  ══ ADS ══►  process::Envoy  ──►  engines (simulated or plain HTTP)
 //!  typed, as in        versions, ACK, NACK            pid, log, admin           ▲
 //!  envoy/envoy.yaml                                        ▲                    │
 //!                                                          │                    │
-//!  shipped::ShippedConfig ── a file ───────────────────────┘       client::*  ──┘  (through the listener)
+//!  shipped::ShippedConfig ── a file ───────────────────────┘       warmpath-http┘  (through the listener)
 //!  envoy/envoy.yaml itself, other ports
 //! ```
 //!
@@ -17,7 +17,6 @@
 //! what an update does to a running VM) is what the tests are for.
 
 mod binary;
-pub mod client;
 pub mod process;
 pub mod resources;
 pub mod shipped;

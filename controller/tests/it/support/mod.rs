@@ -7,14 +7,11 @@ mod proxy;
 pub(crate) use engine::{Answer, Engine};
 pub(crate) use proxy::Proxy;
 
-use bytes::Bytes;
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use http::{Method, StatusCode};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use warmpath::config::{Listen, Pool, Scrape, Settings};
+use warmpath_http::Client;
 
 /// How long a condition may take to come true before the test fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -75,10 +72,6 @@ pub(crate) async fn metric(address: SocketAddr, name: &str) -> f64 {
 }
 
 async fn ask(method: Method, address: SocketAddr, path: &str, body: &str) -> (StatusCode, String) {
-    let request = Request::builder().method(method).uri(format!("http://{address}{path}"));
-    let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
-    let response = Client::builder(TokioExecutor::new()).build_http().request(request).await.unwrap();
-    let status = response.status();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    (status, String::from_utf8(body.to_vec()).unwrap())
+    let response = Client::http1(address).send(method, path, &[], body.to_owned().into()).await.unwrap();
+    (response.status, response.text())
 }

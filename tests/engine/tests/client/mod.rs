@@ -6,16 +6,13 @@
     reason = "a response that cannot be read fails the test; callers build the body in place"
 )]
 
-use std::{net::SocketAddr, time::Duration};
-
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
-use tokio::net::TcpStream;
+use std::net::SocketAddr;
+use std::time::Duration;
 use warmpath_engine::{EngineServer, State};
+use warmpath_http::{ClientError, Connection, Events, JSON, Streaming};
 
 /// Longest that any condition may take to come true; far above what it takes.
 const CONDITION_TIME_MAX: Duration = Duration::from_secs(20);
@@ -45,70 +42,63 @@ impl Reply {
 
     /// The `data:` of each server-sent event that is JSON.
     pub(crate) fn events(&self) -> Vec<Value> {
-        let data = self.text().lines().filter_map(|line| line.strip_prefix("data: "));
-        data.filter(|data| *data != "[DONE]").map(|data| serde_json::from_str(data).unwrap()).collect()
+        let mut all = Vec::new();
+        Events::default().feed(&self.body, |data| {
+            if data != b"[DONE]" {
+                all.push(serde_json::from_slice(data).unwrap());
+            }
+        });
+        all
     }
 }
 
 /// A response whose head has arrived and whose body is still to be read; dropping it closes the connection.
 pub(crate) struct Open {
-    pub(crate) response: hyper::Response<hyper::body::Incoming>,
-    connection: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
+    pub(crate) response: Streaming,
+    _connection: Connection,
 }
 
 impl Open {
     /// The next piece of the body.
     pub(crate) async fn piece(&mut self) -> Bytes {
-        self.response.frame().await.unwrap().unwrap().into_data().unwrap()
+        self.response.next().await.unwrap().unwrap().bytes
     }
 
     pub(crate) async fn rest(mut self) -> Reply {
         let mut reply = Reply {
-            status: self.response.status(),
-            headers: self.response.headers().clone(),
+            status: self.response.status,
+            headers: self.response.headers.clone(),
             body: Vec::new(),
             is_cut: false,
         };
-        while let Some(frame) = self.response.frame().await {
-            let Ok(frame) = frame else {
-                reply.is_cut = true;
-                break;
-            };
-            reply.body.extend_from_slice(&frame.into_data().unwrap());
+        loop {
+            match self.response.next().await {
+                Ok(Some(chunk)) => reply.body.extend_from_slice(&chunk.bytes),
+                Ok(None) => return reply,
+                Err(_) => {
+                    reply.is_cut = true;
+                    return reply;
+                }
+            }
         }
-        reply
     }
 }
 
-/// Sends a request and returns when the head of the response has arrived.
-pub(crate) async fn open(addr: SocketAddr, request: Request<Full<Bytes>>) -> anyhow::Result<Open> {
-    let stream = TcpStream::connect(addr).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(async move {
-        let _ = connection.await;
-    });
-    let response = sender.send_request(request).await?;
-    Ok(Open { response, connection })
-}
-
-pub(crate) fn post_request(path: &str, body: impl ToString) -> Request<Full<Bytes>> {
-    let builder = Request::post(path).header("host", "engine").header("content-type", "application/json");
-    builder.body(Full::from(body.to_string())).unwrap()
+/// Posts and returns when the head of the response has arrived.
+pub(crate) async fn open(addr: SocketAddr, path: &str, body: impl ToString) -> Result<Open, ClientError> {
+    let mut connection = Connection::open(addr).await?;
+    let response = connection.stream(Method::POST, path, &[JSON], body.to_string().into()).await?;
+    Ok(Open { response, _connection: connection })
 }
 
 pub(crate) async fn post(engine: &EngineServer, path: &str, body: impl ToString) -> Reply {
-    open(engine.addr(), post_request(path, body)).await.unwrap().rest().await
+    open(engine.addr(), path, body).await.unwrap().rest().await
 }
 
 pub(crate) async fn get(engine: &EngineServer, path: &str) -> Reply {
-    let request = Request::get(path).header("host", "engine").body(Full::default()).unwrap();
-    open(engine.addr(), request).await.unwrap().rest().await
+    let mut connection = Connection::open(engine.addr()).await.unwrap();
+    let response = connection.stream(Method::GET, path, &[], Bytes::new()).await.unwrap();
+    Open { response, _connection: connection }.rest().await
 }
 
 /// Waits until the engine's numbers satisfy a condition.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use http::Method;
 use serde_json::Value;
 
-use crate::client::{Client, ClientError};
+use warmpath_http::{Client, ClientError};
 
 /// The admin page of one Envoy.
 #[derive(Debug, Clone)]

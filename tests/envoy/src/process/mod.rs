@@ -19,10 +19,10 @@ use std::process::{Command, Output};
 pub use self::admin::{Admin, AdminError, Memory};
 pub use self::launch::Launch;
 pub use self::log::Log;
-use crate::client::ClientError;
 use crate::wait::{DeadlinePassed, until};
 use crate::xds::ControlPlane;
 use crate::{BinaryError, envoy_binary};
+use warmpath_http::ClientError;
 
 use self::child::Child;
 use self::launch::{Folder, command};

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::{Envoy, EnvoyError};
-use crate::client::Connection;
 use crate::resources::GATEWAY;
 use crate::wait::until;
+use warmpath_http::Connection;
 
 /// Connections tried for each worker: by chance alone, all of them miss one of two workers once in 2^32 times.
 const TRIES: usize = 32;

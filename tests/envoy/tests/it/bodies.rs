@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use warmpath_envoy::client::Client;
 use warmpath_envoy::process::{Envoy, Launch};
 use warmpath_envoy::resources::{BUFFER_BYTES_MAX, DESTINATION_HEADER, Filter, GATEWAY, Gateway};
 use warmpath_envoy::xds::ControlPlane;
+use warmpath_http::Client;
 
 use crate::backend::Backend;
 

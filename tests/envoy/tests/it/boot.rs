@@ -2,10 +2,10 @@
 
 use http::StatusCode;
 use serde_json::json;
-use warmpath_envoy::client::{Client, RawConnection};
 use warmpath_envoy::process::{Envoy, Launch};
 use warmpath_envoy::resources::{Filter, GATEWAY, Gateway};
 use warmpath_envoy::xds::ControlPlane;
+use warmpath_http::{Client, RawConnection};
 
 use crate::backend::Backend;
 

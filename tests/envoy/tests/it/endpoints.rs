@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use http::{Method, StatusCode};
-use warmpath_envoy::client::Client;
 use warmpath_envoy::process::{Envoy, Launch};
 use warmpath_envoy::resources::{
     DESTINATION_HEADER, ENGINES, Filter, GATEWAY, Gateway, Lb, Policy, endpoints, engines,
 };
 use warmpath_envoy::until;
 use warmpath_envoy::xds::{ControlPlane, Kind};
+use warmpath_http::Client;
 
 use crate::backend::Backend;
 

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use futures::future::join_all;
 use http::{Method, StatusCode};
-use warmpath_envoy::client::{Client, Response};
 use warmpath_envoy::process::{Envoy, Launch};
 use warmpath_envoy::resources::{DESTINATION_HEADER, Filter, GATEWAY, Gateway, Retry, route};
 use warmpath_envoy::until;
 use warmpath_envoy::xds::ControlPlane;
+use warmpath_http::{Client, Response};
 
 use crate::backend::{Backend, DeadAddress};
 

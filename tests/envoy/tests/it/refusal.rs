@@ -2,10 +2,10 @@
 
 use http::StatusCode;
 use serde_json::json;
-use warmpath_envoy::client::Client;
 use warmpath_envoy::process::{Envoy, Launch};
 use warmpath_envoy::resources::{Filter, GATEWAY, Gateway, Policy, WasmFilter, engines, listener};
 use warmpath_envoy::xds::{ControlPlane, Kind, XdsError};
+use warmpath_http::Client;
 
 use crate::backend::Backend;
 use crate::stub::{PLUGIN_BYTES_MAX, StubWasm};

@@ -2,10 +2,10 @@
 
 use http::StatusCode;
 use serde_json::json;
-use warmpath_envoy::client::Client;
 use warmpath_envoy::process::{Envoy, EnvoyError, Launch, validate};
 use warmpath_envoy::resources::{GATEWAY, Lb};
 use warmpath_envoy::shipped::ShippedConfig;
+use warmpath_http::Client;
 
 use crate::backend::Backend;
 use crate::stub::StubWasm;

@@ -2,23 +2,22 @@
 
 mod sse;
 
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
-
 use bytes::Bytes;
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{self, Builder};
-use hyper_util::rt::TokioExecutor;
+use http::{Method, StatusCode};
+use std::net::SocketAddr;
+use std::time::Duration;
 use warmpath_engine::api::Protocol;
+use warmpath_http::JSON;
 
 pub use self::sse::{Stream, Usage};
 
-/// A client with a connection pool, as an application would keep one. Copies share the pool.
+/// Longest wait for the head of a response: an arm that queues for minutes is slow, and loses nothing.
+const HEAD_TIME_MAX: Duration = Duration::from_hours(1);
+
+/// A client of a gateway with a connection pool, as an application would keep one. Copies share the pool.
 #[derive(Debug, Clone)]
 pub struct Client {
-    http: legacy::Client<HttpConnector, Full<Bytes>>,
+    http: warmpath_http::Client,
 }
 
 /// What a stream told.
@@ -61,47 +60,32 @@ impl Lost {
     }
 }
 
+// === impl Client ===
+
 impl Client {
     /// A client without connections.
-    pub fn new() -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        let mut builder: Builder = legacy::Client::builder(TokioExecutor::new());
-        Self { http: builder.pool_max_idle_per_host(usize::MAX).build(connector) }
+    pub fn new(gateway: SocketAddr) -> Self {
+        Self { http: warmpath_http::Client::http1(gateway).with_time_max(HEAD_TIME_MAX) }
     }
 
-    /// Sends a request that asks for a stream with usage, and hears it to its end.
-    pub async fn ask(&self, gateway: SocketAddr, protocol: Protocol, body: Bytes) -> Result<Heard, Lost> {
-        let request = Request::post(format!("http://{gateway}{}", path(protocol)))
-            .header("content-type", "application/json")
-            .body(Full::from(body))
-            .map_err(|_| Lost::NoResponse)?;
-        let begun = Instant::now();
-        let response = self.http.request(request).await.map_err(|_| Lost::NoResponse)?;
-        if response.status() != StatusCode::OK {
-            return Err(Lost::Status(response.status()));
+    /// Sends a request that asks for a stream with usage, and reads it to its end.
+    pub async fn ask(&self, protocol: Protocol, body: Bytes) -> Result<Heard, Lost> {
+        let sent = self.http.open(Method::POST, path(protocol), &[JSON], body).await;
+        let mut response = sent.map_err(|_| Lost::NoResponse)?;
+        if response.status != StatusCode::OK {
+            return Err(Lost::Status(response.status));
         }
-        let engine = response.headers().get("x-engine").and_then(|name| name.to_str().ok());
-        let engine = engine.unwrap_or_default().to_owned();
+        let engine = response.header("x-engine").unwrap_or_default().to_owned();
         let (mut stream, mut ttft) = (Stream::default(), None);
-        let mut body = response.into_body();
-        while let Some(frame) = body.frame().await {
-            if let Ok(data) = frame.map_err(|_| Lost::Cut)?.into_data() {
-                stream.feed(&data);
-                if ttft.is_none() && !stream.text().is_empty() {
-                    ttft = Some(begun.elapsed());
-                }
+        while let Some(chunk) = response.next().await.map_err(|_| Lost::Cut)? {
+            stream.feed(&chunk.bytes);
+            if ttft.is_none() && !stream.text().is_empty() {
+                ttft = Some(chunk.after);
             }
         }
-        let e2e = begun.elapsed();
+        let e2e = response.elapsed();
         let (text, usage) = stream.finish().ok_or(Lost::Incomplete)?;
         Ok(Heard { engine, ttft: ttft.ok_or(Lost::Incomplete)?, e2e, text, usage })
-    }
-}
-
-impl Default for Client {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -5,8 +5,8 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use warmpath_http::Events;
 
-const DATA: &[u8] = b"data: ";
 const DONE: &[u8] = b"[DONE]";
 
 /// The engine's count of tokens.
@@ -23,7 +23,7 @@ pub struct Usage {
 /// A stream under way.
 #[derive(Debug, Default)]
 pub struct Stream {
-    line: Vec<u8>,
+    events: Events,
     text: String,
     usage: Option<Usage>,
     is_done: bool,
@@ -66,15 +66,9 @@ struct Details {
 impl Stream {
     /// Takes the next bytes of the body.
     pub fn feed(&mut self, bytes: &[u8]) {
-        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.line.extend_from_slice(part);
-            if part.ends_with(b"\n") {
-                let line = std::mem::take(&mut self.line);
-                if let Some(data) = line.trim_ascii_end().strip_prefix(DATA) {
-                    self.event(data);
-                }
-            }
-        }
+        let mut events = std::mem::take(&mut self.events);
+        events.feed(bytes, |data| self.event(data));
+        self.events = events;
     }
 
     /// The answer so far.
@@ -84,7 +78,7 @@ impl Stream {
 
     /// Answer and usage of a stream that was whole.
     pub fn finish(self) -> Option<(String, Usage)> {
-        let is_whole = self.is_done && !self.is_broken && self.line.is_empty();
+        let is_whole = self.is_done && !self.is_broken && self.events.is_whole();
         is_whole.then_some(())?;
         Some((self.text, self.usage?))
     }

@@ -1,6 +1,5 @@
 //! Where an arm is played: sends one request at a time for whoever plays, and keeps what became of it.
 
-use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,8 +21,8 @@ const MS_PER_S: f64 = 1_000.0;
 #[derive(Debug)]
 pub struct Stage {
     arm: Arm,
-    client: Client,
-    gateways: Vec<SocketAddr>,
+    /// One for each gateway.
+    clients: Vec<Client>,
     engines: FnvHashMap<String, usize>,
     time_scale: f64,
     begun: Instant,
@@ -46,8 +45,7 @@ impl Stage {
         let names = cluster.engines().iter().map(|engine| engine.name().to_owned());
         Self {
             arm: spec.arm,
-            client: Client::new(),
-            gateways: cluster.gateways().to_vec(),
+            clients: cluster.gateways().iter().map(|gateway| Client::new(*gateway)).collect(),
             engines: names.enumerate().map(|(number, name)| (name, number)).collect(),
             time_scale: spec.time_scale,
             begun: Instant::now(),
@@ -76,11 +74,11 @@ impl Stage {
         due: Option<Instant>,
     ) -> anyhow::Result<Option<String>> {
         let Question { protocol, body, prompt } = question;
-        let index = number.checked_rem(self.gateways.len()).context("there is no gateway")?;
-        let gateway = *self.gateways.get(index).context("there is no gateway")?;
+        let client = number.checked_rem(self.clients.len()).and_then(|at| self.clients.get(at));
+        let client = client.context("there is no gateway")?;
         let ideal_cached_tokens = lock(&self.ideal).ask(&prompt) as u64;
         let sent = Instant::now();
-        let heard = self.client.ask(gateway, protocol, body).await;
+        let heard = client.ask(protocol, body).await;
         let outcome = heard.as_ref().map(|heard| self.answered(heard)).map_err(|lost| *lost);
         lock(&self.calls).push(Call {
             at_ms: self.model_ms(sent - self.begun),

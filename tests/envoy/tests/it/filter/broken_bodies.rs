@@ -6,8 +6,8 @@ use std::fs;
 use bytes::Bytes;
 use futures::future::join_all;
 use http::{Method, StatusCode};
-use warmpath_envoy::client::Client;
 use warmpath_envoy::process::Envoy;
+use warmpath_http::Client;
 
 use crate::stack::{MODEL, PATH, Stack, assert_at_rest, completion, engine_of, prompt};
 

@@ -2,10 +2,10 @@
 
 use http::StatusCode;
 use serde_json::json;
-use warmpath_envoy::client::Client;
 use warmpath_envoy::resources::{GATEWAY, listener};
 use warmpath_envoy::until;
 use warmpath_envoy::xds::Kind;
+use warmpath_http::Client;
 
 use crate::stack::{MODEL, PATH, Setup, Stack, completion, explain, explain_anywhere, prompt};
 

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 
 use serde_json::json;
 use warmpath_engine::Fault;
-use warmpath_envoy::client::Client;
 use warmpath_envoy::resources::{ENGINES, endpoints, listener};
 use warmpath_envoy::until;
+use warmpath_http::Client;
 
 use crate::stack::{MODEL, PATH, Setup, Stack, Traffic, completion, engine_of, explain_anywhere, prompt};
 

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
-use warmpath_envoy::client::{Client, RawConnection};
+use warmpath_http::{Client, RawConnection};
 
 use crate::stack::{MODEL, PATH, Stack, assert_at_rest, completion, engine_of, explain_anywhere, prompt};
 

@@ -9,11 +9,11 @@ use envoy_types::pb::envoy::r#type::matcher::v3::StringMatcher;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use http::StatusCode;
 use serde_json::{Value, json};
-use warmpath_envoy::client::Client;
 use warmpath_envoy::resources::{
     DESTINATION_HEADER, ENGINES, Policy, Retry, endpoints, engines, listener, route,
 };
 use warmpath_envoy::until;
+use warmpath_http::Client;
 
 use crate::stack::{
     EXPLAIN, MODEL, PATH, Setup, Stack, cached_tokens, completion, engine_of, explain_anywhere, prompt,

@@ -1,8 +1,8 @@
 //! What one worker learns, its sibling uses at once, and another Envoy a moment later. How long the moment is:
 //! `examples/sharing.rs`.
 
-use warmpath_envoy::client::Connection;
 use warmpath_envoy::until;
+use warmpath_http::Connection;
 
 use crate::stack::{MODEL, Setup, Stack, completion, engine_of, explain, prompt, send};
 

@@ -7,8 +7,8 @@
 use futures::future::join_all;
 use http::{Method, StatusCode};
 use warmpath_engine::Fault;
-use warmpath_envoy::client::{Client, Connection};
 use warmpath_envoy::until;
+use warmpath_http::{Client, Connection};
 
 use crate::stack::{
     Build, MODEL, PATH, Setup, Stack, TRAP_HEADER, completion, engine_of, explain, prompt, send,

@@ -5,8 +5,8 @@
 //! it trap: a request asks for whichever VM holds the lease.
 
 use http::Method;
-use warmpath_envoy::client::Connection;
 use warmpath_envoy::until;
+use warmpath_http::Connection;
 
 use super::trap::{talk, wait_built_anew};
 use crate::stack::{Build, MODEL, PATH, Setup, Stack, completion, explain};

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
-use warmpath_envoy::client::{Client, Connection, Response};
+use warmpath_http::{Client, Connection, Response};
 
 /// Asks the filter where a request would go instead of sending it there.
 pub(crate) const EXPLAIN: (&str, &str) = ("x-warmpath-explain", "1");

@@ -12,11 +12,11 @@ use std::ops::Range;
 
 use serde_json::{Value, json};
 use warmpath_engine::{EngineServer, ServerConfig};
-use warmpath_envoy::client::{Client, Connection};
 use warmpath_envoy::process::{Envoy, Launch};
 use warmpath_envoy::resources::{CONTROLLER, Filter, GATEWAY, Gateway, WasmFilter};
 use warmpath_envoy::until;
 use warmpath_envoy::xds::ControlPlane;
+use warmpath_http::{Client, Connection};
 
 pub(crate) use self::artifact::{Build, TRAP_HEADER};
 pub(crate) use self::ask::{

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use warmpath_envoy::DEADLINE;
-use warmpath_envoy::client::Client;
+use warmpath_http::Client;
 
 use super::{MODEL, PATH, completion, prompt};
 

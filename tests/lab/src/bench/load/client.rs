@@ -1,27 +1,21 @@
 //! One connection that is kept alive and sends one request after the other.
 
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
-
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use http::Request;
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use http::Method;
+use std::net::SocketAddr;
+use std::time::Duration;
+use warmpath_http::{Connection, JSON};
 
 /// Longest time for one request: far above what anything here takes, so that it is reached by a failure only.
 const REQUEST_TIME_MAX: Duration = Duration::from_mins(1);
 
 /// A connection.
 #[derive(Debug)]
-pub struct Client {
-    sender: SendRequest<Full<Bytes>>,
-}
+pub struct Client(Connection);
 
 /// When the parts of an answer came, from the begin of its request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     /// The first byte of the body.
     pub first: Duration,
@@ -29,41 +23,31 @@ pub struct Times {
     pub end: Duration,
 }
 
+// === impl Client ===
+
 impl Client {
     /// Connects.
     pub async fn connect(gateway: SocketAddr) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(gateway).await.context("cannot connect")?;
-        stream.set_nodelay(true)?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        Ok(Self { sender })
+        Ok(Self(Connection::open(gateway).await?.with_time_max(REQUEST_TIME_MAX)))
     }
 
-    /// Sends a chat and hears its answer to the end; anything but 200 is an error.
+    /// Sends a chat and reads its response to the end; anything but 200 is an error.
     pub async fn post(&mut self, body: Bytes) -> anyhow::Result<Times> {
-        tokio::time::timeout(REQUEST_TIME_MAX, self.exchange(body)).await.context("no answer came")?
+        tokio::time::timeout(REQUEST_TIME_MAX, self.exchange(body)).await.context("no response came")?
     }
 
     async fn exchange(&mut self, body: Bytes) -> anyhow::Result<Times> {
-        let request = Request::post("/v1/chat/completions")
-            .header("host", "gateway")
-            .header("content-type", "application/json")
-            .body(Full::from(body))?;
-        self.sender.ready().await?;
-        let begun = Instant::now();
-        let response = self.sender.send_request(request).await.context("a request was lost")?;
-        let status = response.status();
-        let (mut body, mut first) = (response.into_body(), None);
-        let mut refusal = Vec::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.context("an answer broke off")?;
-            first.get_or_insert_with(|| begun.elapsed());
+        let sent = self.0.stream(Method::POST, "/v1/chat/completions", &[JSON], body).await;
+        let mut response = sent.context("a request was lost")?;
+        let (status, mut first, mut refusal) = (response.status, None, Vec::new());
+        while let Some(chunk) = response.next().await.context("a response broke off")? {
+            first.get_or_insert(chunk.after);
             if status != 200 {
-                refusal.extend(frame.into_data().unwrap_or_default());
+                refusal.extend(chunk.bytes);
             }
         }
-        ensure!(status == 200, "a request was answered {status}: {}", String::from_utf8_lossy(&refusal));
-        let end = begun.elapsed();
+        ensure!(status == 200, "a request got {status}: {}", String::from_utf8_lossy(&refusal));
+        let end = response.elapsed();
         Ok(Times { first: first.unwrap_or(end), end })
     }
 }

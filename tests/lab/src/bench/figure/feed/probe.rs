@@ -18,8 +18,8 @@ use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{Kind, Pool, PoolEndpoint, Pools};
 use warmpath_envoy::DEADLINE;
-use warmpath_envoy::client::Connection;
 use warmpath_envoy::process::Envoy;
+use warmpath_http::Connection;
 
 use super::Sender;
 

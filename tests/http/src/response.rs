@@ -1,5 +1,6 @@
 //! What a client gets: a whole response, or one that is read while it arrives.
 
+use crate::ClientError;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
@@ -8,10 +9,8 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::time::Instant;
 
-use super::ClientError;
-
 /// A response that has arrived.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Response {
     /// Its status.
     pub status: StatusCode,
@@ -20,6 +19,8 @@ pub struct Response {
     /// Its whole body.
     pub body: Bytes,
 }
+
+// === impl Response ===
 
 impl Response {
     /// The body as text; bytes that are not UTF-8 are replaced.
@@ -39,7 +40,7 @@ impl Response {
 }
 
 /// A piece of a body, and when it came.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Chunk {
     /// Since the request was sent.
     pub after: Duration,
@@ -58,8 +59,10 @@ pub struct Streaming {
     body: Incoming,
 }
 
+// === impl Streaming ===
+
 impl Streaming {
-    pub(super) fn new(response: hyper::Response<Incoming>, sent: Instant) -> Self {
+    pub(crate) fn new(response: hyper::Response<Incoming>, sent: Instant) -> Self {
         let (parts, body) = response.into_parts();
         Self { status: parts.status, headers: parts.headers, sent, body }
     }
@@ -73,6 +76,16 @@ impl Streaming {
             }
         }
         Ok(None)
+    }
+
+    /// How long ago the request was sent.
+    pub fn elapsed(&self) -> Duration {
+        self.sent.elapsed()
+    }
+
+    /// The value of a header, if it is there and is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
     }
 
     /// All pieces that are still to come.

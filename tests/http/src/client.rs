@@ -1,24 +1,23 @@
 //! A client of one address over hyper, with a connection pool, in HTTP/1.1 or in HTTP/2 without TLS.
 
-use std::net::SocketAddr;
-
+use crate::{JSON, RESPONSE_TIME_MAX, Response, Streaming, request};
 use bytes::Bytes;
-use http::{Method, Request};
+use http::Method;
 use http_body_util::Full;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-use super::{Response, Streaming};
-use crate::wait::DEADLINE;
-
 /// A client of one address.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Client {
     address: SocketAddr,
     inner: legacy::Client<HttpConnector, Full<Bytes>>,
+    time_max: Duration,
 }
 
 /// A request that got no response.
@@ -39,20 +38,35 @@ pub enum ClientError {
     /// The response broke off.
     #[error("the body of the response broke off")]
     Body(#[source] hyper::Error),
-    /// The server was silent for longer than any test waits.
-    #[error("no response in {} s", DEADLINE.as_secs())]
-    Silent,
+    /// The server was silent for longer than the client waits.
+    #[error("no response in {} s", .0.as_secs())]
+    Silent(Duration),
 }
+
+// === impl Client ===
 
 impl Client {
     /// Speaks HTTP/1.1.
     pub fn http1(address: SocketAddr) -> Self {
-        Self { address, inner: legacy::Client::builder(TokioExecutor::new()).build_http() }
+        Self::new(address, false)
     }
 
     /// Speaks HTTP/2 from the first byte, without TLS or upgrade.
     pub fn h2c(address: SocketAddr) -> Self {
-        Self { address, inner: legacy::Client::builder(TokioExecutor::new()).http2_only(true).build_http() }
+        Self::new(address, true)
+    }
+
+    fn new(address: SocketAddr, is_http2: bool) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let inner = legacy::Client::builder(TokioExecutor::new()).http2_only(is_http2).build(connector);
+        Self { address, inner, time_max: RESPONSE_TIME_MAX }
+    }
+
+    /// Waits for each response so long.
+    #[must_use]
+    pub fn with_time_max(self, time_max: Duration) -> Self {
+        Self { time_max, ..self }
     }
 
     /// The address it talks to.
@@ -69,7 +83,7 @@ impl Client {
         body: Bytes,
     ) -> Result<Response, ClientError> {
         let whole = async { self.open(method, path, headers, body).await?.whole().await };
-        timeout(DEADLINE, whole).await.map_err(|_| ClientError::Silent)?
+        timeout(self.time_max, whole).await.map_err(|_| ClientError::Silent(self.time_max))?
     }
 
     /// Sends a request and waits for the headers of the response.
@@ -80,15 +94,11 @@ impl Client {
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> Result<Streaming, ClientError> {
-        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Full::new(body)).map_err(ClientError::Request)?;
+        let request = request(method, &format!("http://{}{path}", self.address), headers, body)?;
         let sent = Instant::now();
-        let response = timeout(DEADLINE, self.inner.request(request))
+        let response = timeout(self.time_max, self.inner.request(request))
             .await
-            .map_err(|_| ClientError::Silent)?
+            .map_err(|_| ClientError::Silent(self.time_max))?
             .map_err(ClientError::Exchange)?;
         Ok(Streaming::new(response, sent))
     }
@@ -119,5 +129,3 @@ impl Client {
         self.open(Method::POST, path, &[JSON], body.to_string().into()).await
     }
 }
-
-const JSON: (&str, &str) = ("content-type", "application/json");

@@ -1,14 +1,12 @@
 //! A bare connection, for what a well-behaved client does not do: pipelining, HTTP/1.0, half a request, going
 //! away in the middle.
 
+use crate::RESPONSE_TIME_MAX;
 use std::io;
 use std::net::SocketAddr;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-
-use crate::wait::DEADLINE;
 
 /// A connection that sends and returns the bytes it is told to.
 #[derive(Debug)]
@@ -16,6 +14,8 @@ pub struct RawConnection {
     stream: TcpStream,
     received: Vec<u8>,
 }
+
+// === impl RawConnection ===
 
 impl RawConnection {
     /// Connects.
@@ -30,7 +30,7 @@ impl RawConnection {
 
     /// Reads until what has been received so far, as text, is `enough`, and returns it all.
     pub async fn read_until(&mut self, enough: impl Fn(&str) -> bool) -> io::Result<String> {
-        timeout(DEADLINE, async {
+        timeout(RESPONSE_TIME_MAX, async {
             loop {
                 let text = String::from_utf8_lossy(&self.received);
                 if enough(&text) {
@@ -46,7 +46,7 @@ impl RawConnection {
 
     /// Reads until the server closes, and returns all that has been received.
     pub async fn read_to_end(mut self) -> io::Result<String> {
-        timeout(DEADLINE, self.stream.read_to_end(&mut self.received)).await??;
+        timeout(RESPONSE_TIME_MAX, self.stream.read_to_end(&mut self.received)).await??;
         Ok(text_of(&self.received))
     }
 
