@@ -1,20 +1,20 @@
 //! The controller's own view, and the numbering of its changes.
 //!
 //! ```text
-//!   telemetry, config ──┐                 ┌─► ring (recent facts, for resuming)
+//!   telemetry, config ──┐                 ┌─► ring (recent deltas, for resuming)
 //!                       ├─► Index::accept ┤
-//!   proxies ────────────┘     (view)      └─► fact, for every other proxy
+//!   proxies ────────────┘     (view)      └─► delta, for every other proxy
 //! ```
 //!
-//! Pure: time is an argument. Each accepted event is one generation; `instance` says whose count it is.
+//! Pure: time is an argument. Each accepted event is one generation of this instance.
 
-mod chain;
-mod fact;
+mod delta;
 mod ring;
+mod unknown;
 
-pub use chain::news;
-pub use fact::{Author, Fact, Key, Place};
+pub use delta::{Author, CoalesceKey, Coalescing, Delta, Room};
 pub use ring::Ring;
+pub use unknown::unknown_part;
 
 use fnv::FnvHashMap;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub enum Dropped {
     Unknown,
     /// Its kind is newer than this controller.
     Unsupported,
-    /// It is the controller's to say, not a proxy's.
+    /// Its author has no authority over its kind.
     NotYours,
     /// It is a prefix that does not continue the one before it.
     Broken,
@@ -61,7 +61,7 @@ impl Index {
         }
     }
 
-    /// Whose generations these are.
+    /// The instance that counts the generations.
     pub fn instance(&self) -> InstanceId {
         self.instance
     }
@@ -77,7 +77,7 @@ impl Index {
     }
 
     /// Applies an event of `author`; the controller has authority over more kinds than a proxy.
-    pub fn accept(&mut self, author: Author, kind: Kind, now: Timestamp) -> Result<Arc<Fact>, Dropped> {
+    pub fn accept(&mut self, author: Author, kind: Kind, now: Timestamp) -> Result<Arc<Delta>, Dropped> {
         if !author.may_publish(&kind) {
             return Err(Dropped::NotYours);
         }
@@ -93,31 +93,31 @@ impl Index {
         if let Author::Proxy(process) = author {
             self.note_origin(process, &kind);
         }
-        let fact = Arc::new(Fact::new(author, kind));
-        self.ring.push(Arc::clone(&fact));
-        Ok(fact)
+        let delta = Arc::new(Delta::new(author, kind));
+        self.ring.push(Arc::clone(&delta));
+        Ok(delta)
     }
 
-    /// What `process` missed since `generation` of `instance`, but for what it said itself. `None`: it
+    /// What `process` missed since `generation` of `instance`, but for its own events. `None`: it
     /// needs a snapshot.
     pub fn since(
         &self,
         process: ProcessId,
         instance: InstanceId,
         generation: Generation,
-    ) -> Option<Vec<Arc<Fact>>> {
+    ) -> Option<Vec<Arc<Delta>>> {
         if instance != self.instance {
             return None;
         }
-        let facts = self.ring.since(generation)?;
-        Some(facts.filter(|fact| fact.author != Author::Proxy(process)).cloned().collect())
+        let deltas = self.ring.since(generation)?;
+        Some(deltas.filter(|delta| delta.author != Author::Proxy(process)).cloned().collect())
     }
 
-    /// The whole view for `process`. Loads of its own origins are left out: it knows them better.
+    /// The whole view for `process`. Requests of its own origins are left out: it knows them better.
     pub fn snapshot(&self, process: ProcessId) -> Vec<Event> {
         let mut events = self.view.export();
         events.retain(|event| match &event.kind {
-            Some(Kind::InFlight(load)) => self.origins.get(&OriginId(load.origin)) != Some(&process),
+            Some(Kind::InFlight(report)) => self.origins.get(&OriginId(report.origin)) != Some(&process),
             _ => true,
         });
         events
@@ -128,7 +128,7 @@ impl Index {
         self.origins.iter().filter(|(_, of)| **of == process).map(|(origin, _)| *origin).collect()
     }
 
-    /// Drops loads of origins that fell silent. Proxies do the same by their own clocks, so nobody is told.
+    /// Drops the requests of origins that fell silent. Proxies do the same by their own clocks, so no event is published.
     pub fn expire(&mut self, now: Timestamp) {
         for origin in self.view.expire(now) {
             self.origins.remove(&origin);
@@ -137,7 +137,7 @@ impl Index {
 
     fn note_origin(&mut self, process: ProcessId, kind: &Kind) {
         let origin = match kind {
-            Kind::InFlight(load) => load.origin,
+            Kind::InFlight(report) => report.origin,
             Kind::Alive(alive) => alive.origin,
             Kind::Gone(gone) => {
                 self.origins.remove(&OriginId(gone.origin));

@@ -1,28 +1,28 @@
-//! What one proxy has not been sent yet: bounded, and as short as its meaning allows.
+//! The deltas that one subscriber was not sent yet: bounded, and as short as their meaning allows.
 //!
-//! A proxy that reads slowly must not grow the controller, nor be told a load ten times that changed ten
-//! times. A newer fact takes the place of an older one of the same key; where the order matters (see
-//! [`Place`]), keys are forgotten so that nothing moves across. A backlog that is full even so is thrown
-//! away: the proxy will get a snapshot, which is never longer than the view.
+//! A proxy that reads slowly must not grow the controller, and needs only the last of ten reports. A newer delta
+//! replaces an older one of the same key in its place; where the order matters (see [`Coalescing`]), keys are
+//! forgotten so that no delta moves across. A backlog that is full even so is dropped: the proxy gets a snapshot,
+//! which is never longer than the view.
 
-use crate::index::{Fact, Key, Place};
+use crate::index::{CoalesceKey, Coalescing, Delta};
 use fnv::FnvHashMap;
 use std::sync::Arc;
 
-/// Facts that may wait for one proxy.
-const FACTS_MAX: usize = 16_384;
-/// Bytes of facts that may wait for one proxy.
+/// Deltas that may wait for one subscriber.
+const DELTAS_MAX: usize = 16_384;
+/// Bytes of deltas that may wait for one subscriber.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// The facts that wait for one proxy, in order.
+/// The deltas that wait for one subscriber, in order.
 #[derive(Debug, Default)]
 pub struct Backlog {
-    facts: Vec<Arc<Fact>>,
-    places: FnvHashMap<Key, usize>,
+    deltas: Vec<Arc<Delta>>,
+    newest: FnvHashMap<CoalesceKey, usize>,
     bytes: usize,
 }
 
-/// What became of a fact.
+/// What happened to a delta.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
     /// It waits at the end.
@@ -36,42 +36,45 @@ pub enum Added {
 // === impl Backlog ===
 
 impl Backlog {
-    /// Adds the newest fact.
-    pub fn add(&mut self, fact: Arc<Fact>) -> Added {
-        match fact.place {
-            Place::Barrier => self.places.clear(),
-            Place::Ends { origin } => self.places.retain(|key, _| !key.is_of(origin)),
-            Place::Own | Place::Load { .. } | Place::Alive { .. } | Place::Engine { .. } | Place::Proxies => {
-            }
+    /// Adds the newest delta.
+    pub fn add(&mut self, delta: Arc<Delta>) -> Added {
+        match delta.coalescing {
+            Coalescing::Barrier => self.newest.clear(),
+            Coalescing::Ends { origin } => self.newest.retain(|key, _| !key.is_of(origin)),
+            Coalescing::Never
+            | Coalescing::InFlight { .. }
+            | Coalescing::Alive { .. }
+            | Coalescing::Engine { .. }
+            | Coalescing::Proxies => {}
         }
-        let key = fact.place.key();
-        let older = key.and_then(|key| self.facts.get_mut(*self.places.get(&key)?));
-        if let Some(older) = older.filter(|older| older.place == fact.place) {
-            self.bytes = self.bytes + fact.bytes.len() - older.bytes.len();
-            *older = fact;
+        let key = delta.coalescing.key();
+        let older = key.and_then(|key| self.deltas.get_mut(*self.newest.get(&key)?));
+        if let Some(older) = older.filter(|older| older.coalescing == delta.coalescing) {
+            self.bytes = self.bytes + delta.bytes.len() - older.bytes.len();
+            *older = delta;
             return Added::Coalesced;
         }
-        if self.facts.len() >= FACTS_MAX || self.bytes + fact.bytes.len() > BYTES_MAX {
+        if self.deltas.len() >= DELTAS_MAX || self.bytes + delta.bytes.len() > BYTES_MAX {
             self.take();
             return Added::Overflowed;
         }
         if let Some(key) = key {
-            self.places.insert(key, self.facts.len());
+            self.newest.insert(key, self.deltas.len());
         }
-        self.bytes += fact.bytes.len();
-        self.facts.push(fact);
+        self.bytes += delta.bytes.len();
+        self.deltas.push(delta);
         Added::Queued
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.facts.is_empty()
+        self.deltas.is_empty()
     }
 
-    /// Takes all facts out.
-    pub fn take(&mut self) -> Vec<Arc<Fact>> {
-        self.places.clear();
+    /// Takes all deltas out.
+    pub fn take(&mut self) -> Vec<Arc<Delta>> {
+        self.newest.clear();
         self.bytes = 0;
-        std::mem::take(&mut self.facts)
+        std::mem::take(&mut self.deltas)
     }
 }

@@ -1,4 +1,4 @@
-//! Who follows the state, and what each of them is owed.
+//! The subscribers of the state, and what each of them is still to be sent.
 //!
 //! Pure: streams are numbers, time is an argument, and what must be sent is handed out by [`Hub::take`].
 //! An event is applied, numbered and put into every other proxy's backlog in one call, so all of them see
@@ -7,7 +7,7 @@
 use super::backlog::{Added, Backlog};
 use super::message::Stamp;
 use super::routing::Routing;
-use crate::index::{Author, Dropped, Fact, Index, news};
+use crate::index::{Author, Delta, Dropped, Index, unknown_part};
 use crate::metrics::Metrics;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use warmpath_core::limits::PROXIES_MAX;
 use warmpath_core::time::Timestamp;
 use warmpath_core::wire::{Event, Gone, Hello, Kind, PrefixDecoder};
 
-/// How long after its last stream a proxy process keeps its loads: longer than a reconnect, shorter than
-/// anybody should believe in requests that nobody reports on.
+/// How long after its last stream a proxy process keeps its requests: longer than a reconnect, and short,
+/// because no proxy reports on these requests any more.
 const DEPARTURE_GRACE_MS: u64 = 2_000;
 /// Time between two looks for silent origins.
 const EXPIRE_INTERVAL_MS: u64 = 1_000;
@@ -27,7 +27,7 @@ const EXPIRE_INTERVAL_MS: u64 = 1_000;
 #[derive(Debug)]
 pub struct Hub {
     index: Index,
-    proxies: BTreeMap<StreamId, Proxy>,
+    subscribers: BTreeMap<StreamId, Subscriber>,
     departures: Vec<Departure>,
     routing: Routing,
     expire_at: Timestamp,
@@ -51,18 +51,18 @@ pub struct StreamId(u64);
 #[derive(Debug)]
 pub enum Batch {
     /// What a returning proxy missed.
-    Resumed(Stamp, Vec<Arc<Fact>>),
+    Resumed(Stamp, Vec<Arc<Delta>>),
     /// Everything.
     Snapshot(Stamp, Vec<Event>),
     /// What changed.
-    Deltas(Stamp, Vec<Arc<Fact>>),
+    Deltas(Stamp, Vec<Arc<Delta>>),
 }
 
-/// One stream's state.
+/// One stream of a proxy.
 #[derive(Debug)]
-struct Proxy {
+struct Subscriber {
     process: ProcessId,
-    owed: Owed,
+    pending: Pending,
     backlog: Backlog,
     /// The generation that it was last sent.
     sent: Generation,
@@ -70,11 +70,11 @@ struct Proxy {
     wake: Arc<Notify>,
 }
 
-/// What a stream is owed before its backlog.
+/// What a subscriber is to be sent before its backlog.
 #[derive(Debug)]
-enum Owed {
+enum Pending {
     Nothing,
-    Resume(Vec<Arc<Fact>>),
+    Resume(Vec<Arc<Delta>>),
     Snapshot,
 }
 
@@ -85,7 +85,7 @@ impl Hub {
     pub fn new(index: Index, metrics: Arc<Metrics>) -> Self {
         Self {
             index,
-            proxies: BTreeMap::new(),
+            subscribers: BTreeMap::new(),
             departures: Vec::new(),
             routing: Routing::default(),
             expire_at: Timestamp::ZERO,
@@ -102,7 +102,7 @@ impl Hub {
     /// A proxy opens a stream. The `Notify` is notified whenever [`Hub::take`] has something for it.
     /// `None`: there are too many.
     pub fn join(&mut self, hello: &Hello) -> Option<(StreamId, Arc<Notify>)> {
-        if self.proxies.len() >= PROXIES_MAX {
+        if self.subscribers.len() >= PROXIES_MAX {
             return None;
         }
         let process = ProcessId(hello.process);
@@ -111,15 +111,16 @@ impl Hub {
             let generation = Generation(resume.generation);
             Some((self.index.since(process, InstanceId(resume.instance), generation)?, generation))
         });
-        let (owed, sent) = missed.map_or((Owed::Snapshot, Generation::default()), |(facts, generation)| {
-            (Owed::Resume(facts), generation)
-        });
+        let (pending, sent) = match missed {
+            Some((deltas, generation)) => (Pending::Resume(deltas), generation),
+            None => (Pending::Snapshot, Generation::default()),
+        };
         let wake = Arc::new(Notify::new());
         wake.notify_one();
         let backlog = Backlog::default();
-        let proxy = Proxy {
+        let subscriber = Subscriber {
             process,
-            owed,
+            pending,
             backlog,
             sent,
             prefixes: PrefixDecoder::default(),
@@ -127,21 +128,22 @@ impl Hub {
         };
         self.streams += 1;
         let id = StreamId(self.streams);
-        self.proxies.insert(id, proxy);
-        self.count_proxies();
+        self.subscribers.insert(id, subscriber);
+        self.count_subscribers();
         Some((id, wake))
     }
 
     /// A stream has ended.
     pub fn leave(&mut self, id: StreamId, now: Timestamp) {
-        let Some(proxy) = self.proxies.remove(&id) else { return };
-        if self.proxies.values().all(|other| other.process != proxy.process) {
-            self.departures.push(Departure { process: proxy.process, due: now.plus_ms(DEPARTURE_GRACE_MS) });
+        let Some(subscriber) = self.subscribers.remove(&id) else { return };
+        if self.subscribers.values().all(|other| other.process != subscriber.process) {
+            self.departures
+                .push(Departure { process: subscriber.process, due: now.plus_ms(DEPARTURE_GRACE_MS) });
         }
-        self.count_proxies();
+        self.count_subscribers();
     }
 
-    /// A proxy tells what it did: everybody else hears of it.
+    /// A proxy reports what it did: all other proxies get it.
     pub fn receive(&mut self, id: StreamId, events: Vec<Event>, now: Timestamp) {
         for event in events {
             let Some(kind) = event.kind else {
@@ -149,71 +151,71 @@ impl Hub {
                 continue;
             };
             self.metrics.events_in.get_or_create(&[("kind", kind.label())]).inc();
-            let Some(proxy) = self.proxies.get_mut(&id) else { return };
-            let process = proxy.process;
-            if matches!(&kind, Kind::InFlight(load) if load.requests > 0) {
+            let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
+            let process = subscriber.process;
+            if matches!(&kind, Kind::InFlight(report) if report.requests > 0) {
                 self.routing.note(process, now);
             }
-            let accepted = whole(kind, &mut proxy.prefixes, &self.index)
+            let accepted = whole(kind, &mut subscriber.prefixes, &self.index)
                 .and_then(|kind| self.index.accept(Author::Proxy(process), kind, now));
             match accepted {
-                Ok(fact) => self.pass_on(&fact),
+                Ok(delta) => self.broadcast(&delta),
                 Err(dropped) => self.count_dropped(dropped),
             }
         }
     }
 
-    /// The controller itself has something to tell.
+    /// Publishes an event of the controller itself.
     pub fn publish(&mut self, kind: Kind, now: Timestamp) {
         match self.index.accept(Author::Controller, kind, now) {
-            Ok(fact) => self.pass_on(&fact),
+            Ok(delta) => self.broadcast(&delta),
             Err(dropped) => self.count_dropped(dropped),
         }
     }
 
     /// What to send to a stream next, if anything.
     pub fn take(&mut self, id: StreamId) -> Option<Batch> {
-        let proxy = self.proxies.get_mut(&id)?;
+        let subscriber = self.subscribers.get_mut(&id)?;
         let after = self.index.generation();
-        let stamp = Stamp { instance: self.index.instance(), before: proxy.sent, after };
-        let owed = std::mem::replace(&mut proxy.owed, Owed::Nothing);
-        let batch = match owed {
-            Owed::Snapshot => {
+        let stamp = Stamp { instance: self.index.instance(), before: subscriber.sent, after };
+        let pending = std::mem::replace(&mut subscriber.pending, Pending::Nothing);
+        let batch = match pending {
+            Pending::Snapshot => {
                 self.metrics.snapshots.inc();
-                Batch::Snapshot(stamp, self.index.snapshot(proxy.process))
+                Batch::Snapshot(stamp, self.index.snapshot(subscriber.process))
             }
-            Owed::Resume(mut facts) => {
+            Pending::Resume(mut deltas) => {
                 self.metrics.resumes.inc();
-                facts.append(&mut proxy.backlog.take());
-                Batch::Resumed(stamp, facts)
+                deltas.append(&mut subscriber.backlog.take());
+                Batch::Resumed(stamp, deltas)
             }
-            Owed::Nothing => {
-                let facts = proxy.backlog.take();
-                if facts.is_empty() {
+            Pending::Nothing => {
+                let deltas = subscriber.backlog.take();
+                if deltas.is_empty() {
                     return None;
                 }
-                Batch::Deltas(stamp, facts)
+                Batch::Deltas(stamp, deltas)
             }
         };
-        proxy.sent = after;
-        if let Batch::Resumed(_, facts) | Batch::Deltas(_, facts) = &batch {
-            for fact in facts {
-                self.metrics.events_out.get_or_create(&[("kind", fact.label)]).inc();
+        subscriber.sent = after;
+        if let Batch::Resumed(_, deltas) | Batch::Deltas(_, deltas) = &batch {
+            for delta in deltas {
+                self.metrics.events_out.get_or_create(&[("kind", delta.label)]).inc();
             }
         }
         Some(batch)
     }
 
-    /// The generation, if a stream has not been told of it: a proxy that alone is busy hears nothing of its
-    /// own events, and would ask to go on at a generation long gone from the ring.
-    pub fn untold(&mut self, id: StreamId) -> Option<Stamp> {
-        let proxy = self.proxies.get_mut(&id)?;
+    /// The generation, if a stream was not sent it yet: a proxy that alone is busy gets none of its own events back, and
+    /// would ask to resume at a generation that is long gone from the ring.
+    pub fn unsent(&mut self, id: StreamId) -> Option<Stamp> {
+        let subscriber = self.subscribers.get_mut(&id)?;
         let after = self.index.generation();
-        let is_settled = matches!(proxy.owed, Owed::Nothing) && proxy.backlog.is_empty();
-        if proxy.sent == after || !is_settled {
+        let is_settled = matches!(subscriber.pending, Pending::Nothing) && subscriber.backlog.is_empty();
+        if subscriber.sent == after || !is_settled {
             return None;
         }
-        let before = std::mem::replace(&mut proxy.sent, after);
+        let before = std::mem::replace(&mut subscriber.sent, after);
         Some(Stamp { instance: self.index.instance(), before, after })
     }
 
@@ -226,7 +228,7 @@ impl Hub {
                 self.publish(Kind::Gone(Gone { origin }), now);
             }
         }
-        if let Some(proxies) = self.routing.news(now) {
+        if let Some(proxies) = self.routing.changed(now) {
             self.publish(Kind::Proxies(proxies), now);
         }
         if now >= self.expire_at {
@@ -235,22 +237,23 @@ impl Hub {
         }
     }
 
-    fn pass_on(&mut self, fact: &Arc<Fact>) {
-        for proxy in self.proxies.values_mut().filter(|proxy| Author::Proxy(proxy.process) != fact.author) {
-            if matches!(proxy.owed, Owed::Snapshot) {
+    fn broadcast(&mut self, delta: &Arc<Delta>) {
+        let subscribers = self.subscribers.values_mut();
+        for subscriber in subscribers.filter(|to| Author::Proxy(to.process) != delta.author) {
+            if matches!(subscriber.pending, Pending::Snapshot) {
                 continue;
             }
-            match proxy.backlog.add(Arc::clone(fact)) {
+            match subscriber.backlog.add(Arc::clone(delta)) {
                 Added::Queued => {}
                 Added::Coalesced => {
                     self.metrics.coalesced.inc();
                 }
                 Added::Overflowed => {
                     self.metrics.overflowed.inc();
-                    proxy.owed = Owed::Snapshot;
+                    subscriber.pending = Pending::Snapshot;
                 }
             }
-            proxy.wake.notify_one();
+            subscriber.wake.notify_one();
         }
     }
 
@@ -258,8 +261,8 @@ impl Hub {
         self.metrics.events_dropped.get_or_create(&[("reason", dropped.label())]).inc();
     }
 
-    fn count_proxies(&self) {
-        self.metrics.proxies.set(i64::try_from(self.proxies.len()).unwrap_or(i64::MAX));
+    fn count_subscribers(&self) {
+        self.metrics.proxies.set(i64::try_from(self.subscribers.len()).unwrap_or(i64::MAX));
     }
 }
 
@@ -267,5 +270,5 @@ impl Hub {
 fn whole(kind: Kind, prefixes: &mut PrefixDecoder, index: &Index) -> Result<Kind, Dropped> {
     let Kind::Prefix(prefix) = &kind else { return Ok(kind) };
     let whole = prefixes.decode(prefix).map_err(|_| Dropped::Broken)?;
-    news(index.view(), &whole).map(Kind::Prefix).ok_or(Dropped::Known)
+    unknown_part(index.view(), &whole).map(Kind::Prefix).ok_or(Dropped::Known)
 }

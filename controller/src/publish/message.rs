@@ -3,7 +3,7 @@
 //! An event is encoded once and sent to many proxies, so a message is assembled from encoded events instead of being encoded
 //! as a whole: in protobuf, the fields of a message may simply follow one another.
 
-use crate::index::Fact;
+use crate::index::Delta;
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ const EVENTS_KEY: u8 = (4 << 3) | 2;
 /// A length in front of an event takes no more bytes than this: events are below 2^28 bytes.
 const LENGTH_BYTES_MAX: usize = 4;
 
-/// Who sends, and the generation that the receiver has before and after.
+/// The sender, and the generation that the receiver has before and after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     /// The controller instance.
@@ -27,11 +27,11 @@ pub struct Stamp {
     pub after: Generation,
 }
 
-/// Cuts facts into delta messages; only the last one carries the new generation. Without facts there is
+/// Splits deltas into messages; only the last one carries the new generation. Without deltas there is
 /// one empty message, which carries the generation alone.
-pub(super) fn deltas(stamp: Stamp, phase: Phase, facts: &[Arc<Fact>]) -> Vec<Bytes> {
+pub(super) fn deltas(stamp: Stamp, phase: Phase, deltas: &[Arc<Delta>]) -> Vec<Bytes> {
     let mut messages = Vec::new();
-    let mut rest = facts;
+    let mut rest = deltas;
     let mut phase = phase;
     loop {
         let (now, later) = rest.split_at(fitting(rest));
@@ -62,35 +62,35 @@ pub(super) fn snapshot(stamp: Stamp, events: Vec<Event>) -> impl Iterator<Item =
     std::iter::once(begin).chain(items).chain(std::iter::once(done))
 }
 
-/// How many of the first facts fit one message: one at least, if there is any.
-fn fitting(facts: &[Arc<Fact>]) -> usize {
+/// How many of the first deltas fit one message: one at least, if there is any.
+fn fitting(deltas: &[Arc<Delta>]) -> usize {
     let mut bytes = 0;
-    let fits = facts.iter().take(EVENTS_PER_MESSAGE_MAX).take_while(|fact| {
-        bytes += fact.bytes.len();
+    let fits = deltas.iter().take(EVENTS_PER_MESSAGE_MAX).take_while(|delta| {
+        bytes += delta.bytes.len();
         bytes <= MESSAGE_BYTES_SOFT_MAX
     });
-    fits.count().max(1).min(facts.len())
+    fits.count().max(1).min(deltas.len())
 }
 
-fn pack(instance: InstanceId, generation: Generation, phase: Phase, facts: &[Arc<Fact>]) -> Bytes {
+fn pack(instance: InstanceId, generation: Generation, phase: Phase, deltas: &[Arc<Delta>]) -> Bytes {
     let head =
         Down { instance: instance.0, generation: generation.0, phase: phase.into(), events: Vec::new() };
-    let bytes: usize = facts.iter().map(|fact| fact.bytes.len() + 1 + LENGTH_BYTES_MAX).sum();
+    let bytes: usize = deltas.iter().map(|delta| delta.bytes.len() + 1 + LENGTH_BYTES_MAX).sum();
     let mut message = BytesMut::with_capacity(head.encoded_len() + bytes);
     // A BytesMut grows: encoding into it cannot run out of room.
     let _ = head.encode(&mut message);
-    for fact in facts {
+    for delta in deltas {
         message.put_u8(EVENTS_KEY);
-        let _ = prost::encode_length_delimiter(fact.bytes.len(), &mut message);
-        message.put_slice(&fact.bytes);
+        let _ = prost::encode_length_delimiter(delta.bytes.len(), &mut message);
+        message.put_slice(&delta.bytes);
     }
     message.freeze()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Stamp, deltas};
-    use crate::index::{Author, Fact};
+    use super::{Stamp, deltas as messages_of};
+    use crate::index::{Author, Delta};
     use std::sync::Arc;
     use warmpath_core::ids::{Generation, InstanceId};
     use warmpath_core::limits::EVENTS_PER_MESSAGE_MAX;
@@ -99,7 +99,7 @@ mod tests {
     const STAMP: Stamp = Stamp { instance: InstanceId(9), before: Generation(10), after: Generation(20) };
 
     #[test]
-    fn packed_facts_are_a_message() {
+    fn packed_deltas_are_a_message() {
         let kinds = [
             Kind::InFlight(InFlightReport {
                 origin: 1,
@@ -109,9 +109,9 @@ mod tests {
             }),
             Kind::Routed(Routed { endpoint: 2, cells: vec![u64::MAX; 300] }),
         ];
-        let facts: Vec<_> =
-            kinds.iter().map(|kind| Arc::new(Fact::new(Author::Controller, kind.clone()))).collect();
-        let messages = deltas(STAMP, Phase::Resumed, &facts);
+        let deltas: Vec<_> =
+            kinds.iter().map(|kind| Arc::new(Delta::new(Author::Controller, kind.clone()))).collect();
+        let messages = messages_of(STAMP, Phase::Resumed, &deltas);
         assert_eq!(messages.len(), 1);
         let down = decode_down(&messages[0]).unwrap();
         assert_eq!((down.instance, down.generation, down.phase()), (9, 20, Phase::Resumed));
@@ -120,18 +120,18 @@ mod tests {
 
     #[test]
     fn only_the_last_message_carries_the_new_generation() {
-        let fact = Arc::new(Fact::new(Author::Controller, Kind::InFlight(InFlightReport::default())));
-        let facts = vec![fact; EVENTS_PER_MESSAGE_MAX + 1];
+        let delta = Arc::new(Delta::new(Author::Controller, Kind::InFlight(InFlightReport::default())));
+        let deltas = vec![delta; EVENTS_PER_MESSAGE_MAX + 1];
         let downs: Vec<_> =
-            deltas(STAMP, Phase::Resumed, &facts).iter().map(|m| decode_down(m).unwrap()).collect();
+            messages_of(STAMP, Phase::Resumed, &deltas).iter().map(|m| decode_down(m).unwrap()).collect();
         let seen: Vec<_> =
             downs.iter().map(|down| (down.generation, down.phase(), down.events.len())).collect();
         assert_eq!(seen, [(10, Phase::Resumed, EVENTS_PER_MESSAGE_MAX), (20, Phase::Delta, 1)]);
     }
 
     #[test]
-    fn without_facts_the_generation_is_told_alone() {
-        let messages = deltas(STAMP, Phase::Delta, &[]);
+    fn without_deltas_the_generation_is_sent_alone() {
+        let messages = messages_of(STAMP, Phase::Delta, &[]);
         assert_eq!(messages.len(), 1);
         assert_eq!(decode_down(&messages[0]).unwrap().generation, 20);
     }

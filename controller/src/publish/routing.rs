@@ -1,7 +1,7 @@
-//! Who routes: the proxies that have sent requests of late, told to all of them so that they can take turns
+//! The proxies that route: those that have sent requests lately, published to all so that they can take turns
 //! ([`warmpath_core::view::Turn`]).
 //!
-//! A proxy that is connected and idle is not among them: endpoints kept for it would be kept for nobody.
+//! A proxy that is connected and idle is not among them: no other proxy would use the endpoints dealt to it.
 
 use std::collections::BTreeMap;
 use warmpath_core::ids::ProcessId;
@@ -13,18 +13,18 @@ use warmpath_core::wire::Proxies;
 /// must not make the turns of all others change.
 const ROUTING_MS: u64 = 60_000;
 
-/// The proxies that route, and what was told of them.
+/// The proxies that route, and the list that was last published.
 #[derive(Debug, Default)]
 pub(super) struct Routing {
     /// When each process last had requests under way.
     seen: BTreeMap<ProcessId, Timestamp>,
-    told: Vec<ProcessId>,
+    published: Vec<ProcessId>,
 }
 
 // === impl Routing ===
 
 impl Routing {
-    /// Notes that a process has requests under way.
+    /// Records that a process has requests under way.
     pub(super) fn note(&mut self, process: ProcessId, now: Timestamp) {
         if self.seen.len() < PROXIES_MAX || self.seen.contains_key(&process) {
             self.seen.insert(process, now);
@@ -36,14 +36,14 @@ impl Routing {
         self.seen.remove(&process);
     }
 
-    /// The list, if it is another than the last one.
-    pub(super) fn news(&mut self, now: Timestamp) -> Option<Proxies> {
+    /// The list, if it differs from the published one.
+    pub(super) fn changed(&mut self, now: Timestamp) -> Option<Proxies> {
         self.seen.retain(|_, seen| now.ms_since(*seen) < ROUTING_MS);
-        if self.seen.keys().eq(&self.told) {
+        if self.seen.keys().eq(&self.published) {
             return None;
         }
-        self.told = self.seen.keys().copied().collect();
-        Some(Proxies { processes: self.told.iter().map(|process| process.0).collect() })
+        self.published = self.seen.keys().copied().collect();
+        Some(Proxies { processes: self.published.iter().map(|process| process.0).collect() })
     }
 }
 
@@ -58,16 +58,16 @@ mod tests {
     }
 
     #[test]
-    fn who_routes_is_told_once_and_who_stops_is_dropped() {
+    fn a_list_is_published_once_and_a_proxy_that_stops_is_dropped() {
         let mut routing = Routing::default();
-        assert_eq!(routing.news(at(0)), None);
+        assert_eq!(routing.changed(at(0)), None);
         routing.note(ProcessId(7), at(10));
         routing.note(ProcessId(3), at(20));
-        assert_eq!(routing.news(at(30)).unwrap().processes, [3, 7]);
+        assert_eq!(routing.changed(at(30)).unwrap().processes, [3, 7]);
         routing.note(ProcessId(3), at(ROUTING_MS));
-        assert_eq!(routing.news(at(ROUTING_MS)), None, "the same as before");
-        assert_eq!(routing.news(at(ROUTING_MS + 10)).unwrap().processes, [3]);
+        assert_eq!(routing.changed(at(ROUTING_MS)), None, "the same as before");
+        assert_eq!(routing.changed(at(ROUTING_MS + 10)).unwrap().processes, [3]);
         routing.forget(ProcessId(3));
-        assert_eq!(routing.news(at(ROUTING_MS + 20)).unwrap().processes, [0; 0]);
+        assert_eq!(routing.changed(at(ROUTING_MS + 20)).unwrap().processes, [0; 0]);
     }
 }

@@ -1,4 +1,4 @@
-//! One proxy's stream, from its `Hello` to its end: messages up go to the hub, what the hub owes goes down.
+//! One proxy's stream, from its `Hello` to its end: messages up go to the hub, its batches go down.
 //!
 //! Both directions run in one task and neither waits for the other: a proxy that does not read can still
 //! report, and its backlog coalesces meanwhile.
@@ -17,9 +17,9 @@ use warmpath_core::wire::{Hello, Phase, Up};
 
 /// How long a stream may stay without its first message.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often an otherwise idle stream is told the generation.
+/// How often an otherwise idle stream is sent the generation.
 const GENERATION_INTERVAL: Duration = Duration::from_secs(1);
-/// How long the last word may wait for a proxy that does not read.
+/// How long the final status may wait for a proxy that does not read.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest node or version name that is logged, in bytes.
 const NAME_BYTES_MAX: usize = 256;
@@ -32,8 +32,8 @@ pub struct Shared {
     stop: watch::Receiver<bool>,
 }
 
-/// A session's way down.
-type Down = mpsc::Sender<Result<Bytes, Status>>;
+/// Where a session sends messages.
+type Outgoing = mpsc::Sender<Result<Bytes, Status>>;
 
 // === impl Shared ===
 
@@ -58,7 +58,7 @@ impl Shared {
 }
 
 /// Serves one stream to its end.
-pub(super) async fn run(shared: Shared, mut up: Streaming<Up>, down: Down) {
+pub(super) async fn run(shared: Shared, mut up: Streaming<Up>, down: Outgoing) {
     let first = tokio::select! {
         first = tokio::time::timeout(HELLO_TIMEOUT, up.message()) => first,
         () = shared.stopped() => return,
@@ -99,7 +99,7 @@ pub(super) async fn run(shared: Shared, mut up: Streaming<Up>, down: Down) {
 fn greet(
     first: Result<Result<Option<Up>, Status>, tokio::time::error::Elapsed>,
 ) -> Result<(Hello, Vec<warmpath_core::wire::Event>), Status> {
-    let first = first.map_err(|_| Status::deadline_exceeded("no message came"))??;
+    let first = first.map_err(|_| Status::deadline_exceeded("no message within the time limit"))??;
     let up = first.ok_or_else(|| Status::invalid_argument("stream ended without a message"))?;
     let hello = up.hello.ok_or_else(|| Status::invalid_argument("first message has no hello"))?;
     if hello.process == 0 {
@@ -122,18 +122,18 @@ async fn receive(shared: &Shared, id: StreamId, up: &mut Streaming<Up>) -> Optio
     }
 }
 
-/// Sends what the hub owes until nobody listens any more.
-async fn send(shared: &Shared, id: StreamId, wake: &Notify, down: &Down) {
+/// Sends what is pending until the proxy is gone.
+async fn send(shared: &Shared, id: StreamId, wake: &Notify, down: &Outgoing) {
     loop {
         let is_sent = match shared.with(|hub, _| hub.take(id)) {
             Some(Batch::Snapshot(stamp, events)) => send_all(down, message::snapshot(stamp, events)).await,
-            Some(Batch::Resumed(stamp, facts)) => {
-                send_all(down, message::deltas(stamp, Phase::Resumed, &facts)).await
+            Some(Batch::Resumed(stamp, deltas)) => {
+                send_all(down, message::deltas(stamp, Phase::Resumed, &deltas)).await
             }
-            Some(Batch::Deltas(stamp, facts)) => {
-                send_all(down, message::deltas(stamp, Phase::Delta, &facts)).await
+            Some(Batch::Deltas(stamp, deltas)) => {
+                send_all(down, message::deltas(stamp, Phase::Delta, &deltas)).await
             }
-            None => rest(shared, id, wake, down).await,
+            None => idle(shared, id, wake, down).await,
         };
         if !is_sent {
             return;
@@ -141,19 +141,19 @@ async fn send(shared: &Shared, id: StreamId, wake: &Notify, down: &Down) {
     }
 }
 
-/// Waits for news; tells the generation meanwhile.
-async fn rest(shared: &Shared, id: StreamId, wake: &Notify, down: &Down) -> bool {
+/// Waits for the next change; sends the generation meanwhile.
+async fn idle(shared: &Shared, id: StreamId, wake: &Notify, down: &Outgoing) -> bool {
     tokio::select! {
         () = wake.notified() => true,
         () = down.closed() => false,
-        () = tokio::time::sleep(GENERATION_INTERVAL) => match shared.with(|hub, _| hub.untold(id)) {
+        () = tokio::time::sleep(GENERATION_INTERVAL) => match shared.with(|hub, _| hub.unsent(id)) {
             Some(stamp) => send_all(down, message::deltas(stamp, Phase::Delta, &[])).await,
             None => true,
         },
     }
 }
 
-async fn send_all(down: &Down, messages: impl IntoIterator<Item = Bytes>) -> bool {
+async fn send_all(down: &Outgoing, messages: impl IntoIterator<Item = Bytes>) -> bool {
     for message in messages {
         if down.send(Ok(message)).await.is_err() {
             return false;
@@ -162,8 +162,8 @@ async fn send_all(down: &Down, messages: impl IntoIterator<Item = Bytes>) -> boo
     true
 }
 
-async fn farewell(down: &Down, status: Status) {
-    // Whether the last word is heard changes nothing: the stream ends either way.
+async fn farewell(down: &Outgoing, status: Status) {
+    // Whether the status arrives changes nothing: the stream ends either way.
     let _ = tokio::time::timeout(FAREWELL_TIMEOUT, down.send(Err(status))).await;
 }
 

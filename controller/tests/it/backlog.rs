@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use std::sync::Arc;
-use warmpath::index::{Author, Fact};
+use warmpath::index::{Author, Delta};
 use warmpath::publish::{Added, Backlog};
 use warmpath_core::ids::EndpointId;
 use warmpath_core::time::Timestamp;
@@ -81,70 +81,81 @@ proptest! {
 
     #[test]
     fn coalescing_changes_nothing(kinds in proptest::collection::vec(kind(), 0..60)) {
-        let (mut naive, mut told) = (start(), start());
+        let (mut naive, mut receiver) = (start(), start());
         let mut backlog = Backlog::default();
         for kind in kinds {
             naive.apply(&Event::from(kind.clone()), Timestamp::ZERO);
-            prop_assert_ne!(backlog.add(Arc::new(Fact::new(Author::Controller, kind))), Added::Overflowed);
+            prop_assert_ne!(backlog.add(Arc::new(Delta::new(Author::Controller, kind))), Added::Overflowed);
         }
-        for fact in backlog.take() {
-            let event: Event = prost::Message::decode(fact.bytes.clone()).unwrap();
-            told.apply(&event, Timestamp::ZERO);
+        for delta in backlog.take() {
+            let event: Event = prost::Message::decode(delta.bytes.clone()).unwrap();
+            receiver.apply(&event, Timestamp::ZERO);
         }
-        prop_assert_eq!(picture(&naive), picture(&told));
+        prop_assert_eq!(picture(&naive), picture(&receiver));
     }
 }
 
-fn load(requests: u32) -> Arc<Fact> {
-    Arc::new(Fact::new(
+fn in_flight(requests: u32) -> Arc<Delta> {
+    Arc::new(Delta::new(
         Author::Controller,
         Kind::InFlight(InFlightReport { origin: 1, endpoint: id(0), requests, ..InFlightReport::default() }),
     ))
 }
 
-fn facts(health: Health) -> Arc<Fact> {
-    Arc::new(Fact::new(
-        Author::Controller,
-        Kind::EngineStatus(EngineStatus {
-            endpoint: id(0),
-            health: health.into(),
-            ..EngineStatus::default()
-        }),
-    ))
+fn status(status: EngineStatus) -> Arc<Delta> {
+    Arc::new(Delta::new(Author::Controller, Kind::EngineStatus(EngineStatus { endpoint: id(0), ..status })))
 }
 
 #[test]
-fn the_newest_load_is_the_only_one() {
+fn the_newest_report_is_the_only_one() {
     let mut backlog = Backlog::default();
-    assert_eq!(backlog.add(load(1)), Added::Queued);
+    assert_eq!(backlog.add(in_flight(1)), Added::Queued);
     for requests in 2..100_000 {
-        assert_eq!(backlog.add(load(requests)), Added::Coalesced);
+        assert_eq!(backlog.add(in_flight(requests)), Added::Coalesced);
     }
-    assert_eq!(backlog.take(), [load(99_999)]);
+    assert_eq!(backlog.take(), [in_flight(99_999)]);
     assert!(backlog.is_empty());
 }
 
 #[test]
-fn an_engine_that_went_and_came_back_is_told_as_both() {
+fn an_engine_that_went_and_came_back_is_sent_as_both() {
     let mut backlog = Backlog::default();
-    let all = [Health::Healthy, Health::Unhealthy, Health::Healthy].map(facts);
-    for fact in &all {
-        assert_eq!(backlog.add(Arc::clone(fact)), Added::Queued);
+    let all = [Health::Healthy, Health::Unhealthy, Health::Healthy]
+        .map(|health| status(EngineStatus { health: health.into(), ..EngineStatus::default() }));
+    for delta in &all {
+        assert_eq!(backlog.add(Arc::clone(delta)), Added::Queued);
     }
     assert_eq!(backlog.take(), all);
 }
 
+/// The receiver drops cells when the tier shrinks, as the controller's own view does.
 #[test]
-fn a_full_backlog_is_thrown_away() {
+fn a_tier_that_shrank_and_grew_before_a_slow_reader_is_sent_as_both() {
+    let mut backlog = Backlog::default();
+    let tier = |gpu_tokens, kv_below_gpu_tokens, running| {
+        let capacity_tokens = Some(gpu_tokens);
+        status(EngineStatus { capacity_tokens, kv_below_gpu_tokens, running, ..EngineStatus::default() })
+    };
+    let all = [9_000, 300, 9_000].map(|below| tier(300, below, 1));
+    for delta in &all {
+        assert_eq!(backlog.add(Arc::clone(delta)), Added::Queued);
+    }
+    assert_eq!(backlog.add(tier(300, 9_000, 2)), Added::Coalesced, "no cell is dropped");
+    assert_eq!(backlog.add(tier(9_000, 300, 2)), Added::Coalesced, "as many cells, elsewhere");
+    assert_eq!(backlog.take().len(), all.len());
+}
+
+#[test]
+fn a_full_backlog_is_dropped() {
     let small = |cell| {
-        Arc::new(Fact::new(Author::Controller, Kind::Routed(Routed { endpoint: id(0), cells: vec![cell] })))
+        Arc::new(Delta::new(Author::Controller, Kind::Routed(Routed { endpoint: id(0), cells: vec![cell] })))
     };
     let mut backlog = Backlog::default();
     let queued = (0..1_000_000).take_while(|cell| backlog.add(small(*cell)) == Added::Queued).count();
     assert_eq!(queued, 16_384);
     assert!(backlog.is_empty());
 
-    let large = Arc::new(Fact::new(
+    let large = Arc::new(Delta::new(
         Author::Controller,
         Kind::Routed(Routed { endpoint: id(0), cells: vec![7; 4096] }),
     ));

@@ -9,27 +9,27 @@ use warmpath_core::view::{Match, View};
 use warmpath_core::wire::Prefix;
 
 /// Cuts a whole prefix down to what the view does not know. `None`: it knows all of it.
-pub fn news(view: &View, prefix: &Prefix) -> Option<Prefix> {
+pub fn unknown_part(view: &View, prefix: &Prefix) -> Option<Prefix> {
     let chain: Vec<CellHash> = prefix.cells.iter().map(|cell| CellHash(*cell)).collect();
     let mut found: Vec<Match> = Vec::new();
     view.prefixes().find(&chain, &mut found);
-    let mut news = Prefix { depth: 0, cells: Vec::new(), endpoints: Vec::new(), held: Vec::new() };
+    let mut part = Prefix { depth: 0, cells: Vec::new(), endpoints: Vec::new(), held: Vec::new() };
     for (endpoint, held) in prefix.endpoints.iter().zip(&prefix.held) {
         let Some(slot) = view.slot(EndpointId(*endpoint)) else { continue };
         let known = found.iter().find(|entry| entry.slot == slot).map_or(0, |entry| entry.cells);
         if *held > known {
-            news.endpoints.push(*endpoint);
-            news.held.push(*held);
+            part.endpoints.push(*endpoint);
+            part.held.push(*held);
         }
     }
-    let longest = index(*news.held.iter().max()?);
-    news.cells = prefix.cells.iter().take(longest).copied().collect();
-    Some(news)
+    let longest = index(*part.held.iter().max()?);
+    part.cells = prefix.cells.iter().take(longest).copied().collect();
+    Some(part)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::news;
+    use super::unknown_part;
     use warmpath_core::ids::EndpointId;
     use warmpath_core::time::Timestamp;
     use warmpath_core::view::View;
@@ -49,12 +49,16 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_not_known_is_news() {
+    fn only_the_unknown_part_is_left() {
         let mut view = view();
         let known = prefix(&[1, 2, 3], 2);
-        assert_eq!(news(&view, &known), Some(prefix(&[1, 2], 2)), "cells that nobody holds are left out");
+        assert_eq!(
+            unknown_part(&view, &known),
+            Some(prefix(&[1, 2], 2)),
+            "cells that nobody holds are left out"
+        );
         view.apply(&known.clone().into(), Timestamp::ZERO);
-        assert_eq!(news(&view, &known), None);
-        assert_eq!(news(&view, &prefix(&[1, 2, 3], 3)), Some(prefix(&[1, 2, 3], 3)));
+        assert_eq!(unknown_part(&view, &known), None);
+        assert_eq!(unknown_part(&view, &prefix(&[1, 2, 3], 3)), Some(prefix(&[1, 2, 3], 3)));
     }
 }

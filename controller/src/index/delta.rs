@@ -1,0 +1,164 @@
+//! One accepted event: encoded once, then shared by the ring and by every subscriber's backlog.
+
+use bytes::Bytes;
+use prost::Message;
+use warmpath_core::ids::{EndpointId, OriginId, ProcessId};
+use warmpath_core::wire::{Authority, EngineStatus, Event, Kind};
+
+/// Where an event comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Author {
+    /// The controller itself.
+    Controller,
+    /// A VM of this proxy process.
+    Proxy(ProcessId),
+}
+
+/// An event that changed the view.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Delta {
+    /// Where it comes from: that proxy process need not receive it.
+    pub author: Author,
+    /// How it relates to others in a backlog.
+    pub coalescing: Coalescing,
+    /// Its kind's name in metrics.
+    pub label: &'static str,
+    /// The encoded event.
+    pub bytes: Bytes,
+}
+
+/// How a delta relates to others that wait in the same backlog. A newer one replaces an older one that is equal in this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coalescing {
+    /// Neither replaces another nor is replaced.
+    Never,
+    /// Replaces what an origin had in flight at an endpoint.
+    InFlight {
+        /// The origin.
+        origin: OriginId,
+        /// The endpoint.
+        endpoint: EndpointId,
+    },
+    /// Replaces an older sign of life of the same origin.
+    Alive {
+        /// The origin.
+        origin: OriginId,
+    },
+    /// Replaces an older status of the same engine, but only of the same health and with room for as many cells: a change
+    /// of either makes the receiver drop cells, and the change back must not hide that.
+    Engine {
+        /// The endpoint.
+        endpoint: EndpointId,
+        /// Its health, as on the wire.
+        health: i32,
+        /// What bounds its cells.
+        room: Room,
+    },
+    /// Replaces the older list of proxies.
+    Proxies,
+    /// Ends an origin: no delta of that origin may move across it.
+    Ends {
+        /// The origin.
+        origin: OriginId,
+    },
+    /// Changes what endpoints exist: no delta may move across it.
+    Barrier,
+}
+
+/// The tokens that an engine can hold on its GPU and in the tiers below it. A receiver turns the sum into cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    tokens: u64,
+    /// Whether the GPU's are among them; if they are unknown, the receiver adds those that it knew before.
+    has_gpu: bool,
+}
+
+/// What a newer delta may replace an older one of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CoalesceKey {
+    /// What one origin has in flight at one endpoint.
+    InFlight(OriginId, EndpointId),
+    /// An origin's sign of life.
+    Alive(OriginId),
+    /// The status of one engine.
+    Engine(EndpointId),
+    /// The list of proxies.
+    Proxies,
+}
+
+// === impl Author ===
+
+impl Author {
+    /// Whether it has authority over events of this kind.
+    pub fn may_publish(self, kind: &Kind) -> bool {
+        match kind.authority() {
+            Authority::Either => true,
+            Authority::Controller => self == Self::Controller,
+            Authority::Proxy => self != Self::Controller,
+        }
+    }
+}
+
+// === impl Delta ===
+
+impl Delta {
+    /// Encodes an event of `author`.
+    pub fn new(author: Author, kind: Kind) -> Self {
+        let (label, coalescing) = (kind.label(), Coalescing::of(&kind));
+        Self { author, coalescing, label, bytes: Event::from(kind).encode_to_vec().into() }
+    }
+}
+
+// === impl Coalescing ===
+
+impl Coalescing {
+    fn of(kind: &Kind) -> Self {
+        match kind {
+            Kind::Pools(_) => Self::Barrier,
+            Kind::Proxies(_) => Self::Proxies,
+            Kind::Gone(gone) => Self::Ends { origin: OriginId(gone.origin) },
+            Kind::InFlight(report) => {
+                Self::InFlight { origin: OriginId(report.origin), endpoint: EndpointId(report.endpoint) }
+            }
+            Kind::Alive(alive) => Self::Alive { origin: OriginId(alive.origin) },
+            Kind::EngineStatus(status) => Self::Engine {
+                endpoint: EndpointId(status.endpoint),
+                health: status.health,
+                room: Room::of(status),
+            },
+            Kind::Routed(_) | Kind::Observed(_) | Kind::Failure(_) | Kind::Prefix(_) | Kind::UsageSeen(_) => {
+                Self::Never
+            }
+        }
+    }
+
+    /// What it may replace; `None` if nothing.
+    pub fn key(self) -> Option<CoalesceKey> {
+        match self {
+            Self::InFlight { origin, endpoint } => Some(CoalesceKey::InFlight(origin, endpoint)),
+            Self::Alive { origin } => Some(CoalesceKey::Alive(origin)),
+            Self::Engine { endpoint, .. } => Some(CoalesceKey::Engine(endpoint)),
+            Self::Proxies => Some(CoalesceKey::Proxies),
+            Self::Never | Self::Ends { .. } | Self::Barrier => None,
+        }
+    }
+}
+
+// === impl Room ===
+
+impl Room {
+    fn of(status: &EngineStatus) -> Self {
+        let gpu_tokens = status.capacity_tokens;
+        let tokens = gpu_tokens.unwrap_or(0).saturating_add(status.kv_below_gpu_tokens);
+        Self { tokens, has_gpu: gpu_tokens.is_some() }
+    }
+}
+
+// === impl CoalesceKey ===
+
+impl CoalesceKey {
+    /// Whether it is about this origin.
+    pub fn is_of(self, origin: OriginId) -> bool {
+        matches!(self, Self::InFlight(of, _) | Self::Alive(of) if of == origin)
+    }
+}
