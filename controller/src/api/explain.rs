@@ -4,15 +4,15 @@
 use super::Api;
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{self, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use std::hash::{BuildHasher, RandomState};
 use thiserror::Error;
-use warmpath_core::asked::Asked;
-use warmpath_core::decision::NoEndpoint;
+use warmpath_core::cost::Weights;
 use warmpath_core::prompt::{self, PromptError, Request};
+use warmpath_core::routing::{Explanation, NoEndpoint, Options, Query, choose};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 
@@ -49,13 +49,13 @@ struct ErrorBody {
 /// Answers with an explanation.
 pub(super) async fn show(
     State(api): State<Api>,
-    Query(parameters): Query<Parameters>,
+    extract::Query(parameters): extract::Query<Parameters>,
     body: Bytes,
 ) -> Response {
     let path = parameters.path.as_deref().unwrap_or(PATH_DEFAULT);
     let nonce = RandomState::new().hash_one(0);
     match api.shared.with(|hub, now| explain(hub.index().view(), path, &body, nonce, now)) {
-        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
+        Ok(explanation) => Json(explanation).into_response(),
         Err(error) => error.into_response(),
     }
 }
@@ -66,14 +66,13 @@ fn explain(
     body: &[u8],
     nonce: u64,
     now: Timestamp,
-) -> Result<Vec<u8>, ExplainError> {
+) -> Result<Explanation, ExplainError> {
     let api = prompt::Api::of_path(path);
     let request = Request::parse(api, body)?;
-    let asked = Asked::new(view, api, Some(request), body.len())?;
-    let decision = asked.choose(view, usize::MAX, nonce, now)?;
-    let explanation = decision.explain(&asked.pool, &asked.adapter, asked.prompt_tokens);
-    // Plain structs of numbers and names always serialize.
-    Ok(serde_json::to_vec(&explanation).unwrap_or_default())
+    let query = Query::of_request(view, api, Some(&request), body.len())?;
+    let options = Options { alternates: usize::MAX, nonce, now, weights: Weights::default() };
+    let decision = choose(&query, &options)?;
+    Ok(Explanation::new(&query, &decision))
 }
 
 // === impl ExplainError ===

@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::TokioExecutor;
 use std::io::{self, Write};
+use table::Table;
 use thiserror::Error;
 
 /// Bytes of an answer that are read: one candidate is some 250 bytes of JSON, a pool has 8192 at most.
@@ -73,7 +74,8 @@ pub fn print(out: &mut impl Write, answer: &[u8], is_json: bool) -> io::Result<(
         out.write_all(answer)?;
         return writeln!(out);
     }
-    write!(out, "{}", table::Answer::parse(answer).map_err(io::Error::other)?)
+    let explanation = serde_json::from_slice(answer).map_err(io::Error::other)?;
+    write!(out, "{}", Table(&explanation))
 }
 
 fn request(

@@ -97,7 +97,7 @@ async fn the_explain_command_prints_a_table() {
     explain::print(&mut table, &answer, false).unwrap();
     let table = String::from_utf8(table).unwrap();
     let lines: Vec<&str> = table.lines().collect();
-    assert!(lines[0].starts_with("pool main, adapter m, warm: "), "{table}");
+    assert!(lines[0].starts_with("pool main, model m, warm: "), "{table}");
     assert!(lines[2].starts_with(HOLDER), "{table}");
     assert_eq!(lines.len(), 5, "{table}");
     running.shutdown().await;

@@ -2,22 +2,19 @@
 //!
 //! ```text
 //!   request body ─► prompt ─► cells ─┐
-//!                                    ├─► pick (cost) ─► decision ─► alternates, booking
+//!                                    ├─► routing (cost) ─► decision ─► router ─► headers, booking
 //!   events (wire) ─► view ───────────┘
 //! ```
 //!
 //! Pure: no host, no clock, no randomness, no threads; time and chance are arguments. The same code runs in
 //! the filter, in the controller, in the simulator and in tests, so what one shows holds for the others.
 
-pub mod asked;
 pub mod config;
 pub mod cost;
-pub mod decision;
 pub mod ids;
 mod json;
 pub mod limits;
 pub mod num;
-pub mod pick;
 pub mod prompt;
 pub mod router;
 pub mod routing;

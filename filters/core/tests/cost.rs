@@ -10,19 +10,20 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use warmpath_core::asked::Asked;
+use warmpath_core::cost::Weights;
 use warmpath_core::ids::{CellHash, EndpointId, OriginId};
 use warmpath_core::prompt::{Api, Request, Root, cells_of};
 use warmpath_core::router::{Booking, Ledger};
+use warmpath_core::routing::{Options, Query, choose};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{Event, Kind, Pool, PoolEndpoint, Pools, Routed};
 
 /// To parse a chat: the list of its messages.
 const PARSE_MAX: u64 = 1;
-/// To hash it: the chain, the open cell, the pool's name.
-const HASH_MAX: u64 = 3;
-/// To choose: the matches, the candidates, their order, the addresses of four.
+/// To hash it: the chain, the open cell.
+const HASH_MAX: u64 = 2;
+/// To choose: the matches, the endpoints weighed, the alternates, the addresses of four.
 const CHOOSE_MAX: u64 = 7;
 /// To book: the event's cells, the list of events, the ledger.
 const BOOK_MAX: u64 = 4;
@@ -93,11 +94,12 @@ fn allocations_do_not_grow() {
         let mut ledger = Ledger::new(OriginId(1));
 
         let (request, parsed) = counted(parse);
-        let (asked, hashed) = counted(|| Asked::new(&view, Api::Chat, Some(request), body.len()).unwrap());
-        let (decision, chosen) = counted(|| asked.choose(&view, 3, 7, Timestamp::ZERO).unwrap());
+        let (query, hashed) =
+            counted(|| Query::of_request(&view, Api::Chat, Some(&request), body.len()).unwrap());
+        let options = Options { alternates: 3, nonce: 7, now: Timestamp::ZERO, weights: Weights::default() };
+        let (decision, chosen) = counted(|| choose(&query, &options).unwrap());
         let (_, booked) = counted(|| {
-            let tokens = asked.prompt_tokens;
-            Booking::new(&mut ledger, decision.chosen().unwrap(), asked.chain, tokens, Timestamp::ZERO)
+            Booking::new(&mut ledger, &decision.chosen, query.chain, query.prompt_tokens, Timestamp::ZERO)
         });
         assert!(parsed <= PARSE_MAX, "{parsed} to parse {prompt_bytes} bytes");
         assert!(hashed <= HASH_MAX, "{hashed} to hash {prompt_bytes} bytes");

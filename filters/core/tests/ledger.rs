@@ -5,9 +5,9 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use warmpath_core::cost::{PrefillWork, Terms};
-use warmpath_core::decision::Candidate;
-use warmpath_core::ids::{CellHash, EndpointId, OriginId, Slot};
+use warmpath_core::ids::{CellHash, EndpointId, OriginId};
 use warmpath_core::router::{Booking, Ledger};
+use warmpath_core::routing::Candidate;
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::Fitness;
 use warmpath_core::wire::{InFlightReport, Kind};
@@ -41,17 +41,16 @@ fn action() -> impl Strategy<Value = Action> {
 
 fn candidate(endpoint: u64, work_tokens: u64) -> Candidate {
     Candidate {
-        slot: Slot(0),
         id: EndpointId(endpoint),
         address: String::new(),
         fitness: Fitness::Fit,
         cells: 0,
         cached_tokens: 0,
         work: PrefillWork(work_tokens),
-        backlog: PrefillWork(0),
-        is_held_up: false,
+        work_ahead: Some(PrefillWork(work_tokens)),
         requests: 0,
         terms: Terms::default(),
+        cost_s: 0.0,
     }
 }
 
@@ -136,7 +135,7 @@ fn a_retry_blames_the_first_and_books_the_second() {
 #[test]
 fn a_first_token_teaches_the_work_in_front_of_it() {
     let mut ledger = Ledger::new(OriginId(7));
-    let busy = Candidate { backlog: PrefillWork(1_000), ..candidate(1, 600) };
+    let busy = Candidate { work_ahead: Some(PrefillWork(1_600)), ..candidate(1, 600) };
     let (mut booking, _) = Booking::new(&mut ledger, &busy, Vec::new(), 800, Timestamp::from_us(2_000));
     let kinds = booking.first_byte(&mut ledger, true, Timestamp::from_us(9_000));
     assert!(
@@ -147,7 +146,7 @@ fn a_first_token_teaches_the_work_in_front_of_it() {
 #[test]
 fn a_wait_that_is_not_prefill_does_not_make_an_engine_look_slow() {
     let mut ledger = Ledger::new(OriginId(7));
-    let full = Candidate { is_held_up: true, ..candidate(1, 600) };
+    let full = Candidate { work_ahead: None, ..candidate(1, 600) };
     let (mut booking, _) = Booking::new(&mut ledger, &full, Vec::new(), 800, Timestamp::ZERO);
     let kinds = booking.first_byte(&mut ledger, true, Timestamp::from_us(20_000_000));
     assert!(matches!(&kinds[1], Kind::Observed(seen) if seen.endpoint == 1 && seen.work_ahead.is_none()));

@@ -135,7 +135,7 @@ fn arms(args: &Args) -> Vec<Arm> {
     let several = (args.proxies > 1).then_some(Arm::Proxies(args.proxies, network));
     let rules = RuleName::ALL.into_iter().map(Arm::Rule);
     let without = ABLATIONS.into_iter().filter_map(|term| match term {
-        Term::Rivals => several.is_some().then_some(Arm::Without(term, args.proxies, network)),
+        Term::Contention => several.is_some().then_some(Arm::Without(term, args.proxies, network)),
         term => Some(Arm::Without(term, 1, NetworkSpec::default())),
     });
     rules.chain(several).chain(without).chain([Arm::Endless]).collect()
@@ -193,7 +193,7 @@ impl Arm {
             },
             Self::Proxies(proxies, network) => ours(spec, ProxiesSpec { proxies, network, ..exact }),
             Self::Without(term, proxies, network) => {
-                ours(spec, ProxiesSpec { proxies, network, without: Some(term), ..exact })
+                ours(spec, ProxiesSpec { proxies, network, weights: exact.weights.without(term), ..exact })
             }
             Self::Endless => {
                 let mut spec = Spec { is_endless: true, ..spec.clone() };

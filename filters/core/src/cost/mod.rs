@@ -1,32 +1,29 @@
-//! The cost of a choice, in seconds: one term a file, one sum.
+//! The cost of a choice, in seconds: seven terms and their weighted sum.
 //!
 //! ```text
-//!   queue    work promised to the endpoint and not yet prefilled
-//! + prefill  this prompt's uncached part
-//! + rivals   the prefill again where another proxy may send one like it, unseen
-//! + later    those who come while it is busy, and would have to wait longer
-//! + stall    the prefill again for each request there, which it holds up
-//! + decode   the answer's steps, and the slower steps of those there by our context
-//! + evict    cached prefixes that are pushed out, by the chance that they are asked for again
+//!   queue       work in flight to the endpoint and not yet prefilled
+//! + prefill     this prompt's uncached part
+//! + contention  the prefill again where another proxy may send one like it, unseen
+//! + later       those who come while it is busy, and would have to wait longer
+//! + stall       the prefill again for each request there, which it delays
+//! + decode      the steps of the response, and the slower steps of those there by our context
+//! + evict       cached prefixes that are pushed out, by the chance that they are asked for again
 //! ```
 //!
 //! The sum is the change in everybody's waiting time, so affinity, spill-over and balance need no weights
 //! against each other: a long hit wins until the queue in front of it costs more than computing the prefix again
-//! elsewhere. One preference is stated, [`WAIT_WEIGHT`]. Everything is proportional to the endpoint's learned
-//! prefill speed, whose ratios to the other constants vary little between models and GPUs (step-time tables of NVIDIA
-//! AIConfigurator for H100), and to what the pool's answers teach: their length, their hits, the load.
+//! elsewhere. One preference is stated: the first three count twice, as nothing is seen before the first token
+//! ([`Weights`]). Everything is proportional to the endpoint's learned prefill speed, whose ratios to the other
+//! constants vary little between models and GPUs (step-time tables of NVIDIA AIConfigurator for H100), and to what the
+//! pool's responses teach: their length, their hits, the load.
 
 mod averages;
-mod decode;
-mod evict;
-mod later;
-mod queue;
-mod rivals;
+mod formulas;
 mod terms;
 mod work;
 
 pub use averages::Averages;
-pub use terms::{Term, Terms, WAIT_WEIGHT};
+pub use terms::{Term, Terms, Weights};
 pub use work::PrefillWork;
 
 use crate::time::Timestamp;
@@ -39,19 +36,19 @@ pub struct Work {
     pub prompt_tokens: u64,
     /// Tokens of those that the endpoint holds.
     pub cached_tokens: u64,
-    /// Tokens that the answer will probably have.
+    /// Tokens that the response will probably have.
     pub output_tokens: u64,
     /// Work that the endpoint would have to do again for what it evicts, in tokens' worth, by the chance that it is
     /// asked for.
     pub evicted_tokens: f64,
-    /// Where another proxy may be sending now ([`crate::view::Turn`]): the share of the prompt that nobody holds. 0
-    /// where it is our turn.
-    pub rival_share: f64,
+    /// Share of the prompt that nobody holds, where another proxy may be sending now ([`crate::view::Turn`]); 0 in our
+    /// turn.
+    pub contention_share: f64,
 }
 
 /// One endpoint at the moment of the decision, as the terms see it.
 #[derive(Clone, Copy, Debug)]
-struct Place<'a> {
+pub struct CostInput<'a> {
     endpoint: &'a Endpoint,
     averages: &'a Averages,
     /// Learned speed.
@@ -60,20 +57,23 @@ struct Place<'a> {
     backlog_tokens: f64,
 }
 
-/// The cost of sending `work` to `endpoint`, one of a pool with these `averages`.
-pub fn of(endpoint: &Endpoint, averages: &Averages, work: &Work, now: Timestamp) -> Terms {
-    let prefill_s_per_token = averages.prefill_s_per_token(endpoint);
-    let backlog_tokens = queue::backlog_tokens(endpoint, prefill_s_per_token, now);
-    let place = Place { endpoint, averages, prefill_s_per_token, backlog_tokens };
-    let queue_s = queue::seconds(&place);
-    let prefill_s = PrefillWork::of(work.prompt_tokens, work.cached_tokens).tokens() * prefill_s_per_token;
-    Terms {
-        queue_s,
-        prefill_s,
-        rivals_s: rivals::seconds(work, prefill_s),
-        later_s: later::seconds(&place, queue_s, prefill_s),
-        stall_s: decode::stall_seconds(&place, prefill_s),
-        decode_s: decode::seconds(&place, work),
-        evict_s: evict::seconds(&place, work),
+// === impl CostInput ===
+
+impl<'a> CostInput<'a> {
+    /// Of an endpoint in a pool with these `averages`.
+    pub fn new(endpoint: &'a Endpoint, averages: &'a Averages, now: Timestamp) -> Self {
+        let prefill_s_per_token = averages.prefill_s_per_token(endpoint);
+        let backlog_tokens = formulas::backlog_tokens(endpoint, prefill_s_per_token, now);
+        Self { endpoint, averages, prefill_s_per_token, backlog_tokens }
+    }
+
+    /// The endpoint's learned speed, in seconds.
+    pub fn prefill_s_per_token(&self) -> f64 {
+        self.prefill_s_per_token
+    }
+
+    /// The terms of the cost of sending `work` there.
+    pub fn terms(&self, work: &Work) -> Terms {
+        formulas::terms(self, work)
     }
 }

@@ -9,8 +9,8 @@
 //! next event makes up for a lost one.
 
 use crate::cost::PrefillWork;
-use crate::decision::Candidate;
 use crate::ids::{CellHash, EndpointId, OriginId};
+use crate::routing::Candidate;
 use crate::time::Timestamp;
 use crate::view::InFlight;
 use crate::wire::{Failure, InFlightReport, Kind, Observed, Routed};
@@ -96,8 +96,7 @@ impl Booking {
         now: Timestamp,
     ) -> (Self, Vec<Kind>) {
         let share = InFlight { requests: 1, prefills: 1, prefill_work: chosen.work, context_tokens };
-        let work_ahead = (!chosen.is_held_up).then(|| chosen.backlog.plus(chosen.work));
-        let booking = Self { endpoint: chosen.id, chain, share, work_ahead, sent: now };
+        let booking = Self { endpoint: chosen.id, chain, share, work_ahead: chosen.work_ahead, sent: now };
         ledger.add(booking.endpoint, share);
         let mut kinds = vec![ledger.load(booking.endpoint)];
         kinds.extend(booking.routed());

@@ -42,7 +42,7 @@ pub use metrics::{Counter, Gauge, Histogram, Unread};
 pub use shared::{Conflict, LocalMap, SharedMap, Stored, Version};
 
 use crate::config::Config;
-use crate::cost::Term;
+use crate::cost::Weights;
 use crate::ids::OriginId;
 use crate::time::Timestamp;
 use crate::view::View;
@@ -75,7 +75,7 @@ pub struct Router<S> {
     /// Oldest first; the pools of the newest one apply unless a controller has published others.
     plugins: Vec<Plugin>,
     sampling: UsageSampling,
-    without: Option<Term>,
+    weights: Weights,
     flushed_at: Timestamp,
     alive_at: Timestamp,
     /// When this VM was last busy, see [`pace::BUSY_MS`].
@@ -109,7 +109,7 @@ impl<S: SharedMap> Router<S> {
             exchanges: FnvHashMap::default(),
             plugins: Vec::new(),
             sampling: UsageSampling::default(),
-            without: None,
+            weights: Weights::default(),
             flushed_at: Timestamp::default(),
             alive_at: Timestamp::default(),
             busy_at: Timestamp::default(),
@@ -117,10 +117,10 @@ impl<S: SharedMap> Router<S> {
         }
     }
 
-    /// The same with a term left out of the cost, to see what it earns.
+    /// The same with other weights in the cost: without a term, to see what it earns.
     #[must_use]
-    pub fn without(mut self, term: Option<Term>) -> Self {
-        self.without = term;
+    pub fn with_weights(mut self, weights: Weights) -> Self {
+        self.weights = weights;
         self
     }
 

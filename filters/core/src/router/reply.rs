@@ -27,7 +27,7 @@ pub(super) fn no_endpoint(reason: NoEndpoint, model: &str) -> Reply {
 }
 
 /// The response to a request that asked for the decision.
-pub(super) fn explanation(explanation: &Explanation<'_>) -> Reply {
+pub(super) fn explanation(explanation: &Explanation) -> Reply {
     let body = serde_json::to_vec(explanation).unwrap_or_default();
     Reply { status: 200, headers: vec![JSON], body }
 }

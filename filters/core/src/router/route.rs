@@ -8,13 +8,11 @@ use super::metrics::{Counter, Unread};
 use super::shared::SharedMap;
 use super::siblings::When;
 use super::{Clock, Router, reply};
-use crate::asked::Asked;
 use crate::ids::CellHash;
 use crate::limits::BODY_BYTES_MAX;
 use crate::num::{count, float, u64_len};
-use crate::pick::{Ask, choose};
 use crate::prompt::{PromptError, Request};
-use crate::routing::{Decision, NoEndpoint};
+use crate::routing::{Decision, Explanation, NoEndpoint, Options, Query, choose};
 use crate::time::Timestamp;
 
 /// A request for which an endpoint was chosen.
@@ -94,35 +92,14 @@ impl<S: SharedMap> Router<S> {
         let now = clock.now();
         self.read_log(now, out);
         let nonce = self.random();
-        let Some(found) = self.view.pool_for(prompt.model) else {
-            return refuse(NoEndpoint::UnknownModel, prompt.model, out);
+        let options = Options { alternates: config.alternates, nonce, now, weights: self.weights };
+        let Prompt { model, chain, text_bytes, output_tokens_max, .. } = prompt;
+        let query = Query::of_chain(&self.view, model, chain, text_bytes, output_tokens_max);
+        let (query, decision) = match decide(query, &options) {
+            Ok(decided) => decided,
+            Err(reason) => return refuse(reason, model, out),
         };
-        let prompt_tokens = found.pool.tokens(prompt.text_bytes);
-        let ask = Ask {
-            pool: found.pool,
-            chain: &prompt.chain,
-            prompt_tokens,
-            output_tokens_max: prompt.output_tokens_max,
-            alternates: config.alternates,
-            nonce,
-            now,
-            without: self.without,
-        };
-        let pool = found.pool.name().to_owned();
-        let decision = match choose(&self.view, &ask) {
-            Ok(decision) => decision,
-            Err(reason) => return refuse(reason, prompt.model, out),
-        };
-        let routed = Routed {
-            decision,
-            model: prompt.model.to_owned(),
-            pool,
-            chain: prompt.chain,
-            prompt_tokens,
-            text_bytes: Some(prompt.text_bytes),
-            is_stream: prompt.is_stream,
-            has_usage: prompt.has_usage,
-        };
+        let routed = Routed::new(query, decision, prompt.is_stream, prompt.has_usage);
         self.dispatch(id, routed, config.is_explaining, now, out);
     }
 
@@ -149,35 +126,22 @@ impl<S: SharedMap> Router<S> {
                 (None, 0)
             }
         };
-        let model = request.as_ref().map_or("", |request| request.model.as_ref()).to_owned();
+        let model = request.as_ref().map_or("", |request| request.model.as_ref());
         let is_stream = request.as_ref().is_some_and(|request| request.is_stream);
         let reports = request.as_ref().is_some_and(|request| !is_stream || request.has_usage_in_stream);
         let has_usage = reading.api.has_prompt() && reports;
         let alternates = if reading.wants_explanation { usize::MAX } else { reading.config.alternates };
-        let nonce = self.random();
-        let asked = match Asked::new(&self.view, reading.api, request, body_bytes) {
-            Ok(asked) => asked,
-            Err(reason) => return refuse(reason, &model, out),
-        };
-        let decision = match asked.choose(&self.view, alternates, nonce, now) {
-            Ok(decision) => decision,
-            Err(reason) => return refuse(reason, &model, out),
+        let options = Options { alternates, nonce: self.random(), now, weights: self.weights };
+        let query = Query::of_request(&self.view, reading.api, request.as_ref(), body_bytes);
+        let (query, decision) = match decide(query, &options) {
+            Ok(decided) => decided,
+            Err(reason) => return refuse(reason, model, out),
         };
         if reading.wants_explanation {
-            let explanation = decision.explain(&asked.pool, &asked.adapter, asked.prompt_tokens);
-            out.push(Output::Reply(reply::explanation(&explanation)));
+            out.push(Output::Reply(reply::explanation(&Explanation::new(&query, &decision))));
             return;
         }
-        let routed = Routed {
-            decision,
-            model,
-            pool: asked.pool,
-            chain: asked.chain,
-            prompt_tokens: asked.prompt_tokens,
-            text_bytes: (asked.text_bytes > 0).then_some(asked.text_bytes),
-            is_stream,
-            has_usage,
-        };
+        let routed = Routed::new(query, decision, is_stream, has_usage);
         self.dispatch(id, routed, reading.config.is_explaining, now, out);
     }
 
@@ -191,7 +155,6 @@ impl<S: SharedMap> Router<S> {
         out: &mut Vec<Output>,
     ) {
         let Routed { decision, model, pool, chain, prompt_tokens, text_bytes, is_stream, has_usage } = routed;
-        let Some(chosen) = decision.chosen() else { return refuse(NoEndpoint::NoneKnown, &model, out) };
         out.push(Output::Count(Counter::Decision(decision.reason), 1));
         out.push(Output::SetRequestHeader(DESTINATION_HEADER, decision.destinations()));
         if !model.is_empty() && is_header_value(&model) {
@@ -199,8 +162,8 @@ impl<S: SharedMap> Router<S> {
         }
         let summary = is_explaining.then(|| summary(&decision, prompt_tokens));
         let reads_usage = has_usage && (!is_stream || self.sampling.takes_next());
-        let predicted_tokens = chosen.cached_tokens;
-        let (booking, kinds) = Booking::new(&mut self.ledger, chosen, chain, prompt_tokens, now);
+        let predicted_tokens = decision.chosen.cached_tokens;
+        let (booking, kinds) = Booking::new(&mut self.ledger, &decision.chosen, chain, prompt_tokens, now);
         self.publish(kinds, When::Now, now, out);
         let sent = Sent {
             booking,
@@ -216,6 +179,32 @@ impl<S: SharedMap> Router<S> {
     }
 }
 
+// === impl Routed ===
+
+impl Routed {
+    fn new(query: Query<'_>, decision: Decision, is_stream: bool, has_usage: bool) -> Self {
+        Self {
+            decision,
+            model: query.model().to_owned(),
+            pool: query.pool().name().to_owned(),
+            prompt_tokens: query.prompt_tokens,
+            text_bytes: query.text_bytes,
+            chain: query.chain,
+            is_stream,
+            has_usage,
+        }
+    }
+}
+
+fn decide<'a>(
+    query: Result<Query<'a>, NoEndpoint>,
+    options: &Options,
+) -> Result<(Query<'a>, Decision), NoEndpoint> {
+    let query = query?;
+    let decision = choose(&query, options)?;
+    Ok((query, decision))
+}
+
 fn refuse(reason: NoEndpoint, model: &str, out: &mut Vec<Output>) {
     out.push(Output::Count(Counter::Rejected(reason), 1));
     out.push(Output::Reply(reply::no_endpoint(reason, model)));
@@ -223,8 +212,7 @@ fn refuse(reason: NoEndpoint, model: &str, out: &mut Vec<Output>) {
 
 /// The decision in one line, for [`super::DECISION_HEADER`].
 fn summary(decision: &Decision, prompt_tokens: u64) -> String {
-    let chosen = decision.chosen();
-    let cached = chosen.map_or(0, |chosen| chosen.cached_tokens);
+    let cached = decision.chosen.cached_tokens;
     let share = if prompt_tokens == 0 { 0.0 } else { float(cached) / float(prompt_tokens) };
     format!(
         "reason={} cached={}/{} share={} cost={} ttft={} considered={} endpoints={}",
@@ -232,8 +220,8 @@ fn summary(decision: &Decision, prompt_tokens: u64) -> String {
         cached,
         prompt_tokens,
         decimal(share, 2),
-        decimal(chosen.map_or(0.0, |chosen| chosen.terms.total_s()), 6),
-        decimal(chosen.map_or(0.0, |chosen| chosen.terms.ttft_s()), 6),
+        decimal(decision.chosen.cost_s, 6),
+        decimal(decision.chosen.terms.ttft_s(), 6),
         u64_len(decision.considered),
         decision.destinations(),
     )

@@ -1,6 +1,6 @@
 //! The view: the prefixes that each endpoint holds and the load that it has, as known to one VM or to the controller.
 //!
-//! It is a value: events go in ([`View::apply`]), a choice reads it ([`crate::pick`]), a snapshot comes out
+//! It is a value: events go in ([`View::apply`]), a choice reads it ([`crate::routing`]), a snapshot comes out
 //! ([`View::export`]). Every VM has its own; they agree because they apply the same events.
 
 mod arrivals;

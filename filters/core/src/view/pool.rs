@@ -49,9 +49,9 @@ pub struct Pool {
 pub struct ModelMatch<'a> {
     /// The pool that serves it.
     pub pool: &'a Pool,
-    /// The adapter of that name; empty for the base model. Under `*` the name itself: two names may or may not refer to
-    /// the same weights.
-    pub adapter: &'a str,
+    /// What sets the model's prompts apart from others of the pool: the adapter's name; empty for the base model. Under
+    /// `*` the model's name: two names may or may not refer to the same weights.
+    pub variant: &'a str,
 }
 
 // === impl Pool ===
@@ -151,14 +151,14 @@ impl Pool {
 
     pub(super) fn matches<'a>(&'a self, model: &str) -> Option<ModelMatch<'a>> {
         if self.models.iter().any(|name| name == model) {
-            return Some(ModelMatch { pool: self, adapter: "" });
+            return Some(ModelMatch { pool: self, variant: "" });
         }
         let adapter = self.adapters.iter().find(|name| *name == model)?;
-        Some(ModelMatch { pool: self, adapter })
+        Some(ModelMatch { pool: self, variant: adapter })
     }
 
     pub(super) fn takes_any<'a>(&'a self, model: &'a str) -> Option<ModelMatch<'a>> {
         let takes = self.models.iter().any(|name| name == ANY_MODEL);
-        takes.then_some(ModelMatch { pool: self, adapter: model })
+        takes.then_some(ModelMatch { pool: self, variant: model })
     }
 }

@@ -13,7 +13,7 @@ use warmpath_core::router::DECISION_HEADER;
 const AVOIDED: Duration = Duration::from_millis(1_001);
 
 fn queue_s(vm: &Vm, endpoint: &str) -> f64 {
-    explain(vm, &chat("hello")).of(endpoint, "queue_s").as_f64().unwrap()
+    explain(vm, &chat("hello")).of(endpoint, "terms_s")["queue"].as_f64().unwrap()
 }
 
 fn requests(vm: &Vm) -> u64 {
@@ -54,7 +54,7 @@ fn time_to_first_byte_teaches_an_endpoints_speed() {
     let vm = vm(&host, &static_config(1));
     let prefill_s = || {
         let decision = explain(&vm, &chat(&text("sharks", 8000)));
-        decision.of(&decision.candidates()[0], "prefill_s").as_f64().unwrap()
+        decision.of(&decision.candidates()[0], "terms_s")["prefill"].as_f64().unwrap()
     };
     let before = prefill_s();
     let mut stream = serve(&vm, &chat_with(&text("whales", 8000), &json!({"stream": true})));

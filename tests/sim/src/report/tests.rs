@@ -74,7 +74,7 @@ fn sample() -> Report {
         cell("warmpath", Kind::Ours, 100.0, 1_010.0),
         cell("warmpath-4", Kind::Proxies, 120.0, 1_010.0),
         cell("without-queue", Kind::Ablation, 150.0, 2_020.0),
-        cell("without-rivals", Kind::ProxiesAblation, 180.0, 2_020.0),
+        cell("without-contention", Kind::ProxiesAblation, 180.0, 2_020.0),
         cell("endless", Kind::Bound, 80.0, 900.0),
     ];
     let measured = |output_tokens_per_s| Measured { output_tokens_per_s, ttft_mean_s: 0.5, ttft_p90_s: 1.0 };
@@ -115,7 +115,7 @@ fn the_json_is_what_others_read() {
     let ablation = &found["ablations"][0];
     assert_eq!((&ablation["without"], &ablation["ttft_mean_ratio"]), (&json!("queue"), &json!(1.5)));
     let ablation = &found["ablations"][1];
-    assert_eq!((&ablation["without"], &ablation["ttft_mean_ratio"]), (&json!("rivals"), &json!(1.5)));
+    assert_eq!((&ablation["without"], &ablation["ttft_mean_ratio"]), (&json!("contention"), &json!(1.5)));
     assert_eq!(found["calibration"][0]["arms"][0]["points"][0]["output_error"], json!(0.08));
     assert_eq!(found["run"]["seeds"], json!([7]));
 }

@@ -15,7 +15,7 @@ mod network;
 mod proxy;
 
 use fnv::FnvHashMap;
-use warmpath_core::cost::Term;
+use warmpath_core::cost::Weights;
 use warmpath_core::ids::EndpointId;
 use warmpath_core::num::count;
 use warmpath_core::time::Timestamp;
@@ -42,8 +42,8 @@ pub struct ProxiesSpec {
     pub network: NetworkSpec,
     /// Decides ties, delays and losses.
     pub seed: u64,
-    /// A term of the cost that is left out.
-    pub without: Option<Term>,
+    /// How much each term of the cost counts.
+    pub weights: Weights,
 }
 
 /// All proxies.
@@ -67,7 +67,7 @@ pub struct Proxies {
 impl ProxiesSpec {
     /// One proxy, so that nothing is late.
     pub fn exact(seed: u64) -> Self {
-        Self { proxies: 1, network: NetworkSpec::default(), seed, without: None }
+        Self { proxies: 1, network: NetworkSpec::default(), seed, weights: Weights::default() }
     }
 }
 
@@ -79,7 +79,7 @@ impl Proxies {
         let engines = &run.engines;
         let addresses: Vec<String> = (0..engines.len()).map(address).collect();
         let pools = proxy::pools(&addresses[..run.first()]);
-        let proxy = |number| Proxy::new(number, spec.proxies as u64, &pools, spec.seed, spec.without);
+        let proxy = |number| Proxy::new(number, spec.proxies as u64, &pools, spec.seed, spec.weights);
         Self {
             proxies: (0..spec.proxies as u64).map(proxy).collect(),
             network: Network::new(spec.network, spec.seed),

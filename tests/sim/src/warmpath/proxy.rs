@@ -1,9 +1,9 @@
 //! One proxy: a view, a ledger, and the requests that it has under way.
 
-use warmpath_core::cost::Term;
+use warmpath_core::cost::Weights;
 use warmpath_core::ids::{OriginId, ProcessId};
-use warmpath_core::pick::{Ask, choose};
 use warmpath_core::router::{Booking, Ledger};
+use warmpath_core::routing::{Options, Query, choose};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{Alive, Kind, Pool, PoolEndpoint, Pools, Proxies, UsageSeen};
@@ -22,7 +22,7 @@ pub(super) struct Proxy {
     pub(super) view: View,
     pub(super) ledger: Ledger,
     nonce: u64,
-    without: Option<Term>,
+    weights: Weights,
 }
 
 /// A request under way.
@@ -37,7 +37,7 @@ pub(super) struct Flight {
 // === impl Proxy ===
 
 impl Proxy {
-    pub(super) fn new(number: u64, proxies: u64, pools: &Pools, seed: u64, without: Option<Term>) -> Self {
+    pub(super) fn new(number: u64, proxies: u64, pools: &Pools, seed: u64, weights: Weights) -> Self {
         let mut view = View::default();
         view.apply(&Kind::Pools(pools.clone()).into(), Timestamp::ZERO);
         view.set_process(process(number));
@@ -50,7 +50,7 @@ impl Proxy {
             view,
             ledger: Ledger::new(OriginId(number + 1)),
             nonce: mix(seed ^ number.rotate_left(32)),
-            without,
+            weights,
         }
     }
 
@@ -62,24 +62,15 @@ impl Proxy {
         addresses: &[String],
     ) -> (usize, Flight, Vec<Kind>) {
         self.nonce = mix(self.nonce);
-        let pool = self.view.pools().first().expect("the pool was set above");
-        let prompt_tokens = pool.tokens((job.prompt_tokens * TOKEN_BYTES) as u64);
-        let ask = Ask {
-            pool,
-            chain: &job.cells,
-            prompt_tokens,
-            output_tokens_max: job.output_tokens_max,
-            alternates: 0,
-            nonce: self.nonce,
-            now: time(now_s),
-            without: self.without,
-        };
-        let decision = choose(&self.view, &ask).expect("engines never fail here");
-        let chosen = decision.chosen().expect("a decision has a choice");
+        let text_bytes = (job.prompt_tokens * TOKEN_BYTES) as u64;
+        let query = Query::of_chain(&self.view, POOL, job.cells.to_vec(), text_bytes, job.output_tokens_max);
+        let query = query.expect("the pool was set above");
+        let options = Options { alternates: 0, nonce: self.nonce, now: time(now_s), weights: self.weights };
+        let chosen = choose(&query, &options).expect("engines never fail here").chosen;
+        let Query { chain, prompt_tokens, .. } = query;
         let engine = addresses.iter().position(|address| *address == chosen.address);
         let engine = engine.expect("only known addresses are chosen");
-        let (booking, kinds) =
-            Booking::new(&mut self.ledger, chosen, job.cells.to_vec(), prompt_tokens, time(now_s));
+        let (booking, kinds) = Booking::new(&mut self.ledger, &chosen, chain, prompt_tokens, time(now_s));
         self.apply(now_s, &kinds);
         (
             engine,

@@ -8,9 +8,10 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
+use warmpath_core::cost::Weights;
 use warmpath_core::ids::CellHash;
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
-use warmpath_core::pick::{Ask, choose};
+use warmpath_core::routing::{Options, Query, choose};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 
@@ -36,9 +37,6 @@ const SYSTEM_SHARE: usize = 4;
 
 /// Prompts that are asked about; each in turn, so that the processor's caches see as many as in a proxy.
 const PROMPTS: usize = 4_096;
-
-/// Bytes of a token.
-const TOKEN_BYTES: usize = 4;
 
 /// Alternates after the choice, as by default.
 const ALTERNATES: usize = warmpath_core::limits::ALTERNATES_DEFAULT;
@@ -114,22 +112,18 @@ impl World {
 
     /// Makes decisions, and returns the microseconds of one.
     fn decide(&mut self, decisions: usize) -> anyhow::Result<f64> {
-        let pool = self.view.pool_for(POOL).context("no pool")?.pool;
+        let query = |chain: &Vec<CellHash>| {
+            let text_bytes = (chain.len() * CELL_BYTES_DEFAULT) as u64;
+            Query::of_chain(&self.view, POOL, chain.clone(), text_bytes, None).ok().context("no pool")
+        };
+        let queries = self.prompts.iter().map(query).collect::<anyhow::Result<Vec<_>>>()?;
         let begun = Instant::now();
         for _ in 0..decisions {
             self.at += 1;
-            let chain = self.prompts.get(self.at % self.prompts.len()).context("no prompt")?;
-            let ask = Ask {
-                pool,
-                chain,
-                prompt_tokens: (chain.len() * CELL_BYTES_DEFAULT / TOKEN_BYTES) as u64,
-                output_tokens_max: None,
-                alternates: ALTERNATES,
-                nonce: self.at as u64,
-                now: Timestamp::ZERO,
-                without: None,
-            };
-            let decision = choose(black_box(&self.view), black_box(&ask));
+            let query = queries.get(self.at % queries.len()).context("no prompt")?;
+            let (nonce, weights) = (self.at as u64, Weights::default());
+            let options = Options { alternates: ALTERNATES, nonce, now: Timestamp::ZERO, weights };
+            let decision = choose(black_box(query), black_box(&options));
             black_box(decision.ok().context("no endpoint was chosen")?);
         }
         Ok(begun.elapsed().as_secs_f64() * 1e6 / decisions as f64)

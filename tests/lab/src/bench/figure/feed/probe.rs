@@ -11,9 +11,9 @@ use futures::future::try_join_all;
 use http::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
-use warmpath_core::asked::Asked;
 use warmpath_core::ids::CellHash;
 use warmpath_core::prompt::{Api, Request};
+use warmpath_core::routing::Query;
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{Kind, Pool, PoolEndpoint, Pools};
@@ -68,8 +68,8 @@ impl Probes {
 
     fn chain(&self, body: &[u8]) -> anyhow::Result<Vec<CellHash>> {
         let request = Request::parse(Api::Chat, body).ok().context("a prompt that cannot be read")?;
-        let asked = Asked::new(&self.view, Api::Chat, Some(request), body.len());
-        Ok(asked.ok().context("no pool")?.chain)
+        let query = Query::of_request(&self.view, Api::Chat, Some(&request), body.len());
+        Ok(query.ok().context("no pool")?.chain)
     }
 }
 

@@ -4,11 +4,10 @@
 
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use warmpath_core::cost::{self, Averages, Term, Terms, WAIT_WEIGHT, Work};
-use warmpath_core::decision::{Decision, NoEndpoint, Reason};
-use warmpath_core::ids::{CellHash, EndpointId, ProcessId, Slot};
+use warmpath_core::cost::{Averages, CostInput, Term, Weights, Work};
+use warmpath_core::ids::{CellHash, EndpointId, ProcessId};
 use warmpath_core::limits::SCAN_ENDPOINTS_MAX;
-use warmpath_core::pick::{Ask, choose};
+use warmpath_core::routing::{Decision, Explanation, NoEndpoint, Options, Query, Reason, choose};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{
@@ -81,19 +80,14 @@ impl World {
         self
     }
 
+    fn query(&self) -> Result<Query<'_>, NoEndpoint> {
+        let chain = (1..=CELLS).map(CellHash).collect();
+        Query::of_chain(&self.view, "m", chain, CELLS * 256, None)
+    }
+
     fn ask(&self, nonce: u64, alternates: usize) -> Result<Decision, NoEndpoint> {
-        let chain: Vec<CellHash> = (1..=CELLS).map(CellHash).collect();
-        let ask = Ask {
-            pool: &self.view.pools()[0],
-            chain: &chain,
-            prompt_tokens: TOKENS,
-            output_tokens_max: None,
-            alternates,
-            nonce,
-            now: Timestamp::from_ms(1),
-            without: None,
-        };
-        choose(&self.view, &ask)
+        let weights = Weights::default();
+        choose(&self.query()?, &Options { alternates, nonce, now: Timestamp::from_ms(1), weights })
     }
 
     fn chosen(&self, nonce: u64) -> (String, Reason) {
@@ -132,8 +126,8 @@ fn without_a_holder_the_idle_one_wins() {
 fn the_unhealthy_are_never_chosen_nor_alternates() {
     let world = World::new(3).holds(0, CELLS).is(0, Health::Unhealthy).is(1, Health::Healthy).queues(1, 50);
     let decision = world.ask(3, usize::MAX).unwrap();
-    assert_eq!(decision.ranked.len(), 2);
-    assert!(decision.ranked.iter().all(|candidate| candidate.address != World::address(0)));
+    assert_eq!(decision.ranked().count(), 2);
+    assert!(decision.ranked().all(|candidate| candidate.address != World::address(0)));
     let dead = world.is(1, Health::Unhealthy).is(2, Health::Unhealthy);
     assert_eq!(dead.ask(3, 1).unwrap_err(), NoEndpoint::NoneHealthy);
 }
@@ -165,9 +159,9 @@ fn a_large_pool_finds_its_holder_and_looks_at_few() {
     let world = World::new(1_000).holds(777, CELLS);
     for nonce in 0..20 {
         let decision = world.ask(nonce, 3).unwrap();
-        assert_eq!(decision.ranked[0].address, World::address(777));
+        assert_eq!(decision.chosen.address, World::address(777));
         assert!(decision.considered < SCAN_ENDPOINTS_MAX, "{}", decision.considered);
-        assert_eq!(decision.ranked.len(), 4);
+        assert_eq!(decision.ranked().count(), 4);
     }
 }
 
@@ -192,18 +186,18 @@ fn a_large_pool_that_is_nearly_dead_still_serves() {
 #[test]
 fn an_endpoint_that_left_the_pool_is_no_candidate() {
     let mut world = World::new(200).holds(0, CELLS);
-    let pool = |name: &str, endpoints: std::ops::Range<usize>| Pool {
+    let pool = |name: &str, model: &str, endpoints: std::ops::Range<usize>| Pool {
         name: name.into(),
-        models: vec![name.into()],
+        models: vec![model.into()],
         adapters: vec![],
         endpoints: endpoints.map(|at| PoolEndpoint { address: World::address(at) }).collect(),
     };
     world.view.apply(
-        &Kind::Pools(Pools { pools: vec![pool("p", 1..200), pool("q", 0..1)] }).into(),
+        &Kind::Pools(Pools { pools: vec![pool("p", "m", 1..200), pool("q", "other", 0..1)] }).into(),
         Timestamp::ZERO,
     );
     let decision = world.ask(1, usize::MAX).unwrap();
-    assert!(decision.ranked.iter().all(|candidate| candidate.address != World::address(0)));
+    assert!(decision.ranked().all(|candidate| candidate.address != World::address(0)));
     assert_eq!(decision.reason, Reason::Cold);
 }
 
@@ -224,8 +218,13 @@ proptest! {
             }
         }
         let decision = world.ask(nonce, usize::MAX).unwrap();
-        prop_assert_eq!(decision.ranked.len(), 6);
-        prop_assert_eq!(&world.ask(nonce, 0).unwrap().ranked[0].address, &decision.ranked[0].address);
+        prop_assert_eq!(decision.ranked().count(), 6);
+        let all: Vec<&str> = decision.ranked().map(|candidate| candidate.address.as_str()).collect();
+        for alternates in 0..6 {
+            let few = world.ask(nonce, alternates).unwrap();
+            prop_assert_eq!(few.destinations(), all[..=alternates].join(","));
+            prop_assert_eq!((few.reason, few.considered), (decision.reason, 6));
+        }
         let averages = Averages::of(world.view.endpoints().map(|(_, endpoint)| endpoint), Timestamp::from_ms(1));
         let cost = |at: usize| {
             let slot = world.view.slot(EndpointId(World::id(at))).unwrap();
@@ -237,16 +236,16 @@ proptest! {
                 // The caches have room.
                 evicted_tokens: 0.0,
                 // Nobody else routes.
-                rival_share: 0.0,
+                contention_share: 0.0,
             };
-            (endpoint.fitness(Timestamp::from_ms(1)), cost::of(endpoint, &averages, &work, Timestamp::from_ms(1)).total_s())
+            let terms = CostInput::new(endpoint, &averages, Timestamp::from_ms(1)).terms(&work);
+            (endpoint.fitness(Timestamp::from_ms(1)), Weights::default().total_s(&terms))
         };
         let costs: Vec<_> = (0..6).map(cost).collect();
         let least = costs.iter().copied().min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))).unwrap();
-        let best = &decision.ranked[0];
+        let best = &decision.chosen;
         prop_assert_eq!(best.fitness, least.0);
-        prop_assert!((best.terms.total_s() - least.1).abs() <= 1e-6, "{} is not {}", best.terms.total_s(), least.1);
-        prop_assert!(decision.ranked.iter().all(|candidate| candidate.slot < Slot(6)));
+        prop_assert!((best.cost_s - least.1).abs() <= 1e-6, "{} is not {}", best.cost_s, least.1);
     }
 }
 
@@ -271,17 +270,19 @@ fn backlog_is_worked_off_while_nothing_is_heard() {
 #[test]
 fn each_term_can_be_left_out_and_counts_otherwise() {
     let world = World::new(2).holds(0, CELLS / 2).queues(0, 3).queues(1, 1).seen_by(0, 2);
-    let decision = world.ask(1, usize::MAX).unwrap();
-    let holder = decision.ranked.iter().find(|candidate| candidate.cells > 0).unwrap();
-    let other = decision.ranked.iter().find(|candidate| candidate.cells == 0).unwrap();
+    let costs = |weights| -> Vec<f64> {
+        let options = Options { alternates: usize::MAX, nonce: 1, now: Timestamp::from_ms(1), weights };
+        let decision = choose(&world.query().unwrap(), &options).unwrap();
+        let mut candidates: Vec<_> = decision.ranked().cloned().collect();
+        candidates.sort_by(|a, b| a.address.cmp(&b.address));
+        candidates.iter().map(|candidate| candidate.cost_s).collect()
+    };
+    let whole = costs(Weights::default());
     for term in Term::ALL {
-        let counts = [holder, other]
-            .iter()
-            .any(|candidate| candidate.terms.without(Some(term)).total_s() < candidate.terms.total_s());
+        let counts = costs(Weights::default().without(term)) != whole;
         // There is room in both caches.
         assert_eq!(counts, term != Term::Evict, "{}", term.label());
     }
-    assert_eq!(holder.terms.without(None), holder.terms);
 }
 
 #[test]
@@ -290,9 +291,8 @@ fn cost_stays_finite_where_more_arrives_than_can_be_served() {
     for requests in 1..=500 {
         world = world.queues(0, requests);
     }
-    for candidate in world.ask(1, usize::MAX).unwrap().ranked {
-        let total_s = candidate.terms.total_s();
-        assert!(total_s.is_finite() && candidate.terms.later_s >= 0.0, "{:?}", candidate.terms);
+    for candidate in world.ask(1, usize::MAX).unwrap().ranked() {
+        assert!(candidate.cost_s.is_finite() && candidate.terms[Term::Later] >= 0.0, "{:?}", candidate.terms);
     }
     assert_eq!(world.chosen(1).0, World::address(1));
 }
@@ -317,8 +317,8 @@ fn proxies_that_do_not_see_each_other_take_a_new_prompt_to_endpoints_of_their_ow
 }
 
 #[test]
-fn what_somebody_holds_is_no_rivals() {
-    // A rival's prompt, too, goes where its beginning lies: only the rest may be in the way.
+fn what_is_cached_somewhere_causes_no_contention() {
+    // Another proxy's prompt, too, goes where its beginning is cached: only the rest may be in the way.
     for place in 0..2 {
         let world = World::new(2).holds(0, CELLS * 45 / 100).seen_by(place, 2);
         assert_eq!(world.chosen(1).0, World::address(0), "place {place}");
@@ -335,8 +335,31 @@ fn a_proxy_that_is_not_among_those_that_route_has_all_endpoints() {
     assert_eq!(alone.len(), 4);
 }
 
+/// An explanation of a request for a model of the pool, and the same when it has come over HTTP.
+fn explanation(pool: Pool, model: &str) -> Explanation {
+    let mut view = View::default();
+    view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), Timestamp::ZERO);
+    let query = Query::of_chain(&view, model, vec![CellHash(1)], 256, None).unwrap();
+    let options =
+        Options { alternates: usize::MAX, nonce: 1, now: Timestamp::ZERO, weights: Weights::default() };
+    let explanation = Explanation::new(&query, &choose(&query, &options).unwrap());
+    let json = serde_json::to_string(&explanation).unwrap();
+    assert_eq!(serde_json::from_str::<Explanation>(&json).unwrap(), explanation);
+    explanation
+}
+
 #[test]
-fn waiting_weighs_as_stated() {
-    let terms = Terms { queue_s: 1.0, prefill_s: 2.0, stall_s: 5.0, ..Terms::default() };
-    assert!((terms.total_s() - (3.0 * WAIT_WEIGHT + 5.0)).abs() < 1e-12);
+fn a_model_that_any_name_stands_for_is_not_explained_as_an_adapter() {
+    let pool = |model: &str, adapters: Vec<String>| Pool {
+        name: "p".into(),
+        models: vec![model.into()],
+        adapters,
+        endpoints: vec![PoolEndpoint { address: World::address(0) }],
+    };
+    let any = explanation(pool("*", vec![]), "gpt");
+    assert_eq!((any.model.as_str(), any.is_adapter), ("gpt", false));
+    let adapter = explanation(pool("base", vec!["sql".into()]), "sql");
+    assert_eq!((adapter.model.as_str(), adapter.is_adapter), ("sql", true));
+    assert!(!explanation(pool("base", vec!["sql".into()]), "base").is_adapter);
+    assert_eq!(any.candidates.len(), 1);
 }

@@ -1,0 +1,102 @@
+//! The terms as formulas of what is known of an endpoint and of what the request would bring there. All are in seconds.
+
+use super::{CostInput, PrefillWork, Term, Terms, Work};
+use crate::num::float;
+use crate::time::Timestamp;
+use crate::view::Endpoint;
+
+/// Work assumed of a waiting request that no proxy of ours has booked, in tokens: the mean prompt of the
+/// Azure conversation trace of 2023.
+const FOREIGN_PROMPT_TOKENS: u64 = 1_155;
+/// Time of a decode step that does nothing else, in units of one token's prefill time: it reads the weights.
+/// 190 for Qwen3-32B TP2, 200 for Llama-3.1-8B, 180 for 70B TP4, all on H100: the ratio of the GPU's arithmetic to its
+/// memory's bandwidth. Between equal endpoints it makes no difference.
+const STEP_WORK: f64 = 190.0;
+/// Time that one token of context adds to each decode step, in the same units: 8.4e-4 for Qwen3-32B TP2, 1.8e-3 for
+/// Llama-3.1-8B, 3.7e-4 for 70B TP4, all on H100.
+const CONTEXT_WORK: f64 = 8e-4;
+
+/// All terms.
+pub(super) fn terms(input: &CostInput<'_>, work: &Work) -> Terms {
+    let queue_s = input.backlog_tokens * input.prefill_s_per_token;
+    let prefill_work = PrefillWork::of(work.prompt_tokens, work.cached_tokens);
+    let prefill_s = prefill_work.tokens() * input.prefill_s_per_token;
+    Terms::of(|term| match term {
+        Term::Queue => queue_s,
+        Term::Prefill => prefill_s,
+        Term::Contention => contention(work, prefill_s),
+        Term::Later => later(input, queue_s, prefill_s),
+        Term::Stall => stall(input, prefill_s),
+        Term::Decode => decode(input, work),
+        Term::Evict => evict(input, work),
+    })
+}
+
+/// Prefill work in front of a new request, in tokens' worth, at an endpoint of this speed: what is in flight and not
+/// done, and what the engine says is waiting beyond that.
+pub(super) fn backlog_tokens(endpoint: &Endpoint, prefill_s_per_token: f64, now: Timestamp) -> f64 {
+    let foreign = u64::from(endpoint.status().waiting.saturating_sub(endpoint.in_flight().requests));
+    endpoint.backlog_tokens(prefill_s_per_token, now) + float(foreign * FOREIGN_PROMPT_TOKENS)
+}
+
+/// A prefill before ours that we do not see: another proxy may send a prompt like ours to the same endpoint at this very
+/// moment. Only the share of the prompt that nobody holds counts: what is new may go anywhere, from there as from here. A
+/// prompt whose beginning is cached somewhere goes there, in any proxy's turn.
+fn contention(work: &Work, prefill_s: f64) -> f64 {
+    work.contention_share * prefill_s
+}
+
+/// Waiting of the requests that come while the endpoint is busy with ours.
+///
+/// To a queue that serves in order, with arrivals at rate `r` that fill a share `u` of its time, `w` seconds of work
+/// behind `q` add `r * w * (q + w / 2) / (1 - u)` to the waiting of all who come until it is empty: the growth of the
+/// queue's value function, `r * q^2 / (2 * (1 - u))` (first policy iteration for dispatching to parallel M/G/1 queues;
+/// Hyytiä, Penttinen, Aalto 2012). It is why a long prompt belongs on an idle endpoint, even past a short cached
+/// part, while a short one may queue.
+fn later(input: &CostInput<'_>, queue_s: f64, prefill_s: f64) -> f64 {
+    let requests_per_s = input.averages.requests_per_s(input.prefill_s_per_token);
+    let idle_share = 1.0 - input.averages.utilization(input.prefill_s_per_token);
+    growth_s(requests_per_s / idle_share, queue_s, prefill_s)
+}
+
+/// By how much `rate * queue^2 / 2` grows when `prefill_s` is added to the queue.
+fn growth_s(rate: f64, queue_s: f64, prefill_s: f64) -> f64 {
+    rate * prefill_s * (queue_s + prefill_s / 2.0)
+}
+
+/// Time for which our prefill delays the requests that are there, summed over them. Those that wait to be prefilled
+/// count too: they are served first, and decode by the time that ours is.
+fn stall(input: &CostInput<'_>, prefill_s: f64) -> f64 {
+    prefill_s * f64::from(input.endpoint.requests())
+}
+
+/// The steps of our response, slowed by the contexts there, and by which ours slows theirs.
+fn decode(input: &CostInput<'_>, work: &Work) -> f64 {
+    let ours = float(input.endpoint.used_tokens());
+    let theirs = float(work.prompt_tokens) * f64::from(input.endpoint.decodes());
+    let step_work = STEP_WORK + CONTEXT_WORK * (ours + theirs);
+    float(work.output_tokens) * step_work * input.prefill_s_per_token
+}
+
+/// Computing again what is pushed out: a full cache takes a new prefix only by giving up old ones, some of which would
+/// be asked for again.
+fn evict(input: &CostInput<'_>, work: &Work) -> f64 {
+    work.evicted_tokens * input.prefill_s_per_token
+}
+
+#[cfg(test)]
+mod tests {
+    use super::growth_s;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn growth_is_the_difference_of_the_value_function(
+            rate in 0.0..5.0, queue_s in 0.0..20.0, prefill_s in 0.0..20.0,
+        ) {
+            let value = |queue_s: f64| rate * queue_s * queue_s / 2.0;
+            let difference = value(queue_s + prefill_s) - value(queue_s);
+            prop_assert!((growth_s(rate, queue_s, prefill_s) - difference).abs() < 1e-9 * (1.0 + difference));
+        }
+    }
+}

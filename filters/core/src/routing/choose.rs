@@ -1,0 +1,95 @@
+//! The choice: endpoints that may serve, their cost, an order.
+//!
+//! Pools up to [`SCAN_ENDPOINTS_MAX`] are looked at whole, larger ones by a [`sample`]; where none of a sample is fit, all
+//! are looked at. Ties are broken at random, by a nonce that the caller draws.
+
+use super::sample::sample;
+use super::weigh::{Weighed, weigh_all};
+use super::{Decision, NoEndpoint, Query, Reason};
+use crate::cost::Weights;
+use crate::limits::SCAN_ENDPOINTS_MAX;
+use crate::num::{float, float_len};
+use crate::time::Timestamp;
+use crate::view::{Fitness, Turn};
+
+/// Share of the prompt by which another may hold more before it is reported as a choice against it: a cell or
+/// two are chance.
+const NOISE_SHARE: f64 = 0.1;
+
+/// What a choice depends on besides the request and the view.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Endpoints wanted after the chosen one.
+    pub alternates: usize,
+    /// Random bits.
+    pub nonce: u64,
+    /// Now, on the view's clock; for turns to mean the same in all proxies, the wall clock.
+    pub now: Timestamp,
+    /// How much each term of the cost counts.
+    pub weights: Weights,
+}
+
+/// Chooses an endpoint.
+pub fn choose(query: &Query<'_>, options: &Options) -> Result<Decision, NoEndpoint> {
+    let slots = query.pool().slots();
+    if slots.is_empty() {
+        return Err(NoEndpoint::NoneKnown);
+    }
+    let mut matches = Vec::new();
+    query.view().prefixes().find(&query.chain, &mut matches);
+    let mut weighed = if slots.len() > SCAN_ENDPOINTS_MAX {
+        // A sample of our own is hardly another proxy's.
+        let drawn = sample(query, &matches, options.nonce);
+        weigh_all(query, options, &matches, &drawn, Turn::default())
+    } else {
+        weigh_all(query, options, &matches, slots, query.view().turn())
+    };
+    if slots.len() > SCAN_ENDPOINTS_MAX && !weighed.iter().any(|one| one.fitness == Fitness::Fit) {
+        // A sample without a fit endpoint does not mean that there is none.
+        weighed = weigh_all(query, options, &matches, slots, query.view().turn());
+    }
+    let considered = weighed.len();
+    // An unhealthy endpoint is no alternate either: a retry there is a retry lost.
+    weighed.retain(|one| one.fitness != Fitness::Unhealthy);
+    put_best_first(&mut weighed, options.alternates.saturating_add(1));
+    let (chosen, others) = weighed.split_first().ok_or(NoEndpoint::NoneHealthy)?;
+    let reason = reason(query, chosen, others);
+    let alternates = others.get(..options.alternates).unwrap_or(others);
+    let candidate = |one: &Weighed<'_>| one.candidate(query, options.now);
+    Ok(Decision {
+        chosen: candidate(chosen),
+        alternates: alternates.iter().map(candidate).collect(),
+        reason,
+        considered,
+    })
+}
+
+/// Puts the best `wanted` first, in order. The rest may have any order: all but a few are thrown away.
+fn put_best_first(weighed: &mut [Weighed<'_>], wanted: usize) {
+    let wanted = wanted.min(weighed.len());
+    if let Some(last) = wanted.checked_sub(1) {
+        weighed.select_nth_unstable_by_key(last, Weighed::rank);
+    }
+    if let Some(best) = weighed.get_mut(..wanted) {
+        best.sort_unstable_by_key(Weighed::rank);
+    }
+}
+
+/// Why the chosen one. Only holders that are as fit count as others: that a request goes past one that fails is no choice.
+fn reason(query: &Query<'_>, chosen: &Weighed<'_>, others: &[Weighed<'_>]) -> Reason {
+    if query.chain.is_empty() {
+        return Reason::Load;
+    }
+    let as_fit = others.iter().filter(|other| other.fitness == chosen.fitness);
+    let longest = as_fit.map(|other| other.cells).max().unwrap_or(0).max(chosen.cells);
+    let noise = NOISE_SHARE * float_len(query.chain.len());
+    if longest == 0 {
+        Reason::Cold
+    } else if chosen.cells == longest
+        || (chosen.cells > 0 && float(u64::from(longest - chosen.cells)) <= noise)
+    {
+        Reason::Warm
+    } else {
+        Reason::Spill
+    }
+}

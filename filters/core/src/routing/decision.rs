@@ -1,0 +1,135 @@
+//! A decision and its reasons.
+
+use crate::cost::{PrefillWork, Terms};
+use crate::ids::EndpointId;
+use crate::view::Fitness;
+use std::fmt;
+
+/// A choice that was made.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The chosen endpoint.
+    pub chosen: Candidate,
+    /// Where to go if it fails, best first.
+    pub alternates: Vec<Candidate>,
+    /// Why the chosen one.
+    pub reason: Reason,
+    /// Endpoints whose cost was computed.
+    pub considered: usize,
+}
+
+/// One endpoint of a decision.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Its id.
+    pub id: EndpointId,
+    /// `ip:port`.
+    pub address: String,
+    /// Whether it may be chosen.
+    pub fitness: Fitness,
+    /// Cells of the prompt that it holds.
+    pub cells: u32,
+    /// The same in tokens.
+    pub cached_tokens: u64,
+    /// Requests there now.
+    pub requests: u32,
+    /// Prefill work that the request would bring.
+    pub work: PrefillWork,
+    /// Prefill work in front of the first token, the request's own included. `None` where requests wait for something
+    /// else than prefill ([`crate::view::Endpoint::is_held_up`]).
+    pub work_ahead: Option<PrefillWork>,
+    /// The terms of its cost.
+    pub terms: Terms,
+    /// The cost: their weighted sum.
+    pub cost_s: f64,
+}
+
+/// Why an endpoint was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// It holds as much of the prompt as any that is as fit, or nearly.
+    Warm,
+    /// Another holds clearly more, but is so busy that computing anew is quicker for all.
+    Spill,
+    /// Nobody who could have been chosen holds any of the prompt.
+    Cold,
+    /// There is no prompt to match.
+    Load,
+}
+
+/// Why no endpoint was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NoEndpoint {
+    /// No pool serves the model that the request names.
+    UnknownModel,
+    /// The pool has no endpoint.
+    NoneKnown,
+    /// No endpoint of the pool is healthy.
+    NoneHealthy,
+}
+
+// === impl Decision ===
+
+impl Decision {
+    /// The chosen endpoint and its alternates, best first.
+    pub fn ranked(&self) -> impl Iterator<Item = &Candidate> {
+        std::iter::once(&self.chosen).chain(&self.alternates)
+    }
+
+    /// The value of `x-gateway-destination-endpoint`: addresses, best first.
+    pub fn destinations(&self) -> String {
+        let mut list = String::with_capacity((1 + self.alternates.len()) * 22);
+        for candidate in self.ranked() {
+            if !list.is_empty() {
+                list.push(',');
+            }
+            list.push_str(&candidate.address);
+        }
+        list
+    }
+}
+
+// === impl Reason ===
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::Warm, Self::Spill, Self::Cold, Self::Load];
+
+    /// Its stable name in metrics and headers.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Warm => "warm",
+            Self::Spill => "spill",
+            Self::Cold => "cold",
+            Self::Load => "load",
+        }
+    }
+}
+
+// === impl NoEndpoint ===
+
+impl NoEndpoint {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::UnknownModel, Self::NoneKnown, Self::NoneHealthy];
+
+    /// Its stable name in metrics and bodies.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::UnknownModel => "model_not_found",
+            Self::NoneKnown => "no_endpoint_known",
+            Self::NoneHealthy => "no_endpoint_healthy",
+        }
+    }
+}
+
+impl fmt::Display for NoEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownModel => "no pool serves this model",
+            Self::NoneKnown => "no endpoint is known for this model",
+            Self::NoneHealthy => "no endpoint of this model is healthy",
+        })
+    }
+}
+
+impl std::error::Error for NoEndpoint {}

@@ -1,0 +1,94 @@
+//! A request as the choice sees it: its pool, its chain, its size.
+
+use super::NoEndpoint;
+use crate::ids::CellHash;
+use crate::limits::CELLS_PER_PROMPT_MAX;
+use crate::num::{count, float_len};
+use crate::prompt::{Api, Request, Root, cells_of};
+use crate::view::{ModelMatch, Pool, View};
+
+/// Text in a body whose prompt has to be guessed from its length, as a share: the rest is JSON around it.
+const TEXT_SHARE: f64 = 0.95;
+
+/// See the module. It borrows the view that found its pool, so that the two cannot be mixed up.
+#[derive(Clone, Debug)]
+pub struct Query<'a> {
+    /// The prompt's chain; empty where there is none to match.
+    pub chain: Vec<CellHash>,
+    /// Tokens of the prompt, counted or estimated.
+    pub prompt_tokens: u64,
+    /// Prompt text in bytes, estimated; `None` where the prompt was given in tokens.
+    pub text_bytes: Option<u64>,
+    /// Most tokens that the response may have, if stated.
+    pub output_tokens_max: Option<u64>,
+    view: &'a View,
+    pool: &'a Pool,
+    model: &'a str,
+}
+
+// === impl Query ===
+
+impl<'a> Query<'a> {
+    /// The query of a request whose body had `body_bytes`; `None` if it could not be read.
+    pub fn of_request(
+        view: &'a View,
+        api: Api,
+        request: Option<&'a Request<'_>>,
+        body_bytes: usize,
+    ) -> Result<Self, NoEndpoint> {
+        let model = request.map_or("", |request| request.model.as_ref());
+        let ModelMatch { pool, variant } = pool_of(view, model)?;
+        let mut chain = Vec::new();
+        if let Some(request) = request.filter(|_| api.has_prompt()) {
+            let salt = request.cache_salt.as_deref().unwrap_or_default();
+            chain.reserve_exact((body_bytes / view.cell_bytes()).clamp(1, CELLS_PER_PROMPT_MAX));
+            cells_of(request, Root::new(pool.name(), variant, salt), view.cell_bytes(), &mut chain);
+        }
+        let prompt_bytes = count(float_len(body_bytes) * TEXT_SHARE);
+        let (prompt_tokens, text_bytes) = match request.and_then(Request::exact_tokens) {
+            Some(tokens) => (tokens, None),
+            None => (pool.tokens(prompt_bytes), Some(prompt_bytes)),
+        };
+        let output_tokens_max = request.and_then(|request| request.output_tokens_max);
+        Ok(Self { chain, prompt_tokens, text_bytes, output_tokens_max, view, pool, model })
+    }
+
+    /// The query of a prompt that is hashed already.
+    pub fn of_chain(
+        view: &'a View,
+        model: &'a str,
+        chain: Vec<CellHash>,
+        text_bytes: u64,
+        output_tokens_max: Option<u64>,
+    ) -> Result<Self, NoEndpoint> {
+        let pool = pool_of(view, model)?.pool;
+        let prompt_tokens = pool.tokens(text_bytes);
+        let text_bytes = Some(text_bytes);
+        Ok(Self { chain, prompt_tokens, text_bytes, output_tokens_max, view, pool, model })
+    }
+
+    /// The view that is asked.
+    pub fn view(&self) -> &'a View {
+        self.view
+    }
+
+    /// The pool that serves the model.
+    pub fn pool(&self) -> &'a Pool {
+        self.pool
+    }
+
+    /// The model that the request names; empty when it names none.
+    pub fn model(&self) -> &'a str {
+        self.model
+    }
+}
+
+/// The pool for a model; what names none goes to the first.
+fn pool_of<'a>(view: &'a View, model: &'a str) -> Result<ModelMatch<'a>, NoEndpoint> {
+    // Before the first pools have come it is not known which models there are.
+    let first = view.pools().first().ok_or(NoEndpoint::NoneKnown)?;
+    if model.is_empty() {
+        return Ok(ModelMatch { pool: first, variant: "" });
+    }
+    view.pool_for(model).ok_or(NoEndpoint::UnknownModel)
+}

@@ -1,0 +1,138 @@
+//! What a request would mean for each endpoint that is looked at.
+
+use super::sample::next_random;
+use super::{Candidate, Options, Query};
+use crate::cost::{Averages, CostInput, PrefillWork, Terms, Work};
+use crate::ids::Slot;
+use crate::num::{count, float, float_len, index, u64_len};
+use crate::time::Timestamp;
+use crate::view::{Endpoint, Fitness, Match, Turn};
+
+/// One endpoint with what a request would mean for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Weighed<'a> {
+    endpoint: &'a Endpoint,
+    pub(super) fitness: Fitness,
+    pub(super) cells: u32,
+    cached_tokens: u64,
+    requests: u32,
+    prefill_s_per_token: f64,
+    terms: Terms,
+    cost_s: f64,
+    /// The same in whole microseconds: what differs by less is equal.
+    cost_us: u64,
+    /// Decides between equals.
+    chance: u64,
+}
+
+/// What is the same for all endpoints of a decision.
+struct Around<'a> {
+    query: &'a Query<'a>,
+    options: &'a Options,
+    matches: &'a [Match],
+    averages: &'a Averages,
+    turn: Turn,
+    endpoints: usize,
+    /// Share of the prompt that nobody holds.
+    new_share: f64,
+}
+
+// === impl Weighed ===
+
+impl Weighed<'_> {
+    /// What it is ordered by, the best first: the fit before the others, then by cost; equal ones at random.
+    pub(super) fn rank(&self) -> (Fitness, u64, u32, u64) {
+        // Without a prompt the cost sees no difference between idle and nearly idle: requests decide.
+        (self.fitness, self.cost_us, self.requests, self.chance)
+    }
+
+    pub(super) fn candidate(&self, query: &Query<'_>, now: Timestamp) -> Candidate {
+        let endpoint = self.endpoint;
+        let work = PrefillWork::of(query.prompt_tokens, self.cached_tokens);
+        let backlog = PrefillWork(count(endpoint.backlog_tokens(self.prefill_s_per_token, now)));
+        Candidate {
+            id: endpoint.id,
+            address: endpoint.address.clone(),
+            fitness: self.fitness,
+            cells: self.cells,
+            cached_tokens: self.cached_tokens,
+            requests: self.requests,
+            work,
+            work_ahead: (!endpoint.is_held_up(now)).then(|| backlog.plus(work)),
+            terms: self.terms,
+            cost_s: self.cost_s,
+        }
+    }
+}
+
+/// Weighs the endpoints in `slots`, in their order.
+pub(super) fn weigh_all<'a>(
+    query: &Query<'a>,
+    options: &Options,
+    matches: &[Match],
+    slots: &[Slot],
+    turn: Turn,
+) -> Vec<Weighed<'a>> {
+    let view = query.view();
+    let averages = Averages::of(slots.iter().filter_map(|slot| view.endpoint(*slot)), options.now);
+    let longest = matches.iter().map(|found| found.cells).max().unwrap_or(0);
+    let new_share = 1.0 - float(u64::from(longest)) / float_len(query.chain.len().max(1));
+    let around =
+        Around { query, options, matches, averages: &averages, turn, endpoints: slots.len(), new_share };
+    let each = slots
+        .iter()
+        .enumerate()
+        .filter_map(|(position, slot)| Some(weigh(&around, view.endpoint(*slot)?, position, *slot)));
+    // Not collected: a filter does not know its length, and the list would be moved as it grows.
+    let mut weighed = Vec::with_capacity(slots.len());
+    weighed.extend(each);
+    weighed
+}
+
+fn weigh<'a>(around: &Around<'_>, endpoint: &'a Endpoint, position: usize, slot: Slot) -> Weighed<'a> {
+    let Around { query, options, matches, .. } = around;
+    let found = matches.binary_search_by_key(&slot, |found| found.slot).ok().and_then(|at| matches.get(at));
+    let cells = found.map_or(0, |found| found.cells);
+    let cached_tokens = cached_tokens(query, cells);
+    let is_our_turn = around.turn.has(position, around.endpoints, options.now);
+    let work = Work {
+        prompt_tokens: query.prompt_tokens,
+        cached_tokens,
+        // Clients set bounds far above what they expect.
+        output_tokens: query.output_tokens_max.unwrap_or(u64::MAX).min(count(query.pool().output_tokens())),
+        evicted_tokens: evicted_tokens(query, slot, cells, options.now),
+        contention_share: if is_our_turn { 0.0 } else { around.new_share },
+    };
+    let input = CostInput::new(endpoint, around.averages, options.now);
+    let terms = input.terms(&work);
+    let cost_s = options.weights.total_s(&terms);
+    Weighed {
+        endpoint,
+        fitness: endpoint.fitness(options.now),
+        cells,
+        cached_tokens,
+        requests: endpoint.requests(),
+        prefill_s_per_token: input.prefill_s_per_token(),
+        terms,
+        cost_s,
+        cost_us: count(cost_s * 1e6),
+        chance: next_random(options.nonce ^ endpoint.id.0),
+    }
+}
+
+/// Work to be done again for what an endpoint that holds `cells` of the prompt evicts for the rest, in tokens'
+/// worth, by the chance that it is asked for.
+fn evicted_tokens(query: &Query<'_>, slot: Slot, cells: u32, now: Timestamp) -> f64 {
+    let view = query.view();
+    let new_cells = query.chain.len().saturating_sub(index(cells));
+    let cell_tokens = float_len(view.cell_bytes()) / query.pool().bytes_per_token();
+    let work_of = |depth: u32| PrefillWork::of_token(f64::from(depth) * cell_tokens);
+    view.prefixes().loss(slot, new_cells, now, work_of) * cell_tokens * query.pool().reuse_share()
+}
+
+/// Tokens that so many cells stand for: their share of the prompt. The last token is always computed, as
+/// engines need one to start from.
+fn cached_tokens(query: &Query<'_>, cells: u32) -> u64 {
+    let bytes = u64::from(cells) * u64_len(query.view().cell_bytes());
+    query.pool().tokens(bytes).min(query.prompt_tokens.saturating_sub(1))
+}
