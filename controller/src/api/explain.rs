@@ -46,7 +46,7 @@ struct ErrorBody {
     code: &'static str,
 }
 
-/// Answers with an explanation.
+/// Responds with an explanation.
 pub(super) async fn show(
     State(api): State<Api>,
     extract::Query(parameters): extract::Query<Parameters>,

@@ -1,4 +1,4 @@
-//! `warmpath explain`: asks a controller or a proxy where a request would go, and prints the answer.
+//! `warmpath explain`: asks a controller or a proxy where a request would go, and prints the explanation.
 
 mod table;
 
@@ -12,44 +12,44 @@ use std::io::{self, Write};
 use table::Table;
 use thiserror::Error;
 
-/// Bytes of an answer that are read: one candidate is some 250 bytes of JSON, a pool has 8192 at most.
-const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Asks a proxy for its decision instead of an answer.
+/// The most bytes of a response that are read: one candidate is some 250 bytes of JSON, a pool has 8192 at most.
+const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Requests a proxy's decision instead of a response.
 const EXPLAIN_HEADER: &str = "x-warmpath-explain";
 
-/// Why there is no answer.
+/// Why there is no explanation.
 #[derive(Debug, Error)]
 pub enum AskError {
-    /// The address or the path is none.
-    #[error("`{url}` is no URL")]
+    /// The address or the path is invalid.
+    #[error("invalid URL `{url}`")]
     Url {
-        /// What was given.
+        /// The given text.
         url: String,
-        /// Why it is none.
+        /// The reason.
         source: http::Error,
     },
-    /// Nobody answered.
-    #[error("cannot ask {url}")]
+    /// There was no response.
+    #[error("cannot reach {url}")]
     Unreachable {
-        /// Who was asked.
+        /// The address.
         url: String,
-        /// Why it did not answer.
+        /// The reason.
         source: ClientError,
     },
-    /// The answer broke off, or is too long.
-    #[error("cannot read the answer")]
+    /// The response broke off, or is too long.
+    #[error("cannot read the response")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The answer is a refusal.
+    /// The response is an error.
     #[error("{status}: {body}")]
     Refused {
         /// Its status.
         status: StatusCode,
-        /// What it says.
+        /// Its body.
         body: String,
     },
 }
 
-/// Asks with a request's body; the answer is JSON.
+/// Sends a request's body; returns the explanation as JSON.
 pub async fn ask(args: &ExplainArgs, body: String) -> Result<Bytes, AskError> {
     let (url, header) = match &args.proxy {
         Some(proxy) => (format!("{}{}", proxy.trim_end_matches('/'), args.path), Some(EXPLAIN_HEADER)),
@@ -60,7 +60,7 @@ pub async fn ask(args: &ExplainArgs, body: String) -> Result<Bytes, AskError> {
     let response = client.request(request).await.map_err(|source| AskError::Unreachable { url, source })?;
     let status = response.status();
     let body =
-        Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(AskError::Broken)?;
+        Limited::new(response.into_body(), RESPONSE_BYTES_MAX).collect().await.map_err(AskError::Broken)?;
     let body = body.to_bytes();
     if status == StatusCode::OK {
         return Ok(body);
@@ -68,13 +68,13 @@ pub async fn ask(args: &ExplainArgs, body: String) -> Result<Bytes, AskError> {
     Err(AskError::Refused { status, body: String::from_utf8_lossy(&body).trim().to_owned() })
 }
 
-/// Prints an answer: as a table, or the JSON as it is.
-pub fn print(out: &mut impl Write, answer: &[u8], is_json: bool) -> io::Result<()> {
+/// Prints an explanation: as a table, or as JSON.
+pub fn print(out: &mut impl Write, explanation_json: &[u8], is_json: bool) -> io::Result<()> {
     if is_json {
-        out.write_all(answer)?;
+        out.write_all(explanation_json)?;
         return writeln!(out);
     }
-    let explanation = serde_json::from_slice(answer).map_err(io::Error::other)?;
+    let explanation = serde_json::from_slice(explanation_json).map_err(io::Error::other)?;
     write!(out, "{}", Table(&explanation))
 }
 

@@ -35,7 +35,7 @@ async fn warm_controller() -> (warmpath::run::Running, Proxy) {
     let proxy = Proxy::connect(running.grpc_addr(), 1).await;
     let endpoint = EndpointId::of(HOLDER).0;
     let load = InFlightReport { origin: 11, endpoint, requests: 2, ..InFlightReport::default() };
-    proxy.tell([Kind::InFlight(load), Kind::Routed(Routed { endpoint, cells: cells() })]).await;
+    proxy.report([Kind::InFlight(load), Kind::Routed(Routed { endpoint, cells: cells() })]).await;
     let http = running.http_addr();
     until("the events were taken in", async || {
         let state: Value = serde_json::from_str(&get(http, "/state").await.1).unwrap();
@@ -65,11 +65,11 @@ async fn explain_names_the_holder_and_why() {
     let (running, _proxy) = warm_controller().await;
     let (status, page) = post(running.http_addr(), "/explain?path=/v1/chat/completions", &body()).await;
     assert_eq!(status, StatusCode::OK, "{page}");
-    let answer: Value = serde_json::from_str(&page).unwrap();
-    assert_eq!(answer["reason"], "warm");
-    assert_eq!(answer["candidates"][0]["endpoint"], HOLDER);
-    assert_eq!(answer["candidates"][0]["cells"], cells().len());
-    assert_eq!(answer["candidates"][1]["cells"], 0);
+    let reply: Value = serde_json::from_str(&page).unwrap();
+    assert_eq!(reply["reason"], "warm");
+    assert_eq!(reply["candidates"][0]["endpoint"], HOLDER);
+    assert_eq!(reply["candidates"][0]["cells"], cells().len());
+    assert_eq!(reply["candidates"][1]["cells"], 0);
     running.shutdown().await;
 }
 
@@ -78,8 +78,8 @@ async fn explain_says_why_it_cannot() {
     let running = start(quiet_settings()).await.unwrap();
     let (status, page) = post(running.http_addr(), "/explain", "{\"model\":").await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
-    let answer: Value = serde_json::from_str(&page).unwrap();
-    assert_eq!(answer["error"]["code"], "truncated");
+    let reply: Value = serde_json::from_str(&page).unwrap();
+    assert_eq!(reply["error"]["code"], "truncated");
     running.shutdown().await;
 }
 
@@ -92,9 +92,9 @@ async fn the_explain_command_prints_a_table() {
         path: "/v1/chat/completions".to_owned(),
         json: false,
     };
-    let answer = explain::ask(&args, body()).await.unwrap();
+    let reply = explain::ask(&args, body()).await.unwrap();
     let mut table = Vec::new();
-    explain::print(&mut table, &answer, false).unwrap();
+    explain::print(&mut table, &reply, false).unwrap();
     let table = String::from_utf8(table).unwrap();
     let lines: Vec<&str> = table.lines().collect();
     assert!(lines[0].starts_with("pool main, model m, warm: "), "{table}");

@@ -1,5 +1,4 @@
-//! The backlog against the naive model: a view that is told every event must equal one that is told what
-//! coalescing left of them.
+//! Compares the backlog with a naive model: a view that receives every event must equal one that receives the backlog.
 
 use proptest::prelude::*;
 use std::sync::Arc;

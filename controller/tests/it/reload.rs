@@ -1,6 +1,6 @@
 //! The configuration file while the controller runs.
 
-use crate::support::{Answer, Engine, Proxy, metric, until};
+use crate::support::{Engine, Proxy, Reply, metric, until};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ async fn endpoints_follow_the_file() {
 
 #[tokio::test]
 async fn tiers_of_an_engine_that_stays_follow_the_file() {
-    let engine = Engine::start(Answer::HealthOnly).await;
+    let engine = Engine::start(Reply::HealthOnly).await;
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("warmpath.yaml");
     let pool = |below: u32| {
@@ -102,13 +102,14 @@ async fn a_config_map_swaps_a_symlink() {
 }
 
 #[tokio::test]
-async fn what_needs_a_restart_is_told() {
+async fn changes_that_need_a_restart_are_logged() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("warmpath.yaml");
     fs::write(&path, text("127.0.0.1:1")).unwrap();
     let (running, mut proxy) = watch(&path).await;
     fs::write(&path, format!("cell_bytes: 512\n{}", text("127.0.0.1:2"))).unwrap();
     proxy.until("the pools took effect", |view| addresses(view) == ["127.0.0.1:2"]).await;
-    until("the rest was told", async || (reloads(&running, "needs_restart").await > 0.0).then_some(())).await;
+    until("the rest was logged", async || (reloads(&running, "needs_restart").await > 0.0).then_some(()))
+        .await;
     running.shutdown().await;
 }

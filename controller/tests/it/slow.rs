@@ -26,7 +26,7 @@ async fn a_slow_reader_gets_a_new_snapshot() {
         assert!(prompt < PROMPTS_MAX, "the backlog grew without end");
         for _ in 0..20 {
             prompt += 1;
-            busy.tell([routed(prompt)]).await;
+            busy.report([routed(prompt)]).await;
         }
     }
     let load = InFlightReport {
@@ -35,7 +35,7 @@ async fn a_slow_reader_gets_a_new_snapshot() {
         requests: 9,
         ..InFlightReport::default()
     };
-    busy.tell([Kind::InFlight(load)]).await;
+    busy.report([Kind::InFlight(load)]).await;
     until("the load was taken in", async || {
         (metric(running.http_addr(), "events_in_total{kind=\"in_flight\"}").await > 0.0).then_some(())
     })

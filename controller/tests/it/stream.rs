@@ -50,7 +50,7 @@ fn held(view: &View, endpoint: &str, cells: &[u64]) -> u32 {
 async fn a_new_proxy_gets_pools_and_what_others_did() {
     let (running, address) = controller().await;
     let first = Proxy::connect(address, 1).await;
-    first.tell([load(11, 3), routed(SECOND, &[1, 2, 3])]).await;
+    first.report([load(11, 3), routed(SECOND, &[1, 2, 3])]).await;
     until("the events were taken in", async || {
         (metric(running.http_addr(), "generation").await >= 3.0).then_some(())
     })
@@ -67,10 +67,10 @@ async fn what_one_proxy_does_reaches_the_other_and_not_itself() {
     let (running, address) = controller().await;
     let mut first = Proxy::connect(address, 1).await;
     let mut second = Proxy::connect(address, 2).await;
-    first.tell([load(11, 5), routed(SECOND, &[1, 2])]).await;
+    first.report([load(11, 5), routed(SECOND, &[1, 2])]).await;
     second.until("the load came", |view| requests(view) == 5).await;
     second.until("the prefix came", |view| held(view, SECOND, &[1, 2]) == 2).await;
-    second.tell([routed(FIRST, &[9])]).await;
+    second.report([routed(FIRST, &[9])]).await;
     first.until("the other's prefix came", |view| held(view, FIRST, &[9]) == 1).await;
     assert_eq!(requests(&first.view), 0, "its own load was sent back");
     assert_eq!(held(&first.view, SECOND, &[1, 2]), 0, "its own prefix was sent back");
@@ -78,15 +78,15 @@ async fn what_one_proxy_does_reaches_the_other_and_not_itself() {
 }
 
 #[tokio::test]
-async fn those_that_route_are_told_to_all_so_that_each_has_its_turn() {
+async fn routing_proxies_are_published_to_all_so_that_each_has_its_turn() {
     let (running, address) = controller().await;
     let mut first = Proxy::connect(address, 1).await;
     let mut second = Proxy::connect(address, 2).await;
     let _idle = Proxy::connect(address, 3).await;
     first.view.set_process(ProcessId(1));
     second.view.set_process(ProcessId(2));
-    first.tell([load(11, 1)]).await;
-    second.tell([load(12, 1)]).await;
+    first.report([load(11, 1)]).await;
+    second.report([load(12, 1)]).await;
     first.until("the first has its turn", |view| view.turn() == Turn::new(0, 2)).await;
     second.until("the second has its turn", |view| view.turn() == Turn::new(1, 2)).await;
     let late = Proxy::connect(address, 4).await;
@@ -97,17 +97,17 @@ async fn those_that_route_are_told_to_all_so_that_each_has_its_turn() {
 }
 
 #[tokio::test]
-async fn a_second_stream_of_the_same_process_is_not_told_either() {
+async fn a_second_stream_of_the_same_process_gets_no_echo_either() {
     let (running, address) = controller().await;
     let first = Proxy::connect(address, 1).await;
     let mut twin = Proxy::connect(address, 1).await;
     let other = Proxy::connect(address, 2).await;
-    first.tell([load(11, 5)]).await;
+    first.report([load(11, 5)]).await;
     until("the load was taken in", async || {
         (metric(running.http_addr(), "generation").await >= 2.0).then_some(())
     })
     .await;
-    other.tell([routed(FIRST, &[9])]).await;
+    other.report([routed(FIRST, &[9])]).await;
     twin.until("the other's prefix came", |view| held(view, FIRST, &[9]) == 1).await;
     assert_eq!(requests(&twin.view), 0);
     running.shutdown().await;
@@ -120,7 +120,7 @@ async fn a_proxy_that_comes_back_gets_only_what_it_missed() {
     let second = Proxy::connect(address, 2).await;
     let hello = second.hello();
     drop(second);
-    first.tell([routed(FIRST, &[1]), routed(SECOND, &[2])]).await;
+    first.report([routed(FIRST, &[1]), routed(SECOND, &[2])]).await;
     until("the events were taken in", async || {
         (metric(running.http_addr(), "generation").await >= 3.0).then_some(())
     })
@@ -153,8 +153,8 @@ async fn a_snapshot_leaves_out_the_receivers_own_load() {
     let (running, address) = controller().await;
     let mut first = Proxy::connect(address, 1).await;
     let other = Proxy::connect(address, 2).await;
-    first.tell([load(11, 5)]).await;
-    other.tell([load(22, 7)]).await;
+    first.report([load(11, 5)]).await;
+    other.report([load(22, 7)]).await;
     first.until("the other's load came", |view| requests(view) == 7).await;
     let again = Proxy::connect(address, 1).await;
     assert_eq!(requests(&again.view), 7);
@@ -171,11 +171,11 @@ async fn learned_prefixes_are_passed_on_whole_and_once() {
         let held = vec![u32::try_from(cells.len()).unwrap()];
         Kind::Prefix(Prefix { depth, cells: cells.to_vec(), endpoints: vec![endpoint], held })
     };
-    first.tell([prefix(0, &[1, 2]), prefix(2, &[3]), prefix(1, &[4])]).await;
+    first.report([prefix(0, &[1, 2]), prefix(2, &[3]), prefix(1, &[4])]).await;
     second.until("the first branch came", |view| held(view, FIRST, &[1, 2, 3]) == 3).await;
     second.until("the second branch came", |view| held(view, FIRST, &[1, 4]) == 2).await;
-    // A second proxy that learned the same brings no news.
-    second.tell([prefix(0, &[1, 2, 3]), prefix(1, &[4])]).await;
+    // A second proxy with the same prefixes changes nothing.
+    second.report([prefix(0, &[1, 2, 3]), prefix(1, &[4])]).await;
     until("both were dropped", async || {
         let dropped = metric(running.http_addr(), "events_dropped_total{reason=\"known\"}").await;
         (dropped >= 2.0).then_some(())
@@ -189,7 +189,7 @@ async fn loads_of_a_proxy_that_went_away_go_after_the_grace() {
     let (running, address) = controller().await;
     let first = Proxy::connect(address, 1).await;
     let mut second = Proxy::connect(address, 2).await;
-    first.tell([load(11, 5)]).await;
+    first.report([load(11, 5)]).await;
     second.until("the load came", |view| requests(view) == 5).await;
     drop(first);
     second.until("the load went", |view| requests(view) == 0).await;
@@ -201,7 +201,7 @@ async fn a_proxy_does_not_speak_for_the_controller() {
     let (running, address) = controller().await;
     let first = Proxy::connect(address, 1).await;
     let facts = EngineStatus { endpoint: EndpointId::of(FIRST).0, waiting: 1000, ..EngineStatus::default() };
-    first.tell([Kind::EngineStatus(facts)]).await;
+    first.report([Kind::EngineStatus(facts)]).await;
     until("it was dropped", async || {
         let dropped = metric(running.http_addr(), "events_dropped_total{reason=\"not_yours\"}").await;
         (dropped > 0.0).then_some(())
@@ -222,18 +222,18 @@ async fn a_stream_that_breaks_the_protocol_is_closed() {
     assert_eq!(twice.try_next().await.unwrap_err().unwrap().code(), Code::InvalidArgument);
 
     let mut many = Proxy::connect(address, 1).await;
-    many.tell(std::iter::repeat_n(load(11, 1), 5000)).await;
+    many.report(std::iter::repeat_n(load(11, 1), 5000)).await;
     let status = many.try_next().await.unwrap_err().unwrap();
     assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
     running.shutdown().await;
 }
 
 #[tokio::test]
-async fn a_lone_proxy_is_told_the_generation_of_its_own_events() {
+async fn a_lone_proxy_receives_the_generation_of_its_own_events() {
     let (running, address) = controller().await;
     let mut lone = Proxy::connect(address, 1).await;
     let before = lone.generation;
-    lone.tell([load(11, 0), routed(FIRST, &[1])]).await;
+    lone.report([load(11, 0), routed(FIRST, &[1])]).await;
     let down = lone.next().await;
     assert_eq!((down.phase(), down.events.len(), down.generation), (Phase::Delta, 0, before + 2));
     running.shutdown().await;

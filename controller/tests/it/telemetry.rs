@@ -1,6 +1,6 @@
-//! Scrapes of real HTTP servers -> facts that a proxy hears.
+//! Scrapes of real HTTP servers -> the engine status that a proxy receives.
 
-use crate::support::{Answer, Engine, Proxy, get, metric, settings, until};
+use crate::support::{Engine, Proxy, Reply, get, metric, settings, until};
 use http::StatusCode;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -11,8 +11,8 @@ use warmpath_core::wire::Health;
 
 const TRTLLM: &str = include_str!("../fixtures/pages/trtllm.txt");
 
-fn page(running: u32, started_s: u32) -> Answer {
-    Answer::Page(format!(
+fn page(running: u32, started_s: u32) -> Reply {
+    Reply::Page(format!(
         "process_start_time_seconds {started_s}\nvllm:num_requests_running{{engine=\"0\"}} {running}\n\
          vllm:cache_config_info{{block_size=\"16\",num_gpu_blocks=\"1000\"}} 1\n"
     ))
@@ -43,7 +43,7 @@ async fn figures_reach_proxies_and_then_silence() {
     })
     .await;
     let later = metric(running.http_addr(), "generation").await;
-    assert!((later - generation).abs() < 0.5, "scrapes without news made {} events", later - generation);
+    assert!((later - generation).abs() < 0.5, "scrapes without a change made {} events", later - generation);
     running.shutdown().await;
 }
 
@@ -64,13 +64,13 @@ async fn a_proxy_counts_on_the_tiers_that_the_configuration_names() {
 }
 
 #[tokio::test]
-async fn an_engine_that_breaks_is_unhealthy_until_it_answers() {
+async fn an_engine_that_breaks_is_unhealthy_until_it_responds() {
     let engine = Engine::start(page(3, 100)).await;
     let (running, mut proxy) = watch(&engine).await;
     proxy.until("it is healthy", |view| endpoint(view, engine.address).health == Health::Healthy).await;
-    engine.answer(Answer::Broken);
+    engine.reply_with(Reply::Broken);
     proxy.until("it is unhealthy", |view| endpoint(view, engine.address).health == Health::Unhealthy).await;
-    engine.answer(page(1, 100));
+    engine.reply_with(page(1, 100));
     proxy.until("it is healthy again", |view| endpoint(view, engine.address).health == Health::Healthy).await;
     running.shutdown().await;
 }
@@ -88,7 +88,7 @@ async fn an_engine_that_is_gone_is_unhealthy() {
 
 #[tokio::test]
 async fn an_engine_without_metrics_is_asked_for_its_health() {
-    let engine = Engine::start(Answer::HealthOnly).await;
+    let engine = Engine::start(Reply::HealthOnly).await;
     let (running, mut proxy) = watch(&engine).await;
     proxy.until("it is healthy", |view| endpoint(view, engine.address).health == Health::Healthy).await;
     assert_eq!(endpoint(&proxy.view, engine.address).status().capacity_tokens, None);
@@ -97,7 +97,7 @@ async fn an_engine_without_metrics_is_asked_for_its_health() {
 
 #[tokio::test]
 async fn trtllm_shows_its_page_elsewhere() {
-    let engine = Engine::start(Answer::Trtllm(TRTLLM.to_owned())).await;
+    let engine = Engine::start(Reply::Trtllm(TRTLLM.to_owned())).await;
     let (running, mut proxy) = watch(&engine).await;
     proxy.until("facts came", |view| endpoint(view, engine.address).status().running == 5).await;
     running.shutdown().await;

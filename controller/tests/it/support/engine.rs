@@ -1,4 +1,4 @@
-//! An engine's outside: `/metrics` and `/health`, answering as a test says.
+//! The HTTP side of an engine: `/metrics` and `/health`, scripted by a test.
 
 use axum::Router;
 use axum::extract::State;
@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// What the engine answers.
+/// The engine's responses.
 #[derive(Clone, Debug)]
-pub(crate) enum Answer {
+pub(crate) enum Reply {
     /// This page at `/metrics`.
     Page(String),
     /// No `/metrics`, but `/health` is well.
@@ -26,32 +26,32 @@ pub(crate) enum Answer {
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) address: SocketAddr,
-    answer: Arc<Mutex<Answer>>,
+    reply: Arc<Mutex<Reply>>,
     task: JoinHandle<()>,
 }
 
-type Shared = State<Arc<Mutex<Answer>>>;
+type Shared = State<Arc<Mutex<Reply>>>;
 
 // === impl Engine ===
 
 impl Engine {
     /// Starts one on a free port.
-    pub(crate) async fn start(answer: Answer) -> Self {
+    pub(crate) async fn start(reply: Reply) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let answer = Arc::new(Mutex::new(answer));
+        let reply = Arc::new(Mutex::new(reply));
         let router = Router::new()
             .route("/metrics", get(metrics))
             .route("/prometheus/metrics", get(prometheus))
             .route("/health", get(health))
-            .with_state(Arc::clone(&answer));
+            .with_state(Arc::clone(&reply));
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { address, answer, task }
+        Self { address, reply, task }
     }
 
-    /// Changes the answer.
-    pub(crate) fn answer(&self, answer: Answer) {
-        *self.answer.lock().unwrap() = answer;
+    /// Changes the responses.
+    pub(crate) fn reply_with(&self, reply: Reply) {
+        *self.reply.lock().unwrap() = reply;
     }
 }
 
@@ -61,25 +61,25 @@ impl Drop for Engine {
     }
 }
 
-async fn metrics(State(answer): Shared) -> (StatusCode, String) {
-    match answer.lock().unwrap().clone() {
-        Answer::Page(page) => (StatusCode::OK, page),
-        Answer::HealthOnly => (StatusCode::NOT_FOUND, String::new()),
-        Answer::Trtllm(_) => (StatusCode::OK, "[{\"iter\": 1}]".to_owned()),
-        Answer::Broken => (StatusCode::SERVICE_UNAVAILABLE, String::new()),
+async fn metrics(State(reply): Shared) -> (StatusCode, String) {
+    match reply.lock().unwrap().clone() {
+        Reply::Page(page) => (StatusCode::OK, page),
+        Reply::HealthOnly => (StatusCode::NOT_FOUND, String::new()),
+        Reply::Trtllm(_) => (StatusCode::OK, "[{\"iter\": 1}]".to_owned()),
+        Reply::Broken => (StatusCode::SERVICE_UNAVAILABLE, String::new()),
     }
 }
 
-async fn prometheus(State(answer): Shared) -> (StatusCode, String) {
-    match answer.lock().unwrap().clone() {
-        Answer::Trtllm(page) => (StatusCode::OK, page),
+async fn prometheus(State(reply): Shared) -> (StatusCode, String) {
+    match reply.lock().unwrap().clone() {
+        Reply::Trtllm(page) => (StatusCode::OK, page),
         _ => (StatusCode::NOT_FOUND, String::new()),
     }
 }
 
-async fn health(State(answer): Shared) -> StatusCode {
-    match *answer.lock().unwrap() {
-        Answer::Broken => StatusCode::SERVICE_UNAVAILABLE,
+async fn health(State(reply): Shared) -> StatusCode {
+    match *reply.lock().unwrap() {
+        Reply::Broken => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::OK,
     }
 }

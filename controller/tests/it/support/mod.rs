@@ -4,7 +4,7 @@
 mod engine;
 mod proxy;
 
-pub(crate) use engine::{Answer, Engine};
+pub(crate) use engine::{Engine, Reply};
 pub(crate) use proxy::Proxy;
 
 use http::{Method, StatusCode};

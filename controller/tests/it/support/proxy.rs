@@ -49,14 +49,14 @@ impl Proxy {
         }
     }
 
-    /// The greeting with which to come back.
+    /// The first message of the next stream.
     pub(crate) fn hello(&self) -> Hello {
         let resume = Some(ResumePoint { instance: self.instance, generation: self.generation });
         Hello { process: self.process, resume, ..Hello::default() }
     }
 
-    /// Says what it did.
-    pub(crate) async fn tell(&self, kinds: impl IntoIterator<Item = Kind>) {
+    /// Reports events.
+    pub(crate) async fn report(&self, kinds: impl IntoIterator<Item = Kind>) {
         let events = kinds.into_iter().map(Event::from).collect();
         self.up.send(Up { hello: None, events }).await.unwrap();
     }
@@ -66,7 +66,7 @@ impl Proxy {
         self.up.send(up).await.unwrap();
     }
 
-    /// Takes in a snapshot or the answer to a resume, and says which it was.
+    /// Takes in a snapshot or the reply to a resume, and returns which it was.
     pub(crate) async fn follow(&mut self) -> Phase {
         let first = self.next().await.phase();
         let mut phase = first;

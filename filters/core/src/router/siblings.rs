@@ -95,7 +95,7 @@ impl<S: SharedMap> Router<S> {
         let follows_controller = self.follows_controller();
         let Self { view, outbox, log, shared, pending, .. } = self;
         let report = log.append(shared, pending, |record| {
-            take_record(view, outbox, record, follows_controller, now, out)
+            take_record(view, outbox, record, follows_controller, now, out);
         });
         for record in self.pending.drain(..report.appended) {
             if record.source == Source::Local {
