@@ -16,8 +16,8 @@ pub use delta::{Author, CoalesceKey, Coalescing, Delta, Room};
 pub use ring::Ring;
 pub use unknown::unknown_part;
 
-use fnv::FnvHashMap;
 use std::sync::Arc;
+use warmpath_core::hash::{SeededMap, seeded};
 use warmpath_core::ids::{Generation, InstanceId, OriginId, ProcessId};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Applied, View};
@@ -27,10 +27,11 @@ use warmpath_core::wire::{Event, Kind};
 #[derive(Debug)]
 pub struct Index {
     instance: InstanceId,
+    seed: u64,
     view: View,
     ring: Ring,
     /// The proxy process whose VM each origin is.
-    origins: FnvHashMap<OriginId, ProcessId>,
+    origins: SeededMap<OriginId, ProcessId>,
 }
 
 /// Why an event was not accepted.
@@ -55,15 +56,21 @@ impl Index {
     pub fn new(instance: InstanceId, cell_bytes: usize, seed: u64) -> Self {
         Self {
             instance,
+            seed,
             view: View::new(cell_bytes, seed),
             ring: Ring::default(),
-            origins: FnvHashMap::default(),
+            origins: SeededMap::with_hasher(seeded(seed)),
         }
     }
 
     /// The instance that counts the generations.
     pub fn instance(&self) -> InstanceId {
         self.instance
+    }
+
+    /// The seed of the hashes of what proxies choose.
+    pub fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// Changes so far.

@@ -6,8 +6,8 @@
 //! which is never longer than the view.
 
 use crate::index::{CoalesceKey, Coalescing, Delta};
-use fnv::FnvHashMap;
 use std::sync::Arc;
+use warmpath_core::hash::{SeededMap, seeded};
 
 /// Deltas that may wait for one subscriber.
 const DELTAS_MAX: usize = 16_384;
@@ -15,10 +15,10 @@ const DELTAS_MAX: usize = 16_384;
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The deltas that wait for one subscriber, in order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Backlog {
     deltas: Vec<Arc<Delta>>,
-    newest: FnvHashMap<CoalesceKey, usize>,
+    newest: SeededMap<CoalesceKey, usize>,
     bytes: usize,
 }
 
@@ -36,6 +36,11 @@ pub enum Added {
 // === impl Backlog ===
 
 impl Backlog {
+    /// An empty backlog; `seed` as in [`warmpath_core::view::View::new`].
+    pub fn new(seed: u64) -> Self {
+        Self { deltas: Vec::new(), newest: SeededMap::with_hasher(seeded(seed)), bytes: 0 }
+    }
+
     /// Adds the newest delta.
     pub fn add(&mut self, delta: Arc<Delta>) -> Added {
         match delta.coalescing {

@@ -117,7 +117,7 @@ impl Hub {
         };
         let wake = Arc::new(Notify::new());
         wake.notify_one();
-        let backlog = Backlog::default();
+        let backlog = Backlog::new(self.index.seed());
         let subscriber = Subscriber {
             process,
             pending,

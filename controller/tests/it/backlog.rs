@@ -81,7 +81,7 @@ proptest! {
     #[test]
     fn coalescing_changes_nothing(kinds in proptest::collection::vec(kind(), 0..60)) {
         let (mut naive, mut receiver) = (start(), start());
-        let mut backlog = Backlog::default();
+        let mut backlog = Backlog::new(0);
         for kind in kinds {
             naive.apply(&Event::from(kind.clone()), Timestamp::ZERO);
             prop_assert_ne!(backlog.add(Arc::new(Delta::new(Author::Controller, kind))), Added::Overflowed);
@@ -107,7 +107,7 @@ fn status(status: EngineStatus) -> Arc<Delta> {
 
 #[test]
 fn the_newest_report_is_the_only_one() {
-    let mut backlog = Backlog::default();
+    let mut backlog = Backlog::new(0);
     assert_eq!(backlog.add(in_flight(1)), Added::Queued);
     for requests in 2..100_000 {
         assert_eq!(backlog.add(in_flight(requests)), Added::Coalesced);
@@ -118,7 +118,7 @@ fn the_newest_report_is_the_only_one() {
 
 #[test]
 fn an_engine_that_went_and_came_back_is_sent_as_both() {
-    let mut backlog = Backlog::default();
+    let mut backlog = Backlog::new(0);
     let all = [Health::Healthy, Health::Unhealthy, Health::Healthy]
         .map(|health| status(EngineStatus { health: health.into(), ..EngineStatus::default() }));
     for delta in &all {
@@ -130,7 +130,7 @@ fn an_engine_that_went_and_came_back_is_sent_as_both() {
 /// The receiver drops cells when the tier shrinks, as the controller's own view does.
 #[test]
 fn a_tier_that_shrank_and_grew_before_a_slow_reader_is_sent_as_both() {
-    let mut backlog = Backlog::default();
+    let mut backlog = Backlog::new(0);
     let tier = |gpu_tokens, kv_below_gpu_tokens, running| {
         let capacity_tokens = Some(gpu_tokens);
         status(EngineStatus { capacity_tokens, kv_below_gpu_tokens, running, ..EngineStatus::default() })
@@ -149,7 +149,7 @@ fn a_full_backlog_is_dropped() {
     let small = |cell| {
         Arc::new(Delta::new(Author::Controller, Kind::Routed(Routed { endpoint: id(0), cells: vec![cell] })))
     };
-    let mut backlog = Backlog::default();
+    let mut backlog = Backlog::new(0);
     let queued = (0..1_000_000).take_while(|cell| backlog.add(small(*cell)) == Added::Queued).count();
     assert_eq!(queued, 16_384);
     assert!(backlog.is_empty());

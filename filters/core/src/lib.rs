@@ -11,6 +11,7 @@
 
 pub mod config;
 pub mod cost;
+pub mod hash;
 pub mod ids;
 mod json;
 pub mod limits;

@@ -8,12 +8,12 @@ use super::arrivals::Arrivals;
 use super::drain::Drain;
 use super::speed::Speed;
 use crate::cost::PrefillWork;
+use crate::hash::{SeededMap, seeded};
 use crate::ids::{EndpointId, OriginId};
 use crate::limits::{CAPACITY_TOKENS_DEFAULT, LOAD_REQUESTS_MAX, LOAD_TOKENS_MAX, ORIGIN_SILENCE_MS_MAX};
 use crate::num::float;
 use crate::time::Timestamp;
 use crate::wire::{EngineStatus, Health, InFlightReport};
-use fnv::FnvHashMap;
 
 /// Share of the booked work that counts as remaining, however long ago it was sent: overdue work is about to end, but
 /// has not ended.
@@ -43,7 +43,7 @@ pub struct Endpoint {
     pub health: Health,
     status: EngineStatus,
     in_flight: InFlight,
-    origins: FnvHashMap<OriginId, InFlight>,
+    origins: SeededMap<OriginId, InFlight>,
     speed: Speed,
     arrivals: Arrivals,
     /// Since when the request at the head of the queue is being prefilled.
@@ -82,7 +82,7 @@ pub enum Fitness {
 
 impl Endpoint {
     /// An endpoint of which only the address is known.
-    pub fn new(address: String) -> Self {
+    pub fn new(address: String, seed: u64) -> Self {
         Self {
             id: EndpointId::of(&address),
             address,
@@ -90,7 +90,7 @@ impl Endpoint {
             health: Health::Unknown,
             status: EngineStatus::default(),
             in_flight: InFlight::default(),
-            origins: FnvHashMap::default(),
+            origins: SeededMap::with_hasher(seeded(seed)),
             speed: Speed::default(),
             arrivals: Arrivals::default(),
             head_since: Timestamp::ZERO,

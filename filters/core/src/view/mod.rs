@@ -20,6 +20,7 @@ pub use speed::Speed;
 pub use turn::Turn;
 
 use crate::cost::PrefillWork;
+use crate::hash::{SeededMap, seeded};
 use crate::ids::{CellHash, EndpointId, OriginId, ProcessId, Slot};
 use crate::limits::{
     CELL_BYTES_DEFAULT, CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PER_PROMPT_MAX, CELLS_PER_VIEW_MAX,
@@ -34,12 +35,13 @@ use fnv::{FnvHashMap, FnvHashSet};
 #[derive(Clone, Debug)]
 pub struct View {
     cell_bytes: usize,
+    seed: u64,
     pools: Vec<Pool>,
     endpoints: Vec<Option<Endpoint>>,
     slots: FnvHashMap<EndpointId, Slot>,
     prefixes: Prefixes,
     /// The time of each origin's last event.
-    origins: FnvHashMap<OriginId, Timestamp>,
+    origins: SeededMap<OriginId, Timestamp>,
     chain: Vec<CellHash>,
     /// The proxy process whose view this is; `None` where it is no proxy's.
     process: Option<ProcessId>,
@@ -78,11 +80,12 @@ impl View {
     pub fn new(cell_bytes: usize, seed: u64) -> Self {
         Self {
             cell_bytes: cell_bytes.clamp(CELL_BYTES_MIN, CELL_BYTES_MAX),
+            seed,
             pools: Vec::new(),
             endpoints: Vec::new(),
             slots: FnvHashMap::default(),
             prefixes: Prefixes::new(seed),
-            origins: FnvHashMap::default(),
+            origins: SeededMap::with_hasher(seeded(seed)),
             chain: Vec::new(),
             process: None,
             proxies: Vec::new(),
@@ -250,7 +253,7 @@ impl View {
 
     /// The slot of an address, opened if need be; no place before `empty` is. `None`: the view is full.
     fn slot_for(&mut self, address: &str, empty: &mut usize) -> Option<Slot> {
-        let endpoint = Endpoint::new(address.to_owned());
+        let endpoint = Endpoint::new(address.to_owned(), self.seed);
         if let Some(slot) = self.slot(endpoint.id) {
             return Some(slot);
         }

@@ -6,9 +6,9 @@
 //! seeded.
 
 use super::age::Moment;
+use crate::hash::{SeededMap, seeded};
 use crate::ids::{CellHash, Slot};
 use crate::num::{index, u32_len};
-use foldhash::fast::FixedState;
 use std::hash::{Hash, Hasher};
 
 /// Index of a node in the arena.
@@ -16,8 +16,7 @@ pub(super) type NodeId = u32;
 /// Stands for no node: the parent of a chain's first one, and the end of a list.
 pub(super) const NO_NODE: NodeId = u32::MAX;
 
-#[expect(clippy::disallowed_types, reason = "its seed is an argument, so its order repeats too")]
-type Children = std::collections::HashMap<ChildKey, NodeId, FixedState>;
+type Children = SeededMap<ChildKey, NodeId>;
 
 /// All nodes. Every one in use has a holder, and is found by its parent and its first cell.
 #[derive(Clone, Debug)]
@@ -66,7 +65,7 @@ pub struct Holder {
 impl Nodes {
     /// No nodes yet; `seed` is what a client cannot know, so that it cannot make cells that collide in the map.
     pub(super) fn new(seed: u64) -> Self {
-        let children = Children::with_hasher(FixedState::with_seed(seed));
+        let children = Children::with_hasher(seeded(seed));
         Self { arena: Vec::new(), free: Vec::new(), children, cells: 0 }
     }
 
