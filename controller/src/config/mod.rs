@@ -1,24 +1,23 @@
-//! The configuration file: text -> tree -> validated [`Settings`], or all that is wrong with it.
+//! The configuration file: text -> tree -> validated [`Settings`], or every fault at once.
 //!
 //! ```text
-//!   YAML ─► tree (values with lines) ─► fields (typed, faults collected) ─► Settings | Problems
+//!   YAML ─► tree (values with lines) ─► reader (typed, faults collected) ─► Settings | Faults
 //! ```
+//!
+//! The reader and the pools' rules are `warmpath-config`'s, which the filter reads its plugin configuration with.
 
-mod fields;
-mod pools;
-mod problem;
 mod settings;
 mod tree;
 mod watch;
 
-pub use pools::Pool;
-pub use problem::{Fault, Problem, Problems};
 pub use settings::{Listen, Scrape, Settings};
+pub use warmpath_config::Pool;
 pub use watch::{Reload, Watched};
 
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
+use warmpath_config::Faults;
 
 /// A file that cannot be used.
 #[derive(Debug, Error)]
@@ -31,13 +30,13 @@ pub enum LoadError {
         /// Why.
         source: io::Error,
     },
-    /// It is read and wrong.
-    #[error("{path} is wrong:\n{problems}")]
-    Wrong {
+    /// It was read, and is not valid.
+    #[error("{path} is not valid:\n{faults}")]
+    Invalid {
         /// The file.
         path: PathBuf,
         /// Everything that is wrong with it.
-        problems: Problems,
+        faults: Faults,
     },
 }
 
@@ -46,6 +45,6 @@ pub fn load(path: &Path) -> Result<(Settings, String), LoadError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| LoadError::Unreadable { path: path.to_owned(), source })?;
     let settings =
-        Settings::parse(&text).map_err(|problems| LoadError::Wrong { path: path.to_owned(), problems })?;
+        Settings::parse(&text).map_err(|faults| LoadError::Invalid { path: path.to_owned(), faults })?;
     Ok((settings, text))
 }

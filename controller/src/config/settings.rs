@@ -1,13 +1,11 @@
-//! The validated configuration: nothing in it is optional any more, and every value is within its limits.
+//! The validated configuration: every default is filled in, and every value is within its limits.
 
-use super::fields::{Entry, Fields, Reader};
-use super::pools::{self, Pool};
-use super::problem::{Fault, Problems};
 use super::tree;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use warmpath_core::limits::{CELL_BYTES_DEFAULT, CELL_BYTES_MAX, CELL_BYTES_MIN};
-use warmpath_core::num::u64_len;
+use warmpath_config::pools::{self, EndpointsRule, Rules};
+use warmpath_config::{Entry, Faults, Fields, Pool, Reader, Unique, cells};
+use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::wire;
 
 /// Port of the state stream when the file names none: beside Envoy's customary xDS port.
@@ -68,20 +66,17 @@ impl Settings {
         Self { listen, scrape: Scrape::default(), cell_bytes: CELL_BYTES_DEFAULT, pools: Vec::new() }
     }
 
-    /// Reads a YAML file's text; on failure with everything that is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, Problems> {
+    /// Reads a YAML file's text.
+    pub fn parse(text: &str) -> Result<Self, Faults> {
         let root = tree::parse(text)?;
         let mut reader = Reader::default();
         let settings = read(&Entry::root(&root), &mut reader);
-        Problems::check(reader.problems)?;
-        settings.ok_or_else(|| {
-            Problems::one(super::Problem { line: 0, field: String::new(), fault: Fault::Empty })
-        })
+        reader.finish(settings).map_err(Faults::by_line)
     }
 
-    /// The pools as the event that tells proxies of them.
+    /// The pools as the event that proxies receive.
     pub fn pools_event(&self) -> wire::Pools {
-        wire::Pools { pools: self.pools.iter().map(Pool::to_wire).collect() }
+        pools::to_wire(&self.pools)
     }
 }
 
@@ -109,57 +104,62 @@ impl Default for Scrape {
     }
 }
 
-fn read(root: &Entry<'_>, reader: &mut Reader) -> Option<Settings> {
-    let mut fields = reader.fields(root)?;
-    let listen = fields.optional("listen").and_then(|entry| read_listen(&entry, reader));
-    let scrape = fields.optional("scrape").and_then(|entry| read_scrape(&entry, reader));
-    let bounds = u64_len(CELL_BYTES_MIN)..=u64_len(CELL_BYTES_MAX);
-    let cell_bytes = fields.optional("cell_bytes").and_then(|entry| reader.number(&entry, bounds));
-    let pools = fields.required("pools", reader).and_then(|entry| pools::read(&entry, reader));
+fn read(root: &Entry<'_>, reader: &mut Reader) -> Settings {
+    let mut fields = reader.fields(root);
+    let listen = fields.optional("listen").map(|entry| read_listen(&entry, reader));
+    let scrape = fields.optional("scrape").map(|entry| read_scrape(&entry, reader));
+    let cell_bytes = cells::read(&mut fields, reader);
+    let rules = Rules { endpoints: EndpointsRule::Required, has_tiers: true };
+    let pools = fields.required("pools", reader).map(|entry| pools::read(&entry, rules, reader));
     fields.finish(reader);
-    Some(Settings {
+    Settings {
         listen: listen.unwrap_or_default(),
         scrape: scrape.unwrap_or_default(),
-        cell_bytes: cell_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(CELL_BYTES_DEFAULT),
+        cell_bytes,
         pools: pools.unwrap_or_default(),
-    })
-}
-
-fn read_listen(entry: &Entry<'_>, reader: &mut Reader) -> Option<Listen> {
-    let mut fields = reader.fields(entry)?;
-    let default = Listen::default();
-    let (grpc, http) = (fields.optional("grpc"), fields.optional("http"));
-    let address = |entry: &Option<Entry<'_>>, default, reader: &mut Reader| {
-        entry.as_ref().and_then(|entry| reader.address(entry)).unwrap_or(default)
-    };
-    let listen =
-        Listen { grpc: address(&grpc, default.grpc, reader), http: address(&http, default.http, reader) };
-    // Port 0 is another port each time.
-    if listen.grpc == listen.http && listen.http.port() != 0 {
-        let line = grpc.as_ref().map_or(entry.line, |grpc| grpc.line);
-        let (line, at) = http.as_ref().map_or((line, "grpc"), |http| (http.line, "http"));
-        let fault = Fault::Both { value: listen.http.to_string() };
-        reader.report(line, format!("{}.{at}", entry.path), fault);
     }
-    fields.finish(reader);
-    Some(listen)
 }
 
-fn read_scrape(entry: &Entry<'_>, reader: &mut Reader) -> Option<Scrape> {
-    let mut fields = reader.fields(entry)?;
+fn read_listen(entry: &Entry<'_>, reader: &mut Reader) -> Listen {
+    let mut fields = reader.fields(entry);
+    let default = Listen::default();
+    let grpc = fields.optional("grpc");
+    let http = fields.optional("http");
+    fields.finish(reader);
+    let mut address = |field: &Option<Entry<'_>>, default: SocketAddr| {
+        field.as_ref().and_then(|entry| reader.address(entry)).unwrap_or(default)
+    };
+    let listen = Listen { grpc: address(&grpc, default.grpc), http: address(&http, default.http) };
+    let place = |field: Option<Entry<'_>>, name: &str| {
+        field.map_or_else(|| entry.place.field(name), |entry| entry.place)
+    };
+    // The file is at fault, not the default that it collides with; so a default comes first.
+    let is_http_default = http.is_none();
+    let mut both = [(place(grpc, "grpc"), listen.grpc), (place(http, "http"), listen.http)];
+    if is_http_default {
+        both.reverse();
+    }
+    let mut taken = Unique::new("choose another port");
+    // Port 0 is another port each time.
+    for (place, address) in both.into_iter().filter(|(_, address)| address.port() != 0) {
+        taken.add(&place, address.to_string(), reader);
+    }
+    listen
+}
+
+fn read_scrape(entry: &Entry<'_>, reader: &mut Reader) -> Scrape {
+    let mut fields = reader.fields(entry);
     let default = Scrape::default();
     let interval = millis(&mut fields, "interval_ms", reader);
     let timeout = millis(&mut fields, "timeout_ms", reader);
-    let unhealthy_after =
-        fields.optional("unhealthy_after").and_then(|entry| reader.number(&entry, 1..=UNHEALTHY_AFTER_MAX));
+    let unhealthy_after = fields.optional("unhealthy_after");
+    let unhealthy_after = unhealthy_after.and_then(|entry| reader.number(&entry, 1..=UNHEALTHY_AFTER_MAX));
     fields.finish(reader);
-    Some(Scrape {
+    Scrape {
         interval: interval.unwrap_or(default.interval),
         timeout: timeout.unwrap_or(default.timeout),
-        unhealthy_after: unhealthy_after
-            .and_then(|count| u32::try_from(count).ok())
-            .unwrap_or(default.unhealthy_after),
-    })
+        unhealthy_after: unhealthy_after.unwrap_or(default.unhealthy_after),
+    }
 }
 
 fn millis(fields: &mut Fields<'_>, name: &'static str, reader: &mut Reader) -> Option<Duration> {

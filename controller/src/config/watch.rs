@@ -78,7 +78,7 @@ impl Content {
     fn parse(&self, path: &std::path::Path) -> Result<Settings, LoadError> {
         match self {
             Self::Text(text) => {
-                Settings::parse(text).map_err(|problems| LoadError::Wrong { path: path.to_owned(), problems })
+                Settings::parse(text).map_err(|faults| LoadError::Invalid { path: path.to_owned(), faults })
             }
             Self::Unreadable(kind) => {
                 Err(LoadError::Unreadable { path: path.to_owned(), source: io::Error::from(*kind) })

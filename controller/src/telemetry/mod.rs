@@ -54,7 +54,7 @@ struct Task {
 struct Orders {
     scrape: Scrape,
     /// As in [`crate::config::Pool`].
-    kv_below_gpu_tokens: u64,
+    kv_below_gpu_tokens: Option<u64>,
 }
 
 /// Counts one endpoint whose first scrape has not ended, for as long as it lives.

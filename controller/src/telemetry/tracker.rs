@@ -44,8 +44,8 @@ pub enum Failure {
 #[derive(Clone, Debug)]
 pub struct Tracker {
     endpoint: EndpointId,
-    /// The configured size of the tiers below the GPU; zero to use the engine's report.
-    kv_below_gpu_tokens: u64,
+    /// The configured size of the tiers below the GPU; `None` to use the engine's report.
+    kv_below_gpu_tokens: Option<u64>,
     failures: u32,
     /// The last status that was published.
     published: Option<EngineStatus>,
@@ -57,12 +57,12 @@ pub struct Tracker {
 impl Tracker {
     /// An endpoint that was not scraped yet.
     pub fn new(endpoint: EndpointId) -> Self {
-        Self { endpoint, kv_below_gpu_tokens: 0, failures: 0, published: None, started_ms: None }
+        Self { endpoint, kv_below_gpu_tokens: None, failures: 0, published: None, started_ms: None }
     }
 
     /// Sets the configured size of the tiers below the engine's GPU, in tokens. It overrides the metrics
-    /// page, which may cover one tier only; zero leaves it to the page.
-    pub fn configure(&mut self, kv_below_gpu_tokens: u64) {
+    /// page, which may cover one tier only; `None` leaves it to the page.
+    pub fn configure(&mut self, kv_below_gpu_tokens: Option<u64>) {
         self.kv_below_gpu_tokens = kv_below_gpu_tokens;
     }
 
@@ -82,8 +82,8 @@ impl Tracker {
         self.started_ms = reading.started_ms;
         let mut status =
             EngineStatus { endpoint: self.endpoint.0, health: Health::Healthy.into(), ..reading.status };
-        if self.kv_below_gpu_tokens > 0 {
-            status.kv_below_gpu_tokens = self.kv_below_gpu_tokens;
+        if let Some(tokens) = self.kv_below_gpu_tokens {
+            status.kv_below_gpu_tokens = tokens;
         }
         changes.extend(self.change(status));
         changes
@@ -191,11 +191,11 @@ mod tests {
         };
         let mut tracker = Tracker::new(EndpointId(7));
         assert_eq!(below(&tracker.step(page, 1)), [300]);
-        tracker.configure(5_000);
+        tracker.configure(Some(5_000));
         assert_eq!(below(&tracker.step(page, 1)), [5_000], "published though the page is the same");
         assert!(tracker.step(Outcome::Alive, 1).is_empty(), "an engine without metrics has its tiers too");
         assert_eq!(below(&tracker.step(FAILED, 1)), [5_000], "and one that is gone comes back with them");
-        tracker.configure(0);
+        tracker.configure(None);
         assert_eq!(below(&tracker.step(page, 1)), [300]);
     }
 

@@ -1,4 +1,4 @@
-//! The configuration file: what is right is read, what is wrong is told all at once.
+//! The configuration file: what is valid is read, and everything that is wrong is reported at once.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,39 +6,49 @@ use warmpath::config::{LoadError, Settings, load};
 
 const RIGHT: &str = include_str!("../fixtures/config/right.yaml");
 const WRONG: &str = include_str!("../fixtures/config/wrong.yaml");
-const WRONG_TOLD: &str = include_str!("../fixtures/config/wrong.txt");
+const WRONG_REPORT: &str = include_str!("../fixtures/config/wrong.txt");
 
-#[test]
-fn every_fault_is_told_with_its_line_and_its_remedy() {
-    let told = Settings::parse(WRONG).unwrap_err().to_string();
-    assert_eq!(told, WRONG_TOLD.trim_end(), "got:\n{told}\n");
+fn report(text: &str) -> String {
+    Settings::parse(text).expect_err(text).to_string()
 }
 
 #[test]
-fn what_is_no_count_and_what_stands_twice_is_told_with_its_remedy() {
-    let told = |text: &str| Settings::parse(text).unwrap_err().to_string();
-    let least = "a number below zero, or with a point or an exponent: write a whole number from 32 to 4096";
+fn every_fault_is_reported_with_its_line_and_its_remedy() {
+    let report = report(WRONG);
+    assert_eq!(report, WRONG_REPORT.trim_end(), "got:\n{report}\n");
+}
+
+#[test]
+fn what_is_not_a_count_is_reported_with_its_remedy() {
+    let wanted = "line 1: cell_bytes must be a whole number, but is negative, fractional, too large or in scientific \
+                  notation: write digits only, from 32 to 4096";
     for number in ["-5", "1.5", "1e6"] {
-        assert_eq!(
-            told(&format!("cell_bytes: {number}\npools: []")),
-            format!("line 1: cell_bytes is {least}")
-        );
+        assert_eq!(report(&format!("cell_bytes: {number}\npools: []")), wanted);
     }
-    assert_eq!(told("pools: []\npools: []"), "line 2: the file has `pools` twice: name it once");
+}
+
+#[test]
+fn fields_that_are_given_twice_are_reported_with_everything_else() {
+    let wanted = "line 1: cell_bytes is 1, which is too small: choose a whole number from 32 to 4096\n\
+                  line 3: pools is given twice: remove one\n\
+                  line 3: cell_bytes is given twice: remove one";
+    assert_eq!(report("{cell_bytes: 1,\npools: [],\npools: [], cell_bytes: 256}"), wanted);
 }
 
 #[test]
 fn the_stream_and_the_pages_cannot_be_at_one_address() {
-    let told =
+    let parse =
         |listen: &str| Settings::parse(&format!("pools: []\nlisten: {listen}")).map_err(|it| it.to_string());
-    let wanted = "listen.http is `127.0.0.1:1`, where the state stream and the pages cannot both be: choose another port";
-    let error = told(r#"{grpc: "127.0.0.1:1", http: "127.0.0.1:1"}"#).unwrap_err();
-    assert_eq!(error, format!("line 2: {wanted}"));
-    assert!(
-        told(r#"{grpc: "127.0.0.1:18002"}"#).unwrap_err().contains("listen.grpc is"),
+    assert_eq!(
+        parse(r#"{grpc: "127.0.0.1:1", http: "127.0.0.1:1"}"#).unwrap_err(),
+        "line 2: listen.http repeats `127.0.0.1:1` of listen.grpc (line 2): choose another port"
+    );
+    assert_eq!(
+        parse(r#"{grpc: "127.0.0.1:18002"}"#).unwrap_err(),
+        "line 2: listen.grpc repeats `127.0.0.1:18002` of listen.http: choose another port",
         "the other is a default"
     );
-    assert!(told(r#"{grpc: "127.0.0.1:0", http: "127.0.0.1:0"}"#).is_ok(), "a free port each");
+    assert!(parse(r#"{grpc: "127.0.0.1:0", http: "127.0.0.1:0"}"#).is_ok(), "a free port each");
 }
 
 #[test]
@@ -51,9 +61,9 @@ fn a_right_file_is_read() {
     assert_eq!(settings.pools.len(), 2);
     assert_eq!(settings.pools[0].models, ["llama", "meta/llama"]);
     assert_eq!(settings.pools[0].endpoints[1], "[::1]:8000".parse().unwrap());
-    assert_eq!(settings.pools[0].kv_below_gpu_tokens, 1_000_000);
+    assert_eq!(settings.pools[0].kv_below_gpu_tokens, Some(1_000_000));
     assert_eq!(settings.pools[1].models, ["*"]);
-    assert_eq!(settings.pools[1].kv_below_gpu_tokens, 0);
+    assert_eq!(settings.pools[1].kv_below_gpu_tokens, None);
     assert_eq!(settings.pools[1].endpoints, []);
 }
 
@@ -66,14 +76,16 @@ fn what_is_left_out_has_a_default() {
 }
 
 #[test]
-fn text_that_is_no_yaml_is_told_with_its_line() {
-    let told = Settings::parse("pools:\n  - models: [*]\n").unwrap_err().to_string();
-    assert!(told.starts_with("line 2: the file is not valid YAML: "), "{told}");
-    assert!(Settings::parse("").unwrap_err().to_string().contains("is nothing, not a mapping"));
+fn text_that_is_not_yaml_is_reported_with_its_line() {
+    let syntax = report("pools:\n  - models: [*]\n");
+    assert!(syntax.starts_with("line 2: the configuration is not valid YAML ("), "{syntax}");
+    assert!(syntax.ends_with("values that begin with * & ! or @ need quotes"), "{syntax}");
+    let wanted = "the configuration must be a map, but has no value: write its fields with their names";
+    assert!(report("").ends_with(wanted), "{}", report(""));
 }
 
 #[test]
-fn a_file_that_is_not_there_is_told_by_name() {
+fn a_file_that_is_not_there_is_reported_by_name() {
     let error = load(Path::new("/nowhere/warmpath.yaml")).unwrap_err();
     assert!(matches!(&error, LoadError::Unreadable { .. }));
     assert_eq!(error.to_string(), "cannot read /nowhere/warmpath.yaml");

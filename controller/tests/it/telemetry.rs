@@ -51,7 +51,7 @@ async fn figures_reach_proxies_and_then_silence() {
 async fn a_proxy_counts_on_the_tiers_that_the_configuration_names() {
     let engine = Engine::start(page(3, 100)).await;
     let mut settings = settings(&[engine.address]);
-    settings.pools[0].kv_below_gpu_tokens = 5_000;
+    settings.pools[0].kv_below_gpu_tokens = Some(5_000);
     let running = start(settings).await.unwrap();
     let mut proxy = Proxy::connect(running.grpc_addr(), 1).await;
     proxy.until("facts came", |view| endpoint(view, engine.address).status().running == 3).await;

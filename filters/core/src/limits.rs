@@ -47,6 +47,9 @@ pub const ALTERNATES_DEFAULT: usize = 3;
 
 /// Assumed KV capacity of the GPU of an endpoint without metrics, in tokens.
 pub const CAPACITY_TOKENS_DEFAULT: u64 = 300_000;
+/// KV tokens below the GPU that may be configured for each engine of a pool: 70 TB of DeepSeek-V3, of whose tokens each
+/// takes 70 KB, and more of most others. A larger number is most likely in bytes.
+pub const KV_BELOW_GPU_TOKENS_MAX: u64 = 1_000_000_000;
 /// Bytes of prompt text per token until `usage` of responses is observed.
 pub const BYTES_PER_TOKEN_DEFAULT: f64 = 4.0;
 

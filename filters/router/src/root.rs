@@ -7,6 +7,7 @@ use log::{error, info};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 use std::rc::Rc;
+use warmpath_config::plugin;
 use warmpath_core::router::{ExchangeId, Input, PluginId, UplinkId};
 
 /// The first Envoy in which a filter may stop at the headers and still get the body
@@ -48,16 +49,16 @@ impl RootContext for Root {
             );
             return false;
         }
-        match warmpath_core::config::Config::parse(&host::plugin_configuration(size)) {
+        match plugin::parse(&host::plugin_configuration(size)) {
             Ok(config) => {
                 let node = host::node_id();
                 self.vm = Some(Vm::of_cells(config.cell_bytes));
                 self.handle(Input::Configure { plugin: self.id, config, node });
                 true
             }
-            Err(errors) => {
-                for error in &errors.0 {
-                    error!("configuration: {error}");
+            Err(faults) => {
+                for fault in faults.iter() {
+                    error!("configuration: {fault}");
                 }
                 false
             }

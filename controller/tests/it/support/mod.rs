@@ -29,7 +29,7 @@ pub(crate) fn settings(endpoints: &[SocketAddr]) -> Settings {
         models: vec!["*".to_owned()],
         adapters: Vec::new(),
         endpoints: endpoints.to_vec(),
-        kv_below_gpu_tokens: 0,
+        kv_below_gpu_tokens: None,
     }];
     settings
 }

@@ -222,7 +222,7 @@ impl<S: SharedMap> Router<S> {
 
     /// Whether pools come from a controller.
     fn follows_controller(&self) -> bool {
-        self.plugins.last().is_some_and(|plugin| plugin.config.controller_cluster.is_some())
+        self.plugins.last().is_some_and(|plugin| plugin.config.controller.is_some())
     }
 
     /// Random bits, never the same twice in a row.

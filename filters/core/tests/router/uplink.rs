@@ -1,7 +1,7 @@
 //! The uplink of one VM: its gauge, its plugins, what is sent when.
 
 use crate::support::{Contended, PLUGIN, SoloVm, controlled, fixed};
-use warmpath_core::config::Config;
+use warmpath_core::config::{Config, ControllerConfig};
 use warmpath_core::router::{Gauge, Input, Output, PluginId, UplinkId};
 use warmpath_core::time::Timestamp;
 
@@ -72,7 +72,11 @@ fn a_plugin_that_drains_does_not_keep_the_uplink_from_its_successor() {
     let mut vm = SoloVm::new(&map, controlled(), 1, now);
     (now, _) = until_it_opens(&mut vm, PLUGIN, now);
     open(&mut vm, 1, now);
-    vm.configure(NEXT, Config { controller_cluster: Some("other".to_owned()), ..controlled() }, now);
+    vm.configure(
+        NEXT,
+        Config { controller: Some(ControllerConfig { cluster: "other".to_owned() }), ..controlled() },
+        now,
+    );
     let (opened, cluster) = until_it_opens(&mut vm, NEXT, now);
     assert_eq!((opened.ms_since(now), cluster.as_str()), (25, "other"), "at its first tick");
     open(&mut vm, 2, opened);

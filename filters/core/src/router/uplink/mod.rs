@@ -121,7 +121,7 @@ impl Uplink {
 impl<S: SharedMap> Router<S> {
     /// Gives the uplink to the newest plugin that names a controller.
     pub(super) fn assign_uplink(&mut self, now: Timestamp, out: &mut Vec<Output>) {
-        let newest = self.plugins.iter().rev().find(|plugin| plugin.config.controller_cluster.is_some());
+        let newest = self.plugins.iter().rev().find(|plugin| plugin.config.controller.is_some());
         let newest = newest.map(|plugin| plugin.id);
         let old = std::mem::replace(&mut self.uplink.plugin, newest);
         if newest == old {
@@ -213,10 +213,10 @@ impl<S: SharedMap> Router<S> {
 
     fn open_uplink(&mut self, out: &mut Vec<Output>) {
         let plugin = self.uplink.plugin.and_then(|id| self.plugins.iter().find(|plugin| plugin.id == id));
-        let Some(controller) = plugin.and_then(|plugin| plugin.config.controller_cluster.as_ref()) else {
+        let Some(controller) = plugin.and_then(|plugin| plugin.config.controller.as_ref()) else {
             return;
         };
-        out.push(Output::OpenUplink { cluster: controller.clone() });
+        out.push(Output::OpenUplink { cluster: controller.cluster.clone() });
         self.uplink.state = State::Opening;
     }
 

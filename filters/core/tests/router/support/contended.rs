@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use warmpath_core::config::Config;
+use warmpath_core::config::{Config, ControllerConfig};
 use warmpath_core::ids::{CellHash, EndpointId};
 use warmpath_core::router::{
     Conflict, Counter, DESTINATION_HEADER, ExchangeId, Input, LocalMap, Output, PluginId, Prompt, Router,
@@ -127,7 +127,7 @@ pub(crate) fn pools_of(numbers: impl IntoIterator<Item = usize>) -> Pools {
 pub(crate) fn fixed(endpoints: usize) -> Config {
     Config {
         pools: pools_of(0..endpoints),
-        controller_cluster: None,
+        controller: None,
         cell_bytes: CELL_BYTES,
         alternates: 3,
         is_explaining: false,
@@ -136,5 +136,9 @@ pub(crate) fn fixed(endpoints: usize) -> Config {
 
 /// Pools from a controller.
 pub(crate) fn controlled() -> Config {
-    Config { pools: Pools::default(), controller_cluster: Some("controller".to_owned()), ..fixed(0) }
+    Config {
+        pools: Pools::default(),
+        controller: Some(ControllerConfig { cluster: "controller".to_owned() }),
+        ..fixed(0)
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::support::{Host, Vm, pools_of};
 use std::time::Duration;
-use warmpath_core::config::Config;
+use warmpath_core::config::{Config, ControllerConfig};
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::wire::Pools;
 
@@ -28,18 +28,16 @@ pub(crate) fn static_config(count: usize) -> Config {
     pools.pools[0].adapters.push("sql".to_owned());
     let endpoint = |address| warmpath_core::wire::PoolEndpoint { address };
     pools.pools[0].endpoints = endpoints(count).into_iter().map(endpoint).collect();
-    Config {
-        pools,
-        controller_cluster: None,
-        cell_bytes: CELL_BYTES_DEFAULT,
-        alternates: 3,
-        is_explaining: true,
-    }
+    Config { pools, controller: None, cell_bytes: CELL_BYTES_DEFAULT, alternates: 3, is_explaining: true }
 }
 
 /// Pools from a controller.
 pub(crate) fn with_controller() -> Config {
-    Config { pools: Pools::default(), controller_cluster: Some(CLUSTER.to_owned()), ..static_config(0) }
+    Config {
+        pools: Pools::default(),
+        controller: Some(ControllerConfig { cluster: CLUSTER.to_owned() }),
+        ..static_config(0)
+    }
 }
 
 /// Lets a moment pass in which every VM has its tick.

@@ -1,0 +1,273 @@
+//! What can be wrong with a configuration: one [`Fault`] for each mistake, with its place and its remedy.
+//!
+//! Enums rather than texts, so that tests can compare what two formats report, and all texts are in one file.
+
+use std::fmt;
+
+/// Where something is in a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Path of the field, such as `pools[1].endpoints[0]`; empty for the whole configuration.
+    pub path: String,
+    /// Line in the document, counted from one, if its format reports lines.
+    pub line: Option<u64>,
+}
+
+/// One mistake in a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where.
+    pub place: Place,
+    /// What is wrong there.
+    pub problem: Problem,
+}
+
+/// All faults of one configuration; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faults(Vec<Fault>);
+
+/// What is wrong with a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// The document cannot be parsed.
+    Syntax {
+        /// Its format.
+        format: &'static str,
+        /// What the parser reports.
+        detail: String,
+        /// What to look for.
+        remedy: &'static str,
+    },
+    /// No field of this name exists here.
+    Unknown {
+        /// The fields that do.
+        known: Vec<&'static str>,
+    },
+    /// The map has another field of this name.
+    Duplicate,
+    /// A required field is not there.
+    Missing,
+    /// The value has another type.
+    Type {
+        /// The type that the field takes.
+        wanted: Wanted,
+        /// What is there: [`crate::tree::Value::describe`].
+        found: &'static str,
+    },
+    /// A number outside its bounds.
+    Range {
+        /// What is there.
+        value: u64,
+        /// The smallest that is allowed.
+        min: u64,
+        /// The largest that is allowed.
+        max: u64,
+    },
+    /// Text that is not an `ip:port`.
+    Address(String),
+    /// A name with a control character.
+    Control(char),
+    /// A name or a list with nothing in it.
+    Empty {
+        /// What to put there.
+        remedy: &'static str,
+    },
+    /// A value that must be unique and is not.
+    Repeated {
+        /// The value.
+        value: String,
+        /// Where it is first.
+        first: Place,
+        /// How to make it unique.
+        remedy: &'static str,
+    },
+    /// More than a limit allows.
+    TooMany {
+        /// How many there are.
+        count: usize,
+        /// Of what.
+        of: &'static str,
+        /// The limit.
+        max: usize,
+    },
+    /// A filter's pool without endpoints, and no controller that could publish them.
+    NoEndpoints,
+    /// A filter with neither pools nor a controller.
+    NothingToRouteTo,
+}
+
+/// The type of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Text.
+    Text,
+    /// `ip:port`.
+    Address,
+    /// `true` or `false`.
+    Flag,
+    /// A whole number.
+    Number {
+        /// The smallest that is allowed.
+        min: u64,
+        /// The largest that is allowed.
+        max: u64,
+    },
+    /// A list.
+    List,
+    /// A map.
+    Map,
+}
+
+// === impl Place ===
+
+impl Place {
+    /// The place of a field that is not in this map.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Self {
+        Self { path: self.path_of(name), line: None }
+    }
+
+    /// The path of a field of this map.
+    pub(crate) fn path_of(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+}
+
+// === impl Fault ===
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.place.line {
+            write!(f, "line {line}: ")?;
+        }
+        let path = &self.place.path;
+        f.write_str(if path.is_empty() { "the configuration" } else { path })?;
+        write!(f, " {}", self.problem)
+    }
+}
+
+// === impl Faults ===
+
+impl Faults {
+    /// A fault after which no other can be looked for.
+    pub fn one(fault: Fault) -> Self {
+        Self(vec![fault])
+    }
+
+    /// The faults; `None` if there are none.
+    pub(crate) fn of(faults: Vec<Fault>) -> Option<Self> {
+        (!faults.is_empty()).then_some(Self(faults))
+    }
+
+    /// The same faults in the order of their lines, for a format that reports lines.
+    #[must_use]
+    pub fn by_line(mut self) -> Self {
+        self.0.sort_by_key(|fault| fault.place.line);
+        self
+    }
+
+    /// Each fault.
+    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, fault) in self.0.iter().enumerate() {
+            let separator = if at == 0 { "" } else { "\n" };
+            write!(f, "{separator}{fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Faults {}
+
+// === impl Problem ===
+
+/// What is wrong, a colon, and how to fix it; the field's path is the subject.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax { format, detail, remedy } => write!(f, "is not valid {format} ({detail}): {remedy}"),
+            Self::Unknown { known } => {
+                write!(f, "is not a known field: remove it, or use one of {}", known.join(", "))
+            }
+            Self::Duplicate => f.write_str("is given twice: remove one"),
+            Self::Missing => f.write_str("is missing: add it"),
+            Self::Type { wanted, found } => write!(f, "must be {wanted}, but {found}: {}", wanted.remedy()),
+            Self::Range { value, min, max } => {
+                let size = if value < min { "small" } else { "large" };
+                write!(f, "is {value}, which is too {size}: choose a whole number from {min} to {max}")
+            }
+            Self::Address(text) => {
+                write!(f, "is `{}`, which is not an address: {}", shown(text), Wanted::Address.remedy())
+            }
+            Self::Control(character) => {
+                write!(f, "contains the control character U+{:04X}: remove it", u32::from(*character))
+            }
+            Self::Empty { remedy } => write!(f, "is empty: {remedy}"),
+            Self::Repeated { value, first, remedy } => {
+                write!(f, "repeats `{}` of {}", shown(value), first.path)?;
+                if let Some(line) = first.line {
+                    write!(f, " (line {line})")?;
+                }
+                write!(f, ": {remedy}")
+            }
+            Self::TooMany { count, of, max } => write!(f, "has {count} {of}: use at most {max}"),
+            Self::NoEndpoints => f.write_str(
+                "lists no engine, and no `controller` publishes any: list the ip:port of at least one, or add a \
+                 `controller`",
+            ),
+            Self::NothingToRouteTo => {
+                f.write_str("has neither `pools` nor a `controller`, so there is nothing to route to: add one of them")
+            }
+        }
+    }
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    fn remedy(self) -> String {
+        let remedy = match self {
+            Self::Text => "write it in quotes",
+            Self::Address => "write ip:port, such as 10.0.0.1:8000; host names are not resolved",
+            Self::Flag => "write true or false, without quotes",
+            Self::Number { min, max } => return format!("write digits only, from {min} to {max}"),
+            Self::List => "write it in brackets",
+            Self::Map => "write its fields with their names",
+        };
+        remedy.to_owned()
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Address => "an address",
+            Self::Flag => "true or false",
+            Self::Number { .. } => "a whole number",
+            Self::List => "a list",
+            Self::Map => "a map",
+        })
+    }
+}
+
+/// Characters of a document's own text that a message repeats at most.
+const SHOWN_CHARS_MAX: usize = 100;
+
+/// A document's own text, made fit for a message: a short one on one line, whatever the document holds.
+pub(crate) fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    for (count, character) in text.chars().enumerate() {
+        if count == SHOWN_CHARS_MAX {
+            shown.push('…');
+            break;
+        }
+        shown.push(if character.is_control() { char::REPLACEMENT_CHARACTER } else { character });
+    }
+    shown
+}

@@ -1,0 +1,85 @@
+//! The filter's plugin configuration: JSON -> [`Config`].
+//!
+//! ```json
+//! {
+//!   "pools": [{"name": "llama", "models": ["llama-3.1-8b"], "adapters": ["sql"], "endpoints": ["10.0.0.1:8000"]}],
+//!   "controller": {"cluster": "warmpath_controller"},
+//!   "cell_bytes": 256,
+//!   "alternates": 3,
+//!   "explain": false
+//! }
+//! ```
+//!
+//! `pools` serve until a controller's snapshot replaces them; without a controller they are all there is.
+
+use crate::cells;
+use crate::fault::{Fault, Faults, Place, Problem};
+use crate::pools::{self, EndpointsRule, Rules};
+use crate::reader::{Entry, Reader};
+use crate::tree::{Format, Node, Tree};
+use serde::de::DeserializeOwned;
+use warmpath_core::config::{Config, ControllerConfig};
+use warmpath_core::limits::{ALTERNATES_DEFAULT, ALTERNATES_MAX};
+use warmpath_core::num::u64_len;
+
+/// JSON, whose parser does not report the lines of values.
+#[derive(Debug)]
+enum Json {}
+
+/// Parses and validates a plugin configuration.
+pub fn parse(json: &[u8]) -> Result<Config, Faults> {
+    let tree: Tree<Json> = serde_json::from_slice(json).map_err(|error| syntax(&error))?;
+    let root = Node::root::<Json>(tree);
+    let mut reader = Reader::default();
+    let config = read(&Entry::root(&root), &mut reader);
+    reader.finish(config)
+}
+
+fn syntax(error: &serde_json::Error) -> Faults {
+    // The parser's text ends with line and column.
+    let detail = error.to_string();
+    let problem = Problem::Syntax { format: "JSON", detail, remedy: "correct the syntax there" };
+    Faults::one(Fault { place: Place { path: String::new(), line: None }, problem })
+}
+
+fn read(root: &Entry<'_>, reader: &mut Reader) -> Config {
+    let mut fields = reader.fields(root);
+    let pools = fields.optional("pools");
+    let controller = fields.optional("controller");
+    if fields.is_map() && controller.is_none() && pools.as_ref().is_none_or(Entry::is_empty_list) {
+        reader.report(&root.place, Problem::NothingToRouteTo);
+    }
+    let endpoints = if controller.is_some() { EndpointsRule::Optional } else { EndpointsRule::AtLeastOne };
+    let rules = Rules { endpoints, has_tiers: false };
+    let pools = pools.map(|entry| pools::read(&entry, rules, reader)).unwrap_or_default();
+    let controller = controller.map(|entry| read_controller(&entry, reader));
+    let cell_bytes = cells::read(&mut fields, reader);
+    let alternates = fields.optional("alternates");
+    let alternates = alternates.and_then(|entry| reader.number(&entry, 0..=u64_len(ALTERNATES_MAX)));
+    let is_explaining = fields.optional("explain").and_then(|entry| reader.flag(&entry));
+    fields.finish(reader);
+    Config {
+        pools: pools::to_wire(&pools),
+        controller,
+        cell_bytes,
+        alternates: alternates.unwrap_or(ALTERNATES_DEFAULT),
+        is_explaining: is_explaining.unwrap_or_default(),
+    }
+}
+
+fn read_controller(entry: &Entry<'_>, reader: &mut Reader) -> ControllerConfig {
+    let mut fields = reader.fields(entry);
+    let cluster = fields.required("cluster", reader).and_then(|entry| reader.name(&entry));
+    fields.finish(reader);
+    ControllerConfig { cluster: cluster.unwrap_or_default() }
+}
+
+// === impl Json ===
+
+impl Format for Json {
+    type Part<T: DeserializeOwned> = T;
+
+    fn open<T: DeserializeOwned>(part: T) -> (T, Option<u64>) {
+        (part, None)
+    }
+}

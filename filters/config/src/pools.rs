@@ -1,0 +1,168 @@
+//! The `pools` list: each pool by itself, and what must be unique over all of them.
+
+use crate::fault::Problem;
+use crate::reader::{Entry, Fields, Reader, Unique};
+use prost::Message;
+use std::net::SocketAddr;
+use warmpath_core::limits::{
+    ENDPOINTS_MAX, EVENT_BYTES_MAX, KV_BELOW_GPU_TOKENS_MAX, MODELS_PER_POOL_MAX, POOLS_MAX,
+};
+use warmpath_core::wire;
+
+/// Endpoints that serve the same models.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Unique among pools.
+    pub name: String,
+    /// Names of the base model; `*` takes any.
+    pub models: Vec<String>,
+    /// Names of adapters.
+    pub adapters: Vec<String>,
+    /// Engine addresses, each in one pool only.
+    pub endpoints: Vec<SocketAddr>,
+    /// Tokens that each engine holds in tiers below its GPU, beside those on it; `None` leaves it to what the engines
+    /// report. Proxies receive it as a part of each endpoint's status.
+    pub kv_below_gpu_tokens: Option<u64>,
+}
+
+/// In what a filter's pools and a controller's differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// What a pool must say of its endpoints.
+    pub endpoints: EndpointsRule,
+    /// Whether `kv_below_gpu_tokens` is a field.
+    pub has_tiers: bool,
+}
+
+/// What a pool must say of its endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointsRule {
+    /// At least one: no other source exists.
+    AtLeastOne,
+    /// The list may be empty or absent: a controller publishes it.
+    Optional,
+    /// The list must be there, and may be empty: a pool may be scaled to zero.
+    Required,
+}
+
+/// What must be unique over all pools, and how much there is of what is bounded over all of them.
+struct Seen {
+    names: Unique,
+    models: Unique,
+    addresses: Unique,
+    endpoint_count: usize,
+}
+
+// === impl Pool ===
+
+impl Pool {
+    /// The pool as proxies receive it. Addresses are written as Envoy writes them, which is what they are compared
+    /// by: `[::1]:80` for `[0:0::1]:080`.
+    pub fn to_wire(&self) -> wire::Pool {
+        let endpoints =
+            self.endpoints.iter().map(|address| wire::PoolEndpoint { address: address.to_string() });
+        wire::Pool {
+            name: self.name.clone(),
+            models: self.models.clone(),
+            adapters: self.adapters.clone(),
+            endpoints: endpoints.collect(),
+        }
+    }
+}
+
+/// The event that carries the pools.
+pub fn to_wire(pools: &[Pool]) -> wire::Pools {
+    wire::Pools { pools: pools.iter().map(Pool::to_wire).collect() }
+}
+
+/// Reads the list.
+pub fn read(entry: &Entry<'_>, rules: Rules, reader: &mut Reader) -> Vec<Pool> {
+    let entries = reader.list(entry, "pools", POOLS_MAX);
+    let mut seen = Seen {
+        names: Unique::new("give each pool a name of its own"),
+        models: Unique::new("list each model and adapter once"),
+        addresses: Unique::new("list each endpoint once"),
+        endpoint_count: 0,
+    };
+    let pools: Vec<Pool> = entries.iter().map(|entry| read_pool(entry, rules, &mut seen, reader)).collect();
+    reader.bound(&entry.place, seen.endpoint_count, "endpoints in all pools together", ENDPOINTS_MAX);
+    reader.bound(
+        &entry.place,
+        to_wire(&pools).encoded_len(),
+        "bytes of names and addresses",
+        EVENT_BYTES_MAX,
+    );
+    pools
+}
+
+fn read_pool(entry: &Entry<'_>, rules: Rules, seen: &mut Seen, reader: &mut Reader) -> Pool {
+    let mut fields = reader.fields(entry);
+    let name = fields.required("name", reader).and_then(|entry| {
+        let name = reader.name(&entry)?;
+        seen.names.add(&entry.place, name.clone(), reader);
+        Some(name)
+    });
+    let models = fields.required("models", reader).map(|entry| {
+        let models = read_names(&entry, seen, reader);
+        if entry.is_empty_list() {
+            let remedy = "list the names that requests use, or \"*\" for any";
+            reader.report(&entry.place, Problem::Empty { remedy });
+        }
+        models
+    });
+    let adapters = fields.optional("adapters").map(|entry| read_names(&entry, seen, reader));
+    let endpoints = read_endpoints(&mut fields, rules.endpoints, seen, reader);
+    let kv_below_gpu_tokens = if rules.has_tiers {
+        let entry = fields.optional("kv_below_gpu_tokens");
+        entry.and_then(|entry| reader.number(&entry, 1..=KV_BELOW_GPU_TOKENS_MAX))
+    } else {
+        None
+    };
+    fields.finish(reader);
+    Pool {
+        name: name.unwrap_or_default(),
+        models: models.unwrap_or_default(),
+        adapters: adapters.unwrap_or_default(),
+        endpoints,
+        kv_below_gpu_tokens,
+    }
+}
+
+fn read_names(entry: &Entry<'_>, seen: &mut Seen, reader: &mut Reader) -> Vec<String> {
+    let entries = reader.list(entry, "names", MODELS_PER_POOL_MAX);
+    let names = entries.iter().filter_map(|entry| {
+        let name = reader.name(entry)?;
+        seen.models.add(&entry.place, name.clone(), reader);
+        Some(name)
+    });
+    names.collect()
+}
+
+fn read_endpoints(
+    fields: &mut Fields<'_>,
+    rule: EndpointsRule,
+    seen: &mut Seen,
+    reader: &mut Reader,
+) -> Vec<SocketAddr> {
+    let found = match rule {
+        EndpointsRule::Required => fields.required("endpoints", reader),
+        EndpointsRule::AtLeastOne | EndpointsRule::Optional => fields.optional("endpoints"),
+    };
+    let Some(entry) = found else {
+        if rule == EndpointsRule::AtLeastOne {
+            fields.lacks("endpoints", Problem::NoEndpoints, reader);
+        }
+        return Vec::new();
+    };
+    if rule == EndpointsRule::AtLeastOne && entry.is_empty_list() {
+        reader.report(&entry.place, Problem::NoEndpoints);
+    }
+    let entries = reader.list(&entry, "endpoints", ENDPOINTS_MAX);
+    seen.endpoint_count += entries.len();
+    let addresses = entries.iter().filter_map(|entry| {
+        let address = reader.address(entry)?;
+        seen.addresses.add(&entry.place, address.to_string(), reader);
+        Some(address)
+    });
+    addresses.collect()
+}

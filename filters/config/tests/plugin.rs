@@ -1,0 +1,179 @@
+//! The plugin configuration: what is valid is read, and everything that is wrong is reported at once.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use warmpath_config::plugin::parse;
+use warmpath_core::config::Config;
+use warmpath_core::limits::{ALTERNATES_MAX, CELL_BYTES_MAX, NAME_BYTES_MAX};
+
+fn read(json: &str) -> Config {
+    parse(json.as_bytes()).unwrap_or_else(|faults| panic!("{json} is refused:\n{faults}"))
+}
+
+fn refused(json: &str) -> Vec<String> {
+    let faults = parse(json.as_bytes()).expect_err(json);
+    faults.iter().map(ToString::to_string).collect()
+}
+
+fn addresses(config: &Config) -> Vec<&str> {
+    let endpoints = config.pools.pools.iter().flat_map(|pool| &pool.endpoints);
+    endpoints.map(|endpoint| endpoint.address.as_str()).collect()
+}
+
+#[test]
+fn the_smallest_configuration_has_the_defaults() {
+    let config = read(r#"{"controller":{"cluster":"c"}}"#);
+    assert_eq!(config.controller.unwrap().cluster, "c");
+    assert_eq!((config.cell_bytes, config.alternates, config.is_explaining), (256, 3, false));
+    assert!(config.pools.pools.is_empty());
+}
+
+#[test]
+fn each_field_is_read() {
+    let config = read(
+        r#"{"pools":[{"name":"a","models":["m"],"adapters":["l"],"endpoints":["10.0.0.1:1"]}],
+            "controller":{"cluster":"c"},"cell_bytes":512,"alternates":0,"explain":true}"#,
+    );
+    let pool = &config.pools.pools[0];
+    assert_eq!(
+        (pool.name.as_str(), &pool.models[..], &pool.adapters[..]),
+        ("a", &["m".into()][..], &["l".into()][..])
+    );
+    assert_eq!(addresses(&config), ["10.0.0.1:1"]);
+    assert_eq!((config.cell_bytes, config.alternates, config.is_explaining), (512, 0, true));
+}
+
+#[test]
+fn every_fault_is_reported_at_once_with_its_remedy() {
+    let faults = refused(
+        r#"{
+            "pools": [
+                {"name": "a", "models": ["m", 3], "endpoints": ["10.0.0.1", "10.0.0.2:80", "10.0.0.2:80"], "weight": 1},
+                {"name": "a", "models": ["m"], "endpoints": "x"},
+                7
+            ],
+            "controler": {},
+            "cell_bytes": 5,
+            "alternates": "many",
+            "explain": 1
+        }"#,
+    );
+    let wanted = [
+        "pools[0].models[1] must be text, but is a number: write it in quotes",
+        "pools[0].endpoints[0] is `10.0.0.1`, which is not an address: write ip:port, such as 10.0.0.1:8000; host \
+         names are not resolved",
+        "pools[0].endpoints[2] repeats `10.0.0.2:80` of pools[0].endpoints[1]: list each endpoint once",
+        "pools[0].weight is not a known field: remove it, or use one of name, models, adapters, endpoints",
+        "pools[1].name repeats `a` of pools[0].name: give each pool a name of its own",
+        "pools[1].models[0] repeats `m` of pools[0].models[0]: list each model and adapter once",
+        "pools[1].endpoints must be a list, but is text: write it in brackets",
+        "pools[2] must be a map, but is a number: write its fields with their names",
+        "cell_bytes is 5, which is too small: choose a whole number from 32 to 4096",
+        "alternates must be a whole number, but is text: write digits only, from 0 to 7",
+        "explain must be true or false, but is a number: write true or false, without quotes",
+        "controler is not a known field: remove it, or use one of pools, controller, cell_bytes, alternates, explain",
+    ];
+    assert_eq!(faults, wanted, "got {faults:#?}");
+}
+
+#[test]
+fn addresses_are_written_as_envoy_writes_them() {
+    let config =
+        read(r#"{"pools":[{"name":"a","models":["m"],"endpoints":["10.0.0.1:080","[0:0::1]:080"]}]}"#);
+    assert_eq!(addresses(&config), ["10.0.0.1:80", "[::1]:80"]);
+}
+
+#[test]
+fn addresses_are_compared_as_envoy_writes_them() {
+    let faults =
+        refused(r#"{"pools":[{"name":"a","models":["m"],"endpoints":["[::1]:80","[0:0::1]:080"]}]}"#);
+    assert_eq!(
+        faults,
+        ["pools[0].endpoints[1] repeats `[::1]:80` of pools[0].endpoints[0]: list each endpoint once"]
+    );
+}
+
+#[test]
+fn a_pool_lists_endpoints_unless_a_controller_does() {
+    let no_engine = "pools[0].endpoints lists no engine, and no `controller` publishes any: list the ip:port of at \
+                     least one, or add a `controller`";
+    for pool in [r#"{"name":"a","models":["m"]}"#, r#"{"name":"a","models":["m"],"endpoints":[]}"#] {
+        assert_eq!(refused(&format!(r#"{{"pools":[{pool}]}}"#)), [no_engine]);
+        let config = read(&format!(r#"{{"pools":[{pool}],"controller":{{"cluster":"c"}}}}"#));
+        assert_eq!(addresses(&config), [""; 0]);
+    }
+    let broken = refused(r#"{"pools":[{"name":"a","models":["m"]}],"controller":{}}"#);
+    assert_eq!(broken, ["controller.cluster is missing: add it"], "a controller was meant");
+}
+
+#[test]
+fn nothing_to_route_to_is_a_fault() {
+    for json in ["{}", r#"{"pools":[]}"#] {
+        let wanted = "the configuration has neither `pools` nor a `controller`, so there is nothing to route to: add \
+                      one of them";
+        assert_eq!(refused(json), [wanted]);
+    }
+}
+
+#[test]
+fn what_is_no_map_is_refused_once() {
+    for (json, found) in
+        [("[]", "is a list"), ("null", "has no value"), ("true", "is true"), ("1", "is a number")]
+    {
+        let wanted =
+            format!("the configuration must be a map, but {found}: write its fields with their names");
+        assert_eq!(refused(json), [wanted]);
+    }
+}
+
+#[test]
+fn text_that_is_not_json_is_refused_with_its_place() {
+    let remedy = "correct the syntax there";
+    let wanted = format!(
+        "the configuration is not valid JSON (EOF while parsing a value at line 1 column 0): {remedy}"
+    );
+    assert_eq!(refused(""), [wanted]);
+    let wanted =
+        format!("the configuration is not valid JSON (key must be a string at line 2 column 1): {remedy}");
+    assert_eq!(refused("{\n1"), [wanted]);
+    assert!(parse(b"\xff\xfe").is_err());
+}
+
+#[test]
+fn a_field_that_is_given_twice_is_refused() {
+    let faults = refused(r#"{"controller":{"cluster":"a","cluster":"b"},"explain":true,"explain":1}"#);
+    assert_eq!(
+        faults,
+        ["explain is given twice: remove one", "controller.cluster is given twice: remove one"]
+    );
+}
+
+#[test]
+fn numbers_are_whole_and_within_their_bounds() {
+    let message = |field: &str, number: &str| {
+        refused(&format!(r#"{{"controller":{{"cluster":"c"}},"{field}":{number}}}"#)).join("\n")
+    };
+    let over = CELL_BYTES_MAX + 1;
+    assert!(message("cell_bytes", &over.to_string()).contains("which is too large"));
+    assert!(message("alternates", &(ALTERNATES_MAX + 1).to_string()).contains("which is too large"));
+    for number in ["-1", "1.5", "1e2", "99999999999999999999"] {
+        let wanted =
+            "must be a whole number, but is negative, fractional, too large or in scientific notation";
+        assert!(
+            message("cell_bytes", number).contains(wanted),
+            "{number}: {}",
+            message("cell_bytes", number)
+        );
+    }
+}
+
+#[test]
+fn what_a_document_holds_cannot_break_a_message() {
+    let long = "x".repeat(100 * NAME_BYTES_MAX);
+    let faults = refused(&format!(r#"{{"controller":{{"cluster":"c"}},"a\nb\u001b":1,"{long}":1,"":1}}"#));
+    assert_eq!(faults.len(), 3);
+    assert!(faults[0].starts_with("a\u{fffd}b\u{fffd} is not a known field"), "{}", faults[0]);
+    assert!(faults[1].len() < 300, "{}", faults[1]);
+    assert!(faults[2].starts_with("\"\" is not a known field"), "{}", faults[2]);
+    assert!(!faults.join("").contains(char::is_control));
+}

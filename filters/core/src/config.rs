@@ -1,0 +1,29 @@
+//! The filter's validated configuration, as the router works with it.
+//!
+//! Only the struct: `warmpath-config` parses and validates the plugin's JSON, so that a router cannot be given a value
+//! that nobody has checked, and the core needs no parser for what is read once.
+
+use crate::wire::Pools;
+
+/// A validated plugin configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Pools with fixed endpoints; empty when the controller publishes them all.
+    pub pools: Pools,
+    /// The controller that publishes pools and state; without one, `pools` are all there is.
+    pub controller: Option<ControllerConfig>,
+    /// Prompt text in one cell, in bytes. The controller and all proxies must agree.
+    pub cell_bytes: usize,
+    /// Endpoints named after the chosen one for Envoy's retries.
+    pub alternates: usize,
+    /// Whether responses carry `x-warmpath-decision` and requests with `x-warmpath-explain` get their decision: it
+    /// shows clients the engines' addresses and loads.
+    pub is_explaining: bool,
+}
+
+/// How to reach the controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControllerConfig {
+    /// Envoy's cluster for the controller's gRPC stream.
+    pub cluster: String,
+}
