@@ -10,11 +10,10 @@
     reason = "a measuring tool that prints small counts"
 )]
 
-use std::{fs, path::PathBuf, sync::mpsc, thread, time::Instant};
-
 use anyhow::Context;
 use http::Method;
 use serde_json::{Value, json};
+use std::{fs, path::PathBuf, sync::mpsc, thread, time::Instant};
 use tokio::runtime::Builder;
 use warmpath_engine::{EngineServer, ServerConfig};
 use warmpath_http::{Connection, JSON};
@@ -28,6 +27,8 @@ const SHORT_OUTPUT_TOKENS: usize = 16;
 
 /// The kernel's count of a thread's processor nanoseconds.
 struct Meter(PathBuf);
+
+// === impl Meter ===
 
 impl Meter {
     fn this_thread() -> anyhow::Result<Self> {

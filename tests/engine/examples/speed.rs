@@ -13,9 +13,8 @@
     reason = "a measuring tool that prints small counts"
 )]
 
-use std::time::Instant;
-
 use anyhow::Context;
+use std::time::Instant;
 use warmpath_engine::{
     Engine, Params, Preset,
     model::{Event, EventKind, Request, RequestId, Root, Tier, TierParams, chain_of_ids},

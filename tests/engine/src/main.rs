@@ -1,9 +1,8 @@
 //! `warmpath-engine`: several simulated engines in one process, on consecutive ports.
 
-use std::{io::Write, net::IpAddr};
-
 use anyhow::Context;
 use clap::Parser;
+use std::{io::Write, net::IpAddr};
 use tokio::signal::unix::{SignalKind, signal};
 use warmpath_engine::{EngineServer, Params, Preset, ServerConfig};
 
@@ -48,6 +47,8 @@ struct Args {
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
+
+// === impl Args ===
 
 impl Args {
     fn config(&self, number: u16) -> anyhow::Result<ServerConfig> {

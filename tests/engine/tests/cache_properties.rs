@@ -22,7 +22,7 @@ const CASES: u32 = 512;
 const NAMES_END: u64 = 1 << 6;
 
 /// What a generated step does.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 enum Action {
     /// Take a chain with `extra` blocks after it, and fill what is not held.
     Take { chain: Vec<u64>, extra: usize },
@@ -61,7 +61,7 @@ fn names(letters: &[u64]) -> Vec<u64> {
 }
 
 /// A block of the model: its content's name if it can be found, and its users.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Block {
     serial: usize,
     name: Option<u64>,
@@ -81,6 +81,8 @@ struct Tier {
     names: Vec<u64>,
     max: usize,
 }
+
+// === impl Model ===
 
 impl Model {
     fn new(blocks: usize, tiers: &[usize]) -> Self {

@@ -10,13 +10,12 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-
 use common::request_for;
 use proptest::{
     prelude::*,
     test_runner::{Config, RngSeed, TestRunner},
 };
+use std::collections::BTreeMap;
 use warmpath_engine::{
     Engine, Params, Preset,
     model::{Event, EventKind, Leg, LoadTime, Request, RequestId, Tier, TierParams},
@@ -28,7 +27,7 @@ const KV_TOKENS: usize = 1_024;
 const HELD_S_MAX: f64 = 0.3;
 
 /// One request of a generated load and what the driver does about it.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 struct Order {
     gap_ms: u8,
     text: u64,
@@ -113,6 +112,8 @@ struct Driven<'a> {
     orders: &'a [Order],
     events: Vec<Event>,
 }
+
+// === impl Driven ===
 
 impl Driven<'_> {
     /// Looks at the engine and fetches what it has prefilled.

@@ -8,11 +8,10 @@
 
 mod client;
 
-use std::time::Duration;
-
 use client::{Open, eventually, get, open, post};
 use http::Method;
 use serde_json::json;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use warmpath_engine::{EngineServer, Fault, ServerConfig};
 use warmpath_http::{Connection, JSON};

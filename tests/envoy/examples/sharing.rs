@@ -21,14 +21,12 @@
 #[allow(dead_code, unused_imports, reason = "made for the tests, which use all of it")]
 mod stack;
 
-use std::time::Duration;
-
 use serde_json::Value;
+use stack::{MODEL, Setup, Stack, completion, explain, prompt, send};
+use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use warmpath_envoy::DEADLINE;
 use warmpath_http::Connection;
-
-use stack::{MODEL, Setup, Stack, completion, explain, prompt, send};
 
 /// Prefixes that are routed, one after the other.
 const PREFIXES: usize = 200;

@@ -3,7 +3,6 @@
 //! A sleep is either too short on a busy machine or too long on an idle one, and says nothing when it fails.
 
 use std::time::Duration;
-
 use tokio::time::{Instant, sleep};
 
 /// How long a condition may take. Generous: it is reached only by a failure, never by a slow machine.

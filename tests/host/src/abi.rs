@@ -55,6 +55,8 @@ pub enum LogLevel {
     Critical = 5,
 }
 
+// === impl LogLevel ===
+
 impl LogLevel {
     pub(crate) fn from_abi(value: u32) -> Option<Self> {
         [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Error, Self::Critical]
@@ -75,6 +77,8 @@ pub(crate) enum MapKind {
     HttpCallHeaders,
     HttpCallTrailers,
 }
+
+// === impl MapKind ===
 
 impl MapKind {
     pub(crate) fn from_abi(value: u32) -> Option<Self> {
@@ -103,6 +107,8 @@ pub(crate) enum BufferKind {
     PluginConfiguration,
 }
 
+// === impl BufferKind ===
+
 impl BufferKind {
     pub(crate) fn from_abi(value: u32) -> Option<Self> {
         Some(match value {
@@ -123,6 +129,8 @@ pub(crate) enum Direction {
     Request,
     Response,
 }
+
+// === impl Direction ===
 
 impl Direction {
     pub(crate) fn from_abi(value: u32) -> Option<Self> {

@@ -2,9 +2,8 @@
 //!
 //! The test is the other end: it reads these records and responds through the `Vm`.
 
-use std::collections::BTreeMap;
-
 use crate::headers::Headers;
+use std::collections::BTreeMap;
 
 /// The low two bits of an id encode its kind; ids of one kind are four apart
 /// (`proxy-wasm-cpp-host`, `include/proxy-wasm/wasm.h`, `CalloutType`).
@@ -88,6 +87,8 @@ pub(crate) struct Callouts {
     pub(crate) http: BTreeMap<u32, Owned<HttpCall>>,
     issued: u32,
 }
+
+// === impl Callouts ===
 
 impl Callouts {
     pub(crate) fn next_grpc_id(&mut self) -> u32 {

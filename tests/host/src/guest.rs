@@ -1,14 +1,12 @@
 //! One hostcall's view of the guest: its memory, its allocator, and counts of the payload that crosses the boundary.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::rc::Rc;
-
-use wasmtime::Caller;
-
 use crate::abi::Status;
 use crate::process::Process;
 use crate::vm::VmState;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use wasmtime::Caller;
 
 /// How often each hostcall ran and how many bytes of payload were copied. Pointers and lengths that the
 /// host writes back are not counted.
@@ -23,6 +21,8 @@ pub struct Counts {
     /// Bytes that the host allocated in guest memory and wrote there: bodies, headers, shared data.
     pub bytes_to_guest: u64,
 }
+
+// === impl Counts ===
 
 impl Counts {
     /// All hostcalls together.
@@ -47,6 +47,8 @@ pub(crate) enum Fault {
     Trap(wasmtime::Error),
 }
 
+// === impl Fault ===
+
 impl From<Status> for Fault {
     fn from(status: Status) -> Self {
         Self::Status(status)
@@ -59,6 +61,8 @@ pub(crate) type Reply<T = ()> = Result<T, Fault>;
 pub(crate) struct Guest<'a> {
     caller: Caller<'a, VmState>,
 }
+
+// === impl Guest ===
 
 impl<'a> Guest<'a> {
     pub(crate) fn enter(mut caller: Caller<'a, VmState>, name: &'static str) -> Self {

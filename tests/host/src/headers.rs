@@ -7,6 +7,8 @@
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(String, Vec<u8>)>);
 
+// === impl Headers ===
+
 impl Headers {
     /// The first value of a header. Envoy gives the guest the first one too.
     pub fn get(&self, name: &str) -> Option<&[u8]> {

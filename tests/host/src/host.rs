@@ -1,21 +1,22 @@
 //! The simulated Envoy process: it creates VMs and holds everything that they share.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-use std::time::Duration;
-
 use crate::abi::LogLevel;
 use crate::error::StartError;
 use crate::module::Module;
 use crate::options::Options;
 use crate::process::{LogLine, Process};
 use crate::vm::Vm;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
 
 /// A handle to one Envoy process.
 #[derive(Clone)]
 pub struct Host {
     process: Rc<RefCell<Process>>,
 }
+
+// === impl Host ===
 
 impl Default for Host {
     fn default() -> Self {

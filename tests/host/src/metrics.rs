@@ -1,9 +1,8 @@
 //! Counters, gauges and histograms. They belong to the process: two VMs that define the same name share
 //! one stat, as in Envoy, where `wasmcustom.` stats live in the process-wide scope.
 
-use std::collections::BTreeMap;
-
 use crate::abi::Status;
+use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum MetricKind {
@@ -11,6 +10,8 @@ pub(crate) enum MetricKind {
     Gauge,
     Histogram,
 }
+
+// === impl MetricKind ===
 
 impl MetricKind {
     pub(crate) fn from_abi(value: u32) -> Option<Self> {
@@ -31,6 +32,8 @@ pub(crate) struct Metrics {
     values: BTreeMap<MetricKey, u64>,
     records: BTreeMap<String, Vec<u64>>,
 }
+
+// === impl Metrics ===
 
 impl Metrics {
     pub(crate) fn define(&mut self, key: &MetricKey) {

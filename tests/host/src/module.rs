@@ -3,13 +3,11 @@
 //! Compiling is by far the slowest thing this crate does, so it happens once per file and process. The
 //! result is not kept on disk: a stale artefact would test yesterday's filter.
 
+use crate::error::LoadError;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
-
 use wasmtime::Engine;
-
-use crate::error::LoadError;
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(Engine::default);
 static LOADED: Mutex<BTreeMap<PathBuf, Module>> = Mutex::new(BTreeMap::new());
@@ -28,6 +26,8 @@ pub struct Import {
 pub struct Module {
     pub(crate) inner: wasmtime::Module,
 }
+
+// === impl Module ===
 
 impl Module {
     /// Compiles the file, or gives what an earlier call compiled from the same path.

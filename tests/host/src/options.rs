@@ -35,6 +35,8 @@ const BUFFER_BYTES_MAX: usize = 1 << 20;
 /// 2025-01-01T00:00:00Z: any date will do that is not 0, which would hide a clock that was never read.
 const CLOCK_START_NS: u64 = 1_735_689_600_000_000_000;
 
+// === impl Options ===
+
 impl Default for Options {
     fn default() -> Self {
         Self {

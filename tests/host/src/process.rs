@@ -1,12 +1,11 @@
 //! The state that one Envoy process holds for all its VMs.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::abi::LogLevel;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::queues::Queues;
 use crate::shared::SharedData;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A property's path, one element a step: `["upstream", "address"]`.
 pub(crate) type PropertyPath = Vec<Vec<u8>>;
@@ -44,6 +43,8 @@ pub(crate) struct Process {
     pub(crate) workers: u32,
     random: u64,
 }
+
+// === impl Process ===
 
 impl Process {
     pub(crate) fn new(options: Options) -> Self {

@@ -4,9 +4,8 @@
 //! needs a queue per worker. Each item that is enqueued causes one `on_queue_ready`, which Envoy posts to
 //! the listener's thread; here it is pending until the test delivers it.
 
-use std::collections::{BTreeMap, VecDeque};
-
 use crate::abi::Status;
+use std::collections::{BTreeMap, VecDeque};
 
 /// A pending `on_queue_ready`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +27,8 @@ pub(crate) struct Queues {
     by_id: BTreeMap<u32, Queue>,
     pending: VecDeque<WakeUp>,
 }
+
+// === impl Queues ===
 
 impl Queues {
     /// Creates the queue or takes over its wake-ups; items that wait in it stay.

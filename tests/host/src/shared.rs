@@ -1,9 +1,8 @@
 //! The process-wide key-value store that all VMs of one `vm_id` share
 //! (`proxy-wasm-cpp-host`, `src/shared_data.cc`).
 
-use std::collections::BTreeMap;
-
 use crate::abi::Status;
+use std::collections::BTreeMap;
 
 /// A value and the compare-and-swap number of its last write, which is never 0.
 pub(crate) type Versioned = (Vec<u8>, u32);
@@ -13,6 +12,8 @@ pub(crate) struct SharedData {
     entries: BTreeMap<Vec<u8>, Versioned>,
     cas: u32,
 }
+
+// === impl SharedData ===
 
 impl SharedData {
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Versioned> {

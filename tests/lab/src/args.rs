@@ -1,12 +1,10 @@
 //! The command line.
 
-use std::path::PathBuf;
-
-use clap::{Parser, Subcommand};
-use warmpath_engine::Preset;
-
 use crate::arm::Arm;
 use crate::bench::args::{BenchArgs, ControllerArgs, EnginesArgs};
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use warmpath_engine::Preset;
 
 /// Shows and measures what cache-aware routing gains over what Envoy does by itself, and what it costs.
 #[derive(Debug, Parser)]
@@ -38,7 +36,7 @@ pub enum Command {
 }
 
 /// `demo`
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct DemoArgs {
     /// Decides the conversations.
     #[arg(long, default_value_t = 1)]
@@ -73,7 +71,7 @@ pub struct DemoArgs {
 }
 
 /// `up`
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct UpArgs {
     /// How many engines, from port 8001 on.
     #[arg(long, default_value_t = 8)]
@@ -87,7 +85,7 @@ pub struct UpArgs {
 }
 
 /// `replay`
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct ReplayArgs {
     /// A Mooncake trace (.jsonl) or an Azure one (.csv); without it, the excerpt that comes with the source.
     #[arg(long)]
@@ -129,9 +127,8 @@ pub struct ReplayArgs {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
+    use clap::CommandFactory;
 
     #[test]
     fn the_help_names_each_arm_once() {

@@ -1,11 +1,10 @@
 //! The arms of a comparison: who chooses the engine.
 
 use std::{fmt, str::FromStr};
-
 use warmpath_envoy::resources::Lb;
 
 /// Who chooses the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Arm {
     /// Envoy, each engine in turn.
     RoundRobin,
@@ -19,6 +18,8 @@ pub enum Arm {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown arm {0:?}, known are round-robin, least-request, warmpath")]
 pub struct UnknownArm(String);
+
+// === impl Arm ===
 
 impl Arm {
     /// All arms, the plain ones first.

@@ -1,9 +1,5 @@
 //! `demo`: the same conversations through plain Envoy and through Warmpath, and what it gained.
 
-use std::sync::Arc;
-
-use anyhow::ensure;
-
 use crate::args::DemoArgs;
 use crate::arm::Arm;
 use crate::cluster::{Cluster, Spec, params};
@@ -12,6 +8,8 @@ use crate::paths;
 use crate::play::{Progress, Stage, converse};
 use crate::report::{Kind, Report, RunInfo, parameters};
 use crate::workload::{Conversation, conversations, describe};
+use anyhow::ensure;
+use std::sync::Arc;
 
 /// Tokens of each streamed piece. Engines under load send several tokens at once; one by one, ten times faster
 /// than real, would measure this machine's pipes.

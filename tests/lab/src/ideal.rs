@@ -12,6 +12,8 @@ pub struct EndlessCache {
     cache: bound::EndlessCache,
 }
 
+// === impl EndlessCache ===
+
 impl EndlessCache {
     /// An empty cache for the blocks of engines that serve `model` without adapters.
     pub fn new(model: &str, block_tokens: usize) -> Self {
@@ -32,11 +34,9 @@ impl EndlessCache {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use rand::{Rng, SeedableRng, rngs::StdRng};
-
     use super::*;
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+    use std::collections::BTreeSet;
 
     const BLOCK_TOKENS: usize = 2;
     const BLOCK_BYTES: usize = BLOCK_TOKENS * 4;

@@ -1,8 +1,7 @@
 //! The text of a recorded prompt.
 
-use warmpath_sim::trace::{BLOCK_TOKENS, Recorded};
-
 use crate::workload::words;
+use warmpath_sim::trace::{BLOCK_TOKENS, Recorded};
 
 /// Bytes of a token of the simulated engine.
 const TOKEN_BYTES: usize = warmpath_engine::model::TOKEN_BYTES;

@@ -1,11 +1,5 @@
 //! `replay`: a recorded trace through plain Envoy and through Warmpath.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
-use anyhow::{Context, ensure};
-use warmpath_sim::trace::{self, Recorded};
-
 use crate::args::ReplayArgs;
 use crate::arm::Arm;
 use crate::cluster::{Cluster, Spec, params};
@@ -13,6 +7,10 @@ use crate::measure::ArmRun;
 use crate::paths;
 use crate::play::{self, Progress, Stage};
 use crate::report::{Kind, Report, RunInfo, parameters};
+use anyhow::{Context, ensure};
+use std::path::PathBuf;
+use std::sync::Arc;
+use warmpath_sim::trace::{self, Recorded};
 
 /// The excerpt that comes with the source.
 const EXCERPT: &str = "mooncake_conversation_200.jsonl";

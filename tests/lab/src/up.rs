@@ -1,13 +1,11 @@
 //! `up`: the whole set-up on fixed ports, to play with by hand.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-
-use anyhow::{Context, ensure};
-use warmpath::run::stop_signal;
-
 use crate::args::UpArgs;
 use crate::arm::Arm;
 use crate::cluster::{Cluster, Ports, Spec, params};
+use anyhow::{Context, ensure};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use warmpath::run::stop_signal;
 
 /// The ports of the shipped configuration.
 const PORTS: Ports =

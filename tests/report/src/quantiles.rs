@@ -37,9 +37,8 @@ fn at(sorted: &[f64], percent: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use rand::{Rng, SeedableRng, rngs::StdRng};
-
     use super::*;
+    use rand::{Rng, SeedableRng, rngs::StdRng};
 
     /// The definition, word by word.
     fn naive(values: &[f64], percent: usize) -> f64 {

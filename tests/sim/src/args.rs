@@ -1,14 +1,12 @@
 //! The command line.
 
-use std::path::PathBuf;
-
-use clap::Parser;
-use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-
 use crate::plan::Arm;
 use crate::pool::Pool;
 use crate::rules::RuleName;
 use crate::scenario::Scenario;
+use clap::Parser;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use std::path::PathBuf;
 
 /// Proxies of the arm that has several.
 pub const PROXIES_DEFAULT: usize = 4;
@@ -22,7 +20,7 @@ pub const LOSS_DEFAULT: f64 = 0.01;
 pub const SCRAPE_MS_DEFAULT: f64 = 200.0;
 
 /// Plays recorded traces against the routing core that ships and ten other rules, and compares.
-#[derive(Debug, Clone, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(version, after_help = known())]
 pub struct Args {
     /// Which workloads to play, by name (below); all by default.

@@ -44,11 +44,9 @@ impl EndlessCache {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use rand::{Rng, SeedableRng, rngs::StdRng};
-
     use super::*;
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+    use std::collections::BTreeSet;
 
     const BLOCK_TOKENS: usize = 2;
 

@@ -6,14 +6,12 @@
 //! They see only engines that may be chosen; those that are yet to join stand behind them, and those that only
 //! decode.
 
+use crate::run::Spec;
+use crate::workload::Job;
 use std::sync::Arc;
-
 use warmpath_engine::model::{
     BlockHash, Engine, Leg, Params, Request, RequestId, Stats, StepLoad, SubmitError,
 };
-
-use crate::run::Spec;
-use crate::workload::Job;
 
 /// Tokens by which speeds are told: a full step of vLLM's default size.
 const FULL_STEP_TOKENS: usize = 8_192;
@@ -42,7 +40,7 @@ pub struct Node {
 }
 
 /// Exact figures of the moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
     /// Requests sent and not ended.
     pub requests: usize,
@@ -55,7 +53,7 @@ pub struct Load {
 }
 
 /// An engine's speed, as rules that calculate in seconds need it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Speed {
     /// Seconds for a token of a full prefill step.
     pub prefill_s_per_token: f64,
@@ -252,11 +250,10 @@ fn common(one: &[BlockHash], other: &[BlockHash]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use warmpath_engine::Preset;
-    use warmpath_engine::model::{Tier, TierParams};
-
     use super::*;
     use crate::workload::{BASE_ADAPTER, mix};
+    use warmpath_engine::Preset;
+    use warmpath_engine::model::{Tier, TierParams};
 
     const BLOCK_TOKENS: usize = 64;
     /// Blocks of the engine's GPU.

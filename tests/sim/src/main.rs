@@ -1,11 +1,10 @@
 //! `warmpath-sim`: see the library.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program talks to its user")]
 
+use clap::Parser;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
-
-use clap::Parser;
 use warmpath_sim::args::Args;
 use warmpath_sim::plan::Plan;
 use warmpath_sim::report::{Info, Report};

@@ -1,17 +1,14 @@
 //! What is played: workloads, seeds, and the arms beside each other.
 
-use std::path::PathBuf;
-
-use anyhow::{Context, bail};
-
-use warmpath_core::cost::Term;
-
 use crate::args::Args;
 use crate::rules::{Endless, Rule, RuleName};
 use crate::run::{Played, Spec, play};
 use crate::scenario::{Scenario, Source};
 use crate::warmpath::{NetworkSpec, Proxies, ProxiesSpec};
 use crate::workload::Workload;
+use anyhow::{Context, bail};
+use std::path::PathBuf;
+use warmpath_core::cost::Term;
 
 /// Terms of the cost that are left out one at a time, to see what each earns.
 pub const ABLATIONS: [Term; Term::ALL.len()] = Term::ALL;
@@ -26,7 +23,7 @@ const QUICK: ([&str; 3], usize) = (["mooncake", "agentic-24", "ladder-20"], 600)
 const MS_PER_S: f64 = 1_000.0;
 
 /// Everything to play.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// The workloads.
     pub scenarios: Vec<Scenario>,
@@ -45,7 +42,7 @@ pub struct Plan {
 }
 
 /// Who chooses, and what stands around it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Arm {
     /// Another rule, or ours in one proxy that knows everything at once.
     Rule(RuleName),
@@ -58,7 +55,7 @@ pub enum Arm {
 }
 
 /// What an arm is in a comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Another rule: one of the ten that ours is held against.
     Other,
@@ -222,9 +219,8 @@ impl Kind {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
+    use clap::Parser;
 
     fn plan(line: &[&str]) -> anyhow::Result<Plan> {
         Plan::of(&Args::try_parse_from(std::iter::once(&"warmpath-sim").chain(line))?)

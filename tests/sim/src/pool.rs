@@ -2,13 +2,11 @@
 //!
 //! Apart from the traffic, so that a user's own trace can be played on any of them (`--pool`).
 
+use crate::run::Spec;
 use std::fmt;
 use std::str::FromStr;
-
 use warmpath_engine::Preset;
 use warmpath_engine::model::{Params, Tier, TierParams};
-
-use crate::run::Spec;
 
 /// Tokens of a KV block: what llm-d's guides set for the engines that its published ladders were measured on.
 pub const BLOCK_TOKENS: usize = 64;
@@ -33,7 +31,7 @@ const STARTUP_S: f64 = 60.0;
 const DECODERS: usize = 3;
 
 /// Engines that serve the same model.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pool {
     /// Eight times Qwen3-32B on two H100, with the KV room of the published runs.
     #[default]
@@ -53,7 +51,7 @@ pub enum Pool {
 }
 
 /// A name that no pool has.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown pool {name:?}, known are {}", Pool::ALL.map(Pool::name).join(", "))]
 pub struct UnknownPool {
     name: String,

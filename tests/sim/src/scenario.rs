@@ -1,21 +1,20 @@
 //! The scenarios by name: which traffic, on which engines.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
-
 use crate::pool::{BLOCK_TOKENS, Pool};
 use crate::run::Spec;
 use crate::trace::{self, Recorded, RecordedSession, Trace, TraceError};
 use crate::workload::{
     AgenticSpec, LadderShape, LoraSpec, Texts, Workload, agentic, mixed, open, open_lora, warm_stage,
 };
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 /// Adapters of the workloads that have any: more than a batch may mix, and few of them asked for often.
 const LORA: LoraSpec = LoraSpec { adapters: 32, exponent: 1.0 };
 
 /// A scenario.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
     /// Its name in reports.
     pub name: String,
@@ -26,7 +25,7 @@ pub struct Scenario {
 }
 
 /// What is asked.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Traffic {
     /// The Mooncake conversation trace, so many times as fast.
     Mooncake(f64),
@@ -47,7 +46,7 @@ enum Traffic {
 }
 
 /// Where traces are, and how much of them is played.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Source {
     /// The folder of the recorded traces.
     pub folder: PathBuf,

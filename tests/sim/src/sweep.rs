@@ -4,21 +4,19 @@
 //! depends on the seeds and on nothing else. Each workload is made once, by whoever needs it first, and dropped
 //! after its last arm: all of them at once would be gigabytes.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Instant;
-
-use serde::Serialize;
-
 use crate::calibrate::{self, ArmRun, Ladder};
 use crate::measure::{Phase, Spread, Summary, phases};
 use crate::plan::{Arm, Kind, Plan};
 use crate::scenario::Scenario;
 use crate::workload::Workload;
+use serde::Serialize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
 
 /// One arm on one workload with one seed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Cell {
     /// The workload's name.
     pub workload: String,
@@ -44,7 +42,7 @@ pub struct Cell {
 }
 
 /// All that was played.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Swept {
     /// By workload, seed and arm.
     pub cells: Vec<Cell>,
@@ -60,7 +58,7 @@ struct Shelf<'a> {
     content: Mutex<(Option<Arc<Workload>>, usize)>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Task {
     /// Shelf, arm.
     Cell(usize, Arm),

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a helper of a test that fails is a failed test")]
 
 use std::path::Path;
-
 use warmpath_sim::rules::RuleName;
 use warmpath_sim::trace::{self, Trace};
 

@@ -7,11 +7,10 @@
     reason = "a helper of a test that fails is a failed test"
 )]
 
+use clap::Parser;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
-
-use clap::Parser;
 use warmpath_engine::model::LoadTime;
 use warmpath_sim::args::Args;
 use warmpath_sim::measure::{Record, Summary};

@@ -1,10 +1,5 @@
 //! `/v1/chat/completions`: messages and tools in, one assistant message out.
 
-use std::fmt::Write;
-
-use serde::Deserialize;
-use serde_json::{Value, json};
-
 use super::{
     content::Content,
     error::ApiError,
@@ -12,6 +7,9 @@ use super::{
     request::{ParsedRequest, StreamOptions, only_one, read},
 };
 use crate::text::{Turn, render};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::fmt::Write;
 
 #[derive(Deserialize)]
 struct Body {
@@ -33,6 +31,8 @@ struct Message {
     content: Content,
     tool_calls: Option<Vec<Value>>,
 }
+
+// === impl Turn ===
 
 impl From<Message> for Turn {
     fn from(message: Message) -> Self {
@@ -59,6 +59,8 @@ pub(super) fn parse(body: &[u8]) -> Result<ParsedRequest, ApiError> {
 
 /// The encoding of chat completions.
 pub(super) struct Chat;
+
+// === impl Chat ===
 
 impl Wire for Chat {
     fn id_prefix(&self) -> &'static str {

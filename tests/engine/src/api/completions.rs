@@ -1,15 +1,13 @@
 //! `/v1/completions`: text or tokens in, text out.
 
-use std::fmt::Write;
-
-use serde::Deserialize;
-use serde_json::{Value, json};
-
 use super::{
     error::ApiError,
     output::{Delta, ModelOutput, Wire},
     request::{ParsedRequest, StreamOptions, only_one, read},
 };
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::fmt::Write;
 
 #[derive(Deserialize)]
 struct Body {
@@ -30,6 +28,8 @@ enum Prompt {
     Tokens(Vec<u32>),
     TokenLists(Vec<Vec<u32>>),
 }
+
+// === impl Prompt ===
 
 impl Prompt {
     fn into_bytes(self) -> Vec<Vec<u8>> {
@@ -61,6 +61,8 @@ pub(super) fn parse(body: &[u8]) -> Result<ParsedRequest, ApiError> {
 
 /// The encoding of text completions.
 pub(super) struct Completions;
+
+// === impl Completions ===
 
 impl Wire for Completions {
     fn id_prefix(&self) -> &'static str {

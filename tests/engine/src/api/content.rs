@@ -12,6 +12,8 @@ pub(super) enum Content {
     Nothing(()),
 }
 
+// === impl Content ===
+
 impl Default for Content {
     fn default() -> Self {
         Self::Nothing(())

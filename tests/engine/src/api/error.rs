@@ -1,9 +1,8 @@
 //! Errors in the form of vLLM 0.32.
 
+use crate::model::SubmitError;
 use http::StatusCode;
 use serde_json::{Value, json};
-
-use crate::model::SubmitError;
 
 /// Why a request fails.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +35,8 @@ pub enum ApiError {
     #[error("simulated fault")]
     Fault(StatusCode),
 }
+
+// === impl ApiError ===
 
 impl ApiError {
     /// The status of the response.

@@ -1,10 +1,5 @@
 //! `/v1/messages`: Anthropic's protocol, whose usage counts cached tokens apart from the others.
 
-use std::fmt::Write;
-
-use serde::Deserialize;
-use serde_json::{Value, json};
-
 use super::{
     content::Content,
     error::ApiError,
@@ -12,6 +7,9 @@ use super::{
     request::{ParsedRequest, read},
 };
 use crate::text::{Turn, render};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::fmt::Write;
 
 #[derive(Deserialize)]
 struct Body {
@@ -53,6 +51,8 @@ pub(super) fn parse(body: &[u8]) -> Result<ParsedRequest, ApiError> {
 
 /// The encoding of Anthropic's messages.
 pub(super) struct Messages;
+
+// === impl Messages ===
 
 impl Wire for Messages {
     fn id_prefix(&self) -> &'static str {

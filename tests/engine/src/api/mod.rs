@@ -20,7 +20,7 @@ pub use output::{Choice, Delta, ModelOutput, Wire};
 pub use request::ParsedRequest;
 
 /// The protocols that the engine serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// OpenAI text completions: `/v1/completions`.
     Completions,
@@ -31,6 +31,8 @@ pub enum Protocol {
     /// Anthropic messages: `/v1/messages`.
     Messages,
 }
+
+// === impl Protocol ===
 
 impl Protocol {
     /// Reads a request body.

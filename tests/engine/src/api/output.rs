@@ -1,11 +1,10 @@
 //! The model's output for a request, before a protocol encodes it.
 
+use crate::text::Filler;
 use serde_json::{Value, json};
 
-use crate::text::Filler;
-
 /// The output for one prompt of a request.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Choice {
     /// Its text.
     pub filler: Filler,
@@ -18,7 +17,7 @@ pub struct Choice {
 }
 
 /// The output for a request.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct ModelOutput {
     /// The response's id, as a JSON string with its quotes.
     pub id_json: String,
@@ -35,7 +34,7 @@ pub struct ModelOutput {
 }
 
 /// A piece of a streamed response.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Delta<'a> {
     /// The choice that it belongs to.
     pub choice: usize,
@@ -60,6 +59,8 @@ pub trait Wire: Send + Sync {
     /// The events after the last of `deltas` deltas.
     fn closing(&self, output: &ModelOutput, deltas: usize, events: &mut String);
 }
+
+// === impl ModelOutput ===
 
 impl ModelOutput {
     /// Prompt tokens of all choices.

@@ -1,11 +1,10 @@
 //! A request, independent of its protocol.
 
+use super::ApiError;
 use serde::Deserialize;
 
-use super::ApiError;
-
 /// A request after parsing.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParsedRequest {
     /// The model or adapter; `None` means the engine's own model.
     pub model: Option<String>,

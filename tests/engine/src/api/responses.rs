@@ -1,10 +1,5 @@
 //! `/v1/responses`: input items in, output items out. Nothing is stored, as with vLLM's default.
 
-use std::fmt::Write;
-
-use serde::Deserialize;
-use serde_json::{Value, json};
-
 use super::{
     content::Content,
     error::ApiError,
@@ -12,6 +7,9 @@ use super::{
     request::{ParsedRequest, read},
 };
 use crate::text::{Turn, render};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::fmt::Write;
 
 /// The number of events before the first delta.
 const OPENING_EVENTS: usize = 4;
@@ -77,6 +75,8 @@ pub(super) fn parse(body: &[u8]) -> Result<ParsedRequest, ApiError> {
 
 /// The encoding of the responses protocol.
 pub(super) struct Responses;
+
+// === impl Responses ===
 
 impl Wire for Responses {
     fn id_prefix(&self) -> &'static str {

@@ -4,7 +4,7 @@
 //! adapter that is not on the GPU is loaded by the step that needs it first, which takes that much longer.
 
 /// One adapter on the GPU.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Slot {
     adapter: u32,
     /// Running requests that use it.
@@ -17,6 +17,8 @@ pub(super) struct Adapters {
     slots: Vec<Slot>,
     max: usize,
 }
+
+// === impl Adapters ===
 
 impl Adapters {
     pub(super) fn new(max: usize) -> Self {

@@ -9,8 +9,6 @@
 //! loaded iff `bytes/bandwidth + fixed < c_tok*n + c_pair*(n*p + n^2/2)`. The first stretch that is not ends
 //! the load. Waiting for other loads on the same link is no part of the rule: engines do not look at it either.
 
-use std::ops::Range;
-
 use super::{
     cache::BlockId,
     engine::Engine,
@@ -18,6 +16,7 @@ use super::{
     schedule::publish,
     sequence::{RequestId, Sequence},
 };
+use std::ops::Range;
 
 /// A request that has its blocks and waits for their content.
 #[derive(Debug)]
@@ -40,6 +39,8 @@ pub(super) struct Stretch {
     tier: usize,
     blocks: Range<usize>,
 }
+
+// === impl Engine ===
 
 impl Engine {
     /// Which blocks of a waiting request to load from tiers, in prompt order.

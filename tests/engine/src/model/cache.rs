@@ -7,19 +7,18 @@
 //! As in vLLM, a block that two requests filled with the same content at the same time exists twice; here
 //! only the first of them is found by later requests.
 
-use std::collections::hash_map::Entry;
-
 use super::{
     chain::{BlockHash, BlockMap},
     free_list::FreeList,
     tier::TierStore,
 };
+use std::collections::hash_map::Entry;
 
 /// One block of the cache; an index, valid for the cache that gave it out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockId(u32);
 
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Debug, Default)]
 struct Block {
     refs: u32,
     /// The name under which the index finds this block.
@@ -44,6 +43,8 @@ pub struct PagedCache {
     /// Where evicted blocks go: into the first, and what falls out of it into the next.
     below: Vec<TierStore>,
 }
+
+// === impl PagedCache ===
 
 impl PagedCache {
     /// An empty cache of `blocks` blocks, with nothing below it.

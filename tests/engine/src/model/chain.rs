@@ -12,7 +12,6 @@ use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
 };
-
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Bytes of text that make one token. Real tokenizers average about four bytes of English a token; a fixed
@@ -20,15 +19,17 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub const TOKEN_BYTES: usize = 4;
 
 /// The hash of one full block and of all blocks before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockHash(pub u64);
 
 /// A map by block. The names are hashes already: one multiplication spreads them, also where tests use small ones.
 pub(super) type BlockMap<V> = HashMap<BlockHash, V, BuildHasherDefault<BlockHasher>>;
 
 /// The hasher of [`BlockMap`].
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BlockHasher(u64);
+
+// === impl BlockHasher ===
 
 impl Hasher for BlockHasher {
     fn finish(&self) -> u64 {
@@ -46,8 +47,10 @@ impl Hasher for BlockHasher {
 }
 
 /// The start of a chain: prompts under different roots share no blocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Root(u64);
+
+// === impl Root ===
 
 impl Root {
     /// The root of a model, an adapter (empty: none) and a cache salt (empty: none).

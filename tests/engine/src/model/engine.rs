@@ -6,8 +6,6 @@
 //!
 //! Beside the steps runs one timer, for what arrives or expires between them, see `arrive`.
 
-use std::collections::VecDeque;
-
 use super::{
     adapters::{Adapters, BASE},
     arrive::{Held, Loading},
@@ -20,9 +18,10 @@ use super::{
     stats::Stats,
     tier::PerTier,
 };
+use std::collections::VecDeque;
 
 /// Why a request cannot be taken at all. A full cache is no reason: such a request waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
     /// There is no prompt; the model needs at least one token to begin with.
     #[error("the prompt is empty")]
@@ -74,6 +73,8 @@ pub struct Engine {
     /// When the start-up is over.
     started_at_s: f64,
 }
+
+// === impl Engine ===
 
 impl Engine {
     /// An idle engine with an empty cache, ready at once.

@@ -3,7 +3,7 @@
 use super::{sequence::RequestId, tier::Tier};
 
 /// Something that happened to one request.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Event {
     /// The moment, in seconds on the driver's clock.
     pub at_s: f64,
@@ -14,7 +14,7 @@ pub struct Event {
 }
 
 /// The kinds of [`Event`], in the order in which a request meets them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
     /// The request left the queue: its blocks are reserved.
     Admitted {
@@ -48,7 +48,7 @@ pub enum EventKind {
 }
 
 /// Why a request ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishReason {
     /// All `output_tokens` were generated.
     Length,

@@ -5,7 +5,7 @@
 
 const NONE: u32 = u32::MAX;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Links {
     older: u32,
     newer: u32,
@@ -19,6 +19,8 @@ pub(super) struct FreeList {
     members: Vec<bool>,
     len: usize,
 }
+
+// === impl FreeList ===
 
 impl FreeList {
     /// All ids `0..len`, oldest first.

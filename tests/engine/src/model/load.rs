@@ -6,13 +6,15 @@
 use super::params::Preset;
 
 /// The time of one load: `fixed_s + bytes / bytes_per_s`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoadTime {
     /// Seconds before the first byte.
     pub fixed_s: f64,
     /// Bytes a second once it flows.
     pub bytes_per_s: f64,
 }
+
+// === impl LoadTime ===
 
 impl LoadTime {
     /// Host memory over PCIe 5 x16, each GPU with a link of its own: 50 GB/s of the nominal 64. The fixed part is
@@ -37,11 +39,13 @@ impl LoadTime {
 }
 
 /// A link and the loads that it still has to carry.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Link {
     time: LoadTime,
     free_at_s: f64,
 }
+
+// === impl Link ===
 
 impl Link {
     pub(super) fn new(time: LoadTime) -> Self {

@@ -1,8 +1,7 @@
 //! The properties of an engine: its speed and its sizes.
 
-use std::{fmt, str::FromStr};
-
 use super::{load::LoadTime, steptime::StepTime, tier::TierParams};
+use std::{fmt, str::FromStr};
 
 /// Tokens a step may compute; vLLM's default for its API server on data-centre GPUs.
 const BATCHED_TOKENS_MAX: usize = 8_192;
@@ -19,7 +18,7 @@ const ADAPTER_LOAD_S: f64 = 0.077;
 const HELD_S_MAX: f64 = 30.0;
 
 /// The fixed properties of an engine.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Params {
     /// How long steps take.
     pub step_time: StepTime,
@@ -55,6 +54,8 @@ pub struct Params {
     pub emits_tokens: bool,
 }
 
+// === impl Params ===
+
 impl Params {
     /// The engine of a preset, with vLLM's default limits.
     pub fn new(preset: Preset) -> Self {
@@ -84,7 +85,7 @@ impl Params {
 }
 
 /// Known set-ups on H100. Capacities of the first and the third are those of the published llm-d runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
     /// Qwen3-32B on two GPUs.
     Qwen3On2,
@@ -95,6 +96,8 @@ pub enum Preset {
     /// No time at all, with the capacity of the first: for measuring everything in front of the engine.
     Instant,
 }
+
+// === impl Preset ===
 
 impl Preset {
     /// All presets.

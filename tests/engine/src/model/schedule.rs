@@ -4,9 +4,10 @@
 //! `scheduler_reserve_full_isl`), and gets them at once: only decodes can run out of blocks later. Then the
 //! request admitted last gives up its blocks and starts over, with the tokens it has generated.
 
+use super::{cache::PagedCache, engine::Engine, event::EventKind, sequence::Sequence, steptime::StepLoad};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{cache::PagedCache, engine::Engine, event::EventKind, sequence::Sequence, steptime::StepLoad};
+// === impl Engine ===
 
 impl Engine {
     /// Chooses the work of the step that begins now and returns how long it takes, in seconds; `None` when

@@ -3,11 +3,11 @@
 use super::{adapters::BASE, cache::BlockId, chain::BlockHash};
 
 /// The driver's name for a request; unique among the requests in flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
 /// A request to the engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The driver's name for it.
     pub id: RequestId,
@@ -26,7 +26,7 @@ pub struct Request {
 }
 
 /// The part of a request that one engine does when prefill and decode are apart.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Leg {
     /// All of it.
     #[default]
@@ -42,6 +42,8 @@ pub enum Leg {
         remote_tokens: usize,
     },
 }
+
+// === impl Request ===
 
 impl Request {
     /// A request to the base model, with nothing done elsewhere.
@@ -72,6 +74,8 @@ pub(super) struct Sequence {
     /// Blocks that it found in the cache when it last did not fit.
     pub(super) hits_seen: Option<usize>,
 }
+
+// === impl Sequence ===
 
 impl Sequence {
     pub(super) fn new(request: Request) -> Self {

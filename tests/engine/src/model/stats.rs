@@ -3,7 +3,7 @@
 use super::tier::PerTier;
 
 /// A copy of the engine's numbers. Counters only grow; gauges are of the moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stats {
     /// Gauge: requests that steps work for.
     pub running: usize,
@@ -56,6 +56,8 @@ pub struct Stats {
     /// Seconds spent in steps.
     pub busy_s: f64,
 }
+
+// === impl Stats ===
 
 impl Stats {
     /// The share of blocks that requests use, `0.0..=1.0`: vLLM's `kv_cache_usage_perc`.

@@ -10,15 +10,14 @@
 //! "Cost = uncached tokens" would be wrong by two to three times at long context.
 //! Parameters and their source: `data/README.md`. Error against published runs: about 10 % in throughput.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 const PARAMS_JSON: &str = include_str!("../../data/steptime_params.json");
 const MS_PER_S: f64 = 1_000.0;
 
 /// The work of one step.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StepLoad {
     /// New tokens of all prefill chunks.
     pub prefill_tokens: usize,
@@ -29,6 +28,8 @@ pub struct StepLoad {
     /// Tokens that those requests attend to, in total.
     pub context_tokens: usize,
 }
+
+// === impl StepLoad ===
 
 impl StepLoad {
     /// Adds a chunk of `new` prefill tokens after `prefix` computed ones.
@@ -51,7 +52,7 @@ impl StepLoad {
 }
 
 /// The step-time model of one hardware and model set-up.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StepTime {
     /// Tokens of a step and their milliseconds, ascending; linear between, and beyond the last two.
     lin: Vec<(f64, f64)>,
@@ -72,6 +73,8 @@ struct Raw {
     g1_ms_per_seq: f64,
     g2_ms_per_ctx_token: f64,
 }
+
+// === impl StepTime ===
 
 impl StepTime {
     /// The set-up called `key` in `data/steptime_params.json`.

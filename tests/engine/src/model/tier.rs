@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Where blocks can be below the GPU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tier {
     /// The host's memory.
     Cpu,
@@ -22,6 +22,8 @@ pub enum Tier {
     /// A store over the network.
     Remote,
 }
+
+// === impl Tier ===
 
 impl Tier {
     /// All tiers, the nearest first.
@@ -41,7 +43,7 @@ impl Tier {
 pub type PerTier<T> = [T; Tier::ALL.len()];
 
 /// One tier of an engine.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TierParams {
     /// Which.
     pub tier: Tier,
@@ -50,6 +52,8 @@ pub struct TierParams {
     /// How long a load from it takes.
     pub load: LoadTime,
 }
+
+// === impl TierParams ===
 
 impl TierParams {
     /// A tier as the engine of `preset` would have it: host memory over PCIe, one NVMe drive, RDMA at 200 Gbit/s.
@@ -70,6 +74,8 @@ pub(super) struct TierStore {
     order: FreeList,
     index: BlockMap<u32>,
 }
+
+// === impl TierStore ===
 
 impl TierStore {
     pub(super) fn new(blocks: usize) -> Self {

@@ -1,14 +1,13 @@
 //! The settings of a simulated engine's server.
 
-use std::net::{Ipv4Addr, SocketAddr};
-
 use crate::model::{Params, Preset, StepTime};
+use std::net::{Ipv4Addr, SocketAddr};
 
 /// Tokens to generate when the request names no limit.
 const DEFAULT_OUTPUT_TOKENS: usize = 64;
 
 /// Settings of one [`super::EngineServer`]; the default listens on a free port of the loopback.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct ServerConfig {
     /// Sent in the `x-engine` header of every response.
     pub name: String,
@@ -31,6 +30,8 @@ pub struct ServerConfig {
     /// Requests that may wait before new ones get 503 (vLLM's `--max-num-queued-reqs`); `None`: no limit.
     pub queued_requests_max: Option<usize>,
 }
+
+// === impl ServerConfig ===
 
 impl Default for ServerConfig {
     fn default() -> Self {

@@ -1,5 +1,12 @@
 //! The handle of a running engine.
 
+use super::{
+    config::ServerConfig,
+    fault::{Fault, Faults},
+    hub::Hub,
+    listen,
+    state::State,
+};
 use std::{
     collections::BTreeMap,
     io,
@@ -10,16 +17,7 @@ use std::{
     },
     time::Duration,
 };
-
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
-
-use super::{
-    config::ServerConfig,
-    fault::{Fault, Faults},
-    hub::Hub,
-    listen,
-    state::State,
-};
 
 /// A simulated engine that listens. Dropping it stops it at once; [`Self::shutdown`] also waits for the end.
 #[derive(Debug)]
@@ -41,6 +39,8 @@ pub(super) struct App {
     faulted: AtomicU64,
     ids: AtomicU64,
 }
+
+// === impl EngineServer ===
 
 impl EngineServer {
     /// Binds the address and begins to serve; must be called inside a tokio runtime.
@@ -109,6 +109,8 @@ impl Drop for EngineServer {
         self.driver.abort();
     }
 }
+
+// === impl App ===
 
 impl App {
     /// Orders a fault; the future waits until the listener has acted on it.

@@ -1,12 +1,11 @@
 //! Failures on demand: the kinds, and those in effect.
 
-use std::time::Duration;
-
 use serde::Deserialize;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// A failure that a test orders, by [`super::EngineServer::fault`] or by `POST /sim/fault`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case")]
 pub enum Fault {
     /// Ends all faults; a dead engine comes back.
@@ -44,6 +43,8 @@ pub(super) struct FaultOrder {
     pub(super) for_ms: Option<u64>,
 }
 
+// === impl FaultOrder ===
+
 impl FaultOrder {
     /// A closed socket cannot receive the order that reopens it, so such a fault must come with its end.
     pub(super) fn is_a_trap(&self) -> bool {
@@ -52,7 +53,7 @@ impl FaultOrder {
 }
 
 /// The faults in force, one of a kind; a new order replaces the old one of its kind.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct InForce {
     /// Names orders, so that the end of one does not end its successor.
     orders: u64,
@@ -64,12 +65,14 @@ pub(super) struct InForce {
     pub(super) deaths: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Counted<T> {
     order: u64,
     what: T,
     left: Option<u32>,
 }
+
+// === impl InForce ===
 
 impl InForce {
     pub(super) fn is_open(&self) -> bool {
@@ -121,6 +124,8 @@ pub(super) struct Faults {
     /// The last order that the listener has acted on.
     applied: watch::Sender<u64>,
 }
+
+// === impl Faults ===
 
 impl Faults {
     pub(super) fn new() -> Self {

@@ -1,14 +1,12 @@
 //! One HTTP request in the model: where the driver writes progress and the response reads it.
 
+use super::hub::Hub;
+use crate::model::RequestId;
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
-
 use tokio::sync::Notify;
-
-use super::hub::Hub;
-use crate::model::RequestId;
 
 /// The progress of each prompt of a request. One reader only.
 #[derive(Debug)]
@@ -22,6 +20,8 @@ struct Slot {
     cached_tokens: AtomicUsize,
     produced_tokens: AtomicUsize,
 }
+
+// === impl Flight ===
 
 impl Flight {
     pub(super) fn new(prompts: usize) -> Self {
@@ -68,6 +68,8 @@ pub(super) struct Ticket {
     pub(super) ids: Vec<RequestId>,
     pub(super) flight: Arc<Flight>,
 }
+
+// === impl Ticket ===
 
 impl Drop for Ticket {
     fn drop(&mut self) {

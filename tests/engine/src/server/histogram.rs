@@ -13,6 +13,8 @@ pub(super) struct Histogram {
     sum_s: f64,
 }
 
+// === impl Histogram ===
+
 impl Histogram {
     pub(super) fn new(name: &'static str, help: &'static str, bounds_s: &'static [f64]) -> Self {
         Self { name, help, bounds_s, counts: vec![0; bounds_s.len() + 1], sum_s: 0.0 }

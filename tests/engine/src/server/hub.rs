@@ -1,13 +1,5 @@
 //! The model under one lock, driven by the wall clock.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
-
-use fnv::FnvHashMap;
-use tokio::{sync::Notify, time::Instant};
-
 use super::{
     config::ServerConfig,
     flight::{Flight, Ticket},
@@ -17,6 +9,12 @@ use crate::{
     api::ApiError,
     model::{Engine, Event, EventKind, Params, Request, RequestId, Stats},
 };
+use fnv::FnvHashMap;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{sync::Notify, time::Instant};
 
 /// One engine's model with its clock and its listeners.
 #[derive(Debug)]
@@ -58,6 +56,8 @@ pub(super) struct Readings<'a> {
     pub(super) rejected: u64,
     pub(super) latencies: &'a Latencies,
 }
+
+// === impl Hub ===
 
 impl Hub {
     pub(super) fn new(config: &ServerConfig) -> Self {
@@ -188,6 +188,8 @@ impl Hub {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+// === impl Core ===
 
 impl Core {
     /// Runs the model up to `now_s` and delivers its events to the flights.

@@ -1,11 +1,5 @@
 //! An inference request from its body to its response.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode};
-use serde_json::json;
-
 use super::{
     engine_server::App,
     flight::Ticket,
@@ -18,6 +12,10 @@ use crate::{
     model::{Request, RequestId, Root, chain_of_bytes, tokens_of_bytes},
     text::Filler,
 };
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::json;
+use std::sync::Arc;
 
 /// Serves a request in any of the protocols.
 pub(super) async fn infer(

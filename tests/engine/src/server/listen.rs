@@ -1,5 +1,8 @@
 //! The listening socket and its connections, as the faults allow them.
 
+use super::{engine_server::App, route};
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
 use std::{
     net::SocketAddr,
     sync::{
@@ -8,15 +11,10 @@ use std::{
     },
     time::Duration,
 };
-
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
-
-use super::{engine_server::App, route};
 
 /// Pause between attempts to listen again where a fault had closed the socket and the port is still taken.
 const REBIND_INTERVAL: Duration = Duration::from_millis(20);

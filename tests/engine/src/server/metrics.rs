@@ -2,10 +2,9 @@
 //!
 //! Seconds are those of the wall: an engine with a time scale looks like a faster engine.
 
-use std::fmt::{Display, Write};
-
 use super::{histogram::Histogram, hub::Readings};
 use crate::model::{EventKind, Params};
+use std::fmt::{Display, Write};
 
 const FIRST_TOKEN_BOUNDS_S: &[f64] = &[
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0,
@@ -26,6 +25,8 @@ pub(super) struct Latencies {
     inter_token: Histogram,
     request: Histogram,
 }
+
+// === impl Latencies ===
 
 impl Default for Latencies {
     fn default() -> Self {
@@ -69,6 +70,8 @@ struct Page {
     /// `engine="0",model_name="..."`.
     labels: String,
 }
+
+// === impl Page ===
 
 impl Page {
     fn family(&mut self, kind: &str, name: &str, help: &str) {

@@ -1,11 +1,10 @@
 //! Builders of HTTP responses.
 
-use std::io;
-
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use serde_json::Value;
+use std::io;
 
 /// The body of any response; an error breaks the connection.
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;

@@ -1,16 +1,5 @@
 //! From an HTTP request to its response.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, atomic::AtomicBool},
-    time::{SystemTime, UNIX_EPOCH},
-};
-
-use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
-use serde_json::json;
-
 use super::{
     engine_server::App,
     infer, metrics,
@@ -18,6 +7,15 @@ use super::{
     sim, tokens,
 };
 use crate::api::{ApiError, Protocol};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use serde_json::json;
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::AtomicBool},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 /// Longest request body; several times the longest prompt of any model.
 const BODY_BYTES_MAX: usize = 64 << 20;
@@ -26,7 +24,7 @@ const BODY_BYTES_MAX: usize = 64 << 20;
 const VLLM_VERSION: &str = "0.32.0";
 
 /// The operation that a path names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
     Infer(Protocol),
     CountTokens,
@@ -40,6 +38,8 @@ enum Route {
     SimFault,
     Unknown,
 }
+
+// === impl Route ===
 
 impl Route {
     /// The route of a path, with the path's name in the counters and its method.

@@ -1,19 +1,17 @@
 //! `/sim/*`: paths that a real engine does not have.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
-
-use http::{Response, StatusCode};
-use serde_json::json;
-
 use super::{
     engine_server::App,
     fault::{Fault, FaultOrder},
     reply::{Body, json as reply_json, whole},
 };
 use crate::api::ApiError;
+use http::{Response, StatusCode};
+use serde_json::json;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 /// `GET /sim/state`.
 pub(super) fn state(app: &App) -> Response<Body> {

@@ -1,11 +1,10 @@
 //! An engine's counters for tests, without parsing metrics.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 /// The numbers of `/sim/state`. Counters grow for the server's life, through every fault.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// The engine's name.
     pub name: String,

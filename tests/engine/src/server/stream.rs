@@ -3,15 +3,13 @@
 //! The pieces of a choice end after its first token and then every `tokens_per_chunk` tokens, however late
 //! the reader is: equal outputs always have equal chunks, and an instant engine sends as many as a slow one.
 
-use std::io;
-
+use super::{flight::Ticket, reply::Body};
+use crate::api::{Delta, ModelOutput, Wire};
 use bytes::Bytes;
 use futures::stream;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-
-use super::{flight::Ticket, reply::Body};
-use crate::api::{Delta, ModelOutput, Wire};
+use std::io;
 
 /// A stream under way.
 pub(super) struct EventStream {
@@ -26,6 +24,8 @@ pub(super) struct EventStream {
     pieces: usize,
     closed: bool,
 }
+
+// === impl EventStream ===
 
 impl EventStream {
     /// A stream whose first tokens are there.

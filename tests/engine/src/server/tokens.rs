@@ -1,11 +1,6 @@
 //! Requests for tokens instead of generated text, as vLLM serves them: `/tokenize`, the two `render` paths, and
 //! Anthropic's `count_tokens`. Routers without a tokenizer call them before they choose.
 
-use bytes::Bytes;
-use http::{Response, StatusCode};
-use serde::{Deserialize, de::IgnoredAny};
-use serde_json::json;
-
 use super::{
     engine_server::App,
     reply::{Body, json as reply_json},
@@ -15,6 +10,10 @@ use crate::{
     model::tokens_of_bytes,
     text::token_ids,
 };
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::json;
 
 /// The field that distinguishes a chat from a completion.
 #[derive(Deserialize)]

@@ -5,9 +5,8 @@
 //! prompt: equal prompts get equal words from every engine with the same seed. Plain lower-case ASCII needs
 //! no escaping in JSON.
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
 use crate::model::TOKEN_BYTES;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 const WORDS: [&str; 64] = [
     "act ", "add ", "age ", "air ", "and ", "any ", "ask ", "bag ", "bed ", "big ", "bit ", "box ", "bus ",
@@ -18,10 +17,12 @@ const WORDS: [&str; 64] = [
 ];
 
 /// The words of one output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filler {
     fingerprint: u64,
 }
+
+// === impl Filler ===
 
 impl Filler {
     /// The words that an engine with this seed generates for the prompt with this fingerprint.

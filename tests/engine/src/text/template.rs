@@ -17,7 +17,7 @@ const START: &str = "<|im_start|>";
 const END: &str = "<|im_end|>\n";
 
 /// One message of a conversation, its content already flattened to text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turn {
     /// `system`, `user`, `assistant`, `tool`, ...
     pub role: String,
@@ -51,9 +51,8 @@ pub fn render(tools: &[Value], turns: &[Turn]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use serde_json::json;
 
     fn turn(role: &str, content: &str) -> Turn {
         Turn { role: role.to_owned(), content: content.to_owned() }

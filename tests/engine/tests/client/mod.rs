@@ -27,6 +27,8 @@ pub(crate) struct Reply {
     pub(crate) is_cut: bool,
 }
 
+// === impl Reply ===
+
 impl Reply {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
@@ -57,6 +59,8 @@ pub(crate) struct Open {
     pub(crate) response: Streaming,
     _connection: Connection,
 }
+
+// === impl Open ===
 
 impl Open {
     /// The next piece of the body.

@@ -1,21 +1,19 @@
 //! Envoy's admin page: what it counts, what it listens on, which configuration it runs.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-
 use http::Method;
 use serde_json::Value;
-
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use warmpath_http::{Client, ClientError};
 
 /// The admin page of one Envoy.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Admin {
     client: Client,
 }
 
 /// The memory that Envoy's allocator accounts for. The linear memory of Wasm VMs is not in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
     /// Bytes in use.
     pub allocated_bytes: u64,
@@ -44,6 +42,8 @@ pub enum AdminError {
         answer: String,
     },
 }
+
+// === impl Admin ===
 
 impl Admin {
     pub(super) fn new(address: SocketAddr) -> Self {

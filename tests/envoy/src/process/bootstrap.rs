@@ -1,8 +1,7 @@
 //! The bootstrap of an Envoy that gets everything else over ADS. JSON, which Envoy reads as it reads YAML.
 
-use std::net::SocketAddr;
-
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 
 /// An admin page on a port of Envoy's choice, and one cluster: the control plane.
 pub(super) fn ads(control_plane: SocketAddr, node_id: &str) -> Value {

@@ -12,6 +12,8 @@ pub(super) struct Child {
     process: Mutex<Process>,
 }
 
+// === impl Child ===
+
 impl Child {
     pub(super) fn spawn(mut command: Command) -> io::Result<Self> {
         let process = command.spawn()?;

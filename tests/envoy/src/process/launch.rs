@@ -1,20 +1,18 @@
 //! How an Envoy is to be run: its options, its folder and its command line.
 
+use super::{EnvoyError, Log, io_error};
+use crate::envoy_binary;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
 use tempfile::TempDir;
-
-use super::{EnvoyError, Log, io_error};
-use crate::envoy_binary;
 
 /// Envoy's own default.
 const DRAIN_S_DEFAULT: u32 = 600;
 
 /// How to run an Envoy.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Launch {
     /// Worker threads, each of which has a VM of its own.
     pub workers: u32,
@@ -29,6 +27,8 @@ pub struct Launch {
     /// Where log and bootstrap go, to be kept. `None`: a temporary folder.
     pub folder: Option<PathBuf>,
 }
+
+// === impl Launch ===
 
 impl Default for Launch {
     fn default() -> Self {
@@ -50,6 +50,8 @@ pub(super) enum Folder {
     /// Goes away with the run.
     Temporary(TempDir),
 }
+
+// === impl Folder ===
 
 impl Folder {
     pub(super) fn new(launch: &Launch) -> Result<Self, EnvoyError> {

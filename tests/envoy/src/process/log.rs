@@ -4,10 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The log of one Envoy: standard output and error, so that V8's last words are in it too.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Log {
     path: PathBuf,
 }
+
+// === impl Log ===
 
 impl Log {
     pub(super) fn new(path: PathBuf) -> Self {

@@ -17,15 +17,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 pub use self::admin::{Admin, AdminError, Memory};
+use self::child::Child;
 pub use self::launch::Launch;
+use self::launch::{Folder, command};
 pub use self::log::Log;
 use crate::wait::{DeadlinePassed, until};
 use crate::xds::ControlPlane;
 use crate::{BinaryError, envoy_binary};
 use warmpath_http::ClientError;
-
-use self::child::Child;
-use self::launch::{Folder, command};
 
 /// The lines of the log that a failing test prints.
 const LOG_TAIL_LINES: usize = 60;
@@ -91,6 +90,8 @@ pub enum EnvoyError {
         workers: usize,
     },
 }
+
+// === impl Envoy ===
 
 impl Envoy {
     /// Starts Envoy with a configuration file, and waits until it serves.

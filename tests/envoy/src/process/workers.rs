@@ -1,15 +1,16 @@
 //! Connections to chosen worker threads of an Envoy. The kernel deals connections to workers; which one it was
 //! is read from Envoy's own count of connections by worker.
 
-use std::collections::BTreeMap;
-
 use super::{Envoy, EnvoyError};
 use crate::resources::GATEWAY;
 use crate::wait::until;
+use std::collections::BTreeMap;
 use warmpath_http::Connection;
 
 /// Connections tried for each worker: by chance alone, all of them miss one of two workers once in 2^32 times.
 const TRIES: usize = 32;
+
+// === impl Envoy ===
 
 impl Envoy {
     /// A connection to each of its workers, in their order.

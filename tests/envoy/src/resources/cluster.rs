@@ -1,9 +1,7 @@
 //! The clusters: the engines, which the filter chooses from, and the controller, which it listens to.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::time::Duration;
-
+use super::Policy;
+use super::value::{address, duration, over_ads, uint32};
 use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, EdsClusterConfig,
@@ -22,9 +20,9 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_optio
 use envoy_types::pb::google::protobuf::Any;
 use envoy_types::util::pack_any;
 use prost::Name;
-
-use super::Policy;
-use super::value::{address, duration, over_ads, uint32};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 /// The cluster of the engines.
 pub const ENGINES: &str = "engines";

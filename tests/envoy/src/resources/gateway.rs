@@ -1,12 +1,11 @@
 //! All resources of one gateway, for the tests that want a whole one and change little of it.
 
-use std::net::SocketAddr;
-
 use super::{CONTROLLER, ENGINES, Filter, Policy, Retry, controller, endpoints, engines, listener, route};
 use crate::xds::Resource;
+use std::net::SocketAddr;
 
 /// What differs between the gateways of tests.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Gateway {
     /// What stands before the router.
     pub filter: Filter,
@@ -19,6 +18,8 @@ pub struct Gateway {
     /// The controller, if there is one.
     pub controller: Option<SocketAddr>,
 }
+
+// === impl Gateway ===
 
 impl Gateway {
     /// As shipped, but for the filter.

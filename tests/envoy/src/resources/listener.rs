@@ -2,7 +2,6 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
-
 use envoy_types::pb::envoy::config::core::v3::{Http1ProtocolOptions, Http2ProtocolOptions};
 use envoy_types::pb::envoy::config::listener::v3::{self as lds, FilterChain, Listener};
 use envoy_types::pb::envoy::extensions::filters::http::buffer::v3::Buffer;
@@ -14,7 +13,6 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 };
 use envoy_types::pb::google::protobuf::Any;
 use envoy_types::util::pack_any;
-
 use super::value::{address, boolean, duration, over_ads, uint32};
 use super::{BUFFER_BYTES_MAX, WasmFilter, wasm};
 
@@ -31,7 +29,7 @@ const REQUEST_ARRIVAL_MAX: Duration = Duration::from_mins(2);
 const STREAMS_PER_CONNECTION_MAX: u32 = 1000;
 
 /// What stands before the router in the listener.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub enum Filter {
     /// Nothing.
     None,
@@ -41,6 +39,8 @@ pub enum Filter {
     /// A Wasm filter.
     Wasm(WasmFilter),
 }
+
+// === impl Filter ===
 
 impl Filter {
     fn message(&self) -> Option<HttpFilter> {

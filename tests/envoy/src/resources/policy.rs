@@ -1,5 +1,7 @@
 //! How a cluster chooses among its endpoints.
 
+use super::DESTINATION_HEADER;
+use super::value::extension;
 use envoy_types::pb::envoy::config::cluster::v3::LoadBalancingPolicy;
 use envoy_types::pb::envoy::config::cluster::v3::load_balancing_policy::Policy as PolicyMessage;
 use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
@@ -9,11 +11,8 @@ use envoy_types::pb::envoy::extensions::load_balancing_policies::override_host::
 use envoy_types::pb::envoy::extensions::load_balancing_policies::round_robin::v3::RoundRobin;
 use prost::Name;
 
-use super::DESTINATION_HEADER;
-use super::value::extension;
-
 /// One of Envoy's own ways to spread requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lb {
     /// Each in turn.
     RoundRobin,
@@ -22,7 +21,7 @@ pub enum Lb {
 }
 
 /// How the cluster of the engines chooses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
     /// As the filter's header says, in its order; without it, or beyond its end, as the fallback does.
     Override {
@@ -33,12 +32,16 @@ pub enum Policy {
     Plain(Lb),
 }
 
+// === impl Policy ===
+
 impl Default for Policy {
     /// As shipped.
     fn default() -> Self {
         Self::Override { fallback: Lb::LeastRequest }
     }
 }
+
+// === impl Lb ===
 
 impl Lb {
     /// The name of Envoy's extension.

@@ -1,7 +1,8 @@
 //! The route: everything to the engines, and what is tried again.
 
-use std::time::Duration;
-
+use super::cluster::ENGINES;
+use super::listener::{GATEWAY, SILENCE_MAX};
+use super::value::{duration, uint32};
 use envoy_types::pb::envoy::config::route::v3::retry_policy::RetryBackOff;
 use envoy_types::pb::envoy::config::route::v3::route::Action;
 use envoy_types::pb::envoy::config::route::v3::route_action::ClusterSpecifier;
@@ -9,16 +10,13 @@ use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::{
     RetryPolicy, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
 };
-
-use super::cluster::ENGINES;
-use super::listener::{GATEWAY, SILENCE_MAX};
-use super::value::{duration, uint32};
+use std::time::Duration;
 
 const BACK_OFF_MIN: Duration = Duration::from_millis(1);
 const BACK_OFF_MAX: Duration = Duration::from_millis(10);
 
 /// What Envoy tries again at the next endpoint of the filter's list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
     /// Envoy's conditions, comma separated.
     pub conditions: String,
@@ -27,6 +25,8 @@ pub struct Retry {
     /// Attempts after the first.
     pub retries_max: u32,
 }
+
+// === impl Retry ===
 
 impl Default for Retry {
     /// As shipped.

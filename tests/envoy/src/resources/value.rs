@@ -1,11 +1,10 @@
 //! The small protobuf values of which all resources are made.
 
-use std::net::SocketAddr;
-use std::time::Duration;
-
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::google::protobuf;
 use envoy_types::util::pack_any;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 pub(super) fn duration(duration: Duration) -> protobuf::Duration {
     // Every duration here is a constant of hours at most.

@@ -1,8 +1,6 @@
 //! The Wasm filter as Envoy loads it.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
+use super::value::{boolean, duration};
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
 use envoy_types::pb::envoy::extensions::wasm::v3::plugin_config::Vm;
@@ -10,8 +8,8 @@ use envoy_types::pb::envoy::extensions::wasm::v3::{FailurePolicy, PluginConfig, 
 use envoy_types::pb::google::protobuf::StringValue;
 use envoy_types::util::pack_any;
 use serde_json::Value;
-
-use super::value::{boolean, duration};
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// The filter's name, root id and, unless a test says otherwise, the id of its VM.
 pub(super) const NAME: &str = "warmpath.router";
@@ -20,7 +18,7 @@ pub(super) const NAME: &str = "warmpath.router";
 const RELOAD_BACK_OFF: Duration = Duration::from_millis(100);
 
 /// A Wasm filter.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct WasmFilter {
     /// The `.wasm` file.
     pub path: PathBuf,
@@ -29,6 +27,8 @@ pub struct WasmFilter {
     /// Filters with the same id and the same file share a VM in each worker thread, and shared data.
     pub vm_id: String,
 }
+
+// === impl WasmFilter ===
 
 impl WasmFilter {
     /// A filter in a VM with the usual id.

@@ -1,9 +1,8 @@
 //! Finding a place in a configuration. A place that is not there is an error: an edit that changes nothing would
 //! run another configuration than the one asked for.
 
-use serde_json::Value;
-
 use super::ShippedError;
+use serde_json::Value;
 
 /// The value at a JSON pointer.
 pub(super) fn at<'a>(value: &'a mut Value, pointer: &str) -> Result<&'a mut Value, ShippedError> {

@@ -6,15 +6,13 @@
 
 mod edit;
 
+use self::edit::{at, named};
+use crate::resources::{CONTROLLER, ENGINES, GATEWAY, Lb};
+use serde_json::{Value, json};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-
-use serde_json::{Value, json};
-
-use self::edit::{at, named};
-use crate::resources::{CONTROLLER, ENGINES, GATEWAY, Lb};
 
 /// `envoy/envoy.yaml`, as it was when this crate was built.
 const ENVOY_YAML: &str = include_str!("../../../../envoy/envoy.yaml");
@@ -23,7 +21,7 @@ const ENVOY_YAML: &str = include_str!("../../../../envoy/envoy.yaml");
 const FILTER: &str = "warmpath.router";
 
 /// The shipped configuration, and what to change in it. What is not changed stays as shipped.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ShippedConfig {
     listener_port: Option<u16>,
     admin_port: Option<u16>,
@@ -56,6 +54,8 @@ pub enum ShippedError {
         source: io::Error,
     },
 }
+
+// === impl ShippedConfig ===
 
 impl ShippedConfig {
     /// The file as it is.

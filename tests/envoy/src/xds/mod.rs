@@ -10,7 +10,6 @@ mod state;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -52,6 +51,8 @@ pub enum XdsError {
         version: Version,
     },
 }
+
+// === impl ControlPlane ===
 
 impl ControlPlane {
     /// Listens on a free port of 127.0.0.1, with these resources to begin with.

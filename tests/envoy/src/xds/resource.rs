@@ -10,7 +10,7 @@ use prost::Name;
 
 /// A kind of resource. In the order in which changes are sent, so that what is referred to arrives before
 /// what refers to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// CDS.
     Cluster,
@@ -21,6 +21,8 @@ pub enum Kind {
     /// RDS.
     Route,
 }
+
+// === impl Kind ===
 
 impl Kind {
     /// All of them, in sending order.
@@ -58,12 +60,14 @@ impl Kind {
 }
 
 /// One resource, ready to be sent.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Resource {
     kind: Kind,
     name: String,
     body: Any,
 }
+
+// === impl Resource ===
 
 impl Resource {
     /// Its kind.

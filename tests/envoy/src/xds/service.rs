@@ -1,22 +1,20 @@
 //! The gRPC side of the control plane: one task for each connected Envoy.
 
-use std::collections::BTreeMap;
-use std::pin::Pin;
-
+use super::state::{State, StreamId};
+use super::{Kind, Rejection, Version};
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::{
     AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
 };
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
+use std::collections::BTreeMap;
+use std::pin::Pin;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
-
-use super::state::{State, StreamId};
-use super::{Kind, Rejection, Version};
 
 /// Answers that wait for one Envoy to read them: one of each kind.
 const ANSWERS_MAX: usize = Kind::ALL.len();
@@ -36,6 +34,8 @@ pub(super) async fn serve(listener: TcpListener, state: watch::Sender<State>) {
 struct Service {
     state: watch::Sender<State>,
 }
+
+// === impl Service ===
 
 #[tonic::async_trait]
 impl AggregatedDiscoveryService for Service {
@@ -80,6 +80,8 @@ struct Subscription {
     /// It asked and has not been answered.
     due: bool,
 }
+
+// === impl Session ===
 
 impl Session {
     fn open(state: watch::Sender<State>, answers: mpsc::Sender<Result<DiscoveryResponse, Status>>) -> Self {

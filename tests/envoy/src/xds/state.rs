@@ -1,15 +1,15 @@
 //! What the control plane knows: the resources, and what each connected Envoy has said of their versions. Pure.
 
+use super::{Kind, Resource};
+use envoy_types::pb::google::protobuf::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use envoy_types::pb::google::protobuf::Any;
-
-use super::{Kind, Resource};
-
 /// A version of all resources of one kind. Grows with each change of any kind; 0 is "nothing yet".
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(u64);
+
+// === impl Version ===
 
 impl Version {
     /// The version after this one.
@@ -25,7 +25,7 @@ impl fmt::Display for Version {
 }
 
 /// A configuration that an Envoy refused (NACK). It keeps the one it had.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Rejection {
     /// The node id of the Envoy.
     pub node: String,
@@ -38,7 +38,7 @@ pub struct Rejection {
 }
 
 /// One ADS stream: one connected Envoy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct StreamId(u64);
 
 /// Everything that pushes and streams share.
@@ -52,6 +52,8 @@ pub(super) struct State {
     rejections: Vec<Rejection>,
     streams: u64,
 }
+
+// === impl State ===
 
 impl State {
     pub(super) fn put(&mut self, resources: impl IntoIterator<Item = Resource>) -> Version {

@@ -1,14 +1,13 @@
 //! The shipped file and the typed resources are one configuration, as Envoy understands both.
 
+use crate::backend::Backend;
+use crate::stub::StubWasm;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 use warmpath_envoy::process::{Envoy, Launch};
 use warmpath_envoy::resources::{CONTROLLER, ENGINES, Filter, GATEWAY, Gateway, WasmFilter};
 use warmpath_envoy::shipped::ShippedConfig;
 use warmpath_envoy::xds::ControlPlane;
-
-use crate::backend::Backend;
-use crate::stub::StubWasm;
 
 #[tokio::test]
 async fn the_typed_resources_are_the_shipped_configuration() {

@@ -1,8 +1,5 @@
 //! A small HTTP server that says who it is and how much it was sent: enough to see where a request went.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
-
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -10,6 +7,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 
@@ -19,6 +18,8 @@ pub(crate) struct Backend {
     body_lengths: Arc<Mutex<Vec<usize>>>,
     server: JoinHandle<()>,
 }
+
+// === impl Backend ===
 
 impl Backend {
     /// Answers everything with this status and with `{"served_by": its address, "bytes": the body's length}`.
@@ -73,6 +74,8 @@ pub(crate) struct DeadAddress {
     address: SocketAddr,
     _socket: TcpSocket,
 }
+
+// === impl DeadAddress ===
 
 impl DeadAddress {
     pub(crate) fn new() -> Self {

@@ -1,13 +1,12 @@
 //! Long prompts: held by a filter that waits for the whole body, and sent again on a retry.
 
+use crate::backend::Backend;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use warmpath_envoy::process::{Envoy, Launch};
 use warmpath_envoy::resources::{BUFFER_BYTES_MAX, DESTINATION_HEADER, Filter, GATEWAY, Gateway};
 use warmpath_envoy::xds::ControlPlane;
 use warmpath_http::Client;
-
-use crate::backend::Backend;
 
 /// Longer than the longest body that must pass, and than any default of Envoy's.
 const BODY_BYTES: usize = 24 << 20;

@@ -1,13 +1,12 @@
 //! An Envoy that knows only its control plane serves whatever HTTP a client speaks.
 
+use crate::backend::Backend;
 use http::StatusCode;
 use serde_json::json;
 use warmpath_envoy::process::{Envoy, Launch};
 use warmpath_envoy::resources::{Filter, GATEWAY, Gateway};
 use warmpath_envoy::xds::ControlPlane;
 use warmpath_http::{Client, RawConnection};
-
-use crate::backend::Backend;
 
 #[tokio::test]
 async fn boots_from_the_control_plane_and_serves_every_http() {

@@ -1,9 +1,9 @@
 //! Endpoints come and go while Envoy runs.
 
-use std::net::SocketAddr;
-
+use crate::backend::Backend;
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use http::{Method, StatusCode};
+use std::net::SocketAddr;
 use warmpath_envoy::process::{Envoy, Launch};
 use warmpath_envoy::resources::{
     DESTINATION_HEADER, ENGINES, Filter, GATEWAY, Gateway, Lb, Policy, endpoints, engines,
@@ -11,8 +11,6 @@ use warmpath_envoy::resources::{
 use warmpath_envoy::until;
 use warmpath_envoy::xds::{ControlPlane, Kind};
 use warmpath_http::Client;
-
-use crate::backend::Backend;
 
 #[tokio::test]
 async fn an_added_endpoint_is_reached_and_a_removed_one_is_not() {

@@ -1,5 +1,6 @@
 //! The header that says where a request goes: in its order, and never out of the cluster.
 
+use crate::backend::{Backend, DeadAddress};
 use bytes::Bytes;
 use futures::future::join_all;
 use http::{Method, StatusCode};
@@ -8,8 +9,6 @@ use warmpath_envoy::resources::{DESTINATION_HEADER, Filter, GATEWAY, Gateway, Re
 use warmpath_envoy::until;
 use warmpath_envoy::xds::ControlPlane;
 use warmpath_http::{Client, Response};
-
-use crate::backend::{Backend, DeadAddress};
 
 /// Enough requests that a choice made by chance, between two engines, does not look like ours.
 const REQUESTS: usize = 20;

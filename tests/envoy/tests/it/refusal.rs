@@ -1,14 +1,13 @@
 //! A configuration that Envoy refuses is heard of, and changes nothing.
 
+use crate::backend::Backend;
+use crate::stub::{PLUGIN_BYTES_MAX, StubWasm};
 use http::StatusCode;
 use serde_json::json;
 use warmpath_envoy::process::{Envoy, Launch};
 use warmpath_envoy::resources::{Filter, GATEWAY, Gateway, Policy, WasmFilter, engines, listener};
 use warmpath_envoy::xds::{ControlPlane, Kind, XdsError};
 use warmpath_http::Client;
-
-use crate::backend::Backend;
-use crate::stub::{PLUGIN_BYTES_MAX, StubWasm};
 
 #[tokio::test]
 async fn a_refused_cluster_leaves_the_old_one() {

@@ -1,14 +1,13 @@
 //! The configuration that users get is one that Envoy accepts and that serves.
 
+use crate::backend::Backend;
+use crate::stub::StubWasm;
 use http::StatusCode;
 use serde_json::json;
 use warmpath_envoy::process::{Envoy, EnvoyError, Launch, validate};
 use warmpath_envoy::resources::{GATEWAY, Lb};
 use warmpath_envoy::shipped::ShippedConfig;
 use warmpath_http::Client;
-
-use crate::backend::Backend;
-use crate::stub::StubWasm;
 
 #[tokio::test]
 async fn the_shipped_file_serves_with_the_filter_and_without() {

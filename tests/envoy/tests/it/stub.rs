@@ -1,7 +1,6 @@
 //! A Wasm filter that does nothing, so that Envoy's handling of filters can be tried without ours.
 
 use std::path::PathBuf;
-
 use tempfile::TempDir;
 
 /// The longest plugin configuration that the stub accepts: a longer one shows what Envoy makes of a refusal.
@@ -23,6 +22,8 @@ const WAT: &str = r#"
 pub(crate) struct StubWasm {
     folder: TempDir,
 }
+
+// === impl StubWasm ===
 
 impl StubWasm {
     pub(crate) fn new() -> Self {

@@ -15,11 +15,10 @@ mod streams;
 mod system;
 mod wasi;
 
-use wasmtime::{Caller, Linker, Result};
-
 use crate::abi::Status;
 use crate::guest::{Fault, Guest, Reply};
 use crate::vm::VmState;
+use wasmtime::{Caller, Linker, Result};
 
 fn status(reply: Reply) -> Result<u32> {
     match reply {

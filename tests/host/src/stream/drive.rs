@@ -11,6 +11,8 @@ fn action(result: Option<u32>) -> Action {
     if result.unwrap_or(0) == 0 { Action::Continue } else { Action::Pause }
 }
 
+// === impl Core ===
+
 impl Core {
     pub(crate) fn headers(
         &mut self,

@@ -48,6 +48,8 @@ pub(crate) struct Flow {
     pub(crate) forwarded: Forwarded,
 }
 
+// === impl Flow ===
+
 impl Flow {
     /// The bytes that `get_buffer_bytes` and `set_buffer_bytes` are about.
     pub(crate) fn window(&mut self) -> Option<&mut Vec<u8>> {

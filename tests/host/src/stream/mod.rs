@@ -25,6 +25,8 @@ pub struct Stream {
     properties: Vec<(Vec<Vec<u8>>, Vec<u8>)>,
 }
 
+// === impl Stream ===
+
 impl Stream {
     pub(crate) fn new(vm: Vm) -> Self {
         Self { vm, id: None, properties: Vec::new() }

@@ -6,6 +6,8 @@ use crate::headers::Headers;
 use crate::stream::state::{LocalReply, LocalResponse};
 use crate::vm::Core;
 
+// === impl Core ===
+
 impl Core {
     /// A trapped VM ends its streams with an empty 503, which the filter does not see.
     pub(crate) fn fail_stream(&mut self, id: u32) {

@@ -1,11 +1,10 @@
 //! A stream's context as the hostcalls see it.
 
-use std::collections::BTreeMap;
-
 use crate::abi::Direction;
 use crate::headers::Headers;
 use crate::process::PropertyPath;
 use crate::stream::flow::Flow;
+use std::collections::BTreeMap;
 
 /// A response that did not come from the upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +42,8 @@ pub(crate) struct StreamState {
     /// While `on_log` runs, every header map is readable and none can be changed.
     pub(crate) log_phase: bool,
 }
+
+// === impl StreamState ===
 
 impl StreamState {
     pub(crate) fn flow(&mut self, direction: Direction) -> &mut Flow {

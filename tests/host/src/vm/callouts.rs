@@ -11,6 +11,8 @@ use crate::vm::{Core, Vm};
 /// `WasmResult::BrokenConnection`, which `proxy_get_status` gives after a failed HTTP call.
 const STATUS_BROKEN_CONNECTION: u32 = 11;
 
+// === impl Vm ===
+
 impl Vm {
     /// Every gRPC stream that the guest has opened, oldest first, finished ones too.
     pub fn grpc_streams(&self) -> Vec<GrpcStream> {
@@ -96,6 +98,8 @@ impl Vm {
         core.finish_http(root, id, (0, 0, 0)).map(|()| true)
     }
 }
+
+// === impl Core ===
 
 impl Core {
     fn open_grpc_root(&mut self, id: u32) -> Option<u32> {

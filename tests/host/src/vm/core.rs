@@ -1,11 +1,10 @@
 //! Entering the guest: one callback at a time, with what Envoy does around each of them.
 
-use wasmtime::{Instance, Store, WasmParams, WasmResults};
-
 use crate::abi::Direction;
 use crate::error::{Outcome, Trap};
 use crate::module::Module;
 use crate::vm::state::{Context, Deferred, VmState};
+use wasmtime::{Instance, Store, WasmParams, WasmResults};
 
 pub(crate) struct Core {
     pub(crate) store: Store<VmState>,
@@ -13,6 +12,8 @@ pub(crate) struct Core {
     pub(crate) module: Module,
     pub(crate) trap: Option<Trap>,
 }
+
+// === impl Core ===
 
 impl Core {
     pub(crate) fn state(&mut self) -> &mut VmState {

@@ -26,6 +26,8 @@ pub struct Vm {
     pub(crate) core: Rc<RefCell<Core>>,
 }
 
+// === impl Vm ===
+
 impl Vm {
     /// Gives the VM a plugin configuration, in a root context of its own: the guest's
     /// `proxy_on_context_create`, `proxy_on_vm_start` and `proxy_on_configure` run. False where the guest

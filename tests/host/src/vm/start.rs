@@ -1,18 +1,18 @@
 //! From a module to a running VM: link, instantiate, `_initialize`.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
-use wasmtime::{Linker, Store};
-
 use crate::error::StartError;
 use crate::hostcalls;
 use crate::module::Module;
 use crate::process::Process;
 use crate::vm::{Core, Vm, VmState};
+use std::cell::RefCell;
+use std::rc::Rc;
+use wasmtime::{Linker, Store};
 
 /// Names of the allocator: the ABI's, and the one that `wasm32-unknown-unknown` builds of the SDK use.
 const ALLOCATORS: [&str; 2] = ["proxy_on_memory_allocate", "malloc"];
+
+// === impl Vm ===
 
 impl Vm {
     pub(crate) fn start(

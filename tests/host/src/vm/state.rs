@@ -1,11 +1,5 @@
 //! What hostcalls see of their VM: it lives inside the wasmtime store, because an import gets nothing else.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
-
-use wasmtime::{Memory, TypedFunc};
-
 use crate::abi::{Direction, Status};
 use crate::callouts::Callouts;
 use crate::guest::Counts;
@@ -13,6 +7,10 @@ use crate::headers::Headers;
 use crate::metrics::MetricKey;
 use crate::process::Process;
 use crate::stream::{LocalReply, StreamState};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use wasmtime::{Memory, TypedFunc};
 
 /// A call of the guest whose behaviour in Envoy is undefined. The host refuses it instead; a test
 /// that ends with any of these has found a bug that Envoy may or may not show.
@@ -85,6 +83,8 @@ pub(crate) struct VmState {
     pub(crate) violations: Vec<Violation>,
     next_context: u32,
 }
+
+// === impl VmState ===
 
 impl VmState {
     pub(crate) fn new(process: Rc<RefCell<Process>>, worker: u32) -> Self {

@@ -1,8 +1,7 @@
 //! Buffering: what the filter sees of a body, and what goes on.
 
-use warmpath_host::{Action, Host, Options, Violation};
-
 use crate::fixture::{logged, stream, vm};
+use warmpath_host::{Action, Host, Options, Violation};
 
 #[test]
 fn a_paused_body_is_seen_whole_and_headers_can_be_set_until_it_goes_on() {

@@ -1,8 +1,7 @@
 //! gRPC streams and HTTP calls, with the test as the other end.
 
-use warmpath_host::{GrpcState, Host, HttpCallState, Violation, Vm};
-
 use crate::fixture::{logged, module, stream, vm};
+use warmpath_host::{GrpcState, Host, HttpCallState, Violation, Vm};
 
 fn feed(host: &Host) -> (Vm, u32) {
     let vm = vm(host, "grpc");

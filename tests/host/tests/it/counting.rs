@@ -1,8 +1,7 @@
 //! The books: hostcalls by name, bytes across the border, memory.
 
-use warmpath_host::Host;
-
 use crate::fixture::{stream, vm};
+use warmpath_host::Host;
 
 #[test]
 fn hostcalls_and_payload_are_counted_for_each_vm() {

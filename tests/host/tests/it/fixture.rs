@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::LazyLock;
-
 use warmpath_host::{Host, LogLevel, Module, Stream, Vm};
 
 static FIXTURE: LazyLock<Module> = LazyLock::new(|| {

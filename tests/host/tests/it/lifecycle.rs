@@ -1,8 +1,7 @@
 //! A stream's end, and responses that do not come from the upstream.
 
-use warmpath_host::{Action, Host, LogLevel, Options};
-
 use crate::fixture::{logged, stream, vm};
+use warmpath_host::{Action, Host, LogLevel, Options};
 
 #[test]
 fn a_stream_is_logged_then_done_then_deleted() {

@@ -1,8 +1,7 @@
 //! Modules: what they import and export, and what is refused.
 
-use warmpath_host::{Action, Host, LoadError, Module, StartError};
-
 use crate::fixture;
+use warmpath_host::{Action, Host, LoadError, Module, StartError};
 
 #[test]
 fn imports_and_exports_are_listed_by_name() {

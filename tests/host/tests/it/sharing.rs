@@ -1,10 +1,8 @@
 //! What VMs of one process share: data, queues, metrics, the clock.
 
-use std::time::Duration;
-
-use warmpath_host::Host;
-
 use crate::fixture::{logged, module, stream, vm};
+use std::time::Duration;
+use warmpath_host::Host;
 
 #[test]
 fn compare_and_swap_refuses_a_stale_number_and_takes_any_for_a_missing_key() {

@@ -1,8 +1,7 @@
 //! A trap ends the VM, its streams get 503, and a rebuilt one goes on over the same shared data.
 
-use warmpath_host::{Host, LogLevel};
-
 use crate::fixture::{logged, stream, vm};
+use warmpath_host::{Host, LogLevel};
 
 #[test]
 fn a_trap_fails_the_vm_and_a_rebuilt_one_finds_the_shared_data() {

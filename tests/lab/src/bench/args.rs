@@ -1,13 +1,12 @@
 //! The arguments of the bench, and of the processes that it starts.
 
+use crate::bench::figure::Figure;
+use crate::bench::target::Target;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::bench::figure::Figure;
-use crate::bench::target::Target;
-
 /// `bench`
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct BenchArgs {
     /// Few requests and repetitions: shows that all of it works, and the rough size of each figure.
     #[arg(long)]
@@ -33,7 +32,7 @@ pub struct BenchArgs {
 }
 
 /// `engines`
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct EnginesArgs {
     /// How many engines.
     #[arg(long)]
@@ -44,7 +43,7 @@ pub struct EnginesArgs {
 }
 
 /// `controller`
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct ControllerArgs {
     /// The engines of its pool.
     #[arg(long, value_delimiter = ',')]

@@ -1,11 +1,10 @@
 //! How much is measured: what `--quick` leaves out, in one place.
 
+use crate::bench::args::BenchArgs;
 use std::time::Duration;
 
-use crate::bench::args::BenchArgs;
-
 /// Amounts of one run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// How often each measurement is repeated, targets in turn.
     pub repetitions: usize,
@@ -28,6 +27,8 @@ pub struct Plan {
     /// Envoys started with the filter, and as many without.
     pub starts: usize,
 }
+
+// === impl Plan ===
 
 impl Plan {
     /// As the arguments want it.

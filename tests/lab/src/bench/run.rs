@@ -1,10 +1,5 @@
 //! One run: the figures in turn, each printed as soon as it is known.
 
-use std::path::Path;
-
-use crate::paths;
-use anyhow::{Context, ensure};
-
 use crate::bench::args::BenchArgs;
 use crate::bench::figure::burst::Arrivals;
 use crate::bench::figure::{self, Figure};
@@ -13,6 +8,9 @@ use crate::bench::plan::Plan;
 use crate::bench::progress;
 use crate::bench::report::{Found, Info, Report};
 use crate::bench::target::{ENGINES, Fleet};
+use crate::paths;
+use anyhow::{Context, ensure};
+use std::path::Path;
 
 /// Decides made-up fleets and prompts.
 const SEED: u64 = 1;

@@ -15,13 +15,13 @@ pub use self::sse::{Stream, Usage};
 const HEAD_TIME_MAX: Duration = Duration::from_hours(1);
 
 /// A client of a gateway with a connection pool, as an application would keep one. Copies share the pool.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Client {
     http: warmpath_http::Client,
 }
 
 /// What a stream told.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Heard {
     /// The engine that answered.
     pub engine: String,
@@ -36,7 +36,7 @@ pub struct Heard {
 }
 
 /// Why a request counts as lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lost {
     /// No response at all.
     NoResponse,
@@ -47,6 +47,8 @@ pub enum Lost {
     /// The stream ended without its end mark, its usage or any text.
     Incomplete,
 }
+
+// === impl Lost ===
 
 impl Lost {
     /// The reason in a word.

@@ -2,15 +2,14 @@
 //!
 //! Pieces of the body end anywhere, so bytes are kept until their line is whole.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
+use std::borrow::Cow;
 use warmpath_http::Events;
 
 const DONE: &[u8] = b"[DONE]";
 
 /// The engine's count of tokens.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt_tokens: u64,
@@ -62,6 +61,8 @@ struct WireUsage {
 struct Details {
     cached_tokens: u64,
 }
+
+// === impl Stream ===
 
 impl Stream {
     /// Takes the next bytes of the body.

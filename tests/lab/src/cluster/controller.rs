@@ -1,9 +1,8 @@
 //! The controller of an arm, in this process.
 
+use anyhow::Context;
 use std::net::SocketAddr;
 use std::time::Duration;
-
-use anyhow::Context;
 use warmpath::config::{Listen, Pool, Scrape, Settings};
 use warmpath::run::{self, Running};
 

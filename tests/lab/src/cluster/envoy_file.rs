@@ -1,16 +1,14 @@
 //! Envoy's configuration for an arm: the shipped file with the addresses of this run.
 
-use std::net::SocketAddr;
-use std::path::Path;
-
-use anyhow::Context;
-use serde_json::{Value, json};
-use warmpath_envoy::resources::CONTROLLER;
-use warmpath_envoy::shipped::ShippedConfig;
-
 use super::Spec;
 use super::controller::POOL;
 use crate::paths;
+use anyhow::Context;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::path::Path;
+use warmpath_envoy::resources::CONTROLLER;
+use warmpath_envoy::shipped::ShippedConfig;
 
 /// Writes the file.
 pub(super) fn write(

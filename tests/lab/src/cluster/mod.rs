@@ -6,18 +6,16 @@
 mod controller;
 mod envoy_file;
 
-use std::net::{Ipv4Addr, SocketAddr};
-
+use crate::arm::Arm;
 use anyhow::Context;
 use futures::future::try_join_all;
+use std::net::{Ipv4Addr, SocketAddr};
 use tempfile::TempDir;
 use warmpath::run::Running;
 use warmpath_engine::{EngineServer, Params, Preset, ServerConfig};
 use warmpath_envoy::process::{Envoy, Launch};
 use warmpath_envoy::resources::GATEWAY;
 use warmpath_envoy::until;
-
-use crate::arm::Arm;
 
 pub use self::controller::{POOL, start_controller};
 pub use self::envoy_file::plugin;
@@ -29,7 +27,7 @@ pub const MODEL: &str = "sim";
 const SNAPSHOTS: &str = "wasmcustom.warmpath.uplink.snapshot";
 
 /// What to start.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Spec {
     /// Who chooses the engine.
     pub arm: Arm,
@@ -52,7 +50,7 @@ pub struct Spec {
 }
 
 /// Where the parts listen, on 127.0.0.1; 0 takes a free port. Fixed ports are for one Envoy only.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ports {
     /// Envoy, for clients.
     pub gateway: u16,
@@ -77,6 +75,8 @@ pub struct Cluster {
     _folder: TempDir,
 }
 
+// === impl Spec ===
+
 impl Spec {
     /// One Envoy with one worker, on free ports.
     pub fn new(arm: Arm, engines: usize, params: Params, time_scale: f64) -> Self {
@@ -93,6 +93,8 @@ impl Spec {
         }
     }
 }
+
+// === impl Cluster ===
 
 impl Cluster {
     /// Starts all parts, and waits until a request would be served and routed.

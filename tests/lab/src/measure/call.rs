@@ -3,7 +3,7 @@
 use crate::client::Lost;
 
 /// One request.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     /// When it was sent, in milliseconds since the arm began.
     pub at_ms: f64,
@@ -16,7 +16,7 @@ pub struct Call {
 }
 
 /// A whole answer.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Answered {
     /// The number of the engine.
     pub engine: Option<usize>,

@@ -1,14 +1,13 @@
 //! The numbers of an arm, and the form in which reports tell them.
 
-use serde::Serialize;
-
 use super::{Answered, Call, Quantiles};
 use crate::arm::Arm;
+use serde::Serialize;
 
 const MS_PER_S: f64 = 1_000.0;
 
 /// An arm that was played.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct ArmRun {
     /// Which one.
     pub arm: Arm,
@@ -17,7 +16,7 @@ pub struct ArmRun {
 }
 
 /// An arm as reports tell it; times in model time.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
     /// The arm's name.
     pub name: &'static str,
@@ -36,6 +35,8 @@ pub struct Summary {
     /// Answer tokens over the time from the first request to the last end.
     pub output_tokens_per_s: f64,
 }
+
+// === impl ArmRun ===
 
 impl ArmRun {
     /// The requests with whole answers.
@@ -77,10 +78,9 @@ fn ratio(part: f64, whole: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
-
     use super::*;
     use crate::client::Lost;
+    use http::StatusCode;
 
     fn answered(at_ms: f64, e2e_ms: f64, cached_tokens: u64) -> Call {
         let answer = Answered {

@@ -3,18 +3,16 @@
 //! A slow arm gets fewer requests a second, as slow services do; an open loop would heap up requests that no user
 //! would have sent yet.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use anyhow::Context;
-use futures::future::try_join_all;
-use serde_json::{Value, json};
-use tokio::time::{sleep, sleep_until};
-use warmpath_engine::api::Protocol;
-
 use super::{Question, Stage};
 use crate::cluster::MODEL;
 use crate::workload::{Conversation, Turn};
+use anyhow::Context;
+use futures::future::try_join_all;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::time::{sleep, sleep_until};
+use warmpath_engine::api::Protocol;
 
 /// The clients start one after the other within this time, in milliseconds of model time: cold engines that get
 /// all conversations in the same moment would measure that moment.

@@ -2,18 +2,16 @@
 //!
 //! A client that is itself late would make every arm look better than it is; how late it was is measured and told.
 
-use std::sync::Arc;
-
+use super::{Question, Stage};
+use crate::cluster::MODEL;
+use crate::prompt::prompt;
 use anyhow::Context;
 use serde_json::json;
+use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use warmpath_engine::api::Protocol;
 use warmpath_sim::trace::Recorded;
-
-use super::{Question, Stage};
-use crate::cluster::MODEL;
-use crate::prompt::prompt;
 
 /// How long before its time a request's text is made, in milliseconds of model time.
 const PREPARE_MS: f64 = 2_000.0;

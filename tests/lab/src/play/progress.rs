@@ -1,11 +1,9 @@
 //! How far an arm is: a bar on a terminal, a few plain lines elsewhere.
 
+use crate::arm::Arm;
+use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-use indicatif::{ProgressBar, ProgressStyle};
-
-use crate::arm::Arm;
 
 /// Plain lines of an arm.
 const LINES: usize = 4;
@@ -19,6 +17,8 @@ pub struct Progress {
     lost: AtomicUsize,
     bar: Option<ProgressBar>,
 }
+
+// === impl Progress ===
 
 impl Progress {
     /// Nothing done yet of `requests`.

@@ -1,19 +1,17 @@
 //! Where an arm is played: sends one request at a time for whoever plays, and keeps what became of it.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
-use anyhow::Context;
-use bytes::Bytes;
-use fnv::FnvHashMap;
-use warmpath_engine::api::Protocol;
-
 use super::Progress;
 use crate::arm::Arm;
 use crate::client::{Client, Heard};
 use crate::cluster::{Cluster, MODEL, Spec};
 use crate::ideal::EndlessCache;
 use crate::measure::{Answered, ArmRun, Call};
+use anyhow::Context;
+use bytes::Bytes;
+use fnv::FnvHashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use warmpath_engine::api::Protocol;
 
 const MS_PER_S: f64 = 1_000.0;
 
@@ -38,6 +36,8 @@ pub struct Question {
     body: Bytes,
     prompt: Vec<u8>,
 }
+
+// === impl Stage ===
 
 impl Stage {
     /// A stage before a cluster. Time begins now.
@@ -116,6 +116,8 @@ impl Stage {
         wall.as_secs_f64() * MS_PER_S * self.time_scale
     }
 }
+
+// === impl Question ===
 
 impl Question {
     /// Reads the prompt out of a body, as the engine will.

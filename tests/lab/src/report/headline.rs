@@ -1,9 +1,8 @@
 //! The comparison in rows: one measure each, all arms, and Warmpath against the best arm without it.
 
-use warmpath_report::{percent, time_ms};
-
 use crate::arm::Arm;
 use crate::measure::Summary;
+use warmpath_report::{percent, time_ms};
 
 /// One measure over all arms.
 pub(super) struct Row {

@@ -1,14 +1,12 @@
 //! `report.json`: the numbers of the arms, and how they came about.
 
-use std::collections::BTreeMap;
-
+use crate::measure::{ArmRun, Quantiles, Summary};
 use serde::Serialize;
 use serde_json::Value;
-
-use crate::measure::{ArmRun, Quantiles, Summary};
+use std::collections::BTreeMap;
 
 /// What was played.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Conversations, closed loop.
@@ -18,7 +16,7 @@ pub enum Kind {
 }
 
 /// How a comparison was made.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct RunInfo {
     /// What was played.
     pub kind: Kind,

@@ -5,11 +5,10 @@ mod document;
 mod headline;
 mod json;
 
+use crate::measure::{ArmRun, Summary};
 use std::collections::BTreeMap;
 use std::path::Path;
 use warmpath_report::Document;
-
-use crate::measure::{ArmRun, Summary};
 
 pub use self::json::{Kind, RunInfo};
 
@@ -20,6 +19,8 @@ pub struct Report {
     runs: Vec<ArmRun>,
     summaries: Vec<Summary>,
 }
+
+// === impl Report ===
 
 impl Report {
     /// Of these arms, in this order.

@@ -1,14 +1,12 @@
 //! A made-up comparison, and what reports make of it.
 
-use std::collections::BTreeMap;
-
-use http::StatusCode;
-use serde_json::{Value, json};
-
 use super::{Kind, Report, RunInfo};
 use crate::arm::Arm;
 use crate::client::Lost;
 use crate::measure::{Answered, ArmRun, Call};
+use http::StatusCode;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Round-robin with one lost request, and Warmpath: four times as fast with twice the hits.
 fn sample() -> Report {

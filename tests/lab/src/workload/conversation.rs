@@ -1,13 +1,11 @@
 //! Conversations from a seed.
 
+use super::{ANSWER_TOKENS, FIRST_TOKENS, NEXT_TOKENS, SYSTEM_TOKENS, THINK_S, TURNS, words};
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use std::sync::Arc;
 
-use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
-
-use super::{ANSWER_TOKENS, FIRST_TOKENS, NEXT_TOKENS, SYSTEM_TOKENS, THINK_S, TURNS, words};
-
 /// A conversation: what the user brings to it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Conversation {
     /// The system prompt, shared by its group.
     pub system: Arc<str>,
@@ -16,7 +14,7 @@ pub struct Conversation {
 }
 
 /// One turn of the user.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Turn {
     /// Pause before it, in seconds of model time.
     pub think_s: f64,
@@ -57,9 +55,8 @@ fn turns(random: &mut StdRng) -> Vec<Turn> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn the_same_seed_gives_the_same_bytes() {

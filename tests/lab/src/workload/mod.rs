@@ -44,7 +44,7 @@ const THINK_S: Length = Length { median: 3.0, sigma: 0.6, min: 0.5, max: 20.0 };
 const SIGMA_INPUT: f64 = 1.08;
 
 /// A log-normal distribution, cut off at both ends.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Length {
     median: f64,
     sigma: f64,

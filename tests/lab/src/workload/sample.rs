@@ -1,8 +1,9 @@
 //! Drawing from a log-normal distribution.
 
+use super::Length;
 use rand::Rng;
 
-use super::Length;
+// === impl Length ===
 
 impl Length {
     /// A value.
@@ -25,9 +26,8 @@ fn standard_normal(random: &mut impl Rng) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use rand::{SeedableRng, rngs::StdRng};
-
     use super::*;
+    use rand::{SeedableRng, rngs::StdRng};
 
     #[test]
     fn median_and_spread_are_those_asked_for() {

@@ -16,7 +16,7 @@ pub use published::{Published, PublishedArm, Stand, published};
 pub use table::TableError;
 
 /// One ladder, published and simulated.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Ladder {
     /// Its name: the file that has the published numbers.
     pub name: &'static str,
@@ -31,7 +31,7 @@ pub struct Ladder {
 }
 
 /// One arm of a ladder.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ArmRun {
     /// The arm's name where it was published.
     pub published: &'static str,
@@ -51,7 +51,7 @@ pub struct ArmRun {
 }
 
 /// One stage.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Point {
     /// Requests a second.
     pub rate: f64,
@@ -66,7 +66,7 @@ pub struct Point {
 }
 
 /// What was measured of a stage.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Measured {
     /// Answer tokens of the stage over the time from its first request to its last answer's end.
     pub output_tokens_per_s: f64,

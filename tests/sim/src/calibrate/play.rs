@@ -1,7 +1,5 @@
 //! One arm of a ladder in the simulator.
 
-use warmpath_engine::model::Params;
-
 use super::{ArmRun, Measured, Point, Published, Stand};
 use crate::measure::Summary;
 use crate::pool::BLOCK_TOKENS;
@@ -9,6 +7,7 @@ use crate::rules::{Random, Rule};
 use crate::run::{Played, Spec, play_stages};
 use crate::warmpath::{Proxies, ProxiesSpec};
 use crate::workload::{LadderStage, Texts, Workload, ladder_stage};
+use warmpath_engine::model::Params;
 
 /// Seconds between the last answer of a stage and the first request of the next (`interval` of the profile).
 const PAUSE_S: f64 = 30.0;

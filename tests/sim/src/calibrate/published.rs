@@ -1,11 +1,10 @@
 //! The published ladders, and what is known of how they were made.
 
-use warmpath_engine::Preset;
-
 use super::table::TableError;
 use super::{ArmRun, Ladder, Measured, table};
 use crate::rules::RuleName;
 use crate::workload::{LADDER_RATES, LadderShape};
+use warmpath_engine::Preset;
 
 /// Stages of the Llama runs (its README's workload profile): (requests a second, seconds). The first warms up.
 const LLAMA_STAGES: [(f64, f64); 10] = [
@@ -26,7 +25,7 @@ const LLAMA_STAGES: [(f64, f64); 10] = [
 const SLOWER_2025: f64 = 1.4;
 
 /// One published ladder.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Published {
     /// See [`Ladder`].
     pub name: &'static str,
@@ -49,7 +48,7 @@ pub struct Published {
 }
 
 /// One arm of it.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct PublishedArm {
     /// Its name in the table.
     pub published: &'static str,
@@ -60,7 +59,7 @@ pub struct PublishedArm {
 }
 
 /// What stands for a published arm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stand {
     /// A rule of the comparison.
     Rule(RuleName),

@@ -1,8 +1,7 @@
 //! A table of published points: CSV with a head line, columns by name, those that are not needed in any number.
 
-use std::str::FromStr;
-
 use super::Measured;
+use std::str::FromStr;
 
 const RATE: &str = "qps";
 const ARM: &str = "scheduler";

@@ -1,10 +1,9 @@
 //! A run in which engines join, in parts: before, and how it was from then on.
 
-use serde::Serialize;
-
 use super::summary::ratio;
 use super::{Quantiles, Record};
 use crate::run::Spec;
+use serde::Serialize;
 
 const MS_PER_S: f64 = 1_000.0;
 
@@ -17,7 +16,7 @@ const PARTS: [(&str, f64); 4] = [
 ];
 
 /// One part.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Phase {
     /// Which.
     pub name: &'static str,
@@ -59,11 +58,10 @@ fn phase(name: &'static str, first: usize, records: &[&Record]) -> Phase {
 
 #[cfg(test)]
 mod tests {
-    use warmpath_engine::Preset;
-    use warmpath_engine::model::Params;
-
     use super::*;
     use crate::workload::{BASE_ADAPTER, Job};
+    use warmpath_engine::Preset;
+    use warmpath_engine::model::Params;
 
     /// A request of ten tokens sent at a second, whose first token came after so many milliseconds.
     fn record(sent_s: f64, engine: usize, ttft_ms: f64, cached_tokens: usize) -> Record {

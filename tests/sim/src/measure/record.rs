@@ -3,7 +3,7 @@
 use crate::workload::Job;
 
 /// One request; times in seconds of the run.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Record {
     /// When it was sent.
     pub sent_s: f64,

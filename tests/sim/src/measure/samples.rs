@@ -1,14 +1,13 @@
 //! How evenly the load lay on the engines, over time.
 
-use serde::Serialize;
-
 use crate::fleet::Load;
+use serde::Serialize;
 
 /// Bins over the whole run that reports show.
 const BINS: usize = 60;
 
 /// Loads of all engines at the times at which they were looked at.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Samples {
     engines: usize,
     /// (second, engine, requests).
@@ -16,7 +15,7 @@ pub struct Samples {
 }
 
 /// One bin of time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Spread {
     /// Its middle, in seconds since the first look.
     pub at_s: f64,

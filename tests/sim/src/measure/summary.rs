@@ -1,14 +1,13 @@
 //! The numbers of a run, in the form in which reports tell them.
 
-use serde::Serialize;
-
 use super::Quantiles;
 use crate::run::Played;
+use serde::Serialize;
 
 const MS_PER_S: f64 = 1_000.0;
 
 /// The numbers of one run.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Summary {
     /// Requests that were answered.
     pub requests: usize,

@@ -8,7 +8,7 @@ use warmpath_report::Role;
 use warmpath_report::chart::Arm;
 
 /// A workload as reports need it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct WorkloadInfo {
     /// Its name.
     pub name: String,
@@ -21,7 +21,7 @@ pub struct WorkloadInfo {
 }
 
 /// All arms of one workload.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Group {
     /// The workload.
     pub workload: WorkloadInfo,
@@ -30,7 +30,7 @@ pub struct Group {
 }
 
 /// One arm.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Line {
     /// Its name.
     pub rule: String,
@@ -47,7 +47,7 @@ pub struct Line {
 }
 
 /// The figures of an arm that reports tell, each the mean over the seeds.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[allow(missing_docs, reason = "each is the figure of the same name of `Summary`")]
 pub struct Figures {
     pub requests: f64,

@@ -1,9 +1,5 @@
 //! `report.json`: every cell, and how it came about. No clock and no thread has a part in it.
 
-use std::fmt::Write;
-
-use serde::Serialize;
-
 use super::Report;
 use super::group::WorkloadInfo;
 use super::overall::Overall;
@@ -14,10 +10,12 @@ use crate::calibrate::Ladder;
 use crate::plan::{Arm, Kind, Plan};
 use crate::pool::Pool;
 use crate::sweep::Cell;
+use serde::Serialize;
+use std::fmt::Write;
 use warmpath_report::{Goal, Verdict};
 
 /// How it was played.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Info {
     /// Version of this repository.
     pub warmpath_version: &'static str,
@@ -47,7 +45,7 @@ pub struct Info {
 }
 
 /// A user's own trace, and how it was played.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct OwnTrace {
     /// The file, as it was named.
     pub path: String,

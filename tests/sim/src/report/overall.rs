@@ -15,7 +15,7 @@ const FIGURES: [(&str, Read); 3] = [
 ];
 
 /// One rule.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Overall {
     /// Its name.
     pub rule: String,
@@ -24,7 +24,7 @@ pub struct Overall {
 }
 
 /// A figure over the least of all other rules.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Behind {
     /// Geometric mean over the workloads.
     pub mean: f64,

@@ -1,12 +1,11 @@
 //! A made-up comparison, and what reports make of it.
 
-use serde_json::{Value, json};
-
 use super::{Info, Report, WorkloadInfo};
 use crate::calibrate::{ArmRun, Ladder, Measured, Point};
 use crate::measure::{Phase, Quantiles, Spread, Summary};
 use crate::plan::Kind;
 use crate::sweep::{Cell, Swept};
+use serde_json::{Value, json};
 use warmpath_report::Verdict;
 
 /// Times in a fixed proportion to their mean.

@@ -10,6 +10,8 @@ pub(super) struct AffinityLmetric {
     next: usize,
 }
 
+// === impl AffinityLmetric ===
+
 impl Rule for AffinityLmetric {
     fn choose(&mut self, _now_s: f64, _id: u64, job: &Job, fleet: &Fleet) -> usize {
         self.next += 1;

@@ -11,6 +11,8 @@ pub(super) struct AffinityMarginal {
     next: usize,
 }
 
+// === impl AffinityMarginal ===
+
 impl Rule for AffinityMarginal {
     fn choose(&mut self, _now_s: f64, _id: u64, job: &Job, fleet: &Fleet) -> usize {
         self.next += 1;

@@ -17,6 +17,8 @@ pub(super) struct Dynamo {
     prefill_load_scale: f64,
 }
 
+// === impl Dynamo ===
+
 impl Dynamo {
     /// With a `prefill_load_scale`.
     pub(super) fn new(prefill_load_scale: f64) -> Self {

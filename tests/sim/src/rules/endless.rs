@@ -13,6 +13,8 @@ pub struct Endless {
     next: usize,
 }
 
+// === impl Endless ===
+
 impl Rule for Endless {
     fn choose(&mut self, _now_s: f64, _id: u64, _job: &Job, fleet: &Fleet) -> usize {
         self.next += 1;

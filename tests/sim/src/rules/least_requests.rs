@@ -10,6 +10,8 @@ pub(super) struct LeastRequests {
     next: usize,
 }
 
+// === impl LeastRequests ===
+
 impl Rule for LeastRequests {
     fn choose(&mut self, _now_s: f64, _id: u64, _job: &Job, fleet: &Fleet) -> usize {
         self.next += 1;

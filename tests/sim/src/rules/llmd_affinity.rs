@@ -11,6 +11,8 @@ pub(super) struct LlmdAffinity {
     next: usize,
 }
 
+// === impl LlmdAffinity ===
+
 impl Rule for LlmdAffinity {
     fn choose(&mut self, _now_s: f64, _id: u64, job: &Job, fleet: &Fleet) -> usize {
         self.next += 1;

@@ -17,6 +17,8 @@ pub(super) struct LlmdBlend {
     next: usize,
 }
 
+// === impl LlmdBlend ===
+
 impl Rule for LlmdBlend {
     fn choose(&mut self, _now_s: f64, _id: u64, job: &Job, fleet: &Fleet) -> usize {
         self.next += 1;

@@ -10,6 +10,8 @@ pub(super) struct Lmetric {
     next: usize,
 }
 
+// === impl Lmetric ===
+
 impl Rule for Lmetric {
     fn choose(&mut self, _now_s: f64, _id: u64, job: &Job, fleet: &Fleet) -> usize {
         self.next += 1;

@@ -19,10 +19,9 @@ mod random;
 mod round_robin;
 mod sglang;
 
-use warmpath_engine::model::Stats;
-
 use crate::fleet::Fleet;
 use crate::workload::Job;
+use warmpath_engine::model::Stats;
 
 pub use endless::Endless;
 pub use name::{RuleName, UnknownRule};

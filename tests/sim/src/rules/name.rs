@@ -1,8 +1,5 @@
 //! The rules by name.
 
-use std::fmt;
-use std::str::FromStr;
-
 use super::Rule;
 use super::affinity_lmetric::AffinityLmetric;
 use super::affinity_marginal::AffinityMarginal;
@@ -13,12 +10,14 @@ use super::llmd_blend::LlmdBlend;
 use super::lmetric::Lmetric;
 use super::round_robin::RoundRobin;
 use super::sglang::Sglang;
+use std::fmt;
+use std::str::FromStr;
 
 /// `prefill_load_scale` of Dynamo's router by default, and the best of its published sweep.
 const DYNAMO_SCALES: (f64, f64) = (1.0, 32.0);
 
 /// Who chooses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RuleName {
     /// Each engine in turn.
     RoundRobin,

@@ -1,11 +1,10 @@
 //! Any engine, whatever it does: llm-d's `random-picker`, and a Kubernetes Service, which draws one for each
 //! connection. Only for the published ladders; in the comparison round-robin stands for both, as the better one.
 
-use rand::{Rng, SeedableRng, rngs::StdRng};
-
 use super::Rule;
 use crate::fleet::Fleet;
 use crate::workload::Job;
+use rand::{Rng, SeedableRng, rngs::StdRng};
 
 /// See the module.
 #[derive(Debug)]

@@ -10,6 +10,8 @@ pub(super) struct RoundRobin {
     next: usize,
 }
 
+// === impl RoundRobin ===
+
 impl Rule for RoundRobin {
     fn choose(&mut self, _now_s: f64, _id: u64, _job: &Job, fleet: &Fleet) -> usize {
         self.next += 1;

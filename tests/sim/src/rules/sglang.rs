@@ -16,6 +16,8 @@ const CACHE_THRESHOLD: f64 = 0.3;
 #[derive(Debug, Default)]
 pub(super) struct Sglang;
 
+// === impl Sglang ===
+
 impl Rule for Sglang {
     fn choose(&mut self, _now_s: f64, _id: u64, job: &Job, fleet: &Fleet) -> usize {
         let loads = || fleet.nodes().iter().map(|node| node.load.requests);

@@ -1,11 +1,10 @@
 //! Each of the other rules on fleets of two engines, made by hand: the case that its formula decides.
 
-use warmpath_engine::Preset;
-use warmpath_engine::model::{BlockHash, Leg, Params, RequestId};
-
 use super::{Endless, Rule, RuleName};
 use crate::fleet::Fleet;
 use crate::workload::{BASE_ADAPTER, Job, mix};
+use warmpath_engine::Preset;
+use warmpath_engine::model::{BlockHash, Leg, Params, RequestId};
 
 const BLOCK_TOKENS: usize = 64;
 /// Tokens of the prompt that is asked about.
@@ -16,6 +15,8 @@ struct Two {
     fleet: Fleet,
     sent: u64,
 }
+
+// === impl Two ===
 
 impl Two {
     fn idle() -> Self {

@@ -10,22 +10,20 @@
 
 mod split;
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
-use warmpath_engine::model::{Event, EventKind, Leg, Params, RequestId, SubmitError};
-
 use crate::bound::EndlessCache;
 use crate::fleet::Fleet;
 use crate::measure::{Record, Samples};
 use crate::rules::Rule;
 use crate::workload::{Job, Workload};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use warmpath_engine::model::{Event, EventKind, Leg, Params, RequestId, SubmitError};
 
 /// How often the engines' metrics are read, in seconds: the default of the shipped controller.
 pub const SCRAPE_S_DEFAULT: f64 = 0.2;
 
 /// What a run needs beside the workload and the rule.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Spec {
     /// The engines: first those that are there from the beginning, then those that join, in the order in which they
     /// do, and at the end those that only decode.
@@ -41,7 +39,7 @@ pub struct Spec {
 }
 
 /// What happened.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Played {
     /// Every request that an engine took, in the order in which they were sent.
     pub records: Vec<Record>,
@@ -56,7 +54,7 @@ pub struct Played {
 }
 
 /// What happens next, and for whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     /// An engine joins.
     Join { engine: usize },
@@ -71,7 +69,7 @@ enum Due {
 }
 
 /// A request under way.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Flight {
     session: usize,
     turn: usize,

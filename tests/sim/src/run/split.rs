@@ -11,13 +11,12 @@
 //! engine is the one with the fewest requests whatever the rule is, so that only the choice that is compared
 //! differs. The first token that counts is the decode engine's, as behind llm-d's sidecar.
 
-use warmpath_engine::model::{Event, EventKind, Leg};
-
 use super::{Flight, Run};
 use crate::workload::Job;
+use warmpath_engine::model::{Event, EventKind, Leg};
 
 /// How far a request is whose prefill and decode are apart.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
     /// The engine that decodes, once the prefill has ended.
     decoder: Option<usize>,

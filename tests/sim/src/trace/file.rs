@@ -1,10 +1,9 @@
 //! A trace file's text and the format that its name tells, compressed or not.
 
+use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-
-use flate2::read::MultiGzDecoder;
 
 const GZIP: &str = "gz";
 

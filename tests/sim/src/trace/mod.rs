@@ -24,7 +24,7 @@ pub use sessions::{RecordedSession, RecordedTurn, SESSION_BLOCK_TOKENS};
 pub const BLOCK_TOKENS: usize = 512;
 
 /// One request of a trace.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
     /// When it came, in milliseconds since the first.
     pub at_ms: f64,
@@ -37,7 +37,7 @@ pub struct Recorded {
 }
 
 /// A trace in one of the known formats.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Trace {
     /// Requests that come by the clock, whatever became of those before.
     Requests(Vec<Recorded>),

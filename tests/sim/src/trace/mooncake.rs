@@ -7,9 +7,8 @@
 //! The timestamp is in milliseconds, in steps of about three seconds; an id stands for 512 tokens together with
 //! all tokens before them.
 
-use serde::Deserialize;
-
 use super::{BLOCK_TOKENS, Recorded, TraceError, arrivals, wrong};
+use serde::Deserialize;
 
 #[derive(Deserialize)]
 struct Line {

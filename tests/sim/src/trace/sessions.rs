@@ -11,15 +11,14 @@
 //! share. What the runs do not cover is new text.
 //! Format: derived from callanjfox/kv-cache-tester (Apache-2.0), see `data/README.md`.
 
-use serde::Deserialize;
-
 use super::{TraceError, wrong};
+use serde::Deserialize;
 
 /// Tokens of a block of such a trace.
 pub const SESSION_BLOCK_TOKENS: usize = 64;
 
 /// One session.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RecordedSession {
     /// Names the beginning that it shares with other sessions.
     pub shared: (u32, u32),
@@ -28,7 +27,7 @@ pub struct RecordedSession {
 }
 
 /// One request of a session.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RecordedTurn {
     /// Seconds between the answer before and this request.
     pub think_s: f64,

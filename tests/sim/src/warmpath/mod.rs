@@ -14,6 +14,10 @@
 mod network;
 mod proxy;
 
+use crate::fleet::Fleet;
+use crate::rules::Rule;
+use crate::run::Spec;
+use crate::workload::Job;
 use fnv::FnvHashMap;
 use warmpath_core::cost::Weights;
 use warmpath_core::ids::EndpointId;
@@ -22,11 +26,6 @@ use warmpath_core::time::Timestamp;
 use warmpath_core::wire::{EngineStatus, Event, Health, Kind};
 use warmpath_engine::model::{Params, Stats};
 
-use crate::fleet::Fleet;
-use crate::rules::Rule;
-use crate::run::Spec;
-use crate::workload::Job;
-
 pub use network::NetworkSpec;
 use network::{Message, Network};
 use proxy::{Flight, Proxy};
@@ -34,7 +33,7 @@ use proxy::{Flight, Proxy};
 const US_PER_S: f64 = 1e6;
 
 /// How the proxies stand to each other.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ProxiesSpec {
     /// How many there are.
     pub proxies: usize,

@@ -1,15 +1,14 @@
 //! The way between proxies: messages that are late, lost, or overtaken.
 
+use prost::Message as _;
+use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
-
-use prost::Message as _;
-use rand::{Rng, SeedableRng, rngs::StdRng};
 use warmpath_core::wire::{Event, Up};
 
 /// What happens to messages.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct NetworkSpec {
     /// How late each message is, in seconds.
     pub delay_s: f64,

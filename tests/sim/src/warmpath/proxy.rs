@@ -1,5 +1,7 @@
 //! One proxy: a view, a ledger, and the requests that it has under way.
 
+use super::time;
+use crate::workload::{Job, mix};
 use warmpath_core::cost::Weights;
 use warmpath_core::ids::{OriginId, ProcessId};
 use warmpath_core::router::{Booking, Ledger};
@@ -8,9 +10,6 @@ use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{Alive, Kind, Pool, PoolEndpoint, Pools, Proxies, UsageSeen};
 use warmpath_engine::model::TOKEN_BYTES;
-
-use super::time;
-use crate::workload::{Job, mix};
 
 /// How often a proxy says that its promises still stand, in seconds: as the filter does.
 pub(super) const TICK_S: f64 = 1.0;

@@ -1,13 +1,12 @@
 //! Proxies that hear each other late, in disorder, or not at all.
 
-use warmpath_core::view::InFlight;
-use warmpath_engine::Preset;
-use warmpath_engine::model::{Params, Tier, TierParams};
-
 use super::{NetworkSpec, Proxies, ProxiesSpec, time};
 use crate::rules::Rule;
 use crate::run::{Spec, play};
 use crate::workload::{LadderShape, LadderStage, Texts, ladder_stage};
+use warmpath_core::view::InFlight;
+use warmpath_engine::Preset;
+use warmpath_engine::model::{Params, Tier, TierParams};
 
 const SHAPE: LadderShape = LadderShape {
     groups: 4,

@@ -4,12 +4,11 @@
 //! Played by the recorded timestamps instead, a rule that is slow would get the same requests at the same times
 //! as one that is fast, which no agent would send; it changes which rule wins.
 
-use rand::seq::SliceRandom;
-use rand::{SeedableRng, rngs::StdRng};
-
 use super::text::mix;
 use super::{Session, Texts, Turn, Workload};
 use crate::trace::{RecordedSession, SESSION_BLOCK_TOKENS};
+use rand::seq::SliceRandom;
+use rand::{SeedableRng, rngs::StdRng};
 
 /// Keeps the ids of one session apart from those of all others.
 const SESSION_SALT: u64 = 0x5e55_1011;
@@ -17,7 +16,7 @@ const SESSION_SALT: u64 = 0x5e55_1011;
 const TAIL_ID: u64 = u64::MAX;
 
 /// Which sessions, and how.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AgenticSpec {
     /// Sessions under way at once.
     pub slots: usize,

@@ -5,11 +5,10 @@
 //! of answer. The prompts are drawn up once and asked again and again in the same shuffled order, so a later
 //! stage meets whole prompts, not only system prompts. A stage begins after the one before has ended and a pause.
 
-use rand::seq::SliceRandom;
-use rand::{Rng, SeedableRng, rngs::StdRng};
-
 use super::text::mix;
 use super::{BASE_ADAPTER, Job, LoraSpec, Session, Texts, Turn, Workload};
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng, rngs::StdRng};
 
 /// Rates of the published stages with their lengths: (requests a second, seconds). The first warms up.
 pub const LADDER_RATES: [(f64, f64); 17] = [
@@ -38,7 +37,7 @@ const LENGTH_S_BEYOND: f64 = 25.0;
 const DRAIN_S: f64 = 150.0;
 
 /// Groups and lengths.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LadderShape {
     /// System prompts.
     pub groups: usize,
@@ -53,7 +52,7 @@ pub struct LadderShape {
 }
 
 /// One stage.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LadderStage {
     /// Requests a second.
     pub rate: f64,

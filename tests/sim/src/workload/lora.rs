@@ -6,7 +6,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 const SALT: u64 = 0x10_7A;
 
 /// How many adapters there are, and how unlike their shares are.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoraSpec {
     /// Their numbers are 1 to this.
     pub adapters: u32,

@@ -8,7 +8,6 @@ mod open;
 mod text;
 
 use std::sync::Arc;
-
 use warmpath_core::ids::CellHash;
 use warmpath_engine::model::BlockHash;
 
@@ -22,7 +21,7 @@ pub use open::{open, open_lora};
 pub use text::{Texts, mix};
 
 /// One request, as the router and as the engine see it.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Job {
     /// The router's chain.
     pub cells: Arc<[CellHash]>,
@@ -39,7 +38,7 @@ pub struct Job {
 }
 
 /// One request of a session.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Turn {
     /// Seconds between the answer before and this request.
     pub think_s: f64,
@@ -48,7 +47,7 @@ pub struct Turn {
 }
 
 /// Requests that follow each other; each waits for the answer to the one before.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Session {
     /// When its first request comes, in seconds. In a closed loop: not before.
     pub start_s: f64,
@@ -57,7 +56,7 @@ pub struct Session {
 }
 
 /// A workload.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Workload {
     /// Its sessions, by start.
     pub sessions: Vec<Session>,

@@ -4,11 +4,10 @@
 //! Hashing the ids themselves would be quicker and would skip the very cutting whose errors are to be seen:
 //! the router's cells and the engine's blocks are different stretches of the same text.
 
+use super::Job;
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::prompt::{Api, Request, Root, cells_of};
 use warmpath_engine::model::{self, BASE_ADAPTER, TOKEN_BYTES, chain_of_bytes};
-
-use super::Job;
 
 /// The model's name in every request.
 const MODEL: &str = "sim";

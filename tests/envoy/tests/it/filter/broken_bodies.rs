@@ -1,15 +1,13 @@
 //! Bodies that the filter cannot read. They are the engine's to refuse: the filter passes them on as they are, by
 //! load, and neither traps nor grows.
 
-use std::fs;
-
+use crate::stack::{MODEL, PATH, Stack, assert_at_rest, completion, engine_of, prompt};
 use bytes::Bytes;
 use futures::future::join_all;
 use http::{Method, StatusCode};
+use std::fs;
 use warmpath_envoy::process::Envoy;
 use warmpath_http::Client;
-
-use crate::stack::{MODEL, PATH, Stack, assert_at_rest, completion, engine_of, prompt};
 
 const CHAT: &str = "/v1/chat/completions";
 /// The filter reads no longer body.

@@ -1,13 +1,12 @@
 //! Configurations over xDS: one that the filter refuses changes nothing; one that is replaced takes nothing with it.
 
+use crate::stack::{MODEL, PATH, Setup, Stack, completion, explain, explain_anywhere, prompt};
 use http::StatusCode;
 use serde_json::json;
 use warmpath_envoy::resources::{GATEWAY, listener};
 use warmpath_envoy::until;
 use warmpath_envoy::xds::Kind;
 use warmpath_http::Client;
-
-use crate::stack::{MODEL, PATH, Setup, Stack, completion, explain, explain_anywhere, prompt};
 
 #[tokio::test]
 async fn a_wrong_configuration_is_refused_with_all_reasons_and_the_old_one_serves() {

@@ -1,10 +1,9 @@
 //! Clients that go away, at every point of a request. Nothing of them may stay: no stream, no promise.
 
+use crate::stack::{MODEL, PATH, Setup, Stack, assert_at_rest, completion, prompt};
 use warmpath_engine::Fault;
 use warmpath_envoy::until;
 use warmpath_http::RawConnection;
-
-use crate::stack::{MODEL, PATH, Setup, Stack, assert_at_rest, completion, prompt};
 
 /// Clients that leave at each point.
 const CLIENTS: usize = 20;

@@ -2,15 +2,13 @@
 //!
 //! Answers are short and not streamed: one that has begun cannot be tried again by anybody.
 
-use std::net::SocketAddr;
-
+use crate::stack::{MODEL, PATH, Setup, Stack, Traffic, completion, engine_of, explain_anywhere, prompt};
 use serde_json::json;
+use std::net::SocketAddr;
 use warmpath_engine::Fault;
 use warmpath_envoy::resources::{ENGINES, endpoints, listener};
 use warmpath_envoy::until;
 use warmpath_http::Client;
-
-use crate::stack::{MODEL, PATH, Setup, Stack, Traffic, completion, engine_of, explain_anywhere, prompt};
 
 /// Clients that talk at once.
 const CLIENTS: usize = 6;

@@ -1,15 +1,13 @@
 //! The same request in every way in which HTTP can carry it. The prompt is read in all of them.
 
-use std::convert::Infallible;
-
+use crate::stack::{MODEL, PATH, Stack, assert_at_rest, completion, engine_of, explain_anywhere, prompt};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::convert::Infallible;
 use tokio::net::TcpStream;
 use warmpath_http::{Client, RawConnection};
-
-use crate::stack::{MODEL, PATH, Stack, assert_at_rest, completion, engine_of, explain_anywhere, prompt};
 
 const HEAD: &str = "host: gateway\r\ncontent-type: application/json\r\n";
 

@@ -1,5 +1,8 @@
 //! Where requests go: to the engine that has their beginning, by the model they name, or nowhere.
 
+use crate::stack::{
+    EXPLAIN, MODEL, PATH, Setup, Stack, cached_tokens, completion, engine_of, explain_anywhere, prompt,
+};
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
 use envoy_types::pb::envoy::config::route::v3::route::Action;
@@ -14,10 +17,6 @@ use warmpath_envoy::resources::{
 };
 use warmpath_envoy::until;
 use warmpath_http::Client;
-
-use crate::stack::{
-    EXPLAIN, MODEL, PATH, Setup, Stack, cached_tokens, completion, engine_of, explain_anywhere, prompt,
-};
 
 const MODEL_HEADER: &str = "x-gateway-model-name";
 const OTHER_MODEL: &str = "other";

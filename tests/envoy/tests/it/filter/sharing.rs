@@ -1,10 +1,9 @@
 //! What one worker learns, its sibling uses at once, and another Envoy a moment later. How long the moment is:
 //! `examples/sharing.rs`.
 
+use crate::stack::{MODEL, Setup, Stack, completion, engine_of, explain, prompt, send};
 use warmpath_envoy::until;
 use warmpath_http::Connection;
-
-use crate::stack::{MODEL, Setup, Stack, completion, engine_of, explain, prompt, send};
 
 #[tokio::test]
 async fn a_sibling_worker_and_another_envoy_use_what_one_worker_learned() {

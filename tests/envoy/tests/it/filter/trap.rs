@@ -4,15 +4,14 @@
 //! Each worker's VM is made to trap in turn while the other serves. Which VM holds the lease of the uplink does not
 //! matter here; `trapped_holder` is about that.
 
+use crate::stack::{
+    Build, MODEL, PATH, Setup, Stack, TRAP_HEADER, completion, engine_of, explain, prompt, send,
+};
 use futures::future::join_all;
 use http::{Method, StatusCode};
 use warmpath_engine::Fault;
 use warmpath_envoy::until;
 use warmpath_http::{Client, Connection};
-
-use crate::stack::{
-    Build, MODEL, PATH, Setup, Stack, TRAP_HEADER, completion, engine_of, explain, prompt, send,
-};
 
 /// Requests of the other worker while one traps, and of all workers afterwards.
 const REQUESTS: usize = 500;

@@ -4,12 +4,11 @@
 //! The VM of Envoy's main thread starts first and so gets the lease first, but it serves no request that could make
 //! it trap: a request asks for whichever VM holds the lease.
 
+use super::trap::{talk, wait_built_anew};
+use crate::stack::{Build, MODEL, PATH, Setup, Stack, completion, explain};
 use http::Method;
 use warmpath_envoy::until;
 use warmpath_http::Connection;
-
-use super::trap::{talk, wait_built_anew};
-use crate::stack::{Build, MODEL, PATH, Setup, Stack, completion, explain};
 
 const WORKERS: u32 = 2;
 /// Requests of each worker after the traps.

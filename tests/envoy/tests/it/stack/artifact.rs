@@ -2,11 +2,10 @@
 
 use std::env;
 use std::path::PathBuf;
-
 use warmpath_envoy::target_folder;
 
 /// Which build of the filter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Build {
     /// The one that users get.
     Shipped,
@@ -16,6 +15,8 @@ pub(crate) enum Build {
 
 /// Makes the faulty build trap.
 pub(crate) const TRAP_HEADER: (&str, &str) = ("x-warmpath-test-trap", "1");
+
+// === impl Build ===
 
 impl Build {
     /// The file, which must be there.

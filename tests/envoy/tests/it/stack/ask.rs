@@ -35,7 +35,7 @@ pub(crate) fn cached_tokens(response: &Response) -> u64 {
 }
 
 /// One candidate of an explanation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
     pub(crate) endpoint: String,
     pub(crate) cells: u64,

@@ -1,8 +1,7 @@
 //! What must be true when all clients have gone: nothing is under way, nothing is promised, nothing trapped.
 
-use warmpath_envoy::until;
-
 use super::{MODEL, Stack, completion, explain};
+use warmpath_envoy::until;
 
 /// Fails unless the first Envoy comes to rest.
 pub(crate) async fn assert_at_rest(stack: &Stack) {

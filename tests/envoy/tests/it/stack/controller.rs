@@ -1,11 +1,10 @@
 //! A controller in this process that can be stopped and started again at its address, and whose pools follow a
 //! file, as they do for users.
 
+use serde_json::{Value, json};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-
-use serde_json::{Value, json};
 use tempfile::TempDir;
 use warmpath::config::{Settings, Watched};
 use warmpath::run::{self, Running};
@@ -16,6 +15,8 @@ pub(crate) struct Controller {
     listen: [SocketAddr; 2],
     running: Option<Running>,
 }
+
+// === impl Controller ===
 
 impl Controller {
     pub(crate) async fn start(pools: &Value) -> Self {

@@ -7,10 +7,9 @@ mod clean;
 mod controller;
 mod traffic;
 
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::ops::Range;
-
-use serde_json::{Value, json};
 use warmpath_engine::{EngineServer, ServerConfig};
 use warmpath_envoy::process::{Envoy, Launch};
 use warmpath_envoy::resources::{CONTROLLER, Filter, GATEWAY, Gateway, WasmFilter};
@@ -30,7 +29,7 @@ pub(crate) use self::traffic::Traffic;
 pub(crate) const MODEL: &str = "sim";
 
 /// What differs between stacks.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Setup {
     /// The model of each pool, and the numbers of its engines.
     pub(crate) pools: Vec<(&'static str, Range<usize>)>,
@@ -45,6 +44,8 @@ pub(crate) struct Setup {
     /// See [`Launch`].
     pub(crate) drain_s: u32,
 }
+
+// === impl Setup ===
 
 impl Default for Setup {
     fn default() -> Self {
@@ -69,6 +70,8 @@ pub(crate) struct Stack {
     engines: Vec<EngineServer>,
     setup: Setup,
 }
+
+// === impl Stack ===
 
 impl Stack {
     pub(crate) async fn start(setup: Setup) -> Self {

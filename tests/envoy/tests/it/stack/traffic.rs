@@ -2,19 +2,17 @@
 //!
 //! They run until a test has seen what it wants in the middle, not for a time or a number that is used up before.
 
+use super::{MODEL, PATH, completion, prompt};
+use http::StatusCode;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-use http::StatusCode;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use warmpath_envoy::DEADLINE;
 use warmpath_http::Client;
-
-use super::{MODEL, PATH, completion, prompt};
 
 /// Conversations that each client comes back to. Every other request is about something new, because only what
 /// is new goes to an engine that has just come.
@@ -35,6 +33,8 @@ pub(crate) struct Outcome {
     /// Everything else, in words.
     pub(crate) failures: Vec<String>,
 }
+
+// === impl Traffic ===
 
 impl Traffic {
     /// Starts this many clients of each gateway.
@@ -69,6 +69,8 @@ impl Traffic {
         all
     }
 }
+
+// === impl Outcome ===
 
 impl Outcome {
     /// Fails unless there were this many answers and all of them 200.

@@ -5,17 +5,15 @@
 //! processor time for each lets the hundredth wait for fifty. At the rate at which llm-d's picker was seen to stand
 //! still, it is what a request by itself takes.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
-
-use crate::measure::Quantiles;
-
 use crate::bench::load::{Burst, Numbers};
 use crate::bench::plan::Plan;
 use crate::bench::process::Cpu;
 use crate::bench::progress;
 use crate::bench::target::{Fleet, Target};
+use crate::measure::Quantiles;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 /// Requests, and the size of each prompt: the case in which llm-d adds 1.45 s.
 pub const BURST: Burst = Burst { count: 200, prompt_bytes: 220_000 };
@@ -24,7 +22,7 @@ pub const BURST: Burst = Burst { count: 200, prompt_bytes: 220_000 };
 const LLM_D_RATE_PER_S: f64 = 129.0;
 
 /// When the requests come.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Arrivals {
     /// All at the same moment.
     #[default]
@@ -34,7 +32,7 @@ pub enum Arrivals {
 }
 
 /// All repetitions.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct BurstCase {
     /// When they came.
     pub arrivals: Arrivals,
@@ -45,7 +43,7 @@ pub struct BurstCase {
 }
 
 /// One way, one value a repetition.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct BurstSamples {
     /// The median time to the first byte, in milliseconds.
     pub ttft_ms_p50: Vec<f64>,
@@ -58,6 +56,8 @@ pub struct BurstSamples {
     /// Requests, of all repetitions.
     pub requests: usize,
 }
+
+// === impl Arrivals ===
 
 impl Arrivals {
     /// Both.

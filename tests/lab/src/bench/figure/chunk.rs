@@ -3,12 +3,11 @@
 //! All streams come from one engine: pieces of one engine's step come together, so how a target spreads streams over
 //! engines would decide how often it has to wake up, and be taken for what a piece costs.
 
-use std::collections::BTreeMap;
-
 use crate::bench::load::{Numbers, Streams};
 use crate::bench::plan::Plan;
 use crate::bench::progress;
 use crate::bench::target::{Fleet, Target};
+use std::collections::BTreeMap;
 
 /// Streams at the same time: one, which wakes everybody up for each of its pieces, and as many as a busy engine has.
 pub const STREAMS: [usize; 2] = [1, 32];
@@ -21,7 +20,7 @@ pub const ENGINES: usize = 1;
 pub const TIME_SCALE: f64 = 5.0;
 
 /// All repetitions.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChunkCase {
     /// Streams at the same time.
     pub streams: usize,
@@ -30,6 +29,8 @@ pub struct ChunkCase {
     /// Microseconds of processor time a piece, one value a repetition.
     pub targets: BTreeMap<Target, Vec<f64>>,
 }
+
+// === impl ChunkCase ===
 
 impl ChunkCase {
     /// The case in a few words.

@@ -3,17 +3,15 @@
 //! Beside the targets the same requests go straight to an engine: what a target adds is the difference to that, in the
 //! same repetition.
 
-use std::collections::BTreeMap;
-
-use crate::measure::Quantiles;
-
 use crate::bench::load::{Numbers, Requests, Sent};
 use crate::bench::plan::Plan;
 use crate::bench::progress;
 use crate::bench::target::{Fleet, Runner, Target};
+use crate::measure::Quantiles;
+use std::collections::BTreeMap;
 
 /// All repetitions with one size of body.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CostCase {
     /// Bytes of the prompts.
     pub body_bytes: usize,
@@ -24,7 +22,7 @@ pub struct CostCase {
 }
 
 /// What clients waited for, one value a repetition.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Latencies {
     /// The median of a repetition, in microseconds.
     pub p50_us: Vec<f64>,
@@ -33,7 +31,7 @@ pub struct Latencies {
 }
 
 /// One target, one value a repetition.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CostSamples {
     /// Microseconds of processor time a request, of the processes on its path.
     pub cpu_us: Vec<f64>,
@@ -48,6 +46,8 @@ pub struct CostSamples {
     /// Requests of all repetitions.
     pub requests: usize,
 }
+
+// === impl Latencies ===
 
 impl Latencies {
     fn add(&mut self, sent: &Sent) {

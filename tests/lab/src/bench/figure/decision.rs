@@ -4,19 +4,17 @@
 //! one after a system prompt that many hold. Views take turns. Parsing and hashing a prompt depend on neither size and
 //! are left out.
 
+use super::world::{Chance, POOL, fleet, routed};
+use crate::bench::plan::Plan;
+use anyhow::{Context, ensure};
 use std::hint::black_box;
 use std::time::Instant;
-
-use anyhow::{Context, ensure};
 use warmpath_core::cost::Weights;
 use warmpath_core::ids::CellHash;
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::routing::{Options, Query, choose};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
-
-use super::world::{Chance, POOL, fleet, routed};
-use crate::bench::plan::Plan;
 
 /// Pools and views that are measured, as (endpoints, cells): the least, the two that are larger in one way, and the
 /// one that is larger in both.
@@ -42,7 +40,7 @@ const PROMPTS: usize = 4_096;
 const ALTERNATES: usize = warmpath_core::limits::ALTERNATES_DEFAULT;
 
 /// One size.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DecisionCase {
     /// Endpoints of the pool.
     pub endpoints: usize,
@@ -80,6 +78,8 @@ pub fn measure(plan: &Plan, seed: u64) -> anyhow::Result<Vec<DecisionCase>> {
     }
     Ok(cases)
 }
+
+// === impl World ===
 
 impl World {
     fn new(endpoints: usize, cells: usize, mut chance: Chance) -> anyhow::Result<Self> {

@@ -13,7 +13,7 @@ mod world;
 use std::{fmt, str::FromStr};
 
 /// A figure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Figure {
     /// Processor time and latency of a request.
     Cost,
@@ -34,6 +34,8 @@ pub enum Figure {
 /// A name that no figure has.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UnknownFigure(String);
+
+// === impl Figure ===
 
 impl Figure {
     /// All of them, in the order in which they are measured.
@@ -68,6 +70,8 @@ impl FromStr for Figure {
         all.find(|figure| figure.name() == name).ok_or_else(|| UnknownFigure(name.to_owned()))
     }
 }
+
+// === impl UnknownFigure ===
 
 impl fmt::Display for UnknownFigure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,6 +3,7 @@
 //! Linear memory grows and never shrinks, in Envoy as here: what is told is how far it has grown when the view holds a
 //! million cells, which includes what was free again by then.
 
+use super::world::{Chance, fleet, routed};
 use crate::paths;
 use anyhow::{Context, ensure};
 use prost::Message;
@@ -10,8 +11,6 @@ use serde_json::json;
 use warmpath_core::ids::CellHash;
 use warmpath_core::wire::{Down, Event, Phase};
 use warmpath_host::{GrpcState, Host, Module, Vm};
-
-use super::world::{Chance, fleet, routed};
 
 /// Cells of the view.
 pub const CELLS: usize = 1_000_000;
@@ -30,7 +29,7 @@ const TICKS_MAX: usize = 24;
 const CELLS_METRIC: &str = "warmpath.view.cells";
 
 /// What was routed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prompts {
     /// Prompts of so many cells that have nothing in common.
     Apart(usize),
@@ -39,7 +38,7 @@ pub enum Prompts {
 }
 
 /// One kind of prompts.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ViewMemory {
     /// What was routed.
     pub prompts: Prompts,
@@ -48,6 +47,8 @@ pub struct ViewMemory {
     /// By how much its memory grew.
     pub bytes: usize,
 }
+
+// === impl Prompts ===
 
 impl Prompts {
     /// All kinds that are measured: short prompts, long ones, and what is usual.
@@ -102,6 +103,8 @@ struct Feed<'a> {
     generation: u64,
 }
 
+// === impl Feed ===
+
 impl<'a> Feed<'a> {
     fn open(host: &Host, vm: &'a Vm) -> anyhow::Result<Self> {
         for _ in 0..TICKS_MAX {
@@ -139,6 +142,8 @@ struct Source {
     endpoint: usize,
     turn: usize,
 }
+
+// === impl Source ===
 
 impl Source {
     const GROUPS: usize = 150;

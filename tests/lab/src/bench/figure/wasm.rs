@@ -4,25 +4,23 @@
 //! V8's compilation is in it, which happens once a process, and the first VMs. The test host tells what a VM takes that
 //! is compiled already, as every worker's is and every one that replaces a trapped one.
 
+use crate::bench::plan::Plan;
+use crate::bench::target::{EnvoySpec, Target};
+use crate::paths;
+use anyhow::{Context, ensure};
+use serde_json::json;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Instant;
-
-use crate::paths;
-use anyhow::{Context, ensure};
-use serde_json::json;
 use warmpath_envoy::until;
 use warmpath_host::{Host, Module};
-
-use crate::bench::plan::Plan;
-use crate::bench::target::{EnvoySpec, Target};
 
 /// Envoy's histogram of its one initialization.
 const INITIALIZATION: &str = "server.initialization_time_ms";
 
 /// What was found.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wasm {
     /// Bytes of the file.
     pub bytes: u64,

@@ -21,8 +21,10 @@ const REQUESTS_MAX: u64 = 20;
 const REQUEST_TOKENS: u64 = 4_000;
 
 /// Random numbers of one seed (SplitMix64: Steele, Lea, Flood 2014).
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Chance(pub(super) u64);
+
+// === impl Chance ===
 
 impl Chance {
     pub(super) fn next(&mut self) -> u64 {

@@ -3,19 +3,17 @@
 //! All connections stand and all bodies are made before the clock starts, so that the time is that of the way to the
 //! engine and back, and of the queue before it.
 
-use std::net::SocketAddr;
-use std::time::Duration;
-
+use super::{Client, Numbers, Sent, body};
 use bytes::Bytes;
 use futures::future::{join_all, try_join_all};
+use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
-
-use super::{Client, Numbers, Sent, body};
 
 const US_PER_S: f64 = 1e6;
 
 /// The load. Its unit is a request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Burst {
     /// Requests, each on a connection of its own.
     pub count: usize,
@@ -30,6 +28,8 @@ pub struct Crowd {
     /// What their prompts have in common, behind beginnings of their own.
     tail: String,
 }
+
+// === impl Burst ===
 
 impl Burst {
     /// Connects to these gateways in turn, and sends one small request over each connection.
@@ -46,6 +46,8 @@ impl Burst {
 async fn greet(client: &mut Client, number: u64) -> anyhow::Result<()> {
     client.post(body::stream(number, 1, false)).await.map(|_| ())
 }
+
+// === impl Crowd ===
 
 impl Crowd {
     /// Makes the bodies of the next burst.

@@ -18,6 +18,8 @@ pub struct Numbers {
     next: u64,
 }
 
+// === impl Numbers ===
+
 impl Numbers {
     /// The first of `count` numbers that nobody has had.
     pub fn take(&mut self, count: usize) -> u64 {
@@ -28,7 +30,7 @@ impl Numbers {
 }
 
 /// What became of a load.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sent {
     /// Requests, or pieces of streams.
     pub units: usize,

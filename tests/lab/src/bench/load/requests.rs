@@ -1,16 +1,14 @@
 //! Requests with prompts that nobody has seen, one after the other on each connection, answered whole with one token.
 
+use super::{Client, Numbers, Sent, body};
+use futures::future::try_join_all;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-
-use futures::future::try_join_all;
-
-use super::{Client, Numbers, Sent, body};
 
 const US_PER_S: f64 = 1e6;
 
 /// The load. Its unit is a request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Requests {
     /// How many, all connections together.
     pub count: usize,
@@ -21,6 +19,8 @@ pub struct Requests {
     /// When to end, even if fewer were sent.
     pub time_max: Duration,
 }
+
+// === impl Requests ===
 
 impl Requests {
     /// Sends them. A request that fails ends it.

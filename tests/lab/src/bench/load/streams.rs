@@ -1,13 +1,11 @@
 //! Streamed answers at the same time.
 
+use super::{Client, Numbers, Sent, body};
+use futures::future::try_join_all;
 use std::net::SocketAddr;
 
-use futures::future::try_join_all;
-
-use super::{Client, Numbers, Sent, body};
-
 /// The load. Its unit is a piece, which is one token.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Streams {
     /// How many at the same time.
     pub streams: usize,
@@ -16,6 +14,8 @@ pub struct Streams {
     /// Whether the client asks for the usage at the end.
     pub has_usage: bool,
 }
+
+// === impl Streams ===
 
 impl Streams {
     /// Asks for them and hears them to their end. One that fails ends it.

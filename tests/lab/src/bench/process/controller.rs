@@ -1,11 +1,9 @@
 //! The controller in a process of its own, so that its processor time can be told apart.
 
-use std::net::{Ipv4Addr, SocketAddr};
-
-use crate::cluster::start_controller;
-
 use super::own::{Own, tell_and_wait};
 use crate::bench::args::ControllerArgs;
+use crate::cluster::start_controller;
+use std::net::{Ipv4Addr, SocketAddr};
 
 /// Starts a controller for these engines in another process. Its one address is that of the state stream.
 pub fn start(engines: &[SocketAddr]) -> anyhow::Result<Own> {

@@ -1,12 +1,11 @@
 //! Simulated engines in a process of their own: what they need must not be taken from anybody else's share.
 
+use super::own::{Own, tell_and_wait};
+use crate::bench::args::EnginesArgs;
 use crate::cluster::{MODEL, engine_name};
 use anyhow::Context;
 use futures::future::try_join_all;
 use warmpath_engine::{EngineServer, ServerConfig};
-
-use super::own::{Own, tell_and_wait};
-use crate::bench::args::EnginesArgs;
 
 /// Starts engines in another process. Returns when all listen.
 pub fn start(count: usize, time_scale: f64) -> anyhow::Result<Own> {

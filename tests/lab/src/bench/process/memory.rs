@@ -1,10 +1,8 @@
 //! Memory of a process tree: what is resident, which is what a node has to have.
 
-use std::fs;
-
-use anyhow::Context;
-
 use super::tree;
+use anyhow::Context;
+use std::fs;
 
 const BYTES_PER_KIB: u64 = 1024;
 
@@ -26,9 +24,8 @@ fn parse(status: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
-
     use super::*;
+    use std::process::{Command, Stdio};
 
     #[test]
     fn resident_memory_is_read_in_bytes() {

@@ -5,12 +5,10 @@
 //! remembers threads that have ended, which take their `schedstat` with them: where one has ended between two
 //! readings, its count is taken instead.
 
+use super::tree;
+use anyhow::Context;
 use std::collections::BTreeMap;
 use std::fs;
-
-use anyhow::Context;
-
-use super::tree;
 
 const NS_PER_US: f64 = 1_000.0;
 
@@ -22,19 +20,21 @@ const TICK_US: f64 = 10_000.0;
 const FIELDS_BEFORE_TIMES: usize = 11;
 
 /// Reads the processor time of one process and its children.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Meter {
     pid: u32,
 }
 
 /// Processor time that was used until a moment.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cpu {
     /// By thread id: its name, and its microseconds.
     threads: BTreeMap<u32, (String, f64)>,
     /// Of all threads, those that have ended included, in whole ticks.
     ticks_us: f64,
 }
+
+// === impl Meter ===
 
 impl Meter {
     /// Of this process.
@@ -69,6 +69,8 @@ impl Meter {
     }
 }
 
+// === impl Cpu ===
+
 impl Cpu {
     /// Microseconds of all threads since `before`.
     pub fn since(&self, before: &Self) -> f64 {
@@ -98,9 +100,8 @@ fn ticks(stat: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use super::*;
+    use std::process::Command;
 
     fn cpu(threads: &[(u32, f64)], ticks_us: f64) -> Cpu {
         let threads = threads.iter().map(|(id, us)| (*id, (format!("t{id}"), *us))).collect();

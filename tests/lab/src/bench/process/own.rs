@@ -1,11 +1,10 @@
 //! This program once more, as something else: a process that tells its addresses and ends with its standard input,
 //! so that it never outlives who started it.
 
+use anyhow::{Context, ensure};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-
-use anyhow::{Context, ensure};
 
 /// Such a process; dropping it ends it.
 #[derive(Debug)]
@@ -13,6 +12,8 @@ pub struct Own {
     child: Child,
     addresses: Vec<SocketAddr>,
 }
+
+// === impl Own ===
 
 impl Own {
     /// Starts this program with these arguments, and waits for its addresses.

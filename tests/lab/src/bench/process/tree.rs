@@ -24,9 +24,8 @@ fn children(pid: u32) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
-
     use super::*;
+    use std::process::{Command, Stdio};
 
     #[test]
     fn children_of_children_belong_to_the_tree() {

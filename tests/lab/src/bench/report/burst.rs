@@ -1,11 +1,10 @@
 //! Many long prompts at once: added time to the first byte, and requests a core could take.
 
-use serde_json::{Value, json};
-use warmpath_report::{Goal, Limit, Row, Section, Spread, Table, Unit, difference};
-
 use super::compare::against;
 use crate::bench::figure::burst::{BURST, BurstCase, BurstSamples};
 use crate::bench::target::Target;
+use serde_json::{Value, json};
+use warmpath_report::{Goal, Limit, Row, Section, Spread, Table, Unit, difference};
 
 const ADDED_MS_GOAL: f64 = 10.0;
 const REQUESTS_PER_S_GOAL: f64 = 1_500.0;

@@ -1,12 +1,11 @@
 //! Streamed pieces: processor time.
 
-use serde_json::{Value, json};
-use warmpath_report::{Goal, Limit, Row, Section, Spread, Table, Unit, chart::Group, difference, ratio};
-
 use super::compare::{against, chart, cheapest_peer, ranges, times};
 use super::llm_d;
 use crate::bench::figure::chunk::ChunkCase;
 use crate::bench::target::Target;
+use serde_json::{Value, json};
+use warmpath_report::{Goal, Limit, Row, Section, Spread, Table, Unit, chart::Group, difference, ratio};
 
 /// Over plain Envoy in microseconds, and against the cheapest peer.
 const OVER_PLAIN_US_GOAL: f64 = 1.0;

@@ -1,12 +1,10 @@
 //! One target against another, repetition by repetition, and all of them in a chart.
 
 use super::llm_d;
+use crate::bench::target::Target;
 use std::collections::BTreeMap;
-
 use warmpath_report::chart::{self, Arm, Axis, Chart, Group, Range, Scale};
 use warmpath_report::{Role, Spread, number, ratio, times as shown};
-
-use crate::bench::target::Target;
 
 /// The peer with the least median. `None` where no peer was measured.
 pub(super) fn cheapest_peer<T>(

@@ -1,14 +1,13 @@
 //! Requests: processor time, added latency, memory.
 
-use serde_json::{Value, json};
-use warmpath_report::{
-    Goal, Limit, Row, Section, Spread, Table, Unit, chart::Group, difference, number, ratio,
-};
-
 use super::compare::{against, chart, cheapest_peer, ranges, times};
 use super::llm_d;
 use crate::bench::figure::cost::{CostCase, CostSamples, Latencies, size};
 use crate::bench::target::Target;
+use serde_json::{Value, json};
+use warmpath_report::{
+    Goal, Limit, Row, Section, Spread, Table, Unit, chart::Group, difference, number, ratio,
+};
 
 /// Against the cheapest peer, and against llm-d.
 const PEER_GOAL: f64 = 1.0 / 2.0;

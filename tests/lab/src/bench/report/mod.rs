@@ -9,11 +9,6 @@ mod llm_d;
 mod proxy;
 mod scale;
 
-use std::path::Path;
-
-use serde_json::{Map, Value, json};
-use warmpath_report::{Document, Goal, Limit, Section, Table, Verdict, number};
-
 use crate::bench::figure::burst::BurstCase;
 use crate::bench::figure::chunk::ChunkCase;
 use crate::bench::figure::cost::CostCase;
@@ -22,6 +17,9 @@ use crate::bench::figure::feed::Feed;
 use crate::bench::figure::view_memory::ViewMemory;
 use crate::bench::figure::wasm::Wasm;
 use crate::bench::target::{ENGINES, Target, version};
+use serde_json::{Map, Value, json};
+use std::path::Path;
+use warmpath_report::{Document, Goal, Limit, Section, Table, Verdict, number};
 
 /// What goals are, wherever they are counted.
 const ABOUT_GOALS: &str = "Goals are the project's own aims. A missed one is a finding and no failure of the run: its exit \
@@ -45,7 +43,7 @@ const FACTS: [&str; 3] = [
 ];
 
 /// How a run was made.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Info {
     /// Whether it was one with few requests.
     pub is_quick: bool,
@@ -60,7 +58,7 @@ pub struct Info {
 }
 
 /// One figure, as it was measured.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Found {
     /// Requests.
     Cost(Vec<CostCase>),
@@ -86,6 +84,8 @@ pub struct Report {
     sections: Vec<Section>,
     has_targets: bool,
 }
+
+// === impl Report ===
 
 impl Report {
     /// A run in which nothing was measured yet.
@@ -185,6 +185,8 @@ impl Report {
     }
 }
 
+// === impl Found ===
+
 impl Found {
     /// Whether its table has a row for each target.
     fn has_targets(&self) -> bool {
@@ -217,6 +219,8 @@ impl Found {
         }
     }
 }
+
+// === impl Info ===
 
 impl Info {
     /// Names and values.

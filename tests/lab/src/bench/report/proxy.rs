@@ -1,11 +1,10 @@
 //! What a real Envoy shows of the filter: the feed, its size, its start.
 
+use crate::bench::figure::feed::Feed;
+use crate::bench::figure::wasm::Wasm;
 use crate::measure::Quantiles;
 use serde_json::{Value, json};
 use warmpath_report::{Goal, Limit, Row, Section, Spread, Table, Unit, difference, number};
-
-use crate::bench::figure::feed::Feed;
-use crate::bench::figure::wasm::Wasm;
 
 const FEED_SHARE_PERCENT_GOAL: f64 = 5.0;
 const USABLE_MS_GOAL: f64 = 10.0;

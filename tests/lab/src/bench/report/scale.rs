@@ -1,10 +1,9 @@
 //! What grows with the fleet: a decision's time, and a view's memory.
 
-use serde_json::{Value, json};
-use warmpath_report::{Goal, Limit, Row, Section, Spread, Table, Unit, number, ratio};
-
 use crate::bench::figure::decision::DecisionCase;
 use crate::bench::figure::view_memory::ViewMemory;
+use serde_json::{Value, json};
+use warmpath_report::{Goal, Limit, Row, Section, Spread, Table, Unit, number, ratio};
 
 const DECISION_GOAL: f64 = 2.0;
 const VIEW_MB_GOAL: f64 = 32.0;

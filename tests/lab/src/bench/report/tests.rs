@@ -1,9 +1,5 @@
 //! Made-up measurements, and what the report makes of them.
 
-use std::collections::BTreeMap;
-
-use serde_json::json;
-
 use super::{ABOUT_QUICK, Found, Info, Report};
 use crate::bench::figure::burst::{Arrivals, BurstCase, BurstSamples};
 use crate::bench::figure::chunk::ChunkCase;
@@ -13,6 +9,8 @@ use crate::bench::figure::feed::{Feed, ThreadShare};
 use crate::bench::figure::view_memory::{Prompts, ViewMemory};
 use crate::bench::figure::wasm::Wasm;
 use crate::bench::target::Target;
+use serde_json::json;
+use std::collections::BTreeMap;
 
 fn samples(cpu_us: [f64; 3], p50_us: f64) -> CostSamples {
     CostSamples {

@@ -13,17 +13,15 @@
 mod probe;
 mod sender;
 
-use std::time::Duration;
-
-use anyhow::{Context, ensure};
-use tokio::time::{Instant, sleep};
-use warmpath_envoy::process::Envoy;
-
 use self::probe::Probes;
 use self::sender::Sender;
 use crate::bench::plan::Plan;
 use crate::bench::process::{Meter, controller, engines};
 use crate::bench::target::{ENGINES, EnvoySpec, Target};
+use anyhow::{Context, ensure};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use warmpath_envoy::process::Envoy;
 
 /// New cells that are sent in a second.
 pub const CELLS_PER_S: f64 = 10_000.0;
@@ -38,7 +36,7 @@ const REST: Duration = Duration::from_secs(1);
 const CELLS_STAT: &str = "wasmcustom.warmpath.view.cells";
 
 /// What was found.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Feed {
     /// New cells a second that were sent.
     pub cells_per_s: f64,
@@ -49,7 +47,7 @@ pub struct Feed {
 }
 
 /// One thread of Envoy.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct ThreadShare {
     /// The thread's name.
     pub thread: String,
@@ -58,6 +56,8 @@ pub struct ThreadShare {
     /// Its share with them.
     pub fed: f64,
 }
+
+// === impl ThreadShare ===
 
 impl ThreadShare {
     /// What the changes cost.

@@ -1,8 +1,6 @@
 //! Prefixes whose way into every worker is timed.
 
-use std::net::SocketAddr;
-use std::time::Duration;
-
+use super::Sender;
 use crate::cluster::{MODEL, POOL};
 use crate::workload::words;
 use anyhow::{Context, ensure};
@@ -10,6 +8,8 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use http::Method;
 use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use warmpath_core::ids::CellHash;
 use warmpath_core::prompt::{Api, Request};
@@ -20,8 +20,6 @@ use warmpath_core::wire::{Kind, Pool, PoolEndpoint, Pools};
 use warmpath_envoy::DEADLINE;
 use warmpath_envoy::process::Envoy;
 use warmpath_http::Connection;
-
-use super::Sender;
 
 const PATH: &str = "/v1/chat/completions";
 const HEADERS: [(&str, &str); 2] = [("content-type", "application/json"), ("x-warmpath-explain", "1")];
@@ -40,6 +38,8 @@ pub(super) struct Probes {
     view: View,
     next: u64,
 }
+
+// === impl Probes ===
 
 impl Probes {
     /// Of an Envoy with this many workers, whose pool has these engines.

@@ -1,11 +1,11 @@
 //! A made-up proxy: it tells the controller what it routed, and the controller tells all others.
 
+use crate::bench::figure::world::Chance;
+use anyhow::Context;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-use anyhow::Context;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
@@ -17,8 +17,6 @@ use tonic::transport::Endpoint;
 use tonic_prost::ProstCodec;
 use warmpath_core::ids::{CellHash, EndpointId};
 use warmpath_core::wire::{Down, Event, Hello, Kind, Routed, STREAM_METHOD, STREAM_SERVICE, Up};
-
-use crate::bench::figure::world::Chance;
 
 /// Names the made-up process; any number but zero.
 const PROCESS: u64 = 0x0BE7_C400;
@@ -39,6 +37,8 @@ pub(super) struct Sender {
     endpoints: Vec<u64>,
     sent: Arc<AtomicU64>,
 }
+
+// === impl Sender ===
 
 impl Sender {
     /// Introduces itself to the controller; what comes down is read and forgotten.
