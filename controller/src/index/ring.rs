@@ -1,6 +1,6 @@
-//! The recent deltas, so that a proxy whose stream broke for a moment goes on where it was.
+//! The recent deltas, with which a proxy resumes after a short break of its stream.
 //!
-//! Bounded in number and in bytes: a snapshot replaces what has fallen out: it costs more and has the same
+//! Bounded in number and in bytes. A proxy that missed older deltas gets a snapshot, which costs more and has the same
 //! effect.
 
 use super::delta::Delta;
@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use warmpath_core::ids::Generation;
 
-/// EngineStatus kept: at 10,000 requests a second with about four deltas each, 1.6 s; at 100, minutes.
+/// Deltas kept: at 10,000 requests a second with about four deltas each, 1.6 s; at 100, minutes.
 const DELTAS_MAX: usize = 65_536;
 /// Bytes of deltas kept.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -41,7 +41,7 @@ impl Ring {
         self.generation
     }
 
-    /// The deltas after `generation`, oldest first. `None`: some of them are gone, or it never was.
+    /// The deltas after `generation`, oldest first. `None`: some of them are gone, or there was no such generation.
     pub fn since(&self, generation: Generation) -> Option<impl Iterator<Item = &Arc<Delta>>> {
         let missed = usize::try_from(self.generation.0.checked_sub(generation.0)?).ok()?;
         let skipped = self.deltas.len().checked_sub(missed)?;

@@ -30,20 +30,24 @@ const BANNED_PHRASES: [&str; 9] = [
 ];
 
 /// Where the words are looked for: the product and what its users and contributors read.
-const SEARCHED: [&str; 24] = [
+const SEARCHED: [&str; 28] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
-    "controller/src/api/mod.rs",
-    "controller/src/api/state.rs",
+    "controller/src/api/",
+    "controller/src/explain/",
+    "controller/src/index/",
+    "controller/src/publish/",
     "controller/src/run.rs",
     "controller/src/telemetry/",
     "docs/",
     "envoy/",
     "filters/core/src/json/",
     "filters/core/src/prompt/",
+    "filters/core/src/cost/",
     "filters/core/src/limits.rs",
+    "filters/core/src/routing/",
     "filters/core/src/router/",
     "filters/core/src/usage.rs",
     "filters/core/src/time.rs",

@@ -1,11 +1,11 @@
-//! What the terms need to know of a pool as a whole: its mean speed, and the load that an endpoint of it bears.
+//! The properties of a whole pool that the terms use: its mean speed, and the load of an endpoint.
 
 use crate::num::float_len;
 use crate::time::Timestamp;
 use crate::view::Endpoint;
 
-/// The most of an endpoint's time that its arrivals are believed to fill. Beyond, every queue would be endless and
-/// no choice better than another.
+/// The highest plausible utilisation of an endpoint. Beyond it, every queue would be endless and no choice better than
+/// another.
 const UTILIZATION_MAX: f64 = 0.8;
 
 /// See the module.
@@ -44,7 +44,7 @@ impl Averages {
         averages
     }
 
-    /// An endpoint's learned prefill speed, as far as it differs from the others by more than chance.
+    /// An endpoint's learned prefill speed, as far as it differs significantly from the others.
     pub fn prefill_s_per_token(&self, endpoint: &Endpoint) -> f64 {
         endpoint.speed().among(self.log_s_per_token)
     }

@@ -1,4 +1,4 @@
-//! The terms as formulas of what is known of an endpoint and of what the request would bring there. All are in seconds.
+//! The formula of each term, from the state of an endpoint and the work of the request. All results are in seconds.
 
 use super::{CostInput, PrefillWork, Term, Terms, Work};
 use crate::num::float;
@@ -32,24 +32,24 @@ pub(super) fn terms(input: &CostInput<'_>, work: &Work) -> Terms {
     })
 }
 
-/// Prefill work in front of a new request, in tokens' worth, at an endpoint of this speed: what is in flight and not
-/// done, and what the engine says is waiting beyond that.
+/// Prefill work in front of a new request, in tokens' worth, at an endpoint of this speed: the in-flight work that
+/// is not done, and the requests that the engine reports as waiting beyond that.
 pub(super) fn backlog_tokens(endpoint: &Endpoint, prefill_s_per_token: f64, now: Timestamp) -> f64 {
     let foreign = u64::from(endpoint.status().waiting.saturating_sub(endpoint.in_flight().requests));
     endpoint.backlog_tokens(prefill_s_per_token, now) + float(foreign * FOREIGN_PROMPT_TOKENS)
 }
 
-/// A prefill before ours that we do not see: another proxy may send a prompt like ours to the same endpoint at this very
-/// moment. Only the share of the prompt that nobody holds counts: what is new may go anywhere, from there as from here. A
-/// prompt whose beginning is cached somewhere goes there, in any proxy's turn.
+/// A prefill ahead of ours that is not known yet: another proxy may send a similar prompt to the same endpoint at this
+/// moment. Only the share of the prompt that no endpoint holds counts, because only that part may go anywhere. A prompt
+/// whose beginning is cached goes to its holder, in any proxy's turn.
 fn contention(work: &Work, prefill_s: f64) -> f64 {
     work.contention_share * prefill_s
 }
 
-/// Waiting of the requests that come while the endpoint is busy with ours.
+/// The additional waiting of requests that arrive while the endpoint is busy with ours.
 ///
 /// To a queue that serves in order, with arrivals at rate `r` that fill a share `u` of its time, `w` seconds of work
-/// behind `q` add `r * w * (q + w / 2) / (1 - u)` to the waiting of all who come until it is empty: the growth of the
+/// behind `q` add `r * w * (q + w / 2) / (1 - u)` to the waiting of all requests that arrive until it is empty: the growth of the
 /// queue's value function, `r * q^2 / (2 * (1 - u))` (first policy iteration for dispatching to parallel M/G/1 queues;
 /// Hyytiä, Penttinen, Aalto 2012). It is why a long prompt belongs on an idle endpoint, even past a short cached
 /// part, while a short one may queue.
@@ -78,8 +78,8 @@ fn decode(input: &CostInput<'_>, work: &Work) -> f64 {
     float(work.output_tokens) * step_work * input.prefill_s_per_token
 }
 
-/// Computing again what is pushed out: a full cache takes a new prefix only by giving up old ones, some of which would
-/// be asked for again.
+/// The recomputation of evicted prefixes: a full cache takes a new prefix only by evicting old ones, some of which will
+/// be requested again.
 fn evict(input: &CostInput<'_>, work: &Work) -> f64 {
     work.evicted_tokens * input.prefill_s_per_token
 }

@@ -3,19 +3,19 @@
 //! ```text
 //!   queue       work in flight to the endpoint and not yet prefilled
 //! + prefill     this prompt's uncached part
-//! + contention  the prefill again where another proxy may send one like it, unseen
-//! + later       those who come while it is busy, and would have to wait longer
+//! + contention  the prefill again where another proxy may send a similar one at this moment
+//! + later       the longer waiting of requests that arrive while it is busy
 //! + stall       the prefill again for each request there, which it delays
-//! + decode      the steps of the response, and the slower steps of those there by our context
-//! + evict       cached prefixes that are pushed out, by the chance that they are asked for again
+//! + decode      the steps of the response, and the slowdown of other responses by our context
+//! + evict       evicted prefixes, weighted by the probability that they are requested again
 //! ```
 //!
-//! The sum is the change in everybody's waiting time, so affinity, spill-over and balance need no weights
+//! The sum is the change in the waiting time of all requests, so affinity, spill-over and balance need no weights
 //! against each other: a long hit wins until the queue in front of it costs more than computing the prefix again
-//! elsewhere. One preference is stated: the first three count twice, as nothing is seen before the first token
+//! elsewhere. It states one preference: the first three count twice, as a client sees nothing before the first token
 //! ([`Weights`]). Everything is proportional to the endpoint's learned prefill speed, whose ratios to the other
-//! constants vary little between models and GPUs (step-time tables of NVIDIA AIConfigurator for H100), and to what the
-//! pool's responses teach: their length, their hits, the load.
+//! constants vary little between models and GPUs (step-time tables of NVIDIA AIConfigurator for H100), and to
+//! values learned from the pool's responses: their length, their cache hits, the load.
 
 mod averages;
 mod formulas;
@@ -29,19 +29,19 @@ pub use work::PrefillWork;
 use crate::time::Timestamp;
 use crate::view::Endpoint;
 
-/// What a request would mean for one endpoint.
+/// The work that a request would bring to one endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Work {
     /// Tokens of the prompt.
     pub prompt_tokens: u64,
     /// Tokens of those that the endpoint holds.
     pub cached_tokens: u64,
-    /// Tokens that the response will probably have.
+    /// The expected tokens of the response.
     pub output_tokens: u64,
     /// Work that the endpoint would have to do again for what it evicts, in tokens' worth, by the chance that it is
     /// asked for.
     pub evicted_tokens: f64,
-    /// Share of the prompt that nobody holds, where another proxy may be sending now ([`crate::view::Turn`]); 0 in our
+    /// Share of the prompt that no endpoint holds, where another proxy may be sending now ([`crate::view::Turn`]); 0 in our
     /// turn.
     pub contention_share: f64,
 }

@@ -5,8 +5,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::collections::BTreeMap;
 use std::ops::Index;
 
-/// How much more a second before the first token weighs than one that is spread over a response. The one
-/// preference in the sum: whoever waits for the first token sees nothing, and a second spread over a response of
+/// How much more a second before the first token weighs than one that is spread over a response. The only
+/// preference in the sum: a client that waits for the first token sees nothing, while a second spread over a response of
 /// 300 tokens slows each by three milliseconds. Of 1 to 5, all over the simulator's workloads: more lowers the mean
 /// first-token time by some per cent where prompts are long, and loads engines unevenly where many share prefixes.
 const WAIT_WEIGHT: f64 = 2.0;
@@ -26,7 +26,7 @@ pub enum Term {
     Stall,
     /// The steps of the response.
     Decode,
-    /// The cached prefixes that are pushed out.
+    /// The evicted prefixes.
     Evict,
 }
 
@@ -109,7 +109,7 @@ impl Serialize for Terms {
 }
 
 impl<'de> Deserialize<'de> for Terms {
-    /// What is missing is zero, and what is unknown is skipped: the sender may be of another version.
+    /// Missing terms are zero and unknown ones are skipped: the sender may be of another version.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let seconds: BTreeMap<String, f64> = BTreeMap::deserialize(deserializer)?;
         Ok(Self::of(|term| seconds.get(term.label()).copied().unwrap_or_default()))
@@ -119,7 +119,7 @@ impl<'de> Deserialize<'de> for Terms {
 // === impl Weights ===
 
 impl Weights {
-    /// The same with one term that does not count.
+    /// The same weights without one term.
     #[must_use]
     pub fn without(mut self, term: Term) -> Self {
         if let Some(weight) = self.0.get_mut(term.index()) {

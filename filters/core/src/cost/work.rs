@@ -1,6 +1,6 @@
-//! Prefill work: what computing a prompt costs, in a unit that no engine's speed enters.
+//! Prefill work: the cost of computing a prompt, in a unit that does not depend on an engine's speed.
 //!
-//! A step costs its new tokens once, and each new token looks back at all before it. With long contexts
+//! A step costs its new tokens once, and each new token attends to all tokens before it. With long contexts
 //! the second part doubles or triples the first, so "uncached tokens" alone would be wrong.
 
 use crate::num::{count, float};

@@ -1,7 +1,7 @@
 //! The choice: endpoints that may serve, their cost, an order.
 //!
-//! Pools up to [`SCAN_ENDPOINTS_MAX`] are looked at whole, larger ones by a [`sample`]; where none of a sample is fit, all
-//! are looked at. Ties are broken at random, by a nonce that the caller draws.
+//! Pools up to [`SCAN_ENDPOINTS_MAX`] are examined whole, larger ones by a [`sample`]; where no endpoint of a sample is fit, all
+//! are examined. Ties are broken at random, by a nonce that the caller draws.
 
 use super::sample::sample;
 use super::weigh::{Weighed, weigh_all};
@@ -12,11 +12,11 @@ use crate::num::{float, float_len};
 use crate::time::Timestamp;
 use crate::view::{Fitness, Turn};
 
-/// Share of the prompt by which another may hold more before it is reported as a choice against it: a cell or
-/// two are chance.
+/// Share of the prompt by which another endpoint may hold more before the choice counts as one against it: a cell or two
+/// do not matter.
 const NOISE_SHARE: f64 = 0.1;
 
-/// What a choice depends on besides the request and the view.
+/// The inputs of a choice besides the request and the view.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Endpoints wanted after the chosen one.
@@ -75,7 +75,8 @@ fn put_best_first(weighed: &mut [Weighed<'_>], wanted: usize) {
     }
 }
 
-/// Why the chosen one. Only holders that are as fit count as others: that a request goes past one that fails is no choice.
+/// The reason for the choice. Only endpoints as fit as the chosen one count as others: to avoid a failing one is not a
+/// choice.
 fn reason(query: &Query<'_>, chosen: &Weighed<'_>, others: &[Weighed<'_>]) -> Reason {
     if query.chain.is_empty() {
         return Reason::Load;

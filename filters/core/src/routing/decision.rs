@@ -12,7 +12,7 @@ pub struct Decision {
     pub chosen: Candidate,
     /// Where to go if it fails, best first.
     pub alternates: Vec<Candidate>,
-    /// Why the chosen one.
+    /// The reason.
     pub reason: Reason,
     /// Endpoints whose cost was computed.
     pub considered: usize,
@@ -36,7 +36,7 @@ pub struct Candidate {
     /// Prefill work that the request would bring.
     pub work: PrefillWork,
     /// Prefill work in front of the first token, the request's own included. `None` where requests wait for something
-    /// else than prefill ([`crate::view::Endpoint::is_held_up`]).
+    /// other than prefill ([`crate::view::Endpoint::is_held_up`]).
     pub work_ahead: Option<PrefillWork>,
     /// The terms of its cost.
     pub terms: Terms,
@@ -51,7 +51,7 @@ pub enum Reason {
     Warm,
     /// Another holds clearly more, but is so busy that computing anew is quicker for all.
     Spill,
-    /// Nobody who could have been chosen holds any of the prompt.
+    /// No endpoint that could have been chosen holds any of the prompt.
     Cold,
     /// There is no prompt to match.
     Load,

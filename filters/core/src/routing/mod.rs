@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   request ─► Query (pool, chain, size) ─► choose ─► Decision ─► Explanation
-//!                          ▲                  ├ sample: which endpoints of a large pool are looked at
-//!                         view                └ weigh (cost): what the request would mean for each
+//!                          ▲                  ├ sample: the endpoints of a large pool to examine
+//!                         view                └ weigh (cost): the work of the request at each
 //! ```
 //!
 //! The same in the filter, in the controller's explanations and in the simulator.

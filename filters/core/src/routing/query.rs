@@ -1,4 +1,4 @@
-//! A request as the choice sees it: its pool, its chain, its size.
+//! The properties of a request that routing uses: its pool, its chain, its size.
 
 use super::NoEndpoint;
 use crate::ids::CellHash;
@@ -67,7 +67,7 @@ impl<'a> Query<'a> {
         Ok(Self { chain, prompt_tokens, text_bytes, output_tokens_max, view, pool, model })
     }
 
-    /// The view that is asked.
+    /// The view.
     pub fn view(&self) -> &'a View {
         self.view
     }
@@ -83,9 +83,9 @@ impl<'a> Query<'a> {
     }
 }
 
-/// The pool for a model; what names none goes to the first.
+/// The pool for a model; a request without a model goes to the first.
 fn pool_of<'a>(view: &'a View, model: &'a str) -> Result<ModelMatch<'a>, NoEndpoint> {
-    // Before the first pools have come it is not known which models there are.
+    // Before the first pools arrive, the models are unknown.
     let first = view.pools().first().ok_or(NoEndpoint::NoneKnown)?;
     if model.is_empty() {
         return Ok(ModelMatch { pool: first, variant: "" });

@@ -1,4 +1,4 @@
-//! In a large pool, which endpoints are looked at: the holders of the prompt's first cell that hold the most of it, and a
+//! The endpoints of a large pool to examine: the holders of the prompt's first cell that hold the most of it, and a
 //! random sample for the load. The cost of a decision then does not grow with the pool.
 
 use super::Query;
@@ -7,7 +7,7 @@ use crate::limits::SAMPLE_ENDPOINTS;
 use crate::num::u64_len;
 use crate::view::Match;
 
-/// Holders looked at in a large pool, by how much they hold.
+/// Holders to examine in a large pool, those with the most cells first.
 const HOLDERS_MAX: usize = 8;
 
 /// Draws them; none twice.

@@ -1,4 +1,4 @@
-//! What a request would mean for each endpoint that is looked at.
+//! The work of a request at each examined endpoint.
 
 use super::sample::next_random;
 use super::{Candidate, Options, Query};
@@ -8,7 +8,7 @@ use crate::num::{count, float, float_len, index, u64_len};
 use crate::time::Timestamp;
 use crate::view::{Endpoint, Fitness, Match, Turn};
 
-/// One endpoint with what a request would mean for it.
+/// One endpoint and the work of the request there.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Weighed<'a> {
     endpoint: &'a Endpoint,
@@ -25,7 +25,7 @@ pub(super) struct Weighed<'a> {
     chance: u64,
 }
 
-/// What is the same for all endpoints of a decision.
+/// The values that are equal for all endpoints of a decision.
 struct Around<'a> {
     query: &'a Query<'a>,
     options: &'a Options,
@@ -33,7 +33,7 @@ struct Around<'a> {
     averages: &'a Averages,
     turn: Turn,
     endpoints: usize,
-    /// Share of the prompt that nobody holds.
+    /// Share of the prompt that no endpoint holds.
     new_share: f64,
 }
 
@@ -121,7 +121,7 @@ fn weigh<'a>(around: &Around<'_>, endpoint: &'a Endpoint, position: usize, slot:
 }
 
 /// Work to be done again for what an endpoint that holds `cells` of the prompt evicts for the rest, in tokens'
-/// worth, by the chance that it is asked for.
+/// worth, by the probability that it is requested again.
 fn evicted_tokens(query: &Query<'_>, slot: Slot, cells: u32, now: Timestamp) -> f64 {
     let view = query.view();
     let new_cells = query.chain.len().saturating_sub(index(cells));
