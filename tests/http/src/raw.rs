@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// A connection that sends and returns the bytes it is told to.
+/// A connection that sends exactly these bytes, and returns those that it receives.
 #[derive(Debug)]
 pub struct RawConnection {
     stream: TcpStream,

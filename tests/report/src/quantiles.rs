@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-/// What is told of a distribution, in the unit of its values. All zero for an empty sample.
+/// What reports show of a distribution, in the unit of its values. All zero for an empty sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Quantiles {
     /// The median.

@@ -41,7 +41,7 @@ impl Spread {
     }
 
     /// "12.3 (11.9 to 14.0)": the median and the least and most. Those two have the decimals of the larger one: beside
-    /// 18, hundredths of the other tell nothing.
+    /// 18, hundredths of the other mean nothing.
     pub fn show(self) -> String {
         if self.is_single() {
             return number(self.median);

@@ -41,11 +41,11 @@ pub enum Mark {
     None,
     /// The best of its column.
     Best,
-    /// Good news.
+    /// Better than it had to be.
     Good,
-    /// Neither.
+    /// Tolerated.
     Fair,
-    /// Bad news.
+    /// Worse than it may be.
     Bad,
 }
 

@@ -19,7 +19,7 @@ pub const LOSS_DEFAULT: f64 = 0.01;
 /// How often metrics are read, in milliseconds: the default of the shipped controller.
 pub const SCRAPE_MS_DEFAULT: f64 = 200.0;
 
-/// Plays recorded traces against the routing core that ships and ten other rules, and compares.
+/// Plays recorded traces against the routing core that ships and other published rules, and compares.
 #[derive(Clone, Debug, Parser)]
 #[command(version, after_help = known())]
 pub struct Args {

@@ -1,4 +1,4 @@
-//! The simulator: recorded traces, the routing core that ships, and ten other rules beside it.
+//! The simulator: recorded traces, the routing core that ships, and the published rules beside it.
 //!
 //! ```text
 //!  trace | ladder ─► workload (jobs: cells for the router, blocks for the engine)

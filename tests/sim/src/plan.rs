@@ -57,7 +57,7 @@ pub enum Arm {
 /// What an arm is in a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Another rule: one of the ten that ours is held against.
+    /// Another rule, that ours is compared with.
     Other,
     /// Ours.
     Ours,

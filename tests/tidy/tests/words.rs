@@ -30,7 +30,7 @@ const BANNED_PHRASES: [&str; 9] = [
 ];
 
 /// Where the words are looked for: the product and what its users and contributors read.
-const SEARCHED: [&str; 28] = [
+const SEARCHED: [&str; 30] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -57,6 +57,8 @@ const SEARCHED: [&str; 28] = [
     "filters/router/",
     "tests/engine/",
     "tests/host/",
+    "tests/http/",
+    "tests/report/",
     "tests/wasm/",
     "tests/README.md",
 ];

@@ -1,4 +1,4 @@
-//! Made-up measurements as charts.
+//! Invented measurements as charts.
 
 use super::{Area, Arm, Axis, Bar, Group, Line, Panel, Range, Scale, areas, bars, lines, ranges};
 use crate::{Role, percent, time_ms};

@@ -1,4 +1,4 @@
-//! The rules that are compared: ours, and ten others, each written from its formula, in its own file. Two of them are
+//! The rules that are compared: ours and the others, each written from its formula, in its own file. Two of them are
 //! combinations made here of published parts; `README.md` tells which, and where each is published.
 //!
 //! They are not the binaries of the systems that they are named after: what is compared is the formula, with
