@@ -15,7 +15,7 @@ const HTTP_PORT_DEFAULT: u16 = 18_002;
 /// Time between two scrapes of one engine. Engines update their gauges once a step, some 20 to 50 ms;
 /// what was sent meanwhile is known from the proxies' own bookings.
 const SCRAPE_INTERVAL_MS_DEFAULT: u64 = 200;
-/// How long one scrape may take: a busy engine's API server answers late.
+/// How long one scrape may take: a busy engine's API server responds late.
 const SCRAPE_TIMEOUT_MS_DEFAULT: u64 = 1_000;
 /// Failed scrapes in a row until an endpoint counts as unhealthy.
 const UNHEALTHY_AFTER_DEFAULT: u32 = 3;

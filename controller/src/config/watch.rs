@@ -52,7 +52,7 @@ impl Watched {
         Self { path, latest: current.clone(), current }
     }
 
-    /// Waits until the file has new content, and returns what it says. Cancel-safe.
+    /// Waits until the file has new content, and returns it. Cancel-safe.
     pub async fn changed(&mut self) -> Result<Settings, LoadError> {
         let mut ticks = tokio::time::interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

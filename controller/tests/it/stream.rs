@@ -90,7 +90,7 @@ async fn routing_proxies_are_published_to_all_so_that_each_has_its_turn() {
     first.until("the first has its turn", |view| view.turn() == Turn::new(0, 2)).await;
     second.until("the second has its turn", |view| view.turn() == Turn::new(1, 2)).await;
     let late = Proxy::connect(address, 4).await;
-    assert_eq!(late.view.turn(), Turn::default(), "who has routed nothing has no turn");
+    assert_eq!(late.view.turn(), Turn::default(), "a proxy that routes nothing has no turn");
     drop(second);
     first.until("who is gone has no turn", |view| view.turn() == Turn::new(0, 1)).await;
     running.shutdown().await;

@@ -71,11 +71,11 @@ fn loads(kinds: &[Kind]) -> impl Iterator<Item = InFlightReport> {
 
 proptest! {
     #[test]
-    fn what_is_told_is_what_is_in_flight(actions in prop::collection::vec(action(), 1..80)) {
+    fn published_work_equals_work_in_flight(actions in prop::collection::vec(action(), 1..80)) {
         let mut ledger = Ledger::new(OriginId(7));
         let mut bookings: Vec<Booking> = Vec::new();
         let mut flights: Vec<Flight> = Vec::new();
-        let mut told: BTreeMap<u64, InFlightReport> = BTreeMap::new();
+        let mut published: BTreeMap<u64, InFlightReport> = BTreeMap::new();
         for action in actions {
             let kinds = match action {
                 Action::Book { endpoint, work_tokens, context_tokens } => {
@@ -104,8 +104,8 @@ proptest! {
                     vec![bookings.swap_remove(at).end(&mut ledger)]
                 }
             };
-            told.extend(loads(&kinds).map(|load| (load.endpoint, load)));
-            for (endpoint, load) in &told {
+            published.extend(loads(&kinds).map(|load| (load.endpoint, load)));
+            for (endpoint, load) in &published {
                 prop_assert_eq!(*load, expected(&flights, *endpoint));
             }
             prop_assert_eq!(usize::try_from(ledger.requests()).unwrap(), flights.len());

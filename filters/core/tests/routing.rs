@@ -257,7 +257,7 @@ fn long_prompt_passes_by_a_short_hit_where_many_would_be_held_up() {
 }
 
 #[test]
-fn backlog_is_worked_off_while_nothing_is_heard() {
+fn the_backlog_drains_without_events() {
     let world = World::new(2).queues(0, 2);
     let (_, endpoint) = world.view.endpoints().next().unwrap();
     let s_per_token = 1e-3;
