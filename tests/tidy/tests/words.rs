@@ -30,11 +30,7 @@ const BANNED_PHRASES: [&str; 9] = [
 ];
 
 /// Where the words are looked for: the product and what its users and contributors read.
-<<<<<<< HEAD
-const SEARCHED: [&str; 30] = [
-=======
-const SEARCHED: [&str; 12] = [
->>>>>>> d1a7f68 (tidy: search the whole product for words with several meanings)
+const SEARCHED: [&str; 14] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
