@@ -200,8 +200,8 @@ async fn loads_of_a_proxy_that_went_away_go_after_the_grace() {
 async fn a_proxy_does_not_speak_for_the_controller() {
     let (running, address) = controller().await;
     let first = Proxy::connect(address, 1).await;
-    let facts = EngineStatus { endpoint: EndpointId::of(FIRST).0, waiting: 1000, ..EngineStatus::default() };
-    first.report([Kind::EngineStatus(facts)]).await;
+    let status = EngineStatus { endpoint: EndpointId::of(FIRST).0, waiting: 1000, ..EngineStatus::default() };
+    first.report([Kind::EngineStatus(status)]).await;
     until("it was dropped", async || {
         let dropped = metric(running.http_addr(), "events_dropped_total{reason=\"not_yours\"}").await;
         (dropped > 0.0).then_some(())

@@ -33,7 +33,7 @@ async fn watch(engine: &Engine) -> (Running, Proxy) {
 async fn figures_reach_proxies_and_then_silence() {
     let engine = Engine::start(page(3, 100)).await;
     let (running, mut proxy) = watch(&engine).await;
-    proxy.until("facts came", |view| endpoint(view, engine.address).status().running == 3).await;
+    proxy.until("its status came", |view| endpoint(view, engine.address).status().running == 3).await;
     assert_eq!(endpoint(&proxy.view, engine.address).capacity_tokens, 16_000);
     assert_eq!(endpoint(&proxy.view, engine.address).health, Health::Healthy);
     let scrapes = metric(running.http_addr(), "scrapes_total{outcome=\"page\"}").await;
@@ -54,7 +54,7 @@ async fn a_proxy_counts_on_the_tiers_that_the_configuration_names() {
     settings.pools[0].kv_below_gpu_tokens = Some(5_000);
     let running = start(settings).await.unwrap();
     let mut proxy = Proxy::connect(running.grpc_addr(), 1).await;
-    proxy.until("facts came", |view| endpoint(view, engine.address).status().running == 3).await;
+    proxy.until("its status came", |view| endpoint(view, engine.address).status().running == 3).await;
     assert_eq!(endpoint(&proxy.view, engine.address).cache_tokens(), 21_000);
     let state: Value = serde_json::from_str(&get(running.http_addr(), "/state").await.1).unwrap();
     let shown = &state["pools"][0]["endpoints"][0];
@@ -99,7 +99,7 @@ async fn an_engine_without_metrics_is_asked_for_its_health() {
 async fn trtllm_shows_its_page_elsewhere() {
     let engine = Engine::start(Reply::Trtllm(TRTLLM.to_owned())).await;
     let (running, mut proxy) = watch(&engine).await;
-    proxy.until("facts came", |view| endpoint(view, engine.address).status().running == 5).await;
+    proxy.until("its status came", |view| endpoint(view, engine.address).status().running == 5).await;
     running.shutdown().await;
 }
 

@@ -62,8 +62,9 @@ impl World {
     }
 
     fn is(mut self, at: usize, health: Health) -> Self {
-        let facts = EngineStatus { endpoint: Self::id(at), health: health.into(), ..EngineStatus::default() };
-        self.view.apply(&Kind::EngineStatus(facts).into(), Timestamp::ZERO);
+        let status =
+            EngineStatus { endpoint: Self::id(at), health: health.into(), ..EngineStatus::default() };
+        self.view.apply(&Kind::EngineStatus(status).into(), Timestamp::ZERO);
         self
     }
 

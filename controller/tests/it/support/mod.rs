@@ -34,7 +34,7 @@ pub(crate) fn settings(endpoints: &[SocketAddr]) -> Settings {
     settings
 }
 
-/// Settings whose two endpoints are scraped so rarely that no facts disturb the test.
+/// Settings whose two endpoints are scraped so rarely that no status disturbs the test.
 pub(crate) fn quiet_settings() -> Settings {
     let mut settings = settings(&["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()]);
     settings.scrape.interval = Duration::from_mins(1);

@@ -1,8 +1,8 @@
 //! The state stream as one process sees it: what is sent, what arrives, and what happens when it breaks.
 
 use crate::support::{
-    Controller, chat, chosen, counted, destinations, endpoints, explain, facts, load_of, pools, routed,
-    serve, static_config, step, text, vm, with_controller,
+    Controller, chat, chosen, counted, destinations, endpoints, explain, load_of, pools, routed, serve,
+    static_config, status_of, step, text, vm, with_controller,
 };
 use crate::support::{Host, UplinkState};
 use serde_json::Value;
@@ -57,7 +57,7 @@ fn delta_changes_what_the_snapshot_said() {
     let mut controller = Controller::accept(&host, &[&one, &two]);
     let names = endpoints(3);
     controller.snapshot(vec![pools(&names)]);
-    controller.delta(vec![facts(&names[0], Health::Unhealthy), load_of(5, &names[1], 9)]);
+    controller.delta(vec![status_of(&names[0], Health::Unhealthy), load_of(5, &names[1], 9)]);
     for vm in [&one, &two] {
         let stream = serve(vm, &chat("hello"));
         assert!(!destinations(&stream).contains(&names[0]));
@@ -65,7 +65,7 @@ fn delta_changes_what_the_snapshot_said() {
         stream.finish();
     }
     controller.delta(vec![pools(&names[..1])]);
-    controller.delta(vec![facts(&names[0], Health::Healthy)]);
+    controller.delta(vec![status_of(&names[0], Health::Healthy)]);
     for vm in [&one, &two] {
         let stream = serve(vm, &chat("hello"));
         assert_eq!(destinations(&stream), names[..1]);

@@ -1,8 +1,8 @@
 //! Requests that the filter rejects with a response of its own.
 
 use crate::support::{
-    CLUSTER, Controller, assert_clean, chat, chat_with, counted, endpoints, facts, get, pools, post, serve,
-    static_config, vm,
+    CLUSTER, Controller, assert_clean, chat, chat_with, counted, endpoints, get, pools, post, serve,
+    static_config, status_of, vm,
 };
 use serde_json::{Value, json};
 use warmpath_core::wire::Health;
@@ -71,12 +71,12 @@ fn without_a_healthy_endpoint_it_is_503_and_with_one_again_it_is_served() {
     let vm = vm(&host, &json!({"controller": {"cluster": CLUSTER}}));
     let mut controller = Controller::accept(&host, &[&vm]);
     let names = endpoints(2);
-    let unhealthy = |name: &String| facts(name, Health::Unhealthy);
+    let unhealthy = |name: &String| status_of(name, Health::Unhealthy);
     controller.snapshot(vec![pools(&names), unhealthy(&names[0]), unhealthy(&names[1])]);
     let (response, _) = refused(serve(&vm, &chat("hello")));
     assert_eq!((response.status, response.headers.text("retry-after")), (503, Some("1")));
     assert_eq!(response.headers.text("x-warmpath-reason"), Some("no_endpoint_healthy"));
-    controller.delta(vec![facts(&names[1], Health::Healthy)]);
+    controller.delta(vec![status_of(&names[1], Health::Healthy)]);
     let stream = serve(&vm, &chat("hello"));
     assert_eq!(
         crate::support::destinations(&stream),

@@ -75,7 +75,7 @@ fn rebuilt_vm_knows_the_endpoints_of_a_large_fleet() {
         controller.delta(
             names
                 .iter()
-                .map(|name| crate::support::facts(name, warmpath_core::wire::Health::Healthy))
+                .map(|name| crate::support::status_of(name, warmpath_core::wire::Health::Healthy))
                 .collect(),
         );
     }

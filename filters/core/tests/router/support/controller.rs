@@ -99,13 +99,13 @@ pub(crate) fn pools(endpoints: &[String]) -> Event {
 }
 
 /// An engine's own status.
-pub(crate) fn facts(endpoint: &str, health: Health) -> Event {
-    let facts = EngineStatus {
+pub(crate) fn status_of(endpoint: &str, health: Health) -> Event {
+    let status = EngineStatus {
         endpoint: EndpointId::of(endpoint).0,
         health: health.into(),
         ..EngineStatus::default()
     };
-    Kind::EngineStatus(facts).into()
+    Kind::EngineStatus(status).into()
 }
 
 /// Another proxy has sent this chain to an endpoint.

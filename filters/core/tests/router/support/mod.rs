@@ -8,7 +8,7 @@ mod host;
 mod log_pages;
 
 pub(crate) use contended::{Contended, PLUGIN, SoloVm, address, controlled, fixed, pools_of};
-pub(crate) use controller::{Controller, facts, load_of, pools, routed};
+pub(crate) use controller::{Controller, load_of, pools, routed, status_of};
 pub(crate) use exchange::{
     EVENT_STREAM, JSON, chat, chat_with, chosen, destinations, explain, finish_all, get, post, serve, text,
 };

@@ -6,7 +6,7 @@ mod exchange;
 mod gateway;
 
 pub(crate) use artifact::{filter, filter_bytes, filter_that_traps};
-pub(crate) use controller::{Controller, facts, load_of, pools, routed};
+pub(crate) use controller::{Controller, load_of, pools, routed, status_of};
 pub(crate) use exchange::{
     EVENT_STREAM, JSON, chat, chat_with, chosen, destinations, explain, finish_all, get, post, serve, text,
 };
