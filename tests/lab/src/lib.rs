@@ -1,6 +1,6 @@
 //! Demo, trace replay and bench: engines, controller and Envoy started together, and measured side by side.
 //!
-//! [`bench`] measures what routing costs. The rest is the demo and the replay, which show what routing gains:
+//! [`mod@bench`] measures what routing costs. The rest is the demo and the replay, which show what routing gains:
 //!
 //! ```text
 //!  workload | trace ─► play (closed loop | open loop) ─► client ─► Envoy ─► simulated engines

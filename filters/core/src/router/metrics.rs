@@ -27,7 +27,7 @@ pub enum Counter {
     Unread(Unread),
     /// The response came from an alternate: the first choice failed.
     Retried,
-    /// No endpoint responded, or the last one refused (see [`super::failure`]).
+    /// No endpoint responded, or the last one refused (`failure.rs` says which status refuses).
     Failed,
     /// The client or the engine left before the end.
     Aborted,

@@ -63,7 +63,7 @@ struct Step {
 // === impl Prefixes ===
 
 impl Prefixes {
-    /// An empty tree; `seed` is random bits that no client knows, see [`nodes`].
+    /// An empty tree; `seed` is random bits that no client knows (`nodes.rs` says why).
     pub fn new(seed: u64) -> Self {
         let gaps = Gaps::default();
         Self { nodes: Nodes::new(seed), holdings: Vec::new(), path: Vec::new(), gaps }
