@@ -3,6 +3,7 @@
 //! An event is encoded once and sent to many proxies, so a message is assembled from encoded events instead of being encoded
 //! as a whole: in protobuf, the fields of a message may simply follow one another.
 
+use super::hub::Batch;
 use crate::index::Delta;
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
@@ -27,9 +28,23 @@ pub struct Stamp {
     pub after: Generation,
 }
 
+// === impl Batch ===
+
+impl Batch {
+    /// The messages that carry it, in order, each encoded when it is taken. Without deltas there is one empty message,
+    /// which carries the generation alone.
+    pub fn messages(self) -> Box<dyn Iterator<Item = Bytes> + Send> {
+        match self {
+            Self::Snapshot(stamp, events) => Box::new(snapshot(stamp, events)),
+            Self::Resumed(stamp, missed) => Box::new(deltas(stamp, Phase::Resumed, &missed).into_iter()),
+            Self::Deltas(stamp, changed) => Box::new(deltas(stamp, Phase::Delta, &changed).into_iter()),
+        }
+    }
+}
+
 /// Splits deltas into messages; only the last one carries the new generation. Without deltas there is
 /// one empty message, which carries the generation alone.
-pub(super) fn deltas(stamp: Stamp, phase: Phase, deltas: &[Arc<Delta>]) -> Vec<Bytes> {
+fn deltas(stamp: Stamp, phase: Phase, deltas: &[Arc<Delta>]) -> Vec<Bytes> {
     let mut messages = Vec::new();
     let mut rest = deltas;
     let mut phase = phase;
@@ -46,7 +61,7 @@ pub(super) fn deltas(stamp: Stamp, phase: Phase, deltas: &[Arc<Delta>]) -> Vec<B
 }
 
 /// A snapshot's messages from `Begin` to `Done`.
-pub(super) fn snapshot(stamp: Stamp, events: Vec<Event>) -> impl Iterator<Item = Bytes> {
+fn snapshot(stamp: Stamp, events: Vec<Event>) -> impl Iterator<Item = Bytes> {
     let mut cutter = MessageChunker::default();
     for event in events {
         cutter.push(event);
