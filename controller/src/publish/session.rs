@@ -4,7 +4,6 @@
 //! report, and its backlog coalesces meanwhile.
 
 use super::hub::{Batch, Hub, StreamId};
-use super::message;
 use crate::clock::Clock;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +12,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tonic::{Status, Streaming};
 use warmpath_core::ids::ProcessId;
 use warmpath_core::time::Timestamp;
-use warmpath_core::wire::{Hello, Phase, Up};
+use warmpath_core::wire::{Hello, Up};
 
 /// How long a stream may stay without its first message.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -126,13 +125,7 @@ async fn receive(shared: &Shared, id: StreamId, up: &mut Streaming<Up>) -> Optio
 async fn send(shared: &Shared, id: StreamId, wake: &Notify, down: &Outgoing) {
     loop {
         let is_sent = match shared.with(|hub, _| hub.take(id)) {
-            Some(Batch::Snapshot(stamp, events)) => send_all(down, message::snapshot(stamp, events)).await,
-            Some(Batch::Resumed(stamp, deltas)) => {
-                send_all(down, message::deltas(stamp, Phase::Resumed, &deltas)).await
-            }
-            Some(Batch::Deltas(stamp, deltas)) => {
-                send_all(down, message::deltas(stamp, Phase::Delta, &deltas)).await
-            }
+            Some(batch) => send_all(down, batch.messages()).await,
             None => idle(shared, id, wake, down).await,
         };
         if !is_sent {
@@ -147,7 +140,7 @@ async fn idle(shared: &Shared, id: StreamId, wake: &Notify, down: &Outgoing) -> 
         () = wake.notified() => true,
         () = down.closed() => false,
         () = tokio::time::sleep(GENERATION_INTERVAL) => match shared.with(|hub, _| hub.unsent(id)) {
-            Some(stamp) => send_all(down, message::deltas(stamp, Phase::Delta, &[])).await,
+            Some(stamp) => send_all(down, Batch::Deltas(stamp, Vec::new()).messages()).await,
             None => true,
         },
     }

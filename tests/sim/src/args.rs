@@ -10,12 +10,14 @@ use std::path::PathBuf;
 
 /// Proxies of the arm that has several.
 pub const PROXIES_DEFAULT: usize = 4;
-/// How late a message between them is, in milliseconds.
-pub const DELAY_MS_DEFAULT: f64 = 10.0;
+/// Workers of each of them.
+pub const WORKERS_DEFAULT: usize = 2;
+/// How late a message between a proxy and the controller is, in milliseconds.
+pub const DELAY_MS_DEFAULT: f64 = 5.0;
 /// And how much more at most.
-pub const JITTER_MS_DEFAULT: f64 = 5.0;
-/// Share of them that never arrive.
-pub const LOSS_DEFAULT: f64 = 0.01;
+pub const JITTER_MS_DEFAULT: f64 = 2.5;
+/// Share of messages with which their stream breaks.
+pub const BREAKS_DEFAULT: f64 = 0.001;
 /// How often metrics are read, in milliseconds: the default of the shipped controller.
 pub const SCRAPE_MS_DEFAULT: f64 = 200.0;
 
@@ -44,18 +46,27 @@ pub struct Args {
     /// Requests of a workload at most.
     #[arg(long)]
     pub requests: Option<usize>,
-    /// How many proxies share the traffic beside the one that knows everything at once; 1: none.
-    #[arg(long, default_value_t = PROXIES_DEFAULT)]
+    /// How many proxies share the traffic beside the one router for which nothing is late; 1, with one worker: none.
+    #[arg(long, default_value_t = PROXIES_DEFAULT, value_parser = some)]
     pub proxies: usize,
-    /// How late each message between those proxies is, in milliseconds.
+    /// How many workers each of those proxies has.
+    #[arg(long, default_value_t = WORKERS_DEFAULT, value_parser = some)]
+    pub workers: usize,
+    /// How late each message between those proxies and the controller is, in milliseconds.
     #[arg(long, default_value_t = DELAY_MS_DEFAULT, value_parser = not_negative)]
     pub delay_ms: f64,
     /// By how much more it may be late, in milliseconds.
     #[arg(long, default_value_t = JITTER_MS_DEFAULT, value_parser = not_negative)]
     pub jitter_ms: f64,
-    /// Share of those messages that never arrive.
-    #[arg(long, default_value_t = LOSS_DEFAULT, value_parser = share)]
-    pub loss: f64,
+    /// Share of those messages with which their stream breaks.
+    #[arg(long, default_value_t = BREAKS_DEFAULT, value_parser = share)]
+    pub breaks: f64,
+    /// Restarts the controller of those proxies every so many seconds.
+    #[arg(long, value_parser = positive)]
+    pub controller_restarts_s: Option<f64>,
+    /// Rebuilds the VM of one of their workers every so many seconds, as after a trap.
+    #[arg(long, value_parser = positive)]
+    pub vm_rebuilds_s: Option<f64>,
     /// How often each engine's metrics are read, in milliseconds.
     #[arg(long, default_value_t = SCRAPE_MS_DEFAULT, value_parser = positive)]
     pub scrape_ms: f64,
@@ -104,6 +115,10 @@ fn not_negative(text: &str) -> Result<f64, String> {
     number(text, |value| value.is_finite() && value >= 0.0, "a number that is not negative")
 }
 
+fn some(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "must be a count above 0".to_owned())
+}
+
 fn share(text: &str) -> Result<f64, String> {
     number(text, |value| (0.0..=1.0).contains(&value), "from 0 to 1")
 }
@@ -115,10 +130,11 @@ mod tests {
     #[test]
     fn the_defaults_are_the_goals_conditions_and_nonsense_is_refused() {
         let args = Args::try_parse_from(["warmpath-sim"]).unwrap();
-        assert_eq!((args.seeds, args.proxies), (vec![1], 4));
+        assert_eq!((args.seeds, args.proxies, args.workers), (vec![1], 4, 2));
         for line in [
             ["--speed", "0"],
-            ["--loss", "2"],
+            ["--breaks", "2"],
+            ["--workers", "0"],
             ["--delay-ms", "-1"],
             ["--scrape-ms", "nan"],
             ["--seeds", "x"],

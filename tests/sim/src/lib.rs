@@ -6,7 +6,7 @@
 //!                        ▼
 //!   run ── agenda ─► rule.choose ─► engines (warmpath-engine's model) ─► first token, end ─► rule
 //!    │                 ├─ rules/*    one other rule a file, with exact and undelayed state
-//!    │                 └─ warmpath/  N proxies over `warmpath-core`, joined by a network that delays and loses
+//!    │                 └─ warmpath/  the routers of N proxies, and the controller's hub behind a network
 //!    ▼
 //!  measure ─► sweep (a plan on all threads) ─► report (tables, report.json, report.html)
 //!                └─► calibrate (published ladders)
@@ -14,7 +14,7 @@
 //!
 //! Discrete events from one seed: the same seed gives the same bytes, on any machine. Nothing here waits; an
 //! hour of traffic takes seconds. The engines are the very model behind the simulated servers of the other
-//! tests, and the choice is made by the very code behind the filter.
+//! tests, and requests go through the very `Router` that the filter is a shell of.
 #![allow(
     clippy::as_conversions,
     clippy::cast_precision_loss,

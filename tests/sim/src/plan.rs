@@ -4,7 +4,7 @@ use crate::args::Args;
 use crate::rules::{Endless, Rule, RuleName};
 use crate::run::{Played, Spec, play};
 use crate::scenario::{Scenario, Source};
-use crate::warmpath::{NetworkSpec, Proxies, ProxiesSpec};
+use crate::warmpath::{Deployment, NetworkSpec, Proxies, ProxiesSpec};
 use crate::workload::Workload;
 use anyhow::{Context, bail};
 use std::path::PathBuf;
@@ -44,12 +44,12 @@ pub struct Plan {
 /// Who chooses, and what stands around it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Arm {
-    /// Another rule, or ours in one proxy that knows everything at once.
+    /// Another rule, or ours in one router for which nothing is late.
     Rule(RuleName),
-    /// Ours in several proxies.
-    Proxies(usize, NetworkSpec),
-    /// Ours without a term of its cost, in so many proxies.
-    Without(Term, usize, NetworkSpec),
+    /// Ours in several routers.
+    Proxies(Deployment),
+    /// Ours without a term of its cost.
+    Without(Term, Deployment),
     /// The bound: engines that share one endless cache, and have room for every adapter.
     Endless,
 }
@@ -127,13 +127,20 @@ fn arms(args: &Args) -> Vec<Arm> {
     let network = NetworkSpec {
         delay_s: args.delay_ms / MS_PER_S,
         jitter_s: args.jitter_ms / MS_PER_S,
-        loss_share: args.loss,
+        break_share: args.breaks,
     };
-    let several = (args.proxies > 1).then_some(Arm::Proxies(args.proxies, network));
+    let deployment = Deployment {
+        proxies: args.proxies,
+        workers: args.workers,
+        network,
+        controller_restarts_s: args.controller_restarts_s,
+        vm_rebuilds_s: args.vm_rebuilds_s,
+    };
+    let several = (args.proxies * args.workers > 1).then_some(Arm::Proxies(deployment));
     let rules = RuleName::ALL.into_iter().map(Arm::Rule);
     let without = ABLATIONS.into_iter().filter_map(|term| match term {
-        Term::Contention => several.is_some().then_some(Arm::Without(term, args.proxies, network)),
-        term => Some(Arm::Without(term, 1, NetworkSpec::default())),
+        Term::Contention => (args.proxies > 1).then_some(Arm::Without(term, deployment)),
+        term => Some(Arm::Without(term, Deployment::EXACT)),
     });
     rules.chain(several).chain(without).chain([Arm::Endless]).collect()
 }
@@ -160,7 +167,7 @@ impl Arm {
     pub fn name(self) -> String {
         match self {
             Self::Rule(rule) => rule.name().to_owned(),
-            Self::Proxies(count, _) => format!("warmpath-{count}"),
+            Self::Proxies(deployment) => format!("warmpath-{}", deployment.proxies),
             Self::Without(term, ..) => format!("{}{}", Self::WITHOUT, term.label()),
             Self::Endless => "endless".to_owned(),
         }
@@ -172,7 +179,7 @@ impl Arm {
             Self::Rule(RuleName::Warmpath) => Kind::Ours,
             Self::Rule(_) => Kind::Other,
             Self::Proxies(..) => Kind::Proxies,
-            Self::Without(_, 1, _) => Kind::Ablation,
+            Self::Without(_, Deployment::EXACT) => Kind::Ablation,
             Self::Without(..) => Kind::ProxiesAblation,
             Self::Endless => Kind::Bound,
         }
@@ -188,9 +195,9 @@ impl Arm {
                 Some(mut rule) => play(spec, rule.as_mut()),
                 None => ours(spec, exact),
             },
-            Self::Proxies(proxies, network) => ours(spec, ProxiesSpec { proxies, network, ..exact }),
-            Self::Without(term, proxies, network) => {
-                ours(spec, ProxiesSpec { proxies, network, weights: exact.weights.without(term), ..exact })
+            Self::Proxies(deployment) => ours(spec, ProxiesSpec { deployment, ..exact }),
+            Self::Without(term, deployment) => {
+                ours(spec, ProxiesSpec { deployment, weights: exact.weights.without(term), ..exact })
             }
             Self::Endless => {
                 let mut spec = Spec { is_endless: true, ..spec.clone() };

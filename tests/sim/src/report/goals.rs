@@ -13,7 +13,7 @@ const PART_OF_BOUND_MIN: f64 = 0.97;
 const MEAN_RATIO: (f64, f64) = (0.9, 1.02);
 /// TTFT p99 over the best other's.
 const P99_RATIO_MAX: f64 = 1.0;
-/// Mean TTFT of several proxies over that of one that knows everything at once.
+/// Mean TTFT of several proxies over that of one router for which nothing is late.
 const PROXIES_RATIO_MAX: f64 = 1.05;
 /// The ladder's rate for which there are goals.
 const LADDER_RATE: f64 = 60.0;

@@ -4,7 +4,8 @@ use super::Report;
 use super::group::WorkloadInfo;
 use super::overall::Overall;
 use crate::args::{
-    Args, DELAY_MS_DEFAULT, JITTER_MS_DEFAULT, LOSS_DEFAULT, PROXIES_DEFAULT, SCRAPE_MS_DEFAULT,
+    Args, BREAKS_DEFAULT, DELAY_MS_DEFAULT, JITTER_MS_DEFAULT, PROXIES_DEFAULT, SCRAPE_MS_DEFAULT,
+    WORKERS_DEFAULT,
 };
 use crate::calibrate::Ladder;
 use crate::plan::{Arm, Kind, Plan};
@@ -27,12 +28,20 @@ pub struct Info {
     pub scrape_ms: f64,
     /// Proxies of the arm that has several.
     pub proxies: usize,
-    /// How late their messages were, in milliseconds.
+    /// Workers of each.
+    pub workers: usize,
+    /// How late messages between them and the controller were, in milliseconds.
     pub delay_ms: f64,
     /// And how much more at most.
     pub jitter_ms: f64,
-    /// Share of them that never arrived.
-    pub loss_share: f64,
+    /// Share of them with which their stream broke.
+    pub break_share: f64,
+    /// Time between two restarts of the controller, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub controller_restarts_s: Option<f64>,
+    /// Time between two rebuilds of a VM, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vm_rebuilds_s: Option<f64>,
     /// The user's own trace, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<OwnTrace>,
@@ -118,9 +127,12 @@ impl Info {
             requests_max: Some(plan.requests_max).filter(|requests| *requests < usize::MAX),
             scrape_ms: args.scrape_ms,
             proxies: args.proxies,
+            workers: args.workers,
             delay_ms: args.delay_ms,
             jitter_ms: args.jitter_ms,
-            loss_share: args.loss,
+            break_share: args.breaks,
+            controller_restarts_s: args.controller_restarts_s,
+            vm_rebuilds_s: args.vm_rebuilds_s,
             trace: args.trace.as_ref().map(|path| OwnTrace {
                 path: path.display().to_string(),
                 speed: args.speed,
@@ -140,13 +152,19 @@ fn again(args: &Args, plan: &Plan) -> Vec<String> {
     }
     let network = [
         ("proxies", args.proxies as f64, PROXIES_DEFAULT as f64),
+        ("workers", args.workers as f64, WORKERS_DEFAULT as f64),
         ("delay-ms", args.delay_ms, DELAY_MS_DEFAULT),
         ("jitter-ms", args.jitter_ms, JITTER_MS_DEFAULT),
-        ("loss", args.loss, LOSS_DEFAULT),
+        ("breaks", args.breaks, BREAKS_DEFAULT),
         ("scrape-ms", args.scrape_ms, SCRAPE_MS_DEFAULT),
     ];
     for (name, value, _) in network.iter().filter(|(_, value, usual)| value.total_cmp(usual).is_ne()) {
         let _ = write!(options, " --{name} {value}");
+    }
+    let accidents =
+        [("controller-restarts-s", args.controller_restarts_s), ("vm-rebuilds-s", args.vm_rebuilds_s)];
+    for (name, every_s) in accidents.iter().filter_map(|(name, every_s)| Some((name, (*every_s)?))) {
+        let _ = write!(options, " --{name} {every_s}");
     }
     let own = args.trace.as_ref().map(|path| {
         let path = quoted(&path.display().to_string());

@@ -1,188 +1,213 @@
-//! Our rule: N proxies over the core that ships, each with its own view, joined by a network.
+//! Our rule: the routers that ship in their processes, and the controller's own hub between those.
 //!
 //! ```text
-//!  request ─► proxy (by turn) ─► pick::choose on its view ─► booking ─► events
-//!                 ▲                                                      │ encoded as on the wire
-//!                 └──────── network: delay, loss, reordering ◄───────────┘
-//!                 ▲
-//!  scrape, join ──┘ engine status and pools, as the controller tells them
+//!              ┌─ process ────────────────────┐   network: delay,   ┌─ controller ─┐
+//!  request ──► │ Router ─┐                    │   broken streams    │              │ ◄── scrape
+//!  (by turn)   │ Router ─┴─ LocalMap, uplink ─┼─────────────────────┼─ Hub         │ ◄── engines that join
+//!              └──────────────────────────────┘                     └──────────────┘
 //! ```
 //!
-//! What the router does (`filters/core/src/router`) is done here in the same order;
-//! everything that decides is the core's.
+//! Nothing that decides is written here: what a proxy-wasm shell does (`filters/router`) is done to the same
+//! inputs and outputs. See `README.md` for what is played and what is not.
 
+mod agenda;
+mod clock;
+mod controller;
+mod deployment;
+mod flight;
 mod network;
-mod proxy;
+mod process;
+mod world;
 
 use crate::fleet::Fleet;
 use crate::rules::Rule;
 use crate::run::Spec;
 use crate::workload::Job;
+use clock::{second, wall_clock};
+pub use deployment::{Deployment, NetworkSpec, ProxiesSpec};
+use flight::{Flight, TEXT_PIECE};
 use fnv::FnvHashMap;
-use warmpath_core::cost::Weights;
+use process::{PLUGIN, VmAt};
+use warmpath_core::config::{Config, ControllerConfig};
 use warmpath_core::ids::EndpointId;
+use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::num::count;
-use warmpath_core::time::Timestamp;
-use warmpath_core::wire::{EngineStatus, Event, Health, Kind};
-use warmpath_engine::model::{Params, Stats};
+use warmpath_core::router::{DESTINATION_HEADER, ExchangeId, Input, Output, Prompt};
+use warmpath_core::wire::{EngineStatus, Health, Pool, PoolEndpoint, Pools};
+use warmpath_engine::model::{Params, Stats, TOKEN_BYTES};
+use world::World;
 
-pub use network::NetworkSpec;
-use network::{Message, Network};
-use proxy::{Flight, Proxy};
-
-const US_PER_S: f64 = 1e6;
-
-/// How the proxies stand to each other.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ProxiesSpec {
-    /// How many there are.
-    pub proxies: usize,
-    /// What happens to messages between them.
-    pub network: NetworkSpec,
-    /// Decides ties, delays and losses.
-    pub seed: u64,
-    /// How much each term of the cost counts.
-    pub weights: Weights,
-}
+const POOL: &str = "sim";
+/// An engine refuses what it can never do.
+const BAD_REQUEST: u16 = 400;
 
 /// All proxies.
 #[derive(Debug)]
-#[allow(clippy::struct_field_names, reason = "there is no better word")]
 pub struct Proxies {
-    proxies: Vec<Proxy>,
-    network: Network,
-    flights: FnvHashMap<u64, (usize, Flight)>,
+    world: World,
+    flights: FnvHashMap<u64, Flight>,
     addresses: Vec<String>,
     block_tokens: Vec<usize>,
     /// Tokens of each engine's tiers below its GPU.
     below_gpu_tokens: Vec<usize>,
-    told: Vec<Option<EngineStatus>>,
+    deployment: Deployment,
     next: usize,
-    tick_s: f64,
-}
-
-// === impl ProxiesSpec ===
-
-impl ProxiesSpec {
-    /// One proxy, so that nothing is late.
-    pub fn exact(seed: u64) -> Self {
-        Self { proxies: 1, network: NetworkSpec::default(), seed, weights: Weights::default() }
-    }
 }
 
 // === impl Proxies ===
 
 impl Proxies {
-    /// Proxies that know the engines that are there, and nothing else.
+    /// Proxies that have started beside a controller whose file names the engines that are there.
     pub fn new(spec: ProxiesSpec, run: &Spec) -> Self {
         let engines = &run.engines;
         let addresses: Vec<String> = (0..engines.len()).map(address).collect();
-        let pools = proxy::pools(&addresses[..run.first()]);
-        let proxy = |number| Proxy::new(number, spec.proxies as u64, &pools, spec.seed, spec.weights);
+        let config = Config {
+            // As a fallback: a controller names them too, and those that join.
+            pools: pools(&addresses[..run.first()]),
+            controller: Some(ControllerConfig { cluster: "warmpath_controller".to_owned() }),
+            cell_bytes: CELL_BYTES_DEFAULT,
+            alternates: 0,
+            is_explaining: false,
+        };
         Self {
-            proxies: (0..spec.proxies as u64).map(proxy).collect(),
-            network: Network::new(spec.network, spec.seed),
+            world: World::new(spec, config),
             flights: FnvHashMap::default(),
-            told: vec![None; engines.len()],
             block_tokens: engines.iter().map(|params| params.block_tokens).collect(),
             below_gpu_tokens: engines.iter().map(below_gpu_tokens).collect(),
             addresses,
+            deployment: spec.deployment,
             next: 0,
-            tick_s: proxy::TICK_S,
         }
     }
 
-    /// Sends what one proxy said to all others; `None`: what the controller said, to all.
-    fn tell(&mut self, now_s: f64, from: Option<usize>, kinds: Vec<Kind>) {
-        let events: Vec<Event> = kinds.into_iter().map(Event::from).collect();
-        if events.is_empty() {
-            return;
-        }
-        let bytes = network::encode(&events);
-        for to in (0..self.proxies.len()).filter(|to| Some(*to) != from) {
-            self.network.send(now_s, to, &bytes);
-        }
+    /// The VM of the next request: processes take turns, and in each its workers.
+    fn next_vm(&mut self) -> VmAt {
+        let Deployment { proxies, workers, .. } = self.deployment;
+        let number = self.next;
+        self.next += 1;
+        VmAt { process: number % proxies, worker: number / proxies % workers }
     }
 
-    /// Sends to all what must come at last, however often it is lost.
-    fn insist(&mut self, now_s: f64, kind: Kind) {
-        let bytes = network::encode(&[kind.into()]);
-        for to in 0..self.proxies.len() {
-            self.network.insist(now_s, to, &bytes);
-        }
+    /// Moves on to a second of the run.
+    fn advance(&mut self, now_s: f64) {
+        self.world.advance(wall_clock(now_s));
     }
 
-    fn deliver(&mut self, now_s: f64) {
-        while let Some(Message { to, bytes }) = self.network.receive(now_s) {
-            for event in network::decode(&bytes) {
-                self.proxies[to].view.apply(&event, time(now_s));
+    /// Gives an input about a request to its VM, and notes what that wants to see of the response.
+    fn handle(&mut self, id: u64, input: Input<'_>) {
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        for output in self.world.handle(flight.vm, input) {
+            if let Output::Watch(watch) = output {
+                flight.watch = watch;
             }
         }
+    }
+
+    /// The headers of a response.
+    fn responds(&mut self, id: u64, status: u16) {
+        let Some(flight) = self.flights.get(&id).copied() else { return };
+        let served_by = Some(EndpointId::of(&self.addresses[flight.engine]));
+        let head =
+            Input::ResponseHead { exchange: flight.exchange, status: Some(status), served_by, ends: false };
+        self.handle(id, head);
+    }
+
+    /// The end of a response.
+    fn ends(&mut self, id: u64) {
+        let Some(Flight { exchange, .. }) = self.flights.get(&id).copied() else { return };
+        self.handle(id, Input::ResponseChunk { exchange, bytes: 0, tail: &[], ends: true });
+        self.handle(id, Input::Ended { exchange });
+        self.flights.remove(&id);
     }
 }
 
 impl Rule for Proxies {
     fn choose(&mut self, now_s: f64, id: u64, job: &Job, _fleet: &Fleet) -> usize {
-        self.deliver(now_s);
-        let at = self.next % self.proxies.len();
-        self.next += 1;
-        let (engine, flight, kinds) = self.proxies[at].route(now_s, job, &self.addresses);
-        self.flights.insert(id, (at, flight));
-        self.tell(now_s, Some(at), kinds);
+        self.advance(now_s);
+        let vm = self.next_vm();
+        let exchange = ExchangeId(u32::try_from(id).expect("requests are numbered from 0"));
+        let prompt = Prompt {
+            model: POOL,
+            chain: job.cells.to_vec(),
+            text_bytes: (job.prompt_tokens * TOKEN_BYTES) as u64,
+            output_tokens_max: job.output_tokens_max,
+            is_stream: true,
+            has_usage: true,
+        };
+        let outputs = self.world.handle(vm, Input::RequestPrompt { exchange, plugin: PLUGIN, prompt });
+        let destination = outputs.into_iter().find_map(|output| match output {
+            Output::SetRequestHeader(DESTINATION_HEADER, address) => Some(address),
+            _ => None,
+        });
+        let destination = destination.expect("an engine is always known");
+        let engine = self.addresses.iter().position(|address| *address == destination);
+        let engine = engine.expect("only known addresses are chosen");
+        self.flights.insert(id, Flight::new(vm, exchange, engine, job));
         engine
     }
 
     fn refused(&mut self, now_s: f64, id: u64) {
-        self.ended(now_s, id);
+        self.advance(now_s);
+        self.responds(id, BAD_REQUEST);
+        self.ends(id);
     }
 
     fn first_token(&mut self, now_s: f64, id: u64, cached_tokens: usize) {
-        let Some((at, flight)) = self.flights.get_mut(&id) else { return };
-        let at = *at;
-        let kinds = self.proxies[at].first_token(now_s, flight, cached_tokens);
-        self.tell(now_s, Some(at), kinds);
+        self.advance(now_s);
+        self.responds(id, 200);
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        flight.found(cached_tokens);
+        let (exchange, tail) = (flight.exchange, flight.first_tail());
+        self.handle(id, Input::ResponseChunk { exchange, bytes: TEXT_PIECE.len(), tail, ends: false });
     }
 
     fn ended(&mut self, now_s: f64, id: u64) {
-        let Some((at, flight)) = self.flights.remove(&id) else { return };
-        let kinds = self.proxies[at].ended(now_s, flight);
-        self.tell(now_s, Some(at), kinds);
+        self.advance(now_s);
+        let Some(flight) = self.flights.get(&id) else { return };
+        if let (exchange, Some(tail)) = (flight.exchange, flight.last_piece()) {
+            self.handle(id, Input::ResponseChunk { exchange, bytes: tail.len(), tail: &tail, ends: false });
+        }
+        self.ends(id);
     }
 
     fn scraped(&mut self, now_s: f64, engine: usize, stats: &Stats) {
+        self.advance(now_s);
         let status = EngineStatus {
             kv_below_gpu_tokens: self.below_gpu_tokens[engine] as u64,
-            ..status_of(&self.addresses[engine], stats, self.block_tokens[engine])
+            ..status(&self.addresses[engine], stats, self.block_tokens[engine])
         };
-        if self.told[engine] != Some(status) {
-            self.told[engine] = Some(status);
-            self.tell(now_s, None, vec![Kind::EngineStatus(status)]);
-            self.deliver(now_s);
-        }
+        let now = self.world.now;
+        self.world.controller.scraped(status, now);
+        self.world.pump();
+        self.world.advance(now);
     }
 
     fn joined(&mut self, now_s: f64, engines: usize) {
-        let pools = proxy::pools(&self.addresses[..engines]);
-        self.insist(now_s, Kind::Pools(pools));
-        self.deliver(now_s);
+        self.advance(now_s);
+        let now = self.world.now;
+        self.world.controller.set_pools(pools(&self.addresses[..engines]), now);
+        self.world.pump();
+        self.world.advance(now);
     }
 
     fn wake_s(&self) -> Option<f64> {
-        Some(self.tick_s)
+        self.world.next_at().map(second)
     }
 
     fn wake(&mut self, now_s: f64) {
-        self.deliver(now_s);
-        for at in 0..self.proxies.len() {
-            let kinds = self.proxies[at].tick(now_s);
-            self.tell(now_s, Some(at), kinds);
-        }
-        self.tick_s = now_s + proxy::TICK_S;
+        self.advance(now_s);
     }
 }
 
+/// One pool of these endpoints.
+fn pools(addresses: &[String]) -> Pools {
+    let endpoints = addresses.iter().map(|address| PoolEndpoint { address: address.clone() }).collect();
+    let pool = Pool { name: POOL.into(), models: vec![POOL.into()], adapters: Vec::new(), endpoints };
+    Pools { pools: vec![pool] }
+}
+
 /// What the controller reads from an engine's metrics page.
-fn status_of(address: &str, stats: &Stats, block_tokens: usize) -> EngineStatus {
+fn status(address: &str, stats: &Stats, block_tokens: usize) -> EngineStatus {
     EngineStatus {
         endpoint: EndpointId::of(address).0,
         health: Health::Healthy.into(),
@@ -202,10 +227,6 @@ fn below_gpu_tokens(params: &Params) -> usize {
 
 fn address(engine: usize) -> String {
     format!("10.0.{}.{}:8000", engine / 250, engine % 250 + 1)
-}
-
-fn time(now_s: f64) -> Timestamp {
-    Timestamp::from_us(count(now_s * US_PER_S))
 }
 
 #[cfg(test)]

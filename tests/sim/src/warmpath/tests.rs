@@ -1,10 +1,9 @@
-//! Proxies that hear each other late, in disorder, or not at all.
+//! Proxies whose streams are late and break, whose controller restarts, and whose VMs are built again.
 
-use super::{NetworkSpec, Proxies, ProxiesSpec, time};
+use super::{Deployment, NetworkSpec, Proxies, ProxiesSpec};
 use crate::rules::Rule;
-use crate::run::{Spec, play};
-use crate::workload::{LadderShape, LadderStage, Texts, ladder_stage};
-use warmpath_core::view::InFlight;
+use crate::run::{Played, Spec, play};
+use crate::workload::{LadderShape, LadderStage, Texts, Workload, ladder_stage};
 use warmpath_engine::Preset;
 use warmpath_engine::model::{Params, Tier, TierParams};
 
@@ -18,69 +17,128 @@ const SHAPE: LadderShape = LadderShape {
 const BLOCK_TOKENS: usize = 64;
 /// Seconds after which whatever nobody repeats must be forgotten.
 const FORGOTTEN_S: u32 = 120;
+const NETWORK: NetworkSpec = NetworkSpec { delay_s: 0.01, jitter_s: 0.05, break_share: 0.0 };
+const DEPLOYMENT: Deployment = Deployment { proxies: 3, workers: 2, network: NETWORK, ..Deployment::EXACT };
 
-#[test]
-fn all_bookings_are_released_though_messages_are_lost_and_overtake_each_other() {
-    let seed = 3;
+fn engine() -> Params {
+    Params { block_tokens: BLOCK_TOKENS, ..Params::new(Preset::Qwen3On2) }
+}
+
+fn workload(shape: LadderShape, rate: f64, length_s: f64, seed: u64) -> Workload {
     println!("seed {seed}");
-    let prompts = SHAPE.prompts(seed, &mut Texts::new(BLOCK_TOKENS));
-    let workload =
-        ladder_stage(&prompts, LadderStage { rate: 20.0, length_s: 3.0, requests_before: 0 }, seed);
-    let engine = Params { block_tokens: BLOCK_TOKENS, ..Params::new(Preset::Qwen3On2) };
-    let spec = Spec::new(vec![engine; 3]);
-    let network = NetworkSpec { delay_s: 0.01, jitter_s: 0.3, loss_share: 0.3 };
-    let mut proxies = Proxies::new(ProxiesSpec { proxies: 3, network, ..ProxiesSpec::exact(seed) }, &spec);
+    let prompts = shape.prompts(seed, &mut Texts::new(BLOCK_TOKENS));
+    ladder_stage(&prompts, LadderStage { rate, length_s, requests_before: 0 }, seed)
+}
+
+fn proxies(deployment: Deployment, spec: &Spec, seed: u64) -> Proxies {
+    Proxies::new(ProxiesSpec { deployment, ..ProxiesSpec::exact(seed) }, spec)
+}
+
+/// Plays 20 requests a second for so many seconds on three engines: none may be lost.
+fn play_all(deployment: Deployment, length_s: f64, seed: u64) -> (Proxies, Played) {
+    let workload = workload(SHAPE, 20.0, length_s, seed);
+    let spec = Spec::new(vec![engine(); 3]);
+    let mut proxies = proxies(deployment, &spec, seed);
     let played = play(&spec, &workload, &mut proxies);
-    assert_eq!((played.lost, played.records.len()), (0, 60));
-    assert!(proxies.flights.is_empty(), "every request ended at the proxy that sent it");
+    assert_eq!((played.lost, played.records.len()), (0, workload.jobs().count()));
+    (proxies, played)
+}
+
+/// Lets time pass without requests and accidents: nothing may be in flight afterwards, in any view.
+fn assert_released(mut proxies: Proxies, played: &Played) {
+    // A VM that is built reads in the log what the dead had in flight, and believes it for five seconds.
+    proxies.world.deployment = Deployment { vm_rebuilds_s: None, ..proxies.world.deployment };
+    assert!(proxies.flights.is_empty(), "every request ended at the router that sent it");
     let end_s = played.records.iter().filter_map(|record| record.end_s).fold(0.0, f64::max);
     for second in 1..=FORGOTTEN_S {
         proxies.wake(end_s + f64::from(second));
     }
-    for (number, proxy) in proxies.proxies.iter_mut().enumerate() {
-        assert_eq!(proxy.ledger.requests(), 0, "proxy {number}");
-        proxy.view.expire(time(end_s + f64::from(FORGOTTEN_S)));
-        for (_, endpoint) in proxy.view.endpoints() {
-            assert_eq!(endpoint.in_flight(), InFlight::default(), "in the view of proxy {number}");
+    let vms = proxies.world.processes.iter().flat_map(|process| &process.vms);
+    for (number, vm) in vms.enumerate() {
+        assert_eq!(vm.router.ledger().requests(), 0, "router {number}");
+        for (_, endpoint) in vm.router.view().endpoints() {
+            assert_eq!(endpoint.in_flight().requests, 0, "in the view of router {number}");
         }
     }
 }
 
 #[test]
-fn proxies_count_on_the_tiers_below_the_gpu() {
+fn all_bookings_are_released_though_streams_are_late_and_break() {
+    let network = NetworkSpec { delay_s: 0.01, jitter_s: 0.3, break_share: 0.3 };
+    let (proxies, played) = play_all(Deployment { network, ..DEPLOYMENT }, 3.0, 3);
+    assert_released(proxies, &played);
+}
+
+#[test]
+fn what_a_vm_had_in_flight_when_it_was_rebuilt_is_forgotten_and_no_request_is_lost() {
+    let deployment = Deployment { vm_rebuilds_s: Some(0.5), ..DEPLOYMENT };
+    let (proxies, played) = play_all(deployment, 6.0, 6);
+    let (_, undisturbed) = play_all(DEPLOYMENT, 6.0, 6);
+    assert_ne!(played.records, undisturbed.records, "whoever is rebuilt has to begin anew");
+    assert_released(proxies, &played);
+}
+
+#[test]
+fn a_restart_of_the_controller_loses_no_request_and_the_new_one_is_taught() {
+    let deployment = Deployment { controller_restarts_s: Some(4.0), ..DEPLOYMENT };
+    let (proxies, played) = play_all(deployment, 9.0, 7);
+    let hub = proxies.world.controller.hub().expect("the restart is over");
+    assert_eq!(hub.index().instance().0, 2);
+    assert!(hub.index().view().prefixes().cells() > 0);
+    assert_released(proxies, &played);
+}
+
+#[test]
+fn routers_count_on_the_tiers_below_the_gpu() {
     let seed = 5;
-    println!("seed {seed}");
-    let prompts = SHAPE.prompts(seed, &mut Texts::new(BLOCK_TOKENS));
-    let stage = LadderStage { rate: 20.0, length_s: 1.0, requests_before: 0 };
-    let workload = ladder_stage(&prompts, stage, seed);
+    let workload = workload(SHAPE, 20.0, 1.0, seed);
     let tier = |tier, tokens| TierParams::new(Preset::Qwen3On2, tier, tokens);
     let tiers = vec![tier(Tier::Cpu, 2_000), tier(Tier::Disk, 5_000)];
-    let engine =
-        Params { block_tokens: BLOCK_TOKENS, kv_tokens: 64_000, tiers, ..Params::new(Preset::Qwen3On2) };
-    let spec = Spec::new(vec![engine; 2]);
+    let spec = Spec::new(vec![Params { kv_tokens: 64_000, tiers, ..engine() }; 2]);
     let mut proxies = Proxies::new(ProxiesSpec::exact(seed), &spec);
     play(&spec, &workload, &mut proxies);
-    let sizes = proxies.proxies[0].view.endpoints().map(|(_, endpoint)| endpoint.cache_tokens());
+    let view = proxies.world.processes[0].vms[0].router.view();
+    let sizes = view.endpoints().map(|(_, endpoint)| endpoint.cache_tokens());
     assert_eq!(sizes.collect::<Vec<_>>(), [71_000; 2]);
 }
 
 #[test]
-fn every_proxy_hears_of_engines_that_join_though_messages_are_lost() {
+fn every_router_learns_of_engines_that_join_though_streams_break() {
     let seed = 4;
-    println!("seed {seed}");
     let all_new = LadderShape { groups: 400, prompts_per_group: 1, ..SHAPE };
-    let prompts = all_new.prompts(seed, &mut Texts::new(BLOCK_TOKENS));
-    let stage = LadderStage { rate: 60.0, length_s: 6.0, requests_before: 0 };
-    let workload = ladder_stage(&prompts, stage, seed);
-    let engine = Params { block_tokens: BLOCK_TOKENS, startup_s: 1.5, ..Params::new(Preset::Qwen3On2) };
-    let spec = Spec { starts_s: vec![1.5], ..Spec::new(vec![engine; 2]) };
-    let network = NetworkSpec { delay_s: 0.01, jitter_s: 0.0, loss_share: 1.0 };
-    let mut proxies = Proxies::new(ProxiesSpec { proxies: 3, network, ..ProxiesSpec::exact(seed) }, &spec);
+    let workload = workload(all_new, 60.0, 6.0, seed);
+    let spec =
+        Spec { starts_s: vec![1.5], ..Spec::new(vec![engine(), Params { startup_s: 1.5, ..engine() }]) };
+    let network = NetworkSpec { break_share: 0.1, ..NETWORK };
+    let mut proxies = proxies(Deployment { network, ..DEPLOYMENT }, &spec, seed);
     let played = play(&spec, &workload, &mut proxies);
     let joined: Vec<_> = played.records.iter().filter(|record| record.engine == 1).collect();
     assert!(joined.iter().all(|record| record.sent_s >= 3.0), "nobody is sent where no engine is");
     assert!(!joined.is_empty() && joined.len() < played.records.len());
-    for (number, proxy) in proxies.proxies.iter().enumerate() {
-        assert_eq!(proxy.view.endpoints().count(), 2, "proxy {number}");
+    let vms = proxies.world.processes.iter().flat_map(|process| &process.vms);
+    for (number, vm) in vms.enumerate() {
+        assert_eq!(vm.router.view().endpoints().count(), 2, "router {number}");
+    }
+}
+
+#[test]
+fn workers_of_a_process_know_of_each_other_without_a_stream() {
+    // Streams break before their first message arrives.
+    let network = NetworkSpec { break_share: 1.0, ..NETWORK };
+    let cached = |proxies, workers| {
+        let (_, played) = play_all(Deployment { proxies, workers, network, ..DEPLOYMENT }, 3.0, 8);
+        played.records.iter().map(|record| record.cached_tokens).sum::<usize>()
+    };
+    let (workers, apart) = (cached(1, 4), cached(4, 1));
+    assert!(workers > apart, "{workers} tokens found by four workers, {apart} by four processes");
+}
+
+#[test]
+fn every_process_has_one_stream_and_its_snapshot_at_second_zero() {
+    let spec = Spec::new(vec![engine(); 3]);
+    let proxies = proxies(DEPLOYMENT, &spec, 9);
+    for (number, process) in proxies.world.processes.iter().enumerate() {
+        let streams = process.vms.iter().filter(|vm| vm.uplink.is_some()).count();
+        assert_eq!(streams, 1, "process {number}");
     }
 }

@@ -1,0 +1,68 @@
+//! One request under way and its response, as the bytes that a proxy sees of it.
+
+use super::process::VmAt;
+use crate::workload::Job;
+use warmpath_core::router::{ExchangeId, Watch};
+
+/// A piece of generated text in a stream.
+pub(super) const TEXT_PIECE: &[u8] = b"data: {\"choices\":[{\"index\":0,\"text\":\" a\"}]}\n\n";
+
+/// See the module.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flight {
+    /// The VM that it came through.
+    pub(super) vm: VmAt,
+    pub(super) exchange: ExchangeId,
+    /// The engine that it was sent to.
+    pub(super) engine: usize,
+    /// What the router wants to see of the response.
+    pub(super) watch: Watch,
+    prompt_tokens: usize,
+    cached_tokens: usize,
+    output_tokens: usize,
+}
+
+// === impl Flight ===
+
+impl Flight {
+    pub(super) fn new(vm: VmAt, exchange: ExchangeId, engine: usize, job: &Job) -> Self {
+        Self {
+            vm,
+            exchange,
+            engine,
+            watch: Watch::End,
+            prompt_tokens: job.prompt_tokens,
+            cached_tokens: 0,
+            output_tokens: job.output_tokens,
+        }
+    }
+
+    /// The engine has found so many of its prompt's tokens in its cache.
+    pub(super) fn found(&mut self, cached_tokens: usize) {
+        self.cached_tokens = cached_tokens;
+    }
+
+    /// What the shell copies of the piece with the first token.
+    pub(super) fn first_tail(&self) -> &'static [u8] {
+        match self.watch {
+            Watch::Tail(bytes) => &TEXT_PIECE[TEXT_PIECE.len().saturating_sub(bytes)..],
+            Watch::End | Watch::FirstByte => &[],
+        }
+    }
+
+    /// The last piece, which reports the usage as vLLM does, where the router reads it. It is far below what a router
+    /// asks for.
+    pub(super) fn last_piece(&self) -> Option<Vec<u8>> {
+        if !matches!(self.watch, Watch::Tail(_)) {
+            return None;
+        }
+        let Self { prompt_tokens, cached_tokens, output_tokens, .. } = *self;
+        let usage = serde_json::json!({"choices": [], "usage": {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": output_tokens,
+            "total_tokens": prompt_tokens + output_tokens,
+            "prompt_tokens_details": {"cached_tokens": cached_tokens},
+        }});
+        Some(format!("data: {usage}\n\ndata: [DONE]\n\n").into_bytes())
+    }
+}
