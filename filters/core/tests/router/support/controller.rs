@@ -3,12 +3,8 @@
 use super::step;
 use crate::support::{Host, Uplink, UplinkState, Vm};
 use prost::Message;
-use warmpath_core::ids::{CellHash, EndpointId};
 use warmpath_core::router::UplinkId;
-use warmpath_core::wire::{
-    Down, EngineStatus, Event, Health, InFlightReport, Kind, Phase, Pool, PoolEndpoint, Pools, Routed, Up,
-    decode_up,
-};
+use warmpath_core::wire::{Down, Event, Kind, Phase, Up, decode_up};
 
 /// Steps within which one of the VMs must have opened the stream: a lease to run out, a retry, and to spare.
 const STEPS_MAX: usize = 24;
@@ -88,41 +84,4 @@ impl<'a> Controller<'a> {
 
 fn open_stream(vm: &Vm) -> Option<Uplink> {
     vm.uplinks().into_iter().find(|stream| stream.state == UplinkState::Open)
-}
-
-/// One pool `llama` with these endpoints.
-pub(crate) fn pools(endpoints: &[String]) -> Event {
-    let endpoints = endpoints.iter().map(|address| PoolEndpoint { address: address.clone() }).collect();
-    let pool =
-        Pool { name: "llama".into(), models: vec!["llama".into()], adapters: vec!["sql".into()], endpoints };
-    Kind::Pools(Pools { pools: vec![pool] }).into()
-}
-
-/// An engine's own status.
-pub(crate) fn status_of(endpoint: &str, health: Health) -> Event {
-    let status = EngineStatus {
-        endpoint: EndpointId::of(endpoint).0,
-        health: health.into(),
-        ..EngineStatus::default()
-    };
-    Kind::EngineStatus(status).into()
-}
-
-/// Another proxy has sent this chain to an endpoint.
-pub(crate) fn routed(endpoint: &str, chain: &[CellHash]) -> Event {
-    let cells = chain.iter().map(|cell| cell.0).collect();
-    Kind::Routed(Routed { endpoint: EndpointId::of(endpoint).0, cells }).into()
-}
-
-/// Another proxy has so many requests there.
-pub(crate) fn load_of(origin: u64, endpoint: &str, requests: u32) -> Event {
-    let endpoint = EndpointId::of(endpoint).0;
-    Kind::InFlight(InFlightReport {
-        origin,
-        endpoint,
-        requests,
-        context_tokens: 100,
-        ..InFlightReport::default()
-    })
-    .into()
 }
