@@ -49,6 +49,7 @@ struct EndpointState {
     /// The in-flight work of all proxies.
     requests: u32,
     prefills: u32,
+    #[serde(rename = "prefill_tokens")]
     prefill_work: u64,
     context_tokens: u64,
     /// Cells that it holds, and that it can hold on its GPU and below.

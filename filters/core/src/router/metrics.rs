@@ -99,10 +99,10 @@ impl Counter {
             Self::LogOverrun => "warmpath.log.overrun",
             Self::LogDropped => "warmpath.log.dropped",
             Self::Malformed => "warmpath.malformed",
-            Self::UplinkOpened => "warmpath.uplink.opened",
-            Self::UplinkClosed => "warmpath.uplink.closed",
-            Self::UplinkDropped => "warmpath.uplink.dropped",
-            Self::UplinkSnapshot => "warmpath.uplink.snapshot",
+            Self::UplinkOpened => "warmpath.feed.opened",
+            Self::UplinkClosed => "warmpath.feed.closed",
+            Self::UplinkDropped => "warmpath.feed.dropped",
+            Self::UplinkSnapshot => "warmpath.feed.snapshot",
         }
     }
 }
@@ -131,7 +131,7 @@ impl Gauge {
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
-            Self::UplinkConnected => "warmpath.uplink.connected",
+            Self::UplinkConnected => "warmpath.feed.connected",
             Self::Endpoints => "warmpath.view.endpoints",
             Self::Cells => "warmpath.view.cells",
         }

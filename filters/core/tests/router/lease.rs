@@ -23,8 +23,8 @@ fn one_vm_of_a_process_holds_the_stream() {
         assert_eq!(open_streams(&all), 1);
     }
     assert_eq!(Controller::accept(&host, &all).vm.number(), holder, "it stays where it is");
-    assert_eq!(counted(&host, &all, "warmpath.uplink.opened"), 1);
-    assert_eq!(host.metric("warmpath.uplink.connected"), 1);
+    assert_eq!(counted(&host, &all, "warmpath.feed.opened"), 1);
+    assert_eq!(host.metric("warmpath.feed.connected"), 1);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn holder_that_stalls_loses_the_lease_and_gives_up_its_stream() {
     step(&host, &[stalled, other]);
     assert_eq!(open_streams(&[stalled]), 0, "two streams would count every event twice");
     assert_eq!(open_streams(&[other]), 1);
-    assert_eq!(host.metric("warmpath.uplink.connected"), 1);
+    assert_eq!(host.metric("warmpath.feed.connected"), 1);
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn snapshot_is_applied_and_siblings_see_it() {
         assert_eq!(decision.holders(), [names[1].clone()], "the filter's cells are the core's");
         assert_eq!(decision.of(&names[2], "requests"), 4);
     }
-    assert_eq!(counted(&host, &[&one, &two], "warmpath.uplink.snapshot"), 1);
+    assert_eq!(counted(&host, &[&one, &two], "warmpath.feed.snapshot"), 1);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn stream_that_ends_is_opened_again_later_each_time_and_goes_on_where_it_was() {
     controller.snapshot(vec![pools(&endpoints(2))]);
     controller.delta(Vec::new());
     controller.close();
-    assert_eq!(host.metric("warmpath.uplink.connected"), 0);
+    assert_eq!(host.metric("warmpath.feed.connected"), 0);
     let mut waits = Vec::new();
     for _ in 0..8 {
         let mut waited_ms = 0;
@@ -164,7 +164,7 @@ fn stream_that_ends_is_opened_again_later_each_time_and_goes_on_where_it_was() {
         waits.push(waited_ms);
     }
     assert_eq!(waits, [50, 100, 200, 400, 800, 1600, 2000, 2000]);
-    assert_eq!(counted(&host, &[&vm], "warmpath.uplink.closed"), 9);
+    assert_eq!(counted(&host, &[&vm], "warmpath.feed.closed"), 9);
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn events_that_wait_for_the_controller_are_bounded_and_the_rest_is_counted() {
         }
     }
     step(&host, &[&one, &two]);
-    let dropped = counted(&host, &[&one, &two], "warmpath.uplink.dropped");
+    let dropped = counted(&host, &[&one, &two], "warmpath.feed.dropped");
     assert!(dropped > 0);
     host.set_cluster_down(false);
     let back = Controller::accept(&host, &[&one, &two]);

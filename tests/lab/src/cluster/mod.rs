@@ -24,7 +24,7 @@ pub use self::envoy_file::plugin;
 pub const MODEL: &str = "sim";
 
 /// The filter's count of whole snapshots from the controller, in Envoy's stats.
-const SNAPSHOTS: &str = "wasmcustom.warmpath.uplink.snapshot";
+const SNAPSHOTS: &str = "wasmcustom.warmpath.feed.snapshot";
 
 /// What to start.
 #[derive(Clone, Debug)]

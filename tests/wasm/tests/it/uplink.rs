@@ -59,7 +59,7 @@ fn snapshot_is_applied_and_siblings_see_it() {
         assert_eq!(decision.holders(), [names[1].clone()], "the filter's cells are the core's");
         assert_eq!(decision.of(&names[2], "requests"), 4);
     }
-    assert_eq!(counted(&host, &[&one, &two], "warmpath.uplink.snapshot"), 1);
+    assert_eq!(counted(&host, &[&one, &two], "warmpath.feed.snapshot"), 1);
     assert_clean(&host, &[&one, &two]);
 }
 
@@ -94,8 +94,8 @@ fn one_vm_of_a_process_holds_the_stream() {
         assert_eq!(open_streams(&all), 1);
     }
     assert_eq!(Controller::accept(&host, &all).vm.worker(), holder, "it stays where it is");
-    assert_eq!(counted(&host, &all, "warmpath.uplink.opened"), 1);
-    assert_eq!(host.metric("warmpath.uplink.connected"), Some(1));
+    assert_eq!(counted(&host, &all, "warmpath.feed.opened"), 1);
+    assert_eq!(host.metric("warmpath.feed.connected"), Some(1));
     assert_clean(&host, &all);
 }
 

@@ -37,7 +37,7 @@ async fn a_wrong_configuration_is_refused_with_all_reasons_and_the_old_one_serve
     let candidates = explain_anywhere(&client, &known).await.unwrap();
     assert_eq!((candidates.len(), candidates[0].cells > 0), (3, true));
     assert_eq!(client.post_json(PATH, &known).await.unwrap().status, StatusCode::OK);
-    assert_eq!(stack.metric("uplink.connected").await, 1);
+    assert_eq!(stack.metric("feed.connected").await, 1);
 }
 
 #[tokio::test]
@@ -45,14 +45,14 @@ async fn the_uplink_and_what_was_learned_outlive_the_configuration_that_began_th
     let mut stack = Stack::start(Setup { workers: 2, drain_s: 1, ..Setup::default() }).await;
     let known = completion(MODEL, &prompt("known"));
     assert_eq!(stack.client().await.post_json(PATH, &known).await.unwrap().status, StatusCode::OK);
-    let opened = stack.metric("uplink.opened").await;
+    let opened = stack.metric("feed.opened").await;
 
     let mut plugin = stack.plugin();
     plugin["alternates"] = json!(1);
     stack.plane.apply([listener(&stack.filter(plugin)).into()]).await.unwrap();
     // The plugin that had the lease ends with the old configuration, when Envoy has drained it.
     until("the new configuration's own stream", async || {
-        (stack.metric("uplink.opened").await > opened).then_some(())
+        (stack.metric("feed.opened").await > opened).then_some(())
     })
     .await
     .unwrap();
@@ -67,5 +67,5 @@ async fn the_uplink_and_what_was_learned_outlive_the_configuration_that_began_th
         .await
         .unwrap();
     }
-    assert_eq!(stack.metric("uplink.connected").await, 1);
+    assert_eq!(stack.metric("feed.connected").await, 1);
 }

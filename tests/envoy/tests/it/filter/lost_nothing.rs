@@ -48,13 +48,13 @@ async fn the_controller_stops_and_starts_again() {
     let mut traffic = Traffic::start(&[stack.gateway(0).await], CLIENTS);
     traffic.more(THIRD).await;
     stack.controller().stop().await;
-    until("the stream to end", async || (stack.metric("uplink.connected").await == 0).then_some(()))
+    until("the stream to end", async || (stack.metric("feed.connected").await == 0).then_some(()))
         .await
         .unwrap();
     traffic.more(THIRD).await;
-    let snapshots = stack.metric("uplink.snapshot").await;
+    let snapshots = stack.metric("feed.snapshot").await;
     stack.controller().start_again().await;
-    until("a snapshot", async || (stack.metric("uplink.snapshot").await > snapshots).then_some(()))
+    until("a snapshot", async || (stack.metric("feed.snapshot").await > snapshots).then_some(()))
         .await
         .unwrap();
     traffic.more(THIRD).await;
@@ -156,7 +156,7 @@ async fn the_plugin_is_configured_anew() {
     let candidates = explain_anywhere(&Client::http1(gateway), &known).await.unwrap();
     let holder = stack.engine_named(engine_of(&before)).addr().to_string();
     assert!(candidates.iter().any(|candidate| candidate.endpoint == holder && candidate.cells > 0));
-    assert_eq!(stack.metric("uplink.connected").await, 1);
+    assert_eq!(stack.metric("feed.connected").await, 1);
 }
 
 /// How many endpoints a decision names.

@@ -23,10 +23,10 @@ async fn another_vm_takes_over_from_a_holder_that_trapped() {
     let mut workers = stack.connections(0).await;
     let mut streams = Vec::new();
     for round in 0..2 {
-        let opened = stack.metric("uplink.opened").await;
+        let opened = stack.metric("feed.opened").await;
         // Whichever VM it is: at first that of the main thread, which serves no requests.
         ask_holder_to_trap(&mut workers[round % 2]).await;
-        until("another stream", async || (stack.metric("uplink.opened").await > opened).then_some(()))
+        until("another stream", async || (stack.metric("feed.opened").await > opened).then_some(()))
             .await
             .unwrap();
         for worker in 0..2 {
