@@ -44,8 +44,8 @@ pub enum Coalescing {
         /// The origin.
         origin: OriginId,
     },
-    /// Replaces an older status of the same engine, but only of the same health and with room for as many cells: a change
-    /// of either makes the receiver drop cells, and the change back must not hide that.
+    /// Replaces an older status of the same engine, but only of the same process and health and with room for as many cells: a
+    /// change makes the receiver drop cells, and the change back must not hide that.
     Engine {
         /// The endpoint.
         endpoint: EndpointId,
@@ -53,9 +53,13 @@ pub enum Coalescing {
         health: i32,
         /// What bounds its cells.
         room: Room,
+        /// Its process.
+        incarnation: u64,
     },
     /// Replaces the older list of proxies.
     Proxies,
+    /// Replaces the controller's older sign of life.
+    Current,
     /// Ends an origin: no delta of that origin may move across it.
     Ends {
         /// The origin.
@@ -84,6 +88,8 @@ pub enum CoalesceKey {
     Engine(EndpointId),
     /// The list of proxies.
     Proxies,
+    /// The controller's sign of life.
+    Current,
 }
 
 // === impl Author ===
@@ -125,8 +131,10 @@ impl Coalescing {
                 endpoint: EndpointId(status.endpoint),
                 health: status.health,
                 room: Room::of(status),
+                incarnation: status.incarnation,
             },
-            Kind::Routed(_) | Kind::Observed(_) | Kind::Failure(_) | Kind::Prefix(_) | Kind::UsageSeen(_) => {
+            Kind::Current(_) => Self::Current,
+            Kind::Routed(_) | Kind::Outcome(_) | Kind::Prefix(_) | Kind::UsageSeen(_) | Kind::Stored(_) => {
                 Self::Never
             }
         }
@@ -139,6 +147,7 @@ impl Coalescing {
             Self::Alive { origin } => Some(CoalesceKey::Alive(origin)),
             Self::Engine { endpoint, .. } => Some(CoalesceKey::Engine(endpoint)),
             Self::Proxies => Some(CoalesceKey::Proxies),
+            Self::Current => Some(CoalesceKey::Current),
             Self::Never | Self::Ends { .. } | Self::Barrier => None,
         }
     }

@@ -93,7 +93,7 @@ mod tests {
         let mut ring = Ring::default();
         let big = Arc::new(Delta::new(
             Author::Controller,
-            Kind::Routed(Routed { endpoint: 1, cells: vec![7; 4096] }),
+            Kind::Routed(Routed { endpoint: 1, cells: vec![7; 4096], ..Routed::default() }),
         ));
         for _ in 0..=BYTES_MAX / big.bytes.len() {
             ring.push(Arc::clone(&big));

@@ -43,7 +43,8 @@ mod tests {
     fn view() -> View {
         let mut view = View::default();
         let endpoints = vec![PoolEndpoint { address: "10.0.0.1:8000".to_owned() }];
-        let pool = Pool { name: "p".to_owned(), models: vec![], adapters: vec![], endpoints };
+        let pool =
+            Pool { name: "p".to_owned(), models: vec![], adapters: vec![], endpoints, ..Pool::default() };
         view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), Timestamp::ZERO);
         view
     }

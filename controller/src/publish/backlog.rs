@@ -50,7 +50,8 @@ impl Backlog {
             | Coalescing::InFlight { .. }
             | Coalescing::Alive { .. }
             | Coalescing::Engine { .. }
-            | Coalescing::Proxies => {}
+            | Coalescing::Proxies
+            | Coalescing::Current => {}
         }
         let key = delta.coalescing.key();
         let older = key.and_then(|key| self.deltas.get_mut(*self.newest.get(&key)?));

@@ -122,7 +122,7 @@ mod tests {
                 requests: 3,
                 ..InFlightReport::default()
             }),
-            Kind::Routed(Routed { endpoint: 2, cells: vec![u64::MAX; 300] }),
+            Kind::Routed(Routed { endpoint: 2, cells: vec![u64::MAX; 300], ..Routed::default() }),
         ];
         let deltas: Vec<_> =
             kinds.iter().map(|kind| Arc::new(Delta::new(Author::Controller, kind.clone()))).collect();

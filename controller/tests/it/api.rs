@@ -35,7 +35,12 @@ async fn warm_controller() -> (warmpath::run::Running, Proxy) {
     let proxy = Proxy::connect(running.grpc_addr(), 1).await;
     let endpoint = EndpointId::of(HOLDER).0;
     let load = InFlightReport { origin: 11, endpoint, requests: 2, ..InFlightReport::default() };
-    proxy.report([Kind::InFlight(load), Kind::Routed(Routed { endpoint, cells: cells() })]).await;
+    proxy
+        .report([
+            Kind::InFlight(load),
+            Kind::Routed(Routed { endpoint, cells: cells(), ..Routed::default() }),
+        ])
+        .await;
     let http = running.http_addr();
     until("the events were taken in", async || {
         let state: Value = serde_json::from_str(&get(http, "/state").await.1).unwrap();

@@ -8,8 +8,8 @@ use warmpath_core::ids::EndpointId;
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{
-    Alive, EngineStatus, Event, Failure, Gone, Health, InFlightReport, Kind, Pool, PoolEndpoint, Pools,
-    Proxies, Routed, UsageSeen,
+    Alive, EngineStatus, Event, Gone, Health, InFlightReport, Kind, Outcome, OutcomeClass, Pool,
+    PoolEndpoint, Pools, Proxies, Routed, UsageSeen,
 };
 
 /// Endpoints, few enough to meet again.
@@ -28,7 +28,7 @@ fn id(endpoint: u64) -> u64 {
 fn pools(members: &[bool]) -> Kind {
     let endpoints = (0..).zip(members).filter(|(_, is_in)| **is_in);
     let endpoints = endpoints.map(|(endpoint, _)| PoolEndpoint { address: address(endpoint) }).collect();
-    let pool = Pool { name: "p".to_owned(), models: vec![], adapters: vec![], endpoints };
+    let pool = Pool { name: "p".to_owned(), models: vec![], adapters: vec![], endpoints, ..Pool::default() };
     Kind::Pools(Pools { pools: vec![pool] })
 }
 
@@ -46,11 +46,11 @@ fn kind() -> impl Strategy<Value = Kind> {
         4 => (endpoint(), 0..3_u64, 1..12_u64).prop_map(|(endpoint, prompt, cells)| {
             // Chains that share their beginnings, as hashes of chained cells do.
             let cells = (0..cells).map(|cell| if cell < 4 { cell } else { 1000 * prompt + cell }).collect();
-            Kind::Routed(Routed { endpoint, cells })
+            Kind::Routed(Routed { endpoint, cells, ..Routed::default() })
         }),
         1 => (0..ORIGINS).prop_map(|origin| Kind::Alive(Alive { origin })),
         1 => (0..ORIGINS).prop_map(|origin| Kind::Gone(Gone { origin })),
-        1 => endpoint().prop_map(|endpoint| Kind::Failure(Failure { endpoint })),
+        1 => endpoint().prop_map(|endpoint| Kind::Outcome(Outcome { endpoint, class: OutcomeClass::Full.into(), ..Outcome::default() })),
         1 => Just(Kind::UsageSeen(UsageSeen { pool: "p".to_owned(), prompt_bytes: 3000, prompt_tokens: 1000, ..UsageSeen::default() })),
         1 => proptest::collection::vec(0..3_u64, 0..3).prop_map(|processes| Kind::Proxies(Proxies { processes })),
         1 => proptest::collection::vec(any::<bool>(), 3).prop_map(|members| pools(&members)),
@@ -147,7 +147,10 @@ fn a_tier_that_shrank_and_grew_before_a_slow_reader_is_sent_as_both() {
 #[test]
 fn a_full_backlog_is_dropped() {
     let small = |cell| {
-        Arc::new(Delta::new(Author::Controller, Kind::Routed(Routed { endpoint: id(0), cells: vec![cell] })))
+        Arc::new(Delta::new(
+            Author::Controller,
+            Kind::Routed(Routed { endpoint: id(0), cells: vec![cell], ..Routed::default() }),
+        ))
     };
     let mut backlog = Backlog::new(0);
     let queued = (0..1_000_000).take_while(|cell| backlog.add(small(*cell)) == Added::Queued).count();
@@ -156,7 +159,7 @@ fn a_full_backlog_is_dropped() {
 
     let large = Arc::new(Delta::new(
         Author::Controller,
-        Kind::Routed(Routed { endpoint: id(0), cells: vec![7; 4096] }),
+        Kind::Routed(Routed { endpoint: id(0), cells: vec![7; 4096], ..Routed::default() }),
     ));
     let queued = std::iter::repeat_with(|| backlog.add(Arc::clone(&large)))
         .take_while(|a| *a == Added::Queued)

@@ -13,7 +13,7 @@ const PROMPTS_MAX: u64 = 4_000;
 
 fn routed(prompt: u64) -> Kind {
     let cells = (0..CELLS).map(|cell| prompt << 32 | cell).collect();
-    Kind::Routed(Routed { endpoint: EndpointId::of(ENDPOINT).0, cells })
+    Kind::Routed(Routed { endpoint: EndpointId::of(ENDPOINT).0, cells, ..Routed::default() })
 }
 
 #[tokio::test]

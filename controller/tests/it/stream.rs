@@ -29,7 +29,7 @@ fn load(origin: u64, requests: u32) -> Kind {
 }
 
 fn routed(endpoint: &str, cells: &[u64]) -> Kind {
-    Kind::Routed(Routed { endpoint: EndpointId::of(endpoint).0, cells: cells.to_vec() })
+    Kind::Routed(Routed { endpoint: EndpointId::of(endpoint).0, cells: cells.to_vec(), ..Routed::default() })
 }
 
 fn requests(view: &View) -> u32 {

@@ -66,6 +66,7 @@ impl Pool {
             models: self.models.clone(),
             adapters: self.adapters.clone(),
             endpoints: endpoints.collect(),
+            listed: Vec::new(),
         }
     }
 }

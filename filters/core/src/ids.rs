@@ -15,6 +15,10 @@ pub struct CellHash(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointId(pub u64);
 
+/// Names one stored response, in every process alike: the hash of its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ResponseId(pub u64);
+
 /// Names one proxy process; all its VMs and all its streams share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProcessId(pub u64);
@@ -47,6 +51,15 @@ impl EndpointId {
 impl fmt::Display for EndpointId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
+    }
+}
+
+// === impl ResponseId ===
+
+impl ResponseId {
+    /// Of the `id` that the engine gave the response.
+    pub fn of(id: &str) -> Self {
+        Self(xxh3_64(id.as_bytes()))
     }
 }
 

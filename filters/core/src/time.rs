@@ -45,6 +45,12 @@ impl Timestamp {
         Self { us: self.us.saturating_add(ms.saturating_mul(US_PER_MS)) }
     }
 
+    /// The moment so many milliseconds earlier; the clock's zero at the earliest.
+    #[must_use]
+    pub const fn minus_ms(self, ms: u64) -> Self {
+        Self { us: self.us.saturating_sub(ms.saturating_mul(US_PER_MS)) }
+    }
+
     /// Whole milliseconds since `earlier`; zero when that is later.
     pub const fn ms_since(self, earlier: Self) -> u64 {
         self.us_since(earlier) / US_PER_MS

@@ -75,11 +75,17 @@ fn view(chain: &[CellHash]) -> View {
     let mut view = View::default();
     let addresses: Vec<String> = (1..=8).map(|at| format!("10.0.0.{at}:8000")).collect();
     let endpoints = addresses.iter().map(|address| PoolEndpoint { address: address.clone() }).collect();
-    let pool = Pool { name: "p".into(), models: vec!["m".into()], adapters: Vec::new(), endpoints };
+    let pool = Pool {
+        name: "p".into(),
+        models: vec!["m".into()],
+        adapters: Vec::new(),
+        endpoints,
+        ..Pool::default()
+    };
     view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), Timestamp::ZERO);
     let endpoint = EndpointId::of(&addresses[3]).0;
     let cells = chain.iter().map(|cell| cell.0).collect();
-    view.apply(&Event::from(Kind::Routed(Routed { endpoint, cells })), Timestamp::ZERO);
+    view.apply(&Event::from(Kind::Routed(Routed { endpoint, cells, ..Routed::default() })), Timestamp::ZERO);
     view
 }
 

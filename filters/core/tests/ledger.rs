@@ -10,7 +10,7 @@ use warmpath_core::router::{Booking, Ledger};
 use warmpath_core::routing::Candidate;
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::Fitness;
-use warmpath_core::wire::{InFlightReport, Kind};
+use warmpath_core::wire::{InFlightReport, Kind, OutcomeClass};
 
 #[derive(Clone, Debug)]
 enum Action {
@@ -45,6 +45,7 @@ fn candidate(endpoint: u64, work_tokens: u64) -> Candidate {
         address: String::new(),
         fitness: Fitness::Fit,
         cells: 0,
+        held_tokens: 0,
         cached_tokens: 0,
         work: PrefillWork(work_tokens),
         work_ahead: Some(PrefillWork(work_tokens)),
@@ -89,19 +90,20 @@ proptest! {
                 Action::Move { which, to } => {
                     let at = which.index(bookings.len());
                     flights[at].endpoint = to;
-                    bookings[at].moved(&mut ledger, EndpointId(to))
+                    bookings[at].moved(&mut ledger, EndpointId(to), Timestamp::ZERO)
                 }
                 Action::FirstByte { which, has_ttft } => {
                     let at = which.index(bookings.len());
-                    let kinds = bookings[at].first_byte(&mut ledger, has_ttft, Timestamp::from_us(9));
-                    prop_assert_eq!(kinds.is_empty(), flights[at].has_first_byte, "a second first byte says nothing");
+                    let time = has_ttft.then(|| bookings[at].first_token_time(Timestamp::from_us(9)));
+                    let kinds = bookings[at].served(&mut ledger, time, Timestamp::from_us(9));
+                    prop_assert_eq!(kinds.is_empty(), flights[at].has_first_byte, "a second first token says nothing");
                     flights[at].has_first_byte = true;
                     kinds
                 }
                 Action::End { which } => {
                     let at = which.index(bookings.len());
                     flights.swap_remove(at);
-                    vec![bookings.swap_remove(at).end(&mut ledger)]
+                    bookings.swap_remove(at).end(&mut ledger, Timestamp::ZERO)
                 }
             };
             published.extend(loads(&kinds).map(|load| (load.endpoint, load)));
@@ -111,11 +113,16 @@ proptest! {
             prop_assert_eq!(usize::try_from(ledger.requests()).unwrap(), flights.len());
         }
         for booking in bookings {
-            booking.end(&mut ledger);
+            booking.end(&mut ledger, Timestamp::ZERO);
         }
         prop_assert_eq!(ledger.requests(), 0);
         prop_assert!(ledger.loads().is_empty());
     }
+}
+
+fn serve(booking: &mut Booking, ledger: &mut Ledger, now: Timestamp) -> Vec<Kind> {
+    let time = booking.first_token_time(now);
+    booking.served(ledger, Some(time), now)
 }
 
 #[test]
@@ -123,13 +130,17 @@ fn a_retry_blames_the_first_and_books_the_second() {
     let mut ledger = Ledger::new(OriginId(7));
     let (mut booking, _) =
         Booking::new(&mut ledger, &candidate(1, 600), vec![CellHash(4)], 800, Timestamp::ZERO);
-    assert!(booking.moved(&mut ledger, EndpointId(1)).is_empty());
-    let kinds = booking.moved(&mut ledger, EndpointId(2));
-    assert!(matches!(&kinds[0], Kind::Failure(failure) if failure.endpoint == 1));
+    assert!(booking.moved(&mut ledger, EndpointId(1), Timestamp::ZERO).is_empty());
+    let kinds = booking.moved(&mut ledger, EndpointId(2), Timestamp::ZERO);
+    assert!(
+        matches!(&kinds[0], Kind::Outcome(of) if of.endpoint == 1 && of.class() == OutcomeClass::Unreachable)
+    );
     assert!(matches!(&kinds[3], Kind::Routed(routed) if routed.endpoint == 2 && routed.cells == [4]));
     // It serves, but its time holds that of the first attempt.
-    let kinds = booking.first_byte(&mut ledger, true, Timestamp::from_us(9_000));
-    assert!(matches!(&kinds[1], Kind::Observed(seen) if seen.endpoint == 2 && seen.work_ahead.is_none()));
+    let kinds = serve(&mut booking, &mut ledger, Timestamp::from_us(9_000));
+    assert!(
+        matches!(&kinds[1], Kind::Outcome(seen) if seen.class() == OutcomeClass::Served && seen.endpoint == 2 && seen.work_ahead.is_none())
+    );
 }
 
 #[test]
@@ -137,9 +148,9 @@ fn a_first_token_teaches_the_work_in_front_of_it() {
     let mut ledger = Ledger::new(OriginId(7));
     let busy = Candidate { work_ahead: Some(PrefillWork(1_600)), ..candidate(1, 600) };
     let (mut booking, _) = Booking::new(&mut ledger, &busy, Vec::new(), 800, Timestamp::from_us(2_000));
-    let kinds = booking.first_byte(&mut ledger, true, Timestamp::from_us(9_000));
+    let kinds = serve(&mut booking, &mut ledger, Timestamp::from_us(9_000));
     assert!(
-        matches!(&kinds[1], Kind::Observed(seen) if seen.work_ahead == Some(1_600) && seen.ttft_us == 7_000)
+        matches!(&kinds[1], Kind::Outcome(seen) if seen.work_ahead == Some(1_600) && seen.ttft_us == 7_000)
     );
 }
 
@@ -148,6 +159,8 @@ fn a_wait_that_is_not_prefill_does_not_make_an_engine_look_slow() {
     let mut ledger = Ledger::new(OriginId(7));
     let full = Candidate { work_ahead: None, ..candidate(1, 600) };
     let (mut booking, _) = Booking::new(&mut ledger, &full, Vec::new(), 800, Timestamp::ZERO);
-    let kinds = booking.first_byte(&mut ledger, true, Timestamp::from_us(20_000_000));
-    assert!(matches!(&kinds[1], Kind::Observed(seen) if seen.endpoint == 1 && seen.work_ahead.is_none()));
+    let kinds = serve(&mut booking, &mut ledger, Timestamp::from_us(20_000_000));
+    assert!(
+        matches!(&kinds[1], Kind::Outcome(seen) if seen.class() == OutcomeClass::Served && seen.endpoint == 1 && seen.work_ahead.is_none())
+    );
 }

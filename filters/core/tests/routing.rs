@@ -11,7 +11,8 @@ use warmpath_core::routing::{Decision, Explanation, NoEndpoint, Options, Query, 
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{
-    EngineStatus, Failure, Health, InFlightReport, Kind, Pool, PoolEndpoint, Pools, Proxies, Routed,
+    EngineStatus, Health, InFlightReport, Kind, Outcome, OutcomeClass, Pool, PoolEndpoint, Pools, Proxies,
+    Routed,
 };
 
 const CELLS: u64 = 64;
@@ -26,7 +27,13 @@ impl World {
     fn new(endpoints: usize) -> Self {
         let mut view = View::default();
         let endpoints = (0..endpoints).map(|at| PoolEndpoint { address: Self::address(at) }).collect();
-        let pool = Pool { name: "p".into(), models: vec!["m".into()], adapters: vec![], endpoints };
+        let pool = Pool {
+            name: "p".into(),
+            models: vec!["m".into()],
+            adapters: vec![],
+            endpoints,
+            ..Pool::default()
+        };
         view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), Timestamp::ZERO);
         Self { view }
     }
@@ -41,7 +48,12 @@ impl World {
 
     fn holds(mut self, at: usize, cells: u64) -> Self {
         self.view.apply(
-            &Kind::Routed(Routed { endpoint: Self::id(at), cells: (1..=cells).collect() }).into(),
+            &Kind::Routed(Routed {
+                endpoint: Self::id(at),
+                cells: (1..=cells).collect(),
+                ..Routed::default()
+            })
+            .into(),
             Timestamp::ZERO,
         );
         self
@@ -69,7 +81,15 @@ impl World {
     }
 
     fn failed(mut self, at: usize) -> Self {
-        self.view.apply(&Kind::Failure(Failure { endpoint: Self::id(at) }).into(), Timestamp::ZERO);
+        self.view.apply(
+            &Kind::Outcome(Outcome {
+                endpoint: Self::id(at),
+                class: OutcomeClass::Full.into(),
+                ..Outcome::default()
+            })
+            .into(),
+            Timestamp::ZERO,
+        );
         self
     }
 
@@ -192,6 +212,7 @@ fn an_endpoint_that_left_the_pool_is_no_candidate() {
         models: vec![model.into()],
         adapters: vec![],
         endpoints: endpoints.map(|at| PoolEndpoint { address: World::address(at) }).collect(),
+        ..Pool::default()
     };
     world.view.apply(
         &Kind::Pools(Pools { pools: vec![pool("p", "m", 1..200), pool("q", "other", 0..1)] }).into(),
@@ -356,6 +377,7 @@ fn a_model_that_any_name_stands_for_is_not_explained_as_an_adapter() {
         models: vec![model.into()],
         adapters,
         endpoints: vec![PoolEndpoint { address: World::address(0) }],
+        ..Pool::default()
     };
     let any = explanation(pool("*", vec![]), "gpt");
     assert_eq!((any.model.as_str(), any.is_adapter), ("gpt", false));

@@ -8,8 +8,8 @@ use warmpath_core::limits::{ENDPOINTS_MAX, ORIGIN_SILENCE_MS_MAX};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Applied, Fitness, InFlight, Match, View};
 use warmpath_core::wire::{
-    Alive, EngineStatus, Event, Failure, Gone, Health, InFlightReport, Kind, Observed, Pool, PoolEndpoint,
-    Pools, Prefix, PrefixDecoder, Routed, UsageSeen,
+    Alive, EngineStatus, Event, Gone, Health, InFlightReport, Kind, Outcome, OutcomeClass, Pool,
+    PoolEndpoint, Pools, Prefix, PrefixDecoder, Routed, UsageSeen,
 };
 
 const ENDPOINTS: usize = 4;
@@ -25,7 +25,13 @@ fn id(at: usize) -> u64 {
 fn pools(endpoints: impl Iterator<Item = usize>) -> Kind {
     let endpoints = endpoints.map(|at| PoolEndpoint { address: address(at) }).collect();
     Kind::Pools(Pools {
-        pools: vec![Pool { name: "p".into(), models: vec!["m".into()], adapters: vec![], endpoints }],
+        pools: vec![Pool {
+            name: "p".into(),
+            models: vec!["m".into()],
+            adapters: vec![],
+            endpoints,
+            ..Pool::default()
+        }],
     })
 }
 
@@ -38,6 +44,12 @@ fn view() -> View {
 /// A chain of cells that each name all letters up to it.
 fn cells(text: &[u8]) -> Vec<u64> {
     (1..=text.len()).map(|end| EndpointId::of(&format!("{:?}", &text[..end])).0).collect()
+}
+
+/// What a request that was sent `age_ms` ago came to.
+fn came_to(endpoint: usize, class: OutcomeClass, age_ms: u64) -> Event {
+    let outcome = Outcome { endpoint: id(endpoint), class: class.into(), age_ms, ..Outcome::default() };
+    Kind::Outcome(outcome).into()
 }
 
 fn found(view: &View, text: &[u8]) -> Vec<(u64, u32)> {
@@ -95,7 +107,7 @@ proptest! {
             view.apply(&Kind::EngineStatus(status).into(), Timestamp::ZERO);
         }
         for (at, text) in &routed {
-            view.apply(&Kind::Routed(Routed { endpoint: id(*at), cells: cells(text) }).into(), Timestamp::ZERO);
+            view.apply(&Kind::Routed(Routed { endpoint: id(*at), cells: cells(text), ..Routed::default() }).into(), Timestamp::ZERO);
         }
         for report in reports {
             view.apply(&Kind::InFlight(report).into(), Timestamp::ZERO);
@@ -146,7 +158,7 @@ fn a_prefix_that_was_learned_under_a_wrong_parent_does_not_block_the_right_one()
         let held = vec![u32::try_from(cells.len()).unwrap()];
         Kind::Prefix(Prefix { depth, cells, endpoints: vec![id(0)], held })
     };
-    let routed = |cells: Vec<u64>| Kind::Routed(Routed { endpoint: id(0), cells });
+    let routed = |cells: Vec<u64>| Kind::Routed(Routed { endpoint: id(0), cells, ..Routed::default() });
     // Of a snapshot 1.., 11.., 21.., 31.. the third part was lost, so the last one hangs on the first.
     let events = [
         routed((21..=24).collect()),
@@ -173,7 +185,7 @@ fn a_snapshot_does_not_make_what_it_restores_seem_useless_after_a_second() {
         for conversation in 1..=20 {
             let first = conversation * 1_000_000;
             let cells = (first..first + turn * 10).collect();
-            sender.apply(&Kind::Routed(Routed { endpoint: id(0), cells }).into(), now);
+            sender.apply(&Kind::Routed(Routed { endpoint: id(0), cells, ..Routed::default() }).into(), now);
             now = now.plus_ms(3_000);
         }
     }
@@ -207,11 +219,17 @@ fn a_silent_origin_is_dropped_and_one_that_is_alive_is_not() {
 #[test]
 fn a_new_endpoint_in_an_old_slot_holds_nothing() {
     let mut view = view();
-    view.apply(&Kind::Routed(Routed { endpoint: id(1), cells: cells(&[0, 1]) }).into(), Timestamp::ZERO);
+    view.apply(
+        &Kind::Routed(Routed { endpoint: id(1), cells: cells(&[0, 1]), ..Routed::default() }).into(),
+        Timestamp::ZERO,
+    );
     assert_eq!(view.apply(&pools([0, 9, 2, 3].into_iter()).into(), Timestamp::ZERO), Applied::Changed);
     assert_eq!(view.endpoints().count(), ENDPOINTS);
     assert!(found(&view, &[0, 1]).is_empty());
-    view.apply(&Kind::Routed(Routed { endpoint: id(9), cells: cells(&[0, 1]) }).into(), Timestamp::ZERO);
+    view.apply(
+        &Kind::Routed(Routed { endpoint: id(9), cells: cells(&[0, 1]), ..Routed::default() }).into(),
+        Timestamp::ZERO,
+    );
     assert_eq!(found(&view, &[0, 1]), [(id(9), 2)]);
 }
 
@@ -225,19 +243,27 @@ fn a_full_view_takes_as_many_new_endpoints_as_old_ones_leave() {
 }
 
 #[test]
-fn an_endpoint_that_goes_down_comes_back_cold() {
+fn an_engine_is_cold_when_its_process_has_changed_and_not_when_it_cannot_be_reached() {
     let mut view = view();
-    let status = |health: Health| {
+    let status = |health: Health, incarnation: u64| {
         Event::from(Kind::EngineStatus(EngineStatus {
             endpoint: id(0),
             health: health.into(),
+            incarnation,
             ..EngineStatus::default()
         }))
     };
-    view.apply(&Kind::Routed(Routed { endpoint: id(0), cells: cells(&[0]) }).into(), Timestamp::ZERO);
-    view.apply(&status(Health::Healthy), Timestamp::ZERO);
-    assert_eq!(found(&view, &[0]), [(id(0), 1)]);
-    view.apply(&status(Health::Unhealthy), Timestamp::ZERO);
+    view.apply(
+        &Kind::Routed(Routed { endpoint: id(0), cells: cells(&[0]), ..Routed::default() }).into(),
+        Timestamp::ZERO,
+    );
+    for (health, incarnation) in
+        [(Health::Healthy, 7), (Health::Unhealthy, 7), (Health::Unknown, 0), (Health::Healthy, 7)]
+    {
+        view.apply(&status(health, incarnation), Timestamp::ZERO);
+        assert_eq!(found(&view, &[0]), [(id(0), 1)], "{health:?} {incarnation}");
+    }
+    view.apply(&status(Health::Healthy, 8), Timestamp::ZERO);
     assert!(found(&view, &[0]).is_empty());
 }
 
@@ -245,7 +271,7 @@ fn an_endpoint_that_goes_down_comes_back_cold() {
 fn failures_reported_twice_count_once_and_a_first_token_ends_them() {
     let mut view = view();
     let slot = view.slot(EndpointId(id(0))).unwrap();
-    let fail = Event::from(Kind::Failure(Failure { endpoint: id(0) }));
+    let fail = came_to(0, OutcomeClass::Full, 0);
     let is_fit = |view: &View, now_ms| {
         view.endpoint(slot).unwrap().fitness(Timestamp::from_ms(now_ms)).label() == "fit"
     };
@@ -255,10 +281,9 @@ fn failures_reported_twice_count_once_and_a_first_token_ends_them() {
     assert!(is_fit(&view, 1_000));
     view.apply(&fail, Timestamp::from_ms(1_000));
     assert!(!is_fit(&view, 2_999));
-    view.apply(
-        &Kind::Observed(Observed { endpoint: id(0), work_ahead: None, ttft_us: 5 }).into(),
-        Timestamp::from_ms(2_000),
-    );
+    view.apply(&came_to(0, OutcomeClass::Served, 1_001), Timestamp::from_ms(2_000));
+    assert!(!is_fit(&view, 2_000), "a full engine goes on serving what it has taken");
+    view.apply(&came_to(0, OutcomeClass::Served, 999), Timestamp::from_ms(2_000));
     assert!(is_fit(&view, 2_000));
 }
 
@@ -267,7 +292,7 @@ fn failures_reported_twice_count_once_and_a_first_token_ends_them() {
 fn a_clock_that_is_set_back_neither_avoids_nor_keeps_for_an_hour() {
     let (before, after) = (Timestamp::from_ms(10_000_000), Timestamp::from_ms(6_400_000));
     let mut view = view();
-    view.apply(&Kind::Failure(Failure { endpoint: id(0) }).into(), before);
+    view.apply(&came_to(0, OutcomeClass::Full, 0), before);
     view.apply(
         &Kind::InFlight(InFlightReport {
             origin: 7,
@@ -302,7 +327,10 @@ fn tiers_below_the_gpu_are_room_for_cells_and_not_for_requests() {
     assert_eq!(report(&mut view, 0), 4);
     assert_eq!(report(&mut view, 64 * 6), 10);
     assert_eq!(view.endpoint(slot).unwrap().used_tokens(), 64 * 2);
-    view.apply(&Kind::Routed(Routed { endpoint: id(0), cells: cells(&[0; 10]) }).into(), Timestamp::ZERO);
+    view.apply(
+        &Kind::Routed(Routed { endpoint: id(0), cells: cells(&[0; 10]), ..Routed::default() }).into(),
+        Timestamp::ZERO,
+    );
     assert_eq!(found(&view, &[0; 10]), [(id(0), 10)]);
     assert_eq!(report(&mut view, 64), 5, "a tier that is gone takes its cells along");
     assert_eq!(found(&view, &[0; 10]), [(id(0), 5)]);
@@ -314,13 +342,8 @@ fn a_learned_ratio_resizes_what_endpoints_may_hold() {
     let slot = view.slot(EndpointId(id(0))).unwrap();
     let (_, before) = view.prefixes().held(slot);
     for _ in 0..200 {
-        let ratio = UsageSeen {
-            pool: "p".into(),
-            prompt_bytes: 2_000,
-            prompt_tokens: 1_000,
-            cached_tokens: None,
-            output_tokens: None,
-        };
+        let ratio =
+            UsageSeen { pool: "p".into(), prompt_bytes: 2_000, prompt_tokens: 1_000, ..UsageSeen::default() };
         view.apply(&Kind::UsageSeen(ratio).into(), Timestamp::ZERO);
     }
     let (_, after) = view.prefixes().held(slot);
@@ -332,7 +355,10 @@ fn nonsense_is_reported_and_changes_nothing() {
     let mut view = view();
     assert_eq!(view.apply(&Event { kind: None }, Timestamp::ZERO), Applied::Unsupported);
     assert_eq!(
-        view.apply(&Kind::Routed(Routed { endpoint: 1, cells: vec![1] }).into(), Timestamp::ZERO),
+        view.apply(
+            &Kind::Routed(Routed { endpoint: 1, cells: vec![1], ..Routed::default() }).into(),
+            Timestamp::ZERO
+        ),
         Applied::Unknown
     );
     assert_eq!(
@@ -342,7 +368,7 @@ fn nonsense_is_reported_and_changes_nothing() {
         ),
         Applied::Unknown
     );
-    let long = Kind::Routed(Routed { endpoint: id(0), cells: (0..9_000).collect() });
+    let long = Kind::Routed(Routed { endpoint: id(0), cells: (0..9_000).collect(), ..Routed::default() });
     assert_eq!(view.apply(&long.into(), Timestamp::ZERO), Applied::Cut);
     let prefix = Prefix { depth: 1, cells: vec![1], endpoints: vec![id(0)], held: vec![1] };
     assert_eq!(view.apply(&prefix.into(), Timestamp::ZERO), Applied::Detached);

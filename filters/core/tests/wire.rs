@@ -6,18 +6,19 @@ use proptest::prelude::*;
 use prost::Message;
 use warmpath_core::limits::{EVENTS_PER_MESSAGE_MAX, MESSAGE_BYTES_SOFT_MAX};
 use warmpath_core::wire::{
-    Alive, EngineStatus, Event, Failure, Gone, InFlightReport, Kind, MessageChunker, Observed, Page,
-    PageError, Pool, PoolEndpoint, Pools, Prefix, Proxies, Record, Routed, Source, StreamError, Up,
-    UsageSeen, decode_down, decode_up,
+    Alive, Current, EngineStatus, Event, Gone, InFlightReport, Kind, MessageChunker, Outcome, OutcomeClass,
+    Page, PageError, Pool, PoolEndpoint, Pools, Prefix, Proxies, Record, Routed, Source, Stored, StreamError,
+    Up, UsageSeen, decode_down, decode_up,
 };
 
 /// One of each kind, every field set.
-fn every_kind() -> [Kind; 11] {
+fn every_kind() -> [Kind; 12] {
     let pool = Pool {
         name: "p".into(),
         models: vec!["m".into()],
         adapters: vec!["a".into()],
         endpoints: vec![PoolEndpoint { address: "10.0.0.1:80".into() }],
+        listed: vec!["{}".into()],
     };
     let status = EngineStatus {
         endpoint: 1,
@@ -28,6 +29,16 @@ fn every_kind() -> [Kind; 11] {
         capacity_tokens: Some(1),
         block_tokens: Some(1),
         kv_below_gpu_tokens: 1,
+        incarnation: 1,
+    };
+    let outcome = Outcome {
+        endpoint: 1,
+        class: OutcomeClass::Served.into(),
+        origin: 1,
+        request: 1,
+        age_ms: 1,
+        work_ahead: Some(1),
+        ttft_us: 1,
     };
     let load = InFlightReport {
         origin: 1,
@@ -40,10 +51,9 @@ fn every_kind() -> [Kind; 11] {
     [
         Kind::Pools(Pools { pools: vec![pool] }),
         Kind::EngineStatus(status),
-        Kind::Routed(Routed { endpoint: 1, cells: vec![1, 2] }),
+        Kind::Routed(Routed { endpoint: 1, cells: vec![1, 2], origin: 1, request: 1 }),
         Kind::InFlight(load),
-        Kind::Observed(Observed { endpoint: 1, work_ahead: Some(1), ttft_us: 1 }),
-        Kind::Failure(Failure { endpoint: 1 }),
+        Kind::Outcome(outcome),
         Kind::Alive(Alive { origin: 1 }),
         Kind::Gone(Gone { origin: 1 }),
         Kind::Prefix(Prefix { depth: 1, cells: vec![1], endpoints: vec![1], held: vec![1] }),
@@ -53,8 +63,16 @@ fn every_kind() -> [Kind; 11] {
             prompt_tokens: 1,
             cached_tokens: Some(1),
             output_tokens: Some(1),
+            endpoint: 1,
+            media: vec![1],
+            expected_cached_tokens: 1,
+            expected_prompt_tokens: 1,
+            work_ahead: Some(1),
+            ttft_us: 1,
         }),
         Kind::Proxies(Proxies { processes: vec![1] }),
+        Kind::Current(Current {}),
+        Kind::Stored(Stored { response: 1, endpoint: 1 }),
     ]
 }
 
@@ -63,7 +81,7 @@ fn event() -> impl Strategy<Value = Event> {
         |(at, number, cells)| {
             let mut kinds = every_kind();
             match &mut kinds[at] {
-                Kind::Routed(routed) => *routed = Routed { endpoint: number, cells },
+                Kind::Routed(routed) => *routed = Routed { endpoint: number, cells, ..Routed::default() },
                 Kind::InFlight(load) => load.context_tokens = number,
                 Kind::Gone(gone) => gone.origin = number,
                 _ => {}
@@ -118,7 +136,7 @@ proptest! {
 
     #[test]
     fn messages_are_cut_within_the_limits_and_in_order(sizes in prop::collection::vec(0_usize..4_000, 0..300)) {
-        let events: Vec<Event> = sizes.iter().map(|size| Kind::Routed(Routed { endpoint: 1, cells: vec![7; *size] }).into()).collect();
+        let events: Vec<Event> = sizes.iter().map(|size| Kind::Routed(Routed { endpoint: 1, cells: vec![7; *size], ..Routed::default() }).into()).collect();
         let mut messages = MessageChunker::default();
         for event in events.clone() {
             messages.push(event);

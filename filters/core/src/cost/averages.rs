@@ -24,13 +24,11 @@ pub struct Averages {
 impl Averages {
     /// Of these endpoints.
     pub fn of<'a>(endpoints: impl Iterator<Item = &'a Endpoint>, now: Timestamp) -> Self {
-        let (mut logs, mut observed, mut count) = (0.0, 0_usize, 0_usize);
+        let (mut confirmed, mut unconfirmed, mut count) = (Mean::default(), Mean::default(), 0_usize);
         let mut averages = Self::default();
         for endpoint in endpoints {
-            if let Some(log) = endpoint.speed().log() {
-                logs += log;
-                observed += 1;
-            }
+            confirmed.add(endpoint.speed().log());
+            unconfirmed.add(endpoint.unconfirmed_speed().log());
             let arrived = endpoint.arrivals().per_second(now);
             averages.requests_per_s += arrived.requests;
             averages.work_tokens_per_s += arrived.work_tokens;
@@ -39,7 +37,7 @@ impl Averages {
         let endpoints = float_len(count.max(1));
         averages.requests_per_s /= endpoints;
         averages.work_tokens_per_s /= endpoints;
-        averages.log_s_per_token = (observed > 0).then(|| logs / float_len(observed));
+        averages.log_s_per_token = confirmed.value().or_else(|| unconfirmed.value());
         averages.s_per_token = averages.log_s_per_token.map_or(0.0, f64::exp);
         averages
     }
@@ -62,5 +60,27 @@ impl Averages {
     /// Share of an endpoint's time that prefills fill.
     pub(super) fn utilization(&self, prefill_s_per_token: f64) -> f64 {
         (self.work_tokens_per_s * prefill_s_per_token).min(UTILIZATION_MAX)
+    }
+}
+
+/// The mean of the values that are known.
+#[derive(Default)]
+struct Mean {
+    sum: f64,
+    known: usize,
+}
+
+// === impl Mean ===
+
+impl Mean {
+    fn add(&mut self, value: Option<f64>) {
+        if let Some(value) = value {
+            self.sum += value;
+            self.known += 1;
+        }
+    }
+
+    fn value(&self) -> Option<f64> {
+        (self.known > 0).then(|| self.sum / float_len(self.known))
     }
 }

@@ -9,20 +9,22 @@
 //! Each state owns what is valid in it and nothing else: a booking exists exactly as long as `Sent` and `Responding`
 //! do, so no path can forget to release it or release it twice.
 
-use super::failure::Verdict;
 use super::head::{DECISION_HEADER, Head};
 use super::io::{ExchangeId, Output, PluginId, Watch};
-use super::ledger::Booking;
+use super::ledger::{Booking, FirstTokenTime, Ledger};
 use super::metrics::{Counter, Histogram};
 use super::shared::SharedMap;
 use super::siblings::When;
+use super::status::class_of;
 use super::{Clock, Router};
 use crate::config::Config;
+use crate::cost::PrefillWork;
 use crate::ids::EndpointId;
 use crate::num::{count, float};
 use crate::prompt::Api;
+use crate::time::Timestamp;
 use crate::usage::{TAIL_BYTES_MAX, Usage, UsageScan};
-use crate::wire::{Kind, UsageSeen};
+use crate::wire::{Kind, OutcomeClass, UsageSeen};
 use std::rc::Rc;
 
 /// The state of one request.
@@ -42,6 +44,8 @@ pub(super) struct Reading {
     pub(super) config: Rc<Config>,
     pub(super) api: Api,
     pub(super) wants_explanation: bool,
+    /// Whether it is a request for work, so that what it comes to says something of the endpoint.
+    pub(super) is_judged: bool,
 }
 
 /// See [`Exchange::Sent`].
@@ -49,23 +53,38 @@ pub(super) struct Reading {
 pub(super) struct Sent {
     pub(super) booking: Booking,
     pub(super) pool: String,
-    /// Prompt text in bytes; `None` where the prompt was given in tokens.
-    pub(super) text_bytes: Option<u64>,
-    pub(super) predicted_tokens: u64,
-    pub(super) prompt_tokens: u64,
+    pub(super) size: Size,
     pub(super) is_stream: bool,
     /// Whether its usage is read.
     pub(super) reads_usage: bool,
+    /// Whether what it comes to says something of the endpoint: only requests for work do.
+    pub(super) is_judged: bool,
+    /// When a first token is overdue for so long that the endpoint counts as silent; `None`: that was published.
+    pub(super) silent_at: Option<Timestamp>,
     /// The decision in one line, where the configuration explains.
     pub(super) summary: Option<String>,
+}
+
+/// The size of a prompt, as estimated at dispatch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    /// Prompt text in bytes; `None` where the prompt was given in tokens.
+    pub(super) text_bytes: Option<u64>,
+    pub(super) prompt_tokens: u64,
+    /// Tokens that the endpoint should hold.
+    pub(super) held_tokens: u64,
+    /// Tokens of those that it was believed to find.
+    pub(super) cached_tokens: u64,
 }
 
 /// See [`Exchange::Responding`].
 #[derive(Debug)]
 pub(super) struct Responding {
     sent: Sent,
-    verdict: Verdict,
-    has_first_byte: bool,
+    /// What the status says; `None`: a success.
+    class: Option<OutcomeClass>,
+    /// Its first token, once it has come. The time of a response that is no stream is that of all tokens.
+    first_token: Option<FirstTokenTime>,
     usage: UsageScan,
 }
 
@@ -82,7 +101,12 @@ impl<S: SharedMap> Router<S> {
     ) {
         let Some(config) = self.config_of(plugin) else { return };
         let head = Head::read(headers, config.is_explaining, out);
-        let reading = Reading { config, api: head.api(), wants_explanation: head.wants_explanation };
+        let reading = Reading {
+            config,
+            api: head.api(),
+            wants_explanation: head.wants_explanation,
+            is_judged: head.is_post,
+        };
         if let Some(unread) = head.unread(ends) {
             self.route_body(clock, id, &reading, Err(unread), out);
         } else {
@@ -104,23 +128,22 @@ impl<S: SharedMap> Router<S> {
             && served_by != sent.booking.endpoint()
         {
             out.push(Output::Count(Counter::Retried, 1));
-            let kinds = sent.booking.moved(&mut self.ledger, served_by);
+            let kinds = sent.booking.moved(&mut self.ledger, served_by, clock.now());
             // Immediately: the next request must not go to the endpoint that failed.
             self.publish(kinds, When::Now, clock.now(), out);
         }
-        let verdict = Verdict::of(status);
-        if verdict == Verdict::Failed {
-            out.push(Output::Count(Counter::Failed, 1));
-            self.publish([sent.booking.failed()], When::Now, clock.now(), out);
+        let class = class_of(status);
+        if let Some(class) = class {
+            self.settle(&mut sent, class, clock.now(), out);
         }
         if let Some(summary) = sent.summary.take() {
             out.push(Output::SetResponseHeader(DECISION_HEADER, summary));
         }
         let watch = if sent.reads_usage { Watch::Tail(TAIL_BYTES_MAX) } else { Watch::FirstByte };
         out.push(Output::Watch(watch));
-        let responding = Responding { sent, verdict, has_first_byte: false, usage: UsageScan::default() };
+        let responding = Responding { sent, class, first_token: None, usage: UsageScan::default() };
         if ends {
-            self.finish(clock, responding, out);
+            self.finish(clock, responding, true, out);
         } else {
             self.exchanges.insert(id, Exchange::Responding(responding));
         }
@@ -134,19 +157,18 @@ impl<S: SharedMap> Router<S> {
         out: &mut Vec<Output>,
     ) {
         let Some(Exchange::Responding(responding)) = self.exchanges.get_mut(&id) else { return };
-        let is_first = bytes > 0 && !responding.has_first_byte;
-        responding.has_first_byte |= is_first;
+        let is_first = bytes > 0 && responding.first_token.is_none();
         if responding.sent.reads_usage {
             responding.usage.push(tail);
         } else if is_first {
             out.push(Output::Watch(Watch::End));
         }
-        if is_first {
-            let kinds = first_byte(&mut self.ledger, responding, clock, out);
+        if is_first && responding.class.is_none() {
+            let kinds = first_token(&mut self.ledger, responding, clock, out);
             self.publish(kinds, When::Soon, clock.now(), out);
         }
         if ends && let Some(Exchange::Responding(responding)) = self.exchanges.remove(&id) {
-            self.finish(clock, responding, out);
+            self.finish(clock, responding, true, out);
         }
     }
 
@@ -156,22 +178,63 @@ impl<S: SharedMap> Router<S> {
             None | Some(Exchange::Reading(_)) => {}
             Some(Exchange::Sent(sent)) => {
                 out.push(Output::Count(Counter::Aborted, 1));
-                let ended = sent.booking.end(&mut self.ledger);
-                self.publish([ended], When::Soon, clock.now(), out);
+                out.push(Output::Count(Counter::Outcome(OutcomeClass::None), 1));
+                let ended = sent.booking.end(&mut self.ledger, clock.now());
+                self.publish(ended, When::Soon, clock.now(), out);
             }
             Some(Exchange::Responding(responding)) => {
                 out.push(Output::Count(Counter::Aborted, 1));
-                self.finish(clock, responding, out);
+                self.finish(clock, responding, false, out);
             }
         }
     }
 
-    fn finish(&mut self, clock: &impl Clock, responding: Responding, out: &mut Vec<Output>) {
-        let Responding { sent, verdict, usage, .. } = responding;
-        let usage = if verdict == Verdict::Served { usage.finish() } else { None };
-        let seen = usage.and_then(|usage| sent.learn_usage(usage, out));
-        let ended = sent.booking.end(&mut self.ledger);
-        self.publish(seen.into_iter().chain([ended]), When::Soon, clock.now(), out);
+    /// Publishes the silence of endpoints whose first tokens are overdue, once for each request.
+    pub(super) fn note_silence(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        let mut silent = Vec::new();
+        for exchange in self.exchanges.values_mut() {
+            if let Exchange::Sent(sent) = exchange
+                && sent.silent_at.is_some_and(|at| at <= now)
+            {
+                sent.silent_at = None;
+                silent.push(sent.booking.silent(now));
+            }
+        }
+        for kind in silent {
+            out.push(Output::Count(Counter::Outcome(OutcomeClass::Silent), 1));
+            self.publish([kind], When::Soon, now, out);
+        }
+    }
+
+    /// No first token will come: says what came instead.
+    fn settle(&mut self, sent: &mut Sent, class: OutcomeClass, now: Timestamp, out: &mut Vec<Output>) {
+        let is_judged = sent.is_judged || matches!(class, OutcomeClass::Full | OutcomeClass::Unreachable);
+        let class = if is_judged { class } else { OutcomeClass::None };
+        out.push(Output::Count(Counter::Outcome(class), 1));
+        if matches!(class, OutcomeClass::Full | OutcomeClass::Unreachable) {
+            out.push(Output::Count(Counter::Failed, 1));
+        }
+        let kinds = sent.booking.came_to(&mut self.ledger, class, now);
+        // Immediately: the next request must not go to an endpoint that failed.
+        self.publish(kinds, When::Now, now, out);
+    }
+
+    fn finish(&mut self, clock: &impl Clock, responding: Responding, is_whole: bool, out: &mut Vec<Output>) {
+        let Responding { mut sent, class, first_token, usage } = responding;
+        let now = clock.now();
+        let mut kinds = Vec::new();
+        if class.is_none() {
+            if first_token.is_none() && is_whole {
+                self.settle(&mut sent, OutcomeClass::Empty, now, out);
+            }
+            kinds.extend(
+                usage
+                    .finish()
+                    .and_then(|usage| sent.learn_usage(usage, first_token.filter(|_| sent.is_stream), out)),
+            );
+        }
+        kinds.extend(sent.booking.end(&mut self.ledger, now));
+        self.publish(kinds, When::Soon, now, out);
     }
 
     fn take_if_sent(&mut self, id: ExchangeId) -> Option<Exchange> {
@@ -182,49 +245,71 @@ impl<S: SharedMap> Router<S> {
     }
 }
 
-fn first_byte(
-    ledger: &mut super::ledger::Ledger,
+fn first_token(
+    ledger: &mut Ledger,
     responding: &mut Responding,
     clock: &impl Clock,
     out: &mut Vec<Output>,
 ) -> Vec<Kind> {
-    let booking = &mut responding.sent.booking;
-    let has_ttft = responding.sent.is_stream && responding.verdict == Verdict::Served;
-    if has_ttft {
-        out.push(Output::Record(Histogram::TtftMs, booking.age_us(clock.now()) / 1000));
+    let sent = &mut responding.sent;
+    let now = clock.now();
+    let time = sent.booking.first_token_time(now);
+    if sent.is_stream {
+        out.push(Output::Record(Histogram::TtftMs, time.us / 1000));
     }
-    if responding.verdict.ends_prefill() {
-        booking.first_byte(ledger, has_ttft, clock.now())
+    responding.first_token = Some(time);
+    let time = (sent.is_stream && !sent.reads_usage).then_some(time);
+    let class = if sent.is_judged { OutcomeClass::Served } else { OutcomeClass::None };
+    out.push(Output::Count(Counter::Outcome(class), 1));
+    if sent.is_judged {
+        sent.booking.served(ledger, time, now)
     } else {
-        Vec::new()
+        sent.booking.came_to(ledger, class, now)
     }
 }
 
 // === impl Sent ===
 
 impl Sent {
-    /// Counts the tokens that the engine found in its cache, and returns the event from which the pool learns.
-    fn learn_usage(&self, usage: Usage, out: &mut Vec<Output>) -> Option<Kind> {
+    /// Counts the tokens that the engine found in its cache, and returns the event from which pool and endpoint learn.
+    fn learn_usage(
+        &self,
+        usage: Usage,
+        first_token: Option<FirstTokenTime>,
+        out: &mut Vec<Output>,
+    ) -> Option<Kind> {
         if usage.prompt_tokens == 0 {
             return None;
         }
+        let Size { text_bytes, prompt_tokens, held_tokens, cached_tokens } = self.size;
         out.push(Output::Count(Counter::PromptTokens, usage.prompt_tokens));
-        out.push(Output::Count(Counter::PredictedTokens, self.predicted_tokens));
+        out.push(Output::Count(Counter::PredictedTokens, cached_tokens));
+        let expected = float(cached_tokens) / float(prompt_tokens.max(1));
         if let Some(cached) = usage.cached_tokens {
             out.push(Output::Count(Counter::CachedTokens, cached));
-            let predicted = float(self.predicted_tokens) / float(self.prompt_tokens.max(1));
             let actual = float(cached) / float(usage.prompt_tokens);
-            let error_percent = count((predicted - actual).abs() * 100.0);
+            let error_percent = count((expected - actual).abs() * 100.0);
             out.push(Output::Record(Histogram::PredictionErrorPercent, error_percent));
         }
-        let text_bytes = self.text_bytes?;
+        let cached = usage.cached_tokens.unwrap_or_else(|| count(expected * float(usage.prompt_tokens)));
+        let work = PrefillWork::of(usage.prompt_tokens, cached);
         Some(Kind::UsageSeen(UsageSeen {
             pool: self.pool.clone(),
-            prompt_bytes: text_bytes,
+            prompt_bytes: text_bytes.unwrap_or(0),
             prompt_tokens: usage.prompt_tokens,
             cached_tokens: usage.cached_tokens,
             // Counting and embedding have no output.
             output_tokens: (usage.output_tokens > 0).then_some(usage.output_tokens),
+            endpoint: self.booking.endpoint().0,
+            media: Vec::new(),
+            expected_cached_tokens: held_tokens,
+            expected_prompt_tokens: prompt_tokens,
+            // What was ahead of it is other requests' estimates: it must not be most of the time.
+            work_ahead: first_token
+                .and_then(|time| time.backlog)
+                .filter(|backlog| *backlog <= work)
+                .map(|backlog| backlog.plus(work).0),
+            ttft_us: first_token.map_or(0, |time| time.us),
         }))
     }
 }

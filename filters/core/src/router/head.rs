@@ -20,7 +20,8 @@ const OWN_HEADERS: [&str; 4] = [DESTINATION_HEADER, MODEL_HEADER, DECISION_HEADE
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one independent fact of the headers")]
 pub(super) struct Head {
-    is_post: bool,
+    /// Whether it is a request for work.
+    pub(super) is_post: bool,
     api: Option<Api>,
     is_encoded: bool,
     is_json: Option<bool>,

@@ -1,8 +1,9 @@
 //! The booking of one request, from dispatch to its end, and the ledger of all bookings of one VM.
 //!
 //! ```text
-//!   book ──► prefill ──first_byte──► decode ──end──► (gone)
-//!              └──moved (Envoy retried elsewhere)──► prefill at the other
+//!   book ──► prefill ──served, or prefilled by the model's time──► decode ──end──► (gone)
+//!              ├──moved (Envoy retried elsewhere)──► prefill at the other
+//!              └──came_to something else: no token will come
 //! ```
 //!
 //! Each step returns the events that publish it. In-flight work is published as the ledger's sum for the endpoint, so the
@@ -13,7 +14,7 @@ use crate::ids::{CellHash, EndpointId, OriginId};
 use crate::routing::Candidate;
 use crate::time::Timestamp;
 use crate::view::InFlight;
-use crate::wire::{Failure, InFlightReport, Kind, Observed, Routed};
+use crate::wire::{InFlightReport, Kind, Outcome, OutcomeClass, Routed};
 use fnv::FnvHashMap;
 
 /// The in-flight work of one VM, by endpoint.
@@ -21,18 +22,35 @@ use fnv::FnvHashMap;
 pub struct Ledger {
     origin: OriginId,
     shares: FnvHashMap<EndpointId, InFlight>,
+    /// Requests so far.
+    requests: u64,
 }
 
 /// One request in flight. Must be ended ([`Booking::end`]), or its share stays.
 #[derive(Debug)]
 pub struct Booking {
     endpoint: EndpointId,
+    /// Its number in this VM: with the origin it names the request everywhere.
+    request: u64,
     chain: Vec<CellHash>,
     share: InFlight,
-    /// Work that was to be done before the first token when it was sent, its own included; `None` where the first token
-    /// waited for something else as well.
-    work_ahead: Option<PrefillWork>,
+    /// Work that was to be done before its own; `None` where its first token waited for something else as well.
+    backlog: Option<PrefillWork>,
+    /// Its own, by the estimate at dispatch.
+    work: PrefillWork,
     sent: Timestamp,
+    has_outcome: bool,
+}
+
+/// The time to a first token, and the work that it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstTokenTime {
+    /// From dispatch, in microseconds.
+    pub us: u64,
+    /// Work that was to be done before the request's own; `None` where the token waited for something else as well.
+    pub backlog: Option<PrefillWork>,
+    /// The request's own, by the estimate at dispatch.
+    pub work: PrefillWork,
 }
 
 // === impl Ledger ===
@@ -40,7 +58,7 @@ pub struct Booking {
 impl Ledger {
     /// An empty ledger for one VM.
     pub fn new(origin: OriginId) -> Self {
-        Self { origin, shares: FnvHashMap::default() }
+        Self { origin, shares: FnvHashMap::default(), requests: 0 }
     }
 
     /// The origin of these bookings.
@@ -96,10 +114,20 @@ impl Booking {
         now: Timestamp,
     ) -> (Self, Vec<Kind>) {
         let share = InFlight { requests: 1, prefills: 1, prefill_work: chosen.work, context_tokens };
-        let booking = Self { endpoint: chosen.id, chain, share, work_ahead: chosen.work_ahead, sent: now };
+        ledger.requests += 1;
+        let booking = Self {
+            endpoint: chosen.id,
+            request: ledger.requests,
+            chain,
+            share,
+            backlog: chosen.work_ahead.map(|ahead| ahead.minus(chosen.work)),
+            work: chosen.work,
+            sent: now,
+            has_outcome: false,
+        };
         ledger.add(booking.endpoint, share);
         let mut kinds = vec![ledger.load(booking.endpoint)];
-        kinds.extend(booking.routed());
+        kinds.extend(booking.routed(ledger));
         (booking, kinds)
     }
 
@@ -109,24 +137,24 @@ impl Booking {
     }
 
     /// Records that the response comes from `served`, after the first choice failed: Envoy retried.
-    pub fn moved(&mut self, ledger: &mut Ledger, served: EndpointId) -> Vec<Kind> {
+    pub fn moved(&mut self, ledger: &mut Ledger, served: EndpointId, now: Timestamp) -> Vec<Kind> {
         if served == self.endpoint {
             return Vec::new();
         }
-        let failed = std::mem::replace(&mut self.endpoint, served);
-        ledger.subtract(failed, self.share);
+        // Why is unknown. What Envoy retries is an endpoint that is full or cannot be reached.
+        let failed = self.outcome(ledger, OutcomeClass::Unreachable, now);
+        let from = std::mem::replace(&mut self.endpoint, served);
+        ledger.subtract(from, self.share);
         ledger.add(served, self.share);
-        // The duration of the first attempt is unknown, so the time to the first byte teaches nothing.
-        self.work_ahead = None;
-        let mut kinds =
-            vec![Kind::Failure(Failure { endpoint: failed.0 }), ledger.load(failed), ledger.load(served)];
-        kinds.extend(self.routed());
+        // The duration of the first attempt is unknown, so the time to the first token teaches nothing.
+        self.backlog = None;
+        let mut kinds = vec![Kind::Outcome(failed), ledger.load(from), ledger.load(served)];
+        kinds.extend(self.routed(ledger));
         kinds
     }
 
-    /// Records the first byte of the body: the prefill is over. `has_ttft`: its time is that of the first token.
-    /// A second call has no effect.
-    pub fn first_byte(&mut self, ledger: &mut Ledger, has_ttft: bool, now: Timestamp) -> Vec<Kind> {
+    /// Records that by now its prefill is over, though no token shows it. A second call has no effect.
+    pub fn prefilled(&mut self, ledger: &mut Ledger) -> Option<Kind> {
         let prefill = InFlight {
             requests: 0,
             prefills: self.share.prefills,
@@ -134,27 +162,52 @@ impl Booking {
             context_tokens: 0,
         };
         if prefill.prefills == 0 {
-            return Vec::new();
+            return None;
         }
         self.share.subtract(prefill);
         ledger.subtract(self.endpoint, prefill);
-        self.chain = Vec::new();
-        // Without work it teaches no speed, but that the endpoint serves.
-        let work_ahead = self.work_ahead.filter(|_| has_ttft).map(|work| work.0);
-        let ttft_us = now.us_since(self.sent);
-        let observed = Observed { endpoint: self.endpoint.0, work_ahead, ttft_us };
-        vec![ledger.load(self.endpoint), Kind::Observed(observed)]
+        Some(ledger.load(self.endpoint))
     }
 
-    /// Records that no response arrived: no endpoint could be reached, or the connection broke before the first byte.
-    pub fn failed(&self) -> Kind {
-        Kind::Failure(Failure { endpoint: self.endpoint.0 })
+    /// Records the first token: the endpoint holds the prompt. `time` says what it teaches of the speed; `None`: nothing,
+    /// or the usage will teach it. A second call has no effect.
+    pub fn served(&mut self, ledger: &mut Ledger, time: Option<FirstTokenTime>, now: Timestamp) -> Vec<Kind> {
+        if self.has_outcome {
+            return Vec::new();
+        }
+        let mut outcome = self.outcome(ledger, OutcomeClass::Served, now);
+        if let Some(time) = time {
+            outcome.ttft_us = time.us;
+            outcome.work_ahead = time.backlog.map(|backlog| backlog.plus(time.work).0);
+        }
+        self.has_outcome = true;
+        self.prefilled(ledger).into_iter().chain([Kind::Outcome(outcome)]).collect()
+    }
+
+    /// Records that it came to something else than a first token. After a first token, or a second time, that has no
+    /// effect.
+    pub fn came_to(&mut self, ledger: &mut Ledger, class: OutcomeClass, now: Timestamp) -> Vec<Kind> {
+        if self.has_outcome {
+            return Vec::new();
+        }
+        self.has_outcome = true;
+        let outcome = Kind::Outcome(self.outcome(ledger, class, now));
+        self.prefilled(ledger).into_iter().chain([outcome]).collect()
+    }
+
+    /// What is to be said of an endpoint that has been silent on it for too long. It may still come to something.
+    pub fn silent(&self, now: Timestamp) -> Kind {
+        let endpoint = self.endpoint.0;
+        let class = OutcomeClass::Silent.into();
+        Kind::Outcome(Outcome { endpoint, class, age_ms: self.age_us(now) / 1000, ..Outcome::default() })
     }
 
     /// Ends it, whatever the reason.
-    pub fn end(self, ledger: &mut Ledger) -> Kind {
+    pub fn end(mut self, ledger: &mut Ledger, now: Timestamp) -> Vec<Kind> {
+        let outcome = (!self.has_outcome).then(|| self.outcome(ledger, OutcomeClass::None, now));
+        self.has_outcome = true;
         ledger.subtract(self.endpoint, self.share);
-        ledger.load(self.endpoint)
+        [ledger.load(self.endpoint)].into_iter().chain(outcome.map(Kind::Outcome)).collect()
     }
 
     /// Microseconds since it was sent.
@@ -162,8 +215,26 @@ impl Booking {
         now.us_since(self.sent)
     }
 
-    fn routed(&self) -> Option<Kind> {
+    /// The time to a first token that comes now.
+    pub fn first_token_time(&self, now: Timestamp) -> FirstTokenTime {
+        FirstTokenTime { us: self.age_us(now), backlog: self.backlog, work: self.work }
+    }
+
+    fn outcome(&self, ledger: &Ledger, class: OutcomeClass, now: Timestamp) -> Outcome {
+        let is_expected = !self.chain.is_empty();
+        Outcome {
+            endpoint: self.endpoint.0,
+            class: class.into(),
+            origin: if is_expected { ledger.origin.0 } else { 0 },
+            request: if is_expected { self.request } else { 0 },
+            age_ms: self.age_us(now) / 1000,
+            ..Outcome::default()
+        }
+    }
+
+    fn routed(&self, ledger: &Ledger) -> Option<Kind> {
         let cells: Vec<u64> = self.chain.iter().map(|cell| cell.0).collect();
-        (!cells.is_empty()).then_some(Kind::Routed(Routed { endpoint: self.endpoint.0, cells }))
+        let (endpoint, origin, request) = (self.endpoint.0, ledger.origin.0, self.request);
+        (!cells.is_empty()).then_some(Kind::Routed(Routed { endpoint, cells, origin, request }))
     }
 }

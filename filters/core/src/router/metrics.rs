@@ -2,6 +2,7 @@
 
 use crate::prompt::PromptError;
 use crate::routing::{NoEndpoint, Reason};
+use crate::wire::OutcomeClass;
 
 /// Why a request's prompt was not read; the request was routed by load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +28,10 @@ pub enum Counter {
     Unread(Unread),
     /// The response came from an alternate: the first choice failed.
     Retried,
-    /// No endpoint responded, or the last one refused (`failure.rs` says which status refuses).
+    /// No endpoint responded, or the last one is full (`status.rs` says which status means that).
     Failed,
+    /// What a request came to.
+    Outcome(OutcomeClass),
     /// The client or the engine left before the end.
     Aborted,
     /// Tokens of prompts, as the engines counted them.
@@ -91,6 +94,7 @@ impl Counter {
             Self::Unread(reason) => reason.name(),
             Self::Retried => "warmpath.retried",
             Self::Failed => "warmpath.failed",
+            Self::Outcome(class) => outcome_name(class),
             Self::Aborted => "warmpath.aborted",
             Self::PromptTokens => "warmpath.tokens.prompt",
             Self::PredictedTokens => "warmpath.tokens.predicted",
@@ -104,6 +108,20 @@ impl Counter {
             Self::UplinkDropped => "warmpath.feed.dropped",
             Self::UplinkSnapshot => "warmpath.feed.snapshot",
         }
+    }
+}
+
+fn outcome_name(class: OutcomeClass) -> &'static str {
+    match class {
+        OutcomeClass::None => "warmpath.outcome.none",
+        OutcomeClass::Served => "warmpath.outcome.served",
+        OutcomeClass::Refused => "warmpath.outcome.refused",
+        OutcomeClass::Rejected => "warmpath.outcome.rejected",
+        OutcomeClass::Full => "warmpath.outcome.full",
+        OutcomeClass::Faulty => "warmpath.outcome.faulty",
+        OutcomeClass::Unreachable => "warmpath.outcome.unreachable",
+        OutcomeClass::Silent => "warmpath.outcome.silent",
+        OutcomeClass::Empty => "warmpath.outcome.empty",
     }
 }
 

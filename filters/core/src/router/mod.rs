@@ -18,7 +18,6 @@
 
 mod clock;
 mod exchange;
-mod failure;
 mod head;
 mod io;
 mod lease;
@@ -32,12 +31,13 @@ mod route;
 mod sampling;
 mod shared;
 mod siblings;
+mod status;
 mod uplink;
 
 pub use clock::Clock;
 pub use head::{DECISION_HEADER, DESTINATION_HEADER, EXPLAIN_HEADER, MODEL_HEADER};
 pub use io::{ExchangeId, Input, Notice, Output, PluginId, Prompt, Reply, UplinkId, Watch};
-pub use ledger::{Booking, Ledger};
+pub use ledger::{Booking, FirstTokenTime, Ledger};
 pub use metrics::{Counter, Gauge, Histogram, Unread};
 pub use shared::{Conflict, LocalMap, SharedMap, Stored, Version};
 

@@ -1,6 +1,6 @@
 //! From a request to its endpoint: body -> prompt -> query -> choice -> headers and booking.
 
-use super::exchange::{Exchange, Reading, Sent};
+use super::exchange::{Exchange, Reading, Sent, Size};
 use super::head::{DESTINATION_HEADER, MODEL_HEADER};
 use super::io::{ExchangeId, Output, PluginId, Prompt};
 use super::ledger::Booking;
@@ -14,6 +14,14 @@ use crate::num::{count, float, u64_len};
 use crate::prompt::{PromptError, Request};
 use crate::routing::{Decision, Explanation, NoEndpoint, Options, Query, choose};
 use crate::time::Timestamp;
+
+/// How long the first token of a stream may take before its endpoint can count as silent, in milliseconds; other responses
+/// come when all is generated.
+const SILENCE_MS_STREAM: u64 = 10_000;
+/// See [`SILENCE_MS_STREAM`].
+const SILENCE_MS_WHOLE: u64 = 60_000;
+/// And how many times its predicted time.
+const SILENCE_FACTOR: f64 = 10.0;
 
 /// A request for which an endpoint was chosen.
 struct Routed {
@@ -29,6 +37,8 @@ struct Routed {
     is_stream: bool,
     /// Whether the response will report its usage.
     has_usage: bool,
+    /// Whether it is a request for work.
+    is_judged: bool,
 }
 
 // === impl Router ===
@@ -99,7 +109,7 @@ impl<S: SharedMap> Router<S> {
             Ok(decided) => decided,
             Err(reason) => return refuse(reason, model, out),
         };
-        let routed = Routed::new(query, decision, prompt.is_stream, prompt.has_usage);
+        let routed = Routed::new(query, decision, (prompt.is_stream, prompt.has_usage, true));
         self.dispatch(id, routed, config.is_explaining, now, out);
     }
 
@@ -141,7 +151,7 @@ impl<S: SharedMap> Router<S> {
             out.push(Output::Reply(reply::explanation(&Explanation::new(&query, &decision))));
             return;
         }
-        let routed = Routed::new(query, decision, is_stream, has_usage);
+        let routed = Routed::new(query, decision, (is_stream, has_usage, reading.is_judged));
         self.dispatch(id, routed, reading.config.is_explaining, now, out);
     }
 
@@ -154,25 +164,32 @@ impl<S: SharedMap> Router<S> {
         now: Timestamp,
         out: &mut Vec<Output>,
     ) {
-        let Routed { decision, model, pool, chain, prompt_tokens, text_bytes, is_stream, has_usage } = routed;
+        let Routed { decision, model, pool, chain, prompt_tokens, text_bytes, is_stream, .. } = routed;
         out.push(Output::Count(Counter::Decision(decision.reason), 1));
         out.push(Output::SetRequestHeader(DESTINATION_HEADER, decision.destinations()));
         if !model.is_empty() && is_header_value(&model) {
             out.push(Output::SetRequestHeader(MODEL_HEADER, model));
         }
         let summary = is_explaining.then(|| summary(&decision, prompt_tokens));
-        let reads_usage = has_usage && (!is_stream || self.sampling.takes_next());
-        let predicted_tokens = decision.chosen.cached_tokens;
+        let reads_usage = routed.has_usage && (!is_stream || self.sampling.takes_next());
+        let size = Size {
+            text_bytes,
+            prompt_tokens,
+            held_tokens: decision.chosen.held_tokens,
+            cached_tokens: decision.chosen.cached_tokens,
+        };
+        let silence_ms = if is_stream { SILENCE_MS_STREAM } else { SILENCE_MS_WHOLE };
+        let predicted_ms = count(decision.chosen.terms.ttft_s() * 1e3 * SILENCE_FACTOR);
         let (booking, kinds) = Booking::new(&mut self.ledger, &decision.chosen, chain, prompt_tokens, now);
         self.publish(kinds, When::Now, now, out);
         let sent = Sent {
             booking,
             pool,
-            text_bytes,
-            predicted_tokens,
-            prompt_tokens,
+            size,
             is_stream,
             reads_usage,
+            is_judged: routed.is_judged,
+            silent_at: routed.is_judged.then(|| now.plus_ms(silence_ms.max(predicted_ms))),
             summary,
         };
         self.exchanges.insert(id, Exchange::Sent(sent));
@@ -182,7 +199,11 @@ impl<S: SharedMap> Router<S> {
 // === impl Routed ===
 
 impl Routed {
-    fn new(query: Query<'_>, decision: Decision, is_stream: bool, has_usage: bool) -> Self {
+    fn new(
+        query: Query<'_>,
+        decision: Decision,
+        (is_stream, has_usage, is_judged): (bool, bool, bool),
+    ) -> Self {
         Self {
             decision,
             model: query.model().to_owned(),
@@ -192,6 +213,7 @@ impl Routed {
             chain: query.chain,
             is_stream,
             has_usage,
+            is_judged,
         }
     }
 }

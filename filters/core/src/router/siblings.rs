@@ -136,6 +136,7 @@ impl<S: SharedMap> Router<S> {
             self.publish(kinds, When::Later, now, out);
         }
         self.view.expire(now);
+        self.note_silence(now, out);
         // Of two VMs that name the process at the same time, one finds later that it has another name.
         let process = self.process();
         self.view.set_process(process);

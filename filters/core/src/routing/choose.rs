@@ -36,7 +36,7 @@ pub fn choose(query: &Query<'_>, options: &Options) -> Result<Decision, NoEndpoi
         return Err(NoEndpoint::NoneKnown);
     }
     let mut matches = Vec::new();
-    query.view().prefixes().find(&query.chain, &mut matches);
+    query.view().find(&query.chain, &mut matches);
     let mut weighed = if slots.len() > SCAN_ENDPOINTS_MAX {
         // A sample of our own is hardly another proxy's.
         let drawn = sample(query, &matches, options.nonce);

@@ -30,6 +30,8 @@ pub struct Candidate {
     /// Cells of the prompt that it holds.
     pub cells: u32,
     /// The same in tokens.
+    pub held_tokens: u64,
+    /// Tokens of those that are believed to be in its cache.
     pub cached_tokens: u64,
     /// Requests there now.
     pub requests: u32,

@@ -14,6 +14,7 @@ pub(super) struct Weighed<'a> {
     endpoint: &'a Endpoint,
     pub(super) fitness: Fitness,
     pub(super) cells: u32,
+    held_tokens: u64,
     cached_tokens: u64,
     requests: u32,
     prefill_s_per_token: f64,
@@ -55,6 +56,7 @@ impl Weighed<'_> {
             address: endpoint.address.clone(),
             fitness: self.fitness,
             cells: self.cells,
+            held_tokens: self.held_tokens,
             cached_tokens: self.cached_tokens,
             requests: self.requests,
             work,
@@ -93,7 +95,8 @@ fn weigh<'a>(around: &Around<'_>, endpoint: &'a Endpoint, position: usize, slot:
     let Around { query, options, matches, .. } = around;
     let found = matches.binary_search_by_key(&slot, |found| found.slot).ok().and_then(|at| matches.get(at));
     let cells = found.map_or(0, |found| found.cells);
-    let cached_tokens = cached_tokens(query, cells);
+    let held_tokens = cached_tokens(query, cells);
+    let cached_tokens = endpoint.believed_tokens(held_tokens);
     let is_our_turn = around.turn.has(position, around.endpoints, options.now);
     let work = Work {
         prompt_tokens: query.prompt_tokens,
@@ -110,6 +113,7 @@ fn weigh<'a>(around: &Around<'_>, endpoint: &'a Endpoint, position: usize, slot:
         endpoint,
         fitness: endpoint.fitness(options.now),
         cells,
+        held_tokens,
         cached_tokens,
         requests: endpoint.requests(),
         prefill_s_per_token: input.prefill_s_per_token(),

@@ -6,14 +6,15 @@
 
 use super::arrivals::Arrivals;
 use super::drain::Drain;
+use super::outcomes::Outcomes;
 use super::speed::Speed;
 use crate::cost::PrefillWork;
 use crate::hash::{SeededMap, seeded};
 use crate::ids::{EndpointId, OriginId};
 use crate::limits::{CAPACITY_TOKENS_DEFAULT, LOAD_REQUESTS_MAX, LOAD_TOKENS_MAX, ORIGIN_SILENCE_MS_MAX};
-use crate::num::float;
+use crate::num::{count, float};
 use crate::time::Timestamp;
-use crate::wire::{EngineStatus, Health, InFlightReport};
+use crate::wire::{EngineStatus, Health, InFlightReport, Outcome, OutcomeClass, UsageSeen};
 
 /// Share of the booked work that counts as remaining, however long ago it was sent: overdue work is about to end, but
 /// has not ended.
@@ -26,9 +27,18 @@ const MS_PER_S: f64 = 1_000.0;
 const AVOID_MS_FIRST: u64 = 1_000;
 /// Longest avoidance, in milliseconds: the longest that a recovered engine waits for its next request.
 const AVOID_MS_MAX: u64 = 16_000;
+/// How often an endpoint whose avoidance has ended gets a request until one succeeds, in milliseconds. It may be an engine
+/// that fails fast, which would draw everything.
+const TRIAL_MS: u64 = 1_000;
 /// For how long a first token is better evidence than the controller's failed scrapes, in milliseconds: a
 /// scrape that a network policy blocks must not take down a pool that serves.
 const SERVED_MS_FRESH: u64 = 10_000;
+/// Weight of the newest response in the share of expected tokens that the cache really had.
+const HIT_WEIGHT: f64 = 0.1;
+/// Tokens that must have been expected for a response to say something about that share.
+const HIT_TOKENS_MIN: u64 = 256;
+/// The share above which an endpoint's holdings count in full: estimates are off by as much.
+const HIT_SHARE_FULL: f64 = 0.8;
 
 /// One endpoint as a view knows it.
 #[derive(Clone, Debug)]
@@ -44,14 +54,37 @@ pub struct Endpoint {
     status: EngineStatus,
     in_flight: InFlight,
     origins: SeededMap<OriginId, InFlight>,
+    /// Learned from responses whose usage confirms their tokens.
     speed: Speed,
+    /// Learned from the other first tokens. Whoever pads prompts with text that makes few tokens can teach it anything, so
+    /// it never sets one endpoint apart from the others.
+    unconfirmed_speed: Speed,
     arrivals: Arrivals,
     /// Since when the request at the head of the queue is being prefilled.
     head_since: Timestamp,
     drain: Drain,
     failures: u32,
+    /// When the last failure was seen.
+    failed: Timestamp,
     avoid_until: Timestamp,
+    /// Until when the one request that tries it after an avoidance is waited for.
+    trial_until: Timestamp,
+    /// The last first token.
     served: Option<Timestamp>,
+    /// When the newest request that got its first token was sent.
+    proved: Timestamp,
+    outcomes: Outcomes,
+    /// Share of the tokens that were expected in its cache that were there.
+    hit_share: f64,
+}
+
+/// What an outcome calls for beyond what the endpoint itself has made of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// Nothing.
+    Done,
+    /// A comparison with the others of the pool: if it is the endpoint's own fault, it has failed.
+    Compare,
 }
 
 /// The work that was sent to an endpoint and has not ended.
@@ -92,25 +125,52 @@ impl Endpoint {
             in_flight: InFlight::default(),
             origins: SeededMap::with_hasher(seeded(seed)),
             speed: Speed::default(),
+            unconfirmed_speed: Speed::default(),
             arrivals: Arrivals::default(),
             head_since: Timestamp::ZERO,
             drain: Drain::default(),
             failures: 0,
+            failed: Timestamp::ZERO,
             avoid_until: Timestamp::ZERO,
+            trial_until: Timestamp::ZERO,
             served: None,
+            proved: Timestamp::ZERO,
+            outcomes: Outcomes::default(),
+            hit_share: 1.0,
         }
     }
 
-    /// Takes over the state of the engine. One whose scrapes succeed again is given another chance at once.
-    pub fn set_status(&mut self, status: &EngineStatus) {
-        self.status = *status;
+    /// Takes over the state of the engine. One whose scrapes succeed again is given another chance at once. Returns whether
+    /// its process is another one than before: its cache is cold.
+    pub fn set_status(&mut self, status: &EngineStatus) -> bool {
+        let (before, after) = (self.status.incarnation, status.incarnation);
+        let has_restarted = before != 0 && after != 0 && before != after;
+        self.status = EngineStatus { incarnation: if after == 0 { before } else { after }, ..*status };
+        if has_restarted {
+            self.forgive();
+            self.outcomes = Outcomes::default();
+            self.hit_share = 1.0;
+        }
         self.capacity_tokens = status.capacity_tokens.unwrap_or(self.capacity_tokens);
         let health = status.health();
         if health == Health::Healthy && self.health == Health::Unhealthy {
-            self.failures = 0;
-            self.avoid_until = Timestamp::ZERO;
+            self.forgive();
         }
         self.health = health;
+        has_restarted
+    }
+
+    /// Drops what the controller said of its load and health, which is too old to be believed. Its capacity stays: it changes
+    /// with the process only.
+    pub(super) fn expire_status(&mut self) {
+        self.status = EngineStatus {
+            running: 0,
+            waiting: 0,
+            kv_used_permille: 0,
+            health: Health::Unknown.into(),
+            ..self.status
+        };
+        self.health = Health::Unknown;
     }
 
     /// The state of the engine as last reported.
@@ -140,6 +200,9 @@ impl Endpoint {
         if self.in_flight.requests > before.requests {
             new_work = self.in_flight.prefill_work.minus(before.prefill_work);
             self.arrivals.note(self.in_flight.requests - before.requests, new_work, now);
+            if self.failures > 0 {
+                self.trial_until = now.plus_ms(TRIAL_MS);
+            }
         }
         self.drain.note(new_work, self.in_flight.prefill_work, self.slow_s_per_token(), now);
         if before.prefills == 0 || self.in_flight.prefills < before.prefills {
@@ -214,7 +277,8 @@ impl Endpoint {
     }
 
     fn slow_s_per_token(&self) -> f64 {
-        SLOWNESS_MAX * self.speed.prefill_s_per_token()
+        let own = if self.speed.log().is_some() { &self.speed } else { &self.unconfirmed_speed };
+        SLOWNESS_MAX * own.prefill_s_per_token()
     }
 
     /// Learned prefill speed.
@@ -222,29 +286,88 @@ impl Endpoint {
         &self.speed
     }
 
+    /// What first tokens show of it whose responses report no usage: good for the pool as a whole only.
+    pub fn unconfirmed_speed(&self) -> &Speed {
+        &self.unconfirmed_speed
+    }
+
+    /// Tokens of those that it should hold that it will find: as many, unless responses show that its cache lacks them.
+    pub fn believed_tokens(&self, held: u64) -> u64 {
+        if self.hit_share >= HIT_SHARE_FULL { held } else { count(float(held) * self.hit_share) }
+    }
+
     /// The rate at which work arrives there.
     pub fn arrivals(&self) -> &Arrivals {
         &self.arrivals
     }
 
-    /// Notes a first token, which ends failures, and learns the speed from how long it took, where prefill was all that
-    /// it waited for.
-    pub fn observe(&mut self, work_ahead: Option<PrefillWork>, ttft_us: u64, now: Timestamp) {
-        self.served = Some(now);
+    /// Takes what one of its requests came to. A first token ends failures, if its request was sent after them: older ones
+    /// get theirs from a full engine too.
+    pub(super) fn take_outcome(&mut self, outcome: &Outcome, now: Timestamp) -> Judgement {
+        match outcome.class() {
+            OutcomeClass::None | OutcomeClass::Refused => {}
+            OutcomeClass::Served => {
+                let sent = now.minus_ms(outcome.age_ms);
+                self.served = Some(now);
+                self.proved = self.proved.max(sent);
+                self.outcomes.note_good(now);
+                if sent >= self.failed {
+                    self.forgive();
+                }
+                if let Some(work) = outcome.work_ahead {
+                    self.unconfirmed_speed.observe(PrefillWork(work), outcome.ttft_us);
+                }
+            }
+            OutcomeClass::Full | OutcomeClass::Unreachable => self.fail(now),
+            OutcomeClass::Rejected | OutcomeClass::Faulty | OutcomeClass::Empty => {
+                self.outcomes.note_bad(now);
+                return Judgement::Compare;
+            }
+            OutcomeClass::Silent => return Judgement::Compare,
+        }
+        Judgement::Done
+    }
+
+    /// Learns from the usage of one of its responses: its speed, and how much of what it should hold it really holds.
+    pub(super) fn learn_usage(&mut self, usage: &UsageSeen) {
+        if let Some(work) = usage.work_ahead {
+            self.speed.observe(PrefillWork(work), usage.ttft_us);
+        }
+        if let Some(cached) = usage.cached_tokens
+            && usage.expected_cached_tokens >= HIT_TOKENS_MIN
+        {
+            // As shares of the prompt: the estimate of its tokens may be off.
+            let found = float(cached) / float(usage.prompt_tokens.max(1));
+            let expected = float(usage.expected_cached_tokens) / float(usage.expected_prompt_tokens.max(1));
+            self.hit_share += HIT_WEIGHT * ((found / expected).min(1.0) - self.hit_share);
+        }
+    }
+
+    /// What its requests came to.
+    pub(super) fn outcomes(&self) -> &Outcomes {
+        &self.outcomes
+    }
+
+    /// Whether a request that was sent at `sent` or later has got its first token.
+    pub(super) fn has_proved(&self, sent: Timestamp) -> bool {
+        self.proved >= sent && self.proved > Timestamp::ZERO
+    }
+
+    fn forgive(&mut self) {
         self.failures = 0;
         self.avoid_until = Timestamp::ZERO;
-        if let Some(work) = work_ahead {
-            self.speed.observe(work, ttft_us);
-        }
+        self.trial_until = Timestamp::ZERO;
     }
 
     /// Records a failed attempt: the endpoint is avoided, longer each time, until a first token arrives. A failure during
     /// an avoidance is the same failure, seen by several requests or reported twice.
-    pub fn fail(&mut self, now: Timestamp) {
+    pub(super) fn fail(&mut self, now: Timestamp) {
         self.served = None;
-        if self.is_avoided(now) {
+        if is_pending(self.avoid_until, now, AVOID_MS_MAX) {
             return;
         }
+        self.failed = now;
+        self.trial_until = Timestamp::ZERO;
         let avoid_ms = AVOID_MS_FIRST.checked_shl(self.failures).unwrap_or(AVOID_MS_MAX).min(AVOID_MS_MAX);
         self.failures = self.failures.saturating_add(1).min(16);
         self.avoid_until = now.plus_ms(avoid_ms);
@@ -262,9 +385,8 @@ impl Endpoint {
         }
     }
 
-    /// A clock that is set back must not prolong an avoidance.
     fn is_avoided(&self, now: Timestamp) -> bool {
-        now < self.avoid_until && self.avoid_until.ms_since(now) <= AVOID_MS_MAX
+        is_pending(self.avoid_until, now, AVOID_MS_MAX) || is_pending(self.trial_until, now, TRIAL_MS)
     }
 }
 
@@ -299,6 +421,11 @@ impl InFlight {
         self.prefill_work = self.prefill_work.minus(share.prefill_work);
         self.context_tokens = self.context_tokens.saturating_sub(share.context_tokens);
     }
+}
+
+/// Whether `until` is still to come, at most `ms_max` from now: a clock that is set back must not prolong it.
+fn is_pending(until: Timestamp, now: Timestamp, ms_max: u64) -> bool {
+    now < until && until.ms_since(now) <= ms_max
 }
 
 /// Whether an origin's loads no longer count, given the time of its last event.

@@ -4,7 +4,7 @@
 
 use super::{Pool, View};
 use crate::limits::EVENTS_PER_MESSAGE_MAX;
-use crate::wire::{self, Event, Kind, Pools, Prefix, Proxies};
+use crate::wire::{self, Current, Event, Kind, Pools, Prefix, Proxies, Routed, Stored};
 
 impl View {
     /// The events that rebuild this view. Each prefix continues the one before it: a receiver reads them through a
@@ -20,6 +20,16 @@ impl View {
             let depth = crate::num::u32_len(visit.depth);
             events.push(Prefix { depth, cells: visit.cells.to_vec(), endpoints, held }.into());
         });
+        events.extend(self.expected.iter().filter_map(|(key, slot, chain)| {
+            let endpoint = self.endpoint(slot)?.id.0;
+            let cells = chain.iter().map(|cell| cell.0).collect();
+            Some(Kind::Routed(Routed { endpoint, cells, origin: key.origin.0, request: key.request }).into())
+        }));
+        let stored = self
+            .stored
+            .iter()
+            .map(|(response, endpoint)| Stored { response: response.0, endpoint: endpoint.0 });
+        events.extend(stored.map(|stored| Event::from(Kind::Stored(stored))));
         events
     }
 
@@ -43,6 +53,9 @@ impl View {
             }
             events.extend(endpoint.in_flight_reports().map(|report| Event::from(Kind::InFlight(report))));
         }
+        if self.statuses_at.is_some() {
+            events.push(Kind::Current(Current {}).into());
+        }
         events
     }
 
@@ -53,6 +66,7 @@ impl View {
             models: pool.models().to_vec(),
             adapters: pool.adapters().to_vec(),
             endpoints: endpoints.map(|e| wire::PoolEndpoint { address: e.address.clone() }).collect(),
+            listed: pool.listed().to_vec(),
         }
     }
 }

@@ -6,10 +6,13 @@
 mod arrivals;
 mod drain;
 mod endpoint;
+mod expected;
 mod export;
+mod outcomes;
 mod pool;
 mod prefixes;
 mod speed;
+mod stored;
 mod turn;
 
 pub use arrivals::{Arrivals, Arrived};
@@ -19,17 +22,24 @@ pub use prefixes::{Holder, Match, Prefixes, Visit};
 pub use speed::Speed;
 pub use turn::Turn;
 
-use crate::cost::PrefillWork;
 use crate::hash::{SeededMap, seeded};
-use crate::ids::{CellHash, EndpointId, OriginId, ProcessId, Slot};
+use crate::ids::{CellHash, EndpointId, OriginId, ProcessId, ResponseId, Slot};
 use crate::limits::{
     CELL_BYTES_DEFAULT, CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PER_PROMPT_MAX, CELLS_PER_VIEW_MAX,
     ENDPOINTS_MAX, POOLS_MAX, PROXIES_MAX,
 };
 use crate::num::{count, float, float_len};
 use crate::time::Timestamp;
-use crate::wire::{EngineStatus, Event, Health, Kind, Pools, Prefix, Proxies, UsageSeen};
+use crate::wire::{
+    EngineStatus, Event, Kind, Outcome, OutcomeClass, Pools, Prefix, Proxies, Routed, UsageSeen,
+};
+use endpoint::Judgement;
+use expected::{Expected, RequestKey};
 use fnv::{FnvHashMap, FnvHashSet};
+use stored::Stored;
+
+/// How long the controller's statuses are believed after its last sign of life, in milliseconds: five of those.
+const STATUS_MS_MAX: u64 = 5_000;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -40,6 +50,11 @@ pub struct View {
     endpoints: Vec<Option<Endpoint>>,
     slots: FnvHashMap<EndpointId, Slot>,
     prefixes: Prefixes,
+    /// What requests in flight will add to `prefixes`.
+    expected: Expected,
+    stored: Stored,
+    /// The time of the controller's last sign of life; `None` until the first.
+    statuses_at: Option<Timestamp>,
     /// The time of each origin's last event.
     origins: SeededMap<OriginId, Timestamp>,
     chain: Vec<CellHash>,
@@ -85,6 +100,9 @@ impl View {
             endpoints: Vec::new(),
             slots: FnvHashMap::default(),
             prefixes: Prefixes::new(seed),
+            expected: Expected::new(seed),
+            stored: Stored::new(seed),
+            statuses_at: None,
             origins: SeededMap::with_hasher(seeded(seed)),
             chain: Vec::new(),
             process: None,
@@ -99,22 +117,12 @@ impl View {
             None => Applied::Unsupported,
             Some(Kind::Pools(pools)) => self.set_pools(pools),
             Some(Kind::EngineStatus(status)) => self.set_status(status),
-            Some(Kind::Routed(routed)) => {
-                let Some(slot) = self.slot(EndpointId(routed.endpoint)) else { return Applied::Unknown };
-                self.chain.clear();
-                self.chain.extend(routed.cells.iter().take(CELLS_PER_PROMPT_MAX).map(|cell| CellHash(*cell)));
-                self.prefixes.learn(slot, &self.chain, now);
-                if routed.cells.len() > CELLS_PER_PROMPT_MAX { Applied::Cut } else { Applied::Changed }
-            }
+            Some(Kind::Routed(routed)) => self.expect(routed, now),
             Some(Kind::InFlight(report)) => {
                 self.origins.insert(OriginId(report.origin), now);
                 self.on_endpoint(report.endpoint, |endpoint| endpoint.set_in_flight(report, now))
             }
-            Some(Kind::Observed(seen)) => {
-                let work_ahead = seen.work_ahead.map(PrefillWork);
-                self.on_endpoint(seen.endpoint, |endpoint| endpoint.observe(work_ahead, seen.ttft_us, now))
-            }
-            Some(Kind::Failure(failure)) => self.on_endpoint(failure.endpoint, |endpoint| endpoint.fail(now)),
+            Some(Kind::Outcome(outcome)) => self.judge(outcome, now),
             Some(Kind::Alive(alive)) => {
                 self.origins.insert(OriginId(alive.origin), now);
                 Applied::Changed
@@ -126,6 +134,18 @@ impl View {
             Some(Kind::Prefix(prefix)) => self.learn_prefix(prefix, now),
             Some(Kind::UsageSeen(usage)) => self.learn_usage(usage),
             Some(Kind::Proxies(proxies)) => self.set_proxies(proxies),
+            Some(Kind::Current(_)) => {
+                self.statuses_at = Some(now);
+                Applied::Changed
+            }
+            Some(Kind::Stored(stored)) => {
+                let endpoint = EndpointId(stored.endpoint);
+                if self.slot(endpoint).is_none() {
+                    return Applied::Unknown;
+                }
+                self.stored.add(ResponseId(stored.response), endpoint);
+                Applied::Changed
+            }
         }
     }
 
@@ -145,8 +165,16 @@ impl View {
         self.proxies.iter().any(|process| Some(*process) != self.process)
     }
 
-    /// Drops the shares of origins that fell silent. Call it about once a second.
+    /// Drops what is too old to believe: the shares of origins that fell silent, and the statuses of a controller that did.
+    /// Call it about once a second.
     pub fn expire(&mut self, now: Timestamp) -> Vec<OriginId> {
+        if self.statuses_at.is_some_and(|at| now.ms_apart(at) > STATUS_MS_MAX) {
+            self.statuses_at = None;
+            for endpoint in self.endpoints.iter_mut().flatten() {
+                endpoint.expire_status();
+            }
+        }
+        self.expected.expire(now);
         let silent: Vec<OriginId> = self
             .origins
             .iter()
@@ -183,6 +211,17 @@ impl View {
     /// Every endpoint with its slot.
     pub fn endpoints(&self) -> impl Iterator<Item = (Slot, &Endpoint)> {
         (0_u16..).map(Slot).zip(&self.endpoints).filter_map(|(slot, place)| Some((slot, place.as_ref()?)))
+    }
+
+    /// How far each endpoint follows `chain`, with what requests in flight will add: by slot. `found` is cleared first.
+    pub fn find(&self, chain: &[CellHash], found: &mut Vec<Match>) {
+        self.prefixes.find(chain, found);
+        self.expected.raise(chain, found);
+    }
+
+    /// The endpoint that keeps a stored response, if it is still in a pool.
+    pub fn keeper(&self, response: ResponseId) -> Option<&Endpoint> {
+        self.endpoint(self.slot(self.stored.endpoint(response)?)?)
     }
 
     /// The prefix tree.
@@ -236,19 +275,72 @@ impl View {
         let Some(endpoint) = self.endpoints.get_mut(slot.index()).and_then(Option::as_mut) else {
             return Applied::Unknown;
         };
-        let was_up = endpoint.health != Health::Unhealthy;
         let cache_tokens = endpoint.cache_tokens();
-        endpoint.set_status(status);
-        let is_down = endpoint.health == Health::Unhealthy;
+        let has_restarted = endpoint.set_status(status);
         let has_resized = endpoint.cache_tokens() != cache_tokens;
-        if was_up && is_down {
-            // An engine that was gone returns with a cold cache.
+        if has_restarted {
             self.prefixes.forget(slot);
         }
         if has_resized {
             self.resize(slot, self.bytes_per_token_of(slot));
         }
         Applied::Changed
+    }
+
+    /// A request was sent: its cells are expected, or learned where no outcome will follow.
+    fn expect(&mut self, routed: &Routed, now: Timestamp) -> Applied {
+        let Some(slot) = self.slot(EndpointId(routed.endpoint)) else { return Applied::Unknown };
+        let cells = routed.cells.iter().take(CELLS_PER_PROMPT_MAX).map(|cell| CellHash(*cell));
+        let is_cut = routed.cells.len() > CELLS_PER_PROMPT_MAX;
+        let has_room = if routed.request == 0 {
+            self.chain.clear();
+            self.chain.extend(cells);
+            self.prefixes.learn(slot, &self.chain, now);
+            true
+        } else {
+            let key = RequestKey { origin: OriginId(routed.origin), request: routed.request };
+            self.expected.add(key, slot, cells.collect(), now)
+        };
+        if is_cut || !has_room { Applied::Cut } else { Applied::Changed }
+    }
+
+    /// A request came to something: learns its cells or drops them, and judges the endpoint.
+    fn judge(&mut self, outcome: &Outcome, now: Timestamp) -> Applied {
+        if outcome.request != 0 {
+            let key = RequestKey { origin: OriginId(outcome.origin), request: outcome.request };
+            // It may be expected elsewhere by now, where Envoy sent it next: then this is about the attempt before.
+            let is_here = self.expected.slot(key) == self.slot(EndpointId(outcome.endpoint));
+            if is_here
+                && let Some((slot, chain)) = self.expected.take(key)
+                && outcome.class() == OutcomeClass::Served
+            {
+                self.prefixes.learn(slot, &chain, now);
+            }
+        }
+        let Some(slot) = self.slot(EndpointId(outcome.endpoint)) else { return Applied::Unknown };
+        let Some(endpoint) = self.endpoints.get_mut(slot.index()).and_then(Option::as_mut) else {
+            return Applied::Unknown;
+        };
+        if endpoint.take_outcome(outcome, now) == Judgement::Compare && self.is_own_fault(slot, outcome, now)
+        {
+            self.on_endpoint(outcome.endpoint, |endpoint| endpoint.fail(now));
+        }
+        Applied::Changed
+    }
+
+    /// Whether what happened at an endpoint does not happen at the others of its pool.
+    fn is_own_fault(&self, slot: Slot, outcome: &Outcome, now: Timestamp) -> bool {
+        let Some(endpoint) = self.endpoint(slot) else { return false };
+        let Some(pool) = self.pools.iter().find(|pool| pool.has(slot)) else { return false };
+        let others =
+            || pool.slots().iter().filter(|other| **other != slot).filter_map(|other| self.endpoint(*other));
+        let sent = now.minus_ms(outcome.age_ms);
+        match outcome.class() {
+            OutcomeClass::Silent => {
+                !endpoint.has_proved(sent) && others().any(|other| other.has_proved(sent))
+            }
+            _ => endpoint.outcomes().is_worse(others().map(Endpoint::outcomes), now),
+        }
     }
 
     /// The slot of an address, opened if need be; no place before `empty` is. `None`: the view is full.
@@ -304,6 +396,7 @@ impl View {
             {
                 self.slots.remove(&endpoint.id);
                 self.prefixes.forget(slot);
+                self.expected.forget(slot);
             }
         }
     }
@@ -318,6 +411,7 @@ impl View {
                 self.resize_pool(at);
             }
         }
+        self.on_endpoint(usage.endpoint, |endpoint| endpoint.learn_usage(usage));
         Applied::Changed
     }
 
@@ -337,6 +431,7 @@ impl View {
 
     fn drop_origin(&mut self, origin: OriginId) {
         self.origins.remove(&origin);
+        self.expected.drop_origin(origin);
         for endpoint in self.endpoints.iter_mut().flatten() {
             endpoint.drop_origin(origin);
         }

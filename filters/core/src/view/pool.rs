@@ -16,6 +16,8 @@ const BYTES_PER_TOKEN_MIN: f64 = 0.5;
 const BYTES_PER_TOKEN_MAX: f64 = 16.0;
 /// Share of cached prompt tokens before any usage is observed: that of the Mooncake conversation trace.
 const REUSE_SHARE_DEFAULT: f64 = 0.37;
+/// Tokens of a prompt that says something about the share: shorter ones fill hardly a block.
+const REUSE_TOKENS_MIN: u64 = 128;
 /// Weight of the newest response in the learned share.
 const REUSE_WEIGHT: f64 = 0.02;
 /// Tokens of a response before any usage is observed: the mean of the Azure conversation trace of 2023 is 211, that of
@@ -34,6 +36,8 @@ pub struct Pool {
     name: String,
     models: Vec<String>,
     adapters: Vec<String>,
+    /// Its models as `/v1/models` of its engines lists them, one JSON object each.
+    listed: Vec<String>,
     slots: Vec<Slot>,
     /// Whether each slot is in `slots`; slots beyond the end are not.
     members: Vec<bool>,
@@ -67,6 +71,7 @@ impl Pool {
             name: pool.name.clone(),
             models: pool.models.clone(),
             adapters: pool.adapters.clone(),
+            listed: pool.listed.clone(),
             slots,
             members,
             bytes_per_token: old.map_or(BYTES_PER_TOKEN_DEFAULT, |old| old.bytes_per_token),
@@ -99,6 +104,11 @@ impl Pool {
     /// The adapters' names.
     pub fn adapters(&self) -> &[String] {
         &self.adapters
+    }
+
+    /// Its models as `/v1/models` of its engines lists them, one JSON object each; empty when the controller does not know.
+    pub fn listed(&self) -> &[String] {
+        &self.listed
     }
 
     /// Learned ratio of prompt text to tokens.
@@ -138,12 +148,14 @@ impl Pool {
         if let Some(output) = usage.output_tokens.filter(|output| *output > 0) {
             self.output_tokens += OUTPUT_WEIGHT * (float(output.min(OUTPUT_TOKENS_MAX)) - self.output_tokens);
         }
-        if bytes < RATIO_BYTES_MIN || tokens == 0 {
-            return;
-        }
-        if let Some(cached) = usage.cached_tokens {
+        if tokens >= REUSE_TOKENS_MIN
+            && let Some(cached) = usage.cached_tokens
+        {
             let share = (float(cached) / float(tokens)).min(1.0);
             self.reuse_share += REUSE_WEIGHT * (share - self.reuse_share);
+        }
+        if bytes < RATIO_BYTES_MIN || tokens == 0 {
+            return;
         }
         let seen = (float(bytes) / float(tokens)).clamp(BYTES_PER_TOKEN_MIN, BYTES_PER_TOKEN_MAX);
         self.bytes_per_token += RATIO_WEIGHT * (seen - self.bytes_per_token);

@@ -27,14 +27,13 @@ impl Kind {
     /// Which side may publish it.
     pub fn authority(&self) -> Authority {
         match self {
-            Self::Pools(_) | Self::EngineStatus(_) | Self::Proxies(_) => Authority::Controller,
-            Self::Routed(_)
-            | Self::InFlight(_)
-            | Self::Observed(_)
-            | Self::Failure(_)
-            | Self::Alive(_)
-            | Self::UsageSeen(_) => Authority::Proxy,
-            Self::Gone(_) | Self::Prefix(_) => Authority::Either,
+            Self::Pools(_) | Self::EngineStatus(_) | Self::Proxies(_) | Self::Current(_) => {
+                Authority::Controller
+            }
+            Self::Routed(_) | Self::InFlight(_) | Self::Outcome(_) | Self::Alive(_) | Self::UsageSeen(_) => {
+                Authority::Proxy
+            }
+            Self::Gone(_) | Self::Prefix(_) | Self::Stored(_) => Authority::Either,
         }
     }
 
@@ -45,13 +44,14 @@ impl Kind {
             Self::EngineStatus(_) => "engine_status",
             Self::Routed(_) => "routed",
             Self::InFlight(_) => "in_flight",
-            Self::Observed(_) => "observed",
-            Self::Failure(_) => "failure",
+            Self::Outcome(_) => "outcome",
             Self::Alive(_) => "alive",
             Self::Gone(_) => "gone",
             Self::Prefix(_) => "prefix",
             Self::UsageSeen(_) => "usage_seen",
             Self::Proxies(_) => "proxies",
+            Self::Current(_) => "current",
+            Self::Stored(_) => "stored",
         }
     }
 }

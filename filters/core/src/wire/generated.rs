@@ -28,6 +28,9 @@ pub struct Hello {
     /// The state that the proxy has already; absent when it has none.
     #[prost(message, optional, tag = "4")]
     pub resume: ::core::option::Option<ResumePoint>,
+    /// Bytes of text in its cells; chains over cells of another size match nothing. Zero: not stated.
+    #[prost(uint32, tag = "5")]
+    pub cell_bytes: u32,
 }
 /// A state that a proxy has reached.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -59,7 +62,7 @@ pub struct Down {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Event {
     /// The change; a receiver that is older than the sender finds none, and skips the event.
-    #[prost(oneof = "event::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "event::Kind", tags = "1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13, 14")]
     pub kind: ::core::option::Option<event::Kind>,
 }
 /// Nested message and enum types in `Event`.
@@ -73,18 +76,12 @@ pub mod event {
         /// The state of one engine. Replace the endpoint's status.
         #[prost(message, tag = "2")]
         EngineStatus(super::EngineStatus),
-        /// A request was sent to an endpoint, which will soon hold its cells. Learn them.
+        /// A request was sent to an endpoint. Expect its cells there until the outcome is known.
         #[prost(message, tag = "3")]
         Routed(super::Routed),
         /// What one origin has in flight at one endpoint now. Replace that origin's share.
         #[prost(message, tag = "4")]
         InFlight(super::InFlightReport),
-        /// A response began. Adjust the endpoint's speed; its failures are over.
-        #[prost(message, tag = "5")]
-        Observed(super::Observed),
-        /// An attempt at an endpoint failed before its first byte. Avoid the endpoint for a while.
-        #[prost(message, tag = "6")]
-        Failure(super::Failure),
         /// An origin still has in flight what it last reported. Keep its shares.
         #[prost(message, tag = "7")]
         Alive(super::Alive),
@@ -100,6 +97,15 @@ pub mod event {
         /// The proxy processes that route. Replace the list; the index in it is one's turn.
         #[prost(message, tag = "11")]
         Proxies(super::Proxies),
+        /// An attempt at an endpoint came to something. Judge the endpoint by it, and learn or drop the expected cells.
+        #[prost(message, tag = "12")]
+        Outcome(super::Outcome),
+        /// The statuses that the controller has published are as of now.
+        #[prost(message, tag = "13")]
+        Current(super::Current),
+        /// An endpoint has stored a response that later requests name. Send those there.
+        #[prost(message, tag = "14")]
+        Stored(super::Stored),
     }
 }
 /// All pools.
@@ -124,6 +130,9 @@ pub struct Pool {
     /// The endpoints that serve these models.
     #[prost(message, repeated, tag = "4")]
     pub endpoints: ::prost::alloc::vec::Vec<PoolEndpoint>,
+    /// The pool's models as its engines list them on `/v1/models`: one JSON object each. Empty: not known.
+    #[prost(string, repeated, tag = "5")]
+    pub listed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// One endpoint of a pool.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -161,6 +170,10 @@ pub struct EngineStatus {
     /// none. The sum with `capacity_tokens` bounds the cells that the endpoint is believed to hold.
     #[prost(uint64, tag = "8")]
     pub kv_below_gpu_tokens: u64,
+    /// Changes when the engine's process has changed, or after it was unreachable for so long that it may have: its cache
+    /// is cold then. Zero: not known.
+    #[prost(uint64, tag = "9")]
+    pub incarnation: u64,
 }
 /// A request that was sent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -172,6 +185,12 @@ pub struct Routed {
     /// that a suffix could not be attached.
     #[prost(fixed64, repeated, tag = "2")]
     pub cells: ::prost::alloc::vec::Vec<u64>,
+    /// The origin that sent it.
+    #[prost(fixed64, tag = "3")]
+    pub origin: u64,
+    /// That origin's number for it: the outcome names both. Zero: no outcome will follow, and the cells are learned at once.
+    #[prost(uint64, tag = "4")]
+    pub request: u64,
 }
 /// What one origin has in flight at one endpoint: absolute numbers, so that a lost event heals with the next one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -195,26 +214,32 @@ pub struct InFlightReport {
     #[prost(uint64, tag = "6")]
     pub context_tokens: u64,
 }
-/// The beginning of a response.
+/// What one attempt at an endpoint came to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Observed {
-    /// The endpoint that served it.
-    #[prost(fixed64, tag = "1")]
-    pub endpoint: u64,
-    /// Prefill work that was done before the first token, the request's own included, in the unit of
-    /// `InFlightReport.prefill_work`. Absent when the time had other causes, so that it says nothing about the speed.
-    #[prost(uint64, optional, tag = "2")]
-    pub work_ahead: ::core::option::Option<u64>,
-    /// Time from dispatch to the first byte of the body, in microseconds.
-    #[prost(uint64, tag = "3")]
-    pub ttft_us: u64,
-}
-/// An attempt that failed.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Failure {
+pub struct Outcome {
     /// The endpoint.
     #[prost(fixed64, tag = "1")]
     pub endpoint: u64,
+    /// How it ended, or that its first token has come.
+    #[prost(enumeration = "OutcomeClass", tag = "2")]
+    pub class: i32,
+    /// The origin that sent the request, as in Routed.
+    #[prost(fixed64, tag = "3")]
+    pub origin: u64,
+    /// Its number there. Zero: no cells were expected.
+    #[prost(uint64, tag = "4")]
+    pub request: u64,
+    /// Time since it was sent, in milliseconds.
+    #[prost(uint64, tag = "5")]
+    pub age_ms: u64,
+    /// Prefill work that was done before the first token, the request's own included, in the unit of
+    /// `InFlightReport.prefill_work`, by the sender's estimate. Absent when the time had other causes, so that it says
+    /// nothing about the speed, or when the response's usage will say better.
+    #[prost(uint64, optional, tag = "6")]
+    pub work_ahead: ::core::option::Option<u64>,
+    /// Time from dispatch to the first token, in microseconds.
+    #[prost(uint64, tag = "7")]
+    pub ttft_us: u64,
 }
 /// A sign of life.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -256,7 +281,7 @@ pub struct UsageSeen {
     /// Prompt text in bytes.
     #[prost(uint64, tag = "2")]
     pub prompt_bytes: u64,
-    /// Tokens that the engine counted for it.
+    /// Tokens that the engine counted for the prompt.
     #[prost(uint64, tag = "3")]
     pub prompt_tokens: u64,
     /// Tokens of those that were in its cache; absent when the engine does not report them.
@@ -265,6 +290,24 @@ pub struct UsageSeen {
     /// Tokens of the response; absent when the request has none.
     #[prost(uint64, optional, tag = "5")]
     pub output_tokens: ::core::option::Option<u64>,
+    /// The endpoint that served it.
+    #[prost(fixed64, tag = "6")]
+    pub endpoint: u64,
+    /// Parts of the prompt that are not text, by kind: images, audio, video, files.
+    #[prost(uint32, repeated, tag = "7")]
+    pub media: ::prost::alloc::vec::Vec<u32>,
+    /// Tokens that the endpoint should have held by what the sender knew.
+    #[prost(uint64, tag = "8")]
+    pub expected_cached_tokens: u64,
+    /// Tokens of the prompt by the sender's estimate.
+    #[prost(uint64, tag = "9")]
+    pub expected_prompt_tokens: u64,
+    /// Prefill work before the first token, as in Outcome, with the request's own work by the engine's count.
+    #[prost(uint64, optional, tag = "10")]
+    pub work_ahead: ::core::option::Option<u64>,
+    /// Time from dispatch to the first token, in microseconds.
+    #[prost(uint64, tag = "11")]
+    pub ttft_us: u64,
 }
 /// The proxy processes that have sent requests in the last minute.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -272,6 +315,19 @@ pub struct Proxies {
     /// In ascending order.
     #[prost(fixed64, repeated, tag = "1")]
     pub processes: ::prost::alloc::vec::Vec<u64>,
+}
+/// The controller is alive, and what it has published of engines is as of now.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Current {}
+/// A response that an engine keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Stored {
+    /// XXH3-64 of the response's id.
+    #[prost(fixed64, tag = "1")]
+    pub response: u64,
+    /// The endpoint that keeps it.
+    #[prost(fixed64, tag = "2")]
+    pub endpoint: u64,
 }
 /// What a Down message is part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -323,7 +379,8 @@ pub enum Health {
     Unknown = 0,
     /// The last scrape succeeded.
     Healthy = 1,
-    /// Several scrapes in a row failed: forget its cells. It is not chosen, unless a response came from it a moment ago.
+    /// Several scrapes in a row failed, while others of the pool succeed. It is not chosen, unless a response came from it
+    /// a moment ago or the whole pool is so.
     Unhealthy = 2,
 }
 impl Health {
@@ -344,6 +401,63 @@ impl Health {
             "HEALTH_UNKNOWN" => Some(Self::Unknown),
             "HEALTH_HEALTHY" => Some(Self::Healthy),
             "HEALTH_UNHEALTHY" => Some(Self::Unhealthy),
+            _ => None,
+        }
+    }
+}
+/// What an outcome says of the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OutcomeClass {
+    /// Nothing: the client left, or Envoy tried elsewhere before a response.
+    None = 0,
+    /// The first token of a successful response: the endpoint holds the prompt.
+    Served = 1,
+    /// The request was wrong in itself.
+    Refused = 2,
+    /// The endpoint does not know the model, the path or the key: the client's fault unless others of the pool know them.
+    Rejected = 3,
+    /// It is full.
+    Full = 4,
+    /// It failed internally.
+    Faulty = 5,
+    /// No response: it could not be reached, or the connection broke.
+    Unreachable = 6,
+    /// No response for far longer than its work takes.
+    Silent = 7,
+    /// A successful response that ended without a token.
+    Empty = 8,
+}
+impl OutcomeClass {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::None => "OUTCOME_CLASS_NONE",
+            Self::Served => "OUTCOME_CLASS_SERVED",
+            Self::Refused => "OUTCOME_CLASS_REFUSED",
+            Self::Rejected => "OUTCOME_CLASS_REJECTED",
+            Self::Full => "OUTCOME_CLASS_FULL",
+            Self::Faulty => "OUTCOME_CLASS_FAULTY",
+            Self::Unreachable => "OUTCOME_CLASS_UNREACHABLE",
+            Self::Silent => "OUTCOME_CLASS_SILENT",
+            Self::Empty => "OUTCOME_CLASS_EMPTY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "OUTCOME_CLASS_NONE" => Some(Self::None),
+            "OUTCOME_CLASS_SERVED" => Some(Self::Served),
+            "OUTCOME_CLASS_REFUSED" => Some(Self::Refused),
+            "OUTCOME_CLASS_REJECTED" => Some(Self::Rejected),
+            "OUTCOME_CLASS_FULL" => Some(Self::Full),
+            "OUTCOME_CLASS_FAULTY" => Some(Self::Faulty),
+            "OUTCOME_CLASS_UNREACHABLE" => Some(Self::Unreachable),
+            "OUTCOME_CLASS_SILENT" => Some(Self::Silent),
+            "OUTCOME_CLASS_EMPTY" => Some(Self::Empty),
             _ => None,
         }
     }

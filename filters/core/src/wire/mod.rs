@@ -24,8 +24,8 @@ mod stream;
 pub use event::Authority;
 pub use generated::event::Kind;
 pub use generated::{
-    Alive, Down, EngineStatus, Event, Failure, Gone, Health, Hello, InFlightReport, Observed, Phase, Pool,
-    PoolEndpoint, Pools, Prefix, Proxies, ResumePoint, Routed, Up, UsageSeen,
+    Alive, Current, Down, EngineStatus, Event, Gone, Health, Hello, InFlightReport, Outcome, OutcomeClass,
+    Phase, Pool, PoolEndpoint, Pools, Prefix, Proxies, ResumePoint, Routed, Stored, Up, UsageSeen,
 };
 pub use page::{Page, PageError, Record, Source};
 pub use prefix::{PrefixDecoder, PrefixEncoder, PrefixError};

@@ -103,6 +103,8 @@ impl World {
             if matches!(status, 429 | 502 | 503 | 504) {
                 failed.push(open.endpoint.clone());
             }
+            // No first token will come.
+            open.is_prefilling &= is_success(status);
         }
         let refused = failed.len() - usize::from(has_moved);
         if ends && is_fresh {
@@ -134,9 +136,8 @@ impl World {
         {
             if bytes > 0 && !open.has_byte {
                 open.has_byte = true;
-                times_to_first_token = usize::from(status == 200);
-                // What an endpoint refuses, or fails at, is no prefill that it has done.
-                open.is_prefilling &= status == 429 || status >= 500;
+                times_to_first_token = usize::from(is_success(status));
+                open.is_prefilling = false;
             }
             if ends {
                 self.open.remove(&exchange);
@@ -162,6 +163,10 @@ impl World {
         prop_assert_eq!(self.vm.router.ledger().requests() as usize, self.open.len());
         Ok(())
     }
+}
+
+fn is_success(status: u16) -> bool {
+    (200..300).contains(&status)
 }
 
 fn from() -> impl Strategy<Value = From> {

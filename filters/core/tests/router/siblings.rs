@@ -18,7 +18,7 @@ fn sibling_routes_by_what_was_routed_a_moment_before_without_a_tick() {
         let holder = chosen(&first);
         let decision = explain(&two, &prompt);
         assert_eq!((decision.holders(), decision.of(&holder, "requests")), (vec![holder.clone()], &json!(1)));
-        first.finish();
+        first.complete();
         one.tick();
         let second = serve(&two, &prompt);
         assert_eq!(chosen(&second), holder, "{topic}");

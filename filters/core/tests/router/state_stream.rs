@@ -10,7 +10,7 @@ use std::time::Duration;
 use warmpath_core::ids::{CellHash, EndpointId};
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::prompt::{Api, Request, Root, cells_of};
-use warmpath_core::wire::{Event, Health, Kind, Phase, Proxies, ResumePoint};
+use warmpath_core::wire::{Event, Health, Kind, OutcomeClass, Phase, Proxies, ResumePoint};
 
 /// A chat's chain, as another proxy would compute it.
 fn chain(body: &Value) -> Vec<CellHash> {
@@ -103,7 +103,10 @@ fn what_all_vms_of_the_process_did_goes_up_and_nothing_comes_back() {
     step(&host, &[&one, &two]);
     step(&host, &[&one, &two]);
     let events = controller.events();
-    let failures = events.iter().filter(|kind| matches!(kind, Kind::Failure(_))).count();
+    let failures = events
+        .iter()
+        .filter(|kind| matches!(kind, Kind::Outcome(of) if of.class() == OutcomeClass::Full))
+        .count();
     assert_eq!(failures, 2);
     let last_load =
         events.iter().rev().find_map(|kind| if let Kind::InFlight(load) = kind { Some(*load) } else { None });
@@ -189,6 +192,8 @@ fn a_new_controller_receives_the_learned_prefixes_after_its_snapshot() {
     controller.snapshot(vec![pools(&names)]);
     let prompt = chat(&text("whales", 2000));
     let stream = serve(&vm, &prompt);
+    let holder = EndpointId::of(&chosen(&stream)).0;
+    stream.complete();
     step(&host, &[&vm]);
     controller.close();
 
@@ -203,13 +208,11 @@ fn a_new_controller_receives_the_learned_prefixes_after_its_snapshot() {
     new.snapshot(vec![pools(&names)]);
     step(&host, &[&vm]);
     let cells = chain(&prompt).iter().map(|cell| cell.0).collect::<Vec<_>>();
-    let holder = EndpointId::of(&chosen(&stream)).0;
     let prefixes = new.events();
     let sent =
         prefixes.iter().filter_map(|kind| if let Kind::Prefix(prefix) = kind { Some(prefix) } else { None });
     let sent: Vec<_> = sent.filter(|prefix| prefix.cells == cells && prefix.endpoints == [holder]).collect();
     assert_eq!(sent.len(), 1, "{prefixes:?}");
-    stream.finish();
 }
 
 #[test]
@@ -256,7 +259,7 @@ fn routing_goes_on_without_the_controller() {
         step(&host, &[&one, &two]);
         let first = serve(&one, &prompt);
         let holder = chosen(&first);
-        first.finish();
+        first.complete();
         one.tick();
         let second = serve(&two, &prompt);
         assert_eq!(chosen(&second), holder);

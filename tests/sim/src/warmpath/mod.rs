@@ -202,7 +202,13 @@ impl Rule for Proxies {
 /// One pool of these endpoints.
 fn pools(addresses: &[String]) -> Pools {
     let endpoints = addresses.iter().map(|address| PoolEndpoint { address: address.clone() }).collect();
-    let pool = Pool { name: POOL.into(), models: vec![POOL.into()], adapters: Vec::new(), endpoints };
+    let pool = Pool {
+        name: POOL.into(),
+        models: vec![POOL.into()],
+        adapters: Vec::new(),
+        endpoints,
+        ..Pool::default()
+    };
     Pools { pools: vec![pool] }
 }
 

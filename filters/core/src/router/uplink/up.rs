@@ -1,6 +1,7 @@
 //! What the controller is sent: who this is, what is in flight, what was done, and what was learned.
 
 use super::State;
+use crate::num::u32_len;
 use crate::router::Router;
 use crate::router::io::{Notice, Output, UplinkId};
 use crate::router::shared::SharedMap;
@@ -20,7 +21,8 @@ impl<S: SharedMap> Router<S> {
         let plugin = self.plugins.iter().find(|plugin| Some(plugin.id) == self.uplink.plugin);
         let node = plugin.map(|plugin| plugin.node.clone()).unwrap_or_default();
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let hello = Hello { process: self.process().0, node, version, resume };
+        let cell_bytes = u32_len(self.view.cell_bytes());
+        let hello = Hello { process: self.process().0, node, version, resume, cell_bytes };
         send(uplink, &Up { hello: Some(hello), events: Vec::new() }, out);
         send_all(uplink, self.ledger.loads().into_iter().map(Event::from), out);
     }

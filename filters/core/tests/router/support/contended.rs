@@ -118,8 +118,13 @@ pub(crate) fn address(number: usize) -> String {
 /// The first endpoints, in one pool.
 pub(crate) fn pools_of(numbers: impl IntoIterator<Item = usize>) -> Pools {
     let endpoints = numbers.into_iter().map(|number| PoolEndpoint { address: address(number) }).collect();
-    let pool =
-        Pool { name: MODEL.to_owned(), models: vec![MODEL.to_owned()], adapters: Vec::new(), endpoints };
+    let pool = Pool {
+        name: MODEL.to_owned(),
+        models: vec![MODEL.to_owned()],
+        adapters: Vec::new(),
+        endpoints,
+        ..Pool::default()
+    };
     Pools { pools: vec![pool] }
 }
 

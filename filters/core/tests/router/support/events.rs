@@ -8,8 +8,13 @@ use warmpath_core::wire::{
 /// One pool `llama` with these endpoints.
 pub(crate) fn pools(endpoints: &[String]) -> Event {
     let endpoints = endpoints.iter().map(|address| PoolEndpoint { address: address.clone() }).collect();
-    let pool =
-        Pool { name: "llama".into(), models: vec!["llama".into()], adapters: vec!["sql".into()], endpoints };
+    let pool = Pool {
+        name: "llama".into(),
+        models: vec!["llama".into()],
+        adapters: vec!["sql".into()],
+        endpoints,
+        ..Pool::default()
+    };
     Kind::Pools(Pools { pools: vec![pool] }).into()
 }
 
@@ -26,7 +31,7 @@ pub(crate) fn status_of(endpoint: &str, health: Health) -> Event {
 /// Another proxy has sent this chain to an endpoint.
 pub(crate) fn routed(endpoint: &str, chain: &[CellHash]) -> Event {
     let cells = chain.iter().map(|cell| cell.0).collect();
-    Kind::Routed(Routed { endpoint: EndpointId::of(endpoint).0, cells }).into()
+    Kind::Routed(Routed { endpoint: EndpointId::of(endpoint).0, cells, ..Routed::default() }).into()
 }
 
 /// Another proxy has so many requests there.

@@ -332,6 +332,13 @@ impl Stream {
         self.handle(Input::ResponseChunk { exchange: self.id, bytes: piece.len(), tail, ends });
     }
 
+    /// A whole response of the endpoint, and the end.
+    pub(crate) fn complete(mut self) {
+        self.response_headers(&[(":status", "200")], false);
+        self.response_body(b"{}", true);
+        self.finish();
+    }
+
     /// The end, however it came.
     pub(crate) fn finish(mut self) {
         self.handle(Input::Ended { exchange: self.id });

@@ -54,7 +54,13 @@ pub(super) fn address(at: usize) -> String {
 pub(super) fn fleet(endpoints: usize, chance: &mut Chance) -> Vec<Event> {
     let addresses: Vec<String> = (0..endpoints).map(address).collect();
     let members = addresses.iter().map(|address| PoolEndpoint { address: address.clone() }).collect();
-    let pool = Pool { name: POOL.into(), models: vec!["*".into()], adapters: Vec::new(), endpoints: members };
+    let pool = Pool {
+        name: POOL.into(),
+        models: vec!["*".into()],
+        adapters: Vec::new(),
+        endpoints: members,
+        ..Pool::default()
+    };
     let mut events = vec![Kind::Pools(Pools { pools: vec![pool] }).into()];
     for address in addresses {
         let endpoint = EndpointId::of(&address).0;
@@ -82,5 +88,5 @@ pub(super) fn fleet(endpoints: usize, chance: &mut Chance) -> Vec<Event> {
 /// A chain was sent to an endpoint.
 pub(super) fn routed(at: usize, chain: &[CellHash]) -> Event {
     let cells = chain.iter().map(|cell| cell.0).collect();
-    Kind::Routed(Routed { endpoint: EndpointId::of(&address(at)).0, cells }).into()
+    Kind::Routed(Routed { endpoint: EndpointId::of(&address(at)).0, cells, ..Routed::default() }).into()
 }

@@ -45,7 +45,13 @@ impl Probes {
     /// Of an Envoy with this many workers, whose pool has these engines.
     pub(super) async fn new(envoy: &Envoy, workers: u32, engines: &[SocketAddr]) -> anyhow::Result<Self> {
         let endpoints = engines.iter().map(|engine| PoolEndpoint { address: engine.to_string() }).collect();
-        let pool = Pool { name: POOL.into(), models: vec!["*".into()], adapters: Vec::new(), endpoints };
+        let pool = Pool {
+            name: POOL.into(),
+            models: vec!["*".into()],
+            adapters: Vec::new(),
+            endpoints,
+            ..Pool::default()
+        };
         let mut view = View::default();
         view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), Timestamp::ZERO);
         let workers = envoy.connection_of_each_worker(usize::try_from(workers)?).await?;

@@ -97,5 +97,5 @@ impl Sender {
 
 fn routed(endpoint: u64, chain: &[CellHash]) -> Event {
     let cells = chain.iter().map(|cell| cell.0).collect();
-    Kind::Routed(Routed { endpoint, cells }).into()
+    Kind::Routed(Routed { endpoint, cells, ..Routed::default() }).into()
 }

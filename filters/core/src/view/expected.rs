@@ -1,0 +1,225 @@
+//! The prompts that were sent and have no first token yet: their endpoints are expected to hold them soon.
+//!
+//! A prompt enters the prefix tree when its first token shows that the engine has computed it, and not at dispatch: a
+//! request that is refused leaves nothing in a cache, and must not evict what is there. Until then a similar prompt still
+//! has to find it, or a burst of equal prompts would be computed at as many engines. So those in flight are kept here, apart
+//! from the tree and outside its capacity.
+
+use super::Match;
+use crate::hash::{SeededMap, seeded};
+use crate::ids::{CellHash, OriginId, Slot};
+use crate::num::u32_len;
+use crate::time::Timestamp;
+
+/// Requests that are remembered.
+const REQUESTS_MAX: usize = 16_384;
+/// Cells of all of them: 8 MiB.
+const CELLS_MAX: usize = 1024 * 1024;
+/// How long an outcome may take, in milliseconds. Later it was lost: nobody waits half an hour for a first token.
+const AGE_MS_MAX: u64 = 30 * 60 * 1_000;
+/// Requests with the same first cell that a search looks at, the newest first: that many prompts with one system prompt
+/// may be in prefill at once before some look less expected than they are.
+const EXAMINED_MAX: usize = 64;
+
+/// Names a request in every process: the VM that sent it, and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct RequestKey {
+    pub(super) origin: OriginId,
+    pub(super) request: u64,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct Expected {
+    requests: SeededMap<RequestKey, Prompt>,
+    /// The requests by the first cell of their prompts, in the order in which they came.
+    by_head: SeededMap<CellHash, Vec<RequestKey>>,
+    cells: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Prompt {
+    slot: Slot,
+    chain: Vec<CellHash>,
+    since: Timestamp,
+}
+
+// === impl Expected ===
+
+impl Expected {
+    pub(super) fn new(seed: u64) -> Self {
+        let (requests, by_head) =
+            (SeededMap::with_hasher(seeded(seed)), SeededMap::with_hasher(seeded(seed)));
+        Self { requests, by_head, cells: 0 }
+    }
+
+    /// Notes that `slot` will soon hold the chain. `false`: there is no room for it.
+    pub(super) fn add(&mut self, key: RequestKey, slot: Slot, chain: Vec<CellHash>, now: Timestamp) -> bool {
+        self.take(key);
+        let Some(head) = chain.first().copied() else { return true };
+        if self.requests.len() >= REQUESTS_MAX || self.cells + chain.len() > CELLS_MAX {
+            return false;
+        }
+        self.cells += chain.len();
+        self.requests.insert(key, Prompt { slot, chain, since: now });
+        self.by_head.entry(head).or_default().push(key);
+        true
+    }
+
+    /// The endpoint of which a request's prompt is expected.
+    pub(super) fn slot(&self, key: RequestKey) -> Option<Slot> {
+        self.requests.get(&key).map(|prompt| prompt.slot)
+    }
+
+    /// Takes out a request whose outcome is known.
+    pub(super) fn take(&mut self, key: RequestKey) -> Option<(Slot, Vec<CellHash>)> {
+        let Prompt { slot, chain, .. } = self.requests.remove(&key)?;
+        self.cells -= chain.len();
+        if let Some(head) = chain.first()
+            && let Some(keys) = self.by_head.get_mut(head)
+        {
+            keys.retain(|other| *other != key);
+            if keys.is_empty() {
+                self.by_head.remove(head);
+            }
+        }
+        Some((slot, chain))
+    }
+
+    /// Drops the requests of an origin that has ended.
+    pub(super) fn drop_origin(&mut self, origin: OriginId) {
+        self.drop_where(|key, _| key.origin == origin);
+    }
+
+    /// Drops what was expected of a slot.
+    pub(super) fn forget(&mut self, slot: Slot) {
+        self.drop_where(|_, prompt| prompt.slot == slot);
+    }
+
+    /// Drops the requests whose outcome was lost.
+    pub(super) fn expire(&mut self, now: Timestamp) {
+        self.drop_where(|_, prompt| now.ms_apart(prompt.since) > AGE_MS_MAX);
+    }
+
+    /// Every request: its key, its slot and its chain.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (RequestKey, Slot, &[CellHash])> {
+        self.requests.iter().map(|(key, prompt)| (*key, prompt.slot, prompt.chain.as_slice()))
+    }
+
+    /// Raises each endpoint's match in `found`, which is sorted by slot, to what is expected of it.
+    pub(super) fn raise(&self, chain: &[CellHash], found: &mut Vec<Match>) {
+        let Some(keys) = chain.first().and_then(|head| self.by_head.get(head)) else { return };
+        for prompt in keys.iter().rev().take(EXAMINED_MAX).filter_map(|key| self.requests.get(key)) {
+            let cells = u32_len(shared(&prompt.chain, chain));
+            match found.binary_search_by_key(&prompt.slot, |entry| entry.slot) {
+                Ok(at) => {
+                    if let Some(entry) = found.get_mut(at) {
+                        entry.cells = entry.cells.max(cells);
+                    }
+                }
+                Err(at) => found.insert(at, Match { slot: prompt.slot, cells }),
+            }
+        }
+    }
+
+    fn drop_where(&mut self, is_dropped: impl Fn(RequestKey, &Prompt) -> bool) {
+        let dropped: Vec<RequestKey> = self
+            .requests
+            .iter()
+            .filter(|(key, prompt)| is_dropped(**key, prompt))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in dropped {
+            self.take(key);
+        }
+    }
+}
+
+/// Cells that two chains share from the first. A cell's hash names all that comes before it, so halving finds the end.
+fn shared(one: &[CellHash], other: &[CellHash]) -> usize {
+    let (mut same, mut differs) = (0, one.len().min(other.len()) + 1);
+    while differs - same > 1 {
+        let middle = same + (differs - same) / 2;
+        if one.get(middle - 1) == other.get(middle - 1) {
+            same = middle;
+        } else {
+            differs = middle;
+        }
+    }
+    same
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key(request: u64) -> RequestKey {
+        RequestKey { origin: OriginId(7), request }
+    }
+
+    /// A chain whose hashes name all that comes before, as those of prompts do.
+    fn chain(text: &[u8]) -> Vec<CellHash> {
+        let step = |hash: &mut u64, byte: &u8| {
+            *hash = hash.wrapping_mul(31).wrapping_add(u64::from(*byte) + 1);
+            Some(CellHash(*hash))
+        };
+        text.iter().scan(1, step).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_a_search_through_all(
+            prompts in prop::collection::vec((0_u16..4, prop::collection::vec(0_u8..2, 0..12)), 0..20),
+            gone in prop::collection::vec(0_u64..20, 0..8),
+            asked in prop::collection::vec(0_u8..2, 0..12),
+        ) {
+            let mut expected = Expected::new(1);
+            for (number, (slot, text)) in (0..).zip(&prompts) {
+                prop_assert!(expected.add(key(number), Slot(*slot), chain(text), Timestamp::ZERO));
+            }
+            for number in &gone {
+                expected.take(key(*number));
+            }
+            let mut found = Vec::new();
+            expected.raise(&chain(&asked), &mut found);
+            for slot in (0..4).map(Slot) {
+                let naive = (0..).zip(&prompts)
+                    .filter(|(number, (of, _))| Slot(*of) == slot && !gone.contains(number))
+                    .map(|(_, (_, text))| text.iter().zip(&asked).take_while(|(a, b)| a == b).count())
+                    .max().unwrap_or(0);
+                let cells = found.iter().find(|entry| entry.slot == slot).map_or(0, |entry| entry.cells);
+                prop_assert_eq!(cells, u32_len(naive));
+            }
+            prop_assert!(found.is_sorted_by_key(|entry| entry.slot));
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_of_what_went() {
+        let mut expected = Expected::new(1);
+        for number in 0..4 {
+            expected.add(
+                key(number),
+                Slot(u16::try_from(number).unwrap() % 2),
+                chain(b"abc"),
+                Timestamp::ZERO,
+            );
+        }
+        expected.forget(Slot(1));
+        assert_eq!(expected.take(key(0)), Some((Slot(0), chain(b"abc"))));
+        expected.drop_origin(OriginId(7));
+        assert_eq!((expected.cells, expected.requests.len(), expected.by_head.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn it_is_bounded_in_cells_and_in_age() {
+        let mut expected = Expected::new(1);
+        let long: Vec<CellHash> = (0..4096).map(CellHash).collect();
+        let taken =
+            (0..1000).filter(|number| expected.add(key(*number), Slot(0), long.clone(), Timestamp::ZERO));
+        assert_eq!(taken.count(), CELLS_MAX / 4096);
+        expected.expire(Timestamp::from_ms(AGE_MS_MAX + 1));
+        assert_eq!(expected.cells, 0);
+    }
+}
