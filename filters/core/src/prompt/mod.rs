@@ -16,9 +16,11 @@ mod completions;
 mod content;
 mod list;
 mod responses;
+mod size;
 mod text;
 
 pub use cells::{Root, cells_of};
+pub use size::{Media, MediaKind, Size};
 pub use text::TextSink;
 
 use crate::json::{JsonError, KnownFields, Scanner};

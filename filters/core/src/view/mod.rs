@@ -386,7 +386,7 @@ impl View {
 
     fn bytes_per_token_of(&self, slot: Slot) -> f64 {
         let pool = self.pools.iter().find(|pool| pool.has(slot));
-        pool.map_or(crate::limits::BYTES_PER_TOKEN_DEFAULT, Pool::bytes_per_token)
+        pool.map_or(crate::limits::BYTES_PER_TOKEN_DEFAULT, Pool::held_bytes_per_token)
     }
 
     fn drop_all_but(&mut self, kept: &FnvHashSet<EndpointId>) {

@@ -3,17 +3,34 @@
 use crate::ids::Slot;
 use crate::limits::BYTES_PER_TOKEN_DEFAULT;
 use crate::num::{count, float};
+use crate::prompt::{Media, MediaKind};
 use crate::wire;
 
 /// The model name that matches any model.
 const ANY_MODEL: &str = "*";
 /// Weight of the newest observation in the learned ratio.
 const RATIO_WEIGHT: f64 = 0.05;
+/// The same in the ratio that converts capacities to cells: what is held is the text of hundreds of requests, and one
+/// client's odd text must not evict everybody's.
+const SIZED_WEIGHT: f64 = 0.005;
+/// Observations that count as they are, each as much as any before: the ratio that was assumed may be far off.
+const RATIO_FIRST: f64 = 20.0;
+/// Factor by which a later observation may differ from what was learned before it counts as no more than that.
+const RATIO_FACTOR_MAX: f64 = 2.0;
 /// Prompt bytes that an observation must span: templates and special tokens distort short ones.
 const RATIO_BYTES_MIN: u64 = 512;
 /// Bounds of a believable ratio, bytes per token.
 const BYTES_PER_TOKEN_MIN: f64 = 0.5;
 const BYTES_PER_TOKEN_MAX: f64 = 16.0;
+/// Tokens of one part that is not text, before any usage is observed, in the order of [`MediaKind`]: an image of a
+/// megapixel in Qwen2.5-VL (one token for 28 x 28 pixels), half a minute of audio in Whisper's and Qwen's encoders (25 a
+/// second), half a minute of video at two frames of 256 tokens a second, three pages of text.
+const MEDIA_TOKENS_DEFAULT: [f64; MediaKind::COUNT] = [1_300.0, 750.0, 15_000.0, 2_000.0];
+/// Weight of the newest observation in those.
+const MEDIA_WEIGHT: f64 = 0.1;
+/// Bounds of a believable part, in tokens.
+const MEDIA_TOKENS_MIN: f64 = 1.0;
+const MEDIA_TOKENS_MAX: f64 = 200_000.0;
 /// Share of cached prompt tokens before any usage is observed: that of the Mooncake conversation trace.
 const REUSE_SHARE_DEFAULT: f64 = 0.37;
 /// Tokens of a prompt that says something about the share: shorter ones fill hardly a block.
@@ -41,9 +58,10 @@ pub struct Pool {
     slots: Vec<Slot>,
     /// Whether each slot is in `slots`; slots beyond the end are not.
     members: Vec<bool>,
-    bytes_per_token: f64,
+    text: TextRatio,
     /// The ratio at which the endpoints' capacities were last converted to cells.
     sized_bytes_per_token: f64,
+    media_tokens: [f64; MediaKind::COUNT],
     reuse_share: f64,
     output_tokens: f64,
 }
@@ -56,6 +74,17 @@ pub struct ModelMatch<'a> {
     /// What sets the model's prompts apart from others of the pool: the adapter's name; empty for the base model. Under
     /// `*` the model's name: two names may or may not refer to the same weights.
     pub variant: &'a str,
+}
+
+/// The learned ratio of prompt text to tokens, in bytes per token.
+#[derive(Clone, Copy, Debug)]
+struct TextRatio {
+    /// As of the newest prompts: what the next one's will be.
+    now: f64,
+    /// Over many prompts: what endpoints hold.
+    held: f64,
+    /// Observations, up to [`RATIO_FIRST`].
+    seen: f64,
 }
 
 // === impl Pool ===
@@ -74,8 +103,9 @@ impl Pool {
             listed: pool.listed.clone(),
             slots,
             members,
-            bytes_per_token: old.map_or(BYTES_PER_TOKEN_DEFAULT, |old| old.bytes_per_token),
+            text: old.map_or_else(TextRatio::default, |old| old.text),
             sized_bytes_per_token: old.map_or(BYTES_PER_TOKEN_DEFAULT, |old| old.sized_bytes_per_token),
+            media_tokens: old.map_or(MEDIA_TOKENS_DEFAULT, |old| old.media_tokens),
             reuse_share: old.map_or(REUSE_SHARE_DEFAULT, |old| old.reuse_share),
             output_tokens: old.map_or(OUTPUT_TOKENS_DEFAULT, |old| old.output_tokens),
         }
@@ -113,7 +143,12 @@ impl Pool {
 
     /// Learned ratio of prompt text to tokens.
     pub fn bytes_per_token(&self) -> f64 {
-        self.bytes_per_token
+        self.text.now
+    }
+
+    /// The same, averaged over many more prompts: for what an endpoint holds.
+    pub(super) fn held_bytes_per_token(&self) -> f64 {
+        self.text.held
     }
 
     /// Learned share of prompt tokens that were in a cache, 0 to 1.
@@ -128,23 +163,29 @@ impl Pool {
 
     /// The number of tokens in `bytes` of prompt text.
     pub fn tokens(&self, bytes: u64) -> u64 {
-        count(float(bytes) / self.bytes_per_token)
+        count(float(bytes) / self.text.now)
+    }
+
+    /// The number of tokens in parts that are not text.
+    pub fn media_tokens(&self, media: Media) -> u64 {
+        let parts = media.0.iter().zip(&self.media_tokens);
+        count(parts.map(|(parts, tokens)| f64::from(*parts) * tokens).sum())
     }
 
     /// Records that capacities are converted at the current ratio, and returns it.
     pub(super) fn note_sized(&mut self) -> f64 {
-        self.sized_bytes_per_token = self.bytes_per_token;
-        self.bytes_per_token
+        self.sized_bytes_per_token = self.text.held;
+        self.text.held
     }
 
     /// Whether the converted capacities are outdated.
     pub(super) fn has_drifted(&self) -> bool {
-        let drift = (self.bytes_per_token - self.sized_bytes_per_token).abs();
+        let drift = (self.text.held - self.sized_bytes_per_token).abs();
         drift > RATIO_DRIFT_MAX * self.sized_bytes_per_token
     }
 
     pub(super) fn observe(&mut self, usage: &wire::UsageSeen) {
-        let wire::UsageSeen { prompt_bytes: bytes, prompt_tokens: tokens, .. } = *usage;
+        let tokens = usage.prompt_tokens;
         if let Some(output) = usage.output_tokens.filter(|output| *output > 0) {
             self.output_tokens += OUTPUT_WEIGHT * (float(output.min(OUTPUT_TOKENS_MAX)) - self.output_tokens);
         }
@@ -154,11 +195,18 @@ impl Pool {
             let share = (float(cached) / float(tokens)).min(1.0);
             self.reuse_share += REUSE_WEIGHT * (share - self.reuse_share);
         }
-        if bytes < RATIO_BYTES_MIN || tokens == 0 {
-            return;
+        let media = Media::from_counts(&usage.media);
+        if media.is_empty() {
+            if usage.prompt_bytes >= RATIO_BYTES_MIN && tokens > 0 {
+                self.text.observe(float(usage.prompt_bytes) / float(tokens));
+            }
+        } else if let Some((kind, parts)) = media.only_kind()
+            && let Some(learned) = self.media_tokens.get_mut(kind)
+        {
+            let text_tokens = float(usage.prompt_bytes) / self.text.now;
+            let seen = (float(tokens) - text_tokens) / f64::from(parts);
+            *learned += MEDIA_WEIGHT * (seen.clamp(MEDIA_TOKENS_MIN, MEDIA_TOKENS_MAX) - *learned);
         }
-        let seen = (float(bytes) / float(tokens)).clamp(BYTES_PER_TOKEN_MIN, BYTES_PER_TOKEN_MAX);
-        self.bytes_per_token += RATIO_WEIGHT * (seen - self.bytes_per_token);
     }
 
     pub(super) fn matches<'a>(&'a self, model: &str) -> Option<ModelMatch<'a>> {
@@ -172,5 +220,76 @@ impl Pool {
     pub(super) fn takes_any<'a>(&'a self, model: &'a str) -> Option<ModelMatch<'a>> {
         let takes = self.models.iter().any(|name| name == ANY_MODEL);
         takes.then_some(ModelMatch { pool: self, variant: model })
+    }
+}
+
+// === impl TextRatio ===
+
+impl Default for TextRatio {
+    fn default() -> Self {
+        Self { now: BYTES_PER_TOKEN_DEFAULT, held: BYTES_PER_TOKEN_DEFAULT, seen: 0.0 }
+    }
+}
+
+impl TextRatio {
+    fn observe(&mut self, ratio: f64) {
+        let is_first = self.seen < RATIO_FIRST;
+        let step = |old: f64, weight: f64| {
+            let believable = ratio.clamp(BYTES_PER_TOKEN_MIN, BYTES_PER_TOKEN_MAX);
+            if is_first {
+                return old + (believable - old) * weight.max(1.0 / (self.seen + 1.0));
+            }
+            let near = believable.clamp(old / RATIO_FACTOR_MAX, old * RATIO_FACTOR_MAX);
+            old + (near - old) * weight
+        };
+        *self = Self {
+            now: step(self.now, RATIO_WEIGHT),
+            held: step(self.held, SIZED_WEIGHT),
+            seen: (self.seen + 1.0).min(RATIO_FIRST),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool() -> Pool {
+        Pool::new(&wire::Pool::default(), Vec::new(), None)
+    }
+
+    fn seen(prompt_bytes: u64, prompt_tokens: u64, media: &[u32]) -> wire::UsageSeen {
+        wire::UsageSeen { prompt_bytes, prompt_tokens, media: media.to_vec(), ..wire::UsageSeen::default() }
+    }
+
+    fn teach(pool: &mut Pool, usage: &wire::UsageSeen, times: usize) {
+        (0..times).for_each(|_| pool.observe(usage));
+    }
+
+    #[test]
+    fn images_do_not_make_text_look_dense() {
+        let mut pool = pool();
+        teach(&mut pool, &seen(40_000, 10_000, &[]), 30);
+        teach(&mut pool, &seen(400, 1_300, &[1]), 30);
+        assert!((pool.bytes_per_token() - 4.0).abs() < 1e-9);
+        let tokens = pool.media_tokens(Media([2, 0, 0, 0]));
+        assert!((2_390..2_410).contains(&tokens), "two images of 1,200 tokens: {tokens}");
+    }
+
+    #[test]
+    fn one_clients_odd_text_does_not_shrink_what_everybody_holds() {
+        let mut pool = pool();
+        teach(&mut pool, &seen(40_000, 10_000, &[]), 100);
+        teach(&mut pool, &seen(10_000, 10_000, &[]), 60);
+        assert!(pool.held_bytes_per_token() > 3.3, "{}", pool.held_bytes_per_token());
+        teach(&mut pool, &seen(10_000, 10_000, &[]), 2_000);
+        assert!(pool.held_bytes_per_token() < 1.1, "in the end it is what the pool's text is");
+    }
+
+    #[test]
+    fn the_first_responses_replace_what_was_assumed() {
+        let mut pool = pool();
+        teach(&mut pool, &seen(30_000, 20_000, &[]), 3);
+        assert!((pool.held_bytes_per_token() - 1.5).abs() < 1e-9);
     }
 }
