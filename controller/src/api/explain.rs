@@ -82,9 +82,7 @@ impl ExplainError {
         match self {
             Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::NoEndpoint(NoEndpoint::UnknownModel) => StatusCode::NOT_FOUND,
-            Self::NoEndpoint(NoEndpoint::NoneKnown | NoEndpoint::NoneHealthy) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NoEndpoint(NoEndpoint::NoneKnown) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 

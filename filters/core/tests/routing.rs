@@ -144,13 +144,19 @@ fn without_a_holder_the_idle_one_wins() {
 }
 
 #[test]
-fn the_unhealthy_are_never_chosen_nor_alternates() {
+fn the_unhealthy_are_neither_chosen_nor_alternates_while_others_are_healthy() {
     let world = World::new(3).holds(0, CELLS).is(0, Health::Unhealthy).is(1, Health::Healthy).queues(1, 50);
     let decision = world.ask(3, usize::MAX).unwrap();
     assert_eq!(decision.ranked().count(), 2);
     assert!(decision.ranked().all(|candidate| candidate.address != World::address(0)));
-    let dead = world.is(1, Health::Unhealthy).is(2, Health::Unhealthy);
-    assert_eq!(dead.ask(3, 1).unwrap_err(), NoEndpoint::NoneHealthy);
+}
+
+#[test]
+fn a_pool_of_which_all_are_unhealthy_is_one_of_which_all_may_be_tried() {
+    let world = World::new(3).holds(1, CELLS);
+    let world = world.is(0, Health::Unhealthy).is(1, Health::Unhealthy).is(2, Health::Unhealthy);
+    assert_eq!(world.ask(3, usize::MAX).unwrap().ranked().count(), 3);
+    assert_eq!(world.chosen(3).0, World::address(1));
 }
 
 #[test]

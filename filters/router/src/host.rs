@@ -8,7 +8,6 @@ use proxy_wasm::types::{BufferType, MapType, MetricType, Status};
 use std::cell::OnceCell;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, UNIX_EPOCH};
-use warmpath_core::ids::EndpointId;
 use warmpath_core::router::{Clock, Conflict, Reply, SharedMap, Stored, Version};
 use warmpath_core::time::Timestamp;
 
@@ -100,8 +99,8 @@ pub(crate) fn response_status() -> Option<u16> {
 }
 
 /// The endpoint that the response comes from, as Envoy writes its address.
-pub(crate) fn upstream_address() -> Option<EndpointId> {
-    text_property(vec!["upstream", "address"]).map(|address| EndpointId::of(&address))
+pub(crate) fn upstream_address() -> Option<String> {
+    text_property(vec!["upstream", "address"])
 }
 
 /// Sets a response header.

@@ -69,10 +69,11 @@ impl HttpContext for Http {
         if self.vm.is_none() {
             return Action::Continue;
         }
+        let served_by = host::upstream_address();
         self.handle(Input::ResponseHead {
             exchange: self.id,
             status: host::response_status(),
-            served_by: host::upstream_address(),
+            served_by: served_by.as_deref(),
             ends: end_of_stream,
         })
     }

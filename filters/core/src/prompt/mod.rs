@@ -179,6 +179,14 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// The id of the stored response that it continues.
+    pub fn previous_response(&self) -> Option<&str> {
+        match &self.prompt {
+            Prompt::Responses(prompt) => prompt.previous.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The prompt's tokens if the body gives them as token ids, else `None`.
     pub fn exact_tokens(&self) -> Option<u64> {
         match &self.prompt {

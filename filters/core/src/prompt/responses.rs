@@ -12,7 +12,7 @@ use std::borrow::Cow;
 pub(super) struct ResponsesPrompt<'a> {
     tools: Option<Raw<'a>>,
     instructions: Option<Raw<'a>>,
-    previous: Option<Cow<'a, str>>,
+    pub(super) previous: Option<Cow<'a, str>>,
     input: Option<Raw<'a>>,
 }
 

@@ -1,9 +1,9 @@
 //! One request and its response, from the first header to the last byte.
 //!
 //! ```text
-//!   head ─┬─ nothing to read ──────────────► route ─► Sent ─► Responding ─► (gone)
-//!         └─► Reading ── body is whole ────►   │        │          │
-//!                                              └ reply ─┴──────────┴── the stream is deleted ─► (gone)
+//!   head ─┬─ nothing to read ──────────────► route ─┬─────────────► Sent ─► Responding ─► (gone)
+//!         └─► Reading ── body is whole ────►   │    └─► Passed ─────┘ │          │
+//!                                              └ reply ───────────────┴──────────┴── the stream is deleted ─► (gone)
 //! ```
 //!
 //! Each state owns what is valid in it and nothing else: a booking exists exactly as long as `Sent` and `Responding`
@@ -19,7 +19,7 @@ use super::status::class_of;
 use super::{Clock, Router};
 use crate::config::Config;
 use crate::cost::PrefillWork;
-use crate::ids::EndpointId;
+use crate::ids::{CellHash, EndpointId, ResponseId};
 use crate::num::{count, float};
 use crate::prompt::Api;
 use crate::time::Timestamp;
@@ -32,6 +32,8 @@ use std::rc::Rc;
 pub(super) enum Exchange {
     /// Waits for the end of its body.
     Reading(Reading),
+    /// Was left to Envoy's own policy.
+    Passed(Passed),
     /// Was sent to an endpoint.
     Sent(Sent),
     /// Its response has begun.
@@ -46,12 +48,20 @@ pub(super) struct Reading {
     pub(super) wants_explanation: bool,
     /// Whether it is a request for work, so that what it comes to says something of the endpoint.
     pub(super) is_judged: bool,
+    /// The stored response that the path names.
+    pub(super) stored: Option<ResponseId>,
 }
 
 /// See [`Exchange::Sent`].
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) booking: Booking,
+    pub(super) kept: Kept,
+}
+
+/// What is kept of a request for its response.
+#[derive(Debug)]
+pub(super) struct Kept {
     pub(super) pool: String,
     pub(super) size: Size,
     pub(super) is_stream: bool,
@@ -59,10 +69,22 @@ pub(super) struct Sent {
     pub(super) reads_usage: bool,
     /// Whether what it comes to says something of the endpoint: only requests for work do.
     pub(super) is_judged: bool,
+    /// When its prefill is over by the model: of a response that is no stream, which shows no first token.
+    pub(super) prefilled_at: Option<Timestamp>,
     /// When a first token is overdue for so long that the endpoint counts as silent; `None`: that was published.
     pub(super) silent_at: Option<Timestamp>,
     /// The decision in one line, where the configuration explains.
     pub(super) summary: Option<String>,
+}
+
+/// See [`Exchange::Passed`].
+#[derive(Debug)]
+pub(super) struct Passed {
+    pub(super) model: String,
+    pub(super) chain: Vec<CellHash>,
+    pub(super) sent_at: Timestamp,
+    /// What it will be once its endpoint is known, but for the booking.
+    pub(super) kept: Kept,
 }
 
 /// The size of a prompt, as estimated at dispatch.
@@ -106,6 +128,7 @@ impl<S: SharedMap> Router<S> {
             api: head.api(),
             wants_explanation: head.wants_explanation,
             is_judged: head.is_post,
+            stored: head.stored(),
         };
         if let Some(unread) = head.unread(ends) {
             self.route_body(clock, id, &reading, Err(unread), out);
@@ -120,10 +143,16 @@ impl<S: SharedMap> Router<S> {
         &mut self,
         clock: &impl Clock,
         id: ExchangeId,
-        (status, served_by, ends): (Option<u16>, Option<EndpointId>, bool),
+        (status, served_by, ends): (Option<u16>, Option<&str>, bool),
         out: &mut Vec<Output>,
     ) {
-        let Some(Exchange::Sent(mut sent)) = self.take_if_sent(id) else { return };
+        let sent = match self.take_if_sent(id) {
+            Some(Exchange::Sent(sent)) => Some(sent),
+            Some(Exchange::Passed(passed)) => self.place(passed, served_by, clock.now(), out),
+            _ => None,
+        };
+        let Some(mut sent) = sent else { return };
+        let served_by = served_by.map(EndpointId::of);
         if let Some(served_by) = served_by
             && served_by != sent.booking.endpoint()
         {
@@ -136,10 +165,10 @@ impl<S: SharedMap> Router<S> {
         if let Some(class) = class {
             self.settle(&mut sent, class, clock.now(), out);
         }
-        if let Some(summary) = sent.summary.take() {
+        if let Some(summary) = sent.kept.summary.take() {
             out.push(Output::SetResponseHeader(DECISION_HEADER, summary));
         }
-        let watch = if sent.reads_usage { Watch::Tail(TAIL_BYTES_MAX) } else { Watch::FirstByte };
+        let watch = if sent.kept.reads_usage { Watch::Tail(TAIL_BYTES_MAX) } else { Watch::FirstByte };
         out.push(Output::Watch(watch));
         let responding = Responding { sent, class, first_token: None, usage: UsageScan::default() };
         if ends {
@@ -158,7 +187,7 @@ impl<S: SharedMap> Router<S> {
     ) {
         let Some(Exchange::Responding(responding)) = self.exchanges.get_mut(&id) else { return };
         let is_first = bytes > 0 && responding.first_token.is_none();
-        if responding.sent.reads_usage {
+        if responding.sent.kept.reads_usage {
             responding.usage.push(tail);
         } else if is_first {
             out.push(Output::Watch(Watch::End));
@@ -176,6 +205,7 @@ impl<S: SharedMap> Router<S> {
     pub(super) fn ended(&mut self, clock: &impl Clock, id: ExchangeId, out: &mut Vec<Output>) {
         match self.exchanges.remove(&id) {
             None | Some(Exchange::Reading(_)) => {}
+            Some(Exchange::Passed(_)) => out.push(Output::Count(Counter::Aborted, 1)),
             Some(Exchange::Sent(sent)) => {
                 out.push(Output::Count(Counter::Aborted, 1));
                 out.push(Output::Count(Counter::Outcome(OutcomeClass::None), 1));
@@ -189,14 +219,35 @@ impl<S: SharedMap> Router<S> {
         }
     }
 
+    /// Books a request that Envoy has placed, at the endpoint that responds, if it can be known.
+    fn place(
+        &mut self,
+        passed: Passed,
+        served_by: Option<&str>,
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) -> Option<Sent> {
+        let Passed { model, chain, sent_at, kept } = passed;
+        let served_by = served_by?;
+        if !self.view.discover(&model, served_by) {
+            return None;
+        }
+        let (work, context_tokens) = (PrefillWork::of(kept.size.prompt_tokens, 0), kept.size.prompt_tokens);
+        let endpoint = EndpointId::of(served_by);
+        let (booking, kinds) =
+            Booking::placed(&mut self.ledger, endpoint, chain, (work, context_tokens), sent_at);
+        self.publish(kinds, When::Now, now, out);
+        Some(Sent { booking, kept })
+    }
+
     /// Publishes the silence of endpoints whose first tokens are overdue, once for each request.
     pub(super) fn note_silence(&mut self, now: Timestamp, out: &mut Vec<Output>) {
         let mut silent = Vec::new();
         for exchange in self.exchanges.values_mut() {
             if let Exchange::Sent(sent) = exchange
-                && sent.silent_at.is_some_and(|at| at <= now)
+                && sent.kept.silent_at.is_some_and(|at| at <= now)
             {
-                sent.silent_at = None;
+                sent.kept.silent_at = None;
                 silent.push(sent.booking.silent(now));
             }
         }
@@ -208,7 +259,8 @@ impl<S: SharedMap> Router<S> {
 
     /// No first token will come: says what came instead.
     fn settle(&mut self, sent: &mut Sent, class: OutcomeClass, now: Timestamp, out: &mut Vec<Output>) {
-        let is_judged = sent.is_judged || matches!(class, OutcomeClass::Full | OutcomeClass::Unreachable);
+        let is_judged =
+            sent.kept.is_judged || matches!(class, OutcomeClass::Full | OutcomeClass::Unreachable);
         let class = if is_judged { class } else { OutcomeClass::None };
         out.push(Output::Count(Counter::Outcome(class), 1));
         if matches!(class, OutcomeClass::Full | OutcomeClass::Unreachable) {
@@ -228,9 +280,9 @@ impl<S: SharedMap> Router<S> {
                 self.settle(&mut sent, OutcomeClass::Empty, now, out);
             }
             kinds.extend(
-                usage
-                    .finish()
-                    .and_then(|usage| sent.learn_usage(usage, first_token.filter(|_| sent.is_stream), out)),
+                usage.finish().and_then(|usage| {
+                    sent.learn_usage(usage, first_token.filter(|_| sent.kept.is_stream), out)
+                }),
             );
         }
         kinds.extend(sent.booking.end(&mut self.ledger, now));
@@ -239,7 +291,7 @@ impl<S: SharedMap> Router<S> {
 
     fn take_if_sent(&mut self, id: ExchangeId) -> Option<Exchange> {
         match self.exchanges.get(&id)? {
-            Exchange::Sent(_) => self.exchanges.remove(&id),
+            Exchange::Sent(_) | Exchange::Passed(_) => self.exchanges.remove(&id),
             Exchange::Reading(_) | Exchange::Responding(_) => None,
         }
     }
@@ -254,14 +306,14 @@ fn first_token(
     let sent = &mut responding.sent;
     let now = clock.now();
     let time = sent.booking.first_token_time(now);
-    if sent.is_stream {
+    if sent.kept.is_stream {
         out.push(Output::Record(Histogram::TtftMs, time.us / 1000));
     }
     responding.first_token = Some(time);
-    let time = (sent.is_stream && !sent.reads_usage).then_some(time);
-    let class = if sent.is_judged { OutcomeClass::Served } else { OutcomeClass::None };
+    let time = (sent.kept.is_stream && !sent.kept.reads_usage).then_some(time);
+    let class = if sent.kept.is_judged { OutcomeClass::Served } else { OutcomeClass::None };
     out.push(Output::Count(Counter::Outcome(class), 1));
-    if sent.is_judged {
+    if sent.kept.is_judged {
         sent.booking.served(ledger, time, now)
     } else {
         sent.booking.came_to(ledger, class, now)
@@ -281,7 +333,7 @@ impl Sent {
         if usage.prompt_tokens == 0 {
             return None;
         }
-        let Size { text_bytes, prompt_tokens, held_tokens, cached_tokens } = self.size;
+        let Size { text_bytes, prompt_tokens, held_tokens, cached_tokens } = self.kept.size;
         out.push(Output::Count(Counter::PromptTokens, usage.prompt_tokens));
         out.push(Output::Count(Counter::PredictedTokens, cached_tokens));
         let expected = float(cached_tokens) / float(prompt_tokens.max(1));
@@ -294,7 +346,7 @@ impl Sent {
         let cached = usage.cached_tokens.unwrap_or_else(|| count(expected * float(usage.prompt_tokens)));
         let work = PrefillWork::of(usage.prompt_tokens, cached);
         Some(Kind::UsageSeen(UsageSeen {
-            pool: self.pool.clone(),
+            pool: self.kept.pool.clone(),
             prompt_bytes: text_bytes.unwrap_or(0),
             prompt_tokens: usage.prompt_tokens,
             cached_tokens: usage.cached_tokens,

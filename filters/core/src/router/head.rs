@@ -2,6 +2,7 @@
 
 use super::io::Output;
 use super::metrics::Unread;
+use crate::ids::ResponseId;
 use crate::limits::BODY_BYTES_MAX;
 use crate::prompt::{Api, PromptError};
 
@@ -23,6 +24,7 @@ pub(super) struct Head {
     /// Whether it is a request for work.
     pub(super) is_post: bool,
     api: Option<Api>,
+    stored: Option<ResponseId>,
     is_encoded: bool,
     is_json: Option<bool>,
     length: Option<usize>,
@@ -41,7 +43,10 @@ impl Head {
             let text = || String::from_utf8_lossy(value);
             match name.as_str() {
                 ":method" => head.is_post = value == b"POST",
-                ":path" => head.api = Some(Api::of_path(&text())),
+                ":path" => {
+                    head.api = Some(Api::of_path(&text()));
+                    head.stored = stored_response(&text());
+                }
                 "content-type" => head.is_json = Some(is_json(value)),
                 "content-encoding" => head.is_encoded = !value.is_empty() && value != b"identity",
                 "content-length" => head.length = text().parse().ok(),
@@ -62,6 +67,11 @@ impl Head {
         self.api.unwrap_or(Api::ModelOnly)
     }
 
+    /// The stored response that the path names.
+    pub(super) fn stored(&self) -> Option<ResponseId> {
+        self.stored
+    }
+
     /// Why the body is not worth waiting for; `None` if it is.
     pub(super) fn unread(&self, ends: bool) -> Option<Unread> {
         if ends || !self.is_post || self.is_upgrade {
@@ -76,6 +86,13 @@ impl Head {
             None
         }
     }
+}
+
+/// The response that a path reads, deletes or cancels: `/v1/responses/<id>`, whatever follows.
+fn stored_response(path: &str) -> Option<ResponseId> {
+    let (_, rest) = path.split_once("/v1/responses/")?;
+    let id = rest.split(['/', '?']).next().filter(|id| !id.is_empty())?;
+    Some(ResponseId::of(id))
 }
 
 /// Whether a media type is JSON or derived from it.
@@ -112,6 +129,16 @@ mod tests {
             assert_eq!(read(&headers).0.unread(false), unread, "{headers:?}");
         }
         assert_eq!(read(&[post]).0.unread(true), Some(Unread::NoBody));
+    }
+
+    #[test]
+    fn a_path_names_a_stored_response() {
+        let of = |path: &str| read(&[(":path", path)]).0.stored();
+        let id = Some(ResponseId::of("resp_1"));
+        assert_eq!(of("/v1/responses/resp_1"), id);
+        assert_eq!(of("/llm/v1/responses/resp_1/cancel?x=1"), id);
+        assert_eq!(of("/v1/responses/resp_1?include=usage"), id);
+        assert_eq!((of("/v1/responses/"), of("/v1/responses"), of("/v1/models/x")), (None, None, None));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::metrics::{Counter, Gauge, Histogram};
 use crate::config::Config;
-use crate::ids::{CellHash, EndpointId};
+use crate::ids::CellHash;
 use crate::wire::StreamError;
 use std::fmt;
 
@@ -86,8 +86,8 @@ pub enum Input<'a> {
         exchange: ExchangeId,
         /// The status; `None` where the host has none.
         status: Option<u16>,
-        /// The endpoint that it comes from, where the host knows.
-        served_by: Option<EndpointId>,
+        /// `ip:port` of the endpoint that it comes from, where the host knows.
+        served_by: Option<&'a str>,
         /// Whether nothing follows them.
         ends: bool,
     },

@@ -113,18 +113,23 @@ impl Booking {
         context_tokens: u64,
         now: Timestamp,
     ) -> (Self, Vec<Kind>) {
-        let share = InFlight { requests: 1, prefills: 1, prefill_work: chosen.work, context_tokens };
+        let (mut booking, kinds) = Self::placed(ledger, chosen.id, chain, (chosen.work, context_tokens), now);
+        booking.backlog = chosen.work_ahead.map(|ahead| ahead.minus(chosen.work));
+        (booking, kinds)
+    }
+
+    /// Books a request that was sent to `endpoint` at `sent` without a decision: what was ahead of it there is unknown.
+    pub fn placed(
+        ledger: &mut Ledger,
+        endpoint: EndpointId,
+        chain: Vec<CellHash>,
+        (work, context_tokens): (PrefillWork, u64),
+        sent: Timestamp,
+    ) -> (Self, Vec<Kind>) {
+        let share = InFlight { requests: 1, prefills: 1, prefill_work: work, context_tokens };
         ledger.requests += 1;
-        let booking = Self {
-            endpoint: chosen.id,
-            request: ledger.requests,
-            chain,
-            share,
-            backlog: chosen.work_ahead.map(|ahead| ahead.minus(chosen.work)),
-            work: chosen.work,
-            sent: now,
-            has_outcome: false,
-        };
+        let request = ledger.requests;
+        let booking = Self { endpoint, request, chain, share, backlog: None, work, sent, has_outcome: false };
         ledger.add(booking.endpoint, share);
         let mut kinds = vec![ledger.load(booking.endpoint)];
         kinds.extend(booking.routed(ledger));

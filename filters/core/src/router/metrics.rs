@@ -22,6 +22,10 @@ pub enum Unread {
 pub enum Counter {
     /// A choice.
     Decision(Reason),
+    /// No endpoint is known, or none that holds the prompt while endpoints are still being discovered: Envoy chose.
+    Fallback,
+    /// A choice among endpoints that are all unhealthy.
+    LastResort,
     /// A request that the router rejected itself.
     Rejected(NoEndpoint),
     /// A prompt that was not read.
@@ -88,9 +92,11 @@ impl Counter {
             Self::Decision(Reason::Spill) => "warmpath.decision.spill",
             Self::Decision(Reason::Cold) => "warmpath.decision.cold",
             Self::Decision(Reason::Load) => "warmpath.decision.load",
+            Self::Decision(Reason::Stored) => "warmpath.decision.stored",
+            Self::Fallback => "warmpath.decision.fallback",
+            Self::LastResort => "warmpath.last_resort",
             Self::Rejected(NoEndpoint::UnknownModel) => "warmpath.rejected.model_not_found",
             Self::Rejected(NoEndpoint::NoneKnown) => "warmpath.rejected.no_endpoint_known",
-            Self::Rejected(NoEndpoint::NoneHealthy) => "warmpath.rejected.no_endpoint_healthy",
             Self::Unread(reason) => reason.name(),
             Self::Retried => "warmpath.retried",
             Self::Failed => "warmpath.failed",

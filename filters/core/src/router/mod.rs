@@ -46,13 +46,15 @@ use crate::cost::Weights;
 use crate::ids::OriginId;
 use crate::time::Timestamp;
 use crate::view::View;
-use crate::wire::{Kind, Record};
+use crate::wire::Record;
 use exchange::Exchange;
 use fnv::FnvHashMap;
 use lease::Lease;
 use log::{Log, Shape};
 use outbox::Outbox;
 use sampling::UsageSampling;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::rc::Rc;
 use uplink::Uplink;
 
@@ -72,6 +74,8 @@ pub struct Router<S> {
     pending: Vec<Record>,
     /// The shell's numbers are dense and not chosen by clients: no seed is needed.
     exchanges: FnvHashMap<ExchangeId, Exchange>,
+    /// When the prefills of requests without a first token are over by the model, the next one first.
+    prefills: BinaryHeap<Reverse<(Timestamp, ExchangeId)>>,
     /// Oldest first; the pools of the newest one apply unless a controller has published others.
     plugins: Vec<Plugin>,
     sampling: UsageSampling,
@@ -107,6 +111,7 @@ impl<S: SharedMap> Router<S> {
             outbox: Outbox::default(),
             pending: Vec::new(),
             exchanges: FnvHashMap::default(),
+            prefills: BinaryHeap::new(),
             plugins: Vec::new(),
             sampling: UsageSampling::default(),
             weights: Weights::default(),
@@ -186,7 +191,7 @@ impl<S: SharedMap> Router<S> {
         self.plugins.push(plugin);
         self.assign_uplink(now, out);
         if !self.load_endpoints(now, out) {
-            self.view.apply(&Kind::Pools(config.pools.clone()).into(), now);
+            self.view.assume(&config.pools);
         }
         // The log may contain events about these endpoints.
         self.read_log(now, out);
@@ -200,6 +205,7 @@ impl<S: SharedMap> Router<S> {
 
     fn tick(&mut self, now: Timestamp, id: PluginId, out: &mut Vec<Output>) {
         self.cancel_superseded(id, out);
+        self.end_prefills(now, out);
         self.keep_house(now, out);
         self.read_log(now, out);
         self.flush(now, out);

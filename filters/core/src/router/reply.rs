@@ -12,11 +12,11 @@ const RETRY_AFTER: (&str, &str) = ("retry-after", "1");
 pub(super) fn no_endpoint(reason: NoEndpoint, model: &str) -> Reply {
     let (status, kind, param) = match reason {
         NoEndpoint::UnknownModel => (404, "NotFoundError", Some("model")),
-        NoEndpoint::NoneKnown | NoEndpoint::NoneHealthy => (503, "ServiceUnavailableError", None),
+        NoEndpoint::NoneKnown => (503, "ServiceUnavailableError", None),
     };
     let message = match reason {
         NoEndpoint::UnknownModel => format!("The model `{model}` does not exist."),
-        NoEndpoint::NoneKnown | NoEndpoint::NoneHealthy => format!("{reason}; try again later"),
+        NoEndpoint::NoneKnown => format!("{reason}; try again later"),
     };
     let body = json!({"error": {"message": message, "type": kind, "param": param, "code": reason.label()}});
     let mut headers = vec![JSON, ("x-warmpath-reason", reason.label())];

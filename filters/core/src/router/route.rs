@@ -1,6 +1,6 @@
 //! From a request to its endpoint: body -> prompt -> query -> choice -> headers and booking.
 
-use super::exchange::{Exchange, Reading, Sent, Size};
+use super::exchange::{Exchange, Kept, Passed, Reading, Sent, Size};
 use super::head::{DESTINATION_HEADER, MODEL_HEADER};
 use super::io::{ExchangeId, Output, PluginId, Prompt};
 use super::ledger::Booking;
@@ -12,8 +12,10 @@ use crate::ids::CellHash;
 use crate::limits::BODY_BYTES_MAX;
 use crate::num::{count, float, u64_len};
 use crate::prompt::{PromptError, Request};
-use crate::routing::{Decision, Explanation, NoEndpoint, Options, Query, choose};
+use crate::routing::{Decision, Explanation, NoEndpoint, Options, Query, Reason, choose};
 use crate::time::Timestamp;
+use crate::view::Fitness;
+use std::cmp::Reverse;
 
 /// How long the first token of a stream may take before its endpoint can count as silent, in milliseconds; other responses
 /// come when all is generated.
@@ -23,9 +25,20 @@ const SILENCE_MS_WHOLE: u64 = 60_000;
 /// And how many times its predicted time.
 const SILENCE_FACTOR: f64 = 10.0;
 
-/// A request for which an endpoint was chosen.
+/// What is known of a request besides its prompt.
+#[derive(Clone, Copy, Debug)]
+struct Traits {
+    is_stream: bool,
+    /// Whether the response will report its usage.
+    has_usage: bool,
+    /// Whether it is a request for work.
+    is_judged: bool,
+}
+
+/// A request that goes on.
 struct Routed {
-    decision: Decision,
+    /// Where to; `None`: Envoy chooses.
+    decision: Option<Decision>,
     /// The model asked for; empty when none was named.
     model: String,
     /// The name of the pool that serves it.
@@ -34,11 +47,7 @@ struct Routed {
     prompt_tokens: u64,
     /// Prompt text in bytes; `None` where the prompt was given in tokens.
     text_bytes: Option<u64>,
-    is_stream: bool,
-    /// Whether the response will report its usage.
-    has_usage: bool,
-    /// Whether it is a request for work.
-    is_judged: bool,
+    traits: Traits,
 }
 
 // === impl Router ===
@@ -101,16 +110,16 @@ impl<S: SharedMap> Router<S> {
         let Some(config) = self.config_of(plugin) else { return };
         let now = clock.now();
         self.read_log(now, out);
+        self.end_prefills(now, out);
         let nonce = self.random();
         let options = Options { alternates: config.alternates, nonce, now, weights: self.weights };
-        let Prompt { model, chain, text_bytes, output_tokens_max, .. } = prompt;
+        let Prompt { model, chain, text_bytes, output_tokens_max, is_stream, has_usage } = prompt;
+        let traits = Traits { is_stream, has_usage, is_judged: true };
         let query = Query::of_chain(&self.view, model, chain, text_bytes, output_tokens_max);
-        let (query, decision) = match decide(query, &options) {
-            Ok(decided) => decided,
-            Err(reason) => return refuse(reason, model, out),
-        };
-        let routed = Routed::new(query, decision, (prompt.is_stream, prompt.has_usage, true));
-        self.dispatch(id, routed, config.is_explaining, now, out);
+        match query.and_then(|query| Routed::of_query(query, traits, &options)) {
+            Ok(routed) => self.dispatch(id, routed, config.is_explaining, now, out),
+            Err(reason) => refuse(reason, model, out),
+        }
     }
 
     /// A request whose headers and body have come, as far as they are read.
@@ -125,6 +134,7 @@ impl<S: SharedMap> Router<S> {
         let now = clock.now();
         // What siblings did a microsecond ago counts.
         self.read_log(now, out);
+        self.end_prefills(now, out);
         let read = body.and_then(|body| {
             let request = Request::parse(reading.api, body).map_err(Unread::Prompt)?;
             Ok((request, body.len()))
@@ -140,19 +150,31 @@ impl<S: SharedMap> Router<S> {
         let is_stream = request.as_ref().is_some_and(|request| request.is_stream);
         let reports = request.as_ref().is_some_and(|request| !is_stream || request.has_usage_in_stream);
         let has_usage = reading.api.has_prompt() && reports;
+        let traits = Traits { is_stream, has_usage, is_judged: reading.is_judged };
         let alternates = if reading.wants_explanation { usize::MAX } else { reading.config.alternates };
         let options = Options { alternates, nonce: self.random(), now, weights: self.weights };
-        let query = Query::of_request(&self.view, reading.api, request.as_ref(), body_bytes);
-        let (query, decision) = match decide(query, &options) {
-            Ok(decided) => decided,
-            Err(reason) => return refuse(reason, model, out),
+        let stored = reading.stored.and_then(|response| Query::of_stored(&self.view, response));
+        let query = match stored {
+            Some(query) => Ok(query),
+            None => Query::of_request(&self.view, reading.api, request.as_ref(), body_bytes),
         };
         if reading.wants_explanation {
-            out.push(Output::Reply(reply::explanation(&Explanation::new(&query, &decision))));
+            match query.and_then(|query| Ok(Explanation::new(&query, &choose(&query, &options)?))) {
+                Ok(explanation) => out.push(Output::Reply(reply::explanation(&explanation))),
+                Err(reason) => refuse(reason, model, out),
+            }
             return;
         }
-        let routed = Routed::new(query, decision, (is_stream, has_usage, reading.is_judged));
-        self.dispatch(id, routed, reading.config.is_explaining, now, out);
+        let routed = match query.and_then(|query| Routed::of_query(query, traits, &options)) {
+            Err(NoEndpoint::NoneKnown) if self.view.is_open_to_models() => {
+                Ok(Routed::of_model(model, traits))
+            }
+            routed => routed,
+        };
+        match routed {
+            Ok(routed) => self.dispatch(id, routed, reading.config.is_explaining, now, out),
+            Err(reason) => refuse(reason, model, out),
+        }
     }
 
     /// Names the endpoint to the proxy, and books the request there.
@@ -164,67 +186,96 @@ impl<S: SharedMap> Router<S> {
         now: Timestamp,
         out: &mut Vec<Output>,
     ) {
-        let Routed { decision, model, pool, chain, prompt_tokens, text_bytes, is_stream, .. } = routed;
-        out.push(Output::Count(Counter::Decision(decision.reason), 1));
-        out.push(Output::SetRequestHeader(DESTINATION_HEADER, decision.destinations()));
+        let Routed { decision, model, pool, chain, prompt_tokens, text_bytes, traits } = routed;
         if !model.is_empty() && is_header_value(&model) {
-            out.push(Output::SetRequestHeader(MODEL_HEADER, model));
+            out.push(Output::SetRequestHeader(MODEL_HEADER, model.clone()));
         }
-        let summary = is_explaining.then(|| summary(&decision, prompt_tokens));
-        let reads_usage = routed.has_usage && (!is_stream || self.sampling.takes_next());
-        let size = Size {
-            text_bytes,
-            prompt_tokens,
-            held_tokens: decision.chosen.held_tokens,
-            cached_tokens: decision.chosen.cached_tokens,
+        let reads_usage = traits.has_usage && (!traits.is_stream || self.sampling.takes_next());
+        let mut kept = Kept {
+            pool,
+            size: Size { text_bytes, prompt_tokens, held_tokens: 0, cached_tokens: 0 },
+            is_stream: traits.is_stream,
+            reads_usage,
+            is_judged: traits.is_judged,
+            prefilled_at: None,
+            silent_at: None,
+            summary: None,
         };
-        let silence_ms = if is_stream { SILENCE_MS_STREAM } else { SILENCE_MS_WHOLE };
-        let predicted_ms = count(decision.chosen.terms.ttft_s() * 1e3 * SILENCE_FACTOR);
+        let Some(decision) = decision else {
+            out.push(Output::Count(Counter::Fallback, 1));
+            let passed = Passed { model, chain, sent_at: now, kept };
+            self.exchanges.insert(id, Exchange::Passed(passed));
+            return;
+        };
+        out.push(Output::Count(Counter::Decision(decision.reason), 1));
+        if decision.chosen.fitness == Fitness::Unhealthy {
+            out.push(Output::Count(Counter::LastResort, 1));
+        }
+        out.push(Output::SetRequestHeader(DESTINATION_HEADER, decision.destinations()));
+        let ttft_ms = decision.chosen.terms.ttft_s() * 1e3;
+        kept.size.held_tokens = decision.chosen.held_tokens;
+        kept.size.cached_tokens = decision.chosen.cached_tokens;
+        kept.summary = is_explaining.then(|| summary(&decision, prompt_tokens));
+        kept.silent_at = traits.is_judged.then(|| {
+            let silence_ms = if traits.is_stream { SILENCE_MS_STREAM } else { SILENCE_MS_WHOLE };
+            now.plus_ms(silence_ms.max(count(ttft_ms * SILENCE_FACTOR)))
+        });
+        if !traits.is_stream {
+            let prefilled_at = now.plus_ms(count(ttft_ms));
+            kept.prefilled_at = Some(prefilled_at);
+            self.prefills.push(Reverse((prefilled_at, id)));
+        }
         let (booking, kinds) = Booking::new(&mut self.ledger, &decision.chosen, chain, prompt_tokens, now);
         self.publish(kinds, When::Now, now, out);
-        let sent = Sent {
-            booking,
-            pool,
-            size,
-            is_stream,
-            reads_usage,
-            is_judged: routed.is_judged,
-            silent_at: routed.is_judged.then(|| now.plus_ms(silence_ms.max(predicted_ms))),
-            summary,
-        };
-        self.exchanges.insert(id, Exchange::Sent(sent));
+        self.exchanges.insert(id, Exchange::Sent(Sent { booking, kept }));
+    }
+
+    /// Ends the prefills of responses that are no streams when the model says that they are over: no token shows it.
+    pub(super) fn end_prefills(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        while let Some(Reverse((due, id))) =
+            self.prefills.peek().copied().filter(|Reverse((due, _))| *due <= now)
+        {
+            self.prefills.pop();
+            // The number may be another request's by now.
+            if let Some(Exchange::Sent(sent)) = self.exchanges.get_mut(&id)
+                && sent.kept.prefilled_at == Some(due)
+            {
+                let prefilled = sent.booking.prefilled(&mut self.ledger);
+                self.publish(prefilled, When::Soon, now, out);
+            }
+        }
     }
 }
 
 // === impl Routed ===
 
 impl Routed {
-    fn new(
-        query: Query<'_>,
-        decision: Decision,
-        (is_stream, has_usage, is_judged): (bool, bool, bool),
-    ) -> Self {
-        Self {
+    /// Of a request whose pool is known. Where more endpoints of it may exist than are known, only a cached prompt is worth
+    /// one of those.
+    fn of_query(query: Query<'_>, traits: Traits, options: &Options) -> Result<Self, NoEndpoint> {
+        let is_open = query.view().is_open(query.pool());
+        let decision = match choose(&query, options) {
+            Ok(decision) if is_open && !matches!(decision.reason, Reason::Warm | Reason::Stored) => None,
+            Ok(decision) => Some(decision),
+            Err(NoEndpoint::NoneKnown) if is_open => None,
+            Err(reason) => return Err(reason),
+        };
+        Ok(Self {
             decision,
             model: query.model().to_owned(),
             pool: query.pool().name().to_owned(),
             prompt_tokens: query.prompt_tokens,
             text_bytes: query.text_bytes,
             chain: query.chain,
-            is_stream,
-            has_usage,
-            is_judged,
-        }
+            traits,
+        })
     }
-}
 
-fn decide<'a>(
-    query: Result<Query<'a>, NoEndpoint>,
-    options: &Options,
-) -> Result<(Query<'a>, Decision), NoEndpoint> {
-    let query = query?;
-    let decision = choose(&query, options)?;
-    Ok((query, decision))
+    /// Of a request for a model of which nothing is known. Its chain hangs on its pool, so it has none.
+    fn of_model(model: &str, traits: Traits) -> Self {
+        let (pool, model, chain) = (model.to_owned(), model.to_owned(), Vec::new());
+        Self { decision: None, model, pool, chain, prompt_tokens: 0, text_bytes: None, traits }
+    }
 }
 
 fn refuse(reason: NoEndpoint, model: &str, out: &mut Vec<Output>) {

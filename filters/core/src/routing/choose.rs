@@ -31,7 +31,7 @@ pub struct Options {
 
 /// Chooses an endpoint.
 pub fn choose(query: &Query<'_>, options: &Options) -> Result<Decision, NoEndpoint> {
-    let slots = query.pool().slots();
+    let slots = query.pinned.as_ref().map_or(query.pool().slots(), std::slice::from_ref);
     if slots.is_empty() {
         return Err(NoEndpoint::NoneKnown);
     }
@@ -49,11 +49,14 @@ pub fn choose(query: &Query<'_>, options: &Options) -> Result<Decision, NoEndpoi
         weighed = weigh_all(query, options, &matches, slots, query.view().turn());
     }
     let considered = weighed.len();
-    // An unhealthy endpoint is no alternate either: a retry there is a retry lost.
-    weighed.retain(|one| one.fitness != Fitness::Unhealthy);
+    // An unhealthy endpoint is no alternate either: a retry there is a retry lost. But where all are, it is more likely that
+    // whoever looks at their health fails, and a request that is tried may succeed.
+    if weighed.iter().any(|one| one.fitness != Fitness::Unhealthy) {
+        weighed.retain(|one| one.fitness != Fitness::Unhealthy);
+    }
     put_best_first(&mut weighed, options.alternates.saturating_add(1));
-    let (chosen, others) = weighed.split_first().ok_or(NoEndpoint::NoneHealthy)?;
-    let reason = reason(query, chosen, others);
+    let (chosen, others) = weighed.split_first().ok_or(NoEndpoint::NoneKnown)?;
+    let reason = if query.pinned.is_some() { Reason::Stored } else { reason(query, chosen, others) };
     let alternates = others.get(..options.alternates).unwrap_or(others);
     let candidate = |one: &Weighed<'_>| one.candidate(query, options.now);
     Ok(Decision {

@@ -57,6 +57,8 @@ pub enum Reason {
     Cold,
     /// There is no prompt to match.
     Load,
+    /// It keeps the stored response that the request names.
+    Stored,
 }
 
 /// Why no endpoint was chosen.
@@ -66,8 +68,6 @@ pub enum NoEndpoint {
     UnknownModel,
     /// The pool has no endpoint.
     NoneKnown,
-    /// No endpoint of the pool is healthy.
-    NoneHealthy,
 }
 
 // === impl Decision ===
@@ -95,7 +95,7 @@ impl Decision {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 4] = [Self::Warm, Self::Spill, Self::Cold, Self::Load];
+    pub const ALL: [Self; 5] = [Self::Warm, Self::Spill, Self::Cold, Self::Load, Self::Stored];
 
     /// Its stable name in metrics and headers.
     pub fn label(self) -> &'static str {
@@ -104,6 +104,7 @@ impl Reason {
             Self::Spill => "spill",
             Self::Cold => "cold",
             Self::Load => "load",
+            Self::Stored => "stored",
         }
     }
 }
@@ -112,14 +113,13 @@ impl Reason {
 
 impl NoEndpoint {
     /// Every reason.
-    pub const ALL: [Self; 3] = [Self::UnknownModel, Self::NoneKnown, Self::NoneHealthy];
+    pub const ALL: [Self; 2] = [Self::UnknownModel, Self::NoneKnown];
 
     /// Its stable name in metrics and bodies.
     pub fn label(self) -> &'static str {
         match self {
             Self::UnknownModel => "model_not_found",
             Self::NoneKnown => "no_endpoint_known",
-            Self::NoneHealthy => "no_endpoint_healthy",
         }
     }
 }
@@ -129,7 +129,6 @@ impl fmt::Display for NoEndpoint {
         f.write_str(match self {
             Self::UnknownModel => "no pool serves this model",
             Self::NoneKnown => "no endpoint is known for this model",
-            Self::NoneHealthy => "no endpoint of this model is healthy",
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The properties of a request that routing uses: its pool, its chain, its size.
 
 use super::NoEndpoint;
-use crate::ids::CellHash;
+use crate::ids::{CellHash, ResponseId, Slot};
 use crate::limits::CELLS_PER_PROMPT_MAX;
 use crate::num::{count, float_len};
 use crate::prompt::{Api, Request, Root, cells_of};
@@ -21,6 +21,8 @@ pub struct Query<'a> {
     pub text_bytes: Option<u64>,
     /// Most tokens that the response may have, if stated.
     pub output_tokens_max: Option<u64>,
+    /// The only endpoint that can serve it, if it is in the pool: the one that keeps the stored response that it names.
+    pub pinned: Option<Slot>,
     view: &'a View,
     pool: &'a Pool,
     model: &'a str,
@@ -50,7 +52,18 @@ impl<'a> Query<'a> {
             None => (pool.tokens(prompt_bytes), Some(prompt_bytes)),
         };
         let output_tokens_max = request.and_then(|request| request.output_tokens_max);
-        Ok(Self { chain, prompt_tokens, text_bytes, output_tokens_max, view, pool, model })
+        let stored = request.and_then(Request::previous_response).map(ResponseId::of);
+        let pinned = stored.and_then(|response| view.keeper(response)).filter(|slot| pool.has(*slot));
+        Ok(Self { chain, prompt_tokens, text_bytes, output_tokens_max, pinned, view, pool, model })
+    }
+
+    /// The query of a request for a stored response, by the endpoint that keeps it. `None`: no pool has it.
+    pub fn of_stored(view: &'a View, response: ResponseId) -> Option<Self> {
+        let slot = view.keeper(response)?;
+        let pool = view.pools().iter().find(|pool| pool.has(slot))?;
+        let (chain, text_bytes, output_tokens_max, model) = (Vec::new(), None, None, "");
+        let pinned = Some(slot);
+        Some(Self { chain, prompt_tokens: 0, text_bytes, output_tokens_max, pinned, view, pool, model })
     }
 
     /// The query of a prompt that is hashed already.
@@ -64,7 +77,7 @@ impl<'a> Query<'a> {
         let pool = pool_of(view, model)?.pool;
         let prompt_tokens = pool.tokens(text_bytes);
         let text_bytes = Some(text_bytes);
-        Ok(Self { chain, prompt_tokens, text_bytes, output_tokens_max, view, pool, model })
+        Ok(Self { chain, prompt_tokens, text_bytes, output_tokens_max, pinned: None, view, pool, model })
     }
 
     /// The view.
@@ -85,10 +98,10 @@ impl<'a> Query<'a> {
 
 /// The pool for a model; a request without a model goes to the first.
 fn pool_of<'a>(view: &'a View, model: &'a str) -> Result<ModelMatch<'a>, NoEndpoint> {
-    // Before the first pools arrive, the models are unknown.
-    let first = view.pools().first().ok_or(NoEndpoint::NoneKnown)?;
-    if model.is_empty() {
-        return Ok(ModelMatch { pool: first, variant: "" });
+    if view.pools().is_empty() {
+        // Before the first pools arrive, the models are unknown.
+        return Err(NoEndpoint::NoneKnown);
     }
-    view.pool_for(model).ok_or(NoEndpoint::UnknownModel)
+    let none = if view.is_open_to_models() { NoEndpoint::NoneKnown } else { NoEndpoint::UnknownModel };
+    view.pool_or_first(model).ok_or(none)
 }

@@ -59,7 +59,7 @@ impl View {
         events
     }
 
-    fn export_pool(&self, pool: &Pool) -> wire::Pool {
+    pub(super) fn export_pool(&self, pool: &Pool) -> wire::Pool {
         let endpoints = pool.slots().iter().filter_map(|slot| self.endpoint(*slot));
         wire::Pool {
             name: pool.name().to_owned(),

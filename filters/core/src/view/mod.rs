@@ -4,6 +4,7 @@
 //! ([`View::export`]). Every VM has its own; they agree because they apply the same events.
 
 mod arrivals;
+mod discovered;
 mod drain;
 mod endpoint;
 mod expected;
@@ -33,6 +34,7 @@ use crate::time::Timestamp;
 use crate::wire::{
     EngineStatus, Event, Kind, Outcome, OutcomeClass, Pools, Prefix, Proxies, Routed, UsageSeen,
 };
+use discovered::OpenPools;
 use endpoint::Judgement;
 use expected::{Expected, RequestKey};
 use fnv::{FnvHashMap, FnvHashSet};
@@ -53,6 +55,8 @@ pub struct View {
     /// What requests in flight will add to `prefixes`.
     expected: Expected,
     stored: Stored,
+    /// The pools whose endpoints nobody has named; `None` once a controller has named pools.
+    open_pools: Option<OpenPools>,
     /// The time of the controller's last sign of life; `None` until the first.
     statuses_at: Option<Timestamp>,
     /// The time of each origin's last event.
@@ -102,6 +106,7 @@ impl View {
             prefixes: Prefixes::new(seed),
             expected: Expected::new(seed),
             stored: Stored::new(seed),
+            open_pools: Some(OpenPools::default()),
             statuses_at: None,
             origins: SeededMap::with_hasher(seeded(seed)),
             chain: Vec::new(),
@@ -115,7 +120,10 @@ impl View {
     pub fn apply(&mut self, event: &Event, now: Timestamp) -> Applied {
         match &event.kind {
             None => Applied::Unsupported,
-            Some(Kind::Pools(pools)) => self.set_pools(pools),
+            Some(Kind::Pools(pools)) => {
+                self.open_pools = None;
+                self.set_pools(pools)
+            }
             Some(Kind::EngineStatus(status)) => self.set_status(status),
             Some(Kind::Routed(routed)) => self.expect(routed, now),
             Some(Kind::InFlight(report)) => {
@@ -220,8 +228,8 @@ impl View {
     }
 
     /// The endpoint that keeps a stored response, if it is still in a pool.
-    pub fn keeper(&self, response: ResponseId) -> Option<&Endpoint> {
-        self.endpoint(self.slot(self.stored.endpoint(response)?)?)
+    pub fn keeper(&self, response: ResponseId) -> Option<Slot> {
+        self.slot(self.stored.endpoint(response)?)
     }
 
     /// The prefix tree.

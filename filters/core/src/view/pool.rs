@@ -7,7 +7,7 @@ use crate::prompt::{Media, MediaKind};
 use crate::wire;
 
 /// The model name that matches any model.
-const ANY_MODEL: &str = "*";
+pub(super) const ANY_MODEL: &str = "*";
 /// Weight of the newest observation in the learned ratio.
 const RATIO_WEIGHT: f64 = 0.05;
 /// The same in the ratio that converts capacities to cells: what is held is the text of hundreds of requests, and one

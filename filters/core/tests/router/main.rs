@@ -3,7 +3,8 @@
 //! ```text
 //!   retry         generated: requests, retries and responses in any order
 //!   resume        generated: several VMs and a controller, whatever breaks
-//!   response      first byte, end, retries, failures      usage      tokens from responses
+//!   response      first token, end, retries               usage      tokens from responses
+//!   outcome       failures, refusals, silence             fallback   before and without a controller
 //!   siblings      VMs of one process                      ring       the log when it is full
 //!   lease         which VM holds the stream               uplink     plugins, the gauge of the connection
 //!   state_stream  what goes over the stream               support/   a process of VMs without a host
@@ -21,7 +22,9 @@
     reason = "a test may panic"
 )]
 
+mod fallback;
 mod lease;
+mod outcome;
 mod response;
 mod resume;
 mod retry;

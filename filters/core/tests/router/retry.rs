@@ -115,7 +115,7 @@ impl World {
             Input::ResponseHead {
                 exchange: ExchangeId(exchange),
                 status: Some(status),
-                served_by: served_by.as_deref().map(EndpointId::of),
+                served_by: served_by.as_deref(),
                 ends,
             },
         );

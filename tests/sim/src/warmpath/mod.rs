@@ -106,7 +106,8 @@ impl Proxies {
     /// The headers of a response.
     fn responds(&mut self, id: u64, status: u16) {
         let Some(flight) = self.flights.get(&id).copied() else { return };
-        let served_by = Some(EndpointId::of(&self.addresses[flight.engine]));
+        let address = self.addresses[flight.engine].clone();
+        let served_by = Some(address.as_str());
         let head =
             Input::ResponseHead { exchange: flight.exchange, status: Some(status), served_by, ends: false };
         self.handle(id, head);

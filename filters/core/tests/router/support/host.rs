@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 use warmpath_core::config::Config;
-use warmpath_core::ids::EndpointId;
 use warmpath_core::router::{
     ExchangeId, Input, LocalMap, Output, PluginId, Reply, Router, SharedMap, UplinkId, Watch,
 };
@@ -317,7 +316,8 @@ impl Stream {
     pub(crate) fn response_headers(&mut self, headers: &[(&str, &str)], ends: bool) {
         let status = headers.iter().find(|(name, _)| *name == ":status");
         let status = status.and_then(|(_, status)| status.parse().ok());
-        let served_by = self.served_by.as_deref().map(EndpointId::of);
+        let served_by = self.served_by.clone();
+        let served_by = served_by.as_deref();
         self.handle(Input::ResponseHead { exchange: self.id, status, served_by, ends });
     }
 

@@ -1,0 +1,238 @@
+//! What requests come to: engines that fail fast, refusals, silence, and the caches that none of them fills.
+
+use crate::support::{
+    EVENT_STREAM, JSON, chat, chat_with, chosen, counted, explain, finish_all, serve, static_config, text, vm,
+};
+use crate::support::{Host, Stream, Vm};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// One request of a pool's traffic, each with its own prompt.
+fn next_prompt(number: u64) -> Value {
+    chat_with(&text(&format!("topic {number}"), 4000), &json!({"stream": true}))
+}
+
+/// Twenty requests a second, each with its own prompt. The engine that fails responds so in 3 ms, the others serve in
+/// 100 ms. Returns how many each got.
+fn traffic(
+    host: &Host,
+    vm: &Vm,
+    requests: u64,
+    status_of: impl Fn(&str) -> &'static str,
+) -> BTreeMap<String, u64> {
+    let mut sent = BTreeMap::new();
+    let mut open: Vec<Stream> = Vec::new();
+    for number in 0..requests {
+        let mut stream = serve(vm, &next_prompt(number));
+        let engine = chosen(&stream);
+        *sent.entry(engine.clone()).or_default() += 1;
+        host.advance(Duration::from_millis(3));
+        match status_of(&engine) {
+            "200" => open.push(stream),
+            status => {
+                stream.response_headers(&[(":status", status)], false);
+                stream.response_body(b"{}", true);
+                stream.finish();
+            }
+        }
+        host.advance(Duration::from_millis(47));
+        vm.tick();
+        if open.len() > 1 {
+            let mut served = open.remove(0);
+            served.response_headers(&EVENT_STREAM, false);
+            served.response_body(b"data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n", true);
+            served.finish();
+        }
+    }
+    finish_all(open);
+    sent
+}
+
+fn respond(mut stream: Stream, status: &str, body: &[u8]) {
+    stream.response_headers(&[(":status", status)], false);
+    stream.response_body(body, true);
+    stream.finish();
+}
+
+fn holders(vm: &Vm, body: &Value) -> Vec<String> {
+    explain(vm, body).holders()
+}
+
+#[test]
+fn an_engine_that_fails_fast_gets_a_trickle() {
+    for status in ["500", "404", "401"] {
+        let host = Host::default();
+        let vm = vm(&host, &static_config(8));
+        let broken = "10.0.0.3:8000";
+        let sent = traffic(&host, &vm, 2000, |engine| if engine == broken { status } else { "200" });
+        let share = sent.get(broken).copied().unwrap_or(0);
+        assert!((2..20).contains(&share), "{status}: {share} of 2000 requests");
+    }
+}
+
+#[test]
+fn an_engine_that_ends_without_tokens_gets_a_trickle() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(4));
+    let broken = "10.0.0.2:8000";
+    let mut there = 0;
+    for number in 0..400 {
+        let mut stream = serve(&vm, &next_prompt(number));
+        let is_broken = chosen(&stream) == broken;
+        there += u64::from(is_broken);
+        host.advance(Duration::from_millis(50));
+        stream.response_headers(&EVENT_STREAM, is_broken);
+        if !is_broken {
+            stream.response_body(b"data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n", true);
+        }
+        stream.finish();
+    }
+    assert!((2..15).contains(&there), "{there} of 400");
+    assert!(counted(&host, &[&vm], "warmpath.outcome.empty") >= 2);
+}
+
+#[test]
+fn an_engine_that_recovers_gets_its_share_again() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(4));
+    traffic(&host, &vm, 200, |engine| if engine == "10.0.0.1:8000" { "500" } else { "200" });
+    let sent = traffic(&host, &vm, 1000, |_| "200");
+    assert!(sent.get("10.0.0.1:8000").is_some_and(|share| *share > 150), "{sent:?}");
+}
+
+#[test]
+fn a_client_whose_every_request_fails_takes_no_engine_out() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(4));
+    traffic(&host, &vm, 200, |_| "200");
+    for (number, status) in (0..200).zip(["401", "404", "500", "400"].into_iter().cycle()) {
+        respond(serve(&vm, &chat(&format!("broken {number}"))), status, b"{}");
+        host.advance(Duration::from_millis(10));
+    }
+    traffic(&host, &vm, 50, |_| "200");
+    let decision = explain(&vm, &chat("hello"));
+    let avoided =
+        decision.candidates().iter().filter(|engine| decision.of(engine, "fitness") != "fit").count();
+    assert_eq!(avoided, 0);
+}
+
+#[test]
+fn a_refused_prompt_is_not_cached() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(3));
+    let prompt = chat(&text("whales", 4000));
+    for status in ["400", "401", "404", "413", "422", "429", "500", "503"] {
+        let stream = serve(&vm, &prompt);
+        assert_eq!(holders(&vm, &prompt), [chosen(&stream)], "a similar prompt at the same time finds it");
+        respond(stream, status, b"{\"error\":{}}");
+        assert!(holders(&vm, &prompt).is_empty(), "{status}");
+    }
+    let stream = serve(&vm, &prompt);
+    let there = chosen(&stream);
+    respond(stream, "200", b"{}");
+    assert_eq!(holders(&vm, &prompt), [there]);
+}
+
+#[test]
+fn a_prompt_whose_client_left_before_the_first_token_is_not_cached() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(3));
+    let prompt = chat(&text("whales", 4000));
+    serve(&vm, &prompt).finish();
+    assert!(holders(&vm, &prompt).is_empty());
+}
+
+#[test]
+fn refused_prompts_evict_nothing() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(1));
+    let kept = chat(&text("whales", 8000));
+    respond(serve(&vm, &kept), "200", b"{}");
+    for number in 0..24 {
+        respond(serve(&vm, &chat(&text(&format!("long {number}"), 1_600_000))), "400", b"{}");
+    }
+    assert_eq!(holders(&vm, &kept), ["10.0.0.1:8000"]);
+}
+
+#[test]
+fn an_engine_without_prefix_caching_loses_its_affinity() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(2));
+    let prompt = chat(&text("whales", 8000));
+    let usage = br#"{"usage":{"prompt_tokens":2000,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":0}}}"#;
+    respond(serve(&vm, &prompt), "200", usage);
+    let there = holders(&vm, &prompt).remove(0);
+    let cached = |vm: &Vm| explain(vm, &prompt).of(&there, "cached_tokens").as_u64().unwrap();
+    let before = cached(&vm);
+    assert!(before > 1_900);
+    for _ in 0..30 {
+        let mut stream = serve(&vm, &prompt);
+        stream.served_by = Some(there.clone());
+        stream.response_headers(&JSON, false);
+        stream.response_body(usage, true);
+        stream.finish();
+        host.advance(Duration::from_secs(20));
+    }
+    assert!(cached(&vm) < before / 10, "{} of {before}", cached(&vm));
+}
+
+#[test]
+fn a_full_engine_stays_avoided_while_older_requests_get_their_tokens() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(2));
+    let fitness =
+        |engine: &str| explain(&vm, &chat("hello")).of(engine, "fitness").as_str().unwrap().to_owned();
+    let mut older = serve(&vm, &next_prompt(1));
+    let there = chosen(&older);
+    host.advance(Duration::from_millis(50));
+    let mut refused = serve(&vm, &next_prompt(2));
+    refused.served_by = Some(there.clone());
+    refused.response_headers(&[(":status", "429")], true);
+    refused.finish();
+    older.response_headers(&EVENT_STREAM, false);
+    older.response_body(b"data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n", false);
+    assert_eq!(fitness(&there), "avoided");
+    older.finish();
+}
+
+#[test]
+fn an_engine_that_accepts_and_never_responds_is_found_out() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(2));
+    let hung = serve(&vm, &next_prompt(0));
+    let there = chosen(&hung);
+    let mut to_hung = 0;
+    let mut open = vec![hung];
+    for number in 1..600 {
+        let mut stream = serve(&vm, &next_prompt(number));
+        host.advance(Duration::from_millis(100));
+        vm.tick();
+        if chosen(&stream) == there {
+            to_hung += 1;
+            open.push(stream);
+            continue;
+        }
+        stream.response_headers(&EVENT_STREAM, false);
+        stream.response_body(b"data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n", true);
+        stream.finish();
+    }
+    assert!(counted(&host, &[&vm], "warmpath.outcome.silent") >= 1);
+    assert!(to_hung < 30, "{to_hung} of 600 requests hang");
+    finish_all(open);
+}
+
+#[test]
+fn a_response_that_is_no_stream_stops_counting_as_prefill_when_the_model_says_so() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(1));
+    let streams: Vec<_> =
+        (0..20).map(|number| serve(&vm, &chat(&text(&format!("t{number}"), 8000)))).collect();
+    let queue_s = || explain(&vm, &chat("hello")).of("10.0.0.1:8000", "terms_s")["queue"].as_f64().unwrap();
+    assert!(queue_s() > 1.0);
+    host.advance(Duration::from_secs(10));
+    vm.tick();
+    assert!(queue_s() < 1e-9, "{}", queue_s());
+    assert_eq!(explain(&vm, &chat("hello")).sum("requests"), 20);
+    finish_all(streams);
+}
