@@ -1,8 +1,8 @@
 //! Configurations: refused with every reason, accepted, and renewed under traffic.
 
 use crate::support::{
-    CLUSTER, assert_clean, chat, chosen, destinations, endpoints, explain, filter, serve, static_config,
-    step, text, vm,
+    CLUSTER, assert_clean, chat, chosen, complete, destinations, endpoints, explain, filter, serve,
+    static_config, step, text, vm,
 };
 use serde_json::{Value, json};
 use warmpath_host::{Host, LogLevel, Vm};
@@ -78,7 +78,7 @@ fn renewal_in_the_same_vm_keeps_what_was_learned() {
     let prompt = chat(&text("whales", 2000));
     let first = serve(&vm, &prompt);
     let holder = chosen(&first);
-    first.finish().unwrap();
+    complete(first);
     renew(&vm, &static_config(8));
     let decision = explain(&vm, &prompt);
     assert_eq!(decision.holders(), std::slice::from_ref(&holder));
@@ -139,9 +139,9 @@ fn renewal_with_another_cell_size_starts_anew_and_ends_old_streams_where_they_be
     config["cell_bytes"] = json!(64);
     renew(&vm, &config);
     assert_eq!(explain(&vm, &prompt).holders(), [""; 0], "cells of another size mean nothing");
-    stream.finish().unwrap();
+    complete(stream);
     step(&host, &[&vm]);
-    serve(&vm, &prompt).finish().unwrap();
+    complete(serve(&vm, &prompt));
     assert_eq!(explain(&vm, &prompt).holders().len(), 1);
     assert_clean(&host, &[&vm]);
 }

@@ -113,7 +113,8 @@ fn pieces_of_a_stream_with_usage_are_looked_at_in_one_stream_of_eight() {
     let asked = chat_with("hello", &json!({"stream": true, "stream_options": {"include_usage": true}}));
     for _ in 0..USAGE_STREAMS_FIRST {
         let (many, one) = (streamed(&vm, &asked, 3).total(), HOSTCALLS_PER_STREAM_MAX);
-        assert!(many <= one + 4, "at first one look at each piece, not {many} hostcalls");
+        // A page of the log that is full costs a read and a write more.
+        assert!(many <= one + 4 + 2, "at first one look at each piece, not {many} hostcalls");
     }
     let looks = |chunks| {
         let streams = (0..USAGE_STREAMS_EACH).map(|_| streamed(&vm, &asked, chunks));

@@ -1,8 +1,8 @@
 //! From a request to its endpoint.
 
 use crate::support::{
-    assert_clean, chat, chat_with, chosen, counted, destinations, endpoints, explain, finish_all, get, post,
-    serve, static_config, text, vm,
+    assert_clean, chat, chat_with, chosen, complete, counted, destinations, endpoints, explain, finish_all,
+    get, post, serve, static_config, text, vm,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -64,12 +64,12 @@ fn same_prompt_goes_where_it_went_before_in_every_format() {
     ] {
         let first = post(&vm, path, &body.to_string());
         let holder = chosen(&first);
-        first.finish().unwrap();
+        complete(first);
         for turn in 0..6 {
             body["temperature"] = json!(turn);
             let again = post(&vm, path, &body.to_string());
             assert_eq!(chosen(&again), holder, "{path}");
-            again.finish().unwrap();
+            complete(again);
         }
     }
     assert_eq!(
@@ -90,7 +90,7 @@ fn next_turn_of_a_conversation_goes_where_the_last_one_went() {
         let stream = serve(&vm, &json!({"model": "llama", "messages": messages}));
         let there = chosen(&stream);
         assert_eq!(*holder.get_or_insert(there.clone()), there, "turn {turn}");
-        stream.finish().unwrap();
+        complete(stream);
         messages.push(json!({"role": "assistant", "content": text(&format!("response {turn}"), 600)}));
     }
     assert_clean(&host, &[&vm]);
@@ -106,7 +106,7 @@ fn prompt_is_not_found_under_another_salt_adapter_or_pool() {
         .push(json!({"name": "qwen", "models": ["qwen"], "endpoints": ["10.1.0.1:80", "10.1.0.2:80"]}));
     let vm = vm(&host, &config);
     let content = text("whales", 3000);
-    serve(&vm, &chat_with(&content, &json!({"cache_salt": "tenant"}))).finish().unwrap();
+    complete(serve(&vm, &chat_with(&content, &json!({"cache_salt": "tenant"}))));
     assert_eq!(explain(&vm, &chat_with(&content, &json!({"cache_salt": "tenant"}))).holders().len(), 1);
     for other in [
         json!({}),
@@ -215,7 +215,7 @@ fn trailers_end_a_body() {
     let prompt = chat(&text("whales", 3000));
     let first = serve(&vm, &prompt);
     let holder = chosen(&first);
-    first.finish().unwrap();
+    complete(first);
     let mut stream = vm.request();
     stream.headers(&CHAT_HEADERS, false).unwrap();
     stream.body(prompt.to_string().as_bytes(), false).unwrap();

@@ -1,6 +1,8 @@
 //! VMs of one process: what one does the others know before they next choose.
 
-use crate::support::{assert_clean, chat, chosen, counted, explain, serve, static_config, step, text, vm};
+use crate::support::{
+    assert_clean, chat, chosen, complete, counted, explain, serve, static_config, step, text, vm,
+};
 use serde_json::json;
 use warmpath_host::Host;
 
@@ -14,7 +16,7 @@ fn sibling_routes_by_what_was_routed_a_moment_before_without_a_tick() {
         let holder = chosen(&first);
         let decision = explain(&two, &prompt);
         assert_eq!((decision.holders(), decision.of(&holder, "requests")), (vec![holder.clone()], &json!(1)));
-        first.finish().unwrap();
+        complete(first);
         one.tick().unwrap();
         let second = serve(&two, &prompt);
         assert_eq!(chosen(&second), holder, "{topic}");

@@ -2,8 +2,8 @@
 //! These run the filter that is built to trap on demand.
 
 use crate::support::{
-    CLUSTER, Controller, chat, chosen, destinations, endpoints, explain, filter_that_traps, pools, serve,
-    static_config, step, text,
+    CLUSTER, Controller, chat, chosen, complete, destinations, endpoints, explain, filter_that_traps, pools,
+    serve, static_config, step, text,
 };
 use serde_json::{Value, json};
 use warmpath_core::wire::ResumePoint;
@@ -34,7 +34,7 @@ fn rebuilt_vm_knows_recent_prefixes_at_its_first_request() {
     let prompt = chat(&text("whales", 2000));
     let first = serve(&one, &prompt);
     let there = chosen(&first);
-    first.finish().unwrap();
+    complete(first);
     // The next tick sends the end; a trap before it would leave the booking for some seconds.
     one.tick().unwrap();
     trap(&one);

@@ -25,6 +25,13 @@ pub(crate) fn serve(vm: &Vm, body: &Value) -> Stream {
     post(vm, "/v1/chat/completions", &body.to_string())
 }
 
+/// A whole response of the endpoint, and the end.
+pub(crate) fn complete(mut stream: Stream) {
+    stream.response_headers(&[(":status", "200")], false).unwrap();
+    stream.response_body(b"{}", true).unwrap();
+    stream.finish().unwrap();
+}
+
 /// Ends every stream, whatever came of it.
 pub(crate) fn finish_all(streams: impl IntoIterator<Item = Stream>) {
     for stream in streams {
