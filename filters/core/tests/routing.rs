@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use warmpath_core::cost::{Averages, CostInput, Term, Weights, Work};
 use warmpath_core::ids::{CellHash, EndpointId, ProcessId};
 use warmpath_core::limits::SCAN_ENDPOINTS_MAX;
+use warmpath_core::prompt::Size;
 use warmpath_core::routing::{Decision, Explanation, NoEndpoint, Options, Query, Reason, choose};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
@@ -21,6 +22,10 @@ const TOKENS: u64 = CELLS * 64;
 
 struct World {
     view: View,
+}
+
+fn text_of(text_bytes: u64) -> Size {
+    Size { text_bytes, ..Size::default() }
 }
 
 impl World {
@@ -103,7 +108,7 @@ impl World {
 
     fn query(&self) -> Result<Query<'_>, NoEndpoint> {
         let chain = (1..=CELLS).map(CellHash).collect();
-        Query::of_chain(&self.view, "m", chain, CELLS * 256, None)
+        Query::of_chain(&self.view, "m", chain, text_of(CELLS * 256), None)
     }
 
     fn ask(&self, nonce: u64, alternates: usize) -> Result<Decision, NoEndpoint> {
@@ -367,7 +372,7 @@ fn a_proxy_that_is_not_among_those_that_route_has_all_endpoints() {
 fn explanation(pool: Pool, model: &str) -> Explanation {
     let mut view = View::default();
     view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), Timestamp::ZERO);
-    let query = Query::of_chain(&view, model, vec![CellHash(1)], 256, None).unwrap();
+    let query = Query::of_chain(&view, model, vec![CellHash(1)], text_of(256), None).unwrap();
     let options =
         Options { alternates: usize::MAX, nonce: 1, now: Timestamp::ZERO, weights: Weights::default() };
     let explanation = Explanation::new(&query, &choose(&query, &options).unwrap());

@@ -3,7 +3,7 @@
 //!
 //! XXH3 is not cryptographic. A client that finds a collision gains a wrong preference for its own request.
 
-use super::{Request, TextSink};
+use super::{MediaKind, Request, Size, TextSink};
 use crate::ids::CellHash;
 use crate::limits::{CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PER_PROMPT_MAX};
 use crate::num::u64_len;
@@ -24,17 +24,18 @@ struct CellHasher<'a> {
     previous: u64,
     pending: Vec<u8>,
     chain: &'a mut Vec<CellHash>,
+    size: Size,
 }
 
 /// Hashes the request's prompt into `chain` (which is cleared first): one hash for each whole cell, at most
 /// [`CELLS_PER_PROMPT_MAX`]. `cell_bytes` is clamped to its limits. A tail that
-/// fills no cell is left out: engines cache whole blocks only.
-pub fn cells_of(request: &Request<'_>, root: Root, cell_bytes: usize, chain: &mut Vec<CellHash>) {
+/// fills no cell is left out: engines cache whole blocks only. Returns the size of the whole prompt.
+pub fn cells_of(request: &Request<'_>, root: Root, cell_bytes: usize, chain: &mut Vec<CellHash>) -> Size {
     chain.clear();
     let cell_bytes = cell_bytes.clamp(CELL_BYTES_MIN, CELL_BYTES_MAX);
-    let mut hasher =
-        CellHasher { cell_bytes, previous: root.0, pending: Vec::with_capacity(cell_bytes), chain };
+    let mut hasher = CellHasher::new(cell_bytes, root.0, chain);
     request.text(&mut hasher);
+    hasher.size
 }
 
 // === impl Root ===
@@ -52,7 +53,12 @@ impl Root {
 
 // === impl CellHasher ===
 
-impl CellHasher<'_> {
+impl<'a> CellHasher<'a> {
+    fn new(cell_bytes: usize, root: u64, chain: &'a mut Vec<CellHash>) -> Self {
+        let pending = Vec::with_capacity(cell_bytes);
+        Self { cell_bytes, previous: root, pending, chain, size: Size::default() }
+    }
+
     fn close_cell(&mut self, cell: &[u8]) -> bool {
         // The previous hash is not the cell's own seed: beyond 240 bytes XXH3 first derives a secret of 192 bytes from
         // every new seed.
@@ -64,8 +70,10 @@ impl CellHasher<'_> {
 
 impl TextSink for CellHasher<'_> {
     fn push(&mut self, piece: &[u8]) -> bool {
+        self.note_text(piece.len());
+        // It is never full: what lies beyond the cells is measured all the same.
         if self.chain.len() >= CELLS_PER_PROMPT_MAX {
-            return false;
+            return true;
         }
         let mut rest = piece;
         if !self.pending.is_empty() {
@@ -81,18 +89,26 @@ impl TextSink for CellHasher<'_> {
             self.pending = cell;
             self.pending.clear();
             if !wants_more {
-                return false;
+                return true;
             }
         }
         let mut cells = rest.chunks_exact(self.cell_bytes);
         self.chain.reserve(cells.len().min(CELLS_PER_PROMPT_MAX - self.chain.len()));
         for cell in cells.by_ref() {
             if !self.close_cell(cell) {
-                return false;
+                return true;
             }
         }
         self.pending.extend_from_slice(cells.remainder());
         true
+    }
+
+    fn note_media(&mut self, kind: MediaKind) {
+        self.size.media.add(kind);
+    }
+
+    fn note_text(&mut self, bytes: usize) {
+        self.size.text_bytes = self.size.text_bytes.saturating_add(u64_len(bytes));
     }
 }
 
@@ -103,7 +119,7 @@ mod tests {
 
     fn chain(pieces: &[&[u8]], cell_bytes: usize) -> Vec<CellHash> {
         let mut chain = Vec::new();
-        let mut hasher = CellHasher { cell_bytes, previous: 7, pending: Vec::new(), chain: &mut chain };
+        let mut hasher = CellHasher::new(cell_bytes, 7, &mut chain);
         for piece in pieces {
             hasher.push(piece);
         }

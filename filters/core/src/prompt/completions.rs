@@ -13,8 +13,8 @@ use crate::num::u64_len;
 /// The prompt of a completions body.
 #[derive(Debug)]
 pub(super) enum CompletionPrompt<'a> {
-    /// The first prompt is a string.
-    Text(Raw<'a>),
+    /// The first prompt is a string; `others_bytes` is the text of the others.
+    Text { first: Raw<'a>, others_bytes: usize },
     /// The first prompt is a list of token ids; `total` counts those of all prompts.
     Tokens { first: Vec<u32>, total: u64 },
     /// No prompt.
@@ -48,8 +48,9 @@ pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonEr
 /// Sends the canonical text: a string as it is, token ids as their bytes behind a mark that no text begins with.
 pub(super) fn text(prompt: &CompletionPrompt<'_>, sink: &mut impl TextSink) {
     match prompt {
-        CompletionPrompt::Text(raw) => {
-            text::string_or_raw(*raw, sink);
+        CompletionPrompt::Text { first, others_bytes } => {
+            sink.note_text(*others_bytes);
+            text::string_or_raw(*first, sink);
         }
         CompletionPrompt::Tokens { first, .. } => {
             // UTF-8 text never contains 0xFF.
@@ -63,13 +64,13 @@ pub(super) fn text(prompt: &CompletionPrompt<'_>, sink: &mut impl TextSink) {
 pub(super) fn exact_tokens(prompt: &CompletionPrompt<'_>) -> Option<u64> {
     match prompt {
         CompletionPrompt::Tokens { total, .. } => Some(*total),
-        CompletionPrompt::Text(_) | CompletionPrompt::None => None,
+        CompletionPrompt::Text { .. } | CompletionPrompt::None => None,
     }
 }
 
 fn prompt_of(value: Raw<'_>) -> Result<CompletionPrompt<'_>, JsonError> {
     if value.string_body().is_some() {
-        return Ok(CompletionPrompt::Text(value));
+        return Ok(CompletionPrompt::Text { first: value, others_bytes: 0 });
     }
     // Long prompts are usually one list of ids: try that before the elements.
     if let Ok((first, total)) = tokens(value) {
@@ -81,7 +82,10 @@ fn prompt_of(value: Raw<'_>) -> Result<CompletionPrompt<'_>, JsonError> {
     }
     let (prompts, _) = list(&mut value.scanner(), PROMPT_ITEMS_MAX, Scanner::raw)?;
     match prompts.first() {
-        Some(first) if first.string_body().is_some() => Ok(CompletionPrompt::Text(*first)),
+        Some(first) if first.string_body().is_some() => {
+            let others = prompts.iter().skip(1).filter_map(|other| other.string_body());
+            Ok(CompletionPrompt::Text { first: *first, others_bytes: others.map(<[u8]>::len).sum() })
+        }
         Some(first) => {
             let (first, own) = tokens(*first)?;
             let others = prompts.iter().skip(1).map(|other| list(&mut other.scanner(), 0, Scanner::skip));

@@ -37,6 +37,23 @@ impl MediaKind {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
 
+    /// By the type that a part has in the formats of OpenAI (`image_url`, `input_audio`), Anthropic (`image`, `document`) and
+    /// vLLM (`video_url`, `image_embeds`).
+    pub(super) fn of_part(kind: &str) -> Option<Self> {
+        let is = |name| kind.contains(name);
+        if is("image") {
+            Some(Self::Image)
+        } else if is("audio") {
+            Some(Self::Audio)
+        } else if is("video") {
+            Some(Self::Video)
+        } else if is("file") || is("document") {
+            Some(Self::File)
+        } else {
+            None
+        }
+    }
+
     #[expect(clippy::as_conversions, reason = "the discriminant of an enum without fields")]
     const fn index(self) -> usize {
         self as usize

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::cost::PrefillWork;
 use crate::ids::{CellHash, EndpointId, ResponseId};
 use crate::num::{count, float};
-use crate::prompt::Api;
+use crate::prompt::{Api, Media};
 use crate::time::Timestamp;
 use crate::usage::{TAIL_BYTES_MAX, Usage, UsageScan};
 use crate::wire::{Kind, OutcomeClass, UsageSeen};
@@ -63,7 +63,7 @@ pub(super) struct Sent {
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) pool: String,
-    pub(super) size: Size,
+    pub(super) size: Estimate,
     pub(super) is_stream: bool,
     /// Whether its usage is read.
     pub(super) reads_usage: bool,
@@ -88,10 +88,12 @@ pub(super) struct Passed {
 }
 
 /// The size of a prompt, as estimated at dispatch.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Size {
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Estimate {
     /// Prompt text in bytes; `None` where the prompt was given in tokens.
     pub(super) text_bytes: Option<u64>,
+    /// Parts that are not text.
+    pub(super) media: Media,
     pub(super) prompt_tokens: u64,
     /// Tokens that the endpoint should hold.
     pub(super) held_tokens: u64,
@@ -333,7 +335,7 @@ impl Sent {
         if usage.prompt_tokens == 0 {
             return None;
         }
-        let Size { text_bytes, prompt_tokens, held_tokens, cached_tokens } = self.kept.size;
+        let Estimate { text_bytes, media, prompt_tokens, held_tokens, cached_tokens } = self.kept.size;
         out.push(Output::Count(Counter::PromptTokens, usage.prompt_tokens));
         out.push(Output::Count(Counter::PredictedTokens, cached_tokens));
         let expected = float(cached_tokens) / float(prompt_tokens.max(1));
@@ -353,7 +355,7 @@ impl Sent {
             // Counting and embedding have no output.
             output_tokens: (usage.output_tokens > 0).then_some(usage.output_tokens),
             endpoint: self.booking.endpoint().0,
-            media: Vec::new(),
+            media: if media.is_empty() { Vec::new() } else { media.0.to_vec() },
             expected_cached_tokens: held_tokens,
             expected_prompt_tokens: prompt_tokens,
             // What was ahead of it is other requests' estimates: it must not be most of the time.

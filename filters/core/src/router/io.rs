@@ -6,6 +6,7 @@
 use super::metrics::{Counter, Gauge, Histogram};
 use crate::config::Config;
 use crate::ids::CellHash;
+use crate::prompt::Size;
 use crate::wire::StreamError;
 use std::fmt;
 
@@ -133,8 +134,8 @@ pub struct Prompt<'a> {
     pub model: &'a str,
     /// The prompt's chain, over the cells that the router was opened with.
     pub chain: Vec<CellHash>,
-    /// Prompt text in bytes.
-    pub text_bytes: u64,
+    /// Its text and its other parts.
+    pub size: Size,
     /// Most tokens that the response may have, if stated.
     pub output_tokens_max: Option<u64>,
     /// Whether the response will be a stream of events.

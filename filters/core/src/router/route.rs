@@ -1,6 +1,6 @@
 //! From a request to its endpoint: body -> prompt -> query -> choice -> headers and booking.
 
-use super::exchange::{Exchange, Kept, Passed, Reading, Sent, Size};
+use super::exchange::{Estimate, Exchange, Kept, Passed, Reading, Sent};
 use super::head::{DESTINATION_HEADER, MODEL_HEADER};
 use super::io::{ExchangeId, Output, PluginId, Prompt};
 use super::ledger::Booking;
@@ -44,9 +44,7 @@ struct Routed {
     /// The name of the pool that serves it.
     pool: String,
     chain: Vec<CellHash>,
-    prompt_tokens: u64,
-    /// Prompt text in bytes; `None` where the prompt was given in tokens.
-    text_bytes: Option<u64>,
+    size: Estimate,
     traits: Traits,
 }
 
@@ -113,9 +111,9 @@ impl<S: SharedMap> Router<S> {
         self.end_prefills(now, out);
         let nonce = self.random();
         let options = Options { alternates: config.alternates, nonce, now, weights: self.weights };
-        let Prompt { model, chain, text_bytes, output_tokens_max, is_stream, has_usage } = prompt;
+        let Prompt { model, chain, size, output_tokens_max, is_stream, has_usage } = prompt;
         let traits = Traits { is_stream, has_usage, is_judged: true };
-        let query = Query::of_chain(&self.view, model, chain, text_bytes, output_tokens_max);
+        let query = Query::of_chain(&self.view, model, chain, size, output_tokens_max);
         match query.and_then(|query| Routed::of_query(query, traits, &options)) {
             Ok(routed) => self.dispatch(id, routed, config.is_explaining, now, out),
             Err(reason) => refuse(reason, model, out),
@@ -186,14 +184,15 @@ impl<S: SharedMap> Router<S> {
         now: Timestamp,
         out: &mut Vec<Output>,
     ) {
-        let Routed { decision, model, pool, chain, prompt_tokens, text_bytes, traits } = routed;
+        let Routed { decision, model, pool, chain, size, traits } = routed;
+        let prompt_tokens = size.prompt_tokens;
         if !model.is_empty() && is_header_value(&model) {
             out.push(Output::SetRequestHeader(MODEL_HEADER, model.clone()));
         }
         let reads_usage = traits.has_usage && (!traits.is_stream || self.sampling.takes_next());
         let mut kept = Kept {
             pool,
-            size: Size { text_bytes, prompt_tokens, held_tokens: 0, cached_tokens: 0 },
+            size,
             is_stream: traits.is_stream,
             reads_usage,
             is_judged: traits.is_judged,
@@ -264,8 +263,12 @@ impl Routed {
             decision,
             model: query.model().to_owned(),
             pool: query.pool().name().to_owned(),
-            prompt_tokens: query.prompt_tokens,
-            text_bytes: query.text_bytes,
+            size: Estimate {
+                text_bytes: query.text_bytes,
+                media: query.media,
+                prompt_tokens: query.prompt_tokens,
+                ..Estimate::default()
+            },
             chain: query.chain,
             traits,
         })
@@ -274,7 +277,7 @@ impl Routed {
     /// Of a request for a model of which nothing is known. Its chain hangs on its pool, so it has none.
     fn of_model(model: &str, traits: Traits) -> Self {
         let (pool, model, chain) = (model.to_owned(), model.to_owned(), Vec::new());
-        Self { decision: None, model, pool, chain, prompt_tokens: 0, text_bytes: None, traits }
+        Self { decision: None, model, pool, chain, size: Estimate::default(), traits }
     }
 }
 

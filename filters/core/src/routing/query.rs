@@ -4,7 +4,7 @@ use super::NoEndpoint;
 use crate::ids::{CellHash, ResponseId, Slot};
 use crate::limits::CELLS_PER_PROMPT_MAX;
 use crate::num::{count, float_len};
-use crate::prompt::{Api, Request, Root, cells_of};
+use crate::prompt::{Api, Media, Request, Root, Size, cells_of};
 use crate::view::{ModelMatch, Pool, View};
 
 /// Text in a body whose prompt has to be guessed from its length, as a share: the rest is JSON around it.
@@ -17,7 +17,9 @@ pub struct Query<'a> {
     pub chain: Vec<CellHash>,
     /// Tokens of the prompt, counted or estimated.
     pub prompt_tokens: u64,
-    /// Prompt text in bytes, estimated; `None` where the prompt was given in tokens.
+    /// Parts of the prompt that are not text.
+    pub media: Media,
+    /// Prompt text in bytes; `None` where the prompt was given in tokens.
     pub text_bytes: Option<u64>,
     /// Most tokens that the response may have, if stated.
     pub output_tokens_max: Option<u64>,
@@ -41,20 +43,22 @@ impl<'a> Query<'a> {
         let model = request.map_or("", |request| request.model.as_ref());
         let ModelMatch { pool, variant } = pool_of(view, model)?;
         let mut chain = Vec::new();
+        // What cannot be read is taken for text.
+        let mut size = Size { text_bytes: count(float_len(body_bytes) * TEXT_SHARE), ..Size::default() };
         if let Some(request) = request.filter(|_| api.has_prompt()) {
             let salt = request.cache_salt.as_deref().unwrap_or_default();
             chain.reserve_exact((body_bytes / view.cell_bytes()).clamp(1, CELLS_PER_PROMPT_MAX));
-            cells_of(request, Root::new(pool.name(), variant, salt), view.cell_bytes(), &mut chain);
+            size = cells_of(request, Root::new(pool.name(), variant, salt), view.cell_bytes(), &mut chain);
         }
-        let prompt_bytes = count(float_len(body_bytes) * TEXT_SHARE);
         let (prompt_tokens, text_bytes) = match request.and_then(Request::exact_tokens) {
             Some(tokens) => (tokens, None),
-            None => (pool.tokens(prompt_bytes), Some(prompt_bytes)),
+            None => (pool.tokens_of(size), Some(size.text_bytes)),
         };
         let output_tokens_max = request.and_then(|request| request.output_tokens_max);
         let stored = request.and_then(Request::previous_response).map(ResponseId::of);
         let pinned = stored.and_then(|response| view.keeper(response)).filter(|slot| pool.has(*slot));
-        Ok(Self { chain, prompt_tokens, text_bytes, output_tokens_max, pinned, view, pool, model })
+        let media = size.media;
+        Ok(Self { chain, prompt_tokens, media, text_bytes, output_tokens_max, pinned, view, pool, model })
     }
 
     /// The query of a request for a stored response, by the endpoint that keeps it. `None`: no pool has it.
@@ -63,7 +67,18 @@ impl<'a> Query<'a> {
         let pool = view.pools().iter().find(|pool| pool.has(slot))?;
         let (chain, text_bytes, output_tokens_max, model) = (Vec::new(), None, None, "");
         let pinned = Some(slot);
-        Some(Self { chain, prompt_tokens: 0, text_bytes, output_tokens_max, pinned, view, pool, model })
+        let media = Media::default();
+        Some(Self {
+            chain,
+            prompt_tokens: 0,
+            media,
+            text_bytes,
+            output_tokens_max,
+            pinned,
+            view,
+            pool,
+            model,
+        })
     }
 
     /// The query of a prompt that is hashed already.
@@ -71,13 +86,24 @@ impl<'a> Query<'a> {
         view: &'a View,
         model: &'a str,
         chain: Vec<CellHash>,
-        text_bytes: u64,
+        size: Size,
         output_tokens_max: Option<u64>,
     ) -> Result<Self, NoEndpoint> {
         let pool = pool_of(view, model)?.pool;
-        let prompt_tokens = pool.tokens(text_bytes);
+        let prompt_tokens = pool.tokens_of(size);
+        let Size { text_bytes, media } = size;
         let text_bytes = Some(text_bytes);
-        Ok(Self { chain, prompt_tokens, text_bytes, output_tokens_max, pinned: None, view, pool, model })
+        Ok(Self {
+            chain,
+            prompt_tokens,
+            media,
+            text_bytes,
+            output_tokens_max,
+            pinned: None,
+            view,
+            pool,
+            model,
+        })
     }
 
     /// The view.

@@ -37,8 +37,9 @@ const SERVED_MS_FRESH: u64 = 10_000;
 const HIT_WEIGHT: f64 = 0.1;
 /// Tokens that must have been expected for a response to say something about that share.
 const HIT_TOKENS_MIN: u64 = 256;
-/// The share above which an endpoint's holdings count in full: estimates are off by as much.
-const HIT_SHARE_FULL: f64 = 0.8;
+/// The share above which an endpoint's holdings count in full. A full cache evicts other prefixes than expected all the
+/// time; to believe less of it then makes requests leave what is still there.
+const HIT_SHARE_FULL: f64 = 0.3;
 
 /// One endpoint as a view knows it.
 #[derive(Clone, Debug)]

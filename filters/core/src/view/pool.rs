@@ -3,7 +3,7 @@
 use crate::ids::Slot;
 use crate::limits::BYTES_PER_TOKEN_DEFAULT;
 use crate::num::{count, float};
-use crate::prompt::{Media, MediaKind};
+use crate::prompt::{Media, MediaKind, Size};
 use crate::wire;
 
 /// The model name that matches any model.
@@ -164,6 +164,11 @@ impl Pool {
     /// The number of tokens in `bytes` of prompt text.
     pub fn tokens(&self, bytes: u64) -> u64 {
         count(float(bytes) / self.text.now)
+    }
+
+    /// The number of tokens in a prompt of this size.
+    pub fn tokens_of(&self, size: Size) -> u64 {
+        self.tokens(size.text_bytes).saturating_add(self.media_tokens(size.media))
     }
 
     /// The number of tokens in parts that are not text.

@@ -8,7 +8,8 @@
 //!
 //! One type, [`Event`], serves all three legs: an event is encoded once and forwarded unchanged. Reports of in-flight work
 //! are absolute ("this origin now has 3 requests there"), never increments, so the next report makes up for a lost,
-//! repeated or coalesced one, and no receiver keeps a table of request ids.
+//! repeated or coalesced one. What is expected of a prompt is the only thing that is kept by request, and a loss of its
+//! outcome does no harm.
 //!
 //! The encoding is protobuf: fields can be added while proxies and controllers of different versions meet. The messages
 //! are generated from `filters/core/proto/warmpath/v1/state.proto`.

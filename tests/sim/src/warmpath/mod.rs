@@ -32,6 +32,7 @@ use warmpath_core::config::{Config, ControllerConfig};
 use warmpath_core::ids::EndpointId;
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::num::count;
+use warmpath_core::prompt::Size;
 use warmpath_core::router::{DESTINATION_HEADER, ExchangeId, Input, Output, Prompt};
 use warmpath_core::wire::{EngineStatus, Health, Pool, PoolEndpoint, Pools};
 use warmpath_engine::model::{Params, Stats, TOKEN_BYTES};
@@ -130,7 +131,7 @@ impl Rule for Proxies {
         let prompt = Prompt {
             model: POOL,
             chain: job.cells.to_vec(),
-            text_bytes: (job.prompt_tokens * TOKEN_BYTES) as u64,
+            size: Size { text_bytes: (job.prompt_tokens * TOKEN_BYTES) as u64, ..Size::default() },
             output_tokens_max: job.output_tokens_max,
             is_stream: true,
             has_usage: true,

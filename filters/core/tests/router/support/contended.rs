@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use warmpath_core::config::{Config, ControllerConfig};
 use warmpath_core::ids::{CellHash, EndpointId};
+use warmpath_core::prompt::Size;
 use warmpath_core::router::{
     Conflict, Counter, DESTINATION_HEADER, ExchangeId, Input, LocalMap, Output, PluginId, Prompt, Router,
     SharedMap, Stored, Version,
@@ -77,15 +78,9 @@ impl SoloVm {
     /// Sends a request whose prompt is this chain; the endpoints that the proxy may use, best first.
     pub(crate) fn send(&mut self, now: Timestamp, exchange: ExchangeId, chain: &[u64]) -> Vec<String> {
         let chain: Vec<CellHash> = chain.iter().map(|cell| CellHash(*cell)).collect();
-        let text_bytes = (chain.len() * CELL_BYTES) as u64;
-        let prompt = Prompt {
-            model: MODEL,
-            chain,
-            text_bytes,
-            output_tokens_max: None,
-            is_stream: true,
-            has_usage: false,
-        };
+        let size = Size { text_bytes: (chain.len() * CELL_BYTES) as u64, ..Size::default() };
+        let prompt =
+            Prompt { model: MODEL, chain, size, output_tokens_max: None, is_stream: true, has_usage: false };
         let out = self.handle(now, Input::RequestPrompt { exchange, plugin: PLUGIN, prompt });
         let named = out.iter().find_map(|output| match output {
             Output::SetRequestHeader(DESTINATION_HEADER, named) => Some(named.split(',').map(str::to_owned)),

@@ -12,6 +12,7 @@ use std::time::Instant;
 use warmpath_core::cost::Weights;
 use warmpath_core::ids::CellHash;
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
+use warmpath_core::prompt::Size;
 use warmpath_core::routing::{Options, Query, choose};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
@@ -114,7 +115,8 @@ impl World {
     fn decide(&mut self, decisions: usize) -> anyhow::Result<f64> {
         let query = |chain: &Vec<CellHash>| {
             let text_bytes = (chain.len() * CELL_BYTES_DEFAULT) as u64;
-            Query::of_chain(&self.view, POOL, chain.clone(), text_bytes, None).ok().context("no pool")
+            let size = Size { text_bytes, ..Size::default() };
+            Query::of_chain(&self.view, POOL, chain.clone(), size, None).ok().context("no pool")
         };
         let queries = self.prompts.iter().map(query).collect::<anyhow::Result<Vec<_>>>()?;
         let begun = Instant::now();
