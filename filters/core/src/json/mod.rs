@@ -113,6 +113,23 @@ impl<'a> Scanner<'a> {
         Ok(Some(self.raw()?).filter(|raw| !raw.is_null()))
     }
 
+    /// Whether the next value is more than `null`, `""`, `[]` or `{}`. It is not consumed, and may be cut after its first
+    /// bytes.
+    pub(crate) fn is_filled(&mut self) -> Result<bool, JsonError> {
+        let closer = match self.peek()? {
+            b'n' => return Ok(false),
+            b'"' => return self.bytes.get(self.at + 1).map(|byte| *byte != b'"').ok_or(JsonError::Truncated),
+            b'[' => b']',
+            b'{' => b'}',
+            _ => return Ok(true),
+        };
+        let start = self.at;
+        self.at += 1;
+        let next = self.peek();
+        self.at = start;
+        Ok(next? != closer)
+    }
+
     /// Any value as it is written.
     pub(crate) fn raw(&mut self) -> Result<Raw<'a>, JsonError> {
         self.peek()?;

@@ -22,8 +22,8 @@ use crate::cost::PrefillWork;
 use crate::ids::{CellHash, EndpointId, ResponseId};
 use crate::num::{count, float};
 use crate::prompt::{Api, Media};
+use crate::response::{TAIL_BYTES_MAX, Usage, UsageScan};
 use crate::time::Timestamp;
-use crate::usage::{TAIL_BYTES_MAX, Usage, UsageScan};
 use crate::wire::{Kind, OutcomeClass, UsageSeen};
 use std::rc::Rc;
 

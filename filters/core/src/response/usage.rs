@@ -2,7 +2,7 @@
 //!
 //! Only the last few KiB are kept, whatever the length of the response: `usage` comes last in a JSON body and in the
 //! last events of a stream. Anthropic's streams report the prompt's tokens in their first event instead, so the first
-//! piece is searched as well.
+//! KiB are searched as well. SGLang's own format has the counts in `meta_info`.
 
 use crate::json::{JsonError, KnownFields, Scanner};
 use memchr::memmem;
@@ -10,6 +10,8 @@ use memchr::memmem;
 /// Bytes kept of the response's end. vLLM writes empty `kv_transfer_params` and the like after `usage`, and OpenAI's
 /// closing event of `/v1/responses` repeats the request's settings before it.
 pub const TAIL_BYTES_MAX: usize = 8 * 1024;
+/// Bytes before a piece that are searched again with it, while the first event may still come: the object may be cut.
+const OVERLAP_BYTES: usize = 512;
 
 /// The tokens of one request and its response, as the engine counted them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +29,8 @@ pub struct Usage {
 pub struct UsageScan {
     first: Option<Usage>,
     tail: Vec<u8>,
-    has_begun: bool,
+    /// Whether `tail` no longer holds the response's beginning.
+    has_overflowed: bool,
 }
 
 /// The fields of the object in any of the formats.
@@ -37,6 +40,7 @@ struct Raw {
     prompt_tokens: Option<u64>,
     completion_tokens: Option<u64>,
     prompt_cached_tokens: Option<u64>,
+    cached_tokens: Option<u64>,
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
     input_cached_tokens: Option<u64>,
@@ -49,14 +53,16 @@ struct Raw {
 impl UsageScan {
     /// Takes the next piece of the response.
     pub fn push(&mut self, piece: &[u8]) {
-        if !self.has_begun && !piece.is_empty() {
-            self.has_begun = true;
-            self.first = last_usage(piece);
-        }
         let kept = piece.get(piece.len().saturating_sub(TAIL_BYTES_MAX)..).unwrap_or(piece);
         let excess = (self.tail.len() + kept.len()).saturating_sub(TAIL_BYTES_MAX);
+        let searches = self.first.is_none() && !self.has_overflowed;
+        let from = self.tail.len().saturating_sub(excess + OVERLAP_BYTES);
+        self.has_overflowed |= excess > 0 || kept.len() < piece.len();
         self.tail.drain(..excess.min(self.tail.len()));
         self.tail.extend_from_slice(kept);
+        if searches {
+            self.first = self.tail.get(from..).and_then(last_usage);
+        }
     }
 
     /// The usage that the response reported, if any.
@@ -73,12 +79,16 @@ impl UsageScan {
     }
 }
 
-/// The last complete `"usage": {...}` in `bytes` that counts anything. Generated text cannot forge one: its quotes are
-/// escaped.
+/// The last complete `"usage": {...}` in `bytes` that counts anything, or else the last `meta_info`. Generated text cannot
+/// forge one: its quotes are escaped.
 fn last_usage(bytes: &[u8]) -> Option<Usage> {
+    last_object(bytes, b"\"usage\"").or_else(|| last_object(bytes, b"\"meta_info\""))
+}
+
+fn last_object(bytes: &[u8], key: &[u8]) -> Option<Usage> {
     let mut end = bytes.len();
-    while let Some(at) = memmem::rfind(bytes.get(..end)?, b"\"usage\"") {
-        if let Some(usage) = usage_at(bytes.get(at + b"\"usage\"".len()..)?) {
+    while let Some(at) = memmem::rfind(bytes.get(..end)?, key) {
+        if let Some(usage) = usage_at(bytes.get(at + key.len()..)?) {
             return Some(usage);
         }
         end = at;
@@ -95,6 +105,7 @@ fn raw(scanner: &mut Scanner<'_>) -> Result<Raw, JsonError> {
             "prompt_tokens",
             "completion_tokens",
             "prompt_tokens_details",
+            "cached_tokens",
             "input_tokens",
             "output_tokens",
             "input_tokens_details",
@@ -114,6 +125,7 @@ fn raw(scanner: &mut Scanner<'_>) -> Result<Raw, JsonError> {
             }
             "prompt_tokens" => &mut raw.prompt_tokens,
             "completion_tokens" => &mut raw.completion_tokens,
+            "cached_tokens" => &mut raw.cached_tokens,
             "input_tokens" => &mut raw.input_tokens,
             "output_tokens" => &mut raw.output_tokens,
             "cache_read_input_tokens" => &mut raw.cache_read_input_tokens,
@@ -140,7 +152,7 @@ fn cached_tokens(scanner: &mut Scanner<'_>) -> Result<Option<u64>, JsonError> {
 fn usage_at(rest: &[u8]) -> Option<Usage> {
     let rest = rest.trim_ascii_start().strip_prefix(b":")?;
     let raw = raw(&mut Scanner::new(rest)).ok()?;
-    let cached = raw.prompt_cached_tokens.or(raw.input_cached_tokens);
+    let cached = raw.prompt_cached_tokens.or(raw.input_cached_tokens).or(raw.cached_tokens);
     // Anthropic counts tokens that were read from the cache or written to it in addition to `input_tokens`.
     let cache_tokens = [raw.cache_read_input_tokens, raw.cache_creation_input_tokens];
     let input_tokens =
@@ -202,6 +214,26 @@ mod tests {
             r#"{"usage":{"input_tokens":5,"cache_creation_input_tokens":20,"output_tokens":1},"x":{"usage":{}}}"#,
         ]);
         assert_eq!(usage, Some(Usage { prompt_tokens: 25, cached_tokens: None, output_tokens: 1 }));
+    }
+
+    #[test]
+    fn the_first_event_of_anthropic_may_be_cut_and_come_after_a_comment() {
+        let usage = scan(&[
+            ": ping\n\n",
+            "event: message_start\ndata: {\"message\":{\"usage\":{\"input_to",
+            "kens\":10,\"output_tokens\":1}}}\n\n",
+            &"data: {}\n\n".repeat(2000),
+            "data: {\"usage\":{\"output_tokens\":55}}\n\n",
+        ]);
+        assert_eq!(usage, Some(Usage { prompt_tokens: 10, cached_tokens: None, output_tokens: 55 }));
+    }
+
+    #[test]
+    fn sglang_counts_in_meta_info() {
+        let usage = scan(&[
+            r#"{"text":"a","meta_info":{"id":"x","finish_reason":{"type":"length"},"prompt_tokens":5,"completion_tokens":2,"cached_tokens":4}}"#,
+        ]);
+        assert_eq!(usage, Some(Usage { prompt_tokens: 5, cached_tokens: Some(4), output_tokens: 2 }));
     }
 
     #[test]
