@@ -17,7 +17,9 @@ fn size(api: Api, body: &Value) -> Size {
 
 fn media(kinds: &[MediaKind]) -> Media {
     let mut media = Media::default();
-    kinds.iter().for_each(|kind| media.add(*kind));
+    for kind in kinds {
+        media.add(*kind);
+    }
     media
 }
 

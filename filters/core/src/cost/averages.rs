@@ -24,11 +24,10 @@ pub struct Averages {
 impl Averages {
     /// Of these endpoints.
     pub fn of<'a>(endpoints: impl Iterator<Item = &'a Endpoint>, now: Timestamp) -> Self {
-        let (mut confirmed, mut unconfirmed, mut count) = (Mean::default(), Mean::default(), 0_usize);
+        let (mut logs, mut count) = (Mean::default(), 0_usize);
         let mut averages = Self::default();
         for endpoint in endpoints {
-            confirmed.add(endpoint.speed().log());
-            unconfirmed.add(endpoint.unconfirmed_speed().log());
+            logs.add(endpoint.speed().log().or_else(|| endpoint.unconfirmed_speed().log()));
             let arrived = endpoint.arrivals().per_second(now);
             averages.requests_per_s += arrived.requests;
             averages.work_tokens_per_s += arrived.work_tokens;
@@ -37,7 +36,7 @@ impl Averages {
         let endpoints = float_len(count.max(1));
         averages.requests_per_s /= endpoints;
         averages.work_tokens_per_s /= endpoints;
-        averages.log_s_per_token = confirmed.value().or_else(|| unconfirmed.value());
+        averages.log_s_per_token = logs.value();
         averages.s_per_token = averages.log_s_per_token.map_or(0.0, f64::exp);
         averages
     }

@@ -27,6 +27,9 @@ use crate::time::Timestamp;
 use crate::wire::{Kind, OutcomeClass, UsageSeen};
 use std::rc::Rc;
 
+/// How many times its own work may have been ahead of a request whose first token teaches a speed.
+const BACKLOG_FACTOR_MAX: u64 = 4;
+
 /// The state of one request.
 #[derive(Debug)]
 pub(super) enum Exchange {
@@ -312,7 +315,7 @@ fn first_token(
         out.push(Output::Record(Histogram::TtftMs, time.us / 1000));
     }
     responding.first_token = Some(time);
-    let time = (sent.kept.is_stream && !sent.kept.reads_usage).then_some(time);
+    let time = sent.kept.is_stream.then_some(time);
     let class = if sent.kept.is_judged { OutcomeClass::Served } else { OutcomeClass::None };
     out.push(Output::Count(Counter::Outcome(class), 1));
     if sent.kept.is_judged {
@@ -358,10 +361,10 @@ impl Sent {
             media: if media.is_empty() { Vec::new() } else { media.0.to_vec() },
             expected_cached_tokens: held_tokens,
             expected_prompt_tokens: prompt_tokens,
-            // What was ahead of it is other requests' estimates: it must not be most of the time.
+            // What was ahead of it is other requests' estimates: it must not be nearly all of the time.
             work_ahead: first_token
                 .and_then(|time| time.backlog)
-                .filter(|backlog| *backlog <= work)
+                .filter(|backlog| backlog.0 / BACKLOG_FACTOR_MAX <= work.0)
                 .map(|backlog| backlog.plus(work).0),
             ttft_us: first_token.map_or(0, |time| time.us),
         }))

@@ -234,7 +234,7 @@ pub struct Outcome {
     pub age_ms: u64,
     /// Prefill work that was done before the first token, the request's own included, in the unit of
     /// `InFlightReport.prefill_work`, by the sender's estimate. Absent when the time had other causes, so that it says
-    /// nothing about the speed, or when the response's usage will say better.
+    /// nothing about the speed.
     #[prost(uint64, optional, tag = "6")]
     pub work_ahead: ::core::option::Option<u64>,
     /// Time from dispatch to the first token, in microseconds.
