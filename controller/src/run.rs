@@ -94,7 +94,8 @@ async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Running,
     shared.with(|hub, now| hub.publish(Kind::Pools(settings.pools_event()), now));
     let mut telemetry = Telemetry::new(shared.clone(), Arc::clone(&metrics));
     telemetry.follow(&settings);
-    let api = api::Api::new(shared.clone(), Arc::clone(&metrics), telemetry.unseen());
+    let api = api::Api::new(shared.clone(), Arc::clone(&metrics), telemetry.unseen())
+        .omitting(&settings.omitted_prefixes);
     let live = Live { settings, shared: shared.clone(), telemetry, metrics };
     tracing::info!(grpc = %grpc_addr, http = %http_addr, "controller started");
     let tasks = vec![
@@ -174,8 +175,9 @@ impl Live {
         }
         self.telemetry.follow(&settings);
         tracing::info!(pools = settings.pools.len(), result = reload.label(), "configuration reloaded");
-        let (listen, cell_bytes) = (self.settings.listen, self.settings.cell_bytes);
-        self.settings = Settings { listen, cell_bytes, ..settings };
+        let Settings { listen, cell_bytes, ref omitted_prefixes, .. } = self.settings;
+        let omitted_prefixes = omitted_prefixes.clone();
+        self.settings = Settings { listen, cell_bytes, omitted_prefixes, ..settings };
     }
 }
 

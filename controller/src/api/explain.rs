@@ -54,7 +54,14 @@ pub(super) async fn show(
 ) -> Response {
     let path = parameters.path.as_deref().unwrap_or(PATH_DEFAULT);
     let nonce = RandomState::new().hash_one(0);
-    match api.shared.with(|hub, now| explain(hub.index().view(), path, &body, nonce, now)) {
+    let format = prompt::Api::of_path(path);
+    // Read before the hub is locked: a long body takes longer than all else.
+    let request = Request::parse(format, &body).map(|request| request.omitting(&api.omitted_prefixes));
+    let explanation = request.map_err(ExplainError::from).and_then(|request| {
+        let shared = &api.shared;
+        shared.with(|hub, now| explain(hub.index().view(), (format, &request, body.len()), nonce, now))
+    });
+    match explanation {
         Ok(explanation) => Json(explanation).into_response(),
         Err(error) => error.into_response(),
     }
@@ -62,14 +69,11 @@ pub(super) async fn show(
 
 fn explain(
     view: &View,
-    path: &str,
-    body: &[u8],
+    (api, request, body_bytes): (prompt::Api, &Request<'_>, usize),
     nonce: u64,
     now: Timestamp,
 ) -> Result<Explanation, ExplainError> {
-    let api = prompt::Api::of_path(path);
-    let request = Request::parse(api, body)?;
-    let query = Query::of_request(view, api, Some(&request), body.len())?;
+    let query = Query::of_request(view, api, Some(request), body_bytes)?;
     let options = Options { alternates: usize::MAX, nonce, now, weights: Weights::default() };
     let decision = choose(&query, &options)?;
     Ok(Explanation::new(&query, &decision))

@@ -15,6 +15,7 @@ use axum::routing::{get, post};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use warmpath_core::limits::BODY_BYTES_MAX;
+use warmpath_core::prompt::OMITTED_PREFIXES_DEFAULT;
 
 /// The content type of a metrics page.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -26,6 +27,7 @@ pub struct Api {
     metrics: Arc<Metrics>,
     unseen: Arc<AtomicUsize>,
     was_ready: Arc<AtomicBool>,
+    omitted_prefixes: Arc<[String]>,
 }
 
 // === impl Api ===
@@ -33,7 +35,14 @@ pub struct Api {
 impl Api {
     /// `unseen` counts the endpoints whose first scrape has not ended.
     pub fn new(shared: Shared, metrics: Arc<Metrics>, unseen: Arc<AtomicUsize>) -> Self {
-        Self { shared, metrics, unseen, was_ready: Arc::default() }
+        let omitted_prefixes = OMITTED_PREFIXES_DEFAULT.map(str::to_owned).into();
+        Self { shared, metrics, unseen, was_ready: Arc::default(), omitted_prefixes }
+    }
+
+    /// Explains as proxies decide that leave out text of a system prompt that begins with one of `prefixes`.
+    #[must_use]
+    pub fn omitting(self, prefixes: &[String]) -> Self {
+        Self { omitted_prefixes: prefixes.into(), ..self }
     }
 
     /// All routes.

@@ -4,8 +4,9 @@ use super::tree;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use warmpath_config::pools::{self, EndpointsRule, Rules};
-use warmpath_config::{Entry, Faults, Fields, Pool, Reader, Unique, cells};
+use warmpath_config::{Entry, Faults, Fields, Pool, Reader, Unique, cells, omitted};
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
+use warmpath_core::prompt::OMITTED_PREFIXES_DEFAULT;
 use warmpath_core::wire;
 
 /// Port of the state stream when the file names none: beside Envoy's customary xDS port.
@@ -34,6 +35,9 @@ pub struct Settings {
     pub scrape: Scrape,
     /// Bytes of prompt text in a cell; every proxy must have the same. A change needs a restart.
     pub cell_bytes: usize,
+    /// What text of a system prompt begins with that engines cut out; every proxy should have the same. A change needs a
+    /// restart.
+    pub omitted_prefixes: Vec<String>,
     /// Who serves what, in order of preference.
     pub pools: Vec<Pool>,
 }
@@ -63,7 +67,13 @@ pub struct Scrape {
 impl Settings {
     /// Settings with the defaults and no pools.
     pub fn new(listen: Listen) -> Self {
-        Self { listen, scrape: Scrape::default(), cell_bytes: CELL_BYTES_DEFAULT, pools: Vec::new() }
+        Self {
+            listen,
+            scrape: Scrape::default(),
+            cell_bytes: CELL_BYTES_DEFAULT,
+            omitted_prefixes: OMITTED_PREFIXES_DEFAULT.map(str::to_owned).to_vec(),
+            pools: Vec::new(),
+        }
     }
 
     /// Reads a YAML file's text.
@@ -109,6 +119,7 @@ fn read(root: &Entry<'_>, reader: &mut Reader) -> Settings {
     let listen = fields.optional("listen").map(|entry| read_listen(&entry, reader));
     let scrape = fields.optional("scrape").map(|entry| read_scrape(&entry, reader));
     let cell_bytes = cells::read(&mut fields, reader);
+    let omitted_prefixes = omitted::read(&mut fields, reader);
     let rules = Rules { endpoints: EndpointsRule::Required, has_tiers: true };
     let pools = fields.required("pools", reader).map(|entry| pools::read(&entry, rules, reader));
     fields.finish(reader);
@@ -116,6 +127,7 @@ fn read(root: &Entry<'_>, reader: &mut Reader) -> Settings {
         listen: listen.unwrap_or_default(),
         scrape: scrape.unwrap_or_default(),
         cell_bytes,
+        omitted_prefixes,
         pools: pools.unwrap_or_default(),
     }
 }

@@ -96,6 +96,7 @@ impl Reload {
             ("listen.grpc", old.listen.grpc != new.listen.grpc),
             ("listen.http", old.listen.http != new.listen.http),
             ("cell_bytes", old.cell_bytes != new.cell_bytes),
+            ("omitted_prefixes", old.omitted_prefixes != new.omitted_prefixes),
         ];
         let fields: Vec<&str> =
             fields.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect();

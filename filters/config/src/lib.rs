@@ -13,6 +13,7 @@
 
 pub mod cells;
 pub mod fault;
+pub mod omitted;
 pub mod plugin;
 pub mod pools;
 pub mod reader;

@@ -6,6 +6,7 @@
 //!   "controller": {"cluster": "warmpath_controller"},
 //!   "cell_bytes": 256,
 //!   "alternates": 3,
+//!   "omitted_prefixes": ["x-anthropic-billing-header"],
 //!   "explain": false
 //! }
 //! ```
@@ -14,6 +15,7 @@
 
 use crate::cells;
 use crate::fault::{Fault, Faults, Place, Problem};
+use crate::omitted;
 use crate::pools::{self, EndpointsRule, Rules};
 use crate::reader::{Entry, Reader};
 use crate::tree::{Format, Node, Tree};
@@ -56,6 +58,7 @@ fn read(root: &Entry<'_>, reader: &mut Reader) -> Config {
     let cell_bytes = cells::read(&mut fields, reader);
     let alternates = fields.optional("alternates");
     let alternates = alternates.and_then(|entry| reader.number(&entry, 0..=u64_len(ALTERNATES_MAX)));
+    let omitted_prefixes = omitted::read(&mut fields, reader);
     let is_explaining = fields.optional("explain").and_then(|entry| reader.flag(&entry));
     fields.finish(reader);
     Config {
@@ -63,6 +66,7 @@ fn read(root: &Entry<'_>, reader: &mut Reader) -> Config {
         controller,
         cell_bytes,
         alternates: alternates.unwrap_or(ALTERNATES_DEFAULT),
+        omitted_prefixes,
         is_explaining: is_explaining.unwrap_or_default(),
     }
 }

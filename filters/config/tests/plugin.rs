@@ -25,6 +25,7 @@ fn the_smallest_configuration_has_the_defaults() {
     let config = read(r#"{"controller":{"cluster":"c"}}"#);
     assert_eq!(config.controller.unwrap().cluster, "c");
     assert_eq!((config.cell_bytes, config.alternates, config.is_explaining), (256, 3, false));
+    assert_eq!(config.omitted_prefixes, ["x-anthropic-billing-header"]);
     assert!(config.pools.pools.is_empty());
 }
 
@@ -32,7 +33,8 @@ fn the_smallest_configuration_has_the_defaults() {
 fn each_field_is_read() {
     let config = read(
         r#"{"pools":[{"name":"a","models":["m"],"adapters":["l"],"endpoints":["10.0.0.1:1"]}],
-            "controller":{"cluster":"c"},"cell_bytes":512,"alternates":0,"explain":true}"#,
+            "controller":{"cluster":"c"},"cell_bytes":512,"alternates":0,"explain":true,
+            "omitted_prefixes":["x-a:","x-b:"]}"#,
     );
     let pool = &config.pools.pools[0];
     assert_eq!(
@@ -41,6 +43,8 @@ fn each_field_is_read() {
     );
     assert_eq!(addresses(&config), ["10.0.0.1:1"]);
     assert_eq!((config.cell_bytes, config.alternates, config.is_explaining), (512, 0, true));
+    assert_eq!(config.omitted_prefixes, ["x-a:", "x-b:"]);
+    assert!(read(r#"{"controller":{"cluster":"c"},"omitted_prefixes":[]}"#).omitted_prefixes.is_empty());
 }
 
 #[test]
@@ -71,7 +75,7 @@ fn every_fault_is_reported_at_once_with_its_remedy() {
         "cell_bytes is 5, which is too small: choose a whole number from 32 to 4096",
         "alternates must be a whole number, but is text: write digits only, from 0 to 7",
         "explain must be true or false, but is a number: write true or false, without quotes",
-        "controler is not a known field: remove it, or use one of pools, controller, cell_bytes, alternates, explain",
+        "controler is not a known field: remove it, or use one of pools, controller, cell_bytes, alternates, omitted_prefixes, explain",
     ];
     assert_eq!(faults, wanted, "got {faults:#?}");
 }

@@ -16,6 +16,8 @@ pub struct Config {
     pub cell_bytes: usize,
     /// Endpoints named after the chosen one for Envoy's retries.
     pub alternates: usize,
+    /// What text of a system prompt begins with that engines cut out.
+    pub omitted_prefixes: Vec<String>,
     /// Whether responses carry `x-warmpath-decision` and requests with `x-warmpath-explain` get their decision: it
     /// shows clients the engines' addresses and loads.
     pub is_explaining: bool,

@@ -268,3 +268,65 @@ proptest! {
         try_all(&body);
     }
 }
+
+/// A messages body whose system prompt begins with this line, as blocks and as one string.
+fn with_billing_line(line: &str) -> [String; 2] {
+    let block = |text: &str| serde_json::json!({"type": "text", "text": text});
+    let messages = serde_json::json!([{"role": "user", "content": "u"}]);
+    [
+        serde_json::json!([block(line), block("You are an agent.")]),
+        serde_json::json!(format!("{line}\nYou are an agent.")),
+    ]
+    .map(|system| serde_json::json!({"model": "m", "system": system, "messages": messages}).to_string())
+}
+
+#[test]
+fn a_billing_line_that_changes_with_each_request_does_not_matter() {
+    let line = |number: u32| format!("x-anthropic-billing-header: cc_version=2.1.99; cch={number:05x};");
+    let plain = r#"{"model":"m","system":"You are an agent.","messages":[{"role":"user","content":"u"}]}"#;
+    for number in [1, 2] {
+        for body in with_billing_line(&line(number)) {
+            assert_eq!(
+                readable(&text(Api::Messages, &body)),
+                readable(&text(Api::Messages, plain)),
+                "{body}"
+            );
+        }
+    }
+    // Escaped, as the whole of the system prompt, and as a message of its own.
+    let escaped = plain.replace("You are", r"\u0078-anthropic-billing-header: a\u000aYou are");
+    assert_eq!(text(Api::Messages, &escaped), text(Api::Messages, plain));
+    let only = r#"{"messages":[{"role":"system","content":"x-anthropic-billing-header: a"}]}"#;
+    assert_eq!(text(Api::Messages, only), b"<|im_start|>system\n<|im_end|>\n");
+}
+
+#[test]
+fn only_what_engines_cut_out_is_left_out() {
+    let differs = |api: Api, body: &dyn Fn(&str) -> String| text(api, &body("a")) != text(api, &body("b"));
+    let user = |cch: &str| {
+        format!(r#"{{"messages":[{{"role":"user","content":"x-anthropic-billing-header: {cch}"}}]}}"#)
+    };
+    assert!(differs(Api::Messages, &user));
+    let chat = |cch: &str| {
+        format!(r#"{{"messages":[{{"role":"system","content":"x-anthropic-billing-header: {cch}"}}]}}"#)
+    };
+    assert!(differs(Api::Chat, &chat));
+    let other = |cch: &str| format!(r#"{{"system":"x-anthropic-billing: {cch}","messages":[]}}"#);
+    assert!(differs(Api::Messages, &other));
+}
+
+#[test]
+fn the_prefixes_that_are_left_out_can_be_configured() {
+    let [blocks, string] = with_billing_line("volatile: 1");
+    let plain = r#"{"model":"m","system":"You are an agent.","messages":[{"role":"user","content":"u"}]}"#;
+    let prefixes = ["other".to_owned(), "volatile:".to_owned()];
+    for body in [&blocks, &string] {
+        let mut found = Vec::new();
+        Request::parse(Api::Messages, body.as_bytes()).unwrap().omitting(&prefixes).text(&mut found);
+        assert_eq!(readable(&found), readable(&text(Api::Messages, plain)));
+    }
+    let [blocks, _] = with_billing_line("x-anthropic-billing-header: 1");
+    let mut found = Vec::new();
+    Request::parse(Api::Messages, blocks.as_bytes()).unwrap().omitting(&[]).text(&mut found);
+    assert_ne!(found, text(Api::Messages, &blocks));
+}

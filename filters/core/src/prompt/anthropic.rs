@@ -3,6 +3,7 @@
 //! Fields: <https://docs.anthropic.com/en/api/messages>. Clients move `cache_control` markers from turn to turn, so
 //! only the fields of a block that reach the prompt are read.
 
+use super::omit::{AfterLine, Omitted};
 use super::{Prompt, Request, TextSink, content, text};
 use crate::json::{JsonError, KnownFields, Raw, Scanner};
 use std::borrow::Cow;
@@ -113,17 +114,23 @@ fn tool<'a>(scanner: &mut Scanner<'a>) -> Result<Tool<'a>, JsonError> {
 }
 
 /// Sends the canonical text.
-pub(super) fn text(prompt: &MessagesPrompt<'_>, sink: &mut impl TextSink) {
+pub(super) fn text(prompt: &MessagesPrompt<'_>, omitted: Omitted<'_>, sink: &mut impl TextSink) {
     let wants_more = prompt.tools.is_none_or(|tools| tools_text(tools, sink))
         && prompt.system.is_none_or(|system| {
-            text::open_message("system", sink) && content_text(system, sink) && text::close_message(sink)
+            text::open_message("system", sink)
+                && system_text(system, omitted, sink)
+                && text::close_message(sink)
         });
     if !wants_more {
         return;
     }
     for (role, content) in &prompt.messages {
-        let wants_more = text::open_message(role.as_deref().unwrap_or_default(), sink)
-            && content.is_none_or(|content| content_text(content, sink))
+        let role = role.as_deref().unwrap_or_default();
+        let wants_more = text::open_message(role, sink)
+            && content.is_none_or(|content| match role {
+                "system" => system_text(content, omitted, sink),
+                _ => content_text(content, sink),
+            })
             && text::close_message(sink);
         if !wants_more {
             return;
@@ -148,6 +155,17 @@ fn tools_text(tools: Raw<'_>, sink: &mut impl TextSink) -> bool {
 /// A string, or a list of blocks.
 fn content_text(content: Raw<'_>, sink: &mut impl TextSink) -> bool {
     text::string_or_items(content, sink, block, block_text)
+}
+
+/// The same of a system prompt, without what engines cut out.
+fn system_text(content: Raw<'_>, omitted: Omitted<'_>, sink: &mut impl TextSink) -> bool {
+    if omitted.matches(content) {
+        return text::string_or_raw(content, &mut AfterLine::new(sink));
+    }
+    text::string_or_items(content, sink, block, |block, raw, sink| {
+        let text = block.as_ref().and_then(|block| block.text);
+        text.is_some_and(|text| omitted.matches(text)) || block_text(block, raw, sink)
+    })
 }
 
 /// One block. The content of a `tool_result` is a list of blocks; results do not nest, so a result inside a result

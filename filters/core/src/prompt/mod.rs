@@ -15,16 +15,19 @@ mod chat;
 mod completions;
 mod content;
 mod list;
+mod omit;
 mod responses;
 mod size;
 mod text;
 
 pub use cells::{Root, cells_of};
+pub use omit::OMITTED_PREFIXES_DEFAULT;
 pub use size::{Media, MediaKind, Size};
 pub use text::TextSink;
 
 use crate::json::{JsonError, KnownFields, Scanner};
 use crate::limits::BODY_BYTES_MAX;
+use omit::Omitted;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -59,6 +62,7 @@ pub struct Request<'a> {
     /// The most tokens that the response may have, if the body limits them.
     pub output_tokens_max: Option<u64>,
     prompt: Prompt<'a>,
+    omitted: Omitted<'a>,
 }
 
 /// The parts of a body that reach the engine's prompt, by format.
@@ -153,7 +157,15 @@ impl<'a> Request<'a> {
             has_usage_in_stream: false,
             output_tokens_max: None,
             prompt,
+            omitted: Omitted::Default,
         }
+    }
+
+    /// Leaves out the parts of its system prompt that begin with one of `prefixes`, in place of
+    /// [`OMITTED_PREFIXES_DEFAULT`].
+    #[must_use]
+    pub fn omitting(self, prefixes: &'a [String]) -> Self {
+        Self { omitted: Omitted::These(prefixes), ..self }
     }
 
     /// Reads a field that all formats have. A setting outside the prompt counts as absent if its type is unexpected:
@@ -174,7 +186,7 @@ impl<'a> Request<'a> {
             Prompt::Chat(prompt) => chat::text(prompt, sink),
             Prompt::Completions(prompt) => completions::text(prompt, sink),
             Prompt::Responses(prompt) => responses::text(prompt, sink),
-            Prompt::Messages(prompt) => anthropic::text(prompt, sink),
+            Prompt::Messages(prompt) => anthropic::text(prompt, self.omitted, sink),
             Prompt::None => {}
         }
     }

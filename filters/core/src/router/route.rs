@@ -135,6 +135,7 @@ impl<S: SharedMap> Router<S> {
         self.end_prefills(now, out);
         let read = body.and_then(|body| {
             let request = Request::parse(reading.api, body).map_err(Unread::Prompt)?;
+            let request = request.omitting(&reading.config.omitted_prefixes);
             Ok((request, body.len()))
         });
         let (request, body_bytes) = match read {

@@ -68,6 +68,7 @@ impl Proxies {
             controller: Some(ControllerConfig { cluster: "warmpath_controller".to_owned() }),
             cell_bytes: CELL_BYTES_DEFAULT,
             alternates: 0,
+            omitted_prefixes: Vec::new(),
             is_explaining: false,
         };
         Self {

@@ -130,6 +130,7 @@ pub(crate) fn fixed(endpoints: usize) -> Config {
         controller: None,
         cell_bytes: CELL_BYTES,
         alternates: 3,
+        omitted_prefixes: Vec::new(),
         is_explaining: false,
     }
 }

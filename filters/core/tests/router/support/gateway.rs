@@ -28,7 +28,14 @@ pub(crate) fn static_config(count: usize) -> Config {
     pools.pools[0].adapters.push("sql".to_owned());
     let endpoint = |address| warmpath_core::wire::PoolEndpoint { address };
     pools.pools[0].endpoints = endpoints(count).into_iter().map(endpoint).collect();
-    Config { pools, controller: None, cell_bytes: CELL_BYTES_DEFAULT, alternates: 3, is_explaining: true }
+    Config {
+        pools,
+        controller: None,
+        cell_bytes: CELL_BYTES_DEFAULT,
+        alternates: 3,
+        omitted_prefixes: Vec::new(),
+        is_explaining: true,
+    }
 }
 
 /// Pools from a controller.
