@@ -69,10 +69,12 @@ impl HttpContext for Http {
         if self.vm.is_none() {
             return Action::Continue;
         }
-        let served_by = host::upstream_address();
+        let (headers, served_by) = (host::response_headers(), host::upstream_address());
+        let status = headers.iter().find(|(name, _)| name == ":status");
         self.handle(Input::ResponseHead {
             exchange: self.id,
-            status: host::response_status(),
+            status: status.and_then(|(_, status)| std::str::from_utf8(status).ok()?.parse().ok()),
+            headers: &headers,
             served_by: served_by.as_deref(),
             ends: end_of_stream,
         })
@@ -85,6 +87,7 @@ impl HttpContext for Http {
             Watch::FirstByte if size == 0 && !end_of_stream => return Action::Continue,
             Watch::End | Watch::FirstByte => 0,
             Watch::Tail(bytes) => bytes.min(size),
+            Watch::Whole => size,
         };
         let tail =
             if tail_bytes == 0 { Vec::new() } else { host::response_body(size - tail_bytes, tail_bytes) };

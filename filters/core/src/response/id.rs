@@ -49,6 +49,11 @@ impl IdScan {
         }
         found
     }
+
+    /// Whether what follows cannot hold the id.
+    pub fn is_done(&self) -> bool {
+        matches!(self.0, State::Done)
+    }
 }
 
 /// The `id` of the object that `scanner` has reached. Whatever follows it is not read, and may be missing.

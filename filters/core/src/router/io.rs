@@ -22,6 +22,9 @@ pub struct PluginId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UplinkId(pub u32);
 
+/// Headers as a host has them.
+pub type Headers<'a> = &'a [(String, Vec<u8>)];
+
 /// An event of the host.
 #[derive(Debug)]
 pub enum Input<'a> {
@@ -51,7 +54,7 @@ pub enum Input<'a> {
         /// The plugin that it came through.
         plugin: PluginId,
         /// Names in lower case, pseudo-headers included.
-        headers: &'a [(String, Vec<u8>)],
+        headers: Headers<'a>,
         /// Whether nothing follows them.
         ends: bool,
     },
@@ -87,6 +90,8 @@ pub enum Input<'a> {
         exchange: ExchangeId,
         /// The status; `None` where the host has none.
         status: Option<u16>,
+        /// Names in lower case; none where the host has none.
+        headers: Headers<'a>,
         /// `ip:port` of the endpoint that it comes from, where the host knows.
         served_by: Option<&'a str>,
         /// Whether nothing follows them.
@@ -98,7 +103,7 @@ pub enum Input<'a> {
         exchange: ExchangeId,
         /// Bytes in the piece.
         bytes: usize,
-        /// Its last bytes, as many as [`Watch::Tail`] asked for.
+        /// Its last bytes, as many as [`Output::Watch`] asked for.
         tail: &'a [u8],
         /// Whether the response is whole.
         ends: bool,
@@ -200,6 +205,8 @@ pub enum Watch {
     FirstByte,
     /// Each piece, with this many bytes of its end.
     Tail(usize),
+    /// Each piece, with all of its bytes.
+    Whole,
 }
 
 /// A response of the router's own.

@@ -27,6 +27,7 @@ mod metrics;
 mod outbox;
 mod pace;
 mod reply;
+mod response;
 mod route;
 mod sampling;
 mod shared;
@@ -36,7 +37,7 @@ mod uplink;
 
 pub use clock::Clock;
 pub use head::{DECISION_HEADER, DESTINATION_HEADER, EXPLAIN_HEADER, MODEL_HEADER};
-pub use io::{ExchangeId, Input, Notice, Output, PluginId, Prompt, Reply, UplinkId, Watch};
+pub use io::{ExchangeId, Headers, Input, Notice, Output, PluginId, Prompt, Reply, UplinkId, Watch};
 pub use ledger::{Booking, FirstTokenTime, Ledger};
 pub use metrics::{Counter, Gauge, Histogram, Unread};
 pub use shared::{Conflict, LocalMap, SharedMap, Stored, Version};
@@ -147,8 +148,8 @@ impl<S: SharedMap> Router<S> {
             Input::RequestPrompt { exchange, plugin, prompt } => {
                 self.request_prompt(clock, exchange, plugin, prompt, out);
             }
-            Input::ResponseHead { exchange, status, served_by, ends } => {
-                self.response_head(clock, exchange, (status, served_by, ends), out);
+            Input::ResponseHead { exchange, status, headers, served_by, ends } => {
+                self.response_head(clock, exchange, (status, headers), (served_by, ends), out);
             }
             Input::ResponseChunk { exchange, bytes, tail, ends } => {
                 self.response_chunk(clock, exchange, (bytes, tail, ends), out);

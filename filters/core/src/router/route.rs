@@ -11,7 +11,7 @@ use super::{Clock, Router, reply};
 use crate::ids::CellHash;
 use crate::limits::BODY_BYTES_MAX;
 use crate::num::{count, float, u64_len};
-use crate::prompt::{PromptError, Request};
+use crate::prompt::{Api, PromptError, Request};
 use crate::routing::{Decision, Explanation, NoEndpoint, Options, Query, Reason, choose};
 use crate::time::Timestamp;
 use crate::view::Fitness;
@@ -28,6 +28,8 @@ const SILENCE_FACTOR: f64 = 10.0;
 /// What is known of a request besides its prompt.
 #[derive(Clone, Copy, Debug)]
 struct Traits {
+    /// The format of request and response; `None` where the response has no bytes.
+    api: Option<Api>,
     is_stream: bool,
     /// Whether the response will report its usage.
     has_usage: bool,
@@ -112,7 +114,7 @@ impl<S: SharedMap> Router<S> {
         let nonce = self.random();
         let options = Options { alternates: config.alternates, nonce, now, weights: self.weights };
         let Prompt { model, chain, size, output_tokens_max, is_stream, has_usage } = prompt;
-        let traits = Traits { is_stream, has_usage, is_judged: true };
+        let traits = Traits { api: None, is_stream, has_usage, is_judged: true };
         let query = Query::of_chain(&self.view, model, chain, size, output_tokens_max);
         match query.and_then(|query| Routed::of_query(query, traits, &options)) {
             Ok(routed) => self.dispatch(id, routed, config.is_explaining, now, out),
@@ -149,7 +151,7 @@ impl<S: SharedMap> Router<S> {
         let is_stream = request.as_ref().is_some_and(|request| request.is_stream);
         let reports = request.as_ref().is_some_and(|request| !is_stream || request.has_usage_in_stream);
         let has_usage = reading.api.has_prompt() && reports;
-        let traits = Traits { is_stream, has_usage, is_judged: reading.is_judged };
+        let traits = Traits { api: Some(reading.api), is_stream, has_usage, is_judged: reading.is_judged };
         let alternates = if reading.wants_explanation { usize::MAX } else { reading.config.alternates };
         let options = Options { alternates, nonce: self.random(), now, weights: self.weights };
         let stored = reading.stored.and_then(|response| Query::of_stored(&self.view, response));
@@ -194,6 +196,7 @@ impl<S: SharedMap> Router<S> {
         let mut kept = Kept {
             pool,
             size,
+            api: traits.api,
             is_stream: traits.is_stream,
             reads_usage,
             is_judged: traits.is_judged,

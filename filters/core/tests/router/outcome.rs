@@ -1,7 +1,8 @@
 //! What requests come to: engines that fail fast, refusals, silence, and the caches that none of them fills.
 
 use crate::support::{
-    EVENT_STREAM, JSON, chat, chat_with, chosen, counted, explain, finish_all, serve, static_config, text, vm,
+    EVENT_STREAM, JSON, TOKEN, chat, chat_with, chosen, counted, explain, finish_all, serve, static_config,
+    text, vm,
 };
 use crate::support::{Host, Stream, Vm};
 use serde_json::{Value, json};
@@ -41,7 +42,7 @@ fn traffic(
         if open.len() > 1 {
             let mut served = open.remove(0);
             served.response_headers(&EVENT_STREAM, false);
-            served.response_body(b"data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n", true);
+            served.response_body(TOKEN, true);
             served.finish();
         }
     }
@@ -84,7 +85,7 @@ fn an_engine_that_ends_without_tokens_gets_a_trickle() {
         host.advance(Duration::from_millis(50));
         stream.response_headers(&EVENT_STREAM, is_broken);
         if !is_broken {
-            stream.response_body(b"data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n", true);
+            stream.response_body(TOKEN, true);
         }
         stream.finish();
     }
@@ -191,7 +192,7 @@ fn a_full_engine_stays_avoided_while_older_requests_get_their_tokens() {
     refused.response_headers(&[(":status", "429")], true);
     refused.finish();
     older.response_headers(&EVENT_STREAM, false);
-    older.response_body(b"data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n", false);
+    older.response_body(TOKEN, false);
     assert_eq!(fitness(&there), "avoided");
     older.finish();
 }
@@ -214,7 +215,7 @@ fn an_engine_that_accepts_and_never_responds_is_found_out() {
             continue;
         }
         stream.response_headers(&EVENT_STREAM, false);
-        stream.response_body(b"data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n", true);
+        stream.response_body(TOKEN, true);
         stream.finish();
     }
     assert!(counted(&host, &[&vm], "warmpath.outcome.silent") >= 1);

@@ -1,8 +1,8 @@
 //! The router's inputs from a response: the end of the prefill, the end of the request, a failure of the endpoint.
 
 use crate::support::{
-    EVENT_STREAM, JSON, chat, chat_with, chosen, counted, destinations, explain, serve, static_config, text,
-    vm,
+    EVENT_STREAM, JSON, TOKEN, chat, chat_with, chosen, counted, destinations, explain, post, serve,
+    static_config, text, vm,
 };
 use crate::support::{Host, Stream, Vm};
 use serde_json::json;
@@ -30,7 +30,7 @@ fn respond_from(stream: &mut Stream, address: &str, status: &str) {
 }
 
 #[test]
-fn first_byte_releases_the_prefill_and_the_end_releases_all() {
+fn first_token_releases_the_prefill_and_the_end_releases_all() {
     let host = Host::default();
     let vm = vm(&host, &static_config(3));
     let mut stream = serve(&vm, &chat_with(&text("whales", 8000), &json!({"stream": true})));
@@ -38,8 +38,14 @@ fn first_byte_releases_the_prefill_and_the_end_releases_all() {
     assert!(queue_s(&vm, &there) > 0.0);
     stream.response_headers(&EVENT_STREAM, false);
     assert!(queue_s(&vm, &there) > 0.0, "headers come before the prefill is over");
+    for early in
+        [": ping\n\n", "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n"]
+    {
+        stream.response_body(early.as_bytes(), false);
+        assert!(queue_s(&vm, &there) > 0.0, "{early} is no token");
+    }
     host.advance(Duration::from_millis(120));
-    stream.response_body(b"data: {}\n\n", false);
+    stream.response_body(TOKEN, false);
     assert_eq!((queue_s(&vm, &there), requests(&vm)), (0.0, 1));
     assert_eq!(host.recorded("warmpath.ttft_ms"), [120]);
     stream.response_body(b"data: [DONE]\n\n", true);
@@ -49,7 +55,7 @@ fn first_byte_releases_the_prefill_and_the_end_releases_all() {
 }
 
 #[test]
-fn time_to_first_byte_teaches_an_endpoints_speed() {
+fn time_to_first_token_teaches_an_endpoints_speed() {
     let host = Host::default();
     let vm = vm(&host, &static_config(1));
     let prefill_s = || {
@@ -60,7 +66,7 @@ fn time_to_first_byte_teaches_an_endpoints_speed() {
     let mut stream = serve(&vm, &chat_with(&text("whales", 8000), &json!({"stream": true})));
     stream.response_headers(&EVENT_STREAM, false);
     host.advance(Duration::from_secs(2));
-    stream.response_body(b"data: {}\n\n", true);
+    stream.response_body(TOKEN, true);
     stream.finish();
     assert!(prefill_s() > before, "two seconds for 2,000 tokens is slow");
 }
@@ -167,4 +173,76 @@ fn decision_header_is_set_only_where_the_configuration_explains() {
             |shown: String| shown.contains("reason=cold") && shown.contains(&format!("endpoints={there}"));
         assert_eq!(shown.is_some_and(matches), explains);
     }
+}
+
+#[test]
+fn what_a_response_of_the_responses_api_begins_with_is_no_token() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(1));
+    let body = json!({"model": "llama", "stream": true, "input": text("whales", 8000)});
+    let mut stream = post(&vm, "/v1/responses", &body.to_string());
+    stream.response_headers(&EVENT_STREAM, false);
+    let event = |kind: &str| {
+        format!("event: {kind}\ndata: {{\"type\":\"{kind}\",\"response\":{{\"id\":\"resp_1\"}}}}\n\n")
+    };
+    for early in ["response.created", "response.in_progress"] {
+        host.advance(Duration::from_millis(5));
+        stream.response_body(event(early).as_bytes(), false);
+        assert!(queue_s(&vm, "10.0.0.1:8000") > 0.0, "{early}");
+    }
+    host.advance(Duration::from_millis(200));
+    stream.response_body(event("response.output_text.delta").as_bytes(), false);
+    assert!(queue_s(&vm, "10.0.0.1:8000") < 1e-9);
+    assert_eq!(host.recorded("warmpath.ttft_ms"), [210]);
+    stream.finish();
+}
+
+#[test]
+fn a_response_that_cannot_be_read_begins_with_its_first_byte() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(1));
+    let unreadable: [&[(&str, &str)]; 2] = [
+        &[(":status", "200"), ("content-type", "text/event-stream"), ("content-encoding", "gzip")],
+        &[(":status", "200"), ("content-type", "application/json")],
+    ];
+    for headers in unreadable {
+        let mut stream = serve(&vm, &chat_with(&text("whales", 8000), &json!({"stream": true})));
+        stream.response_headers(headers, false);
+        stream.response_body(&[0x1F, 0x8B], false);
+        assert!(queue_s(&vm, "10.0.0.1:8000") < 1e-9);
+        stream.response_body(b"", true);
+        stream.finish();
+    }
+    assert_eq!(counted(&host, &[&vm], "warmpath.outcome.served"), 2);
+}
+
+#[test]
+fn a_stored_response_is_continued_where_it_was_made() {
+    let host = Host::default();
+    let (one, two) = (vm(&host, &static_config(8)), vm(&host, &static_config(8)));
+    for (number, is_stream) in [(1, false), (2, true)] {
+        let body = json!({"model": "llama", "stream": is_stream, "input": text(&format!("t{number}"), 3000)});
+        let mut stream = post(&one, "/v1/responses", &body.to_string());
+        let there = chosen(&stream);
+        let response = if is_stream {
+            stream.response_headers(&EVENT_STREAM, false);
+            format!("data: {{\"type\":\"response.created\",\"response\":{{\"id\":\"resp_{number}\"}}}}\n\n")
+        } else {
+            stream.response_headers(&JSON, false);
+            format!("{{\"id\":\"resp_{number}\",\"output\":[]}}")
+        };
+        let (start, end) = response.as_bytes().split_at(20);
+        stream.response_body(start, false);
+        stream.response_body(end, false);
+        stream.response_body(b"", true);
+        stream.finish();
+        let next =
+            json!({"model": "llama", "previous_response_id": format!("resp_{number}"), "input": "go on"});
+        for vm in [&one, &two] {
+            let stream = post(vm, "/v1/responses", &next.to_string());
+            assert_eq!(destinations(&stream), std::slice::from_ref(&there));
+            stream.finish();
+        }
+    }
+    assert_eq!(counted(&host, &[&one, &two], "warmpath.decision.stored"), 4);
 }

@@ -115,6 +115,7 @@ impl World {
             Input::ResponseHead {
                 exchange: ExchangeId(exchange),
                 status: Some(status),
+                headers: &[],
                 served_by: served_by.as_deref(),
                 ends,
             },

@@ -46,6 +46,7 @@ impl Flight {
     pub(super) fn first_tail(&self) -> &'static [u8] {
         match self.watch {
             Watch::Tail(bytes) => &TEXT_PIECE[TEXT_PIECE.len().saturating_sub(bytes)..],
+            Watch::Whole => TEXT_PIECE,
             Watch::End | Watch::FirstByte => &[],
         }
     }
@@ -53,7 +54,7 @@ impl Flight {
     /// The last piece, which reports the usage as vLLM does, where the router reads it. It is far below what a router
     /// asks for.
     pub(super) fn last_piece(&self) -> Option<Vec<u8>> {
-        if !matches!(self.watch, Watch::Tail(_)) {
+        if !matches!(self.watch, Watch::Tail(_) | Watch::Whole) {
             return None;
         }
         let Self { prompt_tokens, cached_tokens, output_tokens, .. } = *self;

@@ -110,8 +110,13 @@ impl Proxies {
         let Some(flight) = self.flights.get(&id).copied() else { return };
         let address = self.addresses[flight.engine].clone();
         let served_by = Some(address.as_str());
-        let head =
-            Input::ResponseHead { exchange: flight.exchange, status: Some(status), served_by, ends: false };
+        let head = Input::ResponseHead {
+            exchange: flight.exchange,
+            status: Some(status),
+            headers: &[],
+            served_by,
+            ends: false,
+        };
         self.handle(id, head);
     }
 

@@ -44,7 +44,8 @@ impl<S: SharedMap> Router<S> {
         out.push(Output::Notice(Notice::TeachingController { cells: self.view.prefixes().cells() }));
         // Pools and statuses are the controller's own; what is in flight each VM reports within the second.
         let learned = self.view.export();
-        send_all(id, learned.into_iter().filter(|event| matches!(event.kind, Some(Kind::Prefix(_)))), out);
+        let is_learned = |event: &Event| matches!(event.kind, Some(Kind::Prefix(_) | Kind::Stored(_)));
+        send_all(id, learned.into_iter().filter(is_learned), out);
     }
 }
 

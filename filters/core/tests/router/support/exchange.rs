@@ -4,6 +4,9 @@ use crate::support::{Explanation, Stream, Vm};
 use serde_json::Value;
 use warmpath_core::router::DESTINATION_HEADER;
 
+/// The first token of a streamed chat.
+pub(crate) const TOKEN: &[u8] = b"data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n";
+
 /// Sends a POST with a whole body; the filter passes it on, or responds itself.
 pub(crate) fn post(vm: &Vm, path: &str, body: &str) -> Stream {
     let mut stream = vm.request();

@@ -318,7 +318,9 @@ impl Stream {
         let status = status.and_then(|(_, status)| status.parse().ok());
         let served_by = self.served_by.clone();
         let served_by = served_by.as_deref();
-        self.handle(Input::ResponseHead { exchange: self.id, status, served_by, ends });
+        let headers: Vec<_> =
+            headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
+        self.handle(Input::ResponseHead { exchange: self.id, status, headers: &headers, served_by, ends });
     }
 
     /// As a shell does that leaves out what the router does not want.
@@ -327,6 +329,7 @@ impl Stream {
             Watch::End if !ends => return,
             Watch::FirstByte if piece.is_empty() && !ends => return,
             Watch::End | Watch::FirstByte => &[],
+            Watch::Whole => piece,
             Watch::Tail(bytes) => &piece[piece.len().saturating_sub(bytes)..],
         };
         self.handle(Input::ResponseChunk { exchange: self.id, bytes: piece.len(), tail, ends });

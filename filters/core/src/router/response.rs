@@ -1,0 +1,341 @@
+//! A response, from its head to its end: it shows how well the endpoint serves, and what its cache holds.
+//!
+//! ```text
+//!   head ─┬─ a failure ──────────────────────────────► Outcome ─► (pieces pass by) ─► end
+//!         └─ a success ─► pieces ─► first token ─────► Outcome (served) ─► usage ───► end, UsageSeen
+//!                           └──── an end without one ► Outcome (empty)
+//! ```
+//!
+//! The filter looks at pieces only as long as they can say something: until the first token, and for the usage in a
+//! sample of streams. All others pass without a hostcall.
+
+use super::exchange::{Estimate, Exchange, Kept, Passed, Sent};
+use super::head::DECISION_HEADER;
+use super::io::{ExchangeId, Headers, Output, Watch};
+use super::ledger::{Booking, FirstTokenTime, Ledger};
+use super::metrics::{Counter, Histogram};
+use super::shared::SharedMap;
+use super::siblings::When;
+use super::status::class_of;
+use super::{Clock, Router};
+use crate::cost::PrefillWork;
+use crate::ids::{EndpointId, ResponseId};
+use crate::num::{count, float};
+use crate::prompt::Api;
+use crate::response::{FirstToken, IdScan, TAIL_BYTES_MAX, Usage, UsageScan};
+use crate::time::Timestamp;
+use crate::wire::{Kind, OutcomeClass, Stored, UsageSeen};
+
+/// How many times its own work may have been ahead of a request whose first token teaches a speed.
+const BACKLOG_FACTOR_MAX: u64 = 4;
+
+/// The media type of a stream of events.
+const EVENTS: &[u8] = b"text/event-stream";
+
+/// A request whose response has begun.
+#[derive(Debug)]
+pub(super) struct Responding {
+    sent: Sent,
+    /// What the status says; `None`: a success.
+    class: Option<OutcomeClass>,
+    /// Whether the body is a stream of events, so that its first token has a time of its own.
+    is_stream: bool,
+    /// Its first token, once it has come.
+    first_token: Option<FirstTokenTime>,
+    /// Looks for the first token; `None`: the first byte is as good.
+    first: Option<Box<FirstToken>>,
+    /// Looks for the id of a response that the engine stores.
+    id: Option<Box<IdScan>>,
+    usage: Option<UsageScan>,
+    watch: Watch,
+}
+
+/// What the headers say of a response's body.
+#[derive(Clone, Copy, Debug)]
+struct Body {
+    is_stream: bool,
+    /// Whether its bytes are the text itself.
+    is_plain: bool,
+}
+
+// === impl Router ===
+
+impl<S: SharedMap> Router<S> {
+    /// A response has begun, from the chosen endpoint or from an alternate.
+    pub(super) fn response_head(
+        &mut self,
+        clock: &impl Clock,
+        id: ExchangeId,
+        (status, headers): (Option<u16>, Headers<'_>),
+        (served_by, ends): (Option<&str>, bool),
+        out: &mut Vec<Output>,
+    ) {
+        let sent = match self.take_if_sent(id) {
+            Some(Exchange::Sent(sent)) => Some(sent),
+            Some(Exchange::Passed(passed)) => self.place(passed, served_by, clock.now(), out),
+            _ => None,
+        };
+        let Some(mut sent) = sent else { return };
+        let served_by = served_by.map(EndpointId::of);
+        if let Some(served_by) = served_by
+            && served_by != sent.booking.endpoint()
+        {
+            out.push(Output::Count(Counter::Retried, 1));
+            let kinds = sent.booking.moved(&mut self.ledger, served_by, clock.now());
+            // Immediately: the next request must not go to the endpoint that failed.
+            self.publish(kinds, When::Now, clock.now(), out);
+        }
+        let class = class_of(status);
+        if let Some(class) = class {
+            self.settle(&mut sent, class, clock.now(), out);
+        }
+        if let Some(summary) = sent.kept.summary.take() {
+            out.push(Output::SetResponseHeader(DECISION_HEADER, summary));
+        }
+        let mut responding = Responding::new(sent, class, Body::of(headers));
+        responding.set_watch(out);
+        if ends {
+            self.finish(clock, responding, true, out);
+        } else {
+            self.exchanges.insert(id, Exchange::Responding(responding));
+        }
+    }
+
+    /// A piece of a response's body: its length, and as much of its end as was wanted.
+    pub(super) fn response_chunk(
+        &mut self,
+        clock: &impl Clock,
+        id: ExchangeId,
+        (bytes, tail, ends): (usize, &[u8], bool),
+        out: &mut Vec<Output>,
+    ) {
+        let Some(Exchange::Responding(responding)) = self.exchanges.get_mut(&id) else { return };
+        let has_first_token = responding.take_piece(bytes, tail);
+        let stored = responding.stored(tail);
+        let mut kinds = Vec::new();
+        if has_first_token {
+            let now = clock.now();
+            let time = responding.sent.booking.first_token_time(now);
+            responding.first_token = Some(time);
+            if responding.is_stream {
+                out.push(Output::Record(Histogram::TtftMs, time.us / 1000));
+            }
+            kinds = responding.served(&mut self.ledger, now, out);
+        }
+        responding.set_watch(out);
+        if !kinds.is_empty() {
+            self.publish(kinds, When::Soon, clock.now(), out);
+        }
+        if let Some(stored) = stored {
+            // Immediately: the client may continue it as soon as it has seen the id.
+            self.publish([Kind::Stored(stored)], When::Now, clock.now(), out);
+        }
+        if ends && let Some(Exchange::Responding(responding)) = self.exchanges.remove(&id) {
+            self.finish(clock, responding, true, out);
+        }
+    }
+
+    /// Books a request that Envoy has placed, at the endpoint that responds, if it can be known.
+    fn place(
+        &mut self,
+        passed: Passed,
+        served_by: Option<&str>,
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) -> Option<Sent> {
+        let Passed { model, chain, sent_at, kept } = passed;
+        let served_by = served_by?;
+        if !self.view.discover(&model, served_by) {
+            return None;
+        }
+        let (work, context_tokens) = (PrefillWork::of(kept.size.prompt_tokens, 0), kept.size.prompt_tokens);
+        let endpoint = EndpointId::of(served_by);
+        let (booking, kinds) =
+            Booking::placed(&mut self.ledger, endpoint, chain, (work, context_tokens), sent_at);
+        self.publish(kinds, When::Now, now, out);
+        Some(Sent { booking, kept })
+    }
+
+    /// No first token will come: says what came instead.
+    fn settle(&mut self, sent: &mut Sent, class: OutcomeClass, now: Timestamp, out: &mut Vec<Output>) {
+        let is_judged =
+            sent.kept.is_judged || matches!(class, OutcomeClass::Full | OutcomeClass::Unreachable);
+        let class = if is_judged { class } else { OutcomeClass::None };
+        out.push(Output::Count(Counter::Outcome(class), 1));
+        if matches!(class, OutcomeClass::Full | OutcomeClass::Unreachable) {
+            out.push(Output::Count(Counter::Failed, 1));
+        }
+        let kinds = sent.booking.came_to(&mut self.ledger, class, now);
+        // Immediately: the next request must not go to an endpoint that failed.
+        self.publish(kinds, When::Now, now, out);
+    }
+
+    /// The response has ended; `is_whole`: as its endpoint meant it to.
+    pub(super) fn finish(
+        &mut self,
+        clock: &impl Clock,
+        mut responding: Responding,
+        is_whole: bool,
+        out: &mut Vec<Output>,
+    ) {
+        let now = clock.now();
+        let mut kinds = Vec::new();
+        let usage = responding.usage.take().and_then(|usage| usage.finish());
+        if responding.class.is_none() {
+            if responding.first_token.is_none() && is_whole {
+                // Tokens in a shape that is not known here are tokens, too.
+                if usage.is_some_and(|usage| usage.output_tokens > 0) {
+                    kinds = responding.served(&mut self.ledger, now, out);
+                } else {
+                    self.settle(&mut responding.sent, OutcomeClass::Empty, now, out);
+                }
+            }
+            kinds.extend(usage.and_then(|usage| responding.learn_usage(usage, out)));
+        }
+        let sent = responding.sent;
+        kinds.extend(sent.booking.end(&mut self.ledger, now));
+        self.publish(kinds, When::Soon, now, out);
+    }
+
+    fn take_if_sent(&mut self, id: ExchangeId) -> Option<Exchange> {
+        match self.exchanges.get(&id)? {
+            Exchange::Sent(_) | Exchange::Passed(_) => self.exchanges.remove(&id),
+            Exchange::Reading(_) | Exchange::Responding(_) => None,
+        }
+    }
+}
+
+// === impl Responding ===
+
+impl Responding {
+    fn new(sent: Sent, class: Option<OutcomeClass>, body: Body) -> Self {
+        let Kept { api, is_stream, reads_usage, .. } = sent.kept;
+        let is_success = class.is_none();
+        let is_stream = is_stream && body.is_stream;
+        let looks_into = api.filter(|_| is_success && body.is_plain);
+        let usage = (is_success && reads_usage && body.is_plain).then(UsageScan::default);
+        Self {
+            first: looks_into.filter(|_| is_stream).map(|api| Box::new(FirstToken::new(api, true))),
+            id: looks_into.filter(|api| *api == Api::Responses).map(|_| Box::new(IdScan::new(is_stream))),
+            usage,
+            sent,
+            class,
+            is_stream,
+            first_token: None,
+            watch: Watch::End,
+        }
+    }
+
+    /// The request, if its first token may still come.
+    pub(super) fn waiting(&mut self) -> Option<&mut Sent> {
+        (self.class.is_none() && self.first_token.is_none()).then_some(&mut self.sent)
+    }
+
+    /// Takes a piece of the body. Returns whether the first token is in it.
+    fn take_piece(&mut self, bytes: usize, tail: &[u8]) -> bool {
+        if let Some(usage) = &mut self.usage {
+            usage.push(tail);
+        }
+        if self.class.is_some() || self.first_token.is_some() {
+            return false;
+        }
+        self.first.as_mut().map_or(bytes > 0, |first| first.push(tail))
+    }
+
+    /// The event of a response that the engine stores, if its id is in this piece.
+    fn stored(&mut self, piece: &[u8]) -> Option<Stored> {
+        let ResponseId(response) = self.id.as_mut()?.push(piece)?;
+        self.id = None;
+        Some(Stored { response, endpoint: self.sent.booking.endpoint().0 })
+    }
+
+    /// Publishes what the parts of the body to report are from now on, if that has changed.
+    fn set_watch(&mut self, out: &mut Vec<Output>) {
+        let is_waiting = self.class.is_none() && self.first_token.is_none();
+        if !is_waiting && self.is_stream {
+            // The id comes before the first token, or not at all.
+            self.id = None;
+        }
+        let watch =
+            if self.id.as_ref().is_some_and(|id| !id.is_done()) || (is_waiting && self.first.is_some()) {
+                Watch::Whole
+            } else if self.usage.is_some() {
+                Watch::Tail(TAIL_BYTES_MAX)
+            } else if is_waiting {
+                Watch::FirstByte
+            } else {
+                Watch::End
+            };
+        if std::mem::replace(&mut self.watch, watch) != watch {
+            out.push(Output::Watch(watch));
+        }
+    }
+
+    /// The endpoint has served the request, if that is a request for work.
+    fn served(&mut self, ledger: &mut Ledger, now: Timestamp, out: &mut Vec<Output>) -> Vec<Kind> {
+        let Sent { booking, kept } = &mut self.sent;
+        let class = if kept.is_judged { OutcomeClass::Served } else { OutcomeClass::None };
+        out.push(Output::Count(Counter::Outcome(class), 1));
+        if kept.is_judged {
+            booking.served(ledger, self.first_token.filter(|_| self.is_stream), now)
+        } else {
+            booking.came_to(ledger, class, now)
+        }
+    }
+
+    /// Counts the tokens that the engine found in its cache, and returns the event from which pool and endpoint learn.
+    fn learn_usage(&self, usage: Usage, out: &mut Vec<Output>) -> Option<Kind> {
+        let Sent { booking, kept } = &self.sent;
+        let first_token = self.first_token.filter(|_| self.is_stream);
+        if usage.prompt_tokens == 0 {
+            return None;
+        }
+        let Estimate { text_bytes, media, prompt_tokens, held_tokens, cached_tokens } = kept.size;
+        out.push(Output::Count(Counter::PromptTokens, usage.prompt_tokens));
+        out.push(Output::Count(Counter::PredictedTokens, cached_tokens));
+        let expected = float(cached_tokens) / float(prompt_tokens.max(1));
+        if let Some(cached) = usage.cached_tokens {
+            out.push(Output::Count(Counter::CachedTokens, cached));
+            let actual = float(cached) / float(usage.prompt_tokens);
+            let error_percent = count((expected - actual).abs() * 100.0);
+            out.push(Output::Record(Histogram::PredictionErrorPercent, error_percent));
+        }
+        let cached = usage.cached_tokens.unwrap_or_else(|| count(expected * float(usage.prompt_tokens)));
+        let work = PrefillWork::of(usage.prompt_tokens, cached);
+        Some(Kind::UsageSeen(UsageSeen {
+            pool: kept.pool.clone(),
+            prompt_bytes: text_bytes.unwrap_or(0),
+            prompt_tokens: usage.prompt_tokens,
+            cached_tokens: usage.cached_tokens,
+            // Counting and embedding have no output.
+            output_tokens: (usage.output_tokens > 0).then_some(usage.output_tokens),
+            endpoint: booking.endpoint().0,
+            media: if media.is_empty() { Vec::new() } else { media.0.to_vec() },
+            expected_cached_tokens: held_tokens,
+            expected_prompt_tokens: prompt_tokens,
+            // What was ahead of it is other requests' estimates: it must not be nearly all of the time.
+            work_ahead: first_token
+                .and_then(|time| time.backlog)
+                .filter(|backlog| backlog.0 / BACKLOG_FACTOR_MAX <= work.0)
+                .map(|backlog| backlog.plus(work).0),
+            ttft_us: first_token.map_or(0, |time| time.us),
+        }))
+    }
+}
+
+// === impl Body ===
+
+impl Body {
+    /// Without headers, as from a caller that has none, it is what was asked for.
+    fn of(headers: Headers<'_>) -> Self {
+        let value =
+            |name| headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_slice());
+        let is_events =
+            |value: &[u8]| value.get(..EVENTS.len()).is_some_and(|start| start.eq_ignore_ascii_case(EVENTS));
+        Self {
+            is_stream: value("content-type").is_none_or(is_events),
+            is_plain: value("content-encoding")
+                .is_none_or(|encoding| encoding.is_empty() || encoding == b"identity"),
+        }
+    }
+}
