@@ -147,7 +147,19 @@ fn errors_are_distinguished() {
     assert_eq!(error(b"model=m"), PromptError::NotJson);
     assert_eq!(error(br#"{"model":7}"#), PromptError::WrongShape);
     assert_eq!(error(b" [\"a\"]"), PromptError::WrongShape);
-    assert_eq!(error(br#"{"model":"a","model":"b"}"#), PromptError::WrongShape);
+    let deep = format!("{{\"model\":{}", "[".repeat(100_000));
+    assert_eq!(error(deep.as_bytes()), PromptError::TooDeep);
+}
+
+#[test]
+fn the_last_of_equal_keys_counts_as_in_the_engine() {
+    let twice = r#"{"model":"a","stream":true,"messages":[{"role":"user","content":"no","content":"hi"}],"model":"b","stream":false}"#;
+    let once = r#"{"model":"b","messages":[{"role":"user","content":"hi"}]}"#;
+    let request = Request::parse(Api::Chat, twice.as_bytes()).unwrap();
+    assert_eq!((request.model.as_ref(), request.is_stream), ("b", false));
+    assert_eq!(text(Api::Chat, twice), text(Api::Chat, once));
+    let none = r#"{"model":"b","prompt":"text","prompt":null}"#;
+    assert_eq!(text(Api::Completions, none), b"");
 }
 
 #[test]

@@ -2,14 +2,11 @@
 
 use super::{JsonError, Scanner};
 
-/// Iterates over the known fields of the object that a scanner has reached. A known field that occurs twice is an
-/// error: engines differ in which of the two they use.
+/// Iterates over the known fields of the object that a scanner has reached. A field that occurs twice is returned twice:
+/// the last one counts, as for the engines' parsers, so callers assign and never add.
 #[derive(Debug)]
 pub(crate) struct KnownFields {
-    /// At most 32.
     names: &'static [&'static str],
-    /// One bit for each name that has occurred.
-    seen: u32,
 }
 
 // === impl KnownFields ===
@@ -18,7 +15,7 @@ impl KnownFields {
     /// Opens the object.
     pub(crate) fn open(scanner: &mut Scanner<'_>, names: &'static [&'static str]) -> Result<Self, JsonError> {
         scanner.open(b'{')?;
-        Ok(Self { names, seen: 0 })
+        Ok(Self { names })
     }
 
     /// Advances to the next known field and returns its name; the caller must then read its value. `None` when the
@@ -26,12 +23,7 @@ impl KnownFields {
     pub(crate) fn next(&mut self, scanner: &mut Scanner<'_>) -> Result<Option<&'static str>, JsonError> {
         while scanner.has_more(b'}')? {
             let key = scanner.key()?;
-            if let Some((bit, name)) = (0_u32..).zip(self.names).find(|(_, name)| **name == key) {
-                let mask = 1 << bit;
-                if self.seen & mask != 0 {
-                    return Err(JsonError::Shape);
-                }
-                self.seen |= mask;
+            if let Some(name) = self.names.iter().find(|name| **name == key) {
                 return Ok(Some(name));
             }
             scanner.skip()?;

@@ -9,9 +9,14 @@
 //!
 //! General parsers do too much for a body of megabytes in which routing needs six fields. `serde_json` scans a string
 //! eight bytes at a time, then again for UTF-8 and again for escapes: half of the core's time for a long prompt. Parsers
-//! with SIMD build a tape of all values (simd-json) or have no SIMD for wasm (sonic-rs). The scanner accepts exactly what
-//! `serde_json` accepts; property tests compare the two.
+//! with SIMD build a tape of all values (simd-json) or have no SIMD for wasm (sonic-rs).
+//!
+//! The scanner accepts what Python's `json.loads` accepts, because most engines read their bodies with it: a stricter
+//! reader would lose the model of a request that its engine understands. That is JSON with `NaN`, `Infinity` and
+//! `-Infinity`, halves of surrogate pairs, and repeated keys, of which the last one counts. Property tests compare it with
+//! a naive reader.
 
+mod encoding;
 mod fields;
 mod plain;
 mod raw;
@@ -19,12 +24,16 @@ mod raw;
 mod tests;
 mod unescape;
 
+pub(crate) use encoding::as_utf8;
 pub(crate) use fields::KnownFields;
 pub(crate) use raw::Raw;
 pub(crate) use unescape::unescape;
 
 use plain::plain;
 use std::borrow::Cow;
+
+/// Objects and lists around a value, at most. Python stops at a thousand or at some tens of thousands, by its version.
+const NESTING_MAX: usize = 1 << 16;
 
 /// Why a value could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +44,10 @@ pub(crate) enum JsonError {
     NotUtf8,
     /// The input is not JSON.
     Syntax,
-    /// A value has another type than the caller expects, or a field occurs twice.
+    /// A value has another type than the caller expects.
     Shape,
+    /// Objects and lists are nested deeper than [`NESTING_MAX`].
+    TooDeep,
 }
 
 /// Reads values in turn.
@@ -136,7 +147,7 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         let skipped = self.skip_value()?;
         let bytes = self.since(start);
-        if skipped.is_beyond_ascii && !self.is_utf8 && std::str::from_utf8(bytes).is_err() {
+        if skipped.is_beyond_ascii && !self.is_utf8 && !encoding::is_text(bytes) {
             return Err(JsonError::NotUtf8);
         }
         Ok(Raw { bytes, has_escape: skipped.has_escape })
@@ -217,9 +228,12 @@ impl<'a> Scanner<'a> {
         let has_escape = self.skip_string()?.has_escape;
         let body = self.bytes.get(start..self.at - 1).unwrap_or_default();
         if has_escape {
-            return unescape::strict(body).map(Cow::Owned);
+            return unescape::name(body).map(Cow::Owned);
         }
-        std::str::from_utf8(body).map(Cow::Borrowed).map_err(|_| JsonError::NotUtf8)
+        if let Ok(text) = std::str::from_utf8(body) {
+            return Ok(Cow::Borrowed(text));
+        }
+        encoding::to_name(body).map(Cow::Owned).ok_or(JsonError::NotUtf8)
     }
 
     /// The error for a value of the wrong type, or for input that is not a value at all.
@@ -231,7 +245,7 @@ impl<'a> Scanner<'a> {
         Err(JsonError::Shape)
     }
 
-    /// Skips a value. Nested objects and lists take one byte each and no stack, however deep they are.
+    /// Skips a value. Nested objects and lists take one byte each and no stack.
     fn skip_value(&mut self) -> Result<Skipped, JsonError> {
         let mut all = Skipped::default();
         self.nesting.clear();
@@ -243,6 +257,8 @@ impl<'a> Scanner<'a> {
                     let closer = if byte == b'{' { b'}' } else { b']' };
                     if self.peek()? == closer {
                         self.at += 1;
+                    } else if self.nesting.len() >= NESTING_MAX {
+                        return Err(JsonError::TooDeep);
                     } else {
                         self.nesting.push(closer);
                         if byte == b'{' {
@@ -256,6 +272,8 @@ impl<'a> Scanner<'a> {
                 b't' => self.literal(b"true")?,
                 b'f' => self.literal(b"false")?,
                 b'n' => self.literal(b"null")?,
+                b'N' => self.literal(b"NaN")?,
+                b'I' => self.literal(b"Infinity")?,
                 _ => return Err(JsonError::Syntax),
             }
             loop {
@@ -327,6 +345,9 @@ impl<'a> Scanner<'a> {
     fn skip_number(&mut self) -> Result<(), JsonError> {
         if self.bytes.get(self.at) == Some(&b'-') {
             self.at += 1;
+            if self.bytes.get(self.at) == Some(&b'I') {
+                return self.literal(b"Infinity");
+            }
         }
         let is_zero = self.bytes.get(self.at) == Some(&b'0');
         let before = self.at;

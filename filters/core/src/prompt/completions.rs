@@ -32,9 +32,10 @@ pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonEr
     while let Some(name) = fields.next(scanner)? {
         match name {
             "prompt" => {
-                if let Some(value) = scanner.present()? {
-                    prompt = prompt_of(value)?;
-                }
+                prompt = match scanner.present()? {
+                    Some(value) => prompt_of(value)?,
+                    None => CompletionPrompt::None,
+                };
             }
             "stream_options" => request.has_usage_in_stream = includes_usage(scanner)?,
             "max_tokens" => request.output_tokens_max = scanner.raw()?.parsed(),

@@ -88,8 +88,10 @@ pub enum PromptError {
     NotUtf8,
     /// Not JSON.
     NotJson,
-    /// JSON of another shape: a field has the wrong type or occurs twice.
+    /// JSON of another shape: a field has the wrong type.
     WrongShape,
+    /// JSON that is nested deeper than any engine reads it.
+    TooDeep,
 }
 
 // === impl Api ===
@@ -219,6 +221,7 @@ impl PromptError {
             JsonError::Truncated => Self::Truncated,
             JsonError::NotUtf8 => Self::NotUtf8,
             JsonError::Shape => Self::WrongShape,
+            JsonError::TooDeep => Self::TooDeep,
             JsonError::Syntax => Self::NotJson,
         }
     }
@@ -232,6 +235,7 @@ impl PromptError {
             Self::NotUtf8 => "not_utf8",
             Self::NotJson => "not_json",
             Self::WrongShape => "wrong_shape",
+            Self::TooDeep => "too_deep",
         }
     }
 }

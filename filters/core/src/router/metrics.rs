@@ -142,6 +142,7 @@ impl Unread {
             Self::Prompt(PromptError::NotUtf8) => "warmpath.unread.not_utf8",
             Self::Prompt(PromptError::NotJson) => "warmpath.unread.not_json",
             Self::Prompt(PromptError::WrongShape) => "warmpath.unread.wrong_shape",
+            Self::Prompt(PromptError::TooDeep) => "warmpath.unread.too_deep",
             Self::Encoded => "warmpath.unread.encoded",
             Self::NotJson => "warmpath.unread.content_type",
             Self::NoBody => "warmpath.unread.no_body",

@@ -9,6 +9,7 @@ use super::shared::SharedMap;
 use super::siblings::When;
 use super::{Clock, Router, reply};
 use crate::ids::CellHash;
+use crate::json::as_utf8;
 use crate::limits::BODY_BYTES_MAX;
 use crate::num::{count, float, u64_len};
 use crate::prompt::{Api, PromptError, Request};
@@ -135,10 +136,11 @@ impl<S: SharedMap> Router<S> {
         // What siblings did a microsecond ago counts.
         self.read_log(now, out);
         self.end_prefills(now, out);
-        let read = body.and_then(|body| {
-            let request = Request::parse(reading.api, body).map_err(Unread::Prompt)?;
+        let text = body.and_then(|body| as_utf8(body).ok_or(Unread::Prompt(PromptError::NotUtf8)));
+        let read = text.as_deref().map_err(|unread| *unread).and_then(|text| {
+            let request = Request::parse(reading.api, text).map_err(Unread::Prompt)?;
             let request = request.omitting(&reading.config.omitted_prefixes);
-            Ok((request, body.len()))
+            Ok((request, text.len()))
         });
         let (request, body_bytes) = match read {
             Ok((request, body_bytes)) => (Some(request), body_bytes),
