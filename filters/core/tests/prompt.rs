@@ -147,7 +147,7 @@ fn errors_are_distinguished() {
     assert_eq!(error(b"model=m"), PromptError::NotJson);
     assert_eq!(error(br#"{"model":7}"#), PromptError::WrongShape);
     assert_eq!(error(b" [\"a\"]"), PromptError::WrongShape);
-    let deep = format!("{{\"model\":{}", "[".repeat(100_000));
+    let deep = format!("{{\"x\":{}", "[".repeat(100_000));
     assert_eq!(error(deep.as_bytes()), PromptError::TooDeep);
 }
 
