@@ -7,11 +7,20 @@ use warmpath_core::ids::CellHash;
 use warmpath_core::limits::{BODY_BYTES_MAX, CELLS_PER_PROMPT_MAX};
 use warmpath_core::prompt::{Api, PromptError, Request, Root, cells_of};
 
-const APIS: [Api; 6] =
-    [Api::Chat, Api::Completions, Api::Responses, Api::Messages, Api::CountTokens, Api::ModelOnly];
+const APIS: [Api; 9] = [
+    Api::Chat,
+    Api::Completions,
+    Api::Responses,
+    Api::Messages,
+    Api::CountTokens,
+    Api::Generate,
+    Api::Inputs,
+    Api::Pairs,
+    Api::ModelOnly,
+];
 
 /// Input and its expected text, with every byte escaped that is not printable ASCII.
-const GOLDENS: [(&str, Api, &str, &str); 5] = [
+const GOLDENS: [(&str, Api, &str, &str); 8] = [
     ("chat", Api::Chat, include_str!("golden/chat.json"), include_str!("golden/chat.txt")),
     (
         "completions",
@@ -27,6 +36,9 @@ const GOLDENS: [(&str, Api, &str, &str); 5] = [
         include_str!("golden/responses.txt"),
     ),
     ("messages", Api::Messages, include_str!("golden/messages.json"), include_str!("golden/messages.txt")),
+    ("generate", Api::Generate, include_str!("golden/generate.json"), include_str!("golden/generate.txt")),
+    ("inputs", Api::Inputs, include_str!("golden/inputs.json"), include_str!("golden/inputs.txt")),
+    ("rerank", Api::Pairs, include_str!("golden/rerank.json"), include_str!("golden/rerank.txt")),
 ];
 
 fn text(api: Api, body: &str) -> Vec<u8> {
@@ -84,7 +96,74 @@ fn paths_name_formats() {
     assert_eq!(of("/tenant/v1/x/v1/completions/"), Api::Completions);
     assert_eq!(of("/v1/responses"), Api::Responses);
     assert_eq!(of("/v1/messages/count_tokens"), Api::CountTokens);
-    assert_eq!([of(""), of("/v1/embeddings"), of("/v2/chat/completions")], [Api::ModelOnly; 3]);
+    assert_eq!([of("/generate"), of("/x/inference/v1/generate")], [Api::Generate; 2]);
+    assert_eq!([of("/v1/embeddings"), of("/v1/classify"), of("/tokenize?x")], [Api::Inputs; 3]);
+    assert_eq!([of("/score"), of("/v1/rerank"), of("/v2/rerank/")], [Api::Pairs; 3]);
+    assert_eq!([of(""), of("/detokenize"), of("/v2/chat/completions")], [Api::ModelOnly; 3]);
+    assert_eq!(of("/v1/audio/transcriptions"), Api::ModelOnly);
+}
+
+#[test]
+fn readme_lists_the_paths_whose_prompt_is_read() {
+    let readme = include_str!("../../../README.md");
+    for (path, _) in Api::PATHS {
+        assert!(readme.contains(&format!("{path}`")), "README does not list {path}");
+    }
+}
+
+#[test]
+fn a_prompt_has_the_same_text_whatever_the_path() {
+    let plain = text(Api::Completions, r#"{"prompt":"a\"b"}"#);
+    let ids = text(Api::Completions, r#"{"prompt":[1,2,3]}"#);
+    let same = [
+        (Api::Generate, r#"{"text":"a\"b","sampling_params":{"max_new_tokens":4}}"#, &plain),
+        (Api::Generate, r#"{"text":["a\"b","c"],"sampling_params":[{}]}"#, &plain),
+        (Api::Generate, r#"{"input_ids":[1,2,3]}"#, &ids),
+        (Api::Generate, r#"{"input_ids":[[1,2,3],[4]]}"#, &ids),
+        (Api::Generate, r#"{"token_ids":[1,2,3],"sampling_params":{}}"#, &ids),
+        (Api::Inputs, r#"{"input":"a\"b"}"#, &plain),
+        (Api::Inputs, r#"{"input":["a\"b","c"]}"#, &plain),
+        (Api::Inputs, r#"{"input":[1,2,3]}"#, &ids),
+        (Api::Inputs, r#"{"input":[[1,2,3],[4]]}"#, &ids),
+        (Api::Inputs, r#"{"prompt":"a\"b"}"#, &plain),
+        (Api::Inputs, r#"{"texts":["a\"b"],"images":null}"#, &plain),
+        (Api::Inputs, r#"{"input":{"text":"a\"b"}}"#, &plain),
+        (Api::Inputs, r#"{"inputs":[{"content":[{"type":"text","text":"a\"b"}]}]}"#, &plain),
+    ];
+    for (api, body, expected) in same {
+        assert_eq!(readable(&text(api, body)), readable(expected), "{body}");
+    }
+    let chat = r#"{"tools":[],"messages":[{"role":"user","content":"u"}]}"#;
+    assert_eq!(text(Api::Inputs, chat), text(Api::Chat, chat));
+}
+
+#[test]
+fn what_an_engine_may_take_is_never_refused_for_its_shape() {
+    for value in ["3", "{}", "[]", "[{}]", "[[{}]]", "[1,\"a\"]", "[null]", "true", "[[\"a\",1]]"] {
+        let names =
+            ["input", "prompt", "text", "messages", "query", "documents", "sampling_params", "image_data"];
+        for name in names {
+            let body = format!(r#"{{"model":"m","query":"q","documents":["d"],"{name}":{value}}}"#);
+            let body =
+                body.replace(r#""query":"q","documents":["d"],"query""#, r#""documents":["d"],"query""#);
+            let body = body.replace(r#""documents":["d"],"documents""#, r#""documents""#);
+            for api in [Api::Generate, Api::Inputs, Api::Pairs] {
+                let request = Request::parse(api, body.as_bytes());
+                assert_eq!(request.map(|request| request.model.into_owned()), Ok("m".to_owned()), "{body}");
+            }
+        }
+    }
+}
+
+#[test]
+fn settings_of_generate_are_read() {
+    let body = r#"{"input_ids":[1,2],"stream":true,"lora_path":"l","sampling_params":{"max_new_tokens":7}}"#;
+    let request = Request::parse(Api::Generate, body.as_bytes()).unwrap();
+    assert_eq!((request.exact_tokens(), request.output_tokens_max), (Some(2), Some(7)));
+    assert_eq!((request.is_stream, request.cache_salt.as_deref()), (true, Some("l")));
+    let body = r#"{"token_ids":[1,2],"cache_salt":"s","sampling_params":{"max_tokens":7}}"#;
+    let request = Request::parse(Api::Generate, body.as_bytes()).unwrap();
+    assert_eq!((request.output_tokens_max, request.cache_salt.as_deref()), (Some(7), Some("s")));
 }
 
 #[test]

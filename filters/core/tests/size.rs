@@ -99,3 +99,47 @@ fn all_prompts_of_a_list_count() {
         size(Api::Completions, &json!({"model": "m", "prompt": ["x".repeat(1_000), "y".repeat(2_000)]}));
     assert_eq!(seen.text_bytes, 3_000);
 }
+
+#[test]
+fn every_document_is_computed_with_the_query() {
+    let body = json!({"model": "m", "query": "q".repeat(1_000), "documents": vec!["d".repeat(300); 4]});
+    let seen = size(Api::Pairs, &body).text_bytes;
+    assert!((5_200..5_300).contains(&seen), "{seen}");
+    let body = json!({"text_1": ["q".repeat(1_000), "r".repeat(500)], "text_2": ["d", "e"]});
+    let seen = size(Api::Pairs, &body).text_bytes;
+    assert!((1_502..1_600).contains(&seen), "{seen}");
+}
+
+#[test]
+fn images_beside_a_prompt_are_parts_and_not_their_bytes() {
+    let data = "x".repeat(9_000);
+    let generate = |images: Value| size(Api::Generate, &json!({"text": "hello", "image_data": images}));
+    for (images, count) in [(json!(data), 1), (json!([data, {"url": data}]), 2), (json!(null), 0)] {
+        let seen = generate(images);
+        assert_eq!(seen.media, media(&vec![MediaKind::Image; count]));
+        assert!(seen.text_bytes < 100, "{seen:?}");
+    }
+    let inputs = json!({"input": [{"text": "a", "image": data}, {"image": data}]});
+    assert_eq!(size(Api::Inputs, &inputs).media, media(&[MediaKind::Image; 2]));
+    let image = json!({"type": "image_url", "image_url": {"url": data}});
+    let pairs = json!({"query": "q", "documents": [{"content": [image]}, [image]]});
+    let seen = size(Api::Pairs, &pairs);
+    assert!(seen.media == media(&[MediaKind::Image; 2]) && seen.text_bytes < 200, "{seen:?}");
+    assert!(size(Api::Completions, &json!({"prompt_embeds": data})).text_bytes < 5_000);
+}
+
+#[test]
+fn an_image_in_the_output_of_a_call_is_a_part() {
+    let data = "x".repeat(9_000);
+    let outputs = [
+        json!({"type": "function_call_output", "call_id": "c", "output": [{"type": "input_image", "image_url": data}]}),
+        json!({"type": "computer_call_output", "call_id": "c", "output": {"type": "computer_screenshot", "image_url": data}}),
+        json!({"type": "image_generation_call", "id": "i", "result": data}),
+    ];
+    for output in outputs {
+        let seen = size(Api::Responses, &json!({"input": [output]}));
+        assert!(seen.media == media(&[MediaKind::Image]) && seen.text_bytes < 200, "{output}: {seen:?}");
+    }
+    let text = json!({"type": "function_call_output", "call_id": "c", "output": "a cat"});
+    assert!(size(Api::Responses, &json!({"input": [text]})).media.is_empty());
+}

@@ -10,12 +10,12 @@ use std::borrow::Cow;
 /// The fields of the body that make up its prompt.
 #[derive(Debug)]
 pub(super) struct ChatPrompt<'a> {
-    tools: Option<Raw<'a>>,
-    messages: Vec<Message<'a>>,
+    pub(super) tools: Option<Raw<'a>>,
+    pub(super) messages: Vec<Message<'a>>,
 }
 
 #[derive(Debug, Default)]
-struct Message<'a> {
+pub(super) struct Message<'a> {
     role: Option<Cow<'a, str>>,
     content: Option<Raw<'a>>,
     tool_calls: Option<Raw<'a>>,
@@ -55,7 +55,8 @@ pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonEr
     Ok(request)
 }
 
-fn message<'a>(scanner: &mut Scanner<'a>) -> Result<Message<'a>, JsonError> {
+/// Reads one message.
+pub(super) fn message<'a>(scanner: &mut Scanner<'a>) -> Result<Message<'a>, JsonError> {
     let mut message = Message::default();
     let mut fields = KnownFields::open(scanner, &["role", "content", "tool_calls", "tool_call_id"])?;
     while let Some(name) = fields.next(scanner)? {

@@ -17,6 +17,8 @@ pub(super) enum CompletionPrompt<'a> {
     Text { first: Raw<'a>, others_bytes: usize },
     /// The first prompt is a list of token ids; `total` counts those of all prompts.
     Tokens { first: Vec<u32>, total: u64 },
+    /// Embeddings in place of text.
+    Embeds(Raw<'a>),
     /// No prompt.
     None,
 }
@@ -24,10 +26,10 @@ pub(super) enum CompletionPrompt<'a> {
 /// Parses a completions body.
 pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonError> {
     let mut request = Request::new(Prompt::None);
-    let mut prompt = CompletionPrompt::None;
+    let (mut prompt, mut embeds) = (CompletionPrompt::None, None);
     let mut fields = KnownFields::open(
         scanner,
-        &["model", "prompt", "cache_salt", "stream", "stream_options", "max_tokens"],
+        &["model", "prompt", "prompt_embeds", "cache_salt", "stream", "stream_options", "max_tokens"],
     )?;
     while let Some(name) = fields.next(scanner)? {
         match name {
@@ -37,10 +39,14 @@ pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonEr
                     None => CompletionPrompt::None,
                 };
             }
+            "prompt_embeds" => embeds = scanner.present()?,
             "stream_options" => request.has_usage_in_stream = includes_usage(scanner)?,
             "max_tokens" => request.output_tokens_max = scanner.raw()?.parsed(),
             _ => request.read(name, scanner)?,
         }
+    }
+    if let (CompletionPrompt::None, Some(embeds)) = (&prompt, embeds) {
+        prompt = CompletionPrompt::Embeds(embeds);
     }
     request.prompt = Prompt::Completions(prompt);
     Ok(request)
@@ -57,6 +63,9 @@ pub(super) fn text(prompt: &CompletionPrompt<'_>, sink: &mut impl TextSink) {
             // UTF-8 text never contains 0xFF.
             let _ = sink.push(&[0xFF]) && first.iter().all(|token| sink.push(&token.to_le_bytes()));
         }
+        CompletionPrompt::Embeds(raw) => {
+            text::opaque("embeds", raw.bytes(), sink);
+        }
         CompletionPrompt::None => {}
     }
 }
@@ -65,8 +74,13 @@ pub(super) fn text(prompt: &CompletionPrompt<'_>, sink: &mut impl TextSink) {
 pub(super) fn exact_tokens(prompt: &CompletionPrompt<'_>) -> Option<u64> {
     match prompt {
         CompletionPrompt::Tokens { total, .. } => Some(*total),
-        CompletionPrompt::Text { .. } | CompletionPrompt::None => None,
+        CompletionPrompt::Text { .. } | CompletionPrompt::Embeds(_) | CompletionPrompt::None => None,
     }
+}
+
+/// As [`prompt_of`]; a prompt of another shape, which an engine may take all the same, is hashed as it is written.
+pub(super) fn lenient_prompt_of(value: Raw<'_>) -> CompletionPrompt<'_> {
+    prompt_of(value).unwrap_or(CompletionPrompt::Text { first: value, others_bytes: 0 })
 }
 
 fn prompt_of(value: Raw<'_>) -> Result<CompletionPrompt<'_>, JsonError> {

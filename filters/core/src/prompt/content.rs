@@ -38,15 +38,26 @@ pub(super) fn includes_usage(scanner: &mut Scanner<'_>) -> Result<bool, JsonErro
 
 /// Sends a message's content: a string, or a list of parts.
 pub(super) fn content_text(content: Raw<'_>, sink: &mut impl TextSink) -> bool {
-    text::string_or_items(content, sink, part, |part, raw, sink| match part {
-        Some((kind, text)) => match (kind.as_deref(), text) {
-            (Some("text" | "input_text" | "output_text" | "refusal") | None, Some(value)) => {
-                text::string_or_raw(value, sink)
-            }
-            (kind, _) => text::opaque(kind.unwrap_or("part"), raw.bytes(), sink),
-        },
-        None => text::opaque("part", raw.bytes(), sink),
-    })
+    text::string_or_items(content, sink, part, part_text)
+}
+
+/// Sends a list of parts, a single part, or a string.
+pub(super) fn parts_text(value: Raw<'_>, sink: &mut impl TextSink) -> bool {
+    match text::first_byte(value) {
+        Some(b'{') if value.is_list() => content_text(value, sink),
+        Some(b'{') => part_text(part(&mut value.scanner()).ok(), value, sink),
+        _ => text::string_or_raw(value, sink),
+    }
+}
+
+fn part_text(part: Option<Part<'_>>, raw: Raw<'_>, sink: &mut impl TextSink) -> bool {
+    let Some((kind, text)) = part else { return text::opaque("part", raw.bytes(), sink) };
+    match (kind.as_deref(), text) {
+        (Some("text" | "input_text" | "output_text" | "refusal") | None, Some(value)) => {
+            text::string_or_raw(value, sink)
+        }
+        (kind, _) => text::opaque(kind.unwrap_or("part"), raw.bytes(), sink),
+    }
 }
 
 fn part<'a>(scanner: &mut Scanner<'a>) -> Result<Part<'a>, JsonError> {

@@ -14,8 +14,11 @@ mod cells;
 mod chat;
 mod completions;
 mod content;
+mod generate;
+mod inputs;
 mod list;
 mod omit;
+mod pairs;
 mod responses;
 mod size;
 mod text;
@@ -44,6 +47,12 @@ pub enum Api {
     Messages,
     /// `POST /v1/messages/count_tokens` (Anthropic): a prompt without a generated response.
     CountTokens,
+    /// SGLang's `POST /generate` and `POST /encode`, and vLLM's `POST /inference/v1/generate`.
+    Generate,
+    /// `POST /v1/embeddings` and others that take text without generating any.
+    Inputs,
+    /// `POST /score` and `POST /rerank`: a query and documents.
+    Pairs,
     /// Any other JSON request: only its `model` is read, to choose the pool.
     ModelOnly,
 }
@@ -72,6 +81,9 @@ enum Prompt<'a> {
     Completions(completions::CompletionPrompt<'a>),
     Responses(responses::ResponsesPrompt<'a>),
     Messages(anthropic::MessagesPrompt<'a>),
+    Generate(generate::GeneratePrompt<'a>),
+    Inputs(inputs::InputsPrompt<'a>),
+    Pairs(pairs::PairsPrompt<'a>),
     None,
 }
 
@@ -97,19 +109,30 @@ pub enum PromptError {
 // === impl Api ===
 
 impl Api {
-    /// The format of `path`, whose query string is ignored. A prefix before `/v1` is allowed: gateways often mount
-    /// engines below one.
+    /// The ends of the paths whose requests have a prompt, as README lists them. Engines serve most of the last ones with
+    /// and without a version.
+    pub const PATHS: [(&str, Self); 14] = [
+        ("/v1/chat/completions", Self::Chat),
+        ("/v1/completions", Self::Completions),
+        ("/v1/responses", Self::Responses),
+        ("/v1/messages", Self::Messages),
+        ("/v1/messages/count_tokens", Self::CountTokens),
+        ("/generate", Self::Generate),
+        ("/encode", Self::Generate),
+        ("/v1/embeddings", Self::Inputs),
+        ("/v2/embed", Self::Inputs),
+        ("/pooling", Self::Inputs),
+        ("/classify", Self::Inputs),
+        ("/tokenize", Self::Inputs),
+        ("/score", Self::Pairs),
+        ("/rerank", Self::Pairs),
+    ];
+
+    /// The format of `path`, whose query string is ignored. A prefix is allowed: gateways often mount engines below one.
     pub fn of_path(path: &str) -> Self {
         let path = path.split_once('?').map_or(path, |(path, _)| path).trim_end_matches('/');
-        let route = path.rfind("/v1/").and_then(|at| path.get(at..)).unwrap_or(path);
-        match route {
-            "/v1/chat/completions" => Self::Chat,
-            "/v1/completions" => Self::Completions,
-            "/v1/responses" => Self::Responses,
-            "/v1/messages" => Self::Messages,
-            "/v1/messages/count_tokens" => Self::CountTokens,
-            _ => Self::ModelOnly,
-        }
+        let known = Self::PATHS.into_iter().find(|(known, _)| path.ends_with(known));
+        known.map_or(Self::ModelOnly, |(_, api)| api)
     }
 
     /// Whether requests of this format have a prompt that an engine caches.
@@ -135,6 +158,9 @@ impl<'a> Request<'a> {
             Api::Completions => completions::parse(&mut scanner),
             Api::Responses => responses::parse(&mut scanner),
             Api::Messages | Api::CountTokens => anthropic::parse(&mut scanner),
+            Api::Generate => generate::parse(&mut scanner),
+            Api::Inputs => inputs::parse(&mut scanner),
+            Api::Pairs => pairs::parse(&mut scanner),
             Api::ModelOnly => Self::parse_model(&mut scanner),
         };
         let ended = parsed.and_then(|request| scanner.end().map(|()| request));
@@ -189,6 +215,9 @@ impl<'a> Request<'a> {
             Prompt::Completions(prompt) => completions::text(prompt, sink),
             Prompt::Responses(prompt) => responses::text(prompt, sink),
             Prompt::Messages(prompt) => anthropic::text(prompt, self.omitted, sink),
+            Prompt::Generate(prompt) => generate::text(prompt, sink),
+            Prompt::Inputs(prompt) => inputs::text(prompt, sink),
+            Prompt::Pairs(prompt) => pairs::text(prompt, sink),
             Prompt::None => {}
         }
     }
@@ -205,6 +234,7 @@ impl<'a> Request<'a> {
     pub fn exact_tokens(&self) -> Option<u64> {
         match &self.prompt {
             Prompt::Completions(prompt) => completions::exact_tokens(prompt),
+            Prompt::Generate(generate) => completions::exact_tokens(&generate.prompt),
             _ => None,
         }
     }

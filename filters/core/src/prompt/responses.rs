@@ -3,7 +3,11 @@
 //! Fields: <https://platform.openai.com/docs/api-reference/responses/create>. A `previous_response_id`
 //! names a conversation that only the engine knows, so requests match by that id.
 
-use super::{Prompt, Request, TextSink, content::content_text, text};
+use super::{
+    Prompt, Request, TextSink,
+    content::{content_text, parts_text},
+    text,
+};
 use crate::json::{JsonError, KnownFields, Raw, Scanner};
 use std::borrow::Cow;
 
@@ -21,6 +25,8 @@ struct Item<'a> {
     kind: Option<Cow<'a, str>>,
     role: Option<Cow<'a, str>>,
     content: Option<Raw<'a>>,
+    call_id: Option<Raw<'a>>,
+    output: Option<Raw<'a>>,
 }
 
 /// Parses a responses body.
@@ -78,12 +84,14 @@ fn input_text(input: Raw<'_>, sink: &mut impl TextSink) -> bool {
 
 fn item<'a>(scanner: &mut Scanner<'a>) -> Result<Item<'a>, JsonError> {
     let mut item = Item::default();
-    let mut fields = KnownFields::open(scanner, &["type", "role", "content"])?;
+    let mut fields = KnownFields::open(scanner, &["type", "role", "content", "call_id", "output"])?;
     while let Some(name) = fields.next(scanner)? {
         match name {
             "type" => item.kind = scanner.string()?,
             "role" => item.role = scanner.string()?,
-            _ => item.content = scanner.present()?,
+            "content" => item.content = scanner.present()?,
+            "call_id" => item.call_id = scanner.present()?,
+            _ => item.output = scanner.present()?,
         }
     }
     Ok(item)
@@ -91,13 +99,24 @@ fn item<'a>(scanner: &mut Scanner<'a>) -> Result<Item<'a>, JsonError> {
 
 fn item_text(item: Option<Item<'_>>, raw: Raw<'_>, sink: &mut impl TextSink) -> bool {
     let Some(item) = item else { return text::opaque("item", raw.bytes(), sink) };
-    match (item.kind.as_deref(), item.content) {
+    match (item.kind.as_deref(), item.content.or(item.output)) {
         (Some("message") | None, Some(content)) => {
             text::open_message(item.role.as_deref().unwrap_or_default(), sink)
                 && content_text(content, sink)
                 && text::close_message(sink)
         }
-        // A call, its output or a reasoning item: its JSON serves as well as the template's rendering.
+        // The output of a call: text, the parts of a message's content, or a screenshot.
+        (Some(kind), Some(output)) if kind.ends_with("_output") => {
+            text::marked(kind, b"", sink)
+                && item.call_id.is_none_or(|id| text::string_or_raw(id, sink))
+                && parts_text(output, sink)
+                && text::close_message(sink)
+        }
+        // A part that is an item of its own, and an image that the model made.
+        (Some(kind @ ("input_image" | "input_file" | "input_audio" | "image_generation_call")), _) => {
+            text::opaque(kind, raw.bytes(), sink) && text::close_message(sink)
+        }
+        // A call or a reasoning item: its JSON serves as well as the template's rendering.
         (kind, _) => text::marked(kind.unwrap_or("item"), raw.bytes(), sink) && text::close_message(sink),
     }
 }

@@ -37,11 +37,11 @@ impl MediaKind {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
 
-    /// By the type that a part has in the formats of OpenAI (`image_url`, `input_audio`), Anthropic (`image`, `document`) and
+    /// By the type that a part has in the formats of OpenAI (`image_url`, `input_audio`, `computer_screenshot`), Anthropic (`image`, `document`) and
     /// vLLM (`video_url`, `image_embeds`).
     pub(super) fn of_part(kind: &str) -> Option<Self> {
         let is = |name| kind.contains(name);
-        if is("image") {
+        if is("image") || is("screenshot") {
             Some(Self::Image)
         } else if is("audio") {
             Some(Self::Audio)

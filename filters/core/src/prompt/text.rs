@@ -4,7 +4,7 @@
 //! forge one in its text, and gains at most a wrong preference of an endpoint, never a wrong response.
 
 use super::MediaKind;
-use crate::json::{JsonError, Raw, Scanner, unescape};
+use crate::json::{JsonError, KnownFields, Raw, Scanner, unescape};
 use crate::limits::PROMPT_ITEMS_MAX;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -27,6 +27,35 @@ pub trait TextSink {
 impl TextSink for Vec<u8> {
     fn push(&mut self, piece: &[u8]) -> bool {
         self.extend_from_slice(piece);
+        true
+    }
+}
+
+/// Counts what is pushed as text beyond the chain.
+pub(super) struct Beyond<'a, S>(pub(super) &'a mut S);
+
+/// Counts the bytes of text.
+#[derive(Default)]
+pub(super) struct Length(pub(super) usize);
+
+impl<S: TextSink> TextSink for Beyond<'_, S> {
+    fn push(&mut self, piece: &[u8]) -> bool {
+        self.note_text(piece.len());
+        true
+    }
+
+    fn note_media(&mut self, kind: MediaKind) {
+        self.0.note_media(kind);
+    }
+
+    fn note_text(&mut self, bytes: usize) {
+        self.0.note_text(bytes);
+    }
+}
+
+impl TextSink for Length {
+    fn push(&mut self, piece: &[u8]) -> bool {
+        self.0 = self.0.saturating_add(piece.len());
         true
     }
 }
@@ -76,6 +105,49 @@ pub(super) fn string_or_items<'a, T, S: TextSink>(
         }
     }
     true
+}
+
+/// The first byte of a value, or of the first item of a list; `None` for an empty list.
+pub(super) fn first_byte(value: Raw<'_>) -> Option<u8> {
+    let mut scanner = value.scanner();
+    if value.is_list() {
+        scanner.open_list().ok()?;
+        scanner.has_item().ok().filter(|has_item| *has_item)?;
+    }
+    scanner.peek().ok()
+}
+
+/// Hands out each item of a list, or any other value itself. A list of token ids, or of the parts of a message's content,
+/// is one value.
+pub(super) fn each_or_one<'a, S: TextSink>(
+    value: Raw<'a>,
+    sink: &mut S,
+    mut each: impl FnMut(Raw<'a>, &mut S) -> bool,
+) -> bool {
+    let mut scanner = value.scanner();
+    let is_one = !value.is_list() || matches!(first_byte(value), Some(b'0'..=b'9')) || has_parts(value);
+    if is_one || scanner.open_list().is_err() {
+        return each(value, sink);
+    }
+    let mut left = PROMPT_ITEMS_MAX;
+    while left > 0 && scanner.has_item() == Ok(true) {
+        left -= 1;
+        let Ok(raw) = scanner.raw() else { return true };
+        if !each(raw, sink) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether a list begins with an object that has a type, as the parts of a message's content do.
+fn has_parts(list: Raw<'_>) -> bool {
+    let mut scanner = list.scanner();
+    if scanner.open_list().is_err() || scanner.has_item() != Ok(true) {
+        return false;
+    }
+    let fields = KnownFields::open(&mut scanner, &["type"]);
+    fields.is_ok_and(|mut fields| matches!(fields.next(&mut scanner), Ok(Some(_))))
 }
 
 /// Sends a JSON string's text, or any other JSON value as it is written.

@@ -67,8 +67,8 @@ fn is_content(api: Api, name: &[u8], data: &[u8]) -> bool {
     match api {
         Api::Responses => named(name, data, is_responses_content),
         Api::Messages | Api::CountTokens => named(name, data, |kind, _| kind == b"content_block_delta"),
-        Api::Chat | Api::Completions => chunk(&mut Scanner::new(data)).unwrap_or(false),
-        Api::ModelOnly => name != b"error" && is_result(data),
+        Api::Chat | Api::Completions | Api::Generate => chunk(&mut Scanner::new(data)).unwrap_or(false),
+        Api::Inputs | Api::Pairs | Api::ModelOnly => name != b"error" && is_result(data),
     }
 }
 
