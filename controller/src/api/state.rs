@@ -127,7 +127,7 @@ impl EndpointState {
             context_tokens: in_flight.context_tokens,
             held_cells,
             capacity_cells,
-            prefill_s_per_token: endpoint.speed().prefill_s_per_token(),
+            prefill_s_per_token: endpoint.measured_speed().prefill_s_per_token(),
         }
     }
 }

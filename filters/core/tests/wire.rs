@@ -5,6 +5,7 @@
 use proptest::prelude::*;
 use prost::Message;
 use warmpath_core::limits::{EVENTS_PER_MESSAGE_MAX, MESSAGE_BYTES_SOFT_MAX};
+use warmpath_core::time::Timestamp;
 use warmpath_core::wire::{
     Alive, Current, EngineStatus, Event, Gone, InFlightReport, Kind, MessageChunker, Outcome, OutcomeClass,
     Page, PageError, Pool, PoolEndpoint, Pools, Prefix, Proxies, Record, Routed, Source, Stored, StreamError,
@@ -104,8 +105,9 @@ proptest! {
         let mut ends = vec![Page::start()];
         for (event, is_local) in events {
             let source = if is_local { Source::Local } else { Source::Controller };
-            page.push(source, &event);
-            expected.push(Record { source, event });
+            let at = Timestamp::from_us(7 * page.end() as u64);
+            page.push(source, at, &event);
+            expected.push(Record { source, at, event });
             ends.push(page.end());
         }
         let stored = Page::from_bytes(page.as_bytes().to_vec()).unwrap();
@@ -127,7 +129,7 @@ proptest! {
             Err(error) => prop_assert!(error == PageError::NoHeader && bytes.len() < Page::start()),
         }
         let mut page = Page::new(1);
-        page.push(Source::Local, &event);
+        page.push(Source::Local, Timestamp::ZERO, &event);
         let mut bytes = page.as_bytes().to_vec();
         let at = at.index(bytes.len());
         bytes[at] = change;

@@ -99,6 +99,16 @@ impl Log {
         log
     }
 
+    /// The page that is read next, counted from the first of all.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// How many pages the ring has.
+    pub(super) fn pages(&self) -> u64 {
+        self.shape.pages
+    }
+
     /// Passes every record since the last read to `each`. One look at shared data when there is no full page to finish.
     /// Where the ring has overrun, nothing is read: the next read starts at the oldest page that is left.
     pub(super) fn read(&mut self, shared: &mut impl SharedMap, mut each: impl FnMut(Record)) -> ReadReport {
@@ -248,8 +258,8 @@ fn fill(page: &mut Page, records: &[Record], bytes_soft_max: usize) -> usize {
             break;
         }
         match &record.event.kind {
-            Some(Kind::Prefix(whole)) => page.push(record.source, &prefixes.encode(whole).into()),
-            _ => page.push(record.source, &record.event),
+            Some(Kind::Prefix(whole)) => page.push(record.source, record.at, &prefixes.encode(whole).into()),
+            _ => page.push(record.source, record.at, &record.event),
         }
         taken += 1;
     }

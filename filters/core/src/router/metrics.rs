@@ -50,6 +50,12 @@ pub enum Counter {
     LogOverrun,
     /// Events were dropped, because too many were pending for the log.
     LogDropped,
+    /// This VM wrote a checkpoint for those that start.
+    CheckpointWritten,
+    /// This VM started, or the log had overtaken it, and it read a checkpoint.
+    CheckpointRead,
+    /// A checkpoint was cut to its bound.
+    CheckpointCut,
     /// A record in shared data or a message could not be read.
     Malformed,
     /// A stream to the controller was opened.
@@ -108,6 +114,9 @@ impl Counter {
             Self::LogConflict => "warmpath.log.conflict",
             Self::LogOverrun => "warmpath.log.overrun",
             Self::LogDropped => "warmpath.log.dropped",
+            Self::CheckpointWritten => "warmpath.checkpoint.written",
+            Self::CheckpointRead => "warmpath.checkpoint.read",
+            Self::CheckpointCut => "warmpath.checkpoint.cut",
             Self::Malformed => "warmpath.malformed",
             Self::UplinkOpened => "warmpath.feed.opened",
             Self::UplinkClosed => "warmpath.feed.closed",

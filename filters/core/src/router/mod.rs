@@ -16,6 +16,7 @@
 //!
 //! One router belongs to one VM and serves all its plugins, so that a reconfigured plugin keeps the state of its VM.
 
+mod checkpoint;
 mod clock;
 mod exchange;
 mod head;
@@ -48,6 +49,7 @@ use crate::ids::OriginId;
 use crate::time::Timestamp;
 use crate::view::View;
 use crate::wire::Record;
+use checkpoint::Checkpoint;
 use exchange::Exchange;
 use fnv::FnvHashMap;
 use lease::Lease;
@@ -71,6 +73,7 @@ pub struct Router<S> {
     log: Log,
     uplink: Uplink,
     outbox: Outbox,
+    checkpoint: Checkpoint,
     /// Events that are applied here and pending for the log.
     pending: Vec<Record>,
     /// The shell's numbers are dense and not chosen by clients: no seed is needed.
@@ -110,6 +113,7 @@ impl<S: SharedMap> Router<S> {
             shared,
             uplink: Uplink::new(Lease::new(origin)),
             outbox: Outbox::default(),
+            checkpoint: Checkpoint::default(),
             pending: Vec::new(),
             exchanges: FnvHashMap::default(),
             prefills: BinaryHeap::new(),
@@ -194,6 +198,11 @@ impl<S: SharedMap> Router<S> {
         if !self.load_endpoints(now, out) {
             self.view.assume(&config.pools);
         }
+        if self.plugins.len() == 1 {
+            // What comes before the ring's oldest page is in the checkpoint, and what that reaches need not be read again.
+            self.checkpoint.miss_before(self.log.number());
+            self.load_checkpoint(now, out);
+        }
         // The log may contain events about these endpoints.
         self.read_log(now, out);
     }
@@ -210,6 +219,7 @@ impl<S: SharedMap> Router<S> {
         self.keep_house(now, out);
         self.read_log(now, out);
         self.flush(now, out);
+        self.tend_checkpoint(now, out);
         self.store_resume_point();
         if self.uplink.plugin() == Some(id) {
             self.tend_uplink(now, out);

@@ -57,7 +57,7 @@ impl<S: SharedMap> Router<S> {
         for kind in kinds {
             let event = Event::from(kind);
             self.view.apply(&event, now);
-            self.queue(event, out);
+            self.queue(event, now, out);
         }
         let is_due = match when {
             When::Now => true,
@@ -72,7 +72,7 @@ impl<S: SharedMap> Router<S> {
         }
     }
 
-    fn queue(&mut self, event: Event, out: &mut Vec<Output>) {
+    fn queue(&mut self, event: Event, now: Timestamp, out: &mut Vec<Output>) {
         // Reports of in-flight work are absolute: a newer one replaces the older.
         if let Some(Kind::InFlight(new)) = &event.kind {
             self.pending.retain(|old| {
@@ -80,7 +80,7 @@ impl<S: SharedMap> Router<S> {
             });
         }
         if self.pending.len() < PENDING_EVENTS_MAX {
-            self.pending.push(Record { source: Source::Local, event });
+            self.pending.push(Record { source: Source::Local, at: now, event });
         } else {
             out.push(Output::Count(Counter::LogDropped, 1));
         }
@@ -110,6 +110,8 @@ impl<S: SharedMap> Router<S> {
         if self.read_on(now, out).has_overrun {
             // Endpoints may have come and gone in what was lost; what is left is about those of today.
             self.load_endpoints(now, out);
+            self.checkpoint.miss_before(self.log.number());
+            self.load_checkpoint(now, out);
             self.read_on(now, out);
         }
     }
@@ -201,10 +203,13 @@ fn take_record(
     now: Timestamp,
     out: &mut Vec<Output>,
 ) {
-    let is_controllers =
-        matches!(record.event.kind, Some(Kind::Pools(_) | Kind::Proxies(_) | Kind::EngineStatus(_)));
+    let is_controllers = matches!(
+        record.event.kind,
+        Some(Kind::Pools(_) | Kind::Proxies(_) | Kind::EngineStatus(_) | Kind::Current(_))
+    );
     if follows_controller || !is_controllers {
-        view.apply(&record.event, now);
+        // What was published an hour ago is an hour old. A clock that was set back must not put it ahead.
+        view.apply(&record.event, record.at.min(now));
     }
     if record.source == Source::Local {
         outbox.push(record.event, out);

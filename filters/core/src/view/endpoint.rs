@@ -278,8 +278,12 @@ impl Endpoint {
     }
 
     fn slow_s_per_token(&self) -> f64 {
-        let own = if self.speed.log().is_some() { &self.speed } else { &self.unconfirmed_speed };
-        SLOWNESS_MAX * own.prefill_s_per_token()
+        SLOWNESS_MAX * self.measured_speed().prefill_s_per_token()
+    }
+
+    /// The best that is known of its own speed, for those who look at it.
+    pub fn measured_speed(&self) -> &Speed {
+        if self.speed.log().is_some() { &self.speed } else { &self.unconfirmed_speed }
     }
 
     /// Learned prefill speed.

@@ -5,16 +5,18 @@
 //! has grown past its soft limit is sealed, and the next page of the ring is opened. Queues would wake every sibling for
 //! every request; a page costs nothing until it is read.
 //!
-//! Layout, little endian: `number: u64`, then records `length: u32, source: u8, event: [u8; length]`.
+//! Layout, little endian: `number: u64`, then records `length: u32, source: u8, at: u64, event: [u8; length]`. `at` is the
+//! time at which it was published, in microseconds: a VM that reads it later must not take it for now.
 
 use super::Event;
+use crate::time::Timestamp;
 use prost::Message;
 use std::fmt;
 
 /// Bytes before the first record.
 const HEADER_BYTES: usize = 8;
 /// Bytes before each record's event.
-const RECORD_HEADER_BYTES: usize = 5;
+const RECORD_HEADER_BYTES: usize = 13;
 
 /// One page as read from shared data.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub enum Source {
 pub struct Record {
     /// Its writer.
     pub source: Source,
+    /// When it was published.
+    pub at: Timestamp,
     /// The event.
     pub event: Event,
 }
@@ -85,13 +89,14 @@ impl Page {
     }
 
     /// Appends one event.
-    pub fn push(&mut self, source: Source, event: &Event) {
+    pub fn push(&mut self, source: Source, at: Timestamp, event: &Event) {
         let length = crate::num::u32_len(event.encoded_len());
         self.bytes.extend_from_slice(&length.to_le_bytes());
         self.bytes.push(match source {
             Source::Local => 0,
             Source::Controller => 1,
         });
+        self.bytes.extend_from_slice(&at.us().to_le_bytes());
         // A Vec grows: encoding into it cannot run out of room.
         let _ = event.encode(&mut self.bytes);
     }
@@ -102,12 +107,13 @@ impl Page {
         while let Some(rest) = self.bytes.get(at..).filter(|rest| !rest.is_empty()) {
             let (header, rest) =
                 rest.split_first_chunk::<RECORD_HEADER_BYTES>().ok_or(PageError::Truncated(at))?;
-            let [a, b, c, d, source] = *header;
+            let [a, b, c, d, source, at_us @ ..] = *header;
             let length = crate::num::index(u32::from_le_bytes([a, b, c, d]));
+            let published = Timestamp::from_us(u64::from_le_bytes(at_us));
             let bytes = rest.get(..length).ok_or(PageError::Truncated(at))?;
             let event = Event::decode(bytes).map_err(|_| PageError::BadEvent(at))?;
             let source = if source == 0 { Source::Local } else { Source::Controller };
-            each(Record { source, event });
+            each(Record { source, at: published, event });
             at += RECORD_HEADER_BYTES + length;
         }
         Ok(())

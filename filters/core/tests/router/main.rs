@@ -6,6 +6,7 @@
 //!   response      first token, end, retries               usage      tokens from responses
 //!   outcome       failures, refusals, silence             fallback   before and without a controller
 //!   siblings      VMs of one process                      ring       the log when it is full
+//!   checkpoint    VMs that start, or were overtaken
 //!   lease         which VM holds the stream               uplink     plugins, the gauge of the connection
 //!   state_stream  what goes over the stream               support/   a process of VMs without a host
 //! ```
@@ -22,6 +23,7 @@
     reason = "a test may panic"
 )]
 
+mod checkpoint;
 mod fallback;
 mod lease;
 mod outcome;

@@ -6,6 +6,7 @@
 use super::*;
 use crate::num::{index, u64_len};
 use crate::router::shared::{LocalMap, Stored};
+use crate::time::Timestamp;
 use crate::wire::{Alive, Event, Prefix, Source};
 use proptest::prelude::*;
 use std::cell::{Cell, RefCell};
@@ -127,7 +128,7 @@ fn append(shared: &Contended, vm: usize, records: usize) {
             let mut sent = shared.0.sent.borrow_mut();
             let number = u64_len(sent.len()) + 1;
             sent.insert(number, event(number));
-            vm.pending.push(Record { source: Source::Local, event: event(number) });
+            vm.pending.push(Record { source: Source::Local, at: Timestamp::ZERO, event: event(number) });
         }
         let TestVm { log, seen, pending, .. } = vm;
         let report = log.append(map, pending, |record| see(&shared.0, seen, &record));

@@ -89,7 +89,7 @@ impl<S: SharedMap> Router<S> {
             if self.view.apply(&event, now) == Applied::Cut {
                 out.push(Output::Count(Counter::Malformed, 1));
             }
-            self.pending.push(Record { source: Source::Controller, event });
+            self.pending.push(Record { source: Source::Controller, at: now, event });
         }
         if has_pools {
             self.store_endpoints();

@@ -176,6 +176,11 @@ impl Vm {
         }
     }
 
+    /// Distinct cells in its view.
+    pub(crate) fn cells(&self) -> usize {
+        self.0.router.borrow().view().prefixes().cells()
+    }
+
     pub(crate) fn tick_ms(&self) -> u64 {
         self.0.tick_ms.get()
     }

@@ -1,0 +1,211 @@
+//! The checkpoint: what the VMs of a process know, in shared data, for one that starts or that the log has overtaken.
+//!
+//! ```text
+//!   a VM with time to spare: view ─► pieces, then their head ─┐                 ┌─ pieces ─► view
+//!                                                             ├─► shared data ──┤
+//!   each VM:                         records ─► the log ──────┘                 └─ the log from there on
+//! ```
+//!
+//! The log is a ring: it holds seconds or minutes of events, not all that was ever learned. The head says which page of the
+//! log a checkpoint reaches, so that checkpoint and log together are complete. The next one is due when the log has moved on
+//! by a part of its ring. It is written at once, for a walk of the tree cannot be interrupted; so a VM that serves requests
+//! leaves it to one that does not (Envoy's main thread has one, too), unless nobody does it in time.
+//!
+//! Two generations take turns, so that a reader finds the last one whole while the next one is written.
+
+use super::Router;
+use super::io::Output;
+use super::metrics::Counter;
+use super::pace;
+use super::shared::{SharedMap, Version};
+use crate::time::Timestamp;
+use crate::wire::{Down, Event, Kind, MessageChunker, PrefixDecoder};
+use prost::Message;
+
+/// Part of the ring by which the log moves on before an idle VM writes the next checkpoint.
+const DUE_SHARE_IDLE: u64 = 8;
+/// The same of a busy VM, which waits for an idle one to do it.
+const DUE_SHARE_BUSY: u64 = 4;
+/// How long a VM may take to write one, in milliseconds. Later it has trapped, and another VM may begin.
+const CLAIM_MS: u64 = 1_000;
+/// Bytes of one checkpoint; two of them are kept. Beyond, what is left of the tree is left out: a VM that starts then knows
+/// less, which costs prefills and nothing else.
+const BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// One VM's side of the checkpoint.
+#[derive(Debug, Default)]
+pub(super) struct Checkpoint {
+    /// The page of the log that the last known one reaches.
+    reaches: u64,
+    /// The page from which this VM has read the log, while what lies before it is not known yet.
+    missing_before: Option<u64>,
+}
+
+/// What says where a checkpoint is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Head {
+    generation: u64,
+    /// The page of the log that it reaches: all before it is in the checkpoint.
+    reaches: u64,
+    pieces: u64,
+    /// Until when a VM is writing the next one.
+    claimed_until: Timestamp,
+}
+
+// === impl Checkpoint ===
+
+impl Checkpoint {
+    /// Notes that this VM reads the log from `page` on, and knows nothing of what came before.
+    pub(super) fn miss_before(&mut self, page: u64) {
+        self.missing_before = (page > 0).then_some(page);
+    }
+}
+
+// === impl Router ===
+
+impl<S: SharedMap> Router<S> {
+    /// Reads what this VM has missed, and writes a checkpoint when one is due. Once a tick.
+    pub(super) fn tend_checkpoint(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        self.load_checkpoint(now, out);
+        let behind = self.log.number().saturating_sub(self.checkpoint.reaches);
+        let is_busy = now.ms_apart(self.busy_at) < pace::BUSY_MS;
+        let share = if is_busy { DUE_SHARE_BUSY } else { DUE_SHARE_IDLE };
+        // A VM that lacks something itself would leave it out.
+        if behind < self.log.pages() / share || self.checkpoint.missing_before.is_some() {
+            return;
+        }
+        let (head, version) = self.checkpoint_head();
+        self.checkpoint.reaches = head.reaches;
+        if self.log.number().saturating_sub(head.reaches) < self.log.pages() / share || head.is_claimed(now) {
+            return;
+        }
+        let claim = Head { claimed_until: now.plus_ms(CLAIM_MS), ..head };
+        if self.shared.set(&self.checkpoint_key(), &claim.encode(), version).is_ok() {
+            self.write_checkpoint(head, out);
+        }
+    }
+
+    /// Takes over the checkpoint, if it holds what this VM has missed. Returns whether nothing is missing now.
+    pub(super) fn load_checkpoint(&mut self, now: Timestamp, out: &mut Vec<Output>) -> bool {
+        let Some(missing_before) = self.checkpoint.missing_before else { return true };
+        if self.view.pools().is_empty() {
+            // Nothing can be learned of endpoints that are not known yet.
+            return false;
+        }
+        let (head, _) = self.checkpoint_head();
+        if head.pieces == 0 || head.reaches < missing_before {
+            return false;
+        }
+        let mut prefixes = PrefixDecoder::default();
+        for number in 0..head.pieces {
+            let stored = self.shared.get(&self.piece_key(head.generation, number));
+            let Some(piece) = Down::decode(stored.value.as_slice())
+                .ok()
+                .filter(|piece| piece.generation == head.generation)
+            else {
+                // Overwritten by the one after the next: that is tried at the next tick.
+                return false;
+            };
+            for mut event in piece.events {
+                if let Some(Kind::Prefix(prefix)) = &event.kind {
+                    let Ok(whole) = prefixes.decode(prefix) else {
+                        out.push(Output::Count(Counter::Malformed, 1));
+                        continue;
+                    };
+                    event.kind = Some(Kind::Prefix(whole));
+                }
+                self.view.apply(&event, now);
+            }
+        }
+        self.checkpoint.missing_before = None;
+        self.checkpoint.reaches = head.reaches;
+        out.push(Output::Count(Counter::CheckpointRead, 1));
+        true
+    }
+
+    fn write_checkpoint(&mut self, last: Head, out: &mut Vec<Output>) {
+        let generation = last.generation + 1;
+        // Pools and statuses are stored apart, and in-flight work is published again each second.
+        let is_kept =
+            |event: &Event| matches!(event.kind, Some(Kind::Prefix(_) | Kind::Routed(_) | Kind::Stored(_)));
+        let mut chunks = MessageChunker::default();
+        for event in self.view.export().into_iter().filter(is_kept) {
+            chunks.push(event);
+        }
+        let (mut pieces, mut bytes) = (0, 0);
+        for events in chunks.finish() {
+            let piece = Down { generation, events, ..Down::default() }.encode_to_vec();
+            bytes += piece.len();
+            if bytes > BYTES_MAX {
+                out.push(Output::Count(Counter::CheckpointCut, 1));
+                break;
+            }
+            let _ = self.shared.set(&self.piece_key(generation, pieces), &piece, None);
+            pieces += 1;
+        }
+        let head = Head { generation, reaches: self.log.number(), pieces, claimed_until: Timestamp::ZERO };
+        let (stored, version) = self.checkpoint_head();
+        // Whoever took it for abandoned meanwhile writes one of its own.
+        if stored.generation == last.generation
+            && self.shared.set(&self.checkpoint_key(), &head.encode(), version).is_ok()
+        {
+            self.checkpoint.reaches = head.reaches;
+            out.push(Output::Count(Counter::CheckpointWritten, 1));
+        }
+    }
+
+    fn checkpoint_head(&mut self) -> (Head, Option<Version>) {
+        let stored = self.shared.get(&self.checkpoint_key());
+        (Head::decode(&stored.value), stored.version)
+    }
+
+    fn checkpoint_key(&self) -> String {
+        format!("warmpath/1/{}/checkpoint", self.view.cell_bytes())
+    }
+
+    fn piece_key(&self, generation: u64, number: u64) -> String {
+        format!("warmpath/1/{}/checkpoint/{}/{number}", self.view.cell_bytes(), generation % 2)
+    }
+}
+
+// === impl Head ===
+
+impl Head {
+    /// Without one, the log from its first page on is all there is.
+    fn decode(value: &[u8]) -> Self {
+        let numbers: Vec<u64> = value
+            .chunks_exact(size_of::<u64>())
+            .filter_map(|bytes| Some(u64::from_be_bytes(*bytes.first_chunk()?)))
+            .collect();
+        match *numbers.as_slice() {
+            [generation, reaches, pieces, until_ms] => {
+                Self { generation, reaches, pieces, claimed_until: Timestamp::from_ms(until_ms) }
+            }
+            _ => Self::default(),
+        }
+    }
+
+    fn encode(self) -> Vec<u8> {
+        let numbers = [self.generation, self.reaches, self.pieces, self.claimed_until.ms()];
+        numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
+    }
+
+    /// A claim beyond the longest one was stored before the clock was set back.
+    fn is_claimed(self, now: Timestamp) -> bool {
+        now < self.claimed_until && self.claimed_until.ms_since(now) <= CLAIM_MS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_read_as_it_was_written() {
+        let head = Head { generation: 3, reaches: 900, pieces: 7, claimed_until: Timestamp::from_ms(5) };
+        assert_eq!(Head::decode(&head.encode()), head);
+        assert_eq!(Head::decode(b"short"), Head::default());
+        assert!(head.is_claimed(Timestamp::from_ms(4)) && !head.is_claimed(Timestamp::from_ms(5)));
+        assert!(!Head { claimed_until: Timestamp::from_ms(9_000), ..head }.is_claimed(Timestamp::from_ms(1)));
+    }
+}
