@@ -26,4 +26,4 @@ pub mod server;
 pub mod text;
 
 pub use model::{Engine, Params, Preset};
-pub use server::{EngineServer, Fault, ServerConfig, State};
+pub use server::{EngineServer, Fault, Opening, Scrape, ServerConfig, State};

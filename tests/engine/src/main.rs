@@ -2,9 +2,10 @@
 
 use anyhow::Context;
 use clap::Parser;
-use std::{io::Write, net::IpAddr};
+use std::{io::Write, net::IpAddr, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
-use warmpath_engine::{EngineServer, Params, Preset, ServerConfig};
+use warmpath_engine::api::MediaTokens;
+use warmpath_engine::{EngineServer, Fault, Opening, Params, Preset, ServerConfig};
 
 /// Simulated inference engines that speak vLLM's HTTP protocols.
 #[derive(Debug, Parser)]
@@ -19,9 +20,9 @@ struct Args {
     /// Port of the first engine; 0 takes free ports.
     #[arg(long, default_value_t = 8001)]
     port: u16,
-    /// Name of the served model.
-    #[arg(long, default_value = "sim")]
-    model: String,
+    /// Name of the served model. Several, separated by commas, are served by the engines in turn.
+    #[arg(long, default_value = "sim", value_delimiter = ',')]
+    model: Vec<String>,
     /// A LoRA adapter to serve as well; repeatable.
     #[arg(long = "adapter")]
     adapters: Vec<String>,
@@ -43,6 +44,21 @@ struct Args {
     /// Requests that may wait; beyond that, new ones get 503.
     #[arg(long)]
     max_num_queued_reqs: Option<usize>,
+    /// Tokens of an image.
+    #[arg(long, default_value_t = MediaTokens::default().image)]
+    image_tokens: usize,
+    /// Begin streams at once, with the role's chunk or `message_start`, and not with their first token.
+    #[arg(long)]
+    opening_at_once: bool,
+    /// Send a comment after so many milliseconds without a token, and after as many more.
+    #[arg(long)]
+    comment_interval_ms: Option<u64>,
+    /// Serve without a prefix cache.
+    #[arg(long)]
+    no_prefix_caching: bool,
+    /// A fault from the start on, in the JSON of `/sim/fault`, of all engines or of one: `3={"fault":"silent"}`; repeatable.
+    #[arg(long = "fault", value_parser = engine_fault)]
+    faults: Vec<(Option<u16>, Fault)>,
     /// Seed of the generated words and of the jitter; engines with equal seeds generate equal words.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -63,16 +79,35 @@ impl Args {
         Ok(ServerConfig {
             name: format!("engine-{number}"),
             listen: (self.host, port).into(),
-            model: self.model.clone(),
+            model: self.model.get(usize::from(number) % self.model.len().max(1)).cloned().unwrap_or_default(),
             adapters: self.adapters.clone(),
             params,
             time_scale: self.time_scale,
             tokens_per_chunk: self.tokens_per_chunk,
             seed: self.seed,
             queued_requests_max: self.max_num_queued_reqs,
+            media: MediaTokens { image: self.image_tokens, ..MediaTokens::default() },
+            opening: if self.opening_at_once { Opening::AtOnce } else { Opening::AsVllm },
+            comment_interval: self.comment_interval_ms.map(Duration::from_millis),
+            prefix_caching: !self.no_prefix_caching,
+            faults: self
+                .faults
+                .iter()
+                .filter(|(of, _)| of.is_none_or(|of| of == number))
+                .map(|(_, fault)| fault.clone())
+                .collect(),
             ..ServerConfig::default()
         })
     }
+}
+
+/// `JSON`, or `NUMBER=JSON` for one engine.
+fn engine_fault(text: &str) -> anyhow::Result<(Option<u16>, Fault)> {
+    let (number, json) = match text.split_once('=') {
+        Some((number, json)) if !text.starts_with('{') => (Some(number.parse()?), json),
+        _ => (None, text),
+    };
+    Ok((number, serde_json::from_str(json)?))
 }
 
 #[tokio::main]

@@ -11,9 +11,9 @@ mod client;
 use client::{Open, eventually, get, open, post};
 use http::Method;
 use serde_json::json;
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 use tokio::net::TcpStream;
-use warmpath_engine::{EngineServer, Fault, ServerConfig};
+use warmpath_engine::{EngineServer, Fault, Scrape, ServerConfig};
 use warmpath_http::{Connection, JSON};
 
 const COMPLETIONS: &str = "/v1/completions";
@@ -76,10 +76,10 @@ async fn a_stalled_engine_accepts_and_responds_later() {
 #[tokio::test]
 async fn statuses_last_for_their_count_or_until_cleared() {
     let engine = instant().await;
-    engine.fault(Fault::Status { code: 503, count: Some(2) }).await;
+    engine.fault(Fault::status(503, Some(2))).await;
     let statuses = [status(&engine).await, status(&engine).await, status(&engine).await];
     assert_eq!(statuses, [503, 503, 200]);
-    engine.fault(Fault::Status { code: 429, count: None }).await;
+    engine.fault(Fault::status(429, None)).await;
     assert_eq!([status(&engine).await, status(&engine).await], [429, 429]);
     assert_eq!(get(&engine, "/health").await.status, 200, "only inference fails");
     engine.fault(Fault::Clear).await;
@@ -159,6 +159,63 @@ async fn faults_are_ordered_over_http() {
     };
     tokio::time::timeout(Duration::from_secs(20), reopened).await.unwrap();
     assert_eq!(status(&engine).await, 200);
+}
+
+#[tokio::test]
+async fn an_engine_is_silent_while_its_metrics_come() {
+    let engine = instant().await;
+    engine.fault(Fault::Silent { count: Some(1), every: NonZeroU32::MIN }).await;
+    let addr = engine.addr();
+    let silent = tokio::spawn(async move { open(addr, COMPLETIONS, prompt()).await.map(|_| ()) });
+    eventually(&engine, |state| state.faulted == 1).await;
+    assert_eq!(get(&engine, "/metrics").await.status.as_u16(), 200);
+    assert_eq!(status(&engine).await, 200, "only one was to be met with silence");
+    assert!(!silent.is_finished());
+    silent.abort();
+}
+
+#[tokio::test]
+async fn a_response_can_end_without_a_token() {
+    let engine = instant().await;
+    engine.fault(Fault::Empty { count: None, after_ms: 1, every: NonZeroU32::MIN }).await;
+    let body = json!({"messages": [{"role": "user", "content": "Hi"}], "stream": true});
+    let reply = post(&engine, "/v1/chat/completions", body).await;
+    assert_eq!((reply.status.as_u16(), reply.events().len()), (200, 1), "the role");
+    assert!(reply.text().ends_with("data: [DONE]\n\n"));
+    let whole = post(&engine, COMPLETIONS, prompt()).await.json();
+    assert_eq!((&whole["choices"][0]["text"], &whole["usage"]["completion_tokens"]), (&json!(""), &json!(0)));
+}
+
+#[tokio::test]
+async fn metrics_fail_come_late_or_stay_as_they_were() {
+    let engine = instant().await;
+    let page = async || get(&engine, "/metrics").await;
+    engine.fault(Fault::Scrape(Scrape::Status { code: 500 })).await;
+    assert_eq!((page().await.status.as_u16(), status(&engine).await), (500, 200));
+    engine.fault(Fault::Scrape(Scrape::Cut)).await;
+    let mut connection = Connection::open(engine.addr()).await.unwrap();
+    assert!(connection.send(Method::GET, "/metrics", &[], "".into()).await.is_err());
+    engine.fault(Fault::Scrape(Scrape::Frozen)).await;
+    let before = page().await;
+    status(&engine).await;
+    assert_eq!(before.text(), page().await.text());
+    engine.fault(Fault::Scrape(Scrape::Late { ms: 1 })).await;
+    assert_ne!(before.text(), page().await.text());
+}
+
+#[tokio::test]
+async fn a_restarted_engine_counts_from_zero_and_has_another_start_time() {
+    let engine = instant().await;
+    let line = async |start: &str| {
+        let page = get(&engine, "/metrics").await;
+        page.text().lines().find(|line| line.starts_with(start)).unwrap().to_owned()
+    };
+    status(&engine).await;
+    let (started, counted) = (line("process_start_time").await, line("vllm:prompt_tokens_total").await);
+    engine.fault(Fault::Restart).await;
+    assert_ne!(started, line("process_start_time").await);
+    assert_ne!(counted, line("vllm:prompt_tokens_total").await);
+    assert!(engine.state().prompt_tokens > 0, "what tests read counts on");
 }
 
 #[tokio::test]

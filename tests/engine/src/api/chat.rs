@@ -1,10 +1,10 @@
 //! `/v1/chat/completions`: messages and tools in, one assistant message out.
 
 use super::{
-    content::Content,
+    content::{Content, MediaTokens},
     error::ApiError,
     output::{Delta, ModelOutput, Wire},
-    request::{ParsedRequest, StreamOptions, only_one, read},
+    request::{ParsedRequest, StreamOptions, only_one, read, required_tool},
 };
 use crate::text::{Turn, render};
 use serde::Deserialize;
@@ -16,6 +16,7 @@ struct Body {
     model: Option<String>,
     messages: Vec<Message>,
     tools: Option<Vec<Value>>,
+    tool_choice: Option<Value>,
     max_tokens: Option<usize>,
     max_completion_tokens: Option<usize>,
     n: Option<u32>,
@@ -32,27 +33,29 @@ struct Message {
     tool_calls: Option<Vec<Value>>,
 }
 
-// === impl Turn ===
+// === impl Message ===
 
-impl From<Message> for Turn {
-    fn from(message: Message) -> Self {
-        let mut content = message.content.into_text();
-        content.extend(message.tool_calls.into_iter().flatten().map(|call| call.to_string()));
-        Self { role: message.role, content }
+impl Message {
+    fn into_turn(self, media: MediaTokens) -> Turn {
+        let mut content = self.content.into_text(media);
+        content.extend(self.tool_calls.into_iter().flatten().map(|call| call.to_string()));
+        Turn { role: self.role, content }
     }
 }
 
-pub(super) fn parse(body: &[u8]) -> Result<ParsedRequest, ApiError> {
+pub(super) fn parse(body: &[u8], media: MediaTokens) -> Result<ParsedRequest, ApiError> {
     let body: Body = read(body)?;
     only_one(body.n)?;
-    let turns: Vec<Turn> = body.messages.into_iter().map(Turn::from).collect();
-    let prompt = render(&body.tools.unwrap_or_default(), &turns);
+    let turns: Vec<Turn> = body.messages.into_iter().map(|message| message.into_turn(media)).collect();
+    let tools = body.tools.unwrap_or_default();
+    let prompt = render(&tools, &turns);
     Ok(ParsedRequest {
         model: body.model,
         cache_salt: body.cache_salt.unwrap_or_default(),
         prompts: vec![prompt.into_bytes()],
         output_tokens: body.max_completion_tokens.or(body.max_tokens),
         stream: body.stream.unwrap_or(false),
+        tool: required_tool(body.tool_choice.as_ref(), &tools),
         include_usage: body.stream_options.is_some_and(|options| options.include_usage),
     })
 }
@@ -71,7 +74,7 @@ impl Wire for Chat {
         json!({
             "id": output.id(), "object": "chat.completion", "created": output.created_s, "model": output.model(),
             "choices": [{
-                "index": 0, "message": {"role": "assistant", "content": output.only_text()}, "logprobs": null,
+                "index": 0, "message": message(output), "logprobs": null,
                 "finish_reason": output.finish_reason(), "stop_reason": null,
             }],
             "usage": output.openai_usage(), "kv_transfer_params": null,
@@ -87,12 +90,13 @@ impl Wire for Chat {
     }
 
     fn delta(&self, output: &ModelOutput, delta: Delta<'_>, events: &mut String) {
-        let text = delta.text;
         head(output, events);
-        let _ = write!(
-            events,
-            r#""choices":[{{"index":0,"delta":{{"content":"{text}"}},"logprobs":null,"finish_reason":"#
-        );
+        events.push_str(r#""choices":[{"index":0,"delta":{"#);
+        let _ = match &output.tool {
+            None => write!(events, r#""content":"{}""#, delta.text),
+            Some(name) => write!(events, r#""tool_calls":[{}]"#, call_delta(output, name, delta)),
+        };
+        events.push_str(r#"},"logprobs":null,"finish_reason":"#);
         if delta.last {
             let _ = write!(events, r#""{}","stop_reason":null"#, output.finish_reason());
         } else {
@@ -108,6 +112,25 @@ impl Wire for Chat {
         }
         events.push_str("data: [DONE]\n\n");
     }
+}
+
+fn message(output: &ModelOutput) -> Value {
+    let Some(name) = &output.tool else { return json!({"role": "assistant", "content": output.only_text()}) };
+    let function = json!({"name": name, "arguments": output.arguments()});
+    let call = json!({"id": output.call_id(), "type": "function", "function": function});
+    json!({"role": "assistant", "content": null, "tool_calls": [call]})
+}
+
+/// The first piece of a call names it, as that of vLLM does.
+fn call_delta(output: &ModelOutput, name: &str, delta: Delta<'_>) -> String {
+    let arguments = delta.argument();
+    if delta.number > 0 {
+        return format!(r#"{{"index":0,"function":{{"arguments":{arguments}}}}}"#);
+    }
+    let (id, name) = (Value::from(output.call_id()), Value::from(name));
+    format!(
+        r#"{{"id":{id},"type":"function","index":0,"function":{{"name":{name},"arguments":{arguments}}}}}"#
+    )
 }
 
 fn head(output: &ModelOutput, events: &mut String) {

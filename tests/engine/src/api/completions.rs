@@ -55,6 +55,7 @@ pub(super) fn parse(body: &[u8]) -> Result<ParsedRequest, ApiError> {
         prompts: body.prompt.into_bytes(),
         output_tokens: body.max_tokens,
         stream: body.stream.unwrap_or(false),
+        tool: None,
         include_usage: body.stream_options.is_some_and(|options| options.include_usage),
     })
 }

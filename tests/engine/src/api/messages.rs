@@ -1,10 +1,10 @@
 //! `/v1/messages`: Anthropic's protocol, whose usage counts cached tokens apart from the others.
 
 use super::{
-    content::Content,
+    content::{Content, MediaTokens},
     error::ApiError,
     output::{Delta, ModelOutput, Wire},
-    request::{ParsedRequest, read},
+    request::{ParsedRequest, read, required_tool},
 };
 use crate::text::{Turn, render};
 use serde::Deserialize;
@@ -18,6 +18,7 @@ struct Body {
     system: Content,
     messages: Vec<Message>,
     tools: Option<Vec<Value>>,
+    tool_choice: Option<Value>,
     max_tokens: Option<usize>,
     stream: Option<bool>,
     cache_salt: Option<String>,
@@ -30,21 +31,23 @@ struct Message {
     content: Content,
 }
 
-pub(super) fn parse(body: &[u8]) -> Result<ParsedRequest, ApiError> {
+pub(super) fn parse(body: &[u8], media: MediaTokens) -> Result<ParsedRequest, ApiError> {
     let body: Body = read(body)?;
-    let system = body.system.into_text();
+    let system = body.system.into_text(media);
     let system = (!system.is_empty()).then(|| Turn { role: "system".to_owned(), content: system });
     let said = body
         .messages
         .into_iter()
-        .map(|message| Turn { role: message.role, content: message.content.into_text() });
+        .map(|message| Turn { role: message.role, content: message.content.into_text(media) });
+    let tools = body.tools.unwrap_or_default();
     let turns: Vec<Turn> = system.into_iter().chain(said).collect();
     Ok(ParsedRequest {
         model: body.model,
         cache_salt: body.cache_salt.unwrap_or_default(),
-        prompts: vec![render(&body.tools.unwrap_or_default(), &turns).into_bytes()],
+        prompts: vec![render(&tools, &turns).into_bytes()],
         output_tokens: body.max_tokens,
         stream: body.stream.unwrap_or(false),
+        tool: required_tool(body.tool_choice.as_ref(), &tools),
         include_usage: true,
     })
 }
@@ -60,26 +63,36 @@ impl Wire for Messages {
     }
 
     fn whole(&self, output: &ModelOutput) -> Value {
-        let content = json!([{"type": "text", "text": output.only_text()}]);
-        message(output, &content, Some(stop_reason(output)), output.output_tokens())
+        let block = match &output.tool {
+            None => json!({"type": "text", "text": output.only_text()}),
+            Some(name) => {
+                let input: Value = serde_json::from_str(&output.arguments()).unwrap_or_default();
+                json!({"type": "tool_use", "id": output.call_id(), "name": name, "input": input})
+            }
+        };
+        message(output, &json!([block]), Some(stop_reason(output)), output.output_tokens())
     }
 
     fn opening(&self, output: &ModelOutput, events: &mut String) {
         let start = json!({"type": "message_start", "message": message(output, &json!([]), None, 0)});
         let _ = write!(events, "event: message_start\ndata: {start}\n\n");
-        events.push_str(concat!(
-            "event: content_block_start\n",
-            r#"data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
-            "\n\n"
-        ));
+        let block = match &output.tool {
+            None => json!({"type": "text", "text": ""}),
+            Some(name) => json!({"type": "tool_use", "id": output.call_id(), "name": name, "input": {}}),
+        };
+        let start = json!({"type": "content_block_start", "index": 0, "content_block": block});
+        let _ = write!(events, "event: content_block_start\ndata: {start}\n\n");
     }
 
-    fn delta(&self, _: &ModelOutput, delta: Delta<'_>, events: &mut String) {
-        let text = delta.text;
+    fn delta(&self, output: &ModelOutput, delta: Delta<'_>, events: &mut String) {
+        let piece = match &output.tool {
+            None => format!(r#""text_delta","text":"{}""#, delta.text),
+            Some(_) => format!(r#""input_json_delta","partial_json":{}"#, delta.argument()),
+        };
         let _ = write!(
             events,
             "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":0,\
-             \"delta\":{{\"type\":\"text_delta\",\"text\":\"{text}\"}}}}\n\n"
+             \"delta\":{{\"type\":{piece}}}}}\n\n"
         );
     }
 
@@ -96,7 +109,11 @@ impl Wire for Messages {
 }
 
 fn stop_reason(output: &ModelOutput) -> &'static str {
-    if output.capped { "max_tokens" } else { "end_turn" }
+    match (&output.tool, output.capped) {
+        (Some(_), _) => "tool_use",
+        (None, true) => "max_tokens",
+        (None, false) => "end_turn",
+    }
 }
 
 fn message(output: &ModelOutput, content: &Value, stop_reason: Option<&str>, output_tokens: usize) -> Value {

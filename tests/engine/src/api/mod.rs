@@ -15,6 +15,7 @@ mod output;
 mod request;
 mod responses;
 
+pub use content::MediaTokens;
 pub use error::ApiError;
 pub use output::{Choice, Delta, ModelOutput, Wire};
 pub use request::ParsedRequest;
@@ -35,13 +36,18 @@ pub enum Protocol {
 // === impl Protocol ===
 
 impl Protocol {
-    /// Reads a request body.
+    /// Reads a request body, media as the usual number of tokens.
     pub fn parse(self, body: &[u8]) -> Result<ParsedRequest, ApiError> {
+        self.parse_with(body, MediaTokens::default())
+    }
+
+    /// Reads a request body.
+    pub fn parse_with(self, body: &[u8], media: MediaTokens) -> Result<ParsedRequest, ApiError> {
         match self {
             Self::Completions => completions::parse(body),
-            Self::Chat => chat::parse(body),
-            Self::Responses => responses::parse(body),
-            Self::Messages => messages::parse(body),
+            Self::Chat => chat::parse(body, media),
+            Self::Responses => responses::parse(body, media),
+            Self::Messages => messages::parse(body, media),
         }
     }
 

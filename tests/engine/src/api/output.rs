@@ -27,11 +27,16 @@ pub struct ModelOutput {
     pub created_s: u64,
     /// One for each prompt, in order.
     pub choices: Vec<Choice>,
+    /// The tool that the response calls, its words as the one argument; `None`: the response is text.
+    pub tool: Option<String>,
     /// Whether the request limited the output: it then finishes by length, otherwise by itself.
     pub capped: bool,
     /// Whether an OpenAI stream ends with the usage.
     pub include_usage: bool,
 }
+
+/// The name of a call's one argument.
+const ARGUMENT: &str = "words";
 
 /// A piece of a streamed response.
 #[derive(Clone, Copy, Debug)]
@@ -52,12 +57,25 @@ pub trait Wire: Send + Sync {
     fn id_prefix(&self) -> &'static str;
     /// The body of a response that is not streamed.
     fn whole(&self, output: &ModelOutput) -> Value;
+    /// The events that are sent before the model begins.
+    fn created(&self, _: &ModelOutput, _: &mut String) {}
     /// The events before the first delta.
     fn opening(&self, output: &ModelOutput, events: &mut String);
     /// The event of one delta.
     fn delta(&self, output: &ModelOutput, delta: Delta<'_>, events: &mut String);
     /// The events after the last of `deltas` deltas.
     fn closing(&self, output: &ModelOutput, deltas: usize, events: &mut String);
+}
+
+// === impl Delta ===
+
+impl Delta<'_> {
+    /// The piece of the JSON of a call's arguments, as a JSON string with its quotes.
+    pub(super) fn argument(&self) -> String {
+        let open = if self.number == 0 { format!("{{\"{ARGUMENT}\":\"") } else { String::new() };
+        let close = if self.last { "\"}" } else { "" };
+        Value::from(format!("{open}{}{close}", self.text)).to_string()
+    }
 }
 
 // === impl ModelOutput ===
@@ -80,7 +98,21 @@ impl ModelOutput {
 
     /// OpenAI's finish reason.
     pub(super) fn finish_reason(&self) -> &'static str {
-        if self.capped { "length" } else { "stop" }
+        match (&self.tool, self.capped) {
+            (Some(_), _) => "tool_calls",
+            (None, true) => "length",
+            (None, false) => "stop",
+        }
+    }
+
+    /// The arguments of the call, as text.
+    pub(super) fn arguments(&self) -> String {
+        json!({ARGUMENT: self.only_text()}).to_string()
+    }
+
+    /// The id of the call.
+    pub(super) fn call_id(&self) -> String {
+        format!("call_{}", self.id().as_str().unwrap_or_default())
     }
 
     /// The usage of completions and chat.

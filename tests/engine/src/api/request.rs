@@ -2,6 +2,7 @@
 
 use super::ApiError;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// A request after parsing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,8 +17,28 @@ pub struct ParsedRequest {
     pub output_tokens: Option<usize>,
     /// Whether to respond with server-sent events.
     pub stream: bool,
+    /// The tool that the response has to call; `None`: it is text.
+    pub tool: Option<String>,
     /// Whether the stream ends with the usage (OpenAI only; the other protocols always report it).
     pub include_usage: bool,
+}
+
+/// The tool that a request insists on: `"required"` or `{"type": "any"}` is its first one, any other object the one that it
+/// names. `"auto"` is text here.
+pub(super) fn required_tool(choice: Option<&Value>, tools: &[Value]) -> Option<String> {
+    let name = |of: &Value| {
+        let name = of.get("name").or_else(|| of.get("function")?.get("name"));
+        name.and_then(Value::as_str).map(str::to_owned)
+    };
+    match choice? {
+        Value::String(word) if word == "required" => tools.first().and_then(name),
+        Value::Object(choice) => match choice.get("type").and_then(Value::as_str) {
+            Some("auto" | "none") => None,
+            Some("any") => tools.first().and_then(name),
+            _ => name(&Value::Object(choice.clone())),
+        },
+        _ => None,
+    }
 }
 
 /// OpenAI's `stream_options`.

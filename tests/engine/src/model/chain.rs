@@ -60,6 +60,12 @@ impl Root {
         Self(xxh3_64_with_seed(cache_salt.as_bytes(), seed))
     }
 
+    /// A root of one request's own, under which nothing is found: an engine without prefix caching.
+    #[must_use]
+    pub fn apart(self, request: u64) -> Self {
+        Self(xxh3_64_with_seed(&request.to_le_bytes(), self.0))
+    }
+
     /// A number for the whole `text` under this root, for everything that must be equal for equal prompts.
     pub fn fingerprint(self, text: &[u8]) -> u64 {
         xxh3_64_with_seed(text, self.0)

@@ -1,10 +1,25 @@
 //! The settings of a simulated engine's server.
 
-use crate::model::{Params, Preset, StepTime};
+use super::fault::Fault;
+use crate::{
+    api::MediaTokens,
+    model::{Params, Preset, StepTime},
+};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 /// Tokens to generate when the request names no limit.
 const DEFAULT_OUTPUT_TOKENS: usize = 64;
+
+/// When a stream begins: its head and the events that precede the first token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Opening {
+    /// With the first token, as vLLM's, except `response.created` and `response.in_progress`, which come at once.
+    #[default]
+    AsVllm,
+    /// At once, as those of SGLang and of gateways: the role's chunk and `message_start` say nothing of a token.
+    AtOnce,
+}
 
 /// Settings of one [`super::EngineServer`]; the default listens on a free port of the loopback.
 #[derive(Clone, Debug)]
@@ -29,6 +44,16 @@ pub struct ServerConfig {
     pub default_output_tokens: usize,
     /// Requests that may wait before new ones get 503 (vLLM's `--max-num-queued-reqs`); `None`: no limit.
     pub queued_requests_max: Option<usize>,
+    /// How many tokens images and the like become.
+    pub media: MediaTokens,
+    /// When a stream begins.
+    pub opening: Opening,
+    /// Time between comments in a stream that waits for a token, which then begins at once; `None`: no comments.
+    pub comment_interval: Option<Duration>,
+    /// Whether prompts find what earlier ones left (vLLM's `--no-enable-prefix-caching`).
+    pub prefix_caching: bool,
+    /// Faults from the start on.
+    pub faults: Vec<Fault>,
 }
 
 // === impl ServerConfig ===
@@ -46,6 +71,11 @@ impl Default for ServerConfig {
             seed: 0,
             default_output_tokens: DEFAULT_OUTPUT_TOKENS,
             queued_requests_max: None,
+            media: MediaTokens::default(),
+            opening: Opening::default(),
+            comment_interval: None,
+            prefix_caching: true,
+            faults: Vec::new(),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{
     config::ServerConfig,
     fault::{Fault, Faults},
     hub::Hub,
-    listen,
+    listen, metrics,
     state::State,
 };
 use std::{
@@ -36,6 +36,8 @@ pub(super) struct App {
     pub(super) faults: Arc<Faults>,
     pub(super) stop: Notify,
     requests: Mutex<BTreeMap<&'static str, u64>>,
+    /// The page of `/metrics` that a fault keeps as it is, and the order's name.
+    frozen: Mutex<Option<(u64, String)>>,
     faulted: AtomicU64,
     ids: AtomicU64,
 }
@@ -53,9 +55,13 @@ impl EngineServer {
             faults: Arc::new(Faults::new()),
             stop: Notify::new(),
             requests: Mutex::default(),
+            frozen: Mutex::default(),
             faulted: AtomicU64::new(0),
             ids: AtomicU64::new(0),
         });
+        for fault in &app.config.faults {
+            app.faults.put(fault);
+        }
         let hub = Arc::clone(&app.hub);
         let driver = tokio::spawn(async move { hub.drive().await });
         let listener = tokio::spawn(listen::listen(Arc::clone(&app), socket, addr));
@@ -140,6 +146,25 @@ impl App {
 
     pub(super) fn count_fault(&self) {
         self.faulted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// `/metrics` as it is now.
+    pub(super) fn metrics_page(&self) -> String {
+        let caching = self.config.prefix_caching;
+        self.hub.read(|readings| metrics::render(&readings, &self.hub.params, &self.config.model, caching))
+    }
+
+    /// `/metrics` as it was when it was first asked for under this order.
+    pub(super) fn frozen_page(&self, order: u64) -> String {
+        let mut frozen = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*frozen {
+            Some((of, page)) if *of == order => page.clone(),
+            _ => {
+                let page = self.metrics_page();
+                *frozen = Some((order, page.clone()));
+                page
+            }
+        }
     }
 
     pub(super) fn state(&self) -> State {

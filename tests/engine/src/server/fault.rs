@@ -1,7 +1,7 @@
 //! Failures on demand: the kinds, and those in effect.
 
 use serde::Deserialize;
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 use tokio::sync::watch;
 
 /// A failure that a test orders, by [`super::EngineServer::fault`] or by `POST /sim/fault`.
@@ -19,8 +19,38 @@ pub enum Fault {
         /// The status, for example 429 or 503.
         code: u16,
         /// For how many requests; `None`: until cleared.
+        #[serde(default)]
         count: Option<u32>,
+        /// How long the engine takes for it.
+        #[serde(default)]
+        after_ms: u64,
+        /// Every which request fails, from 1, which is all.
+        #[serde(default = "all")]
+        every: NonZeroU32,
     },
+    /// Accepts inference requests and never responds to them; everything else works.
+    Silent {
+        /// For how many requests; `None`: until cleared.
+        #[serde(default)]
+        count: Option<u32>,
+        /// Every which request, from 1, which is all.
+        #[serde(default = "all")]
+        every: NonZeroU32,
+    },
+    /// Responds to inference requests with 200 and no token.
+    Empty {
+        /// For how many requests; `None`: until cleared.
+        #[serde(default)]
+        count: Option<u32>,
+        /// How long the engine takes for it.
+        #[serde(default)]
+        after_ms: u64,
+        /// Every which request, from 1, which is all.
+        #[serde(default = "all")]
+        every: NonZeroU32,
+    },
+    /// Something is wrong with `/metrics` and with nothing else.
+    Scrape(Scrape),
     /// Breaks the connection of streams in the middle, without an end of the chunked body.
     Cut {
         /// The number of chunks that arrive before.
@@ -30,8 +60,42 @@ pub enum Fault {
     },
     /// Breaks all connections, loses all requests and the cache, and refuses connections until the fault ends.
     Die,
+    /// Breaks all connections, loses all requests and the cache, and is back at once as a new process.
+    Restart,
     /// Empties the cache and changes nothing else.
     Cold,
+}
+
+/// What is wrong with `/metrics`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "scrape", rename_all = "snake_case")]
+pub enum Scrape {
+    /// The page comes late.
+    Late {
+        /// By how much.
+        ms: u64,
+    },
+    /// An error comes instead of the page.
+    Status {
+        /// The status.
+        code: u16,
+    },
+    /// The connection breaks instead.
+    Cut,
+    /// The page stays as it was when the fault began.
+    Frozen,
+}
+
+/// The default of `every`.
+const fn all() -> NonZeroU32 {
+    NonZeroU32::MIN
+}
+
+impl Fault {
+    /// The next `count` inference requests get this status at once; `None`: until cleared.
+    pub const fn status(code: u16, count: Option<u32>) -> Self {
+        Self::Status { code, count, after_ms: 0, every: NonZeroU32::MIN }
+    }
 }
 
 /// A [`Fault`] as `POST /sim/fault` takes it.
@@ -59,7 +123,10 @@ pub(super) struct InForce {
     orders: u64,
     closed: Option<u64>,
     stalled: Option<u64>,
-    status: Option<Counted<u16>>,
+    status: Option<Counted<(u16, Duration)>>,
+    silent: Option<Counted<()>>,
+    empty: Option<Counted<Duration>>,
+    pub(super) scrape: Option<(u64, Scrape)>,
     cut: Option<Counted<usize>>,
     /// How often the engine died.
     pub(super) deaths: u64,
@@ -70,6 +137,17 @@ struct Counted<T> {
     order: u64,
     what: T,
     left: Option<u32>,
+    every: NonZeroU32,
+    /// Requests since the last that the fault met.
+    passed: u32,
+}
+
+// === impl Counted ===
+
+impl<T> Counted<T> {
+    const fn new(order: u64, what: T, left: Option<u32>, every: NonZeroU32) -> Self {
+        Self { order, what, left, every, passed: 0 }
+    }
 }
 
 // === impl InForce ===
@@ -96,10 +174,19 @@ impl InForce {
             Fault::Clear => *self = Self { orders: order, deaths: self.deaths, ..Self::default() },
             Fault::Refuse => self.closed = Some(order),
             Fault::Stall => self.stalled = Some(order),
-            Fault::Status { code, count } => self.status = Some(Counted { order, what: code, left: count }),
-            Fault::Cut { after_chunks, count } => {
-                self.cut = Some(Counted { order, what: after_chunks, left: count });
+            Fault::Status { code, count, after_ms, every } => {
+                let what = (code, Duration::from_millis(after_ms));
+                self.status = Some(Counted::new(order, what, count, every));
             }
+            Fault::Silent { count, every } => self.silent = Some(Counted::new(order, (), count, every)),
+            Fault::Empty { count, after_ms, every } => {
+                self.empty = Some(Counted::new(order, Duration::from_millis(after_ms), count, every));
+            }
+            Fault::Scrape(scrape) => self.scrape = Some((order, scrape)),
+            Fault::Cut { after_chunks, count } => {
+                self.cut = Some(Counted::new(order, after_chunks, count, all()));
+            }
+            Fault::Restart => self.deaths += 1,
             Fault::Die => {
                 self.closed = Some(order);
                 self.deaths += 1;
@@ -113,6 +200,9 @@ impl InForce {
         self.closed = self.closed.filter(|other| *other != order);
         self.stalled = self.stalled.filter(|other| *other != order);
         self.status = self.status.filter(|other| other.order != order);
+        self.silent = self.silent.filter(|other| other.order != order);
+        self.empty = self.empty.filter(|other| other.order != order);
+        self.scrape = self.scrape.filter(|(other, _)| *other != order);
         self.cut = self.cut.filter(|other| other.order != order);
     }
 }
@@ -165,9 +255,19 @@ impl Faults {
         let _ = watch.wait_for(|in_force| !in_force.is_stalled()).await;
     }
 
-    /// The status that the next inference request must get, if any; counts it.
-    pub(super) fn take_status(&self) -> Option<u16> {
+    /// Whether the engine keeps silent on the next inference request; counts it.
+    pub(super) fn take_silent(&self) -> bool {
+        self.take(|in_force| &mut in_force.silent).is_some()
+    }
+
+    /// The status that the next inference request must get, and after which time, if any; counts it.
+    pub(super) fn take_status(&self) -> Option<(u16, Duration)> {
         self.take(|in_force| &mut in_force.status)
+    }
+
+    /// After which time the next inference request must end without a token, if it must; counts it.
+    pub(super) fn take_empty(&self) -> Option<Duration> {
+        self.take(|in_force| &mut in_force.empty)
     }
 
     /// After how many pieces the next stream must break, if it must; counts it.
@@ -175,17 +275,29 @@ impl Faults {
         self.take(|in_force| &mut in_force.cut)
     }
 
+    /// What is wrong with `/metrics`, and the order's name.
+    pub(super) fn scrape(&self) -> Option<(u64, Scrape)> {
+        self.in_force.borrow().scrape
+    }
+
     fn take<T: Copy>(&self, kind: impl Fn(&mut InForce) -> &mut Option<Counted<T>>) -> Option<T> {
         let mut taken = None;
+        // What is counted here changes nothing for those who watch.
         self.in_force.send_if_modified(|in_force| {
-            let fault = kind(in_force);
-            taken = fault.map(|fault| fault.what);
-            let Some(Counted { left: Some(left), .. }) = fault else { return false };
+            let slot = kind(in_force);
+            let Some(fault) = slot else { return false };
+            fault.passed += 1;
+            if fault.passed < fault.every.get() {
+                return false;
+            }
+            fault.passed = 0;
+            taken = Some(fault.what);
+            let Some(left) = &mut fault.left else { return false };
             *left = left.saturating_sub(1);
             if *left == 0 {
-                *fault = None;
+                *slot = None;
             }
-            true
+            false
         });
         taken
     }
@@ -198,9 +310,17 @@ mod tests {
     #[test]
     fn a_counted_fault_ends_with_its_count() {
         let faults = Faults::new();
-        faults.put(&Fault::Status { code: 503, count: Some(2) });
-        let taken: Vec<_> = (0..3).map(|_| faults.take_status()).collect();
+        faults.put(&Fault::status(503, Some(2)));
+        let taken: Vec<_> = (0..3).map(|_| faults.take_status().map(|(code, _)| code)).collect();
         assert_eq!(taken, [Some(503), Some(503), None]);
+    }
+
+    #[test]
+    fn a_share_of_the_requests_fails() {
+        let faults = Faults::new();
+        faults.put(&Fault::Silent { count: Some(2), every: NonZeroU32::new(3).unwrap() });
+        let taken: Vec<_> = (0..9).map(|_| faults.take_silent()).collect();
+        assert_eq!(taken, [false, false, true, false, false, true, false, false, false]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One HTTP request in the model: where the driver writes progress and the response reads it.
 
 use super::hub::Hub;
-use crate::model::RequestId;
+use crate::{api::ModelOutput, model::RequestId};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
@@ -70,6 +70,15 @@ pub(super) struct Ticket {
 }
 
 // === impl Ticket ===
+
+impl Ticket {
+    /// Writes down what the cache held of each prompt, as far as that is known.
+    pub(super) fn tell_cached(&self, output: &mut ModelOutput) {
+        for (slot, choice) in output.choices.iter_mut().enumerate().take(self.ids.len()) {
+            choice.cached_tokens = self.flight.cached_tokens(slot);
+        }
+    }
+}
 
 impl Drop for Ticket {
     fn drop(&mut self) {

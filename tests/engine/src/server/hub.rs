@@ -12,7 +12,7 @@ use crate::{
 use fnv::FnvHashMap;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{sync::Notify, time::Instant};
 
@@ -36,6 +36,11 @@ struct Core {
     next_id: u64,
     rejected: u64,
     latencies: Latencies,
+    /// The counters when the process began: it counts from zero.
+    at_start: Stats,
+    rejected_at_start: u64,
+    /// Seconds since 1970 when the process began.
+    started_unix_s: f64,
 }
 
 #[derive(Debug)]
@@ -55,6 +60,29 @@ pub(super) struct Readings<'a> {
     pub(super) stats: Stats,
     pub(super) rejected: u64,
     pub(super) latencies: &'a Latencies,
+    at_start: Stats,
+    rejected_at_start: u64,
+    pub(super) started_unix_s: f64,
+}
+
+// === impl Readings ===
+
+impl Readings<'_> {
+    /// The numbers as the process has counted them, which began later than the server if there was a restart.
+    pub(super) fn of_process(&self) -> (Stats, u64) {
+        let (now, then) = (self.stats, self.at_start);
+        let stats = Stats {
+            prefix_cache_queries: now.prefix_cache_queries - then.prefix_cache_queries,
+            prefix_cache_hits: now.prefix_cache_hits - then.prefix_cache_hits,
+            preemptions: now.preemptions - then.preemptions,
+            prompt_tokens: now.prompt_tokens - then.prompt_tokens,
+            generation_tokens: now.generation_tokens - then.generation_tokens,
+            finished: now.finished - then.finished,
+            aborted: now.aborted - then.aborted,
+            ..now
+        };
+        (stats, self.rejected - self.rejected_at_start)
+    }
 }
 
 // === impl Hub ===
@@ -69,6 +97,9 @@ impl Hub {
                 next_id: 0,
                 rejected: 0,
                 latencies: Latencies::default(),
+                at_start: Stats::default(),
+                rejected_at_start: 0,
+                started_unix_s: unix_now_s(),
             }),
             work: Notify::new(),
             started: Instant::now(),
@@ -153,12 +184,29 @@ impl Hub {
         self.lock().engine.forget();
     }
 
+    /// The process is another one: its cache is empty, its counters begin at zero.
+    pub(super) fn restart(&self) {
+        let mut core = self.lock();
+        core.engine.forget();
+        core.latencies = Latencies::default();
+        core.at_start = core.engine.stats();
+        core.rejected_at_start = core.rejected;
+        core.started_unix_s = unix_now_s();
+    }
+
     /// Shows the numbers of this moment to `read`.
     pub(super) fn read<T>(&self, read: impl FnOnce(Readings<'_>) -> T) -> T {
         let mut core = self.lock();
         core.advance(self.now_s(), self.scale);
         let stats = core.engine.stats();
-        read(Readings { stats, rejected: core.rejected, latencies: &core.latencies })
+        read(Readings {
+            stats,
+            rejected: core.rejected,
+            latencies: &core.latencies,
+            at_start: core.at_start,
+            rejected_at_start: core.rejected_at_start,
+            started_unix_s: core.started_unix_s,
+        })
     }
 
     /// Runs the model for ever: sleeps until the next step ends, then hands out its events.
@@ -187,6 +235,10 @@ impl Hub {
     fn lock(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn unix_now_s() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 // === impl Core ===

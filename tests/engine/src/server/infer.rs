@@ -1,6 +1,7 @@
 //! An inference request from its body to its response.
 
 use super::{
+    config::Opening,
     engine_server::App,
     flight::Ticket,
     reply::{Body, CACHED_TOKENS, PROMPT_TOKENS, json as reply_json, with_body},
@@ -24,31 +25,45 @@ pub(super) async fn infer(
     request_id: Option<String>,
     body: &Bytes,
 ) -> Result<Response<Body>, ApiError> {
-    let parsed = protocol.parse(body)?;
+    let parsed = protocol.parse_with(body, app.config.media)?;
     let stream = parsed.stream;
-    let (mut output, requests) = plan(app, protocol, request_id, parsed)?;
-    let tokens_per_chunk = app.config.tokens_per_chunk;
-    let ticket = app.hub.submit(requests, if stream { tokens_per_chunk } else { usize::MAX })?;
-    // The head of a stream goes out with its first token: before, nothing is known of the cache.
-    let tokens: Vec<_> =
-        output.choices.iter().map(|choice| if stream { 1 } else { choice.output_tokens }).collect();
-    ticket.flight.reached(|slot| tokens[slot]).await;
-    for (slot, choice) in output.choices.iter_mut().enumerate() {
-        choice.cached_tokens = ticket.flight.cached_tokens(slot);
+    let (mut output, mut requests) = plan(app, protocol, request_id, parsed)?;
+    if let Some(empty) = app.faults.take_empty() {
+        app.count_fault();
+        tokio::time::sleep(empty).await;
+        requests.clear();
+        output.choices.iter_mut().for_each(|choice| choice.output_tokens = 0);
     }
-    let (cached, prompt) = (output.cached_tokens(), output.prompt_tokens());
-    let mut response = if stream {
+    let config = &app.config;
+    let ticket = app.hub.submit(requests, if stream { config.tokens_per_chunk } else { usize::MAX })?;
+    // The head of a usual stream goes out with its first token: before, nothing is known of the cache.
+    let is_early = protocol == Protocol::Responses
+        || config.opening == Opening::AtOnce
+        || config.comment_interval.is_some();
+    let prompt = output.prompt_tokens();
+    let mut response = if stream && is_early {
         streamed(app, protocol, ticket, output)
     } else {
-        reply_json(StatusCode::OK, &protocol.wire().whole(&output))
+        let tokens: Vec<_> = output.choices.iter().map(|choice| choice.output_tokens).collect();
+        ticket.flight.reached(|slot| if stream { 1 } else { tokens[slot] }).await;
+        ticket.tell_cached(&mut output);
+        let cached = output.cached_tokens();
+        let mut response = if stream {
+            streamed(app, protocol, ticket, output)
+        } else {
+            reply_json(StatusCode::OK, &protocol.wire().whole(&output))
+        };
+        response.headers_mut().insert(CACHED_TOKENS, HeaderValue::from(cached));
+        response
     };
-    response.headers_mut().insert(CACHED_TOKENS, HeaderValue::from(cached));
     response.headers_mut().insert(PROMPT_TOKENS, HeaderValue::from(prompt));
     Ok(response)
 }
 
 fn streamed(app: &App, protocol: Protocol, ticket: Ticket, output: ModelOutput) -> Response<Body> {
     let mut events = EventStream::new(ticket, output, protocol.wire(), app.config.tokens_per_chunk);
+    events.opening = app.config.opening;
+    events.comment_interval = app.config.comment_interval;
     events.cut_after = app.faults.take_cut();
     if events.cut_after.is_some() {
         app.count_fault();
@@ -86,6 +101,7 @@ fn plan(
         model_json: json!(model).to_string(),
         created_s,
         choices,
+        tool: parsed.tool,
         capped: parsed.output_tokens.is_some(),
         include_usage: parsed.include_usage,
     };
@@ -100,6 +116,7 @@ fn choose(app: &App, root: Root, prompt: Vec<u8>, output_tokens: usize) -> (Choi
     let fits = prompt_tokens + output_tokens <= app.hub.params.kv_tokens;
     let mut text = prompt;
     text.extend_from_slice(filler.text(0..if fits { output_tokens } else { 0 }).as_bytes());
+    let root = if app.config.prefix_caching { root } else { root.apart(app.next_id()) };
     let chain = chain_of_bytes(root, &text, app.hub.params.block_tokens);
     let request = Request::new(RequestId(0), prompt_tokens, output_tokens, chain);
     (Choice { filler, prompt_tokens, cached_tokens: 0, output_tokens }, request)

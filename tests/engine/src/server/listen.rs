@@ -36,7 +36,7 @@ pub(super) async fn listen(app: Arc<App>, socket: TcpListener, addr: SocketAddr)
             deaths = in_force.deaths;
             // Connections end by themselves, and take their requests back from the model.
             while connections.join_next().await.is_some() {}
-            app.hub.forget();
+            app.hub.restart();
         }
         app.faults.set_applied(in_force.orders());
         tokio::select! {

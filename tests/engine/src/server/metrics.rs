@@ -103,7 +103,7 @@ impl Page {
 }
 
 /// The whole page.
-pub(super) fn render(readings: &Readings<'_>, params: &Params, model: &str) -> String {
+pub(super) fn render(readings: &Readings<'_>, params: &Params, model: &str, caching: bool) -> String {
     let model = model.replace('\\', "\\\\").replace('"', "\\\"");
     let mut page = Page { text: String::new(), labels: format!("engine=\"0\",model_name=\"{model}\"") };
     gauges(&mut page, readings);
@@ -116,11 +116,18 @@ pub(super) fn render(readings: &Readings<'_>, params: &Params, model: &str) -> S
     let (block, blocks) = (params.block_tokens, params.blocks());
     let _ = writeln!(
         page.text,
-        "vllm:cache_config_info{{block_size=\"{block}\",cache_dtype=\"auto\",enable_prefix_caching=\"True\",\
+        "vllm:cache_config_info{{block_size=\"{block}\",cache_dtype=\"auto\",enable_prefix_caching=\"{}\",\
          engine=\"0\",gpu_memory_utilization=\"0.92\",kv_cache_size_tokens=\"{}\",num_cpu_blocks=\"None\",\
          num_gpu_blocks=\"{blocks}\",num_gpu_blocks_override=\"None\",prefix_caching_hash_algo=\"xxh3\",\
          sliding_window=\"None\"}} 1.0",
+        if caching { "True" } else { "False" },
         block * blocks
+    );
+    let _ = writeln!(
+        page.text,
+        "# HELP process_start_time_seconds Start time of the process since unix epoch in seconds.\n\
+         # TYPE process_start_time_seconds gauge\nprocess_start_time_seconds {:?}",
+        readings.started_unix_s
     );
     page.text
 }
@@ -138,7 +145,7 @@ fn gauges(page: &mut Page, readings: &Readings<'_>) {
 }
 
 fn counters(page: &mut Page, readings: &Readings<'_>) {
-    let stats = &readings.stats;
+    let (stats, rejected) = readings.of_process();
     page.counter(
         "prefix_cache_queries_total",
         "Prefix cache queries, in terms of number of queried tokens.",
@@ -170,6 +177,6 @@ fn counters(page: &mut Page, readings: &Readings<'_>) {
         "admission_rejections_total",
         "Number of admission attempts rejected by a queue limit, by reason.",
         "reason",
-        &[("max_num_queued_reqs", readings.rejected)],
+        &[("max_num_queued_reqs", rejected)],
     );
 }

@@ -25,7 +25,7 @@ mod state;
 mod stream;
 mod tokens;
 
-pub use config::ServerConfig;
+pub use config::{Opening, ServerConfig};
 pub use engine_server::EngineServer;
-pub use fault::Fault;
+pub use fault::{Fault, Scrape};
 pub use state::State;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
-use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use serde_json::Value;
 use std::io;
 
@@ -22,6 +22,12 @@ pub(super) fn whole(
 ) -> Response<Body> {
     let body = Full::new(body.into()).map_err(|never| match never {}).boxed_unsync();
     with_body(status, content_type, body)
+}
+
+/// A body that breaks the connection instead of coming.
+pub(super) fn broken() -> Body {
+    let error = io::Error::other("the page is cut by a simulated fault");
+    StreamBody::new(futures::stream::once(async { Err(error) })).boxed_unsync()
 }
 
 /// A JSON response.

@@ -2,8 +2,9 @@
 
 use super::{
     engine_server::App,
-    infer, metrics,
-    reply::{Body, ENGINE, REQUEST_ID, json as reply_json, whole},
+    fault::Scrape,
+    infer,
+    reply::{Body, ENGINE, REQUEST_ID, broken, json as reply_json, whole, with_body},
     sim, tokens,
 };
 use crate::api::{ApiError, Protocol};
@@ -14,7 +15,7 @@ use serde_json::json;
 use std::{
     convert::Infallible,
     sync::{Arc, atomic::AtomicBool},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// Longest request body; several times the longest prompt of any model.
@@ -116,8 +117,13 @@ async fn dispatch(
 ) -> Result<Response<Body>, ApiError> {
     match route {
         Route::Infer(protocol) => {
-            if let Some(status) = app.faults.take_status() {
+            if app.faults.take_silent() {
                 app.count_fault();
+                std::future::pending::<()>().await;
+            }
+            if let Some((status, after)) = app.faults.take_status() {
+                app.count_fault();
+                tokio::time::sleep(after).await;
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 return Err(ApiError::Fault(status));
             }
@@ -128,7 +134,7 @@ async fn dispatch(
         }
         Route::CountTokens => {
             require_json(&request)?;
-            tokens::count(&read_body(request).await?)
+            tokens::count(app, &read_body(request).await?)
         }
         Route::Tokenize => {
             require_json(&request)?;
@@ -136,20 +142,35 @@ async fn dispatch(
         }
         Route::Render(protocol) => {
             require_json(&request)?;
-            tokens::render(protocol, &read_body(request).await?)
+            tokens::render(app, protocol, &read_body(request).await?)
         }
         Route::Version => Ok(reply_json(StatusCode::OK, &json!({"version": VLLM_VERSION}))),
         Route::Models => Ok(models(app)),
         Route::Health => Ok(whole(StatusCode::OK, "text/plain", "")),
-        Route::Metrics => {
-            let page =
-                app.hub.read(|readings| metrics::render(&readings, &app.hub.params, &app.config.model));
-            Ok(whole(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page))
-        }
+        Route::Metrics => scrape(app).await,
         Route::SimState => Ok(sim::state(app)),
         Route::SimFault => sim::fault(app, gave_order, &read_body(request).await?),
         Route::Unknown => Ok(detail(StatusCode::NOT_FOUND, "Not Found")),
     }
+}
+
+/// `/metrics`, unless something is wrong with it.
+async fn scrape(app: &App) -> Result<Response<Body>, ApiError> {
+    const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+    match app.faults.scrape() {
+        None => {}
+        Some((_, Scrape::Late { ms })) => tokio::time::sleep(Duration::from_millis(ms)).await,
+        Some((_, Scrape::Status { code })) => {
+            return Err(ApiError::Fault(
+                StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            ));
+        }
+        Some((_, Scrape::Cut)) => return Ok(with_body(StatusCode::OK, CONTENT_TYPE, broken())),
+        Some((order, Scrape::Frozen)) => {
+            return Ok(whole(StatusCode::OK, CONTENT_TYPE, app.frozen_page(order)));
+        }
+    }
+    Ok(whole(StatusCode::OK, CONTENT_TYPE, app.metrics_page()))
 }
 
 fn detail(status: StatusCode, detail: &str) -> Response<Body> {

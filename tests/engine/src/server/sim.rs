@@ -27,7 +27,7 @@ pub(super) fn fault(app: &App, gave_order: &AtomicBool, body: &[u8]) -> Result<R
     if order.is_a_trap() {
         return Err(ApiError::Invalid("refuse and die need for_ms: nobody could order their end".to_owned()));
     }
-    if order.fault == Fault::Die {
+    if matches!(order.fault, Fault::Die | Fault::Restart) {
         gave_order.store(true, Ordering::Relaxed);
     }
     let (name, _) = app.put_fault(&order.fault);

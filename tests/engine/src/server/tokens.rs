@@ -22,8 +22,8 @@ struct Shape {
 }
 
 /// `/v1/messages/count_tokens`: the length of the prompt.
-pub(super) fn count(body: &Bytes) -> Result<Response<Body>, ApiError> {
-    let parsed = Protocol::Messages.parse(body)?;
+pub(super) fn count(app: &App, body: &Bytes) -> Result<Response<Body>, ApiError> {
+    let parsed = Protocol::Messages.parse_with(body, app.config.media)?;
     let tokens: usize = parsed.prompts.iter().map(|prompt| tokens_of_bytes(prompt.len())).sum();
     Ok(reply_json(StatusCode::OK, &json!({"input_tokens": tokens})))
 }
@@ -32,8 +32,12 @@ pub(super) fn count(body: &Bytes) -> Result<Response<Body>, ApiError> {
 pub(super) fn tokenize(app: &App, body: &Bytes) -> Result<Response<Body>, ApiError> {
     let shape: Shape = serde_json::from_slice(body).map_err(ApiError::BadJson)?;
     let protocol = if shape.messages.is_some() { Protocol::Chat } else { Protocol::Completions };
-    let tokens: Vec<u32> =
-        protocol.parse(body)?.prompts.iter().flat_map(|prompt| token_ids(prompt)).collect();
+    let tokens: Vec<u32> = protocol
+        .parse_with(body, app.config.media)?
+        .prompts
+        .iter()
+        .flat_map(|prompt| token_ids(prompt))
+        .collect();
     let max_model_len = app.hub.params.blocks() * app.hub.params.block_tokens;
     let body = json!({
         "count": tokens.len(), "max_model_len": max_model_len, "tokens": tokens, "token_strs": null,
@@ -43,8 +47,8 @@ pub(super) fn tokenize(app: &App, body: &Bytes) -> Result<Response<Body>, ApiErr
 
 /// `/v1/chat/completions/render` and `/v1/completions/render`: the request as the engine would run it. An object
 /// for a chat, a list with one for each prompt for completions.
-pub(super) fn render(protocol: Protocol, body: &Bytes) -> Result<Response<Body>, ApiError> {
-    let parsed = protocol.parse(body)?;
+pub(super) fn render(app: &App, protocol: Protocol, body: &Bytes) -> Result<Response<Body>, ApiError> {
+    let parsed = protocol.parse_with(body, app.config.media)?;
     let mut rendered: Vec<_> =
         parsed.prompts.iter().map(|prompt| json!({"token_ids": token_ids(prompt)})).collect();
     let body = if protocol == Protocol::Chat { rendered.pop().unwrap_or_default() } else { json!(rendered) };

@@ -170,7 +170,7 @@ async fn engines_are_full_before_their_first_byte() {
     let mut traffic = Traffic::start(&[stack.gateway(0).await], CLIENTS);
     traffic.more(THIRD).await;
     for (at, code) in [(0, 429), (1, 503)] {
-        stack.engine(at).fault(Fault::Status { code, count: Some(20) }).await;
+        stack.engine(at).fault(Fault::status(code, Some(20))).await;
         traffic.more(THIRD).await;
     }
     until("both to have refused", async || {
