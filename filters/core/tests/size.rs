@@ -8,7 +8,7 @@ use warmpath_core::prompt::{Api, Media, MediaKind, Request, Root, Size, cells_of
 
 fn size_of(api: Api, body: &str) -> Size {
     let request = Request::parse(api, body.as_bytes()).unwrap();
-    cells_of(&request, Root::new("p", "", ""), CELL_BYTES_DEFAULT, &mut Vec::new())
+    cells_of(&request, Root::new("p", "", ""), CELL_BYTES_DEFAULT, &mut Vec::new()).size
 }
 
 fn size(api: Api, body: &Value) -> Size {

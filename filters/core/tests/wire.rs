@@ -105,7 +105,7 @@ proptest! {
         let mut ends = vec![Page::start()];
         for (event, is_local) in events {
             let source = if is_local { Source::Local } else { Source::Controller };
-            let at = Timestamp::from_us(7 * page.end() as u64);
+            let at = Timestamp::from_us(7 * u64::try_from(page.end()).unwrap());
             page.push(source, at, &event);
             expected.push(Record { source, at, event });
             ends.push(page.end());

@@ -3,10 +3,11 @@
 //!
 //! XXH3 is not cryptographic. A client that finds a collision gains a wrong preference for its own request.
 
-use super::{MediaKind, Request, Size, TextSink};
+use super::size::PARTS_MAX;
+use super::{Measured, MediaKind, MediaPart, Request, TextSink};
 use crate::ids::CellHash;
 use crate::limits::{CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PER_PROMPT_MAX};
-use crate::num::u64_len;
+use crate::num::{u32_len, u64_len};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// The seed of every chain of this format. Change it when the canonical text changes, so that two versions never
@@ -24,18 +25,18 @@ struct CellHasher<'a> {
     previous: u64,
     pending: Vec<u8>,
     chain: &'a mut Vec<CellHash>,
-    size: Size,
+    measured: Measured,
 }
 
 /// Hashes the request's prompt into `chain` (which is cleared first): one hash for each whole cell, at most
 /// [`CELLS_PER_PROMPT_MAX`]. `cell_bytes` is clamped to its limits. A tail that
-/// fills no cell is left out: engines cache whole blocks only. Returns the size of the whole prompt.
-pub fn cells_of(request: &Request<'_>, root: Root, cell_bytes: usize, chain: &mut Vec<CellHash>) -> Size {
+/// fills no cell is left out: engines cache whole blocks only. What is measured is the whole prompt.
+pub fn cells_of(request: &Request<'_>, root: Root, cell_bytes: usize, chain: &mut Vec<CellHash>) -> Measured {
     chain.clear();
     let cell_bytes = cell_bytes.clamp(CELL_BYTES_MIN, CELL_BYTES_MAX);
     let mut hasher = CellHasher::new(cell_bytes, root.0, chain);
     request.text(&mut hasher);
-    hasher.size
+    hasher.measured
 }
 
 // === impl Root ===
@@ -56,7 +57,7 @@ impl Root {
 impl<'a> CellHasher<'a> {
     fn new(cell_bytes: usize, root: u64, chain: &'a mut Vec<CellHash>) -> Self {
         let pending = Vec::with_capacity(cell_bytes);
-        Self { cell_bytes, previous: root, pending, chain, size: Size::default() }
+        Self { cell_bytes, previous: root, pending, chain, measured: Measured::default() }
     }
 
     fn close_cell(&mut self, cell: &[u8]) -> bool {
@@ -104,11 +105,15 @@ impl TextSink for CellHasher<'_> {
     }
 
     fn note_media(&mut self, kind: MediaKind) {
-        self.size.media.add(kind);
+        self.measured.size.media.add(kind);
+        if self.measured.parts.len() < PARTS_MAX {
+            self.measured.parts.push(MediaPart { cell: u32_len(self.chain.len()), kind });
+        }
     }
 
     fn note_text(&mut self, bytes: usize) {
-        self.size.text_bytes = self.size.text_bytes.saturating_add(u64_len(bytes));
+        let size = &mut self.measured.size;
+        size.text_bytes = size.text_bytes.saturating_add(u64_len(bytes));
     }
 }
 

@@ -25,7 +25,7 @@ mod text;
 
 pub use cells::{Root, cells_of};
 pub use omit::OMITTED_PREFIXES_DEFAULT;
-pub use size::{Media, MediaKind, Size};
+pub use size::{Measured, Media, MediaKind, MediaPart, Size};
 pub use text::TextSink;
 
 use crate::json::{JsonError, KnownFields, Scanner};

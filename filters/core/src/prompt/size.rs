@@ -12,6 +12,27 @@ pub struct Size {
     pub media: Media,
 }
 
+/// What hashing a prompt has shown besides its chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// Its size.
+    pub size: Size,
+    /// Where its parts that are not text begin, in order: the first [`PARTS_MAX`] of them.
+    pub parts: Vec<MediaPart>,
+}
+
+/// A part that is not text, and its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MediaPart {
+    /// Whole cells before it.
+    pub cell: u32,
+    /// What it is.
+    pub kind: MediaKind,
+}
+
+/// Parts whose places are kept. Those beyond count as not cached.
+pub(super) const PARTS_MAX: usize = 256;
+
 /// What a part of a prompt is, if not text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MediaKind {

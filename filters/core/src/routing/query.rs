@@ -3,8 +3,8 @@
 use super::NoEndpoint;
 use crate::ids::{CellHash, ResponseId, Slot};
 use crate::limits::CELLS_PER_PROMPT_MAX;
-use crate::num::{count, float_len};
-use crate::prompt::{Api, Media, Request, Root, Size, cells_of};
+use crate::num::{count, float_len, u64_len};
+use crate::prompt::{Api, Measured, Media, MediaPart, Request, Root, Size, cells_of};
 use crate::view::{ModelMatch, Pool, View};
 
 /// Text in a body whose prompt has to be guessed from its length, as a share: the rest is JSON around it.
@@ -19,6 +19,8 @@ pub struct Query<'a> {
     pub prompt_tokens: u64,
     /// Parts of the prompt that are not text.
     pub media: Media,
+    /// Where those begin, in order.
+    pub parts: Vec<MediaPart>,
     /// Prompt text in bytes; `None` where the prompt was given in tokens.
     pub text_bytes: Option<u64>,
     /// Most tokens that the response may have, if stated.
@@ -42,43 +44,35 @@ impl<'a> Query<'a> {
     ) -> Result<Self, NoEndpoint> {
         let model = request.map_or("", |request| request.model.as_ref());
         let ModelMatch { pool, variant } = pool_of(view, model)?;
-        let mut chain = Vec::new();
-        // What cannot be read is taken for text.
-        let mut size = Size { text_bytes: count(float_len(body_bytes) * TEXT_SHARE), ..Size::default() };
-        if let Some(request) = request.filter(|_| api.has_prompt()) {
-            let salt = request.cache_salt.as_deref().unwrap_or_default();
-            chain.reserve_exact((body_bytes / view.cell_bytes()).clamp(1, CELLS_PER_PROMPT_MAX));
-            size = cells_of(request, Root::new(pool.name(), variant, salt), view.cell_bytes(), &mut chain);
-        }
-        let (prompt_tokens, text_bytes) = match request.and_then(Request::exact_tokens) {
-            Some(tokens) => (tokens, None),
-            None => (pool.tokens_of(size), Some(size.text_bytes)),
+        let mut query = Self::new(view, pool, model);
+        let Some(request) = request else {
+            // What cannot be read is taken for text.
+            return Ok(query.sized(unread_size(body_bytes)));
         };
-        let output_tokens_max = request.and_then(|request| request.output_tokens_max);
-        let stored = request.and_then(Request::previous_response).map(ResponseId::of);
-        let pinned = stored.and_then(|response| view.keeper(response)).filter(|slot| pool.has(*slot));
-        let media = size.media;
-        Ok(Self { chain, prompt_tokens, media, text_bytes, output_tokens_max, pinned, view, pool, model })
+        let measured = if api.has_prompt() {
+            let salt = request.cache_salt.as_deref().unwrap_or_default();
+            let root = Root::new(pool.name(), variant, salt);
+            query.chain.reserve_exact((body_bytes / view.cell_bytes()).clamp(1, CELLS_PER_PROMPT_MAX));
+            cells_of(request, root, view.cell_bytes(), &mut query.chain)
+        } else {
+            Measured { size: unread_size(body_bytes), ..Measured::default() }
+        };
+        query = query.sized(measured.size);
+        query.parts = measured.parts;
+        if let Some(tokens) = request.exact_tokens() {
+            (query.prompt_tokens, query.text_bytes) = (tokens, None);
+        }
+        query.output_tokens_max = request.output_tokens_max;
+        let stored = request.previous_response().map(ResponseId::of);
+        query.pinned = stored.and_then(|response| view.keeper(response)).filter(|slot| pool.has(*slot));
+        Ok(query)
     }
 
     /// The query of a request for a stored response, by the endpoint that keeps it. `None`: no pool has it.
     pub fn of_stored(view: &'a View, response: ResponseId) -> Option<Self> {
         let slot = view.keeper(response)?;
         let pool = view.pools().iter().find(|pool| pool.has(slot))?;
-        let (chain, text_bytes, output_tokens_max, model) = (Vec::new(), None, None, "");
-        let pinned = Some(slot);
-        let media = Media::default();
-        Some(Self {
-            chain,
-            prompt_tokens: 0,
-            media,
-            text_bytes,
-            output_tokens_max,
-            pinned,
-            view,
-            pool,
-            model,
-        })
+        Some(Self { pinned: Some(slot), ..Self::new(view, pool, "") })
     }
 
     /// The query of a prompt that is hashed already.
@@ -90,20 +84,38 @@ impl<'a> Query<'a> {
         output_tokens_max: Option<u64>,
     ) -> Result<Self, NoEndpoint> {
         let pool = pool_of(view, model)?.pool;
-        let prompt_tokens = pool.tokens_of(size);
-        let Size { text_bytes, media } = size;
-        let text_bytes = Some(text_bytes);
-        Ok(Self {
-            chain,
-            prompt_tokens,
-            media,
-            text_bytes,
-            output_tokens_max,
+        Ok(Self { chain, output_tokens_max, ..Self::new(view, pool, model).sized(size) })
+    }
+
+    fn new(view: &'a View, pool: &'a Pool, model: &'a str) -> Self {
+        Self {
+            chain: Vec::new(),
+            prompt_tokens: 0,
+            media: Media::default(),
+            parts: Vec::new(),
+            text_bytes: None,
+            output_tokens_max: None,
             pinned: None,
             view,
             pool,
             model,
-        })
+        }
+    }
+
+    fn sized(self, size: Size) -> Self {
+        let Size { text_bytes, media } = size;
+        Self { prompt_tokens: self.pool.tokens_of(size), media, text_bytes: Some(text_bytes), ..self }
+    }
+
+    /// Tokens that so many cells from the first stand for, with the parts between them. The last token of a prompt is always
+    /// computed, as engines need one to start from.
+    pub fn tokens_in(&self, cells: u32) -> u64 {
+        let bytes = u64::from(cells) * u64_len(self.view.cell_bytes());
+        let mut media = Media::default();
+        for part in self.parts.iter().take_while(|part| part.cell < cells) {
+            media.add(part.kind);
+        }
+        self.pool.tokens_of(Size { text_bytes: bytes, media }).min(self.prompt_tokens.saturating_sub(1))
     }
 
     /// The view.
@@ -120,6 +132,10 @@ impl<'a> Query<'a> {
     pub fn model(&self) -> &'a str {
         self.model
     }
+}
+
+fn unread_size(body_bytes: usize) -> Size {
+    Size { text_bytes: count(float_len(body_bytes) * TEXT_SHARE), ..Size::default() }
 }
 
 /// The pool for a model; a request without a model goes to the first.

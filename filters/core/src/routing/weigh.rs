@@ -4,7 +4,7 @@ use super::sample::next_random;
 use super::{Candidate, Options, Query};
 use crate::cost::{Averages, CostInput, PrefillWork, Terms, Work};
 use crate::ids::Slot;
-use crate::num::{count, float, float_len, index, u64_len};
+use crate::num::{count, float, float_len, index};
 use crate::time::Timestamp;
 use crate::view::{Endpoint, Fitness, Match, Turn};
 
@@ -95,7 +95,7 @@ fn weigh<'a>(around: &Around<'_>, endpoint: &'a Endpoint, position: usize, slot:
     let Around { query, options, matches, .. } = around;
     let found = matches.binary_search_by_key(&slot, |found| found.slot).ok().and_then(|at| matches.get(at));
     let cells = found.map_or(0, |found| found.cells);
-    let held_tokens = cached_tokens(query, cells);
+    let held_tokens = query.tokens_in(cells);
     let cached_tokens = endpoint.believed_tokens(held_tokens);
     let is_our_turn = around.turn.has(position, around.endpoints, options.now);
     let work = Work {
@@ -132,11 +132,4 @@ fn evicted_tokens(query: &Query<'_>, slot: Slot, cells: u32, now: Timestamp) -> 
     let cell_tokens = float_len(view.cell_bytes()) / query.pool().bytes_per_token();
     let work_of = |depth: u32| PrefillWork::of_token(f64::from(depth) * cell_tokens);
     view.prefixes().loss(slot, new_cells, now, work_of) * cell_tokens * query.pool().reuse_share()
-}
-
-/// Tokens that so many cells stand for: their share of the prompt. The last token is always computed, as
-/// engines need one to start from.
-fn cached_tokens(query: &Query<'_>, cells: u32) -> u64 {
-    let bytes = u64::from(cells) * u64_len(query.view().cell_bytes());
-    query.pool().tokens(bytes).min(query.prompt_tokens.saturating_sub(1))
 }

@@ -237,3 +237,24 @@ fn a_response_that_is_no_stream_stops_counting_as_prefill_when_the_model_says_so
     assert_eq!(explain(&vm, &chat("hello")).sum("requests"), 20);
     finish_all(streams);
 }
+
+#[test]
+fn an_image_in_a_cached_prefix_is_cached_and_a_new_one_is_not() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(1));
+    let image = |data: &str| json!({"type": "image_url", "image_url": {"url": format!("data:image/png;base64,{data}")}});
+    let turn =
+        |parts: Vec<Value>| json!({"model": "llama", "messages": [{"role": "user", "content": parts}]});
+    let words = |topic: &str| json!({"type": "text", "text": text(topic, 8000)});
+    let first = turn(vec![image("first"), words("whales")]);
+    respond(serve(&vm, &first), "200", b"{}");
+    let share = |body: &Value| {
+        let decision = explain(&vm, body);
+        let cached = decision.of("10.0.0.1:8000", "cached_tokens").as_f64().unwrap();
+        cached / decision.field("prompt_tokens").as_f64().unwrap()
+    };
+    assert!(share(&first) > 0.95, "{}", share(&first));
+    let with_new_image = turn(vec![image("first"), words("whales"), image("second")]);
+    assert!((0.65..0.85).contains(&share(&with_new_image)), "{}", share(&with_new_image));
+    assert!(share(&turn(vec![image("other"), words("whales")])) < 0.01);
+}
