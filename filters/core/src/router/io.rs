@@ -225,7 +225,7 @@ pub struct Reply {
 pub enum Notice {
     /// The controller violated the protocol; its stream is closed.
     MalformedMessage(StreamError),
-    /// The controller lacks the prefixes that were learned here; they are sent to it.
+    /// The controller lacks prefixes that were learned here, or may lack some; they are sent to it.
     TeachingController {
         /// Distinct cells in the view.
         cells: usize,
@@ -241,7 +241,7 @@ impl fmt::Display for Notice {
         match self {
             Self::MalformedMessage(error) => write!(f, "controller: {error}; closing the stream"),
             Self::TeachingController { cells } => {
-                write!(f, "controller is new: sending it {cells} learned cells")
+                write!(f, "controller lacks prefixes: sending it {cells} learned cells")
             }
             Self::LogCongested => {
                 f.write_str("shared log is congested: resuming the controller's stream later")

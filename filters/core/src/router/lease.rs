@@ -20,6 +20,9 @@ const LEASE_MS: u64 = 1_000;
 /// free lease would go unnoticed for a whole interval.
 const CHECK_MS: u64 = 250;
 
+/// How long a VM that has given it up leaves it to others, in milliseconds, and up to [`CHECK_MS`] more.
+const STAND_BACK_MS: u64 = 1_000;
+
 /// One VM's side of the lease.
 #[derive(Debug)]
 pub(super) struct Lease {
@@ -76,6 +79,12 @@ impl Lease {
         self.checked_at = now;
         self.check_after_ms = CHECK_MS - if is_held { 0 } else { random % (CHECK_MS / 2) };
         std::mem::replace(&mut self.is_held, is_held) != is_held
+    }
+
+    /// Leaves it to the others for longer than they take to look at it.
+    pub(super) fn stand_back(&mut self, now: Timestamp, random: u64) {
+        self.checked_at = now;
+        self.check_after_ms = STAND_BACK_MS + random % CHECK_MS;
     }
 
     /// Releases it. Returns the value to store if the stored lease is this VM's.

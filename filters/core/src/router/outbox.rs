@@ -1,7 +1,7 @@
 //! The events of this process's VMs that have not been sent to the controller.
 //!
 //! Bounded in number and in bytes: while the controller is away, the newest events are dropped and counted. The view
-//! recovers from that: in-flight work is reported again every second, and a new controller receives all prefixes.
+//! recovers from that: in-flight work is reported again every second, and the controller receives all prefixes afterwards.
 
 use super::io::Output;
 use super::metrics::Counter;
@@ -18,6 +18,7 @@ const BYTES_MAX: usize = 8 * 1024 * 1024;
 pub(super) struct Outbox {
     events: Option<Vec<Event>>,
     bytes: usize,
+    has_dropped: bool,
 }
 
 // === impl Outbox ===
@@ -39,8 +40,14 @@ impl Outbox {
             self.bytes += bytes;
             events.push(event);
         } else {
+            self.has_dropped = true;
             out.push(Output::Count(Counter::UplinkDropped, 1));
         }
+    }
+
+    /// Whether events were dropped since the last call.
+    pub(super) fn take_dropped(&mut self) -> bool {
+        std::mem::take(&mut self.has_dropped)
     }
 
     /// Takes all pending events.

@@ -1,8 +1,9 @@
 //! Which VM of a process holds the stream to the controller, and how that changes.
 
-use crate::support::{Controller, counted, endpoints, pools, step, vm, with_controller};
+use crate::support::{Controller, chat, counted, endpoints, pools, serve, step, text, vm, with_controller};
 use crate::support::{Host, UplinkState, Vm};
 use std::time::Duration;
+use warmpath_core::wire::Kind;
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -115,4 +116,34 @@ fn clock_that_is_set_back_does_not_stop_the_uplink() {
         step(&host, &[other]);
     }
     assert_eq!(open_streams(&[other]), 1, "nor does the lease of one that is gone");
+}
+
+#[test]
+fn a_holder_that_finds_no_controller_leaves_the_lease_to_another_and_nothing_is_lost() {
+    let host = Host::default();
+    let (one, two) = (vm(&host, &with_controller()), vm(&host, &with_controller()));
+    let mut controller = Controller::accept(&host, &[&one, &two]);
+    controller.snapshot(vec![pools(&endpoints(2))]);
+    let (holder, other) = if controller.vm.number() == one.number() { (&one, &two) } else { (&two, &one) };
+    controller.close();
+    host.set_cluster_down(true);
+    let prompt = chat(&text("whales", 4000));
+    serve(holder, &prompt).complete();
+    let has_tried = (0..40).any(|_| {
+        step(&host, &[holder, other]);
+        other.holds_lease()
+    });
+    assert!(has_tried);
+    host.set_cluster_down(false);
+    // Whoever holds the lease now: the controller receives what was learned meanwhile.
+    let mut back = Controller::accept(&host, &[&one, &two]);
+    back.resume();
+    step(&host, &[&one, &two]);
+    step(&host, &[&one, &two]);
+    let is_known = |kind: &Kind| match kind {
+        Kind::Routed(routed) => routed.cells.len() > 10,
+        Kind::Prefix(prefix) => prefix.cells.len() > 10,
+        _ => false,
+    };
+    assert!(back.events().iter().any(is_known), "{:?}", back.events());
 }

@@ -166,7 +166,12 @@ fn stream_that_ends_is_opened_again_later_each_time_and_goes_on_where_it_was() {
         controller.close();
         waits.push(waited_ms);
     }
-    assert_eq!(waits, [50, 100, 200, 400, 800, 1600, 2000, 2000]);
+    let longest = [50, 100, 200, 400, 800, 1600, 2000, 2000];
+    for (waited, longest) in waits.iter().zip(longest) {
+        // In the end it leaves the lease to others for a while, and finds that there are none.
+        let longest_ms = if longest < 1600 { longest } else { longest + 1_500 };
+        assert!((longest / 2..=longest_ms).contains(waited), "{waits:?}");
+    }
     assert_eq!(counted(&host, &[&vm], "warmpath.feed.closed"), 9);
 }
 
@@ -266,10 +271,13 @@ fn routing_goes_on_without_the_controller() {
         second.finish();
     }
     host.set_cluster_down(false);
-    let back = Controller::accept(&host, &[&one, &two]);
+    let mut back = Controller::accept(&host, &[&one, &two]);
     step(&host, &[&one, &two]);
-    let routed = back.events().iter().filter(|kind| matches!(kind, Kind::Routed(_))).count();
-    assert_eq!(routed, 80, "the backlog is sent");
+    back.resume();
+    step(&host, &[&one, &two]);
+    let cells = chain(&prompt).iter().map(|cell| cell.0).collect::<Vec<_>>();
+    let knows = |kind: &Kind| matches!(kind, Kind::Prefix(prefix) if prefix.cells == cells);
+    assert!(back.events().iter().any(knows), "what was learned meanwhile is sent");
 }
 
 #[test]
@@ -301,18 +309,26 @@ fn events_that_wait_for_the_controller_are_bounded_and_the_rest_is_counted() {
     controller.close();
     host.set_cluster_down(true);
     for round in 0..OUTBOX_EVENTS_MAX / 2 {
-        serve(sibling, &chat(&text(&format!("round {round}"), 400))).finish();
+        serve(sibling, &chat(&text(&format!("round {round}"), 400))).complete();
         if round % 20 == 0 {
-            step(&host, &[&one, &two]);
+            host.advance(Duration::from_millis(25));
+            one.tick();
+            two.tick();
         }
     }
     step(&host, &[&one, &two]);
     let dropped = counted(&host, &[&one, &two], "warmpath.feed.dropped");
     assert!(dropped > 0);
     host.set_cluster_down(false);
-    let back = Controller::accept(&host, &[&one, &two]);
+    let mut back = Controller::accept(&host, &[&one, &two]);
     let sent = back.received().iter().skip(1).map(|up| up.events.len()).sum::<usize>();
-    assert_eq!(sent, OUTBOX_EVENTS_MAX);
+    assert!(sent <= OUTBOX_EVENTS_MAX);
+    back.resume();
+    step(&host, &[&one, &two]);
+    let events = back.events();
+    let cells =
+        events.iter().map(|kind| if let Kind::Prefix(prefix) = kind { prefix.cells.len() } else { 0 });
+    assert_eq!(cells.sum::<usize>(), back.vm.cells(), "what was dropped is made up for");
 }
 
 #[test]

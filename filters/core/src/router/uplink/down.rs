@@ -48,6 +48,7 @@ impl<S: SharedMap> Router<S> {
             self.uplink.pending_follow = None;
         }
         self.uplink.retry_ms = RETRY_MS_MIN;
+        self.uplink.without_stream_since = None;
         let (phase, reached) = (
             down.phase(),
             Followed { instance: InstanceId(down.instance), generation: Generation(down.generation) },
@@ -62,6 +63,15 @@ impl<S: SharedMap> Router<S> {
             self.store_endpoints();
             let ended = self.uplink.open_mut(id).and_then(|open| open.snapshot_is_new.take());
             if ended == Some(true) {
+                self.uplink.has_lost_events = true;
+            }
+        }
+        let is_complete = matches!(phase, Phase::Done | Phase::Resumed);
+        if is_complete {
+            // A controller that has just started knows nothing, and what the last holder of the lease had not sent is lost,
+            // as is what the outbox had no room for. All of it is in the view.
+            let has_dropped = self.outbox.take_dropped();
+            if std::mem::take(&mut self.uplink.has_lost_events) || has_dropped {
                 self.teach(id, out);
             }
         }

@@ -23,10 +23,13 @@ use crate::router::{LEASE_KEY, Router};
 use crate::time::Timestamp;
 use crate::wire::{PrefixDecoder, Source};
 
-/// Wait before the stream is opened again, in milliseconds; doubles up to the maximum.
+/// Longest wait before the stream is opened again, in milliseconds; doubles up to the maximum.
 const RETRY_MS_MIN: u64 = 50;
 /// See [`RETRY_MS_MIN`].
 const RETRY_MS_MAX: u64 = 2_000;
+/// How long a VM keeps the lease without a stream that brings messages, in milliseconds. Its cluster may be gone, or its
+/// plugin drained; another VM may do better.
+const WITHOUT_STREAM_MS_MAX: u64 = 3_000;
 /// How often the stored endpoints are brought up to date for VMs that start, in milliseconds.
 const STORE_MS: u64 = 1_000;
 
@@ -40,6 +43,10 @@ pub(super) struct Uplink {
     /// Streams that are to be cancelled in the context of their plugin.
     superseded: Vec<(PluginId, UplinkId)>,
     retry_ms: u64,
+    /// Since when the lease has been held without a message of the controller, while no stream is open.
+    without_stream_since: Option<Timestamp>,
+    /// Whether the VM that held the lease before may have had events that the controller never received.
+    has_lost_events: bool,
     /// The controller instance and its generation that this VM has applied, unless a snapshot is incomplete.
     followed: Option<Followed>,
     /// The same, while records up to it still wait for a place in the log.
@@ -81,6 +88,8 @@ impl Uplink {
             plugin: None,
             superseded: Vec::new(),
             retry_ms: RETRY_MS_MIN,
+            without_stream_since: None,
+            has_lost_events: false,
             followed: None,
             pending_follow: None,
             stored_at: Timestamp::default(),
@@ -109,10 +118,19 @@ impl Uplink {
         }
     }
 
-    /// The stream is gone, or was not to be had: the next attempt comes later each time.
-    fn wait(&mut self, now: Timestamp) {
-        self.state = State::Waiting { since: now, wait_ms: self.retry_ms };
+    /// The stream is gone, or was not to be had: the next attempt comes later each time, and not at the same time in all
+    /// proxies that have lost the same controller.
+    fn wait(&mut self, now: Timestamp, random: u64) {
+        let jitter_ms = random % (self.retry_ms / 2);
+        self.state = State::Waiting { since: now, wait_ms: self.retry_ms - jitter_ms };
         self.retry_ms = (self.retry_ms * 2).min(RETRY_MS_MAX);
+        self.without_stream_since.get_or_insert(now);
+    }
+
+    /// Whether another VM may do better with the lease.
+    fn is_useless(&self, now: Timestamp) -> bool {
+        matches!(self.state, State::Waiting { .. })
+            && self.without_stream_since.is_some_and(|since| now.ms_since(since) >= WITHOUT_STREAM_MS_MAX)
     }
 }
 
@@ -152,6 +170,11 @@ impl<S: SharedMap> Router<S> {
         if self.uplink.lease.is_due(now) {
             self.check_lease(now, out);
         }
+        if self.uplink.is_useless(now) {
+            let random = self.random();
+            self.release_lease();
+            self.uplink.lease.stand_back(now, random);
+        }
         match &self.uplink.state {
             // A wait that began later than now began before the clock was set back.
             State::Waiting { since, wait_ms } if now.ms_apart(*since) >= *wait_ms => self.open_uplink(out),
@@ -186,6 +209,8 @@ impl<S: SharedMap> Router<S> {
             // The gauge is the process's, so the holder of the lease sets it and nobody else.
             out.push(Output::Show(Gauge::UplinkConnected, 0));
             self.uplink.followed = self.stored_resume_point();
+            self.uplink.has_lost_events = self.uplink.followed.is_some();
+            self.uplink.without_stream_since = Some(now);
             self.uplink.state = State::Waiting { since: now, wait_ms: 0 };
         } else if let State::Open(open) = self.leave_uplink() {
             out.push(Output::CancelUplink { uplink: open.id });
@@ -208,6 +233,7 @@ impl<S: SharedMap> Router<S> {
     fn leave_uplink(&mut self) -> State {
         self.pending.retain(|record| record.source != Source::Controller);
         self.uplink.pending_follow = None;
+        self.uplink.without_stream_since = None;
         std::mem::replace(&mut self.uplink.state, State::NoLease)
     }
 
@@ -227,7 +253,8 @@ impl<S: SharedMap> Router<S> {
             return;
         }
         let Some(id) = uplink else {
-            self.uplink.wait(now);
+            let random = self.random();
+            self.uplink.wait(now, random);
             return;
         };
         out.push(Output::Count(Counter::UplinkOpened, 1));
@@ -243,7 +270,8 @@ impl<S: SharedMap> Router<S> {
         if self.uplink.open_mut(id).is_some() {
             closed(out);
             out.push(Output::Show(Gauge::UplinkConnected, 0));
-            self.uplink.wait(now);
+            let random = self.random();
+            self.uplink.wait(now, random);
         }
         self.uplink.superseded.retain(|(_, uplink)| *uplink != id);
     }

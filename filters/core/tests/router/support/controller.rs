@@ -46,6 +46,12 @@ impl<'a> Controller<'a> {
         self.down(Phase::Done, self.generation, Vec::new());
     }
 
+    /// Goes on where the proxy has been.
+    pub(crate) fn resume(&mut self) {
+        self.generation += 1;
+        self.down(Phase::Resumed, self.generation, Vec::new());
+    }
+
     /// Sends changes.
     pub(crate) fn delta(&mut self, events: Vec<Event>) {
         self.generation += 1;

@@ -176,6 +176,11 @@ impl Vm {
         }
     }
 
+    /// Whether it is the one that talks to the controller.
+    pub(crate) fn holds_lease(&self) -> bool {
+        self.0.router.borrow().holds_lease()
+    }
+
     /// Distinct cells in its view.
     pub(crate) fn cells(&self) -> usize {
         self.0.router.borrow().view().prefixes().cells()
