@@ -53,9 +53,12 @@ pub const KV_BELOW_GPU_TOKENS_MAX: u64 = 1_000_000_000;
 /// Bytes of prompt text per token until `usage` of responses is observed.
 pub const BYTES_PER_TOKEN_DEFAULT: f64 = 4.0;
 
-/// Cells that all endpoints of one view together may hold; each gets at most an equal share. At worst a tree of 64 to
-/// 256 MiB, depending on the length of the prompts, and 16 million tokens for each of eight endpoints.
+/// Cells that all endpoints of one view together may hold; each gets at most an equal share: 16 million tokens for each
+/// of eight endpoints.
 pub const CELLS_PER_VIEW_MAX: usize = 2 * 1024 * 1024;
+/// Memory of one view's prefix tree, in bytes; each endpoint gets an equal share. Every worker has a view. So many bytes hold
+/// all of those cells where prompts continue each other by five cells or more, and a quarter of them in prompts of one cell.
+pub const VIEW_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Requests that one origin is believed to have at one endpoint.
 pub const LOAD_REQUESTS_MAX: u32 = 1 << 16;

@@ -288,3 +288,23 @@ fn a_run_that_was_cut_is_lost_at_the_depth_at_which_it_was() {
     tree.learn(Slot(1), &chain(&[1, 1, 1, 1, 2]), Timestamp::ZERO);
     assert!((depths(&tree) - 16.0).abs() < 1e-9, "{} after another endpoint cut the node", depths(&tree));
 }
+
+#[test]
+fn short_prompts_take_no_more_memory_than_long_ones() {
+    const BYTES: usize = 4 * 1024 * 1024;
+    for cells in [1, 3, 60] {
+        let mut prefixes = Prefixes::new(1);
+        for slot in 0..4 {
+            prefixes.set_capacity(Slot(slot), usize::MAX);
+        }
+        prefixes.set_bytes_max(BYTES / 4);
+        for number in 0..200_000 / cells {
+            let chain: Vec<CellHash> = (0..cells).map(|cell| CellHash(number * 1_000 + cell)).collect();
+            prefixes.learn(Slot(u16::try_from(number % 4).unwrap()), &chain, Timestamp::ZERO);
+        }
+        let held: usize = (0..4).map(|slot| prefixes.held(Slot(slot)).0).sum();
+        assert!(held > 20_000, "{cells}: {held}");
+        // A table doubles when it grows.
+        assert!(prefixes.bytes() < 2 * BYTES, "{cells}: {} bytes", prefixes.bytes());
+    }
+}

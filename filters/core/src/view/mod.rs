@@ -27,7 +27,7 @@ use crate::hash::{SeededMap, seeded};
 use crate::ids::{CellHash, EndpointId, OriginId, ProcessId, ResponseId, Slot};
 use crate::limits::{
     CELL_BYTES_DEFAULT, CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PER_PROMPT_MAX, CELLS_PER_VIEW_MAX,
-    ENDPOINTS_MAX, POOLS_MAX, PROXIES_MAX,
+    ENDPOINTS_MAX, POOLS_MAX, PROXIES_MAX, VIEW_BYTES_MAX,
 };
 use crate::num::{count, float, float_len};
 use crate::time::Timestamp;
@@ -262,6 +262,7 @@ impl View {
             next.push(Pool::new(pool, slots, old));
         }
         self.pools = next;
+        self.prefixes.set_bytes_max(VIEW_BYTES_MAX / self.slots.len().max(1));
         self.resize_all();
         if is_cut { Applied::Cut } else { Applied::Changed }
     }

@@ -31,6 +31,8 @@ pub struct Prefixes {
     holdings: Vec<Holding>,
     path: Vec<Step>,
     gaps: Gaps,
+    /// Memory that the holdings of one endpoint may take, in bytes.
+    bytes_max: usize,
 }
 
 /// How far one endpoint's holdings follow a chain.
@@ -66,13 +68,19 @@ impl Prefixes {
     /// An empty tree; `seed` is random bits that no client knows (`nodes.rs` says why).
     pub fn new(seed: u64) -> Self {
         let gaps = Gaps::default();
-        Self { nodes: Nodes::new(seed), holdings: Vec::new(), path: Vec::new(), gaps }
+        Self { nodes: Nodes::new(seed), holdings: Vec::new(), path: Vec::new(), gaps, bytes_max: usize::MAX }
     }
 
     /// Sets how many cells an endpoint can hold, evicting what no longer fits. It is zero until set.
     pub fn set_capacity(&mut self, slot: Slot, cells: usize) {
         self.holding(slot).capacity = cells;
         self.evict(slot);
+    }
+
+    /// Sets how much memory the holdings of each endpoint may take, in bytes: many short prompts take more than few long ones
+    /// of as many cells. It is not bounded until set.
+    pub fn set_bytes_max(&mut self, bytes: usize) {
+        self.bytes_max = bytes;
     }
 
     /// Records that `slot` holds the chain, up to [`CELLS_PER_PROMPT_MAX`], as its most recently used.
@@ -211,6 +219,7 @@ impl Prefixes {
             }
             // Both were used at once, and the tail goes first.
             if is_in_both {
+                self.holding(holder.slot).nodes += 1;
                 self.insert_newer(holder.slot, id, upper);
             } else {
                 self.replace(holder, upper);
@@ -222,6 +231,7 @@ impl Prefixes {
     /// Makes `slot` hold the covered part of a node, as its most recently used.
     fn hold(&mut self, slot: Slot, step: Step, now: Moment, is_use: bool) {
         let Some(node) = self.nodes.get_mut(step.node) else { return };
+        let is_new = node.holder(slot).is_none();
         let gained = if let Some(holder) = node.holder_mut(slot) {
             let gained = step.covered.saturating_sub(holder.held);
             if is_use {
@@ -236,13 +246,20 @@ impl Prefixes {
             step.covered
         };
         self.push_newest(slot, step.node);
-        self.holding(slot).cells += usize::from(gained);
+        let holding = self.holding(slot);
+        holding.cells += usize::from(gained);
+        holding.nodes += usize::from(is_new);
     }
 
     fn evict(&mut self, slot: Slot) {
         loop {
-            let (cells, capacity) = self.held(slot);
-            let Some(excess) = cells.checked_sub(capacity).filter(|excess| *excess > 0) else { return };
+            let Some(holding) = self.holdings.get(slot.index()) else { return };
+            let excess = match holding.cells.checked_sub(holding.capacity) {
+                None | Some(0) if holding.bytes() <= self.bytes_max => return,
+                // Memory comes back with whole nodes.
+                None | Some(0) => usize::MAX,
+                Some(excess) => excess,
+            };
             let Some(oldest) = self.oldest(slot) else { return };
             self.release(slot, oldest, excess);
         }
@@ -254,7 +271,8 @@ impl Prefixes {
         let Some(holder) = self.nodes.get_mut(id).and_then(|node| node.holder_mut(slot)) else { return };
         let taken = usize::from(holder.held).min(cells);
         holder.held -= length16(taken);
-        if holder.held == 0 {
+        let is_gone = holder.held == 0;
+        if is_gone {
             self.unlink(slot, id);
             if let Some(node) = self.nodes.get_mut(id) {
                 node.remove_holder(slot);
@@ -263,6 +281,7 @@ impl Prefixes {
         self.nodes.trim(id);
         let holding = self.holding(slot);
         holding.cells = holding.cells.saturating_sub(taken);
+        holding.nodes = holding.nodes.saturating_sub(usize::from(is_gone));
     }
 
     fn holding(&mut self, slot: Slot) -> &mut Holding {

@@ -9,11 +9,16 @@ use super::Prefixes;
 use super::nodes::{Holder, NO_NODE, NodeId};
 use crate::ids::Slot;
 
+/// Memory that a node takes besides its cells, with its holder and its place in the map, in bytes.
+const NODE_BYTES: usize = 128;
+
 /// What one endpoint holds, and may hold.
 #[derive(Clone, Debug)]
 pub(super) struct Holding {
     pub(super) cells: usize,
     pub(super) capacity: usize,
+    /// Nodes that it holds some of.
+    pub(super) nodes: usize,
     oldest: NodeId,
     newest: NodeId,
 }
@@ -22,7 +27,14 @@ pub(super) struct Holding {
 
 impl Default for Holding {
     fn default() -> Self {
-        Self { cells: 0, capacity: 0, oldest: NO_NODE, newest: NO_NODE }
+        Self { cells: 0, capacity: 0, nodes: 0, oldest: NO_NODE, newest: NO_NODE }
+    }
+}
+
+impl Holding {
+    /// Memory that it takes in the tree, in bytes; what several endpoints hold counts for each of them.
+    pub(super) fn bytes(&self) -> usize {
+        self.cells * size_of::<u64>() + self.nodes * NODE_BYTES
     }
 }
 
