@@ -21,6 +21,10 @@ default:
 demo *args: (announce "warmpath-lab") wasm envoy
     cargo run --release -p warmpath-lab -- demo {{ args }}
 
+# Makes parts fail while clients talk, and shows what they notice: four minutes; --full takes ten more.
+faults *args: (announce "warmpath-lab") wasm wasm-faulty envoy
+    cargo run --release -p warmpath-lab -- faults {{ args }}
+
 # Starts engines, controller and Envoy, prints curl lines, and stays until Ctrl-C.
 up *args: (announce "warmpath-lab") wasm envoy
     cargo run --release -p warmpath-lab -- up {{ args }}

@@ -2,6 +2,7 @@
 
 use crate::arm::Arm;
 use crate::bench::args::{BenchArgs, ControllerArgs, EnginesArgs};
+use crate::faults::Scenario;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use warmpath_engine::Preset;
@@ -25,6 +26,8 @@ pub enum Command {
     /// Plays a recorded trace side by side: Envoy's two rules and Warmpath. `./just sim --trace FILE` holds it against the
     /// other published rules.
     Replay(ReplayArgs),
+    /// Makes parts fail while clients talk, and shows what the clients notice; the exit code is 1 when it is too much.
+    Faults(FaultsArgs),
     /// Measures what routing costs, beside plain Envoy and other routers.
     Bench(BenchArgs),
     /// Engines in a process of their own; they end with standard input.
@@ -62,6 +65,13 @@ pub struct DemoArgs {
     /// Conversations with each system prompt.
     #[arg(long, default_value_t = crate::workload::CONVERSATIONS_PER_GROUP)]
     pub conversations_per_group: usize,
+    /// A third of the conversations begin with an image of their own, 0.8 MB each. The same conversations are also played
+    /// as text through Warmpath, to be compared with.
+    #[arg(long)]
+    pub images: bool,
+    /// One engine responds to every request with this status after three milliseconds.
+    #[arg(long, value_name = "STATUS")]
+    pub failing: Option<u16>,
     /// Which arms to play, in this order.
     #[arg(long, value_delimiter = ',', default_values_t = Arm::ALL)]
     pub arms: Vec<Arm>,
@@ -82,6 +92,17 @@ pub struct UpArgs {
     /// Hardware and model of the engines.
     #[arg(long, default_value_t = Preset::Qwen3On2)]
     pub preset: Preset,
+}
+
+/// `faults`
+#[derive(Clone, Debug, clap::Args)]
+pub struct FaultsArgs {
+    /// Which scenarios to play, in this order.
+    #[arg(long, value_delimiter = ',', default_values_t = Scenario::ALL)]
+    pub scenarios: Vec<Scenario>,
+    /// The controller is gone for ten minutes, not for less than one.
+    #[arg(long)]
+    pub full: bool,
 }
 
 /// `replay`

@@ -3,17 +3,23 @@
 use crate::args::DemoArgs;
 use crate::arm::Arm;
 use crate::cluster::{Cluster, Spec, params};
-use crate::measure::{ArmRun, Quantiles};
+use crate::measure::{ArmRun, Call, Quantiles, percentile};
 use crate::paths;
 use crate::play::{Progress, Stage, converse};
 use crate::report::{Kind, Report, RunInfo, parameters};
-use crate::workload::{Conversation, conversations, describe};
+use crate::workload::{Conversation, IMAGE_EVERY, conversations, describe, with_images};
 use anyhow::ensure;
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use warmpath_engine::Fault;
+use warmpath_report::{percent, time_ms, times};
 
 /// Tokens of each streamed piece. Engines under load send several tokens at once; one by one, ten times faster
 /// than real, would measure this machine's pipes.
 const TOKENS_PER_CHUNK: usize = 4;
+
+/// How long an engine that fails takes for it.
+const FAILING_AFTER_MS: u64 = 3;
 
 /// Runs the demo and writes its report.
 pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
@@ -31,7 +37,13 @@ pub async fn play(args: &DemoArgs) -> anyhow::Result<Report> {
         args.engines > 0 && args.clients > 0 && args.time_scale > 0.0,
         "engines, clients and scale must be positive"
     );
-    let all: Arc<[Conversation]> = conversations(args.seed, args.groups, args.conversations_per_group).into();
+    let text: Arc<[Conversation]> =
+        conversations(args.seed, args.groups, args.conversations_per_group).into();
+    let mut all = text.to_vec();
+    if args.images {
+        with_images(&mut all, args.seed, IMAGE_EVERY);
+    }
+    let all: Arc<[Conversation]> = all.into();
     let requests: usize = all.iter().map(|conversation| conversation.turns.len()).sum();
     println!(
         "{} conversations, {requests} requests, {} engines, {} times real speed, seed {}",
@@ -45,6 +57,16 @@ pub async fn play(args: &DemoArgs) -> anyhow::Result<Report> {
         let (run, version) = play_arm(args, *arm, &all, requests).await?;
         runs.push(run);
         envoy_version = version;
+    }
+    let mut goals = Vec::new();
+    if args.images {
+        println!("the same conversations without their images, through Warmpath");
+        let (without, _) = play_arm(args, Arm::Warmpath, &text, requests).await?;
+        goals
+            .extend(runs.iter().find(|run| run.arm == Arm::Warmpath).map(|with| images_goal(with, &without)));
+    }
+    if let (Some(status), Some(run)) = (args.failing, runs.iter().find(|run| run.arm == Arm::Warmpath)) {
+        goals.push(failing_goal(run, status));
     }
     let mut parameters = parameters(&describe());
     if let Some(run) = runs.first() {
@@ -67,8 +89,46 @@ pub async fn play(args: &DemoArgs) -> anyhow::Result<Report> {
         warmpath_version: env!("CARGO_PKG_VERSION"),
         envoy_version,
         parameters,
+        goals,
     };
     Ok(Report::new(info, runs))
+}
+
+/// What images of some do to the first tokens of the others.
+fn images_goal(with: &ArmRun, without: &ArmRun) -> (String, String) {
+    let p95 = |run: &ArmRun, of: &dyn Fn(&Call) -> bool| {
+        percentile(run.answered().filter(|(call, _)| of(call)).map(|(_, answer)| answer.ttft_ms), 95)
+    };
+    let text = p95(with, &|call| !call.has_image);
+    let images = p95(with, &|call| call.has_image);
+    let alone = p95(without, &|_| true);
+    let ratio = if alone > 0.0 { text / alone } else { 0.0 };
+    let label = format!(
+        "TTFT p95 of text conversations beside others with images, as a multiple of that without images (goal: 1.2x): {} and \
+         {}; conversations with images {}",
+        time_ms(text),
+        time_ms(alone),
+        time_ms(images)
+    );
+    (times(ratio), label)
+}
+
+/// What clients notice of an engine that fails.
+fn failing_goal(run: &ArmRun, status: u16) -> (String, String) {
+    let lost = run.calls.iter().filter(|call| call.outcome.is_err()).count();
+    let requests = run.calls.len();
+    let share = if requests > 0 { lost as f64 / requests as f64 } else { 0.0 };
+    let label = format!(
+        "of the requests failed through Warmpath, {lost} of {requests}, with one engine that responds {status} in \
+         {FAILING_AFTER_MS} ms (goal: less than 1 %)"
+    );
+    (percent(share), label)
+}
+
+fn faults(args: &DemoArgs) -> Vec<Fault> {
+    let fault =
+        |code| Fault::Status { code, count: None, after_ms: FAILING_AFTER_MS, every: NonZeroU32::MIN };
+    args.failing.map(fault).into_iter().collect()
 }
 
 async fn play_arm(
@@ -78,8 +138,11 @@ async fn play_arm(
     requests: usize,
 ) -> anyhow::Result<(ArmRun, String)> {
     let params = params(args.preset, args.kv_tokens);
-    let spec =
-        Spec { tokens_per_chunk: TOKENS_PER_CHUNK, ..Spec::new(arm, args.engines, params, args.time_scale) };
+    let spec = Spec {
+        tokens_per_chunk: TOKENS_PER_CHUNK,
+        faults: faults(args),
+        ..Spec::new(arm, args.engines, params, args.time_scale)
+    };
     let cluster = Cluster::start(&spec).await?;
     let version = cluster.envoy_version().await?;
     let stage = Arc::new(Stage::new(&cluster, &spec, Progress::new(arm, requests)));

@@ -3,7 +3,7 @@
 use clap::Parser;
 use warmpath_lab::args::{Args, Command};
 use warmpath_lab::bench::process::{controller, engines};
-use warmpath_lab::{bench, demo, replay, up};
+use warmpath_lab::{bench, demo, faults, replay, up};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -11,6 +11,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(&args).await,
         Command::Up(args) => up::run(&args).await,
         Command::Replay(args) => replay::run(&args).await,
+        Command::Faults(args) => faults::run(&args).await,
         Command::Bench(args) => bench::run::run(&args).await,
         Command::Engines(args) => engines::serve(&args).await,
         Command::Controller(args) => controller::serve(&args).await,

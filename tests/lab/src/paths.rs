@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 /// Names the built filter when it is not where `just wasm` puts it.
 const WASM_VARIABLE: &str = "WARMPATH_WASM";
 
+/// Names the build that can be made to trap.
+const WASM_FAULTY_VARIABLE: &str = "WARMPATH_WASM_FAULTY";
+
 /// There is no filter to load.
 #[derive(Debug, thiserror::Error)]
 #[error("no filter at {path}: run `./just wasm`, or set {WASM_VARIABLE}")]
@@ -18,6 +21,13 @@ pub struct NoWasm {
 pub fn wasm() -> Result<PathBuf, NoWasm> {
     let built = || target_folder().join("wasm32-wasip1/wasm/warmpath_router.wasm");
     let path = env::var_os(WASM_VARIABLE).map_or_else(built, PathBuf::from);
+    if path.is_file() { Ok(path) } else { Err(NoWasm { path }) }
+}
+
+/// The built filter that can be made to trap.
+pub fn wasm_faulty() -> Result<PathBuf, NoWasm> {
+    let built = || target_folder().join("wasm/warmpath-router-faulty.wasm");
+    let path = env::var_os(WASM_FAULTY_VARIABLE).map_or_else(built, PathBuf::from);
     if path.is_file() { Ok(path) } else { Err(NoWasm { path }) }
 }
 

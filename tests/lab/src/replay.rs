@@ -73,6 +73,7 @@ pub async fn play(args: &ReplayArgs) -> anyhow::Result<Report> {
         tokens_per_chunk: args.tokens_per_chunk,
         warmpath_version: env!("CARGO_PKG_VERSION"),
         envoy_version,
+        goals: Vec::new(),
         parameters: parameters(&described),
     };
     Ok(Report::new(info, runs))

@@ -26,6 +26,8 @@ async fn nothing_is_lost_and_warmpath_finds_more_in_the_caches_than_round_robin(
         clients: 3,
         groups: 2,
         conversations_per_group: 3,
+        images: false,
+        failing: None,
         arms: vec![Arm::RoundRobin, Arm::Warmpath],
         out: None,
     };

@@ -26,7 +26,7 @@ mod table;
 pub use self::document::Document;
 pub use self::goal::{Goal, Limit, Unit, Verdict};
 pub use self::number::{number, percent, time_ms, times};
-pub use self::quantiles::Quantiles;
+pub use self::quantiles::{Quantiles, percentile};
 pub use self::section::Section;
 pub use self::spread::{Spread, difference, ratio};
 pub use self::table::{Cell, Mark, Row, Table};

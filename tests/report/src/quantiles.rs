@@ -29,6 +29,13 @@ impl Quantiles {
     }
 }
 
+/// A percentile of these values, in any order; 0 for none.
+pub fn percentile(values: impl IntoIterator<Item = f64>, percent: usize) -> f64 {
+    let mut sorted: Vec<f64> = values.into_iter().collect();
+    sorted.sort_by(f64::total_cmp);
+    at(&sorted, percent)
+}
+
 /// A percentile of ascending values. Whole percents keep the rank exact.
 fn at(sorted: &[f64], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100);

@@ -73,7 +73,7 @@ pub(super) struct Ticket {
 
 impl Ticket {
     /// Writes down what the cache held of each prompt, as far as that is known.
-    pub(super) fn tell_cached(&self, output: &mut ModelOutput) {
+    pub(super) fn note_cached(&self, output: &mut ModelOutput) {
         for (slot, choice) in output.choices.iter_mut().enumerate().take(self.ids.len()) {
             choice.cached_tokens = self.flight.cached_tokens(slot);
         }

@@ -46,7 +46,7 @@ pub(super) async fn infer(
     } else {
         let tokens: Vec<_> = output.choices.iter().map(|choice| choice.output_tokens).collect();
         ticket.flight.reached(|slot| if stream { 1 } else { tokens[slot] }).await;
-        ticket.tell_cached(&mut output);
+        ticket.note_cached(&mut output);
         let cached = output.cached_tokens();
         let mut response = if stream {
             streamed(app, protocol, ticket, output)

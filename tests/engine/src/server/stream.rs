@@ -96,7 +96,7 @@ impl EventStream {
                 if std::mem::replace(&mut self.closed, true) {
                     return None;
                 }
-                self.ticket.tell_cached(&mut self.output);
+                self.ticket.note_cached(&mut self.output);
                 self.open(&mut events);
                 self.wire.closing(&self.output, self.pieces, &mut events);
                 return Some(Ok(events.into()));
@@ -136,7 +136,7 @@ impl EventStream {
                 continue;
             }
             if self.pieces == 0 {
-                self.ticket.tell_cached(&mut self.output);
+                self.ticket.note_cached(&mut self.output);
                 self.open(events);
             }
             let text = filler.text(sent..end);

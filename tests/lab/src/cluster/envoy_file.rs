@@ -21,22 +21,28 @@ pub(super) fn write(
         .listener_port(spec.ports.gateway)
         .admin_port(spec.ports.admin)
         .engines(engines)
-        .plugin(plugin(engines, spec.explain));
+        .plugin(plugin(if spec.controller_later { &[] } else { engines }, spec.explain));
     if let Some(controller) = controller {
         config = config.controller(controller);
     }
     config = match spec.arm.plain() {
         Some(lb) => config.without_filter(lb),
-        None => config.wasm(paths::wasm()?),
+        None => config.wasm(if spec.is_faulty { paths::wasm_faulty()? } else { paths::wasm()? }),
     };
     config.write(file).context("cannot write envoy's configuration")
 }
 
-/// The filter's configuration: the pool that serves until the controller's first snapshot, and the controller.
+/// The filter's configuration: the pool that serves until the controller's first snapshot, as shipped without endpoints if
+/// there are none, and the controller.
 pub fn plugin(engines: &[SocketAddr], explain: bool) -> Value {
     let endpoints: Vec<String> = engines.iter().map(ToString::to_string).collect();
+    let pool = if endpoints.is_empty() {
+        json!({ "name": POOL, "models": ["*"] })
+    } else {
+        json!({ "name": POOL, "models": ["*"], "endpoints": endpoints })
+    };
     json!({
-        "pools": [{ "name": POOL, "models": ["*"], "endpoints": endpoints }],
+        "pools": [pool],
         "controller": { "cluster": CONTROLLER },
         "explain": explain,
     })

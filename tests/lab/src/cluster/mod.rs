@@ -7,12 +7,13 @@ mod controller;
 mod envoy_file;
 
 use crate::arm::Arm;
+use crate::bench::process::free_port;
 use anyhow::Context;
 use futures::future::try_join_all;
 use std::net::{Ipv4Addr, SocketAddr};
 use tempfile::TempDir;
 use warmpath::run::Running;
-use warmpath_engine::{EngineServer, Params, Preset, ServerConfig};
+use warmpath_engine::{EngineServer, Fault, Params, Preset, ServerConfig};
 use warmpath_envoy::process::{Envoy, Launch};
 use warmpath_envoy::resources::GATEWAY;
 use warmpath_envoy::until;
@@ -39,6 +40,8 @@ pub struct Spec {
     pub time_scale: f64,
     /// Tokens of each streamed piece.
     pub tokens_per_chunk: usize,
+    /// Faults of the first engine, from the start on.
+    pub faults: Vec<Fault>,
     /// How many Envoys.
     pub envoys: usize,
     /// Worker threads of each.
@@ -47,6 +50,10 @@ pub struct Spec {
     pub ports: Ports,
     /// Whether clients may ask the filter why.
     pub explain: bool,
+    /// Whether the filter is the build that can be made to trap.
+    pub is_faulty: bool,
+    /// Whether the controller comes only when it is called, and the filter's configuration names no endpoint.
+    pub controller_later: bool,
 }
 
 /// Where the parts listen, on 127.0.0.1; 0 takes a free port. Fixed ports are for one Envoy only.
@@ -69,6 +76,9 @@ pub struct Ports {
 pub struct Cluster {
     engines: Vec<EngineServer>,
     controller: Option<Running>,
+    /// Where the controller is, or will be; and how fast its engines are.
+    controller_at: (SocketAddr, SocketAddr),
+    time_scale: f64,
     envoys: Vec<Envoy>,
     gateways: Vec<SocketAddr>,
     // After the processes that read it.
@@ -86,10 +96,13 @@ impl Spec {
             params,
             time_scale,
             tokens_per_chunk: 1,
+            faults: Vec::new(),
             envoys: 1,
             workers: 1,
             ports: Ports::default(),
             explain: false,
+            is_faulty: false,
+            controller_later: false,
         }
     }
 }
@@ -101,17 +114,11 @@ impl Cluster {
     pub async fn start(spec: &Spec) -> anyhow::Result<Self> {
         let engines = try_join_all((0..spec.engines).map(|number| start_engine(spec, number))).await?;
         let addresses: Vec<_> = engines.iter().map(EngineServer::addr).collect();
-        let controller = match spec.arm {
-            Arm::Warmpath => {
-                let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-                let (grpc, http) = (at(spec.ports.controller_grpc), at(spec.ports.controller_http));
-                Some(start_controller(grpc, http, spec.time_scale, &addresses).await?)
-            }
-            Arm::RoundRobin | Arm::LeastRequest => None,
-        };
+        let (controller, controller_at) = first_controller(spec, &addresses).await?;
         let folder = tempfile::tempdir().context("cannot make a folder for envoy's configuration")?;
         let file = folder.path().join("envoy.json");
-        envoy_file::write(spec, &addresses, controller.as_ref().map(Running::grpc_addr), &file)?;
+        let feed = (spec.arm == Arm::Warmpath).then_some(controller_at.0);
+        envoy_file::write(spec, &addresses, feed, &file)?;
         let (mut envoys, mut gateways) = (Vec::new(), Vec::new());
         for number in 0..spec.envoys {
             let launch = Launch {
@@ -127,12 +134,40 @@ impl Cluster {
             }
             envoys.push(envoy);
         }
-        Ok(Self { engines, controller, envoys, gateways, _folder: folder })
+        Ok(Self {
+            engines,
+            controller,
+            controller_at,
+            time_scale: spec.time_scale,
+            envoys,
+            gateways,
+            _folder: folder,
+        })
     }
 
     /// Where clients come in, one address for each Envoy.
     pub fn gateways(&self) -> &[SocketAddr] {
         &self.gateways
+    }
+
+    /// Where clients of the first Envoy come in.
+    pub fn gateway(&self) -> anyhow::Result<SocketAddr> {
+        self.gateways.first().copied().context("there is no gateway")
+    }
+
+    /// Ends the controller, if there is one.
+    pub async fn stop_controller(&mut self) {
+        if let Some(controller) = self.controller.take() {
+            controller.shutdown().await;
+        }
+    }
+
+    /// Starts a controller where the last one was, or where Envoy looks for the first.
+    pub async fn start_controller(&mut self) -> anyhow::Result<()> {
+        let addresses: Vec<_> = self.engines.iter().map(EngineServer::addr).collect();
+        let (grpc, http) = self.controller_at;
+        self.controller = Some(start_controller(grpc, http, self.time_scale, &addresses).await?);
+        Ok(())
     }
 
     /// The engines.
@@ -180,6 +215,24 @@ pub fn engine_name(number: usize) -> String {
     format!("engine-{number}")
 }
 
+/// The controller with its addresses, or only the addresses that it will have.
+async fn first_controller(
+    spec: &Spec,
+    engines: &[SocketAddr],
+) -> anyhow::Result<(Option<Running>, (SocketAddr, SocketAddr))> {
+    let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let (grpc, http) = (at(spec.ports.controller_grpc), at(spec.ports.controller_http));
+    if spec.arm != Arm::Warmpath {
+        return Ok((None, (grpc, http)));
+    }
+    if spec.controller_later {
+        return Ok((None, (at(free_port()?), http)));
+    }
+    let controller = start_controller(grpc, http, spec.time_scale, engines).await?;
+    let addresses = (controller.grpc_addr(), controller.http_addr());
+    Ok((Some(controller), addresses))
+}
+
 async fn start_engine(spec: &Spec, number: usize) -> anyhow::Result<EngineServer> {
     let port = match spec.ports.engines {
         0 => 0,
@@ -194,6 +247,7 @@ async fn start_engine(spec: &Spec, number: usize) -> anyhow::Result<EngineServer
         params: spec.params.clone(),
         time_scale: spec.time_scale,
         tokens_per_chunk: spec.tokens_per_chunk,
+        faults: if number == 0 { spec.faults.clone() } else { Vec::new() },
         ..ServerConfig::default()
     };
     let failed = || format!("cannot start {} on port {port}", engine_name(number));

@@ -11,6 +11,8 @@ pub struct Call {
     pub late_ms: f64,
     /// Tokens that one endless cache would have held.
     pub ideal_cached_tokens: u64,
+    /// Whether there was an image in it.
+    pub has_image: bool,
     /// What became of it.
     pub outcome: Result<Answered, Lost>,
 }

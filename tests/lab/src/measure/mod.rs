@@ -5,4 +5,4 @@ mod summary;
 
 pub use call::{Answered, Call};
 pub use summary::{ArmRun, Summary};
-pub use warmpath_report::Quantiles;
+pub use warmpath_report::{Quantiles, percentile};

@@ -91,7 +91,7 @@ mod tests {
             cached_tokens,
             output_tokens: 50,
         };
-        Call { at_ms, late_ms: 0.0, ideal_cached_tokens: 60, outcome: Ok(answer) }
+        Call { at_ms, late_ms: 0.0, ideal_cached_tokens: 60, has_image: false, outcome: Ok(answer) }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::{Question, Stage};
 use crate::cluster::MODEL;
-use crate::workload::{Conversation, Turn};
+use crate::workload::{Conversation, IMAGE_BYTES, Turn, image};
 use anyhow::Context;
 use futures::future::try_join_all;
 use serde_json::{Value, json};
@@ -49,8 +49,16 @@ async fn play(stage: &Stage, conversation: &Conversation, client: usize) -> anyh
         if number > 0 {
             sleep(stage.wall(turn.think_s * MS_PER_S)).await;
         }
-        messages.push(json!({ "role": "user", "content": turn.text }));
-        let question = Question::new(Protocol::Chat, body(&messages, turn))?;
+        let content = match conversation.image_seed.filter(|_| number == 0) {
+            None => json!(turn.text),
+            Some(seed) => json!([
+                { "type": "image_url", "image_url": { "url": image(seed, IMAGE_BYTES) } },
+                { "type": "text", "text": turn.text },
+            ]),
+        };
+        messages.push(json!({ "role": "user", "content": content }));
+        let mut question = Question::new(Protocol::Chat, body(&messages, turn))?;
+        question.has_image = conversation.image_seed.is_some();
         let Some(answer) = stage.ask(client, question, None).await? else { return Ok(()) };
         messages.push(json!({ "role": "assistant", "content": answer }));
     }

@@ -35,6 +35,8 @@ pub struct Question {
     protocol: Protocol,
     body: Bytes,
     prompt: Vec<u8>,
+    /// Whether there is an image in it.
+    pub has_image: bool,
 }
 
 // === impl Stage ===
@@ -73,7 +75,7 @@ impl Stage {
         question: Question,
         due: Option<Instant>,
     ) -> anyhow::Result<Option<String>> {
-        let Question { protocol, body, prompt } = question;
+        let Question { protocol, body, prompt, has_image } = question;
         let client = number.checked_rem(self.clients.len()).and_then(|at| self.clients.get(at));
         let client = client.context("there is no gateway")?;
         let ideal_cached_tokens = lock(&self.ideal).ask(&prompt) as u64;
@@ -84,6 +86,7 @@ impl Stage {
             at_ms: self.model_ms(sent - self.begun),
             late_ms: due.map_or(0.0, |due| self.model_ms(sent.saturating_duration_since(due))),
             ideal_cached_tokens,
+            has_image,
             outcome,
         });
         self.progress.step(outcome.is_err());
@@ -125,7 +128,7 @@ impl Question {
         let body = body.into();
         let ask = protocol.parse(&body).ok().context("the engine would refuse this body")?;
         let prompt = ask.prompts.into_iter().next().context("a body without a prompt")?;
-        Ok(Self { protocol, body, prompt })
+        Ok(Self { protocol, body, prompt, has_image: false })
     }
 }
 

@@ -73,6 +73,7 @@ fn numbers(info: &RunInfo, runs: &[ArmRun], arms: &[Summary]) -> Section {
         ),
         VARIES.to_owned(),
     ];
+    notes.extend(info.goals.iter().map(|(value, label)| format!("{value} {label}.")));
     for (run, arm) in runs.iter().zip(arms) {
         if info.kind == Kind::Replay {
             let (part, late) = (percent(part_of_ideal(arm)), time_ms(late_ms_p99(run)));

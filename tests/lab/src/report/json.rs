@@ -40,6 +40,9 @@ pub struct RunInfo {
     pub warmpath_version: &'static str,
     /// Version of Envoy.
     pub envoy_version: String,
+    /// Measures with goals of their own, and what each is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub goals: Vec<(String, String)>,
     /// Everything else, in words.
     pub parameters: BTreeMap<String, String>,
 }

@@ -20,7 +20,7 @@ fn sample() -> Report {
             output_tokens: 20,
         };
         let at_ms = f64::from(number) * 1_000.0;
-        Call { at_ms, late_ms: 2.0, ideal_cached_tokens: 90, outcome: Ok(answer) }
+        Call { at_ms, late_ms: 2.0, ideal_cached_tokens: 90, has_image: false, outcome: Ok(answer) }
     };
     let lost = Call { outcome: Err(Lost::Status(StatusCode::BAD_GATEWAY)), ..call(1, 0.0, 0) };
     let plain = ArmRun { arm: Arm::RoundRobin, calls: vec![call(0, 400.0, 40), lost] };
@@ -37,6 +37,7 @@ fn sample() -> Report {
         tokens_per_chunk: 4,
         warmpath_version: "1.2.3",
         envoy_version: "1.40.0".to_owned(),
+        goals: Vec::new(),
         parameters: BTreeMap::from([("trace".to_owned(), "<a & b>.jsonl".to_owned())]),
     };
     Report::new(info, vec![plain, ours])

@@ -1,8 +1,15 @@
 //! Conversations from a seed.
 
 use super::{ANSWER_TOKENS, FIRST_TOKENS, NEXT_TOKENS, SYSTEM_TOKENS, THINK_S, TURNS, words};
-use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use rand::{
+    Rng, SeedableRng,
+    rngs::{SmallRng, StdRng},
+    seq::SliceRandom,
+};
 use std::sync::Arc;
+
+/// Keeps the images of one seed apart from those of others; odd, the fraction of the golden ratio.
+const IMAGE_SEEDS: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// A conversation: what the user brings to it.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +18,8 @@ pub struct Conversation {
     pub system: Arc<str>,
     /// The user's side, turn by turn.
     pub turns: Vec<Turn>,
+    /// What the data of the image in the first turn follows from; `None`: there is no image.
+    pub image_seed: Option<u64>,
 }
 
 /// One turn of the user.
@@ -32,11 +41,39 @@ pub fn conversations(seed: u64, groups: usize, per_group: usize) -> Vec<Conversa
         let tokens = SYSTEM_TOKENS.draw_whole(&mut random);
         let system: Arc<str> = words(random.random(), tokens).into();
         for _ in 0..per_group {
-            all.push(Conversation { system: Arc::clone(&system), turns: turns(&mut random) });
+            all.push(Conversation {
+                system: Arc::clone(&system),
+                turns: turns(&mut random),
+                image_seed: None,
+            });
         }
     }
     all.shuffle(&mut random);
     all
+}
+
+/// Gives every `every`-th conversation an image of its own; the texts stay as they are.
+pub fn with_images(all: &mut [Conversation], seed: u64, every: usize) {
+    for (number, conversation) in all.iter_mut().enumerate().step_by(every) {
+        conversation.image_seed = Some(seed.wrapping_mul(IMAGE_SEEDS).wrapping_add(number as u64));
+    }
+}
+
+/// The data URL of an image whose base64 is `bytes` long.
+pub fn image(seed: u64, bytes: usize) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut random = SmallRng::seed_from_u64(seed);
+    let mut url = String::with_capacity(bytes + 32);
+    url.push_str("data:image/jpeg;base64,");
+    let mut letters = vec![0_u8; bytes];
+    random.fill(letters.as_mut_slice());
+    url.extend(
+        letters
+            .into_iter()
+            .filter_map(|byte| LETTERS.get(usize::from(byte % 64)))
+            .map(|letter| char::from(*letter)),
+    );
+    url
 }
 
 fn turns(random: &mut StdRng) -> Vec<Turn> {
@@ -63,6 +100,18 @@ mod tests {
         let one = conversations(1, 3, 4);
         assert_eq!(one, conversations(1, 3, 4));
         assert_ne!(one, conversations(2, 3, 4));
+    }
+
+    #[test]
+    fn images_are_added_to_the_same_texts_and_differ() {
+        let text = conversations(1, 3, 4);
+        let mut all = text.clone();
+        with_images(&mut all, 1, 3);
+        let seeds: Vec<u64> = all.iter().filter_map(|conversation| conversation.image_seed).collect();
+        assert_eq!(seeds.len(), 4);
+        assert!(all.iter().zip(&text).all(|(one, other)| one.turns == other.turns));
+        let images: Vec<_> = seeds.iter().map(|seed| image(*seed, 400)).collect();
+        assert!(images[0].len() > 400 && images[0] != images[1] && images[0] == image(seeds[0], 400));
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod conversation;
 mod sample;
 mod words;
 
-pub use conversation::{Conversation, Turn, conversations};
+pub use conversation::{Conversation, Turn, conversations, image, with_images};
 pub use words::words;
 
 /// System prompts. Chosen, not measured: published traces lie on both sides. All of Mooncake's conversation trace
@@ -17,6 +17,12 @@ pub const GROUPS: usize = 24;
 
 /// Conversations with each system prompt.
 pub const CONVERSATIONS_PER_GROUP: usize = 14;
+
+/// With images, every so many-th conversation has one.
+pub const IMAGE_EVERY: usize = 3;
+
+/// Length of an image's base64: a photograph of 600 kB.
+pub const IMAGE_BYTES: usize = 800_000;
 
 /// Fewest and most turns of a conversation.
 const TURNS: (usize, usize) = (3, 7);
