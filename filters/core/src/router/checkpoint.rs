@@ -18,8 +18,9 @@ use super::io::Output;
 use super::metrics::Counter;
 use super::pace;
 use super::shared::{SharedMap, Version};
+use crate::limits::MESSAGE_BYTES_SOFT_MAX;
 use crate::time::Timestamp;
-use crate::wire::{Down, Event, Kind, MessageChunker, PrefixDecoder};
+use crate::wire::{Down, Event, Kind, PrefixDecoder};
 use prost::Message;
 
 /// Part of the ring by which the log moves on before an idle VM writes the next checkpoint.
@@ -50,6 +51,18 @@ struct Head {
     pieces: u64,
     /// Until when a VM is writing the next one.
     claimed_until: Timestamp,
+}
+
+/// Stores the events of a checkpoint piece by piece, so that it is never in this VM's memory as a whole: a module never gives
+/// memory back.
+#[derive(Debug, Default)]
+struct Writer {
+    prefix: String,
+    open: Vec<Event>,
+    open_bytes: usize,
+    bytes: usize,
+    pieces: u64,
+    is_cut: bool,
 }
 
 // === impl Checkpoint ===
@@ -97,8 +110,9 @@ impl<S: SharedMap> Router<S> {
             return false;
         }
         let mut prefixes = PrefixDecoder::default();
+        let key_prefix = piece_prefix(self.view.cell_bytes(), head.generation);
         for number in 0..head.pieces {
-            let stored = self.shared.get(&self.piece_key(head.generation, number));
+            let stored = self.shared.get(&format!("{key_prefix}{number}"));
             let Some(piece) = Down::decode(stored.value.as_slice())
                 .ok()
                 .filter(|piece| piece.generation == head.generation)
@@ -125,24 +139,15 @@ impl<S: SharedMap> Router<S> {
 
     fn write_checkpoint(&mut self, last: Head, out: &mut Vec<Output>) {
         let generation = last.generation + 1;
+        let (view, shared) = (&self.view, &mut self.shared);
+        let mut writer = Writer { prefix: piece_prefix(view.cell_bytes(), generation), ..Writer::default() };
         // Pools and statuses are stored apart, and in-flight work is published again each second.
-        let is_kept =
-            |event: &Event| matches!(event.kind, Some(Kind::Prefix(_) | Kind::Routed(_) | Kind::Stored(_)));
-        let mut chunks = MessageChunker::default();
-        for event in self.view.export().into_iter().filter(is_kept) {
-            chunks.push(event);
+        view.export_learned(|event| writer.push(event, generation, shared));
+        writer.store(generation, shared);
+        if writer.is_cut {
+            out.push(Output::Count(Counter::CheckpointCut, 1));
         }
-        let (mut pieces, mut bytes) = (0, 0);
-        for events in chunks.finish() {
-            let piece = Down { generation, events, ..Down::default() }.encode_to_vec();
-            bytes += piece.len();
-            if bytes > BYTES_MAX {
-                out.push(Output::Count(Counter::CheckpointCut, 1));
-                break;
-            }
-            let _ = self.shared.set(&self.piece_key(generation, pieces), &piece, None);
-            pieces += 1;
-        }
+        let pieces = writer.pieces;
         let head = Head { generation, reaches: self.log.number(), pieces, claimed_until: Timestamp::ZERO };
         let (stored, version) = self.checkpoint_head();
         // Whoever took it for abandoned meanwhile writes one of its own.
@@ -162,9 +167,38 @@ impl<S: SharedMap> Router<S> {
     fn checkpoint_key(&self) -> String {
         format!("warmpath/1/{}/checkpoint", self.view.cell_bytes())
     }
+}
 
-    fn piece_key(&self, generation: u64, number: u64) -> String {
-        format!("warmpath/1/{}/checkpoint/{}/{number}", self.view.cell_bytes(), generation % 2)
+fn piece_prefix(cell_bytes: usize, generation: u64) -> String {
+    format!("warmpath/1/{cell_bytes}/checkpoint/{}/", generation % 2)
+}
+
+// === impl Writer ===
+
+impl Writer {
+    fn push(&mut self, event: Event, generation: u64, shared: &mut impl SharedMap) {
+        let bytes = event.encoded_len();
+        if self.bytes + bytes > BYTES_MAX {
+            self.is_cut = true;
+            return;
+        }
+        self.bytes += bytes;
+        self.open_bytes += bytes;
+        self.open.push(event);
+        if self.open_bytes >= MESSAGE_BYTES_SOFT_MAX {
+            self.store(generation, shared);
+        }
+    }
+
+    fn store(&mut self, generation: u64, shared: &mut impl SharedMap) {
+        if self.open.is_empty() {
+            return;
+        }
+        let events = std::mem::take(&mut self.open);
+        let piece = Down { generation, events, ..Down::default() }.encode_to_vec();
+        let _ = shared.set(&format!("{}{}", self.prefix, self.pieces), &piece, None);
+        self.pieces += 1;
+        self.open_bytes = 0;
     }
 }
 

@@ -11,6 +11,12 @@ impl View {
     /// [`crate::wire::PrefixDecoder`].
     pub fn export(&self) -> Vec<Event> {
         let mut events = self.export_endpoints();
+        self.export_learned(|event| events.push(event));
+        events
+    }
+
+    /// The rest of [`View::export`], one by one: prefixes, what is expected, and stored responses.
+    pub fn export_learned(&self, mut each: impl FnMut(Event)) {
         self.prefixes.walk(|visit| {
             let (endpoints, held) = visit
                 .holders
@@ -18,19 +24,17 @@ impl View {
                 .filter_map(|holder| Some((self.endpoint(holder.slot)?.id.0, u32::from(holder.held))))
                 .unzip();
             let depth = crate::num::u32_len(visit.depth);
-            events.push(Prefix { depth, cells: visit.cells.to_vec(), endpoints, held }.into());
+            each(Prefix { depth, cells: visit.cells.to_vec(), endpoints, held }.into());
         });
-        events.extend(self.expected.iter().filter_map(|(key, slot, chain)| {
-            let endpoint = self.endpoint(slot)?.id.0;
+        for (key, slot, chain) in self.expected.iter() {
+            let Some(endpoint) = self.endpoint(slot) else { continue };
             let cells = chain.iter().map(|cell| cell.0).collect();
-            Some(Kind::Routed(Routed { endpoint, cells, origin: key.origin.0, request: key.request }).into())
-        }));
-        let stored = self
-            .stored
-            .iter()
-            .map(|(response, endpoint)| Stored { response: response.0, endpoint: endpoint.0 });
-        events.extend(stored.map(|stored| Event::from(Kind::Stored(stored))));
-        events
+            let (endpoint, origin, request) = (endpoint.id.0, key.origin.0, key.request);
+            each(Kind::Routed(Routed { endpoint, cells, origin, request }).into());
+        }
+        for (response, endpoint) in self.stored.iter() {
+            each(Kind::Stored(Stored { response: response.0, endpoint: endpoint.0 }).into());
+        }
     }
 
     /// The part of [`View::export`] without which no request can be routed: pools, proxies, engine status and requests in flight.

@@ -163,9 +163,9 @@ fn model_name_that_no_header_can_carry_is_routed_without_the_header() {
 fn requests_without_a_prompt_are_spread_by_load() {
     let host = Host::default();
     let vm = vm(&host, &static_config(4));
-    let embedding = json!({"model": "llama", "input": text("whales", 2000)}).to_string();
+    let speech = json!({"model": "llama", "input": text("whales", 2000)}).to_string();
     let of_kinds: [&dyn Fn() -> Stream; 2] =
-        [&|| get(&vm, "/v1/models"), &|| post(&vm, "/v1/embeddings", &embedding)];
+        [&|| get(&vm, "/v1/models"), &|| post(&vm, "/v1/audio/speech", &speech)];
     for send in of_kinds {
         let streams: Vec<Stream> = (0..12).map(|_| send()).collect();
         let mut there: BTreeMap<String, u32> = BTreeMap::new();
