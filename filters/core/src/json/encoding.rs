@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-const BOM_UTF8: &[u8] = b"\xEF\xBB\xBF";
+pub(super) const BOM_UTF8: &[u8] = b"\xEF\xBB\xBF";
 
 #[derive(Clone, Copy)]
 enum Order {

@@ -18,6 +18,7 @@
 
 mod encoding;
 mod fields;
+mod outline;
 mod plain;
 mod raw;
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod unescape;
 
 pub(crate) use encoding::as_utf8;
 pub(crate) use fields::KnownFields;
+pub(crate) use outline::{Outline, Scalar};
 pub(crate) use raw::Raw;
 pub(crate) use unescape::unescape;
 

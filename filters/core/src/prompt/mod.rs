@@ -167,6 +167,11 @@ impl<'a> Request<'a> {
         ended.map_err(|error| PromptError::of(error, body))
     }
 
+    /// Of a request of which no more than the model is known.
+    pub fn of_model(model: &'a str, is_stream: bool) -> Self {
+        Self { model: Cow::Borrowed(model), is_stream, ..Self::new(Prompt::None) }
+    }
+
     /// Parses any JSON object for its `model` alone.
     fn parse_model(scanner: &mut Scanner<'a>) -> Result<Self, JsonError> {
         let mut request = Self::new(Prompt::None);
@@ -244,16 +249,7 @@ impl<'a> Request<'a> {
 
 impl PromptError {
     fn of(error: JsonError, body: &[u8]) -> Self {
-        if std::str::from_utf8(body).is_err() {
-            return Self::NotUtf8;
-        }
-        match error {
-            JsonError::Truncated => Self::Truncated,
-            JsonError::NotUtf8 => Self::NotUtf8,
-            JsonError::Shape => Self::WrongShape,
-            JsonError::TooDeep => Self::TooDeep,
-            JsonError::Syntax => Self::NotJson,
-        }
+        if std::str::from_utf8(body).is_err() { Self::NotUtf8 } else { error.into() }
     }
 
     /// Its stable name in metrics.
@@ -266,6 +262,18 @@ impl PromptError {
             Self::NotJson => "not_json",
             Self::WrongShape => "wrong_shape",
             Self::TooDeep => "too_deep",
+        }
+    }
+}
+
+impl From<JsonError> for PromptError {
+    fn from(error: JsonError) -> Self {
+        match error {
+            JsonError::Truncated => Self::Truncated,
+            JsonError::NotUtf8 => Self::NotUtf8,
+            JsonError::Shape => Self::WrongShape,
+            JsonError::TooDeep => Self::TooDeep,
+            JsonError::Syntax => Self::NotJson,
         }
     }
 }
