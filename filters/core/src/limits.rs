@@ -20,6 +20,9 @@ pub const PROMPT_TOKENS_READ_MAX: usize = CELLS_PER_PROMPT_MAX * CELL_BYTES_DEFA
 
 /// Request body that is read for its prompt, in bytes. A larger one is routed by load.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Request body that is read for its model where there are several pools, in bytes: what Envoy keeps of one with the
+/// shipped configuration. A model may stand behind all images, and of equal keys the last counts.
+pub const BODY_BYTES_KEPT_MAX: usize = 64 * 1024 * 1024;
 
 /// Pools behind one proxy.
 pub const POOLS_MAX: usize = 256;
@@ -80,6 +83,7 @@ pub const EVENTS_PER_MESSAGE_MAX: usize = 4096;
 pub const MESSAGE_BYTES_SOFT_MAX: usize = 256 * 1024;
 
 const _: () = assert!(CELL_BYTES_MIN <= CELL_BYTES_DEFAULT && CELL_BYTES_DEFAULT <= CELL_BYTES_MAX);
+const _: () = assert!(BODY_BYTES_MAX <= BODY_BYTES_KEPT_MAX);
 const _: () = assert!(CELLS_PER_PROMPT_MAX * 8 < EVENT_BYTES_MAX);
 const _: () = assert!(CELLS_PER_PROMPT_MAX < 65_536, "a holding counts its cells in 16 bits");
 const _: () = assert!(ENDPOINTS_MAX < 65_536, "a slot has 16 bits");

@@ -87,9 +87,9 @@ pub(crate) fn set_request_header(name: &str, value: &str) {
     let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, name, Some(value));
 }
 
-/// The buffered request body.
-pub(crate) fn request_body(size: usize) -> Vec<u8> {
-    hostcalls::get_buffer(BufferType::HttpRequestBody, 0, size).ok().flatten().unwrap_or_default()
+/// Bytes `start..start + size` of the buffered request body.
+pub(crate) fn request_body(start: usize, size: usize) -> Vec<u8> {
+    hostcalls::get_buffer(BufferType::HttpRequestBody, start, size).ok().flatten().unwrap_or_default()
 }
 
 /// The response's headers, names in lower case.
@@ -114,7 +114,8 @@ pub(crate) fn response_body(start: usize, size: usize) -> Vec<u8> {
 
 /// Responds to the request here.
 pub(crate) fn reply(reply: &Reply) {
-    let _ = hostcalls::send_http_response(u32::from(reply.status), reply.headers.clone(), Some(&reply.body));
+    let headers = reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let _ = hostcalls::send_http_response(u32::from(reply.status), headers, Some(&reply.body));
 }
 
 /// Envoy's node id, for people.

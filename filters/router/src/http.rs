@@ -8,6 +8,7 @@ use crate::vm::Vm;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use std::rc::Rc;
+use warmpath_core::body::PIECE_BYTES;
 use warmpath_core::router::{ExchangeId, Input, PluginId, Watch};
 
 /// One HTTP stream.
@@ -33,10 +34,27 @@ impl Http {
         self.watch = done.watch.unwrap_or(self.watch);
         let action = if done.is_paused { Action::Pause } else { Action::Continue };
         if done.reads_body {
-            let body = host::request_body(self.buffered_bytes);
+            let body = host::request_body(0, self.buffered_bytes);
             return self.handle(Input::RequestBody { exchange: self.id, body: &body });
         }
+        if done.reads_pieces {
+            return self.hand_over_pieces();
+        }
         action
+    }
+
+    /// A large body is never copied whole: a wasm module keeps the memory that it once had.
+    fn hand_over_pieces(&mut self) -> Action {
+        let mut start = 0;
+        loop {
+            let piece = host::request_body(start, PIECE_BYTES.min(self.buffered_bytes - start));
+            start += piece.len();
+            let ends = start >= self.buffered_bytes || piece.is_empty();
+            let action = self.handle(Input::RequestPiece { exchange: self.id, piece: &piece, ends });
+            if ends {
+                return action;
+            }
+        }
     }
 
     fn request_data(&mut self, ends: bool) -> Action {

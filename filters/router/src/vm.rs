@@ -36,6 +36,8 @@ pub(crate) struct Done {
     pub(crate) is_paused: bool,
     /// The router wants the whole body.
     pub(crate) reads_body: bool,
+    /// The router wants the whole body in pieces.
+    pub(crate) reads_pieces: bool,
     /// The parts of the response's body to report from now on, if that changed.
     pub(crate) watch: Option<Watch>,
 }
@@ -91,6 +93,7 @@ fn perform(output: Output, metrics: &mut Metrics, done: &mut Done) -> Option<Inp
     match output {
         Output::Pause => done.is_paused = true,
         Output::ReadBody => done.reads_body = true,
+        Output::ReadPieces => done.reads_pieces = true,
         Output::Watch(watch) => done.watch = Some(watch),
         Output::SetRequestHeader(name, value) => host::set_request_header(name, &value),
         Output::RemoveRequestHeader(name) => host::remove_request_header(name),

@@ -172,7 +172,9 @@ mod tests {
 
     fn read(boundary: &str, pieces: &[&[u8]]) -> Result<Named, BodyError> {
         let mut multipart = Multipart::new(boundary);
-        pieces.iter().for_each(|piece| multipart.push(piece));
+        for piece in pieces {
+            multipart.push(piece);
+        }
         multipart.finish()
     }
 

@@ -135,7 +135,7 @@ impl<const N: usize> Outline<N> {
     fn between(&mut self, rest: &[u8]) -> usize {
         let Some(byte) = rest.first().copied() else { return 0 };
         match (byte, self.place) {
-            (b' ' | b'\n' | b'\t' | b'\r', _) => {}
+            (b' ' | b'\n' | b'\t' | b'\r', _) | (b',', Place::Key) => {}
             (b'{', Place::Start(_)) => {
                 self.depth = 1;
                 self.place = Place::Key;
@@ -151,7 +151,6 @@ impl<const N: usize> Outline<N> {
                 self.is_kept = true;
                 self.place = Place::InKey(Escape::No);
             }
-            (b',', Place::Key) => {}
             (b'}', _) | (b']', Place::Value) => self.close(),
             (_, Place::Key) => self.error = Some(JsonError::Syntax),
             (b',', Place::Value) if self.depth == 1 => self.close_value(),
@@ -240,7 +239,9 @@ mod tests {
 
     fn read(pieces: &[&[u8]]) -> Result<[Scalar; 2], JsonError> {
         let mut outline = Outline::new(["model", "stream"]);
-        pieces.iter().for_each(|piece| outline.push(piece));
+        for piece in pieces {
+            outline.push(piece);
+        }
         outline.finish()
     }
 

@@ -168,8 +168,8 @@ impl<'a> Request<'a> {
     }
 
     /// Of a request of which no more than the model is known.
-    pub fn of_model(model: &'a str, is_stream: bool) -> Self {
-        Self { model: Cow::Borrowed(model), is_stream, ..Self::new(Prompt::None) }
+    pub fn of_model(model: impl Into<Cow<'a, str>>, is_stream: bool) -> Self {
+        Self { model: model.into(), is_stream, ..Self::new(Prompt::None) }
     }
 
     /// Parses any JSON object for its `model` alone.

@@ -9,14 +9,17 @@
 //! Each state owns what is valid in it and nothing else: a booking exists exactly as long as `Sent` and `Responding`
 //! do, so no path can forget to release it or release it twice.
 
+use super::body::Body;
 use super::head::Head;
 use super::io::{ExchangeId, Headers, Output, PluginId};
 use super::ledger::Booking;
 use super::metrics::Counter;
+use super::reply::Caller;
 use super::response::Responding;
 use super::shared::SharedMap;
 use super::siblings::When;
-use super::{Clock, Router};
+use super::{Clock, Router, models, reply};
+use crate::body::{Fields, Kind};
 use crate::config::Config;
 use crate::ids::{CellHash, ResponseId};
 use crate::prompt::{Api, Media};
@@ -38,7 +41,7 @@ pub(super) enum Exchange {
 }
 
 /// See [`Exchange::Reading`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Reading {
     pub(super) config: Rc<Config>,
     pub(super) api: Api,
@@ -47,6 +50,10 @@ pub(super) struct Reading {
     pub(super) is_judged: bool,
     /// The stored response that the path names.
     pub(super) stored: Option<ResponseId>,
+    pub(super) kind: Kind,
+    pub(super) caller: Caller,
+    /// What was read of a body in pieces.
+    pub(super) fields: Fields,
 }
 
 /// See [`Exchange::Sent`].
@@ -113,15 +120,27 @@ impl<S: SharedMap> Router<S> {
     ) {
         let Some(config) = self.config_of(plugin) else { return };
         let head = Head::read(headers, config.is_explaining, out);
+        let several = self.has_several_pools();
+        if several && head.lists_models() {
+            out.push(Output::Reply(reply::models(models::list(&self.view), &head.caller)));
+            return;
+        }
+        let body = head.unread(ends, several).map(|unread| match head.model() {
+            Some(model) if several => Body::Path(model),
+            _ => Body::Unread(unread),
+        });
         let reading = Reading {
             config,
             api: head.api(),
             wants_explanation: head.wants_explanation,
             is_judged: head.is_post,
             stored: head.stored(),
+            fields: head.kind.fields(),
+            kind: head.kind,
+            caller: head.caller,
         };
-        if let Some(unread) = head.unread(ends) {
-            self.route_body(clock, id, &reading, Err(unread), out);
+        if let Some(body) = body {
+            self.route_body(clock, id, &reading, body, out);
         } else {
             self.exchanges.insert(id, Exchange::Reading(reading));
             out.push(Output::Pause);

@@ -2,8 +2,11 @@
 
 use super::io::Output;
 use super::metrics::Unread;
+use super::models::ModelsPath;
+use super::reply::Caller;
+use crate::body::Kind;
 use crate::ids::ResponseId;
-use crate::limits::BODY_BYTES_MAX;
+use crate::limits::{BODY_BYTES_KEPT_MAX, BODY_BYTES_MAX};
 use crate::prompt::{Api, PromptError};
 
 /// Where Envoy's `override_host` policy reads the choice; the name is that of the Gateway API's endpoint picker protocol.
@@ -25,8 +28,11 @@ pub(super) struct Head {
     pub(super) is_post: bool,
     api: Option<Api>,
     stored: Option<ResponseId>,
+    is_read: bool,
+    models: Option<ModelsPath>,
     is_encoded: bool,
-    is_json: Option<bool>,
+    pub(super) kind: Kind,
+    pub(super) caller: Caller,
     length: Option<usize>,
     is_upgrade: bool,
     /// Whether the client requests an explanation and may have it.
@@ -42,15 +48,23 @@ impl Head {
         for (name, value) in headers {
             let text = || String::from_utf8_lossy(value);
             match name.as_str() {
-                ":method" => head.is_post = value == b"POST",
+                ":method" => {
+                    head.is_post = value == b"POST";
+                    head.is_read = value == b"GET" || value == b"HEAD";
+                }
                 ":path" => {
                     head.api = Some(Api::of_path(&text()));
+                    head.caller.note_api(Api::of_path(&text()));
                     head.stored = stored_response(&text());
+                    head.models = ModelsPath::of(&text());
                 }
-                "content-type" => head.is_json = Some(is_json(value)),
+                "content-type" => head.kind = Kind::of(value),
                 "content-encoding" => head.is_encoded = !value.is_empty() && value != b"identity",
                 "content-length" => head.length = text().parse().ok(),
                 "upgrade" => head.is_upgrade = true,
+                "anthropic-version" => head.caller.is_anthropic = true,
+                "origin" => head.caller.has_origin = true,
+                "x-request-id" => head.caller.note_request_id(value),
                 name => {
                     if let Some(own) = OWN_HEADERS.into_iter().find(|own| *own == name) {
                         head.wants_explanation |= is_explaining && own == EXPLAIN_HEADER;
@@ -72,15 +86,30 @@ impl Head {
         self.stored
     }
 
-    /// Why the body is not worth waiting for; `None` if it is.
-    pub(super) fn unread(&self, ends: bool) -> Option<Unread> {
+    /// Whether it asks for the list of models.
+    pub(super) fn lists_models(&self) -> bool {
+        self.is_read && self.models == Some(ModelsPath::List)
+    }
+
+    /// The model that the path names.
+    pub(super) fn model(&self) -> Option<String> {
+        match &self.models {
+            Some(ModelsPath::One(model)) => Some(model.clone()),
+            Some(ModelsPath::List) | None => None,
+        }
+    }
+
+    /// Why the body is not worth waiting for; `None` if it is. Where there are several pools, a large one is, for its
+    /// model.
+    pub(super) fn unread(&self, ends: bool, has_several_pools: bool) -> Option<Unread> {
+        let bytes_max = if has_several_pools { BODY_BYTES_KEPT_MAX } else { BODY_BYTES_MAX };
         if ends || !self.is_post || self.is_upgrade {
             Some(Unread::NoBody)
         } else if self.is_encoded {
             Some(Unread::Encoded)
-        } else if self.is_json == Some(false) {
+        } else if self.kind == Kind::Opaque {
             Some(Unread::NotJson)
-        } else if self.length.is_some_and(|length| length > BODY_BYTES_MAX) {
+        } else if self.length.is_some_and(|length| length > bytes_max) {
             Some(Unread::Prompt(PromptError::TooLarge))
         } else {
             None
@@ -93,11 +122,6 @@ fn stored_response(path: &str) -> Option<ResponseId> {
     let (_, rest) = path.split_once("/v1/responses/")?;
     let id = rest.split(['/', '?']).next().filter(|id| !id.is_empty())?;
     Some(ResponseId::of(id))
-}
-
-/// Whether a media type is JSON or derived from it.
-fn is_json(media_type: &[u8]) -> bool {
-    media_type.windows(4).any(|part| part.eq_ignore_ascii_case(b"json"))
 }
 
 #[cfg(test)]
@@ -121,14 +145,24 @@ mod tests {
             (vec![(":method", "GET")], Some(Unread::NoBody)),
             (vec![post, ("upgrade", "websocket")], Some(Unread::NoBody)),
             (vec![post, ("content-encoding", "gzip")], Some(Unread::Encoded)),
-            (vec![post, ("content-type", "multipart/form-data")], Some(Unread::NotJson)),
+            (vec![post, ("content-type", "multipart/form-data; boundary=x")], None),
+            (vec![post, ("content-type", "application/x-www-form-urlencoded")], None),
+            (vec![post, ("content-type", "audio/wav")], Some(Unread::NotJson)),
             (vec![post, ("content-length", "16777216")], None),
             (vec![post, ("content-length", "16777217")], Some(Unread::Prompt(PromptError::TooLarge))),
         ];
         for (headers, unread) in cases {
-            assert_eq!(read(&headers).0.unread(false), unread, "{headers:?}");
+            assert_eq!(read(&headers).0.unread(false, false), unread, "{headers:?}");
         }
-        assert_eq!(read(&[post]).0.unread(true), Some(Unread::NoBody));
+        assert_eq!(read(&[post]).0.unread(true, false), Some(Unread::NoBody));
+    }
+
+    #[test]
+    fn a_large_body_is_waited_for_where_only_its_model_leads_to_its_pool() {
+        let unread =
+            |length: &str| read(&[(":method", "POST"), ("content-length", length)]).0.unread(false, true);
+        assert_eq!(unread("67108864"), None);
+        assert_eq!(unread("67108865"), Some(Unread::Prompt(PromptError::TooLarge)));
     }
 
     #[test]

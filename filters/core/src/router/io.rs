@@ -67,6 +67,15 @@ pub enum Input<'a> {
         /// Whether it is whole.
         ends: bool,
     },
+    /// A piece of the body that [`Output::ReadPieces`] asked for.
+    RequestPiece {
+        /// The request.
+        exchange: ExchangeId,
+        /// The piece.
+        piece: &'a [u8],
+        /// Whether it is the last one.
+        ends: bool,
+    },
     /// The body that [`Output::ReadBody`] asked for.
     RequestBody {
         /// The request.
@@ -156,6 +165,8 @@ pub enum Output {
     Pause,
     /// Hand over the whole body as [`Input::RequestBody`].
     ReadBody,
+    /// Hand over the whole body as [`Input::RequestPiece`]s, of [`crate::body::PIECE_BYTES`] each but the last.
+    ReadPieces,
     /// Set a request header to one value.
     SetRequestHeader(&'static str, String),
     /// Remove a request header, however often it is there.
@@ -215,7 +226,7 @@ pub struct Reply {
     /// The status.
     pub status: u16,
     /// The headers.
-    pub headers: Vec<(&'static str, &'static str)>,
+    pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Vec<u8>,
 }

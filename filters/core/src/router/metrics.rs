@@ -11,8 +11,10 @@ pub enum Unread {
     Prompt(PromptError),
     /// The body is compressed.
     Encoded,
-    /// The content type is not JSON.
+    /// The body is neither JSON nor a form.
     NotJson,
+    /// The body is a malformed form.
+    Form,
     /// There is no body, or none that could hold a prompt.
     NoBody,
 }
@@ -28,6 +30,8 @@ pub enum Counter {
     LastResort,
     /// A request that the router rejected itself.
     Rejected(NoEndpoint),
+    /// A request that the router rejected itself, because its model could not be read and there are several pools.
+    RejectedUnread,
     /// A prompt that was not read.
     Unread(Unread),
     /// The response came from an alternate: the first choice failed.
@@ -103,6 +107,7 @@ impl Counter {
             Self::LastResort => "warmpath.last_resort",
             Self::Rejected(NoEndpoint::UnknownModel) => "warmpath.rejected.model_not_found",
             Self::Rejected(NoEndpoint::NoneKnown) => "warmpath.rejected.no_endpoint_known",
+            Self::RejectedUnread => "warmpath.rejected.model_unread",
             Self::Unread(reason) => reason.name(),
             Self::Retried => "warmpath.retried",
             Self::Failed => "warmpath.failed",
@@ -143,6 +148,12 @@ fn outcome_name(class: OutcomeClass) -> &'static str {
 // === impl Unread ===
 
 impl Unread {
+    /// Its stable name in responses.
+    pub(super) fn label(self) -> &'static str {
+        let name = self.name();
+        name.rsplit_once('.').map_or(name, |(_, label)| label)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Prompt(PromptError::Empty) => "warmpath.unread.empty",
@@ -154,6 +165,7 @@ impl Unread {
             Self::Prompt(PromptError::TooDeep) => "warmpath.unread.too_deep",
             Self::Encoded => "warmpath.unread.encoded",
             Self::NotJson => "warmpath.unread.content_type",
+            Self::Form => "warmpath.unread.form",
             Self::NoBody => "warmpath.unread.no_body",
         }
     }

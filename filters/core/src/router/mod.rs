@@ -16,6 +16,7 @@
 //!
 //! One router belongs to one VM and serves all its plugins, so that a reconfigured plugin keeps the state of its VM.
 
+mod body;
 mod checkpoint;
 mod clock;
 mod exchange;
@@ -25,6 +26,7 @@ mod lease;
 mod ledger;
 mod log;
 mod metrics;
+mod models;
 mod outbox;
 mod pace;
 mod reply;
@@ -148,6 +150,9 @@ impl<S: SharedMap> Router<S> {
             Input::RequestData { exchange, buffered_bytes, ends } => {
                 self.request_data(clock, exchange, (buffered_bytes, ends), out);
             }
+            Input::RequestPiece { exchange, piece, ends } => {
+                self.request_piece(clock, exchange, (piece, ends), out);
+            }
             Input::RequestBody { exchange, body } => self.request_body(clock, exchange, body, out),
             Input::RequestPrompt { exchange, plugin, prompt } => {
                 self.request_prompt(clock, exchange, plugin, prompt, out);
@@ -235,6 +240,11 @@ impl<S: SharedMap> Router<S> {
 
     fn config_of(&self, id: PluginId) -> Option<Rc<Config>> {
         self.plugins.iter().find(|plugin| plugin.id == id).map(|plugin| Rc::clone(&plugin.config))
+    }
+
+    /// Whether a request must name its model to reach its pool.
+    fn has_several_pools(&self) -> bool {
+        self.view.pools().len() > 1
     }
 
     /// Whether pools come from a controller.

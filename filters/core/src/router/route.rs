@@ -1,18 +1,19 @@
 //! From a request to its endpoint: body -> prompt -> query -> choice -> headers and booking.
 
+use super::body::{Body, Read};
 use super::exchange::{Estimate, Exchange, Kept, Passed, Reading, Sent};
 use super::head::{DESTINATION_HEADER, MODEL_HEADER};
 use super::io::{ExchangeId, Output, PluginId, Prompt};
 use super::ledger::Booking;
 use super::metrics::{Counter, Unread};
+use super::reply::{Caller, is_header_value};
 use super::shared::SharedMap;
 use super::siblings::When;
 use super::{Clock, Router, reply};
 use crate::ids::CellHash;
-use crate::json::as_utf8;
-use crate::limits::BODY_BYTES_MAX;
+use crate::limits::{BODY_BYTES_KEPT_MAX, BODY_BYTES_MAX};
 use crate::num::{count, float, u64_len};
-use crate::prompt::{Api, PromptError, Request};
+use crate::prompt::{Api, PromptError};
 use crate::routing::{Decision, Explanation, NoEndpoint, Options, Query, Reason, choose};
 use crate::time::Timestamp;
 use crate::view::Fitness;
@@ -65,10 +66,30 @@ impl<S: SharedMap> Router<S> {
         if !matches!(self.exchanges.get(&id), Some(Exchange::Reading(_))) {
             return;
         }
-        if buffered_bytes > BODY_BYTES_MAX {
-            self.route_kept(clock, id, Err(Unread::Prompt(PromptError::TooLarge)), out);
+        let is_large = buffered_bytes > BODY_BYTES_MAX;
+        if buffered_bytes > BODY_BYTES_KEPT_MAX || is_large && !self.has_several_pools() {
+            self.route_kept(clock, id, Body::Unread(Unread::Prompt(PromptError::TooLarge)), out);
+        } else if !ends {
+            out.push(Output::Pause);
         } else {
-            out.push(if ends { Output::ReadBody } else { Output::Pause });
+            out.push(if is_large { Output::ReadPieces } else { Output::ReadBody });
+        }
+    }
+
+    /// A piece of a body that is too large to be parsed in one.
+    pub(super) fn request_piece(
+        &mut self,
+        clock: &impl Clock,
+        id: ExchangeId,
+        (piece, ends): (&[u8], bool),
+        out: &mut Vec<Output>,
+    ) {
+        let Some(Exchange::Reading(reading)) = self.exchanges.get_mut(&id) else { return };
+        reading.fields.push(piece);
+        if ends {
+            out.push(Output::Count(Counter::Unread(Unread::Prompt(PromptError::TooLarge)), 1));
+            let fields = std::mem::replace(&mut reading.fields, reading.kind.fields());
+            self.route_kept(clock, id, Body::Pieces(fields), out);
         }
     }
 
@@ -80,16 +101,10 @@ impl<S: SharedMap> Router<S> {
         body: &[u8],
         out: &mut Vec<Output>,
     ) {
-        self.route_kept(clock, id, Ok(body), out);
+        self.route_kept(clock, id, Body::Whole(body), out);
     }
 
-    fn route_kept(
-        &mut self,
-        clock: &impl Clock,
-        id: ExchangeId,
-        body: Result<&[u8], Unread>,
-        out: &mut Vec<Output>,
-    ) {
+    fn route_kept(&mut self, clock: &impl Clock, id: ExchangeId, body: Body<'_>, out: &mut Vec<Output>) {
         match self.exchanges.remove(&id) {
             Some(Exchange::Reading(reading)) => self.route_body(clock, id, &reading, body, out),
             Some(other) => {
@@ -119,7 +134,7 @@ impl<S: SharedMap> Router<S> {
         let query = Query::of_chain(&self.view, model, chain, size, output_tokens_max);
         match query.and_then(|query| Routed::of_query(query, traits, &options)) {
             Ok(routed) => self.dispatch(id, routed, config.is_explaining, now, out),
-            Err(reason) => refuse(reason, model, out),
+            Err(reason) => refuse(reason, model, &Caller::default(), out),
         }
     }
 
@@ -129,26 +144,25 @@ impl<S: SharedMap> Router<S> {
         clock: &impl Clock,
         id: ExchangeId,
         reading: &Reading,
-        body: Result<&[u8], Unread>,
+        body: Body<'_>,
         out: &mut Vec<Output>,
     ) {
         let now = clock.now();
         // What siblings did a microsecond ago counts.
         self.read_log(now, out);
         self.end_prefills(now, out);
-        let text = body.and_then(|body| as_utf8(body).ok_or(Unread::Prompt(PromptError::NotUtf8)));
-        let read = text.as_deref().map_err(|unread| *unread).and_then(|text| {
-            let request = Request::parse(reading.api, text).map_err(Unread::Prompt)?;
-            let request = request.omitting(&reading.config.omitted_prefixes);
-            Ok((request, text.len()))
-        });
-        let (request, body_bytes) = match read {
-            Ok((request, body_bytes)) => (Some(request), body_bytes),
-            Err(unread) => {
-                out.push(Output::Count(Counter::Unread(unread), 1));
-                (None, 0)
-            }
-        };
+        let content = body.content(&reading.kind);
+        let read = Read::of(&content, reading.api);
+        if let Some(unread) = read.unread {
+            out.push(Output::Count(Counter::Unread(unread), 1));
+        }
+        if let Some(unread) = read.lost_model().filter(|_| self.has_several_pools()) {
+            out.push(Output::Count(Counter::RejectedUnread, 1));
+            out.push(Output::Reply(reply::lost_model(unread, &reading.caller)));
+            return;
+        }
+        let request = read.request.map(|request| request.omitting(&reading.config.omitted_prefixes));
+        let body_bytes = read.bytes;
         let model = request.as_ref().map_or("", |request| request.model.as_ref());
         let is_stream = request.as_ref().is_some_and(|request| request.is_stream);
         let reports = request.as_ref().is_some_and(|request| !is_stream || request.has_usage_in_stream);
@@ -161,10 +175,13 @@ impl<S: SharedMap> Router<S> {
             Some(query) => Ok(query),
             None => Query::of_request(&self.view, reading.api, request.as_ref(), body_bytes),
         };
+        // No pool can have such a name, and no route could match it.
+        let is_lost = self.has_several_pools() && !is_header_value(model);
+        let query = query.and_then(|query| if is_lost { Err(NoEndpoint::UnknownModel) } else { Ok(query) });
         if reading.wants_explanation {
             match query.and_then(|query| Ok(Explanation::new(&query, &choose(&query, &options)?))) {
-                Ok(explanation) => out.push(Output::Reply(reply::explanation(&explanation))),
-                Err(reason) => refuse(reason, model, out),
+                Ok(explanation) => out.push(Output::Reply(reply::explanation(&explanation, &reading.caller))),
+                Err(reason) => refuse(reason, model, &reading.caller, out),
             }
             return;
         }
@@ -176,7 +193,7 @@ impl<S: SharedMap> Router<S> {
         };
         match routed {
             Ok(routed) => self.dispatch(id, routed, reading.config.is_explaining, now, out),
-            Err(reason) => refuse(reason, model, out),
+            Err(reason) => refuse(reason, model, &reading.caller, out),
         }
     }
 
@@ -287,9 +304,9 @@ impl Routed {
     }
 }
 
-fn refuse(reason: NoEndpoint, model: &str, out: &mut Vec<Output>) {
+fn refuse(reason: NoEndpoint, model: &str, caller: &Caller, out: &mut Vec<Output>) {
     out.push(Output::Count(Counter::Rejected(reason), 1));
-    out.push(Output::Reply(reply::no_endpoint(reason, model)));
+    out.push(Output::Reply(reply::no_endpoint(reason, model, caller)));
 }
 
 /// The decision in one line, for [`super::DECISION_HEADER`].
@@ -315,9 +332,4 @@ fn decimal(value: f64, decimals: u32) -> String {
     let scaled = count(value * float(unit));
     let width = usize::try_from(decimals).unwrap_or(0);
     format!("{}.{:0width$}", scaled / unit, scaled % unit)
-}
-
-/// Whether a model's name may be written into a header: the body is the client's.
-fn is_header_value(text: &str) -> bool {
-    text.bytes().all(|byte| (0x21..0x7F).contains(&byte) || byte == b' ')
 }

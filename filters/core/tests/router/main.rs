@@ -5,6 +5,7 @@
 //!   resume        generated: several VMs and a controller, whatever breaks
 //!   response      first token, end, retries               usage      tokens from responses
 //!   outcome       failures, refusals, silence             fallback   before and without a controller
+//!   pools         several models, and requests whose model cannot be read
 //!   siblings      VMs of one process                      ring       the log when it is full
 //!   checkpoint    VMs that start, or were overtaken
 //!   lease         which VM holds the stream               uplink     plugins, the gauge of the connection
@@ -27,6 +28,7 @@ mod checkpoint;
 mod fallback;
 mod lease;
 mod outcome;
+mod pools;
 mod response;
 mod resume;
 mod retry;

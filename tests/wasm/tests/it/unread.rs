@@ -11,8 +11,8 @@ fn headers_that_rule_out_a_prompt_are_routed_without_the_body() {
     for (name, value, reason) in [
         ("content-encoding", "gzip", "encoded"),
         ("content-encoding", "br", "encoded"),
-        ("content-type", "multipart/form-data; boundary=x", "content_type"),
-        ("content-type", "text/plain", "content_type"),
+        ("content-type", "audio/wav", "content_type"),
+        ("content-type", "application/grpc", "content_type"),
         ("content-length", "16777217", "too_large"),
         ("upgrade", "websocket", "no_body"),
     ] {
@@ -38,6 +38,8 @@ fn headers_that_leave_room_for_a_prompt_wait_for_it() {
         ("content-encoding", "identity"),
         ("content-type", "application/json; charset=utf-8"),
         ("content-type", "Application/JSON"),
+        ("content-type", "text/plain"),
+        ("content-type", "multipart/form-data; boundary=x"),
         ("content-length", "16777216"),
         ("content-length", "many"),
         ("x-none", ""),

@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
+use warmpath_core::body::PIECE_BYTES;
 use warmpath_core::config::Config;
 use warmpath_core::router::{
     ExchangeId, Input, LocalMap, Output, PluginId, Reply, Router, SharedMap, UplinkId, Watch,
@@ -288,7 +289,7 @@ impl Worker {
 
 impl Stream {
     fn handle(&mut self, input: Input<'_>) {
-        let mut reads_body = false;
+        let (mut reads_body, mut reads_pieces) = (false, false);
         for output in Rc::clone(&self.vm).handle(input) {
             match output {
                 Output::SetRequestHeader(name, value) => {
@@ -300,6 +301,7 @@ impl Stream {
                 Output::Reply(reply) => self.reply = Some(reply),
                 Output::Watch(watch) => self.watch = watch,
                 Output::ReadBody => reads_body = true,
+                Output::ReadPieces => reads_pieces = true,
                 Output::Pause | Output::RemoveRequestHeader(_) => {}
                 other => panic!("{other:?} belongs to no request"),
             }
@@ -307,6 +309,14 @@ impl Stream {
         if reads_body {
             let body = std::mem::take(&mut self.body);
             self.handle(Input::RequestBody { exchange: self.id, body: &body });
+        }
+        if reads_pieces {
+            let body = std::mem::take(&mut self.body);
+            let mut pieces = body.chunks(PIECE_BYTES).peekable();
+            while let Some(piece) = pieces.next() {
+                let ends = pieces.peek().is_none();
+                self.handle(Input::RequestPiece { exchange: self.id, piece, ends });
+            }
         }
     }
 

@@ -1,0 +1,90 @@
+//! What a request's body says of its model and its prompt, as far as it can be read.
+//!
+//! A body whose prompt cannot be read is routed by load. One whose *model* cannot be read may go to an engine that does
+//! not serve it as soon as there are several pools: then the client gets a response that names the cure.
+
+use super::metrics::Unread;
+use crate::body::{BodyError, Content, Fields, Kind, Named};
+use crate::prompt::{Api, PromptError, Request};
+
+/// A body as it has come.
+#[derive(Debug)]
+pub(super) enum Body<'a> {
+    /// All of it.
+    Whole(&'a [u8]),
+    /// All of it, read in pieces.
+    Pieces(Fields),
+    /// None, but a model in the path.
+    Path(String),
+    /// Not waited for.
+    Unread(Unread),
+}
+
+/// What was read of it.
+#[derive(Debug)]
+pub(super) struct Read<'a> {
+    /// The request; `None`: not even its model.
+    pub(super) request: Option<Request<'a>>,
+    /// Bytes of the text that was read for its prompt.
+    pub(super) bytes: usize,
+    /// Why the prompt was not read.
+    pub(super) unread: Option<Unread>,
+}
+
+// === impl Body ===
+
+impl<'a> Body<'a> {
+    /// What it holds.
+    pub(super) fn content(self, kind: &Kind) -> Result<Content<'a>, Unread> {
+        match self {
+            Self::Whole(bytes) => kind.read(bytes).map_err(Unread::from),
+            Self::Pieces(fields) => fields.finish().map(Content::Named).map_err(Unread::from),
+            Self::Path(model) => Ok(Content::Named(Named { model, is_stream: false })),
+            Self::Unread(unread) => Err(unread),
+        }
+    }
+}
+
+// === impl Read ===
+
+impl<'a> Read<'a> {
+    /// Parses what a body holds.
+    pub(super) fn of(content: &'a Result<Content<'_>, Unread>, api: Api) -> Self {
+        match content {
+            Ok(Content::Json(text)) => match Request::parse(api, text) {
+                Ok(request) => Self { request: Some(request), bytes: text.len(), unread: None },
+                Err(error) => Self {
+                    request: Named::of_json(text)
+                        .ok()
+                        .map(|named| Request::of_model(named.model, named.is_stream)),
+                    bytes: 0,
+                    unread: Some(Unread::Prompt(error)),
+                },
+            },
+            Ok(Content::Named(named)) => Self {
+                request: Some(Request::of_model(named.model.as_str(), named.is_stream)),
+                bytes: 0,
+                unread: None,
+            },
+            Err(unread) => Self { request: None, bytes: 0, unread: Some(*unread) },
+        }
+    }
+
+    /// Why the model could not be read; `None`: it could, or there is no body that could name one.
+    pub(super) fn lost_model(&self) -> Option<Unread> {
+        let unread = self.unread.filter(|_| self.request.is_none())?;
+        (!matches!(unread, Unread::NoBody | Unread::Prompt(PromptError::Empty))).then_some(unread)
+    }
+}
+
+// === impl Unread ===
+
+impl From<BodyError> for Unread {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Json(error) => Self::Prompt(error),
+            BodyError::Form => Self::Form,
+            BodyError::Type => Self::NotJson,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! `GET /v1/models` in front of several pools: the models of all of them. One engine would list those of its own pool
+//! only, and clients that fill a menu from the list would never show the others.
+
+use crate::body::percent_decoded;
+use crate::json::{Outline, Scanner};
+use crate::view::{Pool, View};
+use serde_json::json;
+use std::collections::BTreeSet;
+
+/// What a path says of models.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ModelsPath {
+    /// `/v1/models`.
+    List,
+    /// `/v1/models/<id>`; an id may contain slashes.
+    One(String),
+}
+
+// === impl ModelsPath ===
+
+impl ModelsPath {
+    /// What `path` says, below any prefix.
+    pub(super) fn of(path: &str) -> Option<Self> {
+        let path = path.split_once('?').map_or(path, |(path, _)| path);
+        let (_, rest) = path.split_once("/v1/models")?;
+        match rest.strip_prefix('/') {
+            None => rest.is_empty().then_some(Self::List),
+            Some("") => Some(Self::List),
+            Some(id) => {
+                Some(Self::One(String::from_utf8_lossy(&percent_decoded(id.as_bytes())).into_owned()))
+            }
+        }
+    }
+}
+
+/// The list, as the engines write it: each model that a request may name, once.
+pub(super) fn list(view: &View) -> Vec<u8> {
+    let mut seen = BTreeSet::new();
+    let mut list = br#"{"object":"list","data":["#.to_vec();
+    for pool in view.pools() {
+        for (id, object) in models_of(pool) {
+            let is_its_own = view.pool_for(&id).is_some_and(|found| found.pool.name() == pool.name());
+            if is_its_own && seen.insert(id) {
+                if !list.ends_with(b"[") {
+                    list.push(b',');
+                }
+                list.extend_from_slice(object.as_bytes());
+            }
+        }
+    }
+    list.extend_from_slice(b"]}");
+    list
+}
+
+/// The ids and objects of a pool's models: as its engines list them if that is known, else as it is configured.
+fn models_of(pool: &Pool) -> Vec<(String, String)> {
+    let listed: Vec<_> =
+        pool.listed().iter().filter_map(|object| Some((id_of(object)?, object.clone()))).collect();
+    if !listed.is_empty() {
+        return listed;
+    }
+    let names = pool.models().iter().chain(pool.adapters()).filter(|name| *name != "*");
+    let object =
+        |id: &String| json!({"id": id, "object": "model", "created": 0, "owned_by": "warmpath"}).to_string();
+    names.map(|id| (id.clone(), object(id))).collect()
+}
+
+/// The id in a model's object; `None`: it is no such object.
+fn id_of(object: &str) -> Option<String> {
+    let mut scanner = Scanner::new(object.as_bytes());
+    scanner.skip().and_then(|()| scanner.end()).ok()?;
+    let mut outline = Outline::new(["id"]);
+    outline.push(object.as_bytes());
+    let [id] = outline.finish().ok()?;
+    id.text().ok()?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_the_list_or_a_model() {
+        let one = |id: &str| Some(ModelsPath::One(id.to_owned()));
+        for (path, expected) in [
+            ("/v1/models", Some(ModelsPath::List)),
+            ("/v1/models/", Some(ModelsPath::List)),
+            ("/llm/v1/models?limit=5", Some(ModelsPath::List)),
+            ("/v1/models/beta", one("beta")),
+            ("/v1/models/org/Beta%20v2%3Alatest?x=/y", one("org/Beta v2:latest")),
+            ("/v1/models/org%2F%E6%A8%A1", one("org/模")),
+            ("/v1/modelsx", None),
+            ("/v1/chat/completions", None),
+        ] {
+            assert_eq!(ModelsPath::of(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_object_without_an_id_is_not_listed() {
+        assert_eq!(id_of(r#"{"id":"a","permission":[{"id":"b"}]}"#).as_deref(), Some("a"));
+        for object in ["", "{}", "{\"id\":7}", "{\"id\":\"a\"", "{\"id\":\"a\",}", "[]"] {
+            assert_eq!(id_of(object), None, "{object}");
+        }
+    }
+}
