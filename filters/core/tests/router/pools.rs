@@ -8,6 +8,9 @@ use warmpath_core::router::MODEL_HEADER;
 use warmpath_core::wire::{Pool, PoolEndpoint};
 
 const CHAT: &str = "/v1/chat/completions";
+/// Status, part of the message, a header and the body.
+type Refused<'a> = (u16, &'a str, (&'a str, &'a str), &'a [u8]);
+
 /// A name with a letter beyond ASCII, a slash, a space and a colon.
 const ODD: &str = "org/模型 v2:latest";
 
@@ -146,7 +149,7 @@ fn a_large_body_reaches_the_pool_of_its_model() {
 fn a_body_without_a_readable_model_is_refused_with_the_cure() {
     let json = ("content-type", "application/json");
     let large = (BODY_BYTES_KEPT_MAX + 1).to_string();
-    let cases: [(u16, &str, (&str, &str), &[u8]); 10] = [
+    let cases: [Refused<'_>; 10] = [
         (400, "JSON ends early", json, br#"{"model":"beta","#),
         (400, "not valid JSON", json, b"model=beta"),
         (400, "not UTF-8", json, b"\xFF\xFE\x00"),
