@@ -106,6 +106,17 @@ impl<'a> Scanner<'a> {
         self.has_more(b']')
     }
 
+    /// Opens an object whose fields are all read.
+    pub(crate) fn open_object(&mut self) -> Result<(), JsonError> {
+        self.open(b'{')
+    }
+
+    /// Advances to the next field of the innermost open object and returns its name; the caller must then read its value.
+    /// `None` when the object has ended.
+    pub(crate) fn next_key(&mut self) -> Result<Option<Cow<'a, str>>, JsonError> {
+        if self.has_more(b'}')? { self.key().map(Some) } else { Ok(None) }
+    }
+
     /// A string, decoded; `None` for `null`.
     pub(crate) fn string(&mut self) -> Result<Option<Cow<'a, str>>, JsonError> {
         match self.peek()? {

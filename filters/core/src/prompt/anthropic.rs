@@ -171,7 +171,7 @@ fn system_text(content: Raw<'_>, omitted: Omitted<'_>, sink: &mut impl TextSink)
 /// One block. The content of a `tool_result` is a list of blocks; results do not nest, so a result inside a result
 /// is hashed as it is written.
 fn block_text(block: Option<Block<'_>>, raw: Raw<'_>, sink: &mut impl TextSink) -> bool {
-    let Some(block) = block else { return text::opaque("block", raw.bytes(), sink) };
+    let Some(block) = block else { return text::opaque("block", raw, sink) };
     match block.kind.as_deref().unwrap_or("text") {
         "text" => field(block.text, sink),
         "thinking" => text::marked("thinking", b"", sink) && field(block.thinking, sink),
@@ -188,7 +188,7 @@ fn block_text(block: Option<Block<'_>>, raw: Raw<'_>, sink: &mut impl TextSink) 
         }
         kind => {
             let body = block.source.or(block.content).or(block.data).unwrap_or(raw);
-            text::opaque(kind, body.bytes(), sink)
+            text::opaque(kind, body, sink)
         }
     }
 }
@@ -201,8 +201,8 @@ fn result_text(content: Raw<'_>, sink: &mut impl TextSink) -> bool {
     text::string_or_items(content, sink, block, |block, raw, sink| match block {
         Some(Block { text: Some(value), .. }) => text::string_or_raw(value, sink),
         Some(Block { kind, source: Some(source), .. }) => {
-            text::opaque(kind.as_deref().unwrap_or("block"), source.bytes(), sink)
+            text::opaque(kind.as_deref().unwrap_or("block"), source, sink)
         }
-        _ => text::opaque("block", raw.bytes(), sink),
+        _ => text::opaque("block", raw, sink),
     })
 }

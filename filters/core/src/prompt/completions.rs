@@ -64,7 +64,7 @@ pub(super) fn text(prompt: &CompletionPrompt<'_>, sink: &mut impl TextSink) {
             let _ = sink.push(&[0xFF]) && first.iter().all(|token| sink.push(&token.to_le_bytes()));
         }
         CompletionPrompt::Embeds(raw) => {
-            text::opaque("embeds", raw.bytes(), sink);
+            text::opaque("embeds", *raw, sink);
         }
         CompletionPrompt::None => {}
     }

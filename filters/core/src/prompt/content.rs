@@ -51,12 +51,12 @@ pub(super) fn parts_text(value: Raw<'_>, sink: &mut impl TextSink) -> bool {
 }
 
 fn part_text(part: Option<Part<'_>>, raw: Raw<'_>, sink: &mut impl TextSink) -> bool {
-    let Some((kind, text)) = part else { return text::opaque("part", raw.bytes(), sink) };
+    let Some((kind, text)) = part else { return text::opaque("part", raw, sink) };
     match (kind.as_deref(), text) {
         (Some("text" | "input_text" | "output_text" | "refusal") | None, Some(value)) => {
             text::string_or_raw(value, sink)
         }
-        (kind, _) => text::opaque(kind.unwrap_or("part"), raw.bytes(), sink),
+        (kind, _) => text::opaque(kind.unwrap_or("part"), raw, sink),
     }
 }
 

@@ -87,7 +87,7 @@ fn output_tokens_max(scanner: &mut Scanner<'_>) -> Result<Option<u64>, JsonError
 pub(super) fn text(generate: &GeneratePrompt<'_>, sink: &mut impl TextSink) {
     for (kind, media) in MEDIA.into_iter().zip(generate.media) {
         if let Some(media) = media
-            && !text::each_or_one(media, sink, |raw, sink| text::opaque(kind, raw.bytes(), sink))
+            && !text::each_or_one(media, sink, |raw, sink| text::opaque(kind, raw, sink))
         {
             return;
         }

@@ -65,7 +65,7 @@ pub(super) fn input_text(raw: Raw<'_>, sink: &mut impl TextSink) -> bool {
     let texts = [input.instruction, input.text];
     texts.into_iter().flatten().all(|value| text::string_or_raw(value, sink))
         && input.content.is_none_or(|content| content_text(content, sink))
-        && input.image.is_none_or(|image| text::opaque("image", image.bytes(), sink))
+        && input.image.is_none_or(|image| text::opaque("image", image, sink))
 }
 
 fn input<'a>(scanner: &mut Scanner<'a>) -> Result<Input<'a>, JsonError> {

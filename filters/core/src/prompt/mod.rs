@@ -14,6 +14,7 @@ mod cells;
 mod chat;
 mod completions;
 mod content;
+mod fingerprint;
 mod generate;
 mod inputs;
 mod list;

@@ -98,7 +98,7 @@ fn item<'a>(scanner: &mut Scanner<'a>) -> Result<Item<'a>, JsonError> {
 }
 
 fn item_text(item: Option<Item<'_>>, raw: Raw<'_>, sink: &mut impl TextSink) -> bool {
-    let Some(item) = item else { return text::opaque("item", raw.bytes(), sink) };
+    let Some(item) = item else { return text::opaque("item", raw, sink) };
     match (item.kind.as_deref(), item.content.or(item.output)) {
         (Some("message") | None, Some(content)) => {
             text::open_message(item.role.as_deref().unwrap_or_default(), sink)
@@ -114,7 +114,7 @@ fn item_text(item: Option<Item<'_>>, raw: Raw<'_>, sink: &mut impl TextSink) -> 
         }
         // A part that is an item of its own, and an image that the model made.
         (Some(kind @ ("input_image" | "input_file" | "input_audio" | "image_generation_call")), _) => {
-            text::opaque(kind, raw.bytes(), sink) && text::close_message(sink)
+            text::opaque(kind, raw, sink) && text::close_message(sink)
         }
         // A call or a reasoning item: its JSON serves as well as the template's rendering.
         (kind, _) => text::marked(kind.unwrap_or("item"), raw.bytes(), sink) && text::close_message(sink),

@@ -4,9 +4,9 @@
 //! forge one in its text, and gains at most a wrong preference of an endpoint, never a wrong response.
 
 use super::MediaKind;
+use super::fingerprint::fingerprint;
 use crate::json::{JsonError, KnownFields, Raw, Scanner, unescape};
 use crate::limits::PROMPT_ITEMS_MAX;
-use xxhash_rust::xxh3::xxh3_64;
 
 /// Bytes that a part of an unknown kind counts as text at most: what an engine makes of it is unknown, and a client must
 /// not make its prompt look long with a part that no engine reads.
@@ -17,7 +17,7 @@ pub trait TextSink {
     /// Takes the next piece. Returns `false` when the sink is full.
     fn push(&mut self, piece: &[u8]) -> bool;
 
-    /// Notes that what is pushed next stands for a part that is not text.
+    /// Notes that what was pushed last stands for a part that is not text.
     fn note_media(&mut self, _kind: MediaKind) {}
 
     /// Notes text of the prompt that is not part of the chain, in bytes.
@@ -161,10 +161,11 @@ pub(super) fn string_or_raw(value: Raw<'_>, sink: &mut impl TextSink) -> bool {
 
 /// Sends the hash of something that is not text (an image, audio, a file), so that equal ones match and none fills
 /// many cells.
-pub(super) fn opaque(kind: &str, raw: &[u8], sink: &mut impl TextSink) -> bool {
+pub(super) fn opaque(kind: &str, raw: Raw<'_>, sink: &mut impl TextSink) -> bool {
+    let wants_more = marked(kind, &fingerprint(raw).to_le_bytes(), sink);
     match MediaKind::of_part(kind) {
         Some(kind) => sink.note_media(kind),
-        None => sink.note_text(raw.len().min(UNKNOWN_BYTES_MAX)),
+        None => sink.note_text(raw.bytes().len().min(UNKNOWN_BYTES_MAX)),
     }
-    marked(kind, &xxh3_64(raw).to_le_bytes(), sink)
+    wants_more
 }

@@ -60,6 +60,10 @@ fn same_prompt_goes_where_it_went_before_in_every_format() {
             "/v1/messages",
             json!({"model": "llama", "messages": [{"role": "user", "content": text("messages", 3000)}]}),
         ),
+        ("/generate", json!({"text": text("generate", 3000)})),
+        ("/inference/v1/generate", json!({"model": "llama", "token_ids": (0..3000).collect::<Vec<u32>>()})),
+        ("/v1/embeddings", json!({"model": "llama", "input": text("embeddings", 3000)})),
+        ("/v1/rerank", json!({"model": "llama", "query": text("rerank", 3000), "documents": ["a", "b"]})),
         ("/base/v1/completions?x=1", json!({"model": "llama", "prompt": text("prefixed", 3000)})),
     ] {
         let first = post(&vm, path, &body.to_string());
@@ -74,7 +78,7 @@ fn same_prompt_goes_where_it_went_before_in_every_format() {
     }
     assert_eq!(
         (counted(&host, &[&vm], "warmpath.decision.cold"), counted(&host, &[&vm], "warmpath.decision.warm")),
-        (5, 30)
+        (9, 54)
     );
     assert_clean(&host, &[&vm]);
 }
