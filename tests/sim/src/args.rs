@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::mixture::Mixture;
 use crate::plan::Arm;
 use crate::pool::Pool;
 use crate::rules::RuleName;
@@ -67,6 +68,9 @@ pub struct Args {
     /// Rebuilds the VM of one of their workers every so many seconds, as after a trap.
     #[arg(long, value_parser = positive)]
     pub vm_rebuilds_s: Option<f64>,
+    /// What else there is to traffic and engines.
+    #[command(flatten)]
+    pub mixture: Mixture,
     /// How often each engine's metrics are read, in milliseconds.
     #[arg(long, default_value_t = SCRAPE_MS_DEFAULT, value_parser = positive)]
     pub scrape_ms: f64,
@@ -111,7 +115,7 @@ fn positive(text: &str) -> Result<f64, String> {
     number(text, |value| value.is_finite() && value > 0.0, "a number above 0")
 }
 
-fn not_negative(text: &str) -> Result<f64, String> {
+pub(crate) fn not_negative(text: &str) -> Result<f64, String> {
     number(text, |value| value.is_finite() && value >= 0.0, "a number that is not negative")
 }
 
@@ -119,7 +123,7 @@ fn some(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "must be a count above 0".to_owned())
 }
 
-fn share(text: &str) -> Result<f64, String> {
+pub(crate) fn share(text: &str) -> Result<f64, String> {
     number(text, |value| (0.0..=1.0).contains(&value), "from 0 to 1")
 }
 

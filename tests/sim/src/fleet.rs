@@ -251,7 +251,7 @@ fn common(one: &[BlockHash], other: &[BlockHash]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::{BASE_ADAPTER, mix};
+    use crate::workload::{BASE_ADAPTER, Form, mix};
     use warmpath_engine::Preset;
     use warmpath_engine::model::{Tier, TierParams};
 
@@ -269,6 +269,7 @@ mod tests {
             prompt_tokens,
             output_tokens: 1,
             output_tokens_max: None,
+            form: Form::default(),
         }
     }
 

@@ -33,6 +33,7 @@ pub mod bound;
 pub mod calibrate;
 pub mod fleet;
 pub mod measure;
+pub mod mixture;
 pub mod plan;
 pub mod pool;
 pub mod report;

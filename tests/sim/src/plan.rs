@@ -1,6 +1,7 @@
 //! What is played: workloads, seeds, and the arms beside each other.
 
 use crate::args::Args;
+use crate::mixture::Mixture;
 use crate::rules::{Endless, Rule, RuleName};
 use crate::run::{Played, Spec, play};
 use crate::scenario::{Scenario, Source};
@@ -35,6 +36,8 @@ pub struct Plan {
     pub requests_max: usize,
     /// How often metrics are read, in seconds.
     pub scrape_s: f64,
+    /// What else there is to traffic and engines.
+    pub mixture: Mixture,
     /// Whether the published ladders are played too.
     pub has_calibration: bool,
     /// The folder of the recorded traces.
@@ -96,6 +99,7 @@ impl Plan {
             seeds: args.seeds.clone(),
             requests_max: args.requests.unwrap_or(requests_max),
             scrape_s: args.scrape_ms / MS_PER_S,
+            mixture: args.mixture,
             has_calibration: args.calibration || !(args.no_calibration || args.quick || args.trace.is_some()),
             folder: concat!(env!("CARGO_MANIFEST_DIR"), "/data/traces").into(),
         })
@@ -113,12 +117,19 @@ impl Plan {
             }
             fits
         });
+        self.mixture.apply(&mut workload, seed);
         Ok(workload)
     }
 
     /// Engines and scrapes of a workload.
     pub fn spec(&self, scenario: &Scenario) -> Spec {
-        Spec { scrape_s: self.scrape_s, ..scenario.spec() }
+        Spec {
+            scrape_s: self.scrape_s,
+            is_first_failing: self.mixture.failing,
+            scrape_late_s: self.mixture.late_scrapes_ms / MS_PER_S,
+            failed_scrapes: self.mixture.failed_scrapes,
+            ..scenario.spec()
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use http::Method;
 use std::time::{Duration, Instant};
 use warmpath_engine::api::Protocol;
 use warmpath_envoy::until;
-use warmpath_http::{Connection, JSON};
+use warmpath_http::{Connection, JSON, Streaming};
 
 /// With a controller, before and after.
 const USUAL: Duration = Duration::from_secs(3);
@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(15);
 /// Requests that make an engine busy.
 const BUSY: usize = 64;
 /// Length of their responses: they end with their connection.
-const ENDLESS_TOKENS: usize = 5_000;
+const ENDLESS_TOKENS: usize = 30_000;
 
 pub(super) async fn play(args: &FaultsArgs) -> anyhow::Result<Verdict> {
     let gone = if args.full { GONE_IN_FULL } else { GONE };
@@ -61,18 +61,18 @@ pub(super) async fn play(args: &FaultsArgs) -> anyhow::Result<Verdict> {
 }
 
 /// Gives half of the engines work past the proxy, and waits until they have it. The work ends with what is returned.
-async fn make_busy(cluster: &Cluster) -> anyhow::Result<Vec<Connection>> {
-    let mut connections = Vec::new();
+async fn make_busy(cluster: &Cluster) -> anyhow::Result<Vec<(Connection, Streaming)>> {
+    let mut open = Vec::new();
     for (number, engine) in cluster.engines().iter().enumerate().take(ENGINES / 2) {
         for request in 0..BUSY {
             let mut connection = Connection::open(engine.addr()).await?;
             let body = body((number * BUSY + request) as u64, ENDLESS_TOKENS);
-            connection.stream(Method::POST, path(Protocol::Chat), &[JSON], body.into()).await?;
-            connections.push(connection);
+            let stream = connection.stream(Method::POST, path(Protocol::Chat), &[JSON], body.into()).await?;
+            open.push((connection, stream));
         }
         until("the engine to be busy", async || (engine.state().running >= BUSY / 2).then_some(()))
             .await
             .context("the engine ends its work too early")?;
     }
-    Ok(connections)
+    Ok(open)
 }

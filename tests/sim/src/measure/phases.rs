@@ -59,7 +59,7 @@ fn phase(name: &'static str, first: usize, records: &[&Record]) -> Phase {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::{BASE_ADAPTER, Job};
+    use crate::workload::{BASE_ADAPTER, Form, Job};
     use warmpath_engine::Preset;
     use warmpath_engine::model::Params;
 
@@ -72,6 +72,7 @@ mod tests {
             prompt_tokens: 10,
             output_tokens: 1,
             output_tokens_max: None,
+            form: Form::default(),
         };
         let first_s = Some(sent_s + ttft_ms / MS_PER_S);
         let mut record = Record::sent(sent_s, engine, &job, 0);

@@ -76,7 +76,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::BASE_ADAPTER;
+    use crate::workload::{BASE_ADAPTER, Form};
 
     #[test]
     fn what_comes_from_a_tier_counts_for_the_first_admission_only() {
@@ -87,6 +87,7 @@ mod tests {
             prompt_tokens: 1_000,
             output_tokens: 10,
             output_tokens_max: None,
+            form: Form::default(),
         };
         let mut record = Record::sent(0.0, 0, &job, 0);
         record.admitted(128);

@@ -8,6 +8,7 @@ use crate::args::{
     WORKERS_DEFAULT,
 };
 use crate::calibrate::Ladder;
+use crate::mixture::Mixture;
 use crate::plan::{Arm, Kind, Plan};
 use crate::pool::Pool;
 use crate::sweep::Cell;
@@ -42,6 +43,9 @@ pub struct Info {
     /// Time between two rebuilds of a VM, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vm_rebuilds_s: Option<f64>,
+    /// What else there was to traffic and engines.
+    #[serde(skip_serializing_if = "Mixture::is_usual")]
+    pub mixture: Mixture,
     /// The user's own trace, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<OwnTrace>,
@@ -133,6 +137,7 @@ impl Info {
             break_share: args.breaks,
             controller_restarts_s: args.controller_restarts_s,
             vm_rebuilds_s: args.vm_rebuilds_s,
+            mixture: args.mixture,
             trace: args.trace.as_ref().map(|path| OwnTrace {
                 path: path.display().to_string(),
                 speed: args.speed,
@@ -166,6 +171,7 @@ fn again(args: &Args, plan: &Plan) -> Vec<String> {
     for (name, every_s) in accidents.iter().filter_map(|(name, every_s)| Some((name, (*every_s)?))) {
         let _ = write!(options, " --{name} {every_s}");
     }
+    options.push_str(&args.mixture.options());
     let own = args.trace.as_ref().map(|path| {
         let path = quoted(&path.display().to_string());
         let speed = if args.speed.total_cmp(&1.0).is_eq() {

@@ -3,6 +3,7 @@
 use super::{Info, Report, WorkloadInfo};
 use crate::calibrate::{ArmRun, Ladder, Measured, Point};
 use crate::measure::{Phase, Quantiles, Spread, Summary};
+use crate::mixture::Mixture;
 use crate::plan::Kind;
 use crate::sweep::{Cell, Swept};
 use serde_json::{Value, json};
@@ -58,6 +59,7 @@ fn info() -> Info {
         break_share: 0.001,
         controller_restarts_s: None,
         vm_rebuilds_s: None,
+        mixture: Mixture::default(),
         trace: None,
         again: Vec::new(),
         workloads: vec![workload],

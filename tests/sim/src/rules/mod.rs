@@ -35,6 +35,9 @@ pub trait Rule {
     /// The engine does not take the request.
     fn refused(&mut self, _now_s: f64, _id: u64) {}
 
+    /// The engine responded 500 to it.
+    fn failed(&mut self, _now_s: f64, _id: u64) {}
+
     /// Its first token came; `cached_tokens` of its prompt were cached.
     fn first_token(&mut self, _now_s: f64, _id: u64, _cached_tokens: usize) {}
 

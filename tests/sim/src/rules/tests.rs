@@ -2,7 +2,7 @@
 
 use super::{Endless, Rule, RuleName};
 use crate::fleet::Fleet;
-use crate::workload::{BASE_ADAPTER, Job, mix};
+use crate::workload::{BASE_ADAPTER, Form, Job, mix};
 use warmpath_engine::Preset;
 use warmpath_engine::model::{BlockHash, Leg, Params, RequestId};
 
@@ -64,6 +64,7 @@ fn job(seed: u64, blocks: u64) -> Job {
         prompt_tokens,
         output_tokens: 10,
         output_tokens_max: None,
+        form: Form::default(),
     }
 }
 

@@ -13,14 +13,18 @@ mod split;
 use crate::bound::EndlessCache;
 use crate::fleet::Fleet;
 use crate::measure::{Record, Samples};
+use crate::mixture::chance;
 use crate::rules::Rule;
 use crate::workload::{Job, Workload};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use warmpath_engine::model::{Event, EventKind, Leg, Params, RequestId, SubmitError};
+use std::collections::{BinaryHeap, VecDeque};
+use warmpath_engine::model::{Event, EventKind, Leg, Params, RequestId, Stats, SubmitError};
 
 /// How often the engines' metrics are read, in seconds: the default of the shipped controller.
 pub const SCRAPE_S_DEFAULT: f64 = 0.2;
+
+/// How long an engine that fails takes for it, in seconds.
+const FAILING_S: f64 = 0.003;
 
 /// What a run needs beside the workload and the rule.
 #[derive(Clone, Debug)]
@@ -34,6 +38,12 @@ pub struct Spec {
     pub decoders: usize,
     /// How often each engine's metrics are read, in seconds.
     pub scrape_s: f64,
+    /// Whether the first engine responds 500 to every request at once.
+    pub is_first_failing: bool,
+    /// How late the metrics that were read arrive, in seconds.
+    pub scrape_late_s: f64,
+    /// Share of the times that metrics are asked for and do not come.
+    pub failed_scrapes: f64,
     /// Whether every engine holds whatever was sent to any of them: the bound, see [`crate::bound`].
     pub is_endless: bool,
 }
@@ -62,6 +72,10 @@ enum Due {
     Arrival { session: usize, turn: usize },
     /// All engines' metrics are read, one after the other over the interval.
     Scrape { engine: usize },
+    /// The metrics that were read first, of those that are late, arrive.
+    LateScrape,
+    /// An engine that fails responds.
+    Failed { number: usize },
     /// The rule wants to do something.
     Wake,
     /// A step of an engine begins or ends. Last, so that requests of the same moment share it.
@@ -90,6 +104,9 @@ struct Run<'a> {
     steps: Vec<Option<f64>>,
     wake_s: Option<f64>,
     flights: Vec<Flight>,
+    /// Metrics that were read and have not arrived, in order.
+    late_scrapes: VecDeque<(usize, Stats)>,
+    scrapes: u64,
     records: Vec<Record>,
     bound: EndlessCache,
     samples: Samples,
@@ -131,7 +148,16 @@ pub fn play_stages<'a>(
 impl Spec {
     /// Engines that are there from the beginning, each with its own cache, looked at as often as by default.
     pub fn new(engines: Vec<Params>) -> Self {
-        Self { engines, starts_s: Vec::new(), decoders: 0, scrape_s: SCRAPE_S_DEFAULT, is_endless: false }
+        Self {
+            engines,
+            starts_s: Vec::new(),
+            decoders: 0,
+            scrape_s: SCRAPE_S_DEFAULT,
+            is_first_failing: false,
+            scrape_late_s: 0.0,
+            failed_scrapes: 0.0,
+            is_endless: false,
+        }
     }
 
     /// How many engines may be chosen from the beginning.
@@ -160,6 +186,8 @@ impl<'a> Run<'a> {
             steps: vec![None; spec.engines.len()],
             wake_s: None,
             flights: Vec::new(),
+            late_scrapes: VecDeque::new(),
+            scrapes: 0,
             records: Vec::new(),
             bound: EndlessCache::new(block_tokens),
             samples: Samples::new(spec.engines.len()),
@@ -245,12 +273,20 @@ impl<'a> Run<'a> {
                 }
             }
             Due::Scrape { engine } => {
-                let stats = self.fleet.nodes()[engine].stats();
-                self.rule.scraped(now_s, engine, &stats);
+                self.scrape(now_s, engine);
                 if now_s >= self.counts_from_s() {
                     self.samples.add(now_s, engine, self.fleet.nodes()[engine].load);
                 }
                 self.put(now_s + self.spec.scrape_s, Due::Scrape { engine });
+            }
+            Due::LateScrape => {
+                if let Some((engine, stats)) = self.late_scrapes.pop_front() {
+                    self.rule.scraped(now_s, engine, &stats);
+                }
+            }
+            Due::Failed { number } => {
+                self.rule.failed(now_s, number as u64);
+                self.end_session(now_s);
             }
             Due::Wake => {
                 if self.wake_s == Some(now_s) {
@@ -260,6 +296,20 @@ impl<'a> Run<'a> {
             }
         }
         self.plan_wake();
+    }
+
+    fn scrape(&mut self, now_s: f64, engine: usize) {
+        self.scrapes += 1;
+        if chance(self.scrapes, 0) < self.spec.failed_scrapes {
+            return;
+        }
+        let stats = self.fleet.nodes()[engine].stats();
+        if self.spec.scrape_late_s > 0.0 {
+            self.late_scrapes.push_back((engine, stats));
+            self.put(now_s + self.spec.scrape_late_s, Due::LateScrape);
+        } else {
+            self.rule.scraped(now_s, engine, &stats);
+        }
     }
 
     fn begin_session(&mut self, now_s: f64) {
@@ -288,6 +338,12 @@ impl<'a> Run<'a> {
             _ => (Leg::Prefill, split::prefill(job)),
         };
         let engine = self.rule.choose(now_s, number as u64, &asked, &self.fleet);
+        if self.spec.is_first_failing && engine == 0 {
+            self.flights.push(Flight { session, turn, engine, new_tokens: 0, split: None });
+            self.records.push(Record::sent(now_s, engine, job, bound_tokens));
+            self.put(now_s + FAILING_S, Due::Failed { number });
+            return;
+        }
         let asked = self.as_engines_see(number, asked);
         let node = self.fleet.node_mut(engine);
         if self.spec.is_endless {

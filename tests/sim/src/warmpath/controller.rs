@@ -14,7 +14,7 @@ use warmpath_core::ids::InstanceId;
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::router::UplinkId;
 use warmpath_core::time::Timestamp;
-use warmpath_core::wire::{EngineStatus, Kind, Pools, decode_up};
+use warmpath_core::wire::{Current, EngineStatus, Kind, Pools, decode_up};
 
 /// Time between two ticks of the hub, in milliseconds.
 pub(super) const TICK_MS: u64 = 250;
@@ -22,6 +22,8 @@ pub(super) const TICK_MS: u64 = 250;
 pub(super) const RESTART_MS: u64 = 1_000;
 /// How often an otherwise idle stream is sent the generation, in milliseconds.
 const GENERATION_MS: u64 = 1_000;
+/// How often proxies are sent that all statuses are current, in milliseconds.
+const CURRENT_MS: u64 = 1_000;
 
 /// See the module.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub(super) struct Controller {
     statuses: FnvHashMap<u64, EngineStatus>,
     /// In the order in which they were opened.
     sessions: BTreeMap<u32, Session>,
+    /// When all proxies were last sent that the statuses are current.
+    current_at: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +58,7 @@ impl Controller {
             pools,
             statuses: FnvHashMap::default(),
             sessions: BTreeMap::new(),
+            current_at: now,
         };
         controller.start(now);
         controller
@@ -120,8 +125,11 @@ impl Controller {
     }
 
     pub(super) fn tick(&mut self, now: Timestamp) {
-        if let Some(hub) = &mut self.hub {
-            hub.tick(now);
+        let Some(hub) = &mut self.hub else { return };
+        hub.tick(now);
+        if now.ms_since(self.current_at) >= CURRENT_MS {
+            self.current_at = now;
+            hub.publish(Kind::Current(Current {}), now);
         }
     }
 

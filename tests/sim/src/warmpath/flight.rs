@@ -1,7 +1,7 @@
 //! One request under way and its response, as the bytes that a proxy sees of it.
 
 use super::process::VmAt;
-use crate::workload::Job;
+use crate::workload::{Form, Job};
 use warmpath_core::router::{ExchangeId, Watch};
 
 /// A piece of generated text in a stream.
@@ -20,6 +20,7 @@ pub(super) struct Flight {
     prompt_tokens: usize,
     cached_tokens: usize,
     output_tokens: usize,
+    pub(super) form: Form,
 }
 
 // === impl Flight ===
@@ -34,6 +35,7 @@ impl Flight {
             prompt_tokens: job.prompt_tokens,
             cached_tokens: 0,
             output_tokens: job.output_tokens,
+            form: job.form,
         }
     }
 
@@ -57,13 +59,19 @@ impl Flight {
         if !matches!(self.watch, Watch::Tail(_) | Watch::Whole) {
             return None;
         }
-        let Self { prompt_tokens, cached_tokens, output_tokens, .. } = *self;
-        let usage = serde_json::json!({"choices": [], "usage": {
+        let Self { prompt_tokens, cached_tokens, output_tokens, form, .. } = *self;
+        let usage = serde_json::json!({
             "prompt_tokens": prompt_tokens,
             "completion_tokens": output_tokens,
             "total_tokens": prompt_tokens + output_tokens,
             "prompt_tokens_details": {"cached_tokens": cached_tokens},
-        }});
-        Some(format!("data: {usage}\n\ndata: [DONE]\n\n").into_bytes())
+        });
+        let piece = match (form.is_whole, form.lacks_usage) {
+            (true, true) => "{\"choices\":[{\"index\":0,\"text\":\" a\"}]}".to_owned(),
+            (true, false) => format!("{{\"choices\":[{{\"index\":0,\"text\":\" a\"}}],\"usage\":{usage}}}"),
+            (false, true) => "data: [DONE]\n\n".to_owned(),
+            (false, false) => format!("data: {{\"choices\":[],\"usage\":{usage}}}\n\ndata: [DONE]\n\n"),
+        };
+        Some(piece.into_bytes())
     }
 }

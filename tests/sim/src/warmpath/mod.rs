@@ -20,6 +20,7 @@ mod process;
 mod world;
 
 use crate::fleet::Fleet;
+use crate::mixture::IMAGE_TOKENS;
 use crate::rules::Rule;
 use crate::run::Spec;
 use crate::workload::Job;
@@ -41,6 +42,8 @@ use world::World;
 const POOL: &str = "sim";
 /// An engine refuses what it can never do.
 const BAD_REQUEST: u16 = 400;
+/// What an engine that fails responds.
+const FAILED: u16 = 500;
 
 /// All proxies.
 #[derive(Debug)]
@@ -137,10 +140,10 @@ impl Rule for Proxies {
         let prompt = Prompt {
             model: POOL,
             chain: job.cells.to_vec(),
-            size: Size { text_bytes: (job.prompt_tokens * TOKEN_BYTES) as u64, ..Size::default() },
+            size: size(job),
             output_tokens_max: job.output_tokens_max,
-            is_stream: true,
-            has_usage: true,
+            is_stream: !job.form.is_whole,
+            has_usage: !job.form.lacks_usage,
         };
         let outputs = self.world.handle(vm, Input::RequestPrompt { exchange, plugin: PLUGIN, prompt });
         let destination = outputs.into_iter().find_map(|output| match output {
@@ -160,17 +163,30 @@ impl Rule for Proxies {
         self.ends(id);
     }
 
+    fn failed(&mut self, now_s: f64, id: u64) {
+        self.advance(now_s);
+        self.responds(id, FAILED);
+        self.ends(id);
+    }
+
     fn first_token(&mut self, now_s: f64, id: u64, cached_tokens: usize) {
         self.advance(now_s);
-        self.responds(id, 200);
         let Some(flight) = self.flights.get_mut(&id) else { return };
         flight.found(cached_tokens);
+        if flight.form.is_whole {
+            return;
+        }
+        self.responds(id, 200);
+        let Some(flight) = self.flights.get(&id) else { return };
         let (exchange, tail) = (flight.exchange, flight.first_tail());
         self.handle(id, Input::ResponseChunk { exchange, bytes: TEXT_PIECE.len(), tail, ends: false });
     }
 
     fn ended(&mut self, now_s: f64, id: u64) {
         self.advance(now_s);
+        if self.flights.get(&id).is_some_and(|flight| flight.form.is_whole) {
+            self.responds(id, 200);
+        }
         let Some(flight) = self.flights.get(&id) else { return };
         if let (exchange, Some(tail)) = (flight.exchange, flight.last_piece()) {
             self.handle(id, Input::ResponseChunk { exchange, bytes: tail.len(), tail: &tail, ends: false });
@@ -218,6 +234,15 @@ fn pools(addresses: &[String]) -> Pools {
         ..Pool::default()
     };
     Pools { pools: vec![pool] }
+}
+
+/// What the filter measures of a prompt: its text, and how many images.
+fn size(job: &Job) -> Size {
+    let images = job.form.images;
+    let text_tokens = job.prompt_tokens - images as usize * IMAGE_TOKENS;
+    let mut size = Size { text_bytes: (text_tokens * TOKEN_BYTES) as u64, ..Size::default() };
+    size.media.0[0] = images;
+    size
 }
 
 /// What the controller reads from an engine's metrics page.

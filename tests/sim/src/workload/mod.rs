@@ -35,6 +35,19 @@ pub struct Job {
     pub output_tokens: usize,
     /// The bound on the answer that the client states, if it does.
     pub output_tokens_max: Option<u64>,
+    /// What else there is to the request and its response.
+    pub form: Form,
+}
+
+/// What there is to a request beside its text; the default is text, and a stream that reports its usage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Form {
+    /// Images in its prompt, whose tokens are among those of the prompt.
+    pub images: u32,
+    /// Whether the response comes as a whole at its end.
+    pub is_whole: bool,
+    /// Whether the response says nothing of its tokens.
+    pub lacks_usage: bool,
 }
 
 /// One request of a session.

@@ -4,7 +4,7 @@
 //! Hashing the ids themselves would be quicker and would skip the very cutting whose errors are to be seen:
 //! the router's cells and the engine's blocks are different stretches of the same text.
 
-use super::Job;
+use super::{Form, Job};
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::prompt::{Api, Request, Root, cells_of};
 use warmpath_engine::model::{self, BASE_ADAPTER, TOKEN_BYTES, chain_of_bytes};
@@ -59,7 +59,15 @@ impl Texts {
         let mut cells = Vec::new();
         let request = Request::parse(Api::Completions, &self.body).expect("the body is the one made above");
         cells_of(&request, Root::new(MODEL, &name, ""), CELL_BYTES_DEFAULT, &mut cells);
-        Job { cells: cells.into(), blocks, adapter, prompt_tokens, output_tokens, output_tokens_max: None }
+        Job {
+            cells: cells.into(),
+            blocks,
+            adapter,
+            prompt_tokens,
+            output_tokens,
+            output_tokens_max: None,
+            form: Form::default(),
+        }
     }
 }
 
