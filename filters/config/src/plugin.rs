@@ -7,7 +7,8 @@
 //!   "cell_bytes": 256,
 //!   "alternates": 3,
 //!   "omitted_prefixes": ["x-anthropic-billing-header"],
-//!   "explain": false
+//!   "explain": false,
+//!   "explain_token": "a secret"
 //! }
 //! ```
 //!
@@ -20,7 +21,7 @@ use crate::pools::{self, EndpointsRule, Rules};
 use crate::reader::{Entry, Reader};
 use crate::tree::{Format, Node, Tree};
 use serde::de::DeserializeOwned;
-use warmpath_core::config::{Config, ControllerConfig};
+use warmpath_core::config::{Config, ControllerConfig, Explain};
 use warmpath_core::limits::{ALTERNATES_DEFAULT, ALTERNATES_MAX};
 use warmpath_core::num::u64_len;
 
@@ -59,7 +60,13 @@ fn read(root: &Entry<'_>, reader: &mut Reader) -> Config {
     let alternates = fields.optional("alternates");
     let alternates = alternates.and_then(|entry| reader.number(&entry, 0..=u64_len(ALTERNATES_MAX)));
     let omitted_prefixes = omitted::read(&mut fields, reader);
-    let is_explaining = fields.optional("explain").and_then(|entry| reader.flag(&entry));
+    let explains = fields.optional("explain").and_then(|entry| reader.flag(&entry)).unwrap_or_default();
+    let token = fields.optional("explain_token").and_then(|entry| reader.name(&entry));
+    let explain = match token {
+        Some(token) => Explain::Token(token),
+        None if explains => Explain::Everybody,
+        None => Explain::Nobody,
+    };
     fields.finish(reader);
     Config {
         pools: pools::to_wire(&pools),
@@ -67,7 +74,7 @@ fn read(root: &Entry<'_>, reader: &mut Reader) -> Config {
         cell_bytes,
         alternates: alternates.unwrap_or(ALTERNATES_DEFAULT),
         omitted_prefixes,
-        is_explaining: is_explaining.unwrap_or_default(),
+        explain,
     }
 }
 

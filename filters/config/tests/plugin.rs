@@ -3,7 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use warmpath_config::plugin::parse;
-use warmpath_core::config::Config;
+use warmpath_core::config::{Config, Explain};
 use warmpath_core::limits::{ALTERNATES_MAX, CELL_BYTES_MAX, NAME_BYTES_MAX};
 
 fn read(json: &str) -> Config {
@@ -24,7 +24,7 @@ fn addresses(config: &Config) -> Vec<&str> {
 fn the_smallest_configuration_has_the_defaults() {
     let config = read(r#"{"controller":{"cluster":"c"}}"#);
     assert_eq!(config.controller.unwrap().cluster, "c");
-    assert_eq!((config.cell_bytes, config.alternates, config.is_explaining), (256, 3, false));
+    assert_eq!((config.cell_bytes, config.alternates, config.explain), (256, 3, Explain::Nobody));
     assert_eq!(config.omitted_prefixes, ["x-anthropic-billing-header"]);
     assert!(config.pools.pools.is_empty());
 }
@@ -42,7 +42,9 @@ fn each_field_is_read() {
         ("a", &["m".into()][..], &["l".into()][..])
     );
     assert_eq!(addresses(&config), ["10.0.0.1:1"]);
-    assert_eq!((config.cell_bytes, config.alternates, config.is_explaining), (512, 0, true));
+    assert_eq!((config.cell_bytes, config.alternates, config.explain), (512, 0, Explain::Everybody));
+    let secret = read(r#"{"controller":{"cluster":"c"},"explain":true,"explain_token":"s"}"#);
+    assert_eq!(secret.explain, Explain::Token("s".into()));
     assert_eq!(config.omitted_prefixes, ["x-a:", "x-b:"]);
     assert!(read(r#"{"controller":{"cluster":"c"},"omitted_prefixes":[]}"#).omitted_prefixes.is_empty());
 }
@@ -75,7 +77,7 @@ fn every_fault_is_reported_at_once_with_its_remedy() {
         "cell_bytes is 5, which is too small: choose a whole number from 32 to 4096",
         "alternates must be a whole number, but is text: write digits only, from 0 to 7",
         "explain must be true or false, but is a number: write true or false, without quotes",
-        "controler is not a known field: remove it, or use one of pools, controller, cell_bytes, alternates, omitted_prefixes, explain",
+        "controler is not a known field: remove it, or use one of pools, controller, cell_bytes, alternates, omitted_prefixes, explain, explain_token",
     ];
     assert_eq!(faults, wanted, "got {faults:#?}");
 }

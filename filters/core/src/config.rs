@@ -18,9 +18,21 @@ pub struct Config {
     pub alternates: usize,
     /// What text of a system prompt begins with that engines cut out.
     pub omitted_prefixes: Vec<String>,
-    /// Whether responses carry `x-warmpath-decision` and requests with `x-warmpath-explain` get their decision: it
-    /// shows clients the engines' addresses and loads.
-    pub is_explaining: bool,
+    /// Which requests get `x-warmpath-decision` with their response and, if they have `x-warmpath-explain`, their decision in
+    /// place of it. It shows the engines' addresses and loads, and which prompts they hold.
+    pub explain: Explain,
+}
+
+/// Who may see decisions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Explain {
+    /// Nobody.
+    #[default]
+    Nobody,
+    /// Everybody.
+    Everybody,
+    /// Requests that carry this token in `x-warmpath-explain-token`.
+    Token(String),
 }
 
 /// How to reach the controller.

@@ -45,6 +45,8 @@ pub(super) enum Exchange {
 pub(super) struct Reading {
     pub(super) config: Rc<Config>,
     pub(super) api: Api,
+    /// Whether the client may see the decision.
+    pub(super) may_explain: bool,
     pub(super) wants_explanation: bool,
     /// Whether it is a request for work, so that what it comes to says something of the endpoint.
     pub(super) is_judged: bool,
@@ -119,7 +121,7 @@ impl<S: SharedMap> Router<S> {
         out: &mut Vec<Output>,
     ) {
         let Some(config) = self.config_of(plugin) else { return };
-        let head = Head::read(headers, config.is_explaining, out);
+        let head = Head::read(headers, &config.explain, out);
         let several = self.has_several_pools();
         if several && head.lists_models() {
             out.push(Output::Reply(reply::models(models::list(&self.view), &head.caller)));
@@ -132,6 +134,7 @@ impl<S: SharedMap> Router<S> {
         let reading = Reading {
             config,
             api: head.api(),
+            may_explain: head.may_explain,
             wants_explanation: head.wants_explanation,
             is_judged: head.is_post,
             stored: head.stored(),

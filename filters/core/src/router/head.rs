@@ -5,6 +5,7 @@ use super::metrics::Unread;
 use super::models::ModelsPath;
 use super::reply::Caller;
 use crate::body::Kind;
+use crate::config::Explain;
 use crate::ids::ResponseId;
 use crate::limits::{BODY_BYTES_KEPT_MAX, BODY_BYTES_MAX};
 use crate::prompt::{Api, PromptError};
@@ -17,8 +18,11 @@ pub const MODEL_HEADER: &str = "x-gateway-model-name";
 pub const DECISION_HEADER: &str = "x-warmpath-decision";
 /// Requests the decision in place of a response, when the configuration says `explain`.
 pub const EXPLAIN_HEADER: &str = "x-warmpath-explain";
-/// Headers that only the router may set: a client's are removed.
-const OWN_HEADERS: [&str; 4] = [DESTINATION_HEADER, MODEL_HEADER, DECISION_HEADER, EXPLAIN_HEADER];
+/// Carries the token that entitles to either, when the configuration names one.
+pub const EXPLAIN_TOKEN_HEADER: &str = "x-warmpath-explain-token";
+/// Headers that are the router's own: a client's go no further.
+const OWN_HEADERS: [&str; 5] =
+    [DESTINATION_HEADER, MODEL_HEADER, DECISION_HEADER, EXPLAIN_HEADER, EXPLAIN_TOKEN_HEADER];
 
 /// The parts of a request's headers that the router needs, read in one pass.
 #[derive(Debug, Default)]
@@ -35,7 +39,9 @@ pub(super) struct Head {
     pub(super) caller: Caller,
     length: Option<usize>,
     is_upgrade: bool,
-    /// Whether the client requests an explanation and may have it.
+    /// Whether the client may see the decision.
+    pub(super) may_explain: bool,
+    /// Whether it requests the decision in place of a response, and may have it.
     pub(super) wants_explanation: bool,
 }
 
@@ -43,8 +49,8 @@ pub(super) struct Head {
 
 impl Head {
     /// Reads the headers and removes those that only the router may set.
-    pub(super) fn read(headers: &[(String, Vec<u8>)], is_explaining: bool, out: &mut Vec<Output>) -> Self {
-        let mut head = Self::default();
+    pub(super) fn read(headers: &[(String, Vec<u8>)], explain: &Explain, out: &mut Vec<Output>) -> Self {
+        let mut head = Self { may_explain: *explain == Explain::Everybody, ..Self::default() };
         for (name, value) in headers {
             let text = || String::from_utf8_lossy(value);
             match name.as_str() {
@@ -67,12 +73,14 @@ impl Head {
                 "x-request-id" => head.caller.note_request_id(value),
                 name => {
                     if let Some(own) = OWN_HEADERS.into_iter().find(|own| *own == name) {
-                        head.wants_explanation |= is_explaining && own == EXPLAIN_HEADER;
+                        head.wants_explanation |= own == EXPLAIN_HEADER;
+                        head.may_explain |= own == EXPLAIN_TOKEN_HEADER && is_token(explain, value);
                         out.push(Output::RemoveRequestHeader(own));
                     }
                 }
             }
         }
+        head.wants_explanation &= head.may_explain;
         head
     }
 
@@ -117,6 +125,14 @@ impl Head {
     }
 }
 
+/// Whether a value is the token that entitles to explanations. Its bytes are compared without a shortcut, so that the time
+/// shows nothing of where a wrong one differs.
+fn is_token(explain: &Explain, value: &[u8]) -> bool {
+    let Explain::Token(token) = explain else { return false };
+    let differences = token.bytes().zip(value).fold(0, |sum, (ours, theirs)| sum | (ours ^ theirs));
+    token.len() == value.len() && differences == 0
+}
+
 /// The response that a path reads, deletes or cancels: `/v1/responses/<id>`, whatever follows.
 fn stored_response(path: &str) -> Option<ResponseId> {
     let (_, rest) = path.split_once("/v1/responses/")?;
@@ -132,7 +148,7 @@ mod tests {
         let headers: Vec<_> =
             headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
         let mut out = Vec::new();
-        (Head::read(&headers, true, &mut out), out)
+        (Head::read(&headers, &Explain::Everybody, &mut out), out)
     }
 
     #[test]
@@ -173,6 +189,22 @@ mod tests {
         assert_eq!(of("/llm/v1/responses/resp_1/cancel?x=1"), id);
         assert_eq!(of("/v1/responses/resp_1?include=usage"), id);
         assert_eq!((of("/v1/responses/"), of("/v1/responses"), of("/v1/models/x")), (None, None, None));
+    }
+
+    #[test]
+    fn explanations_need_the_token_where_there_is_one() {
+        let secret = Explain::Token("secret".into());
+        let asks = |explain: &Explain, token: &str| {
+            let headers = [(EXPLAIN_HEADER, "1"), (EXPLAIN_TOKEN_HEADER, token)];
+            let headers: Vec<_> =
+                headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
+            Head::read(&headers, explain, &mut Vec::new()).wants_explanation
+        };
+        assert!(asks(&secret, "secret") && asks(&Explain::Everybody, ""));
+        for wrong in ["", "secre", "secrets", "Secret"] {
+            assert!(!asks(&secret, wrong), "{wrong}");
+        }
+        assert!(!asks(&Explain::Nobody, "secret"));
     }
 
     #[test]

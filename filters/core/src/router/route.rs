@@ -10,6 +10,7 @@ use super::reply::{Caller, is_header_value};
 use super::shared::SharedMap;
 use super::siblings::When;
 use super::{Clock, Router, reply};
+use crate::config::Explain;
 use crate::ids::CellHash;
 use crate::limits::{BODY_BYTES_KEPT_MAX, BODY_BYTES_MAX};
 use crate::num::{count, float, u64_len};
@@ -133,7 +134,7 @@ impl<S: SharedMap> Router<S> {
         let traits = Traits { api: None, is_stream, has_usage, is_judged: true };
         let query = Query::of_chain(&self.view, model, chain, size, output_tokens_max);
         match query.and_then(|query| Routed::of_query(query, traits, &options)) {
-            Ok(routed) => self.dispatch(id, routed, config.is_explaining, now, out),
+            Ok(routed) => self.dispatch(id, routed, config.explain == Explain::Everybody, now, out),
             Err(reason) => refuse(reason, model, &Caller::default(), out),
         }
     }
@@ -192,7 +193,7 @@ impl<S: SharedMap> Router<S> {
             routed => routed,
         };
         match routed {
-            Ok(routed) => self.dispatch(id, routed, reading.config.is_explaining, now, out),
+            Ok(routed) => self.dispatch(id, routed, reading.may_explain, now, out),
             Err(reason) => refuse(reason, model, &reading.caller, out),
         }
     }
@@ -202,7 +203,7 @@ impl<S: SharedMap> Router<S> {
         &mut self,
         id: ExchangeId,
         routed: Routed,
-        is_explaining: bool,
+        may_explain: bool,
         now: Timestamp,
         out: &mut Vec<Output>,
     ) {
@@ -237,7 +238,7 @@ impl<S: SharedMap> Router<S> {
         let ttft_ms = decision.chosen.terms.ttft_s() * 1e3;
         kept.size.held_tokens = decision.chosen.held_tokens;
         kept.size.cached_tokens = decision.chosen.cached_tokens;
-        kept.summary = is_explaining.then(|| summary(&decision, prompt_tokens));
+        kept.summary = may_explain.then(|| summary(&decision, prompt_tokens));
         kept.silent_at = traits.is_judged.then(|| {
             let silence_ms = if traits.is_stream { SILENCE_MS_STREAM } else { SILENCE_MS_WHOLE };
             now.plus_ms(silence_ms.max(count(ttft_ms * SILENCE_FACTOR)))

@@ -7,6 +7,7 @@ use crate::support::{
 use crate::support::{Host, Stream, Vm};
 use serde_json::json;
 use std::time::Duration;
+use warmpath_core::config::Explain;
 use warmpath_core::router::DECISION_HEADER;
 
 /// Longer than an endpoint is avoided after its first failure.
@@ -162,7 +163,7 @@ fn decision_header_is_set_only_where_the_configuration_explains() {
     for explains in [true, false] {
         let host = Host::default();
         let mut config = static_config(2);
-        config.is_explaining = explains;
+        config.explain = if explains { Explain::Everybody } else { Explain::Nobody };
         let vm = vm(&host, &config);
         let mut stream = serve(&vm, &chat(&text("whales", 1000)));
         let there = chosen(&stream);

@@ -29,7 +29,7 @@ pub use deployment::{Deployment, NetworkSpec, ProxiesSpec};
 use flight::{Flight, TEXT_PIECE};
 use fnv::FnvHashMap;
 use process::{PLUGIN, VmAt};
-use warmpath_core::config::{Config, ControllerConfig};
+use warmpath_core::config::{Config, ControllerConfig, Explain};
 use warmpath_core::ids::EndpointId;
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::num::count;
@@ -72,7 +72,7 @@ impl Proxies {
             cell_bytes: CELL_BYTES_DEFAULT,
             alternates: 0,
             omitted_prefixes: Vec::new(),
-            is_explaining: false,
+            explain: Explain::Nobody,
         };
         Self {
             world: World::new(spec, config),

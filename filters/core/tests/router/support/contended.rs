@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use warmpath_core::config::{Config, ControllerConfig};
+use warmpath_core::config::{Config, ControllerConfig, Explain};
 use warmpath_core::ids::{CellHash, EndpointId};
 use warmpath_core::prompt::Size;
 use warmpath_core::router::{
@@ -131,7 +131,7 @@ pub(crate) fn fixed(endpoints: usize) -> Config {
         cell_bytes: CELL_BYTES,
         alternates: 3,
         omitted_prefixes: Vec::new(),
-        is_explaining: false,
+        explain: Explain::Nobody,
     }
 }
 

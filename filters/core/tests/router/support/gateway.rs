@@ -2,7 +2,7 @@
 
 use crate::support::{Host, Vm, pools_of};
 use std::time::Duration;
-use warmpath_core::config::{Config, ControllerConfig};
+use warmpath_core::config::{Config, ControllerConfig, Explain};
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::wire::Pools;
 
@@ -34,7 +34,7 @@ pub(crate) fn static_config(count: usize) -> Config {
         cell_bytes: CELL_BYTES_DEFAULT,
         alternates: 3,
         omitted_prefixes: Vec::new(),
-        is_explaining: true,
+        explain: Explain::Everybody,
     }
 }
 
