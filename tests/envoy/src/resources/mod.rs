@@ -20,7 +20,7 @@ pub use self::route::{Retry, route};
 pub use self::wasm::WasmFilter;
 
 /// What Envoy buffers for one request: more than the longest prompt, and what a retry needs.
-pub const BUFFER_BYTES_MAX: u32 = 32 << 20;
+pub const BUFFER_BYTES_MAX: u32 = 65 << 20;
 
 /// The header with which the filter tells the cluster where to send a request: `ip:port[,ip:port...]`.
 pub const DESTINATION_HEADER: &str = "x-gateway-destination-endpoint";

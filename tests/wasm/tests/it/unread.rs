@@ -1,6 +1,7 @@
 //! Requests whose prompt cannot be looked at: routed by load, counted by reason, never failed.
 
 use crate::support::{assert_clean, chat, counted, destinations, post, static_config, vm};
+use serde_json::json;
 use warmpath_core::limits::BODY_BYTES_MAX;
 use warmpath_host::{Action, Host, Options};
 
@@ -119,6 +120,25 @@ fn body_that_grows_beyond_the_bound_goes_on_before_its_end() {
     assert_eq!(counted(&host, &[&vm], "warmpath.unread.too_large"), 1);
     assert_eq!(stream.body(b"z", true).unwrap(), Action::Continue);
     assert_eq!(stream.upstream().body.len(), BODY_BYTES_MAX + 2);
+    stream.finish().unwrap();
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn a_large_body_is_handed_over_in_pieces_where_its_model_leads_to_its_pool() {
+    let host = Host::new(Options { buffer_bytes_max: 2 * BODY_BYTES_MAX, ..Options::default() });
+    let mut config = static_config(1);
+    let second = json!({"name": "second", "models": ["beta"], "endpoints": ["10.9.9.9:8000"]});
+    config["pools"].as_array_mut().unwrap().push(second);
+    let vm = vm(&host, &config);
+    let mut stream = vm.request();
+    stream.headers(&[(":method", "POST"), PATH], false).unwrap();
+    let image = vec![b'x'; BODY_BYTES_MAX];
+    for piece in [b"{\"image\":\"".as_slice(), &image] {
+        assert_eq!(stream.body(piece, false).unwrap(), Action::Pause);
+    }
+    assert_eq!(stream.body(b"\",\"model\":\"beta\"}", true).unwrap(), Action::Continue);
+    assert_eq!(destinations(&stream), ["10.9.9.9:8000"]);
     stream.finish().unwrap();
     assert_clean(&host, &[&vm]);
 }
