@@ -6,7 +6,7 @@
 //!                         └─ in pieces ─► Fields ──┴─ Named: the model alone
 //! ```
 //!
-//! A client may call its body what it likes (curl says "form" unless told otherwise, some clients say nothing), and
+//! A client may call its body what it likes (curl says "form" unless asked for another, some clients say nothing), and
 //! engines read JSON all the same. So what the type leaves open, the first bytes decide.
 
 mod form;

@@ -128,7 +128,7 @@ impl Multipart {
             let kept = if is_field { bytes.len() } else { self.delimiter.len().min(bytes.len()) };
             return Some(bytes.len() - kept).filter(|used| *used > 0);
         };
-        // What follows tells the last boundary from the others.
+        // What follows distinguishes the last boundary from the others.
         let end = at + self.delimiter.len();
         let next = bytes.get(end..end + 2)?;
         if let Place::Field(name) = &self.place {
