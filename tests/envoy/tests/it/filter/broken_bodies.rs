@@ -46,7 +46,7 @@ fn small() -> Vec<Broken> {
         broken("truncated", PATH, whole[..whole.len() / 2].to_owned()),
         broken("not UTF-8", PATH, not_utf8),
         broken("NUL bytes", PATH, vec![0_u8; 512]),
-        broken("two models", PATH, format!(r#"{{"model":"sim","model":"other","prompt":{whole:?}}}"#)),
+        broken("two models", PATH, format!(r#"{{"model":"other","model":"sim","prompt":{whole:?}}}"#)),
         broken("nested arrays", PATH, nested.clone()),
         broken("nested in a field", CHAT, format!(r#"{{"model":"sim","messages":{nested}"#)),
         broken("nested objects", CHAT, r#"{"a":"#.repeat(NESTING)),
