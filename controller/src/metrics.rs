@@ -30,6 +30,8 @@ pub struct Metrics {
     pub scrapes: Counters,
     /// Duration of scrapes, in seconds.
     pub scrape_seconds: Histogram,
+    /// Whether no endpoint of a pool can be scraped.
+    pub unscrapable: Family<[(&'static str, String); 1], Gauge>,
     /// Proxy streams that are open.
     pub proxies: Gauge,
     /// Events from proxies, by kind.
@@ -66,6 +68,7 @@ impl Default for Metrics {
             endpoints: Family::default(),
             scrapes: Family::default(),
             scrape_seconds,
+            unscrapable: Family::default(),
             proxies: Gauge::default(),
             events_in: Family::default(),
             events_dropped: Family::default(),
@@ -88,6 +91,11 @@ impl Metrics {
     fn register(&self, to: &mut Registry) {
         to.register("endpoints", "Endpoints by pool and health", self.endpoints.clone());
         to.register("scrapes", "Scrapes by outcome", self.scrapes.clone());
+        to.register(
+            "pool_unscrapable",
+            "1 while no engine of the pool can be scraped",
+            self.unscrapable.clone(),
+        );
         to.register("proxies", "Proxy streams that are open", self.proxies.clone());
         to.register("events_in", "Events from proxies by kind", self.events_in.clone());
         to.register(
@@ -108,6 +116,11 @@ impl Metrics {
     /// Counts one change of the configuration file.
     pub fn count_reload(&self, reload: Reload) {
         self.reloads.get_or_create(&[("result", reload.label())]).inc();
+    }
+
+    /// Shows whether no endpoint of a pool can be scraped.
+    pub fn show_unscrapable(&self, pool: &str, is_unscrapable: bool) {
+        self.unscrapable.get_or_create(&[("pool", pool.to_owned())]).set(i64::from(is_unscrapable));
     }
 
     /// The page, in the OpenMetrics text format.

@@ -94,7 +94,7 @@ async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Running,
     shared.with(|hub, now| hub.publish(Kind::Pools(settings.pools_event()), now));
     let mut telemetry = Telemetry::new(shared.clone(), Arc::clone(&metrics));
     telemetry.follow(&settings);
-    let api = api::Api::new(shared.clone(), Arc::clone(&metrics), telemetry.unseen())
+    let api = api::Api::new(shared.clone(), Arc::clone(&metrics), telemetry.fleet(), telemetry.unseen())
         .omitting(&settings.omitted_prefixes);
     let live = Live { settings, shared: shared.clone(), telemetry, metrics };
     tracing::info!(grpc = %grpc_addr, http = %http_addr, "controller started");

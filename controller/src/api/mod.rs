@@ -7,6 +7,7 @@ mod state;
 
 use crate::metrics::Metrics;
 use crate::publish::Shared;
+use crate::telemetry::Fleet;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
@@ -25,6 +26,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 pub struct Api {
     shared: Shared,
     metrics: Arc<Metrics>,
+    fleet: Fleet,
     unseen: Arc<AtomicUsize>,
     was_ready: Arc<AtomicBool>,
     omitted_prefixes: Arc<[String]>,
@@ -34,9 +36,9 @@ pub struct Api {
 
 impl Api {
     /// `unseen` counts the endpoints whose first scrape has not ended.
-    pub fn new(shared: Shared, metrics: Arc<Metrics>, unseen: Arc<AtomicUsize>) -> Self {
+    pub fn new(shared: Shared, metrics: Arc<Metrics>, fleet: Fleet, unseen: Arc<AtomicUsize>) -> Self {
         let omitted_prefixes = OMITTED_PREFIXES_DEFAULT.map(str::to_owned).into();
-        Self { shared, metrics, unseen, was_ready: Arc::default(), omitted_prefixes }
+        Self { shared, metrics, fleet, unseen, was_ready: Arc::default(), omitted_prefixes }
     }
 
     /// Explains as proxies decide that leave out text of a system prompt that begins with one of `prefixes`.
@@ -69,7 +71,7 @@ impl Api {
 }
 
 async fn metrics(State(api): State<Api>) -> impl IntoResponse {
-    api.shared.with(|hub, _| state::gauge(hub.index(), &api.metrics));
+    api.shared.with(|hub, _| state::gauge(hub.index(), &api.fleet, &api.metrics));
     ([(header::CONTENT_TYPE, OPENMETRICS)], api.metrics.page())
 }
 

@@ -3,6 +3,7 @@
 use super::Api;
 use crate::index::Index;
 use crate::metrics::Metrics;
+use crate::telemetry::Fleet;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -35,6 +36,7 @@ struct PoolState {
 #[derive(Debug, Serialize)]
 struct EndpointState {
     address: String,
+    /// What the scrapes show. Proxies are sent `unknown` where those of the whole pool fail.
     health: &'static str,
     fitness: &'static str,
     /// From the engine's metrics page.
@@ -60,11 +62,11 @@ struct EndpointState {
 
 /// Responds with the state.
 pub(super) async fn show(State(api): State<Api>) -> Json<StatePage> {
-    Json(api.shared.with(|hub, now| StatePage::of(hub.index(), now)))
+    Json(api.shared.with(|hub, now| StatePage::of(hub.index(), &api.fleet, now)))
 }
 
 /// Fills in the gauges.
-pub(super) fn gauge(index: &Index, metrics: &Metrics) {
+pub(super) fn gauge(index: &Index, fleet: &Fleet, metrics: &Metrics) {
     let view = index.view();
     metrics.generation.set(signed(index.generation().0));
     metrics.view_cells.set(signed(u64_len(view.prefixes().cells())));
@@ -72,7 +74,7 @@ pub(super) fn gauge(index: &Index, metrics: &Metrics) {
     for pool in view.pools() {
         for health in [Health::Unknown, Health::Healthy, Health::Unhealthy] {
             let endpoints = pool.slots().iter().filter_map(|slot| view.endpoint(*slot));
-            let count = endpoints.filter(|endpoint| endpoint.health == health).count();
+            let count = endpoints.filter(|endpoint| scraped(fleet, endpoint) == health).count();
             let labels = [("pool", pool.name().to_owned()), ("health", label(health).to_owned())];
             metrics.endpoints.get_or_create(&labels).set(signed(u64_len(count)));
         }
@@ -82,7 +84,7 @@ pub(super) fn gauge(index: &Index, metrics: &Metrics) {
 // === impl StatePage ===
 
 impl StatePage {
-    fn of(index: &Index, now: Timestamp) -> Self {
+    fn of(index: &Index, fleet: &Fleet, now: Timestamp) -> Self {
         let view = index.view();
         let pools = view.pools().iter().map(|pool| PoolState {
             name: pool.name().to_owned(),
@@ -92,7 +94,7 @@ impl StatePage {
             endpoints: pool
                 .slots()
                 .iter()
-                .filter_map(|slot| Some(EndpointState::of(view, *slot, view.endpoint(*slot)?, now)))
+                .filter_map(|slot| Some(EndpointState::of(view, *slot, view.endpoint(*slot)?, fleet, now)))
                 .collect(),
         });
         Self {
@@ -108,12 +110,12 @@ impl StatePage {
 // === impl EndpointState ===
 
 impl EndpointState {
-    fn of(view: &View, slot: Slot, endpoint: &Endpoint, now: Timestamp) -> Self {
+    fn of(view: &View, slot: Slot, endpoint: &Endpoint, fleet: &Fleet, now: Timestamp) -> Self {
         let (status, in_flight) = (endpoint.status(), endpoint.in_flight());
         let (held_cells, capacity_cells) = view.prefixes().held(slot);
         Self {
             address: endpoint.address.clone(),
-            health: label(endpoint.health),
+            health: label(scraped(fleet, endpoint)),
             fitness: endpoint.fitness(now).label(),
             running: status.running,
             waiting: status.waiting,
@@ -130,6 +132,10 @@ impl EndpointState {
             prefill_s_per_token: endpoint.measured_speed().prefill_s_per_token(),
         }
     }
+}
+
+fn scraped(fleet: &Fleet, endpoint: &Endpoint) -> Health {
+    endpoint.address.parse().map_or(endpoint.health, |address| fleet.health(address))
 }
 
 /// A health's name in metrics and pages.

@@ -13,9 +13,11 @@ use warmpath_core::wire;
 const GRPC_PORT_DEFAULT: u16 = 18_000;
 /// Port of metrics and health when the file names none.
 const HTTP_PORT_DEFAULT: u16 = 18_002;
-/// Time between two scrapes of one engine. Engines update their gauges once a step, some 20 to 50 ms;
-/// what was sent meanwhile is known from the proxies' own bookings.
-const SCRAPE_INTERVAL_MS_DEFAULT: u64 = 200;
+/// Time between two scrapes of one engine. What was sent meanwhile is known from the proxies' own bookings, and each page
+/// costs the engine some milliseconds.
+const SCRAPE_INTERVAL_MS_DEFAULT: u64 = 1_000;
+/// The same while the page is stale and traffic runs.
+const SCRAPE_INTERVAL_MS_MIN_DEFAULT: u64 = 200;
 /// How long one scrape may take: a busy engine's API server responds late.
 const SCRAPE_TIMEOUT_MS_DEFAULT: u64 = 1_000;
 /// Failed scrapes in a row until an endpoint counts as unhealthy.
@@ -56,6 +58,8 @@ pub struct Listen {
 pub struct Scrape {
     /// From the start of one scrape to that of the next.
     pub interval: Duration,
+    /// The same while what was seen is stale and traffic runs; at most `interval`.
+    pub interval_min: Duration,
     /// The longest that one scrape may take.
     pub timeout: Duration,
     /// Failures in a row that make an endpoint unhealthy.
@@ -108,6 +112,7 @@ impl Default for Scrape {
     fn default() -> Self {
         Self {
             interval: Duration::from_millis(SCRAPE_INTERVAL_MS_DEFAULT),
+            interval_min: Duration::from_millis(SCRAPE_INTERVAL_MS_MIN_DEFAULT),
             timeout: Duration::from_millis(SCRAPE_TIMEOUT_MS_DEFAULT),
             unhealthy_after: UNHEALTHY_AFTER_DEFAULT,
         }
@@ -163,12 +168,16 @@ fn read_scrape(entry: &Entry<'_>, reader: &mut Reader) -> Scrape {
     let mut fields = reader.fields(entry);
     let default = Scrape::default();
     let interval = millis(&mut fields, "interval_ms", reader);
+    let interval_min = millis(&mut fields, "interval_ms_min", reader);
     let timeout = millis(&mut fields, "timeout_ms", reader);
     let unhealthy_after = fields.optional("unhealthy_after");
     let unhealthy_after = unhealthy_after.and_then(|entry| reader.number(&entry, 1..=UNHEALTHY_AFTER_MAX));
     fields.finish(reader);
+    let interval = interval.unwrap_or(default.interval);
     Scrape {
-        interval: interval.unwrap_or(default.interval),
+        interval,
+        // A file that asks for shorter intervals than that at all times is right in itself.
+        interval_min: interval_min.unwrap_or(default.interval_min).min(interval),
         timeout: timeout.unwrap_or(default.timeout),
         unhealthy_after: unhealthy_after.unwrap_or(default.unhealthy_after),
     }

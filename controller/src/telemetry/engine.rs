@@ -4,19 +4,21 @@
 //! |---|---|---|---|---|
 //! | waiting | `vllm:num_requests_waiting` | `sglang:num_queue_reqs` | `trtllm_num_requests_waiting` | `nv_trt_llm_request_metrics{request_type="waiting"}` |
 //! | running | `vllm:num_requests_running` | `sglang:num_running_reqs` | `trtllm_num_requests_running` | `..{request_type="scheduled"}` |
-//! | KV use | `vllm:kv_cache_usage_perc` | `sglang:token_usage` | `trtllm_kv_cache_utilization` | `nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="fraction"}` |
+//! | KV use | `vllm:kv_cache_usage_perc`, before 0.10 `vllm:gpu_cache_usage_perc` | `sglang:token_usage` | `trtllm_kv_cache_utilization` | `nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="fraction"}` |
 //! | block | `vllm:cache_config_info{block_size}` | `sglang:cache_config_info{page_size}` | `trtllm_kv_cache_tokens_per_block` | `..{kv_cache_block_type="tokens_per"}` |
 //! | blocks | `..{num_gpu_blocks}` | `..{num_pages}` | `trtllm_kv_cache_max_blocks` | `..{kv_cache_block_type="max"}` |
-//! | or tokens | | `sglang:max_total_num_tokens` | | |
+//! | or tokens | `..{kv_cache_size_tokens}` | `sglang:max_total_num_tokens` | | |
 //! | tier below | `vllm:kv_offload_config_info{cpu_kv_cache_size_tokens}` | `sglang:hicache_host_total_tokens` | | |
+//! | work done | `vllm:prompt_tokens_total`, .. | `sglang:prompt_tokens_total`, .. | `trtllm_request_success_total` | `nv_inference_count`, .. |
 //!
-//! The names follow the model server protocol of the Gateway API inference extension, except for the last two lines and
+//! The names follow the model server protocol of the Gateway API inference extension, except for tokens, the tier and
 //! `sglang:page_size`, which only the engines define: vLLM 0.33's `CPUOffloadingInfo`
 //! (`vllm/v1/kv_offload/cpu/common.py`), and SGLang 0.5.23's `SchedulerMetricsCollector`
 //! (`sglang/srt/observability/metrics_collector.py`), which has no `sglang:cache_config_info`.
 //!
-//! An engine with data parallelism shows one series for each rank behind the same address: counts, blocks
-//! and tokens add up, shares are averaged.
+//! Tokens go before blocks times their size: a model with several kinds of KV cache has blocks of several sizes, of which
+//! vLLM shows the smallest, so that the product is far too small (or, with state caches, too large). vLLM 0.10 and 0.11
+//! show the KV use under both names. How series of one name combine is [`super::series`]'s matter.
 //!
 //! Both engines copy the GPU's blocks into the tier while the GPU still has them, so the two together hold as much as the
 //! larger one, not the sum. Sizes that no page reports in tokens are left to the configuration: vLLM before 0.33 and LMCache
@@ -24,33 +26,41 @@
 //! (`trtllm_kv_cache_host_utilization`), and none reports disks and remote stores.
 
 use super::page::{Sample, samples};
-use warmpath_core::num::count;
+use super::series::Series;
+use warmpath_core::num::{count, float};
 use warmpath_core::wire::EngineStatus;
 
-/// Start of the process; a later one means that the cache is cold.
+/// Start of the process; a later one means that the cache is cold. Pages that several processes write together (SGLang,
+/// vLLM with several API servers) have none.
 const PROCESS_START: &[u8] = b"process_start_time_seconds";
 
 /// The contents of one page.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Reading {
-    /// The engine's status; the endpoint and its health are the [`super::Tracker`]'s to fill in.
+    /// The engine's status; the endpoint, its health and its incarnation are the [`super::Tracker`]'s to fill in.
     pub status: EngineStatus,
     /// When the engine's process started, in milliseconds since 1970.
     pub started_ms: Option<u64>,
+    /// The sum of counters that only grow while the process lives.
+    pub work_done: Option<u64>,
 }
 
-/// The samples of a page so far.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sums {
-    running: f64,
-    waiting: f64,
-    used: f64,
-    used_series: f64,
-    block_tokens: f64,
-    blocks: f64,
-    gpu_tokens: f64,
-    tier_tokens: f64,
-    started_s: f64,
+/// The series of a page so far, by quantity.
+#[derive(Clone, Debug, Default)]
+struct Quantities {
+    running: Series,
+    waiting: Series,
+    used: Series,
+    used_old: Series,
+    block_tokens: Series,
+    blocks: Series,
+    /// Capacities in tokens.
+    gpu_tokens: Series,
+    /// The same of pages that give blocks and their size for each engine.
+    config_tokens: Series,
+    tier_tokens: Series,
+    started_s: Series,
+    work_done: Option<f64>,
 }
 
 // === impl Reading ===
@@ -58,93 +68,114 @@ struct Sums {
 impl Reading {
     /// Reads a page. A page without any known name gives nothing: an engine of an unknown kind that is up.
     pub fn of(page: &[u8]) -> Self {
-        let mut sums = Sums::default();
+        let mut page_of = Quantities::default();
         for sample in samples(page, is_known) {
-            sums.take(&sample);
+            page_of.take(&sample);
         }
-        let permille = if sums.used_series > 0.0 { sums.used / sums.used_series * 1000.0 } else { 0.0 };
-        let gpu_tokens =
-            if sums.gpu_tokens > 0.0 { sums.gpu_tokens } else { sums.block_tokens * sums.blocks };
-        let capacity_tokens = known(count(gpu_tokens));
+        let block_tokens = page_of.block_tokens.largest();
+        let by_blocks = block_tokens * page_of.blocks.sum();
+        let capacity_tokens = [page_of.gpu_tokens.sum(), page_of.config_tokens.sum(), by_blocks]
+            .into_iter()
+            .find_map(|tokens| known(count(tokens)));
+        let used = page_of.used.mean().or_else(|| page_of.used_old.mean());
+        let tier_tokens = count(page_of.tier_tokens.sum());
         let status = EngineStatus {
-            running: count32(sums.running),
-            waiting: count32(sums.waiting),
-            kv_used_permille: count32(permille).min(1000),
+            running: count32(page_of.running.sum()),
+            waiting: count32(page_of.waiting.sum()),
+            kv_used_permille: count32(used.unwrap_or_default() * 1000.0).min(1000),
             capacity_tokens,
-            block_tokens: Some(count32(sums.block_tokens)).filter(|tokens| *tokens > 0),
-            kv_below_gpu_tokens: count(sums.tier_tokens).saturating_sub(capacity_tokens.unwrap_or_default()),
+            block_tokens: Some(count32(block_tokens)).filter(|tokens| *tokens > 0),
+            kv_below_gpu_tokens: tier_tokens.saturating_sub(capacity_tokens.unwrap_or_default()),
             ..EngineStatus::default()
         };
-        Self { status, started_ms: known(count(sums.started_s * 1000.0)) }
+        let started_ms = known(count(page_of.started_s.largest() * 1000.0));
+        Self { status, started_ms, work_done: page_of.work_done.map(count) }
     }
 }
 
-// === impl Sums ===
+// === impl Quantities ===
 
-impl Sums {
+impl Quantities {
     fn take(&mut self, sample: &Sample<'_>) {
-        // Gauges of values that are not known yet are NaN.
-        if !sample.value.is_finite() {
-            return;
-        }
         match sample.name {
             b"vllm:num_requests_running" | b"sglang:num_running_reqs" | b"trtllm_num_requests_running" => {
-                self.running += sample.value;
+                self.running.add(sample);
             }
             b"vllm:num_requests_waiting" | b"sglang:num_queue_reqs" | b"trtllm_num_requests_waiting" => {
-                self.waiting += sample.value;
+                self.waiting.add(sample);
             }
             b"vllm:kv_cache_usage_perc" | b"sglang:token_usage" | b"trtllm_kv_cache_utilization" => {
-                self.use_share(sample.value);
+                self.used.add(sample);
             }
-            b"vllm:cache_config_info" => self.config(sample, "block_size", "num_gpu_blocks"),
-            b"sglang:cache_config_info" => self.config(sample, "page_size", "num_pages"),
-            b"sglang:max_total_num_tokens" => self.gpu_tokens += sample.value,
-            b"sglang:hicache_host_total_tokens" => self.tier_tokens += sample.value,
+            b"vllm:gpu_cache_usage_perc" => self.used_old.add(sample),
+            b"vllm:cache_config_info" => {
+                self.config(sample, "block_size", "num_gpu_blocks", "kv_cache_size_tokens");
+            }
+            b"sglang:cache_config_info" => self.config(sample, "page_size", "num_pages", ""),
+            b"sglang:max_total_num_tokens" => self.gpu_tokens.add(sample),
+            b"sglang:hicache_host_total_tokens" => self.tier_tokens.add(sample),
             b"vllm:kv_offload_config_info" => {
-                let tokens = number(sample, "cpu_kv_cache_size_tokens");
-                self.tier_tokens += tokens.unwrap_or_default();
+                if let Some(tokens) = number(sample, "cpu_kv_cache_size_tokens") {
+                    self.tier_tokens.add_of(sample, tokens);
+                }
             }
-            b"sglang:page_size" | b"trtllm_kv_cache_tokens_per_block" => self.block_tokens = sample.value,
-            b"trtllm_kv_cache_max_blocks" => self.blocks += sample.value,
+            b"sglang:page_size" | b"trtllm_kv_cache_tokens_per_block" => self.block_tokens.add(sample),
+            b"trtllm_kv_cache_max_blocks" => self.blocks.add(sample),
             b"nv_trt_llm_request_metrics" => match sample.label("request_type") {
-                Some("waiting") => self.waiting += sample.value,
-                Some("scheduled") => self.running += sample.value,
+                Some("waiting") => self.waiting.add(sample),
+                Some("scheduled") => self.running.add(sample),
                 _ => {}
             },
             b"nv_trt_llm_kv_cache_block_metrics" => match sample.label("kv_cache_block_type") {
-                Some("fraction") => self.use_share(sample.value),
-                Some("tokens_per") => self.block_tokens = sample.value,
-                Some("max") => self.blocks += sample.value,
+                Some("fraction") => self.used.add(sample),
+                Some("tokens_per") => self.block_tokens.add(sample),
+                Some("max") => self.blocks.add(sample),
                 _ => {}
             },
-            PROCESS_START => self.started_s = sample.value,
+            PROCESS_START => self.started_s.add(sample),
+            name if is_work_done(name) && sample.value.is_finite() => {
+                *self.work_done.get_or_insert_default() += sample.value;
+            }
             _ => {}
         }
     }
 
-    fn use_share(&mut self, share: f64) {
-        self.used += share;
-        self.used_series += 1.0;
-    }
-
     /// Capacity given in labels; engines write `None` there until they know it.
-    fn config(&mut self, sample: &Sample<'_>, block_tokens: &str, blocks: &str) {
-        if let (Some(block_tokens), Some(blocks)) = (number(sample, block_tokens), number(sample, blocks)) {
-            self.block_tokens = block_tokens;
-            self.blocks += blocks;
+    fn config(&mut self, sample: &Sample<'_>, block_tokens: &str, blocks: &str, tokens: &str) {
+        let block_tokens = number(sample, block_tokens);
+        let product = block_tokens.zip(number(sample, blocks)).map(|(tokens, blocks)| tokens * blocks);
+        if let Some(tokens) = number(sample, tokens).filter(|tokens| *tokens > 0.0).or(product) {
+            self.config_tokens.add_of(sample, tokens);
+            self.block_tokens.add_of(sample, block_tokens.unwrap_or_default());
         }
     }
 }
 
+/// Counters that an engine increases with every request.
+fn is_work_done(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"vllm:prompt_tokens_total"
+            | b"vllm:generation_tokens_total"
+            | b"vllm:request_success_total"
+            | b"sglang:prompt_tokens_total"
+            | b"sglang:generation_tokens_total"
+            | b"sglang:num_requests_total"
+            | b"trtllm_request_success_total"
+            | b"nv_inference_request_success"
+            | b"nv_inference_count"
+    )
+}
+
 /// A whole number in a label.
 fn number(sample: &Sample<'_>, label: &str) -> Option<f64> {
-    Some(f64::from(sample.label(label)?.parse::<u32>().ok()?))
+    Some(float(sample.label(label)?.parse::<u64>().ok()?))
 }
 
 /// Rejects most lines by their first bytes.
 fn is_known(name: &[u8]) -> bool {
-    let prefixes: [&[u8]; 5] = [b"vllm:", b"sglang:", b"trtllm_", b"nv_trt_llm_", PROCESS_START];
+    let prefixes: [&[u8]; 6] =
+        [b"vllm:", b"sglang:", b"trtllm_", b"nv_trt_llm_", b"nv_inference_", PROCESS_START];
     prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 

@@ -2,24 +2,33 @@
 //!
 //! ```text
 //!   engine /metrics ─► scrape ─► page ─► engine (status) ─► tracker (changes) ─► Hub::publish
+//!                                                              ▲
+//!                                        fleet (do all fail?) ─┘
 //! ```
 //!
-//! Each endpoint has its own task, so that a slow engine delays no other and never has two scrapes at once.
+//! Each endpoint has its own task, so that a slow engine delays no other and never has two scrapes at once. A page costs the
+//! engine some milliseconds of Python and a line of its log, so it is asked for once a second; [`pace`] says when sooner.
 
 mod engine;
+mod fleet;
+mod pace;
 mod page;
 mod scrape;
+mod series;
 mod tracker;
 
 pub use engine::Reading;
+pub use fleet::Fleet;
 pub use page::{Sample, samples};
 pub use scrape::{Scraper, Source};
-pub use tracker::{Failure, Outcome, Tracker};
+pub use tracker::{Failure, Outcome, Rules, Scraped, Tracker};
 
 use crate::config::{Scrape, Settings};
 use crate::metrics::Metrics;
 use crate::publish::Shared;
 use fnv::FnvHashMap;
+use pace::Pace;
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,6 +48,7 @@ pub struct Telemetry {
     metrics: Arc<Metrics>,
     scraper: Scraper,
     tasks: FnvHashMap<SocketAddr, Task>,
+    fleet: Fleet,
     unseen: Arc<AtomicUsize>,
 }
 
@@ -68,6 +78,7 @@ struct Target {
     shared: Shared,
     metrics: Arc<Metrics>,
     scraper: Scraper,
+    fleet: Fleet,
     orders: watch::Receiver<Orders>,
     unseen: Option<Unseen>,
 }
@@ -82,12 +93,14 @@ impl Telemetry {
             metrics,
             scraper: Scraper::default(),
             tasks: FnvHashMap::default(),
+            fleet: Fleet::default(),
             unseen: Arc::default(),
         }
     }
 
     /// Scrapes the endpoints of `settings` from now on, and no others.
     pub fn follow(&mut self, settings: &Settings) {
+        self.fleet.follow(&settings.pools, &self.metrics);
         let mut stale = std::mem::take(&mut self.tasks);
         for pool in &settings.pools {
             let orders = Orders { scrape: settings.scrape, kv_below_gpu_tokens: pool.kv_below_gpu_tokens };
@@ -104,6 +117,11 @@ impl Telemetry {
         }
     }
 
+    /// What the scrapes show.
+    pub fn fleet(&self) -> Fleet {
+        self.fleet.clone()
+    }
+
     /// Endpoints whose first scrape has not ended.
     pub fn unseen(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.unseen)
@@ -117,6 +135,7 @@ impl Telemetry {
             shared: self.shared.clone(),
             metrics: Arc::clone(&self.metrics),
             scraper: self.scraper.clone(),
+            fleet: self.fleet.clone(),
             orders: receiver,
             unseen: Some(Unseen(Arc::clone(&self.unseen))),
         };
@@ -147,7 +166,7 @@ impl Task {
 impl Target {
     async fn run(mut self) {
         let id = EndpointId::of(&self.address.to_string());
-        let mut tracker = Tracker::new(id);
+        let mut tracker = Tracker::new(id, random(self.address));
         let mut source = Source::default();
         let mut health = Health::Unknown;
         let first = spread(id, self.orders.borrow().scrape.interval.min(SPREAD_MAX));
@@ -156,23 +175,51 @@ impl Target {
             let Orders { scrape, kv_below_gpu_tokens } = *self.orders.borrow_and_update();
             tracker.configure(kv_below_gpu_tokens);
             let start = Instant::now();
-            let outcome = self.scraper.scrape(self.address, &mut source, scrape.timeout).await;
+            let in_flight = self.in_flight(id);
+            let scraped = self.scraper.scrape(self.address, &mut source, scrape.timeout).await;
+            let outcome = scraped.outcome;
             self.metrics.scrape_seconds.observe(start.elapsed().as_secs_f64());
             self.metrics.scrapes.get_or_create(&[("outcome", outcome.label())]).inc();
-            for status in tracker.step(outcome, scrape.unhealthy_after) {
-                if status.health() != health {
-                    health = status.health();
-                    self.log(health, outcome);
-                }
-                self.shared.with(|hub, now| hub.publish(Kind::EngineStatus(status), now));
+            let shown = tracker.health_with(outcome, scrape.unhealthy_after);
+            let is_alone = self.fleet.report(self.address, shown, &self.metrics);
+            if shown != health {
+                health = shown;
+                self.log(health, outcome);
             }
+            let rules = Rules { unhealthy_after: scrape.unhealthy_after, is_alone };
+            self.shared.with(|hub, now| {
+                for status in tracker.step(scraped, rules, now) {
+                    hub.publish(Kind::EngineStatus(status), now);
+                }
+            });
             self.unseen = None;
-            let rest = scrape.interval.saturating_sub(start.elapsed());
-            tokio::select! {
-                () = tokio::time::sleep(rest) => {}
-                changed = self.orders.changed() => if changed.is_err() { return },
+            let pace = Pace { scrape, in_flight, is_cut: outcome.is_cut(), random: random(self.address) };
+            if !self.rest(id, &pace, start).await {
+                return;
             }
         }
+    }
+
+    /// Waits until the next scrape is due. Returns whether there is to be one.
+    async fn rest(&mut self, id: EndpointId, pace: &Pace, start: Instant) -> bool {
+        loop {
+            let wait = pace.wait(start.elapsed());
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                changed = self.orders.changed() => return changed.is_ok(),
+            }
+            if pace.is_due(start.elapsed(), self.in_flight(id)) {
+                return true;
+            }
+        }
+    }
+
+    /// Requests that the proxies have there.
+    fn in_flight(&self, id: EndpointId) -> u32 {
+        self.shared.with(|hub, _| {
+            let view = hub.index().view();
+            view.slot(id).and_then(|slot| view.endpoint(slot)).map_or(0, |e| e.in_flight().requests)
+        })
     }
 
     fn log(&self, health: Health, outcome: Outcome) {
@@ -183,6 +230,10 @@ impl Target {
             Health::Unknown => {}
         }
     }
+}
+
+fn random(of: SocketAddr) -> u64 {
+    RandomState::new().hash_one(of)
 }
 
 /// An offset within `interval` that differs between endpoints and is constant for each.

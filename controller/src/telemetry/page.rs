@@ -1,6 +1,6 @@
 //! Reads the Prometheus text format line by line and parses only the requested samples.
 //!
-//! An engine's page has some 700 lines, of which four matter, and is read five times a second per engine. A parser that
+//! An engine's page has some 700 lines, of which a dozen matter, and is read every second per engine. A parser that
 //! builds families and label maps costs a hundred times as much.
 
 use std::str;
@@ -55,19 +55,22 @@ fn labels_end(labels: &[u8]) -> Option<usize> {
 impl<'a> Sample<'a> {
     /// A label's raw value. Escapes are kept: no requested value has any.
     pub fn label(&self, name: &str) -> Option<&'a str> {
+        let (_, value) = self.labels().find(|(label, _)| *label == name.as_bytes())?;
+        str::from_utf8(value).ok()
+    }
+
+    /// All labels with their raw values, as far as they are well-formed.
+    pub fn labels(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         let mut rest = self.labels;
-        loop {
+        std::iter::from_fn(move || {
             let equals = rest.iter().position(|byte| *byte == b'=')?;
             let (label, after) = rest.split_at_checked(equals)?;
             let value = after.strip_prefix(b"=\"")?;
-            let end = quote_end(value)?;
-            let (value, after) = value.split_at_checked(end)?;
-            let label = label.trim_ascii_start();
-            if label.strip_prefix(b",").unwrap_or(label).trim_ascii() == name.as_bytes() {
-                return str::from_utf8(value).ok();
-            }
+            let (value, after) = value.split_at_checked(quote_end(value)?)?;
             rest = after.strip_prefix(b"\"")?;
-        }
+            let label = label.trim_ascii_start();
+            Some((label.strip_prefix(b",").unwrap_or(label).trim_ascii(), value))
+        })
     }
 }
 

@@ -1,18 +1,22 @@
 //! One scrape of one engine over HTTP.
 
 use super::engine::Reading;
-use super::tracker::{Failure, Outcome};
+use super::tracker::{Failure, Outcome, Scraped};
 use bytes::Bytes;
-use http::{StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{HttpConnector, HttpInfo};
 use hyper_util::rt::TokioExecutor;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The most bytes of a metrics page that are read: a vLLM page has 60 KB, and some 20 KB more for each rank.
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Redirects that are followed: a server that mounts its metrics as an application of its own has one.
+const REDIRECTS_MAX: usize = 3;
 /// The path of the metrics page.
 const METRICS_PATH: &str = "/metrics";
 /// The same for trtllm-serve, whose `/metrics` is a JSON list of iterations.
@@ -29,20 +33,32 @@ pub struct Scraper {
 }
 
 /// The path of one engine's metrics, as far as it is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Source {
     /// At `/metrics`.
     #[default]
     Usual,
     /// At the path of trtllm-serve.
     Trtllm,
+    /// Where `/metrics` redirects to, on the same host.
+    Moved(PathAndQuery),
 }
 
 /// An engine's response.
 #[derive(Debug)]
 enum Reply {
     Page(Bytes),
-    Missing,
+    Moved(PathAndQuery),
+    /// Another status, a redirect to another host, or a body beyond the limit.
+    Other,
+}
+
+/// One scrape's requests.
+#[derive(Debug)]
+struct Look<'a> {
+    client: &'a Client<HttpConnector, Empty<Bytes>>,
+    address: SocketAddr,
+    connection: Option<SocketAddr>,
 }
 
 // === impl Scraper ===
@@ -59,54 +75,82 @@ impl Default for Scraper {
 
 impl Scraper {
     /// Scrapes one engine. `source` is the path to try first; it changes with the kind of engine.
-    pub async fn scrape(&self, address: SocketAddr, source: &mut Source, timeout: Duration) -> Outcome {
-        let scrape = tokio::time::timeout(timeout, self.look(address, source));
-        scrape.await.unwrap_or(Err(Failure::Timeout)).unwrap_or_else(Outcome::Failed)
+    pub async fn scrape(&self, address: SocketAddr, source: &mut Source, timeout: Duration) -> Scraped {
+        let mut look = Look { client: &self.client, address, connection: None };
+        let outcome = tokio::time::timeout(timeout, look.look(source)).await;
+        let outcome = outcome.unwrap_or(Err(Failure::Timeout)).unwrap_or_else(Outcome::Failed);
+        Scraped { outcome, connection: look.connection }
     }
+}
 
-    async fn look(&self, address: SocketAddr, source: &mut Source) -> Result<Outcome, Failure> {
-        let mut reply = self.get(address, source.path()).await?;
-        if *source == Source::Usual && matches!(&reply, Reply::Page(page) if is_json(page)) {
-            *source = Source::Trtllm;
-            reply = self.get(address, source.path()).await?;
-        }
-        if let Reply::Page(page) = reply {
-            return Ok(Outcome::Page(Reading::of(&page)));
+// === impl Look ===
+
+impl Look<'_> {
+    async fn look(&mut self, source: &mut Source) -> Result<Outcome, Failure> {
+        for _ in 0..=REDIRECTS_MAX {
+            match self.get(source.path()).await? {
+                Reply::Page(page) if *source == Source::Usual && is_json(&page) => *source = Source::Trtllm,
+                Reply::Page(page) => return Ok(Outcome::Page(Reading::of(&page))),
+                Reply::Moved(path) => *source = Source::Moved(path),
+                Reply::Other => break,
+            }
         }
         *source = Source::Usual;
-        match self.get(address, HEALTH_PATH).await? {
+        match self.get(PathAndQuery::from_static(HEALTH_PATH)).await? {
             Reply::Page(_) => Ok(Outcome::Alive),
-            Reply::Missing => Err(Failure::Status),
+            Reply::Moved(_) | Reply::Other => Err(Failure::Status),
         }
     }
 
-    async fn get(&self, address: SocketAddr, path: &'static str) -> Result<Reply, Failure> {
-        let authority = address.to_string();
-        let uri = Uri::builder().scheme("http").authority(authority).path_and_query(path).build();
-        let response = self.client.get(uri.map_err(|_| Failure::Unreachable)?).await;
-        let response = response.map_err(|_| Failure::Unreachable)?;
-        let status = response.status();
+    async fn get(&mut self, path: PathAndQuery) -> Result<Reply, Failure> {
+        let authority = self.address.to_string();
+        let uri = Uri::builder().scheme("http").authority(authority.as_str()).path_and_query(path).build();
+        let uri = uri.map_err(|_| Failure::Unreachable)?;
+        let response = self.client.get(uri).await.map_err(|error| unreachable(&error))?;
+        self.connection = response.extensions().get::<HttpInfo>().map(HttpInfo::local_addr);
+        let (head, body) = response.into_parts();
         // The body is always read, so that the connection can be reused.
-        let body = Limited::new(response.into_body(), PAGE_BYTES_MAX).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() { Failure::TooLarge } else { Failure::Unreachable }
-        })?;
-        match status {
-            StatusCode::OK => Ok(Reply::Page(body.to_bytes())),
-            StatusCode::NOT_FOUND => Ok(Reply::Missing),
-            _ => Err(Failure::Status),
-        }
+        let Ok(body) = Limited::new(body, PAGE_BYTES_MAX).collect().await else { return Ok(Reply::Other) };
+        Ok(match head.status {
+            StatusCode::OK => Reply::Page(body.to_bytes()),
+            status if status.is_redirection() => {
+                moved(&head.headers, &authority).map_or(Reply::Other, Reply::Moved)
+            }
+            _ => Reply::Other,
+        })
     }
 }
 
 // === impl Source ===
 
 impl Source {
-    fn path(self) -> &'static str {
+    fn path(&self) -> PathAndQuery {
         match self {
-            Self::Usual => METRICS_PATH,
-            Self::Trtllm => TRTLLM_METRICS_PATH,
+            Self::Usual => PathAndQuery::from_static(METRICS_PATH),
+            Self::Trtllm => PathAndQuery::from_static(TRTLLM_METRICS_PATH),
+            Self::Moved(path) => path.clone(),
         }
     }
+}
+
+/// Where a redirect leads to, if that is on the same host: an engine must not send the controller elsewhere.
+fn moved(headers: &HeaderMap, authority: &str) -> Option<PathAndQuery> {
+    let location: Uri = headers.get(header::LOCATION)?.to_str().ok()?.parse().ok()?;
+    let is_here = location.authority().is_none_or(|of| of.as_str() == authority);
+    let is_plain = location.scheme_str().is_none_or(|scheme| scheme == "http");
+    location.path_and_query().filter(|_| is_here && is_plain).cloned()
+}
+
+fn unreachable(error: &(dyn std::error::Error + 'static)) -> Failure {
+    let mut source = Some(error);
+    while let Some(error) = source {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused) {
+            return Failure::Refused;
+        }
+        source = error.source();
+    }
+    Failure::Unreachable
 }
 
 fn is_json(page: &[u8]) -> bool {

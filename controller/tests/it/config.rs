@@ -71,7 +71,8 @@ fn a_right_file_is_read() {
 fn what_is_left_out_has_a_default() {
     let settings = Settings::parse("pools: []").unwrap();
     assert_eq!(settings.listen.grpc.to_string(), "127.0.0.1:18000");
-    assert_eq!(settings.scrape.interval, Duration::from_millis(200));
+    assert_eq!(settings.scrape.interval, Duration::from_secs(1));
+    assert_eq!(settings.scrape.interval_min, Duration::from_millis(200));
     assert_eq!(settings.cell_bytes, 256);
 }
 

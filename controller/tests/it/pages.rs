@@ -6,6 +6,7 @@ use warmpath_core::wire::EngineStatus;
 const VLLM: &str = include_str!("../fixtures/pages/vllm.txt");
 const SGLANG: &str = include_str!("../fixtures/pages/sglang.txt");
 const SGLANG_HICACHE: &str = include_str!("../fixtures/pages/sglang_hicache.txt");
+const SGLANG_PRIORITY: &str = include_str!("../fixtures/pages/sglang_priority.txt");
 const TRTLLM: &str = include_str!("../fixtures/pages/trtllm.txt");
 const TRITON: &str = include_str!("../fixtures/pages/triton.txt");
 
@@ -21,7 +22,10 @@ fn a_captured_vllm_page() {
         ..EngineStatus::default()
     };
     let read_vllm = Reading::of(VLLM.as_bytes());
-    assert_eq!(read_vllm, Reading { status: wanted, started_ms: Some(1_795_332_009_580) });
+    assert_eq!(
+        read_vllm,
+        Reading { status: wanted, started_ms: Some(1_795_332_009_580), work_done: Some(44 + 20 + 3) }
+    );
     let busy = VLLM
         .replace(
             "vllm:num_requests_running{engine=\"0\",model_name=\"tiny\"} 0.0",
@@ -56,6 +60,74 @@ fn ranks_behind_one_address_add_up() {
         ..EngineStatus::default()
     };
     assert_eq!(status, wanted);
+}
+
+#[test]
+fn a_total_is_not_added_to_its_parts_nor_to_ranks_that_show_the_same() {
+    let wanted = EngineStatus {
+        running: 3 + 4,
+        waiting: 7,
+        kv_used_permille: 500,
+        capacity_tokens: Some(2 * 500_000),
+        ..EngineStatus::default()
+    };
+    assert_eq!(read(SGLANG_PRIORITY), wanted);
+    let parts_only = "sglang:num_queue_reqs{priority=\"0\"} 6\nsglang:num_queue_reqs{priority=\"10\"} 1\n";
+    assert_eq!(read(parts_only).waiting, 7, "parts without a total make one");
+}
+
+#[test]
+fn ranks_in_any_order_of_labels_with_breakdowns_times_and_unknown_values() {
+    let page = "\
+vllm:num_requests_running{model_name=\"m\",engine=\"1\"} 3.0
+vllm:num_requests_running{engine=\"0\",model_name=\"m\"} 2
+vllm:num_requests_waiting{engine=\"0\",model_name=\"m\"} 4.0e+00
+vllm:num_requests_waiting{engine=\"1\",model_name=\"m, \\\"x\\\" {y}\"} 5.0 1700000000000
+vllm:num_requests_waiting_by_reason{engine=\"0\",model_name=\"m\",reason=\"capacity\"} 4.0
+vllm:kv_cache_usage_perc{engine=\"0\",model_name=\"m\"} 0.4
+vllm:kv_cache_usage_perc{engine=\"1\",model_name=\"m\"} 0.8
+vllm:kv_cache_usage_perc{engine=\"2\",model_name=\"m\"} NaN
+";
+    for page in [page.to_owned(), page.replace('\n', "\r\n")] {
+        let status = read(&page);
+        assert_eq!((status.running, status.waiting, status.kv_used_permille), (5, 9, 600));
+    }
+}
+
+#[test]
+fn adapters_add_to_the_base_model_and_times_are_no_requests() {
+    let mut page = "vllm:num_requests_running{model_name=\"sql-lora\"} 1.0\n\
+                    vllm:num_requests_running{model_name=\"base\"} 3.0\n"
+        .to_owned();
+    page.extend((0..3000).map(|n| {
+        format!("vllm:lora_requests_info{{running_lora_adapters=\"a{n}\"}} 1.7395575657589855e+09\n")
+    }));
+    assert_eq!(read(&page), EngineStatus { running: 4, ..EngineStatus::default() });
+}
+
+#[test]
+fn the_kv_use_under_either_name_or_both_of_them() {
+    let old = "vllm:gpu_cache_usage_perc{engine=\"0\",model_name=\"m\"} 0.9\n";
+    let new = "vllm:kv_cache_usage_perc{engine=\"0\",model_name=\"m\"} 9.0e-01\n";
+    for page in [old.to_owned(), new.to_owned(), format!("{old}{new}")] {
+        assert_eq!(read(&page).kv_used_permille, 900, "{page}");
+    }
+}
+
+/// With several kinds of KV cache, the blocks are counted in the smallest size of them, or include states of fixed size.
+#[test]
+fn the_capacity_of_hybrid_caches_is_in_tokens_and_not_in_blocks() {
+    let page = |size: &str, engine: u32| {
+        format!(
+            "vllm:cache_config_info{{block_size=\"4\",cache_dtype=\"fp8_ds_mla\",engine=\"{engine}\",\
+             kv_cache_size_tokens=\"{size}\",num_gpu_blocks=\"9000\"}} 1.0\n"
+        )
+    };
+    let capacity = |page: &str| read(page).capacity_tokens;
+    assert_eq!(capacity(&page("1200000", 0)), Some(1_200_000));
+    assert_eq!(capacity(&page("5000", 0)), Some(5_000), "smaller than the product");
+    assert_eq!(capacity(&(page("1200000", 0) + &page("1200000", 1))), Some(2_400_000), "two ranks");
+    assert_eq!(capacity(&page("None", 0)), Some(36_000), "an engine that does not know it");
 }
 
 #[test]

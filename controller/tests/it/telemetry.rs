@@ -65,8 +65,9 @@ async fn a_proxy_counts_on_the_tiers_that_the_configuration_names() {
 
 #[tokio::test]
 async fn an_engine_that_breaks_is_unhealthy_until_it_responds() {
-    let engine = Engine::start(page(3, 100)).await;
-    let (running, mut proxy) = watch(&engine).await;
+    let (engine, other) = (Engine::start(page(3, 100)).await, Engine::start(page(0, 100)).await);
+    let running = start(settings(&[engine.address, other.address])).await.unwrap();
+    let mut proxy = Proxy::connect(running.grpc_addr(), 1).await;
     proxy.until("it is healthy", |view| endpoint(view, engine.address).health == Health::Healthy).await;
     engine.reply_with(Reply::Broken);
     proxy.until("it is unhealthy", |view| endpoint(view, engine.address).health == Health::Unhealthy).await;
@@ -77,13 +78,62 @@ async fn an_engine_that_breaks_is_unhealthy_until_it_responds() {
 
 #[tokio::test]
 async fn an_engine_that_is_gone_is_unhealthy() {
-    let engine = Engine::start(page(3, 100)).await;
+    let (engine, other) = (Engine::start(page(3, 100)).await, Engine::start(page(0, 100)).await);
     let address = engine.address;
-    let (running, mut proxy) = watch(&engine).await;
+    let running = start(settings(&[address, other.address])).await.unwrap();
+    let mut proxy = Proxy::connect(running.grpc_addr(), 1).await;
     proxy.until("it is healthy", |view| endpoint(view, address).health == Health::Healthy).await;
     drop(engine);
     proxy.until("it is unhealthy", |view| endpoint(view, address).health == Health::Unhealthy).await;
     running.shutdown().await;
+}
+
+#[tokio::test]
+async fn where_no_engine_can_be_scraped_proxies_go_on_as_if_nothing_were_known() {
+    let engines = [Engine::start(page(3, 100)).await, Engine::start(page(0, 100)).await];
+    let running = start(settings(&[engines[0].address, engines[1].address])).await.unwrap();
+    let mut proxy = Proxy::connect(running.grpc_addr(), 1).await;
+    let all = |view: &View, health| engines.iter().all(|e| endpoint(view, e.address).health == health);
+    proxy.until("they are healthy", |view| all(view, Health::Healthy)).await;
+    for engine in &engines {
+        engine.reply_with(Reply::Broken);
+    }
+    proxy.until("they are unknown", |view| all(view, Health::Unknown)).await;
+    assert_eq!(endpoint(&proxy.view, engines[0].address).status().running, 0, "the figures are old");
+    let blind = metric(running.http_addr(), "pool_unscrapable{pool=\"main\"}").await;
+    assert!(blind > 0.5);
+    let state: Value = serde_json::from_str(&get(running.http_addr(), "/state").await.1).unwrap();
+    assert_eq!(state["pools"][0]["endpoints"][0]["health"], "unhealthy", "people see what the scrapes show");
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn another_process_at_an_engines_address_is_another_incarnation() {
+    let engine = Engine::start(page(3, 100)).await;
+    let (running, mut proxy) = watch(&engine).await;
+    let incarnation = |view: &View| endpoint(view, engine.address).status().incarnation;
+    proxy.until("its start is known", |view| incarnation(view) == 100_000).await;
+    engine.reply_with(page(3, 900));
+    proxy.until("its new start is known", |view| incarnation(view) == 900_000).await;
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_redirect_of_the_page_is_followed_on_the_same_host_only() {
+    let moved =
+        |location: &str| Reply::Moved(location.to_owned(), "vllm:num_requests_running 7\n".to_owned());
+    let engine = Engine::start(moved("/metrics/")).await;
+    let (running, mut proxy) = watch(&engine).await;
+    proxy.until("its page was read", |view| endpoint(view, engine.address).status().running == 7).await;
+    running.shutdown().await;
+    for elsewhere in ["http://127.0.0.1:1/metrics/", "/metrics"] {
+        let engine = Engine::start(moved(elsewhere)).await;
+        let (running, mut proxy) = watch(&engine).await;
+        proxy.until("its health", |view| endpoint(view, engine.address).health == Health::Healthy).await;
+        let pages = metric(running.http_addr(), "scrapes_total{outcome=\"page\"}").await;
+        assert!(pages < 0.5, "{elsewhere} was followed to a page");
+        running.shutdown().await;
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::get;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -18,6 +18,8 @@ pub(crate) enum Reply {
     HealthOnly,
     /// As trtllm-serve: JSON at `/metrics`, this page at `/prometheus/metrics`.
     Trtllm(String),
+    /// A redirect to this place at `/metrics`, this page at `/metrics/`.
+    Moved(String, String),
     /// 503 everywhere.
     Broken,
 }
@@ -42,6 +44,7 @@ impl Engine {
         let reply = Arc::new(Mutex::new(reply));
         let router = Router::new()
             .route("/metrics", get(metrics))
+            .route("/metrics/", get(mounted))
             .route("/prometheus/metrics", get(prometheus))
             .route("/health", get(health))
             .with_state(Arc::clone(&reply));
@@ -61,12 +64,25 @@ impl Drop for Engine {
     }
 }
 
-async fn metrics(State(reply): Shared) -> (StatusCode, String) {
-    match reply.lock().unwrap().clone() {
+async fn metrics(State(reply): Shared) -> (StatusCode, HeaderMap, String) {
+    let mut headers = HeaderMap::new();
+    let (status, body) = match reply.lock().unwrap().clone() {
         Reply::Page(page) => (StatusCode::OK, page),
         Reply::HealthOnly => (StatusCode::NOT_FOUND, String::new()),
         Reply::Trtllm(_) => (StatusCode::OK, "[{\"iter\": 1}]".to_owned()),
+        Reply::Moved(location, _) => {
+            headers.insert(header::LOCATION, location.parse().unwrap());
+            (StatusCode::TEMPORARY_REDIRECT, String::new())
+        }
         Reply::Broken => (StatusCode::SERVICE_UNAVAILABLE, String::new()),
+    };
+    (status, headers, body)
+}
+
+async fn mounted(State(reply): Shared) -> (StatusCode, String) {
+    match reply.lock().unwrap().clone() {
+        Reply::Moved(_, page) => (StatusCode::OK, page),
+        _ => (StatusCode::NOT_FOUND, String::new()),
     }
 }
 

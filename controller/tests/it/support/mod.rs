@@ -22,8 +22,12 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 pub(crate) fn settings(endpoints: &[SocketAddr]) -> Settings {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let mut settings = Settings::new(Listen { grpc: any, http: any });
-    settings.scrape =
-        Scrape { interval: Duration::from_millis(20), timeout: Duration::from_secs(2), unhealthy_after: 2 };
+    settings.scrape = Scrape {
+        interval: Duration::from_millis(20),
+        interval_min: Duration::from_millis(20),
+        timeout: Duration::from_secs(2),
+        unhealthy_after: 2,
+    };
     settings.pools = vec![Pool {
         name: "main".to_owned(),
         models: vec!["*".to_owned()],
