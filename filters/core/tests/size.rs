@@ -73,6 +73,21 @@ fn escaped_text_is_as_long_as_it_is_for_the_engine() {
     let escaped = plain.replace('\u{6f22}', "\\u6f22").replace('\u{5b57}', "\\u5b57");
     assert!(escaped.len() > plain.len() * 19 / 10);
     assert_eq!(size_of(Api::Chat, &escaped), size_of(Api::Chat, &plain));
+    let tool = json!({"name": "f", "description": text, "input_schema": {"description": text}});
+    let call = json!({"id": "c", "function": {"name": "f", "arguments": text}});
+    let message = json!({"role": "assistant", "tool_calls": [call]});
+    let item = json!({"type": "function_call", "name": "f", "arguments": text});
+    for (api, body) in [
+        (Api::Chat, json!({"tools": [tool], "messages": [message]})),
+        (Api::Messages, json!({"tools": [tool], "messages": []})),
+        (Api::Responses, json!({"tools": [tool], "input": [item]})),
+        (Api::Completions, json!({"prompt": [text, text]})),
+        (Api::Pairs, json!({"query": text, "documents": [text, text]})),
+    ] {
+        let plain = body.to_string();
+        let escaped = plain.replace('\u{6f22}', "\\u6f22").replace('\u{5b57}', "\\u5b57");
+        assert_eq!(size_of(api, &escaped), size_of(api, &plain), "{api:?}");
+    }
 }
 
 #[test]

@@ -148,7 +148,7 @@ fn tools_text(tools: Raw<'_>, sink: &mut impl TextSink) -> bool {
             Some(values) => {
                 text::marked("tool", b"", sink) && values.into_iter().all(|value| field(value, sink))
             }
-            None => text::marked("tool", raw.bytes(), sink),
+            None => text::marked_json("tool", raw, sink),
         })
 }
 

@@ -86,6 +86,6 @@ fn message_text(message: &Message<'_>, sink: &mut impl TextSink) -> bool {
     text::open_message(message.role.as_deref().unwrap_or_default(), sink)
         && message.tool_call_id.as_deref().is_none_or(|id| text::marked("call", id.as_bytes(), sink))
         && message.content.is_none_or(|content| content_text(content, sink))
-        && message.tool_calls.is_none_or(|calls| text::marked("calls", calls.bytes(), sink))
+        && message.tool_calls.is_none_or(|calls| text::marked_json("calls", calls, sink))
         && text::close_message(sink)
 }

@@ -5,6 +5,7 @@
 
 use super::content::includes_usage;
 use super::list::list;
+use super::text::Length;
 use super::{Prompt, Request, TextSink, text};
 use crate::json::{JsonError, KnownFields, Raw, Scanner};
 use crate::limits::{PROMPT_ITEMS_MAX, PROMPT_TOKENS_READ_MAX};
@@ -98,8 +99,11 @@ fn prompt_of(value: Raw<'_>) -> Result<CompletionPrompt<'_>, JsonError> {
     let (prompts, _) = list(&mut value.scanner(), PROMPT_ITEMS_MAX, Scanner::raw)?;
     match prompts.first() {
         Some(first) if first.string_body().is_some() => {
-            let others = prompts.iter().skip(1).filter_map(|other| other.string_body());
-            Ok(CompletionPrompt::Text { first: *first, others_bytes: others.map(<[u8]>::len).sum() })
+            let mut others = Length::default();
+            for other in prompts.iter().skip(1) {
+                text::string_or_raw(*other, &mut others);
+            }
+            Ok(CompletionPrompt::Text { first: *first, others_bytes: others.0 })
         }
         Some(first) => {
             let (first, own) = tokens(*first)?;

@@ -117,6 +117,6 @@ fn item_text(item: Option<Item<'_>>, raw: Raw<'_>, sink: &mut impl TextSink) -> 
             text::opaque(kind, raw, sink) && text::close_message(sink)
         }
         // A call or a reasoning item: its JSON serves as well as the template's rendering.
-        (kind, _) => text::marked(kind.unwrap_or("item"), raw.bytes(), sink) && text::close_message(sink),
+        (kind, _) => text::marked_json(kind.unwrap_or("item"), raw, sink) && text::close_message(sink),
     }
 }

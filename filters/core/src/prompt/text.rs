@@ -73,7 +73,7 @@ pub(super) fn close_message(sink: &mut impl TextSink) -> bool {
 
 /// Sends the list of tools as the client wrote it.
 pub(super) fn tools(tools: Option<Raw<'_>>, sink: &mut impl TextSink) -> bool {
-    tools.is_none_or(|tools| marked("tools", tools.bytes(), sink))
+    tools.is_none_or(|tools| marked_json("tools", tools, sink))
 }
 
 /// Sends a piece behind a mark of its own.
@@ -81,7 +81,21 @@ pub(super) fn marked(mark: &str, raw: &[u8], sink: &mut impl TextSink) -> bool {
     sink.push(b"<|") && sink.push(mark.as_bytes()) && sink.push(b"|>") && sink.push(raw)
 }
 
-/// Sends a JSON string's text, each item of a list, or any other JSON value as it is written. `each` receives an item
+/// Sends JSON behind a mark of its own.
+pub(super) fn marked_json(mark: &str, value: Raw<'_>, sink: &mut impl TextSink) -> bool {
+    marked(mark, b"", sink) && json(value, sink)
+}
+
+/// Sends JSON as it is written, but for its escapes: engines write it again before they tokenize it, and text beyond
+/// ASCII would be twice as long or more.
+fn json(value: Raw<'_>, sink: &mut impl TextSink) -> bool {
+    if value.has_escape() {
+        return unescape(value.bytes(), &mut |piece| sink.push(piece));
+    }
+    sink.push(value.bytes())
+}
+
+/// Sends a JSON string's text, each item of a list, or any other JSON value. `each` receives an item
 /// as it is written and as `read` parses it, `None` where it has another shape.
 pub(super) fn string_or_items<'a, T, S: TextSink>(
     value: Raw<'a>,
@@ -150,12 +164,12 @@ fn has_parts(list: Raw<'_>) -> bool {
     fields.is_ok_and(|mut fields| matches!(fields.next(&mut scanner), Ok(Some(_))))
 }
 
-/// Sends a JSON string's text, or any other JSON value as it is written.
+/// Sends a JSON string's text, or any other JSON value.
 pub(super) fn string_or_raw(value: Raw<'_>, sink: &mut impl TextSink) -> bool {
     match value.string_body() {
         Some(body) if value.has_escape() => unescape(body, &mut |piece| sink.push(piece)),
         Some(body) => body.is_empty() || sink.push(body),
-        None => sink.push(value.bytes()),
+        None => json(value, sink),
     }
 }
 
