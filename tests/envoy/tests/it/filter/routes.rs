@@ -3,6 +3,7 @@
 use crate::stack::{
     EXPLAIN, MODEL, PATH, Setup, Stack, cached_tokens, completion, engine_of, explain_anywhere, prompt,
 };
+use bytes::Bytes;
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
 use envoy_types::pb::envoy::config::route::v3::route::Action;
@@ -10,16 +11,18 @@ use envoy_types::pb::envoy::config::route::v3::route_action::ClusterSpecifier;
 use envoy_types::pb::envoy::config::route::v3::{HeaderMatcher, RouteConfiguration};
 use envoy_types::pb::envoy::r#type::matcher::v3::StringMatcher;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use warmpath_envoy::resources::{
     DESTINATION_HEADER, ENGINES, Policy, Retry, endpoints, engines, listener, route,
 };
 use warmpath_envoy::until;
-use warmpath_http::Client;
+use warmpath_http::{Client, Response};
 
 const MODEL_HEADER: &str = "x-gateway-model-name";
-const OTHER_MODEL: &str = "other";
+const OTHER_CLUSTER: &str = "other";
+/// With letters beyond ASCII, a slash, a space and a colon.
+const OTHER_MODEL: &str = "org/模型 v2:latest";
 
 #[tokio::test]
 async fn a_conversation_stays_where_its_beginning_is_cached() {
@@ -46,6 +49,69 @@ async fn a_conversation_stays_where_its_beginning_is_cached() {
 
 #[tokio::test]
 async fn the_model_of_the_body_chooses_the_route() {
+    let stack = two_pools().await;
+    let client = stack.client().await;
+    for turn in 0..20 {
+        for (model, forged) in [(MODEL, OTHER_MODEL), (OTHER_MODEL, MODEL)] {
+            let body = completion(model, &prompt(&format!("{turn}")));
+            let response = client.post_json_with(PATH, &[(MODEL_HEADER, forged)], &body).await.unwrap();
+            assert_eq!(response.status, StatusCode::OK, "{}", response.text());
+            assert_eq!(is_other(&response), model == OTHER_MODEL, "{model}");
+        }
+    }
+    // Without a body the header that the client set would be the only one.
+    let forged = [(MODEL_HEADER, OTHER_MODEL)];
+    let response = client.send(Method::GET, "/version", &forged, Bytes::new()).await.unwrap();
+    assert!(!is_other(&response));
+}
+
+#[tokio::test]
+async fn a_model_that_is_hard_to_find_leads_to_its_engines() {
+    let stack = two_pools().await;
+    let json = [("content-type", "application/json")];
+    let large =
+        format!(r#"{{"model":"{MODEL}","prompt":"{}","model":"{OTHER_MODEL}"}}"#, "a".repeat(40 << 20));
+    let part = |name: &str, value: &str| {
+        format!("--x7\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let form =
+        [part("file\"; filename=\"a", "sound"), part("model", OTHER_MODEL), "--x7--\r\n".to_owned()].concat();
+    let multipart = [("content-type", "multipart/form-data; boundary=x7")];
+    for client in [stack.client().await, Client::h2c(stack.gateway(0).await)] {
+        let send = async |path: &str, headers: &[(&str, &str)], body: &str| {
+            client.send(Method::POST, path, headers, Bytes::from(body.to_owned())).await.unwrap()
+        };
+        assert!(is_other(&send(PATH, &json, &large).await), "of 40 MiB, in pieces");
+        assert!(is_other(&send("/v1/audio/transcriptions", &multipart, &form).await));
+        let curl = [("content-type", "application/x-www-form-urlencoded")];
+        assert!(is_other(&send(PATH, &curl, &completion(OTHER_MODEL, "here").to_string()).await));
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_several_pools_learns_of_all_and_of_its_own_faults() {
+    let stack = two_pools().await;
+    let client = stack.client().await;
+    let of_script = [("origin", "https://a.example"), ("x-request-id", "id-1")];
+    let models = client.send(Method::GET, "/v1/models", &of_script, Bytes::new()).await.unwrap();
+    let ids: Vec<_> =
+        models.json()["data"].as_array().unwrap().iter().map(|model| model["id"].clone()).collect();
+    assert_eq!(ids, [MODEL, OTHER_MODEL]);
+    assert_eq!(models.header("access-control-allow-origin"), Some("*"));
+
+    let compressed = [&of_script[..], &[("content-encoding", "gzip")]].concat();
+    let refused = client
+        .send(Method::POST, "/v1/messages", &compressed, Bytes::from_static(b"\x1F\x8B"))
+        .await
+        .unwrap();
+    assert_eq!(refused.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(refused.json()["type"], "error", "Anthropic's shape on Anthropic's path");
+    assert_eq!(refused.header("x-warmpath-reason"), Some("encoded"));
+    assert!(refused.header("x-request-id").is_some() && refused.header("request-id").is_some());
+}
+
+/// A stack with the usual pool and one for the other model, whose engines are a cluster of their own.
+async fn two_pools() -> Stack {
     let setup = Setup {
         pools: vec![(MODEL, 0..2), (OTHER_MODEL, 2..4)],
         engines: 4,
@@ -53,38 +119,29 @@ async fn the_model_of_the_body_chooses_the_route() {
         ..Setup::default()
     };
     let stack = Stack::start(setup).await;
-    let other = Cluster { name: OTHER_MODEL.to_owned(), ..engines(Policy::default()) };
+    let other = Cluster { name: OTHER_CLUSTER.to_owned(), ..engines(Policy::default()) };
     stack
         .plane
         .apply([
             other.into(),
-            endpoints(OTHER_MODEL, &stack.addresses(2..4)).into(),
+            endpoints(OTHER_CLUSTER, &stack.addresses(2..4)).into(),
             endpoints(ENGINES, &stack.addresses(0..2)).into(),
             route_by_model().into(),
         ])
         .await
         .unwrap();
     let client = stack.client().await;
-    let is_other = |engine: &str| ["engine-2", "engine-3"].contains(&engine);
     until("the route by model", async || {
         let response = client.post_json(PATH, &completion(OTHER_MODEL, "here")).await.unwrap();
-        (response.status == StatusCode::OK && is_other(engine_of(&response))).then_some(())
+        (response.status == StatusCode::OK && is_other(&response)).then_some(())
     })
     .await
     .unwrap();
+    stack
+}
 
-    for turn in 0..20 {
-        for (model, forged) in [(MODEL, OTHER_MODEL), (OTHER_MODEL, MODEL)] {
-            let body = completion(model, &prompt(&format!("{turn}")));
-            let response = client.post_json_with(PATH, &[(MODEL_HEADER, forged)], &body).await.unwrap();
-            assert_eq!(response.status, StatusCode::OK, "{}", response.text());
-            assert_eq!(is_other(engine_of(&response)), model == OTHER_MODEL, "{model}");
-        }
-    }
-    // Without a body the header that the client set would be the only one.
-    let forged = [(MODEL_HEADER, OTHER_MODEL)];
-    let response = client.send(http::Method::GET, "/v1/models", &forged, bytes::Bytes::new()).await.unwrap();
-    assert!(!is_other(engine_of(&response)));
+fn is_other(response: &Response) -> bool {
+    ["engine-2", "engine-3"].contains(&engine_of(response))
 }
 
 /// Requests for the other model to the other cluster, all else as usual.
@@ -100,7 +157,7 @@ fn route_by_model() -> RouteConfiguration {
         ..HeaderMatcher::default()
     });
     if let Some(Action::Route(action)) = &mut to_other.action {
-        action.cluster_specifier = Some(ClusterSpecifier::Cluster(OTHER_MODEL.to_owned()));
+        action.cluster_specifier = Some(ClusterSpecifier::Cluster(OTHER_CLUSTER.to_owned()));
     }
     config.virtual_hosts[0].routes.insert(0, to_other);
     config
