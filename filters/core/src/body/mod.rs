@@ -104,11 +104,10 @@ impl Kind {
     pub fn read<'a>(&self, body: &'a [u8]) -> Result<Content<'a>, BodyError> {
         let is_json = match self {
             Self::Json => true,
-            Self::Multipart(boundary) => {
-                let mut multipart = Multipart::new(boundary);
-                // In pieces, because each is copied.
-                body.chunks(PIECE_BYTES).for_each(|piece| multipart.push(piece));
-                return multipart.finish().map(Content::Named);
+            Self::Multipart(_) => {
+                let mut fields = self.fields();
+                body.chunks(PIECE_BYTES).for_each(|piece| fields.push(piece));
+                return fields.finish().map(Content::Named);
             }
             Self::Form | Self::Text => looks_like_json(body),
             Self::Opaque => false,
@@ -118,6 +117,11 @@ impl Kind {
             Self::Form => Ok(Content::Named(form(body))),
             _ => Err(BodyError::Type),
         }
+    }
+
+    /// Whether a body of this kind is read in pieces, however small: then it is never copied whole.
+    pub fn is_read_in_pieces(&self) -> bool {
+        matches!(self, Self::Multipart(_))
     }
 
     /// A reader of a body of this kind in pieces.
@@ -166,6 +170,11 @@ impl Named {
         let mut outline = Outline::new(FIELDS);
         outline.push(text);
         Self::of_outline(outline)
+    }
+
+    /// Of the query string of a path.
+    pub fn of_query(query: &str) -> Self {
+        form(query.as_bytes())
     }
 
     fn of_outline(outline: Outline<2>) -> Result<Self, BodyError> {

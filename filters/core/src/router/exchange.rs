@@ -13,7 +13,7 @@ use super::body::Body;
 use super::head::Head;
 use super::io::{ExchangeId, Headers, Output, PluginId};
 use super::ledger::Booking;
-use super::metrics::Counter;
+use super::metrics::{Counter, Unread};
 use super::reply::Caller;
 use super::response::Responding;
 use super::shared::SharedMap;
@@ -128,7 +128,7 @@ impl<S: SharedMap> Router<S> {
             return;
         }
         let body = head.unread(ends, several).map(|unread| match head.model() {
-            Some(model) if several => Body::Path(model),
+            Some(model) if several && unread == Unread::NoBody => Body::Path(model),
             _ => Body::Unread(unread),
         });
         let reading = Reading {

@@ -4,7 +4,7 @@ use super::io::Output;
 use super::metrics::Unread;
 use super::models::ModelsPath;
 use super::reply::Caller;
-use crate::body::Kind;
+use crate::body::{Kind, Named};
 use crate::config::Explain;
 use crate::ids::ResponseId;
 use crate::limits::{BODY_BYTES_KEPT_MAX, BODY_BYTES_MAX};
@@ -34,6 +34,7 @@ pub(super) struct Head {
     stored: Option<ResponseId>,
     is_read: bool,
     models: Option<ModelsPath>,
+    query_model: String,
     is_encoded: bool,
     pub(super) kind: Kind,
     pub(super) caller: Caller,
@@ -58,14 +59,12 @@ impl Head {
                     head.is_post = value == b"POST";
                     head.is_read = value == b"GET" || value == b"HEAD";
                 }
-                ":path" => {
-                    head.api = Some(Api::of_path(&text()));
-                    head.caller.note_api(Api::of_path(&text()));
-                    head.stored = stored_response(&text());
-                    head.models = ModelsPath::of(&text());
-                }
+                ":path" => head.read_path(&text()),
                 "content-type" => head.kind = Kind::of(value),
-                "content-encoding" => head.is_encoded = !value.is_empty() && value != b"identity",
+                "content-encoding" => {
+                    let coding = value.trim_ascii();
+                    head.is_encoded = !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity");
+                }
                 "content-length" => head.length = text().parse().ok(),
                 "upgrade" => head.is_upgrade = true,
                 "anthropic-version" => head.caller.is_anthropic = true,
@@ -84,6 +83,17 @@ impl Head {
         head
     }
 
+    fn read_path(&mut self, path: &str) {
+        let api = Api::of_path(path);
+        self.api = Some(api);
+        self.caller.note_api(api);
+        self.stored = stored_response(path);
+        self.models = ModelsPath::of(path);
+        if let Some((_, query)) = path.split_once('?') {
+            self.query_model = Named::of_query(query).model;
+        }
+    }
+
     /// The format that the path names.
     pub(super) fn api(&self) -> Api {
         self.api.unwrap_or(Api::ModelOnly)
@@ -99,11 +109,11 @@ impl Head {
         self.is_read && self.models == Some(ModelsPath::List)
     }
 
-    /// The model that the path names.
+    /// The model that the path or its query names: of a request without a body, such as a WebSocket to `/v1/realtime`.
     pub(super) fn model(&self) -> Option<String> {
         match &self.models {
             Some(ModelsPath::One(model)) => Some(model.clone()),
-            Some(ModelsPath::List) | None => None,
+            Some(ModelsPath::List) | None => Some(self.query_model.clone()).filter(|model| !model.is_empty()),
         }
     }
 

@@ -64,20 +64,22 @@ impl<S: SharedMap> Router<S> {
         (buffered_bytes, ends): (usize, bool),
         out: &mut Vec<Output>,
     ) {
-        if !matches!(self.exchanges.get(&id), Some(Exchange::Reading(_))) {
-            return;
-        }
+        let Some(Exchange::Reading(reading)) = self.exchanges.get(&id) else { return };
         let is_large = buffered_bytes > BODY_BYTES_MAX;
         if buffered_bytes > BODY_BYTES_KEPT_MAX || is_large && !self.has_several_pools() {
             self.route_kept(clock, id, Body::Unread(Unread::Prompt(PromptError::TooLarge)), out);
         } else if !ends {
             out.push(Output::Pause);
         } else {
-            out.push(if is_large { Output::ReadPieces } else { Output::ReadBody });
+            if is_large {
+                out.push(Output::Count(Counter::Unread(Unread::Prompt(PromptError::TooLarge)), 1));
+            }
+            let in_pieces = is_large || buffered_bytes > 0 && reading.kind.is_read_in_pieces();
+            out.push(if in_pieces { Output::ReadPieces } else { Output::ReadBody });
         }
     }
 
-    /// A piece of a body that is too large to be parsed in one.
+    /// A piece of a body that is not parsed in one.
     pub(super) fn request_piece(
         &mut self,
         clock: &impl Clock,
@@ -88,7 +90,6 @@ impl<S: SharedMap> Router<S> {
         let Some(Exchange::Reading(reading)) = self.exchanges.get_mut(&id) else { return };
         reading.fields.push(piece);
         if ends {
-            out.push(Output::Count(Counter::Unread(Unread::Prompt(PromptError::TooLarge)), 1));
             let fields = std::mem::replace(&mut reading.fields, reading.kind.fields());
             self.route_kept(clock, id, Body::Pieces(fields), out);
         }

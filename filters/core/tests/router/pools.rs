@@ -223,7 +223,9 @@ fn the_list_of_models_is_that_of_all_pools() {
 fn one_model_is_described_by_an_engine_of_its_pool() {
     let host = Host::default();
     let vm = host.vm(&two_pools());
-    for path in ["/v1/models/beta", "/v1/models/org/%E6%A8%A1%E5%9E%8B%20v2:latest"] {
+    for path in
+        ["/v1/models/beta", "/v1/models/org/%E6%A8%A1%E5%9E%8B%20v2:latest", "/v1/realtime?a=1&model=beta"]
+    {
         let stream = get(&vm, "GET", path);
         assert!(is_second(&stream), "{path}");
         stream.finish();
