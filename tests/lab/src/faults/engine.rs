@@ -35,7 +35,8 @@ pub(super) async fn play(scenario: Scenario) -> anyhow::Result<Verdict> {
     let heard = traffic.finish().await?;
     let met = cluster.engines().first().map_or(0, |engine| engine.state().faulted);
     cluster.shutdown().await;
-    let served = heard.by_engine(begun).into_keys().filter(|name| *name != engine_name(0)).count();
+    let served =
+        heard.by_engine(begun, Instant::now()).into_keys().filter(|name| *name != engine_name(0)).count();
     let note = format!(
         "one of {ENGINES} engines {what}: {met} requests met it, in {} s; {served} engines served; a client gives up after {} s",
         begun.elapsed().as_secs(),

@@ -34,7 +34,7 @@ pub(super) async fn play() -> anyhow::Result<Verdict> {
          conversations found again: alone {found:.2}, then {:.2}",
         ALONE.as_secs(),
         TOGETHER.as_secs(),
-        heard.by_engine(begun).len(),
+        heard.by_engine(begun, Instant::now()).len(),
         heard.found_again(came_at + Duration::from_secs(1), Instant::now()),
     );
     let wrong =

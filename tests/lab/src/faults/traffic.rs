@@ -156,10 +156,11 @@ impl Heard {
         self.answers.iter().map(|answer| answer.waited).max().unwrap_or_default()
     }
 
-    /// Responses by engine, of those whose first token came after a moment.
-    pub(super) fn by_engine(&self, since: Instant) -> BTreeMap<&str, usize> {
+    /// Responses by engine, of those whose first token came within a time.
+    pub(super) fn by_engine(&self, since: Instant, until: Instant) -> BTreeMap<&str, usize> {
         let mut engines = BTreeMap::new();
-        for answer in self.answers.iter().filter(|answer| answer.first_token_at >= since) {
+        let is_within = |answer: &&Answer| since <= answer.first_token_at && answer.first_token_at <= until;
+        for answer in self.answers.iter().filter(is_within) {
             *engines.entry(answer.engine.as_str()).or_default() += 1;
         }
         engines
