@@ -34,6 +34,8 @@ pub struct Metrics {
     pub unscrapable: Family<[(&'static str, String); 1], Gauge>,
     /// Proxy streams that are open.
     pub proxies: Gauge,
+    /// Streams that were not served, by reason.
+    pub refused: Counters,
     /// Events from proxies, by kind.
     pub events_in: Counters,
     /// Events from proxies that changed nothing, by reason.
@@ -70,6 +72,7 @@ impl Default for Metrics {
             scrape_seconds,
             unscrapable: Family::default(),
             proxies: Gauge::default(),
+            refused: Family::default(),
             events_in: Family::default(),
             events_dropped: Family::default(),
             events_out: Family::default(),
@@ -97,6 +100,7 @@ impl Metrics {
             self.unscrapable.clone(),
         );
         to.register("proxies", "Proxy streams that are open", self.proxies.clone());
+        to.register("streams_refused", "Proxy streams that were not served", self.refused.clone());
         to.register("events_in", "Events from proxies by kind", self.events_in.clone());
         to.register(
             "events_dropped",

@@ -15,13 +15,16 @@ use tokio::sync::Notify;
 use warmpath_core::ids::{Generation, InstanceId, OriginId, ProcessId};
 use warmpath_core::limits::PROXIES_MAX;
 use warmpath_core::time::Timestamp;
-use warmpath_core::wire::{Event, Gone, Hello, Kind, PrefixDecoder};
+use warmpath_core::wire::{Current, Event, Gone, Hello, Kind, PrefixDecoder};
 
 /// How long after its last stream a proxy process keeps its requests: longer than a reconnect, and short,
 /// because no proxy reports on these requests any more.
 const DEPARTURE_GRACE_MS: u64 = 2_000;
 /// Time between two looks for silent origins.
 const EXPIRE_INTERVAL_MS: u64 = 1_000;
+/// Time between two of the controller's signs of life. A proxy that has had none for five of them drops what the
+/// controller's statuses say of loads and health.
+const CURRENT_INTERVAL_MS: u64 = 1_000;
 
 /// All streams over one index.
 #[derive(Debug)]
@@ -31,6 +34,7 @@ pub struct Hub {
     departures: Vec<Departure>,
     routing: Routing,
     expire_at: Timestamp,
+    current_at: Timestamp,
     streams: u64,
     metrics: Arc<Metrics>,
 }
@@ -89,6 +93,7 @@ impl Hub {
             departures: Vec::new(),
             routing: Routing::default(),
             expire_at: Timestamp::ZERO,
+            current_at: Timestamp::ZERO,
             streams: 0,
             metrics,
         }
@@ -99,13 +104,20 @@ impl Hub {
         &self.index
     }
 
-    /// A proxy opens a stream. The `Notify` is notified whenever [`Hub::take`] has something for it.
-    /// `None`: there are too many.
+    /// A proxy opens a stream. The `Notify` is notified whenever [`Hub::take`] has something for it, and when the stream is
+    /// over. `None`: there are too many.
+    ///
+    /// It supersedes older streams of the same process, of which only one VM at a time has one: a VM that trapped never
+    /// closes its own.
     pub fn join(&mut self, hello: &Hello) -> Option<(StreamId, Arc<Notify>)> {
+        let process = ProcessId(hello.process);
+        for (_, older) in self.subscribers.extract_if(.., |_, subscriber| subscriber.process == process) {
+            older.wake.notify_one();
+        }
         if self.subscribers.len() >= PROXIES_MAX {
+            self.count_subscribers();
             return None;
         }
-        let process = ProcessId(hello.process);
         self.departures.retain(|departure| departure.process != process);
         let missed = hello.resume.and_then(|resume| {
             let generation = Generation(resume.generation);
@@ -131,6 +143,11 @@ impl Hub {
         self.subscribers.insert(id, subscriber);
         self.count_subscribers();
         Some((id, wake))
+    }
+
+    /// Whether a stream is still served: no newer one of its process has superseded it.
+    pub fn is_open(&self, id: StreamId) -> bool {
+        self.subscribers.contains_key(&id)
     }
 
     /// A stream has ended.
@@ -206,19 +223,6 @@ impl Hub {
         Some(batch)
     }
 
-    /// The generation, if a stream was not sent it yet: a proxy that alone is busy gets none of its own events back, and
-    /// would ask to resume at a generation that is long gone from the ring.
-    pub fn unsent(&mut self, id: StreamId) -> Option<Stamp> {
-        let subscriber = self.subscribers.get_mut(&id)?;
-        let after = self.index.generation();
-        let is_settled = matches!(subscriber.pending, Pending::Nothing) && subscriber.backlog.is_empty();
-        if subscriber.sent == after || !is_settled {
-            return None;
-        }
-        let before = std::mem::replace(&mut subscriber.sent, after);
-        Some(Stamp { instance: self.index.instance(), before, after })
-    }
-
     /// Drops what has become too old. Call it a few times a second.
     pub fn tick(&mut self, now: Timestamp) {
         let due: Vec<Departure> = self.departures.extract_if(.., |departure| departure.due <= now).collect();
@@ -230,6 +234,13 @@ impl Hub {
         }
         if let Some(proxies) = self.routing.changed(now) {
             self.publish(Kind::Proxies(proxies), now);
+        }
+        if now >= self.current_at {
+            self.current_at = now.plus_ms(CURRENT_INTERVAL_MS);
+            // No change, hence no generation: a proxy that resumes need not have missed one. It brings the generation
+            // along to a proxy that alone is busy, which gets none of its own events back, and would ask to resume at
+            // one that is long gone from the ring.
+            self.broadcast(&Arc::new(Delta::new(Author::Controller, Kind::Current(Current {}))));
         }
         if now >= self.expire_at {
             self.expire_at = now.plus_ms(EXPIRE_INTERVAL_MS);
@@ -255,6 +266,10 @@ impl Hub {
             }
             subscriber.wake.notify_one();
         }
+    }
+
+    pub(super) fn count_refused(&self, reason: &'static str) {
+        self.metrics.refused.get_or_create(&[("reason", reason)]).inc();
     }
 
     fn count_dropped(&self, dropped: Dropped) {

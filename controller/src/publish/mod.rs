@@ -7,6 +7,7 @@
 //!   ReceiverStream ◄─ 2 messages ◄─ session ◄─ Hub::take ◄───────────┘
 //! ```
 
+mod admission;
 mod backlog;
 mod codec;
 mod hub;
@@ -15,6 +16,7 @@ mod routing;
 mod service;
 mod session;
 
+pub use admission::Refusal;
 pub use backlog::{Added, Backlog};
 pub use hub::{Batch, Hub, StreamId};
 pub use message::Stamp;

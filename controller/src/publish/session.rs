@@ -3,7 +3,8 @@
 //! Both directions run in one task and neither waits for the other: a proxy that does not read can still
 //! report, and its backlog coalesces meanwhile.
 
-use super::hub::{Batch, Hub, StreamId};
+use super::admission::Refusal;
+use super::hub::{Hub, StreamId};
 use crate::clock::Clock;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +17,6 @@ use warmpath_core::wire::{Hello, Up};
 
 /// How long a stream may stay without its first message.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often an otherwise idle stream is sent the generation.
-const GENERATION_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the final status may wait for a proxy that does not read.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest node or version name that is logged, in bytes.
@@ -69,20 +68,25 @@ pub(super) async fn run(shared: Shared, mut up: Streaming<Up>, down: Outgoing) {
             return farewell(&down, status).await;
         }
     };
-    let joined = shared.with(|hub, now| {
-        let (id, wake) = hub.join(&hello)?;
+    let joined: Result<_, Refusal> = shared.with(|hub, now| {
+        let (id, wake) = hub.admit(&hello)?;
         hub.receive(id, events, now);
-        Some((id, wake))
+        Ok((id, wake))
     });
-    let Some((id, wake)) = joined else {
-        return farewell(&down, Status::resource_exhausted("too many streams")).await;
+    let (id, wake) = match joined {
+        Ok(joined) => joined,
+        Err(refusal) => {
+            let node = clip(&hello.node);
+            tracing::warn!(node, reason = refusal.label(), "stream refused: {refusal}");
+            return farewell(&down, refusal.status()).await;
+        }
     };
     let process = ProcessId(hello.process).to_string();
     let node = clip(&hello.node);
     tracing::info!(process, node, version = clip(&hello.version), "proxy connected");
     let status = tokio::select! {
         status = receive(&shared, id, &mut up) => status,
-        () = send(&shared, id, &wake, &down) => None,
+        status = send(&shared, id, &wake, &down) => status,
         () = shared.stopped() => Some(Status::unavailable("the controller stops")),
     };
     shared.with(|hub, now| hub.leave(id, now));
@@ -121,28 +125,25 @@ async fn receive(shared: &Shared, id: StreamId, up: &mut Streaming<Up>) -> Optio
     }
 }
 
-/// Sends what is pending until the proxy is gone.
-async fn send(shared: &Shared, id: StreamId, wake: &Notify, down: &Outgoing) {
+/// Sends what is pending until the proxy is gone (`None`) or has opened a newer stream.
+async fn send(shared: &Shared, id: StreamId, wake: &Notify, down: &Outgoing) -> Option<Status> {
     loop {
-        let is_sent = match shared.with(|hub, _| hub.take(id)) {
-            Some(batch) => send_all(down, batch.messages()).await,
-            None => idle(shared, id, wake, down).await,
+        let is_sent = match shared.with(|hub, _| hub.is_open(id).then(|| hub.take(id))) {
+            None => return Some(Status::aborted("superseded by a newer stream of the same process")),
+            Some(Some(batch)) => send_all(down, batch.messages()).await,
+            Some(None) => idle(wake, down).await,
         };
         if !is_sent {
-            return;
+            return None;
         }
     }
 }
 
-/// Waits for the next change; sends the generation meanwhile.
-async fn idle(shared: &Shared, id: StreamId, wake: &Notify, down: &Outgoing) -> bool {
+/// Waits for the next change. Returns whether the proxy is still there.
+async fn idle(wake: &Notify, down: &Outgoing) -> bool {
     tokio::select! {
         () = wake.notified() => true,
         () = down.closed() => false,
-        () = tokio::time::sleep(GENERATION_INTERVAL) => match shared.with(|hub, _| hub.unsent(id)) {
-            Some(stamp) => send_all(down, Batch::Deltas(stamp, Vec::new()).messages()).await,
-            None => true,
-        },
     }
 }
 

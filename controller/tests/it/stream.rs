@@ -2,7 +2,7 @@
 
 use crate::support::{Proxy, get, metric, quiet_settings, until};
 use std::net::SocketAddr;
-use tonic::Code;
+use tonic::{Code, Status};
 use warmpath::run::{Running, start};
 use warmpath_core::ids::{CellHash, EndpointId, ProcessId};
 use warmpath_core::view::{Turn, View};
@@ -44,6 +44,15 @@ fn held(view: &View, endpoint: &str, cells: &[u64]) -> u32 {
     view.prefixes().find(&chain, &mut found);
     let slot = view.slot(EndpointId::of(endpoint));
     found.iter().find(|entry| Some(entry.slot) == slot).map_or(0, |entry| entry.cells)
+}
+
+/// Takes in messages until the stream ends.
+async fn end(proxy: &mut Proxy) -> Status {
+    loop {
+        if let Err(status) = proxy.try_next().await {
+            return status.expect("it ends with a status");
+        }
+    }
 }
 
 #[tokio::test]
@@ -97,19 +106,49 @@ async fn routing_proxies_are_published_to_all_so_that_each_has_its_turn() {
 }
 
 #[tokio::test]
-async fn a_second_stream_of_the_same_process_gets_no_echo_either() {
+async fn a_newer_stream_of_a_process_ends_the_one_of_a_vm_that_never_closed_it() {
     let (running, address) = controller().await;
-    let first = Proxy::connect(address, 1).await;
-    let mut twin = Proxy::connect(address, 1).await;
-    let other = Proxy::connect(address, 2).await;
+    let mut first = Proxy::connect(address, 1).await;
     first.report([load(11, 5)]).await;
     until("the load was taken in", async || {
         (metric(running.http_addr(), "generation").await >= 2.0).then_some(())
     })
     .await;
+    let mut newer = Proxy::connect(address, 1).await;
+    assert_eq!(end(&mut first).await.code(), Code::Aborted);
+    let other = Proxy::connect(address, 2).await;
+    assert_eq!(requests(&other.view), 5, "the process is not gone");
     other.report([routed(FIRST, &[9])]).await;
-    twin.until("the other's prefix came", |view| held(view, FIRST, &[9]) == 1).await;
-    assert_eq!(requests(&twin.view), 0);
+    newer.until("the other's prefix came", |view| held(view, FIRST, &[9]) == 1).await;
+    assert_eq!(requests(&newer.view), 0, "no echo of its own load");
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn every_stream_gets_a_sign_of_life_that_is_no_change() {
+    let (running, address) = controller().await;
+    let mut proxies = [Proxy::connect(address, 1).await, Proxy::connect(address, 2).await];
+    let generation = metric(running.http_addr(), "generation").await;
+    for proxy in &mut proxies {
+        for _ in 0..2 {
+            while proxy.next().await.events.iter().all(|event| !matches!(event.kind, Some(Kind::Current(_))))
+            {
+            }
+        }
+    }
+    assert!((metric(running.http_addr(), "generation").await - generation).abs() < 0.5);
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_proxy_with_cells_of_another_size_is_refused_with_the_reason() {
+    let (running, address) = controller().await;
+    let hello = Hello { process: 1, cell_bytes: 512, ..Hello::default() };
+    let status = Proxy::open(address, hello).await.try_next().await.unwrap_err().unwrap();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert!(status.message().contains("512") && status.message().contains("256"), "{status}");
+    let refused = metric(running.http_addr(), "streams_refused_total{reason=\"cell_bytes\"}").await;
+    assert!((refused - 1.0).abs() < 0.5, "{refused}");
     running.shutdown().await;
 }
 
@@ -219,11 +258,11 @@ async fn a_stream_that_breaks_the_protocol_is_closed() {
 
     let mut twice = Proxy::connect(address, 1).await;
     twice.send(Up { hello: Some(twice.hello()), events: Vec::new() }).await;
-    assert_eq!(twice.try_next().await.unwrap_err().unwrap().code(), Code::InvalidArgument);
+    assert_eq!(end(&mut twice).await.code(), Code::InvalidArgument);
 
     let mut many = Proxy::connect(address, 1).await;
     many.report(std::iter::repeat_n(load(11, 1), 5000)).await;
-    let status = many.try_next().await.unwrap_err().unwrap();
+    let status = end(&mut many).await;
     assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
     running.shutdown().await;
 }
@@ -234,8 +273,10 @@ async fn a_lone_proxy_receives_the_generation_of_its_own_events() {
     let mut lone = Proxy::connect(address, 1).await;
     let before = lone.generation;
     lone.report([load(11, 0), routed(FIRST, &[1])]).await;
-    let down = lone.next().await;
-    assert_eq!((down.phase(), down.events.len(), down.generation), (Phase::Delta, 0, before + 2));
+    while lone.generation < before + 2 {
+        let down = lone.next().await;
+        assert!(down.events.iter().all(|event| matches!(event.kind, Some(Kind::Current(_)))), "{down:?}");
+    }
     running.shutdown().await;
 }
 
@@ -246,5 +287,5 @@ async fn a_stop_ends_streams_as_unavailable() {
     let mut proxy = Proxy::connect(address, 1).await;
     assert_eq!(get(http, "/healthz").await.1, "ok\n");
     running.shutdown().await;
-    assert_eq!(proxy.try_next().await.unwrap_err().unwrap().code(), Code::Unavailable);
+    assert_eq!(end(&mut proxy).await.code(), Code::Unavailable);
 }

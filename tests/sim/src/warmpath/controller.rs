@@ -9,21 +9,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use warmpath::index::Index;
 use warmpath::metrics::Metrics;
-use warmpath::publish::{Batch, Hub, StreamId};
+use warmpath::publish::{Hub, StreamId};
 use warmpath_core::ids::InstanceId;
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::router::UplinkId;
 use warmpath_core::time::Timestamp;
-use warmpath_core::wire::{Current, EngineStatus, Kind, Pools, decode_up};
+use warmpath_core::wire::{EngineStatus, Kind, Pools, decode_up};
 
 /// Time between two ticks of the hub, in milliseconds.
 pub(super) const TICK_MS: u64 = 250;
 /// How long a restart takes, in milliseconds.
 pub(super) const RESTART_MS: u64 = 1_000;
-/// How often an otherwise idle stream is sent the generation, in milliseconds.
-const GENERATION_MS: u64 = 1_000;
-/// How often proxies are sent that all statuses are current, in milliseconds.
-const CURRENT_MS: u64 = 1_000;
 
 /// See the module.
 #[derive(Debug)]
@@ -35,16 +31,7 @@ pub(super) struct Controller {
     /// The last status of each engine that was published.
     statuses: FnvHashMap<u64, EngineStatus>,
     /// In the order in which they were opened.
-    sessions: BTreeMap<u32, Session>,
-    /// When all proxies were last sent that the statuses are current.
-    current_at: Timestamp,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Session {
-    /// `None` before its first message.
-    stream: Option<StreamId>,
-    sent_at: Timestamp,
+    sessions: BTreeMap<u32, StreamId>,
 }
 
 // === impl Controller ===
@@ -58,7 +45,6 @@ impl Controller {
             pools,
             statuses: FnvHashMap::default(),
             sessions: BTreeMap::new(),
-            current_at: now,
         };
         controller.start(now);
         controller
@@ -100,36 +86,28 @@ impl Controller {
     pub(super) fn receive(&mut self, uplink: UplinkId, message: &[u8], now: Timestamp) -> bool {
         let Some(hub) = &mut self.hub else { return false };
         let up = decode_up(message).expect("routers send what the controller reads");
-        let session = self.sessions.entry(uplink.0).or_insert(Session { stream: None, sent_at: now });
-        let stream = match (session.stream, &up.hello) {
-            (Some(stream), None) => stream,
+        let stream = match (self.sessions.get(&uplink.0), &up.hello) {
+            (Some(stream), None) => *stream,
             (None, Some(hello)) => hub.join(hello).expect("few proxies are simulated").0,
             // A stream whose beginning came before the restart.
-            (None, None) => {
-                self.sessions.remove(&uplink.0);
-                return false;
-            }
+            (None, None) => return false,
             (Some(_), Some(_)) => unreachable!("a router introduces itself once"),
         };
-        session.stream = Some(stream);
+        self.sessions.insert(uplink.0, stream);
         hub.receive(stream, up.events, now);
         true
     }
 
     /// A stream has ended.
     pub(super) fn closed(&mut self, uplink: UplinkId, now: Timestamp) {
-        let session = self.sessions.remove(&uplink.0);
-        if let (Some(hub), Some(stream)) = (&mut self.hub, session.and_then(|session| session.stream)) {
+        if let (Some(hub), Some(stream)) = (&mut self.hub, self.sessions.remove(&uplink.0)) {
             hub.leave(stream, now);
         }
     }
 
     pub(super) fn tick(&mut self, now: Timestamp) {
-        let Some(hub) = &mut self.hub else { return };
-        hub.tick(now);
-        if now.ms_since(self.current_at) >= CURRENT_MS {
-            self.current_at = now;
-            hub.publish(Kind::Current(Current {}), now);
+        if let Some(hub) = &mut self.hub {
+            hub.tick(now);
         }
     }
 
@@ -140,27 +118,14 @@ impl Controller {
     }
 
     /// All that is to be sent now.
-    pub(super) fn take(&mut self, now: Timestamp) -> Vec<(UplinkId, Bytes)> {
+    pub(super) fn take(&mut self) -> Vec<(UplinkId, Bytes)> {
         let mut messages = Vec::new();
         let Some(hub) = &mut self.hub else { return messages };
-        for (id, session) in &mut self.sessions {
-            let Some(stream) = session.stream else { continue };
-            while let Some(batch) = hub.take(stream).or_else(|| session.generation(hub, stream, now)) {
-                session.sent_at = now;
+        for (id, stream) in &self.sessions {
+            while let Some(batch) = hub.take(*stream) {
                 messages.extend(batch.messages().map(|message| (UplinkId(*id), message)));
             }
         }
         messages
-    }
-}
-
-// === impl Session ===
-
-impl Session {
-    /// The generation alone, where the stream has been idle.
-    fn generation(&self, hub: &mut Hub, stream: StreamId, now: Timestamp) -> Option<Batch> {
-        let is_due = now.ms_since(self.sent_at) >= GENERATION_MS;
-        let stamp = if is_due { hub.unsent(stream) } else { None };
-        stamp.map(|stamp| Batch::Deltas(stamp, Vec::new()))
     }
 }
