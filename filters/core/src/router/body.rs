@@ -53,13 +53,13 @@ impl<'a> Read<'a> {
         match content {
             Ok(Content::Json(text)) => match Request::parse(api, text) {
                 Ok(request) => Self { request: Some(request), bytes: text.len(), unread: None },
-                Err(error) => Self {
-                    request: Named::of_json(text)
-                        .ok()
-                        .map(|named| Request::of_model(named.model, named.is_stream)),
-                    bytes: 0,
-                    unread: Some(Unread::Prompt(error)),
-                },
+                // Of text that is not JSON, what looks like a model may be anything.
+                Err(error) => {
+                    let named = Some(text).filter(|_| error == PromptError::WrongShape);
+                    let named = named.and_then(|text| Named::of_json(text).ok());
+                    let request = named.map(|named| Request::of_model(named.model, named.is_stream));
+                    Self { request, bytes: 0, unread: Some(Unread::Prompt(error)) }
+                }
             },
             Ok(Content::Named(named)) => Self {
                 request: Some(Request::of_model(named.model.as_str(), named.is_stream)),

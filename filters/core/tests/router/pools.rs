@@ -149,7 +149,8 @@ fn a_large_body_reaches_the_pool_of_its_model() {
 fn a_body_without_a_readable_model_is_refused_with_the_cure() {
     let json = ("content-type", "application/json");
     let large = (BODY_BYTES_KEPT_MAX + 1).to_string();
-    let cases: [Refused<'_>; 10] = [
+    let cases: [Refused<'_>; 11] = [
+        (400, "not valid JSON", json, br#"{"x":"a""b":"model":"beta"}"#),
         (400, "JSON ends early", json, br#"{"model":"beta","#),
         (400, "not valid JSON", json, b"model=beta"),
         (400, "not UTF-8", json, b"\xFF\xFE\x00"),
