@@ -10,18 +10,16 @@
 
 mod delta;
 mod ring;
-mod unknown;
 
 pub use delta::{Author, CoalesceKey, Coalescing, Delta, Room};
 pub use ring::Ring;
-pub use unknown::unknown_part;
 
 use std::sync::Arc;
 use warmpath_core::hash::{SeededMap, seeded};
-use warmpath_core::ids::{Generation, InstanceId, OriginId, ProcessId};
+use warmpath_core::ids::{EndpointId, Generation, InstanceId, OriginId, ProcessId, ResponseId};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Applied, View};
-use warmpath_core::wire::{Event, Kind};
+use warmpath_core::wire::{Event, Kind, Prefix};
 
 /// The view with its history.
 #[derive(Debug)]
@@ -103,6 +101,24 @@ impl Index {
         let delta = Arc::new(Delta::new(author, kind));
         self.ring.push(Arc::clone(&delta));
         Ok(delta)
+    }
+
+    /// Learns a whole prefix that a proxy teaches. It is no change that a proxy that resumes must have: what is taught is
+    /// passed on by other means.
+    pub fn learn(&mut self, prefix: Prefix, now: Timestamp) -> Result<(), Dropped> {
+        match self.view.apply(&prefix.into(), now) {
+            Applied::Changed | Applied::Cut => Ok(()),
+            Applied::Unknown => Err(Dropped::Unknown),
+            Applied::Unsupported => Err(Dropped::Unsupported),
+            Applied::Detached => Err(Dropped::Broken),
+        }
+    }
+
+    /// Whether the view knows already what an event says for good: every proxy teaches the same stored responses.
+    pub fn has(&self, kind: &Kind) -> bool {
+        let Kind::Stored(stored) = kind else { return false };
+        let keeper = self.view.keeper(ResponseId(stored.response));
+        keeper.is_some() && keeper == self.view.slot(EndpointId(stored.endpoint))
     }
 
     /// What `process` missed since `generation` of `instance`, but for its own events. `None`: it

@@ -7,15 +7,17 @@
 use super::backlog::{Added, Backlog};
 use super::message::Stamp;
 use super::routing::Routing;
-use crate::index::{Author, Delta, Dropped, Index, unknown_part};
+use super::taught::Taught;
+use crate::index::{Author, Delta, Dropped, Index};
 use crate::metrics::Metrics;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Notify;
 use warmpath_core::ids::{Generation, InstanceId, OriginId, ProcessId};
 use warmpath_core::limits::PROXIES_MAX;
+use warmpath_core::num::u64_len;
 use warmpath_core::time::Timestamp;
-use warmpath_core::wire::{Current, Event, Gone, Hello, Kind, PrefixDecoder};
+use warmpath_core::wire::{Current, Event, Gone, Hello, Kind, Prefix, PrefixDecoder};
 
 /// How long after its last stream a proxy process keeps its requests: longer than a reconnect, and short,
 /// because no proxy reports on these requests any more.
@@ -33,6 +35,10 @@ pub struct Hub {
     subscribers: BTreeMap<StreamId, Subscriber>,
     departures: Vec<Departure>,
     routing: Routing,
+    /// The round of teaching that goes on.
+    pub(super) taught: Taught,
+    /// The round whose prefixes are being passed on.
+    pub(super) passed_on: Option<Taught>,
     expire_at: Timestamp,
     current_at: Timestamp,
     streams: u64,
@@ -60,6 +66,8 @@ pub enum Batch {
     Snapshot(Stamp, Vec<Event>),
     /// What changed.
     Deltas(Stamp, Vec<Arc<Delta>>),
+    /// What other proxies taught: prefixes that continue each other.
+    Taught(Stamp, Vec<Event>),
 }
 
 /// One stream of a proxy.
@@ -71,6 +79,8 @@ struct Subscriber {
     /// The generation that it was last sent.
     sent: Generation,
     prefixes: PrefixDecoder,
+    /// Whether it has yet to be sent what others taught.
+    lacks_taught: bool,
     wake: Arc<Notify>,
 }
 
@@ -88,6 +98,8 @@ impl Hub {
     /// A hub without streams.
     pub fn new(index: Index, metrics: Arc<Metrics>) -> Self {
         Self {
+            taught: Taught::new(index.seed()),
+            passed_on: None,
             index,
             subscribers: BTreeMap::new(),
             departures: Vec::new(),
@@ -136,6 +148,7 @@ impl Hub {
             backlog,
             sent,
             prefixes: PrefixDecoder::default(),
+            lacks_taught: false,
             wake: Arc::clone(&wake),
         };
         self.streams += 1;
@@ -173,13 +186,28 @@ impl Hub {
             if matches!(&kind, Kind::InFlight(report) if report.requests > 0) {
                 self.routing.note(process, now);
             }
-            let accepted = whole(kind, &mut subscriber.prefixes, &self.index)
-                .and_then(|kind| self.index.accept(Author::Proxy(process), kind, now));
+            let accepted = match kind {
+                Kind::Prefix(prefix) => match subscriber.prefixes.decode(&prefix) {
+                    Ok(whole) => self.learn(process, whole, now).map(|()| None),
+                    Err(_) => Err(Dropped::Broken),
+                },
+                kind if self.index.has(&kind) => Err(Dropped::Known),
+                kind => self.index.accept(Author::Proxy(process), kind, now).map(Some),
+            };
             match accepted {
-                Ok(delta) => self.broadcast(&delta),
+                Ok(Some(delta)) => self.broadcast(&delta),
+                Ok(None) => {}
                 Err(dropped) => self.count_dropped(dropped),
             }
         }
+    }
+
+    /// Learns a prefix that a proxy teaches. It is passed on when the round has ended.
+    fn learn(&mut self, process: ProcessId, whole: Prefix, now: Timestamp) -> Result<(), Dropped> {
+        if !self.taught.note(process, &whole, self.index.view(), now) {
+            return Err(Dropped::Known);
+        }
+        self.index.learn(whole, now)
     }
 
     /// Publishes an event of the controller itself.
@@ -199,6 +227,8 @@ impl Hub {
         let batch = match pending {
             Pending::Snapshot => {
                 self.metrics.snapshots.inc();
+                subscriber.lacks_taught = false;
+                self.taught.note_snapshot(subscriber.process);
                 Batch::Snapshot(stamp, self.index.snapshot(subscriber.process))
             }
             Pending::Resume(mut deltas) => {
@@ -209,7 +239,7 @@ impl Hub {
             Pending::Nothing => {
                 let deltas = subscriber.backlog.take();
                 if deltas.is_empty() {
-                    return None;
+                    return self.take_taught(id);
                 }
                 Batch::Deltas(stamp, deltas)
             }
@@ -221,6 +251,30 @@ impl Hub {
             }
         }
         Some(batch)
+    }
+
+    fn take_taught(&mut self, id: StreamId) -> Option<Batch> {
+        let subscriber = self.subscribers.get_mut(&id)?;
+        if !std::mem::take(&mut subscriber.lacks_taught) {
+            return None;
+        }
+        let after = self.index.generation();
+        let stamp = Stamp { instance: self.index.instance(), before: subscriber.sent, after };
+        let events = self.passed_on.as_ref()?.unknown_to(subscriber.process, self.index.view());
+        if events.is_empty() {
+            return None;
+        }
+        subscriber.sent = after;
+        self.metrics.events_out.get_or_create(&[("kind", "prefix")]).inc_by(u64_len(events.len()));
+        Some(Batch::Taught(stamp, events))
+    }
+
+    /// Every stream lacks what others taught in the round that has ended, unless it gets a snapshot anyway.
+    pub(super) fn mark_taught(&mut self) {
+        for subscriber in self.subscribers.values_mut() {
+            subscriber.lacks_taught = !matches!(subscriber.pending, Pending::Snapshot);
+            subscriber.wake.notify_one();
+        }
     }
 
     /// Drops what has become too old. Call it a few times a second.
@@ -235,6 +289,10 @@ impl Hub {
         if let Some(proxies) = self.routing.changed(now) {
             self.publish(Kind::Proxies(proxies), now);
         }
+        if self.subscribers.values().all(|subscriber| !subscriber.lacks_taught) {
+            self.passed_on = None;
+        }
+        self.end_round(now);
         if now >= self.current_at {
             self.current_at = now.plus_ms(CURRENT_INTERVAL_MS);
             // No change, hence no generation: a proxy that resumes need not have missed one. It brings the generation
@@ -279,11 +337,4 @@ impl Hub {
     fn count_subscribers(&self) {
         self.metrics.proxies.set(i64::try_from(self.subscribers.len()).unwrap_or(i64::MAX));
     }
-}
-
-/// Makes an event one that means the same to every receiver.
-fn whole(kind: Kind, prefixes: &mut PrefixDecoder, index: &Index) -> Result<Kind, Dropped> {
-    let Kind::Prefix(prefix) = &kind else { return Ok(kind) };
-    let whole = prefixes.decode(prefix).map_err(|_| Dropped::Broken)?;
-    unknown_part(index.view(), &whole).map(Kind::Prefix).ok_or(Dropped::Known)
 }

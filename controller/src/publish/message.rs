@@ -37,6 +37,7 @@ impl Batch {
         match self {
             Self::Snapshot(stamp, events) => Box::new(snapshot(stamp, events)),
             Self::Resumed(stamp, missed) => Box::new(deltas(stamp, Phase::Resumed, &missed).into_iter()),
+            Self::Taught(stamp, events) => Box::new(taught(stamp, events)),
             Self::Deltas(stamp, changed) => Box::new(deltas(stamp, Phase::Delta, &changed).into_iter()),
         }
     }
@@ -75,6 +76,22 @@ fn snapshot(stamp: Stamp, events: Vec<Event>) -> impl Iterator<Item = Bytes> {
     let items = cutter.finish().into_iter().map(move |events| down(Phase::Item, 0, events));
     let done = down(Phase::Done, stamp.after.0, Vec::new());
     std::iter::once(begin).chain(items).chain(std::iter::once(done))
+}
+
+/// Splits events into messages of changes; only the last one carries the new generation.
+fn taught(stamp: Stamp, events: Vec<Event>) -> impl Iterator<Item = Bytes> {
+    let mut cutter = MessageChunker::default();
+    for event in events {
+        cutter.push(event);
+    }
+    let mut messages = cutter.finish().into_iter().peekable();
+    std::iter::from_fn(move || {
+        let events = messages.next()?;
+        let generation = if messages.peek().is_some() { stamp.before } else { stamp.after };
+        let (instance, generation) = (stamp.instance.0, generation.0);
+        let down = Down { instance, generation, phase: Phase::Delta.into(), events };
+        Some(Bytes::from(down.encode_to_vec()))
+    })
 }
 
 /// How many of the first deltas fit one message: one at least, if there is any.

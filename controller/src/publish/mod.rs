@@ -15,6 +15,7 @@ mod message;
 mod routing;
 mod service;
 mod session;
+mod taught;
 
 pub use admission::Refusal;
 pub use backlog::{Added, Backlog};

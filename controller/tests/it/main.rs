@@ -20,4 +20,5 @@ mod same_rules;
 mod slow;
 mod stream;
 mod support;
+mod taught;
 mod telemetry;
