@@ -421,3 +421,22 @@ fn the_prefixes_that_are_left_out_can_be_configured() {
     Request::parse(Api::Messages, blocks.as_bytes()).unwrap().omitting(&[]).text(&mut found);
     assert_ne!(found, text(Api::Messages, &blocks));
 }
+
+#[test]
+fn reasoning_and_calls_that_a_client_sends_back_are_part_of_the_prompt() {
+    let chat = |field: &str| {
+        let message = format!(r#"{{"role":"assistant","content":"c",{field}}}"#);
+        text(Api::Chat, &format!(r#"{{"messages":[{message},{{"role":"user","content":"u"}}]}}"#))
+    };
+    let none = chat(r#""name":null"#);
+    for (field, other) in [
+        (r#""reasoning_content":"a""#, r#""reasoning_content":"b""#),
+        (r#""function_call":{"name":"a"}"#, r#""function_call":{"name":"b"}"#),
+        (r#""tool_calls":[{"id":"a"}]"#, r#""tool_calls":[{"id":"b"}]"#),
+    ] {
+        assert_ne!(chat(field), chat(other), "{field}");
+        assert_ne!(chat(field), none, "{field}");
+    }
+    assert_eq!(chat(r#""reasoning":"a""#), chat(r#""reasoning_content":"a","reasoning":null"#));
+    assert_eq!(chat(r#""reasoning":null,"tool_calls":null"#), none);
+}

@@ -17,6 +17,7 @@ pub(super) struct ChatPrompt<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Message<'a> {
     role: Option<Cow<'a, str>>,
+    reasoning: Option<Raw<'a>>,
     content: Option<Raw<'a>>,
     tool_calls: Option<Raw<'a>>,
     tool_call_id: Option<Cow<'a, str>>,
@@ -58,12 +59,17 @@ pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonEr
 /// Reads one message.
 pub(super) fn message<'a>(scanner: &mut Scanner<'a>) -> Result<Message<'a>, JsonError> {
     let mut message = Message::default();
-    let mut fields = KnownFields::open(scanner, &["role", "content", "tool_calls", "tool_call_id"])?;
+    let mut fields = KnownFields::open(
+        scanner,
+        &["role", "reasoning", "reasoning_content", "content", "tool_calls", "function_call", "tool_call_id"],
+    )?;
     while let Some(name) = fields.next(scanner)? {
         match name {
             "role" => message.role = scanner.string()?,
             "content" => message.content = scanner.present()?,
-            "tool_calls" => message.tool_calls = scanner.present()?,
+            // Two names of the same, of which clients send one, or both for engines of either kind.
+            "reasoning" | "reasoning_content" => message.reasoning = scanner.present()?.or(message.reasoning),
+            "tool_calls" | "function_call" => message.tool_calls = scanner.present()?.or(message.tool_calls),
             _ => message.tool_call_id = scanner.string()?,
         }
     }
@@ -85,6 +91,9 @@ pub(super) fn text(prompt: &ChatPrompt<'_>, sink: &mut impl TextSink) {
 fn message_text(message: &Message<'_>, sink: &mut impl TextSink) -> bool {
     text::open_message(message.role.as_deref().unwrap_or_default(), sink)
         && message.tool_call_id.as_deref().is_none_or(|id| text::marked("call", id.as_bytes(), sink))
+        && message.reasoning.is_none_or(|reasoning| {
+            text::marked("thinking", b"", sink) && text::string_or_raw(reasoning, sink)
+        })
         && message.content.is_none_or(|content| content_text(content, sink))
         && message.tool_calls.is_none_or(|calls| text::marked_json("calls", calls, sink))
         && text::close_message(sink)
