@@ -88,6 +88,10 @@ enum Reader {
 impl Kind {
     /// The kind that a `content-type` names.
     pub fn of(content_type: &[u8]) -> Self {
+        // Nearly all of them.
+        if content_type == b"application/json" {
+            return Self::Json;
+        }
         let text = String::from_utf8_lossy(content_type);
         let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match essence.as_str() {
