@@ -150,3 +150,43 @@ async fn play_arm(
     cluster.shutdown().await;
     Ok((stage.finish(), version))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Lost;
+    use crate::measure::Answered;
+    use http::StatusCode;
+
+    fn call(ttft_ms: f64, has_image: bool) -> Call {
+        let answer = Answered {
+            engine: Some(0),
+            ttft_ms,
+            e2e_ms: ttft_ms,
+            prompt_tokens: 1,
+            cached_tokens: 0,
+            output_tokens: 1,
+        };
+        Call { at_ms: 0.0, late_ms: 0.0, ideal_cached_tokens: 0, has_image, outcome: Ok(answer) }
+    }
+
+    #[test]
+    fn only_conversations_without_images_are_compared() {
+        let arm = Arm::Warmpath;
+        let with = ArmRun { arm, calls: vec![call(110.0, false), call(900.0, true)] };
+        let without = ArmRun { arm, calls: vec![call(100.0, false), call(50.0, false)] };
+        let (ratio, label) = images_goal(&with, &without);
+        assert_eq!(ratio, "1.10x");
+        assert!(label.contains("110 ms and 100 ms") && label.contains("900 ms"), "{label}");
+    }
+
+    #[test]
+    fn requests_that_failed_are_a_share_of_all() {
+        let lost = Call { outcome: Err(Lost::Status(StatusCode::INTERNAL_SERVER_ERROR)), ..call(0.0, false) };
+        let mut calls = vec![call(1.0, false); 199];
+        calls.push(lost);
+        let (share, label) = failing_goal(&ArmRun { arm: Arm::Warmpath, calls }, 500);
+        assert_eq!(share, "0.5 %");
+        assert!(label.contains("1 of 200"), "{label}");
+    }
+}

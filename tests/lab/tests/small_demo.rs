@@ -15,9 +15,8 @@ fn arm(report: &Report, arm: Arm) -> &Summary {
     report.summaries().iter().find(|summary| summary.name == arm.name()).unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_lost_and_warmpath_finds_more_in_the_caches_than_round_robin() {
-    let args = DemoArgs {
+fn small() -> DemoArgs {
+    DemoArgs {
         seed: 1,
         engines: 2,
         time_scale: 20.0,
@@ -30,7 +29,12 @@ async fn nothing_is_lost_and_warmpath_finds_more_in_the_caches_than_round_robin(
         failing: None,
         arms: vec![Arm::RoundRobin, Arm::Warmpath],
         out: None,
-    };
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_and_warmpath_finds_more_in_the_caches_than_round_robin() {
+    let args = small();
     println!("seed {}", args.seed);
     let report = demo::play(&args).await.unwrap();
     let (plain, ours) = (arm(&report, Arm::RoundRobin), arm(&report, Arm::Warmpath));
@@ -41,6 +45,16 @@ async fn nothing_is_lost_and_warmpath_finds_more_in_the_caches_than_round_robin(
     }
     assert_eq!(plain.requests, ours.requests);
     assert!(ours.cached_share > plain.cached_share, "{ours:?}\n{plain:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_are_found_again_like_text() {
+    let args = DemoArgs { images: true, arms: vec![Arm::Warmpath], ..small() };
+    println!("seed {}", args.seed);
+    let report = demo::play(&args).await.unwrap();
+    let ours = arm(&report, Arm::Warmpath);
+    assert!(ours.cached_share > 0.3 && ours.lost == 0, "{ours:?}");
+    assert_eq!(report.to_json().unwrap()["run"]["goals"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
