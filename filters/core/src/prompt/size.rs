@@ -17,7 +17,7 @@ pub struct Size {
 pub struct Measured {
     /// Its size.
     pub size: Size,
-    /// Where its parts that are not text begin, in order: the first [`PARTS_MAX`] of them.
+    /// Where its parts that are not text begin, in order: the first `PARTS_MAX` of them.
     pub parts: Vec<MediaPart>,
 }
 
