@@ -50,6 +50,9 @@ pub struct ExplainArgs {
     /// The request's path, which selects the API.
     #[arg(long, default_value = "/v1/chat/completions")]
     pub path: String,
+    /// The configured `explain_token`, if there is one.
+    #[arg(long, env = "WARMPATH_EXPLAIN_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
     /// Print the explanation as JSON.
     #[arg(long)]
     pub json: bool,

@@ -10,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use std::sync::atomic::AtomicU64;
 
 /// Prefix of every name.
 const PREFIX: &str = "warmpath_controller";
@@ -20,12 +21,38 @@ const SCRAPE_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
 /// A counter for each value of one label.
 pub type Counters = Family<[(&'static str, &'static str); 1], Counter>;
 
+/// The labels of what is shown for each engine.
+pub type EndpointLabels = [(&'static str, String); 2];
+
+/// What is shown for each engine.
+#[derive(Debug, Default)]
+pub struct Engines {
+    /// Whether its scrapes succeed.
+    pub healthy: Family<EndpointLabels, Gauge>,
+    /// Requests in its batch.
+    pub running: Family<EndpointLabels, Gauge>,
+    /// Requests in its queue.
+    pub waiting: Family<EndpointLabels, Gauge>,
+    /// Share of its KV cache that requests use.
+    pub kv_used: Family<EndpointLabels, Gauge<f64, AtomicU64>>,
+    /// What it can hold.
+    pub capacity_tokens: Family<EndpointLabels, Gauge>,
+    /// Requests that proxies have there.
+    pub in_flight: Family<EndpointLabels, Gauge>,
+    /// Cells that it is believed to hold.
+    pub held_cells: Family<EndpointLabels, Gauge>,
+    /// What its requests came to.
+    pub outcomes: Family<[(&'static str, String); 3], Counter>,
+}
+
 /// All metrics.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     /// Endpoints, by pool and health.
     pub endpoints: Family<[(&'static str, String); 2], Gauge>,
+    /// What is shown for each engine.
+    pub engines: Engines,
     /// Scrapes, by outcome.
     pub scrapes: Counters,
     /// Duration of scrapes, in seconds.
@@ -68,6 +95,7 @@ impl Default for Metrics {
         let mut metrics = Self {
             registry: Registry::default(),
             endpoints: Family::default(),
+            engines: Engines::default(),
             scrapes: Family::default(),
             scrape_seconds,
             unscrapable: Family::default(),
@@ -93,6 +121,7 @@ impl Default for Metrics {
 impl Metrics {
     fn register(&self, to: &mut Registry) {
         to.register("endpoints", "Endpoints by pool and health", self.endpoints.clone());
+        self.engines.register(to);
         to.register("scrapes", "Scrapes by outcome", self.scrapes.clone());
         to.register(
             "pool_unscrapable",
@@ -133,5 +162,39 @@ impl Metrics {
         // Writing into a String cannot fail.
         let _ = encode(&mut page, &self.registry);
         page
+    }
+}
+
+// === impl Engines ===
+
+impl Engines {
+    fn register(&self, to: &mut Registry) {
+        to.register("engine_healthy", "1 while the engine's scrapes succeed", self.healthy.clone());
+        to.register("engine_running", "Requests in the engine's batch", self.running.clone());
+        to.register("engine_waiting", "Requests in the engine's queue", self.waiting.clone());
+        to.register("engine_kv_used_ratio", "Share of the KV cache that requests use", self.kv_used.clone());
+        to.register(
+            "engine_capacity_tokens",
+            "Tokens that the engine can hold, on its GPU and below",
+            self.capacity_tokens.clone(),
+        );
+        to.register("engine_in_flight", "Requests that proxies have at the engine", self.in_flight.clone());
+        to.register(
+            "engine_held_cells",
+            "Cells that the engine is believed to hold",
+            self.held_cells.clone(),
+        );
+        to.register("engine_outcomes", "What the engine's requests came to", self.outcomes.clone());
+    }
+
+    /// Drops all series: engines that are gone must not stay on the page.
+    pub fn clear(&self) {
+        for family in [&self.healthy, &self.running, &self.waiting, &self.capacity_tokens] {
+            family.clear();
+        }
+        self.kv_used.clear();
+        self.in_flight.clear();
+        self.held_cells.clear();
+        self.outcomes.clear();
     }
 }

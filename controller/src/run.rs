@@ -95,7 +95,8 @@ async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Running,
     let mut telemetry = Telemetry::new(shared.clone(), Arc::clone(&metrics));
     telemetry.follow(&settings);
     let api = api::Api::new(shared.clone(), Arc::clone(&metrics), telemetry.fleet(), telemetry.unseen())
-        .omitting(&settings.omitted_prefixes);
+        .omitting(&settings.omitted_prefixes)
+        .explaining_to(settings.explain_token.as_deref(), http_addr);
     let live = Live { settings, shared: shared.clone(), telemetry, metrics };
     tracing::info!(grpc = %grpc_addr, http = %http_addr, "controller started");
     let tasks = vec![
@@ -175,9 +176,9 @@ impl Live {
         }
         self.telemetry.follow(&settings);
         tracing::info!(pools = settings.pools.len(), result = reload.label(), "configuration reloaded");
-        let Settings { listen, cell_bytes, ref omitted_prefixes, .. } = self.settings;
-        let omitted_prefixes = omitted_prefixes.clone();
-        self.settings = Settings { listen, cell_bytes, omitted_prefixes, ..settings };
+        let Settings { listen, cell_bytes, ref omitted_prefixes, ref explain_token, .. } = self.settings;
+        let (omitted_prefixes, explain_token) = (omitted_prefixes.clone(), explain_token.clone());
+        self.settings = Settings { listen, cell_bytes, omitted_prefixes, explain_token, ..settings };
     }
 }
 

@@ -1,17 +1,18 @@
 //! `POST /explain?path=/v1/chat/completions`: where the request in the body would go, by the controller's
 //! own view. The same code decides in the proxies; what may differ is how fresh their view is.
 
-use super::Api;
+use super::{Api, Explain};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{self, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use std::hash::{BuildHasher, RandomState};
 use thiserror::Error;
 use warmpath_core::cost::Weights;
 use warmpath_core::prompt::{self, PromptError, Request};
+use warmpath_core::router::EXPLAIN_TOKEN_HEADER;
 use warmpath_core::routing::{Explanation, NoEndpoint, Options, Query, choose};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
@@ -28,6 +29,10 @@ pub(super) struct Parameters {
 /// Why there is nothing to explain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 enum ExplainError {
+    #[error("explanations need a token: set explain_token, or listen on a loopback address")]
+    Off,
+    #[error("the header x-warmpath-explain-token is absent or wrong")]
+    Token,
     #[error("the body cannot be read: {0}")]
     Body(#[from] PromptError),
     #[error("{0}")]
@@ -50,8 +55,12 @@ struct ErrorBody {
 pub(super) async fn show(
     State(api): State<Api>,
     extract::Query(parameters): extract::Query<Parameters>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    if let Err(error) = admit(&api.explain, &headers) {
+        return error.into_response();
+    }
     let path = parameters.path.as_deref().unwrap_or(PATH_DEFAULT);
     let nonce = RandomState::new().hash_one(0);
     let format = prompt::Api::of_path(path);
@@ -65,6 +74,22 @@ pub(super) async fn show(
         Ok(explanation) => Json(explanation).into_response(),
         Err(error) => error.into_response(),
     }
+}
+
+fn admit(explain: &Explain, headers: &HeaderMap) -> Result<(), ExplainError> {
+    match explain {
+        Explain::Everybody => Ok(()),
+        Explain::Nobody => Err(ExplainError::Off),
+        Explain::Token(token) => {
+            let given = headers.get(EXPLAIN_TOKEN_HEADER).map_or(&b""[..], HeaderValue::as_bytes);
+            if is_same(given, token.as_bytes()) { Ok(()) } else { Err(ExplainError::Token) }
+        }
+    }
+}
+
+/// Compares in a time that does not depend on where the two differ.
+fn is_same(given: &[u8], wanted: &[u8]) -> bool {
+    given.len() == wanted.len() && given.iter().zip(wanted).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
 }
 
 fn explain(
@@ -84,6 +109,7 @@ fn explain(
 impl ExplainError {
     fn status(self) -> StatusCode {
         match self {
+            Self::Off | Self::Token => StatusCode::FORBIDDEN,
             Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::NoEndpoint(NoEndpoint::UnknownModel) => StatusCode::NOT_FOUND,
             Self::NoEndpoint(NoEndpoint::NoneKnown) => StatusCode::SERVICE_UNAVAILABLE,
@@ -92,6 +118,8 @@ impl ExplainError {
 
     fn code(self) -> &'static str {
         match self {
+            Self::Off => "explain_off",
+            Self::Token => "explain_token",
             Self::Body(error) => error.label(),
             Self::NoEndpoint(reason) => reason.label(),
         }

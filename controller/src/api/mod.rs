@@ -1,8 +1,10 @@
 //! The controller's HTTP API: metrics, health, state, and explanations.
 //!
-//! Plain HTTP on its own port, for use inside the cluster. It is read-only.
+//! Plain HTTP on its own port, for use inside the cluster. It is read-only. Explanations need a token, unless the address is
+//! a loopback one.
 
 mod explain;
+mod gauges;
 mod state;
 
 use crate::metrics::Metrics;
@@ -13,6 +15,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use warmpath_core::limits::BODY_BYTES_MAX;
@@ -30,6 +33,18 @@ pub struct Api {
     unseen: Arc<AtomicUsize>,
     was_ready: Arc<AtomicBool>,
     omitted_prefixes: Arc<[String]>,
+    explain: Explain,
+}
+
+/// Who is served explanations: they show anybody who guesses a prompt which engine holds how much of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Explain {
+    /// Whoever reaches the address.
+    Everybody,
+    /// Requests that carry this token.
+    Token(Arc<str>),
+    /// Nobody.
+    Nobody,
 }
 
 // === impl Api ===
@@ -38,13 +53,32 @@ impl Api {
     /// `unseen` counts the endpoints whose first scrape has not ended.
     pub fn new(shared: Shared, metrics: Arc<Metrics>, fleet: Fleet, unseen: Arc<AtomicUsize>) -> Self {
         let omitted_prefixes = OMITTED_PREFIXES_DEFAULT.map(str::to_owned).into();
-        Self { shared, metrics, fleet, unseen, was_ready: Arc::default(), omitted_prefixes }
+        Self {
+            shared,
+            metrics,
+            fleet,
+            unseen,
+            was_ready: Arc::default(),
+            omitted_prefixes,
+            explain: Explain::Nobody,
+        }
     }
 
     /// Explains as proxies decide that leave out text of a system prompt that begins with one of `prefixes`.
     #[must_use]
     pub fn omitting(self, prefixes: &[String]) -> Self {
         Self { omitted_prefixes: prefixes.into(), ..self }
+    }
+
+    /// Serves explanations to requests with `token`; without one, only where the API listens on a loopback address.
+    #[must_use]
+    pub fn explaining_to(self, token: Option<&str>, listen: SocketAddr) -> Self {
+        let explain = match token {
+            Some(token) => Explain::Token(token.into()),
+            None if listen.ip().is_loopback() => Explain::Everybody,
+            None => Explain::Nobody,
+        };
+        Self { explain, ..self }
     }
 
     /// All routes.
@@ -71,7 +105,7 @@ impl Api {
 }
 
 async fn metrics(State(api): State<Api>) -> impl IntoResponse {
-    api.shared.with(|hub, _| state::gauge(hub.index(), &api.fleet, &api.metrics));
+    api.shared.with(|hub, _| gauges::set(hub, &api.fleet, &api.metrics));
     ([(header::CONTENT_TYPE, OPENMETRICS)], api.metrics.page())
 }
 

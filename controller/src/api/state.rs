@@ -1,14 +1,12 @@
-//! `GET /state`: the view as a page of JSON, and the gauges that are a view of it.
+//! `GET /state`: the view as a page of JSON.
 
 use super::Api;
 use crate::index::Index;
-use crate::metrics::Metrics;
 use crate::telemetry::Fleet;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use warmpath_core::ids::Slot;
-use warmpath_core::num::u64_len;
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Endpoint, View};
 use warmpath_core::wire::Health;
@@ -65,22 +63,6 @@ pub(super) async fn show(State(api): State<Api>) -> Json<StatePage> {
     Json(api.shared.with(|hub, now| StatePage::of(hub.index(), &api.fleet, now)))
 }
 
-/// Fills in the gauges.
-pub(super) fn gauge(index: &Index, fleet: &Fleet, metrics: &Metrics) {
-    let view = index.view();
-    metrics.generation.set(signed(index.generation().0));
-    metrics.view_cells.set(signed(u64_len(view.prefixes().cells())));
-    metrics.endpoints.clear();
-    for pool in view.pools() {
-        for health in [Health::Unknown, Health::Healthy, Health::Unhealthy] {
-            let endpoints = pool.slots().iter().filter_map(|slot| view.endpoint(*slot));
-            let count = endpoints.filter(|endpoint| scraped(fleet, endpoint) == health).count();
-            let labels = [("pool", pool.name().to_owned()), ("health", label(health).to_owned())];
-            metrics.endpoints.get_or_create(&labels).set(signed(u64_len(count)));
-        }
-    }
-}
-
 // === impl StatePage ===
 
 impl StatePage {
@@ -134,19 +116,15 @@ impl EndpointState {
     }
 }
 
-fn scraped(fleet: &Fleet, endpoint: &Endpoint) -> Health {
+pub(super) fn scraped(fleet: &Fleet, endpoint: &Endpoint) -> Health {
     endpoint.address.parse().map_or(endpoint.health, |address| fleet.health(address))
 }
 
 /// A health's name in metrics and pages.
-fn label(health: Health) -> &'static str {
+pub(super) fn label(health: Health) -> &'static str {
     match health {
         Health::Unknown => "unknown",
         Health::Healthy => "healthy",
         Health::Unhealthy => "unhealthy",
     }
-}
-
-fn signed(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -40,6 +40,9 @@ pub struct Settings {
     /// What text of a system prompt begins with that engines cut out; every proxy should have the same. A change needs a
     /// restart.
     pub omitted_prefixes: Vec<String>,
+    /// What requests for explanations must carry. `None`: they are served only on a loopback address. A change needs a
+    /// restart.
+    pub explain_token: Option<String>,
     /// Who serves what, in order of preference.
     pub pools: Vec<Pool>,
 }
@@ -76,6 +79,7 @@ impl Settings {
             scrape: Scrape::default(),
             cell_bytes: CELL_BYTES_DEFAULT,
             omitted_prefixes: OMITTED_PREFIXES_DEFAULT.map(str::to_owned).to_vec(),
+            explain_token: None,
             pools: Vec::new(),
         }
     }
@@ -125,6 +129,7 @@ fn read(root: &Entry<'_>, reader: &mut Reader) -> Settings {
     let scrape = fields.optional("scrape").map(|entry| read_scrape(&entry, reader));
     let cell_bytes = cells::read(&mut fields, reader);
     let omitted_prefixes = omitted::read(&mut fields, reader);
+    let explain_token = fields.optional("explain_token").and_then(|entry| reader.name(&entry));
     let rules = Rules { endpoints: EndpointsRule::Required, has_tiers: true };
     let pools = fields.required("pools", reader).map(|entry| pools::read(&entry, rules, reader));
     fields.finish(reader);
@@ -133,6 +138,7 @@ fn read(root: &Entry<'_>, reader: &mut Reader) -> Settings {
         scrape: scrape.unwrap_or_default(),
         cell_bytes,
         omitted_prefixes,
+        explain_token,
         pools: pools.unwrap_or_default(),
     }
 }

@@ -96,6 +96,7 @@ impl Reload {
             ("listen.grpc", old.listen.grpc != new.listen.grpc),
             ("listen.http", old.listen.http != new.listen.http),
             ("cell_bytes", old.cell_bytes != new.cell_bytes),
+            ("explain_token", old.explain_token != new.explain_token),
             ("omitted_prefixes", old.omitted_prefixes != new.omitted_prefixes),
         ];
         let fields: Vec<&str> =

@@ -11,6 +11,7 @@ use hyper_util::rt::TokioExecutor;
 use std::io::{self, Write};
 use table::Table;
 use thiserror::Error;
+use warmpath_core::router::EXPLAIN_TOKEN_HEADER;
 
 /// The most bytes of a response that are read: one candidate is some 250 bytes of JSON, a pool has 8192 at most.
 const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -55,7 +56,8 @@ pub async fn ask(args: &ExplainArgs, body: String) -> Result<Bytes, AskError> {
         Some(proxy) => (format!("{}{}", proxy.trim_end_matches('/'), args.path), Some(EXPLAIN_HEADER)),
         None => (format!("{}/explain?path={}", args.controller.trim_end_matches('/'), args.path), None),
     };
-    let request = request(&url, header, body).map_err(|source| AskError::Url { url: url.clone(), source })?;
+    let request = request(&url, header, args.token.as_deref(), body)
+        .map_err(|source| AskError::Url { url: url.clone(), source })?;
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let response = client.request(request).await.map_err(|source| AskError::Unreachable { url, source })?;
     let status = response.status();
@@ -81,6 +83,7 @@ pub fn print(out: &mut impl Write, explanation_json: &[u8], is_json: bool) -> io
 fn request(
     url: &str,
     header: Option<&'static str>,
+    token: Option<&str>,
     body: String,
 ) -> Result<Request<Full<Bytes>>, http::Error> {
     let uri = Uri::try_from(url)?;
@@ -90,6 +93,9 @@ fn request(
         .header(http::header::CONTENT_TYPE, "application/json");
     if let Some(header) = header {
         request = request.header(header, "1");
+    }
+    if let Some(token) = token {
+        request = request.header(EXPLAIN_TOKEN_HEADER, token);
     }
     request.body(Full::new(Bytes::from(body)))
 }

@@ -6,6 +6,7 @@
 
 use super::backlog::{Added, Backlog};
 use super::message::Stamp;
+use super::outcomes::Outcomes;
 use super::routing::Routing;
 use super::taught::Taught;
 use crate::index::{Author, Delta, Dropped, Index};
@@ -13,7 +14,7 @@ use crate::metrics::Metrics;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Notify;
-use warmpath_core::ids::{Generation, InstanceId, OriginId, ProcessId};
+use warmpath_core::ids::{EndpointId, Generation, InstanceId, OriginId, ProcessId};
 use warmpath_core::limits::PROXIES_MAX;
 use warmpath_core::num::u64_len;
 use warmpath_core::time::Timestamp;
@@ -35,6 +36,7 @@ pub struct Hub {
     subscribers: BTreeMap<StreamId, Subscriber>,
     departures: Vec<Departure>,
     routing: Routing,
+    outcomes: Outcomes,
     /// The round of teaching that goes on.
     pub(super) taught: Taught,
     /// The round whose prefixes are being passed on.
@@ -104,6 +106,7 @@ impl Hub {
             subscribers: BTreeMap::new(),
             departures: Vec::new(),
             routing: Routing::default(),
+            outcomes: Outcomes::default(),
             expire_at: Timestamp::ZERO,
             current_at: Timestamp::ZERO,
             streams: 0,
@@ -186,6 +189,7 @@ impl Hub {
             if matches!(&kind, Kind::InFlight(report) if report.requests > 0) {
                 self.routing.note(process, now);
             }
+            let outcome = if let Kind::Outcome(outcome) = &kind { Some(*outcome) } else { None };
             let accepted = match kind {
                 Kind::Prefix(prefix) => match subscriber.prefixes.decode(&prefix) {
                     Ok(whole) => self.learn(process, whole, now).map(|()| None),
@@ -195,7 +199,12 @@ impl Hub {
                 kind => self.index.accept(Author::Proxy(process), kind, now).map(Some),
             };
             match accepted {
-                Ok(Some(delta)) => self.broadcast(&delta),
+                Ok(Some(delta)) => {
+                    if let Some(outcome) = &outcome {
+                        self.outcomes.note(outcome);
+                    }
+                    self.broadcast(&delta);
+                }
                 Ok(None) => {}
                 Err(dropped) => self.count_dropped(dropped),
             }
@@ -212,10 +221,19 @@ impl Hub {
 
     /// Publishes an event of the controller itself.
     pub fn publish(&mut self, kind: Kind, now: Timestamp) {
+        let is_pools = matches!(kind, Kind::Pools(_));
         match self.index.accept(Author::Controller, kind, now) {
             Ok(delta) => self.broadcast(&delta),
             Err(dropped) => self.count_dropped(dropped),
         }
+        if is_pools {
+            self.outcomes.retain(self.index.view());
+        }
+    }
+
+    /// What the requests at an endpoint came to, by class.
+    pub fn outcomes_of(&self, endpoint: EndpointId) -> impl Iterator<Item = (&'static str, u64)> {
+        self.outcomes.of(endpoint)
     }
 
     /// What to send to a stream next, if anything.

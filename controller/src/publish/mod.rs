@@ -12,6 +12,7 @@ mod backlog;
 mod codec;
 mod hub;
 mod message;
+mod outcomes;
 mod routing;
 mod service;
 mod session;

@@ -1,6 +1,6 @@
 //! The HTTP side: state, metrics, explanations.
 
-use crate::support::{Proxy, get, post, quiet_settings, until};
+use crate::support::{Proxy, get, metric, post, quiet_settings, until};
 use http::StatusCode;
 use serde_json::Value;
 use warmpath::args::ExplainArgs;
@@ -8,7 +8,7 @@ use warmpath::explain;
 use warmpath::run::start;
 use warmpath_core::ids::EndpointId;
 use warmpath_core::prompt::{Api, Request, Root, cells_of};
-use warmpath_core::wire::{InFlightReport, Kind, Routed};
+use warmpath_core::wire::{InFlightReport, Kind, Outcome, OutcomeClass, Routed};
 
 const HOLDER: &str = "127.0.0.1:2";
 
@@ -95,6 +95,7 @@ async fn the_explain_command_prints_a_table() {
         controller: format!("http://{}", running.http_addr()),
         proxy: None,
         path: "/v1/chat/completions".to_owned(),
+        token: None,
         json: false,
     };
     let reply = explain::ask(&args, body()).await.unwrap();
@@ -115,5 +116,58 @@ async fn metrics_are_a_page_with_an_end() {
     assert!(page.contains("warmpath_controller_endpoints{pool=\"main\",health=\"unknown\"} 2\n"), "{page}");
     assert!(page.contains("warmpath_controller_proxies 0\n"), "{page}");
     assert!(page.ends_with("# EOF\n"), "{page}");
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn explanations_are_not_for_everybody_who_reaches_the_address() {
+    let mut settings = quiet_settings();
+    settings.explain_token = Some("secret".to_owned());
+    let running = start(settings).await.unwrap();
+    let ask = async |token: Option<&str>| {
+        let args = ExplainArgs {
+            controller: format!("http://{}", running.http_addr()),
+            proxy: None,
+            path: "/v1/chat/completions".to_owned(),
+            token: token.map(str::to_owned),
+            json: true,
+        };
+        explain::ask(&args, body()).await.map_err(|error| error.to_string())
+    };
+    assert!(ask(None).await.unwrap_err().contains("403"));
+    assert!(ask(Some("secreT")).await.unwrap_err().contains("403"));
+    assert!(ask(Some("secret")).await.is_ok());
+    running.shutdown().await;
+
+    let mut settings = quiet_settings();
+    settings.listen.http = "0.0.0.0:0".parse().unwrap();
+    let running = start(settings).await.unwrap();
+    let http = ([127, 0, 0, 1], running.http_addr().port()).into();
+    let (status, page) = post(http, "/explain", &body()).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "no token is set, and the address is open to all");
+    assert!(page.contains("set explain_token"), "{page}");
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn every_engine_has_its_series() {
+    let (running, proxy) = warm_controller().await;
+    let outcome = Outcome { endpoint: EndpointId::of(HOLDER).0, origin: 11, ..Outcome::default() };
+    let faulty = Outcome { class: OutcomeClass::Faulty.into(), ..outcome };
+    proxy.report([Kind::Outcome(faulty), Kind::Outcome(faulty)]).await;
+    let of = |name: &str, more: &str| format!("{name}{{pool=\"main\",endpoint=\"{HOLDER}\"{more}}}");
+    let http = running.http_addr();
+    until("both are counted", async || {
+        let count = metric(http, &of("engine_outcomes_total", ",class=\"faulty\"")).await;
+        ((count - 2.0).abs() < 0.5).then_some(())
+    })
+    .await;
+    assert!((metric(http, &of("engine_in_flight", "")).await - 2.0).abs() < 0.5);
+    assert!(metric(http, &of("engine_held_cells", "")).await > 10.0);
+    let (_, page) = get(http, "/metrics").await;
+    for name in ["healthy", "running", "waiting", "kv_used_ratio", "capacity_tokens"] {
+        assert!(page.contains(&of(&format!("engine_{name}"), "")), "{name} is not on the page");
+        assert!(page.contains(&format!("# HELP warmpath_controller_engine_{name} ")), "{name} has no HELP");
+    }
     running.shutdown().await;
 }

@@ -1,0 +1,61 @@
+//! The gauges that show the present state, set when the metrics page is requested.
+
+use super::state::{label, scraped};
+use crate::metrics::{EndpointLabels, Metrics};
+use crate::publish::Hub;
+use crate::telemetry::Fleet;
+use warmpath_core::ids::Slot;
+use warmpath_core::num::{float, u64_len};
+use warmpath_core::view::{Endpoint, Pool};
+use warmpath_core::wire::Health;
+
+/// Sets all of them.
+pub(super) fn set(hub: &Hub, fleet: &Fleet, metrics: &Metrics) {
+    let view = hub.index().view();
+    metrics.generation.set(signed(hub.index().generation().0));
+    metrics.view_cells.set(signed(u64_len(view.prefixes().cells())));
+    metrics.endpoints.clear();
+    metrics.engines.clear();
+    for pool in view.pools() {
+        let endpoints: Vec<_> =
+            pool.slots().iter().filter_map(|slot| Some((*slot, view.endpoint(*slot)?))).collect();
+        for health in [Health::Unknown, Health::Healthy, Health::Unhealthy] {
+            let count = endpoints.iter().filter(|(_, endpoint)| scraped(fleet, endpoint) == health).count();
+            let labels = [("pool", pool.name().to_owned()), ("health", label(health).to_owned())];
+            metrics.endpoints.get_or_create(&labels).set(signed(u64_len(count)));
+        }
+        for (slot, endpoint) in endpoints {
+            set_endpoint(hub, fleet, metrics, pool, (slot, endpoint));
+        }
+    }
+}
+
+fn set_endpoint(
+    hub: &Hub,
+    fleet: &Fleet,
+    metrics: &Metrics,
+    pool: &Pool,
+    (slot, endpoint): (Slot, &Endpoint),
+) {
+    let engines = &metrics.engines;
+    let labels: EndpointLabels = [("pool", pool.name().to_owned()), ("endpoint", endpoint.address.clone())];
+    let (status, in_flight) = (endpoint.status(), endpoint.in_flight());
+    let (held, _) = hub.index().view().prefixes().held(slot);
+    let health = i64::from(scraped(fleet, endpoint) == Health::Healthy);
+    engines.healthy.get_or_create(&labels).set(health);
+    engines.running.get_or_create(&labels).set(i64::from(status.running));
+    engines.waiting.get_or_create(&labels).set(i64::from(status.waiting));
+    engines.kv_used.get_or_create(&labels).set(float(u64::from(status.kv_used_permille)) / 1000.0);
+    engines.capacity_tokens.get_or_create(&labels).set(signed(endpoint.cache_tokens()));
+    engines.in_flight.get_or_create(&labels).set(i64::from(in_flight.requests));
+    engines.held_cells.get_or_create(&labels).set(signed(u64_len(held)));
+    for (class, count) in hub.outcomes_of(endpoint.id) {
+        let [pool, endpoint] = labels.clone();
+        let labels = [pool, endpoint, ("class", class.to_owned())];
+        engines.outcomes.get_or_create(&labels).inc_by(count);
+    }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
