@@ -6,7 +6,7 @@ use crate::config::{LoadError, Reload, Settings, Watched};
 use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::publish::{Hub, Shared, StateService};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Models, Telemetry};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use warmpath_core::ids::InstanceId;
-use warmpath_core::wire::Kind;
+use warmpath_core::wire::{Kind, Pools};
 
 /// Interval of the checks for outdated state.
 const TICK_INTERVAL: Duration = Duration::from_millis(250);
@@ -59,6 +59,9 @@ struct Live {
     settings: Settings,
     shared: Shared,
     telemetry: Telemetry,
+    models: Models,
+    /// The pools as they were published last.
+    published: Pools,
     metrics: Arc<Metrics>,
 }
 
@@ -91,13 +94,15 @@ async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Running,
     let metrics = Arc::new(Metrics::default());
     let hub = Hub::new(Index::new(new_instance(), settings.cell_bytes, random()), Arc::clone(&metrics));
     let shared = Shared::new(hub, Clock::default(), stopping);
-    shared.with(|hub, now| hub.publish(Kind::Pools(settings.pools_event()), now));
+    let published = settings.pools_event();
+    shared.with(|hub, now| hub.publish(Kind::Pools(published.clone()), now));
     let mut telemetry = Telemetry::new(shared.clone(), Arc::clone(&metrics));
     telemetry.follow(&settings);
     let api = api::Api::new(shared.clone(), Arc::clone(&metrics), telemetry.fleet(), telemetry.unseen())
         .omitting(&settings.omitted_prefixes)
         .explaining_to(settings.explain_token.as_deref(), http_addr);
-    let live = Live { settings, shared: shared.clone(), telemetry, metrics };
+    let models = telemetry.models();
+    let live = Live { settings, shared: shared.clone(), telemetry, models, published, metrics };
     tracing::info!(grpc = %grpc_addr, http = %http_addr, "controller started");
     let tasks = vec![
         tokio::spawn(serve_grpc(grpc, shared.clone())),
@@ -147,12 +152,30 @@ impl Live {
     /// Keeps telemetry alive until the stop, and follows the file if there is one.
     async fn run(mut self, watched: Option<Watched>) {
         let shared = self.shared.clone();
-        let Some(mut watched) = watched else { return shared.stopped().await };
+        let models = self.models.clone();
+        let mut watched = watched;
         loop {
+            let read = async {
+                match &mut watched {
+                    Some(watched) => watched.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = shared.stopped() => return,
-                read = watched.changed() => self.reload(read),
+                () = models.changed() => self.publish_pools(),
+                read = read => self.reload(read),
             }
+        }
+    }
+
+    /// Publishes the pools with what their engines list, if anything of it has changed.
+    fn publish_pools(&mut self) {
+        let mut pools = self.settings.pools_event();
+        self.models.fill(&mut pools);
+        if pools != self.published {
+            self.shared.with(|hub, now| hub.publish(Kind::Pools(pools.clone()), now));
+            self.published = pools;
         }
     }
 
@@ -171,14 +194,12 @@ impl Live {
         if reload == Reload::NeedsRestart {
             tracing::warn!(fields = restart.join(", "), "a change takes effect only after a restart");
         }
-        if settings.pools != self.settings.pools {
-            self.shared.with(|hub, now| hub.publish(Kind::Pools(settings.pools_event()), now));
-        }
-        self.telemetry.follow(&settings);
         tracing::info!(pools = settings.pools.len(), result = reload.label(), "configuration reloaded");
         let Settings { listen, cell_bytes, ref omitted_prefixes, ref explain_token, .. } = self.settings;
         let (omitted_prefixes, explain_token) = (omitted_prefixes.clone(), explain_token.clone());
         self.settings = Settings { listen, cell_bytes, omitted_prefixes, explain_token, ..settings };
+        self.publish_pools();
+        self.telemetry.follow(&self.settings);
     }
 }
 

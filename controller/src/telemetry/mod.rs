@@ -11,6 +11,7 @@
 
 mod engine;
 mod fleet;
+mod models;
 mod pace;
 mod page;
 mod scrape;
@@ -19,6 +20,7 @@ mod tracker;
 
 pub use engine::Reading;
 pub use fleet::Fleet;
+pub use models::Models;
 pub use page::{Sample, samples};
 pub use scrape::{Scraper, Source};
 pub use tracker::{Failure, Outcome, Rules, Scraped, Tracker};
@@ -27,6 +29,7 @@ use crate::config::{Scrape, Settings};
 use crate::metrics::Metrics;
 use crate::publish::Shared;
 use fnv::FnvHashMap;
+use models::LIST_INTERVAL;
 use pace::Pace;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -49,6 +52,7 @@ pub struct Telemetry {
     scraper: Scraper,
     tasks: FnvHashMap<SocketAddr, Task>,
     fleet: Fleet,
+    models: Models,
     unseen: Arc<AtomicUsize>,
 }
 
@@ -79,6 +83,9 @@ struct Target {
     metrics: Arc<Metrics>,
     scraper: Scraper,
     fleet: Fleet,
+    models: Models,
+    /// When its list of models was read last, and in which incarnation.
+    listed: Option<(Instant, u64)>,
     orders: watch::Receiver<Orders>,
     unseen: Option<Unseen>,
 }
@@ -94,6 +101,7 @@ impl Telemetry {
             scraper: Scraper::default(),
             tasks: FnvHashMap::default(),
             fleet: Fleet::default(),
+            models: Models::default(),
             unseen: Arc::default(),
         }
     }
@@ -115,11 +123,17 @@ impl Telemetry {
         for task in stale.into_values() {
             task.handle.abort();
         }
+        self.models.retain(|address| self.tasks.contains_key(address));
     }
 
     /// What the scrapes show.
     pub fn fleet(&self) -> Fleet {
         self.fleet.clone()
+    }
+
+    /// What the engines list.
+    pub fn models(&self) -> Models {
+        self.models.clone()
     }
 
     /// Endpoints whose first scrape has not ended.
@@ -136,6 +150,8 @@ impl Telemetry {
             metrics: Arc::clone(&self.metrics),
             scraper: self.scraper.clone(),
             fleet: self.fleet.clone(),
+            models: self.models.clone(),
+            listed: None,
             orders: receiver,
             unseen: Some(Unseen(Arc::clone(&self.unseen))),
         };
@@ -193,10 +209,25 @@ impl Target {
                 }
             });
             self.unseen = None;
+            if shown == Health::Healthy && !matches!(outcome, Outcome::Failed(_)) {
+                self.list(tracker.incarnation(), scrape.timeout).await;
+            }
             let pace = Pace { scrape, in_flight, is_cut: outcome.is_cut(), random: random(self.address) };
             if !self.rest(id, &pace, start).await {
                 return;
             }
+        }
+    }
+
+    /// Reads the list of models, if it is old or another process has begun.
+    async fn list(&mut self, incarnation: u64, timeout: Duration) {
+        let is_recent = |(at, of): (Instant, u64)| at.elapsed() < LIST_INTERVAL && of == incarnation;
+        if self.listed.is_some_and(is_recent) {
+            return;
+        }
+        self.listed = Some((Instant::now(), incarnation));
+        if let Some(body) = self.scraper.models(self.address, timeout).await {
+            self.models.take(self.address, &body);
         }
     }
 

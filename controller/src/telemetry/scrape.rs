@@ -23,6 +23,8 @@ const METRICS_PATH: &str = "/metrics";
 const TRTLLM_METRICS_PATH: &str = "/prometheus/metrics";
 /// The path of every engine's health check.
 const HEALTH_PATH: &str = "/health";
+/// The path of every engine's list of models.
+const MODELS_PATH: &str = "/v1/models";
 /// Kept connections that are idle longer are closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
@@ -80,6 +82,16 @@ impl Scraper {
         let outcome = tokio::time::timeout(timeout, look.look(source)).await;
         let outcome = outcome.unwrap_or(Err(Failure::Timeout)).unwrap_or_else(Outcome::Failed);
         Scraped { outcome, connection: look.connection }
+    }
+
+    /// An engine's list of models, if it responds with one.
+    pub async fn models(&self, address: SocketAddr, timeout: Duration) -> Option<Bytes> {
+        let mut look = Look { client: &self.client, address, connection: None };
+        let get = look.get(PathAndQuery::from_static(MODELS_PATH));
+        match tokio::time::timeout(timeout, get).await {
+            Ok(Ok(Reply::Page(page))) => Some(page),
+            _ => None,
+        }
     }
 }
 

@@ -167,6 +167,11 @@ impl Tracker {
         changes
     }
 
+    /// The present incarnation; zero if it is not known.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
     /// What the scrapes show after an outcome that [`Tracker::step`] has yet to take in, whatever is published.
     pub fn health_with(&self, outcome: Outcome, unhealthy_after: u32) -> Health {
         match outcome {

@@ -165,3 +165,12 @@ async fn the_controller_is_ready_once_every_engine_was_asked() {
     assert!(seen > 0.0, "ready before both were asked");
     running.shutdown().await;
 }
+
+#[tokio::test]
+async fn what_engines_list_as_models_reaches_proxies() {
+    let engine = Engine::start(page(3, 100)).await;
+    let (running, mut proxy) = watch(&engine).await;
+    proxy.until("the list came", |view| !view.pools()[0].listed().is_empty()).await;
+    assert_eq!(proxy.view.pools()[0].listed(), [r#"{"created":1,"id":"m","max_model_len":4096}"#]);
+    running.shutdown().await;
+}

@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+/// What each engine lists.
+const MODELS: &str = r#"{"object":"list","data":[{"id":"m","created":1,"max_model_len":4096}]}"#;
+
 /// The engine's responses.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
@@ -47,6 +50,7 @@ impl Engine {
             .route("/metrics/", get(mounted))
             .route("/prometheus/metrics", get(prometheus))
             .route("/health", get(health))
+            .route("/v1/models", get(|| async { MODELS }))
             .with_state(Arc::clone(&reply));
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { address, reply, task }

@@ -1,0 +1,157 @@
+//! The models that engines list on `/v1/models`, for the proxies' own list over all pools.
+//!
+//! A base model's context length, or an adapter's parent, is known to its engine alone. Lists are read rarely: they change
+//! with the process, or when somebody loads an adapter.
+
+use fnv::FnvHashMap;
+use prost::Message;
+use serde_json::{Map, Value};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use warmpath_core::limits::EVENT_BYTES_MAX;
+use warmpath_core::wire::Pools;
+
+/// Time between two looks at an engine's list.
+pub(super) const LIST_INTERVAL: Duration = Duration::from_mins(1);
+/// The longest object that is passed on, in bytes.
+const OBJECT_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of all objects of all pools: they travel in one event, with all pools.
+const LISTED_BYTES_MAX: usize = 128 * 1024;
+/// Objects of one engine's list that are read.
+const OBJECTS_MAX: usize = 1_024;
+/// Fields that differ each time an engine is asked (vLLM): the list would change with every look.
+const CREATED: &str = "created";
+const PERMISSION: &str = "permission";
+
+/// The last list of each engine. Its copies share one state.
+#[derive(Clone, Debug, Default)]
+pub struct Models {
+    lists: Arc<Mutex<FnvHashMap<SocketAddr, Vec<Object>>>>,
+    changed: Arc<Notify>,
+}
+
+/// One model, as its engine lists it.
+#[derive(Clone, Debug, PartialEq)]
+struct Object {
+    id: String,
+    fields: Map<String, Value>,
+}
+
+// === impl Models ===
+
+impl Models {
+    /// Waits for the next change.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Adds to each pool what its engines list: each id once, as the first endpoint that has it lists it.
+    pub fn fill(&self, pools: &mut Pools) {
+        let lists = self.lock();
+        // Half of what the event has left: each object has a head of some bytes.
+        let left = EVENT_BYTES_MAX.saturating_sub(pools.encoded_len()) / 2;
+        let mut room = LISTED_BYTES_MAX.min(left);
+        for pool in &mut pools.pools {
+            let mut ids: Vec<&str> = Vec::new();
+            let addresses = pool.endpoints.iter().filter_map(|endpoint| endpoint.address.parse().ok());
+            for object in addresses.filter_map(|address: SocketAddr| lists.get(&address)).flatten() {
+                if ids.contains(&object.id.as_str()) {
+                    continue;
+                }
+                let text = Value::Object(object.fields.clone()).to_string();
+                if text.len() > room.min(OBJECT_BYTES_MAX) {
+                    continue;
+                }
+                room -= text.len();
+                ids.push(&object.id);
+                pool.listed.push(text);
+            }
+        }
+    }
+
+    /// Takes in an engine's response to `/v1/models`. What is no list changes nothing.
+    pub(super) fn take(&self, address: SocketAddr, body: &[u8]) {
+        let Some(mut objects) = read(body) else { return };
+        let mut lists = self.lock();
+        let old = lists.entry(address).or_default();
+        for object in &mut objects {
+            let known = old.iter().find(|known| known.id == object.id);
+            if let Some(created) = known.and_then(|known| known.fields.get(CREATED)) {
+                object.fields.insert(CREATED.to_owned(), created.clone());
+            }
+        }
+        if *old != objects {
+            *old = objects;
+            self.changed.notify_one();
+        }
+    }
+
+    /// Forgets the lists of engines that are in no pool any more.
+    pub(super) fn retain(&self, is_kept: impl Fn(&SocketAddr) -> bool) {
+        self.lock().retain(|address, _| is_kept(address));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FnvHashMap<SocketAddr, Vec<Object>>> {
+        // No update leaves it half done.
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read(body: &[u8]) -> Option<Vec<Object>> {
+    let Value::Object(mut page) = serde_json::from_slice(body).ok()? else { return None };
+    let Value::Array(data) = page.remove("data")? else { return None };
+    let objects = data.into_iter().take(OBJECTS_MAX).filter_map(|object| {
+        let Value::Object(mut fields) = object else { return None };
+        fields.remove(PERMISSION);
+        let id = fields.get("id")?.as_str().filter(|id| !id.is_empty())?.to_owned();
+        Some(Object { id, fields })
+    });
+    Some(objects.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LISTED_BYTES_MAX, Models};
+    use warmpath_core::wire::{Pool, PoolEndpoint, Pools};
+
+    fn listed(models: &Models) -> Vec<String> {
+        let endpoint = |address: &str| PoolEndpoint { address: address.to_owned() };
+        let endpoints = vec![endpoint("10.0.0.1:80"), endpoint("10.0.0.2:80")];
+        let mut pools = Pools { pools: vec![Pool { endpoints, ..Pool::default() }] };
+        models.fill(&mut pools);
+        pools.pools.remove(0).listed
+    }
+
+    fn take(models: &Models, address: &str, body: &str) {
+        models.take(address.parse().unwrap(), body.as_bytes());
+    }
+
+    #[test]
+    fn each_model_is_listed_once_and_a_time_of_creation_is_no_change() {
+        let models = Models::default();
+        take(&models, "10.0.0.1:80", r#"{"data":[{"id":"m","created":1,"permission":[{"id":"p-1"}]}]}"#);
+        take(&models, "10.0.0.2:80", r#"{"data":[{"id":"m","created":5},{"id":"lora","parent":"m"}]}"#);
+        let wanted = [r#"{"created":1,"id":"m"}"#, r#"{"id":"lora","parent":"m"}"#];
+        assert_eq!(listed(&models), wanted);
+        take(&models, "10.0.0.1:80", r#"{"data":[{"id":"m","created":9,"permission":[{"id":"p-2"}]}]}"#);
+        assert_eq!(listed(&models), wanted);
+        take(&models, "10.0.0.1:80", "<html>not found</html>");
+        assert_eq!(listed(&models), wanted, "what is no list changes nothing");
+        take(&models, "10.0.0.1:80", r#"{"data":[]}"#);
+        assert_eq!(listed(&models).len(), 2, "the other engine still has both");
+    }
+
+    #[test]
+    fn lists_are_bounded() {
+        let models = Models::default();
+        let object = |n: usize| format!(r#"{{"id":"m{n}","root":"{}"}}"#, "x".repeat(3_000));
+        let data: Vec<String> = (0..900).map(object).collect();
+        take(&models, "10.0.0.1:80", &format!(r#"{{"data":[{}]}}"#, data.join(",")));
+        let bytes: usize = listed(&models).iter().map(String::len).sum();
+        assert!(bytes > LISTED_BYTES_MAX / 2 && bytes <= LISTED_BYTES_MAX, "{bytes}");
+        take(&models, "10.0.0.1:80", &format!(r#"{{"data":[{{"id":"m","root":"{}"}}]}}"#, "x".repeat(5_000)));
+        assert_eq!(listed(&models).len(), 0, "one that is too long");
+    }
+}
