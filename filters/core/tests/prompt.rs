@@ -392,16 +392,32 @@ fn a_billing_line_that_changes_with_each_request_does_not_matter() {
 }
 
 #[test]
+fn a_billing_line_in_a_translated_chat_does_not_matter() {
+    let chat = |content: &str| {
+        text(Api::Chat, &format!(r#"{{"messages":[{{"role":"system","content":{content}}}]}}"#))
+    };
+    let plain = chat(r#""You are an agent.""#);
+    for content in [
+        r#""x-anthropic-billing-header: cch=1;\nYou are an agent.""#,
+        r#"[{"type":"text","text":"x-anthropic-billing-header: cch=2;"},{"type":"text","text":"You are an agent."}]"#,
+        r#"[{"type":"text","text":"x-anthropic-billing-header: cch=3;\nYou are an agent."}]"#,
+    ] {
+        assert_eq!(readable(&chat(content)), readable(&plain), "{content}");
+    }
+}
+
+#[test]
 fn only_what_engines_cut_out_is_left_out() {
     let differs = |api: Api, body: &dyn Fn(&str) -> String| text(api, &body("a")) != text(api, &body("b"));
     let user = |cch: &str| {
         format!(r#"{{"messages":[{{"role":"user","content":"x-anthropic-billing-header: {cch}"}}]}}"#)
     };
     assert!(differs(Api::Messages, &user));
-    let chat = |cch: &str| {
-        format!(r#"{{"messages":[{{"role":"system","content":"x-anthropic-billing-header: {cch}"}}]}}"#)
+    assert!(differs(Api::Chat, &user));
+    let line = |cch: &str| {
+        format!(r#"{{"messages":[{{"role":"system","content":"x-anthropic-billing-header: a\n{cch}"}}]}}"#)
     };
-    assert!(differs(Api::Chat, &chat));
+    assert!(differs(Api::Chat, &line));
     let other = |cch: &str| format!(r#"{{"system":"x-anthropic-billing: {cch}","messages":[]}}"#);
     assert!(differs(Api::Messages, &other));
 }

@@ -2,7 +2,8 @@
 //!
 //! Fields: <https://platform.openai.com/docs/api-reference/chat/create>; `cache_salt` is vLLM's.
 
-use super::content::{content_text, includes_usage, messages};
+use super::content::{content_text, includes_usage, messages, system_text};
+use super::omit::Omitted;
 use super::{Prompt, Request, TextSink, text};
 use crate::json::{JsonError, KnownFields, Raw, Scanner};
 use std::borrow::Cow;
@@ -77,24 +78,28 @@ pub(super) fn message<'a>(scanner: &mut Scanner<'a>) -> Result<Message<'a>, Json
 }
 
 /// Sends the canonical text.
-pub(super) fn text(prompt: &ChatPrompt<'_>, sink: &mut impl TextSink) {
+pub(super) fn text(prompt: &ChatPrompt<'_>, omitted: Omitted<'_>, sink: &mut impl TextSink) {
     if !text::tools(prompt.tools, sink) {
         return;
     }
     for message in &prompt.messages {
-        if !message_text(message, sink) {
+        if !message_text(message, omitted, sink) {
             return;
         }
     }
 }
 
-fn message_text(message: &Message<'_>, sink: &mut impl TextSink) -> bool {
-    text::open_message(message.role.as_deref().unwrap_or_default(), sink)
+fn message_text(message: &Message<'_>, omitted: Omitted<'_>, sink: &mut impl TextSink) -> bool {
+    let role = message.role.as_deref().unwrap_or_default();
+    text::open_message(role, sink)
         && message.tool_call_id.as_deref().is_none_or(|id| text::marked("call", id.as_bytes(), sink))
         && message.reasoning.is_none_or(|reasoning| {
             text::marked("thinking", b"", sink) && text::string_or_raw(reasoning, sink)
         })
-        && message.content.is_none_or(|content| content_text(content, sink))
+        && message.content.is_none_or(|content| match role {
+            "system" => system_text(content, omitted, sink),
+            _ => content_text(content, sink),
+        })
         && message.tool_calls.is_none_or(|calls| text::marked_json("calls", calls, sink))
         && text::close_message(sink)
 }

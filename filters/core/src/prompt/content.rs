@@ -1,6 +1,7 @@
 //! What OpenAI's formats share: lists of messages, the content of a message, and `stream_options`.
 
 use super::list::list;
+use super::omit::{AfterLine, Omitted};
 use super::{TextSink, text};
 use crate::json::{JsonError, KnownFields, Raw, Scanner};
 use crate::limits::PROMPT_ITEMS_MAX;
@@ -39,6 +40,19 @@ pub(super) fn includes_usage(scanner: &mut Scanner<'_>) -> Result<bool, JsonErro
 /// Sends a message's content: a string, or a list of parts.
 pub(super) fn content_text(content: Raw<'_>, sink: &mut impl TextSink) -> bool {
     text::string_or_items(content, sink, part, part_text)
+}
+
+/// The same of a system prompt, without the lines that engines cut out.
+pub(super) fn system_text(content: Raw<'_>, omitted: Omitted<'_>, sink: &mut impl TextSink) -> bool {
+    if omitted.matches(content) {
+        return text::string_or_raw(content, &mut AfterLine::new(sink));
+    }
+    text::string_or_items(content, sink, part, |part, raw, sink| match part {
+        Some((_, Some(value))) if omitted.matches(value) => {
+            text::string_or_raw(value, &mut AfterLine::new(sink))
+        }
+        part => part_text(part, raw, sink),
+    })
 }
 
 /// Sends a list of parts, a single part, or a string.

@@ -217,7 +217,7 @@ impl<'a> Request<'a> {
     /// Sends the prompt's canonical text to `sink`, until the sink is full.
     pub fn text(&self, sink: &mut impl TextSink) {
         match &self.prompt {
-            Prompt::Chat(prompt) => chat::text(prompt, sink),
+            Prompt::Chat(prompt) => chat::text(prompt, self.omitted, sink),
             Prompt::Completions(prompt) => completions::text(prompt, sink),
             Prompt::Responses(prompt) => responses::text(prompt, sink),
             Prompt::Messages(prompt) => anthropic::text(prompt, self.omitted, sink),

@@ -1,11 +1,11 @@
 //! Text of a system prompt that engines cut out before they compute anything.
 //!
 //! Coding agents begin their system prompt with a line for the vendor's billing, which differs in every request. Engines
-//! that serve `/v1/messages` cut it out, or nothing would ever be found in their caches. A router that hashed it would
-//! find nothing either: every cell includes all text before it.
+//! cut it out, or nothing would ever be found in their caches. A router that hashed it would find nothing either: every
+//! cell includes all text before it.
 //!
-//! vLLM drops each text block that begins so. In a system prompt that is one string, only the line is left out: the rest
-//! is the client's own.
+//! vLLM drops each text block of `/v1/messages` that begins so, and the first line of a system prompt that is one string.
+//! Gateways that translate agents' requests to `/v1/chat/completions` keep the line; there, too, only the line goes.
 
 use super::TextSink;
 use crate::json::Raw;
