@@ -22,6 +22,9 @@ pub(crate) enum Metric {
     Histogram,
 }
 
+/// The `:authority` of the stream to the controller.
+const AUTHORITY: &str = "warmpath-controller";
+
 /// The host's wall clock, read at most once: one input has one time, and reading it is a hostcall.
 #[derive(Default)]
 pub(crate) struct HostClock(OnceCell<Timestamp>);
@@ -92,6 +95,11 @@ pub(crate) fn request_body(start: usize, size: usize) -> Vec<u8> {
     hostcalls::get_buffer(BufferType::HttpRequestBody, start, size).ok().flatten().unwrap_or_default()
 }
 
+/// Sets a property of the stream. Envoy keeps it in the filter state as `wasm.<name>`.
+pub(crate) fn set_property(name: &str, value: &str) {
+    let _ = hostcalls::set_property(vec![name], Some(value.as_bytes()));
+}
+
 /// The response's headers, names in lower case.
 pub(crate) fn response_headers() -> Vec<(String, Vec<u8>)> {
     hostcalls::get_map_bytes(MapType::HttpResponseHeaders).unwrap_or_default()
@@ -140,7 +148,30 @@ fn number_property(path: Vec<&str>) -> Option<u64> {
 
 /// Opens a gRPC stream to a cluster. `None`: there is no such cluster, or no host in it.
 pub(crate) fn open_stream(cluster: &str, service: &str, method: &str) -> Option<u32> {
-    hostcalls::open_grpc_stream(cluster, service, method, Vec::new()).ok()
+    let upstream = grpc_service(cluster);
+    let upstream = upstream.as_deref().unwrap_or(cluster);
+    hostcalls::open_grpc_stream(upstream, service, method, Vec::new()).ok()
+}
+
+/// Envoy's `GrpcService{envoy_grpc{cluster_name, authority}}`, serialized. Given a name alone, Envoy sends it as the
+/// `:authority`, and servers reset a stream whose authority is none: `outbound|18000||warmpath.llm.svc.cluster.local`.
+///
+/// The SDK takes text only, and a length from 128 on would be none: `None` for such a name, which then must be a valid
+/// authority itself.
+fn grpc_service(cluster: &str) -> Option<String> {
+    let envoy_grpc = [field(1, cluster)?, field(2, AUTHORITY)?].concat();
+    field(1, &envoy_grpc)
+}
+
+/// A length-delimited field of a protobuf message.
+fn field(number: u8, text: &str) -> Option<String> {
+    let length = u8::try_from(text.len()).ok().filter(u8::is_ascii)?;
+    Some([char::from(number << 3 | 2), char::from(length)].into_iter().chain(text.chars()).collect())
+}
+
+/// The status with which a callout ended, and what Envoy or the other side says of it.
+pub(crate) fn stream_status_message() -> String {
+    hostcalls::get_grpc_status().ok().and_then(|(_, message)| message).unwrap_or_default()
 }
 
 /// Sends a message. `false`: the stream is gone.

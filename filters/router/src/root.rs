@@ -3,7 +3,7 @@
 use crate::host;
 use crate::http::Http;
 use crate::vm::Vm;
-use log::{error, info};
+use log::{error, warn};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 use std::rc::Rc;
@@ -18,6 +18,8 @@ const ENVOY_MIN: (u64, u64) = (1, 35);
 pub(crate) struct Root {
     id: PluginId,
     vm: Option<Rc<Vm>>,
+    /// Envoy's name for the controller, for the log.
+    cluster: String,
 }
 
 // === impl Root ===
@@ -25,7 +27,7 @@ pub(crate) struct Root {
 impl Root {
     /// The root with the host's id for it.
     pub(crate) fn new(context_id: u32) -> Self {
-        Self { id: PluginId(context_id), vm: None }
+        Self { id: PluginId(context_id), vm: None, cluster: String::new() }
     }
 
     /// Handles an input that belongs to no request. These are rare, and operators want to see their counts at once.
@@ -53,6 +55,10 @@ impl RootContext for Root {
             Ok(config) => {
                 let node = host::node_id();
                 self.vm = Some(Vm::of_cells(config.cell_bytes));
+                self.cluster = config
+                    .controller
+                    .as_ref()
+                    .map_or_else(String::new, |controller| controller.cluster.clone());
                 self.handle(Input::Configure { plugin: self.id, config, node });
                 true
             }
@@ -88,12 +94,28 @@ impl Context for Root {
     }
 
     fn on_grpc_stream_close(&mut self, token_id: u32, status_code: u32) {
-        info!("controller: stream ended with gRPC status {status_code}");
+        let message = host::stream_status_message();
+        warn!(
+            "controller: the stream through cluster `{}` ended with gRPC status {status_code}{}: {message}",
+            self.cluster,
+            meaning(status_code)
+        );
         self.handle(Input::UplinkClosed { uplink: UplinkId(token_id) });
     }
 
     fn on_done(&mut self) -> bool {
         self.handle(Input::Retire { plugin: self.id });
         true
+    }
+}
+
+/// The statuses that a stream to a controller ends with, for people who do not know the numbers.
+fn meaning(grpc_status: u32) -> &'static str {
+    match grpc_status {
+        3 => " (invalid argument)",
+        8 => " (resource exhausted)",
+        12 => " (unimplemented: no controller listens there)",
+        14 => " (unavailable)",
+        _ => "",
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::host::{self, HostClock, HostMap};
 use crate::metrics::Metrics;
-use log::info;
+use log::{info, warn};
 use std::cell::RefCell;
 use std::rc::Rc;
 use warmpath_core::router::{Input, Output, Router, UplinkId, Watch};
@@ -97,6 +97,7 @@ fn perform(output: Output, metrics: &mut Metrics, done: &mut Done) -> Option<Inp
         Output::Watch(watch) => done.watch = Some(watch),
         Output::SetRequestHeader(name, value) => host::set_request_header(name, &value),
         Output::RemoveRequestHeader(name) => host::remove_request_header(name),
+        Output::SetProperty(name, value) => host::set_property(name, &value),
         Output::SetResponseHeader(name, value) => host::set_response_header(name, &value),
         Output::Reply(reply) => {
             host::reply(&reply);
@@ -104,6 +105,9 @@ fn perform(output: Output, metrics: &mut Metrics, done: &mut Done) -> Option<Inp
         }
         Output::OpenUplink { cluster } => {
             let uplink = host::open_stream(&cluster, STREAM_SERVICE, STREAM_METHOD).map(UplinkId);
+            if uplink.is_none() {
+                warn!("controller: cluster `{cluster}` does not exist or has no endpoint");
+            }
             return Some(Input::UplinkOpened { uplink });
         }
         Output::SendUplink { uplink, message } => {

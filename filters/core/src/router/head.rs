@@ -20,9 +20,29 @@ pub const DECISION_HEADER: &str = "x-warmpath-decision";
 pub const EXPLAIN_HEADER: &str = "x-warmpath-explain";
 /// Carries the token that entitles to either, when the configuration names one.
 pub const EXPLAIN_TOKEN_HEADER: &str = "x-warmpath-explain-token";
-/// Headers that are the router's own: a client's go no further.
-const OWN_HEADERS: [&str; 5] =
-    [DESTINATION_HEADER, MODEL_HEADER, DECISION_HEADER, EXPLAIN_HEADER, EXPLAIN_TOKEN_HEADER];
+/// The property of a stream with its decision in one line, for the proxy's access log. Clients never see it.
+pub(super) const DECISION_PROPERTY: &str = "warmpath.decision";
+/// Where Envoy reads how often it may retry this request.
+pub(super) const RETRIES_HEADER: &str = "x-envoy-max-retries";
+/// Where Envoy reads on what it may retry this request, in addition to its route's conditions.
+pub(super) const RETRY_ON_HEADER: &str = "x-envoy-retry-on";
+/// Headers that only the router may set, and those with which a client could change Envoy's time limits and retries. An
+/// engine would be blamed for a client's time limit. All are removed.
+const OWN_HEADERS: [&str; 13] = [
+    DESTINATION_HEADER,
+    MODEL_HEADER,
+    DECISION_HEADER,
+    EXPLAIN_HEADER,
+    EXPLAIN_TOKEN_HEADER,
+    RETRIES_HEADER,
+    RETRY_ON_HEADER,
+    "x-envoy-retry-grpc-on",
+    "x-envoy-retriable-status-codes",
+    "x-envoy-retriable-header-names",
+    "x-envoy-hedge-on-per-try-timeout",
+    "x-envoy-upstream-rq-timeout-ms",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+];
 
 /// The parts of a request's headers that the router needs, read in one pass.
 #[derive(Debug, Default)]

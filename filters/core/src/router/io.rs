@@ -171,6 +171,8 @@ pub enum Output {
     SetRequestHeader(&'static str, String),
     /// Remove a request header, however often it is there.
     RemoveRequestHeader(&'static str),
+    /// Set a property of the stream, which the proxy's access log can show and clients never see.
+    SetProperty(&'static str, String),
     /// Set a response header to one value.
     SetResponseHeader(&'static str, String),
     /// Respond to the request here.

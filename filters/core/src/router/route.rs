@@ -2,7 +2,7 @@
 
 use super::body::{Body, Read};
 use super::exchange::{Estimate, Exchange, Kept, Passed, Reading, Sent};
-use super::head::{DESTINATION_HEADER, MODEL_HEADER};
+use super::head::{DECISION_PROPERTY, DESTINATION_HEADER, MODEL_HEADER, RETRIES_HEADER, RETRY_ON_HEADER};
 use super::io::{ExchangeId, Output, PluginId, Prompt};
 use super::ledger::Booking;
 use super::metrics::{Counter, Unread};
@@ -51,6 +51,8 @@ struct Routed {
     chain: Vec<CellHash>,
     size: Estimate,
     traits: Traits,
+    /// Whether the pool may have endpoints that nobody knows.
+    is_open: bool,
 }
 
 // === impl Router ===
@@ -208,7 +210,7 @@ impl<S: SharedMap> Router<S> {
         now: Timestamp,
         out: &mut Vec<Output>,
     ) {
-        let Routed { decision, model, pool, chain, size, traits } = routed;
+        let Routed { decision, model, pool, chain, size, traits, is_open } = routed;
         let prompt_tokens = size.prompt_tokens;
         if !model.is_empty() && is_header_value(&model) {
             out.push(Output::SetRequestHeader(MODEL_HEADER, model.clone()));
@@ -227,6 +229,8 @@ impl<S: SharedMap> Router<S> {
         };
         let Some(decision) = decision else {
             out.push(Output::Count(Counter::Fallback, 1));
+            out.push(Output::SetProperty(DECISION_PROPERTY, "fallback".to_owned()));
+            limit_retries(None, out);
             let passed = Passed { model, chain, sent_at: now, kept };
             self.exchanges.insert(id, Exchange::Passed(passed));
             return;
@@ -236,10 +240,13 @@ impl<S: SharedMap> Router<S> {
             out.push(Output::Count(Counter::LastResort, 1));
         }
         out.push(Output::SetRequestHeader(DESTINATION_HEADER, decision.destinations()));
+        limit_retries((!is_open).then_some(decision.alternates.len()), out);
+        let summary = summary(&decision, prompt_tokens);
+        out.push(Output::SetProperty(DECISION_PROPERTY, summary.clone()));
         let ttft_ms = decision.chosen.terms.ttft_s() * 1e3;
         kept.size.held_tokens = decision.chosen.held_tokens;
         kept.size.cached_tokens = decision.chosen.cached_tokens;
-        kept.summary = may_explain.then(|| summary(&decision, prompt_tokens));
+        kept.summary = may_explain.then_some(summary);
         kept.silent_at = traits.is_judged.then(|| {
             let silence_ms = if traits.is_stream { SILENCE_MS_STREAM } else { SILENCE_MS_WHOLE };
             now.plus_ms(silence_ms.max(count(ttft_ms * SILENCE_FACTOR)))
@@ -296,22 +303,36 @@ impl Routed {
             },
             chain: query.chain,
             traits,
+            is_open,
         })
     }
 
     /// Of a request for a model of which nothing is known. Its chain hangs on its pool, so it has none.
     fn of_model(model: &str, traits: Traits) -> Self {
         let (pool, model, chain) = (model.to_owned(), model.to_owned(), Vec::new());
-        Self { decision: None, model, pool, chain, size: Estimate::default(), traits }
+        Self { decision: None, model, pool, chain, size: Estimate::default(), traits, is_open: true }
     }
 }
 
 fn refuse(reason: NoEndpoint, model: &str, caller: &Caller, out: &mut Vec<Output>) {
     out.push(Output::Count(Counter::Rejected(reason), 1));
+    out.push(Output::SetProperty(DECISION_PROPERTY, format!("rejected={}", reason.label())));
     out.push(Output::Reply(reply::no_endpoint(reason, model, caller)));
 }
 
-/// The decision in one line, for [`super::DECISION_HEADER`].
+/// An endpoint that reports that it is full is not asked again: Envoy looks at the status only where there is another
+/// endpoint, and only as often as there are `others`; `None`: nobody knows how many. A connection that broke may be tried
+/// again at the same endpoint, once: an engine may have closed it in the very moment at which the request was sent.
+fn limit_retries(others: Option<usize>, out: &mut Vec<Output>) {
+    if others != Some(0) {
+        out.push(Output::SetRequestHeader(RETRY_ON_HEADER, "retriable-status-codes".to_owned()));
+    }
+    if let Some(others) = others {
+        out.push(Output::SetRequestHeader(RETRIES_HEADER, others.max(1).to_string()));
+    }
+}
+
+/// The decision in one line, for [`super::DECISION_HEADER`] and [`DECISION_PROPERTY`].
 fn summary(decision: &Decision, prompt_tokens: u64) -> String {
     let cached = decision.chosen.cached_tokens;
     let share = if prompt_tokens == 0 { 0.0 } else { float(cached) / float(prompt_tokens) };

@@ -9,7 +9,8 @@
 //!   siblings      VMs of one process                      ring       the log when it is full
 //!   checkpoint    VMs that start, or were overtaken
 //!   lease         which VM holds the stream               uplink     plugins, the gauge of the connection
-//!   state_stream  what goes over the stream               support/   a process of VMs without a host
+//!   state_stream  what goes over the stream               proxy      what the proxy receives beside the endpoint
+//!   support/      a process of VMs without a host
 //! ```
 //!
 //! The log and the lease by themselves have their tests beside them. The host's side (hostcalls, copies, traps) is
@@ -29,6 +30,7 @@ mod fallback;
 mod lease;
 mod outcome;
 mod pools;
+mod proxy;
 mod response;
 mod resume;
 mod retry;

@@ -22,12 +22,13 @@ pub struct Gateway {
 // === impl Gateway ===
 
 impl Gateway {
-    /// As shipped, but for the filter.
+    /// As shipped, but for the filter. Without ours, the route must say itself what ours says of each request.
     pub fn new(filter: Filter, engines: &[SocketAddr]) -> Self {
+        let is_ours = matches!(filter, Filter::Wasm(_));
         Self {
             filter,
             policy: Policy::default(),
-            retry: Retry::default(),
+            retry: if is_ours { Retry::default() } else { Retry::with_status_codes() },
             engines: engines.to_vec(),
             controller: None,
         }

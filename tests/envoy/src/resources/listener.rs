@@ -6,7 +6,7 @@ use envoy_types::pb::envoy::config::core::v3::{Http1ProtocolOptions, Http2Protoc
 use envoy_types::pb::envoy::config::listener::v3::{self as lds, FilterChain, Listener};
 use envoy_types::pb::envoy::extensions::filters::http::buffer::v3::Buffer;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
-use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{InternalAddressConfig, RouteSpecifier, UpgradeConfig};
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_filter::ConfigType;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, HttpFilter, Rds,
@@ -27,6 +27,12 @@ const HEADERS_ARRIVAL_MAX: Duration = Duration::from_secs(10);
 const REQUEST_ARRIVAL_MAX: Duration = Duration::from_mins(2);
 
 const STREAMS_PER_CONNECTION_MAX: u32 = 1000;
+
+/// How long a closed connection stays, for a client that still sends its body to read the response.
+const CLOSE_DELAY: Duration = Duration::from_millis(50);
+
+/// The headers of a request in KiB.
+const HEADERS_KIB_MAX: u32 = 256;
 
 /// What stands before the router in the listener.
 #[derive(Clone, Debug)]
@@ -72,8 +78,18 @@ pub fn listener(filter: &Filter) -> Listener {
             ..Http2ProtocolOptions::default()
         }),
         use_remote_address: Some(boolean(true)),
+        internal_address_config: Some(InternalAddressConfig::default()),
+        preserve_external_request_id: true,
+        always_set_request_id_in_response: true,
         normalize_path: Some(boolean(true)),
+        merge_slashes: true,
+        upgrade_configs: vec![UpgradeConfig {
+            upgrade_type: "websocket".to_owned(),
+            ..UpgradeConfig::default()
+        }],
         stream_idle_timeout: Some(duration(SILENCE_MAX)),
+        delayed_close_timeout: Some(duration(CLOSE_DELAY)),
+        max_request_headers_kb: Some(uint32(HEADERS_KIB_MAX)),
         request_headers_timeout: Some(duration(HEADERS_ARRIVAL_MAX)),
         request_timeout: Some(duration(REQUEST_ARRIVAL_MAX)),
         route_specifier: Some(RouteSpecifier::Rds(Rds {

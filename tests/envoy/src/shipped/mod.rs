@@ -7,7 +7,7 @@
 mod edit;
 
 use self::edit::{at, named};
-use crate::resources::{CONTROLLER, ENGINES, GATEWAY, Lb};
+use crate::resources::{CONTROLLER, ENGINES, GATEWAY, Lb, Retry};
 use serde_json::{Value, json};
 use std::fs;
 use std::io;
@@ -16,6 +16,9 @@ use std::path::{Path, PathBuf};
 
 /// `envoy/envoy.yaml`, as it was when this crate was built.
 const ENVOY_YAML: &str = include_str!("../../../../envoy/envoy.yaml");
+
+/// The listener for operators.
+pub const PRIVATE: &str = "engines_private";
 
 /// The filter's place in the list of HTTP filters.
 const FILTER: &str = "warmpath.router";
@@ -29,6 +32,7 @@ pub struct ShippedConfig {
     controller: Option<SocketAddr>,
     wasm: Option<PathBuf>,
     plugin: Option<Value>,
+    private_port: Option<u16>,
     without_filter: Option<Lb>,
 }
 
@@ -75,6 +79,12 @@ impl ShippedConfig {
         Self { admin_port: Some(port), ..self }
     }
 
+    /// The listener for operators, which is off as shipped, is on, at this port; 0 lets Envoy choose.
+    #[must_use]
+    pub fn private_port(self, port: u16) -> Self {
+        Self { private_port: Some(port), ..self }
+    }
+
     /// These are the engines.
     #[must_use]
     pub fn engines(self, engines: &[SocketAddr]) -> Self {
@@ -108,7 +118,12 @@ impl ShippedConfig {
 
     /// The changed configuration, in the JSON form of Envoy's bootstrap.
     pub fn to_json(&self) -> Result<Value, ShippedError> {
-        let mut config: Value = serde_saphyr::from_str(ENVOY_YAML).map_err(ShippedError::Yaml)?;
+        let text = if self.private_port.is_some() { with_private(ENVOY_YAML) } else { ENVOY_YAML.to_owned() };
+        let mut config: Value = serde_saphyr::from_str(&text).map_err(ShippedError::Yaml)?;
+        if let Some(port) = self.private_port {
+            let listener = named(at(&mut config, "/static_resources/listeners")?, PRIVATE)?;
+            *at(listener, "/address/socket_address/port_value")? = port.into();
+        }
         if let Some(port) = self.admin_port {
             *at(&mut config, "/admin/address/socket_address/port_value")? = port.into();
         }
@@ -137,10 +152,12 @@ impl ShippedConfig {
         if let Some(plugin) = &self.plugin {
             *at(filter, "/typed_config/config/configuration/value")? = plugin.to_string().into();
         }
-        if self.without_filter.is_some()
-            && let Value::Array(filters) = filters
-        {
-            filters.retain(|filter| filter.get("name").is_none_or(|name| name != FILTER));
+        if self.without_filter.is_some() {
+            if let Value::Array(filters) = filters {
+                filters.retain(|filter| filter.get("name").is_none_or(|name| name != FILTER));
+            }
+            // What the filter says of each request of a pool of several engines.
+            *at(listener, RETRY_ON)? = Retry::with_status_codes().conditions.into();
         }
         Ok(())
     }
@@ -162,6 +179,7 @@ impl ShippedConfig {
     }
 }
 
+const RETRY_ON: &str = "/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes/0/route/retry_policy/retry_on";
 const LB_ENDPOINTS: &str = "/load_assignment/endpoints/0/lb_endpoints";
 
 fn lb_endpoints(addresses: &[SocketAddr]) -> Value {
@@ -170,4 +188,14 @@ fn lb_endpoints(addresses: &[SocketAddr]) -> Value {
         json!({ "endpoint": { "address": { "socket_address": address } } })
     };
     addresses.iter().map(endpoint).collect()
+}
+
+/// The file without the `#` before what is off as shipped, as its comment says.
+fn with_private(text: &str) -> String {
+    let is_in_block = std::cell::Cell::new(false);
+    let line = |line: &str| {
+        is_in_block.set(line.starts_with("  #") && (is_in_block.get() || line.contains(PRIVATE)));
+        if is_in_block.get() { line.replacen('#', "", 1) } else { line.to_owned() }
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -26,8 +26,10 @@ async fn a_body_reaches_the_second_engine_whole_when_the_first_is_full() {
         for client in [Client::http1(address), Client::h2c(address)] {
             for bytes in [1 << 20, BODY_BYTES] {
                 let body = Bytes::from(vec![b'a'; bytes]);
-                let response =
-                    client.send(Method::POST, "/", &[(DESTINATION_HEADER, &list)], body).await.unwrap();
+                let response = client
+                    .send(Method::POST, "/v1/completions", &[(DESTINATION_HEADER, &list)], body)
+                    .await
+                    .unwrap();
                 assert_eq!(response.status, StatusCode::OK, "{bytes} bytes: {}", response.text());
                 sent.push(bytes);
             }
@@ -47,11 +49,11 @@ async fn a_body_beyond_the_bound_is_refused_and_the_proxy_lives() {
 
     let too_long = vec![b'a'; usize::try_from(BUFFER_BYTES_MAX).unwrap() + (1 << 20)];
     // Envoy answers and closes while the client still writes, so the client may see either.
-    if let Ok(response) = client.send(Method::POST, "/", &[], too_long.into()).await {
+    if let Ok(response) = client.send(Method::POST, "/v1/completions", &[], too_long.into()).await {
         assert_eq!(response.status, StatusCode::PAYLOAD_TOO_LARGE);
     }
     let too_large = format!("http.{GATEWAY}.downstream_rq_too_large");
     assert_eq!(envoy.admin().stat(&too_large).await.unwrap(), 1);
-    assert_eq!(client.get("/").await.unwrap().status, StatusCode::OK);
+    assert_eq!(client.get("/v1/models").await.unwrap().status, StatusCode::OK);
     assert_eq!(engine.body_lengths(), [0]);
 }

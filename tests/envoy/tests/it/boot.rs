@@ -21,15 +21,21 @@ async fn boots_from_the_control_plane_and_serves_every_http() {
         assert_eq!(response.json(), json!({ "served_by": engine.addr().to_string(), "bytes": 18 }));
     }
 
-    let chunks = Client::http1(gateway).stream_json("/", &json!({})).await.unwrap().rest().await.unwrap();
+    let chunks = Client::http1(gateway)
+        .stream_json("/v1/completions", &json!({}))
+        .await
+        .unwrap()
+        .rest()
+        .await
+        .unwrap();
     assert!(!chunks.is_empty());
 
     let mut old = RawConnection::open(gateway).await.unwrap();
-    old.send("GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    old.send("GET /v1/models HTTP/1.0\r\n\r\n").await.unwrap();
     assert!(old.read_to_end().await.unwrap().starts_with("HTTP/1.0 200 OK"));
 
     let mut pipelined = RawConnection::open(gateway).await.unwrap();
-    pipelined.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n".repeat(3)).await.unwrap();
+    pipelined.send("GET /v1/models HTTP/1.1\r\nhost: a\r\n\r\n".repeat(3)).await.unwrap();
     pipelined.read_until(|text| text.matches("HTTP/1.1 200 OK").count() == 3).await.unwrap();
     pipelined.abort().unwrap();
 

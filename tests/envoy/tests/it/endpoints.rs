@@ -22,7 +22,7 @@ async fn an_added_endpoint_is_reached_and_a_removed_one_is_not() {
     let served_by = async |wanted: &Backend| -> SocketAddr {
         let wanted = wanted.addr().to_string();
         let headers = [(DESTINATION_HEADER, wanted.as_str())];
-        let response = client.send(Method::GET, "/", &headers, bytes::Bytes::new()).await.unwrap();
+        let response = client.send(Method::GET, "/v1/models", &headers, bytes::Bytes::new()).await.unwrap();
         response.json().get("served_by").unwrap().as_str().unwrap().parse().unwrap()
     };
 
@@ -58,7 +58,7 @@ async fn a_cluster_added_or_replaced_gets_its_endpoints() {
     let first = first.addr().to_string();
     until("the other policy", async || {
         let headers = [(DESTINATION_HEADER, first.as_str())];
-        let response = client.send(Method::GET, "/", &headers, bytes::Bytes::new()).await.unwrap();
+        let response = client.send(Method::GET, "/v1/models", &headers, bytes::Bytes::new()).await.unwrap();
         (response.json().get("served_by").unwrap() != &first).then_some(())
     })
     .await

@@ -17,7 +17,10 @@ const REQUESTS: usize = 20;
 const AT_ONCE: usize = 200;
 
 async fn send_to(client: &Client, destination: &str) -> Response {
-    client.send(Method::POST, "/", &[(DESTINATION_HEADER, destination)], Bytes::from("prompt")).await.unwrap()
+    client
+        .send(Method::POST, "/v1/completions", &[(DESTINATION_HEADER, destination)], Bytes::from("prompt"))
+        .await
+        .unwrap()
 }
 
 fn served_by(response: &Response) -> String {

@@ -23,10 +23,10 @@ async fn a_refused_cluster_leaves_the_old_one() {
     assert_eq!(rejection.node, "warmpath-test");
     assert!(rejection.reason.contains("engines"), "{}", rejection.reason);
     assert!(matches!(plane.wait_acked(Kind::Cluster, refused).await, Err(XdsError::Rejected(_))));
-    assert_eq!(client.get("/").await.unwrap().status, StatusCode::OK);
+    assert_eq!(client.get("/v1/models").await.unwrap().status, StatusCode::OK);
 
     plane.apply([engines(Policy::default()).into()]).await.unwrap();
-    assert_eq!(client.get("/").await.unwrap().status, StatusCode::OK);
+    assert_eq!(client.get("/v1/models").await.unwrap().status, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -39,11 +39,11 @@ async fn a_plugin_configuration_changes_in_place_and_a_refused_one_leaves_the_ol
     let envoy = Envoy::from_control_plane(&plane, &Launch::default()).await.unwrap();
     let address = envoy.listener(GATEWAY).await.unwrap();
     let client = Client::http1(address);
-    assert_eq!(client.get("/").await.unwrap().status, StatusCode::OK);
+    assert_eq!(client.get("/v1/models").await.unwrap().status, StatusCode::OK);
 
     plane.apply([listener(&filter(json!({ "pools": [] }))).into()]).await.unwrap();
     assert_eq!(envoy.listener(GATEWAY).await.unwrap(), address, "the port stays");
-    assert_eq!(client.get("/").await.unwrap().status, StatusCode::OK);
+    assert_eq!(client.get("/v1/models").await.unwrap().status, StatusCode::OK);
 
     let refusals = [
         filter(json!({ "long": "x".repeat(PLUGIN_BYTES_MAX) })),
@@ -53,6 +53,6 @@ async fn a_plugin_configuration_changes_in_place_and_a_refused_one_leaves_the_ol
         let version = plane.push([listener(&refused).into()]);
         let rejection = plane.wait_rejected(Kind::Listener, version).await.unwrap();
         assert!(rejection.reason.contains(GATEWAY), "{}", rejection.reason);
-        assert_eq!(client.get("/").await.unwrap().status, StatusCode::OK);
+        assert_eq!(client.get("/v1/models").await.unwrap().status, StatusCode::OK);
     }
 }

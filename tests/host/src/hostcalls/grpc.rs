@@ -27,8 +27,8 @@ pub(super) fn call(
     Err(Status::InternalFailure.into())
 }
 
-/// Opens a stream. The host does not parse a `GrpcService` message: an upstream that is no known cluster's
-/// name is refused as Envoy refuses what it cannot parse.
+/// Opens a stream. As for Envoy, the upstream is a serialized `GrpcService` or, where it cannot be parsed as one, a
+/// cluster's name.
 #[expect(clippy::too_many_arguments, reason = "the ABI's signature")]
 pub(super) fn open(
     guest: &mut Guest<'_>,
@@ -46,7 +46,8 @@ pub(super) fn open(
     let service = guest.read_text(service, service_len)?;
     let method = guest.read_text(method, method_len)?;
     let initial_metadata = Headers::from_abi(&guest.read(metadata, metadata_len)?);
-    match guest.process().borrow().cluster(&String::from_utf8_lossy(&upstream)) {
+    let cluster = named_in_service(&upstream).unwrap_or(&upstream);
+    match guest.process().borrow().cluster(&String::from_utf8_lossy(cluster)) {
         Cluster::Up => {}
         Cluster::Down => return Err(Status::InternalFailure.into()),
         Cluster::Unknown => return Err(Status::ParseFailure.into()),
@@ -65,6 +66,15 @@ pub(super) fn open(
     };
     state.callouts.grpc.insert(id, Owned { root, record });
     guest.write_u32(out, id)
+}
+
+/// `GrpcService{envoy_grpc{cluster_name}}`: field 1 of field 1, each shorter than 128 bytes.
+fn named_in_service(upstream: &[u8]) -> Option<&[u8]> {
+    fn first_field(message: &[u8]) -> Option<&[u8]> {
+        let [0x0A, length @ ..0x80, rest @ ..] = message else { return None };
+        rest.get(..usize::from(*length))
+    }
+    first_field(first_field(upstream)?)
 }
 
 pub(super) fn send(guest: &mut Guest<'_>, id: u32, at: u32, len: u32, end: u32) -> Reply {

@@ -68,6 +68,7 @@ pub(crate) struct Stream {
     pub(crate) request_headers: BTreeMap<&'static str, String>,
     /// Response headers that the router has set.
     pub(crate) response_headers: BTreeMap<&'static str, String>,
+    pub(crate) properties: BTreeMap<&'static str, String>,
     /// The router's own response.
     pub(crate) reply: Option<Reply>,
     /// Where Envoy says that the response comes from.
@@ -217,6 +218,7 @@ impl Vm {
             body: Vec::new(),
             request_headers: BTreeMap::new(),
             response_headers: BTreeMap::new(),
+            properties: BTreeMap::new(),
             reply: None,
             served_by: None,
         }
@@ -294,6 +296,9 @@ impl Stream {
             match output {
                 Output::SetRequestHeader(name, value) => {
                     self.request_headers.insert(name, value);
+                }
+                Output::SetProperty(name, value) => {
+                    self.properties.insert(name, value);
                 }
                 Output::SetResponseHeader(name, value) => {
                     self.response_headers.insert(name, value);

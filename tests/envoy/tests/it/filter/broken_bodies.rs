@@ -59,7 +59,7 @@ fn small() -> Vec<Broken> {
         Broken { encoding: Some("gzip"), ..broken("compressed", PATH, vec![0x1F, 0x8B, 8, 0, 0, 0, 0, 0]) },
         Broken { content_type: "text/plain", ..broken("said to be text", PATH, whole.clone()) },
         Broken { content_type: "multipart/form-data; boundary=x", ..broken("a form", PATH, "--x--") },
-        broken("another path", "/nowhere", whole.clone()),
+        broken("another path", "/v1/nowhere", whole.clone()),
         broken("a path that is no text", "/v1/%ff%fe/completions", whole),
     ]
 }

@@ -2,6 +2,7 @@
 
 mod broken_bodies;
 mod configuration;
+mod controller_cluster;
 mod leaving;
 mod lost_nothing;
 mod protocols;

@@ -1,9 +1,16 @@
 //! The configuration that users get is one that Envoy accepts and that serves.
 
+mod clients;
+mod paths;
+mod raw_engine;
+mod retries;
+
 use crate::backend::Backend;
+use crate::stack::Build;
 use crate::stub::StubWasm;
 use http::StatusCode;
 use serde_json::json;
+use std::net::SocketAddr;
 use warmpath_envoy::process::{Envoy, EnvoyError, Launch, validate};
 use warmpath_envoy::resources::{GATEWAY, Lb};
 use warmpath_envoy::shipped::ShippedConfig;
@@ -32,7 +39,7 @@ async fn the_shipped_file_serves_with_the_filter_and_without() {
         let envoy = Envoy::from_file(&file, &Launch::default()).await.unwrap();
         let client = Client::http1(envoy.listener(GATEWAY).await.unwrap());
         assert_eq!(
-            client.get("/").await.unwrap().json().get("served_by"),
+            client.get("/v1/models").await.unwrap().json().get("served_by"),
             Some(&json!(engine.addr().to_string()))
         );
         let vms = envoy.admin().stat("wasm.envoy.wasm.runtime.v8.active").await.unwrap();
@@ -52,4 +59,23 @@ fn the_shipped_file_is_valid_and_only_lacks_the_filter() {
     ShippedConfig::new().wasm("/nowhere/router.wasm").write(&file).unwrap();
     let Err(EnvoyError::Refused { reason, .. }) = validate(&file) else { panic!("valid without its filter") };
     assert!(reason.contains("/nowhere/router.wasm"), "{reason}");
+}
+
+/// The shipped file with the built filter, in front of these engines.
+fn config(engines: &[SocketAddr]) -> ShippedConfig {
+    let addresses: Vec<_> = engines.iter().map(ToString::to_string).collect();
+    ShippedConfig::new()
+        .listener_port(0)
+        .admin_port(0)
+        .engines(engines)
+        .wasm(Build::Shipped.path())
+        .plugin(json!({ "pools": [{ "name": "default", "models": ["*"], "endpoints": addresses }] }))
+}
+
+/// Envoy with such a file.
+async fn start(config: &ShippedConfig) -> Envoy {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("envoy.json");
+    config.write(&file).unwrap();
+    Envoy::from_file(&file, &Launch::default()).await.unwrap()
 }

@@ -1,0 +1,32 @@
+//! What the router says to the proxy beside the endpoint: how often to retry, and the decision for its log.
+
+use crate::support::{Host, chat, destinations, finish_all, serve, static_config, text, vm};
+use serde_json::json;
+use warmpath_core::config::{Config, Explain};
+
+#[test]
+fn a_full_endpoint_is_not_asked_again_for_the_same_request() {
+    for (endpoints, retries) in [(1, "1"), (2, "1"), (3, "2"), (4, "3"), (9, "3")] {
+        let stream = serve(&vm(&Host::default(), &static_config(endpoints)), &chat("hello"));
+        let header = |name| stream.request_headers.get(name).map(String::as_str);
+        assert_eq!(header("x-envoy-max-retries"), Some(retries), "{endpoints} endpoints");
+        // Alone, an endpoint that reports that it is full has the last word.
+        let by_status = (endpoints > 1).then_some("retriable-status-codes");
+        assert_eq!(header("x-envoy-retry-on"), by_status, "{endpoints} endpoints");
+        finish_all([stream]);
+    }
+}
+
+#[test]
+fn the_decision_is_for_the_log_and_not_for_the_client() {
+    let silent = vm(&Host::default(), &Config { explain: Explain::Nobody, ..static_config(2) });
+    let stream = serve(&silent, &chat(&text("whales", 2_000)));
+    let decision = stream.properties.get("warmpath.decision").unwrap();
+    assert!(decision.starts_with("reason=cold cached=0/"), "{decision}");
+    assert!(decision.contains(&destinations(&stream).join(",")), "{decision}");
+    assert_eq!(stream.response_headers.get("x-warmpath-decision"), None);
+    finish_all([stream]);
+
+    let refused = serve(&silent, &json!({ "model": "unheard-of", "messages": [] }));
+    assert_eq!(refused.properties.get("warmpath.decision").unwrap(), "rejected=model_not_found");
+}
