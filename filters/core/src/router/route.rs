@@ -320,6 +320,9 @@ fn refuse(reason: NoEndpoint, model: &str, caller: &Caller, out: &mut Vec<Output
     out.push(Output::Reply(reply::no_endpoint(reason, model, caller)));
 }
 
+/// The retries of the routes that ship: what they say need not be said again with each request.
+const ROUTE_RETRIES: usize = 3;
+
 /// An endpoint that reports that it is full is not asked again: Envoy looks at the status only where there is another
 /// endpoint, and only as often as there are `others`; `None`: nobody knows how many. A connection that broke may be tried
 /// again at the same endpoint, once: an engine may have closed it in the very moment at which the request was sent.
@@ -327,7 +330,7 @@ fn limit_retries(others: Option<usize>, out: &mut Vec<Output>) {
     if others != Some(0) {
         out.push(Output::SetRequestHeader(RETRY_ON_HEADER, "retriable-status-codes".to_owned()));
     }
-    if let Some(others) = others {
+    if let Some(others) = others.filter(|others| *others != ROUTE_RETRIES) {
         out.push(Output::SetRequestHeader(RETRIES_HEADER, others.max(1).to_string()));
     }
 }
