@@ -29,6 +29,9 @@ const DUE_SHARE_IDLE: u64 = 8;
 const DUE_SHARE_BUSY: u64 = 4;
 /// How long a VM may take to write one, in milliseconds. Later it has trapped, and another VM may begin.
 const CLAIM_MS: u64 = 1_000;
+/// How long a VM waits for a checkpoint that holds what it lacks, in milliseconds. Later there is nobody to write one: all
+/// lack something, and the first to give up writes what it has.
+const MISSING_MS_MAX: u64 = 5_000;
 /// Bytes of one checkpoint; two of them are kept. Beyond, what is left of the tree is left out: a VM that starts then knows
 /// less, which costs prefills and nothing else.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -40,12 +43,15 @@ pub(super) struct Checkpoint {
     reaches: u64,
     /// The page from which this VM has read the log, while what lies before it is not known yet.
     missing_before: Option<u64>,
+    missing_since: Timestamp,
 }
 
 /// What says where a checkpoint is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Head {
     generation: u64,
+    /// The VM that wrote it: two may have begun, if one took the other for dead.
+    writer: u64,
     /// The page of the log that it reaches: all before it is in the checkpoint.
     reaches: u64,
     pieces: u64,
@@ -58,6 +64,8 @@ struct Head {
 #[derive(Debug, Default)]
 struct Writer {
     prefix: String,
+    generation: u64,
+    origin: u64,
     open: Vec<Event>,
     open_bytes: usize,
     bytes: usize,
@@ -69,8 +77,9 @@ struct Writer {
 
 impl Checkpoint {
     /// Notes that this VM reads the log from `page` on, and knows nothing of what came before.
-    pub(super) fn miss_before(&mut self, page: u64) {
+    pub(super) fn miss_before(&mut self, page: u64, now: Timestamp) {
         self.missing_before = (page > 0).then_some(page);
+        self.missing_since = now;
     }
 }
 
@@ -79,7 +88,9 @@ impl Checkpoint {
 impl<S: SharedMap> Router<S> {
     /// Reads what this VM has missed, and writes a checkpoint when one is due. Once a tick.
     pub(super) fn tend_checkpoint(&mut self, now: Timestamp, out: &mut Vec<Output>) {
-        self.load_checkpoint(now, out);
+        if !self.load_checkpoint(now, out) && now.ms_apart(self.checkpoint.missing_since) >= MISSING_MS_MAX {
+            self.checkpoint.missing_before = None;
+        }
         let behind = self.log.number().saturating_sub(self.checkpoint.reaches);
         let is_busy = now.ms_apart(self.busy_at) < pace::BUSY_MS;
         let share = if is_busy { DUE_SHARE_BUSY } else { DUE_SHARE_IDLE };
@@ -115,7 +126,7 @@ impl<S: SharedMap> Router<S> {
             let stored = self.shared.get(&format!("{key_prefix}{number}"));
             let Some(piece) = Down::decode(stored.value.as_slice())
                 .ok()
-                .filter(|piece| piece.generation == head.generation)
+                .filter(|piece| (piece.generation, piece.instance) == (head.generation, head.writer))
             else {
                 // Overwritten by the one after the next: that is tried at the next tick.
                 return false;
@@ -140,15 +151,18 @@ impl<S: SharedMap> Router<S> {
     fn write_checkpoint(&mut self, last: Head, out: &mut Vec<Output>) {
         let generation = last.generation + 1;
         let (view, shared) = (&self.view, &mut self.shared);
-        let mut writer = Writer { prefix: piece_prefix(view.cell_bytes(), generation), ..Writer::default() };
+        let origin = self.ledger.origin().0;
+        let prefix = piece_prefix(view.cell_bytes(), generation);
+        let mut writer = Writer { prefix, generation, origin, ..Writer::default() };
         // Pools and statuses are stored apart, and in-flight work is published again each second.
-        view.export_learned(|event| writer.push(event, generation, shared));
-        writer.store(generation, shared);
+        view.export_learned(|event| writer.push(event, shared));
+        writer.store(shared);
         if writer.is_cut {
             out.push(Output::Count(Counter::CheckpointCut, 1));
         }
         let pieces = writer.pieces;
-        let head = Head { generation, reaches: self.log.number(), pieces, claimed_until: Timestamp::ZERO };
+        let reaches = self.log.number();
+        let head = Head { generation, writer: origin, reaches, pieces, claimed_until: Timestamp::ZERO };
         let (stored, version) = self.checkpoint_head();
         // Whoever took it for abandoned meanwhile writes one of its own.
         if stored.generation == last.generation
@@ -176,7 +190,7 @@ fn piece_prefix(cell_bytes: usize, generation: u64) -> String {
 // === impl Writer ===
 
 impl Writer {
-    fn push(&mut self, event: Event, generation: u64, shared: &mut impl SharedMap) {
+    fn push(&mut self, event: Event, shared: &mut impl SharedMap) {
         let bytes = event.encoded_len();
         if self.bytes + bytes > BYTES_MAX {
             self.is_cut = true;
@@ -186,16 +200,17 @@ impl Writer {
         self.open_bytes += bytes;
         self.open.push(event);
         if self.open_bytes >= MESSAGE_BYTES_SOFT_MAX {
-            self.store(generation, shared);
+            self.store(shared);
         }
     }
 
-    fn store(&mut self, generation: u64, shared: &mut impl SharedMap) {
+    fn store(&mut self, shared: &mut impl SharedMap) {
         if self.open.is_empty() {
             return;
         }
         let events = std::mem::take(&mut self.open);
-        let piece = Down { generation, events, ..Down::default() }.encode_to_vec();
+        let (generation, instance) = (self.generation, self.origin);
+        let piece = Down { instance, generation, events, ..Down::default() }.encode_to_vec();
         let _ = shared.set(&format!("{}{}", self.prefix, self.pieces), &piece, None);
         self.pieces += 1;
         self.open_bytes = 0;
@@ -212,15 +227,15 @@ impl Head {
             .filter_map(|bytes| Some(u64::from_be_bytes(*bytes.first_chunk()?)))
             .collect();
         match *numbers.as_slice() {
-            [generation, reaches, pieces, until_ms] => {
-                Self { generation, reaches, pieces, claimed_until: Timestamp::from_ms(until_ms) }
+            [generation, writer, reaches, pieces, until_ms] => {
+                Self { generation, writer, reaches, pieces, claimed_until: Timestamp::from_ms(until_ms) }
             }
             _ => Self::default(),
         }
     }
 
     fn encode(self) -> Vec<u8> {
-        let numbers = [self.generation, self.reaches, self.pieces, self.claimed_until.ms()];
+        let numbers = [self.generation, self.writer, self.reaches, self.pieces, self.claimed_until.ms()];
         numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
     }
 
@@ -236,7 +251,8 @@ mod tests {
 
     #[test]
     fn a_head_is_read_as_it_was_written() {
-        let head = Head { generation: 3, reaches: 900, pieces: 7, claimed_until: Timestamp::from_ms(5) };
+        let head =
+            Head { generation: 3, writer: 8, reaches: 900, pieces: 7, claimed_until: Timestamp::from_ms(5) };
         assert_eq!(Head::decode(&head.encode()), head);
         assert_eq!(Head::decode(b"short"), Head::default());
         assert!(head.is_claimed(Timestamp::from_ms(4)) && !head.is_claimed(Timestamp::from_ms(5)));

@@ -89,3 +89,24 @@ fn an_idle_sibling_knows_a_snapshot_that_is_larger_than_the_log() {
     let fresh = vm(&host, &with_controller());
     assert!(cells(&fresh) * 100 >= cells(&one) * 99, "{} of {}", cells(&fresh), cells(&one));
 }
+
+/// The VMs that knew it are gone: those that are left must not wait for each other for ever.
+#[test]
+fn vms_that_all_lack_something_write_what_they_have() {
+    let host = Host::default();
+    let gone = vm(&host, &static_config(3));
+    for page in 0..=LOG_PAGES {
+        serve(&gone, &chat(&text(&format!("page {page}"), PROMPT_BYTES))).finish();
+    }
+    let (one, two) = (vm(&host, &static_config(3)), vm(&host, &static_config(3)));
+    let prompt = chat(&text("whales", 8000));
+    let stream = serve(&one, &prompt);
+    let holder = chosen(&stream);
+    stream.complete();
+    for _ in 0..30 {
+        step(&host, &[&one, &two]);
+    }
+    assert_eq!(counted(&host, &[&one, &two], "warmpath.checkpoint.written"), 1);
+    fill_ring(&host, &one);
+    assert_eq!(explain(&vm(&host, &static_config(3)), &prompt).holders(), [holder]);
+}
