@@ -2,7 +2,7 @@
 
 use crate::api;
 use crate::clock::Clock;
-use crate::config::{LoadError, Reload, Settings, Watched};
+use crate::config::{LoadError, Names, Pool, RESOLVE_INTERVAL, Reload, Settings, Watched};
 use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::publish::{Hub, Shared, StateService};
@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use warmpath_core::ids::InstanceId;
@@ -57,11 +58,14 @@ pub enum StartError {
 #[derive(Debug)]
 struct Live {
     settings: Settings,
+    names: Names,
+    /// The pools with the addresses of their names.
+    pools: Vec<Pool>,
     shared: Shared,
     telemetry: Telemetry,
     models: Models,
     /// The pools as they were published last.
-    published: Pools,
+    published: Option<Pools>,
     metrics: Arc<Metrics>,
 }
 
@@ -94,15 +98,16 @@ async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Running,
     let metrics = Arc::new(Metrics::default());
     let hub = Hub::new(Index::new(new_instance(), settings.cell_bytes, random()), Arc::clone(&metrics));
     let shared = Shared::new(hub, Clock::default(), stopping);
-    let published = settings.pools_event();
-    shared.with(|hub, now| hub.publish(Kind::Pools(published.clone()), now));
-    let mut telemetry = Telemetry::new(shared.clone(), Arc::clone(&metrics));
-    telemetry.follow(&settings);
+    let mut names = Names::default();
+    names.resolve(&settings).await;
+    let telemetry = Telemetry::new(shared.clone(), Arc::clone(&metrics));
     let api = api::Api::new(shared.clone(), Arc::clone(&metrics), telemetry.fleet(), telemetry.unseen())
         .omitting(&settings.omitted_prefixes)
         .explaining_to(settings.explain_token.as_deref(), http_addr);
     let models = telemetry.models();
-    let live = Live { settings, shared: shared.clone(), telemetry, models, published, metrics };
+    let (shared_too, pools, published) = (shared.clone(), Vec::new(), None);
+    let mut live = Live { settings, names, pools, shared: shared_too, telemetry, models, published, metrics };
+    live.follow();
     tracing::info!(grpc = %grpc_addr, http = %http_addr, "controller started");
     let tasks = vec![
         tokio::spawn(serve_grpc(grpc, shared.clone())),
@@ -154,6 +159,8 @@ impl Live {
         let shared = self.shared.clone();
         let models = self.models.clone();
         let mut watched = watched;
+        let mut ticks = tokio::time::interval(RESOLVE_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let read = async {
                 match &mut watched {
@@ -164,22 +171,30 @@ impl Live {
             tokio::select! {
                 () = shared.stopped() => return,
                 () = models.changed() => self.publish_pools(),
-                read = read => self.reload(read),
+                _ = ticks.tick() => if self.names.resolve(&self.settings).await { self.follow() },
+                read = read => self.reload(read).await,
             }
         }
     }
 
+    /// Follows the endpoints as they are configured and resolved now.
+    fn follow(&mut self) {
+        self.pools = self.names.expand(&self.settings.pools);
+        self.publish_pools();
+        self.telemetry.follow(&self.pools, self.settings.scrape);
+    }
+
     /// Publishes the pools with what their engines list, if anything of it has changed.
     fn publish_pools(&mut self) {
-        let mut pools = self.settings.pools_event();
+        let mut pools = warmpath_config::pools::to_wire(&self.pools);
         self.models.fill(&mut pools);
-        if pools != self.published {
+        if self.published.as_ref() != Some(&pools) {
             self.shared.with(|hub, now| hub.publish(Kind::Pools(pools.clone()), now));
-            self.published = pools;
+            self.published = Some(pools);
         }
     }
 
-    fn reload(&mut self, read: Result<Settings, LoadError>) {
+    async fn reload(&mut self, read: Result<Settings, LoadError>) {
         let settings = match read {
             Ok(settings) => settings,
             Err(error) => {
@@ -198,8 +213,8 @@ impl Live {
         let Settings { listen, cell_bytes, ref omitted_prefixes, ref explain_token, .. } = self.settings;
         let (omitted_prefixes, explain_token) = (omitted_prefixes.clone(), explain_token.clone());
         self.settings = Settings { listen, cell_bytes, omitted_prefixes, explain_token, ..settings };
-        self.publish_pools();
-        self.telemetry.follow(&self.settings);
+        self.names.resolve(&self.settings).await;
+        self.follow();
     }
 }
 

@@ -6,10 +6,12 @@
 //!
 //! The reader and the pools' rules are `warmpath-config`'s, which the filter reads its plugin configuration with.
 
+mod names;
 mod settings;
 mod tree;
 mod watch;
 
+pub use names::{Names, RESOLVE_INTERVAL};
 pub use settings::{Listen, Scrape, Settings};
 pub use warmpath_config::Pool;
 pub use watch::{Reload, Watched};

@@ -130,7 +130,7 @@ fn read(root: &Entry<'_>, reader: &mut Reader) -> Settings {
     let cell_bytes = cells::read(&mut fields, reader);
     let omitted_prefixes = omitted::read(&mut fields, reader);
     let explain_token = fields.optional("explain_token").and_then(|entry| reader.name(&entry));
-    let rules = Rules { endpoints: EndpointsRule::Required, has_tiers: true };
+    let rules = Rules { endpoints: EndpointsRule::Required, takes_hosts: true, has_tiers: true };
     let pools = fields.required("pools", reader).map(|entry| pools::read(&entry, rules, reader));
     fields.finish(reader);
     Settings {

@@ -107,6 +107,7 @@ mod tests {
             models: vec!["*".to_owned()],
             adapters: Vec::new(),
             endpoints: ports.iter().map(|port| address(*port)).collect(),
+            hosts: Vec::new(),
             kv_below_gpu_tokens: None,
         };
         let metrics = Metrics::default();

@@ -25,7 +25,7 @@ pub use page::{Sample, samples};
 pub use scrape::{Scraper, Source};
 pub use tracker::{Failure, Outcome, Rules, Scraped, Tracker};
 
-use crate::config::{Scrape, Settings};
+use crate::config::{Pool, Scrape};
 use crate::metrics::Metrics;
 use crate::publish::Shared;
 use fnv::FnvHashMap;
@@ -106,12 +106,12 @@ impl Telemetry {
         }
     }
 
-    /// Scrapes the endpoints of `settings` from now on, and no others.
-    pub fn follow(&mut self, settings: &Settings) {
-        self.fleet.follow(&settings.pools, &self.metrics);
+    /// Scrapes the endpoints of `pools` from now on, and no others.
+    pub fn follow(&mut self, pools: &[Pool], scrape: Scrape) {
+        self.fleet.follow(pools, &self.metrics);
         let mut stale = std::mem::take(&mut self.tasks);
-        for pool in &settings.pools {
-            let orders = Orders { scrape: settings.scrape, kv_below_gpu_tokens: pool.kv_below_gpu_tokens };
+        for pool in pools {
+            let orders = Orders { scrape, kv_below_gpu_tokens: pool.kv_below_gpu_tokens };
             for address in &pool.endpoints {
                 let task = match stale.remove(address) {
                     Some(task) => task.order(orders),

@@ -174,3 +174,14 @@ async fn what_engines_list_as_models_reaches_proxies() {
     assert_eq!(proxy.view.pools()[0].listed(), [r#"{"created":1,"id":"m","max_model_len":4096}"#]);
     running.shutdown().await;
 }
+
+#[tokio::test]
+async fn an_engine_that_is_named_by_its_host_is_scraped_and_published() {
+    let engine = Engine::start(page(3, 100)).await;
+    let mut settings = settings(&[]);
+    settings.pools[0].hosts = vec![format!("localhost:{}", engine.address.port()).parse().unwrap()];
+    let running = start(settings).await.unwrap();
+    let mut proxy = Proxy::connect(running.grpc_addr(), 1).await;
+    proxy.until("its status came", |view| endpoint(view, engine.address).status().running == 3).await;
+    running.shutdown().await;
+}

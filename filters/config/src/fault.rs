@@ -64,7 +64,12 @@ pub enum Problem {
         max: u64,
     },
     /// Text that is not an `ip:port`.
-    Address(String),
+    Address {
+        /// The text.
+        text: String,
+        /// What it should be.
+        wanted: Wanted,
+    },
     /// A name with a control character.
     Control(char),
     /// A name or a list with nothing in it.
@@ -103,6 +108,8 @@ pub enum Wanted {
     Text,
     /// `ip:port`.
     Address,
+    /// `ip:port` or `name:port`.
+    Endpoint,
     /// `true` or `false`.
     Flag,
     /// A whole number.
@@ -201,8 +208,8 @@ impl fmt::Display for Problem {
                 let size = if value < min { "small" } else { "large" };
                 write!(f, "is {value}, which is too {size}: choose a whole number from {min} to {max}")
             }
-            Self::Address(text) => {
-                write!(f, "is `{}`, which is not an address: {}", shown(text), Wanted::Address.remedy())
+            Self::Address { text, wanted } => {
+                write!(f, "is `{}`, which is not {wanted}: {}", shown(text), wanted.remedy())
             }
             Self::Control(character) => {
                 write!(f, "contains the control character U+{:04X}: remove it", u32::from(*character))
@@ -234,6 +241,7 @@ impl Wanted {
         let remedy = match self {
             Self::Text => "write it in quotes",
             Self::Address => "write ip:port, such as 10.0.0.1:8000; host names are not resolved",
+            Self::Endpoint => "write ip:port or name:port, such as 10.0.0.1:8000 or engines.example:8000",
             Self::Flag => "write true or false, without quotes",
             Self::Number { min, max } => return format!("write digits only, from {min} to {max}"),
             Self::List => "write it in brackets",
@@ -248,6 +256,7 @@ impl fmt::Display for Wanted {
         f.write_str(match self {
             Self::Text => "text",
             Self::Address => "an address",
+            Self::Endpoint => "an address or a host name with a port",
             Self::Flag => "true or false",
             Self::Number { .. } => "a whole number",
             Self::List => "a list",

@@ -13,6 +13,7 @@
 
 pub mod cells;
 pub mod fault;
+pub mod host;
 pub mod omitted;
 pub mod plugin;
 pub mod pools;
@@ -20,5 +21,6 @@ pub mod reader;
 pub mod tree;
 
 pub use fault::{Fault, Faults, Place, Problem, Wanted};
+pub use host::Host;
 pub use pools::Pool;
 pub use reader::{Entry, Fields, Reader, Unique};

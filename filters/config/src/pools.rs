@@ -1,6 +1,7 @@
 //! The `pools` list: each pool by itself, and what must be unique over all of them.
 
-use crate::fault::Problem;
+use crate::fault::{Problem, Wanted};
+use crate::host::{Endpoint, Host};
 use crate::reader::{Entry, Fields, Reader, Unique};
 use prost::Message;
 use std::net::SocketAddr;
@@ -20,6 +21,8 @@ pub struct Pool {
     pub adapters: Vec<String>,
     /// Engine addresses, each in one pool only.
     pub endpoints: Vec<SocketAddr>,
+    /// Names of hosts whose addresses are engines as well, each in one pool only; a controller resolves them.
+    pub hosts: Vec<Host>,
     /// Tokens that each engine holds in tiers below its GPU, beside those on it; `None` leaves it to what the engines
     /// report. Proxies receive it as a part of each endpoint's status.
     pub kv_below_gpu_tokens: Option<u64>,
@@ -30,6 +33,8 @@ pub struct Pool {
 pub struct Rules {
     /// What a pool must say of its endpoints.
     pub endpoints: EndpointsRule,
+    /// Whether endpoints may be named by their hosts.
+    pub takes_hosts: bool,
     /// Whether `kv_below_gpu_tokens` is a field.
     pub has_tiers: bool,
 }
@@ -112,7 +117,7 @@ fn read_pool(entry: &Entry<'_>, rules: Rules, seen: &mut Seen, reader: &mut Read
         models
     });
     let adapters = fields.optional("adapters").map(|entry| read_names(&entry, seen, reader));
-    let endpoints = read_endpoints(&mut fields, rules.endpoints, seen, reader);
+    let (endpoints, hosts) = read_endpoints(&mut fields, rules, seen, reader);
     let kv_below_gpu_tokens = if rules.has_tiers {
         let entry = fields.optional("kv_below_gpu_tokens");
         entry.and_then(|entry| reader.number(&entry, 1..=KV_BELOW_GPU_TOKENS_MAX))
@@ -125,6 +130,7 @@ fn read_pool(entry: &Entry<'_>, rules: Rules, seen: &mut Seen, reader: &mut Read
         models: models.unwrap_or_default(),
         adapters: adapters.unwrap_or_default(),
         endpoints,
+        hosts,
         kv_below_gpu_tokens,
     }
 }
@@ -141,10 +147,11 @@ fn read_names(entry: &Entry<'_>, seen: &mut Seen, reader: &mut Reader) -> Vec<St
 
 fn read_endpoints(
     fields: &mut Fields<'_>,
-    rule: EndpointsRule,
+    rules: Rules,
     seen: &mut Seen,
     reader: &mut Reader,
-) -> Vec<SocketAddr> {
+) -> (Vec<SocketAddr>, Vec<Host>) {
+    let rule = rules.endpoints;
     let found = match rule {
         EndpointsRule::Required => fields.required("endpoints", reader),
         EndpointsRule::AtLeastOne | EndpointsRule::Optional => fields.optional("endpoints"),
@@ -153,17 +160,31 @@ fn read_endpoints(
         if rule == EndpointsRule::AtLeastOne {
             fields.lacks("endpoints", Problem::NoEndpoints, reader);
         }
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     };
     if rule == EndpointsRule::AtLeastOne && entry.is_empty_list() {
         reader.report(&entry.place, Problem::NoEndpoints);
     }
     let entries = reader.list(&entry, "endpoints", ENDPOINTS_MAX);
     seen.endpoint_count += entries.len();
-    let addresses = entries.iter().filter_map(|entry| {
-        let address = reader.address(entry)?;
-        seen.addresses.add(&entry.place, address.to_string(), reader);
-        Some(address)
-    });
-    addresses.collect()
+    let (mut addresses, mut hosts) = (Vec::new(), Vec::new());
+    for entry in &entries {
+        let endpoint = if rules.takes_hosts {
+            reader.parsed(entry, Wanted::Endpoint)
+        } else {
+            reader.address(entry).map(Endpoint::Address)
+        };
+        match endpoint {
+            Some(Endpoint::Address(address)) => {
+                seen.addresses.add(&entry.place, address.to_string(), reader);
+                addresses.push(address);
+            }
+            Some(Endpoint::Host(host)) => {
+                seen.addresses.add(&entry.place, host.to_string(), reader);
+                hosts.push(host);
+            }
+            None => {}
+        }
+    }
+    (addresses, hosts)
 }

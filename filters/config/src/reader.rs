@@ -8,6 +8,7 @@ use crate::tree::{Node, Value};
 use fnv::FnvHashMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 use warmpath_core::limits::NAME_BYTES_MAX;
 
 /// Collects the faults of one configuration.
@@ -141,15 +142,20 @@ impl Reader {
 
     /// An `ip:port`.
     pub fn address(&mut self, entry: &Entry<'_>) -> Option<SocketAddr> {
+        self.parsed(entry, Wanted::Address)
+    }
+
+    /// A text of a type that is written as text.
+    pub(crate) fn parsed<T: FromStr>(&mut self, entry: &Entry<'_>, wanted: Wanted) -> Option<T> {
         let Value::Text(text) = entry.value else {
-            self.mistyped(entry, Wanted::Address);
+            self.mistyped(entry, wanted);
             return None;
         };
-        let address = text.parse().ok();
-        if address.is_none() {
-            self.report(&entry.place, Problem::Address(text.clone()));
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            self.report(&entry.place, Problem::Address { text: text.clone(), wanted });
         }
-        address
+        parsed
     }
 
     fn mistyped(&mut self, entry: &Entry<'_>, wanted: Wanted) {

@@ -33,6 +33,7 @@ pub(crate) fn settings(endpoints: &[SocketAddr]) -> Settings {
         models: vec!["*".to_owned()],
         adapters: Vec::new(),
         endpoints: endpoints.to_vec(),
+        hosts: Vec::new(),
         kv_below_gpu_tokens: None,
     }];
     settings

@@ -26,6 +26,7 @@ pub async fn start_controller(
         models: vec!["*".to_owned()],
         adapters: Vec::new(),
         endpoints: engines.to_vec(),
+        hosts: Vec::new(),
         kv_below_gpu_tokens: None,
     }];
     run::start(settings).await.context("cannot start the controller")
