@@ -33,6 +33,7 @@ pub struct ShippedConfig {
     wasm: Option<PathBuf>,
     plugin: Option<Value>,
     private_port: Option<u16>,
+    has_access_log: bool,
     without_filter: Option<Lb>,
 }
 
@@ -85,6 +86,12 @@ impl ShippedConfig {
         Self { private_port: Some(port), ..self }
     }
 
+    /// The access log, which is off as shipped, is on.
+    #[must_use]
+    pub fn access_log(self) -> Self {
+        Self { has_access_log: true, ..self }
+    }
+
     /// These are the engines.
     #[must_use]
     pub fn engines(self, engines: &[SocketAddr]) -> Self {
@@ -118,7 +125,13 @@ impl ShippedConfig {
 
     /// The changed configuration, in the JSON form of Envoy's bootstrap.
     pub fn to_json(&self) -> Result<Value, ShippedError> {
-        let text = if self.private_port.is_some() { with_private(ENVOY_YAML) } else { ENVOY_YAML.to_owned() };
+        let mut text = ENVOY_YAML.to_owned();
+        if self.private_port.is_some() {
+            text = switched_on(&text, "#- name: engines_private");
+        }
+        if self.has_access_log {
+            text = switched_on(&text, "#access_log:");
+        }
         let mut config: Value = serde_saphyr::from_str(&text).map_err(ShippedError::Yaml)?;
         if let Some(port) = self.private_port {
             let listener = named(at(&mut config, "/static_resources/listeners")?, PRIVATE)?;
@@ -190,11 +203,12 @@ fn lb_endpoints(addresses: &[SocketAddr]) -> Value {
     addresses.iter().map(endpoint).collect()
 }
 
-/// The file without the `#` before what is off as shipped, as its comment says.
-fn with_private(text: &str) -> String {
+/// The file without the `#` before a block that is off as shipped, from the line with `first` to its end.
+fn switched_on(text: &str, first: &str) -> String {
     let is_in_block = std::cell::Cell::new(false);
     let line = |line: &str| {
-        is_in_block.set(line.starts_with("  #") && (is_in_block.get() || line.contains(PRIVATE)));
+        let is_comment = line.trim_start().starts_with('#');
+        is_in_block.set(is_comment && (is_in_block.get() || line.trim_start() == first));
         if is_in_block.get() { line.replacen('#', "", 1) } else { line.to_owned() }
     };
     text.lines().map(line).collect::<Vec<_>>().join("\n")

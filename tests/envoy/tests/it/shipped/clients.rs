@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::json;
 use warmpath_envoy::resources::GATEWAY;
+use warmpath_envoy::until;
 use warmpath_http::{Client, RawConnection};
 
 const REQUEST_ID: &str = "x-request-id";
@@ -22,6 +23,27 @@ async fn the_request_id_of_a_client_is_kept_and_every_response_has_one() {
     for path in ["/v1/models", "/metrics"] {
         assert!(client.get(path).await.unwrap().header(REQUEST_ID).is_some(), "{path}");
     }
+}
+
+#[tokio::test]
+async fn the_access_log_shows_the_decision_and_the_client_does_not_see_it() {
+    let engine = RawEngine::start(|_| OK).await;
+    let envoy = start(&config(&[engine.addr()]).access_log()).await;
+    let client = Client::http1(envoy.listener(GATEWAY).await.unwrap());
+    let body = json!({ "model": "m", "prompt": "a long prompt ".repeat(200) });
+    let response = client.post_json("/v1/completions", &body).await.unwrap();
+    assert_eq!(response.header("x-warmpath-decision"), None);
+    let line = until("a line of the access log", async || {
+        let text = envoy.log().text();
+        text.lines().find(|line| line.starts_with('{')).map(str::to_owned)
+    })
+    .await
+    .unwrap();
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let field = |name: &str| line.get(name).unwrap().to_string();
+    assert!(field("decision").contains("reason=cold cached=0/"), "{line}");
+    assert!(field("engine").contains(&engine.addr().to_string()), "{line}");
+    assert!(field("model").contains("\"m\""), "{line}");
 }
 
 #[tokio::test]
