@@ -25,9 +25,11 @@ demo *args: (announce "warmpath-lab") wasm envoy
 faults *args: (announce "warmpath-lab") wasm wasm-faulty envoy
     cargo run --release -p warmpath-lab -- faults {{ args }}
 
-# Starts engines, controller and Envoy, prints curl lines, and stays until Ctrl-C.
+# Starts engines, controller and Envoy until Ctrl-C: ./just up --port-base 7000, or --engines 10.0.0.1:8000,10.0.0.2:8000
 up *args: (announce "warmpath-lab") wasm envoy
-    cargo run --release -p warmpath-lab -- up {{ args }}
+    cargo build --release -p warmpath-lab
+    @# Not `cargo run`, which would end by the signal of Ctrl-C itself, and be reported as failed.
+    {{ target }}/release/warmpath-lab up {{ args }}
 
 # Explains where a request would go, and why: ./just explain --proxy http://127.0.0.1:8080 < request.json
 explain *args:
@@ -47,6 +49,11 @@ sim *args: (announce "warmpath-sim")
 bench *args: (announce "warmpath-lab") wasm envoy
     tests/lab/install-peers
     cargo run --release -p warmpath-lab -- bench {{ args }}
+
+# Runs the client libraries of OpenAI and Anthropic, Python and Node, through Envoy and at an engine, and compares.
+clients: (announce "warmpath-lab") wasm envoy
+    cargo build --release -p warmpath-lab
+    "$(tests/clients/install-clients)/venv/bin/python" tests/clients/compare.py {{ target }}/release/warmpath-lab {{ target }}/clients
 
 # Announces the first build, which is silent for minutes.
 [private]

@@ -69,6 +69,8 @@ struct Orders {
     scrape: Scrape,
     /// As in [`crate::config::Pool`].
     kv_below_gpu_tokens: Option<u64>,
+    /// Whether its list of models is read: proxies merge lists of several pools, and leave that of one to its engines.
+    reads_models: bool,
 }
 
 /// Counts one endpoint whose first scrape has not ended, for as long as it lives.
@@ -111,7 +113,8 @@ impl Telemetry {
         self.fleet.follow(pools, &self.metrics);
         let mut stale = std::mem::take(&mut self.tasks);
         for pool in pools {
-            let orders = Orders { scrape, kv_below_gpu_tokens: pool.kv_below_gpu_tokens };
+            let (kv_below_gpu_tokens, reads_models) = (pool.kv_below_gpu_tokens, pools.len() > 1);
+            let orders = Orders { scrape, kv_below_gpu_tokens, reads_models };
             for address in &pool.endpoints {
                 let task = match stale.remove(address) {
                     Some(task) => task.order(orders),
@@ -188,7 +191,7 @@ impl Target {
         let first = spread(id, self.orders.borrow().scrape.interval.min(SPREAD_MAX));
         tokio::time::sleep(first).await;
         loop {
-            let Orders { scrape, kv_below_gpu_tokens } = *self.orders.borrow_and_update();
+            let Orders { scrape, kv_below_gpu_tokens, reads_models } = *self.orders.borrow_and_update();
             tracker.configure(kv_below_gpu_tokens);
             let start = Instant::now();
             let in_flight = self.in_flight(id);
@@ -209,7 +212,7 @@ impl Target {
                 }
             });
             self.unseen = None;
-            if shown == Health::Healthy && !matches!(outcome, Outcome::Failed(_)) {
+            if reads_models && shown == Health::Healthy && !matches!(outcome, Outcome::Failed(_)) {
                 self.list(tracker.incarnation(), scrape.timeout).await;
             }
             let pace = Pace { scrape, in_flight, is_cut: outcome.is_cut(), random: random(self.address) };

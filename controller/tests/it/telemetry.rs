@@ -167,9 +167,14 @@ async fn the_controller_is_ready_once_every_engine_was_asked() {
 }
 
 #[tokio::test]
-async fn what_engines_list_as_models_reaches_proxies() {
+async fn what_engines_list_as_models_reaches_proxies_where_there_are_several_pools() {
     let engine = Engine::start(page(3, 100)).await;
-    let (running, mut proxy) = watch(&engine).await;
+    let mut two = settings(&[engine.address]);
+    let mut other = settings(&["127.0.0.1:1".parse().unwrap()]).pools.remove(0);
+    (other.name, other.models) = ("other".to_owned(), vec!["other".to_owned()]);
+    two.pools.push(other);
+    let running = start(two).await.unwrap();
+    let mut proxy = Proxy::connect(running.grpc_addr(), 1).await;
     proxy.until("the list came", |view| !view.pools()[0].listed().is_empty()).await;
     assert_eq!(proxy.view.pools()[0].listed(), [r#"{"created":1,"id":"m","max_model_len":4096}"#]);
     running.shutdown().await;

@@ -4,7 +4,10 @@ use crate::arm::Arm;
 use crate::bench::args::{BenchArgs, ControllerArgs, EnginesArgs};
 use crate::faults::Scenario;
 use clap::{Parser, Subcommand};
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use warmpath_engine::Preset;
 
 /// Shows and measures what cache-aware routing gains over what Envoy does by itself, and what it costs.
@@ -83,15 +86,27 @@ pub struct DemoArgs {
 /// `up`
 #[derive(Clone, Debug, clap::Args)]
 pub struct UpArgs {
-    /// How many engines, from port 8001 on.
-    #[arg(long, default_value_t = 8)]
-    pub engines: u16,
-    /// How many times faster than real the engines run.
+    /// How many simulated engines, or the addresses of engines that run already, as `ip:port,ip:port`.
+    #[arg(long, default_value_t = Engines::Simulated(8))]
+    pub engines: Engines,
+    /// The port for clients; the other parts take the ports after it. Without it, the ports of the shipped files.
+    #[arg(long)]
+    pub port_base: Option<u16>,
+    /// How many times faster than real the simulated engines run.
     #[arg(long, default_value_t = 1.0)]
     pub time_scale: f64,
     /// Hardware and model of the engines.
     #[arg(long, default_value_t = Preset::Qwen3On2)]
     pub preset: Preset,
+}
+
+/// The engines of `up`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Engines {
+    /// So many simulated ones.
+    Simulated(u16),
+    /// Engines that run already.
+    At(Vec<SocketAddr>),
 }
 
 /// `faults`
@@ -146,6 +161,34 @@ pub struct ReplayArgs {
     pub out: Option<PathBuf>,
 }
 
+// === impl Engines ===
+
+impl FromStr for Engines {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(count) = text.parse() {
+            return Ok(Self::Simulated(count));
+        }
+        let addresses = text.split(',').map(str::parse).collect::<Result<_, _>>();
+        addresses.map(Self::At).map_err(|_| {
+            "write how many simulated engines, or addresses such as 10.0.0.1:8000,10.0.0.2:8000".to_owned()
+        })
+    }
+}
+
+impl fmt::Display for Engines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Simulated(count) => write!(f, "{count}"),
+            Self::At(addresses) => {
+                let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                f.write_str(&addresses.join(","))
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,5 +204,13 @@ mod tests {
             }
             assert!(!help.contains("rr, lr"), "the short names are for those who know them:\n{help}");
         }
+    }
+
+    #[test]
+    fn engines_are_a_number_or_addresses() {
+        assert_eq!("3".parse(), Ok(Engines::Simulated(3)));
+        let addresses = "10.0.0.1:8000,[::1]:80";
+        assert_eq!(addresses.parse::<Engines>().unwrap().to_string(), addresses);
+        assert!("10.0.0.1".parse::<Engines>().is_err() && "many".parse::<Engines>().is_err());
     }
 }

@@ -34,6 +34,8 @@ pub struct Spec {
     pub arm: Arm,
     /// How many engines.
     pub engines: usize,
+    /// Engines that run already, in place of those.
+    pub engines_at: Vec<SocketAddr>,
     /// Their speed and sizes.
     pub params: Params,
     /// How many times faster than real they run; 0 answers at once.
@@ -93,6 +95,7 @@ impl Spec {
         Self {
             arm,
             engines,
+            engines_at: Vec::new(),
             params,
             time_scale,
             tokens_per_chunk: 1,
@@ -112,8 +115,10 @@ impl Spec {
 impl Cluster {
     /// Starts all parts, and waits until a request would be served and routed.
     pub async fn start(spec: &Spec) -> anyhow::Result<Self> {
-        let engines = try_join_all((0..spec.engines).map(|number| start_engine(spec, number))).await?;
-        let addresses: Vec<_> = engines.iter().map(EngineServer::addr).collect();
+        let simulated = if spec.engines_at.is_empty() { spec.engines } else { 0 };
+        let engines = try_join_all((0..simulated).map(|number| start_engine(spec, number))).await?;
+        let mut addresses = spec.engines_at.clone();
+        addresses.extend(engines.iter().map(EngineServer::addr));
         let (controller, controller_at) = first_controller(spec, &addresses).await?;
         let folder = tempfile::tempdir().context("cannot make a folder for envoy's configuration")?;
         let file = folder.path().join("envoy.json");
