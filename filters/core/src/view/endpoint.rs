@@ -27,6 +27,8 @@ const MS_PER_S: f64 = 1_000.0;
 const AVOID_MS_FIRST: u64 = 1_000;
 /// Longest avoidance, in milliseconds: the longest that a recovered engine waits for its next request.
 const AVOID_MS_MAX: u64 = 16_000;
+/// The same where clients see each trial fail, because Envoy does not retry it.
+const AVOID_MS_FAULTY_MAX: u64 = 64_000;
 /// How often an endpoint whose avoidance has ended gets a request until one succeeds, in milliseconds. It may be an engine
 /// that fails fast, which would draw everything.
 const TRIAL_MS: u64 = 1_000;
@@ -323,7 +325,7 @@ impl Endpoint {
                     self.unconfirmed_speed.observe(PrefillWork(work), outcome.ttft_us);
                 }
             }
-            OutcomeClass::Full | OutcomeClass::Unreachable => self.fail(now),
+            OutcomeClass::Full | OutcomeClass::Unreachable => self.fail(AVOID_MS_MAX, now),
             OutcomeClass::Rejected | OutcomeClass::Faulty | OutcomeClass::Empty => {
                 self.outcomes.note_bad(now);
                 return Judgement::Compare;
@@ -364,16 +366,21 @@ impl Endpoint {
         self.trial_until = Timestamp::ZERO;
     }
 
+    /// Records that what its requests come to is its own fault: clients see each trial fail, so there are few.
+    pub(super) fn fail_by_fault(&mut self, now: Timestamp) {
+        self.fail(AVOID_MS_FAULTY_MAX, now);
+    }
+
     /// Records a failed attempt: the endpoint is avoided, longer each time, until a first token arrives. A failure during
     /// an avoidance is the same failure, seen by several requests or reported twice.
-    pub(super) fn fail(&mut self, now: Timestamp) {
+    fn fail(&mut self, avoid_ms_max: u64, now: Timestamp) {
         self.served = None;
-        if is_pending(self.avoid_until, now, AVOID_MS_MAX) {
+        if is_pending(self.avoid_until, now, AVOID_MS_FAULTY_MAX) {
             return;
         }
         self.failed = now;
         self.trial_until = Timestamp::ZERO;
-        let avoid_ms = AVOID_MS_FIRST.checked_shl(self.failures).unwrap_or(AVOID_MS_MAX).min(AVOID_MS_MAX);
+        let avoid_ms = AVOID_MS_FIRST.checked_shl(self.failures).unwrap_or(avoid_ms_max).min(avoid_ms_max);
         self.failures = self.failures.saturating_add(1).min(16);
         self.avoid_until = now.plus_ms(avoid_ms);
     }
@@ -391,7 +398,7 @@ impl Endpoint {
     }
 
     fn is_avoided(&self, now: Timestamp) -> bool {
-        is_pending(self.avoid_until, now, AVOID_MS_MAX) || is_pending(self.trial_until, now, TRIAL_MS)
+        is_pending(self.avoid_until, now, AVOID_MS_FAULTY_MAX) || is_pending(self.trial_until, now, TRIAL_MS)
     }
 }
 

@@ -332,7 +332,7 @@ impl View {
         };
         if endpoint.take_outcome(outcome, now) == Judgement::Compare && self.is_own_fault(slot, outcome, now)
         {
-            self.on_endpoint(outcome.endpoint, |endpoint| endpoint.fail(now));
+            self.on_endpoint(outcome.endpoint, |endpoint| endpoint.fail_by_fault(now));
         }
         Applied::Changed
     }
