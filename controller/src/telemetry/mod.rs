@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Each endpoint has its own task, so that a slow engine delays no other and never has two scrapes at once. A page costs the
-//! engine some milliseconds of Python and a line of its log, so it is asked for once a second; [`pace`] says when sooner.
+//! engine some milliseconds of Python and a line of its log, so it is asked for once a second; `pace` says when sooner.
 
 mod engine;
 mod fleet;

@@ -54,7 +54,7 @@ pub struct Retry {
 // === impl Retry ===
 
 impl Default for Retry {
-    /// As shipped: with the filter, which adds [`RETRY_ON_STATUS`].
+    /// As shipped: with the filter, which adds `RETRY_ON_STATUS`.
     fn default() -> Self {
         Self {
             conditions: "connect-failure,refused-stream,reset".to_owned(),
