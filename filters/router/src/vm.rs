@@ -55,7 +55,7 @@ impl Vm {
 
     fn open(cell_bytes: usize) -> Self {
         let router = Router::new(HostMap, cell_bytes, host::random_bits());
-        let state = State { router, metrics: Metrics::default(), out: Vec::new(), performed: Vec::new() };
+        let state = State { router, metrics: Metrics::new(), out: Vec::new(), performed: Vec::new() };
         Self { cell_bytes, state: RefCell::new(state) }
     }
 
@@ -116,6 +116,7 @@ fn perform(output: Output, metrics: &mut Metrics, done: &mut Done) -> Option<Inp
         Output::CancelUplink { uplink } => host::cancel_stream(uplink.0),
         Output::WakeIn(ms) => host::set_tick_period(ms),
         Output::Count(counter, by) => metrics.add(counter, by),
+        Output::CountInPool(pool, counter) => metrics.add_in_pool(&pool, counter),
         Output::Show(gauge, value) => metrics.show(gauge, value),
         Output::Record(histogram, value) => metrics.record(histogram, value),
         Output::Notice(notice) => info!("{notice}"),

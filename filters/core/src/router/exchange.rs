@@ -83,6 +83,8 @@ pub(super) struct Kept {
     pub(super) silent_at: Option<Timestamp>,
     /// The decision in one line, where the configuration explains.
     pub(super) summary: Option<String>,
+    /// The name of the pool whose series count it; `None` where Envoy chose, for then the name may be the client's.
+    pub(super) counted_as: Option<Rc<str>>,
 }
 
 /// See [`Exchange::Passed`].
@@ -107,6 +109,16 @@ pub(super) struct Estimate {
     pub(super) held_tokens: u64,
     /// Tokens of those that it was believed to find.
     pub(super) cached_tokens: u64,
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// Counts the request once, in all and in its pool.
+    pub(super) fn count(&self, counter: Counter, out: &mut Vec<Output>) {
+        out.push(Output::Count(counter, 1));
+        out.extend(self.counted_as.clone().map(|pool| Output::CountInPool(pool, counter)));
+    }
 }
 
 // === impl Router ===
@@ -157,7 +169,7 @@ impl<S: SharedMap> Router<S> {
             Some(Exchange::Passed(_)) => out.push(Output::Count(Counter::Aborted, 1)),
             Some(Exchange::Sent(sent)) => {
                 out.push(Output::Count(Counter::Aborted, 1));
-                out.push(Output::Count(Counter::Outcome(OutcomeClass::None), 1));
+                sent.kept.count(Counter::Outcome(OutcomeClass::None), out);
                 let ended = sent.booking.end(&mut self.ledger, clock.now());
                 self.publish(ended, When::Soon, clock.now(), out);
             }
@@ -182,11 +194,11 @@ impl<S: SharedMap> Router<S> {
                 && sent.kept.silent_at.is_some_and(|at| at <= now)
             {
                 sent.kept.silent_at = None;
+                sent.kept.count(Counter::Outcome(OutcomeClass::Silent), out);
                 silent.push(sent.booking.silent(now));
             }
         }
         for kind in silent {
-            out.push(Output::Count(Counter::Outcome(OutcomeClass::Silent), 1));
             self.publish([kind], When::Soon, now, out);
         }
     }

@@ -9,6 +9,7 @@ use crate::ids::CellHash;
 use crate::prompt::Size;
 use crate::wire::StreamError;
 use std::fmt;
+use std::rc::Rc;
 
 /// Names one request and its response for as long as both take; the shell's number, free to be reused afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -200,6 +201,8 @@ pub enum Output {
     WakeIn(u64),
     /// Add to a counter.
     Count(Counter, u64),
+    /// Add one to a counter in the series of a pool.
+    CountInPool(Rc<str>, Counter),
     /// Set a gauge.
     Show(Gauge, u64),
     /// Record into a histogram.

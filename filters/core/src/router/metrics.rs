@@ -95,6 +95,67 @@ pub enum Histogram {
 // === impl Counter ===
 
 impl Counter {
+    /// Each of them, so that a shell can define all at the start: a rate needs a series that begins at zero.
+    pub const ALL: [Self; 47] = [
+        Self::Decision(Reason::Warm),
+        Self::Decision(Reason::Spill),
+        Self::Decision(Reason::Cold),
+        Self::Decision(Reason::Load),
+        Self::Decision(Reason::Stored),
+        Self::Fallback,
+        Self::LastResort,
+        Self::Rejected(NoEndpoint::UnknownModel),
+        Self::Rejected(NoEndpoint::NoneKnown),
+        Self::RejectedUnread,
+        Self::Unread(Unread::Prompt(PromptError::Empty)),
+        Self::Unread(Unread::Prompt(PromptError::TooLarge)),
+        Self::Unread(Unread::Prompt(PromptError::Truncated)),
+        Self::Unread(Unread::Prompt(PromptError::NotUtf8)),
+        Self::Unread(Unread::Prompt(PromptError::NotJson)),
+        Self::Unread(Unread::Prompt(PromptError::WrongShape)),
+        Self::Unread(Unread::Prompt(PromptError::TooDeep)),
+        Self::Unread(Unread::Encoded),
+        Self::Unread(Unread::NotJson),
+        Self::Unread(Unread::Form),
+        Self::Unread(Unread::NoBody),
+        Self::Retried,
+        Self::Failed,
+        Self::Outcome(OutcomeClass::None),
+        Self::Outcome(OutcomeClass::Served),
+        Self::Outcome(OutcomeClass::Refused),
+        Self::Outcome(OutcomeClass::Rejected),
+        Self::Outcome(OutcomeClass::Full),
+        Self::Outcome(OutcomeClass::Faulty),
+        Self::Outcome(OutcomeClass::Unreachable),
+        Self::Outcome(OutcomeClass::Silent),
+        Self::Outcome(OutcomeClass::Empty),
+        Self::Aborted,
+        Self::PromptTokens,
+        Self::PredictedTokens,
+        Self::CachedTokens,
+        Self::LogConflict,
+        Self::LogOverrun,
+        Self::LogDropped,
+        Self::CheckpointWritten,
+        Self::CheckpointRead,
+        Self::CheckpointCut,
+        Self::Malformed,
+        Self::UplinkOpened,
+        Self::UplinkClosed,
+        Self::UplinkDropped,
+        Self::UplinkSnapshot,
+    ];
+
+    /// Whether pools have series of it.
+    pub fn is_of_pools(self) -> bool {
+        matches!(self, Self::Decision(_) | Self::Outcome(_))
+    }
+
+    /// Its name in the series of a pool. Envoy makes labels of the pool and the reason (`stats_tags` in envoy.yaml).
+    pub fn name_in_pool(self, pool: &str) -> String {
+        self.name().replacen('.', &format!(".pool.{pool}."), 1)
+    }
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
@@ -174,6 +235,9 @@ impl Unread {
 // === impl Gauge ===
 
 impl Gauge {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::UplinkConnected, Self::Endpoints, Self::Cells];
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
@@ -187,11 +251,32 @@ impl Gauge {
 // === impl Histogram ===
 
 impl Histogram {
+    /// Each of them.
+    pub const ALL: [Self; 2] = [Self::TtftMs, Self::PredictionErrorPercent];
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::TtftMs => "warmpath.ttft_ms",
             Self::PredictionErrorPercent => "warmpath.prediction_error_percent",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_metric_is_in_its_list() {
+        let source = include_str!("metrics.rs");
+        let named: BTreeSet<_> =
+            source.lines().filter_map(|line| line.split_once("=> \"")?.1.split('"').next()).collect();
+        let counters = Counter::ALL.iter().map(|counter| counter.name());
+        let gauges = Gauge::ALL.iter().map(|gauge| gauge.name());
+        let histograms = Histogram::ALL.iter().map(|histogram| histogram.name());
+        let listed: BTreeSet<_> = counters.chain(gauges).chain(histograms).collect();
+        assert_eq!(listed, named);
     }
 }

@@ -161,7 +161,7 @@ impl<S: SharedMap> Router<S> {
         let is_judged =
             sent.kept.is_judged || matches!(class, OutcomeClass::Full | OutcomeClass::Unreachable);
         let class = if is_judged { class } else { OutcomeClass::None };
-        out.push(Output::Count(Counter::Outcome(class), 1));
+        sent.kept.count(Counter::Outcome(class), out);
         if matches!(class, OutcomeClass::Full | OutcomeClass::Unreachable) {
             out.push(Output::Count(Counter::Failed, 1));
         }
@@ -275,7 +275,7 @@ impl Responding {
     fn served(&mut self, ledger: &mut Ledger, now: Timestamp, out: &mut Vec<Output>) -> Vec<Kind> {
         let Sent { booking, kept } = &mut self.sent;
         let class = if kept.is_judged { OutcomeClass::Served } else { OutcomeClass::None };
-        out.push(Output::Count(Counter::Outcome(class), 1));
+        kept.count(Counter::Outcome(class), out);
         if kept.is_judged {
             booking.served(ledger, self.first_token.filter(|_| self.is_stream), now)
         } else {

@@ -226,6 +226,7 @@ impl<S: SharedMap> Router<S> {
             prefilled_at: None,
             silent_at: None,
             summary: None,
+            counted_as: None,
         };
         let Some(decision) = decision else {
             out.push(Output::Count(Counter::Fallback, 1));
@@ -235,7 +236,8 @@ impl<S: SharedMap> Router<S> {
             self.exchanges.insert(id, Exchange::Passed(passed));
             return;
         };
-        out.push(Output::Count(Counter::Decision(decision.reason), 1));
+        kept.counted_as = Some(kept.pool.as_str().into());
+        kept.count(Counter::Decision(decision.reason), out);
         if decision.chosen.fitness == Fitness::Unhealthy {
             out.push(Output::Count(Counter::LastResort, 1));
         }

@@ -1,6 +1,6 @@
 //! What the router says to the proxy beside the endpoint: how often to retry, and the decision for its log.
 
-use crate::support::{Host, chat, destinations, finish_all, serve, static_config, text, vm};
+use crate::support::{Host, chat, destinations, finish_all, serve, static_config, text, vm, with_controller};
 use serde_json::json;
 use warmpath_core::config::{Config, Explain};
 
@@ -29,4 +29,23 @@ fn the_decision_is_for_the_log_and_not_for_the_client() {
 
     let refused = serve(&silent, &json!({ "model": "unheard-of", "messages": [] }));
     assert_eq!(refused.properties.get("warmpath.decision").unwrap(), "rejected=model_not_found");
+}
+
+#[test]
+fn a_request_is_counted_in_its_pool_and_never_under_a_name_that_a_client_made_up() {
+    let host = Host::default();
+    let mut stream = serve(&vm(&host, &static_config(2)), &chat(&text("whales", 2_000)));
+    stream.response_headers(&[(":status", "500")], true);
+    stream.finish();
+    assert_eq!(
+        host.metrics_in_pools(),
+        ["llama warmpath.decision.cold 1", "llama warmpath.outcome.faulty 1"]
+    );
+
+    // Nobody knows any pool yet: Envoy chooses.
+    let host = Host::default();
+    let stream = serve(&vm(&host, &with_controller()), &json!({ "model": "made-up", "messages": [] }));
+    assert_eq!(stream.properties.get("warmpath.decision").unwrap(), "fallback");
+    stream.finish();
+    assert_eq!(host.metrics_in_pools(), [""; 0]);
 }

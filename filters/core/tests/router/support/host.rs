@@ -25,6 +25,7 @@ struct Process {
     numbers: Cell<u32>,
     is_down: Cell<bool>,
     counters: RefCell<BTreeMap<&'static str, u64>>,
+    in_pools: RefCell<BTreeMap<(Rc<str>, &'static str), u64>>,
     records: RefCell<BTreeMap<&'static str, Vec<u64>>>,
 }
 
@@ -85,6 +86,7 @@ impl Default for Host {
             numbers: Cell::new(0),
             is_down: Cell::new(false),
             counters: RefCell::default(),
+            in_pools: RefCell::default(),
             records: RefCell::default(),
         }))
     }
@@ -124,6 +126,12 @@ impl Host {
     /// Whether the host refuses to open streams to the controller.
     pub(crate) fn set_cluster_down(&self, is_down: bool) {
         self.0.is_down.set(is_down);
+    }
+
+    /// Each counter in each pool, with its value.
+    pub(crate) fn metrics_in_pools(&self) -> Vec<String> {
+        let counted = self.0.in_pools.borrow();
+        counted.iter().map(|((pool, name), count)| format!("{pool} {name} {count}")).collect()
     }
 
     /// A counter or gauge of the process.
@@ -267,6 +275,9 @@ impl Worker {
             Output::WakeIn(ms) => self.tick_ms.set(ms),
             Output::Count(counter, by) => {
                 *process.counters.borrow_mut().entry(counter.name()).or_default() += by;
+            }
+            Output::CountInPool(pool, counter) => {
+                *process.in_pools.borrow_mut().entry((pool, counter.name())).or_default() += 1;
             }
             Output::Show(gauge, value) => {
                 process.counters.borrow_mut().insert(gauge.name(), value);

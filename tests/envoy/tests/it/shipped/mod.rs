@@ -1,6 +1,7 @@
 //! The configuration that users get is one that Envoy accepts and that serves.
 
 mod clients;
+mod metrics;
 mod paths;
 mod raw_engine;
 mod retries;
