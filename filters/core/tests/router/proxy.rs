@@ -44,7 +44,7 @@ fn a_request_is_counted_in_its_pool_and_never_under_a_name_that_a_client_made_up
 
     // Nobody knows any pool yet: Envoy chooses.
     let host = Host::default();
-    let stream = serve(&vm(&host, &with_controller()), &json!({ "model": "made-up", "messages": [] }));
+    let stream = serve(&vm(&host, &with_controller()), &json!({ "model": "unheard-of", "messages": [] }));
     assert_eq!(stream.properties.get("warmpath.decision").unwrap(), "fallback");
     stream.finish();
     assert_eq!(host.metrics_in_pools(), [""; 0]);
