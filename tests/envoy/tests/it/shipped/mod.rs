@@ -10,10 +10,10 @@ use crate::backend::Backend;
 use crate::stack::Build;
 use crate::stub::StubWasm;
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use warmpath_envoy::process::{Envoy, EnvoyError, Launch, validate};
-use warmpath_envoy::resources::{GATEWAY, Lb};
+use warmpath_envoy::resources::{CONTROLLER, ENGINES, GATEWAY, Lb};
 use warmpath_envoy::shipped::ShippedConfig;
 use warmpath_http::Client;
 
@@ -60,6 +60,27 @@ fn the_shipped_file_is_valid_and_only_lacks_the_filter() {
     ShippedConfig::new().wasm("/nowhere/router.wasm").write(&file).unwrap();
     let Err(EnvoyError::Refused { reason, .. }) = validate(&file) else { panic!("valid without its filter") };
     assert!(reason.contains("/nowhere/router.wasm"), "{reason}");
+}
+
+#[test]
+fn the_controllers_file_has_the_engines_and_the_address_of_envoys() {
+    let settings =
+        warmpath::config::Settings::parse(include_str!("../../../../../envoy/controller.yaml")).unwrap();
+    let envoy = ShippedConfig::new().to_json().unwrap();
+    let addresses_of = |name: &str| -> Vec<String> {
+        let clusters = envoy.pointer("/static_resources/clusters").unwrap().as_array().unwrap();
+        let cluster = clusters.iter().find(|cluster| cluster.get("name").unwrap() == name).unwrap();
+        let endpoints =
+            cluster.pointer("/load_assignment/endpoints/0/lb_endpoints").unwrap().as_array().unwrap();
+        let address = |endpoint: &Value| {
+            let address = endpoint.pointer("/endpoint/address/socket_address").unwrap();
+            format!("{}:{}", address["address"].as_str().unwrap(), address["port_value"])
+        };
+        endpoints.iter().map(address).collect()
+    };
+    let engines: Vec<_> = settings.pools[0].endpoints.iter().map(ToString::to_string).collect();
+    assert_eq!(engines, addresses_of(ENGINES));
+    assert_eq!([settings.listen.grpc.to_string()], *addresses_of(CONTROLLER));
 }
 
 /// The shipped file with the built filter, in front of these engines.
