@@ -26,9 +26,10 @@ faults *args: (announce "warmpath-lab") wasm wasm-faulty envoy
     cargo run --release -p warmpath-lab -- faults {{ args }}
 
 # Starts engines, controller and Envoy until Ctrl-C: ./just up --port-base 7000, or --engines 10.0.0.1:8000,10.0.0.2:8000
+[no-exit-message]
 up *args: (announce "warmpath-lab") wasm envoy
     cargo build --release -p warmpath-lab
-    @# Not `cargo run`, which would end by the signal of Ctrl-C itself, and be reported as failed.
+    @# Not `cargo run`, and no message of the end: Ctrl-C is how it is meant to end.
     {{ target }}/release/warmpath-lab up {{ args }}
 
 # Explains where a request would go, and why: ./just explain --proxy http://127.0.0.1:8080 < request.json
