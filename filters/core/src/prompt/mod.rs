@@ -136,6 +136,12 @@ impl Api {
         known.map_or(Self::ModelOnly, |(_, api)| api)
     }
 
+    /// Whether an engine computes the prompt, so that it holds it afterwards. Agents count the tokens of a prompt before they
+    /// send it, and perhaps to another engine.
+    pub fn is_computed(self) -> bool {
+        self != Self::CountTokens
+    }
+
     /// Whether requests of this format have a prompt that an engine caches.
     pub fn has_prompt(self) -> bool {
         self != Self::ModelOnly

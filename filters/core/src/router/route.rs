@@ -11,6 +11,7 @@ use super::shared::SharedMap;
 use super::siblings::When;
 use super::{Clock, Router, reply};
 use crate::config::Explain;
+use crate::cost::PrefillWork;
 use crate::ids::CellHash;
 use crate::limits::{BODY_BYTES_KEPT_MAX, BODY_BYTES_MAX};
 use crate::num::{count, float, u64_len};
@@ -258,7 +259,12 @@ impl<S: SharedMap> Router<S> {
             kept.prefilled_at = Some(prefilled_at);
             self.prefills.push(Reverse((prefilled_at, id)));
         }
-        let (booking, kinds) = Booking::new(&mut self.ledger, &decision.chosen, chain, prompt_tokens, now);
+        let (booking, kinds) = if traits.api.is_some_and(|api| !api.is_computed()) {
+            let (chain, nothing) = (Vec::new(), (PrefillWork::default(), 0));
+            Booking::placed(&mut self.ledger, decision.chosen.id, chain, nothing, now)
+        } else {
+            Booking::new(&mut self.ledger, &decision.chosen, chain, prompt_tokens, now)
+        };
         self.publish(kinds, When::Now, now, out);
         self.exchanges.insert(id, Exchange::Sent(Sent { booking, kept }));
     }

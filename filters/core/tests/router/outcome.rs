@@ -1,8 +1,8 @@
 //! What requests come to: engines that fail fast, refusals, silence, and the caches that none of them fills.
 
 use crate::support::{
-    EVENT_STREAM, JSON, TOKEN, chat, chat_with, chosen, counted, explain, finish_all, serve, static_config,
-    text, vm,
+    EVENT_STREAM, JSON, TOKEN, chat, chat_with, chosen, counted, explain, finish_all, post, serve,
+    static_config, text, vm,
 };
 use crate::support::{Host, Stream, Vm};
 use serde_json::{Value, json};
@@ -257,4 +257,24 @@ fn an_image_in_a_cached_prefix_is_cached_and_a_new_one_is_not() {
     let with_new_image = turn(vec![image("first"), words("whales"), image("second")]);
     assert!((0.65..0.85).contains(&share(&with_new_image)), "{}", share(&with_new_image));
     assert!(share(&turn(vec![image("other"), words("whales")])) < 0.01);
+}
+
+#[test]
+fn counting_tokens_fills_no_cache() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(3));
+    let prompt = json!({"model": "llama", "messages": [{"role": "user", "content": text("whales", 4000)}]});
+    let count = || post(&vm, "/v1/messages/count_tokens", &prompt.to_string());
+    let counting = count();
+    assert_eq!(
+        explain(&vm, &chat("hello")).of(&chosen(&counting), "terms_s")["queue"],
+        0.0,
+        "it is no prefill"
+    );
+    respond(counting, "200", b"{\"input_tokens\":1000}");
+    let message = post(&vm, "/v1/messages", &prompt.to_string());
+    assert!(message.properties["warmpath.decision"].starts_with("reason=cold"));
+    let holder = chosen(&message);
+    respond(message, "200", b"{}");
+    assert_eq!(chosen(&count()), holder, "where the prompt is, it is counted as well");
 }
