@@ -278,3 +278,28 @@ fn counting_tokens_fills_no_cache() {
     respond(message, "200", b"{}");
     assert_eq!(chosen(&count()), holder, "where the prompt is, it is counted as well");
 }
+
+/// Text that makes few tokens looks like a fast engine. A client that sends it where its prefix is must not draw the others
+/// there.
+#[test]
+fn streams_without_usage_set_no_endpoint_apart() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(3));
+    let there = "10.0.0.1:8000";
+    let mut padded_there = 0;
+    for number in 0..40 {
+        let padded = chat_with(&text(&format!("padding {number}"), 200_000), &json!({"stream": true}));
+        let mut stream = serve(&vm, &padded);
+        let is_there = chosen(&stream) == there;
+        padded_there += u32::from(is_there);
+        host.advance(Duration::from_millis(if is_there { 5 } else { 3_000 }));
+        stream.response_headers(&EVENT_STREAM, false);
+        stream.response_body(TOKEN, true);
+        stream.finish();
+    }
+    let decision = explain(&vm, &chat(&text("sharks", 40_000)));
+    assert!(padded_there >= 5, "{padded_there}");
+    let prefill_s = |engine: &String| decision.of(engine, "terms_s")["prefill"].as_f64().unwrap();
+    let all: Vec<f64> = decision.candidates().iter().map(prefill_s).collect();
+    assert!(all.iter().all(|one| (one / all[0] - 1.0).abs() < 0.01), "{all:?}");
+}

@@ -141,3 +141,18 @@ fn strange_values_in_shared_data_do_not_trap() {
     serve(&fresh, &chat("hello")).finish();
     assert!(counted(&host, &[&one, &two, &fresh], "warmpath.malformed") > 0);
 }
+
+/// A VM that starts reads minutes of events at once. Taken for now, an old failure would avoid its endpoint anew.
+#[test]
+fn what_a_vm_reads_late_is_as_old_as_it_is() {
+    let host = Host::default();
+    let old = vm(&host, &static_config(2));
+    let mut stream = serve(&old, &chat("hello"));
+    let failed = chosen(&stream);
+    stream.response_headers(&[(":status", "503")], true);
+    stream.finish();
+    let fitness = |vm: &Vm| explain(vm, &chat("hello")).of(&failed, "fitness").as_str().unwrap().to_owned();
+    assert_eq!(fitness(&vm(&host, &static_config(2))), "avoided");
+    host.advance(std::time::Duration::from_mins(10));
+    assert_eq!(fitness(&vm(&host, &static_config(2))), "fit");
+}
