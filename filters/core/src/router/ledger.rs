@@ -200,7 +200,7 @@ impl Booking {
         self.prefilled(ledger).into_iter().chain([outcome]).collect()
     }
 
-    /// What is to be said of an endpoint that has been silent on it for too long. It may still come to something.
+    /// The outcome to publish while the endpoint has been silent on it for too long. Its own outcome may still follow.
     pub fn silent(&self, now: Timestamp) -> Kind {
         let endpoint = self.endpoint.0;
         let class = OutcomeClass::Silent.into();

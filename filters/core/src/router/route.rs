@@ -328,7 +328,7 @@ fn refuse(reason: NoEndpoint, model: &str, caller: &Caller, out: &mut Vec<Output
     out.push(Output::Reply(reply::no_endpoint(reason, model, caller)));
 }
 
-/// The retries of the routes that ship: what they say need not be said again with each request.
+/// The retries that the shipped routes allow: where a request may have as many, it needs no header.
 const ROUTE_RETRIES: usize = 3;
 
 /// An endpoint that reports that it is full is not asked again: Envoy looks at the status only where there is another

@@ -163,7 +163,7 @@ impl Endpoint {
         has_restarted
     }
 
-    /// Drops what the controller said of its load and health, which is too old to be believed. Its capacity stays: it changes
+    /// Drops the load and the health that the controller has published: they are too old to be believed. Its capacity stays: it changes
     /// with the process only.
     pub(super) fn expire_status(&mut self) {
         self.status = EngineStatus {

@@ -1,4 +1,4 @@
-//! Clients that talk to the gateway for as long as a scenario lasts, and what they heard.
+//! Clients that talk to the gateway for as long as a scenario lasts, and what they received.
 //!
 //! Each client comes back to a few conversations of its own and brings new ones, so that there is something to find in
 //! caches and something that has to be placed anew.
