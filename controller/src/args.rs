@@ -31,8 +31,11 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct ControllerArgs {
     /// The configuration file; it is watched for changes.
-    #[arg(long, env = "WARMPATH_CONFIG")]
-    pub config: PathBuf,
+    #[arg(long, env = "WARMPATH_CONFIG", required_unless_present = "kubernetes")]
+    pub config: Option<PathBuf>,
+    /// Follow pools and pods of the cluster that this runs in, or that KUBECONFIG names.
+    #[arg(long, env = "WARMPATH_KUBERNETES")]
+    pub kubernetes: bool,
     /// Validate the file, print all errors, and exit.
     #[arg(long)]
     pub check: bool,

@@ -1,9 +1,10 @@
 //! The `warmpath` binary: arguments in, one of the library's commands run, an error chain printed once.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Parser;
 use std::process::ExitCode;
 use warmpath::args::{Cli, Command, ControllerArgs};
+use warmpath::config::Settings;
 use warmpath::{config, explain, logs, run};
 
 fn main() -> ExitCode {
@@ -33,16 +34,35 @@ fn command(cli: &Cli) -> anyhow::Result<()> {
 }
 
 fn check(args: &ControllerArgs) -> anyhow::Result<()> {
-    config::load(&args.config)?;
-    print_line(&format!("{} is valid", args.config.display()));
+    load(args)?;
+    let path = args.config.as_ref().map_or_else(|| "no file".to_owned(), |path| path.display().to_string());
+    print_line(&format!("{path} is valid"));
     Ok(())
 }
 
+/// The settings, and the file that they are from.
+fn load(args: &ControllerArgs) -> anyhow::Result<(Settings, Option<config::Watched>)> {
+    let (mut settings, watched) = match &args.config {
+        Some(path) => {
+            let (settings, text) = config::load(path)?;
+            (settings, Some(config::Watched::new(path.clone(), text)))
+        }
+        None => (Settings::new(config::Listen::default()), None),
+    };
+    match (args.kubernetes, &settings.kubernetes) {
+        (true, None) => settings.kubernetes = Some(config::Kubernetes::default()),
+        (false, Some(_)) => {
+            bail!("the file has a section `kubernetes`: start with --kubernetes, or remove it")
+        }
+        _ => {}
+    }
+    Ok((settings, watched))
+}
+
 async fn controller(args: &ControllerArgs) -> anyhow::Result<()> {
-    let (settings, text) = config::load(&args.config)?;
+    let (settings, watched) = load(args)?;
     let stop = run::stop_signal().context("cannot wait for signals")?;
-    let watched = config::Watched::new(args.config.clone(), text);
-    let running = run::start_watched(settings, watched).await?;
+    let running = run::launch(settings, watched).await?;
     let signal = stop.await;
     tracing::info!(signal, "stopping");
     running.shutdown().await;

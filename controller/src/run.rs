@@ -74,11 +74,6 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     launch(settings, None).await
 }
 
-/// Starts a controller that follows its configuration file.
-pub async fn start_watched(settings: Settings, watched: Watched) -> Result<Running, StartError> {
-    launch(settings, Some(watched)).await
-}
-
 /// Waits for SIGTERM or SIGINT and returns its name.
 pub fn stop_signal() -> io::Result<impl Future<Output = &'static str>> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -91,7 +86,8 @@ pub fn stop_signal() -> io::Result<impl Future<Output = &'static str>> {
     })
 }
 
-async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Running, StartError> {
+/// Starts a controller that follows its configuration file, if there is one.
+pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Running, StartError> {
     let (grpc, grpc_addr) = listen(settings.listen.grpc).await?;
     let (http, http_addr) = listen(settings.listen.http).await?;
     let (stop, stopping) = watch::channel(false);
@@ -186,7 +182,9 @@ impl Live {
 
     /// Publishes the pools with what their engines list, if anything of it has changed.
     fn publish_pools(&mut self) {
-        let mut pools = warmpath_config::pools::to_wire(&self.pools);
+        let mut named = self.pools.clone();
+        self.models.name(&mut named);
+        let mut pools = warmpath_config::pools::to_wire(&named);
         self.models.fill(&mut pools);
         if self.published.as_ref() != Some(&pools) {
             self.shared.with(|hub, now| hub.publish(Kind::Pools(pools.clone()), now));
@@ -210,9 +208,8 @@ impl Live {
             tracing::warn!(fields = restart.join(", "), "a change takes effect only after a restart");
         }
         tracing::info!(pools = settings.pools.len(), result = reload.label(), "configuration reloaded");
-        let Settings { listen, cell_bytes, ref omitted_prefixes, ref explain_token, .. } = self.settings;
-        let (omitted_prefixes, explain_token) = (omitted_prefixes.clone(), explain_token.clone());
-        self.settings = Settings { listen, cell_bytes, omitted_prefixes, explain_token, ..settings };
+        let (scrape, pools) = (settings.scrape, settings.pools);
+        self.settings = Settings { scrape, pools, ..self.settings.clone() };
         self.names.resolve(&self.settings).await;
         self.follow();
     }

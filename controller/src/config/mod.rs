@@ -6,14 +6,16 @@
 //!
 //! The reader and the pools' rules are `warmpath-config`'s, which the filter reads its plugin configuration with.
 
+mod kubernetes;
 mod names;
 mod settings;
 mod tree;
 mod watch;
 
+pub use kubernetes::{Kubernetes, ObjectName, PORTS_MAX, Peers, PodPool, Selector};
 pub use names::{Names, RESOLVE_INTERVAL};
-pub use settings::{Listen, Scrape, Settings};
-pub use warmpath_config::Pool;
+pub use settings::{Listen, Scrape, Settings, Tls};
+pub use warmpath_config::{Member, Pool};
 pub use watch::{Reload, Watched};
 
 use std::io;

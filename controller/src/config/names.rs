@@ -53,12 +53,12 @@ impl Names {
     /// The pools with the addresses of their names. An address that is in a pool already is not added to another one.
     pub fn expand(&self, pools: &[Pool]) -> Vec<Pool> {
         let mut taken: FnvHashSet<SocketAddr> =
-            pools.iter().flat_map(|pool| &pool.endpoints).copied().collect();
+            pools.iter().flat_map(|pool| &pool.endpoints).map(|member| member.address).collect();
         let expand = |pool: &Pool| {
             let mut pool = pool.clone();
             for address in pool.hosts.iter().filter_map(|host| self.addresses.get(host)).flatten() {
                 if taken.len() < ENDPOINTS_MAX && taken.insert(*address) {
-                    pool.endpoints.push(*address);
+                    pool.endpoints.push((*address).into());
                 }
             }
             pool
@@ -98,7 +98,7 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::Names;
-    use crate::config::{Listen, Settings};
+    use crate::config::{Listen, Pool, Settings};
     use std::io;
     use std::net::SocketAddr;
     use warmpath_config::Host;
@@ -108,7 +108,8 @@ mod tests {
     }
 
     fn endpoints(names: &Names, settings: &Settings) -> Vec<Vec<SocketAddr>> {
-        names.expand(&settings.pools).into_iter().map(|pool| pool.endpoints).collect()
+        let addresses = |pool: Pool| pool.endpoints.iter().map(|member| member.address).collect();
+        names.expand(&settings.pools).into_iter().map(addresses).collect()
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The validated configuration: every default is filled in, and every value is within its limits.
 
+use super::kubernetes::{self, Kubernetes};
 use super::tree;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 use warmpath_config::pools::{self, EndpointsRule, Rules};
 use warmpath_config::{Entry, Faults, Fields, Pool, Reader, Unique, cells, omitted};
@@ -29,7 +31,7 @@ const SCRAPE_MS_MAX: u64 = 60_000;
 const UNHEALTHY_AFTER_MAX: u64 = 100;
 
 /// A whole configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Where to listen. A change needs a restart.
     pub listen: Listen,
@@ -45,6 +47,23 @@ pub struct Settings {
     pub explain_token: Option<String>,
     /// Who serves what, in order of preference.
     pub pools: Vec<Pool>,
+    /// What is followed in a cluster. A change needs a restart.
+    pub kubernetes: Option<Kubernetes>,
+    /// The certificate of the gRPC port; `None` for plaintext. A change of its content needs no restart; one of its place does.
+    pub tls: Option<Tls>,
+    /// The file with the token that proxies and peers must present; `None` asks for none. As with `tls`.
+    pub token_file: Option<PathBuf>,
+    /// The filter that is served to proxies; `None` serves none. A change needs a restart.
+    pub wasm_file: Option<PathBuf>,
+}
+
+/// A certificate's files, in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The chain.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
 }
 
 /// Addresses to listen on; port 0 takes a free one.
@@ -81,6 +100,10 @@ impl Settings {
             omitted_prefixes: OMITTED_PREFIXES_DEFAULT.map(str::to_owned).to_vec(),
             explain_token: None,
             pools: Vec::new(),
+            kubernetes: None,
+            tls: None,
+            token_file: None,
+            wasm_file: None,
         }
     }
 
@@ -131,7 +154,13 @@ fn read(root: &Entry<'_>, reader: &mut Reader) -> Settings {
     let omitted_prefixes = omitted::read(&mut fields, reader);
     let explain_token = fields.optional("explain_token").and_then(|entry| reader.name(&entry));
     let rules = Rules { endpoints: EndpointsRule::Required, takes_hosts: true, has_tiers: true };
-    let pools = fields.required("pools", reader).map(|entry| pools::read(&entry, rules, reader));
+    let kubernetes = fields.optional("kubernetes").map(|entry| kubernetes::read(&entry, reader));
+    let pools =
+        if kubernetes.is_some() { fields.optional("pools") } else { fields.required("pools", reader) };
+    let pools = pools.map(|entry| pools::read(&entry, rules, reader));
+    let tls = fields.optional("tls").map(|entry| read_tls(&entry, reader));
+    let token_file = file(fields.optional("token_file"), reader);
+    let wasm_file = file(fields.optional("wasm_file"), reader);
     fields.finish(reader);
     Settings {
         listen: listen.unwrap_or_default(),
@@ -140,7 +169,23 @@ fn read(root: &Entry<'_>, reader: &mut Reader) -> Settings {
         omitted_prefixes,
         explain_token,
         pools: pools.unwrap_or_default(),
+        kubernetes,
+        tls,
+        token_file,
+        wasm_file,
     }
+}
+
+fn read_tls(entry: &Entry<'_>, reader: &mut Reader) -> Tls {
+    let mut fields = reader.fields(entry);
+    let cert = file(fields.required("cert", reader), reader);
+    let key = file(fields.required("key", reader), reader);
+    fields.finish(reader);
+    Tls { cert: cert.unwrap_or_default(), key: key.unwrap_or_default() }
+}
+
+fn file(entry: Option<Entry<'_>>, reader: &mut Reader) -> Option<PathBuf> {
+    reader.name(&entry?).map(PathBuf::from)
 }
 
 fn read_listen(entry: &Entry<'_>, reader: &mut Reader) -> Listen {

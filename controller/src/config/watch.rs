@@ -97,6 +97,10 @@ impl Reload {
             ("listen.http", old.listen.http != new.listen.http),
             ("cell_bytes", old.cell_bytes != new.cell_bytes),
             ("explain_token", old.explain_token != new.explain_token),
+            ("kubernetes", old.kubernetes != new.kubernetes),
+            ("tls", old.tls != new.tls),
+            ("token_file", old.token_file != new.token_file),
+            ("wasm_file", old.wasm_file != new.wasm_file),
             ("omitted_prefixes", old.omitted_prefixes != new.omitted_prefixes),
         ];
         let fields: Vec<&str> =

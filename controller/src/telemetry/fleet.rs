@@ -44,7 +44,7 @@ impl Fleet {
         let blind = |name: &str| state.pools.iter().any(|pool| pool.name == name && pool.is_blind);
         let members = |pool: &Pool| Members {
             name: pool.name.clone(),
-            endpoints: pool.endpoints.clone(),
+            endpoints: pool.endpoints.iter().map(|member| member.address).collect(),
             is_blind: blind(&pool.name),
         };
         let pools: Vec<Members> = pools.iter().map(members).collect();
@@ -97,18 +97,16 @@ mod tests {
     use super::Fleet;
     use crate::config::Pool;
     use crate::metrics::Metrics;
+    use std::net::SocketAddr;
     use warmpath_core::wire::Health;
 
     #[test]
     fn one_that_fails_with_all_others_is_not_alone() {
-        let address = |port: u16| ([127, 0, 0, 1], port).into();
+        let address = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         let pool = |name: &str, ports: &[u16]| Pool {
             name: name.to_owned(),
-            models: vec!["*".to_owned()],
-            adapters: Vec::new(),
-            endpoints: ports.iter().map(|port| address(*port)).collect(),
-            hosts: Vec::new(),
-            kv_below_gpu_tokens: None,
+            endpoints: ports.iter().map(|port| address(*port).into()).collect(),
+            ..Pool::default()
         };
         let metrics = Metrics::default();
         let fleet = Fleet::default();

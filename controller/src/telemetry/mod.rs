@@ -25,7 +25,7 @@ pub use page::{Sample, samples};
 pub use scrape::{Scraper, Source};
 pub use tracker::{Failure, Outcome, Rules, Scraped, Tracker};
 
-use crate::config::{Pool, Scrape};
+use crate::config::{Member, Pool, Scrape};
 use crate::metrics::Metrics;
 use crate::publish::Shared;
 use fnv::FnvHashMap;
@@ -59,17 +59,20 @@ pub struct Telemetry {
 /// One endpoint's task, and the way to reach it.
 #[derive(Debug)]
 struct Task {
+    /// What it scrapes: another pod at the same address is another engine.
+    identity: u64,
     orders: watch::Sender<Orders>,
     handle: AbortHandle,
 }
 
 /// The configuration of one endpoint.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Orders {
     scrape: Scrape,
     /// As in [`crate::config::Pool`].
     kv_below_gpu_tokens: Option<u64>,
-    /// Whether its list of models is read: proxies merge lists of several pools, and leave that of one to its engines.
+    /// Whether its list of models is read: the pool's names may be on it, and proxies merge the lists of several pools. That
+    /// of one pool they leave to its engines.
     reads_models: bool,
 }
 
@@ -113,19 +116,18 @@ impl Telemetry {
         self.fleet.follow(pools, &self.metrics);
         let mut stale = std::mem::take(&mut self.tasks);
         for pool in pools {
-            let (kv_below_gpu_tokens, reads_models) = (pool.kv_below_gpu_tokens, pools.len() > 1);
-            let orders = Orders { scrape, kv_below_gpu_tokens, reads_models };
-            for address in &pool.endpoints {
-                let task = match stale.remove(address) {
+            let reads_models = pools.len() > 1 || pool.models.is_empty();
+            let orders = Orders { scrape, kv_below_gpu_tokens: pool.kv_below_gpu_tokens, reads_models };
+            for member in &pool.endpoints {
+                let kept = stale.remove(&member.address).filter(|task| task.identity == member.identity);
+                let task = match kept {
                     Some(task) => task.order(orders),
-                    None => self.start(*address, orders),
+                    None => self.start(*member, orders),
                 };
-                self.tasks.insert(*address, task);
+                self.tasks.insert(member.address, task);
             }
         }
-        for task in stale.into_values() {
-            task.handle.abort();
-        }
+        drop(stale);
         self.models.retain(|address| self.tasks.contains_key(address));
     }
 
@@ -144,7 +146,8 @@ impl Telemetry {
         Arc::clone(&self.unseen)
     }
 
-    fn start(&self, address: SocketAddr, orders: Orders) -> Task {
+    fn start(&self, member: Member, orders: Orders) -> Task {
+        let Member { address, identity, .. } = member;
         let (orders, receiver) = watch::channel(orders);
         self.unseen.fetch_add(1, Ordering::AcqRel);
         let target = Target {
@@ -158,25 +161,23 @@ impl Telemetry {
             orders: receiver,
             unseen: Some(Unseen(Arc::clone(&self.unseen))),
         };
-        Task { orders, handle: tokio::spawn(target.run()).abort_handle() }
-    }
-}
-
-impl Drop for Telemetry {
-    fn drop(&mut self) {
-        for task in self.tasks.values() {
-            task.handle.abort();
-        }
+        Task { identity, orders, handle: tokio::spawn(target.run()).abort_handle() }
     }
 }
 
 // === impl Task ===
 
 impl Task {
-    /// Updates the task's configuration; it scrapes at once.
+    /// Updates the task's configuration; if that has changed, it scrapes at once.
     fn order(self, orders: Orders) -> Self {
-        self.orders.send_replace(orders);
+        self.orders.send_if_modified(|current| std::mem::replace(current, orders) != orders);
         self
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.handle.abort();
     }
 }
 

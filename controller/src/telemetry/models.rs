@@ -3,14 +3,16 @@
 //! A base model's context length, or an adapter's parent, is known to its engine alone. Lists are read rarely: they change
 //! with the process, or when somebody loads an adapter.
 
-use fnv::FnvHashMap;
+use crate::config::Pool;
+use fnv::{FnvHashMap, FnvHashSet};
 use prost::Message;
 use serde_json::{Map, Value};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
-use warmpath_core::limits::EVENT_BYTES_MAX;
+use warmpath_core::limits::{EVENT_BYTES_MAX, MODELS_PER_POOL_MAX};
+use warmpath_core::view::ANY_MODEL;
 use warmpath_core::wire::Pools;
 
 /// Time between two looks at an engine's list.
@@ -21,6 +23,8 @@ const OBJECT_BYTES_MAX: usize = 4 * 1024;
 const LISTED_BYTES_MAX: usize = 128 * 1024;
 /// Objects of one engine's list that are read.
 const OBJECTS_MAX: usize = 1_024;
+/// The field that an adapter has, and a base model leaves null or out (vLLM).
+const PARENT: &str = "parent";
 /// Fields that differ each time an engine is asked (vLLM): the list would change with every look.
 const CREATED: &str = "created";
 const PERMISSION: &str = "permission";
@@ -71,6 +75,27 @@ impl Models {
         }
     }
 
+    /// Names the models of pools whose configuration does not: what their engines list, adapters apart. Where they list
+    /// nothing, the only pool takes any name, and one of several takes none.
+    pub fn name(&self, pools: &mut [Pool]) {
+        let is_only = pools.len() == 1;
+        let lists = self.lock();
+        let mut taken: FnvHashSet<String> =
+            pools.iter().flat_map(|pool| pool.models.iter().chain(&pool.adapters)).cloned().collect();
+        for pool in pools.iter_mut().filter(|pool| pool.models.is_empty()) {
+            let objects = pool.endpoints.iter().filter_map(|member| lists.get(&member.address)).flatten();
+            for object in objects.take(OBJECTS_MAX) {
+                let into = if object.is_adapter() { &mut pool.adapters } else { &mut pool.models };
+                if into.len() < MODELS_PER_POOL_MAX && taken.insert(object.id.clone()) {
+                    into.push(object.id.clone());
+                }
+            }
+            if pool.models.is_empty() && is_only {
+                pool.models.push(ANY_MODEL.to_owned());
+            }
+        }
+    }
+
     /// Takes in an engine's response to `/v1/models`. What is no list changes nothing.
     pub(super) fn take(&self, address: SocketAddr, body: &[u8]) {
         let Some(mut objects) = read(body) else { return };
@@ -99,6 +124,14 @@ impl Models {
     }
 }
 
+// === impl Object ===
+
+impl Object {
+    fn is_adapter(&self) -> bool {
+        self.fields.get(PARENT).is_some_and(|parent| !parent.is_null())
+    }
+}
+
 fn read(body: &[u8]) -> Option<Vec<Object>> {
     let Value::Object(mut page) = serde_json::from_slice(body).ok()? else { return None };
     let Value::Array(data) = page.remove("data")? else { return None };
@@ -114,10 +147,13 @@ fn read(body: &[u8]) -> Option<Vec<Object>> {
 #[cfg(test)]
 mod tests {
     use super::{LISTED_BYTES_MAX, Models};
+    use crate::config::{self, Member};
+    use std::net::SocketAddr;
     use warmpath_core::wire::{Pool, PoolEndpoint, Pools};
 
     fn listed(models: &Models) -> Vec<String> {
-        let endpoint = |address: &str| PoolEndpoint { address: address.to_owned() };
+        let endpoint =
+            |address: &str| PoolEndpoint { address: address.to_owned(), ..PoolEndpoint::default() };
         let endpoints = vec![endpoint("10.0.0.1:80"), endpoint("10.0.0.2:80")];
         let mut pools = Pools { pools: vec![Pool { endpoints, ..Pool::default() }] };
         models.fill(&mut pools);
@@ -126,6 +162,30 @@ mod tests {
 
     fn take(models: &Models, address: &str, body: &str) {
         models.take(address.parse().unwrap(), body.as_bytes());
+    }
+
+    #[test]
+    fn models_without_a_name_are_those_that_engines_list() {
+        let (models, any) =
+            (Models::default(), |port: u16| Member::from(SocketAddr::from(([127, 0, 0, 1], port))));
+        let pool = |name: &str, named: &[&str], port: u16| config::Pool {
+            name: name.to_owned(),
+            models: named.iter().map(|name| (*name).to_owned()).collect(),
+            endpoints: vec![any(port)],
+            ..config::Pool::default()
+        };
+        let named = |pools: &[config::Pool]| {
+            let mut pools = pools.to_vec();
+            models.name(&mut pools);
+            pools.into_iter().map(|pool| (pool.models, pool.adapters)).collect::<Vec<_>>()
+        };
+        let list_of = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(named(&[pool("a", &[], 1)]), [(list_of(&["*"]), vec![])]);
+        let both = [pool("a", &[], 1), pool("b", &["taken"], 2)];
+        assert_eq!(named(&both), [(vec![], vec![]), (list_of(&["taken"]), vec![])]);
+        let list = r#"{"data":[{"id":"llama","parent":null},{"id":"sql","parent":"llama"},{"id":"taken"}]}"#;
+        models.take(any(1).address, list.as_bytes());
+        assert_eq!(named(&both), [(list_of(&["llama"]), list_of(&["sql"])), (list_of(&["taken"]), vec![])]);
     }
 
     #[test]

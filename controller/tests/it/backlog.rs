@@ -27,7 +27,9 @@ fn id(endpoint: u64) -> u64 {
 
 fn pools(members: &[bool]) -> Kind {
     let endpoints = (0..).zip(members).filter(|(_, is_in)| **is_in);
-    let endpoints = endpoints.map(|(endpoint, _)| PoolEndpoint { address: address(endpoint) }).collect();
+    let endpoints = endpoints
+        .map(|(endpoint, _)| PoolEndpoint { address: address(endpoint), ..PoolEndpoint::default() })
+        .collect();
     let pool = Pool { name: "p".to_owned(), models: vec![], adapters: vec![], endpoints, ..Pool::default() };
     Kind::Pools(Pools { pools: vec![pool] })
 }

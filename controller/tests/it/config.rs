@@ -60,7 +60,7 @@ fn a_right_file_is_read() {
     assert_eq!(settings.cell_bytes, 512);
     assert_eq!(settings.pools.len(), 2);
     assert_eq!(settings.pools[0].models, ["llama", "meta/llama"]);
-    assert_eq!(settings.pools[0].endpoints[1], "[::1]:8000".parse().unwrap());
+    assert_eq!(settings.pools[0].endpoints[1].address, "[::1]:8000".parse().unwrap());
     assert_eq!(settings.pools[0].kv_below_gpu_tokens, Some(1_000_000));
     assert_eq!(settings.pools[1].models, ["*"]);
     assert_eq!(settings.pools[1].kv_below_gpu_tokens, None);

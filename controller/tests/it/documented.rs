@@ -39,11 +39,12 @@ fn section(from: &str) -> &'static str {
     section.split("\n## ").next().unwrap()
 }
 
-/// The first column of the section's table of fields.
+/// The first column of the section's tables of fields.
 fn documented(section: &str) -> Fields {
-    let (_, table) = section.split_once("| field | default | meaning |\n|---|---|---|\n").unwrap();
-    let rows = table.lines().take_while(|line| line.starts_with('|'));
-    rows.map(|row| row.split('`').nth(1).unwrap().to_owned()).collect()
+    let tables = section.split("| field | default | meaning |\n|---|---|---|\n").skip(1);
+    let rows = tables.flat_map(|table| table.lines().take_while(|line| line.starts_with('|')));
+    let fields = rows.flat_map(|row| row.split(" | ").next().unwrap().split('`').skip(1).step_by(2));
+    fields.map(str::to_owned).collect()
 }
 
 fn example<'a>(section: &'a str, language: &str) -> &'a str {
@@ -85,8 +86,9 @@ fn every_field_of_the_controllers_file_is_documented() {
 fn the_examples_are_valid() {
     let json = example(section("\n## The filter\n"), "json");
     assert_eq!(FILTER(json), None);
-    let yaml = example(section("\n## The controller\n"), "yaml");
-    assert_eq!(CONTROLLER(yaml), None);
+    let controller = section("\n## The controller\n");
+    assert_eq!(CONTROLLER(example(controller, "yaml")), None);
+    assert_eq!(CONTROLLER(example(controller.split_once("### In Kubernetes").unwrap().1, "yaml")), None);
     let (_, shipped) = ENVOY_YAML.split_once("value: |\n").unwrap();
     assert_eq!(FILTER(shipped.lines().next().unwrap()), None, "in envoy/envoy.yaml");
 }

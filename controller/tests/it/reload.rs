@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use warmpath::config::{Watched, load};
-use warmpath::run::{Running, start_watched};
+use warmpath::run::{Running, launch};
 use warmpath_core::view::View;
 
 const HEAD: &str = "listen: {grpc: \"127.0.0.1:0\", http: \"127.0.0.1:0\"}\nscrape: {interval_ms: 60000}\n";
@@ -17,7 +17,7 @@ fn text(endpoints: &str) -> String {
 
 async fn watch(path: &Path) -> (Running, Proxy) {
     let (settings, text) = load(path).unwrap();
-    let running = start_watched(settings, Watched::new(path.to_owned(), text)).await.unwrap();
+    let running = launch(settings, Some(Watched::new(path.to_owned(), text))).await.unwrap();
     let proxy = Proxy::connect(running.grpc_addr(), 1).await;
     (running, proxy)
 }

@@ -36,7 +36,8 @@ fn endpoint(at: u64) -> u64 {
 }
 
 fn pools() -> Kind {
-    let endpoints = (0..8).map(|at| PoolEndpoint { address: address(at) }).collect();
+    let endpoints =
+        (0..8).map(|at| PoolEndpoint { address: address(at), ..PoolEndpoint::default() }).collect();
     let pool = Pool { name: "p".to_owned(), models: vec!["*".to_owned()], endpoints, ..Pool::default() };
     Kind::Pools(Pools { pools: vec![pool] })
 }

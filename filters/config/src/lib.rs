@@ -22,5 +22,5 @@ pub mod tree;
 
 pub use fault::{Fault, Faults, Place, Problem, Wanted};
 pub use host::Host;
-pub use pools::Pool;
+pub use pools::{Member, Pool};
 pub use reader::{Entry, Fields, Reader, Unique};

@@ -11,7 +11,7 @@ use warmpath_core::limits::{
 use warmpath_core::wire;
 
 /// Endpoints that serve the same models.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pool {
     /// Unique among pools.
     pub name: String,
@@ -19,13 +19,28 @@ pub struct Pool {
     pub models: Vec<String>,
     /// Names of adapters.
     pub adapters: Vec<String>,
-    /// Engine addresses, each in one pool only.
-    pub endpoints: Vec<SocketAddr>,
+    /// Engines, each in one pool only.
+    pub endpoints: Vec<Member>,
     /// Names of hosts whose addresses are engines as well, each in one pool only; a controller resolves them.
     pub hosts: Vec<Host>,
     /// Tokens that each engine holds in tiers below its GPU, beside those on it; `None` leaves it to what the engines
     /// report. Proxies receive it as a part of each endpoint's status.
     pub kv_below_gpu_tokens: Option<u64>,
+    /// As in [`wire::Pool::rewrites`]. No file has them.
+    pub rewrites: Vec<wire::Rewrite>,
+    /// As in [`wire::Pool::objectives`]. No file has them.
+    pub objectives: Vec<wire::Objective>,
+}
+
+/// One engine of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Member {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What runs there, as in [`wire::PoolEndpoint::identity`].
+    pub identity: u64,
+    /// The legs that it takes.
+    pub role: wire::Role,
 }
 
 /// In what a filter's pools and a controller's differ.
@@ -64,15 +79,29 @@ impl Pool {
     /// The pool as proxies receive it. Addresses are written as Envoy writes them, which is what they are compared
     /// by: `[::1]:80` for `[0:0::1]:080`.
     pub fn to_wire(&self) -> wire::Pool {
-        let endpoints =
-            self.endpoints.iter().map(|address| wire::PoolEndpoint { address: address.to_string() });
+        let endpoints = self.endpoints.iter().map(|member| wire::PoolEndpoint {
+            address: member.address.to_string(),
+            identity: member.identity,
+            role: member.role.into(),
+        });
         wire::Pool {
             name: self.name.clone(),
             models: self.models.clone(),
             adapters: self.adapters.clone(),
             endpoints: endpoints.collect(),
             listed: Vec::new(),
+            rewrites: self.rewrites.clone(),
+            objectives: self.objectives.clone(),
         }
+    }
+}
+
+// === impl Member ===
+
+impl From<SocketAddr> for Member {
+    /// An engine of which only the address is known.
+    fn from(address: SocketAddr) -> Self {
+        Self { address, identity: 0, role: wire::Role::Both }
     }
 }
 
@@ -132,6 +161,8 @@ fn read_pool(entry: &Entry<'_>, rules: Rules, seen: &mut Seen, reader: &mut Read
         endpoints,
         hosts,
         kv_below_gpu_tokens,
+        rewrites: Vec::new(),
+        objectives: Vec::new(),
     }
 }
 
@@ -150,7 +181,7 @@ fn read_endpoints(
     rules: Rules,
     seen: &mut Seen,
     reader: &mut Reader,
-) -> (Vec<SocketAddr>, Vec<Host>) {
+) -> (Vec<Member>, Vec<Host>) {
     let rule = rules.endpoints;
     let found = match rule {
         EndpointsRule::Required => fields.required("endpoints", reader),
@@ -177,7 +208,7 @@ fn read_endpoints(
         match endpoint {
             Some(Endpoint::Address(address)) => {
                 seen.addresses.add(&entry.place, address.to_string(), reader);
-                addresses.push(address);
+                addresses.push(Member::from(address));
             }
             Some(Endpoint::Host(host)) => {
                 seen.addresses.add(&entry.place, host.to_string(), reader);

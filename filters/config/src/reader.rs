@@ -208,6 +208,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Every field that nobody took: for a map whose names are its own.
+    pub fn rest(&mut self) -> Vec<(&'a str, Entry<'a>)> {
+        std::mem::take(&mut self.entries)
+    }
+
     /// Reports every field that nobody took.
     pub fn finish(self, reader: &mut Reader) {
         for (_, entry) in self.entries {

@@ -74,7 +74,10 @@ fn body(prompt_bytes: usize) -> String {
 fn view(chain: &[CellHash]) -> View {
     let mut view = View::default();
     let addresses: Vec<String> = (1..=8).map(|at| format!("10.0.0.{at}:8000")).collect();
-    let endpoints = addresses.iter().map(|address| PoolEndpoint { address: address.clone() }).collect();
+    let endpoints = addresses
+        .iter()
+        .map(|address| PoolEndpoint { address: address.clone(), ..PoolEndpoint::default() })
+        .collect();
     let pool = Pool {
         name: "p".into(),
         models: vec!["m".into()],

@@ -31,7 +31,9 @@ fn text_of(text_bytes: u64) -> Size {
 impl World {
     fn new(endpoints: usize) -> Self {
         let mut view = View::default();
-        let endpoints = (0..endpoints).map(|at| PoolEndpoint { address: Self::address(at) }).collect();
+        let endpoints = (0..endpoints)
+            .map(|at| PoolEndpoint { address: Self::address(at), ..PoolEndpoint::default() })
+            .collect();
         let pool = Pool {
             name: "p".into(),
             models: vec!["m".into()],
@@ -222,7 +224,9 @@ fn an_endpoint_that_left_the_pool_is_no_candidate() {
         name: name.into(),
         models: vec![model.into()],
         adapters: vec![],
-        endpoints: endpoints.map(|at| PoolEndpoint { address: World::address(at) }).collect(),
+        endpoints: endpoints
+            .map(|at| PoolEndpoint { address: World::address(at), ..PoolEndpoint::default() })
+            .collect(),
         ..Pool::default()
     };
     world.view.apply(
@@ -387,7 +391,7 @@ fn a_model_that_any_name_stands_for_is_not_explained_as_an_adapter() {
         name: "p".into(),
         models: vec![model.into()],
         adapters,
-        endpoints: vec![PoolEndpoint { address: World::address(0) }],
+        endpoints: vec![PoolEndpoint { address: World::address(0), ..PoolEndpoint::default() }],
         ..Pool::default()
     };
     let any = explanation(pool("*", vec![]), "gpt");

@@ -9,7 +9,7 @@ use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Applied, Fitness, InFlight, Match, View};
 use warmpath_core::wire::{
     Alive, EngineStatus, Event, Gone, Health, InFlightReport, Kind, Outcome, OutcomeClass, Pool,
-    PoolEndpoint, Pools, Prefix, PrefixDecoder, Routed, UsageSeen,
+    PoolEndpoint, Pools, Prefix, PrefixDecoder, Role, Routed, UsageSeen,
 };
 
 const ENDPOINTS: usize = 4;
@@ -23,7 +23,8 @@ fn id(at: usize) -> u64 {
 }
 
 fn pools(endpoints: impl Iterator<Item = usize>) -> Kind {
-    let endpoints = endpoints.map(|at| PoolEndpoint { address: address(at) }).collect();
+    let endpoints =
+        endpoints.map(|at| PoolEndpoint { address: address(at), ..PoolEndpoint::default() }).collect();
     Kind::Pools(Pools {
         pools: vec![Pool {
             name: "p".into(),
@@ -231,6 +232,36 @@ fn a_new_endpoint_in_an_old_slot_holds_nothing() {
         Timestamp::ZERO,
     );
     assert_eq!(found(&view, &[0, 1]), [(id(9), 2)]);
+}
+
+#[test]
+fn another_pod_at_the_same_address_holds_nothing_and_has_failed_nothing() {
+    let mut view = view();
+    let learned = Kind::Routed(Routed { endpoint: id(1), cells: cells(&[0]), ..Routed::default() }).into();
+    let identified = |identity: u64| {
+        let Kind::Pools(mut pools) = pools(0..ENDPOINTS) else { unreachable!() };
+        let endpoint = &mut pools.pools[0].endpoints[1];
+        endpoint.identity = identity;
+        endpoint.set_role(Role::Prefill);
+        Event::from(Kind::Pools(pools))
+    };
+    view.apply(&learned, Timestamp::ZERO);
+    for identity in [7, 0, 7] {
+        view.apply(&identified(identity), Timestamp::ZERO);
+        assert_eq!(
+            found(&view, &[0]),
+            [(id(1), 1)],
+            "the first to be known, and one that is not known: {identity}"
+        );
+    }
+    view.apply(&came_to(1, OutcomeClass::Unreachable, 0), Timestamp::ZERO);
+    let slot = view.slot(EndpointId(id(1))).unwrap();
+    assert_eq!(view.endpoint(slot).unwrap().fitness(Timestamp::ZERO), Fitness::Avoided);
+    view.apply(&identified(8), Timestamp::ZERO);
+    let endpoint = view.endpoint(slot).unwrap();
+    assert_eq!((endpoint.identity, endpoint.role), (8, Role::Prefill));
+    assert_eq!(endpoint.fitness(Timestamp::ZERO), Fitness::Fit);
+    assert!(found(&view, &[0]).is_empty());
 }
 
 #[test]

@@ -7,9 +7,9 @@ use prost::Message;
 use warmpath_core::limits::{EVENTS_PER_MESSAGE_MAX, MESSAGE_BYTES_SOFT_MAX};
 use warmpath_core::time::Timestamp;
 use warmpath_core::wire::{
-    Alive, Current, EngineStatus, Event, Gone, InFlightReport, Kind, MessageChunker, Outcome, OutcomeClass,
-    Page, PageError, Pool, PoolEndpoint, Pools, Prefix, Proxies, Record, Routed, Source, Stored, StreamError,
-    Up, UsageSeen, decode_down, decode_up,
+    Alive, Current, EngineStatus, Event, Gone, InFlightReport, Kind, MessageChunker, Objective, Outcome,
+    OutcomeClass, Page, PageError, Pool, PoolEndpoint, Pools, Prefix, Proxies, Record, Rewrite,
+    RewriteTarget, Role, Routed, Source, Stored, StreamError, Up, UsageSeen, decode_down, decode_up,
 };
 
 /// One of each kind, every field set.
@@ -18,8 +18,17 @@ fn every_kind() -> [Kind; 12] {
         name: "p".into(),
         models: vec!["m".into()],
         adapters: vec!["a".into()],
-        endpoints: vec![PoolEndpoint { address: "10.0.0.1:80".into() }],
+        endpoints: vec![PoolEndpoint {
+            address: "10.0.0.1:80".into(),
+            identity: 1,
+            role: Role::Decode.into(),
+        }],
         listed: vec!["{}".into()],
+        rewrites: vec![Rewrite {
+            model: "m".into(),
+            targets: vec![RewriteTarget { model: "n".into(), weight: 1 }],
+        }],
+        objectives: vec![Objective { name: "o".into(), priority: -1 }],
     };
     let status = EngineStatus {
         endpoint: 1,

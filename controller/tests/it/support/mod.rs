@@ -31,10 +31,8 @@ pub(crate) fn settings(endpoints: &[SocketAddr]) -> Settings {
     settings.pools = vec![Pool {
         name: "main".to_owned(),
         models: vec!["*".to_owned()],
-        adapters: Vec::new(),
-        endpoints: endpoints.to_vec(),
-        hosts: Vec::new(),
-        kv_below_gpu_tokens: None,
+        endpoints: endpoints.iter().copied().map(Into::into).collect(),
+        ..Pool::default()
     }];
     settings
 }

@@ -68,7 +68,8 @@ impl View {
         let Some(pool) = pools.get_mut(at).filter(|pool| pool.endpoints.len() < DISCOVERED_MAX) else {
             return false;
         };
-        pool.endpoints.push(wire::PoolEndpoint { address: address.to_owned() });
+        pool.endpoints
+            .push(wire::PoolEndpoint { address: address.to_owned(), ..wire::PoolEndpoint::default() });
         self.set_pools(&Pools { pools });
         self.slot(EndpointId::of(address)).is_some()
     }

@@ -14,7 +14,7 @@ use crate::ids::{EndpointId, OriginId};
 use crate::limits::{CAPACITY_TOKENS_DEFAULT, LOAD_REQUESTS_MAX, LOAD_TOKENS_MAX, ORIGIN_SILENCE_MS_MAX};
 use crate::num::{count, float};
 use crate::time::Timestamp;
-use crate::wire::{EngineStatus, Health, InFlightReport, Outcome, OutcomeClass, UsageSeen};
+use crate::wire::{EngineStatus, Health, InFlightReport, Outcome, OutcomeClass, Role, UsageSeen};
 
 /// Share of the booked work that counts as remaining, however long ago it was sent: overdue work is about to end, but
 /// has not ended.
@@ -50,6 +50,10 @@ pub struct Endpoint {
     pub id: EndpointId,
     /// `ip:port`.
     pub address: String,
+    /// What runs at that address, as [`crate::wire::PoolEndpoint::identity`].
+    pub identity: u64,
+    /// The legs that it takes.
+    pub role: Role,
     /// KV capacity of its GPU in tokens, which bounds the running requests.
     pub capacity_tokens: u64,
     /// The health that the controller reports; `Unknown` until a scrape.
@@ -122,6 +126,8 @@ impl Endpoint {
         Self {
             id: EndpointId::of(&address),
             address,
+            identity: 0,
+            role: Role::Both,
             capacity_tokens: CAPACITY_TOKENS_DEFAULT,
             health: Health::Unknown,
             status: EngineStatus::default(),

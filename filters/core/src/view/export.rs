@@ -2,7 +2,7 @@
 //! starts. Applied to an empty view in order, they rebuild it except for recency, failures, and learned speeds and
 //! ratios, which a few requests restore.
 
-use super::{Pool, View};
+use super::{Endpoint, Pool, View};
 use crate::limits::EVENTS_PER_MESSAGE_MAX;
 use crate::wire::{self, Current, Event, Kind, Pools, Prefix, Proxies, Routed, Stored};
 
@@ -69,8 +69,18 @@ impl View {
             name: pool.name().to_owned(),
             models: pool.models().to_vec(),
             adapters: pool.adapters().to_vec(),
-            endpoints: endpoints.map(|e| wire::PoolEndpoint { address: e.address.clone() }).collect(),
+            endpoints: endpoints.map(export_endpoint).collect(),
             listed: pool.listed().to_vec(),
+            rewrites: pool.rewrites().to_vec(),
+            objectives: pool.objectives().to_vec(),
         }
+    }
+}
+
+fn export_endpoint(endpoint: &Endpoint) -> wire::PoolEndpoint {
+    wire::PoolEndpoint {
+        address: endpoint.address.clone(),
+        identity: endpoint.identity,
+        role: endpoint.role.into(),
     }
 }

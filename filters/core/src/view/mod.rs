@@ -18,7 +18,7 @@ mod turn;
 
 pub use arrivals::{Arrivals, Arrived};
 pub use endpoint::{Endpoint, Fitness, InFlight};
-pub use pool::{ModelMatch, Pool};
+pub use pool::{ANY_MODEL, ModelMatch, Pool};
 pub use prefixes::{Holder, Match, Prefixes, Visit};
 pub use speed::Speed;
 pub use turn::Turn;
@@ -32,7 +32,7 @@ use crate::limits::{
 use crate::num::{count, float, float_len};
 use crate::time::Timestamp;
 use crate::wire::{
-    EngineStatus, Event, Kind, Outcome, OutcomeClass, Pools, Prefix, Proxies, Routed, UsageSeen,
+    EngineStatus, Event, Kind, Outcome, OutcomeClass, PoolEndpoint, Pools, Prefix, Proxies, Routed, UsageSeen,
 };
 use discovered::OpenPools;
 use endpoint::Judgement;
@@ -256,7 +256,10 @@ impl View {
             for endpoint in &pool.endpoints {
                 let slot = self.slot_for(&endpoint.address, &mut empty);
                 is_cut |= slot.is_none();
-                slots.extend(slot);
+                if let Some(slot) = slot {
+                    self.identify(slot, endpoint);
+                    slots.push(slot);
+                }
             }
             let old = self.pools.iter().find(|old| old.name() == pool.name);
             next.push(Pool::new(pool, slots, old));
@@ -265,6 +268,22 @@ impl View {
         self.prefixes.set_bytes_max(VIEW_BYTES_MAX / self.slots.len().max(1));
         self.resize_all();
         if is_cut { Applied::Cut } else { Applied::Changed }
+    }
+
+    /// Takes over what runs at an endpoint's address. If that is another thing than before, nothing that was known holds.
+    fn identify(&mut self, slot: Slot, listed: &PoolEndpoint) {
+        let Some(endpoint) = self.endpoints.get_mut(slot.index()).and_then(Option::as_mut) else { return };
+        let (before, after) = (endpoint.identity, listed.identity);
+        let is_another = before != 0 && after != 0 && before != after;
+        if is_another {
+            *endpoint = Endpoint::new(listed.address.clone(), self.seed);
+        }
+        endpoint.role = listed.role();
+        endpoint.identity = if after == 0 { before } else { after };
+        if is_another {
+            self.prefixes.forget(slot);
+            self.expected.forget(slot);
+        }
     }
 
     fn set_proxies(&mut self, proxies: &Proxies) -> Applied {

@@ -4,10 +4,10 @@ use crate::ids::Slot;
 use crate::limits::BYTES_PER_TOKEN_DEFAULT;
 use crate::num::{count, float};
 use crate::prompt::{Media, MediaKind, Size};
-use crate::wire;
+use crate::wire::{self, Objective, Rewrite};
 
 /// The model name that matches any model.
-pub(super) const ANY_MODEL: &str = "*";
+pub const ANY_MODEL: &str = "*";
 /// Weight of the newest observation in the learned ratio.
 const RATIO_WEIGHT: f64 = 0.05;
 /// The same in the ratio that converts capacities to cells: what is held is the text of hundreds of requests, and one
@@ -55,6 +55,8 @@ pub struct Pool {
     adapters: Vec<String>,
     /// Its models as `/v1/models` of its engines lists them, one JSON object each.
     listed: Vec<String>,
+    rewrites: Vec<Rewrite>,
+    objectives: Vec<Objective>,
     slots: Vec<Slot>,
     /// Whether each slot is in `slots`; slots beyond the end are not.
     members: Vec<bool>,
@@ -101,6 +103,8 @@ impl Pool {
             models: pool.models.clone(),
             adapters: pool.adapters.clone(),
             listed: pool.listed.clone(),
+            rewrites: pool.rewrites.clone(),
+            objectives: pool.objectives.clone(),
             slots,
             members,
             text: old.map_or_else(TextRatio::default, |old| old.text),
@@ -139,6 +143,16 @@ impl Pool {
     /// Its models as `/v1/models` of its engines lists them, one JSON object each; empty when the controller does not know.
     pub fn listed(&self) -> &[String] {
         &self.listed
+    }
+
+    /// What is requested instead of models that requests name, in order of precedence.
+    pub fn rewrites(&self) -> &[Rewrite] {
+        &self.rewrites
+    }
+
+    /// The objectives that requests may name.
+    pub fn objectives(&self) -> &[Objective] {
+        &self.objectives
     }
 
     /// Learned ratio of prompt text to tokens.

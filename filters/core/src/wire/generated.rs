@@ -133,6 +133,13 @@ pub struct Pool {
     /// The pool's models as its engines list them on `/v1/models`: one JSON object each. Empty: not known.
     #[prost(string, repeated, tag = "5")]
     pub listed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Names of models that requests may give, and what is requested instead. In order of precedence: the first that fits
+    /// applies.
+    #[prost(message, repeated, tag = "6")]
+    pub rewrites: ::prost::alloc::vec::Vec<Rewrite>,
+    /// The objectives that requests may name.
+    #[prost(message, repeated, tag = "7")]
+    pub objectives: ::prost::alloc::vec::Vec<Objective>,
 }
 /// One endpoint of a pool.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -140,6 +147,42 @@ pub struct PoolEndpoint {
     /// `ip:port`, as Envoy writes it.
     #[prost(string, tag = "1")]
     pub address: ::prost::alloc::string::String,
+    /// What runs there: the XXH3-64 of its pod's UID. Zero: not known. Another one at the same address has a cold cache.
+    #[prost(fixed64, tag = "2")]
+    pub identity: u64,
+    /// The legs of requests that it takes.
+    #[prost(enumeration = "Role", tag = "3")]
+    pub role: i32,
+}
+/// A model's name that stands for others.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Rewrite {
+    /// The name in the request. Empty: any.
+    #[prost(string, tag = "1")]
+    pub model: ::prost::alloc::string::String,
+    /// What is requested instead; a conversation stays with one of them.
+    #[prost(message, repeated, tag = "2")]
+    pub targets: ::prost::alloc::vec::Vec<RewriteTarget>,
+}
+/// One target of a Rewrite.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RewriteTarget {
+    /// The name that the engine is given.
+    #[prost(string, tag = "1")]
+    pub model: ::prost::alloc::string::String,
+    /// Its share of the conversations, relative to the other targets'. Zero: none, unless all are zero, which are equal.
+    #[prost(uint32, tag = "2")]
+    pub weight: u32,
+}
+/// How important the requests are that name it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Objective {
+    /// Its name in the request's header.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Higher is more important. Below zero, requests may be refused when the pool is full.
+    #[prost(sint32, tag = "2")]
+    pub priority: i32,
 }
 /// The state of one engine, from its metrics page and from how its scrapes went.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -367,6 +410,39 @@ impl Phase {
             "PHASE_ITEM" => Some(Self::Item),
             "PHASE_DONE" => Some(Self::Done),
             "PHASE_RESUMED" => Some(Self::Resumed),
+            _ => None,
+        }
+    }
+}
+/// The legs of a request that an endpoint takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Role {
+    /// Whole requests, and each leg.
+    Both = 0,
+    /// Prefill legs only.
+    Prefill = 1,
+    /// Decode legs, and whole requests.
+    Decode = 2,
+}
+impl Role {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Both => "ROLE_BOTH",
+            Self::Prefill => "ROLE_PREFILL",
+            Self::Decode => "ROLE_DECODE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ROLE_BOTH" => Some(Self::Both),
+            "ROLE_PREFILL" => Some(Self::Prefill),
+            "ROLE_DECODE" => Some(Self::Decode),
             _ => None,
         }
     }

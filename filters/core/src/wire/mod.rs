@@ -25,8 +25,9 @@ mod stream;
 pub use event::Authority;
 pub use generated::event::Kind;
 pub use generated::{
-    Alive, Current, Down, EngineStatus, Event, Gone, Health, Hello, InFlightReport, Outcome, OutcomeClass,
-    Phase, Pool, PoolEndpoint, Pools, Prefix, Proxies, ResumePoint, Routed, Stored, Up, UsageSeen,
+    Alive, Current, Down, EngineStatus, Event, Gone, Health, Hello, InFlightReport, Objective, Outcome,
+    OutcomeClass, Phase, Pool, PoolEndpoint, Pools, Prefix, Proxies, ResumePoint, Rewrite, RewriteTarget,
+    Role, Routed, Stored, Up, UsageSeen,
 };
 pub use page::{Page, PageError, Record, Source};
 pub use prefix::{PrefixDecoder, PrefixEncoder, PrefixError};

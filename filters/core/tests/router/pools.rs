@@ -17,7 +17,7 @@ const ODD: &str = "org/模型 v2:latest";
 /// A pool `llama` with the first endpoint, and one with the second.
 fn two_pools() -> Config {
     let mut config = static_config(1);
-    let endpoint = PoolEndpoint { address: endpoints(2).swap_remove(1) };
+    let endpoint = PoolEndpoint { address: endpoints(2).swap_remove(1), ..PoolEndpoint::default() };
     let models = vec!["beta".to_owned(), ODD.to_owned()];
     config.pools.pools.push(Pool {
         name: "second".to_owned(),

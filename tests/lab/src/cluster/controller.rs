@@ -24,10 +24,8 @@ pub async fn start_controller(
     settings.pools = vec![Pool {
         name: POOL.to_owned(),
         models: vec!["*".to_owned()],
-        adapters: Vec::new(),
-        endpoints: engines.to_vec(),
-        hosts: Vec::new(),
-        kv_below_gpu_tokens: None,
+        endpoints: engines.iter().copied().map(Into::into).collect(),
+        ..Pool::default()
     }];
     run::start(settings).await.context("cannot start the controller")
 }

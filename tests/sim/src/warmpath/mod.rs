@@ -225,7 +225,10 @@ impl Rule for Proxies {
 
 /// One pool of these endpoints.
 fn pools(addresses: &[String]) -> Pools {
-    let endpoints = addresses.iter().map(|address| PoolEndpoint { address: address.clone() }).collect();
+    let endpoints = addresses
+        .iter()
+        .map(|address| PoolEndpoint { address: address.clone(), ..PoolEndpoint::default() })
+        .collect();
     let pool = Pool {
         name: POOL.into(),
         models: vec![POOL.into()],

@@ -112,7 +112,10 @@ pub(crate) fn address(number: usize) -> String {
 
 /// The first endpoints, in one pool.
 pub(crate) fn pools_of(numbers: impl IntoIterator<Item = usize>) -> Pools {
-    let endpoints = numbers.into_iter().map(|number| PoolEndpoint { address: address(number) }).collect();
+    let endpoints = numbers
+        .into_iter()
+        .map(|number| PoolEndpoint { address: address(number), ..PoolEndpoint::default() })
+        .collect();
     let pool = Pool {
         name: MODEL.to_owned(),
         models: vec![MODEL.to_owned()],

@@ -7,7 +7,10 @@ use warmpath_core::wire::{
 
 /// One pool `llama` with these endpoints.
 pub(crate) fn pools(endpoints: &[String]) -> Event {
-    let endpoints = endpoints.iter().map(|address| PoolEndpoint { address: address.clone() }).collect();
+    let endpoints = endpoints
+        .iter()
+        .map(|address| PoolEndpoint { address: address.clone(), ..PoolEndpoint::default() })
+        .collect();
     let pool = Pool {
         name: "llama".into(),
         models: vec!["llama".into()],

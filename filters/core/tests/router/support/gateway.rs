@@ -26,7 +26,10 @@ pub(crate) fn endpoints(count: usize) -> Vec<String> {
 pub(crate) fn static_config(count: usize) -> Config {
     let mut pools = pools_of(0..0);
     pools.pools[0].adapters.push("sql".to_owned());
-    let endpoint = |address| warmpath_core::wire::PoolEndpoint { address };
+    let endpoint = |address| warmpath_core::wire::PoolEndpoint {
+        address,
+        ..warmpath_core::wire::PoolEndpoint::default()
+    };
     pools.pools[0].endpoints = endpoints(count).into_iter().map(endpoint).collect();
     Config {
         pools,

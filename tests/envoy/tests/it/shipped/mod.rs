@@ -78,7 +78,8 @@ fn the_controllers_file_has_the_engines_and_the_address_of_envoys() {
         };
         endpoints.iter().map(address).collect()
     };
-    let engines: Vec<_> = settings.pools[0].endpoints.iter().map(ToString::to_string).collect();
+    let engines: Vec<_> =
+        settings.pools[0].endpoints.iter().map(|engine| engine.address.to_string()).collect();
     assert_eq!(engines, addresses_of(ENGINES));
     assert_eq!([settings.listen.grpc.to_string()], *addresses_of(CONTROLLER));
 }

@@ -58,7 +58,7 @@ impl Controller {
         let text = fs::read_to_string(self.path()).unwrap();
         let mut settings = Settings::parse(&text).unwrap();
         [settings.listen.grpc, settings.listen.http] = self.listen;
-        let running = run::start_watched(settings, Watched::new(self.path(), text)).await.unwrap();
+        let running = run::launch(settings, Some(Watched::new(self.path(), text))).await.unwrap();
         self.listen = [running.grpc_addr(), running.http_addr()];
         self.running = Some(running);
     }

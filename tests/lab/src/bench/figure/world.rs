@@ -53,7 +53,10 @@ pub(super) fn address(at: usize) -> String {
 /// What a controller tells of a fleet of this size before anything was routed.
 pub(super) fn fleet(endpoints: usize, chance: &mut Chance) -> Vec<Event> {
     let addresses: Vec<String> = (0..endpoints).map(address).collect();
-    let members = addresses.iter().map(|address| PoolEndpoint { address: address.clone() }).collect();
+    let members = addresses
+        .iter()
+        .map(|address| PoolEndpoint { address: address.clone(), ..PoolEndpoint::default() })
+        .collect();
     let pool = Pool {
         name: POOL.into(),
         models: vec!["*".into()],

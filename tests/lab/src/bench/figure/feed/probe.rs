@@ -44,7 +44,10 @@ pub(super) struct Probes {
 impl Probes {
     /// Of an Envoy with this many workers, whose pool has these engines.
     pub(super) async fn new(envoy: &Envoy, workers: u32, engines: &[SocketAddr]) -> anyhow::Result<Self> {
-        let endpoints = engines.iter().map(|engine| PoolEndpoint { address: engine.to_string() }).collect();
+        let endpoints = engines
+            .iter()
+            .map(|engine| PoolEndpoint { address: engine.to_string(), ..PoolEndpoint::default() })
+            .collect();
         let pool = Pool {
             name: POOL.into(),
             models: vec!["*".into()],
