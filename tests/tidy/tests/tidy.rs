@@ -38,7 +38,8 @@ fn no_source_file_is_too_long() {
     let offenders: Vec<String> = files(&[".rs"])
         .into_iter()
         .map(|file| (file.text.lines().count(), file.path))
-        .filter(|(lines, _)| *lines > LINES_MAX)
+        // Nobody reads generated code from end to end.
+        .filter(|(lines, path)| *lines > LINES_MAX && !path.ends_with("/generated.rs"))
         .map(|(lines, path)| format!("{path}: {lines} lines"))
         .collect();
     assert_none(&offenders, "files over 500 lines");
