@@ -3,6 +3,9 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
+/// Where `envoy/envoy.yaml` has the admin page.
+const ADMIN: &str = "http://127.0.0.1:9901";
+
 /// Routes LLM requests to the engine that already holds their prompt.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
@@ -25,6 +28,9 @@ pub enum Command {
     Controller(ControllerArgs),
     /// Show where a request would go and why. Reads the request's body from standard input.
     Explain(ExplainArgs),
+    /// What the kubelet runs in the pods of Envoy.
+    #[command(subcommand)]
+    Proxy(ProxyCommand),
 }
 
 /// See [`Command::Controller`].
@@ -59,6 +65,41 @@ pub struct ExplainArgs {
     /// Print the explanation as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// See [`Command::Proxy`].
+#[derive(Debug, Subcommand)]
+pub enum ProxyCommand {
+    /// Copy the filter and this program into a folder.
+    Install {
+        /// The filter.
+        #[arg(long)]
+        filter: PathBuf,
+        /// The folder, which Envoy's container has, too.
+        #[arg(long)]
+        to: PathBuf,
+    },
+    /// Succeed if Envoy is ready and its filter has its state from a controller.
+    Ready {
+        /// URL of Envoy's admin page.
+        #[arg(long, default_value = ADMIN)]
+        admin: String,
+        /// Succeed without a controller, too, when Envoy has run for this long.
+        #[arg(long, default_value_t = 15)]
+        patience_seconds: u64,
+    },
+    /// Let the requests that run come to their end.
+    Drain {
+        /// URL of Envoy's admin page.
+        #[arg(long, default_value = ADMIN)]
+        admin: String,
+        /// Wait at least this long: new requests come until load balancers know that this pod leaves.
+        #[arg(long, default_value_t = 5)]
+        least_seconds: u64,
+        /// Wait no longer than this.
+        #[arg(long)]
+        seconds: u64,
+    },
 }
 
 /// See [`Cli::log_format`].

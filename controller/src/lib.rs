@@ -20,6 +20,7 @@ pub mod explain;
 pub mod index;
 pub mod logs;
 pub mod metrics;
+pub mod proxy;
 pub mod publish;
 pub mod run;
 pub mod telemetry;

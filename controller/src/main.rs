@@ -3,9 +3,10 @@
 use anyhow::{Context, bail};
 use clap::Parser;
 use std::process::ExitCode;
-use warmpath::args::{Cli, Command, ControllerArgs};
+use std::time::Duration;
+use warmpath::args::{Cli, Command, ControllerArgs, ProxyCommand};
 use warmpath::config::Settings;
-use warmpath::{config, explain, logs, run};
+use warmpath::{config, explain, logs, proxy, run};
 
 fn main() -> ExitCode {
     match command(&Cli::parse()) {
@@ -30,6 +31,7 @@ fn command(cli: &Cli) -> anyhow::Result<()> {
             let body = std::io::read_to_string(std::io::stdin()).context("cannot read the request's body")?;
             runtime.block_on(show(args, body))
         }
+        Command::Proxy(command) => runtime.block_on(of_proxy(command)),
     }
 }
 
@@ -73,6 +75,21 @@ async fn controller(args: &ControllerArgs) -> anyhow::Result<()> {
 async fn show(args: &warmpath::args::ExplainArgs, body: String) -> anyhow::Result<()> {
     let explanation = explain::ask(args, body).await?;
     explain::print(&mut std::io::stdout().lock(), &explanation, args.json).context("cannot print")
+}
+
+async fn of_proxy(command: &ProxyCommand) -> anyhow::Result<()> {
+    match command {
+        ProxyCommand::Install { filter, to } => Ok(proxy::install(filter, to)?),
+        ProxyCommand::Ready { admin, patience_seconds } => {
+            Ok(proxy::ready(&proxy::Admin::new(admin), Duration::from_secs(*patience_seconds)).await?)
+        }
+        ProxyCommand::Drain { admin, least_seconds, seconds } => {
+            let [least, most] = [*least_seconds, *seconds].map(Duration::from_secs);
+            let active = proxy::drain(&proxy::Admin::new(admin), least, most).await?;
+            print_line(&format!("drained; requests that still run: {active}"));
+            Ok(())
+        }
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the output of a command line tool")]

@@ -1,0 +1,54 @@
+//! What the chart renders.
+
+mod envoy;
+mod pods;
+mod rbac;
+mod refused;
+
+use warmpath_gateways::{Chart, Manifests};
+
+/// The one value that has no default.
+pub(crate) const IMAGE: &str = "image: {controller: registry.example.com/warmpath:0.1.0}\n";
+
+/// Renders the chart with these values.
+pub(crate) fn render(values: &str) -> Manifests {
+    let chart = Chart::new(&format!("{IMAGE}{values}")).unwrap();
+    chart.render().unwrap_or_else(|error| panic!("{error}\nwith {values}"))
+}
+
+#[test]
+fn the_chart_passes_helms_own_checks() {
+    for values in ["", "gateway: {kind: none}", "clusterWide: true", "auth: {enabled: false}"] {
+        let chart = Chart::new(&format!("{IMAGE}{values}")).unwrap();
+        chart.lint().unwrap_or_else(|error| panic!("{error}\nwith {values}"));
+    }
+}
+
+#[test]
+fn every_object_has_its_namespace_and_names_that_are_unique() {
+    let all = render(
+        "podMonitor: {enabled: true}\nnetworkPolicy: {enabled: true}\ngateway: {autoscaling: {enabled: true}}\n\
+         namespaces: [llm, other]",
+    );
+    let mut names = Vec::new();
+    for object in all.objects() {
+        let name = (
+            object["kind"].to_string(),
+            object["metadata"]["namespace"].to_string(),
+            object["metadata"]["name"].to_string(),
+        );
+        assert!(object["metadata"]["namespace"].is_string(), "{name:?}");
+        assert!(!names.contains(&name), "{name:?} twice");
+        names.push(name);
+    }
+}
+
+#[test]
+fn the_controllers_file_is_one_that_the_controller_takes() {
+    let rendered = render(
+        "namespaces: [llm, other]\npools: [{name: a, namespace: other, selector: {app: vllm}, ports: [8000]}]",
+    );
+    let file = rendered.object("ConfigMap", "warmpath-controller").unwrap();
+    let text = file["data"]["controller.yaml"].as_str().unwrap();
+    assert!(text.contains("namespace: other"), "{text}");
+}

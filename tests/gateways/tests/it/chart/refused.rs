@@ -1,0 +1,117 @@
+//! Values that the chart refuses, each with the message that its author gets.
+
+use super::IMAGE;
+use warmpath_gateways::{Chart, ChartError};
+
+const REFUSED: [(&str, &str); 30] = [
+    (
+        "gateway: {kind: nginx}",
+        "at '/gateway/kind': value must be one of 'envoy', 'istio', 'envoy-gateway', 'none'",
+    ),
+    ("gateway: {replica: 3}", "at '/gateway': additional properties 'replica' not allowed"),
+    ("replicas: 2", "at '': additional properties 'replicas' not allowed"),
+    ("controller: {replicas: 0}", "at '/controller/replicas': minimum: got 0, want 1"),
+    ("controller: {replicas: two}", "at '/controller/replicas': got string, want integer"),
+    ("controller: {replicas: 1.5}", "at '/controller/replicas': got number, want integer"),
+    ("controller: {listen: 10.0.0.1}", "at '/controller/listen': value must be one of '0.0.0.0', '[::]'"),
+    (
+        "controller: {settings: {scrape: {interval: 1}}}",
+        "at '/controller/settings/scrape': additional properties 'interval' not allowed",
+    ),
+    (
+        "controller: {settings: {cell_bytes: 16}}",
+        "at '/controller/settings/cell_bytes': minimum: got 16, want 32",
+    ),
+    ("controller: {logFormat: yaml}", "at '/controller/logFormat': value must be one of 'text', 'json'"),
+    ("controller: {resources: {limits: {memory: lots}}}", "at '/controller/resources/limits/memory'"),
+    ("gateway: {workers: 0}", "at '/gateway/workers': minimum: got 0, want 1"),
+    ("gateway: {drainSeconds: -1}", "at '/gateway/drainSeconds': minimum: got -1, want 0"),
+    ("gateway: {service: {port: 70000}}", "at '/gateway/service/port': maximum: got 70,000, want 65,535"),
+    ("gateway: {service: {type: External}}", "at '/gateway/service/type': value must be one of"),
+    (
+        "gateway: {resources: {limits: {memory: 4G}}}",
+        "at '/gateway/resources/limits/memory': '4G' does not match pattern '^[1-9][0-9]*(Mi|Gi)$'",
+    ),
+    ("gateway: {logLevel: warn}", "at '/gateway/logLevel': value must be one of"),
+    ("gateway: {filter: {alternates: 8}}", "at '/gateway/filter/alternates': maximum: got 8, want 7"),
+    (
+        "gateway: {filter: {cell_bytes: 128}}",
+        "at '/gateway/filter': additional properties 'cell_bytes' not allowed",
+    ),
+    ("namespaces: llm", "at '/namespaces': got string, want array"),
+    ("namespaces: [LLM]", "at '/namespaces/0': 'LLM' does not match pattern"),
+    (
+        "pools: [{name: a, selector: {}, ports: [8000]}]",
+        "at '/pools/0/selector': minProperties: got 0, want 1",
+    ),
+    ("pools: [{name: a, selector: {app: b}}]", "at '/pools/0': missing property 'ports'"),
+    ("pools: [{name: a, selector: {app: b}, ports: [0]}]", "at '/pools/0/ports/0': minimum: got 0, want 1"),
+    ("auth: {token: secret}", "at '/auth': additional properties 'token' not allowed"),
+    ("tls: {secret: \"a b\"}", "at '/tls/secret': 'a b' does not match pattern"),
+    ("podMonitor: {interval: often}", "at '/podMonitor/interval': 'often' does not match pattern"),
+    ("runAsUser: 0", "at '/runAsUser'"),
+    (
+        "networkPolicy: {gateways: [{pods: all}]}",
+        "at '/networkPolicy/gateways/0': additional properties 'pods' not allowed",
+    ),
+    (
+        "image: {controller: x, gateway: \"envoy:v1 40\"}",
+        "at '/image/gateway': 'envoy:v1 40' does not match pattern",
+    ),
+];
+
+/// What only the values together show.
+const CONTRADICTORY: [(&str, &str); 7] = [
+    (
+        "clusterWide: true\nnamespaces: [a]",
+        "namespaces and clusterWide exclude each other: list namespaces, or watch them all",
+    ),
+    (
+        "gateway: {autoscaling: {enabled: true, minReplicas: 5, maxReplicas: 2}}",
+        "gateway.autoscaling.minReplicas is above maxReplicas: swap them",
+    ),
+    ("inferencePools: false", "there is nothing to route to: set inferencePools to true, or list pools"),
+    (
+        "auth: {enabled: false, tokenSecret: a}",
+        "auth.tokenSecret is given, but auth.enabled is false: remove one",
+    ),
+    (
+        "pools: [{name: a, namespace: b, selector: {app: c}, ports: [1]}]",
+        "pools[0].namespace is b, where the controller does not watch: add it to namespaces",
+    ),
+    (
+        "pools: [{name: a, selector: {app: c}, ports: [1]}, {name: a, selector: {app: d}, ports: [1]}]",
+        "pools[1] has the name of another pool, llm/a: rename one",
+    ),
+    ("image: {controller: \"\"}", "image.controller: name the image that you built with `./just image`"),
+];
+
+fn refusal(values: &str) -> String {
+    let with_image = if values.starts_with("image") { String::new() } else { IMAGE.to_owned() };
+    let chart = Chart::new(&format!("{with_image}{values}")).unwrap();
+    match chart.render() {
+        Err(ChartError::Refused(message)) => message,
+        Err(error) => panic!("{error}: {values}"),
+        Ok(_) => panic!("taken: {values}"),
+    }
+}
+
+#[test]
+fn wrong_values_are_refused_with_their_place_and_cause() {
+    for (values, message) in REFUSED.iter().chain(&CONTRADICTORY) {
+        let refusal = refusal(values);
+        assert!(refusal.contains(message), "{values}\ngets\n{refusal}\nand not\n{message}");
+    }
+}
+
+#[test]
+fn all_wrong_values_are_named_at_once() {
+    let message = refusal("gateway: {kind: nginx, replica: 3}\ncontroller: {replicas: 0}");
+    for part in ["/gateway/kind", "'replica' not allowed", "/controller/replicas"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let message = refusal("clusterWide: true\nnamespaces: [a]\ninferencePools: false");
+    for part in ["exclude each other", "nothing to route to"] {
+        assert!(message.contains(part), "{message}");
+    }
+}

@@ -1,0 +1,10 @@
+//! The chart and the manifests, without a cluster.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "the helpers of tests fail the test, as the tests themselves do"
+)]
+
+mod chart;
