@@ -24,3 +24,4 @@ pub mod proxy;
 pub mod publish;
 pub mod run;
 pub mod telemetry;
+pub mod watch;

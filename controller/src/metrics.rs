@@ -79,6 +79,10 @@ pub struct Metrics {
     pub overflowed: Counter,
     /// Changes of the configuration file, by result.
     pub reloads: Counters,
+    /// Failures of watches, by resource and reason.
+    pub watch_failures: Family<[(&'static str, &'static str); 2], Counter>,
+    /// What is wrong with what is in the cluster, by kind.
+    pub cluster_problems: Family<[(&'static str, &'static str); 1], Gauge>,
     /// Distinct cells in the view.
     pub view_cells: Gauge,
     /// The generation.
@@ -109,6 +113,8 @@ impl Default for Metrics {
             coalesced: Counter::default(),
             overflowed: Counter::default(),
             reloads: Family::default(),
+            watch_failures: Family::default(),
+            cluster_problems: Family::default(),
             view_cells: Gauge::default(),
             generation: Gauge::default(),
         };
@@ -142,6 +148,12 @@ impl Metrics {
         to.register("coalesced", "Events that replaced an older one not sent yet", self.coalesced.clone());
         to.register("overflowed", "Times a proxy fell too far behind", self.overflowed.clone());
         to.register("config_reloads", "Changes of the configuration file", self.reloads.clone());
+        to.register("watch_failures", "Failures of watches of the API server", self.watch_failures.clone());
+        to.register(
+            "cluster_problems",
+            "What is wrong with pools and pods in the cluster",
+            self.cluster_problems.clone(),
+        );
         to.register("view_cells", "Distinct cells in the view", self.view_cells.clone());
         to.register("generation", "Changes since the start", self.generation.clone());
     }

@@ -6,7 +6,8 @@ use crate::config::{LoadError, Names, Pool, RESOLVE_INTERVAL, Reload, Settings, 
 use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::publish::{Hub, Shared, StateService};
-use crate::telemetry::{Models, Telemetry};
+use crate::telemetry::{Models, Telemetry, Unseen};
+use crate::watch::{self as cluster, ClusterError, Followed};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tonic::transport::Server;
@@ -52,6 +53,9 @@ pub enum StartError {
         /// The reason.
         source: io::Error,
     },
+    /// The controller cannot follow the cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
 }
 
 /// The state that a reload changes.
@@ -59,14 +63,25 @@ pub enum StartError {
 struct Live {
     settings: Settings,
     names: Names,
-    /// The pools with the addresses of their names.
+    /// The cluster's pools and pods, if it is followed.
+    cluster: Option<watch::Receiver<Option<Followed>>>,
+    /// All pools, with the addresses of their names.
     pools: Vec<Pool>,
+    /// Until the pools are known: a controller without them would take all endpoints from the proxies.
+    unknown: Option<Unknown>,
     shared: Shared,
     telemetry: Telemetry,
     models: Models,
     /// The pools as they were published last.
     published: Option<Pools>,
     metrics: Arc<Metrics>,
+}
+
+/// Keeps the controller from being ready, and from serving proxies.
+#[derive(Debug)]
+struct Unknown {
+    _unready: Unseen,
+    serve: oneshot::Sender<()>,
 }
 
 /// Starts a controller with fixed settings.
@@ -101,12 +116,26 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
         .omitting(&settings.omitted_prefixes)
         .explaining_to(settings.explain_token.as_deref(), http_addr);
     let models = telemetry.models();
+    let cluster = follow_cluster(&settings, &metrics).await?;
+    let (serve, is_known) = oneshot::channel();
+    let unknown = Some(Unknown { _unready: telemetry.hold(), serve });
     let (shared_too, pools, published) = (shared.clone(), Vec::new(), None);
-    let mut live = Live { settings, names, pools, shared: shared_too, telemetry, models, published, metrics };
+    let mut live = Live {
+        settings,
+        names,
+        cluster,
+        pools,
+        unknown,
+        shared: shared_too,
+        telemetry,
+        models,
+        published,
+        metrics,
+    };
     live.follow();
     tracing::info!(grpc = %grpc_addr, http = %http_addr, "controller started");
     let tasks = vec![
-        tokio::spawn(serve_grpc(grpc, shared.clone())),
+        tokio::spawn(serve_grpc(grpc, is_known, shared.clone())),
         tokio::spawn(serve_http(http, api, shared.clone())),
         tokio::spawn(tick(shared)),
         tokio::spawn(live.run(watched)),
@@ -154,7 +183,7 @@ impl Live {
     async fn run(mut self, watched: Option<Watched>) {
         let shared = self.shared.clone();
         let models = self.models.clone();
-        let mut watched = watched;
+        let (mut watched, mut cluster) = (watched, self.cluster.clone());
         let mut ticks = tokio::time::interval(RESOLVE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -164,8 +193,19 @@ impl Live {
                     None => std::future::pending().await,
                 }
             };
+            let moved = async {
+                let moved = match &mut cluster {
+                    Some(cluster) => cluster.changed().await.is_ok(),
+                    None => false,
+                };
+                if !moved {
+                    // The watches have ended, if there were any: what is known stays.
+                    std::future::pending::<()>().await;
+                }
+            };
             tokio::select! {
                 () = shared.stopped() => return,
+                () = moved => self.follow(),
                 () = models.changed() => self.publish_pools(),
                 _ = ticks.tick() => if self.names.resolve(&self.settings).await { self.follow() },
                 read = read => self.reload(read).await,
@@ -175,8 +215,18 @@ impl Live {
 
     /// Follows the endpoints as they are configured and resolved now.
     fn follow(&mut self) {
-        self.pools = self.names.expand(&self.settings.pools);
+        let mut pools = self.names.expand(&self.settings.pools);
+        if let Some(cluster) = &self.cluster {
+            let followed = cluster.borrow();
+            let Some(followed) = followed.as_ref() else { return };
+            pools.extend(followed.pools.iter().cloned());
+        }
+        self.pools = pools;
         self.publish_pools();
+        if let Some(unknown) = self.unknown.take() {
+            // Its receiver has gone only where the controller stops.
+            let _ = unknown.serve.send(());
+        }
         self.telemetry.follow(&self.pools, self.settings.scrape);
     }
 
@@ -222,7 +272,22 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartE
     Ok((listener, address))
 }
 
-async fn serve_grpc(listener: TcpListener, shared: Shared) {
+/// Follows the cluster, if the settings say so.
+async fn follow_cluster(
+    settings: &Settings,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<watch::Receiver<Option<Followed>>>, StartError> {
+    let Some(kubernetes) = settings.kubernetes.clone() else { return Ok(None) };
+    let (client, _) = cluster::client().await?;
+    Ok(Some(cluster::start(client, kubernetes, Arc::clone(metrics))))
+}
+
+/// Serves proxies once the pools are known.
+async fn serve_grpc(listener: TcpListener, is_known: oneshot::Receiver<()>, shared: Shared) {
+    tokio::select! {
+        known = is_known => if known.is_err() { return },
+        () = shared.stopped() => return,
+    }
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let served = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))

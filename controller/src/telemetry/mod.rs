@@ -78,7 +78,7 @@ struct Orders {
 
 /// Counts one endpoint whose first scrape has not ended, for as long as it lives.
 #[derive(Debug)]
-struct Unseen(Arc<AtomicUsize>);
+pub struct Unseen(Arc<AtomicUsize>);
 
 /// The state of one endpoint's task.
 #[derive(Debug)]
@@ -146,10 +146,14 @@ impl Telemetry {
         Arc::clone(&self.unseen)
     }
 
+    /// Counts as one of them for as long as it lives.
+    pub fn hold(&self) -> Unseen {
+        Unseen::new(&self.unseen)
+    }
+
     fn start(&self, member: Member, orders: Orders) -> Task {
         let Member { address, identity, .. } = member;
         let (orders, receiver) = watch::channel(orders);
-        self.unseen.fetch_add(1, Ordering::AcqRel);
         let target = Target {
             address,
             shared: self.shared.clone(),
@@ -159,7 +163,7 @@ impl Telemetry {
             models: self.models.clone(),
             listed: None,
             orders: receiver,
-            unseen: Some(Unseen(Arc::clone(&self.unseen))),
+            unseen: Some(Unseen::new(&self.unseen)),
         };
         Task { identity, orders, handle: tokio::spawn(target.run()).abort_handle() }
     }
@@ -278,6 +282,13 @@ fn spread(id: EndpointId, interval: Duration) -> Duration {
 }
 
 // === impl Unseen ===
+
+impl Unseen {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(count))
+    }
+}
 
 impl Drop for Unseen {
     fn drop(&mut self) {

@@ -15,6 +15,7 @@ mod binary;
 mod config;
 mod documented;
 mod pages;
+mod plan;
 mod reload;
 mod same_rules;
 mod slow;

@@ -1,0 +1,258 @@
+//! Keeps the watches that the pools need, and hands out what follows from them.
+
+use super::ClusterError;
+use super::facts::{Facts, Source, SourceState};
+use super::follow::{Report, follow};
+use super::kinds::Kind;
+use super::plan::{Plan, plan};
+use super::problem::Problem;
+use crate::config::{Kubernetes, ObjectName, Pool, Selector};
+use crate::metrics::Metrics;
+use kube::Client;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// Reports that wait while others are taken in; the watches wait with the rest.
+const REPORTS_MAX: usize = 1_024;
+/// How long what is known is held back for the pods of a pool that is new or has another selector: published at once, it would
+/// have none.
+const HOLD: Duration = Duration::from_secs(5);
+
+/// What is known of the cluster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Followed {
+    /// The pools, in order of preference.
+    pub pools: Vec<Pool>,
+    /// The pod behind each endpoint.
+    pub pods: BTreeMap<SocketAddr, ObjectName>,
+    /// What is wrong, for people.
+    pub problems: BTreeSet<Problem>,
+    /// How each watch goes.
+    pub watches: Vec<WatchState>,
+}
+
+/// How one watch goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchState {
+    /// What is watched.
+    pub kind: Kind,
+    /// Where; `None` for all namespaces.
+    pub namespace: Option<String>,
+    /// How it goes.
+    pub state: SourceState,
+}
+
+/// The watches, and what they have shown.
+struct Cluster {
+    client: Client,
+    settings: Kubernetes,
+    facts: Facts,
+    plan: Plan,
+    /// The tasks, by the source that each follows.
+    tasks: BTreeMap<Source, tokio::task::AbortHandle>,
+    running: JoinSet<()>,
+    reports: mpsc::Sender<Report>,
+    to: watch::Sender<Option<Followed>>,
+    /// Since when something new is held back.
+    held_since: Option<Instant>,
+    metrics: Arc<Metrics>,
+}
+
+/// Follows the cluster from now on. The receiver has nothing until every watch has shown what there is; then it always has
+/// what is known. The watches end when it is dropped.
+pub fn start(
+    client: Client,
+    settings: Kubernetes,
+    metrics: Arc<Metrics>,
+) -> watch::Receiver<Option<Followed>> {
+    let (to, followed) = watch::channel(None);
+    let (reports, incoming) = mpsc::channel(REPORTS_MAX);
+    let cluster = Cluster {
+        client,
+        settings,
+        facts: Facts::default(),
+        plan: Plan::default(),
+        tasks: BTreeMap::new(),
+        running: JoinSet::new(),
+        reports,
+        to,
+        held_since: None,
+        metrics,
+    };
+    tokio::spawn(cluster.run(incoming));
+    followed
+}
+
+/// A client for the cluster that this process runs in, or that KUBECONFIG names, and the namespace that it calls its own.
+pub async fn client() -> Result<(Client, String), ClusterError> {
+    let config = kube::Config::infer().await.map_err(|error| ClusterError::Config(Box::new(error)))?;
+    let namespace = config.default_namespace.clone();
+    let client = Client::try_from(config).map_err(|error| ClusterError::Client(Box::new(error)))?;
+    Ok((client, namespace))
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    async fn run(mut self, mut incoming: mpsc::Receiver<Report>) {
+        for source in self.fixed_sources() {
+            self.open(source);
+        }
+        self.look();
+        loop {
+            let held_until = self.held_since.map(|since| since + HOLD);
+            tokio::select! {
+                report = incoming.recv() => {
+                    let Some(report) = report else { return };
+                    let mut has_changed = self.take(report);
+                    // Whatever else has come meanwhile is one change.
+                    while let Ok(report) = incoming.try_recv() {
+                        has_changed |= self.take(report);
+                    }
+                    if has_changed {
+                        self.look();
+                    }
+                }
+                () = until(held_until) => self.look(),
+                () = self.to.closed() => return,
+            }
+        }
+    }
+
+    /// The watches that are needed whatever they show.
+    fn fixed_sources(&self) -> Vec<Source> {
+        let everywhere = [None];
+        let named: Vec<Option<String>> = self.settings.namespaces.iter().cloned().map(Some).collect();
+        let namespaces = if named.is_empty() { &everywhere[..] } else { &named };
+        let kinds = if self.settings.inference_pools { &Kind::OF_POOLS[..] } else { &[] };
+        let source = |kind: &Kind, namespace: &Option<String>| Source {
+            kind: *kind,
+            namespace: namespace.clone(),
+            selector: Selector::new(),
+        };
+        kinds.iter().flat_map(|kind| namespaces.iter().map(|namespace| source(kind, namespace))).collect()
+    }
+
+    fn open(&mut self, source: Source) {
+        self.facts.open(source.clone());
+        let task = follow(self.client.clone(), source.clone(), self.reports.clone());
+        self.tasks.insert(source, self.running.spawn(task));
+    }
+
+    fn close(&mut self, source: &Source) {
+        self.facts.close(source);
+        if let Some(task) = self.tasks.remove(source) {
+            task.abort();
+        }
+    }
+
+    fn take(&mut self, (source, update): Report) -> bool {
+        if let super::Update::Failed(state) = &update {
+            let labels = [("resource", source.kind.label()), ("reason", state.label())];
+            self.metrics.watch_failures.get_or_create(&labels).inc();
+            if self.facts.shown(&source).is_some_and(|shown| shown.state != *state) {
+                log_failure(&source, state);
+            }
+        }
+        self.facts.apply(&source, update)
+    }
+
+    /// Draws the conclusions from what is known now.
+    fn look(&mut self) {
+        while self.running.try_join_next().is_some() {}
+        let plan = plan(&self.facts, &self.settings);
+        let stale: Vec<Source> = self
+            .tasks
+            .keys()
+            .filter(|source| source.kind == Kind::Pod && !plan.sources.contains(source))
+            .cloned()
+            .collect();
+        for source in &stale {
+            self.close(source);
+        }
+        for source in &plan.sources {
+            if !self.tasks.contains_key(source) {
+                self.open(source.clone());
+            }
+        }
+        for problem in plan.problems.difference(&self.plan.problems) {
+            tracing::warn!(kind = problem.label(), "{problem}");
+        }
+        self.plan = plan;
+        for label in Problem::LABELS {
+            let count = self.plan.problems.iter().filter(|problem| problem.label() == label).count();
+            let gauge = self.metrics.cluster_problems.get_or_create(&[("kind", label)]);
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        if self.is_held() {
+            return;
+        }
+        let followed = self.followed();
+        self.to.send_if_modified(|last| {
+            let is_new = last.as_ref() != Some(&followed);
+            *last = Some(followed);
+            is_new
+        });
+    }
+
+    /// Whether what is known is held back because a watch has not shown anything yet: forever at first, because a controller
+    /// without pools would take all of them from the proxies, and later for as long as others can wait for one.
+    fn is_held(&mut self) -> bool {
+        let is_first = self.to.borrow().is_none();
+        if self.facts.is_settled() {
+            self.held_since = None;
+            return false;
+        }
+        let since = *self.held_since.get_or_insert_with(Instant::now);
+        if is_first || since.elapsed() < HOLD {
+            return true;
+        }
+        false
+    }
+
+    fn followed(&self) -> Followed {
+        let watches = self.facts.sources().map(|(source, shown)| WatchState {
+            kind: source.kind,
+            namespace: source.namespace.clone(),
+            state: shown.state.clone(),
+        });
+        Followed {
+            pools: self.plan.pools.clone(),
+            pods: self.plan.pods.clone(),
+            problems: self.plan.problems.clone(),
+            watches: watches.collect(),
+        }
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn log_failure(source: &Source, state: &SourceState) {
+    let resource = source.kind.label();
+    let namespace = source.namespace.as_deref().unwrap_or("all namespaces");
+    match state {
+        SourceState::Missing => {
+            tracing::info!(resource, "the API server does not know this kind: it is looked for again");
+        }
+        SourceState::Forbidden(message) => tracing::error!(
+            resource,
+            namespace,
+            message,
+            "the controller may not list and watch this: give its role the verbs get, list and watch"
+        ),
+        SourceState::Failing(message) => {
+            tracing::warn!(resource, namespace, message, "the watch failed: what is known stays");
+        }
+        SourceState::Pending | SourceState::Synced => {}
+    }
+}

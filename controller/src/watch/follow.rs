@@ -1,0 +1,169 @@
+//! One watch: the API server's events as [`Update`]s.
+//!
+//! The list that begins a watch comes in pages, and replaces what is known only when it is whole. A watch that fails is begun
+//! again, where it was if the server still knows that place.
+
+use super::facts::{Described, Item, Source, SourceState, Update};
+use super::kinds::Kind;
+use super::pod::{ApiPod, Pod};
+use crate::config::ObjectName;
+use futures::StreamExt;
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Objects of a page of a list.
+const PAGE_OBJECTS: u32 = 500;
+/// How long the API server lets a watch run: it is begun again where it was.
+const WATCH_S: u32 = 290;
+/// Wait after the first failure in a row; it doubles with each further one.
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+/// The longest wait while the API server fails: it bounds how late a change is noticed after it is back.
+const RETRY_MAX: Duration = Duration::from_secs(8);
+/// The wait while a kind is missing or forbidden, which people mend.
+const RETRY_MENDED: Duration = Duration::from_secs(30);
+/// Bytes of a message of the API server that are kept.
+const MESSAGE_BYTES_MAX: usize = 300;
+
+/// What a watch reports, with its name.
+pub(super) type Report = (Source, Update);
+
+/// Follows a source until `to` is closed.
+pub(super) async fn follow(client: Client, source: Source, to: mpsc::Sender<Report>) {
+    let resource = source.kind.resource();
+    match source.kind {
+        Kind::Pod => run(api::<ApiPod>(client, &source, &resource), source, read_pod, to).await,
+        _ => run(api::<DynamicObject>(client, &source, &resource), source, read_object, to).await,
+    }
+}
+
+fn api<K>(client: Client, source: &Source, resource: &ApiResource) -> Api<K>
+where
+    K: Resource<DynamicType = ApiResource, Scope = kube::core::DynamicResourceScope>,
+{
+    match &source.namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, resource),
+        None => Api::all_with(client, resource),
+    }
+}
+
+async fn run<K>(
+    api: Api<K>,
+    source: Source,
+    read: fn(K) -> Option<(ObjectName, Item)>,
+    to: mpsc::Sender<Report>,
+) where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let labels: Vec<String> = source.selector.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let config =
+        watcher::Config::default().page_size(PAGE_OBJECTS).timeout(WATCH_S).labels(&labels.join(","));
+    let mut events = pin!(watcher(api, config));
+    let mut list = BTreeMap::new();
+    let mut failures = 0;
+    while let Some(event) = events.next().await {
+        let update = match event {
+            Ok(event) => {
+                failures = 0;
+                take(event, &mut list, read)
+            }
+            Err(error) => {
+                let state = classify(&error);
+                let wait = retry_after(&state, failures);
+                failures += 1;
+                tracing::debug!(kind = source.kind.label(), %error, "watch failed");
+                if to.send((source.clone(), Update::Failed(state))).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(wait).await;
+                None
+            }
+        };
+        if let Some(update) = update
+            && to.send((source.clone(), update)).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+fn take<K>(
+    event: Event<K>,
+    list: &mut BTreeMap<ObjectName, Item>,
+    read: fn(K) -> Option<(ObjectName, Item)>,
+) -> Option<Update> {
+    match event {
+        Event::Init => list.clear(),
+        Event::InitApply(object) => list.extend(read(object)),
+        Event::InitDone => return Some(Update::Listed(std::mem::take(list))),
+        Event::Apply(object) => return read(object).map(|(name, item)| Update::Applied(name, item)),
+        Event::Delete(object) => return read(object).map(|(name, _)| Update::Deleted(name)),
+    }
+    None
+}
+
+fn read_pod(pod: ApiPod) -> Option<(ObjectName, Item)> {
+    Pod::read(pod).map(|(name, pod)| (name, Item::Pod(pod)))
+}
+
+fn read_object(mut object: DynamicObject) -> Option<(ObjectName, Item)> {
+    let meta = object.metadata;
+    let name = ObjectName { namespace: meta.namespace.unwrap_or_default(), name: meta.name? };
+    let described = Described {
+        created: meta.creation_timestamp.map(|time| time.0),
+        annotations: meta.annotations.unwrap_or_default(),
+        spec: object.data.get_mut("spec").map(serde_json::Value::take).unwrap_or_default(),
+    };
+    Some((name, Item::Object(described)))
+}
+
+/// What a failure says of the source.
+fn classify(error: &watcher::Error) -> SourceState {
+    let status = match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => match error {
+            kube::Error::Api(status) => status,
+            other => return SourceState::Failing(chain(other)),
+        },
+        watcher::Error::WatchError(status) => status,
+        watcher::Error::NoResourceVersion => return SourceState::Failing(error.to_string()),
+    };
+    match status.code {
+        403 => SourceState::Forbidden(cut(&status.message)),
+        404 => SourceState::Missing,
+        _ => SourceState::Failing(cut(&status.message)),
+    }
+}
+
+fn retry_after(state: &SourceState, failures: u32) -> Duration {
+    match state {
+        SourceState::Missing | SourceState::Forbidden(_) => RETRY_MENDED,
+        _ => RETRY_FIRST.saturating_mul(2_u32.saturating_pow(failures.min(16))).min(RETRY_MAX),
+    }
+}
+
+/// An error with its causes, of which the first is often no more than "service error".
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+        source = error.source();
+    }
+    cut(&text)
+}
+
+fn cut(message: &str) -> String {
+    let end = message.floor_char_boundary(MESSAGE_BYTES_MAX);
+    message.get(..end).unwrap_or_default().to_owned()
+}

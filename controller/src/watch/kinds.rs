@@ -1,0 +1,80 @@
+//! The kinds that are followed, and their names in the API.
+
+use kube::api::ApiResource;
+
+/// A kind of object. One that both groups have is preferred in the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// `InferencePool` of `inference.networking.k8s.io/v1`.
+    InferencePool,
+    /// `InferencePool` of `inference.networking.x-k8s.io/v1alpha2`, which Gateway API Inference Extension had until 1.4.
+    InferencePoolAlpha,
+    /// `InferenceObjective` of `llm-d.ai/v1alpha2`.
+    InferenceObjective,
+    /// The same in `inference.networking.x-k8s.io/v1alpha2`, where it was before.
+    InferenceObjectiveAlpha,
+    /// `InferenceModelRewrite` of `llm-d.ai/v1alpha2`.
+    InferenceModelRewrite,
+    /// The same in `inference.networking.x-k8s.io/v1alpha2`, where it was before.
+    InferenceModelRewriteAlpha,
+    /// `Pod`.
+    Pod,
+}
+
+const GROUP: &str = "inference.networking.k8s.io";
+const GROUP_ALPHA: &str = "inference.networking.x-k8s.io";
+const GROUP_LLM_D: &str = "llm-d.ai";
+
+// === impl Kind ===
+
+impl Kind {
+    /// All that describe pools.
+    pub const OF_POOLS: [Self; 6] = [
+        Self::InferencePool,
+        Self::InferencePoolAlpha,
+        Self::InferenceObjective,
+        Self::InferenceObjectiveAlpha,
+        Self::InferenceModelRewrite,
+        Self::InferenceModelRewriteAlpha,
+    ];
+
+    /// Its group, version and kind.
+    pub fn names(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::InferencePool => (GROUP, "v1", "InferencePool"),
+            Self::InferencePoolAlpha => (GROUP_ALPHA, "v1alpha2", "InferencePool"),
+            Self::InferenceObjective => (GROUP_LLM_D, "v1alpha2", "InferenceObjective"),
+            Self::InferenceObjectiveAlpha => (GROUP_ALPHA, "v1alpha2", "InferenceObjective"),
+            Self::InferenceModelRewrite => (GROUP_LLM_D, "v1alpha2", "InferenceModelRewrite"),
+            Self::InferenceModelRewriteAlpha => (GROUP_ALPHA, "v1alpha2", "InferenceModelRewrite"),
+            Self::Pod => ("", "v1", "Pod"),
+        }
+    }
+
+    /// Its name in metrics, messages and roles: `inferencepools.inference.networking.k8s.io`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::InferencePool => "inferencepools.inference.networking.k8s.io",
+            Self::InferencePoolAlpha => "inferencepools.inference.networking.x-k8s.io",
+            Self::InferenceObjective => "inferenceobjectives.llm-d.ai",
+            Self::InferenceObjectiveAlpha => "inferenceobjectives.inference.networking.x-k8s.io",
+            Self::InferenceModelRewrite => "inferencemodelrewrites.llm-d.ai",
+            Self::InferenceModelRewriteAlpha => "inferencemodelrewrites.inference.networking.x-k8s.io",
+            Self::Pod => "pods",
+        }
+    }
+
+    /// The resource, as the client needs it.
+    pub(super) fn resource(self) -> ApiResource {
+        let (group, version, kind) = self.names();
+        let plural = self.label().split('.').next().unwrap_or_default();
+        let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+        ApiResource {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            api_version,
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Pools and pods from the Kubernetes API.
+//!
+//! ```text
+//!   API server ═ one watch per kind, namespace and selector ═► follow ─► facts (what is there)
+//!                                                                          │
+//!                          run.rs ◄── Followed (pools, problems) ◄── plan (pure)
+//! ```
+//!
+//! Watches only, never a poll: at rest the API server sees no request of the controller's. Pods are watched by the selectors of
+//! the pools, which the server applies, so that a controller in a large cluster holds only what it routes to. EndpointSlices
+//! would be the obvious source, but a pool need not have a Service, a slice lacks the pod's labels, and it is late by the
+//! endpoint controller's own queue.
+//!
+//! While the API server is away, everything goes on with what is known.
+
+mod cluster;
+mod facts;
+mod follow;
+mod kinds;
+mod plan;
+mod pod;
+mod problem;
+
+pub use cluster::{Followed, WatchState, client, start};
+pub use facts::{Described, Facts, Item, Source, SourceState, Update};
+pub use kinds::Kind;
+pub use plan::{Plan, plan};
+pub use pod::Pod;
+pub use problem::Problem;
+
+use thiserror::Error;
+
+/// Why the cluster cannot be followed.
+#[derive(Debug, Error)]
+pub enum ClusterError {
+    /// There is neither a service account nor a kubeconfig.
+    #[error("cannot find the cluster: run in a pod with a service account, or set KUBECONFIG")]
+    Config(#[source] Box<kube::config::InferConfigError>),
+    /// The configuration is not usable.
+    #[error("cannot use the cluster's configuration")]
+    Client(#[source] Box<kube::Error>),
+}

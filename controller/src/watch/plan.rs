@@ -1,0 +1,319 @@
+//! Facts -> pools, with what is wrong with them, and the pods that must be watched for them.
+//!
+//! Pure, and computed anew at each change: a thousand pods take well below a millisecond, and nothing can be left over
+//! from a change before.
+
+use super::facts::{Described, Facts, Item, Source};
+use super::kinds::Kind;
+use super::pod::Pod;
+use super::problem::Problem;
+use crate::config::{Kubernetes, Member, ObjectName, PORTS_MAX, Pool, Selector};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use warmpath_core::limits::{ENDPOINTS_MAX, MODELS_PER_POOL_MAX, NAME_BYTES_MAX, POOLS_MAX};
+use warmpath_core::wire::{Objective, Rewrite, RewriteTarget};
+
+/// Annotations of an InferencePool with the names that requests use, comma-separated.
+const MODELS_ANNOTATION: &str = "warmpath.dev/models";
+const ADAPTERS_ANNOTATION: &str = "warmpath.dev/adapters";
+/// Objectives of a pool, and its rewrites and their targets: what is beyond is left out.
+const OBJECTIVES_MAX: usize = 256;
+const REWRITES_MAX: usize = 256;
+const TARGETS_MAX: usize = 16;
+/// The largest weight, as InferenceModelRewrite bounds it.
+const WEIGHT_MAX: u64 = 1_000_000;
+
+/// What follows from the facts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// In order of preference.
+    pub pools: Vec<Pool>,
+    /// The pod behind each endpoint.
+    pub pods: BTreeMap<SocketAddr, ObjectName>,
+    /// What is wrong, for people.
+    pub problems: BTreeSet<Problem>,
+    /// The watches of pods that the pools need.
+    pub sources: BTreeSet<Source>,
+}
+
+/// A pool as somebody has described it.
+#[derive(Clone, Debug)]
+struct PoolSpec {
+    name: ObjectName,
+    selector: Selector,
+    ports: Vec<u16>,
+    models: Vec<String>,
+    adapters: Vec<String>,
+}
+
+/// What follows from `facts`.
+pub fn plan(facts: &Facts, settings: &Kubernetes) -> Plan {
+    let mut plan = Plan::default();
+    let mut endpoint_count = 0;
+    for described in described(facts, settings, &mut plan.problems) {
+        plan.add(described, facts, &mut endpoint_count);
+    }
+    plan.add_objectives(facts);
+    plan.add_rewrites(facts);
+    plan
+}
+
+/// All pools, in order of preference: those of the file, then the others by age.
+fn described(facts: &Facts, settings: &Kubernetes, problems: &mut BTreeSet<Problem>) -> Vec<PoolSpec> {
+    let of_file = settings.pools.iter().map(|pool| PoolSpec {
+        name: pool.name.clone(),
+        selector: pool.selector.clone(),
+        ports: pool.ports.clone(),
+        models: pool.models.clone(),
+        adapters: pool.adapters.clone(),
+    });
+    let mut found: Vec<PoolSpec> = of_file.collect();
+    let mut named: BTreeSet<ObjectName> = found.iter().map(|pool| pool.name.clone()).collect();
+    let mut objects = Vec::new();
+    for kind in [Kind::InferencePool, Kind::InferencePoolAlpha] {
+        for (name, object) in facts.objects(kind) {
+            if named.insert(name.clone()) {
+                objects.push((object.created, name, object));
+            } else {
+                problems.insert(Problem::Shadowed { pool: name.clone() });
+            }
+        }
+    }
+    objects.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+    for (_, name, object) in objects {
+        match read_pool(name, object, problems) {
+            Ok(pool) => found.push(pool),
+            Err(what) => {
+                problems.insert(Problem::Invalid { object: name.clone(), what });
+            }
+        }
+    }
+    found
+}
+
+/// Reads an InferencePool of either group. The later one has `selector.matchLabels` and `targetPorts`; the earlier one has the labels in
+/// `selector` itself, and `targetPortNumber`. What picks endpoints is Warmpath, whatever the pool names for it.
+fn read_pool(
+    name: &ObjectName,
+    object: &Described,
+    problems: &mut BTreeSet<Problem>,
+) -> Result<PoolSpec, String> {
+    let spec = &object.spec;
+    let labels = spec.pointer("/selector/matchLabels").or_else(|| spec.get("selector"));
+    let labels = labels.and_then(Value::as_object).filter(|labels| !labels.is_empty());
+    let labels = labels.ok_or("spec.selector names no label: it would select every pod")?;
+    let label = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
+    let selector: Option<Selector> = labels.iter().map(label).collect();
+    let selector = selector.ok_or("spec.selector has a label whose value is no text")?;
+    let listed = spec.get("targetPorts").and_then(Value::as_array);
+    let numbers = listed.into_iter().flatten().filter_map(|port| port.get("number"));
+    let ports = numbers.chain(spec.get("targetPortNumber")).filter_map(|number| {
+        number.as_u64().and_then(|number| u16::try_from(number).ok()).filter(|port| *port > 0)
+    });
+    let mut ports: Vec<u16> = ports.take(PORTS_MAX).collect();
+    ports.dedup();
+    if ports.is_empty() {
+        return Err("spec.targetPorts names no port".to_owned());
+    }
+    let mut names = |annotation: &str| {
+        let list = object.annotations.get(annotation).map_or("", String::as_str);
+        read_names(list).unwrap_or_else(|what| {
+            let what = format!("annotation {annotation}: {what}");
+            problems.insert(Problem::Invalid { object: name.clone(), what });
+            Vec::new()
+        })
+    };
+    let (models, adapters) = (names(MODELS_ANNOTATION), names(ADAPTERS_ANNOTATION));
+    Ok(PoolSpec { name: name.clone(), selector, ports, models, adapters })
+}
+
+/// Reads a comma-separated list.
+fn read_names(list: &str) -> Result<Vec<String>, String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        if name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+            return Err(format!(
+                "a name must have at most {NAME_BYTES_MAX} bytes, and no control characters"
+            ));
+        }
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    if names.len() > MODELS_PER_POOL_MAX {
+        return Err(format!("more than {MODELS_PER_POOL_MAX} names"));
+    }
+    Ok(names)
+}
+
+// === impl Plan ===
+
+impl Plan {
+    fn add(&mut self, described: PoolSpec, facts: &Facts, endpoint_count: &mut usize) {
+        let PoolSpec { name, selector, ports, models, adapters } = described;
+        if self.pools.len() >= POOLS_MAX {
+            self.problems.insert(Problem::TooMany { pool: name, of: "pools", max: POOLS_MAX });
+            return;
+        }
+        let source = Source { kind: Kind::Pod, namespace: Some(name.namespace.clone()), selector };
+        let shown = facts.shown(&source);
+        let pods = shown.into_iter().flat_map(|shown| &shown.items).filter_map(|(name, item)| match item {
+            Item::Pod(pod) => Some((name, pod)),
+            Item::Object(_) => None,
+        });
+        let (mut endpoints, mut pod_count) = (Vec::new(), 0);
+        for (pod_name, pod) in pods {
+            pod_count += 1;
+            for member in members(pod, &ports) {
+                if self.pods.insert(member.address, pod_name.clone()).is_some()
+                    && let Some(other) = self.pool_with(member.address)
+                {
+                    self.problems.insert(Problem::Overlap { pool: name.clone(), other });
+                }
+                endpoints.push(member);
+            }
+        }
+        if shown.is_some_and(|shown| shown.is_known) && endpoints.is_empty() {
+            self.problems.insert(if pod_count == 0 {
+                Problem::NoPods { pool: name.clone() }
+            } else {
+                Problem::NoneReady { pool: name.clone(), pods: pod_count }
+            });
+        }
+        let room = ENDPOINTS_MAX - *endpoint_count;
+        if endpoints.len() > room {
+            self.problems.insert(Problem::TooMany {
+                pool: name.clone(),
+                of: "endpoints",
+                max: ENDPOINTS_MAX,
+            });
+            endpoints.truncate(room);
+        }
+        *endpoint_count += endpoints.len();
+        self.sources.insert(source);
+        let (models, adapters) = (self.untaken(&name, models), self.untaken(&name, adapters));
+        self.pools.push(Pool { name: name.to_string(), models, adapters, endpoints, ..Pool::default() });
+    }
+
+    /// The names that no earlier pool has.
+    fn untaken(&mut self, pool: &ObjectName, mut names: Vec<String>) -> Vec<String> {
+        names.retain(|name| {
+            let has = |other: &&Pool| other.models.contains(name) || other.adapters.contains(name);
+            let Some(other) = self.pools.iter().find(has) else { return true };
+            self.problems.insert(Problem::ModelTaken {
+                pool: pool.clone(),
+                other: object_name(&other.name),
+                model: name.clone(),
+            });
+            false
+        });
+        names
+    }
+
+    fn pool_with(&self, address: SocketAddr) -> Option<ObjectName> {
+        let has = |pool: &&Pool| pool.endpoints.iter().any(|member| member.address == address);
+        self.pools.iter().find(has).map(|pool| object_name(&pool.name))
+    }
+
+    /// The pool that an object of the same namespace refers to.
+    fn referred(&mut self, object: &ObjectName, spec: &Value) -> Option<&mut Pool> {
+        let name = spec.pointer("/poolRef/name").and_then(Value::as_str).unwrap_or_default();
+        let pool = ObjectName { namespace: object.namespace.clone(), name: name.to_owned() };
+        let wanted = pool.to_string();
+        let found = self.pools.iter().position(|pool| pool.name == wanted);
+        if found.is_none() {
+            self.problems.insert(Problem::NoSuchPool { object: object.clone(), pool });
+        }
+        self.pools.get_mut(found?)
+    }
+
+    fn add_objectives(&mut self, facts: &Facts) {
+        for (name, object) in by_age(facts, [Kind::InferenceObjective, Kind::InferenceObjectiveAlpha]) {
+            let priority = object.spec.get("priority").and_then(Value::as_i64).unwrap_or(0);
+            let priority = i32::try_from(priority).unwrap_or(if priority < 0 { i32::MIN } else { i32::MAX });
+            let Some(pool) = self.referred(name, &object.spec) else { continue };
+            let is_named = pool.objectives.iter().any(|objective| objective.name == name.name);
+            if !is_named && pool.objectives.len() < OBJECTIVES_MAX {
+                pool.objectives.push(Objective { name: name.name.clone(), priority });
+            }
+        }
+    }
+
+    /// Precedence as InferenceModelRewrite defines it: an exact match before any, then the older object, then the earlier rule.
+    fn add_rewrites(&mut self, facts: &Facts) {
+        for (name, object) in by_age(facts, [Kind::InferenceModelRewrite, Kind::InferenceModelRewriteAlpha]) {
+            let rules = object.spec.get("rules").and_then(Value::as_array);
+            let mut rewrites = Vec::new();
+            let mut invalid = None;
+            for (at, rule) in rules.into_iter().flatten().enumerate() {
+                match read_rule(rule) {
+                    Ok(rule) => rewrites.extend(rule),
+                    Err(what) => invalid = Some(format!("spec.rules[{at}]: {what}")),
+                }
+            }
+            if let Some(what) = invalid {
+                self.problems.insert(Problem::Invalid { object: name.clone(), what });
+            }
+            if let Some(pool) = self.referred(name, &object.spec) {
+                let room = REWRITES_MAX.saturating_sub(pool.rewrites.len());
+                pool.rewrites.extend(rewrites.into_iter().take(room));
+            }
+        }
+        for pool in &mut self.pools {
+            pool.rewrites.sort_by_key(|rewrite| rewrite.model.is_empty());
+        }
+    }
+}
+
+/// What a pod's ports are to a pool that has these.
+fn members(pod: &Pod, ports: &[u16]) -> impl Iterator<Item = Member> {
+    let (ip, role) = if pod.is_candidate() { (pod.ip, pod.role) } else { (None, None) };
+    let is_active = |port: &&u16| pod.active_ports.as_ref().is_none_or(|active| active.contains(port));
+    let member = move |port: &u16| {
+        Some(Member { address: SocketAddr::new(ip?, *port), identity: pod.identity, role: role? })
+    };
+    ports.iter().filter(is_active).filter_map(member)
+}
+
+/// The objects of several kinds from the oldest on. One that two kinds have counts once.
+fn by_age(facts: &Facts, kinds: [Kind; 2]) -> Vec<(&ObjectName, &Described)> {
+    let mut seen = BTreeSet::new();
+    let mut objects: Vec<_> = kinds.into_iter().flat_map(|kind| facts.objects(kind)).collect();
+    objects.retain(|(name, _)| seen.insert(*name));
+    objects.sort_by_key(|(name, object)| (object.created, *name));
+    objects
+}
+
+/// A rule's rewrites: one for each name that it matches; one without a name for a rule that matches any.
+fn read_rule(rule: &Value) -> Result<Vec<Rewrite>, String> {
+    let targets = rule.get("targets").and_then(Value::as_array).filter(|targets| !targets.is_empty());
+    let targets: Result<Vec<RewriteTarget>, String> =
+        targets.ok_or("targets is empty")?.iter().take(TARGETS_MAX).map(read_target).collect();
+    let targets = targets?;
+    let matches = rule.get("matches").and_then(Value::as_array).filter(|matches| !matches.is_empty());
+    let Some(matches) = matches else {
+        return Ok(vec![Rewrite { model: String::new(), targets }]);
+    };
+    let names =
+        matches.iter().map(|one| one.pointer("/model/value").and_then(Value::as_str).unwrap_or_default());
+    Ok(names.map(|name| Rewrite { model: name.to_owned(), targets: targets.clone() }).collect())
+}
+
+/// A target. Without a weight it counts as one: either all of a rule's targets have weights, or none.
+fn read_target(target: &Value) -> Result<RewriteTarget, String> {
+    let model = target.get("modelRewrite").and_then(Value::as_str).filter(|model| !model.is_empty());
+    let model = model.ok_or("a target has no modelRewrite")?.to_owned();
+    if model.len() > NAME_BYTES_MAX || model.chars().any(char::is_control) {
+        return Err(format!(
+            "modelRewrite must have at most {NAME_BYTES_MAX} bytes, and no control characters"
+        ));
+    }
+    let weight = target.get("weight").map_or(Some(1), Value::as_u64).unwrap_or(0).min(WEIGHT_MAX);
+    Ok(RewriteTarget { model, weight: u32::try_from(weight).unwrap_or(u32::MAX) })
+}
+
+fn object_name(pool: &str) -> ObjectName {
+    let (namespace, name) = pool.split_once('/').unwrap_or_default();
+    ObjectName { namespace: namespace.to_owned(), name: name.to_owned() }
+}

@@ -1,0 +1,122 @@
+//! What is wrong with what is in the cluster, for people.
+
+use crate::config::ObjectName;
+use std::fmt;
+
+/// One thing that does not work as its author must have meant it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Problem {
+    /// No pod has the pool's labels.
+    NoPods {
+        /// The pool.
+        pool: ObjectName,
+    },
+    /// Pods have the labels, and none gets requests.
+    NoneReady {
+        /// The pool.
+        pool: ObjectName,
+        /// How many there are.
+        pods: usize,
+    },
+    /// The pool's specification cannot be used.
+    Invalid {
+        /// The pool, rewrite or objective.
+        object: ObjectName,
+        /// What is wrong, with the path of the field.
+        what: String,
+    },
+    /// Another pool has the same name, and is used.
+    Shadowed {
+        /// The pool.
+        pool: ObjectName,
+    },
+    /// An endpoint of the pool is in another one, too.
+    Overlap {
+        /// The pool.
+        pool: ObjectName,
+        /// The other one.
+        other: ObjectName,
+    },
+    /// A model's name is that of an earlier pool, which gets its requests.
+    ModelTaken {
+        /// The pool.
+        pool: ObjectName,
+        /// The pool that gets them.
+        other: ObjectName,
+        /// The name.
+        model: String,
+    },
+    /// It refers to a pool that is not there.
+    NoSuchPool {
+        /// The rewrite or objective.
+        object: ObjectName,
+        /// The pool.
+        pool: ObjectName,
+    },
+    /// A bound of the controller leaves it out.
+    TooMany {
+        /// The pool.
+        pool: ObjectName,
+        /// What there is too much of.
+        of: &'static str,
+        /// The bound.
+        max: usize,
+    },
+}
+
+// === impl Problem ===
+
+impl Problem {
+    /// Its name in metrics, events and pages.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::NoPods { .. } => "no_pods",
+            Self::NoneReady { .. } => "none_ready",
+            Self::Invalid { .. } => "invalid",
+            Self::Shadowed { .. } => "shadowed",
+            Self::Overlap { .. } => "overlap",
+            Self::ModelTaken { .. } => "model_taken",
+            Self::NoSuchPool { .. } => "no_such_pool",
+            Self::TooMany { .. } => "too_many",
+        }
+    }
+
+    /// All labels.
+    pub const LABELS: [&'static str; 8] = [
+        "no_pods",
+        "none_ready",
+        "invalid",
+        "shadowed",
+        "overlap",
+        "model_taken",
+        "no_such_pool",
+        "too_many",
+    ];
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoPods { pool } => write!(f, "{pool}: no pod has the labels of its selector"),
+            Self::NoneReady { pool, pods } => {
+                write!(f, "{pool}: none of its {pods} pods is ready: see `kubectl describe pod`")
+            }
+            Self::Invalid { object, what } => write!(f, "{object}: {what}"),
+            Self::Shadowed { pool } => {
+                write!(f, "{pool}: another pool of this name is used; remove one of the two")
+            }
+            Self::Overlap { pool, other } => write!(
+                f,
+                "{pool}: some of its endpoints are in {other}, too: their load and cache count for both; give each \
+                 pool labels of its own"
+            ),
+            Self::ModelTaken { pool, other, model } => write!(
+                f,
+                "{pool}: requests for `{model}` go to {other}, which is older: give it another name, or weigh the two \
+                 in an InferenceModelRewrite"
+            ),
+            Self::NoSuchPool { object, pool } => write!(f, "{object}: there is no pool {pool}"),
+            Self::TooMany { pool, of, max } => write!(f, "{pool}: left out, there are more than {max} {of}"),
+        }
+    }
+}

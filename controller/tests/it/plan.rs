@@ -1,0 +1,242 @@
+//! What follows from what is in a cluster: pools with endpoints, and what is wrong with them.
+
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use warmpath::config::{Kubernetes, Member, ObjectName, PodPool, Selector};
+use warmpath::watch::{Described, Facts, Item, Kind, Plan, Pod, Problem, Source, Update, plan};
+use warmpath_core::limits::ENDPOINTS_MAX;
+use warmpath_core::wire::{Objective, Rewrite, RewriteTarget, Role};
+
+/// A cluster with one namespace.
+#[derive(Default)]
+struct Cluster {
+    facts: Facts,
+    settings: Kubernetes,
+    objects: BTreeMap<Kind, BTreeMap<ObjectName, Item>>,
+}
+
+fn named(name: &str) -> ObjectName {
+    ObjectName { namespace: "llm".to_owned(), name: name.to_owned() }
+}
+
+fn labels(app: &str) -> Selector {
+    [("app".to_owned(), app.to_owned())].into()
+}
+
+fn pod(ip: &str) -> Pod {
+    let ip = Some(ip.parse().unwrap());
+    Pod { identity: 1, ip, is_ready: true, is_leaving: false, role: Some(Role::Both), active_ports: None }
+}
+
+fn pool(app: &str) -> Value {
+    json!({"selector": {"matchLabels": {"app": app}}, "targetPorts": [{"number": 8000}]})
+}
+
+impl Cluster {
+    /// Adds an object that is `age` seconds old.
+    fn object(mut self, kind: Kind, name: &str, age: i64, spec: Value) -> Self {
+        self.add(kind, name, age, BTreeMap::new(), spec);
+        self
+    }
+
+    fn add(&mut self, kind: Kind, name: &str, age: i64, annotations: BTreeMap<String, String>, spec: Value) {
+        let created = Some(k8s_openapi::jiff::Timestamp::from_second(1_000_000 - age).unwrap());
+        let item = Item::Object(Described { created, annotations, spec });
+        self.objects.entry(kind).or_default().insert(named(name), item);
+        let source = Source { kind, namespace: Some("llm".to_owned()), selector: Selector::new() };
+        self.facts.open(source.clone());
+        self.facts.apply(&source, Update::Listed(self.objects[&kind].clone()));
+    }
+
+    fn pods(mut self, app: &str, pods: &[Pod]) -> Self {
+        let source = Source { kind: Kind::Pod, namespace: Some("llm".to_owned()), selector: labels(app) };
+        let items =
+            pods.iter().enumerate().map(|(at, pod)| (named(&format!("{app}-{at}")), Item::Pod(pod.clone())));
+        self.facts.open(source.clone());
+        self.facts.apply(&source, Update::Listed(items.collect()));
+        self
+    }
+
+    fn plan(&self) -> Plan {
+        plan(&self.facts, &self.settings)
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        self.plan().problems.into_iter().collect()
+    }
+}
+
+fn endpoints(plan: &Plan, pool: &str) -> Vec<String> {
+    let pool = plan.pools.iter().find(|it| it.name == pool).unwrap_or_else(|| panic!("no {pool}"));
+    pool.endpoints.iter().map(|member| member.address.to_string()).collect()
+}
+
+#[test]
+fn pools_of_both_groups_and_of_the_file_become_pools() {
+    let mut cluster = Cluster::default()
+        .object(Kind::InferencePool, "young", 1, pool("young"))
+        .object(Kind::InferencePool, "old", 9, pool("old"))
+        .object(
+            Kind::InferencePoolAlpha,
+            "alpha",
+            5,
+            json!({"selector": {"app": "alpha"}, "targetPortNumber": 9000, "extensionRef": {"name": "epp"}}),
+        )
+        .object(
+            Kind::InferencePoolAlpha,
+            "article",
+            4,
+            json!({"selector": {"app": "article"}, "targetPortNumber": 8000,
+                   "endpointPickerConfig": {"extensionRef": {"name": "epp"}}}),
+        )
+        .pods("alpha", &[pod("10.0.0.1"), pod("fd00::1")]);
+    cluster.settings.pools = vec![PodPool {
+        name: named("file"),
+        selector: labels("file"),
+        ports: vec![80],
+        models: vec!["m".to_owned()],
+        adapters: vec![],
+    }];
+    let plan = cluster.plan();
+    let names: Vec<&str> = plan.pools.iter().map(|pool| pool.name.as_str()).collect();
+    assert_eq!(names, ["llm/file", "llm/old", "llm/alpha", "llm/article", "llm/young"]);
+    assert_eq!(endpoints(&plan, "llm/alpha"), ["10.0.0.1:9000", "[fd00::1]:9000"]);
+    assert_eq!(plan.pods[&"10.0.0.1:9000".parse().unwrap()], named("alpha-0"));
+    assert_eq!(plan.sources.len(), 5);
+}
+
+#[test]
+fn a_pod_is_an_endpoint_of_each_port_while_it_is_ready_and_stays() {
+    let spec =
+        json!({"selector": {"matchLabels": {"app": "a"}}, "targetPorts": [{"number": 1}, {"number": 2}]});
+    let pods = [
+        Pod { active_ports: Some(vec![2, 3]), role: Some(Role::Prefill), identity: 7, ..pod("10.0.0.1") },
+        Pod { is_ready: false, ..pod("10.0.0.2") },
+        Pod { is_leaving: true, ..pod("10.0.0.3") },
+        Pod { ip: None, ..pod("10.0.0.4") },
+        Pod { role: None, ..pod("10.0.0.5") },
+        pod("10.0.0.6"),
+    ];
+    let plan = Cluster::default().object(Kind::InferencePool, "p", 0, spec).pods("a", &pods).plan();
+    assert_eq!(endpoints(&plan, "llm/p"), ["10.0.0.1:2", "10.0.0.6:1", "10.0.0.6:2"]);
+    let first = Member { address: "10.0.0.1:2".parse().unwrap(), identity: 7, role: Role::Prefill };
+    assert_eq!(plan.pools[0].endpoints[0], first);
+    assert!(plan.problems.is_empty());
+}
+
+#[test]
+fn a_pool_without_endpoints_says_why() {
+    let cluster = Cluster::default().object(Kind::InferencePool, "p", 0, pool("a"));
+    assert_eq!(cluster.problems(), [], "its pods are not known yet");
+    let cluster = cluster.pods("a", &[]);
+    assert_eq!(cluster.problems(), [Problem::NoPods { pool: named("p") }]);
+    let cluster = cluster.pods("a", &[Pod { is_ready: false, ..pod("10.0.0.1") }]);
+    assert_eq!(cluster.problems(), [Problem::NoneReady { pool: named("p"), pods: 1 }]);
+    assert_eq!(cluster.plan().pools.len(), 1, "its models are still its own");
+}
+
+#[test]
+fn what_makes_no_sense_is_left_out_and_named() {
+    let wrong = [
+        ("a", json!({}), "spec.selector names no label: it would select every pod"),
+        (
+            "b",
+            json!({"selector": {"matchLabels": {}}}),
+            "spec.selector names no label: it would select every pod",
+        ),
+        ("c", json!({"selector": {"app": 1}}), "spec.selector has a label whose value is no text"),
+        ("d", json!({"selector": {"app": "d"}, "targetPortNumber": 0}), "spec.targetPorts names no port"),
+    ];
+    let mut cluster = Cluster::default();
+    for (name, spec, _) in &wrong {
+        cluster = cluster.object(Kind::InferencePool, name, 0, spec.clone());
+    }
+    let wanted = wrong.map(|(name, _, what)| Problem::Invalid { object: named(name), what: what.to_owned() });
+    assert_eq!(cluster.problems(), wanted);
+    assert_eq!(cluster.plan().pools.len(), 0);
+}
+
+#[test]
+fn pools_that_exclude_each_other_are_named_and_the_older_one_counts() {
+    let mut cluster = Cluster::default().object(Kind::InferencePool, "same", 1, pool("a")).object(
+        Kind::InferencePoolAlpha,
+        "same",
+        9,
+        json!({"selector": {"app": "b"}, "targetPortNumber": 1}),
+    );
+    for (name, age, models) in [("old", 8, "m, n"), ("young", 2, "n,o,o")] {
+        let annotations = [("warmpath.dev/models".to_owned(), models.to_owned())].into();
+        cluster.add(Kind::InferencePool, name, age, annotations, pool("a"));
+    }
+    let cluster = cluster.pods("a", &[pod("10.0.0.1")]);
+    let plan = cluster.plan();
+    let models: Vec<_> = plan.pools.iter().map(|pool| (pool.name.as_str(), pool.models.join(" "))).collect();
+    let models: Vec<_> = models.iter().map(|(name, models)| (*name, models.as_str())).collect();
+    assert_eq!(models, [("llm/old", "m n"), ("llm/young", "o"), ("llm/same", "")]);
+    let overlap = |pool| Problem::Overlap { pool: named(pool), other: named("old") };
+    let taken = Problem::ModelTaken { pool: named("young"), other: named("old"), model: "n".to_owned() };
+    let wanted = [Problem::Shadowed { pool: named("same") }, overlap("same"), overlap("young"), taken];
+    assert_eq!(cluster.problems(), wanted);
+}
+
+#[test]
+fn an_annotation_that_is_no_list_of_names_is_reported() {
+    let mut cluster = Cluster::default();
+    let annotations = [("warmpath.dev/models".to_owned(), "a\u{7}b".to_owned())].into();
+    cluster.add(Kind::InferencePool, "p", 0, annotations, pool("a"));
+    let [Problem::Invalid { object, what }] = &cluster.problems()[..] else { panic!() };
+    assert_eq!(object, &named("p"));
+    assert!(what.starts_with("annotation warmpath.dev/models: a name must have"), "{what}");
+}
+
+#[test]
+fn endpoints_beyond_the_bound_are_left_out() {
+    let pods: Vec<Pod> =
+        (0..ENDPOINTS_MAX).map(|at| pod(&format!("10.{}.{}.1", at / 256, at % 256))).collect();
+    let spec = json!({"selector": {"app": "a"}, "targetPorts": [{"number": 1}, {"number": 2}]});
+    let cluster = Cluster::default().object(Kind::InferencePool, "p", 0, spec).pods("a", &pods);
+    assert_eq!(cluster.plan().pools[0].endpoints.len(), ENDPOINTS_MAX);
+    let of = "endpoints";
+    assert_eq!(cluster.problems(), [Problem::TooMany { pool: named("p"), of, max: ENDPOINTS_MAX }]);
+}
+
+#[test]
+fn objectives_and_rewrites_belong_to_the_pool_that_they_refer_to() {
+    let refer = |name: &str, rest: Value| {
+        let mut spec = json!({"poolRef": {"name": name}});
+        spec.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        spec
+    };
+    let rule = |model: Option<&str>, targets: Value| {
+        let mut rule = json!({"targets": targets});
+        if let Some(model) = model {
+            rule["matches"] = json!([{"model": {"type": "Exact", "value": model}}]);
+        }
+        rule
+    };
+    let any = rule(None, json!([{"modelRewrite": "base"}]));
+    let canary =
+        rule(Some("m"), json!([{"modelRewrite": "v1", "weight": 9}, {"modelRewrite": "v2", "weight": 1}]));
+    let later = rule(Some("m"), json!([{"modelRewrite": "v3"}]));
+    let cluster = Cluster::default()
+        .object(Kind::InferencePool, "p", 0, pool("a"))
+        .object(Kind::InferenceObjective, "batch", 0, refer("p", json!({"priority": -5})))
+        .object(Kind::InferenceObjectiveAlpha, "batch", 0, refer("p", json!({"priority": 5})))
+        .object(Kind::InferenceObjective, "lost", 0, refer("q", json!({})))
+        .object(Kind::InferenceModelRewrite, "old", 9, refer("p", json!({"rules": [any, canary]})))
+        .object(Kind::InferenceModelRewriteAlpha, "young", 1, refer("p", json!({"rules": [later, {}]})));
+    let plan = cluster.plan();
+    assert_eq!(plan.pools[0].objectives, [Objective { name: "batch".to_owned(), priority: -5 }]);
+    let target = |model: &str, weight| RewriteTarget { model: model.to_owned(), weight };
+    let rewrite = |model: &str, targets| Rewrite { model: model.to_owned(), targets };
+    let wanted = [
+        rewrite("m", vec![target("v1", 9), target("v2", 1)]),
+        rewrite("m", vec![target("v3", 1)]),
+        rewrite("", vec![target("base", 1)]),
+    ];
+    assert_eq!(plan.pools[0].rewrites, wanted);
+    let invalid =
+        Problem::Invalid { object: named("young"), what: "spec.rules[1]: targets is empty".to_owned() };
+    let lost = Problem::NoSuchPool { object: named("lost"), pool: named("q") };
+    assert_eq!(cluster.problems(), [invalid, lost]);
+}
