@@ -70,6 +70,8 @@ pub enum Problem {
         /// What it should be.
         wanted: Wanted,
     },
+    /// Text that is not the name of a header.
+    Header(String),
     /// A name with a control character.
     Control(char),
     /// A name or a list with nothing in it.
@@ -211,6 +213,11 @@ impl fmt::Display for Problem {
             Self::Address { text, wanted } => {
                 write!(f, "is `{}`, which is not {wanted}: {}", shown(text), wanted.remedy())
             }
+            Self::Header(text) => write!(
+                f,
+                "is `{}`, which is not the name of a header: write letters, digits and hyphens, such as x-session-id",
+                shown(text)
+            ),
             Self::Control(character) => {
                 write!(f, "contains the control character U+{:04X}: remove it", u32::from(*character))
             }

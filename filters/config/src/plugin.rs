@@ -7,6 +7,8 @@
 //!   "cell_bytes": 256,
 //!   "alternates": 3,
 //!   "omitted_prefixes": ["x-anthropic-billing-header"],
+//!   "affinity_headers": ["x-session-id"],
+//!   "model_header": "x-model",
 //!   "explain": false,
 //!   "explain_token": "a secret"
 //! }
@@ -18,12 +20,15 @@ use crate::cells;
 use crate::fault::{Fault, Faults, Place, Problem};
 use crate::omitted;
 use crate::pools::{self, EndpointsRule, Rules};
-use crate::reader::{Entry, Reader};
+use crate::reader::{Entry, Reader, Unique};
 use crate::tree::{Format, Node, Tree};
 use serde::de::DeserializeOwned;
 use warmpath_core::config::{Config, ControllerConfig, Explain};
 use warmpath_core::limits::{ALTERNATES_DEFAULT, ALTERNATES_MAX};
 use warmpath_core::num::u64_len;
+
+/// Headers that may name a session: each header of a request is compared with each of them.
+const AFFINITY_HEADERS_MAX: usize = 8;
 
 /// JSON, whose parser does not report the lines of values.
 #[derive(Debug)]
@@ -60,6 +65,9 @@ fn read(root: &Entry<'_>, reader: &mut Reader) -> Config {
     let alternates = fields.optional("alternates");
     let alternates = alternates.and_then(|entry| reader.number(&entry, 0..=u64_len(ALTERNATES_MAX)));
     let omitted_prefixes = omitted::read(&mut fields, reader);
+    let affinity_headers = fields.optional("affinity_headers");
+    let affinity_headers = affinity_headers.map(|entry| read_headers(&entry, reader)).unwrap_or_default();
+    let model_header = fields.optional("model_header").and_then(|entry| reader.header(&entry));
     let explains = fields.optional("explain").and_then(|entry| reader.flag(&entry)).unwrap_or_default();
     let token = fields.optional("explain_token").and_then(|entry| reader.name(&entry));
     let explain = match token {
@@ -74,8 +82,22 @@ fn read(root: &Entry<'_>, reader: &mut Reader) -> Config {
         cell_bytes,
         alternates: alternates.unwrap_or(ALTERNATES_DEFAULT),
         omitted_prefixes,
+        affinity_headers,
+        model_header,
         explain,
     }
+}
+
+fn read_headers(entry: &Entry<'_>, reader: &mut Reader) -> Vec<String> {
+    let mut unique = Unique::new("list each header once");
+    let mut headers = Vec::new();
+    for entry in reader.list(entry, "headers", AFFINITY_HEADERS_MAX) {
+        if let Some(header) = reader.header(&entry) {
+            unique.add(&entry.place, header.clone(), reader);
+            headers.push(header);
+        }
+    }
+    headers
 }
 
 fn read_controller(entry: &Entry<'_>, reader: &mut Reader) -> ControllerConfig {

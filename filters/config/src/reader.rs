@@ -140,6 +140,18 @@ impl Reader {
         None
     }
 
+    /// The name of a header, in lower case.
+    pub fn header(&mut self, entry: &Entry<'_>) -> Option<String> {
+        let name = self.name(entry)?;
+        // RFC 9110, 5.6.2: a token.
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.bytes().all(is_token) {
+            return Some(name.to_ascii_lowercase());
+        }
+        self.report(&entry.place, Problem::Header(name));
+        None
+    }
+
     /// An `ip:port`.
     pub fn address(&mut self, entry: &Entry<'_>) -> Option<SocketAddr> {
         self.parsed(entry, Wanted::Address)

@@ -34,7 +34,8 @@ fn each_field_is_read() {
     let config = read(
         r#"{"pools":[{"name":"a","models":["m"],"adapters":["l"],"endpoints":["10.0.0.1:1"]}],
             "controller":{"cluster":"c"},"cell_bytes":512,"alternates":0,"explain":true,
-            "omitted_prefixes":["x-a:","x-b:"]}"#,
+            "omitted_prefixes":["x-a:","x-b:"],"affinity_headers":["X-Session-Id","x-user"],
+            "model_header":"X-Model"}"#,
     );
     let pool = &config.pools.pools[0];
     assert_eq!(
@@ -43,10 +44,32 @@ fn each_field_is_read() {
     );
     assert_eq!(addresses(&config), ["10.0.0.1:1"]);
     assert_eq!((config.cell_bytes, config.alternates, config.explain), (512, 0, Explain::Everybody));
+    assert_eq!(config.affinity_headers, ["x-session-id", "x-user"]);
+    assert_eq!(config.model_header.as_deref(), Some("x-model"));
     let secret = read(r#"{"controller":{"cluster":"c"},"explain":true,"explain_token":"s"}"#);
     assert_eq!(secret.explain, Explain::Token("s".into()));
     assert_eq!(config.omitted_prefixes, ["x-a:", "x-b:"]);
     assert!(read(r#"{"controller":{"cluster":"c"},"omitted_prefixes":[]}"#).omitted_prefixes.is_empty());
+}
+
+#[test]
+fn headers_have_names_that_a_request_can_have() {
+    let faults = refused(
+        r#"{"controller":{"cluster":"c"},"affinity_headers":["x-a","x b","X-A",":path",""],"model_header":"x:y"}"#,
+    );
+    assert_eq!(
+        faults,
+        [
+            "affinity_headers[1] is `x b`, which is not the name of a header: write letters, digits and hyphens, such as \
+             x-session-id",
+            "affinity_headers[2] repeats `x-a` of affinity_headers[0]: list each header once",
+            "affinity_headers[3] is `:path`, which is not the name of a header: write letters, digits and hyphens, such \
+             as x-session-id",
+            "affinity_headers[4] is empty: write a name",
+            "model_header is `x:y`, which is not the name of a header: write letters, digits and hyphens, such as \
+             x-session-id",
+        ]
+    );
 }
 
 #[test]
@@ -77,7 +100,7 @@ fn every_fault_is_reported_at_once_with_its_remedy() {
         "cell_bytes is 5, which is too small: choose a whole number from 32 to 4096",
         "alternates must be a whole number, but is text: write digits only, from 0 to 7",
         "explain must be true or false, but is a number: write true or false, without quotes",
-        "controler is not a known field: remove it, or use one of pools, controller, cell_bytes, alternates, omitted_prefixes, explain, explain_token",
+        "controler is not a known field: remove it, or use one of pools, controller, cell_bytes, alternates, omitted_prefixes, affinity_headers, model_header, explain, explain_token",
     ];
     assert_eq!(faults, wanted, "got {faults:#?}");
 }

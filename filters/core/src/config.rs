@@ -18,6 +18,11 @@ pub struct Config {
     pub alternates: usize,
     /// What text of a system prompt begins with that engines cut out.
     pub omitted_prefixes: Vec<String>,
+    /// Headers that name a client's session, in lower case, the best first. They keep a session at its endpoint where the
+    /// prompt cannot be read.
+    pub affinity_headers: Vec<String>,
+    /// The header that names the model, in lower case, where the body cannot be read.
+    pub model_header: Option<String>,
     /// Which requests get `x-warmpath-decision` with their response and, if they have `x-warmpath-explain`, their decision in
     /// place of it. It shows the engines' addresses and loads, and which prompts they hold.
     pub explain: Explain,

@@ -5,7 +5,7 @@
 //! address. On the wire they are bare numbers; the code converts at the edge.
 
 use std::fmt;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// Names a whole prefix: the hash of one cell chained to that of everything before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,6 +18,10 @@ pub struct EndpointId(pub u64);
 /// Names one stored response, in every process alike: the hash of its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ResponseId(pub u64);
+
+/// Names one session of a client, in every process alike: the hash of a header that names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionKey(pub u64);
 
 /// Names one proxy process; all its VMs and all its streams share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,6 +64,15 @@ impl ResponseId {
     /// Of the `id` that the engine gave the response.
     pub fn of(id: &str) -> Self {
         Self(xxh3_64(id.as_bytes()))
+    }
+}
+
+// === impl SessionKey ===
+
+impl SessionKey {
+    /// Of the header's name and value.
+    pub fn of(name: &str, value: &[u8]) -> Self {
+        Self(xxh3_64_with_seed(value, xxh3_64(name.as_bytes())))
     }
 }
 

@@ -95,6 +95,23 @@ pub(crate) fn request_body(start: usize, size: usize) -> Vec<u8> {
     hostcalls::get_buffer(BufferType::HttpRequestBody, start, size).ok().flatten().unwrap_or_default()
 }
 
+/// Bytes that Envoy has received of the request's body, shown to the filter or not; zero where it does not count them.
+pub(crate) fn received_bytes() -> u64 {
+    let Some(total) = number_property(vec!["request", "total_size"]) else { return 0 };
+    let headers: usize = request_headers().iter().map(|(name, value)| name.len() + value.len()).sum();
+    total.saturating_sub(u64::try_from(headers).unwrap_or(u64::MAX))
+}
+
+/// Makes the calls that follow, until the callback ends, calls of another context of this VM. `false`: it is gone.
+pub(crate) fn enter(context: u32) -> bool {
+    hostcalls::set_effective_context(context).is_ok()
+}
+
+/// Lets the request of the context go on once the callback has ended.
+pub(crate) fn resume_request() {
+    let _ = hostcalls::resume_http_request();
+}
+
 /// Sets a property of the stream. Envoy keeps it in the filter state as `wasm.<name>`.
 pub(crate) fn set_property(name: &str, value: &str) {
     let _ = hostcalls::set_property(vec![name], Some(value.as_bytes()));

@@ -8,7 +8,7 @@ use crate::metrics::Metrics;
 use log::{info, warn};
 use std::cell::RefCell;
 use std::rc::Rc;
-use warmpath_core::router::{Input, Output, Router, UplinkId, Watch};
+use warmpath_core::router::{ExchangeId, Input, Output, PluginId, Router, UplinkId, Watch};
 use warmpath_core::wire::{STREAM_METHOD, STREAM_SERVICE};
 
 thread_local! {
@@ -95,6 +95,13 @@ fn perform(output: Output, metrics: &mut Metrics, done: &mut Done) -> Option<Inp
         Output::ReadBody => done.reads_body = true,
         Output::ReadPieces => done.reads_pieces = true,
         Output::Watch(watch) => done.watch = Some(watch),
+        Output::Enter { exchange: ExchangeId(context) } | Output::Leave { plugin: PluginId(context) } => {
+            host::enter(context);
+        }
+        Output::Probe { exchange } => {
+            return Some(Input::Probed { exchange, received_bytes: host::received_bytes() });
+        }
+        Output::Resume => host::resume_request(),
         Output::SetRequestHeader(name, value) => host::set_request_header(name, &value),
         Output::RemoveRequestHeader(name) => host::remove_request_header(name),
         Output::SetProperty(name, value) => host::set_property(name, &value),
@@ -119,6 +126,7 @@ fn perform(output: Output, metrics: &mut Metrics, done: &mut Done) -> Option<Inp
         Output::CountInPool(pool, counter) => metrics.add_in_pool(&pool, counter),
         Output::Show(gauge, value) => metrics.show(gauge, value),
         Output::Record(histogram, value) => metrics.record(histogram, value),
+        Output::Notice(notice) if notice.is_warning() => warn!("{notice}"),
         Output::Notice(notice) => info!("{notice}"),
     }
     None

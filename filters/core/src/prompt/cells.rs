@@ -5,7 +5,7 @@
 
 use super::size::PARTS_MAX;
 use super::{Measured, MediaKind, MediaPart, Request, TextSink};
-use crate::ids::CellHash;
+use crate::ids::{CellHash, SessionKey};
 use crate::limits::{CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PER_PROMPT_MAX};
 use crate::num::{u32_len, u64_len};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -13,6 +13,9 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 /// The seed of every chain of this format. Change it when the canonical text changes, so that two versions never
 /// match each other's cells.
 const FORMAT_SEED: u64 = 3;
+
+/// The seed of the chains of sessions, which must not match those of texts.
+const SESSION_SEED: u64 = 4;
 
 /// The root of a chain: nothing matches across pools, adapters or tenants' salts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +40,18 @@ pub fn cells_of(request: &Request<'_>, root: Root, cell_bytes: usize, chain: &mu
     let mut hasher = CellHasher::new(cell_bytes, root.0, chain);
     request.text(&mut hasher);
     hasher.measured
+}
+
+/// Hashes a session of which only the name is known into `chain` (which is cleared first): as many cells as its prompt has, by
+/// the size of its body. A longer prompt of the same session begins with the cells of a shorter one, as turns of a
+/// conversation do, and no other session has them.
+pub fn session_cells(session: SessionKey, root: Root, cells: usize, chain: &mut Vec<CellHash>) {
+    chain.clear();
+    let cell = session.0.to_le_bytes();
+    let root = xxh3_64_with_seed(&root.0.to_le_bytes(), SESSION_SEED);
+    let next = |previous: &CellHash| Some(CellHash(xxh3_64_with_seed(&cell, previous.0)));
+    let hashes = std::iter::successors(next(&CellHash(root)), next);
+    chain.extend(hashes.take(cells.clamp(1, CELLS_PER_PROMPT_MAX)));
 }
 
 // === impl Root ===
@@ -150,6 +165,21 @@ mod tests {
             prop_assert_eq!(same, (at / 64).min(a.len()));
             prop_assert!(a.iter().zip(&b).skip(same).all(|(a, b)| a != b));
         }
+    }
+
+    #[test]
+    fn a_session_grows_and_is_no_other() {
+        let root = Root::new("pool", "", "");
+        let cells = |session, root, cells| {
+            let mut chain = Vec::new();
+            session_cells(SessionKey(session), root, cells, &mut chain);
+            chain
+        };
+        let long = cells(1, root, 9);
+        assert_eq!(cells(1, root, 4), long[..4]);
+        assert_ne!(cells(2, root, 1), long[..1]);
+        assert_ne!(cells(1, Root::new("other", "", ""), 1), long[..1]);
+        assert_eq!((cells(1, root, 0).len(), cells(1, root, usize::MAX).len()), (1, CELLS_PER_PROMPT_MAX));
     }
 
     #[test]

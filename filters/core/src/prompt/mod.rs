@@ -24,7 +24,7 @@ mod responses;
 mod size;
 mod text;
 
-pub use cells::{Root, cells_of};
+pub use cells::{Root, cells_of, session_cells};
 pub use omit::OMITTED_PREFIXES_DEFAULT;
 pub use size::{Measured, Media, MediaKind, MediaPart, Size};
 pub use text::TextSink;

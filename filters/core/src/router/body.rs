@@ -70,10 +70,13 @@ impl<'a> Read<'a> {
         }
     }
 
-    /// Why the model could not be read; `None`: it could, or there is no body that could name one.
+    /// Why the model could not be read; `None`: it could, or there is no body that could name one, or none that the client
+    /// could send so that it can be read.
     pub(super) fn lost_model(&self) -> Option<Unread> {
         let unread = self.unread.filter(|_| self.request.is_none())?;
-        (!matches!(unread, Unread::NoBody | Unread::Prompt(PromptError::Empty))).then_some(unread)
+        let is_lost =
+            !matches!(unread, Unread::NoBody | Unread::Prompt(PromptError::Empty) | Unread::Withheld);
+        is_lost.then_some(unread)
     }
 }
 

@@ -10,7 +10,7 @@
 //! do, so no path can forget to release it or release it twice.
 
 use super::body::Body;
-use super::head::Head;
+use super::head::{Head, Hints};
 use super::io::{ExchangeId, Headers, Output, PluginId};
 use super::ledger::Booking;
 use super::metrics::{Counter, Unread};
@@ -52,6 +52,8 @@ pub(super) struct Reading {
     pub(super) is_judged: bool,
     /// The stored response that the path names.
     pub(super) stored: Option<ResponseId>,
+    /// What the headers say for the case that the body cannot be read.
+    pub(super) hints: Hints,
     pub(super) kind: Kind,
     pub(super) caller: Caller,
     /// What was read of a body in pieces.
@@ -133,13 +135,16 @@ impl<S: SharedMap> Router<S> {
         out: &mut Vec<Output>,
     ) {
         let Some(config) = self.config_of(plugin) else { return };
-        let head = Head::read(headers, &config.explain, out);
+        self.settle_resumed();
+        let head = Head::read(headers, &config, out);
         let several = self.has_several_pools();
         if several && head.lists_models() {
             out.push(Output::Reply(reply::models(models::list(&self.view), &head.caller)));
             return;
         }
-        let body = head.unread(ends, several).map(|unread| match head.model() {
+        let unread = head.unread(ends, several);
+        let unread = unread.or_else(|| (!self.pauses(clock, plugin)).then_some(Unread::Withheld));
+        let body = unread.map(|unread| match head.model() {
             Some(model) if several && unread == Unread::NoBody => Body::Path(model),
             _ => Body::Unread(unread),
         });
@@ -150,6 +155,7 @@ impl<S: SharedMap> Router<S> {
             wants_explanation: head.wants_explanation,
             is_judged: head.is_post,
             stored: head.stored(),
+            hints: head.hints,
             fields: head.kind.fields(),
             kind: head.kind,
             caller: head.caller,
@@ -158,12 +164,14 @@ impl<S: SharedMap> Router<S> {
             self.route_body(clock, id, &reading, body, out);
         } else {
             self.exchanges.insert(id, Exchange::Reading(reading));
+            self.await_body(id, plugin, out);
             out.push(Output::Pause);
         }
     }
 
     /// The host deleted the stream. A response that has not ended was cut short.
     pub(super) fn ended(&mut self, clock: &impl Clock, id: ExchangeId, out: &mut Vec<Output>) {
+        self.forget_body(id);
         match self.exchanges.remove(&id) {
             None | Some(Exchange::Reading(_)) => {}
             Some(Exchange::Passed(_)) => out.push(Output::Count(Counter::Aborted, 1)),

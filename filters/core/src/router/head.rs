@@ -3,10 +3,10 @@
 use super::io::Output;
 use super::metrics::Unread;
 use super::models::ModelsPath;
-use super::reply::Caller;
+use super::reply::{Caller, is_header_value};
 use crate::body::{Kind, Named};
-use crate::config::Explain;
-use crate::ids::ResponseId;
+use crate::config::{Config, Explain};
+use crate::ids::{ResponseId, SessionKey};
 use crate::limits::{BODY_BYTES_KEPT_MAX, BODY_BYTES_MAX};
 use crate::prompt::{Api, PromptError};
 
@@ -58,22 +58,35 @@ pub(super) struct Head {
     is_encoded: bool,
     pub(super) kind: Kind,
     pub(super) caller: Caller,
-    length: Option<usize>,
     is_upgrade: bool,
+    pub(super) hints: Hints,
     /// Whether the client may see the decision.
     pub(super) may_explain: bool,
     /// Whether it requests the decision in place of a response, and may have it.
     pub(super) wants_explanation: bool,
 }
 
+/// What a request's headers say for the case that its body cannot be read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hints {
+    /// Bytes of the body; `None`: not known.
+    pub(super) length: Option<usize>,
+    /// Its model, by the header that is configured.
+    pub(super) model: Option<String>,
+    /// Its session, and the place of its header among those that are configured.
+    session: Option<(usize, SessionKey)>,
+}
+
 // === impl Head ===
 
 impl Head {
     /// Reads the headers and removes those that only the router may set.
-    pub(super) fn read(headers: &[(String, Vec<u8>)], explain: &Explain, out: &mut Vec<Output>) -> Self {
+    pub(super) fn read(headers: &[(String, Vec<u8>)], config: &Config, out: &mut Vec<Output>) -> Self {
+        let explain = &config.explain;
         let mut head = Self { may_explain: *explain == Explain::Everybody, ..Self::default() };
         for (name, value) in headers {
             let text = || String::from_utf8_lossy(value);
+            head.hints.take(name, value, config);
             match name.as_str() {
                 ":method" => {
                     head.is_post = value == b"POST";
@@ -85,7 +98,7 @@ impl Head {
                     let coding = value.trim_ascii();
                     head.is_encoded = !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity");
                 }
-                "content-length" => head.length = text().parse().ok(),
+                "content-length" => head.hints.length = text().parse().ok(),
                 "upgrade" => head.is_upgrade = true,
                 "anthropic-version" => head.caller.is_anthropic = true,
                 "origin" => head.caller.has_origin = true,
@@ -147,11 +160,33 @@ impl Head {
             Some(Unread::Encoded)
         } else if self.kind == Kind::Opaque {
             Some(Unread::NotJson)
-        } else if self.length.is_some_and(|length| length > bytes_max) {
+        } else if self.hints.length.is_some_and(|length| length > bytes_max) {
             Some(Unread::Prompt(PromptError::TooLarge))
         } else {
             None
         }
+    }
+}
+
+// === impl Hints ===
+
+impl Hints {
+    fn take(&mut self, name: &str, value: &[u8], config: &Config) {
+        let at = config.affinity_headers.iter().position(|header| header == name);
+        if let Some(at) = at.filter(|_| !value.is_empty())
+            && self.session.is_none_or(|(better, _)| at < better)
+        {
+            self.session = Some((at, SessionKey::of(name, value)));
+        }
+        if config.model_header.as_deref() == Some(name) {
+            let model = std::str::from_utf8(value).ok().filter(|model| is_header_value(model));
+            self.model = model.filter(|model| !model.is_empty()).map(str::to_owned);
+        }
+    }
+
+    /// The client's session.
+    pub(super) fn session(&self) -> Option<SessionKey> {
+        self.session.map(|(_, key)| key)
     }
 }
 
@@ -173,12 +208,27 @@ fn stored_response(path: &str) -> Option<ResponseId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::CELL_BYTES_DEFAULT;
+    use crate::wire::Pools;
+
+    fn config(explain: Explain) -> Config {
+        Config {
+            pools: Pools::default(),
+            controller: None,
+            cell_bytes: CELL_BYTES_DEFAULT,
+            alternates: 0,
+            omitted_prefixes: Vec::new(),
+            affinity_headers: vec!["x-session-id".to_owned(), "x-user".to_owned()],
+            model_header: Some(MODEL_HEADER.to_owned()),
+            explain,
+        }
+    }
 
     fn read(headers: &[(&str, &str)]) -> (Head, Vec<Output>) {
         let headers: Vec<_> =
             headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
         let mut out = Vec::new();
-        (Head::read(&headers, &Explain::Everybody, &mut out), out)
+        (Head::read(&headers, &config(Explain::Everybody), &mut out), out)
     }
 
     #[test]
@@ -228,13 +278,34 @@ mod tests {
             let headers = [(EXPLAIN_HEADER, "1"), (EXPLAIN_TOKEN_HEADER, token)];
             let headers: Vec<_> =
                 headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
-            Head::read(&headers, explain, &mut Vec::new()).wants_explanation
+            Head::read(&headers, &config(explain.clone()), &mut Vec::new()).wants_explanation
         };
         assert!(asks(&secret, "secret") && asks(&Explain::Everybody, ""));
         for wrong in ["", "secre", "secrets", "Secret"] {
             assert!(!asks(&secret, wrong), "{wrong}");
         }
         assert!(!asks(&Explain::Nobody, "secret"));
+    }
+
+    #[test]
+    fn the_best_header_names_the_session_and_an_empty_one_names_none() {
+        let session = |headers: &[(&str, &str)]| read(headers).0.hints.session();
+        let named = |name: &str, value: &str| Some(SessionKey::of(name, value.as_bytes()));
+        assert_eq!(session(&[("x-user", "u"), ("x-session-id", "s")]), named("x-session-id", "s"));
+        assert_eq!(session(&[("x-user", "u"), ("x-session-id", "")]), named("x-user", "u"));
+        assert_eq!(session(&[("x-session-id", "a"), ("x-session-id", "b")]), named("x-session-id", "a"));
+        assert_eq!(session(&[("x-other", "u")]), None);
+        assert_ne!(named("x-user", "s"), named("x-session-id", "s"));
+    }
+
+    #[test]
+    fn a_model_is_read_from_a_header_before_that_is_removed() {
+        let (head, out) = read(&[(MODEL_HEADER, "llama")]);
+        assert_eq!(head.hints.model.as_deref(), Some("llama"));
+        assert_eq!(out, [Output::RemoveRequestHeader(MODEL_HEADER)]);
+        for model in ["", "a\nb"] {
+            assert_eq!(read(&[(MODEL_HEADER, model)]).0.hints.model, None, "{model:?}");
+        }
     }
 
     #[test]

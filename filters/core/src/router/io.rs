@@ -84,6 +84,14 @@ pub enum Input<'a> {
         /// All of it.
         body: &'a [u8],
     },
+    /// The result of an [`Output::Probe`].
+    Probed {
+        /// The request.
+        exchange: ExchangeId,
+        /// Bytes of its body that the proxy has received, whether or not it has shown them; zero where it does not count
+        /// them.
+        received_bytes: u64,
+    },
     /// A request whose prompt is hashed already, in place of its headers and body. For callers that have chains, not
     /// texts, such as the simulator.
     RequestPrompt {
@@ -168,6 +176,23 @@ pub enum Output {
     ReadBody,
     /// Hand over the whole body as [`Input::RequestPiece`]s, of [`crate::body::PIECE_BYTES`] each but the last.
     ReadPieces,
+    /// Perform the outputs that follow for this request, which is not the one of the input.
+    Enter {
+        /// The request.
+        exchange: ExchangeId,
+    },
+    /// Perform the outputs that follow for the input again, the tick of this plugin.
+    Leave {
+        /// The plugin.
+        plugin: PluginId,
+    },
+    /// Report as [`Input::Probed`] what has come of the body of the request that was entered.
+    Probe {
+        /// The request.
+        exchange: ExchangeId,
+    },
+    /// Let the request that was entered go on: it is no longer paused.
+    Resume,
     /// Set a request header to one value.
     SetRequestHeader(&'static str, String),
     /// Remove a request header, however often it is there.
@@ -248,9 +273,20 @@ pub enum Notice {
     },
     /// The siblings fell so far behind that the stream starts again from the last generation that all can read.
     LogCongested,
+    /// The proxy withholds the bodies of requests that are paused at their headers.
+    BodiesWithheld,
+    /// It does not, as it turns out.
+    BodiesShown,
 }
 
 // === impl Notice ===
+
+impl Notice {
+    /// Whether somebody should act on it.
+    pub fn is_warning(&self) -> bool {
+        matches!(self, Self::BodiesWithheld)
+    }
+}
 
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -261,6 +297,14 @@ impl fmt::Display for Notice {
             }
             Self::LogCongested => {
                 f.write_str("shared log is congested: resuming the controller's stream later")
+            }
+            Self::BodiesWithheld => f.write_str(
+                "the proxy withholds the bodies of requests from this filter, as it does without \
+                 `allow_on_headers_stop_iteration` (which a WasmPlugin cannot set): requests are routed by \
+                 `affinity_headers` and load, not by prompt, and by `model_header`, not by model",
+            ),
+            Self::BodiesShown => {
+                f.write_str("the proxy shows the bodies of requests: they are routed by prompt again")
             }
         }
     }

@@ -17,6 +17,8 @@ pub enum Unread {
     Form,
     /// There is no body, or none that could hold a prompt.
     NoBody,
+    /// The proxy withholds the body.
+    Withheld,
 }
 
 /// A count that only grows.
@@ -34,6 +36,8 @@ pub enum Counter {
     RejectedUnread,
     /// A prompt that was not read.
     Unread(Unread),
+    /// A request was paused for a body that the proxy did not show, and went on without it.
+    Resumed,
     /// The response came from an alternate: the first choice failed.
     Retried,
     /// No endpoint responded, or the last one is full (`status.rs` says which status means that).
@@ -96,7 +100,7 @@ pub enum Histogram {
 
 impl Counter {
     /// Each of them, so that a shell can define all at the start: a rate needs a series that begins at zero.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 49] = [
         Self::Decision(Reason::Warm),
         Self::Decision(Reason::Spill),
         Self::Decision(Reason::Cold),
@@ -118,6 +122,8 @@ impl Counter {
         Self::Unread(Unread::NotJson),
         Self::Unread(Unread::Form),
         Self::Unread(Unread::NoBody),
+        Self::Unread(Unread::Withheld),
+        Self::Resumed,
         Self::Retried,
         Self::Failed,
         Self::Outcome(OutcomeClass::None),
@@ -170,6 +176,7 @@ impl Counter {
             Self::Rejected(NoEndpoint::NoneKnown) => "warmpath.rejected.no_endpoint_known",
             Self::RejectedUnread => "warmpath.rejected.model_unread",
             Self::Unread(reason) => reason.name(),
+            Self::Resumed => "warmpath.resumed",
             Self::Retried => "warmpath.retried",
             Self::Failed => "warmpath.failed",
             Self::Outcome(class) => outcome_name(class),
@@ -209,6 +216,11 @@ fn outcome_name(class: OutcomeClass) -> &'static str {
 // === impl Unread ===
 
 impl Unread {
+    /// Whether the body may hold a prompt all the same.
+    pub(super) fn hides_prompt(self) -> bool {
+        matches!(self, Self::Encoded | Self::Prompt(PromptError::TooLarge) | Self::Withheld)
+    }
+
     /// Its stable name in responses.
     pub(super) fn label(self) -> &'static str {
         let name = self.name();
@@ -228,6 +240,7 @@ impl Unread {
             Self::NotJson => "warmpath.unread.content_type",
             Self::Form => "warmpath.unread.form",
             Self::NoBody => "warmpath.unread.no_body",
+            Self::Withheld => "warmpath.unread.withheld",
         }
     }
 }

@@ -37,6 +37,7 @@ mod shared;
 mod siblings;
 mod status;
 mod uplink;
+mod withheld;
 
 pub use clock::Clock;
 pub use head::{DECISION_HEADER, DESTINATION_HEADER, EXPLAIN_HEADER, EXPLAIN_TOKEN_HEADER, MODEL_HEADER};
@@ -62,6 +63,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
 use uplink::Uplink;
+use withheld::{Bodies, Waiting};
 
 const LEASE_KEY: &str = "warmpath/1/lease";
 const RESUME_KEY: &str = "warmpath/1/resume";
@@ -80,6 +82,10 @@ pub struct Router<S> {
     pending: Vec<Record>,
     /// The shell's numbers are dense and not chosen by clients: no seed is needed.
     exchanges: FnvHashMap<ExchangeId, Exchange>,
+    /// Those that are paused and have seen nothing of their bodies.
+    waiting: FnvHashMap<ExchangeId, Waiting>,
+    /// Those that the last tick has resumed, with the bytes of their bodies that were withheld from them.
+    resumed: Vec<(ExchangeId, PluginId, u64)>,
     /// When the prefills of requests without a first token are over by the model, the next one first.
     prefills: BinaryHeap<Reverse<(Timestamp, ExchangeId)>>,
     /// Oldest first; the pools of the newest one apply unless a controller has published others.
@@ -99,6 +105,7 @@ struct Plugin {
     config: Rc<Config>,
     node: String,
     tick_ms: u64,
+    bodies: Bodies,
 }
 
 // === impl Router ===
@@ -118,6 +125,8 @@ impl<S: SharedMap> Router<S> {
             checkpoint: Checkpoint::default(),
             pending: Vec::new(),
             exchanges: FnvHashMap::default(),
+            waiting: FnvHashMap::default(),
+            resumed: Vec::new(),
             prefills: BinaryHeap::new(),
             plugins: Vec::new(),
             sampling: UsageSampling::default(),
@@ -154,6 +163,9 @@ impl<S: SharedMap> Router<S> {
                 self.request_piece(clock, exchange, (piece, ends), out);
             }
             Input::RequestBody { exchange, body } => self.request_body(clock, exchange, body, out),
+            Input::Probed { exchange, received_bytes } => {
+                self.probed(clock, (exchange, received_bytes), out);
+            }
             Input::RequestPrompt { exchange, plugin, prompt } => {
                 self.request_prompt(clock, exchange, plugin, prompt, out);
             }
@@ -196,7 +208,9 @@ impl<S: SharedMap> Router<S> {
         out: &mut Vec<Output>,
     ) {
         let config = Rc::new(config);
-        let plugin = Plugin { id, config: Rc::clone(&config), node, tick_ms: pace::TICK_MS_UPLINK };
+        let tick_ms = pace::TICK_MS_UPLINK;
+        let bodies = Bodies::default();
+        let plugin = Plugin { id, config: Rc::clone(&config), node, tick_ms, bodies };
         out.push(Output::WakeIn(plugin.tick_ms));
         self.plugins.push(plugin);
         self.assign_uplink(now, out);
@@ -219,10 +233,12 @@ impl<S: SharedMap> Router<S> {
     }
 
     fn tick(&mut self, now: Timestamp, id: PluginId, out: &mut Vec<Output>) {
+        self.settle_resumed();
         self.cancel_superseded(id, out);
         self.end_prefills(now, out);
         self.keep_house(now, out);
         self.read_log(now, out);
+        self.probe_waiting(now, id, out);
         self.flush(now, out);
         self.tend_checkpoint(now, out);
         self.store_resume_point();
@@ -230,8 +246,9 @@ impl<S: SharedMap> Router<S> {
             self.tend_uplink(now, out);
         }
         let is_busy = now.ms_apart(self.busy_at) < pace::BUSY_MS;
-        let tick_ms = pace::tick_ms(self.uplink.link(self.view.has_peers()), is_busy);
-        if let Some(plugin) = self.plugins.iter_mut().find(|plugin| plugin.id == id)
+        let is_hasty = self.hastens_ticks(id);
+        let tick_ms = pace::tick_ms(self.uplink.link(self.view.has_peers()), is_busy, is_hasty);
+        if let Some(plugin) = self.plugin_mut(id)
             && std::mem::replace(&mut plugin.tick_ms, tick_ms) != tick_ms
         {
             out.push(Output::WakeIn(tick_ms));
@@ -240,6 +257,10 @@ impl<S: SharedMap> Router<S> {
 
     fn config_of(&self, id: PluginId) -> Option<Rc<Config>> {
         self.plugins.iter().find(|plugin| plugin.id == id).map(|plugin| Rc::clone(&plugin.config))
+    }
+
+    fn plugin_mut(&mut self, id: PluginId) -> Option<&mut Plugin> {
+        self.plugins.iter_mut().find(|plugin| plugin.id == id)
     }
 
     /// Whether a request must name its model to reach its pool.

@@ -7,7 +7,7 @@
 /// received.
 pub(super) const TICK_MS_UPLINK: u64 = 5;
 /// Ticks of a busy VM, in milliseconds.
-const TICK_MS_BUSY: u64 = 25;
+pub(super) const TICK_MS_BUSY: u64 = 25;
 /// Ticks of a VM that is not busy, in milliseconds: often enough that the ring does not wrap around behind it.
 const TICK_MS_IDLE: u64 = 100;
 /// How long a VM counts as busy after it has booked a request, or has sent the controller its siblings' events, in
@@ -27,9 +27,10 @@ pub(super) enum Link {
     WithPeers,
 }
 
-/// Time between two ticks, in milliseconds.
-pub(super) fn tick_ms(link: Link, is_busy: bool) -> u64 {
+/// Time between two ticks, in milliseconds. `is_hasty`: a request may be paused in vain.
+pub(super) fn tick_ms(link: Link, is_busy: bool, is_hasty: bool) -> u64 {
     match link {
+        _ if is_hasty && !is_busy => TICK_MS_BUSY,
         Link::Closed => TICK_MS_BUSY,
         _ if !is_busy => TICK_MS_IDLE,
         Link::WithPeers => TICK_MS_UPLINK,
@@ -43,10 +44,11 @@ mod tests {
 
     #[test]
     fn ticks_are_frequent_only_while_somebody_waits_for_them() {
-        assert_eq!(tick_ms(Link::WithPeers, true), 5);
-        assert_eq!(tick_ms(Link::Alone, true), 25);
-        assert_eq!(tick_ms(Link::Elsewhere, true), 25);
-        assert_eq!(tick_ms(Link::WithPeers, false), 100);
-        assert_eq!(tick_ms(Link::Closed, false), 25, "the next attempt to open it is not late");
+        assert_eq!(tick_ms(Link::WithPeers, true, true), 5);
+        assert_eq!(tick_ms(Link::Alone, true, false), 25);
+        assert_eq!(tick_ms(Link::Elsewhere, true, false), 25);
+        assert_eq!(tick_ms(Link::WithPeers, false, false), 100);
+        assert_eq!(tick_ms(Link::WithPeers, false, true), 25, "a request may be paused in vain");
+        assert_eq!(tick_ms(Link::Closed, false, false), 25, "the next attempt to open it is not late");
     }
 }

@@ -108,7 +108,7 @@ pub(super) fn lost_model(unread: Unread, caller: &Caller) -> Reply {
         Unread::Prompt(PromptError::Truncated) => (400, "its JSON ends early; send all of it".to_owned()),
         Unread::Prompt(PromptError::NotUtf8) => (400, "it is not UTF-8; encode it as UTF-8".to_owned()),
         Unread::Prompt(PromptError::TooDeep) => (400, "its JSON is nested too deep; nest it less".to_owned()),
-        Unread::Prompt(PromptError::NotJson | PromptError::Empty) | Unread::NoBody => {
+        Unread::Prompt(PromptError::NotJson | PromptError::Empty) | Unread::NoBody | Unread::Withheld => {
             (400, "it is not valid JSON; send a JSON object with a `model`".to_owned())
         }
     };

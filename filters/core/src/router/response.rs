@@ -70,6 +70,7 @@ impl<S: SharedMap> Router<S> {
         (served_by, ends): (Option<&str>, bool),
         out: &mut Vec<Output>,
     ) {
+        self.forget_body(id);
         let sent = match self.take_if_sent(id) {
             Some(Exchange::Sent(sent)) => Some(sent),
             Some(Exchange::Passed(passed)) => self.place(passed, served_by, clock.now(), out),

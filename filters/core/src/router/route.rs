@@ -18,7 +18,7 @@ use crate::num::{count, float, u64_len};
 use crate::prompt::{Api, PromptError};
 use crate::routing::{Decision, Explanation, NoEndpoint, Options, Query, Reason, choose};
 use crate::time::Timestamp;
-use crate::view::Fitness;
+use crate::view::{Fitness, View};
 use std::cmp::Reverse;
 
 /// How long the first token of a stream may take before its endpoint can count as silent, in milliseconds; other responses
@@ -28,6 +28,11 @@ const SILENCE_MS_STREAM: u64 = 10_000;
 const SILENCE_MS_WHOLE: u64 = 60_000;
 /// And how many times its predicted time.
 const SILENCE_FACTOR: f64 = 10.0;
+
+/// Bytes of a body whose size is not known, for the load that it will be.
+const BODY_BYTES_GUESSED: usize = 8 * 1024;
+/// Bytes of a body beyond which the rest is rather images than text.
+const BODY_BYTES_GUESSED_MAX: usize = 256 * 1024;
 
 /// What is known of a request besides its prompt.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +72,11 @@ impl<S: SharedMap> Router<S> {
         (buffered_bytes, ends): (usize, bool),
         out: &mut Vec<Output>,
     ) {
+        let Some(Exchange::Reading(_)) = self.exchanges.get(&id) else {
+            self.body_passes(clock, (id, buffered_bytes), out);
+            return;
+        };
+        self.body_shown(id, out);
         let Some(Exchange::Reading(reading)) = self.exchanges.get(&id) else { return };
         let is_large = buffered_bytes > BODY_BYTES_MAX;
         if buffered_bytes > BODY_BYTES_KEPT_MAX || is_large && !self.has_several_pools() {
@@ -161,14 +171,15 @@ impl<S: SharedMap> Router<S> {
         if let Some(unread) = read.unread {
             out.push(Output::Count(Counter::Unread(unread), 1));
         }
-        if let Some(unread) = read.lost_model().filter(|_| self.has_several_pools()) {
+        let hinted = reading.hints.model.as_deref().filter(|_| read.request.is_none());
+        if let Some(unread) = read.lost_model().filter(|_| hinted.is_none() && self.has_several_pools()) {
             out.push(Output::Count(Counter::RejectedUnread, 1));
             out.push(Output::Reply(reply::lost_model(unread, &reading.caller)));
             return;
         }
+        let (body_bytes, unread) = (read.bytes, read.unread);
         let request = read.request.map(|request| request.omitting(&reading.config.omitted_prefixes));
-        let body_bytes = read.bytes;
-        let model = request.as_ref().map_or("", |request| request.model.as_ref());
+        let model = request.as_ref().map_or(hinted.unwrap_or_default(), |request| request.model.as_ref());
         let is_stream = request.as_ref().is_some_and(|request| request.is_stream);
         let reports = request.as_ref().is_some_and(|request| !is_stream || request.has_usage_in_stream);
         let has_usage = reading.api.has_prompt() && reports;
@@ -176,9 +187,10 @@ impl<S: SharedMap> Router<S> {
         let alternates = if reading.wants_explanation { usize::MAX } else { reading.config.alternates };
         let options = Options { alternates, nonce: self.random(), now, weights: self.weights };
         let stored = reading.stored.and_then(|response| Query::of_stored(&self.view, response));
-        let query = match stored {
-            Some(query) => Ok(query),
-            None => Query::of_request(&self.view, reading.api, request.as_ref(), body_bytes),
+        let query = match (stored, &request) {
+            (Some(query), _) => Ok(query),
+            (None, None) => reading.guess(&self.view, model, unread),
+            (None, request) => Query::of_request(&self.view, reading.api, request.as_ref(), body_bytes),
         };
         // No pool can have such a name, and no route could match it.
         let is_lost = self.has_several_pools() && !is_header_value(model);
@@ -283,6 +295,24 @@ impl<S: SharedMap> Router<S> {
                 self.publish(prefilled, When::Soon, now, out);
             }
         }
+    }
+}
+
+// === impl Reading ===
+
+impl Reading {
+    /// The query of a request whose body was not read, by what its headers say.
+    fn guess<'a>(
+        &self,
+        view: &'a View,
+        model: &'a str,
+        unread: Option<Unread>,
+    ) -> Result<Query<'a>, NoEndpoint> {
+        let has_prompt = self.api.has_prompt() && unread.is_some_and(Unread::hides_prompt);
+        let session = self.hints.session().filter(|_| has_prompt);
+        let is_sized = session.is_some() || has_prompt && unread == Some(Unread::Withheld);
+        let length = self.hints.length.unwrap_or(BODY_BYTES_GUESSED).min(BODY_BYTES_GUESSED_MAX);
+        Query::of_session(view, model, if is_sized { length } else { 0 }, session)
     }
 }
 

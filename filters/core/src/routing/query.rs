@@ -1,10 +1,10 @@
 //! The properties of a request that routing uses: its pool, its chain, its size.
 
 use super::NoEndpoint;
-use crate::ids::{CellHash, ResponseId, Slot};
+use crate::ids::{CellHash, ResponseId, SessionKey, Slot};
 use crate::limits::CELLS_PER_PROMPT_MAX;
 use crate::num::{count, float_len, u64_len};
-use crate::prompt::{Api, Measured, Media, MediaPart, Request, Root, Size, cells_of};
+use crate::prompt::{Api, Measured, Media, MediaPart, Request, Root, Size, cells_of, session_cells};
 use crate::view::{ModelMatch, Pool, View};
 
 /// Text in a body whose prompt has to be guessed from its length, as a share: the rest is JSON around it.
@@ -65,6 +65,24 @@ impl<'a> Query<'a> {
         query.output_tokens_max = request.output_tokens_max;
         let stored = request.previous_response().map(ResponseId::of);
         query.pinned = stored.and_then(|response| view.keeper(response)).filter(|slot| pool.has(*slot));
+        Ok(query)
+    }
+
+    /// The query of a request whose prompt cannot be read, by the size of its body and the session that it belongs to.
+    pub fn of_session(
+        view: &'a View,
+        model: &'a str,
+        body_bytes: usize,
+        session: Option<SessionKey>,
+    ) -> Result<Self, NoEndpoint> {
+        let ModelMatch { pool, variant } = pool_of(view, model)?;
+        let mut query = Self::new(view, pool, model).sized(unread_size(body_bytes));
+        // A guess teaches nothing of how much text makes a token.
+        query.text_bytes = None;
+        if let Some(session) = session {
+            let root = Root::new(pool.name(), variant, "");
+            session_cells(session, root, body_bytes / view.cell_bytes(), &mut query.chain);
+        }
         Ok(query)
     }
 

@@ -6,6 +6,7 @@
 //!   response      first token, end, retries               usage      tokens from responses
 //!   outcome       failures, refusals, silence             fallback   before and without a controller
 //!   pools         several models, and requests whose model cannot be read
+//!   withheld      bodies that the proxy does not show while a request is paused
 //!   siblings      VMs of one process                      ring       the log when it is full
 //!   checkpoint    VMs that start, or were overtaken
 //!   lease         which VM holds the stream               uplink     plugins, the gauge of the connection
@@ -40,3 +41,4 @@ mod state_stream;
 mod support;
 mod uplink;
 mod usage;
+mod withheld;

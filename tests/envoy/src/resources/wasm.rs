@@ -26,6 +26,8 @@ pub struct WasmFilter {
     pub plugin: Value,
     /// Filters with the same id and the same file share a VM in each worker thread, and shared data.
     pub vm_id: String,
+    /// `allow_on_headers_stop_iteration`. Off as in a WasmPlugin of Istio, which cannot set it.
+    pub shows_bodies: bool,
 }
 
 // === impl WasmFilter ===
@@ -33,7 +35,7 @@ pub struct WasmFilter {
 impl WasmFilter {
     /// A filter in a VM with the usual id.
     pub fn new(path: impl Into<PathBuf>, plugin: Value) -> Self {
-        Self { path: path.into(), plugin, vm_id: NAME.to_owned() }
+        Self { path: path.into(), plugin, vm_id: NAME.to_owned(), shows_bodies: true }
     }
 
     pub(super) fn message(&self) -> Wasm {
@@ -59,7 +61,7 @@ impl WasmFilter {
                 configuration: Some(pack_any(StringValue { value: self.plugin.to_string() })),
                 failure_policy: FailurePolicy::FailReload.into(),
                 reload_config: Some(ReloadConfig { backoff: Some(back_off) }),
-                allow_on_headers_stop_iteration: Some(boolean(true)),
+                allow_on_headers_stop_iteration: self.shows_bodies.then(|| boolean(true)),
                 ..PluginConfig::default()
             }),
         }

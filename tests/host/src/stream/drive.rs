@@ -44,6 +44,7 @@ impl Core {
         Ok(action)
     }
 
+    /// A piece of a body comes from the peer.
     pub(crate) fn body(
         &mut self,
         id: u32,
@@ -51,6 +52,14 @@ impl Core {
         piece: Vec<u8>,
         end: bool,
     ) -> Outcome<Action> {
+        if let Some(stream) = self.state().stream(id) {
+            stream.flow(direction).received_bytes += piece.len();
+        }
+        self.reach(id, direction, piece, end)
+    }
+
+    /// It reaches the filter, unless that is paused before it.
+    fn reach(&mut self, id: u32, direction: Direction, piece: Vec<u8>, end: bool) -> Outcome<Action> {
         let Some(stream) = self.state().stream(id).filter(|stream| !stream.is_over()) else {
             return Ok(Action::Pause);
         };
@@ -152,7 +161,7 @@ impl Core {
         let (held, ended, trailers) = (std::mem::take(&mut flow.held), flow.ended, flow.trailers.take());
         flow.release();
         if !held.is_empty() {
-            self.body(id, direction, held, ended && trailers.is_none())?;
+            self.reach(id, direction, held, ended && trailers.is_none())?;
         }
         if let Some(trailers) = trailers {
             self.trailers(id, direction, trailers)?;

@@ -43,6 +43,8 @@ pub(crate) struct Flow {
     /// The filter paused at a piece: it sees all that is held, not the piece.
     pub(crate) buffering: bool,
     pub(crate) hold: Hold,
+    /// Bytes of the body that have come from the peer, whether or not the filter has seen them.
+    pub(crate) received_bytes: usize,
     /// The peer sent its last byte.
     pub(crate) ended: bool,
     pub(crate) forwarded: Forwarded,

@@ -5,6 +5,7 @@ mod flow;
 mod reply;
 mod state;
 
+pub(crate) use flow::Flow;
 pub use flow::Forwarded;
 pub(crate) use flow::edit;
 pub use state::LocalResponse;

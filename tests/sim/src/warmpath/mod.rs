@@ -72,6 +72,8 @@ impl Proxies {
             cell_bytes: CELL_BYTES_DEFAULT,
             alternates: 0,
             omitted_prefixes: Vec::new(),
+            affinity_headers: Vec::new(),
+            model_header: None,
             explain: Explain::Nobody,
         };
         Self {

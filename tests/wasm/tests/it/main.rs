@@ -9,6 +9,7 @@
 //!   unread        bodies that cannot be looked at         refusal         responses in the engine's place
 //!   response      headers, pieces and tails of responses  leaving         clients that go too early
 //!   siblings      VMs of one process                      uplink          the stream over the host's gRPC
+//!   withheld      a host that does not show bodies
 //!   trap          what is left after one                  cost            hostcalls, bytes, memory: counts, not clocks
 //! ```
 //!
@@ -36,3 +37,4 @@ mod support;
 mod trap;
 mod unread;
 mod uplink;
+mod withheld;

@@ -134,6 +134,8 @@ pub(crate) fn fixed(endpoints: usize) -> Config {
         cell_bytes: CELL_BYTES,
         alternates: 3,
         omitted_prefixes: Vec::new(),
+        affinity_headers: Vec::new(),
+        model_header: None,
         explain: Explain::Nobody,
     }
 }

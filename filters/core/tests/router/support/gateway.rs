@@ -37,6 +37,8 @@ pub(crate) fn static_config(count: usize) -> Config {
         cell_bytes: CELL_BYTES_DEFAULT,
         alternates: 3,
         omitted_prefixes: Vec::new(),
+        affinity_headers: Vec::new(),
+        model_header: None,
         explain: Explain::Everybody,
     }
 }

@@ -10,3 +10,4 @@ mod routes;
 mod sharing;
 mod trap;
 mod trapped_holder;
+mod withheld;

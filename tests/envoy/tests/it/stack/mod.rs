@@ -43,6 +43,10 @@ pub(crate) struct Setup {
     pub(crate) build: Build,
     /// See [`Launch`].
     pub(crate) drain_s: u32,
+    /// See [`WasmFilter`].
+    pub(crate) shows_bodies: bool,
+    /// Fields of the plugin's configuration besides pools and controller.
+    pub(crate) fields: Value,
 }
 
 // === impl Setup ===
@@ -57,6 +61,8 @@ impl Default for Setup {
             workers: 1,
             build: Build::Shipped,
             drain_s: Launch::default().drain_s,
+            shows_bodies: true,
+            fields: json!({}),
         }
     }
 }
@@ -85,10 +91,10 @@ impl Stack {
         let addresses: Vec<_> = engines.iter().map(EngineServer::addr).collect();
         let pools = pools(&setup.pools, &addresses);
         let controller = if setup.has_controller { Some(Controller::start(&pools).await) } else { None };
-        let plugin = plugin(setup.has_controller, &pools);
+        let filter = filter(&setup, plugin(&setup, &pools));
         let gateway = Gateway {
             controller: controller.as_ref().map(Controller::addr),
-            ..Gateway::new(filter(setup.build, plugin), &addresses)
+            ..Gateway::new(filter, &addresses)
         };
         let plane = ControlPlane::start(gateway.resources()).await.unwrap();
         let mut envoys = Vec::new();
@@ -146,12 +152,12 @@ impl Stack {
 
     /// The plugin's configuration as it was at the start.
     pub(crate) fn plugin(&self) -> Value {
-        plugin(self.setup.has_controller, &self.pools(&self.setup.pools))
+        plugin(&self.setup, &self.pools(&self.setup.pools))
     }
 
     /// The filter with another configuration.
     pub(crate) fn filter(&self, plugin: Value) -> Filter {
-        filter(self.setup.build, plugin)
+        filter(&self.setup, plugin)
     }
 
     /// Pools as the controller's file and the plugin's configuration have them.
@@ -191,15 +197,20 @@ impl Stack {
     }
 }
 
-fn plugin(has_controller: bool, pools: &Value) -> Value {
-    if has_controller {
-        return json!({ "controller": { "cluster": CONTROLLER }, "explain": true });
+fn plugin(setup: &Setup, pools: &Value) -> Value {
+    let mut plugin = setup.fields.clone();
+    plugin["explain"] = json!(true);
+    if setup.has_controller {
+        plugin["controller"] = json!({ "cluster": CONTROLLER });
+    } else {
+        plugin["pools"] = pools.clone();
     }
-    json!({ "pools": pools, "explain": true })
+    plugin
 }
 
-fn filter(build: Build, plugin: Value) -> Filter {
-    Filter::Wasm(WasmFilter::new(build.path(), plugin))
+fn filter(setup: &Setup, plugin: Value) -> Filter {
+    let shows_bodies = setup.shows_bodies;
+    Filter::Wasm(WasmFilter { shows_bodies, ..WasmFilter::new(setup.build.path(), plugin) })
 }
 
 fn pools(of: &[(&'static str, Range<usize>)], addresses: &[SocketAddr]) -> Value {
