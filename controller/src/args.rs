@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 /// Where `envoy/envoy.yaml` has the admin page.
 const ADMIN: &str = "http://127.0.0.1:9901";
+/// The controller's HTTP address as it is by default.
+const CONTROLLER_DEFAULT: &str = "http://127.0.0.1:18002";
 
 /// Routes LLM requests to the engine that already holds their prompt.
 #[derive(Debug, Parser)]
@@ -31,6 +33,8 @@ pub enum Command {
     /// What the kubelet runs in the pods of Envoy.
     #[command(subcommand)]
     Proxy(ProxyCommand),
+    /// List what a controller knows: pools, endpoints, or the proxies that are connected to it.
+    Get(GetArgs),
 }
 
 /// See [`Command::Controller`].
@@ -51,7 +55,7 @@ pub struct ControllerArgs {
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// URL of the controller to ask.
-    #[arg(long, default_value = "http://127.0.0.1:18002", conflicts_with = "proxy")]
+    #[arg(long, default_value = CONTROLLER_DEFAULT, conflicts_with = "proxy")]
     pub controller: String,
     /// URL of a proxy to ask instead: it decides with its own view.
     #[arg(long)]
@@ -100,6 +104,54 @@ pub enum ProxyCommand {
         #[arg(long)]
         seconds: u64,
     },
+}
+
+/// See [`Command::Get`].
+#[derive(Clone, Debug, Args)]
+pub struct GetArgs {
+    /// What to list.
+    #[arg(value_enum, default_value = "pools")]
+    pub kind: Kind,
+    /// URL of the controller to ask.
+    #[arg(long, default_value = CONTROLLER_DEFAULT, env = "WARMPATH_CONTROLLER")]
+    pub controller: String,
+    /// Form of the output.
+    #[arg(long, short, value_enum, default_value = "text")]
+    pub output: GetOutput,
+    /// Only this pool, and the endpoints of this pool.
+    #[arg(long)]
+    pub pool: Option<String>,
+    /// Leave the headings out.
+    #[arg(long)]
+    pub no_headers: bool,
+    /// List again every two seconds, until Ctrl-C.
+    #[arg(long, short)]
+    pub watch: bool,
+}
+
+/// What `warmpath get` lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// Pools, with the sums of their endpoints.
+    #[value(alias = "pool")]
+    Pools,
+    /// Endpoints: one engine each.
+    #[value(alias = "endpoint")]
+    Endpoints,
+    /// The proxies that are connected.
+    #[value(alias = "proxy")]
+    Proxies,
+}
+
+/// Forms of the output of `warmpath get`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GetOutput {
+    /// A table.
+    Text,
+    /// A table with more columns.
+    Wide,
+    /// A list of JSON objects, with the fields of the controller's `/state`.
+    Json,
 }
 
 /// See [`Cli::log_format`].

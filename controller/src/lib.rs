@@ -7,6 +7,8 @@
 //!   engine /metrics ─► telemetry                    ▲                            │
 //!                                                   └──── their events ──────────┘
 //!                                    api: /metrics /healthz /readyz /state /explain
+//!                                                                    ▲        ▲
+//!                                                            `warmpath get`  `warmpath explain`
 //! ```
 //!
 //! No request ever waits for the controller. A proxy uses the state that it has, and a restarted controller relearns the
@@ -15,8 +17,10 @@
 pub mod api;
 pub mod args;
 pub mod clock;
+mod columns;
 pub mod config;
 pub mod explain;
+pub mod get;
 pub mod index;
 pub mod logs;
 pub mod metrics;
@@ -25,3 +29,4 @@ pub mod publish;
 pub mod run;
 pub mod telemetry;
 pub mod watch;
+pub mod web;

@@ -2,11 +2,15 @@
 
 use anyhow::{Context, bail};
 use clap::Parser;
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
-use warmpath::args::{Cli, Command, ControllerArgs, ProxyCommand};
+use warmpath::args::{Cli, Command, ControllerArgs, ExplainArgs, GetArgs, ProxyCommand};
 use warmpath::config::Settings;
-use warmpath::{config, explain, logs, proxy, run};
+use warmpath::{config, explain, get, logs, proxy, run};
+
+/// Time between two lists of `warmpath get --watch`.
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     match command(&Cli::parse()) {
@@ -32,6 +36,7 @@ fn command(cli: &Cli) -> anyhow::Result<()> {
             runtime.block_on(show(args, body))
         }
         Command::Proxy(command) => runtime.block_on(of_proxy(command)),
+        Command::Get(args) => runtime.block_on(list(args)),
     }
 }
 
@@ -72,7 +77,7 @@ async fn controller(args: &ControllerArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn show(args: &warmpath::args::ExplainArgs, body: String) -> anyhow::Result<()> {
+async fn show(args: &ExplainArgs, body: String) -> anyhow::Result<()> {
     let explanation = explain::ask(args, body).await?;
     explain::print(&mut std::io::stdout().lock(), &explanation, args.json).context("cannot print")
 }
@@ -89,6 +94,20 @@ async fn of_proxy(command: &ProxyCommand) -> anyhow::Result<()> {
             print_line(&format!("drained; requests that still run: {active}"));
             Ok(())
         }
+    }
+}
+
+async fn list(args: &GetArgs) -> anyhow::Result<()> {
+    let mut ticks = tokio::time::interval(WATCH_INTERVAL);
+    loop {
+        ticks.tick().await;
+        let state = get::state(&args.controller).await?;
+        let (mut out, mut notes) = (std::io::stdout().lock(), std::io::stderr().lock());
+        get::print(&mut out, &mut notes, state, args).context("cannot print")?;
+        if !args.watch {
+            return Ok(());
+        }
+        writeln!(out).context("cannot print")?;
     }
 }
 

@@ -5,7 +5,10 @@
 
 mod explain;
 mod gauges;
+mod page;
 mod state;
+
+pub use page::{EndpointState, PoolState, ProxyState, RefusedState, StatePage};
 
 use crate::metrics::Metrics;
 use crate::publish::Shared;

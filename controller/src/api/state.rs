@@ -1,104 +1,82 @@
-//! `GET /state`: the view as a page of JSON.
+//! `GET /state`: the view, what the scrapes show, and who is connected, as a page of JSON.
 
 use super::Api;
-use crate::index::Index;
-use crate::telemetry::Fleet;
+use super::page::{EndpointState, PoolState, ProxyState, RefusedState, StatePage};
+use crate::publish::{Cached, ConnectedProxy, Hub, RefusedProxy};
+use crate::telemetry::{EngineKind, Fleet, Seen};
 use axum::Json;
 use axum::extract::State;
-use serde::Serialize;
+use std::time::Instant;
 use warmpath_core::ids::Slot;
 use warmpath_core::time::Timestamp;
-use warmpath_core::view::{Endpoint, View};
-use warmpath_core::wire::Health;
+use warmpath_core::view::{Endpoint, Pool};
+use warmpath_core::wire::{Health, Role};
 
-/// The state of the controller.
-#[derive(Debug, Serialize)]
-pub(super) struct StatePage {
-    instance: String,
-    generation: u64,
-    cell_bytes: usize,
-    /// Distinct cells over all endpoints.
-    cells: usize,
-    pools: Vec<PoolState>,
-}
-
-#[derive(Debug, Serialize)]
-struct PoolState {
-    name: String,
-    models: Vec<String>,
-    adapters: Vec<String>,
-    bytes_per_token: f64,
-    endpoints: Vec<EndpointState>,
-}
-
-#[derive(Debug, Serialize)]
-struct EndpointState {
-    address: String,
-    /// What the scrapes show. Proxies are sent `unknown` where those of the whole pool fail.
-    health: &'static str,
-    fitness: &'static str,
-    /// From the engine's metrics page.
-    running: u32,
-    waiting: u32,
-    kv_used_permille: u32,
-    /// Of the GPU.
-    capacity_tokens: u64,
-    /// In addition to that, in tiers below: as configured, or as the engine reports.
-    kv_below_gpu_tokens: u64,
-    block_tokens: Option<u32>,
-    /// The in-flight work of all proxies.
-    requests: u32,
-    prefills: u32,
-    #[serde(rename = "prefill_tokens")]
-    prefill_work: u64,
-    context_tokens: u64,
-    /// Cells that it holds, and that it can hold on its GPU and below.
-    held_cells: usize,
-    capacity_cells: usize,
-    prefill_s_per_token: f64,
+/// What all parts of the page are made of.
+#[derive(Clone, Copy, Debug)]
+struct Facts<'a> {
+    hub: &'a Hub,
+    fleet: &'a Fleet,
+    now: Timestamp,
 }
 
 /// Responds with the state.
 pub(super) async fn show(State(api): State<Api>) -> Json<StatePage> {
-    Json(api.shared.with(|hub, now| StatePage::of(hub.index(), &api.fleet, now)))
+    Json(api.shared.with(|hub, now| Facts { hub, fleet: &api.fleet, now }.page()))
 }
 
-// === impl StatePage ===
+// === impl Facts ===
 
-impl StatePage {
-    fn of(index: &Index, fleet: &Fleet, now: Timestamp) -> Self {
+impl Facts<'_> {
+    fn page(self) -> StatePage {
+        let index = self.hub.index();
         let view = index.view();
-        let pools = view.pools().iter().map(|pool| PoolState {
+        let requests = index.requests_in_flight();
+        let proxies = self.hub.proxies().map(|proxy| {
+            let requests = requests.get(&proxy.process).copied().unwrap_or_default();
+            self.proxy(proxy, requests)
+        });
+        StatePage {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            instance: index.instance().to_string(),
+            uptime_ms: self.now.ms(),
+            generation: index.generation().0,
+            cell_bytes: view.cell_bytes(),
+            cells: view.prefixes().cells(),
+            pools: view.pools().iter().map(|pool| self.pool(pool)).collect(),
+            proxies: proxies.collect(),
+            refused: self.hub.refused().map(|refused| self.refused(refused)).collect(),
+        }
+    }
+
+    fn pool(self, pool: &Pool) -> PoolState {
+        let view = self.hub.index().view();
+        let endpoints: Vec<(Slot, &Endpoint)> =
+            pool.slots().iter().filter_map(|slot| Some((*slot, view.endpoint(*slot)?))).collect();
+        let cached = endpoints.iter().map(|(_, endpoint)| self.hub.cached_at(endpoint.id, self.now));
+        PoolState {
             name: pool.name().to_owned(),
             models: pool.models().to_vec(),
             adapters: pool.adapters().to_vec(),
             bytes_per_token: pool.bytes_per_token(),
-            endpoints: pool
-                .slots()
-                .iter()
-                .filter_map(|slot| Some(EndpointState::of(view, *slot, view.endpoint(*slot)?, fleet, now)))
-                .collect(),
-        });
-        Self {
-            instance: index.instance().to_string(),
-            generation: index.generation().0,
-            cell_bytes: view.cell_bytes(),
-            cells: view.prefixes().cells(),
-            pools: pools.collect(),
+            cached_share: cached.fold(Cached::default(), Cached::and).share(),
+            endpoints: endpoints.into_iter().map(|(slot, endpoint)| self.endpoint(slot, endpoint)).collect(),
         }
     }
-}
 
-// === impl EndpointState ===
-
-impl EndpointState {
-    fn of(view: &View, slot: Slot, endpoint: &Endpoint, fleet: &Fleet, now: Timestamp) -> Self {
+    fn endpoint(self, slot: Slot, endpoint: &Endpoint) -> EndpointState {
         let (status, in_flight) = (endpoint.status(), endpoint.in_flight());
-        let (held_cells, capacity_cells) = view.prefixes().held(slot);
-        Self {
+        let (held_cells, capacity_cells) = self.hub.index().view().prefixes().held(slot);
+        let seen = seen(self.fleet, endpoint);
+        EndpointState {
             address: endpoint.address.clone(),
-            health: label(scraped(fleet, endpoint)),
-            fitness: endpoint.fitness(now).label(),
+            pod: None,
+            role: role(endpoint.role).to_owned(),
+            health: label(scraped(self.fleet, endpoint)).to_owned(),
+            fitness: endpoint.fitness(self.now).label().to_owned(),
+            scrape: seen.map(|seen| seen.last.to_owned()),
+            scraped_ms: seen.and_then(|seen| seen.good).map(ms_since),
+            engine: seen.and_then(|seen| seen.kind).map(EngineKind::label).map(str::to_owned),
             running: status.running,
             waiting: status.waiting,
             kv_used_permille: status.kv_used_permille,
@@ -112,12 +90,44 @@ impl EndpointState {
             held_cells,
             capacity_cells,
             prefill_s_per_token: endpoint.measured_speed().prefill_s_per_token(),
+            cached_share: self.hub.cached_at(endpoint.id, self.now).share(),
+        }
+    }
+
+    fn proxy(self, proxy: &ConnectedProxy, requests: u32) -> ProxyState {
+        ProxyState {
+            process: proxy.process.to_string(),
+            node: proxy.node.clone(),
+            version: proxy.version.clone(),
+            cell_bytes: Some(proxy.cell_bytes).filter(|bytes| *bytes > 0),
+            connected_ms: self.now.ms_since(proxy.since),
+            requests,
+        }
+    }
+
+    fn refused(self, refused: &RefusedProxy) -> RefusedState {
+        RefusedState {
+            process: refused.process.to_string(),
+            node: refused.node.clone(),
+            version: refused.version.clone(),
+            reason: refused.refusal.label().to_owned(),
+            message: refused.refusal.to_string(),
+            age_ms: self.now.ms_since(refused.at),
         }
     }
 }
 
+fn ms_since(at: Instant) -> u64 {
+    u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn seen(fleet: &Fleet, endpoint: &Endpoint) -> Option<Seen> {
+    endpoint.address.parse().ok().and_then(|address| fleet.seen(address))
+}
+
+/// What the scrapes of an endpoint show, whatever is published.
 pub(super) fn scraped(fleet: &Fleet, endpoint: &Endpoint) -> Health {
-    endpoint.address.parse().map_or(endpoint.health, |address| fleet.health(address))
+    seen(fleet, endpoint).map_or(Health::Unknown, |seen| seen.health)
 }
 
 /// A health's name in metrics and pages.
@@ -126,5 +136,14 @@ pub(super) fn label(health: Health) -> &'static str {
         Health::Unknown => "unknown",
         Health::Healthy => "healthy",
         Health::Unhealthy => "unhealthy",
+    }
+}
+
+/// A role's name in pages.
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Both => "both",
+        Role::Prefill => "prefill",
+        Role::Decode => "decode",
     }
 }

@@ -3,11 +3,10 @@
 mod table;
 
 use crate::args::ExplainArgs;
+use crate::web::{self, WebError};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::client::legacy::{Client, Error as ClientError};
-use hyper_util::rt::TokioExecutor;
+use http_body_util::Full;
 use std::io::{self, Write};
 use table::Table;
 use thiserror::Error;
@@ -21,25 +20,9 @@ const EXPLAIN_HEADER: &str = "x-warmpath-explain";
 /// Why there is no explanation.
 #[derive(Debug, Error)]
 pub enum AskError {
-    /// The address or the path is invalid.
-    #[error("invalid URL `{url}`")]
-    Url {
-        /// The given text.
-        url: String,
-        /// The reason.
-        source: http::Error,
-    },
-    /// There was no response.
-    #[error("cannot reach {url}")]
-    Unreachable {
-        /// The address.
-        url: String,
-        /// The reason.
-        source: ClientError,
-    },
-    /// The response broke off, or is too long.
-    #[error("cannot read the response")]
-    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// There is no response.
+    #[error(transparent)]
+    Web(#[from] WebError),
     /// The response is an error.
     #[error("{status}: {body}")]
     Refused {
@@ -53,21 +36,17 @@ pub enum AskError {
 /// Sends a request's body; returns the explanation as JSON.
 pub async fn ask(args: &ExplainArgs, body: String) -> Result<Bytes, AskError> {
     let (url, header) = match &args.proxy {
-        Some(proxy) => (format!("{}{}", proxy.trim_end_matches('/'), args.path), Some(EXPLAIN_HEADER)),
-        None => (format!("{}/explain?path={}", args.controller.trim_end_matches('/'), args.path), None),
+        Some(proxy) => (web::url(proxy, &args.path), Some(EXPLAIN_HEADER)),
+        None => (web::url(&args.controller, &format!("/explain?path={}", args.path)), None),
     };
     let request = request(&url, header, args.token.as_deref(), body)
-        .map_err(|source| AskError::Url { url: url.clone(), source })?;
-    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-    let response = client.request(request).await.map_err(|source| AskError::Unreachable { url, source })?;
-    let status = response.status();
-    let body =
-        Limited::new(response.into_body(), RESPONSE_BYTES_MAX).collect().await.map_err(AskError::Broken)?;
-    let body = body.to_bytes();
-    if status == StatusCode::OK {
-        return Ok(body);
+        .map_err(|source| WebError::Url { url: url.clone(), source })?;
+    let reply = web::send(url, request, RESPONSE_BYTES_MAX).await?;
+    if reply.status == StatusCode::OK {
+        return Ok(reply.body);
     }
-    Err(AskError::Refused { status, body: String::from_utf8_lossy(&body).trim().to_owned() })
+    let body = String::from_utf8_lossy(&reply.body).trim().to_owned();
+    Err(AskError::Refused { status: reply.status, body })
 }
 
 /// Prints an explanation: as a table, or as JSON.

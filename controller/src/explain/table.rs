@@ -1,11 +1,15 @@
 //! An explanation as a table: a line for each candidate, a column for each term of its cost.
 
+use crate::columns::{Side, aligned};
 use std::fmt;
 use warmpath_core::cost::Term;
 use warmpath_core::routing::{CandidateExplanation, Explanation};
 
 /// Headings of the columns before those of the terms.
 const COLUMNS: [&str; 6] = ["endpoint", "fitness", "cells", "cached", "requests", "cost ms"];
+
+/// Spaces between two columns.
+const GAP: usize = 2;
 
 /// Shows an explanation.
 #[derive(Clone, Copy, Debug)]
@@ -25,17 +29,8 @@ impl fmt::Display for Table<'_> {
         let headings = COLUMNS.into_iter().chain(Term::ALL.map(Term::label));
         let mut rows = vec![headings.map(str::to_owned).collect::<Vec<_>>()];
         rows.extend(explanation.candidates.iter().map(row));
-        let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(String::len).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..COLUMNS.len() + Term::COUNT).map(width).collect();
-        for row in &rows {
-            for (at, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                match at {
-                    0 => write!(f, "{cell:<width$}")?,
-                    _ => write!(f, "  {cell:>width$}")?,
-                }
-            }
-            writeln!(f)?;
-        }
+        let side = |at| if at == 0 { Side::Left } else { Side::Right };
+        f.write_str(&aligned(&rows, GAP, side))?;
         writeln!(f, "cost = {}, all in milliseconds; the least wins", Term::ALL.map(summand).join(" + "))
     }
 }

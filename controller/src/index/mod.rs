@@ -18,7 +18,7 @@ use std::sync::Arc;
 use warmpath_core::hash::{SeededMap, seeded};
 use warmpath_core::ids::{EndpointId, Generation, InstanceId, OriginId, ProcessId, ResponseId};
 use warmpath_core::time::Timestamp;
-use warmpath_core::view::{Applied, View};
+use warmpath_core::view::{Applied, Pool, View};
 use warmpath_core::wire::{Event, Kind, Prefix};
 
 /// The view with its history.
@@ -149,6 +149,21 @@ impl Index {
     /// Origins that `process` was the last to speak for.
     pub fn origins_of(&self, process: ProcessId) -> Vec<OriginId> {
         self.origins.iter().filter(|(_, of)| **of == process).map(|(origin, _)| *origin).collect()
+    }
+
+    /// Requests that each process has under way.
+    pub fn requests_in_flight(&self) -> SeededMap<ProcessId, u32> {
+        let mut requests: SeededMap<ProcessId, u32> = SeededMap::with_hasher(seeded(self.seed));
+        let slots = self.view.pools().iter().flat_map(Pool::slots);
+        for endpoint in slots.filter_map(|slot| self.view.endpoint(*slot)) {
+            for report in endpoint.in_flight_reports() {
+                if let Some(process) = self.origins.get(&OriginId(report.origin)) {
+                    let sum = requests.entry(*process).or_default();
+                    *sum = sum.saturating_add(report.requests);
+                }
+            }
+        }
+        requests
     }
 
     /// Drops the requests of origins that fell silent. Proxies do the same by their own clocks, so no event is published.

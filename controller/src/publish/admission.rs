@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use tonic::Status;
 use warmpath_core::limits::PROXIES_MAX;
 use warmpath_core::num::index;
+use warmpath_core::time::Timestamp;
 use warmpath_core::wire::Hello;
 
 /// Why a stream is not served.
@@ -31,17 +32,21 @@ pub enum Refusal {
 
 impl Hub {
     /// Opens a stream as [`Hub::join`] does, for a proxy that fits. Refusals are counted.
-    pub fn admit(&mut self, hello: &Hello) -> Result<(StreamId, Arc<Notify>), Refusal> {
+    pub fn admit(&mut self, hello: &Hello, now: Timestamp) -> Result<(StreamId, Arc<Notify>), Refusal> {
         let (theirs, ours) = (index(hello.cell_bytes), self.index().view().cell_bytes());
         let refusal = if theirs != 0 && theirs != ours {
             Refusal::CellBytes { theirs, ours }
         } else {
             match self.join(hello) {
-                Some(joined) => return Ok(joined),
+                Some(joined) => {
+                    self.roster.connect(joined.0, hello, now);
+                    return Ok(joined);
+                }
                 None => Refusal::TooMany,
             }
         };
         self.count_refused(refusal.label());
+        self.roster.refuse(refusal, hello, now);
         Err(refusal)
     }
 }

@@ -7,8 +7,10 @@
 use super::backlog::{Added, Backlog};
 use super::message::Stamp;
 use super::outcomes::Outcomes;
+use super::roster::{ConnectedProxy, RefusedProxy, Roster};
 use super::routing::Routing;
 use super::taught::Taught;
+use super::usage::{Cached, Report, Usage};
 use crate::index::{Author, Delta, Dropped, Index};
 use crate::metrics::Metrics;
 use std::collections::BTreeMap;
@@ -37,6 +39,8 @@ pub struct Hub {
     departures: Vec<Departure>,
     routing: Routing,
     outcomes: Outcomes,
+    usage: Usage,
+    pub(super) roster: Roster,
     /// The round of teaching that goes on.
     pub(super) taught: Taught,
     /// The round whose prefixes are being passed on.
@@ -107,6 +111,8 @@ impl Hub {
             departures: Vec::new(),
             routing: Routing::default(),
             outcomes: Outcomes::default(),
+            usage: Usage::default(),
+            roster: Roster::default(),
             expire_at: Timestamp::ZERO,
             current_at: Timestamp::ZERO,
             streams: 0,
@@ -168,6 +174,7 @@ impl Hub {
 
     /// A stream has ended.
     pub fn leave(&mut self, id: StreamId, now: Timestamp) {
+        self.roster.leave(id);
         let Some(subscriber) = self.subscribers.remove(&id) else { return };
         if self.subscribers.values().all(|other| other.process != subscriber.process) {
             self.departures
@@ -190,6 +197,7 @@ impl Hub {
                 self.routing.note(process, now);
             }
             let outcome = if let Kind::Outcome(outcome) = &kind { Some(*outcome) } else { None };
+            let usage = if let Kind::UsageSeen(usage) = &kind { Report::of(usage) } else { None };
             let accepted = match kind {
                 Kind::Prefix(prefix) => match subscriber.prefixes.decode(&prefix) {
                     Ok(whole) => self.learn(process, whole, now).map(|()| None),
@@ -202,6 +210,9 @@ impl Hub {
                 Ok(Some(delta)) => {
                     if let Some(outcome) = &outcome {
                         self.outcomes.note(outcome);
+                    }
+                    if let Some(usage) = usage {
+                        self.usage.note(usage, self.index.view(), now);
                     }
                     self.broadcast(&delta);
                 }
@@ -228,12 +239,28 @@ impl Hub {
         }
         if is_pools {
             self.outcomes.retain(self.index.view());
+            self.usage.retain(self.index.view());
         }
     }
 
     /// What the requests at an endpoint came to, by class.
     pub fn outcomes_of(&self, endpoint: EndpointId) -> impl Iterator<Item = (&'static str, u64)> {
         self.outcomes.of(endpoint)
+    }
+
+    /// How much of the prompts an endpoint found in its cache lately.
+    pub fn cached_at(&self, endpoint: EndpointId, now: Timestamp) -> Cached {
+        self.usage.of(endpoint, now)
+    }
+
+    /// The proxies that are connected.
+    pub fn proxies(&self) -> impl Iterator<Item = &ConnectedProxy> {
+        self.roster.connected().filter(|(id, _)| self.is_open(*id)).map(|(_, proxy)| proxy)
+    }
+
+    /// The proxies that were refused lately.
+    pub fn refused(&self) -> impl Iterator<Item = &RefusedProxy> {
+        self.roster.refused()
     }
 
     /// What to send to a stream next, if anything.

@@ -13,14 +13,18 @@ mod codec;
 mod hub;
 mod message;
 mod outcomes;
+mod roster;
 mod routing;
 mod service;
 mod session;
 mod taught;
+mod usage;
 
 pub use admission::Refusal;
 pub use backlog::{Added, Backlog};
 pub use hub::{Batch, Hub, StreamId};
 pub use message::Stamp;
+pub use roster::{ConnectedProxy, RefusedProxy};
 pub use service::StateService;
 pub use session::Shared;
+pub use usage::Cached;

@@ -5,6 +5,7 @@
 
 use super::admission::Refusal;
 use super::hub::{Hub, StreamId};
+use super::roster::clip;
 use crate::clock::Clock;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,8 +20,6 @@ use warmpath_core::wire::{Hello, Up};
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the final status may wait for a proxy that does not read.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
-/// Longest node or version name that is logged, in bytes.
-const NAME_BYTES_MAX: usize = 256;
 
 /// What all sessions share with the rest of the controller.
 #[derive(Clone, Debug)]
@@ -69,7 +68,7 @@ pub(super) async fn run(shared: Shared, mut up: Streaming<Up>, down: Outgoing) {
         }
     };
     let joined: Result<_, Refusal> = shared.with(|hub, now| {
-        let (id, wake) = hub.admit(&hello)?;
+        let (id, wake) = hub.admit(&hello, now)?;
         hub.receive(id, events, now);
         Ok((id, wake))
     });
@@ -159,9 +158,4 @@ async fn send_all(down: &Outgoing, messages: impl IntoIterator<Item = Bytes>) ->
 async fn farewell(down: &Outgoing, status: Status) {
     // Whether the status arrives changes nothing: the stream ends either way.
     let _ = tokio::time::timeout(FAREWELL_TIMEOUT, down.send(Err(status))).await;
-}
-
-fn clip(name: &str) -> &str {
-    let end = (0..=NAME_BYTES_MAX).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
-    name.get(..end).unwrap_or(name)
 }

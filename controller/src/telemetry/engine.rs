@@ -43,6 +43,21 @@ pub struct Reading {
     pub started_ms: Option<u64>,
     /// The sum of counters that only grow while the process lives.
     pub work_done: Option<u64>,
+    /// Whose metrics they are; none where no name on the page is known.
+    pub kind: Option<EngineKind>,
+}
+
+/// An engine whose metrics are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineKind {
+    /// vLLM.
+    Vllm,
+    /// SGLang.
+    Sglang,
+    /// TensorRT-LLM's own server.
+    Trtllm,
+    /// Triton, with TensorRT-LLM or another backend.
+    Triton,
 }
 
 /// The series of a page so far, by quantity.
@@ -61,6 +76,7 @@ struct Quantities {
     tier_tokens: Series,
     started_s: Series,
     work_done: Option<f64>,
+    kind: Option<EngineKind>,
 }
 
 // === impl Reading ===
@@ -89,7 +105,7 @@ impl Reading {
             ..EngineStatus::default()
         };
         let started_ms = known(count(page_of.started_s.largest() * 1000.0));
-        Self { status, started_ms, work_done: page_of.work_done.map(count) }
+        Self { status, started_ms, work_done: page_of.work_done.map(count), kind: page_of.kind }
     }
 }
 
@@ -97,6 +113,7 @@ impl Reading {
 
 impl Quantities {
     fn take(&mut self, sample: &Sample<'_>) {
+        self.kind = self.kind.or_else(|| EngineKind::of(sample.name));
         match sample.name {
             b"vllm:num_requests_running" | b"sglang:num_running_reqs" | b"trtllm_num_requests_running" => {
                 self.running.add(sample);
@@ -147,6 +164,32 @@ impl Quantities {
         if let Some(tokens) = number(sample, tokens).filter(|tokens| *tokens > 0.0).or(product) {
             self.config_tokens.add_of(sample, tokens);
             self.block_tokens.add_of(sample, block_tokens.unwrap_or_default());
+        }
+    }
+}
+
+// === impl EngineKind ===
+
+impl EngineKind {
+    /// The engine whose metric has this name.
+    fn of(name: &[u8]) -> Option<Self> {
+        let prefixes: [(&[u8], Self); 5] = [
+            (b"vllm:", Self::Vllm),
+            (b"sglang:", Self::Sglang),
+            (b"trtllm_", Self::Trtllm),
+            (b"nv_trt_llm_", Self::Triton),
+            (b"nv_inference_", Self::Triton),
+        ];
+        prefixes.into_iter().find_map(|(prefix, kind)| name.starts_with(prefix).then_some(kind))
+    }
+
+    /// Its name in pages.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Vllm => "vllm",
+            Self::Sglang => "sglang",
+            Self::Trtllm => "trtllm",
+            Self::Triton => "triton",
         }
     }
 }

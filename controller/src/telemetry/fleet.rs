@@ -3,11 +3,14 @@
 //! Each endpoint is scraped by its own task; what they have in common is seen here. If all of a pool fail, the controller's
 //! own network, or a policy on `/metrics`, is the more likely cause.
 
+use super::engine::EngineKind;
+use super::tracker::Outcome;
 use crate::config::Pool;
 use crate::metrics::Metrics;
 use fnv::FnvHashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use warmpath_core::wire::Health;
 
 /// The endpoints of all pools, and what the scrapes of each show, whatever is published. Its copies share one state.
@@ -19,7 +22,20 @@ pub struct Fleet {
 #[derive(Debug, Default)]
 struct State {
     pools: Vec<Members>,
-    health: FnvHashMap<SocketAddr, Health>,
+    seen: FnvHashMap<SocketAddr, Seen>,
+}
+
+/// What the scrapes of one endpoint show.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// Whether they succeed.
+    pub health: Health,
+    /// What the last one came to, by its name in metrics.
+    pub last: &'static str,
+    /// When the last good one ended.
+    pub good: Option<Instant>,
+    /// Whose metrics it showed; none where it showed no known ones.
+    pub kind: Option<EngineKind>,
 }
 
 /// One pool.
@@ -33,9 +49,9 @@ struct Members {
 // === impl Fleet ===
 
 impl Fleet {
-    /// What the scrapes of an endpoint show.
-    pub fn health(&self, address: SocketAddr) -> Health {
-        self.lock().health.get(&address).copied().unwrap_or_default()
+    /// What the scrapes of an endpoint show; none before the first one has ended.
+    pub fn seen(&self, address: SocketAddr) -> Option<Seen> {
+        self.lock().seen.get(&address).copied()
     }
 
     /// Follows these pools from now on.
@@ -48,7 +64,7 @@ impl Fleet {
             is_blind: blind(&pool.name),
         };
         let pools: Vec<Members> = pools.iter().map(members).collect();
-        state.health.retain(|address, _| pools.iter().any(|pool| pool.endpoints.contains(address)));
+        state.seen.retain(|address, _| pools.iter().any(|pool| pool.endpoints.contains(address)));
         metrics.unscrapable.clear();
         for pool in &pools {
             metrics.show_unscrapable(&pool.name, pool.is_blind);
@@ -56,11 +72,19 @@ impl Fleet {
         state.pools = pools;
     }
 
-    /// Records what the scrapes of an endpoint show. Returns whether the scrapes of another one of its pool succeed.
-    pub(super) fn report(&self, address: SocketAddr, health: Health, metrics: &Metrics) -> bool {
-        let State { pools, health: seen } = &mut *self.lock();
-        seen.insert(address, health);
-        let fails = |endpoint: &SocketAddr| seen.get(endpoint) == Some(&Health::Unhealthy);
+    /// Records what a scrape of an endpoint came to, and what its health is by that. Returns whether the scrapes of another
+    /// one of its pool succeed.
+    pub(super) fn report(
+        &self,
+        address: SocketAddr,
+        (health, outcome): (Health, Outcome),
+        metrics: &Metrics,
+    ) -> bool {
+        let State { pools, seen } = &mut *self.lock();
+        let before = seen.get(&address).copied();
+        seen.insert(address, Seen::of(health, outcome, before));
+        let fails =
+            |endpoint: &SocketAddr| seen.get(endpoint).is_some_and(|seen| seen.health == Health::Unhealthy);
         let mut has_others = false;
         for pool in pools.iter_mut().filter(|pool| pool.endpoints.contains(&address)) {
             let is_blind = pool.endpoints.iter().all(fails);
@@ -77,6 +101,24 @@ impl Fleet {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No update leaves it half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    fn of(health: Health, outcome: Outcome, before: Option<Self>) -> Self {
+        let last = outcome.label();
+        match outcome {
+            Outcome::Page(reading) => Self { health, last, good: Some(Instant::now()), kind: reading.kind },
+            Outcome::Alive => Self { health, last, good: Some(Instant::now()), kind: None },
+            Outcome::Failed(_) => Self {
+                health,
+                last,
+                good: before.and_then(|seen| seen.good),
+                kind: before.and_then(|seen| seen.kind),
+            },
+        }
     }
 }
 
@@ -97,11 +139,13 @@ mod tests {
     use super::Fleet;
     use crate::config::Pool;
     use crate::metrics::Metrics;
+    use crate::telemetry::{Failure, Outcome};
     use std::net::SocketAddr;
     use warmpath_core::wire::Health;
 
     #[test]
     fn one_that_fails_with_all_others_is_not_alone() {
+        let (alive, late) = (Outcome::Alive, Outcome::Failed(Failure::Timeout));
         let address = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         let pool = |name: &str, ports: &[u16]| Pool {
             name: name.to_owned(),
@@ -111,11 +155,14 @@ mod tests {
         let metrics = Metrics::default();
         let fleet = Fleet::default();
         fleet.follow(&[pool("a", &[1, 2]), pool("b", &[3])], &metrics);
-        assert!(fleet.report(address(1), Health::Unhealthy, &metrics), "the other was not scraped yet");
-        assert!(!fleet.report(address(2), Health::Unhealthy, &metrics));
+        assert!(
+            fleet.report(address(1), (Health::Unhealthy, late), &metrics),
+            "the other was not scraped yet"
+        );
+        assert!(!fleet.report(address(2), (Health::Unhealthy, late), &metrics));
         assert!(metrics.page().contains("pool_unscrapable{pool=\"a\"} 1"));
-        assert!(fleet.report(address(2), Health::Healthy, &metrics));
+        assert!(fleet.report(address(2), (Health::Healthy, alive), &metrics));
         assert!(metrics.page().contains("pool_unscrapable{pool=\"a\"} 0"));
-        assert!(!fleet.report(address(3), Health::Unhealthy, &metrics), "its pool has no other");
+        assert!(!fleet.report(address(3), (Health::Unhealthy, late), &metrics), "its pool has no other");
     }
 }

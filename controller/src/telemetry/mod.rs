@@ -18,8 +18,8 @@ mod scrape;
 mod series;
 mod tracker;
 
-pub use engine::Reading;
-pub use fleet::Fleet;
+pub use engine::{EngineKind, Reading};
+pub use fleet::{Fleet, Seen};
 pub use models::Models;
 pub use page::{Sample, samples};
 pub use scrape::{Scraper, Source};
@@ -205,7 +205,7 @@ impl Target {
             self.metrics.scrape_seconds.observe(start.elapsed().as_secs_f64());
             self.metrics.scrapes.get_or_create(&[("outcome", outcome.label())]).inc();
             let shown = tracker.health_with(outcome, scrape.unhealthy_after);
-            let is_alone = self.fleet.report(self.address, shown, &self.metrics);
+            let is_alone = self.fleet.report(self.address, (shown, outcome), &self.metrics);
             if shown != health {
                 health = shown;
                 self.log(health, outcome);

@@ -298,7 +298,7 @@ mod tests {
     fn page(running: u32, started_ms: u64) -> Outcome {
         let status = EngineStatus { running, capacity_tokens: Some(1000), ..EngineStatus::default() };
         let started_ms = Some(started_ms).filter(|ms| *ms > 0);
-        Outcome::Page(Reading { status, started_ms, work_done: None })
+        Outcome::Page(Reading { status, started_ms, ..Reading::default() })
     }
 
     fn work(work_done: u64) -> Outcome {

@@ -14,6 +14,7 @@ mod backlog;
 mod binary;
 mod config;
 mod documented;
+mod get;
 mod pages;
 mod plan;
 mod reload;

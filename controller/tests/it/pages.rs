@@ -1,6 +1,6 @@
 //! Metrics pages of every engine -> its status.
 
-use warmpath::telemetry::Reading;
+use warmpath::telemetry::{EngineKind, Reading};
 use warmpath_core::wire::EngineStatus;
 
 const VLLM: &str = include_str!("../fixtures/pages/vllm.txt");
@@ -24,7 +24,12 @@ fn a_captured_vllm_page() {
     let read_vllm = Reading::of(VLLM.as_bytes());
     assert_eq!(
         read_vllm,
-        Reading { status: wanted, started_ms: Some(1_795_332_009_580), work_done: Some(44 + 20 + 3) }
+        Reading {
+            status: wanted,
+            started_ms: Some(1_795_332_009_580),
+            work_done: Some(44 + 20 + 3),
+            kind: Some(EngineKind::Vllm),
+        }
     );
     let busy = VLLM
         .replace(
@@ -179,4 +184,13 @@ fn what_is_unknown_or_broken_counts_as_nothing() {
         EngineStatus::default()
     );
     assert_eq!(read("vllm:num_requests_running -3\nvllm:num_requests_waiting 1e30").waiting, u32::MAX);
+}
+
+#[test]
+fn each_page_names_its_engine() {
+    let kind = |page: &str| Reading::of(page.as_bytes()).kind;
+    assert_eq!(kind(SGLANG), Some(EngineKind::Sglang));
+    assert_eq!(kind(TRTLLM), Some(EngineKind::Trtllm));
+    assert_eq!(kind(TRITON), Some(EngineKind::Triton));
+    assert_eq!(kind("process_start_time_seconds 1.0\nllamacpp:requests_processing 1\n"), None);
 }

@@ -1,0 +1,134 @@
+//! The page of `GET /state`, as the controller writes it and the commands `warmpath get` and `warmpath check` read it.
+//!
+//! One type for both sides. A field that is absent has its default, so that a command can read the page of another version.
+
+use serde::{Deserialize, Serialize};
+
+/// The state of the controller.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StatePage {
+    /// The controller's version.
+    pub version: String,
+    /// Differs from that of every earlier process.
+    pub instance: String,
+    /// Time since the controller started.
+    pub uptime_ms: u64,
+    /// Changes since then.
+    pub generation: u64,
+    /// Bytes of text in a cell.
+    pub cell_bytes: usize,
+    /// Distinct cells over all endpoints.
+    pub cells: usize,
+    /// All pools.
+    pub pools: Vec<PoolState>,
+    /// The proxies that are connected.
+    pub proxies: Vec<ProxyState>,
+    /// The proxies that were refused lately and have not been served since.
+    pub refused: Vec<RefusedState>,
+}
+
+/// One pool.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PoolState {
+    /// Its name.
+    pub name: String,
+    /// Names of the base model.
+    pub models: Vec<String>,
+    /// Names of adapters.
+    pub adapters: Vec<String>,
+    /// The learned ratio of text to tokens.
+    pub bytes_per_token: f64,
+    /// Share of the prompts' tokens that engines lately found in their caches; null where they report no usage.
+    pub cached_share: Option<f64>,
+    /// Its endpoints.
+    pub endpoints: Vec<EndpointState>,
+}
+
+/// One endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EndpointState {
+    /// `ip:port`.
+    pub address: String,
+    /// `namespace/name` of its pod; null where it is none, or the controller does not follow pods.
+    pub pod: Option<String>,
+    /// The legs of requests that it takes: `both`, `prefill` or `decode`.
+    pub role: String,
+    /// What the scrapes show. Proxies are sent `unknown` where those of the whole pool fail.
+    pub health: String,
+    /// Whether it may be chosen.
+    pub fitness: String,
+    /// What the last scrape came to; null before the first one.
+    pub scrape: Option<String>,
+    /// Time since the last good scrape; null before there was one.
+    pub scraped_ms: Option<u64>,
+    /// Whose metrics it shows; null where it shows no known ones.
+    pub engine: Option<String>,
+    /// From the engine's metrics page: requests in its batch.
+    pub running: u32,
+    /// Requests in its queue.
+    pub waiting: u32,
+    /// Share of its KV cache that requests use, in thousandths.
+    pub kv_used_permille: u32,
+    /// Tokens that its GPU can hold.
+    pub capacity_tokens: u64,
+    /// In addition to that, in tiers below: as configured, or as the engine reports.
+    pub kv_below_gpu_tokens: u64,
+    /// Tokens in a KV block.
+    pub block_tokens: Option<u32>,
+    /// The in-flight work of all proxies.
+    pub requests: u32,
+    /// Requests of those that still prefill.
+    pub prefills: u32,
+    /// Work of those prefills.
+    #[serde(rename = "prefill_tokens")]
+    pub prefill_work: u64,
+    /// Prompt tokens of all of them.
+    pub context_tokens: u64,
+    /// Cells that it is believed to hold.
+    pub held_cells: usize,
+    /// Cells that it can hold on its GPU and below.
+    pub capacity_cells: usize,
+    /// Its measured speed.
+    pub prefill_s_per_token: f64,
+    /// As [`PoolState::cached_share`].
+    pub cached_share: Option<f64>,
+}
+
+/// A proxy that is connected.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProxyState {
+    /// Its process.
+    pub process: String,
+    /// Its name for people: Envoy's node id.
+    pub node: String,
+    /// Its filter's version.
+    pub version: String,
+    /// Bytes of text in its cells; null if it does not state them.
+    pub cell_bytes: Option<u32>,
+    /// For how long it has been connected.
+    pub connected_ms: u64,
+    /// Requests that it has under way.
+    pub requests: u32,
+}
+
+/// A proxy that was refused.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RefusedState {
+    /// Its process.
+    pub process: String,
+    /// Its name for people.
+    pub node: String,
+    /// Its filter's version.
+    pub version: String,
+    /// Why, by its name in metrics.
+    pub reason: String,
+    /// Why, in words.
+    pub message: String,
+    /// Time since it last tried.
+    pub age_ms: u64,
+}

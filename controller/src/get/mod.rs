@@ -1,0 +1,198 @@
+//! `warmpath get`: pools, endpoints or proxies as the controller knows them, as a table or as JSON.
+//!
+//! ```text
+//!   controller's /state ─► StatePage ─► rows of one kind ─► columns | JSON
+//! ```
+//!
+//! The columns are for people and for `awk`: one word a cell, no colours, `-` for what is not known.
+
+mod endpoints;
+mod pools;
+mod proxies;
+mod words;
+
+use crate::api::StatePage;
+use crate::args::{GetArgs, GetOutput, Kind};
+use crate::columns::{Side, aligned};
+use crate::web::{self, WebError};
+use http::StatusCode;
+use std::io::{self, Write};
+use thiserror::Error;
+
+/// The most bytes of a page that are read: an endpoint is some 700 bytes, and 8192 there may be.
+const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Spaces between two columns, as kubectl has them.
+const GAP: usize = 3;
+
+/// Why there is no state.
+#[derive(Debug, Error)]
+pub enum StateError {
+    /// There is no response.
+    #[error(transparent)]
+    Web(#[from] WebError),
+    /// The response is an error.
+    #[error("{url}: {status}")]
+    Refused {
+        /// The address.
+        url: String,
+        /// The response's status.
+        status: StatusCode,
+    },
+    /// The response is not the state of a controller.
+    #[error("{url} is not the state of a controller")]
+    Foreign {
+        /// The address.
+        url: String,
+        /// The reason.
+        source: serde_json::Error,
+    },
+}
+
+/// What is printed of one kind: headings, those that only the wide form has, and a line for each.
+#[derive(Clone, Debug, Default)]
+struct Rows {
+    headings: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+/// Requests the state of a controller.
+pub async fn state(controller: &str) -> Result<StatePage, StateError> {
+    let reply = web::get(controller, "/state", PAGE_BYTES_MAX).await?;
+    let url = web::url(controller, "/state");
+    if reply.status != StatusCode::OK {
+        return Err(StateError::Refused { url, status: reply.status });
+    }
+    serde_json::from_slice(&reply.body).map_err(|source| StateError::Foreign { url, source })
+}
+
+/// Prints one kind of a state. What is empty is said on `notes`, so that `out` has nothing but rows.
+pub fn print(
+    out: &mut impl Write,
+    notes: &mut impl Write,
+    mut state: StatePage,
+    args: &GetArgs,
+) -> io::Result<()> {
+    if let Some(wanted) = &args.pool {
+        state.pools.retain(|pool| pool.name == *wanted);
+    }
+    if args.output == GetOutput::Json {
+        let json = match args.kind {
+            Kind::Pools => serde_json::to_string_pretty(&state.pools),
+            Kind::Endpoints => serde_json::to_string_pretty(&endpoints::json(&state)),
+            Kind::Proxies => serde_json::to_string_pretty(&state.proxies),
+        };
+        return writeln!(out, "{}", json?);
+    }
+    let is_wide = args.output == GetOutput::Wide;
+    let Rows { headings, rows } = match args.kind {
+        Kind::Pools => pools::rows(&state, is_wide),
+        Kind::Endpoints => endpoints::rows(&state, is_wide),
+        Kind::Proxies => proxies::rows(&state, is_wide),
+    };
+    if rows.is_empty() {
+        return writeln!(notes, "{}", empty(args));
+    }
+    let mut table = Vec::new();
+    if !args.no_headers {
+        table.push(headings.into_iter().map(str::to_owned).collect());
+    }
+    table.extend(rows);
+    write!(out, "{}", aligned(&table, GAP, |_| Side::Left))
+}
+
+/// What is said where there is nothing, and what to look at.
+fn empty(args: &GetArgs) -> String {
+    match (args.kind, &args.pool) {
+        (Kind::Proxies, _) => "No proxies are connected; `warmpath check --envoy URL` says why.".to_owned(),
+        (_, Some(pool)) => format!("No pool {pool}, or it has no endpoints."),
+        (Kind::Pools, None) => "No pools.".to_owned(),
+        (Kind::Endpoints, None) => "No endpoints.".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::print;
+    use crate::api::StatePage;
+    use crate::args::{GetArgs, GetOutput, Kind};
+
+    const STATE: &str = r#"{"version":"0.1.0","pools":[
+        {"name":"llm/llama","models":["llama-3.1-8b","meta-llama/Llama-3.1-8B-Instruct","x","y"],"adapters":["sql"],
+         "bytes_per_token":4.25,"cached_share":0.731,"endpoints":[
+          {"address":"10.0.0.1:8000","pod":"llm/vllm-0","role":"both","health":"healthy","fitness":"fit","scrape":"page",
+           "scraped_ms":420,"engine":"vllm","running":12,"waiting":0,"kv_used_permille":431,"capacity_tokens":600000,
+           "requests":13,"prefills":1,"held_cells":4000,"capacity_cells":9411,"prefill_s_per_token":0.00005,
+           "cached_share":0.8},
+          {"address":"10.0.0.12:8000","pod":null,"role":"both","health":"unhealthy","fitness":"unhealthy",
+           "scrape":"timeout","scraped_ms":75000,"running":0,"waiting":0,"capacity_tokens":300000}]},
+        {"name":"llm/empty","models":[]}],
+      "proxies":[{"process":"0a","node":"gateway-7d","version":"0.1.0","cell_bytes":256,"connected_ms":7384000,
+        "requests":9}]}"#;
+
+    fn printed(json: &str, kind: Kind, output: GetOutput, pool: Option<&str>) -> (String, String) {
+        let args = GetArgs {
+            kind,
+            controller: String::new(),
+            output,
+            pool: pool.map(str::to_owned),
+            no_headers: false,
+            watch: false,
+        };
+        let state: StatePage = serde_json::from_str(json).unwrap();
+        let (mut out, mut notes) = (Vec::new(), Vec::new());
+        print(&mut out, &mut notes, state, &args).unwrap();
+        (String::from_utf8(out).unwrap(), String::from_utf8(notes).unwrap())
+    }
+
+    fn table(kind: Kind, output: GetOutput) -> String {
+        printed(STATE, kind, output, None).0
+    }
+
+    #[test]
+    fn tables_as_kubectl_prints_them() {
+        let wanted = "\
+NAME        MODELS                                             READY   RUNNING   WAITING   CACHED   SCRAPED
+llm/llama   llama-3.1-8b,meta-llama/Llama-3.1-8B-Instruct,+2   1/2     12        0         73%      75s
+llm/empty   -                                                  0/0     0         0         -        -
+";
+        assert_eq!(table(Kind::Pools, GetOutput::Text), wanted);
+        let wanted = "\
+ADDRESS          POD          POOL        ROLE   STATE       RUNNING   WAITING   KV    HELD   CACHED   PREFILL
+10.0.0.1:8000    llm/vllm-0   llm/llama   both   healthy     12        0         43%   42%    80%      20k/s
+10.0.0.12:8000   -            llm/llama   both   unhealthy   0         0         0%    -      -        -
+";
+        assert_eq!(table(Kind::Endpoints, GetOutput::Text), wanted);
+        let wanted = "\
+NODE         VERSION   CONNECTED   REQUESTS   PROCESS   CELL-BYTES
+gateway-7d   0.1.0     2h3m        9          0a        256
+";
+        assert_eq!(table(Kind::Proxies, GetOutput::Wide), wanted);
+    }
+
+    #[test]
+    fn every_line_has_a_cell_for_each_heading() {
+        for kind in [Kind::Pools, Kind::Endpoints, Kind::Proxies] {
+            for output in [GetOutput::Text, GetOutput::Wide] {
+                let table = table(kind, output);
+                let words: Vec<usize> =
+                    table.lines().map(|line| line.split_ascii_whitespace().count()).collect();
+                assert!(words.iter().all(|count| Some(count) == words.first()), "{table}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_pool_alone_and_nothing_at_all() {
+        let (out, _) = printed(STATE, Kind::Endpoints, GetOutput::Json, Some("llm/llama"));
+        let endpoints: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(
+            (&endpoints[0]["pool"], &endpoints[1]["scrape"]),
+            (&"llm/llama".into(), &"timeout".into())
+        );
+        let (out, notes) = printed(STATE, Kind::Endpoints, GetOutput::Text, Some("llm/empty"));
+        assert_eq!((out.as_str(), notes.as_str()), ("", "No pool llm/empty, or it has no endpoints.\n"));
+        let (out, notes) = printed("{}", Kind::Pools, GetOutput::Text, None);
+        assert_eq!((out.as_str(), notes.as_str()), ("", "No pools.\n"));
+        assert_eq!(printed("{}", Kind::Proxies, GetOutput::Json, None).0, "[]\n");
+    }
+}

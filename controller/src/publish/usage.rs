@@ -1,0 +1,124 @@
+//! How much of the prompts each endpoint found in its cache lately, by the usage that engines report.
+//!
+//! Sums that fade, so that people see the last minutes and not the mean since the start.
+
+use fnv::FnvHashMap;
+use warmpath_core::ids::EndpointId;
+use warmpath_core::num::float;
+use warmpath_core::time::Timestamp;
+use warmpath_core::view::View;
+use warmpath_core::wire::UsageSeen;
+
+/// After this time a token counts half, in milliseconds: long enough for some hundred reports of a busy engine, of whose
+/// streams one in eight is read.
+const HALF_LIFE_MS: f64 = 300_000.0;
+
+/// Prompt tokens, and those of them that were cached; both fade.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cached {
+    /// Tokens of prompts.
+    pub prompt_tokens: f64,
+    /// Those that the engine had in its cache.
+    pub cached_tokens: f64,
+}
+
+/// What one response reported.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Report {
+    endpoint: EndpointId,
+    seen: Cached,
+}
+
+/// The sums of all endpoints.
+#[derive(Debug, Default)]
+pub(super) struct Usage {
+    sums: FnvHashMap<EndpointId, (Timestamp, Cached)>,
+}
+
+// === impl Cached ===
+
+impl Cached {
+    /// The cached share; none where no usage was reported.
+    pub fn share(self) -> Option<f64> {
+        (self.prompt_tokens >= 1.0).then(|| self.cached_tokens / self.prompt_tokens)
+    }
+
+    /// Both sums of both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            prompt_tokens: self.prompt_tokens + other.prompt_tokens,
+            cached_tokens: self.cached_tokens + other.cached_tokens,
+        }
+    }
+
+    fn faded(self, ms: u64) -> Self {
+        let share = (-float(ms) / HALF_LIFE_MS).exp2();
+        Self { prompt_tokens: self.prompt_tokens * share, cached_tokens: self.cached_tokens * share }
+    }
+}
+
+// === impl Report ===
+
+impl Report {
+    /// A report; none without a count of cached tokens, which says nothing.
+    pub(super) fn of(usage: &UsageSeen) -> Option<Self> {
+        let cached_tokens = usage.cached_tokens?.min(usage.prompt_tokens);
+        let seen = Cached { prompt_tokens: float(usage.prompt_tokens), cached_tokens: float(cached_tokens) };
+        Some(Self { endpoint: EndpointId(usage.endpoint), seen })
+    }
+}
+
+// === impl Usage ===
+
+impl Usage {
+    /// Takes in a report, if its endpoint is in a pool.
+    pub(super) fn note(&mut self, report: Report, view: &View, now: Timestamp) {
+        if view.slot(report.endpoint).is_some() {
+            self.add(report, now);
+        }
+    }
+
+    fn add(&mut self, Report { endpoint, seen }: Report, now: Timestamp) {
+        let sum = self.of(endpoint, now).and(seen);
+        self.sums.insert(endpoint, (now, sum));
+    }
+
+    /// The sums of an endpoint as of now.
+    pub(super) fn of(&self, endpoint: EndpointId, now: Timestamp) -> Cached {
+        let (at, sum) = self.sums.get(&endpoint).copied().unwrap_or_default();
+        sum.faded(now.ms_since(at))
+    }
+
+    /// Drops endpoints that are in no pool any more.
+    pub(super) fn retain(&mut self, view: &View) {
+        self.sums.retain(|endpoint, _| view.slot(*endpoint).is_some());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Report, Usage};
+    use warmpath_core::ids::EndpointId;
+    use warmpath_core::time::Timestamp;
+    use warmpath_core::wire::UsageSeen;
+
+    fn seen(prompt_tokens: u64, cached_tokens: Option<u64>) -> UsageSeen {
+        UsageSeen { endpoint: 7, prompt_tokens, cached_tokens, ..UsageSeen::default() }
+    }
+
+    #[test]
+    fn what_was_reported_lately_outweighs_what_was_before() {
+        let mut usage = Usage::default();
+        let mut share = |ms, usage_seen: UsageSeen| {
+            if let Some(report) = Report::of(&usage_seen) {
+                usage.add(report, Timestamp::from_ms(ms));
+            }
+            usage.of(EndpointId(7), Timestamp::from_ms(ms)).share()
+        };
+        assert_eq!(share(0, seen(100, None)), None, "an engine that does not report it");
+        assert_eq!(share(0, seen(300, Some(0))), Some(0.0));
+        assert_eq!(share(300_000, seen(150, Some(150))), Some(0.5));
+        assert_eq!(share(300_000, seen(300, Some(900))), Some(0.75), "no more than all");
+    }
+}
