@@ -89,6 +89,15 @@ wasm-faulty: wasm-target
 envoy:
     @tests/envoy/install-envoy > /dev/null
 
+# Installs the Kubernetes that tests and demo run: a cold build takes minutes, and all clones share it.
+control-plane:
+    @tests/cluster/install-control-plane > /dev/null
+
+# The programs that run in pods.
+[private]
+pod-programs:
+    cargo build --quiet -p warmpath -p warmpath-engine
+
 # Generates the Rust code of the wire schema again, after a change of it.
 generate:
     cargo run --quiet -p warmpath-generate
@@ -96,20 +105,24 @@ generate:
 # --- check -----------------------------------------------------------------------------------------
 
 # All tests. tests/README.md explains the tiers.
-test: wasm wasm-faulty envoy
+test: wasm wasm-faulty envoy control-plane pod-programs
     # One build for all: each selection of packages would build wasmtime with other features again.
     cargo test --workspace --exclude warmpath-router
 
 # The tests of one crate: ./just test-one warmpath-core
-test-one crate *args: wasm wasm-faulty envoy
+test-one crate *args: wasm wasm-faulty envoy control-plane pod-programs
     cargo test -p {{ crate }} {{ args }}
+
+# The tests of controller and chart in a real Kubernetes: ./just test-cluster pods::
+test-cluster *args: wasm envoy control-plane pod-programs
+    cargo test -p warmpath-cluster {{ args }}
 
 # Formatting, lints on both targets, documentation links, dependencies.
 lint: (tool "cargo-machete" machete_version) (tool "cargo-deny" deny_version)
     cargo fmt --all --check
     cargo clippy --quiet --workspace --exclude warmpath-router --all-targets -- -D warnings
     cargo clippy --quiet -p warmpath-core -p warmpath-config -p warmpath-router --target wasm32-wasip1 -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p warmpath-core -p warmpath-config -p warmpath -p warmpath-engine -p warmpath-host -p warmpath-http -p warmpath-envoy -p warmpath-lab -p warmpath-report -p warmpath-sim
+    RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p warmpath-core -p warmpath-config -p warmpath -p warmpath-engine -p warmpath-host -p warmpath-http -p warmpath-envoy -p warmpath-cluster -p warmpath-lab -p warmpath-report -p warmpath-sim
     {{ target }}/tools/cargo-machete-{{ machete_version }}/bin/cargo-machete --skip-target-dir
     {{ target }}/tools/cargo-deny-{{ deny_version }}/bin/cargo-deny --log-level error check bans licenses sources
 
