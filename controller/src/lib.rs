@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   config file ─► config ───┐
+//!                            ├─► xds::Publisher ═ EDS ═════════════════════════► Envoys
 //!                            ├─► publish::Hub over index::Index ═ gRPC stream ═► proxies
 //!   engine /metrics ─► telemetry                    ▲                            │
 //!                                                   └──── their events ──────────┘
@@ -30,3 +31,4 @@ pub mod run;
 pub mod telemetry;
 pub mod watch;
 pub mod web;
+pub mod xds;

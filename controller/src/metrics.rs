@@ -63,6 +63,10 @@ pub struct Metrics {
     pub proxies: Gauge,
     /// Streams that were not served, by reason.
     pub refused: Counters,
+    /// Streams over which Envoys are sent endpoints.
+    pub eds_streams: Gauge,
+    /// Responses on them, and what Envoys replied, by result.
+    pub eds_responses: Counters,
     /// Events from proxies, by kind.
     pub events_in: Counters,
     /// Events from proxies that changed nothing, by reason.
@@ -105,6 +109,8 @@ impl Default for Metrics {
             unscrapable: Family::default(),
             proxies: Gauge::default(),
             refused: Family::default(),
+            eds_streams: Gauge::default(),
+            eds_responses: Family::default(),
             events_in: Family::default(),
             events_dropped: Family::default(),
             events_out: Family::default(),
@@ -136,6 +142,8 @@ impl Metrics {
         );
         to.register("proxies", "Proxy streams that are open", self.proxies.clone());
         to.register("streams_refused", "Proxy streams that were not served", self.refused.clone());
+        to.register("eds_streams", "Streams of endpoints that are open", self.eds_streams.clone());
+        to.register("eds_responses", "Responses on them, and the replies", self.eds_responses.clone());
         to.register("events_in", "Events from proxies by kind", self.events_in.clone());
         to.register(
             "events_dropped",

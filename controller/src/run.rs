@@ -8,11 +8,13 @@ use crate::metrics::Metrics;
 use crate::publish::{Hub, Shared, StateService};
 use crate::telemetry::{Models, Telemetry, Unseen};
 use crate::watch::{self as cluster, ClusterError, Followed};
+use crate::xds::{EndpointService, Publisher};
+use envoy_types::pb::envoy::service::endpoint::v3::endpoint_discovery_service_server::EndpointDiscoveryServiceServer;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,6 +32,9 @@ const TICK_INTERVAL: Duration = Duration::from_millis(250);
 /// detected after their sum.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long after the start endpoints are withheld from Envoys because a name of the file was not resolved yet. An Envoy
+/// without any serves nothing for that long, and one that has some keeps them.
+const COMPLETE_AFTER_MAX: Duration = Duration::from_secs(30);
 /// How long a shutdown waits for connections to end by themselves.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -74,6 +79,8 @@ struct Live {
     models: Models,
     /// The pools as they were published last.
     published: Option<Pools>,
+    endpoints: Publisher,
+    started_at: Instant,
     metrics: Arc<Metrics>,
 }
 
@@ -119,6 +126,8 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
     let cluster = follow_cluster(&settings, &metrics).await?;
     let (serve, is_known) = oneshot::channel();
     let unknown = Some(Unknown { _unready: telemetry.hold(), serve });
+    let endpoints = Publisher::default();
+    let service = EndpointService::new(endpoints.subscribe(), Arc::clone(&metrics));
     let (shared_too, pools, published) = (shared.clone(), Vec::new(), None);
     let mut live = Live {
         settings,
@@ -130,12 +139,14 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
         telemetry,
         models,
         published,
+        endpoints,
+        started_at: Instant::now(),
         metrics,
     };
     live.follow();
     tracing::info!(grpc = %grpc_addr, http = %http_addr, "controller started");
     let tasks = vec![
-        tokio::spawn(serve_grpc(grpc, is_known, shared.clone())),
+        tokio::spawn(serve_grpc(grpc, service, is_known, shared.clone())),
         tokio::spawn(serve_http(http, api, shared.clone())),
         tokio::spawn(tick(shared)),
         tokio::spawn(live.run(watched)),
@@ -207,7 +218,10 @@ impl Live {
                 () = shared.stopped() => return,
                 () = moved => self.follow(),
                 () = models.changed() => self.publish_pools(),
-                _ = ticks.tick() => if self.names.resolve(&self.settings).await { self.follow() },
+                _ = ticks.tick() => {
+                    if self.names.resolve(&self.settings).await { self.follow() }
+                    if self.unknown.is_none() { self.publish_endpoints() }
+                }
                 read = read => self.reload(read).await,
             }
         }
@@ -232,6 +246,7 @@ impl Live {
 
     /// Publishes the pools with what their engines list, if anything of it has changed.
     fn publish_pools(&mut self) {
+        self.publish_endpoints();
         let mut named = self.pools.clone();
         self.models.name(&mut named);
         let mut pools = warmpath_config::pools::to_wire(&named);
@@ -240,6 +255,13 @@ impl Live {
             self.shared.with(|hub, now| hub.publish(Kind::Pools(pools.clone()), now));
             self.published = Some(pools);
         }
+    }
+
+    /// Publishes the endpoints to Envoys, if anything of them has changed.
+    fn publish_endpoints(&self) {
+        let is_complete =
+            self.names.are_known(&self.settings) || self.started_at.elapsed() >= COMPLETE_AFTER_MAX;
+        self.endpoints.publish(&self.pools, is_complete);
     }
 
     async fn reload(&mut self, read: Result<Settings, LoadError>) {
@@ -283,7 +305,12 @@ async fn follow_cluster(
 }
 
 /// Serves proxies once the pools are known.
-async fn serve_grpc(listener: TcpListener, is_known: oneshot::Receiver<()>, shared: Shared) {
+async fn serve_grpc(
+    listener: TcpListener,
+    endpoints: EndpointDiscoveryServiceServer<EndpointService>,
+    is_known: oneshot::Receiver<()>,
+    shared: Shared,
+) {
     tokio::select! {
         known = is_known => if known.is_err() { return },
         () = shared.stopped() => return,
@@ -293,6 +320,7 @@ async fn serve_grpc(listener: TcpListener, is_known: oneshot::Receiver<()>, shar
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(StateService::new(shared.clone()))
+        .add_service(endpoints)
         .serve_with_incoming_shutdown(incoming, async move { shared.stopped().await });
     if let Err(error) = served.await {
         tracing::error!(%error, "the state stream's server ended");

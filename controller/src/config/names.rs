@@ -50,6 +50,11 @@ impl Names {
         has_changed
     }
 
+    /// Whether each name of `settings` was resolved at least once.
+    pub fn are_known(&self, settings: &Settings) -> bool {
+        settings.pools.iter().flat_map(|pool| &pool.hosts).all(|host| self.addresses.contains_key(host))
+    }
+
     /// The pools with the addresses of their names. An address that is in a pool already is not added to another one.
     pub fn expand(&self, pools: &[Pool]) -> Vec<Pool> {
         let mut taken: FnvHashSet<SocketAddr> =
@@ -122,10 +127,12 @@ mod tests {
         let [a, b]: [Host; 2] = ["a.svc:80", "b.svc:80"].map(|text| text.parse().unwrap());
         let mut names = Names::default();
         assert_eq!(endpoints(&names, &settings), [addresses(&["10.0.0.1:80"]), vec![]]);
+        assert!(!names.are_known(&settings));
         assert!(names.take(&a, Ok(addresses(&["10.0.0.3:80", "10.0.0.2:80", "[::2]:80", "10.0.0.3:80"]))));
         assert!(names.take(&b, Ok(addresses(&["10.0.0.3:80", "10.0.0.4:80"]))));
         let wanted = [addresses(&["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]), addresses(&["10.0.0.4:80"])];
         assert_eq!(endpoints(&names, &settings), wanted, "an address is in one pool only");
+        assert!(names.are_known(&settings));
         assert!(!names.take(&a, Ok(addresses(&["10.0.0.2:80", "10.0.0.3:80"]))), "in another order");
         assert!(!names.take(&a, Err(io::ErrorKind::TimedOut.into())));
         assert!(!names.take(&a, Ok(Vec::new())), "no address is no response");

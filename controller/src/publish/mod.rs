@@ -24,6 +24,7 @@ pub use admission::Refusal;
 pub use backlog::{Added, Backlog};
 pub use hub::{Batch, Hub, StreamId};
 pub use message::Stamp;
+pub(crate) use roster::clip;
 pub use roster::{ConnectedProxy, RefusedProxy};
 pub use service::StateService;
 pub use session::Shared;

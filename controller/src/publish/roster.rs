@@ -91,7 +91,7 @@ impl Roster {
 }
 
 /// The beginning of a name that a proxy chooses.
-pub(super) fn clip(name: &str) -> &str {
+pub(crate) fn clip(name: &str) -> &str {
     let end = (0..=NAME_BYTES_MAX).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
     name.get(..end).unwrap_or(name)
 }

@@ -24,3 +24,4 @@ mod stream;
 mod support;
 mod taught;
 mod telemetry;
+mod xds;

@@ -1,17 +1,14 @@
 //! The clusters: the engines, which the filter chooses from, and the controller, which it listens to.
 
 use super::Policy;
-use super::value::{address, duration, over_ads, uint32};
+use super::value::{duration, over_ads, uint32};
 use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, EdsClusterConfig,
 };
 use envoy_types::pb::envoy::config::cluster::v3::{CircuitBreakers, Cluster, UpstreamConnectionOptions};
 use envoy_types::pb::envoy::config::core::v3 as core;
-use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
-use envoy_types::pb::envoy::config::endpoint::v3::{
-    ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints,
-};
+use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::explicit_http_config::ProtocolConfig;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
@@ -23,6 +20,7 @@ use prost::Name;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
+use warmpath::xds::assignment;
 
 /// The cluster of the engines.
 pub const ENGINES: &str = "engines";
@@ -91,21 +89,7 @@ pub fn controller() -> Cluster {
 
 /// The endpoints of a cluster, all of them.
 pub fn endpoints(cluster: &str, addresses: &[SocketAddr]) -> ClusterLoadAssignment {
-    let endpoint = |to: &SocketAddr| LbEndpoint {
-        host_identifier: Some(HostIdentifier::Endpoint(Endpoint {
-            address: Some(address(*to)),
-            ..Endpoint::default()
-        })),
-        ..LbEndpoint::default()
-    };
-    ClusterLoadAssignment {
-        cluster_name: cluster.to_owned(),
-        endpoints: vec![LocalityLbEndpoints {
-            lb_endpoints: addresses.iter().map(endpoint).collect(),
-            ..LocalityLbEndpoints::default()
-        }],
-        ..ClusterLoadAssignment::default()
-    }
+    assignment(cluster, addresses.iter().copied())
 }
 
 /// What both clusters have in common.

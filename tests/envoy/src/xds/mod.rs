@@ -1,30 +1,28 @@
 //! A control plane for tests: it tells Envoy what to be, while requests run, and hears what Envoy thinks of it.
 //!
-//! It speaks the state-of-the-world variant of ADS: every answer holds all resources of one kind, so the state
-//! that a test has pushed and the state that Envoy should have are the same set. The delta variant would save
-//! bytes, which a test does not need.
+//! It runs on the controller's own state machine (`warmpath::xds`), so that all tests with a real Envoy try that too.
 
-mod resource;
 mod service;
-mod state;
+mod verdicts;
 
+use self::verdicts::Verdicts;
+use crate::wait::DEADLINE;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use warmpath::xds::Resources;
 
-pub use self::resource::{Kind, Resource};
-use self::state::State;
-pub use self::state::{Rejection, Version};
-use crate::wait::DEADLINE;
+pub use warmpath::xds::{Kind, Rejection, Resource, Version};
 
 /// A control plane that serves any number of Envoys the same resources. Dropping it ends it.
 #[derive(Debug)]
 pub struct ControlPlane {
     address: SocketAddr,
-    state: watch::Sender<State>,
+    resources: watch::Sender<Resources>,
+    verdicts: watch::Sender<Verdicts>,
     server: JoinHandle<()>,
 }
 
@@ -59,10 +57,12 @@ impl ControlPlane {
     pub async fn start(resources: impl IntoIterator<Item = Resource>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let state = watch::Sender::new(State::default());
-        let server = tokio::spawn(service::serve(listener, state.clone()));
-        let plane = Self { address, state, server };
-        plane.push(resources);
+        let mut all = Resources::default();
+        all.complete();
+        all.put(resources);
+        let (resources, verdicts) = (watch::Sender::new(all), watch::Sender::default());
+        let server = tokio::spawn(service::serve(listener, resources.subscribe(), verdicts.clone()));
+        let plane = Self { address, resources, verdicts, server };
         Ok(plane)
     }
 
@@ -71,15 +71,14 @@ impl ControlPlane {
         self.address
     }
 
-    /// Adds resources, or replaces those of the same kind and name. Returns the version that each kind of
-    /// resource among them has from now on.
+    /// Adds resources, or replaces those of the same kind and name. Returns the version that contains them.
     pub fn push(&self, resources: impl IntoIterator<Item = Resource>) -> Version {
-        self.change(|state| state.put(resources))
+        self.change(|all| all.put(resources))
     }
 
-    /// Takes a resource away. Returns the version that this kind has from now on.
+    /// Takes a resource away. Returns the version that lacks it.
     pub fn remove(&self, kind: Kind, name: &str) -> Version {
-        self.change(|state| state.remove(kind, name))
+        self.change(|all| all.remove(kind, name))
     }
 
     /// Pushes resources and waits until every connected Envoy runs them.
@@ -87,8 +86,9 @@ impl ControlPlane {
         let resources: Vec<Resource> = resources.into_iter().collect();
         let mut kinds: Vec<Kind> = resources.iter().map(Resource::kind).collect();
         kinds.dedup();
-        let version = self.push(resources);
+        self.push(resources);
         for kind in kinds {
+            let version = self.resources.borrow().version(kind);
             self.wait_acked(kind, version).await?;
         }
         Ok(())
@@ -110,18 +110,18 @@ impl ControlPlane {
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut State) -> Version) -> Version {
+    fn change(&self, change: impl FnOnce(&mut Resources) -> Version) -> Version {
         let mut version = Version::default();
-        self.state.send_modify(|state| version = change(state));
+        self.resources.send_modify(|all| version = change(all));
         version
     }
 
     async fn wait_verdict(&self, kind: Kind, version: Version) -> Result<Verdict, XdsError> {
-        let mut states = self.state.subscribe();
-        let said = states.wait_for(|state| verdict(state, kind, version).is_some());
+        let mut verdicts = self.verdicts.subscribe();
+        let said = verdicts.wait_for(|verdicts| verdict(verdicts, kind, version).is_some());
         let silent = || XdsError::Silent { kind, version };
-        let state = timeout(DEADLINE, said).await.map_err(|_| silent())?.map_err(|_| silent())?;
-        verdict(&state, kind, version).ok_or_else(silent)
+        let verdicts = timeout(DEADLINE, said).await.map_err(|_| silent())?.map_err(|_| silent())?;
+        verdict(&verdicts, kind, version).ok_or_else(silent)
     }
 }
 
@@ -137,9 +137,9 @@ enum Verdict {
     Rejected(Rejection),
 }
 
-fn verdict(state: &State, kind: Kind, version: Version) -> Option<Verdict> {
-    if let Some(rejection) = state.rejection(kind, version) {
+fn verdict(verdicts: &Verdicts, kind: Kind, version: Version) -> Option<Verdict> {
+    if let Some(rejection) = verdicts.rejection(kind, version) {
         return Some(Verdict::Rejected(rejection.clone()));
     }
-    state.is_acked(kind, version).then_some(Verdict::Acked)
+    verdicts.is_acked(kind, version).then_some(Verdict::Acked)
 }

@@ -1,4 +1,4 @@
-//! The resources that the control plane serves.
+//! The resources of the protocol: their kinds, and one that is ready to be sent.
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
@@ -8,8 +8,8 @@ use envoy_types::pb::google::protobuf::Any;
 use envoy_types::util::pack_any;
 use prost::Name;
 
-/// A kind of resource. In the order in which changes are sent, so that what is referred to arrives before
-/// what refers to it.
+/// A kind of resource. In the order in which changes are sent, so that what is referred to arrives before what refers to
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// CDS.
@@ -49,12 +49,12 @@ impl Kind {
     }
 
     /// The kind with this name in the protocol.
-    pub(super) fn from_type_url(type_url: &str) -> Option<Self> {
+    pub fn from_type_url(type_url: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.type_url() == type_url)
     }
 
     /// Whether Envoy asks for all resources of this kind rather than for some by name.
-    pub(super) fn is_wildcard(self) -> bool {
+    pub fn is_wildcard(self) -> bool {
         matches!(self, Self::Cluster | Self::Listener)
     }
 }
