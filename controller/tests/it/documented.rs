@@ -13,7 +13,7 @@ const ENVOY_YAML: &str = include_str!("../../../envoy/envoy.yaml");
 type Fields = BTreeSet<String>;
 type Parse = fn(&str) -> Option<Faults>;
 
-const FILTER: Parse = |text| plugin::parse(text.as_bytes()).err();
+const FILTER: Parse = |text| plugin::parse(text.as_bytes(), |_| Some("token".to_owned())).err();
 const CONTROLLER: Parse = |text| Settings::parse(text).err();
 
 /// All fields below `path`, which `document` puts a value at.

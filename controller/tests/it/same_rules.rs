@@ -13,7 +13,7 @@ use warmpath_core::limits::{ENDPOINTS_MAX, EVENT_BYTES_MAX, MODELS_PER_POOL_MAX,
 use warmpath_core::wire::Pools;
 
 fn from_json(text: &str) -> Result<Pools, Faults> {
-    plugin::parse(text.as_bytes()).map(|config| config.pools)
+    plugin::parse(text.as_bytes(), |_| None).map(|config| config.pools)
 }
 
 fn from_yaml(text: &str) -> Result<Pools, Faults> {

@@ -70,6 +70,18 @@ pub enum Problem {
         /// What it should be.
         wanted: Wanted,
     },
+    /// Text that is not a token.
+    Token {
+        /// The longest that is one.
+        bytes_max: usize,
+    },
+    /// The name of an environment variable that is not set.
+    Environment(String),
+    /// A field that excludes another, which is there, too.
+    Excluded {
+        /// The other.
+        other: &'static str,
+    },
     /// Text that is not the name of a header.
     Header(String),
     /// A name with a control character.
@@ -213,6 +225,16 @@ impl fmt::Display for Problem {
             Self::Address { text, wanted } => {
                 write!(f, "is `{}`, which is not {wanted}: {}", shown(text), wanted.remedy())
             }
+            Self::Token { bytes_max } => {
+                write!(f, "is not a token: write 1 to {bytes_max} printable ASCII characters, without spaces")
+            }
+            Self::Environment(name) => write!(
+                f,
+                "names `{}`, which is not an environment variable of the VM: add it to `host_env_keys` or `key_values` \
+                 in Envoy's `vm_config.environment_variables`",
+                shown(name)
+            ),
+            Self::Excluded { other } => write!(f, "is given together with `{other}`: remove one of them"),
             Self::Header(text) => write!(
                 f,
                 "is `{}`, which is not the name of a header: write letters, digits and hyphens, such as x-session-id",

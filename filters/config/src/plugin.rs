@@ -3,7 +3,7 @@
 //! ```json
 //! {
 //!   "pools": [{"name": "llama", "models": ["llama-3.1-8b"], "adapters": ["sql"], "endpoints": ["10.0.0.1:8000"]}],
-//!   "controller": {"cluster": "warmpath_controller"},
+//!   "controller": {"cluster": "warmpath_controller", "token_env": "WARMPATH_TOKEN"},
 //!   "cell_bytes": 256,
 //!   "alternates": 3,
 //!   "omitted_prefixes": ["x-anthropic-billing-header"],
@@ -34,12 +34,12 @@ const AFFINITY_HEADERS_MAX: usize = 8;
 #[derive(Debug)]
 enum Json {}
 
-/// Parses and validates a plugin configuration.
-pub fn parse(json: &[u8]) -> Result<Config, Faults> {
+/// Parses and validates a plugin configuration. `environment` has the variables that it may name.
+pub fn parse(json: &[u8], environment: impl Fn(&str) -> Option<String>) -> Result<Config, Faults> {
     let tree: Tree<Json> = serde_json::from_slice(json).map_err(|error| syntax(&error))?;
     let root = Node::root::<Json>(tree);
     let mut reader = Reader::default();
-    let config = read(&Entry::root(&root), &mut reader);
+    let config = read(&Entry::root(&root), &environment, &mut reader);
     reader.finish(config)
 }
 
@@ -50,7 +50,7 @@ fn syntax(error: &serde_json::Error) -> Faults {
     Faults::one(Fault { place: Place { path: String::new(), line: None }, problem })
 }
 
-fn read(root: &Entry<'_>, reader: &mut Reader) -> Config {
+fn read(root: &Entry<'_>, environment: &impl Fn(&str) -> Option<String>, reader: &mut Reader) -> Config {
     let mut fields = reader.fields(root);
     let pools = fields.optional("pools");
     let controller = fields.optional("controller");
@@ -60,7 +60,7 @@ fn read(root: &Entry<'_>, reader: &mut Reader) -> Config {
     let endpoints = if controller.is_some() { EndpointsRule::Optional } else { EndpointsRule::AtLeastOne };
     let rules = Rules { endpoints, takes_hosts: false, has_tiers: false };
     let pools = pools.map(|entry| pools::read(&entry, rules, reader)).unwrap_or_default();
-    let controller = controller.map(|entry| read_controller(&entry, reader));
+    let controller = controller.map(|entry| read_controller(&entry, environment, reader));
     let cell_bytes = cells::read(&mut fields, reader);
     let alternates = fields.optional("alternates");
     let alternates = alternates.and_then(|entry| reader.number(&entry, 0..=u64_len(ALTERNATES_MAX)));
@@ -100,11 +100,25 @@ fn read_headers(entry: &Entry<'_>, reader: &mut Reader) -> Vec<String> {
     headers
 }
 
-fn read_controller(entry: &Entry<'_>, reader: &mut Reader) -> ControllerConfig {
+fn read_controller(
+    entry: &Entry<'_>,
+    environment: &impl Fn(&str) -> Option<String>,
+    reader: &mut Reader,
+) -> ControllerConfig {
     let mut fields = reader.fields(entry);
     let cluster = fields.required("cluster", reader).and_then(|entry| reader.name(&entry));
+    let token = fields.optional("token");
+    let variable = fields.optional("token_env");
+    if let (Some(token), Some(_)) = (&token, &variable) {
+        reader.report(&token.place, Problem::Excluded { other: "token_env" });
+    }
+    let token = match (token, variable) {
+        (Some(token), _) => reader.secret(&token),
+        (None, Some(variable)) => reader.secret_of(&variable, environment),
+        (None, None) => None,
+    };
     fields.finish(reader);
-    ControllerConfig { cluster: cluster.unwrap_or_default() }
+    ControllerConfig { cluster: cluster.unwrap_or_default(), token }
 }
 
 // === impl Json ===

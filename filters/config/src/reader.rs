@@ -9,7 +9,11 @@ use fnv::FnvHashMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use warmpath_core::config::Secret;
 use warmpath_core::limits::NAME_BYTES_MAX;
+
+/// Longest token, in bytes: a signed one has some hundreds to a few thousand.
+const TOKEN_BYTES_MAX: usize = 4096;
 
 /// Collects the faults of one configuration.
 #[derive(Debug, Default)]
@@ -138,6 +142,39 @@ impl Reader {
         };
         self.report(&entry.place, problem);
         None
+    }
+
+    /// A token, which no message repeats.
+    pub fn secret(&mut self, entry: &Entry<'_>) -> Option<Secret> {
+        let Value::Text(text) = entry.value else {
+            self.mistyped(entry, Wanted::Text);
+            return None;
+        };
+        self.token(&entry.place, text)
+    }
+
+    /// The token in the environment variable that is named.
+    pub fn secret_of(
+        &mut self,
+        entry: &Entry<'_>,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Option<Secret> {
+        let name = self.name(entry)?;
+        let Some(value) = environment(&name) else {
+            self.report(&entry.place, Problem::Environment(name));
+            return None;
+        };
+        // A Secret that was made from a file often ends with a newline.
+        self.token(&entry.place, value.trim())
+    }
+
+    fn token(&mut self, place: &Place, text: &str) -> Option<Secret> {
+        let is_token =
+            (1..=TOKEN_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_token {
+            self.report(place, Problem::Token { bytes_max: TOKEN_BYTES_MAX });
+        }
+        is_token.then(|| Secret(text.to_owned()))
     }
 
     /// The name of a header, in lower case.

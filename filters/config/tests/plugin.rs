@@ -3,16 +3,21 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use warmpath_config::plugin::parse;
-use warmpath_core::config::{Config, Explain};
+use warmpath_core::config::{Config, Explain, Secret};
 use warmpath_core::limits::{ALTERNATES_MAX, CELL_BYTES_MAX, NAME_BYTES_MAX};
 
 fn read(json: &str) -> Config {
-    parse(json.as_bytes()).unwrap_or_else(|faults| panic!("{json} is refused:\n{faults}"))
+    parse(json.as_bytes(), environment).unwrap_or_else(|faults| panic!("{json} is refused:\n{faults}"))
 }
 
 fn refused(json: &str) -> Vec<String> {
-    let faults = parse(json.as_bytes()).expect_err(json);
+    let faults = parse(json.as_bytes(), environment).expect_err(json);
     faults.iter().map(ToString::to_string).collect()
+}
+
+fn environment(name: &str) -> Option<String> {
+    let values = [("TWO_WORDS", "from the-environment"), ("GOOD", "t0ken/+=\n"), ("EMPTY", "")];
+    values.into_iter().find(|(variable, _)| *variable == name).map(|(_, value)| value.to_owned())
 }
 
 fn addresses(config: &Config) -> Vec<&str> {
@@ -50,6 +55,41 @@ fn each_field_is_read() {
     assert_eq!(secret.explain, Explain::Token("s".into()));
     assert_eq!(config.omitted_prefixes, ["x-a:", "x-b:"]);
     assert!(read(r#"{"controller":{"cluster":"c"},"omitted_prefixes":[]}"#).omitted_prefixes.is_empty());
+}
+
+#[test]
+fn a_token_is_read_from_the_configuration_or_the_environment() {
+    let token = |fields: &str| {
+        read(&format!(r#"{{"controller":{{"cluster":"c"{fields}}}}}"#)).controller.and_then(|c| c.token)
+    };
+    assert_eq!(token(""), None);
+    assert_eq!(token(r#","token":"secret""#), Some(Secret("secret".to_owned())));
+    assert_eq!(token(r#","token_env":"GOOD""#), Some(Secret("t0ken/+=".to_owned())));
+}
+
+#[test]
+fn a_token_that_is_none_is_refused_and_never_shown() {
+    let faults = |fields: &str| refused(&format!(r#"{{"controller":{{"cluster":"c",{fields}}}}}"#));
+    let wrong = |field: &str| {
+        vec![format!(
+            "controller.{field} is not a token: write 1 to 4096 printable ASCII characters, without spaces"
+        )]
+    };
+    assert_eq!(faults(r#""token":"with a space""#), wrong("token"));
+    assert_eq!(faults(r#""token":"""#), wrong("token"));
+    assert_eq!(faults(&format!(r#""token":"{}""#, "x".repeat(4097))), wrong("token"));
+    assert_eq!(faults(r#""token_env":"TWO_WORDS""#), wrong("token_env"));
+    assert_eq!(faults(r#""token_env":"EMPTY""#), wrong("token_env"));
+    assert_eq!(
+        faults(r#""token_env":"ABSENT""#),
+        ["controller.token_env names `ABSENT`, which is not an environment variable of the VM: add it to \
+             `host_env_keys` or `key_values` in Envoy's `vm_config.environment_variables`"]
+    );
+    assert_eq!(
+        faults(r#""token":"secret","token_env":"GOOD""#),
+        ["controller.token is given together with `token_env`: remove one of them"]
+    );
+    assert_eq!(format!("{:?}", Secret("hidden".to_owned())), "Secret");
 }
 
 #[test]
@@ -165,7 +205,7 @@ fn text_that_is_not_json_is_refused_with_its_place() {
     let wanted =
         format!("the configuration is not valid JSON (key must be a string at line 2 column 1): {remedy}");
     assert_eq!(refused("{\n1"), [wanted]);
-    assert!(parse(b"\xff\xfe").is_err());
+    assert!(parse(b"\xff\xfe", environment).is_err());
 }
 
 #[test]

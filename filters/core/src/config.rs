@@ -4,6 +4,7 @@
 //! that nobody has checked, and the core needs no parser for what is read once.
 
 use crate::wire::Pools;
+use std::fmt;
 
 /// A validated plugin configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,4 +46,18 @@ pub enum Explain {
 pub struct ControllerConfig {
     /// Envoy's cluster for the controller's gRPC stream.
     pub cluster: String,
+    /// The token that the stream presents.
+    pub token: Option<Secret>,
+}
+
+/// Text that is shown to nobody but the other side of a stream.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+// === impl Secret ===
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
 }

@@ -8,6 +8,7 @@ use proxy_wasm::types::{BufferType, MapType, MetricType, Status};
 use std::cell::OnceCell;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, UNIX_EPOCH};
+use warmpath_core::config::Secret;
 use warmpath_core::router::{Clock, Conflict, Reply, SharedMap, Stored, Version};
 use warmpath_core::time::Timestamp;
 
@@ -68,6 +69,12 @@ pub(crate) fn random_bits() -> u64 {
 /// Calls the root's tick from now on, this often in milliseconds.
 pub(crate) fn set_tick_period(ms: u64) {
     let _ = hostcalls::set_tick_period(Duration::from_millis(ms));
+}
+
+/// An environment variable of the VM: `vm_config.environment_variables` lists them.
+#[expect(clippy::disallowed_methods, reason = "this is where configuration becomes an argument")]
+pub(crate) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// The plugin's configuration.
@@ -164,10 +171,16 @@ fn number_property(path: Vec<&str>) -> Option<u64> {
 }
 
 /// Opens a gRPC stream to a cluster. `None`: there is no such cluster, or no host in it.
-pub(crate) fn open_stream(cluster: &str, service: &str, method: &str) -> Option<u32> {
+pub(crate) fn open_stream(
+    cluster: &str,
+    (service, method): (&str, &str),
+    token: Option<&Secret>,
+) -> Option<u32> {
     let upstream = grpc_service(cluster);
     let upstream = upstream.as_deref().unwrap_or(cluster);
-    hostcalls::open_grpc_stream(upstream, service, method, Vec::new()).ok()
+    let authorization = token.map(|Secret(token)| format!("Bearer {token}"));
+    let metadata = authorization.as_deref().map(|value| ("authorization", value.as_bytes()));
+    hostcalls::open_grpc_stream(upstream, service, method, metadata.into_iter().collect()).ok()
 }
 
 /// Envoy's `GrpcService{envoy_grpc{cluster_name, authority}}`, serialized. Given a name alone, Envoy sends it as the

@@ -51,7 +51,7 @@ impl RootContext for Root {
             );
             return false;
         }
-        match plugin::parse(&host::plugin_configuration(size)) {
+        match plugin::parse(&host::plugin_configuration(size), host::environment) {
             Ok(config) => {
                 let node = host::node_id();
                 self.vm = Some(Vm::of_cells(config.cell_bytes));
@@ -113,9 +113,11 @@ impl Context for Root {
 fn meaning(grpc_status: u32) -> &'static str {
     match grpc_status {
         3 => " (invalid argument)",
+        7 => " (permission denied: the controller does not accept `controller.token` for this)",
         8 => " (resource exhausted)",
         12 => " (unimplemented: no controller listens there)",
         14 => " (unavailable)",
+        16 => " (unauthenticated: `controller.token` is missing, or is not the controller's)",
         _ => "",
     }
 }

@@ -110,8 +110,9 @@ fn perform(output: Output, metrics: &mut Metrics, done: &mut Done) -> Option<Inp
             host::reply(&reply);
             done.is_paused = true;
         }
-        Output::OpenUplink { cluster } => {
-            let uplink = host::open_stream(&cluster, STREAM_SERVICE, STREAM_METHOD).map(UplinkId);
+        Output::OpenUplink { cluster, token } => {
+            let uplink = host::open_stream(&cluster, (STREAM_SERVICE, STREAM_METHOD), token.as_ref());
+            let uplink = uplink.map(UplinkId);
             if uplink.is_none() {
                 warn!("controller: cluster `{cluster}` does not exist or has no endpoint");
             }

@@ -4,7 +4,7 @@
 //! anything that two shells could decide differently belongs in the router.
 
 use super::metrics::{Counter, Gauge, Histogram};
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::ids::CellHash;
 use crate::prompt::Size;
 use crate::wire::StreamError;
@@ -209,6 +209,8 @@ pub enum Output {
     OpenUplink {
         /// Envoy's name for it.
         cluster: String,
+        /// The token to present to it, as `authorization: Bearer`.
+        token: Option<Secret>,
     },
     /// Send a message; if that fails, report [`Input::UplinkClosed`].
     SendUplink {

@@ -13,7 +13,7 @@ fn until_it_opens(vm: &mut SoloVm, plugin: PluginId, mut now: Timestamp) -> (Tim
         now = now.plus_ms(25);
         let out = vm.handle(now, Input::Tick { plugin });
         let opens = out.iter().find_map(|output| match output {
-            Output::OpenUplink { cluster } => Some(cluster.clone()),
+            Output::OpenUplink { cluster, .. } => Some(cluster.clone()),
             _ => None,
         });
         if let Some(cluster) = opens {
@@ -74,7 +74,10 @@ fn a_plugin_that_drains_does_not_keep_the_uplink_from_its_successor() {
     open(&mut vm, 1, now);
     vm.configure(
         NEXT,
-        Config { controller: Some(ControllerConfig { cluster: "other".to_owned() }), ..controlled() },
+        Config {
+            controller: Some(ControllerConfig { cluster: "other".to_owned(), token: None }),
+            ..controlled()
+        },
         now,
     );
     let (opened, cluster) = until_it_opens(&mut vm, NEXT, now);

@@ -4,7 +4,9 @@ use super::value::{boolean, duration};
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
 use envoy_types::pb::envoy::extensions::wasm::v3::plugin_config::Vm;
-use envoy_types::pb::envoy::extensions::wasm::v3::{FailurePolicy, PluginConfig, ReloadConfig, VmConfig};
+use envoy_types::pb::envoy::extensions::wasm::v3::{
+    EnvironmentVariables, FailurePolicy, PluginConfig, ReloadConfig, VmConfig,
+};
 use envoy_types::pb::google::protobuf::StringValue;
 use envoy_types::util::pack_any;
 use serde_json::Value;
@@ -26,6 +28,8 @@ pub struct WasmFilter {
     pub plugin: Value,
     /// Filters with the same id and the same file share a VM in each worker thread, and shared data.
     pub vm_id: String,
+    /// Environment variables of the VM.
+    pub environment: Vec<(String, String)>,
     /// `allow_on_headers_stop_iteration`. Off as in a WasmPlugin of Istio, which cannot set it.
     pub shows_bodies: bool,
 }
@@ -35,7 +39,13 @@ pub struct WasmFilter {
 impl WasmFilter {
     /// A filter in a VM with the usual id.
     pub fn new(path: impl Into<PathBuf>, plugin: Value) -> Self {
-        Self { path: path.into(), plugin, vm_id: NAME.to_owned(), shows_bodies: true }
+        Self {
+            path: path.into(),
+            plugin,
+            vm_id: NAME.to_owned(),
+            environment: Vec::new(),
+            shows_bodies: true,
+        }
     }
 
     pub(super) fn message(&self) -> Wasm {
@@ -48,6 +58,10 @@ impl WasmFilter {
             runtime: "envoy.wasm.runtime.v8".to_owned(),
             code: Some(core::AsyncDataSource {
                 specifier: Some(core::async_data_source::Specifier::Local(code)),
+            }),
+            environment_variables: Some(EnvironmentVariables {
+                key_values: self.environment.iter().cloned().collect(),
+                ..EnvironmentVariables::default()
             }),
             ..VmConfig::default()
         };

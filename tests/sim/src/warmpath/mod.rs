@@ -68,7 +68,7 @@ impl Proxies {
         let config = Config {
             // As a fallback: a controller names them too, and those that join.
             pools: pools(&addresses[..run.first()]),
-            controller: Some(ControllerConfig { cluster: "warmpath_controller".to_owned() }),
+            controller: Some(ControllerConfig { cluster: "warmpath_controller".to_owned(), token: None }),
             cell_bytes: CELL_BYTES_DEFAULT,
             alternates: 0,
             omitted_prefixes: Vec::new(),

@@ -37,6 +37,17 @@ fn wrong_configuration_is_refused_with_every_error_and_its_path() {
 }
 
 #[test]
+fn a_token_that_the_environment_lacks_is_refused_with_the_cure() {
+    let host = Host::default();
+    let vm = host.vm(&filter()).unwrap();
+    let wrong = json!({"controller": {"cluster": CLUSTER, "token_env": "WARMPATH_TOKEN"}});
+    assert!(!vm.configure(wrong.to_string().as_bytes()).unwrap());
+    let log = host.log_from(LogLevel::Error).join("\n");
+    assert!(log.contains("`WARMPATH_TOKEN`") && log.contains("host_env_keys"), "{log}");
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
 fn bytes_that_are_no_configuration_are_refused() {
     let host = Host::default();
     let vm = host.vm(&filter()).unwrap();

@@ -9,7 +9,7 @@ use warmpath_core::ids::CellHash;
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::prompt::{Api, Request, Root, cells_of};
 use warmpath_core::wire::{STREAM_METHOD, STREAM_SERVICE};
-use warmpath_host::{GrpcState, Host, Vm};
+use warmpath_host::{GrpcState, Host, LogLevel, Options, Vm};
 
 fn config() -> Value {
     json!({"controller": {"cluster": CLUSTER}, "explain": true})
@@ -43,6 +43,33 @@ fn hello_says_who_opens_the_stream() {
     assert_ne!(hello.process, 0);
     assert!(controller.received().iter().skip(1).all(|up| up.hello.is_none()), "one hello a stream");
     assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn the_stream_presents_the_token_and_the_log_never_shows_it() {
+    let environment = vec![("WARMPATH_TOKEN".to_owned(), "t0ken\n".to_owned())];
+    let host = Host::new(Options { environment, ..Options::default() });
+    let config = json!({"controller": {"cluster": CLUSTER, "token_env": "WARMPATH_TOKEN"}});
+    let vm = vm(&host, &config);
+    Controller::accept(&host, &[&vm]);
+    let stream = vm.grpc_streams().remove(0);
+    assert_eq!(stream.initial_metadata.text("authorization"), Some("Bearer t0ken"));
+    for (status, meaning) in [(16, "unauthenticated: `controller.token`"), (7, "permission denied")] {
+        let stream = vm.grpc_streams().into_iter().find(|stream| stream.state == GrpcState::Open).unwrap();
+        vm.grpc_close(stream.id, status, "").unwrap();
+        assert!(host.log_from(LogLevel::Warn).last().unwrap().contains(meaning));
+        Controller::accept(&host, &[&vm]);
+    }
+    assert!(host.log().iter().all(|line| !line.text.contains("t0ken")), "{:#?}", host.log());
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn a_stream_without_a_token_has_no_metadata() {
+    let host = Host::default();
+    let vm = vm(&host, &config());
+    Controller::accept(&host, &[&vm]);
+    assert_eq!(vm.grpc_streams().remove(0).initial_metadata.len(), 0);
 }
 
 #[test]

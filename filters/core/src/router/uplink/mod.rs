@@ -13,6 +13,7 @@
 mod down;
 mod up;
 
+use crate::config::ControllerConfig;
 use crate::ids::{Generation, InstanceId};
 use crate::router::io::{Output, PluginId, UplinkId};
 use crate::router::lease::{Lease, StoredLease, Verdict};
@@ -242,7 +243,8 @@ impl<S: SharedMap> Router<S> {
         let Some(controller) = plugin.and_then(|plugin| plugin.config.controller.as_ref()) else {
             return;
         };
-        out.push(Output::OpenUplink { cluster: controller.cluster.clone() });
+        let ControllerConfig { cluster, token } = controller.clone();
+        out.push(Output::OpenUplink { cluster, token });
         self.uplink.state = State::Opening;
     }
 

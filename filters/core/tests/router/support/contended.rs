@@ -144,7 +144,7 @@ pub(crate) fn fixed(endpoints: usize) -> Config {
 pub(crate) fn controlled() -> Config {
     Config {
         pools: Pools::default(),
-        controller: Some(ControllerConfig { cluster: "controller".to_owned() }),
+        controller: Some(ControllerConfig { cluster: "controller".to_owned(), token: None }),
         ..fixed(0)
     }
 }

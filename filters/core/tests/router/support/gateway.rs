@@ -47,7 +47,7 @@ pub(crate) fn static_config(count: usize) -> Config {
 pub(crate) fn with_controller() -> Config {
     Config {
         pools: Pools::default(),
-        controller: Some(ControllerConfig { cluster: CLUSTER.to_owned() }),
+        controller: Some(ControllerConfig { cluster: CLUSTER.to_owned(), token: None }),
         ..static_config(0)
     }
 }
