@@ -27,6 +27,7 @@ pub mod logs;
 pub mod metrics;
 pub mod proxy;
 pub mod publish;
+pub mod replicas;
 pub mod run;
 pub mod telemetry;
 pub mod watch;

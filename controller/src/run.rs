@@ -6,6 +6,7 @@ use crate::config::{LoadError, Names, Pool, RESOLVE_INTERVAL, Reload, Settings, 
 use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::publish::{Hub, Shared, StateService};
+use crate::replicas::Replicas;
 use crate::telemetry::{Models, Telemetry, Unseen};
 use crate::watch::{self as cluster, ClusterError, Followed};
 use crate::xds::{EndpointService, Publisher};
@@ -70,6 +71,7 @@ struct Live {
     names: Names,
     /// The cluster's pools and pods, if it is followed.
     cluster: Option<watch::Receiver<Option<Followed>>>,
+    replicas: Replicas,
     /// All pools, with the addresses of their names.
     pools: Vec<Pool>,
     /// Until the pools are known: a controller without them would take all endpoints from the proxies.
@@ -128,11 +130,13 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
     let unknown = Some(Unknown { _unready: telemetry.hold(), serve });
     let endpoints = Publisher::default();
     let service = EndpointService::new(endpoints.subscribe(), Arc::clone(&metrics));
+    let replicas = Replicas::new(shared.clone(), settings.token_file.clone());
     let (shared_too, pools, published) = (shared.clone(), Vec::new(), None);
     let mut live = Live {
         settings,
         names,
         cluster,
+        replicas,
         pools,
         unknown,
         shared: shared_too,
@@ -234,6 +238,7 @@ impl Live {
             let followed = cluster.borrow();
             let Some(followed) = followed.as_ref() else { return };
             pools.extend(followed.pools.iter().cloned());
+            self.replicas.follow(&followed.replicas);
         }
         self.pools = pools;
         self.publish_pools();
@@ -300,8 +305,8 @@ async fn follow_cluster(
     metrics: &Arc<Metrics>,
 ) -> Result<Option<watch::Receiver<Option<Followed>>>, StartError> {
     let Some(kubernetes) = settings.kubernetes.clone() else { return Ok(None) };
-    let (client, _) = cluster::client().await?;
-    Ok(Some(cluster::start(client, kubernetes, Arc::clone(metrics))))
+    let (client, namespace) = cluster::client().await?;
+    Ok(Some(cluster::start(client, kubernetes.within(&namespace), Arc::clone(metrics))))
 }
 
 /// Serves proxies once the pools are known.

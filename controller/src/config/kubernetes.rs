@@ -83,6 +83,21 @@ impl Default for Kubernetes {
     }
 }
 
+impl Kubernetes {
+    /// Fills in the namespace of the controller's pod where none is named.
+    #[must_use]
+    pub fn within(mut self, own: &str) -> Self {
+        let peers = self.peers.as_mut().map(|peers| &mut peers.namespace);
+        let gateway = self.gateway.as_mut().map(|gateway| &mut gateway.namespace);
+        for namespace in [Some(&mut self.lease.namespace), gateway, peers].into_iter().flatten() {
+            if namespace.is_empty() {
+                own.clone_into(namespace);
+            }
+        }
+        self
+    }
+}
+
 // === impl ObjectName ===
 
 impl std::fmt::Display for ObjectName {

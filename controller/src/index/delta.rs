@@ -12,6 +12,17 @@ pub enum Author {
     Controller,
     /// A VM of this proxy process.
     Proxy(ProcessId),
+    /// Another replica of the controller, for one of its proxies.
+    Replica(ProcessId),
+}
+
+/// Who reads deltas and snapshots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// This proxy process. It knows its own events.
+    Proxy(ProcessId),
+    /// Another replica: it scrapes engines and follows the cluster by itself, and has streams to the other replicas.
+    Replica(ProcessId),
 }
 
 /// An event that changed the view.
@@ -101,6 +112,27 @@ impl Author {
             Authority::Either => true,
             Authority::Controller => self == Self::Controller,
             Authority::Proxy => self != Self::Controller,
+        }
+    }
+}
+
+// === impl Reader ===
+
+impl Reader {
+    /// The process that reads.
+    pub fn process(self) -> ProcessId {
+        match self {
+            Self::Proxy(process) | Self::Replica(process) => process,
+        }
+    }
+
+    /// Whether a delta is for it.
+    pub fn wants(self, delta: &Delta) -> bool {
+        match (self, delta.author) {
+            (Self::Proxy(reader), Author::Proxy(author) | Author::Replica(author)) => reader != author,
+            (Self::Proxy(_), Author::Controller) | (Self::Replica(_), Author::Proxy(_)) => true,
+            (Self::Replica(_), Author::Replica(_)) => false,
+            (Self::Replica(_), Author::Controller) => matches!(delta.coalescing, Coalescing::Ends { .. }),
         }
     }
 }

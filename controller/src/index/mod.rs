@@ -11,9 +11,10 @@
 mod delta;
 mod ring;
 
-pub use delta::{Author, CoalesceKey, Coalescing, Delta, Room};
+pub use delta::{Author, CoalesceKey, Coalescing, Delta, Reader, Room};
 pub use ring::Ring;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use warmpath_core::hash::{SeededMap, seeded};
 use warmpath_core::ids::{EndpointId, Generation, InstanceId, OriginId, ProcessId, ResponseId};
@@ -28,8 +29,10 @@ pub struct Index {
     seed: u64,
     view: View,
     ring: Ring,
-    /// The proxy process whose VM each origin is.
-    origins: SeededMap<OriginId, ProcessId>,
+    /// Who was the last to speak for each origin, which is a VM of a proxy process.
+    origins: SeededMap<OriginId, Author>,
+    /// The processes that have a stream here.
+    streams: BTreeSet<ProcessId>,
 }
 
 /// Why an event was not accepted.
@@ -45,6 +48,8 @@ pub enum Dropped {
     Broken,
     /// The view knows it already.
     Known,
+    /// Another replica relays it of a proxy that reports here by now.
+    Outdated,
 }
 
 // === impl Index ===
@@ -58,6 +63,7 @@ impl Index {
             view: View::new(cell_bytes, seed),
             ring: Ring::default(),
             origins: SeededMap::with_hasher(seeded(seed)),
+            streams: BTreeSet::new(),
         }
     }
 
@@ -86,6 +92,11 @@ impl Index {
         if !author.may_publish(&kind) {
             return Err(Dropped::NotYours);
         }
+        if let Author::Replica(_) = author
+            && !self.may_relay(author, &kind)
+        {
+            return Err(Dropped::Outdated);
+        }
         let event = Event { kind: Some(kind) };
         match self.view.apply(&event, now) {
             // What was cut in this view will be cut in the same way by others.
@@ -95,9 +106,7 @@ impl Index {
             Applied::Detached => return Err(Dropped::Broken),
         }
         let kind = event.kind.ok_or(Dropped::Unsupported)?;
-        if let Author::Proxy(process) = author {
-            self.note_origin(process, &kind);
-        }
+        self.note_origin(author, &kind);
         let delta = Arc::new(Delta::new(author, kind));
         self.ring.push(Arc::clone(&delta));
         Ok(delta)
@@ -121,11 +130,10 @@ impl Index {
         keeper.is_some() && keeper == self.view.slot(EndpointId(stored.endpoint))
     }
 
-    /// What `process` missed since `generation` of `instance`, but for its own events. `None`: it
-    /// needs a snapshot.
+    /// What `reader` missed since `generation` of `instance`. `None`: it needs a snapshot.
     pub fn since(
         &self,
-        process: ProcessId,
+        reader: Reader,
         instance: InstanceId,
         generation: Generation,
     ) -> Option<Vec<Arc<Delta>>> {
@@ -133,22 +141,54 @@ impl Index {
             return None;
         }
         let deltas = self.ring.since(generation)?;
-        Some(deltas.filter(|delta| delta.author != Author::Proxy(process)).cloned().collect())
+        Some(deltas.filter(|delta| reader.wants(delta)).cloned().collect())
     }
 
-    /// The whole view for `process`. Requests of its own origins are left out: it knows them better.
-    pub fn snapshot(&self, process: ProcessId) -> Vec<Event> {
+    /// The whole view for `reader`. What it knows better is left out: the requests of its own origins, and for another replica
+    /// all that does not come from this one's proxies. What endpoints hold is not known by its author, and adds up.
+    pub fn snapshot(&self, reader: Reader) -> Vec<Event> {
+        let author_of = |origin: u64| self.origins.get(&OriginId(origin)).copied();
+        let is_own = |origin: u64| matches!(author_of(origin), Some(Author::Proxy(_)));
         let mut events = self.view.export();
-        events.retain(|event| match &event.kind {
-            Some(Kind::InFlight(report)) => self.origins.get(&OriginId(report.origin)) != Some(&process),
-            _ => true,
+        events.retain(|event| match (reader, &event.kind) {
+            (Reader::Proxy(process), Some(Kind::InFlight(report))) => {
+                author_of(report.origin) != Some(Author::Proxy(process))
+            }
+            (Reader::Proxy(_), _) | (_, Some(Kind::Prefix(_) | Kind::Stored(_))) => true,
+            (_, Some(Kind::InFlight(report))) => is_own(report.origin),
+            (_, Some(Kind::Routed(routed))) => is_own(routed.origin),
+            _ => false,
         });
         events
     }
 
-    /// Origins that `process` was the last to speak for.
-    pub fn origins_of(&self, process: ProcessId) -> Vec<OriginId> {
-        self.origins.iter().filter(|(_, of)| **of == process).map(|(origin, _)| *origin).collect()
+    /// Origins that `author` was the last to speak for.
+    pub fn origins_of(&self, author: Author) -> Vec<OriginId> {
+        self.origins.iter().filter(|(_, of)| **of == author).map(|(origin, _)| *origin).collect()
+    }
+
+    /// A process has a stream here: what other replicas relay of it is older than what it reports.
+    pub fn note_stream(&mut self, process: ProcessId, is_open: bool) {
+        if is_open {
+            self.streams.insert(process);
+        } else {
+            self.streams.remove(&process);
+        }
+    }
+
+    /// Whether a replica may speak for the origin that an event is about. A proxy moves between replicas: what the last one
+    /// relays of it may come after what it reports here.
+    fn may_relay(&self, replica: Author, kind: &Kind) -> bool {
+        let origin = match kind {
+            Kind::InFlight(report) => report.origin,
+            Kind::Alive(alive) => alive.origin,
+            Kind::Gone(gone) => return self.origins.get(&OriginId(gone.origin)) == Some(&replica),
+            _ => return true,
+        };
+        match self.origins.get(&OriginId(origin)) {
+            Some(Author::Proxy(process)) => !self.streams.contains(process),
+            _ => true,
+        }
     }
 
     /// Requests that each process has under way.
@@ -157,7 +197,7 @@ impl Index {
         let slots = self.view.pools().iter().flat_map(Pool::slots);
         for endpoint in slots.filter_map(|slot| self.view.endpoint(*slot)) {
             for report in endpoint.in_flight_reports() {
-                if let Some(process) = self.origins.get(&OriginId(report.origin)) {
+                if let Some(Author::Proxy(process)) = self.origins.get(&OriginId(report.origin)) {
                     let sum = requests.entry(*process).or_default();
                     *sum = sum.saturating_add(report.requests);
                 }
@@ -173,7 +213,7 @@ impl Index {
         }
     }
 
-    fn note_origin(&mut self, process: ProcessId, kind: &Kind) {
+    fn note_origin(&mut self, author: Author, kind: &Kind) {
         let origin = match kind {
             Kind::InFlight(report) => report.origin,
             Kind::Alive(alive) => alive.origin,
@@ -183,7 +223,7 @@ impl Index {
             }
             _ => return,
         };
-        self.origins.insert(OriginId(origin), process);
+        self.origins.insert(OriginId(origin), author);
     }
 }
 
@@ -198,6 +238,7 @@ impl Dropped {
             Self::NotYours => "not_yours",
             Self::Broken => "broken",
             Self::Known => "known",
+            Self::Outdated => "outdated",
         }
     }
 }

@@ -39,7 +39,9 @@ impl Hub {
         } else {
             match self.join(hello) {
                 Some(joined) => {
-                    self.roster.connect(joined.0, hello, now);
+                    if !hello.replica {
+                        self.roster.connect(joined.0, hello, now);
+                    }
                     return Ok(joined);
                 }
                 None => Refusal::TooMany,

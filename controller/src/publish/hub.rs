@@ -11,7 +11,7 @@ use super::roster::{ConnectedProxy, RefusedProxy, Roster};
 use super::routing::Routing;
 use super::taught::Taught;
 use super::usage::{Cached, Report, Usage};
-use crate::index::{Author, Delta, Dropped, Index};
+use crate::index::{Author, Delta, Dropped, Index, Reader};
 use crate::metrics::Metrics;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,10 +34,10 @@ const CURRENT_INTERVAL_MS: u64 = 1_000;
 /// All streams over one index.
 #[derive(Debug)]
 pub struct Hub {
-    index: Index,
+    pub(super) index: Index,
     subscribers: BTreeMap<StreamId, Subscriber>,
     departures: Vec<Departure>,
-    routing: Routing,
+    pub(super) routing: Routing,
     outcomes: Outcomes,
     usage: Usage,
     pub(super) roster: Roster,
@@ -51,10 +51,10 @@ pub struct Hub {
     metrics: Arc<Metrics>,
 }
 
-/// A process without a stream.
+/// A process without a stream, or a replica that is not connected to.
 #[derive(Clone, Copy, Debug)]
 struct Departure {
-    process: ProcessId,
+    author: Author,
     /// When it counts as gone.
     due: Timestamp,
 }
@@ -76,10 +76,10 @@ pub enum Batch {
     Taught(Stamp, Vec<Event>),
 }
 
-/// One stream of a proxy.
+/// One stream of a proxy, or of another replica.
 #[derive(Debug)]
 struct Subscriber {
-    process: ProcessId,
+    reader: Reader,
     pending: Pending,
     backlog: Backlog,
     /// The generation that it was last sent.
@@ -132,17 +132,21 @@ impl Hub {
     /// closes its own.
     pub fn join(&mut self, hello: &Hello) -> Option<(StreamId, Arc<Notify>)> {
         let process = ProcessId(hello.process);
-        for (_, older) in self.subscribers.extract_if(.., |_, subscriber| subscriber.process == process) {
+        let reader = if hello.replica { Reader::Replica(process) } else { Reader::Proxy(process) };
+        for (_, older) in self.subscribers.extract_if(.., |_, subscriber| subscriber.reader == reader) {
             older.wake.notify_one();
         }
         if self.subscribers.len() >= PROXIES_MAX {
             self.count_subscribers();
             return None;
         }
-        self.departures.retain(|departure| departure.process != process);
+        if !hello.replica {
+            self.rejoin(Author::Proxy(process));
+            self.index.note_stream(process, true);
+        }
         let missed = hello.resume.and_then(|resume| {
             let generation = Generation(resume.generation);
-            Some((self.index.since(process, InstanceId(resume.instance), generation)?, generation))
+            Some((self.index.since(reader, InstanceId(resume.instance), generation)?, generation))
         });
         let (pending, sent) = match missed {
             Some((deltas, generation)) => (Pending::Resume(deltas), generation),
@@ -152,7 +156,7 @@ impl Hub {
         wake.notify_one();
         let backlog = Backlog::new(self.index.seed());
         let subscriber = Subscriber {
-            process,
+            reader,
             pending,
             backlog,
             sent,
@@ -176,9 +180,12 @@ impl Hub {
     pub fn leave(&mut self, id: StreamId, now: Timestamp) {
         self.roster.leave(id);
         let Some(subscriber) = self.subscribers.remove(&id) else { return };
-        if self.subscribers.values().all(|other| other.process != subscriber.process) {
-            self.departures
-                .push(Departure { process: subscriber.process, due: now.plus_ms(DEPARTURE_GRACE_MS) });
+        let is_last = self.subscribers.values().all(|other| other.reader != subscriber.reader);
+        if let Reader::Proxy(process) = subscriber.reader
+            && is_last
+        {
+            self.index.note_stream(process, false);
+            self.depart(Author::Proxy(process), now);
         }
         self.count_subscribers();
     }
@@ -192,7 +199,8 @@ impl Hub {
             };
             self.metrics.events_in.get_or_create(&[("kind", kind.label())]).inc();
             let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
-            let process = subscriber.process;
+            // Another replica has nothing to report: what it knows, it sends on a stream of this one's.
+            let Reader::Proxy(process) = subscriber.reader else { return };
             if matches!(&kind, Kind::InFlight(report) if report.requests > 0) {
                 self.routing.note(process, now);
             }
@@ -222,8 +230,18 @@ impl Hub {
         }
     }
 
-    /// Learns a prefix that a proxy teaches. It is passed on when the round has ended.
-    fn learn(&mut self, process: ProcessId, whole: Prefix, now: Timestamp) -> Result<(), Dropped> {
+    /// From now on, or after a moment, what `author` had under way counts as ended.
+    pub(super) fn depart(&mut self, author: Author, now: Timestamp) {
+        self.departures.push(Departure { author, due: now.plus_ms(DEPARTURE_GRACE_MS) });
+    }
+
+    /// It is back.
+    pub(super) fn rejoin(&mut self, author: Author) {
+        self.departures.retain(|departure| departure.author != author);
+    }
+
+    /// Learns a prefix that a proxy, or another replica, teaches. It is passed on when the round has ended.
+    pub(super) fn learn(&mut self, process: ProcessId, whole: Prefix, now: Timestamp) -> Result<(), Dropped> {
         if !self.taught.note(process, &whole, self.index.view(), now) {
             return Err(Dropped::Known);
         }
@@ -273,8 +291,8 @@ impl Hub {
             Pending::Snapshot => {
                 self.metrics.snapshots.inc();
                 subscriber.lacks_taught = false;
-                self.taught.note_snapshot(subscriber.process);
-                Batch::Snapshot(stamp, self.index.snapshot(subscriber.process))
+                self.taught.note_snapshot(subscriber.reader.process());
+                Batch::Snapshot(stamp, self.index.snapshot(subscriber.reader))
             }
             Pending::Resume(mut deltas) => {
                 self.metrics.resumes.inc();
@@ -305,7 +323,7 @@ impl Hub {
         }
         let after = self.index.generation();
         let stamp = Stamp { instance: self.index.instance(), before: subscriber.sent, after };
-        let events = self.passed_on.as_ref()?.unknown_to(subscriber.process, self.index.view());
+        let events = self.passed_on.as_ref()?.unknown_to(subscriber.reader.process(), self.index.view());
         if events.is_empty() {
             return None;
         }
@@ -325,9 +343,11 @@ impl Hub {
     /// Drops what has become too old. Call it a few times a second.
     pub fn tick(&mut self, now: Timestamp) {
         let due: Vec<Departure> = self.departures.extract_if(.., |departure| departure.due <= now).collect();
-        for Departure { process, .. } in due {
-            self.routing.forget(process);
-            for OriginId(origin) in self.index.origins_of(process) {
+        for Departure { author, .. } in due {
+            if let Author::Proxy(process) | Author::Replica(process) = author {
+                self.routing.forget(process);
+            }
+            for OriginId(origin) in self.index.origins_of(author) {
                 self.publish(Kind::Gone(Gone { origin }), now);
             }
         }
@@ -344,6 +364,8 @@ impl Hub {
             // along to a proxy that alone is busy, which gets none of its own events back, and would ask to resume at
             // one that is long gone from the ring.
             self.broadcast(&Arc::new(Delta::new(Author::Controller, Kind::Current(Current {}))));
+            let own = Delta::new(Author::Controller, Kind::Proxies(self.routing.own()));
+            self.queue(&Arc::new(own), |reader| matches!(reader, Reader::Replica(_)));
         }
         if now >= self.expire_at {
             self.expire_at = now.plus_ms(EXPIRE_INTERVAL_MS);
@@ -351,9 +373,13 @@ impl Hub {
         }
     }
 
-    fn broadcast(&mut self, delta: &Arc<Delta>) {
-        let subscribers = self.subscribers.values_mut();
-        for subscriber in subscribers.filter(|to| Author::Proxy(to.process) != delta.author) {
+    /// Queues a delta for all that it is for.
+    pub(super) fn broadcast(&mut self, delta: &Arc<Delta>) {
+        self.queue(delta, |reader| reader.wants(delta));
+    }
+
+    fn queue(&mut self, delta: &Arc<Delta>, is_for: impl Fn(Reader) -> bool) {
+        for subscriber in self.subscribers.values_mut().filter(|to| is_for(to.reader)) {
             if matches!(subscriber.pending, Pending::Snapshot) {
                 continue;
             }
@@ -375,7 +401,7 @@ impl Hub {
         self.metrics.refused.get_or_create(&[("reason", reason)]).inc();
     }
 
-    fn count_dropped(&self, dropped: Dropped) {
+    pub(super) fn count_dropped(&self, dropped: Dropped) {
         self.metrics.events_dropped.get_or_create(&[("reason", dropped.label())]).inc();
     }
 

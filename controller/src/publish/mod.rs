@@ -13,6 +13,7 @@ mod codec;
 mod hub;
 mod message;
 mod outcomes;
+mod relay;
 mod roster;
 mod routing;
 mod service;

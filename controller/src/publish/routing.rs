@@ -3,7 +3,7 @@
 //!
 //! A proxy that is connected and idle is not among them: no other proxy would use the endpoints dealt to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use warmpath_core::ids::ProcessId;
 use warmpath_core::limits::PROXIES_MAX;
 use warmpath_core::time::Timestamp;
@@ -18,6 +18,8 @@ const ROUTING_MS: u64 = 60_000;
 pub(super) struct Routing {
     /// When each process last had requests under way.
     seen: BTreeMap<ProcessId, Timestamp>,
+    /// The same of other replicas, as each last listed them.
+    elsewhere: BTreeMap<ProcessId, Vec<ProcessId>>,
     published: Vec<ProcessId>,
 }
 
@@ -31,18 +33,32 @@ impl Routing {
         }
     }
 
-    /// Drops a process that is gone.
-    pub(super) fn forget(&mut self, process: ProcessId) {
-        self.seen.remove(&process);
+    /// Records the proxies that route through another replica.
+    pub(super) fn note_elsewhere(&mut self, replica: ProcessId, proxies: &Proxies) {
+        let listed = proxies.processes.iter().take(PROXIES_MAX);
+        self.elsewhere.insert(replica, listed.map(|process| ProcessId(*process)).collect());
     }
 
-    /// The list, if it differs from the published one.
+    /// Drops a process, or a replica, that is gone.
+    pub(super) fn forget(&mut self, process: ProcessId) {
+        self.seen.remove(&process);
+        self.elsewhere.remove(&process);
+    }
+
+    /// The proxies that route through this replica.
+    pub(super) fn own(&self) -> Proxies {
+        Proxies { processes: self.seen.keys().map(|process| process.0).collect() }
+    }
+
+    /// The list of all, if it differs from the published one.
     pub(super) fn changed(&mut self, now: Timestamp) -> Option<Proxies> {
         self.seen.retain(|_, seen| now.ms_since(*seen) < ROUTING_MS);
-        if self.seen.keys().eq(&self.published) {
+        let all: BTreeSet<ProcessId> =
+            self.seen.keys().chain(self.elsewhere.values().flatten()).copied().take(PROXIES_MAX).collect();
+        if all.iter().eq(&self.published) {
             return None;
         }
-        self.published = self.seen.keys().copied().collect();
+        self.published = all.into_iter().collect();
         Some(Proxies { processes: self.published.iter().map(|process| process.0).collect() })
     }
 }

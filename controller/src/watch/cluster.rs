@@ -30,6 +30,8 @@ pub struct Followed {
     pub pools: Vec<Pool>,
     /// The pod behind each endpoint.
     pub pods: BTreeMap<SocketAddr, ObjectName>,
+    /// Where the controller's replicas listen, this one included.
+    pub replicas: BTreeSet<SocketAddr>,
     /// What is wrong, for people.
     pub problems: BTreeSet<Problem>,
     /// How each watch goes.
@@ -224,6 +226,7 @@ impl Cluster {
         Followed {
             pools: self.plan.pools.clone(),
             pods: self.plan.pods.clone(),
+            replicas: self.plan.replicas.clone(),
             problems: self.plan.problems.clone(),
             watches: watches.collect(),
         }

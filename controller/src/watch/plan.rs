@@ -7,7 +7,7 @@ use super::facts::{Described, Facts, Item, Source};
 use super::kinds::Kind;
 use super::pod::Pod;
 use super::problem::Problem;
-use crate::config::{Kubernetes, Member, ObjectName, PORTS_MAX, Pool, Selector};
+use crate::config::{Kubernetes, Member, ObjectName, PORTS_MAX, Peers, Pool, Selector};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -33,7 +33,9 @@ pub struct Plan {
     pub pods: BTreeMap<SocketAddr, ObjectName>,
     /// What is wrong, for people.
     pub problems: BTreeSet<Problem>,
-    /// The watches of pods that the pools need.
+    /// Where the controller's replicas listen, this one included, whether they are ready or not.
+    pub replicas: BTreeSet<SocketAddr>,
+    /// The watches of pods that are needed.
     pub sources: BTreeSet<Source>,
 }
 
@@ -56,6 +58,9 @@ pub fn plan(facts: &Facts, settings: &Kubernetes) -> Plan {
     }
     plan.add_objectives(facts);
     plan.add_rewrites(facts);
+    if let Some(peers) = &settings.peers {
+        plan.add_replicas(peers, facts);
+    }
     plan
 }
 
@@ -226,6 +231,17 @@ impl Plan {
             self.problems.insert(Problem::NoSuchPool { object: object.clone(), pool });
         }
         self.pools.get_mut(found?)
+    }
+
+    fn add_replicas(&mut self, peers: &Peers, facts: &Facts) {
+        let (namespace, selector) = (Some(peers.namespace.clone()), peers.selector.clone());
+        let source = Source { kind: Kind::Pod, namespace, selector };
+        for item in facts.shown(&source).into_iter().flat_map(|shown| shown.items.values()) {
+            if let Item::Pod(Pod { ip: Some(ip), is_leaving: false, .. }) = item {
+                self.replicas.insert(SocketAddr::new(*ip, peers.port));
+            }
+        }
+        self.sources.insert(source);
     }
 
     fn add_objectives(&mut self, facts: &Facts) {

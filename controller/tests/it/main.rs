@@ -18,6 +18,7 @@ mod get;
 mod pages;
 mod plan;
 mod reload;
+mod replicas;
 mod same_rules;
 mod slow;
 mod stream;

@@ -31,6 +31,10 @@ pub struct Hello {
     /// Bytes of text in its cells; chains over cells of another size match nothing. Zero: not stated.
     #[prost(uint32, tag = "5")]
     pub cell_bytes: u32,
+    /// The subscriber is another replica of the controller, and `process` its instance: it is sent what this one's own
+    /// proxies report, and nothing that it finds out by itself.
+    #[prost(bool, tag = "6")]
+    pub replica: bool,
 }
 /// A state that a proxy has reached.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -22,7 +22,7 @@ impl<S: SharedMap> Router<S> {
         let node = plugin.map(|plugin| plugin.node.clone()).unwrap_or_default();
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let cell_bytes = u32_len(self.view.cell_bytes());
-        let hello = Hello { process: self.process().0, node, version, resume, cell_bytes };
+        let hello = Hello { process: self.process().0, node, version, resume, cell_bytes, replica: false };
         send(uplink, &Up { hello: Some(hello), events: Vec::new() }, out);
         send_all(uplink, self.ledger.loads().into_iter().map(Event::from), out);
     }

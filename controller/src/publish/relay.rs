@@ -1,0 +1,54 @@
+//! What other replicas pass on of their proxies.
+//!
+//! Each replica has a stream to every other one, on which it is sent what the other's own proxies report, and nothing that
+//! came from a third: so nothing goes round in circles. Scrapes and the cluster are each replica's own affair. No replica leads
+//! here; the obvious leader that all proxies report to would be one more thing that fails.
+
+use super::hub::Hub;
+use crate::index::{Author, Dropped};
+use warmpath_core::ids::ProcessId;
+use warmpath_core::time::Timestamp;
+use warmpath_core::wire::{Event, Kind, PrefixDecoder};
+
+// === impl Hub ===
+
+impl Hub {
+    /// A stream to another replica is open.
+    pub fn replica_joined(&mut self, replica: ProcessId) {
+        self.rejoin(Author::Replica(replica));
+    }
+
+    /// It has ended. Requests of its proxies count for as long as these may take to come here.
+    pub fn replica_left(&mut self, replica: ProcessId, now: Timestamp) {
+        self.depart(Author::Replica(replica), now);
+    }
+
+    /// Takes in events of another replica, in the order of its stream: `prefixes` is that stream's.
+    pub fn relay(
+        &mut self,
+        replica: ProcessId,
+        events: Vec<Event>,
+        prefixes: &mut PrefixDecoder,
+        now: Timestamp,
+    ) {
+        for kind in events.into_iter().filter_map(|event| event.kind) {
+            let accepted = match kind {
+                Kind::Proxies(proxies) => {
+                    self.routing.note_elsewhere(replica, &proxies);
+                    Ok(None)
+                }
+                Kind::Prefix(prefix) => match prefixes.decode(&prefix) {
+                    Ok(whole) => self.learn(replica, whole, now).map(|()| None),
+                    Err(_) => Err(Dropped::Broken),
+                },
+                kind if self.index.has(&kind) => Err(Dropped::Known),
+                kind => self.index.accept(Author::Replica(replica), kind, now).map(Some),
+            };
+            match accepted {
+                Ok(Some(delta)) => self.broadcast(&delta),
+                Ok(None) => {}
+                Err(dropped) => self.count_dropped(dropped),
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The link to one other replica: it is kept, whatever happens to the stream.
+
+use crate::publish::Shared;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::MetadataValue;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+use tonic_prost::ProstCodec;
+use warmpath_core::ids::ProcessId;
+use warmpath_core::wire::{Down, Hello, Phase, PrefixDecoder, ResumePoint, Up};
+
+/// Path of the method.
+const SYNC_PATH: &str = "/warmpath.v1.State/Sync";
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often an idle connection is probed, and how long the probe may take: a replica whose node is lost is noticed after
+/// their sum.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Wait before a link is tried again; it doubles with each failure in a row.
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+/// The longest such wait.
+const RETRY_MAX: Duration = Duration::from_secs(4);
+/// The largest message, in bytes.
+const DOWN_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The link to one other replica.
+#[derive(Debug)]
+pub(super) struct Link {
+    address: SocketAddr,
+    shared: Shared,
+    token_file: Option<PathBuf>,
+    /// The instance that the last stream was of, and how far it was followed.
+    reached: Option<ResumePoint>,
+}
+
+/// Why a stream ended.
+#[derive(Debug, Error)]
+enum LinkError {
+    /// It is this replica itself.
+    #[error("this is the replica itself")]
+    Self_,
+    #[error("cannot connect")]
+    Connect(#[from] tonic::transport::Error),
+    #[error("cannot read the token")]
+    Token(#[source] std::io::Error),
+    #[error("the token is no text that a header takes")]
+    TokenText,
+    #[error("{}", .0.message())]
+    Stream(#[from] Status),
+}
+
+// === impl Link ===
+
+impl Link {
+    pub(super) fn new(address: SocketAddr, shared: Shared, token_file: Option<PathBuf>) -> Self {
+        Self { address, shared, token_file, reached: None }
+    }
+
+    /// Keeps the link for as long as the task lives.
+    pub(super) async fn run(mut self) {
+        let mut wait = RETRY_FIRST;
+        loop {
+            let before = self.reached;
+            let ended = self.stream().await;
+            if let Some(reached) = self.reached {
+                let replica = ProcessId(reached.instance);
+                self.shared.with(|hub, now| hub.replica_left(replica, now));
+            }
+            let replica = self.address;
+            match ended {
+                Err(LinkError::Self_) => return,
+                Err(error) => {
+                    let source = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::debug!(%replica, %error, source, "the link to another replica ended");
+                }
+                Ok(()) => tracing::debug!(%replica, "another replica ended the link"),
+            }
+            let has_moved = self.reached != before;
+            wait = if has_moved { RETRY_FIRST } else { (wait * 2).min(RETRY_MAX) };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// One stream, to its end.
+    async fn stream(&mut self) -> Result<(), LinkError> {
+        let (own, cell_bytes) =
+            self.shared.with(|hub, _| (hub.index().instance(), hub.index().view().cell_bytes()));
+        let mut grpc = Grpc::new(self.connect().await?).max_decoding_message_size(DOWN_BYTES_MAX);
+        grpc.ready().await?;
+        let hello = Hello {
+            process: own.0,
+            node: hostname(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            resume: self.reached,
+            cell_bytes: u32::try_from(cell_bytes).unwrap_or_default(),
+            replica: true,
+        };
+        // Kept open for as long as the stream is read: its end would end the stream.
+        let (up, messages) = mpsc::channel(1);
+        let _ = up.try_send(Up { hello: Some(hello), events: Vec::new() });
+        let mut request = Request::new(ReceiverStream::new(messages));
+        if let Some(token) = self.token().await? {
+            request.metadata_mut().insert("authorization", token);
+        }
+        let codec = ProstCodec::<Up, Down>::default();
+        let response = grpc.streaming(request, PathAndQuery::from_static(SYNC_PATH), codec).await?;
+        let mut downs = response.into_inner();
+        let mut prefixes = PrefixDecoder::default();
+        let mut is_known = false;
+        while let Some(down) = downs.message().await? {
+            let replica = ProcessId(down.instance);
+            if down.instance == own.0 {
+                return Err(LinkError::Self_);
+            }
+            let is_complete = !matches!(down.phase(), Phase::Begin | Phase::Item);
+            self.shared.with(|hub, now| {
+                if !is_known {
+                    hub.replica_joined(replica);
+                }
+                hub.relay(replica, down.events, &mut prefixes, now);
+            });
+            if !is_known {
+                is_known = true;
+                tracing::info!(replica = %self.address, instance = %replica, "linked to another replica");
+            }
+            if is_complete {
+                self.reached = Some(ResumePoint { instance: down.instance, generation: down.generation });
+            } else if self.reached.is_none_or(|reached| reached.instance != down.instance) {
+                // No such generation: the next stream begins anew.
+                self.reached = Some(ResumePoint { instance: down.instance, generation: u64::MAX });
+            }
+        }
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<Channel, LinkError> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address))?;
+        let endpoint = endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .tcp_nodelay(true);
+        Ok(endpoint.connect().await?)
+    }
+
+    /// What the other replica asks for. Read anew for each stream: it may have changed.
+    async fn token(&self) -> Result<Option<MetadataValue<tonic::metadata::Ascii>>, LinkError> {
+        let Some(path) = &self.token_file else { return Ok(None) };
+        let token = tokio::fs::read_to_string(path).await.map_err(LinkError::Token)?;
+        let value = format!("Bearer {}", token.trim()).parse().map_err(|_| LinkError::TokenText)?;
+        Ok(Some(value))
+    }
+}
+
+/// The pod's name, for people.
+fn hostname() -> String {
+    std::env::var("HOSTNAME").unwrap_or_default()
+}

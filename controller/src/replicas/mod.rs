@@ -1,0 +1,60 @@
+//! Streams to the other replicas of the controller: each learns from the others what their proxies report.
+//!
+//! ```text
+//!   watch (pods of the replicas) ─► one link each ═ warmpath.v1.State/Sync ═ the other replica
+//!                                        └─► Hub::relay ─► own proxies
+//! ```
+//!
+//! A replica subscribes to another one as a proxy does, with the same snapshot, deltas and resumption; only what it is sent
+//! differs ([`crate::index::Reader`]). A protocol of its own would have to solve the same again.
+
+mod link;
+
+use crate::publish::Shared;
+use link::Link;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use tokio::task::AbortHandle;
+
+/// The links to all other replicas.
+#[derive(Debug)]
+pub struct Replicas {
+    shared: Shared,
+    token_file: Option<PathBuf>,
+    links: BTreeMap<SocketAddr, AbortHandle>,
+}
+
+// === impl Replicas ===
+
+impl Replicas {
+    /// No replica is known yet. `token_file` holds what they ask for.
+    pub fn new(shared: Shared, token_file: Option<PathBuf>) -> Self {
+        Self { shared, token_file, links: BTreeMap::new() }
+    }
+
+    /// Keeps links to these replicas from now on, and to no others. This one may be among them.
+    pub fn follow(&mut self, addresses: &BTreeSet<SocketAddr>) {
+        self.links.retain(|address, link| {
+            let is_kept = addresses.contains(address);
+            if !is_kept {
+                link.abort();
+            }
+            is_kept
+        });
+        for address in addresses {
+            self.links.entry(*address).or_insert_with(|| {
+                let link = Link::new(*address, self.shared.clone(), self.token_file.clone());
+                tokio::spawn(link.run()).abort_handle()
+            });
+        }
+    }
+}
+
+impl Drop for Replicas {
+    fn drop(&mut self) {
+        for link in self.links.values() {
+            link.abort();
+        }
+    }
+}
