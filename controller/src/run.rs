@@ -10,6 +10,7 @@ use crate::replicas::Replicas;
 use crate::telemetry::{Models, Telemetry, Unseen};
 use crate::watch::{self as cluster, ClusterError, Followed};
 use crate::xds::{EndpointService, Publisher};
+use crate::{leader, status};
 use envoy_types::pb::envoy::service::endpoint::v3::endpoint_discovery_service_server::EndpointDiscoveryServiceServer;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -117,7 +118,7 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
     let (stop, stopping) = watch::channel(false);
     let metrics = Arc::new(Metrics::default());
     let hub = Hub::new(Index::new(new_instance(), settings.cell_bytes, random()), Arc::clone(&metrics));
-    let shared = Shared::new(hub, Clock::default(), stopping);
+    let shared = Shared::new(hub, Clock::default(), stopping.clone());
     let mut names = Names::default();
     names.resolve(&settings).await;
     let telemetry = Telemetry::new(shared.clone(), Arc::clone(&metrics));
@@ -125,7 +126,8 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
         .omitting(&settings.omitted_prefixes)
         .explaining_to(settings.explain_token.as_deref(), http_addr);
     let models = telemetry.models();
-    let cluster = follow_cluster(&settings, &metrics).await?;
+    let mut tasks = Vec::new();
+    let cluster = follow_cluster(&settings, &metrics, &stopping, &mut tasks).await?;
     let (serve, is_known) = oneshot::channel();
     let unknown = Some(Unknown { _unready: telemetry.hold(), serve });
     let endpoints = Publisher::default();
@@ -149,12 +151,12 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
     };
     live.follow();
     tracing::info!(grpc = %grpc_addr, http = %http_addr, "controller started");
-    let tasks = vec![
+    tasks.extend([
         tokio::spawn(serve_grpc(grpc, service, is_known, shared.clone())),
         tokio::spawn(serve_http(http, api, shared.clone())),
         tokio::spawn(tick(shared)),
         tokio::spawn(live.run(watched)),
-    ];
+    ]);
     Ok(Running { grpc_addr, http_addr, stop, tasks })
 }
 
@@ -299,14 +301,25 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartE
     Ok((listener, address))
 }
 
-/// Follows the cluster, if the settings say so.
+/// Follows the cluster if the settings say so, and writes there what this replica has to write.
 async fn follow_cluster(
     settings: &Settings,
     metrics: &Arc<Metrics>,
+    stop: &watch::Receiver<bool>,
+    tasks: &mut Vec<JoinHandle<()>>,
 ) -> Result<Option<watch::Receiver<Option<Followed>>>, StartError> {
     let Some(kubernetes) = settings.kubernetes.clone() else { return Ok(None) };
     let (client, namespace) = cluster::client().await?;
-    Ok(Some(cluster::start(client, kubernetes.within(&namespace), Arc::clone(metrics))))
+    let kubernetes = kubernetes.within(&namespace);
+    let followed = cluster::start(client.clone(), kubernetes.clone(), Arc::clone(metrics));
+    if let Some(gateway) = kubernetes.gateway {
+        let pod = std::env::var("HOSTNAME").unwrap_or_default();
+        let identity = format!("{pod}_{}", new_instance());
+        let (is_leader, task) = leader::start(client.clone(), kubernetes.lease, identity, stop.clone());
+        tasks.push(task);
+        tokio::spawn(status::write(client, gateway, followed.clone(), is_leader));
+    }
+    Ok(Some(followed))
 }
 
 /// Serves proxies once the pools are known.

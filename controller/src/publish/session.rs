@@ -82,7 +82,12 @@ pub(super) async fn run(shared: Shared, mut up: Streaming<Up>, down: Outgoing) {
     };
     let process = ProcessId(hello.process).to_string();
     let node = clip(&hello.node);
-    tracing::info!(process, node, version = clip(&hello.version), "proxy connected");
+    if hello.replica {
+        // The links report what matters of them.
+        tracing::debug!(process, node, "another replica connected");
+    } else {
+        tracing::info!(process, node, version = clip(&hello.version), "proxy connected");
+    }
     let status = tokio::select! {
         status = receive(&shared, id, &mut up) => status,
         status = send(&shared, id, &wake, &down) => status,
@@ -90,7 +95,9 @@ pub(super) async fn run(shared: Shared, mut up: Streaming<Up>, down: Outgoing) {
     };
     shared.with(|hub, now| hub.leave(id, now));
     let Some(status) = status else {
-        tracing::info!(process, node, "proxy disconnected");
+        if !hello.replica {
+            tracing::info!(process, node, "proxy disconnected");
+        }
         return;
     };
     tracing::warn!(process, node, error = status.message(), "proxy disconnected");

@@ -30,6 +30,8 @@ pub struct Followed {
     pub pools: Vec<Pool>,
     /// The pod behind each endpoint.
     pub pods: BTreeMap<SocketAddr, ObjectName>,
+    /// The InferencePools of the present version.
+    pub inference_pools: BTreeSet<ObjectName>,
     /// Where the controller's replicas listen, this one included.
     pub replicas: BTreeSet<SocketAddr>,
     /// What is wrong, for people.
@@ -226,6 +228,7 @@ impl Cluster {
         Followed {
             pools: self.plan.pools.clone(),
             pods: self.plan.pods.clone(),
+            inference_pools: self.plan.inference_pools.clone(),
             replicas: self.plan.replicas.clone(),
             problems: self.plan.problems.clone(),
             watches: watches.collect(),

@@ -65,7 +65,7 @@ impl Kind {
     }
 
     /// The resource, as the client needs it.
-    pub(super) fn resource(self) -> ApiResource {
+    pub fn resource(self) -> ApiResource {
         let (group, version, kind) = self.names();
         let plural = self.label().split('.').next().unwrap_or_default();
         let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };

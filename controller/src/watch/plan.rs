@@ -33,6 +33,8 @@ pub struct Plan {
     pub pods: BTreeMap<SocketAddr, ObjectName>,
     /// What is wrong, for people.
     pub problems: BTreeSet<Problem>,
+    /// The InferencePools of the present version, whether they are used or not: what their status is written for.
+    pub inference_pools: BTreeSet<ObjectName>,
     /// Where the controller's replicas listen, this one included, whether they are ready or not.
     pub replicas: BTreeSet<SocketAddr>,
     /// The watches of pods that are needed.
@@ -56,6 +58,7 @@ pub fn plan(facts: &Facts, settings: &Kubernetes) -> Plan {
     for described in described(facts, settings, &mut plan.problems) {
         plan.add(described, facts, &mut endpoint_count);
     }
+    plan.inference_pools = facts.objects(Kind::InferencePool).map(|(name, _)| name.clone()).collect();
     plan.add_objectives(facts);
     plan.add_rewrites(facts);
     if let Some(peers) = &settings.peers {

@@ -81,6 +81,19 @@ impl Problem {
         }
     }
 
+    /// The pool, rewrite or objective that it is about.
+    pub fn object(&self) -> &ObjectName {
+        match self {
+            Self::NoPods { pool }
+            | Self::NoneReady { pool, .. }
+            | Self::Shadowed { pool }
+            | Self::Overlap { pool, .. }
+            | Self::ModelTaken { pool, .. }
+            | Self::TooMany { pool, .. } => pool,
+            Self::Invalid { object, .. } | Self::NoSuchPool { object, .. } => object,
+        }
+    }
+
     /// All labels.
     pub const LABELS: [&'static str; 8] = [
         "no_pods",

@@ -1,0 +1,159 @@
+//! Which of the replicas writes to the API server: the holder of a Lease.
+//!
+//! All of them serve proxies; writing needs one hand, or they would correct each other. The holder renews every few seconds, the
+//! others look as often.
+
+mod election;
+
+pub use election::{Election, LEASE_DURATION, RENEW_DEADLINE, RENEW_INTERVAL, Record, Step};
+
+use crate::config::ObjectName;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::api::{Api, PostParams};
+use std::pin::pin;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior};
+
+/// How long one request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
+/// Status of a request that lost against another replica's.
+const CONFLICT: u16 = 409;
+const NOT_FOUND: u16 = 404;
+
+/// A candidate for the lease.
+struct Candidate {
+    api: Api<Lease>,
+    name: ObjectName,
+    election: Election,
+    to: watch::Sender<bool>,
+}
+
+/// Stands for the lease until `stop` turns true, and then gives it up. The receiver has whether this replica holds it.
+pub fn start(
+    client: Client,
+    name: ObjectName,
+    identity: String,
+    stop: watch::Receiver<bool>,
+) -> (watch::Receiver<bool>, tokio::task::JoinHandle<()>) {
+    let (to, is_leader) = watch::channel(false);
+    let api = Api::namespaced(client, &name.namespace);
+    let candidate = Candidate { api, name, election: Election::new(identity), to };
+    (is_leader, tokio::spawn(candidate.run(stop)))
+}
+
+// === impl Candidate ===
+
+impl Candidate {
+    async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut stopped = pin!(async move {
+            // An error means that the sender is gone, which is a stop too.
+            let _ = stop.wait_for(|stop| *stop).await;
+        });
+        let mut ticks = tokio::time::interval(RENEW_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => self.stand().await,
+                () = &mut stopped => return self.give_up().await,
+            }
+        }
+    }
+
+    /// Looks at the lease, and takes or renews it if that is possible.
+    async fn stand(&mut self) {
+        let sent = Instant::now();
+        let looked = tokio::time::timeout(REQUEST_TIMEOUT, self.look()).await;
+        match looked {
+            Ok(Ok(true)) => self.election.took(sent),
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => self.log(&error),
+            Err(_) => tracing::debug!(lease = %self.name, "no response to a request for the lease"),
+        }
+        let is_leader = self.election.is_leader(Instant::now());
+        if self.to.send_if_modified(|was| std::mem::replace(was, is_leader) != is_leader) {
+            tracing::info!(lease = %self.name, is_leader, "the lease has changed hands");
+        }
+    }
+
+    /// Returns whether the lease was written.
+    async fn look(&mut self) -> Result<bool, kube::Error> {
+        let lease = self.api.get_opt(&self.name.name).await?;
+        let spec = lease.as_ref().and_then(|lease| lease.spec.as_ref());
+        let record = spec.map(|spec| Record {
+            holder: spec.holder_identity.clone().unwrap_or_default(),
+            renewed: spec.renew_time.as_ref().map(|time| time.0.to_string()).unwrap_or_default(),
+        });
+        match self.election.look(record.as_ref(), Instant::now()) {
+            Step::Wait => Ok(false),
+            Step::Take => self.write(lease, self.election.identity().to_owned()).await.map(|()| true),
+        }
+    }
+
+    async fn write(&self, old: Option<Lease>, holder: String) -> Result<(), kube::Error> {
+        let params = PostParams::default();
+        let now = MicroTime(Timestamp::now());
+        let (metadata, old_spec) = match old {
+            Some(old) => (old.metadata, old.spec.unwrap_or_default()),
+            None => (
+                ObjectMeta { name: Some(self.name.name.clone()), ..ObjectMeta::default() },
+                LeaseSpec::default(),
+            ),
+        };
+        let is_same = old_spec.holder_identity.as_ref() == Some(&holder);
+        let spec = LeaseSpec {
+            acquire_time: if is_same { old_spec.acquire_time } else { Some(now.clone()) },
+            lease_transitions: Some(old_spec.lease_transitions.unwrap_or(0) + i32::from(!is_same)),
+            lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
+            holder_identity: Some(holder),
+            renew_time: Some(now),
+            ..old_spec
+        };
+        let exists = metadata.resource_version.is_some();
+        let lease = Lease { metadata, spec: Some(spec) };
+        // With the version that was read: of two that write, one loses.
+        if exists {
+            self.api.replace(&self.name.name, &params, &lease).await?;
+        } else {
+            self.api.create(&params, &lease).await?;
+        }
+        Ok(())
+    }
+
+    /// Leaves the lease to the others at once, rather than after its duration.
+    async fn give_up(&mut self) {
+        if !self.election.is_leader(Instant::now()) {
+            return;
+        }
+        self.to.send_replace(false);
+        let given_up = async {
+            let lease = self.api.get_opt(&self.name.name).await?;
+            self.write(lease, String::new()).await
+        };
+        if let Ok(Err(error)) = tokio::time::timeout(REQUEST_TIMEOUT, given_up).await {
+            self.log(&error);
+        }
+    }
+
+    fn log(&self, error: &kube::Error) {
+        match error {
+            kube::Error::Api(status) if status.code == CONFLICT => {
+                tracing::debug!(lease = %self.name, "another replica was faster");
+            }
+            kube::Error::Api(status) if status.code == NOT_FOUND => {
+                tracing::warn!(lease = %self.name, message = status.message, "the lease's namespace does not exist");
+            }
+            kube::Error::Api(status) => {
+                tracing::error!(
+                    lease = %self.name,
+                    message = status.message,
+                    "the lease cannot be had: the controller's role needs get, create and update for leases"
+                );
+            }
+            error => tracing::debug!(lease = %self.name, %error, "the API server cannot be reached"),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What an InferencePool's status says of it: pure, from its problems.
+
+use crate::config::ObjectName;
+use crate::watch::Problem;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// The controller's name in status entries, as Gateway API wants it: a domain and a path.
+pub const CONTROLLER_NAME: &str = "warmpath.dev/controller";
+
+/// A condition, without its times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// Its type.
+    pub r#type: &'static str,
+    /// Whether it holds.
+    pub holds: bool,
+    /// Why, in one word.
+    pub reason: &'static str,
+    /// Why, for people.
+    pub message: String,
+}
+
+/// The conditions of a pool that has these problems. `Accepted` and `ResolvedRefs` are those of the API; `Ready` is Warmpath's,
+/// because the API has none for a pool without engines.
+pub fn conditions(pool: &ObjectName, problems: &BTreeSet<Problem>) -> [Condition; 3] {
+    let of_pool = || problems.iter().filter(|problem| problem.object() == pool);
+    let refusal = of_pool().find(|problem| {
+        matches!(problem, Problem::Invalid { .. } | Problem::Shadowed { .. } | Problem::TooMany { .. })
+    });
+    let lack = of_pool().find_map(|problem| match problem {
+        Problem::NoPods { .. } => Some((problem, "NoPods")),
+        Problem::NoneReady { .. } => Some((problem, "NoPodReady")),
+        _ => None,
+    });
+    let condition = |r#type, holds, reason, message: String| Condition { r#type, holds, reason, message };
+    let accepted = match refusal {
+        Some(problem) => condition("Accepted", false, "NotSupportedByParent", problem.to_string()),
+        None => condition("Accepted", true, "Accepted", "requests are routed to its pods".to_owned()),
+    };
+    let ready = match (refusal, lack) {
+        (Some(problem), _) => condition("Ready", false, "NotAccepted", problem.to_string()),
+        (None, Some((problem, reason))) => condition("Ready", false, reason, problem.to_string()),
+        (None, None) => condition("Ready", true, "EndpointsReady", "some of its pods are ready".to_owned()),
+    };
+    let resolved = "Warmpath picks endpoints by itself; endpointPickerRef is not used".to_owned();
+    [accepted, condition("ResolvedRefs", true, "ResolvedRefs", resolved), ready]
+}
+
+/// The `status.parents` of a pool with this controller's entry in it, in place of the one that was there. Entries of others
+/// stay as they are.
+pub fn parents(
+    old: Option<&Value>,
+    gateway: &ObjectName,
+    conditions: &[Condition],
+    generation: i64,
+    now: &str,
+) -> Value {
+    let mut entries = old.and_then(Value::as_array).cloned().unwrap_or_default();
+    let is_own = |entry: &Value| {
+        entry.get("controllerName").and_then(Value::as_str) == Some(CONTROLLER_NAME)
+            && entry.pointer("/parentRef/name").and_then(Value::as_str) == Some(&gateway.name)
+    };
+    let before = entries.iter().find(|entry| is_own(entry)).cloned();
+    entries.retain(|entry| !is_own(entry));
+    let since = |condition: &Condition| {
+        let known = before.as_ref()?.get("conditions")?.as_array()?;
+        let same =
+            known.iter().find(|it| it.get("type").and_then(Value::as_str) == Some(condition.r#type))?;
+        let is_same = same.get("status").and_then(Value::as_str) == Some(text(condition.holds));
+        is_same.then(|| same.get("lastTransitionTime").cloned())?
+    };
+    let conditions: Vec<Value> = conditions
+        .iter()
+        .map(|condition| {
+            json!({
+                "type": condition.r#type,
+                "status": text(condition.holds),
+                "reason": condition.reason,
+                "message": condition.message,
+                "observedGeneration": generation,
+                "lastTransitionTime": since(condition).unwrap_or_else(|| now.into()),
+            })
+        })
+        .collect();
+    entries.push(json!({
+        "controllerName": CONTROLLER_NAME,
+        "parentRef": {"group": "", "kind": "Service", "name": gateway.name, "namespace": gateway.namespace},
+        "conditions": conditions,
+    }));
+    Value::Array(entries)
+}
+
+fn text(holds: bool) -> &'static str {
+    if holds { "True" } else { "False" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CONTROLLER_NAME, conditions, parents};
+    use crate::config::ObjectName;
+    use crate::watch::Problem;
+    use serde_json::json;
+
+    fn named(name: &str) -> ObjectName {
+        ObjectName { namespace: "llm".to_owned(), name: name.to_owned() }
+    }
+
+    fn reasons(problems: &[Problem]) -> [(bool, &'static str); 3] {
+        conditions(&named("p"), &problems.iter().cloned().collect()).map(|it| (it.holds, it.reason))
+    }
+
+    #[test]
+    fn a_pool_is_accepted_and_ready_unless_something_is_wrong_with_it() {
+        let resolved = (true, "ResolvedRefs");
+        assert_eq!(reasons(&[]), [(true, "Accepted"), resolved, (true, "EndpointsReady")]);
+        let elsewhere = Problem::NoPods { pool: named("q") };
+        assert_eq!(reasons(&[elsewhere]), [(true, "Accepted"), resolved, (true, "EndpointsReady")]);
+        let no_pods = Problem::NoPods { pool: named("p") };
+        assert_eq!(reasons(&[no_pods]), [(true, "Accepted"), resolved, (false, "NoPods")]);
+        let invalid = Problem::Invalid { object: named("p"), what: "no port".to_owned() };
+        assert_eq!(reasons(&[invalid]), [(false, "NotSupportedByParent"), resolved, (false, "NotAccepted")]);
+    }
+
+    #[test]
+    fn only_the_own_entry_changes_and_a_condition_that_stays_keeps_its_time() {
+        let gateway = named("warmpath-gateway");
+        let other = json!({"controllerName": "istio.io/x", "parentRef": {"name": "gw"}, "conditions": []});
+        let first = parents(Some(&json!([other])), &gateway, &conditions(&named("p"), &[].into()), 1, "t1");
+        let no_pods = [Problem::NoPods { pool: named("p") }].into();
+        let second = parents(Some(&first), &gateway, &conditions(&named("p"), &no_pods), 2, "t2");
+        assert_eq!(second.as_array().unwrap().len(), 2);
+        assert_eq!(second[0], other);
+        assert_eq!(second[1]["controllerName"], CONTROLLER_NAME);
+        let times = ["t1", "t1", "t2"];
+        for (at, time) in times.iter().enumerate() {
+            assert_eq!(second[1]["conditions"][at]["lastTransitionTime"], *time);
+            assert_eq!(second[1]["conditions"][at]["observedGeneration"], 2);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Writes the status of InferencePools that the gateway of this controller serves.
+//!
+//! The replica that holds the lease writes, and only when what is to be said has changed: at rest the API server sees
+//! nothing of it. Pools that another gateway serves (Istio, Envoy Gateway) have a status from there; without
+//! `kubernetes.gateway`, nothing is written.
+
+mod conditions;
+
+pub use conditions::{CONTROLLER_NAME, Condition, conditions, parents};
+
+use crate::config::ObjectName;
+use crate::watch::{Followed, Kind};
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Changes within this time are written as one: a rolling update changes a pool with each pod.
+const DEBOUNCE: Duration = Duration::from_secs(1);
+/// Wait before what could not be written is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+/// How long one request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What was written of each pool.
+struct Writer {
+    client: Client,
+    gateway: ObjectName,
+    written: BTreeMap<ObjectName, [Condition; 3]>,
+    has_failed: bool,
+}
+
+/// Writes from now on, while `is_leader` is true, and until either sender is gone.
+pub async fn write(
+    client: Client,
+    gateway: ObjectName,
+    mut followed: watch::Receiver<Option<Followed>>,
+    mut is_leader: watch::Receiver<bool>,
+) {
+    let mut writer = Writer { client, gateway, written: BTreeMap::new(), has_failed: false };
+    loop {
+        let leads = *is_leader.borrow_and_update();
+        let known = followed.borrow_and_update().clone();
+        let is_complete = match known {
+            Some(known) if leads => writer.write(&known).await,
+            _ => true,
+        };
+        if !leads {
+            // Another replica writes, and may say something else.
+            writer.written.clear();
+        }
+        let retry = async {
+            if is_complete {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(RETRY_INTERVAL).await;
+        };
+        tokio::select! {
+            changed = followed.changed() => if changed.is_err() { return },
+            changed = is_leader.changed() => if changed.is_err() { return },
+            () = retry => {}
+        }
+        tokio::time::sleep(DEBOUNCE).await;
+    }
+}
+
+// === impl Writer ===
+
+impl Writer {
+    /// Writes what differs from what was written. Returns whether all of it could be.
+    async fn write(&mut self, followed: &Followed) -> bool {
+        self.written.retain(|pool, _| followed.inference_pools.contains(pool));
+        let mut is_complete = true;
+        for pool in &followed.inference_pools {
+            let wanted = conditions(pool, &followed.problems);
+            if self.written.get(pool) == Some(&wanted) {
+                continue;
+            }
+            let written = tokio::time::timeout(REQUEST_TIMEOUT, self.write_one(pool, &wanted)).await;
+            match written {
+                Ok(Ok(())) => {
+                    self.written.insert(pool.clone(), wanted);
+                    self.has_failed = false;
+                }
+                Ok(Err(error)) => {
+                    is_complete = false;
+                    self.log(pool, &error.to_string());
+                }
+                Err(_) => {
+                    is_complete = false;
+                    self.log(pool, "no response in time");
+                }
+            }
+        }
+        is_complete
+    }
+
+    async fn write_one(&self, pool: &ObjectName, wanted: &[Condition; 3]) -> Result<(), kube::Error> {
+        let resource = Kind::InferencePool.resource();
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &pool.namespace, &resource);
+        // Deleted a moment ago: its watch will say so.
+        let Some(object) = api.get_opt(&pool.name).await? else { return Ok(()) };
+        let old = object.data.pointer("/status/parents");
+        let generation = object.metadata.generation.unwrap_or_default();
+        let new = parents(old, &self.gateway, wanted, generation, &now());
+        // With the version that was read, so that no entry of another controller is lost.
+        let version = object.metadata.resource_version;
+        let patch = json!({"metadata": {"resourceVersion": version}, "status": {"parents": new}});
+        api.patch_status(&pool.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        Ok(())
+    }
+
+    /// Once for each time that it begins to fail: it is tried again every few seconds.
+    fn log(&mut self, pool: &ObjectName, error: &str) {
+        if !std::mem::replace(&mut self.has_failed, true) {
+            tracing::warn!(%pool, error, "the status of an InferencePool cannot be written");
+        }
+    }
+}
+
+/// The time as the API writes it: whole seconds.
+fn now() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
