@@ -203,6 +203,16 @@ impl Namespace {
         Ok(pods.list(&ListParams::default().labels(labels)).await?.items)
     }
 
+    /// Waits until exactly so many pods of these labels are ready, and returns them.
+    pub async fn ready(&self, labels: &str, count: usize) -> anyhow::Result<Vec<Pod>> {
+        until(&format!("{count} ready pods of {labels}"), async || {
+            let pods = self.pods(labels).await.ok()?;
+            let ready: Vec<Pod> = pods.into_iter().filter(is_ready).collect();
+            (ready.len() == count).then_some(ready)
+        })
+        .await
+    }
+
     /// The log of a container of a pod.
     pub fn log(&self, pod: &str, container: &str) -> Option<Log> {
         let start = format!("{}_{pod}_", self.name);
@@ -220,11 +230,11 @@ impl Namespace {
         run(self.cluster.kubectl(&all)?, "").await
     }
 
-    /// Runs `helm` in this namespace.
-    pub async fn helm(&self, arguments: &[&str]) -> anyhow::Result<Finished> {
+    /// Runs `helm` in this namespace, with this input.
+    pub async fn helm(&self, arguments: &[&str], input: &str) -> anyhow::Result<Finished> {
         let all: Vec<&str> =
             ["--namespace", &self.name].into_iter().chain(arguments.iter().copied()).collect();
-        run(self.cluster.helm(&all)?, "").await
+        run(self.cluster.helm(&all)?, input).await
     }
 
     /// Shows all that may explain a failure: pods, events and logs.
@@ -273,4 +283,11 @@ impl Image {
             &format!("/usr/local/bin/{name}"),
         )
     }
+}
+
+/// Whether a pod may get requests.
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
+    pod.metadata.deletion_timestamp.is_none() && ready.any(|condition| condition.status == "True")
 }

@@ -17,18 +17,21 @@
 mod cluster;
 mod command;
 pub mod control_plane;
+pub mod crds;
 pub mod harness;
 mod isolation;
 pub mod kubelet;
 mod network;
 mod process;
+mod release;
 mod service;
 mod tools;
 mod wait;
 
-pub use self::cluster::{Cluster, Namespace};
+pub use self::cluster::{Cluster, Namespace, is_ready};
 pub use self::command::{Finished, run};
 pub use self::kubelet::{Image, Images, Node};
 pub use self::process::Log;
+pub use self::release::{Release, pod_address};
 pub use self::tools::{Tool, ToolError};
 pub use self::wait::{DEADLINE, until};

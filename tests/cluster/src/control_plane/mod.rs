@@ -3,8 +3,10 @@
 //! Ports are fixed, because the network is the test run's own. Times that a real cluster counts in minutes, and that tests
 //! would wait for, are set to seconds: how long a silent node counts as ready, and how long its pods then stay.
 
+mod audit;
 mod keys;
 
+pub use self::audit::Call;
 use crate::network::{HOST, SERVICE_RANGE};
 use crate::process::{Log, Process};
 use crate::tools::Tool;
@@ -53,6 +55,7 @@ impl ControlPlane {
         plane.write("service-accounts.key", &signing)?;
         plane.write("service-accounts.pub", &checking)?;
         plane.write("tokens.csv", &format!("{ADMIN_TOKEN},administrator,1,\"system:masters\"\n"))?;
+        plane.write("audit.yaml", audit::POLICY)?;
         *plane.etcd.lock().await = Some(plane.spawn(Tool::Etcd, &plane.etcd_arguments())?);
         plane.start_api_server().await?;
         plane.write("kubeconfig", &serde_json::to_string(&plane.kubeconfig(ADMIN_TOKEN))?)?;
@@ -116,6 +119,12 @@ impl ControlPlane {
     /// The API server's certificates, in PEM.
     pub fn certificates(&self) -> PathBuf {
         self.folder.join("certs/apiserver.crt")
+    }
+
+    /// The calls of a service account so far.
+    pub fn calls(&self, namespace: &str, account: &str) -> Vec<Call> {
+        let log = Log::new(self.folder.join("audit.log")).text();
+        audit::calls(&log, &format!("system:serviceaccount:{namespace}:{account}"))
     }
 
     /// What a component wrote.
@@ -193,6 +202,8 @@ impl ControlPlane {
             ("authorization-mode", "RBAC"),
             ("token-auth-file", &self.in_folder("tokens.csv")),
             ("service-cluster-ip-range", SERVICE_RANGE),
+            ("audit-policy-file", &self.in_folder("audit.yaml")),
+            ("audit-log-path", &self.in_folder("audit.log")),
             // How long pods stay on a node that is gone; five minutes elsewhere.
             ("default-not-ready-toleration-seconds", "2"),
             ("default-unreachable-toleration-seconds", "2"),

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use warmpath_cluster::{Namespace, until};
+use warmpath_cluster::pod_address;
 
 /// The port of each engine, at its pod's address.
 pub(crate) const PORT: u16 = 8000;
@@ -36,25 +36,21 @@ pub(crate) fn spec(model: &str) -> Value {
     })
 }
 
-/// Waits until as many pods of `labels` are ready, and returns them.
-pub(crate) async fn ready(namespace: &Namespace, labels: &str, count: usize) -> anyhow::Result<Vec<Pod>> {
-    until(&format!("{count} ready pods of {labels}"), async || {
-        let pods = namespace.pods(labels).await.ok()?;
-        let ready: Vec<Pod> = pods.into_iter().filter(is_ready).collect();
-        (ready.len() == count).then_some(ready)
-    })
-    .await
-}
-
-/// Whether a pod may get requests.
-pub(crate) fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
-    pod.metadata.deletion_timestamp.is_none() && ready.any(|condition| condition.status == "True")
-}
-
 /// Where a pod's engine listens.
 pub(crate) fn address(pod: &Pod) -> SocketAddr {
-    let address = pod.status.as_ref().unwrap().pod_ip.as_ref().unwrap();
-    SocketAddr::new(address.parse().unwrap(), PORT)
+    pod_address(pod, PORT).unwrap()
+}
+
+/// An InferencePool of the pods with the label `app: <app>`.
+pub(crate) fn pool(name: &str, app: &str) -> Value {
+    json!({
+        "apiVersion": "inference.networking.k8s.io/v1",
+        "kind": "InferencePool",
+        "metadata": {"name": name},
+        "spec": {
+            "selector": {"matchLabels": {"app": app}},
+            "targetPorts": [{"number": PORT}],
+            "endpointPickerRef": {"name": "none", "port": {"number": 9002}},
+        },
+    })
 }

@@ -7,11 +7,13 @@
     reason = "the helpers of tests fail the test, as the tests themselves do"
 )]
 
+mod controller;
 mod engines;
 mod pods;
+mod rights;
 
 use std::process::ExitCode;
-use warmpath_cluster::{Image, harness, test};
+use warmpath_cluster::{harness, test};
 
 fn main() -> ExitCode {
     harness::main(
@@ -23,13 +25,20 @@ fn main() -> ExitCode {
             test!(pods::a_service_leads_to_ready_pods_by_address_and_name),
             test!(pods::a_changed_config_map_reaches_a_running_pod),
             test!(pods::a_pod_waits_for_its_probes_and_gates),
+            test!(controller::pods_that_join_and_leave_are_followed),
+            test!(controller::a_pod_that_is_being_deleted_leaves_at_once),
+            test!(controller::a_pool_comes_and_goes_with_its_inference_pool),
+            test!(controller::the_older_forms_of_an_inference_pool_are_pools),
+            test!(controller::a_selector_that_matches_nothing_is_an_empty_pool),
+            test!(controller::a_kind_that_comes_later_is_followed).alone(),
+            test!(controller::pools_outlive_the_api_server).alone(),
+            test!(rights::a_role_that_lacks_a_verb_is_named_in_the_log),
+            test!(rights::the_charts_role_is_enough),
         ],
         |cluster| {
             Box::pin(async move {
-                cluster.images.add("warmpath/engine", Image::built("warmpath-engine"));
-                cluster.images.add("warmpath/controller", Image::built("warmpath"));
-                cluster.images.add("busybox", Image::shell());
-                Ok(())
+                cluster.add_own_images()?;
+                cluster.install_inference_extension().await
             })
         },
     )

@@ -1,6 +1,6 @@
 //! The nodes do to pods what users can see of real ones.
 
-use crate::engines::{self, address, is_ready, ready};
+use crate::engines::{self, address};
 use anyhow::Context;
 use http::Method;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -9,7 +9,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use warmpath_cluster::{Namespace, until};
+use warmpath_cluster::{Namespace, is_ready, until};
 use warmpath_http::Client;
 
 /// A pod that runs a shell script.
@@ -36,7 +36,7 @@ pub(crate) async fn a_deployment_of_engines_becomes_ready_and_reachable(
     namespace: Namespace,
 ) -> anyhow::Result<()> {
     namespace.apply(engines::deployment("vllm", 3, "llama")).await?;
-    let pods = ready(&namespace, "app=vllm", 3).await?;
+    let pods = namespace.ready("app=vllm", 3).await?;
     let addresses: std::collections::BTreeSet<_> = pods.iter().map(address).collect();
     assert_eq!(addresses.len(), 3, "each pod has an address of its own");
     for address in addresses {
@@ -59,7 +59,7 @@ pub(crate) async fn a_deletion_lets_a_pod_finish_and_frees_its_name(
         "trap 'echo asked; sleep 1; echo finished; exit 0' TERM; echo up; while :; do sleep 0.1; done",
     );
     namespace.apply(pod.clone()).await?;
-    ready(&namespace, "app=worker", 1).await?;
+    namespace.ready("app=worker", 1).await?;
     let log = namespace.log("worker", "main").context("no log")?;
     until("the script to run", async || log.text().contains("up").then_some(())).await?;
     let pods: Api<Pod> = namespace.api();
@@ -73,7 +73,7 @@ pub(crate) async fn a_deletion_lets_a_pod_finish_and_frees_its_name(
     until("the pod to be gone", async || pods.get_opt("worker").await.ok()?.is_none().then_some(())).await?;
     assert!(log.text().contains("finished"), "{}", log.text());
     namespace.apply(pod).await?;
-    let again = ready(&namespace, "app=worker", 1).await?;
+    let again = namespace.ready("app=worker", 1).await?;
     assert_ne!(again[0].metadata.uid, uid);
     Ok(())
 }
@@ -106,7 +106,7 @@ pub(crate) async fn a_lost_node_loses_its_pods_and_others_take_over(
     spec["nodeSelector"] = json!({"pool": namespace.name});
     spec["tolerations"] = json!([{"key": namespace.name, "operator": "Exists"}]);
     namespace.apply(deployment).await?;
-    let first = ready(&namespace, "app=vllm", 1).await?;
+    let first = namespace.ready("app=vllm", 1).await?;
     let other = namespace.cluster.node("lost-2", labels, taint).await?;
     lost.power_off().await?;
     assert!(get(address(&first[0]), "/health").await.is_err(), "its processes are gone");
@@ -117,7 +117,7 @@ pub(crate) async fn a_lost_node_loses_its_pods_and_others_take_over(
         (!is_ready(&pod) && pod.metadata.deletion_timestamp.is_some()).then_some(())
     })
     .await?;
-    let second = ready(&namespace, "app=vllm", 1).await?;
+    let second = namespace.ready("app=vllm", 1).await?;
     assert_eq!(second[0].spec.as_ref().and_then(|spec| spec.node_name.as_deref()), Some(other.name()));
     get(address(&second[0]), "/health").await?;
     Ok(())
@@ -135,13 +135,13 @@ pub(crate) async fn a_service_leads_to_ready_pods_by_address_and_name(
             "spec": {"selector": {"app": "vllm"}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
         }))
         .await?;
-    ready(&namespace, "app=vllm", 2).await?;
+    namespace.ready("app=vllm", 2).await?;
     let script = "until exec 3<>/dev/tcp/models/80; do sleep 0.2; done
         printf 'GET /v1/models HTTP/1.1\\r\\nHost: models\\r\\nConnection: close\\r\\n\\r\\n' >&3; cat <&3; sleep infinity";
     let mut client = shell("client", script);
     client["spec"]["containers"][0]["command"] = json!(["bash", "-c", script]);
     namespace.apply(client).await?;
-    ready(&namespace, "app=client", 1).await?;
+    namespace.ready("app=client", 1).await?;
     let log = namespace.log("client", "main").context("no log")?;
     until("a response by the Service's name", async || log.text().contains("llama").then_some(())).await
 }
@@ -162,7 +162,7 @@ pub(crate) async fn a_changed_config_map_reaches_a_running_pod(namespace: Namesp
     })
     .await?;
     namespace.apply(map("first")).await?;
-    ready(&namespace, "app=reader", 1).await?;
+    namespace.ready("app=reader", 1).await?;
     let log = namespace.log("reader", "main").context("no log")?;
     until("the first value", async || log.text().contains("first").then_some(())).await?;
     let maps: Api<ConfigMap> = namespace.api();

@@ -1,0 +1,55 @@
+//! The API server's record of what service accounts called, and what came of it.
+
+use serde_json::Value;
+
+/// Calls of service accounts, without their contents.
+pub(super) const POLICY: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: Metadata, userGroups: ['system:serviceaccounts']}
+- {level: None}
+";
+
+/// A call of the API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// `get`, `list`, `watch`, ...
+    pub verb: String,
+    /// The path with its query.
+    pub uri: String,
+    /// The status of the response.
+    pub status: u16,
+}
+
+/// The calls of a user in an audit log.
+pub(super) fn calls(log: &str, user: &str) -> Vec<Call> {
+    let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let of_user =
+        events.filter(|event| event.pointer("/user/username").and_then(Value::as_str) == Some(user));
+    let call = |event: Value| {
+        let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let status = event.pointer("/responseStatus/code").and_then(Value::as_u64);
+        Call {
+            verb: text("verb"),
+            uri: text("requestURI"),
+            status: status.and_then(|status| u16::try_from(status).ok()).unwrap_or_default(),
+        }
+    };
+    of_user.map(call).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_users_own_calls_count() {
+        let log = r#"{"user":{"username":"a"},"verb":"list","requestURI":"/api/v1/pods","responseStatus":{"code":403}}
+{"user":{"username":"b"},"verb":"get"}
+"#;
+        let expected = Call { verb: "list".to_owned(), uri: "/api/v1/pods".to_owned(), status: 403 };
+        assert_eq!(calls(log, "a"), [expected]);
+    }
+}
