@@ -98,9 +98,10 @@ control-plane:
 pod-programs:
     cargo build --quiet -p warmpath -p warmpath-engine
 
-# Generates the Rust code of the wire schema again, after a change of it.
+# Generates what is generated: the Rust code of the wire schema, and the manifests of the chart.
 generate:
     cargo run --quiet -p warmpath-generate
+    cargo run --quiet -p warmpath-gateways --bin warmpath-manifests
 
 # --- check -----------------------------------------------------------------------------------------
 

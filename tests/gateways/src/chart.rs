@@ -10,11 +10,13 @@ use warmpath_envoy::target_folder;
 /// The version of Kubernetes for which charts are rendered.
 const KUBE_VERSION: &str = "1.36.0";
 
-/// One rendering of the chart: release, namespace and values.
+/// The name of the release, and its namespace.
+const RELEASE: &str = "warmpath";
+const NAMESPACE: &str = "llm";
+
+/// One rendering of the chart: its values.
 #[derive(Clone, Debug)]
 pub struct Chart {
-    release: String,
-    namespace: String,
     values: Value,
 }
 
@@ -58,23 +60,26 @@ impl Chart {
     pub fn new(values: &str) -> Result<Self, ChartError> {
         let values = serde_saphyr::from_str::<Option<Value>>(values).map_err(ChartError::Yaml)?;
         let values = values.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-        Ok(Self { release: "warmpath".to_owned(), namespace: "llm".to_owned(), values })
+        Ok(Self { values })
     }
 
-    /// The same with another name of the release.
+    /// The same with another value at a JSON pointer, whose parents are made where they are missing.
     #[must_use]
-    pub fn release(self, release: &str) -> Self {
-        Self { release: release.to_owned(), ..self }
+    pub fn with(mut self, pointer: &str, value: impl Into<Value>) -> Self {
+        let mut place = &mut self.values;
+        for field in pointer.split('/').skip(1) {
+            if !place.is_object() {
+                *place = Value::Object(serde_json::Map::new());
+            }
+            place = &mut place[field];
+        }
+        *place = value.into();
+        self
     }
 
     /// Runs `helm template`.
     pub fn render(&self) -> Result<Manifests, ChartError> {
         Manifests::parse(self.helm("template", &[])?)
-    }
-
-    /// Runs `helm template` for one template of the chart.
-    pub fn render_only(&self, template: &str) -> Result<Manifests, ChartError> {
-        Manifests::parse(self.helm("template", &["--show-only", template])?)
     }
 
     /// Runs `helm lint`, which also renders `NOTES.txt`.
@@ -89,11 +94,11 @@ impl Chart {
         let mut helm = Command::new(helm_binary()?);
         helm.arg(command);
         if command == "template" {
-            helm.arg(&self.release);
+            helm.arg(RELEASE);
         }
         let output = helm
             .arg(chart_folder())
-            .args(["--namespace", &self.namespace, "--kube-version", KUBE_VERSION, "--values"])
+            .args(["--namespace", NAMESPACE, "--kube-version", KUBE_VERSION, "--values"])
             .arg(&values)
             .args(more)
             // Neither the user's settings nor a cluster.

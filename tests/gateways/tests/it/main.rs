@@ -8,3 +8,7 @@
 )]
 
 mod chart;
+mod envoy_gateway;
+mod gateway;
+mod istio;
+mod plain;

@@ -1,10 +1,11 @@
 //! What the chart renders.
 
-mod envoy;
+pub(crate) mod envoy;
 mod pods;
 mod rbac;
 mod refused;
 
+use warmpath::config::Settings;
 use warmpath_gateways::{Chart, Manifests};
 
 /// The one value that has no default.
@@ -46,9 +47,22 @@ fn every_object_has_its_namespace_and_names_that_are_unique() {
 #[test]
 fn the_controllers_file_is_one_that_the_controller_takes() {
     let rendered = render(
-        "namespaces: [llm, other]\npools: [{name: a, namespace: other, selector: {app: vllm}, ports: [8000]}]",
+        "namespaces: [llm, other]\npools: [{name: a, namespace: other, selector: {app: vllm}, ports: [8000], adapters: [sql]}]\n\
+         tls: {secret: certificate}\ncontroller: {settings: {cell_bytes: 128, scrape: {interval_ms: 500}}}",
     );
     let file = rendered.object("ConfigMap", "warmpath-controller").unwrap();
-    let text = file["data"]["controller.yaml"].as_str().unwrap();
-    assert!(text.contains("namespace: other"), "{text}");
+    let settings = Settings::parse(file["data"]["controller.yaml"].as_str().unwrap()).unwrap();
+    assert_eq!(settings.cell_bytes, 128);
+    assert_eq!(settings.listen.grpc.port(), 18000);
+    assert!(settings.tls.is_some() && settings.token_file.is_some() && settings.wasm_file.is_some());
+    let kubernetes = settings.kubernetes.unwrap();
+    assert_eq!(kubernetes.namespaces, ["llm", "other"]);
+    assert_eq!(kubernetes.pools[0].name.to_string(), "other/a");
+    assert_eq!(kubernetes.gateway.unwrap().to_string(), "llm/warmpath-gateway");
+    assert_eq!(kubernetes.lease.to_string(), "llm/warmpath-controller");
+    let labels = &rendered.object("Deployment", "warmpath-controller").unwrap()["spec"]["template"]["metadata"]
+        ["labels"];
+    for (key, value) in &kubernetes.peers.unwrap().selector {
+        assert_eq!(labels[key], **value, "the replicas");
+    }
 }

@@ -3,7 +3,24 @@
 use super::IMAGE;
 use warmpath_gateways::{Chart, ChartError};
 
-const REFUSED: [(&str, &str); 30] = [
+const REFUSED: [(&str, &str); 35] = [
+    (
+        "gateway: {istio: {mode: waypoint}}",
+        "at '/gateway/istio/mode': value must be one of 'gateway', 'inferencePool', 'sidecar'",
+    ),
+    (
+        "gateway: {istio: {backends: [{host: vllm, port: 8000}]}}",
+        "at '/gateway/istio/backends/0/host': 'vllm' does not match pattern",
+    ),
+    (
+        "gateway: {istio: {backends: [{host: vllm.llm.svc}]}}",
+        "at '/gateway/istio/backends/0': missing property 'port'",
+    ),
+    ("gateway: {wasm: {sha256: abc}}", "at '/gateway/wasm/sha256': 'abc' does not match pattern"),
+    (
+        "gateway: {wasm: {source: ftp}}",
+        "at '/gateway/wasm/source': value must be one of 'http', 'oci', 'file'",
+    ),
     (
         "gateway: {kind: nginx}",
         "at '/gateway/kind': value must be one of 'envoy', 'istio', 'envoy-gateway', 'none'",
@@ -61,7 +78,28 @@ const REFUSED: [(&str, &str); 30] = [
 ];
 
 /// What only the values together show.
-const CONTRADICTORY: [(&str, &str); 7] = [
+const CONTRADICTORY: [(&str, &str); 13] = [
+    (
+        "gateway: {kind: istio}",
+        "gateway.wasm.sha256 is required for source http: it is in dist/SHA256SUMS after `./just build`",
+    ),
+    ("gateway: {kind: istio, wasm: {source: oci}}", "gateway.wasm.url is required for source oci"),
+    (
+        "gateway: {kind: istio, wasm: {source: file}}",
+        "gateway.istio.mode gateway requires gateway.istio.backends",
+    ),
+    (
+        "gateway: {kind: istio, wasm: {source: file}, istio: {mode: inferencePool}}",
+        "requires gateway.istio.gateway and gateway.istio.inferencePools",
+    ),
+    (
+        "gateway: {kind: istio, wasm: {source: file}, istio: {mode: sidecar, backends: [{host: a.b.svc.c, port: 1}]}}",
+        "requires gateway.istio.selector",
+    ),
+    (
+        "gateway: {kind: envoy-gateway, wasm: {source: file}}",
+        "Envoy Gateway fetches the filter: set gateway.wasm.source to http or oci",
+    ),
     (
         "clusterWide: true\nnamespaces: [a]",
         "namespaces and clusterWide exclude each other: list namespaces, or watch them all",

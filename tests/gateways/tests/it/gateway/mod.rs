@@ -1,0 +1,117 @@
+//! A gateway that runs a captured configuration with our patches, in front of simulated engines and a controller.
+
+mod checks;
+
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use tempfile::TempDir;
+use warmpath::config::Settings;
+use warmpath::run::{self, Running};
+use warmpath_engine::{EngineServer, ServerConfig};
+use warmpath_envoy::process::{Envoy, Launch};
+use warmpath_envoy::until;
+use warmpath_gateways::run::{Surroundings, write};
+use warmpath_gateways::{Captured, built_filter};
+use warmpath_http::Client;
+
+pub(crate) use self::checks::{
+    conversations_stay_together, forged_headers_are_ignored, full_engines_are_retried, long_requests_pass,
+    sessions_stay_together,
+};
+
+/// Its engines, of which each serves a model of this name.
+pub(crate) const MODEL: &str = "sim";
+const ENGINES: usize = 3;
+
+/// Where the clusters of a captured configuration lead.
+pub(crate) struct Clusters {
+    /// That of the engines.
+    pub(crate) engines: &'static str,
+    /// That of the controller.
+    pub(crate) controller: &'static str,
+    /// That of an app that is none of ours.
+    pub(crate) other: &'static str,
+}
+
+/// A running gateway.
+pub(crate) struct RunningGateway {
+    envoy: Envoy,
+    pub(crate) engines: Vec<EngineServer>,
+    /// The app that is none of ours.
+    pub(crate) other: EngineServer,
+    listener: String,
+    _controller: Running,
+    _folder: TempDir,
+}
+
+// === impl RunningGateway ===
+
+impl RunningGateway {
+    /// Starts everything, and waits until the filter knows its engines.
+    pub(crate) async fn start(captured: &Captured, clusters: &Clusters) -> Self {
+        let mut engines = Vec::new();
+        for at in 0..ENGINES {
+            engines.push(engine(&format!("engine-{at}")).await);
+        }
+        let other = engine("other").await;
+        let addresses: Vec<_> = engines.iter().map(EngineServer::addr).collect();
+        let controller = controller(&addresses).await;
+        // Where the engines' own cluster is the other one, the first entry is replaced.
+        let endpoints = BTreeMap::from([
+            (clusters.other.to_owned(), vec![other.addr()]),
+            (clusters.engines.to_owned(), addresses),
+            (clusters.controller.to_owned(), vec![controller.grpc_addr()]),
+        ]);
+        let folder = tempfile::tempdir().unwrap();
+        let surroundings = Surroundings { endpoints, wasm: built_filter().unwrap() };
+        let file = write(captured, &surroundings, folder.path()).unwrap();
+        let quiet = Some("main:warning".to_owned());
+        let launch = Launch { component_log_level: quiet, ..Launch::default() };
+        let envoy = Envoy::from_file(&file, &launch).await.unwrap();
+        let listener = captured.listeners[0]["name"].as_str().unwrap().to_owned();
+        Self { envoy, engines, other, listener, _controller: controller, _folder: folder }
+    }
+
+    /// Waits until the filter has its endpoints from the controller.
+    pub(crate) async fn wait_routing(&self) {
+        until("the filter's endpoints", async || {
+            (self.metric("view.endpoints").await >= u64::try_from(ENGINES).unwrap()).then_some(())
+        })
+        .await
+        .unwrap();
+    }
+
+    /// A counter or gauge of the filter.
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
+        self.envoy.admin().stat(&format!("wasmcustom.warmpath.{name}")).await.unwrap()
+    }
+
+    /// How many requests the filter has placed, or left to Envoy.
+    pub(crate) async fn decisions(&self) -> u64 {
+        self.envoy.admin().stats("wasmcustom.warmpath.decision.").await.unwrap().values().sum()
+    }
+
+    pub(crate) async fn http1(&self) -> Client {
+        Client::http1(self.envoy.listener(&self.listener).await.unwrap())
+    }
+
+    pub(crate) async fn http2(&self) -> Client {
+        Client::h2c(self.envoy.listener(&self.listener).await.unwrap())
+    }
+}
+
+async fn engine(name: &str) -> EngineServer {
+    let config = ServerConfig { name: name.to_owned(), model: MODEL.to_owned(), ..ServerConfig::instant() };
+    EngineServer::start(config).await.unwrap()
+}
+
+async fn controller(engines: &[SocketAddr]) -> Running {
+    let addresses: Vec<_> = engines.iter().map(ToString::to_string).collect();
+    let config: Value = json!({
+        "listen": { "grpc": "127.0.0.1:0", "http": "127.0.0.1:0" },
+        "scrape": { "interval_ms": 100, "timeout_ms": 1000, "unhealthy_after": 3 },
+        "pools": [{ "name": "llm/llama", "models": ["*"], "endpoints": addresses }],
+    });
+    run::start(Settings::parse(&config.to_string()).unwrap()).await.unwrap()
+}

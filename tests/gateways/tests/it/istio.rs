@@ -1,0 +1,150 @@
+//! The EnvoyFilters, applied to what istiod sends without them, and run.
+
+use crate::chart::render;
+use crate::gateway::{
+    Clusters, RunningGateway, conversations_stay_together, forged_headers_are_ignored,
+    full_engines_are_retried, long_requests_pass, sessions_stay_together,
+};
+use serde_json::{Value, json};
+use warmpath_envoy::until;
+use warmpath_gateways::istio::{Context, PatchError, apply};
+use warmpath_gateways::{Captured, Manifests};
+
+const CONTROLLER: &str = "outbound|18000||warmpath-controller.llm.svc.cluster.local";
+const ENGINES: &str = "outbound|8000||vllm.llm.svc.cluster.local";
+const OTHER: &str = "outbound|8000||vllm-cip.llm.svc.cluster.local";
+const BACKEND: &str = "backends: [{host: vllm.llm.svc.cluster.local, port: 8000}]";
+
+const POOL: &str = "outbound|54321||pool-ip-27cac550.llm.svc.cluster.local";
+
+/// What the chart renders with these values of `gateway.istio`, and the filter from this source.
+fn manifests(istio: &str, source: &str) -> Manifests {
+    let sum = "0".repeat(64);
+    let url = if source == "oci" { "oci://registry.example.com/warmpath/router:0.1.0" } else { "" };
+    let wasm = format!("{{source: {source}, sha256: \"{sum}\", url: \"{url}\"}}");
+    render(&format!(
+        "auth: {{enabled: false}}\ngateway: {{kind: istio, wasm: {wasm}, istio: {{{istio}}}, filter: {{affinity_headers: [x-session-id]}}}}"
+    ))
+}
+
+fn envoy_filter(istio: &str, source: &str) -> Value {
+    manifests(istio, source).of_kind("EnvoyFilter").next().unwrap().clone()
+}
+
+fn patched(fixture: &str, context: Context, filter: &Value) -> Captured {
+    let mut captured = Captured::load(fixture).unwrap();
+    apply(&mut captured, filter, context).unwrap_or_else(|error| panic!("{error:?}"));
+    captured
+}
+
+async fn start(captured: &Captured, engines: &'static str) -> RunningGateway {
+    let clusters = Clusters { engines, controller: CONTROLLER, other: OTHER };
+    let gateway = RunningGateway::start(captured, &clusters).await;
+    gateway.wait_routing().await;
+    gateway
+}
+
+async fn serves_as_it_should(captured: &Captured, engines: &'static str) {
+    let gateway = start(captured, engines).await;
+    for client in [gateway.http1().await, gateway.http2().await] {
+        long_requests_pass(&client).await;
+    }
+    let client = gateway.http1().await;
+    conversations_stay_together(&gateway, &client).await;
+    forged_headers_are_ignored(&gateway, &client).await;
+    full_engines_are_retried(&gateway, &client).await;
+}
+
+#[tokio::test]
+async fn an_ingress_gateway_routes_by_cache_from_each_source_of_the_filter() {
+    for source in ["http", "oci", "file"] {
+        let captured = patched("istio-gateway", Context::Gateway, &envoy_filter(BACKEND, source));
+        assert_eq!(captured.extensions.len(), usize::from(source != "file"));
+        serves_as_it_should(&captured, ENGINES).await;
+    }
+}
+
+#[tokio::test]
+async fn so_does_one_with_the_limits_of_the_edge() {
+    let captured = patched("istio-gateway-edge", Context::Gateway, &envoy_filter(BACKEND, "http"));
+    serves_as_it_should(&captured, ENGINES).await;
+}
+
+#[tokio::test]
+async fn so_does_one_of_the_gateway_api_with_an_inference_pool() {
+    let istio = "mode: inferencePool, gateway: gw, inferencePools: [{name: pool}]";
+    let captured = patched("istio-inferencepool", Context::Gateway, &envoy_filter(istio, "http"));
+    serves_as_it_should(&captured, POOL).await;
+    let rules = manifests(istio, "http");
+    let rule = rules.of_kind("DestinationRule").next().unwrap();
+    assert!(POOL.ends_with(rule["spec"]["host"].as_str().unwrap()), "{rule}");
+}
+
+#[tokio::test]
+async fn other_routes_of_a_shared_gateway_are_left_alone() {
+    let filter = envoy_filter(&format!("{BACKEND}, routes: [llm]"), "http");
+    let captured = patched("istio-gateway-shared", Context::Gateway, &filter);
+    serves_as_it_should(&captured, ENGINES).await;
+
+    let gateway = start(&captured, ENGINES).await;
+    let address = gateway.engines[0].addr().to_string();
+    let forged = [("x-gateway-destination-endpoint", address.as_str())];
+    for headers in [&[][..], &forged[..]] {
+        let response = gateway.http1().await.post_json_with("/other", headers, &json!({})).await.unwrap();
+        assert_eq!(response.header("x-engine"), Some("other"));
+    }
+    conversations_stay_together(&gateway, &gateway.http1().await).await;
+    until("the counters", async || (gateway.decisions().await >= 24).then_some(())).await.unwrap();
+    assert_eq!(gateway.decisions().await, 24, "those of the conversations");
+}
+
+#[tokio::test]
+async fn a_clients_sidecar_routes_by_cache_and_only_to_the_service_of_engines() {
+    let istio = "mode: sidecar, selector: {app: client}, backends: [{host: vllm-cip.llm.svc.cluster.local, port: 8000}]";
+    let filter = envoy_filter(istio, "http");
+    assert_eq!(filter["spec"]["workloadSelector"]["labels"], json!({ "app": "client" }));
+    let mut captured = patched("istio-sidecar", Context::SidecarOutbound, &filter);
+    let hosts = captured.routes[0]["virtual_hosts"].as_array().unwrap();
+    let turned_on = |host: &&Value| host["routes"][0].get("typed_per_filter_config").is_some();
+    let on: Vec<_> = hosts.iter().filter(turned_on).map(|host| host["name"].clone()).collect();
+    assert_eq!(on, ["vllm-cip.llm.svc.cluster.local:8000"]);
+
+    // The tests' clients connect to an address of this machine.
+    let host = captured.routes[0]["virtual_hosts"]
+        .as_array_mut()
+        .unwrap()
+        .iter_mut()
+        .find(|host| on.contains(&host["name"]));
+    host.unwrap()["domains"] = json!(["127.0.0.1:*", "127.0.0.1", "*.0.0.1"]);
+    captured.routes[0]["ignore_port_in_host_matching"] = json!(true);
+    serves_as_it_should(&captured, OTHER).await;
+}
+
+#[tokio::test]
+async fn with_a_wasm_plugin_nothing_hangs_and_sessions_stay_together() {
+    let manifests = manifests(&format!("{BACKEND}, form: wasmPlugin"), "http");
+    let filter = manifests.of_kind("EnvoyFilter").next().unwrap();
+    let plugin = manifests.of_kind("WasmPlugin").next().unwrap();
+    let mut captured = patched("istio-wasmplugin", Context::Gateway, filter);
+    captured.extensions[0]["typed_config"]["config"]["configuration"]["value"] =
+        json!(plugin["spec"]["pluginConfig"].to_string());
+    let gateway = start(&captured, ENGINES).await;
+    for client in [gateway.http1().await, gateway.http2().await] {
+        long_requests_pass(&client).await;
+    }
+    let client = gateway.http1().await;
+    sessions_stay_together(&client).await;
+    full_engines_are_retried(&gateway, &client).await;
+}
+
+#[test]
+fn a_patch_that_matches_nothing_is_an_error() {
+    let mut captured = Captured::load("istio-gateway").unwrap();
+    let filter = envoy_filter("backends: [{host: another.llm.svc.cluster.local, port: 8000}]", "http");
+    let error = apply(&mut captured, &filter, Context::Gateway).unwrap_err();
+    assert!(matches!(&error, PatchError::Unmatched { kind, .. } if kind == "CLUSTER"), "{error}");
+
+    let filter = envoy_filter(BACKEND, "http");
+    let error = apply(&mut captured, &filter, Context::SidecarOutbound).unwrap_err();
+    assert!(matches!(error, PatchError::Unmatched { .. }), "{error}");
+}
