@@ -22,6 +22,7 @@ mod columns;
 pub mod config;
 pub mod explain;
 pub mod get;
+pub mod identity;
 pub mod index;
 pub mod leader;
 pub mod logs;

@@ -1,10 +1,22 @@
 //! Log lines on standard error: text for people, JSON for collectors.
 
 use crate::args::LogFormat;
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+
+/// Time between two lines about the same thing that somebody else may repeat many times a second.
+const PACE: Duration = Duration::from_secs(30);
+
+/// When each of a few reasons was last logged.
+#[derive(Debug, Default)]
+pub(crate) struct Paced {
+    logged: Mutex<BTreeMap<&'static str, Instant>>,
+}
 
 /// Why logging could not be set up.
 #[derive(Debug, Error)]
@@ -35,4 +47,19 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     }
     .map_err(LogError::Taken)
+}
+
+// === impl Paced ===
+
+impl Paced {
+    /// Whether there is to be a line about this reason now; it counts as written.
+    pub(crate) fn is_due(&self, reason: &'static str) -> bool {
+        let now = Instant::now();
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = logged.get(reason).is_none_or(|last| now.duration_since(*last) >= PACE);
+        if is_due {
+            logged.insert(reason, now);
+        }
+        is_due
+    }
 }

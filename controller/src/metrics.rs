@@ -63,6 +63,12 @@ pub struct Metrics {
     pub proxies: Gauge,
     /// Streams that were not served, by reason.
     pub refused: Counters,
+    /// RPCs without a valid token, by reason.
+    pub unauthenticated: Counters,
+    /// Connections that were not encrypted, by reason.
+    pub handshakes_failed: Counters,
+    /// Changes of certificate and token, by result.
+    pub secret_reloads: Family<[(&'static str, &'static str); 2], Counter>,
     /// Streams over which Envoys are sent endpoints.
     pub eds_streams: Gauge,
     /// Responses on them, and what Envoys replied, by result.
@@ -109,6 +115,9 @@ impl Default for Metrics {
             unscrapable: Family::default(),
             proxies: Gauge::default(),
             refused: Family::default(),
+            unauthenticated: Family::default(),
+            handshakes_failed: Family::default(),
+            secret_reloads: Family::default(),
             eds_streams: Gauge::default(),
             eds_responses: Family::default(),
             events_in: Family::default(),
@@ -142,6 +151,9 @@ impl Metrics {
         );
         to.register("proxies", "Proxy streams that are open", self.proxies.clone());
         to.register("streams_refused", "Proxy streams that were not served", self.refused.clone());
+        to.register("unauthenticated", "RPCs without a valid token", self.unauthenticated.clone());
+        to.register("handshakes_failed", "Connections without TLS", self.handshakes_failed.clone());
+        to.register("secret_reloads", "Changes of certificate and token", self.secret_reloads.clone());
         to.register("eds_streams", "Streams of endpoints that are open", self.eds_streams.clone());
         to.register("eds_responses", "Responses on them, and the replies", self.eds_responses.clone());
         to.register("events_in", "Events from proxies by kind", self.events_in.clone());

@@ -3,6 +3,7 @@
 use crate::api;
 use crate::clock::Clock;
 use crate::config::{LoadError, Names, Pool, RESOLVE_INTERVAL, Reload, Settings, Watched};
+use crate::identity::{Identity, IdentityError, connections};
 use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::publish::{Hub, Shared, StateService};
@@ -23,8 +24,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
+use tonic::service::InterceptorLayer;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use warmpath_core::ids::InstanceId;
 use warmpath_core::wire::{Kind, Pools};
 
@@ -60,6 +61,9 @@ pub enum StartError {
         /// The reason.
         source: io::Error,
     },
+    /// The certificate or the token cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The controller cannot follow the cluster.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
@@ -117,6 +121,7 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
     let (http, http_addr) = listen(settings.listen.http).await?;
     let (stop, stopping) = watch::channel(false);
     let metrics = Arc::new(Metrics::default());
+    let identity = Identity::load(&settings, Arc::clone(&metrics))?;
     let hub = Hub::new(Index::new(new_instance(), settings.cell_bytes, random()), Arc::clone(&metrics));
     let shared = Shared::new(hub, Clock::default(), stopping.clone());
     let mut names = Names::default();
@@ -152,7 +157,7 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
     live.follow();
     tracing::info!(grpc = %grpc_addr, http = %http_addr, "controller started");
     tasks.extend([
-        tokio::spawn(serve_grpc(grpc, service, is_known, shared.clone())),
+        tokio::spawn(serve_grpc(grpc, identity, service, is_known, shared.clone())),
         tokio::spawn(serve_http(http, api, shared.clone())),
         tokio::spawn(tick(shared)),
         tokio::spawn(live.run(watched)),
@@ -325,6 +330,7 @@ async fn follow_cluster(
 /// Serves proxies once the pools are known.
 async fn serve_grpc(
     listener: TcpListener,
+    identity: Identity,
     endpoints: EndpointDiscoveryServiceServer<EndpointService>,
     is_known: oneshot::Receiver<()>,
     shared: Shared,
@@ -333,14 +339,19 @@ async fn serve_grpc(
         known = is_known => if known.is_err() { return },
         () = shared.stopped() => return,
     }
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = connections(listener, &identity);
     let served = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .layer(InterceptorLayer::new(identity.admission()))
         .add_service(StateService::new(shared.clone()))
         .add_service(endpoints)
         .serve_with_incoming_shutdown(incoming, async move { shared.stopped().await });
-    if let Err(error) = served.await {
+    let served = tokio::select! {
+        served = served => served,
+        () = identity.follow() => return,
+    };
+    if let Err(error) = served {
         tracing::error!(%error, "the state stream's server ended");
     }
 }

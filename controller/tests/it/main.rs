@@ -15,6 +15,7 @@ mod binary;
 mod config;
 mod documented;
 mod get;
+mod identity;
 mod pages;
 mod plan;
 mod reload;

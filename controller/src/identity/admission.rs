@@ -1,0 +1,92 @@
+//! The check before every RPC: who has no valid token is served nothing, and believed nothing.
+
+use super::lock;
+use super::token::Tokens;
+use crate::logs::Paced;
+use crate::metrics::Metrics;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+use tonic::metadata::MetadataMap;
+use tonic::service::Interceptor;
+use tonic::{Request, Status};
+
+/// The header, and the scheme in it.
+const AUTHORIZATION: &str = "authorization";
+const BEARER: &[u8] = b"bearer ";
+
+/// The check, for one connection or for all.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    tokens: Option<Arc<Mutex<Tokens>>>,
+    metrics: Arc<Metrics>,
+    paced: Arc<Paced>,
+}
+
+/// Why an RPC is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unauthenticated {
+    /// It has no token.
+    Absent,
+    /// Its header is not `Bearer <token>`.
+    Malformed,
+    /// Its token is not valid, or not any longer.
+    Wrong,
+}
+
+// === impl Admission ===
+
+impl Admission {
+    pub(super) fn new(tokens: Option<Arc<Mutex<Tokens>>>, metrics: Arc<Metrics>) -> Self {
+        Self { tokens, metrics, paced: Arc::default() }
+    }
+
+    fn admit(&self, metadata: &MetadataMap) -> Result<(), Unauthenticated> {
+        let Some(tokens) = &self.tokens else { return Ok(()) };
+        let header = metadata.get(AUTHORIZATION).ok_or(Unauthenticated::Absent)?;
+        let (scheme, token) =
+            header.as_bytes().split_at_checked(BEARER.len()).ok_or(Unauthenticated::Malformed)?;
+        if !scheme.eq_ignore_ascii_case(BEARER) {
+            return Err(Unauthenticated::Malformed);
+        }
+        let is_valid = lock(tokens).is_valid(token, Instant::now());
+        if is_valid { Ok(()) } else { Err(Unauthenticated::Wrong) }
+    }
+
+    fn log(&self, reason: &'static str, request: &Request<()>) {
+        if self.paced.is_due(reason) {
+            let from = request.remote_addr().map(|address| address.to_string());
+            tracing::warn!(from, reason, "an RPC is refused: it does not present the token of token_file");
+        }
+    }
+}
+
+impl Interceptor for Admission {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        let Err(refused) = self.admit(request.metadata()) else { return Ok(request) };
+        let reason = refused.label();
+        self.metrics.unauthenticated.get_or_create(&[("reason", reason)]).inc();
+        self.log(reason, &request);
+        Err(Status::unauthenticated(refused.message()))
+    }
+}
+
+// === impl Unauthenticated ===
+
+impl Unauthenticated {
+    /// Its name in metrics.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Malformed => "malformed",
+            Self::Wrong => "wrong",
+        }
+    }
+
+    fn message(self) -> &'static str {
+        match self {
+            Self::Absent => "the controller demands a token: authorization: Bearer <token>",
+            Self::Malformed => "the authorization is not a bearer token",
+            Self::Wrong => "the token is not valid",
+        }
+    }
+}
