@@ -137,7 +137,7 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
     let unknown = Some(Unknown { _unready: telemetry.hold(), serve });
     let endpoints = Publisher::default();
     let service = EndpointService::new(endpoints.subscribe(), Arc::clone(&metrics));
-    let replicas = Replicas::new(shared.clone(), settings.token_file.clone());
+    let replicas = Replicas::new(shared.clone(), identity.peers());
     let (shared_too, pools, published) = (shared.clone(), Vec::new(), None);
     let mut live = Live {
         settings,

@@ -1,4 +1,4 @@
-//! The check before every RPC: who has no valid token is served nothing, and believed nothing.
+//! The check before every RPC: without a valid token, nothing is served and nothing is believed.
 
 use super::lock;
 use super::token::Tokens;

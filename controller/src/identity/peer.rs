@@ -26,8 +26,8 @@ use tonic::codegen::http::Uri;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint, Error};
 
-/// Connects to other replicas.
-#[derive(Clone)]
+/// Connects to other replicas; by default without certificate and token.
+#[derive(Clone, Default)]
 pub struct Peers {
     connector: Option<TlsConnector>,
     tokens: Option<Arc<Mutex<Tokens>>>,

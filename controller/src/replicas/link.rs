@@ -1,15 +1,14 @@
 //! The link to one other replica: it is kept, whatever happens to the stream.
 
+use crate::identity::Peers;
 use crate::publish::Shared;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
-use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use tonic_prost::ProstCodec;
@@ -36,7 +35,7 @@ const DOWN_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub(super) struct Link {
     address: SocketAddr,
     shared: Shared,
-    token_file: Option<PathBuf>,
+    peers: Peers,
     /// The instance that the last stream was of, and how far it was followed.
     reached: Option<ResumePoint>,
 }
@@ -49,10 +48,6 @@ enum LinkError {
     Self_,
     #[error("cannot connect")]
     Connect(#[from] tonic::transport::Error),
-    #[error("cannot read the token")]
-    Token(#[source] std::io::Error),
-    #[error("the token is no text that a header takes")]
-    TokenText,
     #[error("{}", .0.message())]
     Stream(#[from] Status),
 }
@@ -60,8 +55,8 @@ enum LinkError {
 // === impl Link ===
 
 impl Link {
-    pub(super) fn new(address: SocketAddr, shared: Shared, token_file: Option<PathBuf>) -> Self {
-        Self { address, shared, token_file, reached: None }
+    pub(super) fn new(address: SocketAddr, shared: Shared, peers: Peers) -> Self {
+        Self { address, shared, peers, reached: None }
     }
 
     /// Keeps the link for as long as the task lives.
@@ -107,7 +102,7 @@ impl Link {
         let (up, messages) = mpsc::channel(1);
         let _ = up.try_send(Up { hello: Some(hello), events: Vec::new() });
         let mut request = Request::new(ReceiverStream::new(messages));
-        if let Some(token) = self.token().await? {
+        if let Some(token) = self.peers.authorization() {
             request.metadata_mut().insert("authorization", token);
         }
         let codec = ProstCodec::<Up, Down>::default();
@@ -141,23 +136,16 @@ impl Link {
         Ok(())
     }
 
-    async fn connect(&self) -> Result<Channel, LinkError> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.address))?;
-        let endpoint = endpoint
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true);
-        Ok(endpoint.connect().await?)
-    }
-
-    /// What the other replica asks for. Read anew for each stream: it may have changed.
-    async fn token(&self) -> Result<Option<MetadataValue<tonic::metadata::Ascii>>, LinkError> {
-        let Some(path) = &self.token_file else { return Ok(None) };
-        let token = tokio::fs::read_to_string(path).await.map_err(LinkError::Token)?;
-        let value = format!("Bearer {}", token.trim()).parse().map_err(|_| LinkError::TokenText)?;
-        Ok(Some(value))
+    async fn connect(&self) -> Result<Channel, tonic::transport::Error> {
+        let prepare = |endpoint: Endpoint| {
+            endpoint
+                .connect_timeout(CONNECT_TIMEOUT)
+                .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+                .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+                .keep_alive_while_idle(true)
+                .tcp_nodelay(true)
+        };
+        self.peers.connect(self.address, prepare).await
     }
 }
 

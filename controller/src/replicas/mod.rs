@@ -10,27 +10,27 @@
 
 mod link;
 
+use crate::identity::Peers;
 use crate::publish::Shared;
 use link::Link;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use tokio::task::AbortHandle;
 
 /// The links to all other replicas.
 #[derive(Debug)]
 pub struct Replicas {
     shared: Shared,
-    token_file: Option<PathBuf>,
+    peers: Peers,
     links: BTreeMap<SocketAddr, AbortHandle>,
 }
 
 // === impl Replicas ===
 
 impl Replicas {
-    /// No replica is known yet. `token_file` holds what they ask for.
-    pub fn new(shared: Shared, token_file: Option<PathBuf>) -> Self {
-        Self { shared, token_file, links: BTreeMap::new() }
+    /// No replica is known yet. `peers` connects to them.
+    pub fn new(shared: Shared, peers: Peers) -> Self {
+        Self { shared, peers, links: BTreeMap::new() }
     }
 
     /// Keeps links to these replicas from now on, and to no others. This one may be among them.
@@ -44,7 +44,7 @@ impl Replicas {
         });
         for address in addresses {
             self.links.entry(*address).or_insert_with(|| {
-                let link = Link::new(*address, self.shared.clone(), self.token_file.clone());
+                let link = Link::new(*address, self.shared.clone(), self.peers.clone());
                 tokio::spawn(link.run()).abort_handle()
             });
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use warmpath::clock::Clock;
+use warmpath::identity::Peers;
 use warmpath::index::Index;
 use warmpath::metrics::Metrics;
 use warmpath::publish::{Hub, Shared, StreamId};
@@ -303,7 +304,7 @@ async fn a_link_is_kept_over_a_restart_and_to_the_replica_itself_there_is_none()
     let address = running.grpc_addr();
     let (_stop, stopping) = watch::channel(false);
     let shared = Shared::new(replica(9).hub, Clock::default(), stopping);
-    let mut replicas = Replicas::new(shared.clone(), None);
+    let mut replicas = Replicas::new(shared.clone(), Peers::default());
     replicas.follow(&[address].into());
     let until = |requests_wanted: u32| {
         let shared = shared.clone();
