@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// Where `envoy/envoy.yaml` has the admin page.
 const ADMIN: &str = "http://127.0.0.1:9901";
 /// The controller's HTTP address as it is by default.
-const CONTROLLER_DEFAULT: &str = "http://127.0.0.1:18002";
+pub(crate) const CONTROLLER_DEFAULT: &str = "http://127.0.0.1:18002";
 
 /// Routes LLM requests to the engine that already holds their prompt.
 #[derive(Debug, Parser)]
@@ -35,6 +35,10 @@ pub enum Command {
     Proxy(ProxyCommand),
     /// List what a controller knows: pools, endpoints, or the proxies that are connected to it.
     Get(GetArgs),
+    /// Check a controller, Envoys and a cluster: what is wrong, and how to mend it.
+    ///
+    /// The exit status is 0 without errors, 1 with errors, and 2 where something could not be checked.
+    Check(CheckArgs),
 }
 
 /// See [`Command::Controller`].
@@ -104,6 +108,32 @@ pub enum ProxyCommand {
         #[arg(long)]
         seconds: u64,
     },
+}
+
+/// See [`Command::Check`].
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// URL of the controller; the one on this host, where neither it nor an Envoy is named.
+    #[arg(long, env = "WARMPATH_CONTROLLER")]
+    pub controller: Option<String>,
+    /// URL of an Envoy's admin page, such as http://127.0.0.1:9901; may be given several times.
+    #[arg(long, value_name = "ADMIN_URL")]
+    pub envoy: Vec<String>,
+    /// Form of the output.
+    #[arg(long, short, value_enum, default_value = "text")]
+    pub output: CheckOutput,
+    /// Leave out what is as it should be.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Forms of the output of `warmpath check`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CheckOutput {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
 }
 
 /// See [`Command::Get`].

@@ -9,7 +9,7 @@
 //!                                                   └──── their events ──────────┘
 //!                                    api: /metrics /healthz /readyz /state /explain
 //!                                                                    ▲        ▲
-//!                                                            `warmpath get`  `warmpath explain`
+//!                                           `warmpath get`, `warmpath check`  `warmpath explain`
 //! ```
 //!
 //! No request ever waits for the controller. A proxy uses the state that it has, and a restarted controller relearns the
@@ -17,6 +17,7 @@
 
 pub mod api;
 pub mod args;
+pub mod check;
 pub mod clock;
 mod columns;
 pub mod config;

@@ -5,16 +5,18 @@ use clap::Parser;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
-use warmpath::args::{Cli, Command, ControllerArgs, ExplainArgs, GetArgs, ProxyCommand};
+use warmpath::args::{
+    CheckArgs, CheckOutput, Cli, Command, ControllerArgs, ExplainArgs, GetArgs, ProxyCommand,
+};
 use warmpath::config::Settings;
-use warmpath::{config, explain, get, logs, proxy, run};
+use warmpath::{check, config, explain, get, logs, proxy, run};
 
 /// Time between two lists of `warmpath get --watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     match command(&Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             report(&format!("{error:#}"));
             ExitCode::FAILURE
@@ -22,11 +24,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn command(cli: &Cli) -> anyhow::Result<()> {
+fn command(cli: &Cli) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
     match &cli.command {
-        Command::Controller(args) if args.check => check(args),
+        Command::Controller(args) if args.check => validate(args),
         Command::Controller(args) => {
             logs::init(cli.log_format, &cli.log)?;
             runtime.block_on(controller(args))
@@ -37,10 +39,12 @@ fn command(cli: &Cli) -> anyhow::Result<()> {
         }
         Command::Proxy(command) => runtime.block_on(of_proxy(command)),
         Command::Get(args) => runtime.block_on(list(args)),
-    }
+        Command::Check(args) => return runtime.block_on(examine(args)),
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
-fn check(args: &ControllerArgs) -> anyhow::Result<()> {
+fn validate(args: &ControllerArgs) -> anyhow::Result<()> {
     load(args)?;
     let path = args.config.as_ref().map_or_else(|| "no file".to_owned(), |path| path.display().to_string());
     print_line(&format!("{path} is valid"));
@@ -95,6 +99,17 @@ async fn of_proxy(command: &ProxyCommand) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+async fn examine(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let report = check::run(args).await;
+    let mut out = std::io::stdout().lock();
+    let printed = match args.output {
+        CheckOutput::Text => report.print_text(&mut out, args.quiet),
+        CheckOutput::Json => report.print_json(&mut out),
+    };
+    printed.context("cannot print")?;
+    Ok(ExitCode::from(report.status()))
 }
 
 async fn list(args: &GetArgs) -> anyhow::Result<()> {

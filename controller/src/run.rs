@@ -127,12 +127,13 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
     let mut names = Names::default();
     names.resolve(&settings).await;
     let telemetry = Telemetry::new(shared.clone(), Arc::clone(&metrics));
-    let api = api::Api::new(shared.clone(), Arc::clone(&metrics), telemetry.fleet(), telemetry.unseen())
-        .omitting(&settings.omitted_prefixes)
-        .explaining_to(settings.explain_token.as_deref(), http_addr);
-    let models = telemetry.models();
     let mut tasks = Vec::new();
     let cluster = follow_cluster(&settings, &metrics, &stopping, &mut tasks).await?;
+    let api = api::Api::new(shared.clone(), Arc::clone(&metrics), telemetry.fleet(), telemetry.unseen())
+        .omitting(&settings.omitted_prefixes)
+        .explaining_to(settings.explain_token.as_deref(), http_addr)
+        .following(cluster.clone());
+    let models = telemetry.models();
     let (serve, is_known) = oneshot::channel();
     let unknown = Some(Unknown { _unready: telemetry.hold(), serve });
     let endpoints = Publisher::default();

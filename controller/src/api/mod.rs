@@ -8,11 +8,12 @@ mod gauges;
 mod page;
 mod state;
 
-pub use page::{EndpointState, PoolState, ProxyState, RefusedState, StatePage};
+pub use page::{EndpointState, PoolState, ProblemPage, ProxyState, RefusedState, StatePage, WatchPage};
 
 use crate::metrics::Metrics;
 use crate::publish::Shared;
 use crate::telemetry::Fleet;
+use crate::watch::Followed;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
@@ -21,6 +22,7 @@ use axum::routing::{get, post};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tokio::sync::watch;
 use warmpath_core::limits::BODY_BYTES_MAX;
 use warmpath_core::prompt::OMITTED_PREFIXES_DEFAULT;
 
@@ -33,6 +35,7 @@ pub struct Api {
     shared: Shared,
     metrics: Arc<Metrics>,
     fleet: Fleet,
+    cluster: Option<watch::Receiver<Option<Followed>>>,
     unseen: Arc<AtomicUsize>,
     was_ready: Arc<AtomicBool>,
     omitted_prefixes: Arc<[String]>,
@@ -60,6 +63,7 @@ impl Api {
             shared,
             metrics,
             fleet,
+            cluster: None,
             unseen,
             was_ready: Arc::default(),
             omitted_prefixes,
@@ -71,6 +75,12 @@ impl Api {
     #[must_use]
     pub fn omitting(self, prefixes: &[String]) -> Self {
         Self { omitted_prefixes: prefixes.into(), ..self }
+    }
+
+    /// Shows what is known of a cluster, if one is followed.
+    #[must_use]
+    pub fn following(self, cluster: Option<watch::Receiver<Option<Followed>>>) -> Self {
+        Self { cluster, ..self }
     }
 
     /// Serves explanations to requests with `token`; without one, only where the API listens on a loopback address.

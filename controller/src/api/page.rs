@@ -26,6 +26,34 @@ pub struct StatePage {
     pub proxies: Vec<ProxyState>,
     /// The proxies that were refused lately and have not been served since.
     pub refused: Vec<RefusedState>,
+    /// What the controller follows in a cluster, if it follows one.
+    pub watches: Vec<WatchPage>,
+    /// What is wrong with objects in the cluster.
+    pub problems: Vec<ProblemPage>,
+}
+
+/// One watch of the API server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WatchPage {
+    /// What is watched: `inferencepools.inference.networking.k8s.io`.
+    pub resource: String,
+    /// Where; null for all namespaces.
+    pub namespace: Option<String>,
+    /// How it goes: `pending`, `synced`, `missing`, `forbidden` or `failing`.
+    pub state: String,
+    /// Why it does not work.
+    pub message: String,
+}
+
+/// Something in the cluster that does not work as its author must have meant it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProblemPage {
+    /// Its name in metrics.
+    pub kind: String,
+    /// What is wrong, and with which object.
+    pub message: String,
 }
 
 /// One pool.

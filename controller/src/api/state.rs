@@ -1,9 +1,10 @@
 //! `GET /state`: the view, what the scrapes show, and who is connected, as a page of JSON.
 
 use super::Api;
-use super::page::{EndpointState, PoolState, ProxyState, RefusedState, StatePage};
+use super::page::{EndpointState, PoolState, ProblemPage, ProxyState, RefusedState, StatePage, WatchPage};
 use crate::publish::{Cached, ConnectedProxy, Hub, RefusedProxy};
 use crate::telemetry::{EngineKind, Fleet, Seen};
+use crate::watch::{Followed, Problem, SourceState, WatchState};
 use axum::Json;
 use axum::extract::State;
 use std::time::Instant;
@@ -17,12 +18,15 @@ use warmpath_core::wire::{Health, Role};
 struct Facts<'a> {
     hub: &'a Hub,
     fleet: &'a Fleet,
+    cluster: &'a Followed,
     now: Timestamp,
 }
 
 /// Responds with the state.
 pub(super) async fn show(State(api): State<Api>) -> Json<StatePage> {
-    Json(api.shared.with(|hub, now| Facts { hub, fleet: &api.fleet, now }.page()))
+    // A copy, so that whoever updates it does not wait for a page.
+    let cluster = api.cluster.as_ref().and_then(|cluster| cluster.borrow().clone()).unwrap_or_default();
+    Json(api.shared.with(|hub, now| Facts { hub, fleet: &api.fleet, cluster: &cluster, now }.page()))
 }
 
 // === impl Facts ===
@@ -46,6 +50,8 @@ impl Facts<'_> {
             pools: view.pools().iter().map(|pool| self.pool(pool)).collect(),
             proxies: proxies.collect(),
             refused: self.hub.refused().map(|refused| self.refused(refused)).collect(),
+            watches: self.cluster.watches.iter().map(watch).collect(),
+            problems: self.cluster.problems.iter().map(problem).collect(),
         }
     }
 
@@ -70,7 +76,7 @@ impl Facts<'_> {
         let seen = seen(self.fleet, endpoint);
         EndpointState {
             address: endpoint.address.clone(),
-            pod: None,
+            pod: self.pod(endpoint),
             role: role(endpoint.role).to_owned(),
             health: label(scraped(self.fleet, endpoint)).to_owned(),
             fitness: endpoint.fitness(self.now).label().to_owned(),
@@ -94,6 +100,11 @@ impl Facts<'_> {
         }
     }
 
+    fn pod(self, endpoint: &Endpoint) -> Option<String> {
+        let address = endpoint.address.parse().ok()?;
+        self.cluster.pods.get(&address).map(ToString::to_string)
+    }
+
     fn proxy(self, proxy: &ConnectedProxy, requests: u32) -> ProxyState {
         ProxyState {
             process: proxy.process.to_string(),
@@ -115,6 +126,23 @@ impl Facts<'_> {
             age_ms: self.now.ms_since(refused.at),
         }
     }
+}
+
+fn watch(watch: &WatchState) -> WatchPage {
+    let message = match &watch.state {
+        SourceState::Forbidden(message) | SourceState::Failing(message) => message.clone(),
+        SourceState::Pending | SourceState::Synced | SourceState::Missing => String::new(),
+    };
+    WatchPage {
+        resource: watch.kind.label().to_owned(),
+        namespace: watch.namespace.clone(),
+        state: watch.state.label().to_owned(),
+        message,
+    }
+}
+
+fn problem(problem: &Problem) -> ProblemPage {
+    ProblemPage { kind: problem.label().to_owned(), message: problem.to_string() }
 }
 
 fn ms_since(at: Instant) -> u64 {

@@ -12,6 +12,7 @@
 mod api;
 mod backlog;
 mod binary;
+mod check;
 mod config;
 mod documented;
 mod get;

@@ -1,0 +1,84 @@
+//! The controller as a process: whether it is ready, its version, its clock, and what it could not do.
+
+use super::{ClockDifference, Pages};
+use crate::check::finding::{Check, Findings, Level};
+use std::time::Duration;
+
+/// A difference of clocks that may be the way of the response; the header has whole seconds.
+const CLOCK_MAX: Duration = Duration::from_secs(5);
+
+static READY: Check = Check {
+    id: "controller.ready",
+    worst: Level::Error,
+    why: "a controller that is not ready has not yet seen its pools and engines",
+    remedy: "wait for the first scrapes; in a cluster, see kubernetes.watch",
+};
+
+static VERSION: Check = Check {
+    id: "controller.version",
+    worst: Level::Warning,
+    why: "this command is of another version than the controller, and may not know what that reports",
+    remedy: "use the `warmpath` of the controller's version",
+};
+
+static CLOCK: Check = Check {
+    id: "controller.clock",
+    worst: Level::Warning,
+    why: "logs and metrics of hosts whose clocks differ cannot be compared, and certificates and leases seem to end early or \
+          late",
+    remedy: "synchronise the clocks of both hosts (NTP)",
+};
+
+static CONFIG: Check = Check {
+    id: "controller.configuration",
+    worst: Level::Warning,
+    why: "the controller rejected a change of its file, and goes on with the one before",
+    remedy: "see the controller's log, or run `warmpath controller --config FILE --check`",
+};
+
+static WATCH: Check = Check {
+    id: "kubernetes.watch",
+    worst: Level::Error,
+    why: "the controller does not see these objects, and goes on with what it knew",
+    remedy: "where it is forbidden, give the controller's role get, list and watch for the resource: the chart's role has them. \
+             A missing kind is no fault unless you use it: install its CRD then",
+};
+
+static OBJECTS: Check = Check {
+    id: "kubernetes.object",
+    worst: Level::Warning,
+    why: "an object in the cluster does not work as its author must have meant it",
+    remedy: "change what the message names",
+};
+
+/// In the order of docs/check.md.
+pub(super) static CHECKS: [&Check; 6] = [&READY, &VERSION, &CLOCK, &CONFIG, &WATCH, &OBJECTS];
+
+pub(super) fn check(pages: &Pages, to: &mut Findings) {
+    let Pages { state, unready, counters, clock, .. } = pages;
+    let seen = unready.as_deref().unwrap_or("ready");
+    to.judge(&READY, unready.is_none(), "", seen);
+    let own = env!("CARGO_PKG_VERSION");
+    let seen = if state.version.is_empty() { "it does not say" } else { &state.version };
+    to.judge(&VERSION, state.version == own, "", format!("{seen}, and this is {own}"));
+    if let Some(ClockDifference { by, is_ahead }) = clock {
+        let direction = if *is_ahead { "ahead of" } else { "behind" };
+        let seen = format!("{} s {direction} the clock here", by.as_secs());
+        to.judge(&CLOCK, *by <= CLOCK_MAX, "", seen);
+    }
+    let refused = counters.get("config_reloads_total{refused}").copied().unwrap_or_default();
+    to.judge(&CONFIG, refused < 1.0, "", format!("{refused} changes were rejected"));
+    for watch in &state.watches {
+        let level = match watch.state.as_str() {
+            "synced" | "missing" => Level::Ok,
+            "pending" => Level::Warning,
+            _ => Level::Error,
+        };
+        let place = watch.namespace.as_deref().unwrap_or("all namespaces");
+        let message = if watch.message.is_empty() { String::new() } else { format!(": {}", watch.message) };
+        to.add(&WATCH, level, format!("{} in {place}", watch.resource), format!("{}{message}", watch.state));
+    }
+    for problem in &state.problems {
+        to.bad(&OBJECTS, &problem.kind, &problem.message);
+    }
+}

@@ -1,0 +1,185 @@
+//! The filter's place and flags, and its own configuration.
+
+use super::Wanted;
+use super::walk::{Filter, Gateway};
+use crate::check::finding::{Check, Findings, Level};
+use crate::check::json::{at, is_type, text};
+use serde_json::Value;
+use warmpath_config::{Faults, plugin};
+use warmpath_core::config::Config;
+
+/// How long a checksum is that is shown.
+const SHOWN_HEX: usize = 12;
+
+static LOADED: Check = Check {
+    id: "filter.loaded",
+    worst: Level::Error,
+    why: "while the filter's resource is not there, Envoy refuses all requests of the listener, with 403 in Istio",
+    remedy: "the log of the proxy's agent says why the download failed: the address, TLS, or another sha256 (of an OCI image \
+             it is that of the manifest)",
+};
+
+static STOP: Check = Check {
+    id: "filter.headers-stop",
+    worst: Level::Error,
+    why: "the filter cannot read prompts: it goes by sessions or load, and the prefix caches are used by chance only",
+    remedy: "set `allow_on_headers_stop_iteration: true` beside `root_id`; a WasmPlugin cannot, so use the EnvoyFilter of \
+             istio/, or name the headers of your clients' sessions in `affinity_headers`",
+};
+
+static FAILURE: Check = Check {
+    id: "filter.failure-policy",
+    worst: Level::Warning,
+    why: "with another policy, a worker whose VM has trapped once refuses all requests, or routes none by cache, until Envoy \
+          restarts",
+    remedy: "set `failure_policy: FAIL_RELOAD` and `reload_config: {backoff: {base_interval: 0.1s}}`",
+};
+
+static ORDER: Check = Check {
+    id: "filter.order",
+    worst: Level::Error,
+    why: "Envoy selects the engine in the router filter: a filter behind it has no part in that",
+    remedy: "put the filter before envoy.filters.http.router; decompressors and authentication go before it",
+};
+
+static EXT_PROC: Check = Check {
+    id: "filter.ext-proc",
+    worst: Level::Error,
+    why: "two pickers decide for one request, and where the other one is not running, all requests fail with 500, whatever \
+          its failureMode",
+    remedy: "remove the ext_proc filter from this listener: istio/ has the patch",
+};
+
+static ON: Check = Check {
+    id: "filter.on",
+    worst: Level::Error,
+    why: "the filter is off unless a route turns it on, and a route for which it is off goes by Envoy's own policy",
+    remedy: "turn it on for the routes to your engines, in `typed_per_filter_config` with the filter's own name",
+};
+
+static CONFIG: Check = Check {
+    id: "filter.configuration",
+    worst: Level::Error,
+    why: "a filter whose configuration is not valid does not start",
+    remedy: "correct the field that is named; docs/configuration.md lists all. Upgrade the filter first where a field is new",
+};
+
+static SHA256: Check = Check {
+    id: "filter.sha256",
+    worst: Level::Warning,
+    why: "the proxy runs another build of the filter than the one that the controller serves",
+    remedy: "put the sha256 of the controller's /wasm into the filter's configuration, or upgrade the controller",
+};
+
+/// In the order of docs/check.md.
+pub(super) static CHECKS: [&Check; 8] = [&LOADED, &STOP, &FAILURE, &ORDER, &EXT_PROC, &ON, &CONFIG, &SHA256];
+
+/// Checks the filter, and returns its configuration if it is valid.
+pub(super) fn check(gateway: &Gateway<'_>, wanted: Option<&Wanted>, to: &mut Findings) -> Option<Config> {
+    let ours = gateway.ours()?;
+    let subject = gateway.subject();
+    check_order(gateway, &subject, to);
+    check_routes(gateway, ours, &subject, to);
+    if !is_type(ours.config, "Wasm") {
+        to.bad(&LOADED, &subject, missing(ours));
+        return None;
+    }
+    if ours.is_discovered {
+        to.ok(&LOADED, &subject, format!("{} was discovered", ours.name));
+    }
+    let plugin = at(ours.config, "/config");
+    let config = check_configuration(gateway, &subject, to);
+    check_flags(plugin, config.as_ref(), &subject, to);
+    if let Some(wanted) = wanted.and_then(|wanted| wanted.sha256.as_deref()) {
+        check_sha256(plugin, wanted, &subject, to);
+    }
+    config
+}
+
+/// The filter's own configuration. What it takes from Envoy's environment is not visible here, and taken to be there.
+pub(super) fn configuration(gateway: &Gateway<'_>) -> Result<Config, Faults> {
+    plugin::parse(gateway.plugin_json().as_bytes(), |name| Some(name.to_owned()))
+}
+
+fn missing(filter: Filter<'_>) -> String {
+    match text(filter.config, "/@type") {
+        "" => format!("{} is to be discovered, and is not there", filter.name),
+        other => format!("{} is {other} in place of a plugin", filter.name),
+    }
+}
+
+fn check_order(gateway: &Gateway<'_>, subject: &str, to: &mut Findings) {
+    let names: Vec<&str> = gateway.filters.iter().map(|filter| filter.name).collect();
+    let router = gateway.filters.iter().position(|filter| {
+        filter.name == "envoy.filters.http.router"
+            || text(filter.config, "/@type").ends_with(".http.router.v3.Router")
+    });
+    let is_before = router.is_none_or(|router| gateway.place < router);
+    to.judge(&ORDER, is_before, subject, names.join(", "));
+    let ext_proc: Vec<&str> = gateway
+        .filters
+        .iter()
+        .filter(|filter| !filter.is_disabled && is_type(filter.config, "ExternalProcessor"))
+        .map(|filter| filter.name)
+        .collect();
+    let seen = if ext_proc.is_empty() { "there is none".to_owned() } else { ext_proc.join(", ") };
+    to.judge(&EXT_PROC, ext_proc.is_empty(), subject, seen);
+}
+
+fn check_routes(gateway: &Gateway<'_>, ours: Filter<'_>, subject: &str, to: &mut Findings) {
+    let on = gateway.routes.len();
+    let seen = match (ours.is_disabled, on) {
+        (_, 0) => "for no route".to_owned(),
+        (true, on) => format!("for {on} routes that turn it on"),
+        (false, on) => format!("for {on} routes"),
+    };
+    to.judge(&ON, on > 0, subject, seen);
+}
+
+fn check_configuration(gateway: &Gateway<'_>, subject: &str, to: &mut Findings) -> Option<Config> {
+    match configuration(gateway) {
+        Ok(config) => {
+            to.ok(&CONFIG, subject, format!("valid, {} pools", config.pools.pools.len()));
+            Some(config)
+        }
+        Err(faults) => {
+            to.bad(&CONFIG, subject, faults.to_string().trim().replace('\n', "; "));
+            None
+        }
+    }
+}
+
+fn check_flags(plugin: &Value, config: Option<&Config>, subject: &str, to: &mut Findings) {
+    let stops = at(plugin, "/allow_on_headers_stop_iteration").as_bool().unwrap_or_default();
+    let headers = config.map(|config| config.affinity_headers.join(", ")).unwrap_or_default();
+    match (stops, headers.is_empty()) {
+        (true, _) => to.ok(&STOP, subject, "allow_on_headers_stop_iteration is true"),
+        (false, true) => {
+            to.bad(&STOP, subject, "allow_on_headers_stop_iteration is not set, and no affinity_headers are");
+        }
+        (false, false) => {
+            let seen = format!("allow_on_headers_stop_iteration is not set: affinity by {headers} only");
+            to.add(&STOP, Level::Warning, subject, seen);
+        }
+    }
+    let policy = text(plugin, "/failure_policy");
+    let seen = if policy.is_empty() { "not set" } else { policy };
+    to.judge(&FAILURE, policy == "FAIL_RELOAD", subject, seen);
+}
+
+/// Compares the checksum of a plugin that was fetched from the controller. Another source may hash another form of it.
+fn check_sha256(plugin: &Value, wanted: &str, subject: &str, to: &mut Findings) {
+    let remote = text(plugin, "/vm_config/code/remote/sha256");
+    let local = text(plugin, "/vm_config/code/local/filename");
+    // Istio's agent names the file that it has fetched by its checksum.
+    let of_file = local.rsplit('/').next().and_then(|name| name.strip_suffix(".wasm")).unwrap_or_default();
+    let found = if remote.is_empty() { of_file } else { remote };
+    if found.len() == wanted.len() && found.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let seen = format!("{}, and the controller serves {}", shown(found), shown(wanted));
+        to.judge(&SHA256, found.eq_ignore_ascii_case(wanted), subject, seen);
+    }
+}
+
+fn shown(sha256: &str) -> &str {
+    sha256.get(..SHOWN_HEX).unwrap_or(sha256)
+}

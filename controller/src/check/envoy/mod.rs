@@ -1,0 +1,158 @@
+//! Checks of an Envoy, by its admin page: plain Envoy's, Istio's, Envoy Gateway's.
+//!
+//! ```text
+//!   /server_info ─┐
+//!   /config_dump ─┼─► Pages ─► walk: listeners ─► filters ─► routes ─► clusters ─► findings
+//!   /stats       ─┤                   (one file of checks for each)
+//!   /clusters    ─┘
+//! ```
+//!
+//! Only what is in force is looked at, not the objects that it was made of: Istio and Envoy Gateway change what people write,
+//! and say so in logs that nobody reads.
+
+mod buffers;
+mod clusters;
+mod dump;
+mod feed;
+mod filter;
+mod routes;
+mod server;
+mod stats;
+mod traffic;
+mod walk;
+
+use super::finding::{Check, Findings, Level};
+use crate::web::{self, WebError};
+use dump::Dump;
+use http::StatusCode;
+use serde_json::Value;
+use stats::Stats;
+use std::collections::BTreeSet;
+use thiserror::Error;
+
+/// The most bytes of a page that are read: the configuration of a sidecar in a large mesh is tens of megabytes.
+const PAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+static FILTER_MISSING: Check = Check {
+    id: "filter.missing",
+    worst: Level::Error,
+    why: "without the filter, Envoy's own policy places all requests, and no cache is used on purpose",
+    remedy: "add the filter to the HTTP connection manager, before the router filter: envoy/README.md, or the folder of \
+             your gateway; in Istio see that the EnvoyFilter's selector and context match this proxy",
+};
+
+/// All checks of an Envoy.
+pub(super) static CHECKS: [&[&Check]; 8] = [
+    &server::CHECKS,
+    &[&FILTER_MISSING],
+    &filter::CHECKS,
+    &buffers::CHECKS,
+    &routes::CHECKS,
+    &clusters::CHECKS,
+    &feed::CHECKS,
+    &traffic::CHECKS,
+];
+
+/// Why an Envoy cannot be checked.
+#[derive(Debug, Error)]
+pub enum AdminError {
+    /// There is no response.
+    #[error(transparent)]
+    Web(#[from] WebError),
+    /// The response is an error.
+    #[error("{url}: {status}")]
+    Refused {
+        /// The address.
+        url: String,
+        /// The response's status.
+        status: StatusCode,
+    },
+    /// The response is not Envoy's.
+    #[error("{url} is not a page of Envoy")]
+    Foreign {
+        /// The address.
+        url: String,
+        /// The reason.
+        source: serde_json::Error,
+    },
+}
+
+/// The pages of an Envoy's admin address.
+#[derive(Clone, Debug, Default)]
+pub struct Pages {
+    /// `/server_info`.
+    pub server_info: Value,
+    /// `/config_dump`.
+    pub config_dump: Value,
+    /// `/clusters?format=json`.
+    pub clusters: Value,
+    /// `/stats`, as far as it is about plugins.
+    pub stats: String,
+}
+
+/// What a controller knows that an Envoy is compared with.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The endpoints of all pools.
+    pub endpoints: BTreeSet<String>,
+    /// Pools: with several, Envoy must keep larger bodies.
+    pub pools: usize,
+    /// The checksum of the filter that the controller serves.
+    pub sha256: Option<String>,
+}
+
+// === impl Pages ===
+
+impl Pages {
+    /// Requests all of them.
+    pub async fn of(admin: &str) -> Result<Self, AdminError> {
+        Ok(Self {
+            server_info: json(admin, "/server_info").await?,
+            config_dump: json(admin, "/config_dump").await?,
+            clusters: json(admin, "/clusters?format=json").await?,
+            stats: String::from_utf8_lossy(&page(admin, "/stats?filter=wasm").await?).into_owned(),
+        })
+    }
+}
+
+/// Checks an Envoy. `wanted` is absent where no controller was asked.
+pub fn check(pages: &Pages, wanted: Option<&Wanted>, to: &mut Findings) {
+    let dump = Dump::of(&pages.config_dump);
+    server::check(&pages.server_info, &dump, to);
+    let gateways = walk::gateways(&dump);
+    if gateways.is_empty() {
+        let listeners = dump.listeners.len();
+        to.bad(&FILTER_MISSING, "", format!("none of {listeners} listeners has the filter {}", walk::NAME));
+        return;
+    }
+    for gateway in &clusters::to_engines(&gateways, &dump) {
+        let plugin = filter::check(gateway, wanted, to);
+        buffers::check(gateway, plugin.as_ref(), wanted, to);
+        routes::check(gateway, to);
+        if let Some(plugin) = &plugin {
+            feed::check_cluster(gateway, &dump, plugin, to);
+        }
+    }
+    clusters::check(&gateways, &dump, to);
+    if let Some(wanted) = wanted {
+        clusters::compare(&gateways, &pages.clusters, wanted, to);
+    }
+    let stats = Stats::of(&pages.stats);
+    let has_controller = gateways.iter().filter_map(|gateway| filter::configuration(gateway).ok());
+    let has_controller = has_controller.into_iter().any(|plugin| plugin.controller.is_some());
+    feed::check_stats(&stats, has_controller, to);
+    traffic::check(&stats, to);
+}
+
+async fn json(admin: &str, path: &str) -> Result<Value, AdminError> {
+    let body = page(admin, path).await?;
+    serde_json::from_slice(&body).map_err(|source| AdminError::Foreign { url: web::url(admin, path), source })
+}
+
+async fn page(admin: &str, path: &str) -> Result<bytes::Bytes, AdminError> {
+    let reply = web::get(admin, path, PAGE_BYTES_MAX).await?;
+    if reply.status != StatusCode::OK {
+        return Err(AdminError::Refused { url: web::url(admin, path), status: reply.status });
+    }
+    Ok(reply.body)
+}

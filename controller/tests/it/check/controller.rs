@@ -1,0 +1,185 @@
+//! A controller's pages: what is wrong with its pools, its engines and its proxies.
+
+use super::wrong;
+use crate::support::{Proxy, quiet_settings};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use warmpath::api::StatePage;
+use warmpath::args::{CheckArgs, CheckOutput};
+use warmpath::check::controller::{ClockDifference, Pages, check};
+use warmpath::check::finding::{Findings, Level};
+use warmpath::check::{self as checks, report};
+use warmpath::run::start;
+use warmpath_core::wire::Hello;
+
+/// The state of a controller to which nothing is wrong.
+fn state() -> Value {
+    let engine = |address: &str| {
+        json!({"address": address, "role": "both", "health": "healthy", "fitness": "fit", "scrape": "page",
+               "engine": "vllm"})
+    };
+    json!({
+        "version": env!("CARGO_PKG_VERSION"), "cell_bytes": 256,
+        "pools": [{"name": "llama", "models": ["llama"], "adapters": ["sql"],
+                   "endpoints": [engine("10.0.0.1:8000"), engine("10.0.0.2:8000")]}],
+        "proxies": [{"process": "1", "node": "a", "version": env!("CARGO_PKG_VERSION"), "cell_bytes": 256}],
+    })
+}
+
+fn found_of(pages: &Pages) -> Vec<String> {
+    let mut findings = Findings::new("");
+    check(pages, &mut findings);
+    wrong(findings)
+}
+
+fn pages(state: &Value) -> Pages {
+    Pages { state: serde_json::from_value(state.clone()).unwrap(), ..Pages::default() }
+}
+
+/// What is found with a value put at a place.
+fn found(place: &str, value: Value) -> Vec<String> {
+    let mut state = state();
+    let (parent, name) = place.rsplit_once('/').unwrap();
+    let parent = state.pointer_mut(parent).unwrap();
+    match parent {
+        Value::Array(items) => items.push(value),
+        parent => parent[name] = value,
+    }
+    found_of(&pages(&state))
+}
+
+#[test]
+fn a_controller_in_order() {
+    assert_eq!(found_of(&pages(&state())), Vec::<String>::new());
+}
+
+#[test]
+fn pools_without_engines_or_models_are_found() {
+    assert_eq!(found("/pools", json!([])), ["error pool.some 0 pools"]);
+    assert_eq!(found("/pools/0/endpoints", json!([])), ["error pool.endpoints pool llama: 0 endpoints"]);
+    let mut state = state();
+    state["pools"][0]["models"] = json!([]);
+    state["pools"][0]["adapters"] = json!([]);
+    assert_eq!(found_of(&pages(&state)), ["error pool.models pool llama: none"]);
+    let second =
+        json!({"name": "qwen", "models": ["qwen", "sql"], "endpoints": state["pools"][0]["endpoints"]});
+    assert_eq!(found("/pools/-", second), ["error pool.model-unique model sql: in llama, qwen"]);
+}
+
+#[test]
+fn engines_that_fail_or_are_not_understood_are_named() {
+    let first = "/pools/0/endpoints/0";
+    let mut state = state();
+    state["pools"][0]["endpoints"][0]["health"] = json!("unhealthy");
+    state["pools"][0]["endpoints"][0]["scrape"] = json!("timeout");
+    state["pools"][0]["endpoints"][0]["pod"] = json!("llm/vllm-0");
+    assert_eq!(
+        found_of(&pages(&state)),
+        ["warning engine.healthy pool llama: 1 of 2: 10.0.0.1:8000 (llm/vllm-0) timeout"]
+    );
+    state["pools"][0]["endpoints"][1]["health"] = json!("unhealthy");
+    let all = found_of(&pages(&state));
+    assert_eq!(all[0], "error pool.usable pool llama: the scrapes of 2 of 2 fail");
+    assert_eq!(
+        found(&format!("{first}/scrape"), json!("alive")),
+        ["warning engine.metrics pool llama: 1 of 2: 10.0.0.1:8000"]
+    );
+    assert_eq!(
+        found(&format!("{first}/engine"), Value::Null),
+        ["warning engine.metric-names pool llama: 1 of 2: 10.0.0.1:8000"]
+    );
+    assert_eq!(
+        found(&format!("{first}/fitness"), json!("avoided")),
+        ["warning engine.avoided pool llama: 1 of 2: 10.0.0.1:8000"]
+    );
+}
+
+#[test]
+fn proxies_that_do_not_fit_are_named() {
+    let own = env!("CARGO_PKG_VERSION");
+    assert_eq!(found("/proxies", json!([])), ["error proxy.connected 0 proxies"]);
+    assert_eq!(
+        found("/proxies/0/version", json!("0.0.1")),
+        [format!("warning proxy.version proxy a: filter 0.0.1, controller {own}")]
+    );
+    assert_eq!(
+        found("/proxies/0/cell_bytes", json!(64)),
+        ["error proxy.cell-bytes proxy a: 64 bytes, the controller 256"]
+    );
+    let twin = json!({"process": "2", "node": "a", "version": own});
+    assert_eq!(found("/proxies/-", twin), ["warning proxy.node-unique a (2)"]);
+    let refused = json!([{"node": "b", "reason": "too_many", "message": "too many streams"}]);
+    assert_eq!(found("/refused", refused), ["error proxy.refused proxy b: too many streams"]);
+}
+
+#[test]
+fn the_controller_itself_is_checked() {
+    let own = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        found("/version", json!("")),
+        [
+            format!("warning controller.version it does not say, and this is {own}"),
+            format!("warning proxy.version proxy a: filter {own}, controller "),
+        ]
+    );
+    let unready = Pages { unready: Some("the first scrapes have not ended".to_owned()), ..pages(&state()) };
+    assert_eq!(found_of(&unready), ["error controller.ready the first scrapes have not ended"]);
+    let clock = ClockDifference { by: Duration::from_mins(2), is_ahead: false };
+    let late = Pages { clock: Some(clock), ..pages(&state()) };
+    assert_eq!(found_of(&late), ["warning controller.clock 120 s behind the clock here"]);
+    let counters = BTreeMap::from([("config_reloads_total{refused}".to_owned(), 2.0)]);
+    let rejected = Pages { counters, ..pages(&state()) };
+    assert_eq!(found_of(&rejected), ["warning controller.configuration 2 changes were rejected"]);
+}
+
+#[test]
+fn what_the_controller_reports_of_its_cluster_is_passed_on() {
+    let watch = |state: &str, message: &str| json!([{"resource": "pods", "namespace": "llm", "state": state, "message": message}]);
+    assert_eq!(
+        found("/watches", watch("forbidden", "cannot list resource")),
+        ["error kubernetes.watch pods in llm: forbidden: cannot list resource"]
+    );
+    assert_eq!(found("/watches", watch("missing", "")), Vec::<String>::new());
+    let problem = json!([{"kind": "no_pods", "message": "llm/llama: no pod has the labels of its selector"}]);
+    assert_eq!(
+        found("/problems", problem),
+        ["warning kubernetes.object no_pods: llm/llama: no pod has the labels of its selector"]
+    );
+}
+
+fn args(controller: String) -> CheckArgs {
+    CheckArgs { controller: Some(controller), envoy: Vec::new(), output: CheckOutput::Text, quiet: true }
+}
+
+#[tokio::test]
+async fn a_running_controller_is_checked_and_one_that_is_away_is_not() {
+    let running = start(quiet_settings()).await.unwrap();
+    let hello = Hello { process: 7, node: "a".to_owned(), cell_bytes: 64, ..Hello::default() };
+    let _refused = Proxy::open(running.grpc_addr(), hello).await;
+    let http = format!("http://{}", running.http_addr());
+    let is_refused = async || {
+        let state: StatePage = warmpath::get::state(&http).await.unwrap();
+        (!state.refused.is_empty()).then_some(())
+    };
+    crate::support::until("the proxy was refused", is_refused).await;
+    let report = checks::run(&args(http.clone())).await;
+    let errors = report.findings.iter().filter(|finding| finding.level == Level::Error);
+    let errors: Vec<&str> = errors.map(|finding| finding.check.id).collect();
+    assert_eq!(errors, ["controller.ready", "proxy.connected", "proxy.refused"]);
+    assert_eq!(report.status(), report::STATUS_ERRORS);
+    let mut text = Vec::new();
+    report.print_text(&mut text, true).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains(&format!("controller {http}\n  error    controller.ready  ")), "{text}");
+    assert!(text.contains("           mend: "), "{text}");
+    running.shutdown().await;
+
+    let report = checks::run(&args(http.clone())).await;
+    assert_eq!((report.findings.len(), report.status()), (0, report::STATUS_UNCHECKED));
+    let mut json = Vec::new();
+    report.print_json(&mut json).unwrap();
+    let page: Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(page["unchecked"][0]["target"], format!("controller {http}"));
+    assert!(page["unchecked"][0]["reason"].as_str().unwrap().contains("cannot reach"), "{page}");
+}
