@@ -6,6 +6,7 @@ use crate::gateway::{
     full_engines_are_retried, long_requests_pass, sessions_stay_together,
 };
 use serde_json::{Value, json};
+use std::sync::Arc;
 use warmpath_envoy::until;
 use warmpath_gateways::istio::{Context, PatchError, apply};
 use warmpath_gateways::{Captured, Manifests};
@@ -87,7 +88,7 @@ async fn other_routes_of_a_shared_gateway_are_left_alone() {
     serves_as_it_should(&captured, ENGINES).await;
 
     let gateway = start(&captured, ENGINES).await;
-    let address = gateway.engines[0].addr().to_string();
+    let address = gateway.backends.engines[0].addr().to_string();
     let forged = [("x-gateway-destination-endpoint", address.as_str())];
     for headers in [&[][..], &forged[..]] {
         let response = gateway.http1().await.post_json_with("/other", headers, &json!({})).await.unwrap();
@@ -147,4 +148,62 @@ fn a_patch_that_matches_nothing_is_an_error() {
     let filter = envoy_filter(BACKEND, "http");
     let error = apply(&mut captured, &filter, Context::SidecarOutbound).unwrap_err();
     assert!(matches!(error, PatchError::Unmatched { .. }), "{error}");
+}
+
+/// A gateway that misses some patches.
+async fn without(
+    fixture: &str,
+    istio: &str,
+    engines: &'static str,
+    missing: impl Fn(&Value) -> bool,
+) -> Arc<RunningGateway> {
+    let mut filter = envoy_filter(istio, "http");
+    let patches = filter["spec"]["configPatches"].as_array_mut().unwrap();
+    let before = patches.len();
+    patches.retain(|patch| !missing(patch));
+    assert!(patches.len() < before, "the patch is there");
+    Arc::new(start(&patched(fixture, Context::Gateway, &filter), engines).await)
+}
+
+/// Whether a check fails.
+async fn fails(check: impl Future<Output = ()> + Send + 'static) -> bool {
+    tokio::spawn(check).await.is_err_and(|error| error.is_panic())
+}
+
+fn applies_to(kind: &'static str, part: &'static str) -> impl Fn(&Value) -> bool {
+    move |patch| patch["applyTo"] == kind && patch.to_string().contains(part)
+}
+
+#[tokio::test]
+async fn without_its_policy_the_engines_cluster_ignores_the_choice() {
+    let gateway = without("istio-gateway", BACKEND, ENGINES, applies_to("CLUSTER", "override_host")).await;
+    let client = gateway.http1().await;
+    assert!(fails(async move { conversations_stay_together(&gateway, &client).await }).await);
+}
+
+#[tokio::test]
+async fn without_its_limit_the_listener_of_the_edge_refuses_long_requests() {
+    let gateway = without("istio-gateway-edge", BACKEND, ENGINES, applies_to("LISTENER", "")).await;
+    let client = gateway.http1().await;
+    assert!(fails(async move { long_requests_pass(&client).await }).await);
+}
+
+#[tokio::test]
+async fn without_its_retries_a_route_passes_on_the_status_of_a_full_engine() {
+    let gateway = without("istio-gateway", BACKEND, ENGINES, applies_to("HTTP_ROUTE", "")).await;
+    let client = gateway.http1().await;
+    assert!(fails(async move { full_engines_are_retried(&gateway, &client).await }).await);
+}
+
+#[tokio::test]
+async fn without_its_two_patches_an_inference_pool_fails_or_ignores_the_choice() {
+    let istio = "mode: inferencePool, gateway: gw, inferencePools: [{name: pool}]";
+    for missing in ["header_to_metadata", "ext_proc"] {
+        let gateway = without("istio-inferencepool", istio, POOL, applies_to("HTTP_FILTER", missing)).await;
+        let client = gateway.http1().await;
+        assert!(
+            fails(async move { conversations_stay_together(&gateway, &client).await }).await,
+            "{missing}"
+        );
+    }
 }

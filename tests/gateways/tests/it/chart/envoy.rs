@@ -4,6 +4,7 @@ use super::render;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use warmpath_envoy::process::validate;
 use warmpath_envoy::shipped::ShippedConfig;
 use warmpath_gateways::{Manifests, built_filter};
@@ -89,21 +90,32 @@ fn envoy_accepts_what_the_chart_renders() {
     for values in variants {
         let rendered = render(values);
         let folder = tempfile::tempdir().unwrap();
-        let here = folder.path().display();
-        let data = &rendered.object("ConfigMap", "warmpath-gateway").unwrap()["data"];
-        for (name, text) in data.as_object().unwrap() {
-            let places = [": /etc/envoy/", ": /etc/warmpath/", ": /token", ": /tls"];
-            let moved = places.iter().fold(text.as_str().unwrap().to_owned(), |text, place| {
-                let last = place.trim_start_matches(": /etc/envoy").trim_start_matches(": /etc/warmpath");
-                text.replace(place, &format!(": {here}{}", last.trim_start_matches(": ")))
-            });
-            fs::write(folder.path().join(name), moved).unwrap();
-        }
-        for secret in ["token", "tls"] {
-            fs::create_dir(folder.path().join(secret)).unwrap();
-        }
-        fs::write(folder.path().join("token/token"), "secret").unwrap();
-        fs::copy(built_filter().unwrap(), folder.path().join("router.wasm")).unwrap();
-        validate(&folder.path().join("envoy.yaml")).unwrap_or_else(|error| panic!("{error}\nwith {values}"));
+        write(&rendered, folder.path(), |config| config);
+        validate(&folder.path().join("envoy.json")).unwrap_or_else(|error| panic!("{error}\nwith {values}"));
     }
+}
+
+/// Writes what the gateway's pod has in its volumes: the files of its ConfigMap, with their paths moved into the folder, the
+/// filter, and a token. `change` is for what cannot be as it is in a pod.
+pub(crate) fn write(rendered: &Manifests, folder: &Path, change: impl Fn(Value) -> Value) {
+    let here = folder.display();
+    let data = &rendered.object("ConfigMap", "warmpath-gateway").unwrap()["data"];
+    for (name, text) in data.as_object().unwrap() {
+        let places = [": /etc/envoy/", ": /etc/warmpath/", ": /token", ": /tls"];
+        let moved = places.iter().fold(text.as_str().unwrap().to_owned(), |text, place| {
+            let last = place.trim_start_matches(": /etc/envoy").trim_start_matches(": /etc/warmpath");
+            text.replace(place, &format!(": {here}{}", last.trim_start_matches(": ")))
+        });
+        if name == "envoy.yaml" {
+            let config = change(serde_saphyr::from_str(&moved).unwrap());
+            fs::write(folder.join("envoy.json"), config.to_string()).unwrap();
+        } else {
+            fs::write(folder.join(name), moved).unwrap();
+        }
+    }
+    for secret in ["token", "tls"] {
+        fs::create_dir(folder.join(secret)).unwrap();
+    }
+    fs::write(folder.join("token/token"), "secret").unwrap();
+    fs::copy(built_filter().unwrap(), folder.join("router.wasm")).unwrap();
 }

@@ -4,6 +4,7 @@ pub(crate) mod envoy;
 mod pods;
 mod rbac;
 mod refused;
+mod serves;
 
 use warmpath::config::Settings;
 use warmpath_gateways::{Chart, Manifests};

@@ -47,7 +47,7 @@ pub(crate) async fn conversations_stay_together(gateway: &RunningGateway, client
     }
     engines.sort_unstable();
     engines.dedup();
-    assert!(engines.len() > 1, "all conversations are at one engine of {}", gateway.engines.len());
+    assert!(engines.len() > 1, "all conversations are at one engine of {}", gateway.backends.engines.len());
 }
 
 /// The same where no body is read: each session stays at an engine.
@@ -74,8 +74,8 @@ pub(crate) async fn sessions_stay_together(client: &Client) {
 pub(crate) async fn forged_headers_are_ignored(gateway: &RunningGateway, client: &Client) {
     let text = prompt("a forged header");
     let holder = engine_of(&client.post_json(PATH, &completion(&text)).await.unwrap());
-    let others = gateway.engines.iter().filter(|engine| engine.name() != holder);
-    for engine in others.chain([&gateway.other]) {
+    let others = gateway.backends.engines.iter().filter(|engine| engine.name() != holder);
+    for engine in others.chain([&gateway.backends.other]) {
         let address = engine.addr().to_string();
         let forged = [("x-gateway-destination-endpoint", address.as_str())];
         let response = client.post_json_with(PATH, &forged, &completion(&text)).await.unwrap();
@@ -96,7 +96,7 @@ pub(crate) async fn full_engines_are_retried(gateway: &RunningGateway, client: &
     for code in [503, 429] {
         let text = prompt(&format!("full with {code}"));
         let holder = engine_of(&client.post_json(PATH, &completion(&text)).await.unwrap());
-        let engine = gateway.engines.iter().find(|engine| engine.name() == holder).unwrap();
+        let engine = gateway.backends.engines.iter().find(|engine| engine.name() == holder).unwrap();
         let every = std::num::NonZeroU32::MIN;
         engine.fault(Fault::Status { code, count: None, after_ms: 0, every }).await;
         let response = client.post_json(PATH, &completion(&text)).await.unwrap();
@@ -106,7 +106,7 @@ pub(crate) async fn full_engines_are_retried(gateway: &RunningGateway, client: &
     }
     let text = prompt("killed");
     let holder = engine_of(&client.post_json(PATH, &completion(&text)).await.unwrap());
-    let engine = gateway.engines.iter().find(|engine| engine.name() == holder).unwrap();
+    let engine = gateway.backends.engines.iter().find(|engine| engine.name() == holder).unwrap();
     engine.fault(Fault::Die).await;
     for turn in 0..8 {
         let response = client.post_json(PATH, &completion(&format!("{text} {turn}"))).await.unwrap();

@@ -4,8 +4,7 @@ mod checks;
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use tempfile::TempDir;
+use std::path::Path;
 use warmpath::config::Settings;
 use warmpath::run::{self, Running};
 use warmpath_engine::{EngineServer, ServerConfig};
@@ -34,43 +33,59 @@ pub(crate) struct Clusters {
     pub(crate) other: &'static str,
 }
 
+/// What a gateway stands in front of.
+pub(crate) struct Backends {
+    pub(crate) engines: Vec<EngineServer>,
+    /// An app that is none of ours.
+    pub(crate) other: EngineServer,
+    pub(crate) controller: Running,
+}
+
 /// A running gateway.
 pub(crate) struct RunningGateway {
-    envoy: Envoy,
-    pub(crate) engines: Vec<EngineServer>,
-    /// The app that is none of ours.
-    pub(crate) other: EngineServer,
+    pub(crate) envoy: Envoy,
+    pub(crate) backends: Backends,
     listener: String,
-    _controller: Running,
-    _folder: TempDir,
+}
+
+// === impl Backends ===
+
+impl Backends {
+    pub(crate) async fn start() -> Self {
+        let mut engines = Vec::new();
+        for at in 0..ENGINES {
+            engines.push(engine(&format!("engine-{at}")).await);
+        }
+        let controller = controller(&engines).await;
+        Self { engines, other: engine("other").await, controller }
+    }
 }
 
 // === impl RunningGateway ===
 
 impl RunningGateway {
-    /// Starts everything, and waits until the filter knows its engines.
+    /// Starts everything.
     pub(crate) async fn start(captured: &Captured, clusters: &Clusters) -> Self {
-        let mut engines = Vec::new();
-        for at in 0..ENGINES {
-            engines.push(engine(&format!("engine-{at}")).await);
-        }
-        let other = engine("other").await;
-        let addresses: Vec<_> = engines.iter().map(EngineServer::addr).collect();
-        let controller = controller(&addresses).await;
+        let backends = Backends::start().await;
         // Where the engines' own cluster is the other one, the first entry is replaced.
         let endpoints = BTreeMap::from([
-            (clusters.other.to_owned(), vec![other.addr()]),
-            (clusters.engines.to_owned(), addresses),
-            (clusters.controller.to_owned(), vec![controller.grpc_addr()]),
+            (clusters.other.to_owned(), vec![backends.other.addr()]),
+            (clusters.engines.to_owned(), backends.engines.iter().map(EngineServer::addr).collect()),
+            (clusters.controller.to_owned(), vec![backends.controller.grpc_addr()]),
         ]);
         let folder = tempfile::tempdir().unwrap();
         let surroundings = Surroundings { endpoints, wasm: built_filter().unwrap() };
         let file = write(captured, &surroundings, folder.path()).unwrap();
+        Self::over(&file, captured.listeners[0]["name"].as_str().unwrap(), backends).await
+    }
+
+    /// Starts Envoy from a file.
+    pub(crate) async fn over(file: &Path, listener: &str, backends: Backends) -> Self {
+        // Hundreds of lines about its extensions would push all else out of the log's end.
         let quiet = Some("main:warning".to_owned());
         let launch = Launch { component_log_level: quiet, ..Launch::default() };
-        let envoy = Envoy::from_file(&file, &launch).await.unwrap();
-        let listener = captured.listeners[0]["name"].as_str().unwrap().to_owned();
-        Self { envoy, engines, other, listener, _controller: controller, _folder: folder }
+        let envoy = Envoy::from_file(file, &launch).await.unwrap();
+        Self { envoy, backends, listener: listener.to_owned() }
     }
 
     /// Waits until the filter has its endpoints from the controller.
@@ -106,8 +121,8 @@ async fn engine(name: &str) -> EngineServer {
     EngineServer::start(config).await.unwrap()
 }
 
-async fn controller(engines: &[SocketAddr]) -> Running {
-    let addresses: Vec<_> = engines.iter().map(ToString::to_string).collect();
+async fn controller(engines: &[EngineServer]) -> Running {
+    let addresses: Vec<_> = engines.iter().map(|engine| engine.addr().to_string()).collect();
     let config: Value = json!({
         "listen": { "grpc": "127.0.0.1:0", "http": "127.0.0.1:0" },
         "scrape": { "interval_ms": 100, "timeout_ms": 1000, "unhealthy_after": 3 },
