@@ -7,7 +7,7 @@
 //!                            ├─► publish::Hub over index::Index ═ gRPC stream ═► proxies
 //!   engine /metrics ─► telemetry                    ▲                            │
 //!                                                   └──── their events ──────────┘
-//!                                    api: /metrics /healthz /readyz /state /explain
+//!                                    api: /metrics /healthz /readyz /state /explain /wasm
 //!                                                                    ▲        ▲
 //!                                           `warmpath get`, `warmpath check`  `warmpath explain`
 //! ```

@@ -64,6 +64,9 @@ pub enum StartError {
     /// The certificate or the token cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The filter cannot be served.
+    #[error(transparent)]
+    Wasm(#[from] api::WasmError),
     /// The controller cannot follow the cluster.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
@@ -121,6 +124,7 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
     let (http, http_addr) = listen(settings.listen.http).await?;
     let (stop, stopping) = watch::channel(false);
     let metrics = Arc::new(Metrics::default());
+    let wasm = settings.wasm_file.as_deref().map(api::Wasm::load).transpose()?;
     let identity = Identity::load(&settings, Arc::clone(&metrics))?;
     let hub = Hub::new(Index::new(new_instance(), settings.cell_bytes, random()), Arc::clone(&metrics));
     let shared = Shared::new(hub, Clock::default(), stopping.clone());
@@ -132,6 +136,7 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
     let api = api::Api::new(shared.clone(), Arc::clone(&metrics), telemetry.fleet(), telemetry.unseen())
         .omitting(&settings.omitted_prefixes)
         .explaining_to(settings.explain_token.as_deref(), http_addr)
+        .serving(wasm)
         .following(cluster.clone());
     let models = telemetry.models();
     let (serve, is_known) = oneshot::channel();

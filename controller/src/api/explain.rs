@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use std::hash::{BuildHasher, RandomState};
+use subtle::ConstantTimeEq;
 use thiserror::Error;
 use warmpath_core::cost::Weights;
 use warmpath_core::prompt::{self, PromptError, Request};
@@ -82,14 +83,9 @@ fn admit(explain: &Explain, headers: &HeaderMap) -> Result<(), ExplainError> {
         Explain::Nobody => Err(ExplainError::Off),
         Explain::Token(token) => {
             let given = headers.get(EXPLAIN_TOKEN_HEADER).map_or(&b""[..], HeaderValue::as_bytes);
-            if is_same(given, token.as_bytes()) { Ok(()) } else { Err(ExplainError::Token) }
+            if given.ct_eq(token.as_bytes()).into() { Ok(()) } else { Err(ExplainError::Token) }
         }
     }
-}
-
-/// Compares in a time that does not depend on where the two differ.
-fn is_same(given: &[u8], wanted: &[u8]) -> bool {
-    given.len() == wanted.len() && given.iter().zip(wanted).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
 }
 
 fn explain(

@@ -1,4 +1,4 @@
-//! The controller's HTTP API: metrics, health, state, and explanations.
+//! The controller's HTTP API: metrics, health, state, explanations, and the filter itself.
 //!
 //! Plain HTTP on its own port, for use inside the cluster. It is read-only. Explanations need a token, unless the address is
 //! a loopback one.
@@ -7,8 +7,10 @@ mod explain;
 mod gauges;
 mod page;
 mod state;
+mod wasm;
 
 pub use page::{EndpointState, PoolState, ProblemPage, ProxyState, RefusedState, StatePage, WatchPage};
+pub use wasm::{Wasm, WasmError};
 
 use crate::metrics::Metrics;
 use crate::publish::Shared;
@@ -40,6 +42,7 @@ pub struct Api {
     was_ready: Arc<AtomicBool>,
     omitted_prefixes: Arc<[String]>,
     explain: Explain,
+    wasm: Option<Wasm>,
 }
 
 /// Who is served explanations: they show anybody who guesses a prompt which engine holds how much of it.
@@ -68,6 +71,7 @@ impl Api {
             was_ready: Arc::default(),
             omitted_prefixes,
             explain: Explain::Nobody,
+            wasm: None,
         }
     }
 
@@ -94,6 +98,12 @@ impl Api {
         Self { explain, ..self }
     }
 
+    /// Serves this filter.
+    #[must_use]
+    pub fn serving(self, wasm: Option<Wasm>) -> Self {
+        Self { wasm, ..self }
+    }
+
     /// All routes.
     pub fn router(self) -> Router {
         Router::new()
@@ -102,6 +112,8 @@ impl Api {
             .route("/readyz", get(ready))
             .route("/state", get(state::show))
             .route("/explain", post(explain::show))
+            .route("/wasm", get(wasm::show))
+            .route("/wasm/{sha256}/warmpath-router.wasm", get(wasm::send))
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .with_state(self)
     }

@@ -27,4 +27,5 @@ mod stream;
 mod support;
 mod taught;
 mod telemetry;
+mod wasm;
 mod xds;
