@@ -269,10 +269,9 @@ impl Live {
         self.models.name(&mut named);
         let mut pools = warmpath_config::pools::to_wire(&named);
         self.models.fill(&mut pools);
-        if self.published.as_ref() != Some(&pools) {
-            self.shared.with(|hub, now| hub.publish(Kind::Pools(pools.clone()), now));
-            self.published = Some(pools);
-        }
+        let kinds = changes(self.published.as_ref(), &pools);
+        self.shared.with(|hub, now| kinds.into_iter().for_each(|kind| hub.publish(kind, now)));
+        self.published = Some(pools);
     }
 
     /// Publishes the endpoints to Envoys, if anything of them has changed.
@@ -302,6 +301,22 @@ impl Live {
         self.settings = Settings { scrape, pools, ..self.settings.clone() };
         self.names.resolve(&self.settings).await;
         self.follow();
+    }
+}
+
+/// What to publish: the pools that have changed, or all if others are there than before. A cluster of a thousand pods must not
+/// be sent to every proxy for each of them.
+fn changes(old: Option<&Pools>, new: &Pools) -> Vec<Kind> {
+    let is_same_set = old.is_some_and(|old| {
+        let names = |pools: &Pools| pools.pools.iter().map(|pool| pool.name.clone()).collect::<Vec<_>>();
+        names(old) == names(new)
+    });
+    match old {
+        Some(old) if is_same_set => {
+            let both = old.pools.iter().zip(&new.pools);
+            both.filter(|(old, new)| old != new).map(|(_, new)| Kind::Pool(new.clone())).collect()
+        }
+        _ => vec![Kind::Pools(new.clone())],
     }
 }
 

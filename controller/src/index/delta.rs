@@ -152,7 +152,7 @@ impl Delta {
 impl Coalescing {
     fn of(kind: &Kind) -> Self {
         match kind {
-            Kind::Pools(_) => Self::Barrier,
+            Kind::Pools(_) | Kind::Pool(_) => Self::Barrier,
             Kind::Proxies(_) => Self::Proxies,
             Kind::Gone(gone) => Self::Ends { origin: OriginId(gone.origin) },
             Kind::InFlight(report) => {

@@ -250,7 +250,7 @@ impl Hub {
 
     /// Publishes an event of the controller itself.
     pub fn publish(&mut self, kind: Kind, now: Timestamp) {
-        let is_pools = matches!(kind, Kind::Pools(_));
+        let is_pools = matches!(kind, Kind::Pools(_) | Kind::Pool(_));
         match self.index.accept(Author::Controller, kind, now) {
             Ok(delta) => self.broadcast(&delta),
             Err(dropped) => self.count_dropped(dropped),

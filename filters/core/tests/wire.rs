@@ -13,7 +13,7 @@ use warmpath_core::wire::{
 };
 
 /// One of each kind, every field set.
-fn every_kind() -> [Kind; 12] {
+fn every_kind() -> [Kind; 13] {
     let pool = Pool {
         name: "p".into(),
         models: vec!["m".into()],
@@ -59,6 +59,7 @@ fn every_kind() -> [Kind; 12] {
         context_tokens: 1,
     };
     [
+        Kind::Pool(pool.clone()),
         Kind::Pools(Pools { pools: vec![pool] }),
         Kind::EngineStatus(status),
         Kind::Routed(Routed { endpoint: 1, cells: vec![1, 2], origin: 1, request: 1 }),

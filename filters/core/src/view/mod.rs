@@ -9,6 +9,7 @@ mod drain;
 mod endpoint;
 mod expected;
 mod export;
+mod members;
 mod outcomes;
 mod pool;
 mod prefixes;
@@ -25,19 +26,13 @@ pub use turn::Turn;
 
 use crate::hash::{SeededMap, seeded};
 use crate::ids::{CellHash, EndpointId, OriginId, ProcessId, ResponseId, Slot};
-use crate::limits::{
-    CELL_BYTES_DEFAULT, CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PER_PROMPT_MAX, CELLS_PER_VIEW_MAX,
-    ENDPOINTS_MAX, POOLS_MAX, PROXIES_MAX, VIEW_BYTES_MAX,
-};
-use crate::num::{count, float, float_len};
+use crate::limits::{CELL_BYTES_DEFAULT, CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PER_PROMPT_MAX, PROXIES_MAX};
 use crate::time::Timestamp;
-use crate::wire::{
-    EngineStatus, Event, Kind, Outcome, OutcomeClass, PoolEndpoint, Pools, Prefix, Proxies, Routed, UsageSeen,
-};
+use crate::wire::{EngineStatus, Event, Kind, Outcome, OutcomeClass, Prefix, Proxies, Routed, UsageSeen};
 use discovered::OpenPools;
 use endpoint::Judgement;
 use expected::{Expected, RequestKey};
-use fnv::{FnvHashMap, FnvHashSet};
+use fnv::FnvHashMap;
 use stored::Stored;
 
 /// How long the controller's statuses are believed after its last sign of life, in milliseconds: five of those.
@@ -124,6 +119,7 @@ impl View {
                 self.open_pools = None;
                 self.set_pools(pools)
             }
+            Some(Kind::Pool(pool)) => self.set_pool(pool),
             Some(Kind::EngineStatus(status)) => self.set_status(status),
             Some(Kind::Routed(routed)) => self.expect(routed, now),
             Some(Kind::InFlight(report)) => {
@@ -242,50 +238,6 @@ impl View {
         self.cell_bytes
     }
 
-    fn set_pools(&mut self, pools: &Pools) -> Applied {
-        let listed = pools.pools.get(..POOLS_MAX).unwrap_or(&pools.pools);
-        let mut is_cut = listed.len() < pools.pools.len();
-        // Remove endpoints first, so that their slots are free for new ones.
-        let kept: FnvHashSet<EndpointId> =
-            listed.iter().flat_map(|pool| &pool.endpoints).map(|e| EndpointId::of(&e.address)).collect();
-        self.drop_all_but(&kept);
-        let mut next = Vec::with_capacity(listed.len());
-        let mut empty = 0;
-        for pool in listed {
-            let mut slots = Vec::with_capacity(pool.endpoints.len());
-            for endpoint in &pool.endpoints {
-                let slot = self.slot_for(&endpoint.address, &mut empty);
-                is_cut |= slot.is_none();
-                if let Some(slot) = slot {
-                    self.identify(slot, endpoint);
-                    slots.push(slot);
-                }
-            }
-            let old = self.pools.iter().find(|old| old.name() == pool.name);
-            next.push(Pool::new(pool, slots, old));
-        }
-        self.pools = next;
-        self.prefixes.set_bytes_max(VIEW_BYTES_MAX / self.slots.len().max(1));
-        self.resize_all();
-        if is_cut { Applied::Cut } else { Applied::Changed }
-    }
-
-    /// Takes over what runs at an endpoint's address. If that is another thing than before, nothing that was known holds.
-    fn identify(&mut self, slot: Slot, listed: &PoolEndpoint) {
-        let Some(endpoint) = self.endpoints.get_mut(slot.index()).and_then(Option::as_mut) else { return };
-        let (before, after) = (endpoint.identity, listed.identity);
-        let is_another = before != 0 && after != 0 && before != after;
-        if is_another {
-            *endpoint = Endpoint::new(listed.address.clone(), self.seed);
-        }
-        endpoint.role = listed.role();
-        endpoint.identity = if after == 0 { before } else { after };
-        if is_another {
-            self.prefixes.forget(slot);
-            self.expected.forget(slot);
-        }
-    }
-
     fn set_proxies(&mut self, proxies: &Proxies) -> Applied {
         let listed = proxies.processes.get(..PROXIES_MAX).unwrap_or(&proxies.processes);
         self.proxies = listed.iter().map(|process| ProcessId(*process)).collect();
@@ -368,64 +320,6 @@ impl View {
                 !endpoint.has_proved(sent) && others().any(|other| other.has_proved(sent))
             }
             _ => endpoint.outcomes().is_worse(others().map(Endpoint::outcomes), now),
-        }
-    }
-
-    /// The slot of an address, opened if need be; no place before `empty` is. `None`: the view is full.
-    fn slot_for(&mut self, address: &str, empty: &mut usize) -> Option<Slot> {
-        let endpoint = Endpoint::new(address.to_owned(), self.seed);
-        if let Some(slot) = self.slot(endpoint.id) {
-            return Some(slot);
-        }
-        while self.endpoints.get(*empty).is_some_and(Option::is_some) {
-            *empty += 1;
-        }
-        let slot = Slot(u16::try_from(*empty).ok().filter(|_| *empty < ENDPOINTS_MAX)?);
-        self.slots.insert(endpoint.id, slot);
-        match self.endpoints.get_mut(*empty) {
-            Some(place) => *place = Some(endpoint),
-            None => self.endpoints.push(Some(endpoint)),
-        }
-        Some(slot)
-    }
-
-    /// Gives every endpoint of every pool the cells that its capacity makes at the pool's ratio.
-    fn resize_all(&mut self) {
-        for at in 0..self.pools.len() {
-            self.resize_pool(at);
-        }
-    }
-
-    fn resize_pool(&mut self, at: usize) {
-        let Some(pool) = self.pools.get_mut(at) else { return };
-        let bytes_per_token = pool.note_sized();
-        let slots = pool.slots().to_vec();
-        for slot in slots {
-            self.resize(slot, bytes_per_token);
-        }
-    }
-
-    fn resize(&mut self, slot: Slot, bytes_per_token: f64) {
-        let Some(endpoint) = self.endpoint(slot) else { return };
-        let cells = float(endpoint.cache_tokens()) * bytes_per_token / float_len(self.cell_bytes);
-        let share = CELLS_PER_VIEW_MAX / self.slots.len().max(1);
-        self.prefixes.set_capacity(slot, usize::try_from(count(cells)).unwrap_or(usize::MAX).min(share));
-    }
-
-    fn bytes_per_token_of(&self, slot: Slot) -> f64 {
-        let pool = self.pools.iter().find(|pool| pool.has(slot));
-        pool.map_or(crate::limits::BYTES_PER_TOKEN_DEFAULT, Pool::held_bytes_per_token)
-    }
-
-    fn drop_all_but(&mut self, kept: &FnvHashSet<EndpointId>) {
-        for (at, place) in self.endpoints.iter_mut().enumerate() {
-            if let Some(endpoint) = place.take_if(|endpoint| !kept.contains(&endpoint.id))
-                && let Ok(slot) = u16::try_from(at).map(Slot)
-            {
-                self.slots.remove(&endpoint.id);
-                self.prefixes.forget(slot);
-                self.expected.forget(slot);
-            }
         }
     }
 

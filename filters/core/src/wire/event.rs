@@ -27,7 +27,7 @@ impl Kind {
     /// Which side may publish it.
     pub fn authority(&self) -> Authority {
         match self {
-            Self::Pools(_) | Self::EngineStatus(_) | Self::Proxies(_) | Self::Current(_) => {
+            Self::Pools(_) | Self::Pool(_) | Self::EngineStatus(_) | Self::Proxies(_) | Self::Current(_) => {
                 Authority::Controller
             }
             Self::Routed(_) | Self::InFlight(_) | Self::Outcome(_) | Self::Alive(_) | Self::UsageSeen(_) => {
@@ -41,6 +41,7 @@ impl Kind {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Pools(_) => "pools",
+            Self::Pool(_) => "pool",
             Self::EngineStatus(_) => "engine_status",
             Self::Routed(_) => "routed",
             Self::InFlight(_) => "in_flight",

@@ -66,7 +66,7 @@ pub struct Down {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Event {
     /// The change; a receiver that is older than the sender finds none, and skips the event.
-    #[prost(oneof = "event::Kind", tags = "1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13, 14")]
+    #[prost(oneof = "event::Kind", tags = "1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
     pub kind: ::core::option::Option<event::Kind>,
 }
 /// Nested message and enum types in `Event`.
@@ -110,6 +110,9 @@ pub mod event {
         /// An endpoint has stored a response that later requests name. Send those there.
         #[prost(message, tag = "14")]
         Stored(super::Stored),
+        /// One of the pools has changed. Replace it; the others stay.
+        #[prost(message, tag = "15")]
+        Pool(super::Pool),
     }
 }
 /// All pools.

@@ -95,7 +95,7 @@ impl<S: SharedMap> Router<S> {
                 };
                 event.kind = Some(Kind::Prefix(whole));
             }
-            has_pools |= matches!(event.kind, Some(Kind::Pools(_)));
+            has_pools |= matches!(event.kind, Some(Kind::Pools(_) | Kind::Pool(_)));
             if self.view.apply(&event, now) == Applied::Cut {
                 out.push(Output::Count(Counter::Malformed, 1));
             }
