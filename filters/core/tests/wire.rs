@@ -12,9 +12,8 @@ use warmpath_core::wire::{
     RewriteTarget, Role, Routed, Source, Stored, StreamError, Up, UsageSeen, decode_down, decode_up,
 };
 
-/// One of each kind, every field set.
-fn every_kind() -> [Kind; 13] {
-    let pool = Pool {
+fn pool() -> Pool {
+    Pool {
         name: "p".into(),
         models: vec!["m".into()],
         adapters: vec!["a".into()],
@@ -29,7 +28,12 @@ fn every_kind() -> [Kind; 13] {
             targets: vec![RewriteTarget { model: "n".into(), weight: 1 }],
         }],
         objectives: vec![Objective { name: "o".into(), priority: -1 }],
-    };
+    }
+}
+
+/// One of each kind, every field set.
+fn every_kind() -> [Kind; 13] {
+    let pool = pool();
     let status = EngineStatus {
         endpoint: 1,
         health: 1,
