@@ -8,8 +8,8 @@ use crate::process::Log;
 use crate::service::{self, Names};
 use crate::tools::Tool;
 use crate::wait::until;
-use anyhow::Context;
-use k8s_openapi::api::core::v1::{Event, Namespace as NamespaceObject, Pod, ServiceAccount};
+use anyhow::{Context, ensure};
+use k8s_openapi::api::core::v1::{Event, Namespace as NamespaceObject, Pod, Service, ServiceAccount};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, discovery};
@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -221,6 +222,24 @@ impl Namespace {
             folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&start))
         };
         folders.iter().find(of_pod).map(|folder| Log::new(folder.join(format!("{container}.log"))))
+    }
+
+    /// Kills the processes of a pod: none of them can handle that.
+    pub async fn kill(&self, pod: &Pod) -> anyhow::Result<()> {
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let nodes = self.cluster.nodes.lock().await;
+        let is_killed = nodes.iter().any(|node| node.kill(&self.name, name));
+        ensure!(is_killed, "no node runs {name}");
+        Ok(())
+    }
+
+    /// Where a Service listens.
+    pub async fn service(&self, name: &str) -> anyhow::Result<SocketAddr> {
+        let services: Api<Service> = self.api();
+        let spec = services.get(name).await?.spec.context("a Service without a spec")?;
+        let address = spec.cluster_ip.context("a Service without an address")?.parse()?;
+        let port = spec.ports.iter().flatten().next().context("a Service without a port")?.port;
+        Ok(SocketAddr::new(address, port.try_into()?))
     }
 
     /// Runs `kubectl` in this namespace.

@@ -26,6 +26,7 @@ mod process;
 mod release;
 mod service;
 mod tools;
+mod traffic;
 mod wait;
 
 pub use self::cluster::{Cluster, Namespace, is_ready};
@@ -34,4 +35,5 @@ pub use self::kubelet::{Image, Images, Node};
 pub use self::process::Log;
 pub use self::release::{Release, pod_address};
 pub use self::tools::{Tool, ToolError};
+pub use self::traffic::{Tally, Traffic};
 pub use self::wait::{DEADLINE, until};

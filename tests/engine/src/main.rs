@@ -14,6 +14,9 @@ struct Args {
     /// How many engines to start.
     #[arg(long, default_value_t = 1)]
     count: u16,
+    /// What the engines call themselves in `x-engine`, with a number where there are several.
+    #[arg(long, default_value = "engine")]
+    name: String,
     /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1")]
     host: IpAddr,
@@ -77,7 +80,11 @@ impl Args {
         params.block_tokens = self.block_tokens.max(1);
         params.seed = self.seed;
         Ok(ServerConfig {
-            name: format!("engine-{number}"),
+            name: if self.name == "engine" || self.count > 1 {
+                format!("{}-{number}", self.name)
+            } else {
+                self.name.clone()
+            },
             listen: (self.host, port).into(),
             model: self.model.get(usize::from(number) % self.model.len().max(1)).cloned().unwrap_or_default(),
             adapters: self.adapters.clone(),

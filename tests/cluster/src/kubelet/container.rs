@@ -70,7 +70,13 @@ impl Supervised<'_> {
             let begun = Instant::now();
             let started = Timestamp::now();
             let code = match self.start().await {
-                Ok(process) => self.watch(process, &mut stop).await,
+                Ok(process) => {
+                    let pid = process.pid();
+                    self.context.note(pid, true);
+                    let code = self.watch(process, &mut stop).await;
+                    self.context.note(pid, false);
+                    code
+                }
                 Err((reason, error)) => {
                     self.change(|entry| entry.state = State::Waiting(reason, format!("{error:#}")));
                     tokio::select! {

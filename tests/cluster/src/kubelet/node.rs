@@ -14,12 +14,13 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch_pods};
 use kube::{Api, Client};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -42,6 +43,8 @@ pub(super) struct NodeContext {
     pub(super) names: Arc<Names>,
     pub(super) folder: PathBuf,
     pub(super) addresses: Addresses,
+    /// The processes of each pod, by its namespace and name.
+    processes: Mutex<BTreeMap<(String, String), BTreeSet<i32>>>,
     is_connected: watch::Sender<bool>,
 }
 
@@ -86,6 +89,7 @@ impl Node {
             names,
             folder,
             addresses: Addresses::new(number),
+            processes: Mutex::default(),
             is_connected: watch::channel(true).0,
         });
         let mut tasks = JoinSet::new();
@@ -129,6 +133,16 @@ impl Node {
         Ok(())
     }
 
+    /// Kills the processes of a pod, as the kernel does when memory runs out; `false`: it runs elsewhere.
+    pub(crate) fn kill(&self, namespace: &str, pod: &str) -> bool {
+        let processes = self.context.processes.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_pod = processes.get(&(namespace.to_owned(), pod.to_owned()));
+        for pid in of_pod.into_iter().flatten().filter_map(|pid| Pid::from_raw(*pid)) {
+            let _sent = kill_process_group(pid, Signal::KILL);
+        }
+        of_pod.is_some_and(|processes| !processes.is_empty())
+    }
+
     /// Takes the node out of the cluster.
     pub async fn remove(mut self) -> anyhow::Result<()> {
         self.tasks.shutdown().await;
@@ -145,6 +159,17 @@ impl NodeContext {
     pub(super) async fn connected(&self) {
         let mut receiver = self.is_connected.subscribe();
         let _ended = receiver.wait_for(|is_connected| *is_connected).await;
+    }
+
+    /// Remembers a process of a pod, or forgets it.
+    pub(super) fn note(&self, namespace: &str, pod: &str, pid: i32, runs: bool) {
+        let mut processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_pod = processes.entry((namespace.to_owned(), pod.to_owned())).or_default();
+        if runs {
+            of_pod.insert(pid);
+        } else {
+            of_pod.remove(&pid);
+        }
     }
 
     /// Writes a line into the node's log.

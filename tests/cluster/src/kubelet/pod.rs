@@ -132,6 +132,11 @@ impl PodContext {
         seconds.and_then(|seconds| u64::try_from(seconds).ok()).map_or(GRACE_DEFAULT, Duration::from_secs)
     }
 
+    /// Remembers a process, or forgets it.
+    pub(super) fn note(&self, pid: i32, runs: bool) {
+        self.node.note(&self.lookup.namespace, &self.name, pid, runs);
+    }
+
     pub(super) fn change(&self, change: impl FnOnce(&mut Board)) {
         change(&mut self.board.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.send_modify(|number| *number += 1);

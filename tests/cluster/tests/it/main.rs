@@ -7,8 +7,10 @@
     reason = "the helpers of tests fail the test, as the tests themselves do"
 )]
 
+mod churn;
 mod controller;
 mod engines;
+mod gateway;
 mod pods;
 mod rights;
 
@@ -32,6 +34,11 @@ fn main() -> ExitCode {
             test!(controller::a_selector_that_matches_nothing_is_an_empty_pool),
             test!(controller::a_kind_that_comes_later_is_followed).alone(),
             test!(controller::pools_outlive_the_api_server).alone(),
+            test!(gateway::the_charts_envoys_send_a_prompt_to_the_engine_that_holds_it),
+            test!(churn::no_request_is_lost_while_engines_change),
+            test!(churn::no_request_is_lost_with_a_node),
+            test!(churn::no_request_is_lost_while_controllers_change),
+            test!(churn::no_request_is_lost_without_the_api_server).alone(),
             test!(rights::a_role_that_lacks_a_verb_is_named_in_the_log),
             test!(rights::the_charts_role_is_enough),
         ],

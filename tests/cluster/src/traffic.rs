@@ -1,0 +1,117 @@
+//! Clients that talk without a pause while a test changes the cluster under them, and what became of their requests.
+
+use crate::wait::until;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::JoinSet;
+use warmpath_http::Client;
+
+/// Conversations of each client before it begins anew, each with a prompt of its own.
+const TURNS: usize = 4;
+
+/// The text that all prompts of a client share.
+const WORDS: usize = 300;
+
+/// A request that takes longer is lost: clients give up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Clients under way. Dropping them ends them.
+pub struct Traffic {
+    tally: Arc<Mutex<Tally>>,
+    clients: JoinSet<()>,
+}
+
+/// What became of the requests.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Responses with a success.
+    pub served: usize,
+    /// Of them, those that found most of their prompt in the engine's cache.
+    pub warm: usize,
+    /// Why others were lost, in words.
+    pub lost: Vec<String>,
+    /// How many each engine served.
+    pub by_engine: BTreeMap<String, usize>,
+}
+
+// === impl Traffic ===
+
+impl Traffic {
+    /// Starts so many clients of `gateway`, each with one request at a time.
+    pub fn start(gateway: SocketAddr, model: &str, count: usize) -> Self {
+        let tally = Arc::new(Mutex::new(Tally::default()));
+        let mut clients = JoinSet::new();
+        for number in 0..count {
+            clients.spawn(talk(gateway, model.to_owned(), number, Arc::clone(&tally)));
+        }
+        Self { tally, clients }
+    }
+
+    /// What became of the requests so far.
+    pub fn tally(&self) -> Tally {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until so many more requests have ended.
+    pub async fn more(&self, count: usize) -> anyhow::Result<()> {
+        let ended = || {
+            let tally = self.tally();
+            tally.served + tally.lost.len()
+        };
+        let goal = ended() + count;
+        until(&format!("{count} more requests"), async || (ended() >= goal).then_some(())).await
+    }
+
+    /// Ends the clients, and returns what became of all requests.
+    pub async fn stop(mut self) -> Tally {
+        self.clients.shutdown().await;
+        self.tally()
+    }
+}
+
+/// One client: conversations one after the other, each turn with all that was said before.
+async fn talk(gateway: SocketAddr, model: String, number: usize, tally: Arc<Mutex<Tally>>) {
+    let client = Client::http1(gateway).with_time_max(PATIENCE);
+    for conversation in 0_usize.. {
+        let prompt: Vec<String> = (0..WORDS).map(|word| format!("{number}.{conversation}.{word}")).collect();
+        let mut messages = vec![json!({"role": "system", "content": prompt.join(" ")})];
+        for turn in 0..TURNS {
+            messages.push(json!({"role": "user", "content": format!("turn {turn}")}));
+            let body = json!({"model": model, "max_tokens": 8, "messages": messages});
+            let response = ask(&client, &body).await;
+            let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+            match response {
+                Ok((engine, text, is_warm)) => {
+                    tally.served += 1;
+                    tally.warm += usize::from(is_warm);
+                    *tally.by_engine.entry(engine).or_default() += 1;
+                    messages.push(json!({"role": "assistant", "content": text}));
+                }
+                Err(why) => {
+                    tally.lost.push(why);
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// One request: the engine that served it, its text, and whether most of the prompt was cached.
+async fn ask(client: &Client, body: &Value) -> Result<(String, String, bool), String> {
+    let sent = client.post_json("/v1/chat/completions", body).await;
+    let response = sent.map_err(|error| format!("{error}: {:?}", std::error::Error::source(&error)))?;
+    let text = String::from_utf8_lossy(&response.body).into_owned();
+    if !response.status.is_success() {
+        return Err(format!("{}: {text}", response.status));
+    }
+    let header =
+        |name: &str| response.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let number = |name: &str| header(name).parse::<usize>().unwrap_or_default();
+    let is_warm = number("x-engine-cached-tokens") * 2 > number("x-engine-prompt-tokens");
+    let page: Value = serde_json::from_str(&text).map_err(|error| format!("not JSON: {error}"))?;
+    let said = page.pointer("/choices/0/message/content").and_then(Value::as_str).unwrap_or_default();
+    Ok((header("x-engine").to_owned(), said.to_owned(), is_warm))
+}
