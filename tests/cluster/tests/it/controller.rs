@@ -56,7 +56,10 @@ pub(crate) async fn pods_that_join_and_leave_are_followed(namespace: Namespace) 
     release
         .pool(&controller, "llama", "a scraped endpoint", |pool| {
             has_endpoints(pool, &pods)?;
-            (pool.endpoints[0].health == "healthy" && pool.models == ["llama"]).then_some(())
+            let pod = format!("{}/{}", namespace.name, pods[0].metadata.name.as_ref()?);
+            let endpoint = &pool.endpoints[0];
+            let is_known = endpoint.health == "healthy" && endpoint.pod.as_ref() == Some(&pod);
+            (is_known && pool.models == ["llama"]).then_some(())
         })
         .await
 }
@@ -131,6 +134,40 @@ pub(crate) async fn a_selector_that_matches_nothing_is_an_empty_pool(
         .await?;
     let message = format!("{}/nobody: no pod has the labels of its selector", namespace.name);
     until("a line in the log", async || release.log(&controller).contains(&message).then_some(())).await
+}
+
+pub(crate) async fn a_pod_at_a_reused_address_is_another_endpoint(
+    namespace: Namespace,
+) -> anyhow::Result<()> {
+    namespace.apply(pool("llama", "vllm")).await?;
+    let pod = |name: &str| {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": name,
+                "labels": {"app": "vllm"},
+                "annotations": {"warmpath.dev/test-address": "10.99.200.1"},
+            },
+            "spec": engines::spec("llama"),
+        })
+    };
+    let (release, controller) = controller(&namespace).await?;
+    let pods: Api<Pod> = namespace.api();
+    for name in ["first", "second"] {
+        namespace.apply(pod(name)).await?;
+        namespace.ready("app=vllm", 1).await?;
+        let expected = format!("{}/{name}", namespace.name);
+        let has_pod = |pool: &PoolState| {
+            let endpoint = pool.endpoints.first().filter(|_| pool.endpoints.len() == 1)?;
+            (endpoint.pod.as_ref() == Some(&expected)).then(|| endpoint.address.clone())
+        };
+        let address = release.pool(&controller, "llama", name, has_pod).await?;
+        assert_eq!(address, format!("10.99.200.1:{}", engines::PORT));
+        pods.delete(name, &DeleteParams::default()).await?;
+        until("the pod to be gone", async || pods.get_opt(name).await.ok()?.is_none().then_some(())).await?;
+    }
+    Ok(())
 }
 
 pub(crate) async fn a_kind_that_comes_later_is_followed(namespace: Namespace) -> anyhow::Result<()> {

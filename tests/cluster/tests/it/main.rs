@@ -6,6 +6,7 @@
     clippy::panic,
     reason = "the helpers of tests fail the test, as the tests themselves do"
 )]
+#![allow(clippy::print_stdout, reason = "how many requests a test sent is part of its result")]
 
 mod churn;
 mod controller;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
             test!(controller::a_pool_comes_and_goes_with_its_inference_pool),
             test!(controller::the_older_forms_of_an_inference_pool_are_pools),
             test!(controller::a_selector_that_matches_nothing_is_an_empty_pool),
+            test!(controller::a_pod_at_a_reused_address_is_another_endpoint),
             test!(controller::a_kind_that_comes_later_is_followed).alone(),
             test!(controller::pools_outlive_the_api_server).alone(),
             test!(gateway::the_charts_envoys_send_a_prompt_to_the_engine_that_holds_it),
