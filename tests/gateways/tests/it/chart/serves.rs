@@ -7,8 +7,11 @@ use crate::gateway::{
     full_engines_are_retried, long_requests_pass,
 };
 use http::StatusCode;
+use rcgen::generate_simple_self_signed;
 use serde_json::{Value, json};
+use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
 use warmpath::proxy::{Admin, NotReady, drain, ready};
@@ -47,6 +50,18 @@ fn admin_address(test: u8) -> String {
     format!("127.{}.{}.{test}", 100 + process / 250 % 100, 1 + process % 250)
 }
 
+fn admin(test: u8) -> Admin {
+    Admin::new(&format!("http://{}:9901", admin_address(test)))
+}
+
+/// The volumes of the gateway's pod with these values.
+fn volumes(test: u8, values: &str, backends: &Backends) -> TempDir {
+    let controller = backends.controller.grpc_addr();
+    let folder = tempfile::tempdir().unwrap();
+    write(&render(values), folder.path(), |config| moved(config, controller, &admin_address(test)));
+    folder
+}
+
 struct Pod {
     gateway: RunningGateway,
     admin: Admin,
@@ -56,14 +71,16 @@ struct Pod {
 // === impl Pod ===
 
 impl Pod {
-    async fn start(test: u8, controller: Option<SocketAddr>) -> Self {
+    async fn start(test: u8) -> Self {
         let backends = Backends::start().await;
-        let controller = controller.unwrap_or_else(|| backends.controller.grpc_addr());
-        let admin = admin_address(test);
-        let folder = tempfile::tempdir().unwrap();
-        write(&render(""), folder.path(), |config| moved(config, controller, &admin));
+        let folder = volumes(test, "", &backends);
+        Self::over(test, folder, backends).await
+    }
+
+    /// The pod with these volumes.
+    async fn over(test: u8, folder: TempDir, backends: Backends) -> Self {
         let gateway = RunningGateway::over(&folder.path().join("envoy.json"), "gateway", backends).await;
-        Self { gateway, admin: Admin::new(&format!("http://{admin}:9901")), _folder: folder }
+        Self { gateway, admin: admin(test), _folder: folder }
     }
 
     async fn wait_ready(&self) {
@@ -78,7 +95,7 @@ impl Pod {
 
 #[tokio::test]
 async fn the_charts_envoy_routes_by_cache_to_endpoints_from_the_controller() {
-    let pod = Pod::start(1, None).await;
+    let pod = Pod::start(1).await;
     pod.wait_ready().await;
     let gateway = &pod.gateway;
     for client in [gateway.http1().await, gateway.http2().await] {
@@ -93,7 +110,7 @@ async fn the_charts_envoy_routes_by_cache_to_endpoints_from_the_controller() {
 
 #[tokio::test]
 async fn the_kubelet_sees_readiness_and_metrics_and_nothing_else_of_the_admin_page() {
-    let pod = Pod::start(2, None).await;
+    let pod = Pod::start(2).await;
     pod.wait_ready().await;
     for path in ["/live", "/ready", "/stats/prometheus"] {
         assert_eq!(pod.probe(path).await, StatusCode::OK, "{path}");
@@ -105,7 +122,7 @@ async fn the_kubelet_sees_readiness_and_metrics_and_nothing_else_of_the_admin_pa
 
 #[tokio::test]
 async fn a_drain_waits_for_the_requests_that_run_and_fails_the_readiness() {
-    let pod = Pod::start(3, None).await;
+    let pod = Pod::start(3).await;
     pod.wait_ready().await;
     let client = pod.gateway.http1().await;
     let body = json!({ "model": "sim", "prompt": "a long response", "max_tokens": 200, "stream": true });
@@ -132,7 +149,7 @@ async fn a_drain_waits_for_the_requests_that_run_and_fails_the_readiness() {
 
 #[tokio::test]
 async fn a_drain_ends_with_its_time_where_a_request_does_not() {
-    let pod = Pod::start(4, None).await;
+    let pod = Pod::start(4).await;
     pod.wait_ready().await;
     let engines = &pod.gateway.backends.engines;
     for engine in engines {
@@ -151,4 +168,45 @@ async fn a_drain_ends_with_its_time_where_a_request_does_not() {
     .unwrap();
     assert_eq!(drain(&pod.admin, Duration::ZERO, Duration::from_millis(300)).await.unwrap(), 1);
     request.abort();
+}
+
+/// A file of a Secret's volume, changed as the kubelet does.
+fn renew(folder: &Path, name: &str, content: &str) {
+    let part = folder.join(name).with_extension("part");
+    fs::write(&part, content).unwrap();
+    fs::rename(part, folder.join(name)).unwrap();
+}
+
+#[tokio::test]
+async fn token_and_authority_are_presented_checked_and_read_again() {
+    let right = generate_simple_self_signed(["warmpath-controller.llm.svc".to_owned()]).unwrap();
+    let wrong = generate_simple_self_signed(["warmpath-controller.llm.svc".to_owned()]).unwrap();
+    let secrets = tempfile::tempdir().unwrap();
+    let path = |name: &str| secrets.path().join(name).display().to_string();
+    fs::write(path("tls.crt"), right.cert.pem()).unwrap();
+    fs::write(path("tls.key"), right.key_pair.serialize_pem()).unwrap();
+    fs::write(path("token"), "the-right-token").unwrap();
+    let identity =
+        json!({ "tls": { "cert": path("tls.crt"), "key": path("tls.key") }, "token_file": path("token") });
+    let backends = Backends::with(identity).await;
+    let folder = volumes(5, "tls: {secret: certificate}", &backends);
+    let volume = folder.path().to_owned();
+    renew(&volume, "tls/ca.crt", &wrong.cert.pem());
+    renew(&volume, "token/token", "another-token");
+    let admin = admin(5);
+    let renewals = async {
+        counted(&admin, "cluster.warmpath_controller.ssl.fail_verify_error").await;
+        renew(&volume, "tls/ca.crt", &right.cert.pem());
+        counted(&admin, "cluster.warmpath_controller.ssl.handshake").await;
+        let is_ready = ready(&admin, PATIENT).await;
+        assert!(matches!(is_ready, Err(NotReady::Envoy { .. })), "it has learned nothing: {is_ready:?}");
+        renew(&volume, "token/token", "the-right-token");
+    };
+    let (pod, ()) = tokio::join!(Pod::over(5, folder, backends), renewals);
+    pod.wait_ready().await;
+    conversations_stay_together(&pod.gateway, &pod.gateway.http1().await).await;
+}
+
+async fn counted(admin: &Admin, name: &str) {
+    until(name, async || admin.stat(name).await.ok()?.filter(|count| *count > 0)).await.unwrap();
 }

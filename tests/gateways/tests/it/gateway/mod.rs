@@ -52,11 +52,16 @@ pub(crate) struct RunningGateway {
 
 impl Backends {
     pub(crate) async fn start() -> Self {
+        Self::with(json!({})).await
+    }
+
+    /// With more fields in the controller's file.
+    pub(crate) async fn with(more: Value) -> Self {
         let mut engines = Vec::new();
         for at in 0..ENGINES {
             engines.push(engine(&format!("engine-{at}")).await);
         }
-        let controller = controller(&engines).await;
+        let controller = controller(&engines, more).await;
         Self { engines, other: engine("other").await, controller }
     }
 }
@@ -121,12 +126,14 @@ async fn engine(name: &str) -> EngineServer {
     EngineServer::start(config).await.unwrap()
 }
 
-async fn controller(engines: &[EngineServer]) -> Running {
+async fn controller(engines: &[EngineServer], more: Value) -> Running {
     let addresses: Vec<_> = engines.iter().map(|engine| engine.addr().to_string()).collect();
-    let config: Value = json!({
+    let mut config = json!({
         "listen": { "grpc": "127.0.0.1:0", "http": "127.0.0.1:0" },
         "scrape": { "interval_ms": 100, "timeout_ms": 1000, "unhealthy_after": 3 },
         "pools": [{ "name": "llm/llama", "models": ["*"], "endpoints": addresses }],
     });
+    let Value::Object(more) = more else { panic!("{more} is no object") };
+    config.as_object_mut().unwrap().extend(more);
     run::start(Settings::parse(&config.to_string()).unwrap()).await.unwrap()
 }
