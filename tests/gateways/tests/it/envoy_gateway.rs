@@ -38,6 +38,7 @@ async fn envoy_gateway_routes_by_cache() {
     let client = gateway.http1().await;
     conversations_stay_together(&gateway, &client).await;
     forged_headers_are_ignored(&gateway, &client).await;
+    assert_eq!(gateway.wrong().await, Vec::<String>::new());
     full_engines_are_retried(&gateway, &client).await;
 }
 

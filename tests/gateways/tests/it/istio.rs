@@ -53,6 +53,7 @@ async fn serves_as_it_should(captured: &Captured, engines: &'static str) {
     let client = gateway.http1().await;
     conversations_stay_together(&gateway, &client).await;
     forged_headers_are_ignored(&gateway, &client).await;
+    assert_eq!(gateway.wrong().await, Vec::<String>::new());
     full_engines_are_retried(&gateway, &client).await;
 }
 
@@ -135,6 +136,13 @@ async fn with_a_wasm_plugin_nothing_hangs_and_sessions_stay_together() {
     }
     let client = gateway.http1().await;
     sessions_stay_together(&client).await;
+    let wrong = gateway.wrong().await;
+    let [flag, withheld] = wrong.as_slice() else { panic!("{wrong:?}") };
+    assert!(
+        flag.starts_with("warning filter.headers-stop") && flag.ends_with("affinity by x-session-id only"),
+        "{flag}"
+    );
+    assert!(withheld.starts_with("warning traffic.withheld"), "{withheld}");
     full_engines_are_retried(&gateway, &client).await;
 }
 

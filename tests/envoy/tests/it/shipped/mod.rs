@@ -1,5 +1,6 @@
 //! The configuration that users get is one that Envoy accepts and that serves.
 
+mod check;
 mod clients;
 mod metrics;
 mod paths;

@@ -5,6 +5,9 @@ mod checks;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
+use warmpath::args::{CheckArgs, CheckOutput};
+use warmpath::check;
+use warmpath::check::finding::Level;
 use warmpath::config::Settings;
 use warmpath::run::{self, Running};
 use warmpath_engine::{EngineServer, ServerConfig};
@@ -22,6 +25,11 @@ pub(crate) use self::checks::{
 /// Its engines, of which each serves a model of this name.
 pub(crate) const MODEL: &str = "sim";
 const ENGINES: usize = 3;
+
+/// Checks of what other objects set than those under test: the bootstrap is the test's own, and the captures were taken without
+/// the VirtualService, HTTPRoute and DestinationRule of ours.
+const ELSEWHERE: [&str; 4] =
+    ["envoy.memory-limit", "route.public-paths", "cluster.idle-timeout", "cluster.connect-timeout"];
 
 /// Where the clusters of a captured configuration lead.
 pub(crate) struct Clusters {
@@ -110,6 +118,23 @@ impl RunningGateway {
     /// How many requests the filter has placed, or left to Envoy.
     pub(crate) async fn decisions(&self) -> u64 {
         self.envoy.admin().stats("wasmcustom.warmpath.decision.").await.unwrap().values().sum()
+    }
+
+    /// What `warmpath check` finds wrong: level, id, what was seen.
+    pub(crate) async fn wrong(&self) -> Vec<String> {
+        let args = CheckArgs {
+            controller: Some(self.backends.controller.http_addr().to_string()),
+            envoy: vec![self.envoy.admin().addr().to_string()],
+            output: CheckOutput::Text,
+            quiet: true,
+        };
+        let report = check::run(&args).await;
+        assert_eq!(report.unchecked, []);
+        let wrong = report.findings.iter().filter(|finding| finding.level > Level::Ok);
+        let wrong = wrong.filter(|finding| !ELSEWHERE.contains(&finding.check.id));
+        wrong
+            .map(|finding| format!("{} {} {}", finding.level.label(), finding.check.id, finding.seen))
+            .collect()
     }
 
     pub(crate) async fn http1(&self) -> Client {
