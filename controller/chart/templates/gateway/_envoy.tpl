@@ -20,7 +20,7 @@ differ in a cluster. A place that the file no longer has is an error, not a chan
 
 {{/* All addresses of the pod. */}}
 {{- define "warmpath.anyAddress" -}}
-{{- $address := (index . 1).Values.controller.listen | trimAll "[]" -}}
+{{- $address := (index . 1).Values.listen | trimAll "[]" -}}
 {{- $_ := set (index . 0) "address" $address -}}
 {{- if eq $address "::" }}{{ $_ := set (index . 0) "ipv4_compat" true }}{{ end -}}
 {{- end -}}

@@ -147,6 +147,30 @@ async fn with_a_wasm_plugin_nothing_hangs_and_sessions_stay_together() {
 }
 
 #[test]
+fn a_token_a_certificate_and_strict_engines_have_their_resources() {
+    let sum = "0".repeat(64);
+    let rendered = render(&format!(
+        "tls: {{secret: certificate}}\ngateway: {{kind: istio, wasm: {{sha256: \"{sum}\"}}, \
+         istio: {{{BACKEND}, permissive: {{enabled: true, selector: {{app: vllm}}}}}}}}"
+    ));
+    let rule = &rendered.object("DestinationRule", "warmpath-controller").unwrap()["spec"];
+    assert_eq!(CONTROLLER.rsplit('|').next(), rule["host"].as_str());
+    let tls = &rule["trafficPolicy"]["portLevelSettings"][0]["tls"];
+    assert_eq!(tls["credentialName"], "certificate");
+    assert_eq!(tls["sni"], "warmpath-controller.llm.svc");
+
+    let engines = rendered.object("PeerAuthentication", "warmpath-engines").unwrap();
+    assert_eq!(engines["spec"]["portLevelMtls"], json!({ "8000": { "mode": "PERMISSIVE" } }));
+    assert_eq!(engines["spec"]["selector"]["matchLabels"], json!({ "app": "vllm" }), "required with a port");
+
+    let filter = rendered.of_kind("EnvoyFilter").next().unwrap();
+    let config = &filter["spec"]["configPatches"][0]["patch"]["value"]["typed_config"]["config"];
+    let own: Value = serde_json::from_str(config["configuration"]["value"].as_str().unwrap()).unwrap();
+    let variable = &own["controller"]["token_env"];
+    assert_eq!(config["vm_config"]["environment_variables"]["host_env_keys"], json!([variable]));
+}
+
+#[test]
 fn a_patch_that_matches_nothing_is_an_error() {
     let mut captured = Captured::load("istio-gateway").unwrap();
     let filter = envoy_filter("backends: [{host: another.llm.svc.cluster.local, port: 8000}]", "http");

@@ -84,7 +84,7 @@ fn envoy_accepts_what_the_chart_renders() {
         "",
         "auth: {enabled: false}",
         "tls: {secret: certificate}",
-        "controller: {listen: \"[::]\", settings: {cell_bytes: 128}}",
+        "listen: \"[::]\"\ncontroller: {settings: {cell_bytes: 128}}",
         "gateway: {filter: {explain: true, alternates: 1}, resources: {limits: {memory: 700Mi}}}",
     ];
     for values in variants {

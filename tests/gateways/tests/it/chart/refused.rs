@@ -30,7 +30,7 @@ const REFUSED: [(&str, &str); 35] = [
     ("controller: {replicas: 0}", "at '/controller/replicas': minimum: got 0, want 1"),
     ("controller: {replicas: two}", "at '/controller/replicas': got string, want integer"),
     ("controller: {replicas: 1.5}", "at '/controller/replicas': got number, want integer"),
-    ("controller: {listen: 10.0.0.1}", "at '/controller/listen': value must be one of '0.0.0.0', '[::]'"),
+    ("listen: 10.0.0.1", "at '/listen': value must be one of '0.0.0.0', '[::]'"),
     (
         "controller: {settings: {scrape: {interval: 1}}}",
         "at '/controller/settings/scrape': additional properties 'interval' not allowed",
