@@ -14,7 +14,7 @@ use thiserror::Error;
 use warmpath_core::cost::Weights;
 use warmpath_core::prompt::{self, PromptError, Request};
 use warmpath_core::router::EXPLAIN_TOKEN_HEADER;
-use warmpath_core::routing::{Explanation, NoEndpoint, Options, Query, choose};
+use warmpath_core::routing::{Explanation, NoEndpoint, Options, Query, choose, target};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 
@@ -67,9 +67,13 @@ pub(super) async fn show(
     let format = prompt::Api::of_path(path);
     // Read before the hub is locked: a long body takes longer than all else.
     let request = Request::parse(format, &body).map(|request| request.omitting(&api.omitted_prefixes));
-    let explanation = request.map_err(ExplainError::from).and_then(|request| {
+    let explanation = request.map_err(ExplainError::from).and_then(|mut request| {
         let shared = &api.shared;
-        shared.with(|hub, now| explain(hub.index().view(), (format, &request, body.len()), nonce, now))
+        shared.with(|hub, now| {
+            let view = hub.index().view();
+            request.target = target(view, &request, None);
+            explain(view, (format, &request, body.len()), nonce, now)
+        })
     });
     match explanation {
         Ok(explanation) => Json(explanation).into_response(),

@@ -23,7 +23,12 @@ impl fmt::Display for Table<'_> {
         let Explanation { pool, model, reason, prompt_tokens, cells, considered, .. } = explanation;
         write!(f, "pool {pool}")?;
         if !model.is_empty() {
-            write!(f, ", {} {model}", if explanation.is_adapter { "adapter" } else { "model" })?;
+            let target = explanation.target.as_deref();
+            let kind = if explanation.is_adapter { "adapter" } else { "model" };
+            write!(f, ", {kind} {}", target.unwrap_or(model))?;
+            if target.is_some() {
+                write!(f, " in place of {model}")?;
+            }
         }
         writeln!(f, ", {reason}: {prompt_tokens} tokens in {cells} cells, {considered} considered")?;
         let headings = COLUMNS.into_iter().chain(Term::ALL.map(Term::label));

@@ -173,7 +173,7 @@ fn only_the_controllers_pools_know_of_tiers() {
     only["kv_below_gpu_tokens"] = json!(5);
     let text = json!({"pools": [only]}).to_string();
     let wanted = "pools[0].kv_below_gpu_tokens is not a known field: remove it, or use one of name, models, \
-                  adapters, endpoints";
+                  adapters, rewrites, endpoints";
     assert_eq!(faults(from_json(&text)), BTreeSet::from([wanted.to_owned()]));
     assert!(from_yaml(&text).is_ok());
 }

@@ -18,6 +18,7 @@ pub mod omitted;
 pub mod plugin;
 pub mod pools;
 pub mod reader;
+mod rewrites;
 pub mod tree;
 
 pub use fault::{Fault, Faults, Place, Problem, Wanted};

@@ -3,6 +3,7 @@
 use crate::fault::{Problem, Wanted};
 use crate::host::{Endpoint, Host};
 use crate::reader::{Entry, Fields, Reader, Unique};
+use crate::rewrites;
 use prost::Message;
 use std::net::SocketAddr;
 use warmpath_core::limits::{
@@ -26,7 +27,7 @@ pub struct Pool {
     /// Tokens that each engine holds in tiers below its GPU, beside those on it; `None` leaves it to what the engines
     /// report. Proxies receive it as a part of each endpoint's status.
     pub kv_below_gpu_tokens: Option<u64>,
-    /// As in [`wire::Pool::rewrites`]. No file has them.
+    /// As in [`wire::Pool::rewrites`].
     pub rewrites: Vec<wire::Rewrite>,
     /// As in [`wire::Pool::objectives`]. No file has them.
     pub objectives: Vec<wire::Objective>,
@@ -146,6 +147,7 @@ fn read_pool(entry: &Entry<'_>, rules: Rules, seen: &mut Seen, reader: &mut Read
         models
     });
     let adapters = fields.optional("adapters").map(|entry| read_names(&entry, seen, reader));
+    let rewrites = fields.optional("rewrites").map(|entry| rewrites::read(&entry, reader));
     let (endpoints, hosts) = read_endpoints(&mut fields, rules, seen, reader);
     let kv_below_gpu_tokens = if rules.has_tiers {
         let entry = fields.optional("kv_below_gpu_tokens");
@@ -161,7 +163,7 @@ fn read_pool(entry: &Entry<'_>, rules: Rules, seen: &mut Seen, reader: &mut Read
         endpoints,
         hosts,
         kv_below_gpu_tokens,
-        rewrites: Vec::new(),
+        rewrites: rewrites.unwrap_or_default(),
         objectives: Vec::new(),
     }
 }

@@ -5,6 +5,7 @@
 use warmpath_config::plugin::parse;
 use warmpath_core::config::{Config, Explain, Secret};
 use warmpath_core::limits::{ALTERNATES_MAX, CELL_BYTES_MAX, NAME_BYTES_MAX};
+use warmpath_core::wire::{Rewrite, RewriteTarget};
 
 fn read(json: &str) -> Config {
     parse(json.as_bytes(), environment).unwrap_or_else(|faults| panic!("{json} is refused:\n{faults}"))
@@ -93,6 +94,38 @@ fn a_token_that_is_none_is_refused_and_never_shown() {
 }
 
 #[test]
+fn rules_give_names_other_models() {
+    let config = read(
+        r#"{"pools":[{"name":"a","models":["m"],"endpoints":["10.0.0.1:1"],"rewrites":[
+            {"model":"chat","targets":[{"model":"m","weight":9},{"model":"n"}]},{"targets":[{"model":"m"}]}]}]}"#,
+    );
+    let target = |model: &str, weight: u32| RewriteTarget { model: model.to_owned(), weight };
+    assert_eq!(
+        config.pools.pools[0].rewrites,
+        [
+            Rewrite { model: "chat".to_owned(), targets: vec![target("m", 9), target("n", 1)] },
+            Rewrite { model: String::new(), targets: vec![target("m", 1)] },
+        ]
+    );
+    let faults = refused(
+        r#"{"pools":[{"name":"a","models":["m"],"endpoints":["10.0.0.1:1"],"rewrites":[
+            {"model":"","targets":[]},{"to":"m"},{"targets":[{"weight":-1}]}]}]}"#,
+    );
+    assert_eq!(
+        faults,
+        [
+            "pools[0].rewrites[0].model is empty: write a name",
+            "pools[0].rewrites[0].targets is empty: name the model to ask for instead",
+            "pools[0].rewrites[1].targets is missing: add it",
+            "pools[0].rewrites[1].to is not a known field: remove it, or use one of model, targets",
+            "pools[0].rewrites[2].targets[0].model is missing: add it",
+            "pools[0].rewrites[2].targets[0].weight must be a whole number, but is negative, fractional, too large or in \
+             scientific notation: write digits only, from 0 to 1000000",
+        ]
+    );
+}
+
+#[test]
 fn headers_have_names_that_a_request_can_have() {
     let faults = refused(
         r#"{"controller":{"cluster":"c"},"affinity_headers":["x-a","x b","X-A",":path",""],"model_header":"x:y"}"#,
@@ -132,7 +165,7 @@ fn every_fault_is_reported_at_once_with_its_remedy() {
         "pools[0].endpoints[0] is `10.0.0.1`, which is not an address: write ip:port, such as 10.0.0.1:8000; host \
          names are not resolved",
         "pools[0].endpoints[2] repeats `10.0.0.2:80` of pools[0].endpoints[1]: list each endpoint once",
-        "pools[0].weight is not a known field: remove it, or use one of name, models, adapters, endpoints",
+        "pools[0].weight is not a known field: remove it, or use one of name, models, adapters, rewrites, endpoints",
         "pools[1].name repeats `a` of pools[0].name: give each pool a name of its own",
         "pools[1].models[0] repeats `m` of pools[0].models[0]: list each model and adapter once",
         "pools[1].endpoints must be a list, but is text: write it in brackets",

@@ -102,6 +102,11 @@ pub(crate) fn request_body(start: usize, size: usize) -> Vec<u8> {
     hostcalls::get_buffer(BufferType::HttpRequestBody, start, size).ok().flatten().unwrap_or_default()
 }
 
+/// Puts another body in place of the request's, which has `old_bytes`.
+pub(crate) fn set_request_body(old_bytes: usize, body: &[u8]) {
+    let _ = hostcalls::set_buffer(BufferType::HttpRequestBody, 0, old_bytes, body);
+}
+
 /// Bytes that Envoy has received of the request's body, shown to the filter or not; zero where it does not count them.
 pub(crate) fn received_bytes() -> u64 {
     let Some(total) = number_property(vec!["request", "total_size"]) else { return 0 };

@@ -104,6 +104,7 @@ fn perform(output: Output, metrics: &mut Metrics, done: &mut Done) -> Option<Inp
         Output::Resume => host::resume_request(),
         Output::SetRequestHeader(name, value) => host::set_request_header(name, &value),
         Output::RemoveRequestHeader(name) => host::remove_request_header(name),
+        Output::SetRequestBody { old_bytes, body } => host::set_request_body(old_bytes, &body),
         Output::SetProperty(name, value) => host::set_property(name, &value),
         Output::SetResponseHeader(name, value) => host::set_response_header(name, &value),
         Output::Reply(reply) => {

@@ -19,19 +19,23 @@ mod generate;
 mod inputs;
 mod list;
 mod omit;
+mod opening;
 mod pairs;
+mod rename;
 mod responses;
 mod size;
 mod text;
 
 pub use cells::{Root, cells_of, session_cells};
 pub use omit::OMITTED_PREFIXES_DEFAULT;
+pub use rename::renamed;
 pub use size::{Measured, Media, MediaKind, MediaPart, Size};
 pub use text::TextSink;
 
 use crate::json::{JsonError, KnownFields, Scanner};
 use crate::limits::BODY_BYTES_MAX;
 use omit::Omitted;
+use opening::Opening;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -71,6 +75,8 @@ pub struct Request<'a> {
     pub has_usage_in_stream: bool,
     /// The most tokens that the response may have, if the body limits them.
     pub output_tokens_max: Option<u64>,
+    /// The model that the engine is asked for in place of `model`.
+    pub target: Option<String>,
     prompt: Prompt<'a>,
     omitted: Omitted<'a>,
 }
@@ -196,6 +202,7 @@ impl<'a> Request<'a> {
             is_stream: false,
             has_usage_in_stream: false,
             output_tokens_max: None,
+            target: None,
             prompt,
             omitted: Omitted::Default,
         }
@@ -232,6 +239,15 @@ impl<'a> Request<'a> {
             Prompt::Pairs(prompt) => pairs::text(prompt, sink),
             Prompt::None => {}
         }
+    }
+
+    /// A number that all turns of its conversation share.
+    pub fn opening(&self) -> u64 {
+        let has_messages =
+            matches!(self.prompt, Prompt::Chat(_) | Prompt::Responses(_) | Prompt::Messages(_));
+        let mut opening = Opening::new(has_messages);
+        self.text(&mut opening);
+        opening.finish()
     }
 
     /// The id of the stored response that it continues.

@@ -5,6 +5,7 @@
 
 use super::MediaKind;
 use super::fingerprint::fingerprint;
+use super::opening::MESSAGE_START;
 use crate::json::{JsonError, KnownFields, Raw, Scanner, unescape};
 use crate::limits::PROMPT_ITEMS_MAX;
 
@@ -63,7 +64,7 @@ impl TextSink for Length {
 /// Opens a message. `developer` is `system` under a newer name.
 pub(super) fn open_message(role: &str, sink: &mut impl TextSink) -> bool {
     let role = if role == "developer" { "system" } else { role };
-    sink.push(b"<|im_start|>") && sink.push(role.as_bytes()) && sink.push(b"\n")
+    sink.push(MESSAGE_START) && sink.push(role.as_bytes()) && sink.push(b"\n")
 }
 
 /// Closes a message.

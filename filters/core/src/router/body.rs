@@ -34,6 +34,11 @@ pub(super) struct Read<'a> {
 // === impl Body ===
 
 impl<'a> Body<'a> {
+    /// Its bytes, where it is whole.
+    pub(super) fn len(&self) -> usize {
+        if let Self::Whole(bytes) = self { bytes.len() } else { 0 }
+    }
+
     /// What it holds.
     pub(super) fn content(self, kind: &Kind) -> Result<Content<'a>, Unread> {
         match self {

@@ -85,6 +85,8 @@ pub(super) struct Kept {
     pub(super) silent_at: Option<Timestamp>,
     /// The decision in one line, where the configuration explains.
     pub(super) summary: Option<String>,
+    /// The model that the engine was asked for in place of the one that the request names.
+    pub(super) target: Option<String>,
     /// The name of the pool whose series count it; `None` where Envoy chose, for then the name may be the client's.
     pub(super) counted_as: Option<Rc<str>>,
 }

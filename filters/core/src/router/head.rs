@@ -14,6 +14,10 @@ use crate::prompt::{Api, PromptError};
 pub const DESTINATION_HEADER: &str = "x-gateway-destination-endpoint";
 /// Where Envoy's routes read the model's name; same source.
 pub const MODEL_HEADER: &str = "x-gateway-model-name";
+/// Set on responses whose request a rule gave another model: its name.
+pub const TARGET_HEADER: &str = "x-warmpath-model";
+/// Name a request's objective: llm-d's name, and the Gateway API's.
+const OBJECTIVE_HEADERS: [&str; 2] = ["x-llm-d-inference-objective", "x-gateway-inference-objective"];
 /// Set on responses when the configuration says `explain`.
 pub const DECISION_HEADER: &str = "x-warmpath-decision";
 /// Requests the decision in place of a response, when the configuration says `explain`.
@@ -75,6 +79,8 @@ pub(super) struct Hints {
     pub(super) model: Option<String>,
     /// Its session, and the place of its header among those that are configured.
     session: Option<(usize, SessionKey)>,
+    /// Its objective.
+    pub(super) objective: Option<String>,
 }
 
 // === impl Head ===
@@ -103,6 +109,7 @@ impl Head {
                 "anthropic-version" => head.caller.is_anthropic = true,
                 "origin" => head.caller.has_origin = true,
                 "x-request-id" => head.caller.note_request_id(value),
+                name if OBJECTIVE_HEADERS.contains(&name) => head.hints.objective = Some(text().into_owned()),
                 name => {
                     if let Some(own) = OWN_HEADERS.into_iter().find(|own| *own == name) {
                         head.wants_explanation |= own == EXPLAIN_HEADER;

@@ -197,6 +197,13 @@ pub enum Output {
     SetRequestHeader(&'static str, String),
     /// Remove a request header, however often it is there.
     RemoveRequestHeader(&'static str),
+    /// Put another body in place of the request's.
+    SetRequestBody {
+        /// The length of the old one in bytes: all of it.
+        old_bytes: usize,
+        /// The new one.
+        body: Vec<u8>,
+    },
     /// Set a property of the stream, which the proxy's access log can show and clients never see.
     SetProperty(&'static str, String),
     /// Set a response header to one value.

@@ -38,6 +38,8 @@ pub enum Counter {
     Unread(Unread),
     /// A request was paused for a body that the proxy did not show, and went on without it.
     Resumed,
+    /// A request whose engine is asked for another model than the request names.
+    Rewritten,
     /// The response came from an alternate: the first choice failed.
     Retried,
     /// No endpoint responded, or the last one is full (`status.rs` says which status means that).
@@ -100,7 +102,7 @@ pub enum Histogram {
 
 impl Counter {
     /// Each of them, so that a shell can define all at the start: a rate needs a series that begins at zero.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::Decision(Reason::Warm),
         Self::Decision(Reason::Spill),
         Self::Decision(Reason::Cold),
@@ -124,6 +126,7 @@ impl Counter {
         Self::Unread(Unread::NoBody),
         Self::Unread(Unread::Withheld),
         Self::Resumed,
+        Self::Rewritten,
         Self::Retried,
         Self::Failed,
         Self::Outcome(OutcomeClass::None),
@@ -177,6 +180,7 @@ impl Counter {
             Self::RejectedUnread => "warmpath.rejected.model_unread",
             Self::Unread(reason) => reason.name(),
             Self::Resumed => "warmpath.resumed",
+            Self::Rewritten => "warmpath.rewritten",
             Self::Retried => "warmpath.retried",
             Self::Failed => "warmpath.failed",
             Self::Outcome(class) => outcome_name(class),

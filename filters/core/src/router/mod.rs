@@ -40,7 +40,9 @@ mod uplink;
 mod withheld;
 
 pub use clock::Clock;
-pub use head::{DECISION_HEADER, DESTINATION_HEADER, EXPLAIN_HEADER, EXPLAIN_TOKEN_HEADER, MODEL_HEADER};
+pub use head::{
+    DECISION_HEADER, DESTINATION_HEADER, EXPLAIN_HEADER, EXPLAIN_TOKEN_HEADER, MODEL_HEADER, TARGET_HEADER,
+};
 pub use io::{ExchangeId, Headers, Input, Notice, Output, PluginId, Prompt, Reply, UplinkId, Watch};
 pub use ledger::{Booking, FirstTokenTime, Ledger};
 pub use metrics::{Counter, Gauge, Histogram, Unread};

@@ -56,13 +56,16 @@ pub(super) fn list(view: &View) -> Vec<u8> {
 fn models_of(pool: &Pool) -> Vec<(String, String)> {
     let listed: Vec<_> =
         pool.listed().iter().filter_map(|object| Some((id_of(object)?, object.clone()))).collect();
-    if !listed.is_empty() {
-        return listed;
-    }
-    let names = pool.models().iter().chain(pool.adapters()).filter(|name| *name != "*");
     let object =
         |id: &String| json!({"id": id, "object": "model", "created": 0, "owned_by": "warmpath"}).to_string();
-    names.map(|id| (id.clone(), object(id))).collect()
+    let entry = |id: &String| (id.clone(), object(id));
+    // Engines do not know the names that stand for others.
+    let aliases = pool.rewrites().iter().map(|rule| &rule.model).filter(|model| !model.is_empty());
+    if !listed.is_empty() {
+        return listed.into_iter().chain(aliases.map(entry)).collect();
+    }
+    let names = pool.models().iter().chain(pool.adapters()).filter(|name| *name != "*");
+    names.chain(aliases).map(entry).collect()
 }
 
 /// The id in a model's object; `None`: it is no such object.

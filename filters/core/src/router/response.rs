@@ -10,7 +10,7 @@
 //! sample of streams. All others pass without a hostcall.
 
 use super::exchange::{Estimate, Exchange, Kept, Passed, Sent};
-use super::head::DECISION_HEADER;
+use super::head::{DECISION_HEADER, TARGET_HEADER};
 use super::io::{ExchangeId, Headers, Output, Watch};
 use super::ledger::{Booking, FirstTokenTime, Ledger};
 use super::metrics::{Counter, Histogram};
@@ -92,6 +92,9 @@ impl<S: SharedMap> Router<S> {
         }
         if let Some(summary) = sent.kept.summary.take() {
             out.push(Output::SetResponseHeader(DECISION_HEADER, summary));
+        }
+        if let Some(target) = sent.kept.target.take() {
+            out.push(Output::SetResponseHeader(TARGET_HEADER, target));
         }
         let mut responding = Responding::new(sent, class, Body::of(headers));
         responding.set_watch(out);

@@ -10,13 +10,14 @@ use super::reply::{Caller, is_header_value};
 use super::shared::SharedMap;
 use super::siblings::When;
 use super::{Clock, Router, reply};
+use crate::body::Content;
 use crate::config::Explain;
 use crate::cost::PrefillWork;
 use crate::ids::CellHash;
 use crate::limits::{BODY_BYTES_KEPT_MAX, BODY_BYTES_MAX};
 use crate::num::{count, float, u64_len};
-use crate::prompt::{Api, PromptError};
-use crate::routing::{Decision, Explanation, NoEndpoint, Options, Query, Reason, choose};
+use crate::prompt::{Api, PromptError, Request, renamed};
+use crate::routing::{Decision, Explanation, NoEndpoint, Options, Query, Reason, choose, target};
 use crate::time::Timestamp;
 use crate::view::{Fitness, View};
 use std::cmp::Reverse;
@@ -52,6 +53,8 @@ struct Routed {
     decision: Option<Decision>,
     /// The model asked for; empty when none was named.
     model: String,
+    /// The model to ask the engine for instead.
+    target: Option<String>,
     /// The name of the pool that serves it.
     pool: String,
     chain: Vec<CellHash>,
@@ -166,6 +169,7 @@ impl<S: SharedMap> Router<S> {
         // What siblings did a microsecond ago counts.
         self.read_log(now, out);
         self.end_prefills(now, out);
+        let body_len = body.len();
         let content = body.content(&reading.kind);
         let read = Read::of(&content, reading.api);
         if let Some(unread) = read.unread {
@@ -178,7 +182,8 @@ impl<S: SharedMap> Router<S> {
             return;
         }
         let (body_bytes, unread) = (read.bytes, read.unread);
-        let request = read.request.map(|request| request.omitting(&reading.config.omitted_prefixes));
+        let mut request = read.request.map(|request| request.omitting(&reading.config.omitted_prefixes));
+        let edited = request.as_mut().and_then(|request| self.rewrite(request, &content, reading));
         let model = request.as_ref().map_or(hinted.unwrap_or_default(), |request| request.model.as_ref());
         let is_stream = request.as_ref().is_some_and(|request| request.is_stream);
         let reports = request.as_ref().is_some_and(|request| !is_stream || request.has_usage_in_stream);
@@ -192,6 +197,7 @@ impl<S: SharedMap> Router<S> {
             (None, None) => reading.guess(&self.view, model, unread),
             (None, request) => Query::of_request(&self.view, reading.api, request.as_ref(), body_bytes),
         };
+        let query = query.map(|query| query.with_objective(reading.hints.objective.as_deref()));
         // No pool can have such a name, and no route could match it.
         let is_lost = self.has_several_pools() && !is_header_value(model);
         let query = query.and_then(|query| if is_lost { Err(NoEndpoint::UnknownModel) } else { Ok(query) });
@@ -209,9 +215,27 @@ impl<S: SharedMap> Router<S> {
             routed => routed,
         };
         match routed {
-            Ok(routed) => self.dispatch(id, routed, reading.may_explain, now, out),
+            Ok(routed) => {
+                reading.send_edited((body_len, edited), out);
+                self.dispatch(id, routed, reading.may_explain, now, out);
+            }
             Err(reason) => refuse(reason, model, &reading.caller, out),
         }
+    }
+
+    /// Gives a request the model that a rule has for it. Returns its body with that model, if it is another one.
+    fn rewrite(
+        &self,
+        request: &mut Request<'_>,
+        content: &Result<Content<'_>, Unread>,
+        reading: &Reading,
+    ) -> Option<Vec<u8>> {
+        // Only a body that is JSON can be written again.
+        let Ok(Content::Json(text)) = content else { return None };
+        let target = target(&self.view, request, reading.hints.session())?;
+        let edited = if target == request.model { None } else { Some(renamed(text, &target)?) };
+        request.target = Some(target);
+        edited
     }
 
     /// Names the endpoint to the proxy, and books the request there.
@@ -223,7 +247,7 @@ impl<S: SharedMap> Router<S> {
         now: Timestamp,
         out: &mut Vec<Output>,
     ) {
-        let Routed { decision, model, pool, chain, size, traits, is_open } = routed;
+        let Routed { decision, model, target, pool, chain, size, traits, is_open } = routed;
         let prompt_tokens = size.prompt_tokens;
         if !model.is_empty() && is_header_value(&model) {
             out.push(Output::SetRequestHeader(MODEL_HEADER, model.clone()));
@@ -239,6 +263,7 @@ impl<S: SharedMap> Router<S> {
             prefilled_at: None,
             silent_at: None,
             summary: None,
+            target: target.filter(|target| is_header_value(target)),
             counted_as: None,
         };
         let Some(decision) = decision else {
@@ -301,6 +326,16 @@ impl<S: SharedMap> Router<S> {
 // === impl Reading ===
 
 impl Reading {
+    /// Replaces the body. Envoy does not adapt its length.
+    fn send_edited(&self, (old_bytes, edited): (usize, Option<Vec<u8>>), out: &mut Vec<Output>) {
+        let Some(body) = edited else { return };
+        out.push(Output::Count(Counter::Rewritten, 1));
+        if self.hints.length.is_some() {
+            out.push(Output::SetRequestHeader("content-length", body.len().to_string()));
+        }
+        out.push(Output::SetRequestBody { old_bytes, body });
+    }
+
     /// The query of a request whose body was not read, by what its headers say.
     fn guess<'a>(
         &self,
@@ -332,6 +367,7 @@ impl Routed {
         Ok(Self {
             decision,
             model: query.model().to_owned(),
+            target: query.target().map(str::to_owned),
             pool: query.pool().name().to_owned(),
             size: Estimate {
                 text_bytes: query.text_bytes,
@@ -348,7 +384,8 @@ impl Routed {
     /// Of a request for a model of which nothing is known. Its chain hangs on its pool, so it has none.
     fn of_model(model: &str, traits: Traits) -> Self {
         let (pool, model, chain) = (model.to_owned(), model.to_owned(), Vec::new());
-        Self { decision: None, model, pool, chain, size: Estimate::default(), traits, is_open: true }
+        let (size, is_open) = (Estimate::default(), true);
+        Self { decision: None, model, target: None, pool, chain, size, traits, is_open }
     }
 }
 
@@ -376,9 +413,11 @@ fn limit_retries(others: Option<usize>, out: &mut Vec<Output>) {
 /// The decision in one line, for [`super::DECISION_HEADER`] and [`DECISION_PROPERTY`].
 fn summary(decision: &Decision, prompt_tokens: u64) -> String {
     let cached = decision.chosen.cached_tokens;
+    let priority =
+        if decision.priority == 0 { String::new() } else { format!(" priority={}", decision.priority) };
     let share = if prompt_tokens == 0 { 0.0 } else { float(cached) / float(prompt_tokens) };
     format!(
-        "reason={} cached={}/{} share={} cost={} ttft={} considered={} endpoints={}",
+        "reason={} cached={}/{} share={} cost={} ttft={} considered={}{} endpoints={}",
         decision.reason.label(),
         cached,
         prompt_tokens,
@@ -386,6 +425,7 @@ fn summary(decision: &Decision, prompt_tokens: u64) -> String {
         decimal(decision.chosen.cost_s, 6),
         decimal(decision.chosen.terms.ttft_s(), 6),
         u64_len(decision.considered),
+        priority,
         decision.destinations(),
     )
 }

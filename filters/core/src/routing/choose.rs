@@ -31,7 +31,7 @@ pub struct Options {
 
 /// Chooses an endpoint.
 pub fn choose(query: &Query<'_>, options: &Options) -> Result<Decision, NoEndpoint> {
-    let slots = query.pinned.as_ref().map_or(query.pool().slots(), std::slice::from_ref);
+    let slots = query.pinned.as_ref().map_or(query.pool().serving(), std::slice::from_ref);
     if slots.is_empty() {
         return Err(NoEndpoint::NoneKnown);
     }
@@ -64,6 +64,7 @@ pub fn choose(query: &Query<'_>, options: &Options) -> Result<Decision, NoEndpoi
         alternates: alternates.iter().map(candidate).collect(),
         reason,
         considered,
+        priority: query.priority,
     })
 }
 

@@ -16,6 +16,8 @@ pub struct Decision {
     pub reason: Reason,
     /// Endpoints whose cost was computed.
     pub considered: usize,
+    /// What the request's objective makes of it: higher is more important.
+    pub priority: i32,
 }
 
 /// One endpoint of a decision.

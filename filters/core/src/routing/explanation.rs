@@ -12,8 +12,14 @@ pub struct Explanation {
     pub pool: String,
     /// The model that the request names; empty when it names none.
     pub model: String,
+    /// The model that the engine is asked for instead, where a rule says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// Whether that is an adapter of the pool's base model.
     pub is_adapter: bool,
+    /// What the request's objective makes of it: higher is more important.
+    #[serde(default)]
+    pub priority: i32,
     /// [`super::Reason::label`].
     pub reason: String,
     /// Tokens of the prompt, counted or estimated from its bytes.
@@ -54,7 +60,9 @@ impl Explanation {
         Self {
             pool: pool.name().to_owned(),
             model: model.to_owned(),
-            is_adapter: pool.adapters().iter().any(|adapter| adapter == model),
+            target: query.target().map(str::to_owned),
+            is_adapter: pool.adapters().iter().any(|adapter| adapter == query.target().unwrap_or(model)),
+            priority: decision.priority,
             reason: decision.reason.label().to_owned(),
             prompt_tokens: query.prompt_tokens,
             cells: query.chain.len(),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   request ─► Query (pool, chain, size) ─► choose ─► Decision ─► Explanation
-//!                          ▲                  ├ sample: the endpoints of a large pool to examine
+//!      └► target            ▲                  ├ sample: the endpoints of a large pool to examine
 //!                         view                └ weigh (cost): the work of the request at each
 //! ```
 //!
@@ -12,6 +12,7 @@ mod choose;
 mod decision;
 mod explanation;
 mod query;
+mod rewrite;
 mod sample;
 mod weigh;
 
@@ -19,3 +20,4 @@ pub use choose::{Options, choose};
 pub use decision::{Candidate, Decision, NoEndpoint, Reason};
 pub use explanation::{CandidateExplanation, Explanation};
 pub use query::Query;
+pub use rewrite::target;

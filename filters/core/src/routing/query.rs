@@ -27,9 +27,12 @@ pub struct Query<'a> {
     pub output_tokens_max: Option<u64>,
     /// The only endpoint that can serve it, if it is in the pool: the one that keeps the stored response that it names.
     pub pinned: Option<Slot>,
+    /// What the request's objective makes of it: higher is more important.
+    pub priority: i32,
     view: &'a View,
     pool: &'a Pool,
     model: &'a str,
+    target: Option<&'a str>,
 }
 
 // === impl Query ===
@@ -45,6 +48,8 @@ impl<'a> Query<'a> {
         let model = request.map_or("", |request| request.model.as_ref());
         let ModelMatch { pool, variant } = pool_of(view, model)?;
         let mut query = Self::new(view, pool, model);
+        query.target = request.and_then(|request| request.target.as_deref());
+        let variant = query.target.map_or(variant, |target| pool.variant(target));
         let Some(request) = request else {
             // What cannot be read is taken for text.
             return Ok(query.sized(unread_size(body_bytes)));
@@ -105,6 +110,13 @@ impl<'a> Query<'a> {
         Ok(Self { chain, output_tokens_max, ..Self::new(view, pool, model).sized(size) })
     }
 
+    /// The same with the priority of the objective that the request names.
+    #[must_use]
+    pub fn with_objective(self, objective: Option<&str>) -> Self {
+        let priority = objective.map_or(0, |objective| self.pool.priority_of(objective));
+        Self { priority, ..self }
+    }
+
     fn new(view: &'a View, pool: &'a Pool, model: &'a str) -> Self {
         Self {
             chain: Vec::new(),
@@ -114,9 +126,11 @@ impl<'a> Query<'a> {
             text_bytes: None,
             output_tokens_max: None,
             pinned: None,
+            priority: 0,
             view,
             pool,
             model,
+            target: None,
         }
     }
 
@@ -144,6 +158,11 @@ impl<'a> Query<'a> {
     /// The pool that serves the model.
     pub fn pool(&self) -> &'a Pool {
         self.pool
+    }
+
+    /// The model that the engine is asked for instead.
+    pub fn target(&self) -> Option<&'a str> {
+        self.target
     }
 
     /// The model that the request names; empty when it names none.

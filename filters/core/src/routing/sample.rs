@@ -12,7 +12,7 @@ const HOLDERS_MAX: usize = 8;
 
 /// Draws them; none twice.
 pub(super) fn sample(query: &Query<'_>, matches: &[Match], nonce: u64) -> Vec<Slot> {
-    let slots = query.pool().slots();
+    let slots = query.pool().serving();
     let mut drawn: Vec<Slot> = Vec::with_capacity(HOLDERS_MAX + SAMPLE_ENDPOINTS);
     drawn.extend(longest_holders(query, matches, nonce).iter().map(|(_, slot)| *slot));
     let mut state = nonce;
@@ -31,7 +31,7 @@ pub(super) fn sample(query: &Query<'_>, matches: &[Match], nonce: u64) -> Vec<Sl
 fn longest_holders(query: &Query<'_>, matches: &[Match], nonce: u64) -> Vec<(u128, Slot)> {
     let mut holders: Vec<(u128, Slot)> = Vec::with_capacity(HOLDERS_MAX + 1);
     // An endpoint that changed its pool still holds the old one's prefixes.
-    for found in matches.iter().filter(|found| query.pool().has(found.slot)) {
+    for found in matches.iter().filter(|found| query.pool().is_serving(found.slot)) {
         // The longest first, then by chance: one number compares faster than two.
         let chance = next_random(nonce ^ u64::from(found.slot.0));
         let rank = u128::from(u32::MAX - found.cells) << 64 | u128::from(chance);

@@ -4,7 +4,7 @@ use super::{Applied, Endpoint, Pool, View};
 use crate::ids::{EndpointId, Slot};
 use crate::limits::{CELLS_PER_VIEW_MAX, ENDPOINTS_MAX, POOLS_MAX, VIEW_BYTES_MAX};
 use crate::num::{count, float, float_len};
-use crate::wire::{self, PoolEndpoint, Pools};
+use crate::wire::{self, PoolEndpoint, Pools, Role};
 use fnv::FnvHashSet;
 
 impl View {
@@ -54,18 +54,25 @@ impl View {
         if is_cut { Applied::Cut } else { Applied::Changed }
     }
 
-    /// The slots of a pool's endpoints, opened where need be.
-    fn take_members(&mut self, pool: &wire::Pool, empty: &mut usize, is_cut: &mut bool) -> Vec<Slot> {
+    /// The slots of a pool's endpoints, opened where need be, and those of them that take whole requests.
+    fn take_members(
+        &mut self,
+        pool: &wire::Pool,
+        empty: &mut usize,
+        is_cut: &mut bool,
+    ) -> (Vec<Slot>, Vec<Slot>) {
         let mut slots = Vec::with_capacity(pool.endpoints.len());
+        let mut serving = Vec::with_capacity(pool.endpoints.len());
         for endpoint in &pool.endpoints {
             let slot = self.slot_for(&endpoint.address, empty);
             *is_cut |= slot.is_none();
             if let Some(slot) = slot {
                 self.identify(slot, endpoint);
                 slots.push(slot);
+                serving.extend((endpoint.role() != Role::Prefill).then_some(slot));
             }
         }
-        slots
+        (slots, serving)
     }
 
     /// Takes over what runs at an endpoint's address. If that is another thing than before, nothing that was known holds.

@@ -57,9 +57,9 @@ pub struct Pool {
     listed: Vec<String>,
     rewrites: Vec<Rewrite>,
     objectives: Vec<Objective>,
-    slots: Vec<Slot>,
-    /// Whether each slot is in `slots`; slots beyond the end are not.
-    members: Vec<bool>,
+    members: Members,
+    /// Those of them that take whole requests.
+    serving: Members,
     text: TextRatio,
     /// The ratio at which the endpoints' capacities were last converted to cells.
     sized_bytes_per_token: f64,
@@ -89,15 +89,41 @@ struct TextRatio {
     seen: f64,
 }
 
+/// Endpoints of a pool.
+#[derive(Clone, Debug)]
+struct Members {
+    slots: Vec<Slot>,
+    /// Whether each slot is in `slots`; slots beyond the end are not.
+    is_in: Vec<bool>,
+}
+
+// === impl Members ===
+
+impl Members {
+    fn new(mut slots: Vec<Slot>) -> Self {
+        let mut is_in = vec![false; slots.iter().max().map_or(0, |slot| slot.index() + 1)];
+        slots.retain(|slot| is_in.get_mut(slot.index()).is_some_and(|is_in| !std::mem::replace(is_in, true)));
+        Self { slots, is_in }
+    }
+
+    fn has(&self, slot: Slot) -> bool {
+        self.is_in.get(slot.index()).copied().unwrap_or(false)
+    }
+}
+
 // === impl Pool ===
 
 impl Pool {
-    /// A pool over `slots`, which may contain duplicates; it keeps the learned values of `old`.
-    pub(super) fn new(pool: &wire::Pool, mut slots: Vec<Slot>, old: Option<&Self>) -> Self {
-        let mut members = vec![false; slots.iter().max().map_or(0, |slot| slot.index() + 1)];
-        slots.retain(|slot| {
-            members.get_mut(slot.index()).is_some_and(|is_member| !std::mem::replace(is_member, true))
-        });
+    /// A pool over `slots` and those of them that are `serving`, which may contain duplicates; it keeps the learned values of
+    /// `old`.
+    pub(super) fn new(
+        pool: &wire::Pool,
+        (slots, serving): (Vec<Slot>, Vec<Slot>),
+        old: Option<&Self>,
+    ) -> Self {
+        let members = Members::new(slots);
+        // Better a prefill endpoint than none: it can serve, too.
+        let serving = if serving.is_empty() { members.clone() } else { Members::new(serving) };
         Self {
             name: pool.name.clone(),
             models: pool.models.clone(),
@@ -105,8 +131,8 @@ impl Pool {
             listed: pool.listed.clone(),
             rewrites: pool.rewrites.clone(),
             objectives: pool.objectives.clone(),
-            slots,
             members,
+            serving,
             text: old.map_or_else(TextRatio::default, |old| old.text),
             sized_bytes_per_token: old.map_or(BYTES_PER_TOKEN_DEFAULT, |old| old.sized_bytes_per_token),
             media_tokens: old.map_or(MEDIA_TOKENS_DEFAULT, |old| old.media_tokens),
@@ -122,12 +148,22 @@ impl Pool {
 
     /// Its endpoints.
     pub fn slots(&self) -> &[Slot] {
-        &self.slots
+        &self.members.slots
+    }
+
+    /// Those that take whole requests; all, where none does.
+    pub fn serving(&self) -> &[Slot] {
+        &self.serving.slots
+    }
+
+    /// Whether an endpoint is one of those.
+    pub fn is_serving(&self, slot: Slot) -> bool {
+        self.serving.has(slot)
     }
 
     /// Whether the pool contains an endpoint.
     pub fn has(&self, slot: Slot) -> bool {
-        self.members.get(slot.index()).copied().unwrap_or(false)
+        self.members.has(slot)
     }
 
     /// The base models' names; `*` takes any.
@@ -148,6 +184,23 @@ impl Pool {
     /// What is requested instead of models that requests name, in order of precedence.
     pub fn rewrites(&self) -> &[Rewrite] {
         &self.rewrites
+    }
+
+    /// The rule for a model that a request names: one that names it, else one for any.
+    pub fn rewrite_of(&self, model: &str) -> Option<&Rewrite> {
+        let rule = |name: &str| self.rewrites.iter().find(|rule| rule.model == name);
+        rule(model).or_else(|| rule(""))
+    }
+
+    /// What keeps the prefixes of a model of its engines apart from those of its others.
+    pub fn variant<'a>(&'a self, model: &'a str) -> &'a str {
+        if self.models.iter().any(|name| name == model) { "" } else { model }
+    }
+
+    /// The priority of requests that name this objective; zero where there is none of that name.
+    pub fn priority_of(&self, objective: &str) -> i32 {
+        let objective = self.objectives.iter().find(|known| known.name == objective);
+        objective.map_or(0, |objective| objective.priority)
     }
 
     /// The objectives that requests may name.
@@ -232,12 +285,16 @@ impl Pool {
         if self.models.iter().any(|name| name == model) {
             return Some(ModelMatch { pool: self, variant: "" });
         }
-        let adapter = self.adapters.iter().find(|name| *name == model)?;
-        Some(ModelMatch { pool: self, variant: adapter })
+        if let Some(adapter) = self.adapters.iter().find(|name| *name == model) {
+            return Some(ModelMatch { pool: self, variant: adapter });
+        }
+        let is_alias = self.rewrites.iter().any(|rule| !rule.model.is_empty() && rule.model == model);
+        is_alias.then_some(ModelMatch { pool: self, variant: "" })
     }
 
     pub(super) fn takes_any<'a>(&'a self, model: &'a str) -> Option<ModelMatch<'a>> {
-        let takes = self.models.iter().any(|name| name == ANY_MODEL);
+        let takes = self.models.iter().any(|name| name == ANY_MODEL)
+            || self.rewrites.iter().any(|rule| rule.model.is_empty());
         takes.then_some(ModelMatch { pool: self, variant: model })
     }
 }
@@ -274,7 +331,7 @@ mod tests {
     use super::*;
 
     fn pool() -> Pool {
-        Pool::new(&wire::Pool::default(), Vec::new(), None)
+        Pool::new(&wire::Pool::default(), (Vec::new(), Vec::new()), None)
     }
 
     fn seen(prompt_bytes: u64, prompt_tokens: u64, media: &[u32]) -> wire::UsageSeen {

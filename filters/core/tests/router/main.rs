@@ -7,6 +7,7 @@
 //!   outcome       failures, refusals, silence             fallback   before and without a controller
 //!   pools         several models, and requests whose model cannot be read
 //!   withheld      bodies that the proxy does not show while a request is paused
+//!   rewrites      models in place of those that requests name, objectives, roles
 //!   siblings      VMs of one process                      ring       the log when it is full
 //!   checkpoint    VMs that start, or were overtaken
 //!   lease         which VM holds the stream               uplink     plugins, the gauge of the connection
@@ -35,6 +36,7 @@ mod proxy;
 mod response;
 mod resume;
 mod retry;
+mod rewrites;
 mod ring;
 mod siblings;
 mod state_stream;

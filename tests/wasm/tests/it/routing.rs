@@ -1,14 +1,44 @@
 //! From a request to its endpoint.
 
 use crate::support::{
-    assert_clean, chat, chat_with, chosen, complete, counted, destinations, endpoints, explain, finish_all,
-    get, post, serve, static_config, text, vm,
+    JSON, assert_clean, chat, chat_with, chosen, complete, counted, destinations, endpoints, explain,
+    finish_all, get, post, serve, static_config, text, vm,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use warmpath_host::{Action, Host, Stream};
 
 const CHAT_HEADERS: [(&str, &str); 2] = [(":method", "POST"), (":path", "/v1/chat/completions")];
+
+#[test]
+fn a_body_is_sent_with_the_model_that_a_rule_gives_it() {
+    let host = Host::default();
+    let mut config = static_config(2);
+    config["pools"][0]["rewrites"] = json!([{"model": "chat", "targets": [{"model": "a-much-longer-name"}]}]);
+    let vm = vm(&host, &config);
+    for trailers in [false, true] {
+        let body = chat("hello").to_string().replace("llama", "chat");
+        let expected = body.replace("\"chat\"", "\"a-much-longer-name\"");
+        let mut stream = vm.request();
+        let length = body.len().to_string();
+        let head =
+            [(":method", "POST"), (":path", "/v1/chat/completions"), ("content-length", length.as_str())];
+        stream.headers(&head, false).unwrap();
+        let (first, second) = body.as_bytes().split_at(20);
+        stream.body(first, false).unwrap();
+        stream.body(second, !trailers).unwrap();
+        if trailers {
+            stream.request_trailers(&[("x-sum", "1")]).unwrap();
+        }
+        assert_eq!(String::from_utf8(stream.upstream().body).unwrap(), expected);
+        let headers = stream.upstream().headers.unwrap();
+        assert_eq!(headers.text("content-length"), Some(expected.len().to_string().as_str()));
+        stream.response_headers(&JSON, true).unwrap();
+        assert_eq!(stream.downstream().headers.unwrap().text("x-warmpath-model"), Some("a-much-longer-name"));
+        stream.finish().unwrap();
+    }
+    assert_clean(&host, &[&vm]);
+}
 
 #[test]
 fn body_in_pieces_is_held_until_its_end_and_then_goes_on_unchanged() {

@@ -65,6 +65,9 @@ pub(crate) struct Stream {
     id: ExchangeId,
     watch: Watch,
     body: Vec<u8>,
+    body_bytes: usize,
+    /// The body that the router has put in place of the client's.
+    pub(crate) edited: Option<Vec<u8>>,
     /// Request headers that the router has set.
     pub(crate) request_headers: BTreeMap<&'static str, String>,
     /// Response headers that the router has set.
@@ -224,6 +227,8 @@ impl Vm {
             id: ExchangeId(id),
             watch: Watch::default(),
             body: Vec::new(),
+            body_bytes: 0,
+            edited: None,
             request_headers: BTreeMap::new(),
             response_headers: BTreeMap::new(),
             properties: BTreeMap::new(),
@@ -308,6 +313,10 @@ impl Stream {
                 Output::SetRequestHeader(name, value) => {
                     self.request_headers.insert(name, value);
                 }
+                Output::SetRequestBody { old_bytes, body } => {
+                    assert_eq!(old_bytes, self.body_bytes, "all of it");
+                    self.edited = Some(body);
+                }
                 Output::SetProperty(name, value) => {
                     self.properties.insert(name, value);
                 }
@@ -346,6 +355,7 @@ impl Stream {
     pub(crate) fn body(&mut self, piece: &[u8], ends: bool) {
         self.body.extend_from_slice(piece);
         let buffered_bytes = self.body.len();
+        self.body_bytes = buffered_bytes;
         self.handle(Input::RequestData { exchange: self.id, buffered_bytes, ends });
     }
 

@@ -6,6 +6,7 @@ mod controller_cluster;
 mod leaving;
 mod lost_nothing;
 mod protocols;
+mod rewrites;
 mod routes;
 mod sharing;
 mod trap;

@@ -45,6 +45,8 @@ pub(crate) struct Setup {
     pub(crate) drain_s: u32,
     /// See [`WasmFilter`].
     pub(crate) shows_bodies: bool,
+    /// The rules of each pool for other models.
+    pub(crate) rewrites: Value,
     /// Fields of the plugin's configuration besides pools and controller.
     pub(crate) fields: Value,
 }
@@ -62,6 +64,7 @@ impl Default for Setup {
             build: Build::Shipped,
             drain_s: Launch::default().drain_s,
             shows_bodies: true,
+            rewrites: json!([]),
             fields: json!({}),
         }
     }
@@ -89,7 +92,7 @@ impl Stack {
             engines.push(EngineServer::start(config).await.unwrap());
         }
         let addresses: Vec<_> = engines.iter().map(EngineServer::addr).collect();
-        let pools = pools(&setup.pools, &addresses);
+        let pools = pools(&setup.pools, &addresses, &setup.rewrites);
         let controller = if setup.has_controller { Some(Controller::start(&pools).await) } else { None };
         let filter = filter(&setup, plugin(&setup, &pools));
         let gateway = Gateway {
@@ -162,7 +165,7 @@ impl Stack {
 
     /// Pools as the controller's file and the plugin's configuration have them.
     pub(crate) fn pools(&self, pools_of: &[(&'static str, Range<usize>)]) -> Value {
-        pools(pools_of, &self.addresses(0..self.engines.len()))
+        pools(pools_of, &self.addresses(0..self.engines.len()), &self.setup.rewrites)
     }
 
     /// Waits until a counter of the filter in the first Envoy has come this far: a VM tells on its tick.
@@ -213,10 +216,11 @@ fn filter(setup: &Setup, plugin: Value) -> Filter {
     Filter::Wasm(WasmFilter { shows_bodies, ..WasmFilter::new(setup.build.path(), plugin) })
 }
 
-fn pools(of: &[(&'static str, Range<usize>)], addresses: &[SocketAddr]) -> Value {
+fn pools(of: &[(&'static str, Range<usize>)], addresses: &[SocketAddr], rewrites: &Value) -> Value {
     let pool = |(model, members): &(&'static str, Range<usize>)| {
         let endpoints: Vec<_> = addresses[members.clone()].iter().map(ToString::to_string).collect();
-        json!({ "name": format!("pool-{model}"), "models": [model], "endpoints": endpoints })
+        let name = format!("pool-{model}");
+        json!({ "name": name, "models": [model], "endpoints": endpoints, "rewrites": rewrites })
     };
     of.iter().map(pool).collect()
 }
