@@ -19,7 +19,7 @@ pub struct Cli {
     #[arg(long, global = true, value_enum, default_value = "text", env = "WARMPATH_LOG_FORMAT")]
     pub log_format: LogFormat,
     /// Filter of log lines, such as `info` or `warmpath=debug`.
-    #[arg(long, global = true, default_value = "info,kube_client=error", env = "WARMPATH_LOG")]
+    #[arg(long, global = true, default_value = "info", env = "WARMPATH_LOG")]
     pub log: String,
 }
 

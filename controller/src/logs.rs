@@ -18,6 +18,10 @@ pub(crate) struct Paced {
     logged: Mutex<BTreeMap<&'static str, Instant>>,
 }
 
+/// Warnings that say nothing new: each kind that the API server does not know is reported by its watch. A filter that names this
+/// target overrides it.
+const QUIET: &str = "kube_client=error";
+
 /// Why logging could not be set up.
 #[derive(Debug, Error)]
 pub enum LogError {
@@ -36,7 +40,7 @@ pub enum LogError {
 
 /// Sets up logging for the process.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
-    let env_filter = EnvFilter::try_new(filter)
+    let env_filter = EnvFilter::try_new(format!("{QUIET},{filter}"))
         .map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(env_filter)

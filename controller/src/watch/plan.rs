@@ -17,6 +17,8 @@ use warmpath_core::wire::{Objective, Rewrite, RewriteTarget};
 /// Annotations of an InferencePool with the names that requests use, comma-separated.
 const MODELS_ANNOTATION: &str = "warmpath.dev/models";
 const ADAPTERS_ANNOTATION: &str = "warmpath.dev/adapters";
+/// Annotation of an InferencePool with its share of the conversations of a model that other pools serve, too, relative to theirs.
+const WEIGHT_ANNOTATION: &str = "warmpath.dev/weight";
 /// Objectives of a pool, and its rewrites and their targets: what is beyond is left out.
 const OBJECTIVES_MAX: usize = 256;
 const REWRITES_MAX: usize = 256;
@@ -49,6 +51,7 @@ struct PoolSpec {
     ports: Vec<u16>,
     models: Vec<String>,
     adapters: Vec<String>,
+    weight: u32,
 }
 
 /// What follows from `facts`.
@@ -75,6 +78,7 @@ fn described(facts: &Facts, settings: &Kubernetes, problems: &mut BTreeSet<Probl
         ports: pool.ports.clone(),
         models: pool.models.clone(),
         adapters: pool.adapters.clone(),
+        weight: 0,
     });
     let mut found: Vec<PoolSpec> = of_file.collect();
     let mut named: BTreeSet<ObjectName> = found.iter().map(|pool| pool.name.clone()).collect();
@@ -133,7 +137,13 @@ fn read_pool(
         })
     };
     let (models, adapters) = (names(MODELS_ANNOTATION), names(ADAPTERS_ANNOTATION));
-    Ok(PoolSpec { name: name.clone(), selector, ports, models, adapters })
+    let weight = object.annotations.get(WEIGHT_ANNOTATION).map_or(Some(0), |weight| read_weight(weight));
+    if weight.is_none() {
+        let what = format!("annotation {WEIGHT_ANNOTATION}: write a whole number from 1 to {WEIGHT_MAX}");
+        problems.insert(Problem::Invalid { object: name.clone(), what });
+    }
+    let weight = weight.unwrap_or_default();
+    Ok(PoolSpec { name: name.clone(), selector, ports, models, adapters, weight })
 }
 
 /// Reads a comma-separated list.
@@ -155,11 +165,15 @@ fn read_names(list: &str) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
+fn read_weight(weight: &str) -> Option<u32> {
+    weight.trim().parse().ok().filter(|weight| (1..=WEIGHT_MAX).contains(&u64::from(*weight)))
+}
+
 // === impl Plan ===
 
 impl Plan {
     fn add(&mut self, described: PoolSpec, facts: &Facts, endpoint_count: &mut usize) {
-        let PoolSpec { name, selector, ports, models, adapters } = described;
+        let PoolSpec { name, selector, ports, models, adapters, weight } = described;
         if self.pools.len() >= POOLS_MAX {
             self.problems.insert(Problem::TooMany { pool: name, of: "pools", max: POOLS_MAX });
             return;
@@ -200,23 +214,8 @@ impl Plan {
         }
         *endpoint_count += endpoints.len();
         self.sources.insert(source);
-        let (models, adapters) = (self.untaken(&name, models), self.untaken(&name, adapters));
-        self.pools.push(Pool { name: name.to_string(), models, adapters, endpoints, ..Pool::default() });
-    }
-
-    /// The names that no earlier pool has.
-    fn untaken(&mut self, pool: &ObjectName, mut names: Vec<String>) -> Vec<String> {
-        names.retain(|name| {
-            let has = |other: &&Pool| other.models.contains(name) || other.adapters.contains(name);
-            let Some(other) = self.pools.iter().find(has) else { return true };
-            self.problems.insert(Problem::ModelTaken {
-                pool: pool.clone(),
-                other: object_name(&other.name),
-                model: name.clone(),
-            });
-            false
-        });
-        names
+        let name = name.to_string();
+        self.pools.push(Pool { name, models, adapters, endpoints, weight, ..Pool::default() });
     }
 
     fn pool_with(&self, address: SocketAddr) -> Option<ObjectName> {

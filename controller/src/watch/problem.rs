@@ -37,15 +37,6 @@ pub enum Problem {
         /// The other one.
         other: ObjectName,
     },
-    /// A model's name is that of an earlier pool, which gets its requests.
-    ModelTaken {
-        /// The pool.
-        pool: ObjectName,
-        /// The pool that gets them.
-        other: ObjectName,
-        /// The name.
-        model: String,
-    },
     /// It refers to a pool that is not there.
     NoSuchPool {
         /// The rewrite or objective.
@@ -75,7 +66,6 @@ impl Problem {
             Self::Invalid { .. } => "invalid",
             Self::Shadowed { .. } => "shadowed",
             Self::Overlap { .. } => "overlap",
-            Self::ModelTaken { .. } => "model_taken",
             Self::NoSuchPool { .. } => "no_such_pool",
             Self::TooMany { .. } => "too_many",
         }
@@ -88,23 +78,14 @@ impl Problem {
             | Self::NoneReady { pool, .. }
             | Self::Shadowed { pool }
             | Self::Overlap { pool, .. }
-            | Self::ModelTaken { pool, .. }
             | Self::TooMany { pool, .. } => pool,
             Self::Invalid { object, .. } | Self::NoSuchPool { object, .. } => object,
         }
     }
 
     /// All labels.
-    pub const LABELS: [&'static str; 8] = [
-        "no_pods",
-        "none_ready",
-        "invalid",
-        "shadowed",
-        "overlap",
-        "model_taken",
-        "no_such_pool",
-        "too_many",
-    ];
+    pub const LABELS: [&'static str; 7] =
+        ["no_pods", "none_ready", "invalid", "shadowed", "overlap", "no_such_pool", "too_many"];
 }
 
 impl fmt::Display for Problem {
@@ -122,11 +103,6 @@ impl fmt::Display for Problem {
                 f,
                 "{pool}: some of its endpoints are in {other}, too: their load and cache count for both; give each \
                  pool labels of its own"
-            ),
-            Self::ModelTaken { pool, other, model } => write!(
-                f,
-                "{pool}: requests for `{model}` go to {other}, which is older: give it another name, or weigh the two \
-                 in an InferenceModelRewrite"
             ),
             Self::NoSuchPool { object, pool } => write!(f, "{object}: there is no pool {pool}"),
             Self::TooMany { pool, of, max } => write!(f, "{pool}: left out, there are more than {max} {of}"),

@@ -172,10 +172,9 @@ fn pools_that_exclude_each_other_are_named_and_the_older_one_counts() {
     let plan = cluster.plan();
     let models: Vec<_> = plan.pools.iter().map(|pool| (pool.name.as_str(), pool.models.join(" "))).collect();
     let models: Vec<_> = models.iter().map(|(name, models)| (*name, models.as_str())).collect();
-    assert_eq!(models, [("llm/old", "m n"), ("llm/young", "o"), ("llm/same", "")]);
+    assert_eq!(models, [("llm/old", "m n"), ("llm/young", "n o"), ("llm/same", "")]);
     let overlap = |pool| Problem::Overlap { pool: named(pool), other: named("old") };
-    let taken = Problem::ModelTaken { pool: named("young"), other: named("old"), model: "n".to_owned() };
-    let wanted = [Problem::Shadowed { pool: named("same") }, overlap("same"), overlap("young"), taken];
+    let wanted = [Problem::Shadowed { pool: named("same") }, overlap("same"), overlap("young")];
     assert_eq!(cluster.problems(), wanted);
 }
 
@@ -187,6 +186,20 @@ fn an_annotation_that_is_no_list_of_names_is_reported() {
     let [Problem::Invalid { object, what }] = &cluster.problems()[..] else { panic!() };
     assert_eq!(object, &named("p"));
     assert!(what.starts_with("annotation warmpath.dev/models: a name must have"), "{what}");
+}
+
+#[test]
+fn pools_of_one_model_have_weights() {
+    let weigh = |weight: &str| {
+        let mut cluster = Cluster::default();
+        let annotations = [("warmpath.dev/weight".to_owned(), weight.to_owned())].into();
+        cluster.add(Kind::InferencePool, "p", 0, annotations, pool("a"));
+        (cluster.plan().pools[0].weight, cluster.problems().len())
+    };
+    assert_eq!(weigh(" 30 "), (30, 0));
+    for wrong in ["0", "-1", "x", "1000001"] {
+        assert_eq!(weigh(wrong), (0, 1), "{wrong}");
+    }
 }
 
 #[test]

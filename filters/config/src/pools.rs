@@ -31,6 +31,8 @@ pub struct Pool {
     pub rewrites: Vec<wire::Rewrite>,
     /// As in [`wire::Pool::objectives`]. No file has them.
     pub objectives: Vec<wire::Objective>,
+    /// As in [`wire::Pool::weight`]. No file has it.
+    pub weight: u32,
 }
 
 /// One engine of a pool.
@@ -93,6 +95,7 @@ impl Pool {
             listed: Vec::new(),
             rewrites: self.rewrites.clone(),
             objectives: self.objectives.clone(),
+            weight: self.weight,
         }
     }
 }
@@ -165,6 +168,7 @@ fn read_pool(entry: &Entry<'_>, rules: Rules, seen: &mut Seen, reader: &mut Read
         kv_below_gpu_tokens,
         rewrites: rewrites.unwrap_or_default(),
         objectives: Vec::new(),
+        weight: 0,
     }
 }
 

@@ -28,6 +28,7 @@ fn pool() -> Pool {
             targets: vec![RewriteTarget { model: "n".into(), weight: 1 }],
         }],
         objectives: vec![Objective { name: "o".into(), priority: -1 }],
+        weight: 3,
     }
 }
 

@@ -73,6 +73,7 @@ impl View {
             listed: pool.listed().to_vec(),
             rewrites: pool.rewrites().to_vec(),
             objectives: pool.objectives().to_vec(),
+            weight: pool.weight(),
         }
     }
 }

@@ -57,6 +57,7 @@ pub struct Pool {
     listed: Vec<String>,
     rewrites: Vec<Rewrite>,
     objectives: Vec<Objective>,
+    weight: u32,
     members: Members,
     /// Those of them that take whole requests.
     serving: Members,
@@ -131,6 +132,7 @@ impl Pool {
             listed: pool.listed.clone(),
             rewrites: pool.rewrites.clone(),
             objectives: pool.objectives.clone(),
+            weight: pool.weight,
             members,
             serving,
             text: old.map_or_else(TextRatio::default, |old| old.text),
@@ -206,6 +208,11 @@ impl Pool {
     /// The objectives that requests may name.
     pub fn objectives(&self) -> &[Objective] {
         &self.objectives
+    }
+
+    /// Its share of the conversations of a model that other pools serve, too.
+    pub fn weight(&self) -> u32 {
+        self.weight.max(1)
     }
 
     /// Learned ratio of prompt text to tokens.

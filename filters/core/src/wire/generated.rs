@@ -147,6 +147,9 @@ pub struct Pool {
     /// The objectives that requests may name.
     #[prost(message, repeated, tag = "7")]
     pub objectives: ::prost::alloc::vec::Vec<Objective>,
+    /// Its share of the conversations of a model that several pools serve, relative to the others'. Zero: one.
+    #[prost(uint32, tag = "8")]
+    pub weight: u32,
 }
 /// One endpoint of a pool.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
