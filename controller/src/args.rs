@@ -119,6 +119,12 @@ pub struct CheckArgs {
     /// URL of an Envoy's admin page, such as http://127.0.0.1:9901; may be given several times.
     #[arg(long, value_name = "ADMIN_URL")]
     pub envoy: Vec<String>,
+    /// Check the cluster that this runs in, or that KUBECONFIG names: kinds, pools, pods, and the controller's rights.
+    #[arg(long)]
+    pub kubernetes: bool,
+    /// The namespace of pools and controller; that of the current context by default. May be given several times.
+    #[arg(long, short, requires = "kubernetes")]
+    pub namespace: Vec<String>,
     /// Form of the output.
     #[arg(long, short, value_enum, default_value = "text")]
     pub output: CheckOutput,

@@ -13,6 +13,7 @@ pub mod controller;
 pub mod envoy;
 pub mod finding;
 mod json;
+pub mod kubernetes;
 pub mod report;
 
 use crate::args::CheckArgs;
@@ -21,7 +22,8 @@ use report::{Report, Unchecked};
 
 /// All checks, in the order of docs/check.md.
 pub fn catalog() -> impl Iterator<Item = &'static Check> {
-    let targets: [&'static [&'static [&'static Check]]; 2] = [&envoy::CHECKS, &controller::CHECKS];
+    let targets: [&'static [&'static [&'static Check]]; 3] =
+        [&envoy::CHECKS, &controller::CHECKS, &kubernetes::CHECKS];
     targets.into_iter().flatten().copied().flatten().copied()
 }
 
@@ -52,12 +54,15 @@ pub async fn run(args: &CheckArgs) -> Report {
             Err(error) => report.unchecked.push(Unchecked { target, reason: chain(&error) }),
         }
     }
+    if args.kubernetes {
+        kubernetes::run(&args.namespace, &mut report).await;
+    }
     report
 }
 
 /// The controller that is checked: the default one only where nothing else is named.
 fn controller_of(args: &CheckArgs) -> Option<String> {
-    let is_alone = args.envoy.is_empty();
+    let is_alone = args.envoy.is_empty() && !args.kubernetes;
     args.controller.clone().or_else(|| is_alone.then(|| crate::args::CONTROLLER_DEFAULT.to_owned()))
 }
 

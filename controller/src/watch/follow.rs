@@ -9,6 +9,7 @@ use super::pod::{ApiPod, Pod};
 use crate::config::ObjectName;
 use futures::StreamExt;
 use kube::api::{Api, ApiResource, DynamicObject};
+use kube::core::Status;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
@@ -43,7 +44,7 @@ pub(super) async fn follow(client: Client, source: Source, to: mpsc::Sender<Repo
     }
 }
 
-fn api<K>(client: Client, source: &Source, resource: &ApiResource) -> Api<K>
+pub(super) fn api<K>(client: Client, source: &Source, resource: &ApiResource) -> Api<K>
 where
     K: Resource<DynamicType = ApiResource, Scope = kube::core::DynamicResourceScope>,
 {
@@ -108,11 +109,11 @@ fn take<K>(
     None
 }
 
-fn read_pod(pod: ApiPod) -> Option<(ObjectName, Item)> {
+pub(super) fn read_pod(pod: ApiPod) -> Option<(ObjectName, Item)> {
     Pod::read(pod).map(|(name, pod)| (name, Item::Pod(pod)))
 }
 
-fn read_object(mut object: DynamicObject) -> Option<(ObjectName, Item)> {
+pub(super) fn read_object(mut object: DynamicObject) -> Option<(ObjectName, Item)> {
     let meta = object.metadata;
     let name = ObjectName { namespace: meta.namespace.unwrap_or_default(), name: meta.name? };
     let described = Described {
@@ -125,16 +126,24 @@ fn read_object(mut object: DynamicObject) -> Option<(ObjectName, Item)> {
 
 /// What a failure says of the source.
 fn classify(error: &watcher::Error) -> SourceState {
-    let status = match error {
+    match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => match error {
-            kube::Error::Api(status) => status,
-            other => return SourceState::Failing(chain(other)),
-        },
-        watcher::Error::WatchError(status) => status,
-        watcher::Error::NoResourceVersion => return SourceState::Failing(error.to_string()),
-    };
+        | watcher::Error::WatchFailed(error) => classify_error(error),
+        watcher::Error::WatchError(status) => classify_status(status),
+        watcher::Error::NoResourceVersion => SourceState::Failing(error.to_string()),
+    }
+}
+
+/// What a failed request says of the source.
+pub(super) fn classify_error(error: &kube::Error) -> SourceState {
+    match error {
+        kube::Error::Api(status) => classify_status(status),
+        other => SourceState::Failing(chain(other)),
+    }
+}
+
+fn classify_status(status: &Status) -> SourceState {
     match status.code {
         403 => SourceState::Forbidden(cut(&status.message)),
         404 => SourceState::Missing,

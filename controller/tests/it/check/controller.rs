@@ -149,7 +149,14 @@ fn what_the_controller_reports_of_its_cluster_is_passed_on() {
 }
 
 fn args(controller: String) -> CheckArgs {
-    CheckArgs { controller: Some(controller), envoy: Vec::new(), output: CheckOutput::Text, quiet: true }
+    CheckArgs {
+        controller: Some(controller),
+        envoy: Vec::new(),
+        kubernetes: false,
+        namespace: Vec::new(),
+        output: CheckOutput::Text,
+        quiet: true,
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod controller;
 mod documented;
 mod gateways;
+mod kubernetes;
 mod plain;
 
 use warmpath::check::finding::{Finding, Findings, Level};

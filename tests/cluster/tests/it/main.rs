@@ -8,6 +8,7 @@
 )]
 #![allow(clippy::print_stdout, reason = "how many requests a test sent is part of its result")]
 
+mod check;
 mod churn;
 mod controller;
 mod engines;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
             test!(churn::no_request_is_lost_with_a_node),
             test!(churn::no_request_is_lost_while_controllers_change),
             test!(churn::no_request_is_lost_without_the_api_server).alone(),
+            test!(check::what_is_wrong_is_found_and_nothing_else),
             test!(rights::a_role_that_lacks_a_verb_is_named_in_the_log),
             test!(rights::the_charts_role_is_enough),
         ],

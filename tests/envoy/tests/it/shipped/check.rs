@@ -21,6 +21,8 @@ fn args(envoy: &Envoy, controller: &Controller) -> CheckArgs {
     CheckArgs {
         controller: Some(controller.http_addr().to_string()),
         envoy: vec![envoy.admin().addr().to_string()],
+        kubernetes: false,
+        namespace: Vec::new(),
         output: CheckOutput::Text,
         quiet: false,
     }

@@ -125,6 +125,8 @@ impl RunningGateway {
         let args = CheckArgs {
             controller: Some(self.backends.controller.http_addr().to_string()),
             envoy: vec![self.envoy.admin().addr().to_string()],
+            kubernetes: false,
+            namespace: Vec::new(),
             output: CheckOutput::Text,
             quiet: true,
         };
