@@ -6,7 +6,7 @@
 
 mod edit;
 
-use self::edit::{at, named};
+use self::edit::{at, documented, named, put};
 use crate::resources::{CONTROLLER, ENGINES, GATEWAY, Lb, Retry};
 use serde_json::{Value, json};
 use std::fs;
@@ -29,7 +29,10 @@ pub struct ShippedConfig {
     listener_port: Option<u16>,
     admin_port: Option<u16>,
     engines: Option<Vec<SocketAddr>>,
-    controller: Option<SocketAddr>,
+    controllers: Option<Vec<SocketAddr>>,
+    has_eds: bool,
+    tls: Option<PathBuf>,
+    token: Option<PathBuf>,
     wasm: Option<PathBuf>,
     plugin: Option<Value>,
     private_port: Option<u16>,
@@ -101,7 +104,32 @@ impl ShippedConfig {
     /// The controller is here.
     #[must_use]
     pub fn controller(self, controller: SocketAddr) -> Self {
-        Self { controller: Some(controller), ..self }
+        self.controllers(&[controller])
+    }
+
+    /// The controllers are here.
+    #[must_use]
+    pub fn controllers(self, controllers: &[SocketAddr]) -> Self {
+        Self { controllers: Some(controllers.to_vec()), ..self }
+    }
+
+    /// The engines are those of the controller, as the page beside the file says.
+    #[must_use]
+    pub fn eds(self) -> Self {
+        Self { has_eds: true, ..self }
+    }
+
+    /// The controller is asked for the certificate that this authority has signed, as the page says.
+    #[must_use]
+    pub fn tls(self, authority: impl Into<PathBuf>) -> Self {
+        Self { tls: Some(authority.into()), ..self }
+    }
+
+    /// The controller is shown the token in the file `token` of this folder, as the page says; `token.yaml` is written
+    /// beside the folder.
+    #[must_use]
+    pub fn token(self, folder: impl Into<PathBuf>) -> Self {
+        Self { token: Some(folder.into()), ..self }
     }
 
     /// The filter is this file.
@@ -147,8 +175,17 @@ impl ShippedConfig {
 
     /// Writes the changed configuration to a file, whose name must end in `.json` for Envoy to read it so.
     pub fn write(&self, path: &Path) -> Result<(), ShippedError> {
-        let text = format!("{:#}\n", self.to_json()?);
-        fs::write(path, text).map_err(|source| ShippedError::Write { path: path.to_owned(), source })
+        let write = |path: &Path, config: &Value| {
+            let written = fs::write(path, format!("{config:#}\n"));
+            written.map_err(|source| ShippedError::Write { path: path.to_owned(), source })
+        };
+        if let Some(folder) = &self.token {
+            let mut secret = documented("resources:")?;
+            *at(&mut secret, "/resources/0/generic_secret/secret/filename")? =
+                folder.join("token").to_string_lossy().into();
+            write(&token_yaml(folder), &secret)?;
+        }
+        write(path, &self.to_json()?)
     }
 
     fn edit_listener(&self, config: &mut Value) -> Result<(), ShippedError> {
@@ -180,8 +217,27 @@ impl ShippedConfig {
         if let Some(engines) = &self.engines {
             *at(named(clusters, ENGINES)?, LB_ENDPOINTS)? = lb_endpoints(engines);
         }
-        if let Some(controller) = self.controller {
-            *at(named(clusters, CONTROLLER)?, LB_ENDPOINTS)? = lb_endpoints(&[controller]);
+        if let Some(controllers) = &self.controllers {
+            *at(named(clusters, CONTROLLER)?, LB_ENDPOINTS)? = lb_endpoints(controllers);
+        }
+        if self.has_eds {
+            let cluster = named(clusters, ENGINES)?;
+            put(cluster, documented("type: EDS")?);
+            if let Value::Object(fields) = &mut *cluster {
+                fields.remove("load_assignment");
+            }
+        }
+        if let Some(authority) = &self.tls {
+            let cluster = named(clusters, CONTROLLER)?;
+            put(cluster, documented("transport_socket:")?);
+            *at(cluster, TRUSTED_CA)? = authority.to_string_lossy().into();
+        }
+        if let Some(folder) = &self.token {
+            let options = at(named(clusters, CONTROLLER)?, HTTP_OPTIONS)?;
+            put(options, documented("http_filters:")?);
+            let source = at(options, TOKEN_SOURCE)?;
+            *at(source, "/path")? = token_yaml(folder).to_string_lossy().into();
+            *at(source, "/watched_directory/path")? = folder.to_string_lossy().into();
         }
         if let Some(lb) = self.without_filter {
             let policy =
@@ -193,7 +249,18 @@ impl ShippedConfig {
 }
 
 const RETRY_ON: &str = "/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes/0/route/retry_policy/retry_on";
+const HTTP_OPTIONS: &str =
+    "/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+const TOKEN_SOURCE: &str =
+    "/http_filters/0/typed_config/credential/typed_config/credential/sds_config/path_config_source";
+const TRUSTED_CA: &str =
+    "/transport_socket/typed_config/common_tls_context/validation_context/trusted_ca/filename";
 const LB_ENDPOINTS: &str = "/load_assignment/endpoints/0/lb_endpoints";
+
+/// The file that names the token's.
+fn token_yaml(folder: &Path) -> PathBuf {
+    folder.with_extension("yaml")
+}
 
 fn lb_endpoints(addresses: &[SocketAddr]) -> Value {
     let endpoint = |address: &SocketAddr| {

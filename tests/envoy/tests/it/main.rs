@@ -11,6 +11,7 @@ mod agreement;
 mod backend;
 mod bodies;
 mod boot;
+mod eds;
 mod endpoints;
 mod filter;
 mod override_host;

@@ -13,6 +13,8 @@ use warmpath::run::{self, Running};
 pub(crate) struct Controller {
     folder: TempDir,
     listen: [SocketAddr; 2],
+    /// Further fields of its file.
+    fields: Value,
     running: Option<Running>,
 }
 
@@ -20,8 +22,14 @@ pub(crate) struct Controller {
 
 impl Controller {
     pub(crate) async fn start(pools: &Value) -> Self {
+        Self::start_with(pools, json!({})).await
+    }
+
+    /// Starts one with further fields in its file.
+    pub(crate) async fn start_with(pools: &Value, fields: Value) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut controller = Self { folder: tempfile::tempdir().unwrap(), listen: [any, any], running: None };
+        let folder = tempfile::tempdir().unwrap();
+        let mut controller = Self { folder, listen: [any, any], fields, running: None };
         controller.set_pools(pools);
         controller.start_again().await;
         controller
@@ -40,11 +48,13 @@ impl Controller {
     /// Changes the file. The controller reads it a few times a second.
     pub(crate) fn set_pools(&self, pools: &Value) {
         let [grpc, http] = self.listen.map(|address| address.to_string());
-        let config = json!({
+        let mut config = json!({
             "listen": { "grpc": grpc, "http": http },
             "scrape": { "interval_ms": 100, "timeout_ms": 1000, "unhealthy_after": 3 },
             "pools": pools,
         });
+        let fields = self.fields.as_object().unwrap().clone();
+        config.as_object_mut().unwrap().extend(fields);
         fs::write(self.path(), config.to_string()).unwrap();
     }
 
