@@ -1,9 +1,7 @@
-//! The pools: whether each has endpoints and models of its own.
+//! The pools: whether each has endpoints and models.
 
 use crate::api::{PoolState, StatePage};
 use crate::check::finding::{Check, Findings, Level};
-use std::collections::BTreeMap;
-use warmpath_core::view::ANY_MODEL;
 
 static SOME: Check = Check {
     id: "pool.some",
@@ -35,32 +33,13 @@ static MODELS: Check = Check {
     remedy: "name models in the pool, in the annotation warmpath.dev/models, or see why its engines list none on /v1/models",
 };
 
-static UNIQUE: Check = Check {
-    id: "pool.model-unique",
-    worst: Level::Error,
-    why: "the first of these pools gets all requests for the model, the others none",
-    remedy: "let each model be in one pool, or weigh two names in an InferenceModelRewrite",
-};
-
 /// In the order of docs/check.md.
-pub(super) static CHECKS: [&Check; 5] = [&SOME, &ENDPOINTS, &USABLE, &MODELS, &UNIQUE];
+pub(super) static CHECKS: [&Check; 4] = [&SOME, &ENDPOINTS, &USABLE, &MODELS];
 
 pub(super) fn check(state: &StatePage, to: &mut Findings) {
     to.judge(&SOME, !state.pools.is_empty(), "", format!("{} pools", state.pools.len()));
     for pool in &state.pools {
         check_pool(pool, to);
-    }
-    let mut pools_of: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for pool in &state.pools {
-        for model in pool.models.iter().chain(&pool.adapters).filter(|model| *model != ANY_MODEL) {
-            pools_of.entry(model).or_default().push(&pool.name);
-        }
-    }
-    for (model, pools) in pools_of.iter().filter(|(_, pools)| pools.len() > 1) {
-        to.bad(&UNIQUE, format!("model {model}"), format!("in {}", pools.join(", ")));
-    }
-    if pools_of.values().all(|pools| pools.len() < 2) {
-        to.ok(&UNIQUE, "", format!("{} names", pools_of.len()));
     }
 }
 

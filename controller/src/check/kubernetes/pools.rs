@@ -42,7 +42,7 @@ static OVERLAP: Check = Check {
     id: "kubernetes.overlap",
     worst: Level::Warning,
     why: "what two objects claim, only one of them gets",
-    remedy: "give each pool labels, a name and models of its own",
+    remedy: "give each pool labels and a name of its own",
 };
 
 /// In the order of docs/check.md.
@@ -93,7 +93,7 @@ pub fn check(pools: &Pools, to: &mut Findings) {
             // With the pods' names, below.
             Problem::NoneReady { .. } => continue,
             Problem::Invalid { .. } | Problem::NoSuchPool { .. } | Problem::TooMany { .. } => &SPEC,
-            Problem::Shadowed { .. } | Problem::Overlap { .. } | Problem::ModelTaken { .. } => &OVERLAP,
+            Problem::Shadowed { .. } | Problem::Overlap { .. } => &OVERLAP,
         };
         to.bad(check, "", problem.to_string());
     }

@@ -62,9 +62,6 @@ fn pools_without_engines_or_models_are_found() {
     state["pools"][0]["models"] = json!([]);
     state["pools"][0]["adapters"] = json!([]);
     assert_eq!(found_of(&pages(&state)), ["error pool.models pool llama: none"]);
-    let second =
-        json!({"name": "qwen", "models": ["qwen", "sql"], "endpoints": state["pools"][0]["endpoints"]});
-    assert_eq!(found("/pools/-", second), ["error pool.model-unique model sql: in llama, qwen"]);
 }
 
 #[test]
