@@ -99,7 +99,7 @@ pod-programs:
     cargo build --quiet -p warmpath -p warmpath-engine
 
 # Generates what is generated: the Rust code of the wire schema, and the manifests of the chart.
-generate:
+generate: control-plane
     cargo run --quiet -p warmpath-generate
     cargo run --quiet -p warmpath-gateways --bin warmpath-manifests
 

@@ -8,6 +8,7 @@ differ in a cluster. A place that the file no longer has is an error, not a chan
    its own; it reads token and certificate again when their Secrets change.
 4. One more listener shows to the kubelet and to Prometheus what they need of the admin page, which stays private.
 5. The heap's limit is 80 % of the container's.
+6. The access log, which the file has as comments, is on if the values say so.
 */}}
 
 {{/* The element of a list by its name: (list LIST NAME RESULT) puts it into the dict RESULT. */}}
@@ -146,7 +147,9 @@ load_assignment:
 {{- end -}}
 
 {{- define "warmpath.envoyConfig" -}}
-{{- $config := .Files.Get "files/envoy.yaml" | fromYaml -}}
+{{- $text := .Files.Get "files/envoy.yaml" -}}
+{{- if .Values.gateway.accessLog }}{{ $text = regexReplaceAll "(?m)^( {10})#(access_log:|- |  )" $text "${1}${2}" }}{{ end -}}
+{{- $config := fromYaml $text -}}
 {{- with $config.Error }}{{ fail (printf "files/envoy.yaml: %s" .) }}{{ end -}}
 {{- $static := $config.static_resources -}}
 {{- $listener := dict -}}

@@ -14,6 +14,7 @@ mod controller;
 mod engines;
 mod gateway;
 mod pods;
+mod release;
 mod rights;
 
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
             test!(controller::a_kind_that_comes_later_is_followed).alone(),
             test!(controller::pools_outlive_the_api_server).alone(),
             test!(gateway::the_charts_envoys_send_a_prompt_to_the_engine_that_holds_it),
+            test!(release::an_upgrade_keeps_the_token_and_an_uninstall_leaves_nothing),
             test!(churn::no_request_is_lost_while_engines_change),
             test!(churn::no_request_is_lost_with_a_node),
             test!(churn::no_request_is_lost_while_controllers_change),

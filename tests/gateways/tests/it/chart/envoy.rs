@@ -65,6 +65,14 @@ fn the_charts_envoy_differs_from_the_shipped_one_only_where_it_must() {
     assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), CHANGED);
 }
 
+#[test]
+fn the_access_log_is_the_shipped_one() {
+    let shipped = ShippedConfig::new().access_log().to_json().unwrap();
+    let with_log = config(&render("auth: {enabled: false}\ngateway: {accessLog: true}"));
+    let found = differences(&shipped, &without_spaces(with_log));
+    assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), CHANGED);
+}
+
 /// The filter's configuration, which is JSON in a string, written as the shipped file does.
 fn without_spaces(mut config: Value) -> Value {
     let place = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/configuration/value";
@@ -83,7 +91,7 @@ fn envoy_accepts_what_the_chart_renders() {
     let variants = [
         "",
         "auth: {enabled: false}",
-        "tls: {secret: certificate}",
+        "tls: {secret: certificate}\ngateway: {accessLog: true}",
         "listen: \"[::]\"\ncontroller: {settings: {cell_bytes: 128}}",
         "gateway: {filter: {explain: true, alternates: 1}, resources: {limits: {memory: 700Mi}}}",
     ];
