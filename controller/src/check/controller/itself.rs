@@ -2,6 +2,7 @@
 
 use super::{ClockDifference, Pages};
 use crate::check::finding::{Check, Findings, Level};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A difference of clocks that may be the way of the response; the header has whole seconds.
@@ -36,6 +37,29 @@ static CONFIG: Check = Check {
     remedy: "see the controller's log, or run `warmpath controller --config FILE --check`",
 };
 
+static TOKEN: Check = Check {
+    id: "controller.token",
+    worst: Level::Warning,
+    why: "proxies or replicas without the right token were turned away: they are neither sent anything nor believed",
+    remedy: "give the proxies the token of the controller's token_file, in their filter's configuration or by Envoy: \
+             \"TLS and token\" in envoy/README.md. After a change of the Secret, old ones count for a while",
+};
+
+static TLS: Check = Check {
+    id: "controller.tls",
+    worst: Level::Warning,
+    why: "connections to the gRPC port did not speak TLS as it should be",
+    remedy: "give the controller's cluster in Envoy a transport_socket with the authority of the certificate, or take `tls` out \
+             of the controller's file",
+};
+
+static SECRETS: Check = Check {
+    id: "controller.secrets",
+    worst: Level::Warning,
+    why: "a new certificate or token could not be used, and the old one stays until it expires",
+    remedy: "the controller's log says what is wrong with the file; certificate and key must belong together",
+};
+
 static WATCH: Check = Check {
     id: "kubernetes.watch",
     worst: Level::Error,
@@ -52,7 +76,8 @@ static OBJECTS: Check = Check {
 };
 
 /// In the order of docs/check.md.
-pub(super) static CHECKS: [&Check; 6] = [&READY, &VERSION, &CLOCK, &CONFIG, &WATCH, &OBJECTS];
+pub(super) static CHECKS: [&Check; 9] =
+    [&READY, &VERSION, &CLOCK, &CONFIG, &TOKEN, &TLS, &SECRETS, &WATCH, &OBJECTS];
 
 pub(super) fn check(pages: &Pages, to: &mut Findings) {
     let Pages { state, unready, counters, clock, .. } = pages;
@@ -68,6 +93,7 @@ pub(super) fn check(pages: &Pages, to: &mut Findings) {
     }
     let refused = counters.get("config_reloads_total{refused}").copied().unwrap_or_default();
     to.judge(&CONFIG, refused < 1.0, "", format!("{refused} changes were rejected"));
+    check_identity(counters, to);
     for watch in &state.watches {
         let level = match watch.state.as_str() {
             "synced" | "missing" => Level::Ok,
@@ -81,4 +107,18 @@ pub(super) fn check(pages: &Pages, to: &mut Findings) {
     for problem in &state.problems {
         to.bad(&OBJECTS, &problem.kind, &problem.message);
     }
+}
+
+/// What came of certificates and tokens so far.
+fn check_identity(counters: &BTreeMap<String, f64>, to: &mut Findings) {
+    let count = |name: &str| counters.get(name).copied().unwrap_or_default();
+    let all = count("unauthenticated_total");
+    let of_reason =
+        |reason: &str| format!("{reason} {}", count(&format!("unauthenticated_total{{{reason}}}")));
+    let reasons = ["absent", "wrong", "malformed"].map(of_reason).join(", ");
+    to.judge(&TOKEN, all < 1.0, "", format!("{all} RPCs without a valid token: {reasons}"));
+    let handshakes = count("handshakes_failed_total");
+    to.judge(&TLS, handshakes < 1.0, "", format!("{handshakes} connections failed"));
+    let refused = count("secret_reloads_total{refused}");
+    to.judge(&SECRETS, refused < 1.0, "", format!("{refused} changes were refused"));
 }

@@ -77,6 +77,14 @@ static CONNECT: Check = Check {
     remedy: "set connect_timeout: 1s",
 };
 
+static HOSTS: Check = Check {
+    id: "cluster.hosts",
+    worst: Level::Error,
+    why: "Envoy responds with 503 to requests for a cluster without endpoints",
+    remedy: "see where the cluster has its endpoints from: a name that resolves to none, a Service without ready pods, or EDS \
+             from a controller that Envoy does not reach or that has none in the resource of this name",
+};
+
 static ENDPOINTS: Check = Check {
     id: "cluster.endpoints",
     worst: Level::Error,
@@ -85,8 +93,8 @@ static ENDPOINTS: Check = Check {
 };
 
 /// In the order of docs/check.md.
-pub(super) static CHECKS: [&Check; 8] =
-    [&PRESENT, &STEERED, &SOURCE, &ORIGINAL, &BREAKERS, &KEEPALIVE, &CONNECT, &ENDPOINTS];
+pub(super) static CHECKS: [&Check; 9] =
+    [&PRESENT, &STEERED, &SOURCE, &ORIGINAL, &BREAKERS, &KEEPALIVE, &CONNECT, &HOSTS, &ENDPOINTS];
 
 /// Checks the clusters that the routes lead to.
 pub(super) fn check(gateways: &[Gateway<'_>], dump: &Dump<'_>, to: &mut Findings) {
@@ -131,11 +139,7 @@ pub(super) fn to_engines<'a>(gateways: &[Gateway<'a>], dump: &Dump<'a>) -> Vec<G
 /// Compares the addresses of the clusters with those of the controller's pools.
 pub(super) fn compare(gateways: &[Gateway<'_>], clusters: &Value, wanted: &Wanted, to: &mut Findings) {
     let names = names(gateways);
-    let mut hosts: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    for status in items(clusters, "/cluster_statuses") {
-        let addresses = items(status, "/host_statuses").iter().filter_map(address);
-        hosts.entry(text(status, "/name")).or_default().extend(addresses);
-    }
+    let hosts = hosts(clusters);
     let found: BTreeSet<String> =
         names.iter().filter_map(|name| hosts.get(name)).flatten().cloned().collect();
     let both = found.intersection(&wanted.endpoints).count();
@@ -155,6 +159,27 @@ pub(super) fn compare(gateways: &[Gateway<'_>], clusters: &Value, wanted: &Wante
         _ => Level::Warning,
     };
     to.add(&ENDPOINTS, level, "", seen);
+}
+
+/// Checks whether the clusters that obey the filter have endpoints.
+pub(super) fn check_hosts(gateways: &[Gateway<'_>], clusters: &Value, to: &mut Findings) {
+    let hosts = hosts(clusters);
+    for name in names(gateways) {
+        if let Some(addresses) = hosts.get(name) {
+            let seen = format!("{} endpoints", addresses.len());
+            to.judge(&HOSTS, !addresses.is_empty(), format!("cluster {name}"), seen);
+        }
+    }
+}
+
+/// The addresses in each cluster.
+fn hosts(clusters: &Value) -> BTreeMap<&str, BTreeSet<String>> {
+    let mut hosts: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for status in items(clusters, "/cluster_statuses") {
+        let addresses = items(status, "/host_statuses").iter().filter_map(address);
+        hosts.entry(text(status, "/name")).or_default().extend(addresses);
+    }
+    hosts
 }
 
 fn names<'a>(gateways: &[Gateway<'a>]) -> BTreeSet<&'a str> {

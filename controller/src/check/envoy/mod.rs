@@ -125,7 +125,8 @@ pub fn check(pages: &Pages, wanted: Option<&Wanted>, to: &mut Findings) {
         to.bad(&FILTER_MISSING, "", format!("none of {listeners} listeners has the filter {}", walk::NAME));
         return;
     }
-    for gateway in &clusters::to_engines(&gateways, &dump) {
+    let to_engines = clusters::to_engines(&gateways, &dump);
+    for gateway in &to_engines {
         let plugin = filter::check(gateway, wanted, to);
         buffers::check(gateway, plugin.as_ref(), wanted, to);
         routes::check(gateway, to);
@@ -134,8 +135,9 @@ pub fn check(pages: &Pages, wanted: Option<&Wanted>, to: &mut Findings) {
         }
     }
     clusters::check(&gateways, &dump, to);
+    clusters::check_hosts(&to_engines, &pages.clusters, to);
     if let Some(wanted) = wanted {
-        clusters::compare(&gateways, &pages.clusters, wanted, to);
+        clusters::compare(&to_engines, &pages.clusters, wanted, to);
     }
     let stats = Stats::of(&pages.stats);
     let has_controller = gateways.iter().filter_map(|gateway| filter::configuration(gateway).ok());

@@ -128,6 +128,22 @@ fn the_controller_itself_is_checked() {
     let counters = BTreeMap::from([("config_reloads_total{refused}".to_owned(), 2.0)]);
     let rejected = Pages { counters, ..pages(&state()) };
     assert_eq!(found_of(&rejected), ["warning controller.configuration 2 changes were rejected"]);
+    let counters = [
+        ("unauthenticated_total", 3.0),
+        ("unauthenticated_total{absent}", 2.0),
+        ("unauthenticated_total{wrong}", 1.0),
+        ("handshakes_failed_total", 4.0),
+        ("secret_reloads_total{refused}", 1.0),
+    ];
+    let counters = counters.map(|(name, count)| (name.to_owned(), count)).into();
+    assert_eq!(
+        found_of(&Pages { counters, ..pages(&state()) }),
+        [
+            "warning controller.token 3 RPCs without a valid token: absent 2, wrong 1, malformed 0",
+            "warning controller.tls 4 connections failed",
+            "warning controller.secrets 1 changes were refused",
+        ]
+    );
 }
 
 #[test]

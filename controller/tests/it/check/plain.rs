@@ -335,6 +335,12 @@ fn what_the_counters_say_is_weighed() {
 }
 
 #[test]
+fn a_cluster_without_endpoints_is_found() {
+    let clusters = json!({"cluster_statuses": [{"name": "engines"}]});
+    assert_eq!(found(&Pages { clusters, ..pages() }), ["error cluster.hosts cluster engines: 0 endpoints"]);
+}
+
+#[test]
 fn an_envoy_is_compared_with_its_controller() {
     let compared = |wanted: &Wanted| {
         let mut findings = Findings::new("");

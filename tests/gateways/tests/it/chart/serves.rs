@@ -104,6 +104,7 @@ async fn the_charts_envoy_routes_by_cache_to_endpoints_from_the_controller() {
     let client = gateway.http1().await;
     conversations_stay_together(gateway, &client).await;
     forged_headers_are_ignored(gateway, &client).await;
+    assert_eq!(gateway.wrong().await, Vec::<String>::new());
     full_engines_are_retried(gateway, &client).await;
     assert_eq!(gateway.metric("decision.fallback").await, 0, "ready means that the filter knows its engines");
 }
