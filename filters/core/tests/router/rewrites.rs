@@ -151,7 +151,7 @@ fn an_alias_and_its_target_share_their_prefixes_and_two_targets_do_not() {
     let holder = chosen(&first);
     first.complete();
     for model in ["llama", "chat"] {
-        assert_eq!(explain(&vm, &named(model)).holders(), [holder.clone()], "{model}");
+        assert_eq!(explain(&vm, &named(model)).holders(), std::slice::from_ref(&holder), "{model}");
     }
     assert!(explain(&vm, &named("next")).holders().is_empty());
     let explanation = explain(&vm, &named("chat"));
