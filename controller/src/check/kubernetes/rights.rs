@@ -24,7 +24,7 @@ static RIGHTS: Check = Check {
 pub(super) static CHECKS: [&Check; 1] = [&RIGHTS];
 
 /// What the controller does where pools are: group, resource with subresource, verbs.
-const OF_POOLS: [Right; 8] = [
+const OF_POOLS: [Right; 7] = [
     ("", "pods", &["get", "list", "watch"]),
     ("inference.networking.k8s.io", "inferencepools", &["get", "list", "watch"]),
     ("inference.networking.x-k8s.io", "inferencepools", &["get", "list", "watch"]),
@@ -32,11 +32,10 @@ const OF_POOLS: [Right; 8] = [
     ("llm-d.ai", "inferenceobjectives", &["get", "list", "watch"]),
     ("llm-d.ai", "inferencemodelrewrites", &["get", "list", "watch"]),
     ("inference.networking.x-k8s.io", "inferencemodelrewrites", &["get", "list", "watch"]),
-    ("events.k8s.io", "events", &["create"]),
 ];
 /// What it does in its own namespace.
 const OF_ITSELF: [Right; 2] = [
-    ("coordination.k8s.io", "leases", &["get", "create", "update", "patch"]),
+    ("coordination.k8s.io", "leases", &["get", "create", "update"]),
     ("", "pods", &["get", "list", "watch"]),
 ];
 

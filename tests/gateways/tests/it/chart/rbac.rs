@@ -19,12 +19,11 @@ fn rules(role: &Value) -> Vec<String> {
     role["rules"].as_array().unwrap().iter().map(line).collect()
 }
 
-const WATCHES: [&str; 5] = [
+const WATCHES: [&str; 4] = [
     " pods get,list,watch",
     "inference.networking.k8s.io,inference.networking.x-k8s.io inferencepools get,list,watch",
     "llm-d.ai,inference.networking.x-k8s.io inferenceobjectives,inferencemodelrewrites get,list,watch",
     "inference.networking.k8s.io,inference.networking.x-k8s.io inferencepools/status patch",
-    "events.k8s.io events create",
 ];
 
 #[test]
@@ -43,7 +42,7 @@ fn a_role_in_each_namespace_and_none_of_the_cluster() {
         assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
     }
     let own = roles.iter().find(|role| role["metadata"]["namespace"] == "llm").unwrap();
-    assert_eq!(rules(own), ["coordination.k8s.io leases get,create,update,patch", " pods get,list,watch"]);
+    assert_eq!(rules(own), ["coordination.k8s.io leases get,create,update", " pods get,list,watch"]);
 }
 
 #[test]
@@ -58,7 +57,7 @@ fn cluster_wide_the_same_rules_hold_everywhere() {
 fn without_inference_pools_only_pods_are_read() {
     let rendered = render("inferencePools: false\npools: [{name: a, selector: {app: vllm}, ports: [8000]}]");
     let role = rendered.object("Role", "llm-warmpath-controller").unwrap();
-    assert_eq!(rules(role), [" pods get,list,watch", "events.k8s.io events create"]);
+    assert_eq!(rules(role), [" pods get,list,watch"]);
 }
 
 #[test]
