@@ -17,6 +17,8 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 fn main() -> ExitCode {
     match command(&Cli::parse()) {
         Ok(status) => status,
+        // Whoever read the output has seen enough, as `head` does.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             report(&format!("{error:#}"));
             ExitCode::FAILURE
@@ -124,6 +126,11 @@ async fn list(args: &GetArgs) -> anyhow::Result<()> {
         }
         writeln!(out).context("cannot print")?;
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 #[expect(clippy::print_stdout, reason = "the output of a command line tool")]

@@ -88,7 +88,7 @@ impl Report {
         }
         let (errors, warnings) = (self.count(Level::Error), self.count(Level::Warning));
         let all = self.findings.len();
-        writeln!(out, "{all} checks: {errors} errors, {warnings} warnings")
+        writeln!(out, "{all} checks, errors: {errors}, warnings: {warnings}")
     }
 
     /// Prints it as JSON.

@@ -65,7 +65,7 @@ fn judge(
     }
     let bad: Vec<&&EndpointState> = endpoints.iter().filter(|endpoint| is_bad(endpoint)).collect();
     if bad.is_empty() {
-        to.ok(check, subject, format!("{} engines", endpoints.len()));
+        to.ok(check, subject, format!("engines: {}", endpoints.len()));
         return;
     }
     let named: Vec<String> = bad.iter().take(NAMED_MAX).map(|endpoint| describe(endpoint)).collect();

@@ -37,7 +37,7 @@ static MODELS: Check = Check {
 pub(super) static CHECKS: [&Check; 4] = [&SOME, &ENDPOINTS, &USABLE, &MODELS];
 
 pub(super) fn check(state: &StatePage, to: &mut Findings) {
-    to.judge(&SOME, !state.pools.is_empty(), "", format!("{} pools", state.pools.len()));
+    to.judge(&SOME, !state.pools.is_empty(), "", format!("pools: {}", state.pools.len()));
     for pool in &state.pools {
         check_pool(pool, to);
     }
@@ -46,7 +46,7 @@ pub(super) fn check(state: &StatePage, to: &mut Findings) {
 fn check_pool(pool: &PoolState, to: &mut Findings) {
     let subject = format!("pool {}", pool.name);
     let all = pool.endpoints.len();
-    to.judge(&ENDPOINTS, all > 0, &subject, format!("{all} endpoints"));
+    to.judge(&ENDPOINTS, all > 0, &subject, format!("endpoints: {all}"));
     let models = if pool.models.is_empty() { "none".to_owned() } else { pool.models.join(", ") };
     to.judge(&MODELS, !pool.models.is_empty() || !pool.adapters.is_empty(), &subject, models);
     if all > 0 {

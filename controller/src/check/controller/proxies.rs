@@ -46,7 +46,7 @@ pub(super) static CHECKS: [&Check; 5] = [&CONNECTED, &VERSION, &REFUSED, &CELL_B
 
 pub(super) fn check(state: &StatePage, to: &mut Findings) {
     let proxies = &state.proxies;
-    to.judge(&CONNECTED, !proxies.is_empty(), "", format!("{} proxies", proxies.len()));
+    to.judge(&CONNECTED, !proxies.is_empty(), "", format!("proxies: {}", proxies.len()));
     for refused in &state.refused {
         to.bad(&REFUSED, format!("proxy {}", refused.node), &refused.message);
     }
@@ -77,6 +77,6 @@ pub(super) fn check(state: &StatePage, to: &mut Findings) {
         .filter(|(_, count)| **count > 1)
         .map(|(node, count)| format!("{node} ({count})"))
         .collect();
-    let seen = if twice.is_empty() { format!("{} names", nodes.len()) } else { twice.join(", ") };
+    let seen = if twice.is_empty() { format!("names: {}", nodes.len()) } else { twice.join(", ") };
     to.judge(&NODE, twice.is_empty(), "", seen);
 }

@@ -166,7 +166,7 @@ pub(super) fn check_hosts(gateways: &[Gateway<'_>], clusters: &Value, to: &mut F
     let hosts = hosts(clusters);
     for name in names(gateways) {
         if let Some(addresses) = hosts.get(name) {
-            let seen = format!("{} endpoints", addresses.len());
+            let seen = format!("endpoints: {}", addresses.len());
             to.judge(&HOSTS, !addresses.is_empty(), format!("cluster {name}"), seen);
         }
     }

@@ -140,9 +140,9 @@ pub(super) fn check_stats(stats: &Stats<'_>, has_controller: bool, to: &mut Find
             to.judge(&UNSTABLE, closed <= CLOSED_MAX, "", seen);
         }
     }
-    to.judge(&ENDPOINTS, endpoints > 0, "", format!("{endpoints} endpoints"));
+    to.judge(&ENDPOINTS, endpoints > 0, "", format!("endpoints: {endpoints}"));
     let (lost, of_log) = (stats.of_name("warmpath.feed.dropped"), stats.of_name("warmpath.log.dropped"));
     to.judge(&LOST, lost + of_log == 0, "", format!("{lost} to the controller, {of_log} between workers"));
     let malformed = stats.of_name("warmpath.malformed");
-    to.judge(&MALFORMED, malformed == 0, "", format!("{malformed} messages"));
+    to.judge(&MALFORMED, malformed == 0, "", format!("messages: {malformed}"));
 }

@@ -129,9 +129,9 @@ fn check_order(gateway: &Gateway<'_>, subject: &str, to: &mut Findings) {
 fn check_routes(gateway: &Gateway<'_>, ours: Filter<'_>, subject: &str, to: &mut Findings) {
     let on = gateway.routes.len();
     let seen = match (ours.is_disabled, on) {
-        (_, 0) => "for no route".to_owned(),
-        (true, on) => format!("for {on} routes that turn it on"),
-        (false, on) => format!("for {on} routes"),
+        (_, 0) => "routes: 0".to_owned(),
+        (true, on) => format!("routes that turn it on: {on}"),
+        (false, on) => format!("routes: {on}"),
     };
     to.judge(&ON, on > 0, subject, seen);
 }
@@ -139,7 +139,7 @@ fn check_routes(gateway: &Gateway<'_>, ours: Filter<'_>, subject: &str, to: &mut
 fn check_configuration(gateway: &Gateway<'_>, subject: &str, to: &mut Findings) -> Option<Config> {
     match configuration(gateway) {
         Ok(config) => {
-            to.ok(&CONFIG, subject, format!("valid, {} pools", config.pools.pools.len()));
+            to.ok(&CONFIG, subject, format!("valid, pools: {}", config.pools.pools.len()));
             Some(config)
         }
         Err(faults) => {

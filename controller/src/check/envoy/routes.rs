@@ -106,7 +106,7 @@ fn check_retries(route: &Route<'_>, to: &mut Findings) {
         to.bad(&RETRIES, &route.name, "there are none");
         return;
     }
-    to.ok(&RETRIES, &route.name, format!("{count} retries"));
+    to.ok(&RETRIES, &route.name, format!("retries: {count}"));
     // Each of these covers the others.
     let has = |wanted: &str| {
         conditions.contains(&wanted) || (wanted != "refused-stream" && conditions.contains(&"5xx"))

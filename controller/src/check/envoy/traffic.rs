@@ -79,7 +79,7 @@ pub(super) fn check(stats: &Stats<'_>, to: &mut Findings) {
     let decisions = stats.sum("warmpath.decision.", "");
     let none = |check, name: &str, to: &mut Findings| {
         let count = stats.of_name(name);
-        to.judge(check, count == 0, "", format!("{count} requests"));
+        to.judge(check, count == 0, "", format!("requests: {count}"));
     };
     none(&WITHHELD, "warmpath.unread.withheld", to);
     none(&NO_ENDPOINT, "warmpath.rejected.no_endpoint_known", to);

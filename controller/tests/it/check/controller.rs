@@ -56,8 +56,8 @@ fn a_controller_in_order() {
 
 #[test]
 fn pools_without_engines_or_models_are_found() {
-    assert_eq!(found("/pools", json!([])), ["error pool.some 0 pools"]);
-    assert_eq!(found("/pools/0/endpoints", json!([])), ["error pool.endpoints pool llama: 0 endpoints"]);
+    assert_eq!(found("/pools", json!([])), ["error pool.some pools: 0"]);
+    assert_eq!(found("/pools/0/endpoints", json!([])), ["error pool.endpoints pool llama: endpoints: 0"]);
     let mut state = state();
     state["pools"][0]["models"] = json!([]);
     state["pools"][0]["adapters"] = json!([]);
@@ -95,7 +95,7 @@ fn engines_that_fail_or_are_not_understood_are_named() {
 #[test]
 fn proxies_that_do_not_fit_are_named() {
     let own = env!("CARGO_PKG_VERSION");
-    assert_eq!(found("/proxies", json!([])), ["error proxy.connected 0 proxies"]);
+    assert_eq!(found("/proxies", json!([])), ["error proxy.connected proxies: 0"]);
     assert_eq!(
         found("/proxies/0/version", json!("0.0.1")),
         [format!("warning proxy.version proxy a: filter 0.0.1, controller {own}")]

@@ -109,7 +109,7 @@ fn each_flag_of_the_filter_is_missed() {
     ]);
     let flag = PLUGIN.strip_suffix("/typed_config/config").unwrap();
     let off = found(&with(flag, "disabled", json!(true)));
-    assert_eq!(off, ["error filter.on listener gateway: for no route"]);
+    assert_eq!(off, ["error filter.on listener gateway: routes: 0"]);
     let affinity =
         json!(r#"{"controller":{"cluster":"warmpath_controller"},"affinity_headers":["x-session-id"]}"#);
     let mut pages = with(PLUGIN, "allow_on_headers_stop_iteration", Value::Null);
@@ -309,17 +309,17 @@ fn what_the_counters_say_is_weighed() {
     );
     assert_eq!(
         with_stats("feed.connected: 0\nfeed.opened: 13\nfeed.closed: 13\nview.endpoints: 0"),
-        ["error feed.connected not connected, 13 opened, 13 ended", "error feed.endpoints 0 endpoints"]
+        ["error feed.connected not connected, 13 opened, 13 ended", "error feed.endpoints endpoints: 0"]
     );
     assert_eq!(
         one("feed.opened: 12\nfeed.closed: 11"),
         ["warning feed.unstable connected, 12 opened, 11 ended"]
     );
     assert_eq!(one("feed.dropped: 2"), ["warning feed.lost-events 2 to the controller, 0 between workers"]);
-    assert_eq!(one("malformed: 1"), ["warning feed.malformed 1 messages"]);
-    assert_eq!(one("unread.withheld: 3"), ["warning traffic.withheld 3 requests"]);
-    assert_eq!(one("rejected.no_endpoint_known: 3"), ["warning traffic.no-endpoint 3 requests"]);
-    assert_eq!(one("last_resort: 3"), ["warning traffic.last-resort 3 requests"]);
+    assert_eq!(one("malformed: 1"), ["warning feed.malformed messages: 1"]);
+    assert_eq!(one("unread.withheld: 3"), ["warning traffic.withheld requests: 3"]);
+    assert_eq!(one("rejected.no_endpoint_known: 3"), ["warning traffic.no-endpoint requests: 3"]);
+    assert_eq!(one("last_resort: 3"), ["warning traffic.last-resort requests: 3"]);
     assert_eq!(one("decision.fallback: 90\ndecision.warm: 9"), Vec::<String>::new(), "too few requests");
     assert_eq!(
         one("decision.fallback: 90\ndecision.warm: 10"),
@@ -337,7 +337,7 @@ fn what_the_counters_say_is_weighed() {
 #[test]
 fn a_cluster_without_endpoints_is_found() {
     let clusters = json!({"cluster_statuses": [{"name": "engines"}]});
-    assert_eq!(found(&Pages { clusters, ..pages() }), ["error cluster.hosts cluster engines: 0 endpoints"]);
+    assert_eq!(found(&Pages { clusters, ..pages() }), ["error cluster.hosts cluster engines: endpoints: 0"]);
 }
 
 #[test]
