@@ -24,12 +24,13 @@ static RIGHTS: Check = Check {
 pub(super) static CHECKS: [&Check; 1] = [&RIGHTS];
 
 /// What the controller does where pools are: group, resource with subresource, verbs.
-const OF_POOLS: [Right; 7] = [
+const OF_POOLS: [Right; 8] = [
     ("", "pods", &["get", "list", "watch"]),
     ("inference.networking.k8s.io", "inferencepools", &["get", "list", "watch"]),
     ("inference.networking.x-k8s.io", "inferencepools", &["get", "list", "watch"]),
     ("inference.networking.k8s.io", "inferencepools/status", &["patch"]),
     ("llm-d.ai", "inferenceobjectives", &["get", "list", "watch"]),
+    ("inference.networking.x-k8s.io", "inferenceobjectives", &["get", "list", "watch"]),
     ("llm-d.ai", "inferencemodelrewrites", &["get", "list", "watch"]),
     ("inference.networking.x-k8s.io", "inferencemodelrewrites", &["get", "list", "watch"]),
 ];
@@ -127,22 +128,35 @@ impl Rights {
     /// Asks the API server about each verb.
     pub(super) async fn of(client: &Client, namespace: &str, account: &Account) -> Result<Self, String> {
         let own = if account.is_home(namespace) { &OF_ITSELF[..] } else { &[] };
-        let mut refused = Vec::new();
+        let mut lacking = Vec::new();
         for (group, resource, verbs) in OF_POOLS.iter().chain(own) {
-            let mut lacking = Vec::new();
+            let mut refused = Vec::new();
             for verb in *verbs {
                 let may = account.may(client, attributes(namespace, (group, resource, verb))).await;
                 if !may.map_err(|error| format!("rights of {}: {}", account.user(), chain(&error)))? {
-                    lacking.push(*verb);
+                    refused.push(*verb);
                 }
             }
-            if !lacking.is_empty() {
-                let group = if group.is_empty() { String::new() } else { format!(".{group}") };
-                refused.push(format!("{} {resource}{group}", lacking.join(", ")));
-            }
+            lacking.push(((*group, *resource, *verbs), refused));
         }
-        Ok(Self { account: account.user(), refused })
+        Ok(Self { account: account.user(), refused: refused(&lacking) })
     }
+}
+
+/// What is refused that the controller needs, by what is refused of each right. Without any right to InferencePools and what
+/// goes with them, they are not followed here, as the chart's `inferencePools: false` has it.
+fn refused(lacking: &[(Right, Vec<&'static str>)]) -> Vec<String> {
+    let is_of_kinds = |(group, ..): &Right| group.contains("inference") || group.contains("llm-d");
+    let mut kinds = lacking.iter().filter(|(right, _)| is_of_kinds(right));
+    let follows_kinds = kinds.any(|((.., verbs), refused)| refused.len() < verbs.len());
+    let needed = lacking
+        .iter()
+        .filter(|(right, refused)| !refused.is_empty() && (follows_kinds || !is_of_kinds(right)));
+    let line = |((group, resource, _), refused): &(Right, Vec<&str>)| {
+        let dot = if group.is_empty() { "" } else { "." };
+        format!("{} {resource}{dot}{group}", refused.join(", "))
+    };
+    needed.map(line).collect()
 }
 
 fn attributes(namespace: &str, (group, resource, verb): (&str, &str, &str)) -> ResourceAttributes {
@@ -166,4 +180,42 @@ pub fn check(rights: &Rights, to: &mut Findings) {
         format!("may not {}", rights.refused.join("; "))
     };
     to.judge(&RIGHTS, rights.refused.is_empty(), subject, seen);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OF_POOLS, refused};
+
+    #[test]
+    fn rights_to_kinds_are_missed_only_where_some_are_there() {
+        let with = |pods: &[&'static str], pools: bool, rest: bool| {
+            let lacking = OF_POOLS.map(|right| {
+                let (_, resource, verbs) = right;
+                let refused = match resource {
+                    "pods" => pods.to_vec(),
+                    "inferencepools" => {
+                        if pools {
+                            verbs.to_vec()
+                        } else {
+                            Vec::new()
+                        }
+                    }
+                    _ => {
+                        if rest {
+                            verbs.to_vec()
+                        } else {
+                            Vec::new()
+                        }
+                    }
+                };
+                (right, refused)
+            });
+            refused(&lacking)
+        };
+        assert_eq!(with(&[], false, false), Vec::<String>::new());
+        assert_eq!(with(&["watch"], true, true), ["watch pods"]);
+        let pools = with(&[], true, false);
+        assert_eq!(pools[0], "get, list, watch inferencepools.inference.networking.k8s.io");
+        assert_eq!(pools.len(), 2);
+    }
 }
