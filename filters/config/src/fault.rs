@@ -75,8 +75,6 @@ pub enum Problem {
         /// The longest that is one.
         bytes_max: usize,
     },
-    /// The name of an environment variable that is not set.
-    Environment(String),
     /// A field that excludes another, which is there, too.
     Excluded {
         /// The other.
@@ -228,12 +226,6 @@ impl fmt::Display for Problem {
             Self::Token { bytes_max } => {
                 write!(f, "is not a token: write 1 to {bytes_max} printable ASCII characters, without spaces")
             }
-            Self::Environment(name) => write!(
-                f,
-                "names `{}`, which is not an environment variable of the VM: add it to `host_env_keys` or `key_values` \
-                 in Envoy's `vm_config.environment_variables`",
-                shown(name)
-            ),
             Self::Excluded { other } => write!(f, "is given together with `{other}`: remove one of them"),
             Self::Header(text) => write!(
                 f,

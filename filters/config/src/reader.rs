@@ -153,17 +153,15 @@ impl Reader {
         self.token(&entry.place, text)
     }
 
-    /// The token in the environment variable that is named.
+    /// The token in the environment variable that is named; none where that is not set. A proxy whose pods do not have the
+    /// Secret yet must serve: it would fail all requests without this configuration, and the controller refuses what has no
+    /// token.
     pub fn secret_of(
         &mut self,
         entry: &Entry<'_>,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Option<Secret> {
-        let name = self.name(entry)?;
-        let Some(value) = environment(&name) else {
-            self.report(&entry.place, Problem::Environment(name));
-            return None;
-        };
+        let value = environment(&self.name(entry)?)?;
         // A Secret that was made from a file often ends with a newline.
         self.token(&entry.place, value.trim())
     }

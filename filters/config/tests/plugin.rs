@@ -69,6 +69,15 @@ fn a_token_is_read_from_the_configuration_or_the_environment() {
 }
 
 #[test]
+fn a_proxy_whose_pods_lack_the_token_serves_without_it() {
+    let config = read(r#"{"controller":{"cluster":"c","token_env":"ABSENT"}}"#);
+    assert_eq!(
+        config.controller.map(|controller| (controller.cluster, controller.token)),
+        Some(("c".to_owned(), None))
+    );
+}
+
+#[test]
 fn a_token_that_is_none_is_refused_and_never_shown() {
     let faults = |fields: &str| refused(&format!(r#"{{"controller":{{"cluster":"c",{fields}}}}}"#));
     let wrong = |field: &str| {
@@ -81,11 +90,6 @@ fn a_token_that_is_none_is_refused_and_never_shown() {
     assert_eq!(faults(&format!(r#""token":"{}""#, "x".repeat(4097))), wrong("token"));
     assert_eq!(faults(r#""token_env":"TWO_WORDS""#), wrong("token_env"));
     assert_eq!(faults(r#""token_env":"EMPTY""#), wrong("token_env"));
-    assert_eq!(
-        faults(r#""token_env":"ABSENT""#),
-        ["controller.token_env names `ABSENT`, which is not an environment variable of the VM: add it to \
-             `host_env_keys` or `key_values` in Envoy's `vm_config.environment_variables`"]
-    );
     assert_eq!(
         faults(r#""token":"secret","token_env":"GOOD""#),
         ["controller.token is given together with `token_env`: remove one of them"]

@@ -117,7 +117,10 @@ fn meaning(grpc_status: u32) -> &'static str {
         8 => " (resource exhausted)",
         12 => " (unimplemented: no controller listens there)",
         14 => " (unavailable)",
-        16 => " (unauthenticated: `controller.token` is missing, or is not the controller's)",
+        16 => {
+            " (unauthenticated: `controller.token` is missing, also where the VM lacks the environment variable of \
+             `controller.token_env`, or is not the controller's)"
+        }
         _ => "",
     }
 }

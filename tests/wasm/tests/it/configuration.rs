@@ -36,14 +36,13 @@ fn wrong_configuration_is_refused_with_every_error_and_its_path() {
     assert_clean(&host, &[&vm]);
 }
 
+/// A configuration that is refused fails all requests in some proxies: a Secret that is not there yet must not.
 #[test]
-fn a_token_that_the_environment_lacks_is_refused_with_the_cure() {
+fn a_token_that_the_environment_lacks_is_done_without() {
     let host = Host::default();
     let vm = host.vm(&filter()).unwrap();
-    let wrong = json!({"controller": {"cluster": CLUSTER, "token_env": "WARMPATH_TOKEN"}});
-    assert!(!vm.configure(wrong.to_string().as_bytes()).unwrap());
-    let log = host.log_from(LogLevel::Error).join("\n");
-    assert!(log.contains("`WARMPATH_TOKEN`") && log.contains("host_env_keys"), "{log}");
+    let config = json!({"controller": {"cluster": CLUSTER, "token_env": "WARMPATH_TOKEN"}});
+    assert!(vm.configure(config.to_string().as_bytes()).unwrap());
     assert_clean(&host, &[&vm]);
 }
 
