@@ -88,10 +88,13 @@ fn hosts(table: &Table, namespace: &str) -> String {
     let mut text = OWN.to_owned();
     for entry in &table.entries {
         let (name, of) = (&entry.name, &entry.namespace);
+        // The last form is the absolute one, which a server would know and a file has to spell out.
         let short = if of == namespace { format!(" {name}") } else { String::new() };
         for address in &entry.addresses {
-            let _infallible =
-                writeln!(text, "{address} {name}.{of}.{DOMAIN} {name}.{of}.svc {name}.{of}{short}");
+            let _infallible = writeln!(
+                text,
+                "{address} {name}.{of}.{DOMAIN} {name}.{of}.svc {name}.{of}{short} {name}.{of}.{DOMAIN}."
+            );
         }
     }
     text
@@ -114,8 +117,8 @@ mod tests {
         assert_eq!(
             hosts(&table, "a"),
             "127.0.0.1 localhost\n\
-             10.96.0.7 vllm.a.svc.cluster.local vllm.a.svc vllm.a vllm\n\
-             10.96.0.7 vllm.b.svc.cluster.local vllm.b.svc vllm.b\n"
+             10.96.0.7 vllm.a.svc.cluster.local vllm.a.svc vllm.a vllm vllm.a.svc.cluster.local.\n\
+             10.96.0.7 vllm.b.svc.cluster.local vllm.b.svc vllm.b vllm.b.svc.cluster.local.\n"
         );
     }
 }
