@@ -122,6 +122,8 @@ impl RunningGateway {
 
     /// What `warmpath check` finds wrong: level, id, what was seen.
     pub(crate) async fn wrong(&self) -> Vec<String> {
+        // The filter shows its sizes once a second.
+        self.wait_routing().await;
         let args = CheckArgs {
             controller: Some(self.backends.controller.http_addr().to_string()),
             envoy: vec![self.envoy.admin().addr().to_string()],
