@@ -71,7 +71,7 @@ pub(super) async fn show(
         let shared = &api.shared;
         shared.with(|hub, now| {
             let view = hub.index().view();
-            request.target = target(view, &request, None);
+            request.target = target(view, &request, now);
             explain(view, (format, &request, body.len()), nonce, now)
         })
     });
@@ -98,7 +98,7 @@ fn explain(
     nonce: u64,
     now: Timestamp,
 ) -> Result<Explanation, ExplainError> {
-    let query = Query::of_request(view, api, Some(request), body_bytes)?;
+    let query = Query::of_request(view, api, Some(request), body_bytes, now)?;
     let options = Options { alternates: usize::MAX, nonce, now, weights: Weights::default() };
     let decision = choose(&query, &options)?;
     Ok(Explanation::new(&query, &decision))

@@ -21,6 +21,7 @@ pub mod prompt;
 pub mod response;
 pub mod router;
 pub mod routing;
+mod share;
 pub mod time;
 pub mod view;
 pub mod wire;

@@ -103,8 +103,9 @@ fn allocations_do_not_grow() {
         let mut ledger = Ledger::new(OriginId(1));
 
         let (request, parsed) = counted(parse);
-        let (query, hashed) =
-            counted(|| Query::of_request(&view, Api::Chat, Some(&request), body.len()).unwrap());
+        let (query, hashed) = counted(|| {
+            Query::of_request(&view, Api::Chat, Some(&request), body.len(), Timestamp::ZERO).unwrap()
+        });
         let options = Options { alternates: 3, nonce: 7, now: Timestamp::ZERO, weights: Weights::default() };
         let (decision, chosen) = counted(|| choose(&query, &options).unwrap());
         let (_, booked) = counted(|| {

@@ -110,7 +110,7 @@ impl World {
 
     fn query(&self) -> Result<Query<'_>, NoEndpoint> {
         let chain = (1..=CELLS).map(CellHash).collect();
-        Query::of_chain(&self.view, "m", chain, text_of(CELLS * 256), None)
+        Query::of_chain(&self.view, "m", chain, text_of(CELLS * 256), None, Timestamp::ZERO)
     }
 
     fn ask(&self, nonce: u64, alternates: usize) -> Result<Decision, NoEndpoint> {
@@ -376,7 +376,8 @@ fn a_proxy_that_is_not_among_those_that_route_has_all_endpoints() {
 fn explanation(pool: Pool, model: &str) -> Explanation {
     let mut view = View::default();
     view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), Timestamp::ZERO);
-    let query = Query::of_chain(&view, model, vec![CellHash(1)], text_of(256), None).unwrap();
+    let query =
+        Query::of_chain(&view, model, vec![CellHash(1)], text_of(256), None, Timestamp::ZERO).unwrap();
     let options =
         Options { alternates: usize::MAX, nonce: 1, now: Timestamp::ZERO, weights: Weights::default() };
     let explanation = Explanation::new(&query, &choose(&query, &options).unwrap());

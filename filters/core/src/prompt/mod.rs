@@ -32,6 +32,7 @@ pub use rename::renamed;
 pub use size::{Measured, Media, MediaKind, MediaPart, Size};
 pub use text::TextSink;
 
+use crate::ids::SessionKey;
 use crate::json::{JsonError, KnownFields, Scanner};
 use crate::limits::BODY_BYTES_MAX;
 use omit::Omitted;
@@ -77,6 +78,8 @@ pub struct Request<'a> {
     pub output_tokens_max: Option<u64>,
     /// The model that the engine is asked for in place of `model`.
     pub target: Option<String>,
+    /// The session that a header names.
+    pub session: Option<SessionKey>,
     prompt: Prompt<'a>,
     omitted: Omitted<'a>,
 }
@@ -203,6 +206,7 @@ impl<'a> Request<'a> {
             has_usage_in_stream: false,
             output_tokens_max: None,
             target: None,
+            session: None,
             prompt,
             omitted: Omitted::Default,
         }
@@ -241,8 +245,11 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// A number that all turns of its conversation share.
-    pub fn opening(&self) -> u64 {
+    /// A number that all turns of its conversation share: its session's, or what it begins with.
+    pub fn conversation(&self) -> u64 {
+        if let Some(SessionKey(key)) = self.session {
+            return key;
+        }
         let has_messages =
             matches!(self.prompt, Prompt::Chat(_) | Prompt::Responses(_) | Prompt::Messages(_));
         let mut opening = Opening::new(has_messages);

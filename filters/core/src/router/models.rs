@@ -39,7 +39,7 @@ pub(super) fn list(view: &View) -> Vec<u8> {
     let mut list = br#"{"object":"list","data":["#.to_vec();
     for pool in view.pools() {
         for (id, object) in models_of(pool) {
-            let is_its_own = view.pool_for(&id).is_some_and(|found| found.pool.name() == pool.name());
+            let is_its_own = view.pools_for(&id).any(|found| found.pool.name() == pool.name());
             if is_its_own && seen.insert(id) {
                 if !list.ends_with(b"[") {
                     list.push(b',');

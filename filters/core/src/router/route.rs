@@ -149,7 +149,7 @@ impl<S: SharedMap> Router<S> {
         let options = Options { alternates: config.alternates, nonce, now, weights: self.weights };
         let Prompt { model, chain, size, output_tokens_max, is_stream, has_usage } = prompt;
         let traits = Traits { api: None, is_stream, has_usage, is_judged: true };
-        let query = Query::of_chain(&self.view, model, chain, size, output_tokens_max);
+        let query = Query::of_chain(&self.view, model, chain, size, output_tokens_max, now);
         match query.and_then(|query| Routed::of_query(query, traits, &options)) {
             Ok(routed) => self.dispatch(id, routed, config.explain == Explain::Everybody, now, out),
             Err(reason) => refuse(reason, model, &Caller::default(), out),
@@ -183,7 +183,10 @@ impl<S: SharedMap> Router<S> {
         }
         let (body_bytes, unread) = (read.bytes, read.unread);
         let mut request = read.request.map(|request| request.omitting(&reading.config.omitted_prefixes));
-        let edited = request.as_mut().and_then(|request| self.rewrite(request, &content, reading));
+        let edited = request.as_mut().and_then(|request| {
+            request.session = reading.hints.session();
+            self.rewrite(request, &content, now)
+        });
         let model = request.as_ref().map_or(hinted.unwrap_or_default(), |request| request.model.as_ref());
         let is_stream = request.as_ref().is_some_and(|request| request.is_stream);
         let reports = request.as_ref().is_some_and(|request| !is_stream || request.has_usage_in_stream);
@@ -194,8 +197,8 @@ impl<S: SharedMap> Router<S> {
         let stored = reading.stored.and_then(|response| Query::of_stored(&self.view, response));
         let query = match (stored, &request) {
             (Some(query), _) => Ok(query),
-            (None, None) => reading.guess(&self.view, model, unread),
-            (None, request) => Query::of_request(&self.view, reading.api, request.as_ref(), body_bytes),
+            (None, None) => reading.guess((&self.view, now), model, unread),
+            (None, request) => Query::of_request(&self.view, reading.api, request.as_ref(), body_bytes, now),
         };
         let query = query.map(|query| query.with_objective(reading.hints.objective.as_deref()));
         // No pool can have such a name, and no route could match it.
@@ -228,11 +231,11 @@ impl<S: SharedMap> Router<S> {
         &self,
         request: &mut Request<'_>,
         content: &Result<Content<'_>, Unread>,
-        reading: &Reading,
+        now: Timestamp,
     ) -> Option<Vec<u8>> {
         // Only a body that is JSON can be written again.
         let Ok(Content::Json(text)) = content else { return None };
-        let target = target(&self.view, request, reading.hints.session())?;
+        let target = target(&self.view, request, now)?;
         let edited = if target == request.model { None } else { Some(renamed(text, &target)?) };
         request.target = Some(target);
         edited
@@ -339,7 +342,7 @@ impl Reading {
     /// The query of a request whose body was not read, by what its headers say.
     fn guess<'a>(
         &self,
-        view: &'a View,
+        (view, now): (&'a View, Timestamp),
         model: &'a str,
         unread: Option<Unread>,
     ) -> Result<Query<'a>, NoEndpoint> {
@@ -347,7 +350,7 @@ impl Reading {
         let session = self.hints.session().filter(|_| has_prompt);
         let is_sized = session.is_some() || has_prompt && unread == Some(Unread::Withheld);
         let length = self.hints.length.unwrap_or(BODY_BYTES_GUESSED).min(BODY_BYTES_GUESSED_MAX);
-        Query::of_session(view, model, if is_sized { length } else { 0 }, session)
+        Query::of_session(view, model, if is_sized { length } else { 0 }, session, now)
     }
 }
 

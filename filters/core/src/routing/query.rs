@@ -5,6 +5,7 @@ use crate::ids::{CellHash, ResponseId, SessionKey, Slot};
 use crate::limits::CELLS_PER_PROMPT_MAX;
 use crate::num::{count, float_len, u64_len};
 use crate::prompt::{Api, Measured, Media, MediaPart, Request, Root, Size, cells_of, session_cells};
+use crate::time::Timestamp;
 use crate::view::{ModelMatch, Pool, View};
 
 /// Text in a body whose prompt has to be guessed from its length, as a share: the rest is JSON around it.
@@ -44,9 +45,15 @@ impl<'a> Query<'a> {
         api: Api,
         request: Option<&'a Request<'_>>,
         body_bytes: usize,
+        now: Timestamp,
     ) -> Result<Self, NoEndpoint> {
         let model = request.map_or("", |request| request.model.as_ref());
-        let ModelMatch { pool, variant } = pool_of(view, model)?;
+        let stored = request.and_then(Request::previous_response).map(ResponseId::of);
+        let keeper = stored.and_then(|response| view.keeper(response));
+        let keeping = keeper.and_then(|slot| view.pools_for(model).find(|found| found.pool.has(slot)));
+        let conversation = || request.map_or(0, Request::conversation);
+        let ModelMatch { pool, variant } =
+            keeping.map_or_else(|| pool_of(view, model, now, conversation), Ok)?;
         let mut query = Self::new(view, pool, model);
         query.target = request.and_then(|request| request.target.as_deref());
         let variant = query.target.map_or(variant, |target| pool.variant(target));
@@ -68,8 +75,7 @@ impl<'a> Query<'a> {
             (query.prompt_tokens, query.text_bytes) = (tokens, None);
         }
         query.output_tokens_max = request.output_tokens_max;
-        let stored = request.previous_response().map(ResponseId::of);
-        query.pinned = stored.and_then(|response| view.keeper(response)).filter(|slot| pool.has(*slot));
+        query.pinned = keeper.filter(|slot| pool.has(*slot));
         Ok(query)
     }
 
@@ -79,8 +85,11 @@ impl<'a> Query<'a> {
         model: &'a str,
         body_bytes: usize,
         session: Option<SessionKey>,
+        now: Timestamp,
     ) -> Result<Self, NoEndpoint> {
-        let ModelMatch { pool, variant } = pool_of(view, model)?;
+        // Without a session, each request is a conversation.
+        let conversation = || session.map_or(now.us(), |SessionKey(key)| key);
+        let ModelMatch { pool, variant } = pool_of(view, model, now, conversation)?;
         let mut query = Self::new(view, pool, model).sized(unread_size(body_bytes));
         // A guess teaches nothing of how much text makes a token.
         query.text_bytes = None;
@@ -105,8 +114,10 @@ impl<'a> Query<'a> {
         chain: Vec<CellHash>,
         size: Size,
         output_tokens_max: Option<u64>,
+        now: Timestamp,
     ) -> Result<Self, NoEndpoint> {
-        let pool = pool_of(view, model)?.pool;
+        let conversation = || chain.first().map_or(now.us(), |cell| cell.0);
+        let pool = pool_of(view, model, now, conversation)?.pool;
         Ok(Self { chain, output_tokens_max, ..Self::new(view, pool, model).sized(size) })
     }
 
@@ -176,11 +187,20 @@ fn unread_size(body_bytes: usize) -> Size {
 }
 
 /// The pool for a model; a request without a model goes to the first.
-fn pool_of<'a>(view: &'a View, model: &'a str) -> Result<ModelMatch<'a>, NoEndpoint> {
+fn pool_of<'a>(
+    view: &'a View,
+    model: &'a str,
+    now: Timestamp,
+    conversation: impl FnOnce() -> u64,
+) -> Result<ModelMatch<'a>, NoEndpoint> {
     if view.pools().is_empty() {
         // Before the first pools arrive, the models are unknown.
         return Err(NoEndpoint::NoneKnown);
     }
     let none = if view.is_open_to_models() { NoEndpoint::NoneKnown } else { NoEndpoint::UnknownModel };
-    view.pool_or_first(model).ok_or(none)
+    let found = match view.pools().first() {
+        Some(pool) if model.is_empty() => Some(ModelMatch { pool, variant: "" }),
+        _ => view.pool_for(model, now, conversation),
+    };
+    found.ok_or(none)
 }

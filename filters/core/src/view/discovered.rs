@@ -4,7 +4,7 @@
 //! each response names the address that it comes from.
 
 use super::pool::ANY_MODEL;
-use super::{ModelMatch, Pool, View};
+use super::{Pool, View};
 use crate::ids::EndpointId;
 use crate::wire::{self, Pools};
 
@@ -46,7 +46,11 @@ impl View {
 
     /// Takes an endpoint that has served `model` into the model's pool, if that is open. Returns whether it is in there now.
     pub fn discover(&mut self, model: &str, address: &str) -> bool {
-        let known = self.pool_or_first(model).map(|found| found.pool);
+        let known = if model.is_empty() {
+            self.pools.first()
+        } else {
+            self.pools_for(model).next().map(|found| found.pool)
+        };
         let is_in = |slot| known.is_some_and(|pool| pool.has(slot));
         if self.slot(EndpointId::of(address)).is_some_and(is_in) {
             return true;
@@ -72,13 +76,5 @@ impl View {
             .push(wire::PoolEndpoint { address: address.to_owned(), ..wire::PoolEndpoint::default() });
         self.set_pools(&Pools { pools });
         self.slot(EndpointId::of(address)).is_some()
-    }
-
-    /// The pool for a model, and the first one for a request that names none.
-    pub fn pool_or_first<'a>(&'a self, model: &'a str) -> Option<ModelMatch<'a>> {
-        if model.is_empty() {
-            return self.pools.first().map(|pool| ModelMatch { pool, variant: "" });
-        }
-        self.pool_for(model)
     }
 }

@@ -25,6 +25,7 @@ impl View {
             next.push(Pool::new(pool, slots, old));
         }
         self.pools = next;
+        self.has_shared_names = self.shares_names();
         self.resize_all();
         if is_cut { Applied::Cut } else { Applied::Changed }
     }
@@ -50,8 +51,18 @@ impl View {
         if let Some(old) = self.pools.get_mut(at) {
             *old = Pool::new(pool, slots, Some(old));
         }
+        self.has_shared_names = self.shares_names();
         self.resize_all();
         if is_cut { Applied::Cut } else { Applied::Changed }
+    }
+
+    fn shares_names(&self) -> bool {
+        let mut seen = FnvHashSet::default();
+        self.pools.iter().any(|pool| {
+            let names: FnvHashSet<&str> = pool.names().collect();
+            // Not `all`, which would stop before it has noted the others.
+            names.into_iter().filter(|name| !seen.insert(*name)).count() > 0
+        })
     }
 
     /// The slots of a pool's endpoints, opened where need be, and those of them that take whole requests.

@@ -27,6 +27,7 @@ pub use turn::Turn;
 use crate::hash::{SeededMap, seeded};
 use crate::ids::{CellHash, EndpointId, OriginId, ProcessId, ResponseId, Slot};
 use crate::limits::{CELL_BYTES_DEFAULT, CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PER_PROMPT_MAX, PROXIES_MAX};
+use crate::share::pick;
 use crate::time::Timestamp;
 use crate::wire::{EngineStatus, Event, Kind, Outcome, OutcomeClass, Prefix, Proxies, Routed, UsageSeen};
 use discovered::OpenPools;
@@ -62,6 +63,8 @@ pub struct View {
     /// The proxies that route, as in [`Kind::Proxies`].
     proxies: Vec<ProcessId>,
     turn: Turn,
+    /// Whether a name of a model belongs to several pools.
+    has_shared_names: bool,
 }
 
 /// The effect of an event on a view; anything but [`Applied::Changed`] is counted.
@@ -108,6 +111,7 @@ impl View {
             process: None,
             proxies: Vec::new(),
             turn: Turn::default(),
+            has_shared_names: false,
         }
     }
 
@@ -196,10 +200,39 @@ impl View {
         &self.pools
     }
 
-    /// The pool that serves `model`, and the adapter if the name is one. `None`: no pool serves it.
-    pub fn pool_for<'a>(&'a self, model: &'a str) -> Option<ModelMatch<'a>> {
-        let exact = self.pools.iter().find_map(|pool| pool.matches(model));
-        exact.or_else(|| self.pools.iter().find_map(|pool| pool.takes_any(model)))
+    /// The pools that serve `model`, each with the adapter if the name is one: those that name it, else those that take any.
+    pub fn pools_for<'a>(&'a self, model: &'a str) -> impl Iterator<Item = ModelMatch<'a>> + Clone {
+        let is_named = self.pools.iter().any(|pool| pool.matches(model).is_some());
+        self.pools.iter().filter_map(
+            move |pool| {
+                if is_named { pool.matches(model) } else { pool.takes_any(model) }
+            },
+        )
+    }
+
+    /// The pool for a request that names `model`. Several that serve it share the conversations by their weights; one whose
+    /// endpoints all fail gets none as long as others serve. `conversation` is a number that all turns have. `None`: no pool
+    /// serves the model.
+    pub fn pool_for<'a>(
+        &'a self,
+        model: &'a str,
+        now: Timestamp,
+        conversation: impl FnOnce() -> u64,
+    ) -> Option<ModelMatch<'a>> {
+        let mut found = self.pools_for(model);
+        if !self.has_shared_names {
+            return found.next();
+        }
+        let others = found.clone().skip(1).count();
+        if others == 0 {
+            return found.next();
+        }
+        let weight = |pool: &Pool| {
+            let is_fit =
+                |slot: &Slot| self.endpoint(*slot).is_some_and(|one| one.fitness(now) == Fitness::Fit);
+            if pool.serving().iter().any(is_fit) { pool.weight() } else { 0 }
+        };
+        pick(conversation(), found.map(|found| (found, found.pool.name(), weight(found.pool))))
     }
 
     /// The endpoint in a slot.

@@ -188,6 +188,13 @@ impl Pool {
         &self.rewrites
     }
 
+    /// Every name that requests may use; [`ANY_MODEL`] for any.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let aliases = self.rewrites.iter().map(|rule| rule.model.as_str());
+        let aliases = aliases.map(|model| if model.is_empty() { ANY_MODEL } else { model });
+        self.models.iter().chain(&self.adapters).map(String::as_str).chain(aliases)
+    }
+
     /// The rule for a model that a request names: one that names it, else one for any.
     pub fn rewrite_of(&self, model: &str) -> Option<&Rewrite> {
         let rule = |name: &str| self.rewrites.iter().find(|rule| rule.model == name);

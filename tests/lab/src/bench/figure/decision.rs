@@ -116,7 +116,8 @@ impl World {
         let query = |chain: &Vec<CellHash>| {
             let text_bytes = (chain.len() * CELL_BYTES_DEFAULT) as u64;
             let size = Size { text_bytes, ..Size::default() };
-            Query::of_chain(&self.view, POOL, chain.clone(), size, None).ok().context("no pool")
+            let query = Query::of_chain(&self.view, POOL, chain.clone(), size, None, Timestamp::ZERO);
+            query.ok().context("no pool")
         };
         let queries = self.prompts.iter().map(query).collect::<anyhow::Result<Vec<_>>>()?;
         let begun = Instant::now();

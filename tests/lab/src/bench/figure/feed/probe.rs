@@ -77,7 +77,7 @@ impl Probes {
 
     fn chain(&self, body: &[u8]) -> anyhow::Result<Vec<CellHash>> {
         let request = Request::parse(Api::Chat, body).ok().context("a prompt that cannot be read")?;
-        let query = Query::of_request(&self.view, Api::Chat, Some(&request), body.len());
+        let query = Query::of_request(&self.view, Api::Chat, Some(&request), body.len(), Timestamp::ZERO);
         Ok(query.ok().context("no pool")?.chain)
     }
 }
