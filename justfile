@@ -6,6 +6,7 @@ target := env("CARGO_TARGET_DIR", justfile_directory() / "target")
 wasm_built := target / "wasm32-wasip1/wasm/warmpath_router.wasm"
 wasm := target / "wasm/warmpath-router.wasm"
 wasm_faulty := target / "wasm/warmpath-router-faulty.wasm"
+musl := arch() + "-unknown-linux-musl"
 machete_version := "0.9.2"
 deny_version := "0.20.2"
 export WARMPATH_WASM := env("WARMPATH_WASM", wasm)
@@ -68,6 +69,19 @@ build: wasm
     cp {{ wasm }} dist/warmpath-router.wasm
     cp {{ target }}/release/warmpath dist/warmpath
     cd dist && sha256sum warmpath-router.wasm warmpath > SHA256SUMS && cat SHA256SUMS
+
+# Writes the images of controller and filter into dist/image/, as OCI layouts, with the sums of their manifests.
+image: build-static
+    cargo run --quiet -p warmpath-image -- --program dist/warmpath-static --wasm dist/warmpath-router.wasm --out dist/image
+
+# Builds the controller without shared libraries into dist/, as an image needs it.
+build-static: wasm
+    @rustup target list --installed | grep -qx {{ musl }} || rustup target add {{ musl }}
+    @# A compiler for musl where there is one; the C of `ring` uses nothing of a library, so that any will do.
+    CC_{{ replace(musl, "-", "_") }}="$(command -v musl-gcc || echo cc)" cargo build --release -p warmpath --target {{ musl }}
+    mkdir -p dist
+    cp {{ wasm }} dist/warmpath-router.wasm
+    cp {{ target }}/{{ musl }}/release/warmpath dist/warmpath-static
 
 # --- parts -----------------------------------------------------------------------------------------
 
