@@ -99,8 +99,8 @@ fn run(tests: &[Test], prepare: Prepare) -> anyhow::Result<ExitCode> {
     Ok(conclusion.exit_code())
 }
 
-/// The first process of a namespace ignores signals that it does not handle.
-async fn end_on_signals() {
+/// Ends the process on SIGINT and SIGTERM: the first one of a namespace ignores signals that it does not handle.
+pub async fn end_on_signals() {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {

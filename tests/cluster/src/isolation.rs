@@ -19,8 +19,8 @@ const NAMESPACES: [&str; 6] = ["--net", "--mount", "--pid", "--fork", "--kill-ch
 /// Ways to be allowed to, in order: as root of a user namespace, which every user is; as root of the machine.
 const WAYS: [&[&str]; 2] = [&["--user", "--map-root-user"], &[]];
 
-/// Returns inside; outside it only returns when the program cannot enter.
-pub(crate) fn enter() -> anyhow::Result<()> {
+/// Runs the program again inside, where this returns; outside it only returns when the program cannot enter.
+pub fn enter() -> anyhow::Result<()> {
     if env::var_os(INSIDE_VARIABLE).is_some() {
         return Ok(());
     }

@@ -1,16 +1,16 @@
-//! The network of the cluster: a bridge with the address of the control plane, and a pair of devices for each pod.
+//! The network of the cluster: the control plane's address, and a link with a route to each pod.
 //!
 //! ```text
-//!  10.99.0.1 (bridge: API server, tests, Services' addresses) ── ve1 ═ eth0 10.99.1.1 (pod)
-//!                                                             └─ ve2 ═ eth0 10.99.2.1 (pod)
+//!  10.99.0.1 (API server, tests, Services' addresses) ── route to 10.99.1.1 ── ve1 ═ eth0 (pod)
+//!                                                     └─ route to 10.99.2.1 ── ve2 ═ eth0 (pod)
 //! ```
 //!
-//! Each pod has a network namespace of its own, so that several may listen on the same port of all their addresses, and
-//! so that the loss of a node can be what it is: packets that go nowhere.
+//! Each pod has a network namespace of its own, so that several may listen on the same port of all their addresses. It is
+//! routed, not bridged: packets to a node that is gone vanish without a sign, as they do in a real network. On one segment,
+//! neighbours would notice within seconds.
 
 use crate::command::must;
 use anyhow::Context;
-use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,7 +26,8 @@ pub(crate) const SERVICE_RANGE: &str = "10.96.0.0/16";
 /// The API server's Service has the first.
 pub(crate) const KUBERNETES_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 
-const BRIDGE: &str = "cluster0";
+/// Whether packets of one pod reach another; it is the namespace's own setting.
+const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// Numbers the devices.
 static DEVICES: AtomicU32 = AtomicU32::new(1);
@@ -40,15 +41,13 @@ pub(crate) struct Link {
     pid: u32,
 }
 
-/// Makes the bridge and the addresses of the control plane.
+/// Makes the addresses of the control plane and of Services.
 pub(crate) async fn start() -> anyhow::Result<()> {
     // On the loopback device all addresses of a range are the machine's own.
-    ip(&format!(
-        "link set lo up\naddr add {KUBERNETES_SERVICE}/16 dev lo\nlink add {BRIDGE} type bridge\n\
-         addr add {HOST}/16 dev {BRIDGE}\nlink set {BRIDGE} up\n"
-    ))
-    .await
-    .context("cannot make a network; is `ip` (package iproute2) installed?")
+    ip(&format!("link set lo up\naddr add {KUBERNETES_SERVICE}/16 dev lo\naddr add {HOST}/32 dev lo\n"))
+        .await
+        .context("cannot make a network; is `ip` (package iproute2) installed?")?;
+    tokio::fs::write(FORWARDING, "1").await.context("cannot forward packets between pods")
 }
 
 // === impl Link ===
@@ -66,21 +65,15 @@ impl Link {
         BufReader::new(stdout).lines().next_line().await.context("the network namespace was not made")?;
         let pid = holder.id().context("the holder of a network namespace ended")?;
         let device = format!("ve{}", DEVICES.fetch_add(1, Ordering::Relaxed));
-        // The hardware's address follows from the address: neighbours remember it beyond the pod's life.
-        let mac = address.octets().iter().fold("02:00".to_owned(), |mut mac, octet| {
-            let _infallible = write!(mac, ":{octet:02x}");
-            mac
-        });
-        ip(&format!(
-            "link add {device} type veth peer name eth0 address {mac} netns {pid}\nlink set {device} master {BRIDGE} up\n"
-        ))
-        .await?;
+        ip(&format!("link add {device} type veth peer name eth0 netns {pid}\n")).await?;
         let mut inside = Command::new("nsenter");
         inside.args(["--target", &pid.to_string(), "--net", "--", "ip", "-batch", "-"]);
         let lines = format!(
-            "link set lo up\naddr add {address}/16 dev eth0\nlink set eth0 up\nroute add default via {HOST}\n"
+            "link set lo up\naddr add {address}/32 dev eth0\nlink set eth0 up\nroute add {HOST} dev eth0\n\
+             route add default via {HOST}\n"
         );
         must(inside, &lines).await?;
+        connect(address, &device).await?;
         Ok(Self { holder, device, pid })
     }
 
@@ -100,9 +93,14 @@ impl Link {
     }
 }
 
-/// Lets packets through a device, or drops them all.
-pub(crate) async fn set_up(device: &str, is_up: bool) -> anyhow::Result<()> {
-    ip(&format!("link set {device} {}\n", if is_up { "up" } else { "down" })).await
+/// Lets packets to a pod through.
+pub(crate) async fn connect(address: Ipv4Addr, device: &str) -> anyhow::Result<()> {
+    ip(&format!("link set {device} up\nroute replace {address}/32 dev {device} src {HOST}\n")).await
+}
+
+/// Drops packets to a pod and from it, until the address is connected again.
+pub(crate) async fn cut(address: Ipv4Addr, device: &str) -> anyhow::Result<()> {
+    ip(&format!("route replace blackhole {address}/32\nlink set {device} down\n")).await
 }
 
 async fn ip(lines: &str) -> anyhow::Result<()> {

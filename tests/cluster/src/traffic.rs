@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use warmpath_http::Client;
 
@@ -31,10 +31,14 @@ pub struct Tally {
     pub served: usize,
     /// Of them, those that found most of their prompt in the engine's cache.
     pub warm: usize,
+    /// The longest time that one of them took.
+    pub slowest: Duration,
     /// Why others were lost, in words.
     pub lost: Vec<String>,
     /// How many each engine served.
     pub by_engine: BTreeMap<String, usize>,
+    /// How many requests of each client have ended.
+    ended: Vec<usize>,
 }
 
 // === impl Traffic ===
@@ -42,7 +46,7 @@ pub struct Tally {
 impl Traffic {
     /// Starts so many clients of `gateway`, each with one request at a time.
     pub fn start(gateway: SocketAddr, model: &str, count: usize) -> Self {
-        let tally = Arc::new(Mutex::new(Tally::default()));
+        let tally = Arc::new(Mutex::new(Tally { ended: vec![0; count], ..Tally::default() }));
         let mut clients = JoinSet::new();
         for number in 0..count {
             clients.spawn(talk(gateway, model.to_owned(), number, Arc::clone(&tally)));
@@ -55,14 +59,15 @@ impl Traffic {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until so many more requests have ended.
+    /// Waits until so many more requests have ended, and of each client all that are under way now.
     pub async fn more(&self, count: usize) -> anyhow::Result<()> {
-        let ended = || {
-            let tally = self.tally();
-            tally.served + tally.lost.len()
+        let before = self.tally().ended;
+        let has_ended = || {
+            let now = self.tally().ended;
+            let all_went_on = before.iter().zip(&now).all(|(before, now)| now > before);
+            all_went_on && now.iter().sum::<usize>() >= before.iter().sum::<usize>() + count
         };
-        let goal = ended() + count;
-        until(&format!("{count} more requests"), async || (ended() >= goal).then_some(())).await
+        until(&format!("{count} more requests"), async || has_ended().then_some(())).await
     }
 
     /// Ends the clients, and returns what became of all requests.
@@ -81,11 +86,16 @@ async fn talk(gateway: SocketAddr, model: String, number: usize, tally: Arc<Mute
         for turn in 0..TURNS {
             messages.push(json!({"role": "user", "content": format!("turn {turn}")}));
             let body = json!({"model": model, "max_tokens": 8, "messages": messages});
+            let sent = Instant::now();
             let response = ask(&client, &body).await;
             let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(ended) = tally.ended.get_mut(number) {
+                *ended += 1;
+            }
             match response {
                 Ok((engine, text, is_warm)) => {
                     tally.served += 1;
+                    tally.slowest = tally.slowest.max(sent.elapsed());
                     tally.warm += usize::from(is_warm);
                     *tally.by_engine.entry(engine).or_default() += 1;
                     messages.push(json!({"role": "assistant", "content": text}));

@@ -63,9 +63,11 @@ impl Addresses {
         self.lock().devices.remove(&address);
     }
 
-    /// The devices of all pods.
-    pub(super) fn devices(&self) -> Vec<String> {
-        self.lock().devices.values().filter(|device| !device.is_empty()).cloned().collect()
+    /// The addresses of all pods, with their devices.
+    pub(super) fn connected(&self) -> BTreeMap<Ipv4Addr, String> {
+        let mut devices = self.lock().devices.clone();
+        devices.retain(|_, device| !device.is_empty());
+        devices
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {

@@ -6,6 +6,7 @@ use super::pod::{self, Desired};
 use crate::network;
 use crate::process::Log;
 use crate::service::Names;
+use crate::wait::until;
 use anyhow::Context;
 use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -103,6 +104,18 @@ impl Node {
         &self.context.name
     }
 
+    /// Waits until the controllers have noticed that the node is ready: before, no pod is scheduled to it.
+    pub async fn schedulable(&self) -> anyhow::Result<()> {
+        let nodes: Api<NodeObject> = Api::all(self.context.client.clone());
+        until(&format!("node {} to take pods", self.context.name), async || {
+            let node = nodes.get(&self.context.name).await.ok()?;
+            let taints = node.spec.and_then(|spec| spec.taints).unwrap_or_default();
+            let is_not_ready = taints.iter().any(|taint| taint.key.starts_with("node.kubernetes.io/"));
+            (!is_not_ready).then_some(())
+        })
+        .await
+    }
+
     /// What the kubelet has to say.
     pub fn log(&self) -> Log {
         self.context.log()
@@ -111,16 +124,16 @@ impl Node {
     /// Cuts the node off: it falls silent, and packets to and from its pods go nowhere, while its processes run on.
     pub async fn cut(&self) -> anyhow::Result<()> {
         self.context.is_connected.send_replace(false);
-        for device in self.context.addresses.devices() {
-            network::set_up(&device, false).await?;
+        for (address, device) in self.context.addresses.connected() {
+            network::cut(address, &device).await?;
         }
         Ok(())
     }
 
     /// Connects a node again that was cut off.
     pub async fn reconnect(&self) -> anyhow::Result<()> {
-        for device in self.context.addresses.devices() {
-            network::set_up(&device, true).await?;
+        for (address, device) in self.context.addresses.connected() {
+            network::connect(address, &device).await?;
         }
         self.context.is_connected.send_replace(true);
         Ok(())

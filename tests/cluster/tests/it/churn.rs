@@ -69,7 +69,11 @@ fn lost_none(traffic: &Traffic, during: &str) -> anyhow::Result<()> {
         tally.served + tally.lost.len(),
         tally.lost.iter().take(5).collect::<Vec<_>>()
     );
-    println!("{} requests, none lost, {} of them warm: {during}", tally.served, tally.warm);
+    let slowest_ms = tally.slowest.as_millis();
+    println!(
+        "{} requests, none lost, {} warm, the slowest {slowest_ms} ms: {during}",
+        tally.served, tally.warm
+    );
     Ok(())
 }
 
@@ -133,14 +137,19 @@ pub(crate) async fn no_request_is_lost_with_a_node(namespace: Namespace) -> anyh
     let labels = BTreeMap::from([("pool".to_owned(), namespace.name.clone())]);
     let taint = Some(namespace.name.as_str());
     let lost = namespace.cluster.node("churn-1", labels.clone(), taint).await?;
-    let _other = namespace.cluster.node("churn-2", labels, taint).await?;
+    let other = namespace.cluster.node("churn-2", labels, taint).await?;
+    for node in [&lost, &other] {
+        node.schedulable().await?;
+    }
     let mut engines = deployment(4);
     let spec = &mut engines["spec"]["template"]["spec"];
     spec["nodeSelector"] = json!({"pool": namespace.name});
     spec["tolerations"] = json!([{"key": namespace.name, "operator": "Exists"}]);
     spec["topologySpreadConstraints"] = json!([{
-        "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+        "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule",
         "labelSelector": {"matchLabels": {"app": "vllm"}},
+        // A node that is gone takes no part.
+        "nodeTaintsPolicy": "Honor",
     }]);
     let (_release, traffic) = talking(&namespace, engines, 4).await?;
     lost.power_off().await?;

@@ -108,6 +108,7 @@ pub(crate) async fn a_lost_node_loses_its_pods_and_others_take_over(
     namespace.apply(deployment).await?;
     let first = namespace.ready("app=vllm", 1).await?;
     let other = namespace.cluster.node("lost-2", labels, taint).await?;
+    other.schedulable().await?;
     lost.power_off().await?;
     assert!(get(address(&first[0]), "/health").await.is_err(), "its processes are gone");
     let name = first[0].metadata.name.clone().unwrap_or_default();

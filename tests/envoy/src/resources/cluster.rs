@@ -36,6 +36,9 @@ const IN_FLIGHT_MAX: u32 = 100_000;
 /// Below the five seconds after which vLLM's server closes an idle connection.
 const ENGINE_IDLE_MAX: Duration = Duration::from_secs(4);
 
+/// An engine whose node is gone acknowledges nothing.
+const UNACKNOWLEDGED_MS_MAX: i64 = 10_000;
+
 const CONTROLLER_PING_INTERVAL: Duration = Duration::from_secs(5);
 const CONTROLLER_PING_MAX: Duration = Duration::from_secs(2);
 
@@ -62,11 +65,15 @@ pub fn engines(policy: Policy) -> Cluster {
         }),
         upstream_connection_options: Some(UpstreamConnectionOptions {
             tcp_keepalive: Some(core::TcpKeepalive {
-                keepalive_time: Some(uint32(30)),
-                keepalive_interval: Some(uint32(10)),
+                keepalive_time: Some(uint32(10)),
+                keepalive_interval: Some(uint32(3)),
                 keepalive_probes: Some(uint32(3)),
             }),
             ..UpstreamConnectionOptions::default()
+        }),
+        upstream_bind_config: Some(core::BindConfig {
+            socket_options: vec![user_timeout()],
+            ..core::BindConfig::default()
         }),
         typed_extension_protocol_options: protocol(http1),
         ..over_eds(ENGINES)
@@ -85,6 +92,18 @@ pub fn controller() -> Cluster {
     };
     let http2 = explicit(ProtocolConfig::Http2ProtocolOptions(http2));
     Cluster { typed_extension_protocol_options: protocol(http2), ..over_eds(CONTROLLER) }
+}
+
+/// `TCP_USER_TIMEOUT`: how long sent bytes may stay unacknowledged.
+fn user_timeout() -> core::SocketOption {
+    core::SocketOption {
+        description: "user timeout".to_owned(),
+        level: 6,
+        name: 18,
+        value: Some(core::socket_option::Value::IntValue(UNACKNOWLEDGED_MS_MAX)),
+        state: core::socket_option::SocketState::StatePrebind.into(),
+        ..core::SocketOption::default()
+    }
 }
 
 /// The endpoints of a cluster, all of them.
