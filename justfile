@@ -18,8 +18,9 @@ default:
 
 # --- use -------------------------------------------------------------------------------------------
 
-# Runs a workload through plain Envoy, then through Warmpath: two minutes; the first build takes several more.
+# Runs a workload through plain Envoy, then through Warmpath: two minutes; ./just demo k8s: in a Kubernetes cluster.
 demo *args: (announce "warmpath-lab") wasm envoy
+    @case " {{ args }} " in *" k8s "*) tests/cluster/install-control-plane > /dev/null && cargo build --release -p warmpath -p warmpath-engine ;; esac
     cargo run --release -p warmpath-lab -- demo {{ args }}
 
 # Makes parts fail while clients talk, and shows what they notice: four minutes; --full takes ten more.

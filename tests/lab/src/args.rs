@@ -3,7 +3,7 @@
 use crate::arm::Arm;
 use crate::bench::args::{BenchArgs, ControllerArgs, EnginesArgs};
 use crate::faults::Scenario;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -41,9 +41,22 @@ pub enum Command {
     Controller(ControllerArgs),
 }
 
+/// Where a demo runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Place {
+    /// As processes of this machine.
+    #[default]
+    Machine,
+    /// In a Kubernetes cluster that is started for it, installed with the chart.
+    K8s,
+}
+
 /// `demo`
 #[derive(Clone, Debug, clap::Args)]
 pub struct DemoArgs {
+    /// Where it runs.
+    #[arg(value_enum, default_value_t = Place::Machine)]
+    pub place: Place,
     /// Decides the conversations.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

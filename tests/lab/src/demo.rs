@@ -1,8 +1,9 @@
 //! `demo`: the same conversations through plain Envoy and through Warmpath, and what it gained.
 
-use crate::args::DemoArgs;
+use crate::args::{DemoArgs, Place};
 use crate::arm::Arm;
 use crate::cluster::{Cluster, Spec, params};
+use crate::kubernetes;
 use crate::measure::{ArmRun, Call, Quantiles, percentile};
 use crate::paths;
 use crate::play::{Progress, Stage, converse};
@@ -16,14 +17,17 @@ use warmpath_report::{percent, time_ms, times};
 
 /// Tokens of each streamed piece. Engines under load send several tokens at once; one by one, ten times faster
 /// than real, would measure this machine's pipes.
-const TOKENS_PER_CHUNK: usize = 4;
+pub(crate) const TOKENS_PER_CHUNK: usize = 4;
 
 /// How long an engine that fails takes for it.
 const FAILING_AFTER_MS: u64 = 3;
 
 /// Runs the demo and writes its report.
 pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
-    let report = play(args).await?;
+    let report = match args.place {
+        Place::Machine => play(args).await?,
+        Place::K8s => kubernetes::play(args).await?,
+    };
     let folder = args.out.clone().unwrap_or_else(|| paths::report_folder("demo"));
     report.print();
     report.write(&folder)?;
@@ -33,6 +37,48 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
 
 /// Plays all arms.
 pub async fn play(args: &DemoArgs) -> anyhow::Result<Report> {
+    let Planned { text, all, requests } = plan(args)?;
+    let (mut runs, mut envoy_version) = (Vec::new(), String::new());
+    for arm in &args.arms {
+        let (run, version) = play_arm(args, *arm, &all, requests).await?;
+        runs.push(run);
+        envoy_version = version;
+    }
+    let mut goals = Vec::new();
+    if args.images {
+        println!("the same conversations without their images, through Warmpath");
+        let (without, _) = play_arm(args, Arm::Warmpath, &text, requests).await?;
+        goals
+            .extend(runs.iter().find(|run| run.arm == Arm::Warmpath).map(|with| images_goal(with, &without)));
+    }
+    if let (Some(status), Some(run)) = (args.failing, runs.iter().find(|run| run.arm == Arm::Warmpath)) {
+        goals.push(failing_goal(run, status));
+    }
+    let info = run_info(args, &runs, all.len(), RunInfoOf { envoys: 1, envoy_version, goals });
+    Ok(Report::new(info, runs))
+}
+
+/// The conversations of a demo.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    /// Without images.
+    text: Arc<[Conversation]>,
+    /// As they are played.
+    pub(crate) all: Arc<[Conversation]>,
+    /// How many requests they are.
+    pub(crate) requests: usize,
+}
+
+/// What differs between the places where a demo runs.
+#[derive(Debug)]
+pub(crate) struct RunInfoOf {
+    pub(crate) envoys: usize,
+    pub(crate) envoy_version: String,
+    pub(crate) goals: Vec<(String, String)>,
+}
+
+/// Plans the conversations, and says what they are.
+pub(crate) fn plan(args: &DemoArgs) -> anyhow::Result<Planned> {
     ensure!(
         args.engines > 0 && args.clients > 0 && args.time_scale > 0.0,
         "engines, clients and scale must be positive"
@@ -52,22 +98,11 @@ pub async fn play(args: &DemoArgs) -> anyhow::Result<Report> {
         args.time_scale,
         args.seed
     );
-    let (mut runs, mut envoy_version) = (Vec::new(), String::new());
-    for arm in &args.arms {
-        let (run, version) = play_arm(args, *arm, &all, requests).await?;
-        runs.push(run);
-        envoy_version = version;
-    }
-    let mut goals = Vec::new();
-    if args.images {
-        println!("the same conversations without their images, through Warmpath");
-        let (without, _) = play_arm(args, Arm::Warmpath, &text, requests).await?;
-        goals
-            .extend(runs.iter().find(|run| run.arm == Arm::Warmpath).map(|with| images_goal(with, &without)));
-    }
-    if let (Some(status), Some(run)) = (args.failing, runs.iter().find(|run| run.arm == Arm::Warmpath)) {
-        goals.push(failing_goal(run, status));
-    }
+    Ok(Planned { text, all, requests })
+}
+
+/// How the arms were played.
+pub(crate) fn run_info(args: &DemoArgs, runs: &[ArmRun], count: usize, of: RunInfoOf) -> RunInfo {
     let mut parameters = parameters(&describe());
     if let Some(run) = runs.first() {
         let tokens = Quantiles::of(run.answered().map(|(_, answer)| answer.prompt_tokens as f64));
@@ -75,23 +110,22 @@ pub async fn play(args: &DemoArgs) -> anyhow::Result<Report> {
     }
     parameters.insert("clients".to_owned(), args.clients.to_string());
     parameters.insert("system prompts".to_owned(), args.groups.to_string());
-    parameters.insert("conversations".to_owned(), all.len().to_string());
-    let info = RunInfo {
+    parameters.insert("conversations".to_owned(), count.to_string());
+    RunInfo {
         kind: Kind::Demo,
         seed: args.seed,
         time_scale: args.time_scale,
         engines: args.engines,
-        envoys: 1,
+        envoys: of.envoys,
         workers: 1,
         preset: args.preset.name(),
         kv_tokens: params(args.preset, args.kv_tokens).kv_tokens,
         tokens_per_chunk: TOKENS_PER_CHUNK,
         warmpath_version: env!("CARGO_PKG_VERSION"),
-        envoy_version,
+        envoy_version: of.envoy_version,
         parameters,
-        goals,
-    };
-    Ok(Report::new(info, runs))
+        goals: of.goals,
+    }
 }
 
 /// What images of some do to the first tokens of the others.

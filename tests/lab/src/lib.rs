@@ -30,6 +30,7 @@ pub mod cluster;
 pub mod demo;
 pub mod faults;
 pub mod ideal;
+pub mod kubernetes;
 pub mod measure;
 pub mod paths;
 pub mod play;

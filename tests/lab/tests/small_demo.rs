@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper of a test may unwrap as the test does")]
 
 use warmpath_engine::Preset;
-use warmpath_lab::args::{DemoArgs, ReplayArgs};
+use warmpath_lab::args::{DemoArgs, Place, ReplayArgs};
 use warmpath_lab::arm::Arm;
 use warmpath_lab::measure::Summary;
 use warmpath_lab::report::Report;
@@ -17,6 +17,7 @@ fn arm(report: &Report, arm: Arm) -> &Summary {
 
 fn small() -> DemoArgs {
     DemoArgs {
+        place: Place::Machine,
         seed: 1,
         engines: 2,
         time_scale: 20.0,

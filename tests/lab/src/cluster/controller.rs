@@ -31,7 +31,7 @@ pub async fn start_controller(
 }
 
 /// Engines that run faster change faster: scraped at the usual interval, in model time.
-fn scrape(time_scale: f64) -> Scrape {
+pub fn scrape(time_scale: f64) -> Scrape {
     let usual = Scrape::default();
     let interval = if time_scale > 1.0 { usual.interval.div_f64(time_scale) } else { usual.interval };
     Scrape { interval: interval.max(SCRAPE_INTERVAL_MIN), ..usual }

@@ -18,7 +18,7 @@ use warmpath_envoy::process::{Envoy, Launch};
 use warmpath_envoy::resources::GATEWAY;
 use warmpath_envoy::until;
 
-pub use self::controller::{POOL, start_controller};
+pub use self::controller::{POOL, scrape, start_controller};
 pub use self::envoy_file::plugin;
 
 /// The one model that the engines serve.
