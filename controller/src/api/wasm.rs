@@ -1,7 +1,9 @@
 //! `GET /wasm`: which filter there is; `GET /wasm/<sha256>/warmpath-router.wasm`: the filter.
 //!
 //! Proxies that fetch the filter over HTTP are configured with its hash. The hash is part of the path, so a URL stands for one
-//! filter for ever: it may be cached, and a controller that has another version says so instead of sending that.
+//! filter for ever: it may be cached, and a controller that has another version says so instead of sending that. It says so
+//! as something that passes, because during an upgrade another replica has the filter: the agents of Istio and Envoy Gateway
+//! ask again after a 503, but take a 404 for the end, and Istio's then refuses all requests of the listener.
 
 use super::Api;
 use axum::Json;
@@ -94,7 +96,9 @@ pub(super) async fn show(State(api): State<Api>) -> Response {
 pub(super) async fn send(State(api): State<Api>, Path(sha256): Path<String>) -> Response {
     let Some(wasm) = &api.wasm else { return absent("this controller serves no filter: set wasm_file\n") };
     if !wasm.sha256.eq_ignore_ascii_case(&sha256) {
-        return absent(&format!("this controller has another filter: {}\n", wasm.path()));
+        let message = format!("this controller has another filter: {}\n", wasm.path());
+        // The next connection may lead to another replica; this one does not.
+        return (StatusCode::SERVICE_UNAVAILABLE, [(header::CONNECTION, "close")], message).into_response();
     }
     let etag = format!("\"{}\"", wasm.sha256);
     let headers =

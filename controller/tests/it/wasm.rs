@@ -41,9 +41,21 @@ async fn the_filter_is_served_under_its_hash_only() {
     let head = client.send(Method::HEAD, path, &[], bytes::Bytes::new()).await.unwrap();
     assert_eq!((head.status, head.header("content-length")), (StatusCode::OK, Some("8")));
 
-    let (status, text) = get(http, &path.replace(SHA256, &"0".repeat(64))).await;
-    assert_eq!(status, StatusCode::NOT_FOUND);
-    assert!(text.contains(path), "{text}");
+    running.shutdown().await;
+}
+
+/// The agents of Istio and Envoy Gateway give up at a 404, and one connection always leads to the same replica.
+#[tokio::test]
+async fn during_an_upgrade_a_proxy_asks_for_the_filter_again_and_elsewhere() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("router.wasm");
+    fs::write(&path, MODULE).unwrap();
+    let running = start(serving(&path)).await.unwrap();
+    let another = format!("/wasm/{}/warmpath-router.wasm", "0".repeat(64));
+    let response = Client::http1(running.http_addr()).get(&another).await.unwrap();
+    assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.header("connection"), Some("close"));
+    assert!(String::from_utf8_lossy(&response.body).contains(SHA256), "it names the one that it has");
     running.shutdown().await;
 }
 
