@@ -11,6 +11,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use warmpath_cluster::{Namespace, Release, Traffic, until};
+use warmpath_http::Client;
 
 /// Requests during each change, at least.
 const REQUESTS: usize = 1_000;
@@ -54,6 +55,14 @@ async fn talking(namespace: &Namespace, engines: Value, count: usize) -> anyhow:
     release.ready("gateway", 2).await?;
     release.ready("controller", 2).await?;
     let gateway = namespace.service("warmpath-gateway").await?;
+    // Ready pods are endpoints of their Service a moment later; until then it closes connections.
+    let client = Client::http1(gateway);
+    let body = json!({"model": "llama", "max_tokens": 1, "messages": [{"role": "user", "content": "begin"}]});
+    until("a response through the Service", async || {
+        let response = client.post_json("/v1/chat/completions", &body).await.ok()?;
+        response.status.is_success().then_some(())
+    })
+    .await?;
     let traffic = Traffic::start(gateway, "llama", CLIENTS);
     traffic.more(REQUESTS / 10).await?;
     Ok((release, traffic))
