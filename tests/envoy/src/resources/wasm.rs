@@ -59,7 +59,7 @@ impl WasmFilter {
             code: Some(core::AsyncDataSource {
                 specifier: Some(core::async_data_source::Specifier::Local(code)),
             }),
-            environment_variables: Some(EnvironmentVariables {
+            environment_variables: (!self.environment.is_empty()).then(|| EnvironmentVariables {
                 key_values: self.environment.iter().cloned().collect(),
                 ..EnvironmentVariables::default()
             }),
