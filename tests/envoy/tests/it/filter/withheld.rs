@@ -149,7 +149,8 @@ async fn a_session_stays_where_bodies_are_withheld() {
         assert!(homes.iter().all(|home| *home == homes[0]), "{session}: {homes:?}");
     }
     let used: BTreeSet<_> = homes.values().map(|homes| &homes[0]).collect();
-    assert_eq!(used.len(), 3, "all engines have sessions: {homes:?}");
+    // Engines without load are equally good, so chance decides for each session.
+    assert!(used.len() > 1, "all sessions are at one engine: {homes:?}");
 }
 
 #[tokio::test]

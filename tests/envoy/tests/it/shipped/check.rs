@@ -73,6 +73,12 @@ async fn nothing_is_wrong_with_what_users_get() {
     let client = Client::http1(envoy.listener(GATEWAY).await.unwrap());
     let response = client.post_json(PATH, &completion(MODEL, &prompt("whales"))).await.unwrap();
     assert!(response.status.is_success(), "{}", response.text());
+    // Envoy's policy places requests until then, and their responses are endpoints, too.
+    until("the stream to the controller", async || {
+        (envoy.admin().stat("wasmcustom.warmpath.feed.connected").await.unwrap() > 0).then_some(())
+    })
+    .await
+    .unwrap();
     let report = report_of(&envoy, &controller).await;
     assert_eq!(wrong(&report.findings), Vec::<String>::new());
     assert_eq!((report.status(), report.unchecked.len()), (report::STATUS_FINE, 0));
