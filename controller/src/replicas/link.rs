@@ -40,6 +40,14 @@ pub(super) struct Link {
     reached: Option<ResumePoint>,
 }
 
+/// A replica whose stream is open. It has left when this is dropped: a link is also aborted in the middle of a stream, where
+/// its pod is being deleted.
+#[derive(Debug)]
+struct Joined {
+    shared: Shared,
+    replica: ProcessId,
+}
+
 /// Why a stream ended.
 #[derive(Debug, Error)]
 enum LinkError {
@@ -65,10 +73,6 @@ impl Link {
         loop {
             let before = self.reached;
             let ended = self.stream().await;
-            if let Some(reached) = self.reached {
-                let replica = ProcessId(reached.instance);
-                self.shared.with(|hub, now| hub.replica_left(replica, now));
-            }
             let replica = self.address;
             match ended {
                 Err(LinkError::Self_) => return,
@@ -109,23 +113,18 @@ impl Link {
         let response = grpc.streaming(request, PathAndQuery::from_static(SYNC_PATH), codec).await?;
         let mut downs = response.into_inner();
         let mut prefixes = PrefixDecoder::default();
-        let mut is_known = false;
+        let mut joined = None;
         while let Some(down) = downs.message().await? {
             let replica = ProcessId(down.instance);
             if down.instance == own.0 {
                 return Err(LinkError::Self_);
             }
             let is_complete = !matches!(down.phase(), Phase::Begin | Phase::Item);
-            self.shared.with(|hub, now| {
-                if !is_known {
-                    hub.replica_joined(replica);
-                }
-                hub.relay(replica, down.events, &mut prefixes, now);
-            });
-            if !is_known {
-                is_known = true;
+            if joined.is_none() {
+                joined = Some(Joined::new(self.shared.clone(), replica));
                 tracing::info!(replica = %self.address, instance = %replica, "linked to another replica");
             }
+            self.shared.with(|hub, now| hub.relay(replica, down.events, &mut prefixes, now));
             if is_complete {
                 self.reached = Some(ResumePoint { instance: down.instance, generation: down.generation });
             } else if self.reached.is_none_or(|reached| reached.instance != down.instance) {
@@ -146,6 +145,21 @@ impl Link {
                 .tcp_nodelay(true)
         };
         self.peers.connect(self.address, prepare).await
+    }
+}
+
+// === impl Joined ===
+
+impl Joined {
+    fn new(shared: Shared, replica: ProcessId) -> Self {
+        shared.with(|hub, _| hub.replica_joined(replica));
+        Self { shared, replica }
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        self.shared.with(|hub, now| hub.replica_left(self.replica, now));
     }
 }
 

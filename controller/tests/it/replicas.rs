@@ -334,3 +334,38 @@ async fn a_link_is_kept_over_a_restart_and_to_the_replica_itself_there_is_none()
     until(4).await;
     running.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proxies_of_a_replica_whose_pod_is_deleted_do_not_take_turns_any_longer() {
+    let running = run::start(settings(&[ADDRESS.parse().unwrap()])).await.unwrap();
+    let (_stop, stopping) = watch::channel(false);
+    let shared = Shared::new(replica(9).hub, Clock::default(), stopping);
+    let mut replicas = Replicas::new(shared.clone(), Peers::default());
+    replicas.follow(&[running.grpc_addr()].into());
+    let proxy = LiveProxy::connect(running.grpc_addr(), 1).await;
+    proxy.report(in_flight(100, 3).kind).await;
+    let until = |listed_wanted: bool| {
+        let shared = shared.clone();
+        async move {
+            let is_listed = |hub: &mut Hub, now| {
+                hub.tick(now);
+                let events = hub.index().view().export();
+                events.iter().any(|event| match &event.kind {
+                    Some(Kind::Proxies(proxies)) => !proxies.processes.is_empty(),
+                    _ => false,
+                })
+            };
+            let reached = async {
+                while shared.with(is_listed) != listed_wanted {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), reached).await.expect("the list follows the link");
+        }
+    };
+    until(true).await;
+    // The stream is open: nobody but this replica knows that the other one is leaving.
+    replicas.follow(&[].into());
+    until(false).await;
+    running.shutdown().await;
+}
