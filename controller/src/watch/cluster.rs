@@ -3,6 +3,7 @@
 use super::ClusterError;
 use super::facts::{Facts, Source, SourceState};
 use super::follow::{Report, follow};
+use super::hold::Hold;
 use super::kinds::Kind;
 use super::plan::{Plan, plan};
 use super::problem::Problem;
@@ -12,16 +13,12 @@ use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// Reports that wait while others are taken in; the watches wait with the rest.
 const REPORTS_MAX: usize = 1_024;
-/// How long what is known is held back for the pods of a pool that is new or has another selector: published at once, it would
-/// have none.
-const HOLD: Duration = Duration::from_secs(5);
 
 /// What is known of the cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,8 +59,7 @@ struct Cluster {
     running: JoinSet<()>,
     reports: mpsc::Sender<Report>,
     to: watch::Sender<Option<Followed>>,
-    /// Since when something new is held back.
-    held_since: Option<Instant>,
+    hold: Hold,
     metrics: Arc<Metrics>,
 }
 
@@ -85,7 +81,7 @@ pub fn start(
         running: JoinSet::new(),
         reports,
         to,
-        held_since: None,
+        hold: Hold::default(),
         metrics,
     };
     tokio::spawn(cluster.run(incoming));
@@ -109,7 +105,7 @@ impl Cluster {
         }
         self.look();
         loop {
-            let held_until = self.held_since.map(|since| since + HOLD);
+            let hold_ends_at = self.hold.ends_at(Instant::now());
             tokio::select! {
                 report = incoming.recv() => {
                     let Some(report) = report else { return };
@@ -122,7 +118,7 @@ impl Cluster {
                         self.look();
                     }
                 }
-                () = until(held_until) => self.look(),
+                () = until(hold_ends_at) => self.look(),
                 () = self.to.closed() => return,
             }
         }
@@ -193,7 +189,8 @@ impl Cluster {
             let gauge = self.metrics.cluster_problems.get_or_create(&[("kind", label)]);
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
-        if self.is_held() {
+        let is_first = self.to.borrow().is_none();
+        if self.hold.holds(self.facts.is_settled(), is_first, Instant::now()) {
             return;
         }
         let followed = self.followed();
@@ -202,21 +199,6 @@ impl Cluster {
             *last = Some(followed);
             is_new
         });
-    }
-
-    /// Whether what is known is held back because a watch has not shown anything yet: forever at first, because a controller
-    /// without pools would take all of them from the proxies, and later for as long as others can wait for one.
-    fn is_held(&mut self) -> bool {
-        let is_first = self.to.borrow().is_none();
-        if self.facts.is_settled() {
-            self.held_since = None;
-            return false;
-        }
-        let since = *self.held_since.get_or_insert_with(Instant::now);
-        if is_first || since.elapsed() < HOLD {
-            return true;
-        }
-        false
     }
 
     fn followed(&self) -> Followed {

@@ -52,6 +52,8 @@ pub enum Update {
     Deleted(ObjectName),
     /// The watch does not work; what is known stays.
     Failed(SourceState),
+    /// It works again, and goes on where it was.
+    Resumed,
 }
 
 /// How a watch goes.
@@ -104,18 +106,20 @@ impl Facts {
     pub fn apply(&mut self, source: &Source, update: Update) -> bool {
         // A watch that was ended a moment ago.
         let Some(shown) = self.sources.get_mut(source) else { return false };
-        match update {
+        // The API server reports a change of an object only over a watch that works.
+        let has_resumed = !matches!(update, Update::Failed(_)) && shown.resume();
+        let has_changed = match update {
+            Update::Resumed => false,
             Update::Failed(state) => std::mem::replace(&mut shown.state, state.clone()) != state,
             Update::Listed(items) => {
-                let has_state =
-                    std::mem::replace(&mut shown.state, SourceState::Synced) == SourceState::Synced;
-                let is_same = shown.items == items;
-                (shown.items, shown.is_known) = (items, true);
-                !(has_state && is_same)
+                let is_same = shown.is_known && shown.items == items;
+                *shown = Shown { state: SourceState::Synced, is_known: true, items };
+                !is_same
             }
             Update::Applied(name, item) => shown.items.insert(name, item.clone()) != Some(item),
             Update::Deleted(name) => shown.items.remove(&name).is_some(),
-        }
+        };
+        has_changed || has_resumed
     }
 
     /// Whether every watch has shown something, or cannot for a reason that only people can mend.
@@ -150,6 +154,11 @@ impl Shown {
     pub fn is_settled(&self) -> bool {
         self.is_known || matches!(self.state, SourceState::Missing | SourceState::Forbidden(_))
     }
+
+    /// It works again. Returns whether it did not before. One that has never listed its objects still has to.
+    fn resume(&mut self) -> bool {
+        self.is_known && std::mem::replace(&mut self.state, SourceState::Synced) != SourceState::Synced
+    }
 }
 
 // === impl SourceState ===
@@ -163,6 +172,36 @@ impl SourceState {
             Self::Missing => "missing",
             Self::Forbidden(_) => "forbidden",
             Self::Failing(_) => "failing",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Facts, Source, SourceState, Update};
+    use crate::config::{ObjectName, Selector};
+    use crate::watch::Kind;
+    use std::collections::BTreeMap;
+
+    fn failing() -> Update {
+        Update::Failed(SourceState::Failing("connection refused".to_owned()))
+    }
+
+    #[test]
+    fn a_watch_that_goes_on_after_a_failure_is_synced_again_without_a_list() {
+        let source = Source { kind: Kind::Pod, namespace: None, selector: Selector::new() };
+        let gone = ObjectName { namespace: "llm".to_owned(), name: "gone".to_owned() };
+        let mut facts = Facts::default();
+        facts.open(source.clone());
+        facts.apply(&source, failing());
+        assert!(!facts.apply(&source, Update::Resumed), "it has not listed anything yet");
+        assert!(!facts.is_settled());
+        facts.apply(&source, Update::Listed(BTreeMap::new()));
+        for update in [Update::Resumed, Update::Deleted(gone)] {
+            assert!(facts.apply(&source, failing()));
+            assert!(facts.apply(&source, update.clone()));
+            assert_eq!(facts.shown(&source).map(|shown| &shown.state), Some(&SourceState::Synced));
+            assert!(!facts.apply(&source, update));
         }
     }
 }

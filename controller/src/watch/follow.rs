@@ -1,7 +1,7 @@
 //! One watch: the API server's events as [`Update`]s.
 //!
 //! The list that begins a watch comes in pages, and replaces what is known only when it is whole. A watch that fails is begun
-//! again, where it was if the server still knows that place.
+//! again, where it was if the server still knows that place. Nothing announces that it works then: silence does.
 
 use super::facts::{Described, Item, Source, SourceState, Update};
 use super::kinds::Kind;
@@ -29,11 +29,20 @@ const RETRY_FIRST: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(8);
 /// The wait while a kind is missing or forbidden, which people mend.
 const RETRY_MENDED: Duration = Duration::from_secs(30);
+/// How long a watch that has failed must be silent to count as resumed: longer than the client tries to connect (30 s).
+const RESUMED_AFTER: Duration = Duration::from_secs(35);
 /// Bytes of a message of the API server that are kept.
 const MESSAGE_BYTES_MAX: usize = 300;
 
 /// What a watch reports, with its name.
 pub(super) type Report = (Source, Update);
+
+/// When a watch is tried again, and when its silence means that it works. Pure.
+#[derive(Debug, Default)]
+struct Retry {
+    /// Failures in a row.
+    failures: u32,
+}
 
 /// Follows a source until `to` is closed.
 pub(super) async fn follow(client: Client, source: Source, to: mpsc::Sender<Report>) {
@@ -67,17 +76,21 @@ async fn run<K>(
         watcher::Config::default().page_size(PAGE_OBJECTS).timeout(WATCH_S).labels(&labels.join(","));
     let mut events = pin!(watcher(api, config));
     let mut list = BTreeMap::new();
-    let mut failures = 0;
-    while let Some(event) = events.next().await {
-        let update = match event {
-            Ok(event) => {
-                failures = 0;
+    let mut retry = Retry::default();
+    loop {
+        let update = match tokio::time::timeout(retry.silence(), events.next()).await {
+            Err(_) => {
+                retry = Retry::default();
+                Some(Update::Resumed)
+            }
+            Ok(None) => return,
+            Ok(Some(Ok(event))) => {
+                retry.note(&event);
                 take(event, &mut list, read)
             }
-            Err(error) => {
+            Ok(Some(Err(error))) => {
                 let state = classify(&error);
-                let wait = retry_after(&state, failures);
-                failures += 1;
+                let wait = retry.failed(&state);
                 tracing::debug!(kind = source.kind.label(), %error, "watch failed");
                 if to.send((source.clone(), Update::Failed(state))).await.is_err() {
                     return;
@@ -151,13 +164,6 @@ fn classify_status(status: &Status) -> SourceState {
     }
 }
 
-fn retry_after(state: &SourceState, failures: u32) -> Duration {
-    match state {
-        SourceState::Missing | SourceState::Forbidden(_) => RETRY_MENDED,
-        _ => RETRY_FIRST.saturating_mul(2_u32.saturating_pow(failures.min(16))).min(RETRY_MAX),
-    }
-}
-
 /// An error with its causes, of which the first is often no more than "service error".
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -175,4 +181,61 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn cut(message: &str) -> String {
     let end = message.floor_char_boundary(MESSAGE_BYTES_MAX);
     message.get(..end).unwrap_or_default().to_owned()
+}
+
+// === impl Retry ===
+
+impl Retry {
+    /// The wait after a failure.
+    fn failed(&mut self, state: &SourceState) -> Duration {
+        let doubled = RETRY_FIRST.saturating_mul(2_u32.saturating_pow(self.failures.min(16)));
+        self.failures = self.failures.saturating_add(1);
+        match state {
+            SourceState::Missing | SourceState::Forbidden(_) => RETRY_MENDED,
+            _ => doubled.min(RETRY_MAX),
+        }
+    }
+
+    /// Takes note of an event. `Init` shows nothing: it comes before the API server is asked for the list.
+    fn note<K>(&mut self, event: &Event<K>) {
+        if !matches!(event, Event::Init) {
+            self.failures = 0;
+        }
+    }
+
+    /// How long the watch may be silent before it counts as resumed.
+    fn silence(&self) -> Duration {
+        if self.failures > 0 { RESUMED_AFTER } else { Duration::MAX }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Event, RESUMED_AFTER, RETRY_FIRST, RETRY_MAX, RETRY_MENDED, Retry, SourceState};
+    use std::time::Duration;
+
+    #[test]
+    fn a_list_that_fails_again_and_again_is_tried_ever_later() {
+        let (mut retry, failing) = (Retry::default(), SourceState::Failing(String::new()));
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            retry.note(&Event::<()>::Init);
+            waits.push(retry.failed(&failing));
+        }
+        assert_eq!(waits[..3], [RETRY_FIRST, 2 * RETRY_FIRST, 4 * RETRY_FIRST]);
+        assert_eq!(waits[7], RETRY_MAX);
+        retry.note(&Event::Apply(()));
+        assert_eq!(retry.failed(&failing), RETRY_FIRST);
+        assert_eq!(retry.failed(&SourceState::Missing), RETRY_MENDED);
+    }
+
+    #[test]
+    fn only_a_watch_that_has_failed_counts_as_resumed_by_its_silence() {
+        let mut retry = Retry::default();
+        assert_eq!(retry.silence(), Duration::MAX);
+        retry.failed(&SourceState::Failing(String::new()));
+        assert_eq!(retry.silence(), RESUMED_AFTER);
+        retry.note(&Event::InitApply(()));
+        assert_eq!(retry.silence(), Duration::MAX);
+    }
 }

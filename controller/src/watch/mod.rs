@@ -16,6 +16,7 @@
 mod cluster;
 mod facts;
 mod follow;
+mod hold;
 mod kinds;
 mod list;
 mod plan;
