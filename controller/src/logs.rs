@@ -18,9 +18,9 @@ pub(crate) struct Paced {
     logged: Mutex<BTreeMap<&'static str, Instant>>,
 }
 
-/// Warnings that say nothing new: each kind that the API server does not know is reported by its watch. A filter that names this
+/// Lines that say nothing new: whoever sends a request to the API server reports what becomes of it. A filter that names this
 /// target overrides it.
-const QUIET: &str = "kube_client=error";
+const QUIET: &str = "kube_client=off";
 
 /// Why logging could not be set up.
 #[derive(Debug, Error)]
