@@ -22,7 +22,7 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
 {{- end -}}
 
-{{/* Where the controller watches, as a JSON list in an object. Empty with clusterWide. */}}
+{{/* The namespaces that the controller watches, as a JSON list in an object. Empty with clusterWide. */}}
 {{- define "warmpath.namespaces" -}}
 {{- $namespaces := .Values.namespaces | default (list .Release.Namespace) -}}
 {{- if .Values.clusterWide }}{{ $namespaces = list }}{{ end -}}
@@ -33,7 +33,7 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
 {{ required "image.controller: name the image that you built with `./just image`, such as registry.example.com/warmpath:0.1.0" .Values.image.controller }}
 {{- end -}}
 
-{{/* What every pod has: no root, the default seccomp profile, replicas apart from each other. */}}
+{{/* The settings of every pod: no root, the default seccomp profile, replicas spread over nodes and zones. */}}
 {{- define "warmpath.podSpec" -}}
 {{- $root := index . 0 -}}
 {{- $values := index . 2 -}}
@@ -79,7 +79,7 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
-{{/* What the values say of the filter's configuration, as JSON. The size of cells must be that of the controller. */}}
+{{/* The filter's settings from the values, as JSON. The cell size must be the controller's. */}}
 {{- define "warmpath.filterSettings" -}}
 {{- $settings := deepCopy .Values.gateway.filter -}}
 {{- range $key := list "cell_bytes" "omitted_prefixes" }}

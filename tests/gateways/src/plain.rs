@@ -60,7 +60,7 @@ pub const FILES: [Plain; 8] = [
     },
     Plain {
         path: "istio/wasmplugin.yaml",
-        title: "The filter as a WasmPlugin, which is less: the body is not read. Use `gateway.yaml` where you can.",
+        title: "The filter as a WasmPlugin, which cannot read prompts. Use `gateway.yaml` where you can.",
         values: "istio: {form: wasmPlugin, expose: {enabled: true}, backends: [{host: vllm.llm.svc.cluster.local, port: 8000}]}\n\
                  filter: {affinity_headers: [x-session-id]}",
     },

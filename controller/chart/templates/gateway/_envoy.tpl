@@ -1,12 +1,12 @@
 {{/*
-Envoy's configuration: envoy/envoy.yaml of the repository (files/envoy.yaml is a link to it), with the places changed that
-differ in a cluster. A place that the file no longer has is an error, not a change that is left out.
+Envoy's configuration: envoy/envoy.yaml of the repository (files/envoy.yaml is a link to it) with the changes that a cluster
+needs, so that there is no second copy to keep in step. If the file lacks a place that is changed here, rendering fails.
 
 1. The listener listens on all addresses.
-2. The engines come from the controller, over EDS, and so does what is in the filter's view: one cluster for all pools.
-3. The controller is a Service, with TLS and a token where the values say so. Envoy adds the token to the filter's stream and to
-   its own; it reads token and certificate again when their Secrets change.
-4. One more listener shows to the kubelet and to Prometheus what they need of the admin page, which stays private.
+2. The engines of all pools are one cluster, whose endpoints come from the controller over EDS.
+3. The controller is a Service, with TLS and a token as the values say. Envoy adds the token to the filter's stream and to its
+   own, and reads token and certificate again when their Secrets change.
+4. Another listener serves the pages of the admin address that the kubelet and Prometheus need; the address stays private.
 5. The heap's limit is 80 % of the container's.
 6. The access log, which the file has as comments, is on if the values say so.
 */}}
@@ -44,7 +44,7 @@ differ in a cluster. A place that the file no longer has is an error, not a chan
 {{- $_ := set $cluster "type" "EDS" -}}
 {{- $service := dict "envoy_grpc" (dict "cluster_name" "warmpath_controller" "authority" "warmpath") -}}
 {{- $api := dict "api_type" "DELTA_GRPC" "transport_api_version" "V3" "grpc_services" (list $service) "set_node_on_first_message_only" true -}}
-{{- /* 0s: a new pod is ready when it has endpoints, and not after 15 seconds without. */}}
+{{- /* 0s: a new pod becomes ready with endpoints, not after 15 seconds without any. */}}
 {{- $source := dict "resource_api_version" "V3" "initial_fetch_timeout" "0s" "api_config_source" $api -}}
 {{- $_ := set $cluster "eds_cluster_config" (dict "service_name" "engines" "eds_config" $source) -}}
 {{- end -}}
@@ -97,12 +97,12 @@ typed_config:
         path_config_source: {path: /etc/envoy/tls.yaml}
 {{- end -}}
 
-{{/* What the kubelet and Prometheus see of the admin page. */}}
+{{/* The pages of the admin address for the kubelet and Prometheus. */}}
 {{- define "warmpath.probesListener" -}}
 name: probes
 address:
   socket_address: {port_value: 9902}
-# It is not to be drained: the kubelet learns here that the pod is.
+# Not drained: this is where the kubelet learns that the pod drains.
 drain_type: MODIFY_ONLY
 filter_chains:
 - filters:

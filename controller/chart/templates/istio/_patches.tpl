@@ -1,4 +1,4 @@
-{{/* The patches of the EnvoyFilter, one definition each; istio/README.md says what goes wrong without it. */}}
+{{/* The patches of the EnvoyFilter, one definition each; istio/README.md says what goes wrong without each. */}}
 
 {{/* The field `context` of all matches. */}}
 {{- define "warmpath.istio.context" -}}
@@ -39,7 +39,7 @@
 local: {filename: {{ $wasm.path }}}
 {{- else -}}
 remote:
-  # Istio's agent fetches it, checks the sum and keeps the file; Envoy sees the file. `cluster` is required and unused.
+  # Istio's agent fetches it, checks the sum, and gives Envoy the file. `cluster` is required and unused.
   http_uri: {uri: {{ include "warmpath.wasmUrl" . | quote }}, cluster: unused, timeout: 30s}
   sha256: {{ $wasm.sha256 }}
 {{- end -}}
@@ -104,7 +104,7 @@ listener:
 {{ dict "list" $matches | toJson }}
 {{- end -}}
 
-{{/* Whether the filter is off but for the routes that turn it on. */}}
+{{/* Whether the filter is off except on routes that turn it on. */}}
 {{- define "warmpath.istio.isShared" -}}
 {{- if or .Values.gateway.istio.routes (eq .Values.gateway.istio.mode "sidecar") }}yes{{ end -}}
 {{- end -}}

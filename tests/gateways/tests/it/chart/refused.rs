@@ -115,7 +115,7 @@ const CONTRADICTORY: [(&str, &str); 13] = [
     ),
     (
         "pools: [{name: a, namespace: b, selector: {app: c}, ports: [1]}]",
-        "pools[0].namespace is b, where the controller does not watch: add it to namespaces",
+        "pools[0].namespace is b, which the controller does not watch: add it to namespaces",
     ),
     (
         "pools: [{name: a, selector: {app: c}, ports: [1]}, {name: a, selector: {app: d}, ports: [1]}]",
