@@ -2,6 +2,7 @@
 
 use crate::check::chain;
 use crate::check::finding::{Check, Findings, Level};
+use crate::watch::Kind;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
@@ -9,6 +10,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::Client;
 use kube::api::{Api, PostParams};
+use std::iter;
 
 /// How the API server names a service account.
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
@@ -23,25 +25,29 @@ static RIGHTS: Check = Check {
 /// In the order of docs/check.md.
 pub(super) static CHECKS: [&Check; 1] = [&RIGHTS];
 
-/// What the controller does where pools are: group, resource with subresource, verbs.
-const OF_POOLS: [Right; 8] = [
-    ("", "pods", &["get", "list", "watch"]),
-    ("inference.networking.k8s.io", "inferencepools", &["get", "list", "watch"]),
-    ("inference.networking.x-k8s.io", "inferencepools", &["get", "list", "watch"]),
-    ("inference.networking.k8s.io", "inferencepools/status", &["patch"]),
-    ("llm-d.ai", "inferenceobjectives", &["get", "list", "watch"]),
-    ("inference.networking.x-k8s.io", "inferenceobjectives", &["get", "list", "watch"]),
-    ("llm-d.ai", "inferencemodelrewrites", &["get", "list", "watch"]),
-    ("inference.networking.x-k8s.io", "inferencemodelrewrites", &["get", "list", "watch"]),
-];
-/// What it does in its own namespace.
-const OF_ITSELF: [Right; 2] = [
-    ("coordination.k8s.io", "leases", &["get", "create", "update"]),
-    ("", "pods", &["get", "list", "watch"]),
+/// What a watch takes.
+const WATCH: &[&str] = &["get", "list", "watch"];
+
+/// What the controller does in its own namespace.
+pub const OF_ITSELF: [Right; 3] = [
+    Right::of_lease(&["get", "update"], true),
+    // A name that is yet to be cannot be part of a role.
+    Right::of_lease(&["create"], false),
+    Right { group: "", resource: "pods", verbs: WATCH, is_named: false },
 ];
 
-/// Group, resource with subresource, verbs.
-type Right = (&'static str, &'static str, &'static [&'static str]);
+/// A resource, and what the controller does with it. The chart's roles allow these and no others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Right {
+    /// Its group.
+    pub group: &'static str,
+    /// Its plural, with the subresource.
+    pub resource: &'static str,
+    /// What is done.
+    pub verbs: &'static [&'static str],
+    /// Whether only with the object that has the name of the controller's account.
+    pub is_named: bool,
+}
 
 /// Who the controller is to the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +93,14 @@ impl Account {
         }
     }
 
+    /// Its name in its namespace.
+    fn name(&self) -> &str {
+        match self {
+            Self::Service { name, .. } => name,
+            Self::Own { user } => user.rsplit(':').next().unwrap_or_default(),
+        }
+    }
+
     /// Whether a namespace is the one that it runs in.
     fn is_home(&self, namespace: &str) -> bool {
         self.user().strip_prefix(SERVICE_ACCOUNT).and_then(|rest| rest.split(':').next()) == Some(namespace)
@@ -122,6 +136,48 @@ impl Account {
     }
 }
 
+// === impl Right ===
+
+impl Right {
+    /// What the controller does where pools are.
+    pub fn of_pools() -> impl Iterator<Item = Self> {
+        let status = Self {
+            group: Kind::InferencePool.names().0,
+            resource: "inferencepools/status",
+            verbs: &["patch"],
+            is_named: false,
+        };
+        iter::once(Kind::Pod).chain(Kind::OF_POOLS).map(Self::of_watch).chain(iter::once(status))
+    }
+
+    fn of_watch(kind: Kind) -> Self {
+        let (resource, group) = kind.label().split_once('.').unwrap_or((kind.label(), ""));
+        Self { group, resource, verbs: WATCH, is_named: false }
+    }
+
+    const fn of_lease(verbs: &'static [&'static str], is_named: bool) -> Self {
+        Self { group: "coordination.k8s.io", resource: "leases", verbs, is_named }
+    }
+
+    /// Whether it is one to InferencePools, or to what goes with them.
+    fn is_of_inference(self) -> bool {
+        Kind::OF_POOLS.iter().any(|kind| kind.names().0 == self.group)
+    }
+
+    fn attributes(self, namespace: &str, verb: &str, account: &str) -> ResourceAttributes {
+        let (resource, subresource) = self.resource.split_once('/').unwrap_or((self.resource, ""));
+        ResourceAttributes {
+            namespace: Some(namespace.to_owned()),
+            group: Some(self.group.to_owned()),
+            resource: Some(resource.to_owned()),
+            subresource: Some(subresource.to_owned()).filter(|name| !name.is_empty()),
+            name: self.is_named.then(|| account.to_owned()),
+            verb: Some(verb.to_owned()),
+            ..ResourceAttributes::default()
+        }
+    }
+}
+
 // === impl Rights ===
 
 impl Rights {
@@ -129,15 +185,15 @@ impl Rights {
     pub(super) async fn of(client: &Client, namespace: &str, account: &Account) -> Result<Self, String> {
         let own = if account.is_home(namespace) { &OF_ITSELF[..] } else { &[] };
         let mut lacking = Vec::new();
-        for (group, resource, verbs) in OF_POOLS.iter().chain(own) {
+        for right in Right::of_pools().chain(own.iter().copied()) {
             let mut refused = Vec::new();
-            for verb in *verbs {
-                let may = account.may(client, attributes(namespace, (group, resource, verb))).await;
+            for verb in right.verbs {
+                let may = account.may(client, right.attributes(namespace, verb, account.name())).await;
                 if !may.map_err(|error| format!("rights of {}: {}", account.user(), chain(&error)))? {
                     refused.push(*verb);
                 }
             }
-            lacking.push(((*group, *resource, *verbs), refused));
+            lacking.push((right, refused));
         }
         Ok(Self { account: account.user(), refused: refused(&lacking) })
     }
@@ -146,29 +202,16 @@ impl Rights {
 /// What is refused that the controller needs, by what is refused of each right. Without any right to InferencePools and what
 /// goes with them, they are not followed here, as the chart's `inferencePools: false` has it.
 fn refused(lacking: &[(Right, Vec<&'static str>)]) -> Vec<String> {
-    let is_of_kinds = |(group, ..): &Right| group.contains("inference") || group.contains("llm-d");
-    let mut kinds = lacking.iter().filter(|(right, _)| is_of_kinds(right));
-    let follows_kinds = kinds.any(|((.., verbs), refused)| refused.len() < verbs.len());
+    let mut kinds = lacking.iter().filter(|(right, _)| right.is_of_inference());
+    let follows_kinds = kinds.any(|(right, refused)| refused.len() < right.verbs.len());
     let needed = lacking
         .iter()
-        .filter(|(right, refused)| !refused.is_empty() && (follows_kinds || !is_of_kinds(right)));
-    let line = |((group, resource, _), refused): &(Right, Vec<&str>)| {
+        .filter(|(right, refused)| !refused.is_empty() && (follows_kinds || !right.is_of_inference()));
+    let line = |(Right { group, resource, .. }, refused): &(Right, Vec<&str>)| {
         let dot = if group.is_empty() { "" } else { "." };
         format!("{} {resource}{dot}{group}", refused.join(", "))
     };
     needed.map(line).collect()
-}
-
-fn attributes(namespace: &str, (group, resource, verb): (&str, &str, &str)) -> ResourceAttributes {
-    let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-    ResourceAttributes {
-        namespace: Some(namespace.to_owned()),
-        group: Some(group.to_owned()),
-        resource: Some(resource.to_owned()),
-        subresource: Some(subresource.to_owned()).filter(|name| !name.is_empty()),
-        verb: Some(verb.to_owned()),
-        ..ResourceAttributes::default()
-    }
 }
 
 /// Checks them.
@@ -184,37 +227,24 @@ pub fn check(rights: &Rights, to: &mut Findings) {
 
 #[cfg(test)]
 mod tests {
-    use super::{OF_POOLS, refused};
+    use super::{Right, refused};
 
     #[test]
     fn rights_to_kinds_are_missed_only_where_some_are_there() {
-        let with = |pods: &[&'static str], pools: bool, rest: bool| {
-            let lacking = OF_POOLS.map(|right| {
-                let (_, resource, verbs) = right;
-                let refused = match resource {
-                    "pods" => pods.to_vec(),
-                    "inferencepools" => {
-                        if pools {
-                            verbs.to_vec()
-                        } else {
-                            Vec::new()
-                        }
-                    }
-                    _ => {
-                        if rest {
-                            verbs.to_vec()
-                        } else {
-                            Vec::new()
-                        }
-                    }
-                };
-                (right, refused)
-            });
+        let with = |pods: &[&'static str], has_pools: bool, has_rest: bool| {
+            let lacking: Vec<_> = Right::of_pools()
+                .map(|right| match right.resource {
+                    "pods" => (right, pods.to_vec()),
+                    "inferencepools" if has_pools => (right, Vec::new()),
+                    resource if resource != "inferencepools" && has_rest => (right, Vec::new()),
+                    _ => (right, right.verbs.to_vec()),
+                })
+                .collect();
             refused(&lacking)
         };
-        assert_eq!(with(&[], false, false), Vec::<String>::new());
-        assert_eq!(with(&["watch"], true, true), ["watch pods"]);
-        let pools = with(&[], true, false);
+        assert_eq!(with(&[], true, true), Vec::<String>::new());
+        assert_eq!(with(&["watch"], false, false), ["watch pods"]);
+        let pools = with(&[], false, true);
         assert_eq!(pools[0], "get, list, watch inferencepools.inference.networking.k8s.io");
         assert_eq!(pools.len(), 2);
     }
