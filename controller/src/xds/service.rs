@@ -68,16 +68,14 @@ impl EndpointDiscoveryService for EndpointService {
         &self,
         requests: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamEndpointsStream>, Status> {
-        let observer = self.observer()?;
-        Ok(Response::new(open::<StateOfTheWorld>(self.resources.clone(), observer, requests.into_inner())))
+        Ok(open::<StateOfTheWorld>(&self.resources, self.observer()?, requests))
     }
 
     async fn delta_endpoints(
         &self,
         requests: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaEndpointsStream>, Status> {
-        let observer = self.observer()?;
-        Ok(Response::new(open::<Delta>(self.resources.clone(), observer, requests.into_inner())))
+        Ok(open::<Delta>(&self.resources, self.observer()?, requests))
     }
 
     async fn fetch_endpoints(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 /// Responses that wait for one Envoy to read them: one of each kind.
 const RESPONSES_MAX: usize = Kind::ALL.len();
@@ -41,13 +41,13 @@ pub trait Observer: Send + 'static {
 
 /// Serves one stream in a task of its own, until the Envoy leaves or the sender of `resources` is gone.
 pub fn open<V: Variant>(
-    resources: watch::Receiver<Resources>,
+    resources: &watch::Receiver<Resources>,
     observer: impl Observer,
-    requests: Streaming<V::Request>,
-) -> Responses<V::Response> {
+    requests: Request<Streaming<V::Request>>,
+) -> Response<Responses<V::Response>> {
     let (responses, out) = mpsc::channel(RESPONSES_MAX);
-    tokio::spawn(run::<V>(resources, observer, requests, responses));
-    Box::pin(ReceiverStream::new(out))
+    tokio::spawn(run::<V>(resources.clone(), observer, requests.into_inner(), responses));
+    Response::new(Box::pin(ReceiverStream::new(out)))
 }
 
 async fn run<V: Variant>(

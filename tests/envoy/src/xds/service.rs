@@ -49,16 +49,14 @@ impl AggregatedDiscoveryService for Service {
         &self,
         requests: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
-        let noted = Noted::new(&self.verdicts);
-        Ok(Response::new(open::<StateOfTheWorld>(self.resources.clone(), noted, requests.into_inner())))
+        Ok(open::<StateOfTheWorld>(&self.resources, Noted::new(&self.verdicts), requests))
     }
 
     async fn delta_aggregated_resources(
         &self,
         requests: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        let noted = Noted::new(&self.verdicts);
-        Ok(Response::new(open::<Delta>(self.resources.clone(), noted, requests.into_inner())))
+        Ok(open::<Delta>(&self.resources, Noted::new(&self.verdicts), requests))
     }
 }
 

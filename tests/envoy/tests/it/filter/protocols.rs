@@ -1,15 +1,11 @@
 //! The same request in every way in which HTTP can carry it. The prompt is read in all of them.
 
-use crate::stack::{MODEL, PATH, Stack, assert_at_rest, completion, engine_of, explain_anywhere, prompt};
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use std::convert::Infallible;
-use tokio::net::TcpStream;
+use crate::stack::{
+    HEAD, MODEL, PATH, Stack, assert_at_rest, chunks_and_trailers, completion, engine_of, explain_anywhere,
+    prompt, send_with_trailers,
+};
+use http::StatusCode;
 use warmpath_http::{Client, RawConnection};
-
-const HEAD: &str = "host: gateway\r\ncontent-type: application/json\r\n";
 
 #[tokio::test]
 async fn the_prompt_is_read_however_it_is_sent() {
@@ -21,17 +17,10 @@ async fn the_prompt_is_read_however_it_is_sent() {
     assert_eq!(response.unwrap().status, StatusCode::OK);
     assert_learned(&stack, "plain HTTP/2").await;
 
-    assert_eq!(send_with_trailers(&stack, topic("HTTP/2 with trailers")).await, StatusCode::OK);
+    assert_eq!(send_with_trailers(gateway, topic("HTTP/2 with trailers")).await, StatusCode::OK);
     assert_learned(&stack, "HTTP/2 with trailers").await;
 
-    let chunked = topic("chunks and trailers");
-    let (first, second) = chunked.split_at(100);
-    let sent = format!(
-        "POST {PATH} HTTP/1.1\r\n{HEAD}transfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n\
-         {:x}\r\n{first}\r\n{:x}\r\n{second}\r\n0\r\nx-sum: 1\r\n\r\n",
-        first.len(),
-        second.len()
-    );
+    let sent = chunks_and_trailers(&topic("chunks and trailers"));
     assert!(exchange(&stack, &sent, 1).await.starts_with("HTTP/1.1 200 OK"));
     assert_learned(&stack, "chunks and trailers").await;
 
@@ -88,20 +77,4 @@ async fn exchange(stack: &Stack, sent: &str, answers: usize) -> String {
     let mut client = RawConnection::open(stack.gateway(0).await).await.unwrap();
     client.send(sent).await.unwrap();
     client.read_until(|text| text.matches("\"usage\"").count() == answers).await.unwrap()
-}
-
-/// Sends a request whose end is not that of its body, over HTTP/2.
-async fn send_with_trailers(stack: &Stack, body: String) -> StatusCode {
-    let gateway = stack.gateway(0).await;
-    let stream = TcpStream::connect(gateway).await.unwrap();
-    let (mut requests, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    let trailers = HeaderMap::from_iter([(http::header::ETAG, HeaderValue::from_static("sum"))]);
-    let body = Full::new(Bytes::from(body)).with_trailers(async { Some(Ok::<_, Infallible>(trailers)) });
-    let request = Request::post(format!("http://{gateway}{PATH}"))
-        .header("content-type", "application/json")
-        .body(Box::pin(body))
-        .unwrap();
-    requests.send_request(request).await.unwrap().status()
 }

@@ -5,6 +5,7 @@ mod artifact;
 mod ask;
 mod clean;
 mod controller;
+mod framing;
 mod traffic;
 
 use serde_json::{Value, json};
@@ -23,6 +24,7 @@ pub(crate) use self::ask::{
 };
 pub(crate) use self::clean::assert_at_rest;
 pub(crate) use self::controller::Controller;
+pub(crate) use self::framing::{HEAD, chunks_and_trailers, send_with_trailers};
 pub(crate) use self::traffic::Traffic;
 
 /// The model of the usual pool.
