@@ -3,7 +3,7 @@
 mod table;
 
 use crate::args::ExplainArgs;
-use crate::web::{self, WebError};
+use crate::web::{self, Bounds, WebError};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::Full;
@@ -41,7 +41,7 @@ pub async fn ask(args: &ExplainArgs, body: String) -> Result<Bytes, AskError> {
     };
     let request = request(&url, header, args.token.as_deref(), body)
         .map_err(|source| WebError::Url { url: url.clone(), source })?;
-    let reply = web::send(url, request, RESPONSE_BYTES_MAX).await?;
+    let reply = web::send(url, request, Bounds::bytes(RESPONSE_BYTES_MAX)).await?;
     if reply.status == StatusCode::OK {
         return Ok(reply.body);
     }

@@ -14,39 +14,13 @@ mod words;
 use crate::api::StatePage;
 use crate::args::{GetArgs, GetOutput, Kind};
 use crate::columns::{Side, aligned};
-use crate::web::{self, WebError};
-use http::StatusCode;
+use crate::web::{self, Bounds, WebError};
 use std::io::{self, Write};
-use thiserror::Error;
 
 /// The most bytes of a page that are read: an endpoint is some 700 bytes, and 8192 there may be.
 const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Spaces between two columns, as kubectl has them.
 const GAP: usize = 3;
-
-/// Why there is no state.
-#[derive(Debug, Error)]
-pub enum StateError {
-    /// There is no response.
-    #[error(transparent)]
-    Web(#[from] WebError),
-    /// The response is an error.
-    #[error("{url}: {status}")]
-    Refused {
-        /// The address.
-        url: String,
-        /// The response's status.
-        status: StatusCode,
-    },
-    /// The response is not the state of a controller.
-    #[error("{url} is not the state of a controller")]
-    Foreign {
-        /// The address.
-        url: String,
-        /// The reason.
-        source: serde_json::Error,
-    },
-}
 
 /// What is printed of one kind: headings, those that only the wide form has, and a line for each.
 #[derive(Clone, Debug, Default)]
@@ -56,13 +30,8 @@ struct Rows {
 }
 
 /// Requests the state of a controller.
-pub async fn state(controller: &str) -> Result<StatePage, StateError> {
-    let reply = web::get(controller, "/state", PAGE_BYTES_MAX).await?;
-    let url = web::url(controller, "/state");
-    if reply.status != StatusCode::OK {
-        return Err(StateError::Refused { url, status: reply.status });
-    }
-    serde_json::from_slice(&reply.body).map_err(|source| StateError::Foreign { url, source })
+pub async fn state(controller: &str) -> Result<StatePage, WebError> {
+    web::json(controller, "/state", Bounds::bytes(PAGE_BYTES_MAX), "a controller").await
 }
 
 /// Prints one kind of a state. What is empty is said on `notes`, so that `out` has nothing but rows.

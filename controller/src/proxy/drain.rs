@@ -4,7 +4,8 @@
 //! each connection with the next response (HTTP/2: GOAWAY), and still takes requests: for some seconds clients and
 //! load balancers do not know that it leaves.
 
-use super::{Admin, AdminError};
+use super::Admin;
+use crate::web::WebError;
 use http::Method;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -16,7 +17,7 @@ const INTERVAL: Duration = Duration::from_millis(250);
 
 /// Drains, and returns the number of requests that still ran at the end: 0 unless `most` has passed. It takes `least` in any
 /// case: until then, new requests may come.
-pub async fn drain(admin: &Admin, least: Duration, most: Duration) -> Result<u64, AdminError> {
+pub async fn drain(admin: &Admin, least: Duration, most: Duration) -> Result<u64, WebError> {
     let start = Instant::now();
     admin.page(Method::POST, "/healthcheck/fail").await?;
     loop {

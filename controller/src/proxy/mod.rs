@@ -13,7 +13,7 @@ mod drain;
 mod install;
 mod ready;
 
-pub use self::admin::{Admin, AdminError};
+pub use self::admin::Admin;
 pub use self::drain::drain;
 pub use self::install::{InstallError, install};
 pub use self::ready::{NotReady, ready};

@@ -3,7 +3,8 @@
 //! Envoy itself is ready before its filter has its state from the controller, and the first requests would be placed blindly.
 //! Where there is no controller, the pod must become ready all the same: it routes what it can.
 
-use super::{Admin, AdminError};
+use super::Admin;
+use crate::web::WebError;
 use http::{Method, StatusCode};
 use std::time::Duration;
 use thiserror::Error;
@@ -16,7 +17,7 @@ const SNAPSHOTS: &str = "wasmcustom.warmpath.feed.snapshot";
 pub enum NotReady {
     /// Envoy cannot be asked.
     #[error(transparent)]
-    Admin(#[from] AdminError),
+    Admin(#[from] WebError),
     /// Envoy has not taken its configuration or its endpoints, or drains.
     #[error("envoy is not ready: {state}")]
     Envoy {

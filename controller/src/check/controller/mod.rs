@@ -8,14 +8,13 @@ mod proxies;
 use super::envoy::Wanted;
 use super::finding::{Check, Findings};
 use crate::api::StatePage;
-use crate::get::{self, StateError};
+use crate::get;
 use crate::telemetry::samples;
-use crate::web::{self, Reply, WebError};
-use http::{StatusCode, header};
+use crate::web::{self, Bounds, Reply, WebError};
+use http::{Method, StatusCode, header};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
-use thiserror::Error;
 
 /// The most bytes of a page that are read: the metrics of 8192 engines are some ten megabytes.
 const PAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -25,17 +24,6 @@ const METRICS_PREFIX: &[u8] = b"warmpath_controller_";
 /// All checks of a controller.
 pub(super) static CHECKS: [&[&Check]; 4] =
     [&itself::CHECKS, &pools::CHECKS, &engines::CHECKS, &proxies::CHECKS];
-
-/// Why a controller cannot be checked.
-#[derive(Debug, Error)]
-pub enum ControllerError {
-    /// A page cannot be had.
-    #[error(transparent)]
-    Web(#[from] WebError),
-    /// The state cannot be had.
-    #[error(transparent)]
-    State(#[from] StateError),
-}
 
 /// The pages of a controller.
 #[derive(Clone, Debug, Default)]
@@ -71,14 +59,16 @@ struct Wasm {
 
 impl Pages {
     /// Requests all of them.
-    pub async fn of(controller: &str) -> Result<Self, ControllerError> {
-        let ready = web::get(controller, "/readyz", PAGE_BYTES_MAX).await?;
+    pub async fn of(controller: &str) -> Result<Self, WebError> {
+        let get =
+            async |path| web::request(Method::GET, controller, path, Bounds::bytes(PAGE_BYTES_MAX)).await;
+        let ready = get("/readyz").await?;
         let clock = ClockDifference::of(&ready, SystemTime::now());
         let is_ready = ready.status == StatusCode::OK;
         let unready = (!is_ready).then(|| String::from_utf8_lossy(&ready.body).trim().to_owned());
         let state = get::state(controller).await?;
-        let metrics = web::get(controller, "/metrics", PAGE_BYTES_MAX).await?;
-        let wasm = web::get(controller, "/wasm", PAGE_BYTES_MAX).await?;
+        let metrics = get("/metrics").await?;
+        let wasm = get("/wasm").await?;
         let wasm = (wasm.status == StatusCode::OK).then(|| serde_json::from_slice::<Wasm>(&wasm.body).ok());
         Ok(Self {
             state,

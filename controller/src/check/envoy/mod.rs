@@ -22,16 +22,14 @@ mod traffic;
 mod walk;
 
 use super::finding::{Check, Findings, Level};
-use crate::web::{self, WebError};
+use crate::web::{self, Bounds, WebError};
 use dump::Dump;
-use http::StatusCode;
 use serde_json::Value;
 use stats::Stats;
 use std::collections::BTreeSet;
-use thiserror::Error;
 
-/// The most bytes of a page that are read: the configuration of a sidecar in a large mesh is tens of megabytes.
-const PAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// The configuration of a sidecar in a large mesh is tens of megabytes.
+const BOUNDS: Bounds = Bounds::bytes(256 * 1024 * 1024);
 
 static FILTER_MISSING: Check = Check {
     id: "filter.missing",
@@ -52,30 +50,6 @@ pub(super) static CHECKS: [&[&Check]; 8] = [
     &feed::CHECKS,
     &traffic::CHECKS,
 ];
-
-/// Why an Envoy cannot be checked.
-#[derive(Debug, Error)]
-pub enum AdminError {
-    /// There is no response.
-    #[error(transparent)]
-    Web(#[from] WebError),
-    /// The response is an error.
-    #[error("{url}: {status}")]
-    Refused {
-        /// The address.
-        url: String,
-        /// The response's status.
-        status: StatusCode,
-    },
-    /// The response is not Envoy's.
-    #[error("{url} is not a page of Envoy")]
-    Foreign {
-        /// The address.
-        url: String,
-        /// The reason.
-        source: serde_json::Error,
-    },
-}
 
 /// The pages of an Envoy's admin address.
 #[derive(Clone, Debug, Default)]
@@ -105,12 +79,14 @@ pub struct Wanted {
 
 impl Pages {
     /// Requests all of them.
-    pub async fn of(admin: &str) -> Result<Self, AdminError> {
+    pub async fn of(admin: &str) -> Result<Self, WebError> {
+        let json = async |path| web::json(admin, path, BOUNDS, "Envoy").await;
+        let stats = web::page(admin, "/stats?filter=wasm", BOUNDS).await?;
         Ok(Self {
-            server_info: json(admin, "/server_info").await?,
-            config_dump: json(admin, "/config_dump").await?,
-            clusters: json(admin, "/clusters?format=json").await?,
-            stats: String::from_utf8_lossy(&page(admin, "/stats?filter=wasm").await?).into_owned(),
+            server_info: json("/server_info").await?,
+            config_dump: json("/config_dump").await?,
+            clusters: json("/clusters?format=json").await?,
+            stats: String::from_utf8_lossy(&stats).into_owned(),
         })
     }
 }
@@ -144,17 +120,4 @@ pub fn check(pages: &Pages, wanted: Option<&Wanted>, to: &mut Findings) {
     let has_controller = has_controller.into_iter().any(|plugin| plugin.controller.is_some());
     feed::check_stats(&stats, has_controller, to);
     traffic::check(&stats, to);
-}
-
-async fn json(admin: &str, path: &str) -> Result<Value, AdminError> {
-    let body = page(admin, path).await?;
-    serde_json::from_slice(&body).map_err(|source| AdminError::Foreign { url: web::url(admin, path), source })
-}
-
-async fn page(admin: &str, path: &str) -> Result<bytes::Bytes, AdminError> {
-    let reply = web::get(admin, path, PAGE_BYTES_MAX).await?;
-    if reply.status != StatusCode::OK {
-        return Err(AdminError::Refused { url: web::url(admin, path), status: reply.status });
-    }
-    Ok(reply.body)
 }

@@ -5,12 +5,12 @@
 
 use super::{config, start};
 use crate::stack::{Controller, MODEL, PATH, completion, prompt};
-use http::StatusCode;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use warmpath::args::{CheckArgs, CheckOutput};
 use warmpath::check::finding::{Finding, Level};
 use warmpath::check::{self, report};
+use warmpath::web::{self, Bounds};
 use warmpath_engine::{EngineServer, ServerConfig};
 use warmpath_envoy::process::Envoy;
 use warmpath_envoy::resources::GATEWAY;
@@ -42,10 +42,7 @@ async fn report_of(envoy: &Envoy, controller: &Controller) -> report::Report {
     .await
     .unwrap();
     let http = controller.http_addr().to_string();
-    let is_ready = async || {
-        let reply = warmpath::web::get(&http, "/readyz", 1024).await.unwrap();
-        (reply.status == StatusCode::OK).then_some(())
-    };
+    let is_ready = async || web::page(&http, "/readyz", Bounds::bytes(1024)).await.ok();
     until("the first scrapes", is_ready).await.unwrap();
     check::run(&args(envoy, controller)).await
 }
