@@ -123,8 +123,8 @@ fn read_pool(
     let ports = numbers.chain(spec.get("targetPortNumber")).filter_map(|number| {
         number.as_u64().and_then(|number| u16::try_from(number).ok()).filter(|port| *port > 0)
     });
-    let mut ports: Vec<u16> = ports.take(PORTS_MAX).collect();
-    ports.dedup();
+    let mut seen = BTreeSet::new();
+    let ports: Vec<u16> = ports.filter(|port| seen.insert(*port)).take(PORTS_MAX).collect();
     if ports.is_empty() {
         return Err("spec.targetPorts names no port".to_owned());
     }

@@ -125,6 +125,14 @@ fn a_pod_is_an_endpoint_of_each_port_while_it_is_ready_and_stays() {
 }
 
 #[test]
+fn a_port_that_a_pool_names_twice_is_one_endpoint() {
+    let ports = json!([{"number": 1}, {"number": 2}, {"number": 1}]);
+    let spec = json!({"selector": {"matchLabels": {"app": "a"}}, "targetPorts": ports});
+    let cluster = Cluster::default().object(Kind::InferencePool, "p", 0, spec).pods("a", &[pod("10.0.0.1")]);
+    assert_eq!(endpoints(&cluster.plan(), "llm/p"), ["10.0.0.1:1", "10.0.0.1:2"]);
+}
+
+#[test]
 fn a_pool_without_endpoints_says_why() {
     let cluster = Cluster::default().object(Kind::InferencePool, "p", 0, pool("a"));
     assert_eq!(cluster.problems(), [], "its pods are not known yet");
