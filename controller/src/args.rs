@@ -35,7 +35,7 @@ pub enum Command {
     Proxy(ProxyCommand),
     /// List what a controller knows: pools, endpoints, or the proxies that are connected to it.
     Get(GetArgs),
-    /// Check a controller, Envoys and a cluster: what is wrong, and how to mend it.
+    /// Check a controller, Envoys and a cluster: what is wrong, and how to fix it.
     ///
     /// The exit status is 0 without errors, 1 with errors, and 2 where something could not be checked.
     Check(CheckArgs),

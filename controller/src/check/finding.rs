@@ -23,7 +23,7 @@ pub struct Check {
     pub worst: Level,
     /// Why it matters.
     pub why: &'static str,
-    /// How to mend it.
+    /// How to fix it.
     pub remedy: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! `warmpath check`: what is wrong with an installation, and how to mend it.
+//! `warmpath check`: what is wrong with an installation, and how to fix it.
 //!
 //! ```text
 //!   Envoy's admin page ─► envoy ──────┐

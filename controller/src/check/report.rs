@@ -113,7 +113,7 @@ fn print_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
     }
     let indent = " ".repeat(LEVEL_WIDTH + 4);
     writeln!(out, "{indent}why:  {}", check.why)?;
-    writeln!(out, "{indent}mend: {}", check.remedy)
+    writeln!(out, "{indent}fix:  {}", check.remedy)
 }
 
 // === impl Line ===

@@ -9,29 +9,30 @@ const NAMED_MAX: usize = 8;
 static HEALTHY: Check = Check {
     id: "engine.healthy",
     worst: Level::Warning,
-    why: "the controller cannot scrape the engine: it gets no requests while others of its pool can be",
-    remedy: "see the engine's log, and whether its port and /metrics can be reached from the controller",
+    why: "the controller cannot scrape the engine, which gets no requests while others of its pool can be scraped",
+    remedy: "see the engine's log, and check that the controller reaches its port and /metrics",
 };
 
 static METRICS: Check = Check {
     id: "engine.metrics",
     worst: Level::Warning,
-    why: "the engine shows no metrics: its load is known only from the proxies' own requests, and its memory is guessed",
-    remedy: "turn its metrics on: --enable-metrics in SGLang; vLLM has them; trtllm-serve under /prometheus/metrics",
+    why: "the engine has no metrics: its load is known only from the proxies' own requests, and its memory is guessed",
+    remedy: "enable its metrics: SGLang needs --enable-metrics, trtllm-serve has them under /prometheus/metrics, vLLM \
+             always has them",
 };
 
 static KNOWN: Check = Check {
     id: "engine.metric-names",
     worst: Level::Warning,
-    why: "the engine's metrics have names that are not known here: they are as good as none",
-    remedy: "if it is vLLM, SGLang, trtllm-serve or Triton of a newer version, file an issue with its metrics page",
+    why: "the engine's metrics have unknown names, and cannot be used",
+    remedy: "if it is a newer vLLM, SGLang, trtllm-serve or Triton, file an issue with its metrics page",
 };
 
 static AVOIDED: Check = Check {
     id: "engine.avoided",
     worst: Level::Warning,
-    why: "requests to the engine failed, while others of its pool served: it is tried again, with one request at a time",
-    remedy: "see the engine's log, and warmpath_controller_engine_outcomes for what its requests came to",
+    why: "requests to the engine failed while others of its pool served: it is tried again, with one request at a time",
+    remedy: "see the engine's log, and warmpath_controller_engine_outcomes for the outcomes of its requests",
 };
 
 /// In the order of docs/check.md.

@@ -18,39 +18,40 @@ static READY: Check = Check {
 static VERSION: Check = Check {
     id: "controller.version",
     worst: Level::Warning,
-    why: "this command is of another version than the controller, and may not know what that reports",
+    why: "this command and the controller have different versions, so the command may misread what the controller reports",
     remedy: "use the `warmpath` of the controller's version",
 };
 
 static CLOCK: Check = Check {
     id: "controller.clock",
     worst: Level::Warning,
-    why: "logs and metrics of hosts whose clocks differ cannot be compared, and certificates and leases seem to end early or \
-          late",
+    why: "with different clocks, the logs and metrics of the two hosts cannot be compared, and certificates seem to expire \
+          early or late",
     remedy: "synchronise the clocks of both hosts (NTP)",
 };
 
 static CONFIG: Check = Check {
     id: "controller.configuration",
     worst: Level::Warning,
-    why: "the controller rejected a change of its file, and goes on with the one before",
+    why: "the controller rejected a change of its file, and keeps the previous one",
     remedy: "see the controller's log, or run `warmpath controller --config FILE --check`",
 };
 
 static TOKEN: Check = Check {
     id: "controller.token",
     worst: Level::Warning,
-    why: "proxies or replicas without the right token were turned away: they are neither sent anything nor believed",
-    remedy: "give the proxies the token of the controller's token_file, in their filter's configuration or by Envoy: \
-             \"TLS and token\" in envoy/README.md. After a change of the Secret, old ones count for a while",
+    why: "proxies or replicas without the right token were turned away: the controller sends them nothing, and believes \
+          nothing of them",
+    remedy: "give the proxies the token of the controller's token_file, in the filter's configuration or through Envoy: \
+             \"TLS and token\" in envoy/README.md. After a change of the Secret, the old token stays valid for a while",
 };
 
 static TLS: Check = Check {
     id: "controller.tls",
     worst: Level::Warning,
-    why: "connections to the gRPC port did not speak TLS as it should be",
-    remedy: "give the controller's cluster in Envoy a transport_socket with the authority of the certificate, or take `tls` out \
-             of the controller's file",
+    why: "connections to the gRPC port failed in their TLS handshake",
+    remedy: "give the controller's cluster in Envoy a transport_socket with the certificate's CA, or remove `tls` from the \
+             controller's file",
 };
 
 static SECRETS: Check = Check {
@@ -63,15 +64,15 @@ static SECRETS: Check = Check {
 static WATCH: Check = Check {
     id: "kubernetes.watch",
     worst: Level::Error,
-    why: "the controller does not see these objects, and goes on with what it knew",
-    remedy: "where it is forbidden, give the controller's role get, list and watch for the resource: the chart's role has them. \
-             A missing kind is no fault unless you use it: install its CRD then",
+    why: "the controller does not see these objects, and keeps what it knew",
+    remedy: "where it is forbidden, give the controller's role get, list and watch for the resource, as the chart's role \
+             has them. A missing kind matters only if you use it: then install its CRD",
 };
 
 static OBJECTS: Check = Check {
     id: "kubernetes.object",
     worst: Level::Warning,
-    why: "an object in the cluster does not work as its author must have meant it",
+    why: "an object in the cluster does not do what its author must have meant",
     remedy: "change what the message names",
 };
 

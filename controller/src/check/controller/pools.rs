@@ -15,22 +15,23 @@ static ENDPOINTS: Check = Check {
     id: "pool.endpoints",
     worst: Level::Error,
     why: "requests for the pool's models get 503",
-    remedy: "start engines; in a cluster, see that pods with the labels of the pool's selector are ready",
+    remedy: "start engines; in a cluster, check that pods with the labels of the pool's selector are ready",
 };
 
 static USABLE: Check = Check {
     id: "pool.usable",
     worst: Level::Error,
     why: "no engine of the pool can be scraped: requests go to any of them, without knowledge of their load",
-    remedy: "see that the controller reaches the engines' ports and /metrics: a NetworkPolicy, STRICT mTLS (a \
-             PeerAuthentication with portLevelMtls PERMISSIVE), or a wrong port",
+    remedy: "check that the controller reaches the engines' ports and /metrics: the cause may be a NetworkPolicy, STRICT \
+             mTLS (use a PeerAuthentication with portLevelMtls PERMISSIVE), or a wrong port",
 };
 
 static MODELS: Check = Check {
     id: "pool.models",
     worst: Level::Error,
     why: "no request can name the pool",
-    remedy: "name models in the pool, in the annotation warmpath.dev/models, or see why its engines list none on /v1/models",
+    remedy: "name models in the pool or in the annotation warmpath.dev/models, or find out why its engines list none on \
+             /v1/models",
 };
 
 /// In the order of docs/check.md.

@@ -15,7 +15,7 @@ static CONNECTED: Check = Check {
 static VERSION: Check = Check {
     id: "proxy.version",
     worst: Level::Warning,
-    why: "filter and controller are of different versions: what only one of them knows is ignored",
+    why: "filter and controller have different versions: what only one of them knows is ignored",
     remedy: "upgrade the filter to the controller's version: `./just build` writes both",
 };
 
@@ -23,14 +23,13 @@ static REFUSED: Check = Check {
     id: "proxy.refused",
     worst: Level::Error,
     why: "the controller does not serve this proxy, which knows only its own requests",
-    remedy: "set the same cell_bytes in the filter and the controller, and the same token; run fewer proxies where there are \
-             too many",
+    remedy: "set the same cell_bytes in the filter and the controller; run fewer proxies if there are too many",
 };
 
 static CELL_BYTES: Check = Check {
     id: "proxy.cell-bytes",
     worst: Level::Error,
-    why: "cells of another size match nothing: the prefixes of this proxy are of no use to others",
+    why: "cells of another size match nothing: the prefixes of this proxy are useless to others",
     remedy: "set the same cell_bytes in the filter and the controller",
 };
 

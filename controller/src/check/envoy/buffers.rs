@@ -18,24 +18,24 @@ const KIB: u64 = 1024;
 static BUFFER: Check = Check {
     id: "listener.buffer",
     worst: Level::Error,
-    why: "Envoy responds with 413 to a body that is larger than this, and cannot retry it; the filter reads prompts of up to \
-          16 MiB, and with several pools the model of bodies of up to 64 MiB. Below 1 MiB, a long conversation is too large",
-    remedy: "set per_connection_buffer_limit_bytes of the listener (request_body_buffer_limit of the route, or \
+    why: "Envoy rejects a larger body with 413, and cannot retry it. The filter reads prompts of up to 16 MiB and, with \
+          several pools, the model of bodies of up to 64 MiB. Below 1 MiB, even a long conversation is too large",
+    remedy: "set the listener's per_connection_buffer_limit_bytes (or the route's request_body_buffer_limit, or \
              ClientTrafficPolicy's connection.bufferLimit) to 32 MiB, or above 64 MiB with several pools",
 };
 
 static WINDOW: Check = Check {
     id: "listener.http2-window",
     worst: Level::Warning,
-    why: "over HTTP/2, a body that is larger than the stream's window is refused or reset",
-    remedy: "set initial_stream_window_size of http2_protocol_options to the listener's buffer limit, and \
+    why: "over HTTP/2, a body larger than the stream's window is rejected or reset",
+    remedy: "in http2_protocol_options, set initial_stream_window_size to the listener's buffer limit, and \
              initial_connection_window_size to twice that",
 };
 
 static CLIENT_HEADERS: Check = Check {
     id: "listener.client-headers",
     worst: Level::Warning,
-    why: "clients that seem to come from inside may change retries and time limits by x-envoy-* headers",
+    why: "clients that appear to be internal can change retries and time limits with x-envoy-* headers",
     remedy: "set use_remote_address, with internal_address_config: {unix_sockets: false}",
 };
 

@@ -27,7 +27,7 @@ const NAMED_MAX: usize = 5;
 static PRESENT: Check = Check {
     id: "cluster.present",
     worst: Level::Error,
-    why: "Envoy responds with 503 to requests for a cluster that it does not have",
+    why: "Envoy responds with 503 to requests for a cluster that does not exist",
     remedy: "add the cluster, or correct its name in the route",
 };
 
@@ -35,15 +35,15 @@ static STEERED: Check = Check {
     id: "cluster.override-host",
     worst: Level::Error,
     why: "the filter's choice is ignored, and Envoy's own policy places the requests",
-    remedy: "give the cluster the load balancing policy override_host with the header x-gateway-destination-endpoint; for a \
-             cluster that is not one of engines, turn the filter off on its routes",
+    remedy: "give the cluster the load balancing policy override_host with the header x-gateway-destination-endpoint; if \
+             the cluster holds no engines, turn the filter off on its routes",
 };
 
 static SOURCE: Check = Check {
     id: "cluster.override-source",
     worst: Level::Error,
-    why: "the cluster reads the choice from where the filter does not write it, so that it is ignored",
-    remedy: "name the header x-gateway-destination-endpoint first in override_host_sources; where the cluster cannot be \
+    why: "the cluster does not read the choice from where the filter writes it, and ignores it",
+    remedy: "list the header x-gateway-destination-endpoint first in override_host_sources. Where the cluster cannot be \
              changed (Istio's InferencePools), put a header_to_metadata filter behind Warmpath's: istio/ has the patch",
 };
 
@@ -51,29 +51,29 @@ static ORIGINAL: Check = Check {
     id: "cluster.original-destination",
     worst: Level::Error,
     why: "the cluster connects to the address that the client has resolved, and no policy applies",
-    remedy: "give the engines a Service with a cluster IP (a headless one is such a cluster in Istio's sidecars), or set \
-             PILOT_ENABLE_EDS_FOR_HEADLESS_SERVICES=true in istiod",
+    remedy: "give the engines a Service with a cluster IP (Istio's sidecars turn a headless one into such a cluster), or \
+             set PILOT_ENABLE_EDS_FOR_HEADLESS_SERVICES=true in istiod",
 };
 
 static BREAKERS: Check = Check {
     id: "cluster.circuit-breakers",
     worst: Level::Warning,
-    why: "Envoy responds with 503 beyond these numbers, for the whole cluster and not for each engine",
-    remedy: "raise max_connections, max_pending_requests, max_requests and max_retries to 100000: the filter decides how much \
-             work an engine gets",
+    why: "Envoy responds with 503 beyond these limits, which count the whole cluster and not each engine",
+    remedy: "raise max_connections, max_pending_requests, max_requests and max_retries to 100000: the filter decides how \
+             much work an engine gets",
 };
 
 static KEEPALIVE: Check = Check {
     id: "cluster.idle-timeout",
     worst: Level::Warning,
-    why: "vLLM closes connections that are idle for 5 s: now and then a request meets one that is being closed, and fails",
-    remedy: "set idle_timeout: 4s in common_http_protocol_options of the cluster",
+    why: "vLLM closes connections that are idle for 5 s: now and then a request uses one that is being closed, and fails",
+    remedy: "set idle_timeout: 4s in the cluster's common_http_protocol_options",
 };
 
 static CONNECT: Check = Check {
     id: "cluster.connect-timeout",
     worst: Level::Warning,
-    why: "a request to an engine whose pod has gone waits for this long before it goes to the next one",
+    why: "a request to an engine whose pod is gone waits this long before it goes to the next one",
     remedy: "set connect_timeout: 1s",
 };
 
@@ -81,15 +81,15 @@ static HOSTS: Check = Check {
     id: "cluster.hosts",
     worst: Level::Error,
     why: "Envoy responds with 503 to requests for a cluster without endpoints",
-    remedy: "see where the cluster has its endpoints from: a name that resolves to none, a Service without ready pods, or EDS \
-             from a controller that Envoy does not reach or that has none in the resource of this name",
+    remedy: "check the source of the cluster's endpoints: a name that does not resolve, a Service without ready pods, or \
+             EDS from a controller that is unreachable or has no endpoints in the resource of this name",
 };
 
 static ENDPOINTS: Check = Check {
     id: "cluster.endpoints",
     worst: Level::Error,
-    why: "an engine that only the controller knows is skipped, and one that only Envoy knows gets no requests",
-    remedy: "give both the same engines: by EDS from the controller, or the same names or addresses in both files",
+    why: "Envoy skips an engine that only the controller knows, and one that only Envoy knows gets no requests",
+    remedy: "give both the same engines: by EDS from the controller, or with the same names or addresses in both files",
 };
 
 /// In the order of docs/check.md.

@@ -12,14 +12,15 @@ static CONTROLLER: Check = Check {
     worst: Level::Warning,
     why: "without a controller, the filter knows only its own requests: not those of other proxies, nor the engines' load, \
           health and memory",
-    remedy: "name the controller's cluster in the filter's configuration: \"controller\": {\"cluster\": \"warmpath_controller\"}",
+    remedy: "name the controller's cluster in the filter's configuration: \"controller\": {\"cluster\": \
+             \"warmpath_controller\"}",
 };
 
 static CLUSTER: Check = Check {
     id: "feed.cluster",
     worst: Level::Error,
-    why: "the filter cannot open its stream: it learns nothing from the controller, and with pools that only the controller \
-          knows, every request gets 503",
+    why: "the filter cannot open its stream: it learns nothing from the controller, and if only the controller knows the \
+          pools, every request gets 503",
     remedy: "add the cluster, with the controller's gRPC address (port 18000)",
 };
 
@@ -27,37 +28,38 @@ static HTTP2: Check = Check {
     id: "feed.http2",
     worst: Level::Error,
     why: "the stream is gRPC, which needs HTTP/2",
-    remedy: "set http2_protocol_options in explicit_http_config of the cluster; in Istio also name the Service's port grpc, \
+    remedy: "set http2_protocol_options in the cluster's explicit_http_config; in Istio, also name the Service's port grpc, \
              or give it appProtocol: kubernetes.io/h2c",
 };
 
 static KEEPALIVE: Check = Check {
     id: "feed.keepalive",
     worst: Level::Warning,
-    why: "the stream is quiet while nothing changes: without pings, a controller whose node is gone looks alive for minutes",
+    why: "the stream is silent while nothing changes: without pings, a controller whose node is gone looks alive for \
+          minutes",
     remedy: "set connection_keepalive: {interval: 5s, timeout: 2s} in the cluster's http2_protocol_options",
 };
 
 static STATS: Check = Check {
     id: "feed.stats",
     worst: Level::Warning,
-    why: "the filter has not started, or its metrics are left out of Envoy's stats, so that nothing can be said about it",
-    remedy: "look for `wasm` in Envoy's log; if Envoy has a stats_matcher (Istio's proxyStatsMatcher), let it pass names \
+    why: "the filter has not started, or Envoy's stats exclude its metrics, so nothing can be said about it",
+    remedy: "look for `wasm` in Envoy's log; if Envoy has a stats_matcher (Istio's proxyStatsMatcher), let it include names \
              that begin with wasmcustom",
 };
 
 static CONNECTED: Check = Check {
     id: "feed.connected",
     worst: Level::Error,
-    why: "the filter has no stream to the controller: what it knows of engines, and of other proxies, grows old",
-    remedy: "see that the cluster's address is the controller's gRPC port, that a NetworkPolicy lets it pass, and that both \
-             have the same token, TLS and cell_bytes; the controller's log says why it refuses a proxy",
+    why: "the filter has no stream to the controller: its knowledge of engines and of other proxies becomes stale",
+    remedy: "check that the cluster has the controller's gRPC address, that NetworkPolicies allow the connection, and that \
+             both have the same token, TLS and cell_bytes; the controller's log says why it refuses a proxy",
 };
 
 static UNSTABLE: Check = Check {
     id: "feed.unstable",
     worst: Level::Warning,
-    why: "streams end again and again: each new one costs a snapshot",
+    why: "streams end again and again, and each new one costs a snapshot",
     remedy: "see the logs of filter and controller; a proxy between the two may limit how long a stream lasts",
 };
 
@@ -71,14 +73,14 @@ static ENDPOINTS: Check = Check {
 static LOST: Check = Check {
     id: "feed.lost-events",
     worst: Level::Warning,
-    why: "events were dropped, so that proxies know less of each other than they could",
-    remedy: "if it goes on, give Envoy more processor time, or file an issue with the numbers",
+    why: "events were dropped, so proxies know less of each other than they could",
+    remedy: "if it continues, give Envoy more CPU, or file an issue with the numbers",
 };
 
 static MALFORMED: Check = Check {
     id: "feed.malformed",
     worst: Level::Warning,
-    why: "messages could not be decoded: filter and controller are of versions that do not fit",
+    why: "messages could not be decoded: the versions of filter and controller are incompatible",
     remedy: "upgrade both to the same version",
 };
 

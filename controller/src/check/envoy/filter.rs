@@ -14,23 +14,23 @@ const SHOWN_HEX: usize = 12;
 static LOADED: Check = Check {
     id: "filter.loaded",
     worst: Level::Error,
-    why: "while the filter's resource is not there, Envoy refuses all requests of the listener, with 403 in Istio",
-    remedy: "the log of the proxy's agent says why the download failed: the address, TLS, or another sha256 (of an OCI image \
-             it is that of the manifest)",
+    why: "while the filter's resource is missing, Envoy rejects all requests of the listener, in Istio with 403",
+    remedy: "the log of the proxy's agent says why the download failed: the address, TLS, or another sha256 (that of an OCI \
+             image is the manifest's)",
 };
 
 static STOP: Check = Check {
     id: "filter.headers-stop",
     worst: Level::Error,
-    why: "the filter cannot read prompts: it goes by sessions or load, and the prefix caches are used by chance only",
-    remedy: "set `allow_on_headers_stop_iteration: true` beside `root_id`; a WasmPlugin cannot, so use the EnvoyFilter of \
-             istio/, or name the headers of your clients' sessions in `affinity_headers`",
+    why: "the filter cannot read prompts: it routes by session or load, and caches are hit only by chance",
+    remedy: "set `allow_on_headers_stop_iteration: true` beside `root_id`. A WasmPlugin cannot: use the EnvoyFilter of \
+             istio/, or list your clients' session headers in `affinity_headers`",
 };
 
 static FAILURE: Check = Check {
     id: "filter.failure-policy",
     worst: Level::Warning,
-    why: "with another policy, a worker whose VM has trapped once refuses all requests, or routes none by cache, until Envoy \
+    why: "with another policy, a worker whose VM has trapped rejects all requests, or routes none by cache, until Envoy \
           restarts",
     remedy: "set `failure_policy: FAIL_RELOAD` and `reload_config: {backoff: {base_interval: 0.1s}}`",
 };
@@ -38,36 +38,37 @@ static FAILURE: Check = Check {
 static ORDER: Check = Check {
     id: "filter.order",
     worst: Level::Error,
-    why: "Envoy selects the engine in the router filter: a filter behind it has no part in that",
-    remedy: "put the filter before envoy.filters.http.router; decompressors and authentication go before it",
+    why: "Envoy selects the engine in the router filter: a filter behind it has no influence",
+    remedy: "put the filter before envoy.filters.http.router, and decompressors and authentication before the filter",
 };
 
 static EXT_PROC: Check = Check {
     id: "filter.ext-proc",
     worst: Level::Error,
-    why: "two pickers decide for one request, and where the other one is not running, all requests fail with 500, whatever \
-          its failureMode",
+    why: "two pickers decide on each request, and if the other one does not run, all requests fail with 500, whatever its \
+          failureMode",
     remedy: "remove the ext_proc filter from this listener: istio/ has the patch",
 };
 
 static ON: Check = Check {
     id: "filter.on",
     worst: Level::Error,
-    why: "the filter is off unless a route turns it on, and a route for which it is off goes by Envoy's own policy",
-    remedy: "turn it on for the routes to your engines, in `typed_per_filter_config` with the filter's own name",
+    why: "the filter is off unless a route turns it on, and Envoy's own policy places the requests of all other routes",
+    remedy: "turn it on for the routes to your engines, in `typed_per_filter_config` under the filter's own name",
 };
 
 static CONFIG: Check = Check {
     id: "filter.configuration",
     worst: Level::Error,
-    why: "a filter whose configuration is not valid does not start",
-    remedy: "correct the field that is named; docs/configuration.md lists all. Upgrade the filter first where a field is new",
+    why: "a filter with an invalid configuration does not start",
+    remedy: "correct the field that is named; docs/configuration.md lists all. If the field is newer than the filter, \
+             upgrade the filter first",
 };
 
 static SHA256: Check = Check {
     id: "filter.sha256",
     worst: Level::Warning,
-    why: "the proxy runs another build of the filter than the one that the controller serves",
+    why: "the proxy runs another build of the filter than the controller serves",
     remedy: "put the sha256 of the controller's /wasm into the filter's configuration, or upgrade the controller",
 };
 

@@ -34,9 +34,9 @@ const BOUNDS: Bounds = Bounds::bytes(256 * 1024 * 1024);
 static FILTER_MISSING: Check = Check {
     id: "filter.missing",
     worst: Level::Error,
-    why: "without the filter, Envoy's own policy places all requests, and no cache is used on purpose",
-    remedy: "add the filter to the HTTP connection manager, before the router filter: envoy/README.md, or the folder of \
-             your gateway; in Istio see that the EnvoyFilter's selector and context match this proxy",
+    why: "without the filter, Envoy's own policy places all requests, and caches are hit only by chance",
+    remedy: "add the filter to the HTTP connection manager, before the router filter: see envoy/README.md, or your \
+             gateway's folder. In Istio, check that the EnvoyFilter's selector and context match this proxy",
 };
 
 /// All checks of an Envoy.

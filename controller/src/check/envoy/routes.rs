@@ -26,51 +26,51 @@ const STATUS_CODES: [u64; 2] = [429, 503];
 static RETRIES: Check = Check {
     id: "route.retries",
     worst: Level::Warning,
-    why: "the error of an engine that is full, or has just died, reaches the client, though another engine is free",
+    why: "when an engine is full or has just died, its error reaches the client although another engine is free",
     remedy: "give the route a retry_policy with num_retries: 3, as in envoy/envoy.yaml",
 };
 
 static RETRY_ON: Check = Check {
     id: "route.retry-on",
     worst: Level::Warning,
-    why: "an engine that refuses connections or dies before its first byte fails the request",
-    remedy: "name connect-failure, refused-stream and reset in retry_on",
+    why: "an engine that refuses connections, or dies before its first byte, fails the request",
+    remedy: "list connect-failure, refused-stream and reset in retry_on",
 };
 
 static RETRY_CODES: Check = Check {
     id: "route.retry-codes",
     worst: Level::Warning,
-    why: "an engine that is full or stops (429, 503) fails the request, though others are free",
-    remedy: "set retriable_status_codes: [429, 503]; where the filter cannot set headers, also retriable-status-codes in \
-             retry_on",
+    why: "an engine that is full or shutting down (429, 503) fails the request although others are free",
+    remedy: "set retriable_status_codes: [429, 503]; where the filter cannot set headers, also list retriable-status-codes \
+             in retry_on",
 };
 
 static BACKOFF: Check = Check {
     id: "route.retry-backoff",
     worst: Level::Warning,
-    why: "each retry goes to another engine, so that there is nothing to wait for",
+    why: "each retry goes to another engine, so there is nothing to wait for",
     remedy: "set retry_back_off: {base_interval: 0.001s, max_interval: 0.010s}",
 };
 
 static TIMEOUT: Check = Check {
     id: "route.timeout",
     worst: Level::Error,
-    why: "Envoy cuts a response that takes longer than this, also one that is streaming",
+    why: "Envoy cuts a response that takes longer than this, even while it streams",
     remedy: "set the route's timeout to 0s",
 };
 
 static IDLE: Check = Check {
     id: "route.idle-timeout",
     worst: Level::Warning,
-    why: "a response that is not streamed is silent until its last token: Envoy ends it with 504",
-    remedy: "set idle_timeout of the route, or stream_idle_timeout of the connection manager, to an hour",
+    why: "a response that is not streamed is silent until its last token, so Envoy ends it with 504",
+    remedy: "set the route's idle_timeout, or the connection manager's stream_idle_timeout, to an hour",
 };
 
 static PUBLIC: Check = Check {
     id: "route.public-paths",
     worst: Level::Warning,
-    why: "engines serve metrics, adapters, sleep and cache controls on the same port, and the route passes all paths on: \
-          clients can reach them",
+    why: "engines serve metrics, adapters, sleep and cache controls on the same port, and the route exposes all paths to \
+          clients",
     remedy: "match only the paths of the inference APIs: \"What is public\" in envoy/README.md",
 };
 

@@ -11,37 +11,37 @@ const VERSION_MIN: (u32, u32) = (1, 35);
 static VERSION: Check = Check {
     id: "envoy.version",
     worst: Level::Error,
-    why: "older versions do not know `allow_on_headers_stop_iteration`, without which the filter cannot read prompts",
-    remedy: "run Envoy 1.35 or newer: in Istio 1.27, in Envoy Gateway 1.5",
+    why: "older versions lack `allow_on_headers_stop_iteration`, without which the filter cannot read prompts",
+    remedy: "run Envoy 1.35 or newer: Istio has it from 1.27, Envoy Gateway from 1.5",
 };
 
 static LIVE: Check = Check {
     id: "envoy.live",
     worst: Level::Warning,
-    why: "an Envoy that starts or drains takes no new connections",
-    remedy: "wait; if it stays so, its log says what it waits for",
+    why: "an Envoy that is starting or draining accepts no new connections",
+    remedy: "wait; if it stays that way, its log says what it waits for",
 };
 
 static REJECTED: Check = Check {
     id: "envoy.update-rejected",
     worst: Level::Error,
-    why: "Envoy did not accept the newest configuration and goes on with the one before, or with none",
+    why: "Envoy rejected the newest configuration, and keeps the previous one or has none",
     remedy: "correct what the message names, and apply it again",
 };
 
 static WARMING: Check = Check {
     id: "envoy.warming",
     worst: Level::Error,
-    why: "the listener does not serve until everything that it refers to has come",
-    remedy: "look for the clusters, routes, secrets or filters that it lacks in the log of Envoy or of its agent",
+    why: "the listener serves nothing until everything that it refers to has arrived",
+    remedy: "look in the log of Envoy or its agent for the clusters, routes, secrets or filters that are missing",
 };
 
 static MEMORY: Check = Check {
     id: "envoy.memory-limit",
     worst: Level::Warning,
-    why: "Envoy keeps request bodies in memory, each up to the buffer limit; nothing limits their sum, and the kernel ends \
-          the process when the memory is used up",
-    remedy: "add an overload manager with a heap or cgroup monitor that stops new requests: the end of envoy/envoy.yaml",
+    why: "Envoy keeps request bodies in memory, each up to the buffer limit. Nothing limits their sum, so the kernel may \
+          kill the process",
+    remedy: "add an overload manager with a heap or cgroup monitor that stops new requests: see the end of envoy/envoy.yaml",
 };
 
 /// In the order of docs/check.md.

@@ -18,15 +18,17 @@ const KEPT_MIN: f64 = 0.5;
 static RELOADS: Check = Check {
     id: "filter.reloads",
     worst: Level::Warning,
-    why: "the filter's VM has trapped: requests under way in that worker failed, and its counts since the last tick are lost",
+    why: "the filter's VM has trapped: requests in flight in that worker failed, and its counts since the last tick are \
+          lost",
     remedy: "Envoy's log has the reason; please file an issue with it",
 };
 
 static WITHHELD: Check = Check {
     id: "traffic.withheld",
     worst: Level::Warning,
-    why: "Envoy does not show these requests' bodies to the filter: they went by session or load, and the first ones waited",
-    remedy: "set allow_on_headers_stop_iteration, see filter.headers-stop",
+    why: "Envoy does not show these requests' bodies to the filter: they were routed by session or load, and the first ones \
+          waited",
+    remedy: "set allow_on_headers_stop_iteration: see filter.headers-stop",
 };
 
 static FALLBACK: Check = Check {
@@ -40,13 +42,13 @@ static NO_ENDPOINT: Check = Check {
     id: "traffic.no-endpoint",
     worst: Level::Warning,
     why: "requests got 503, because their pool had no endpoint",
-    remedy: "see `warmpath get pools`: the pool's engines are not there, or not known to the controller",
+    remedy: "see `warmpath get pools`: the pool's engines are gone, or unknown to the controller",
 };
 
 static LAST_RESORT: Check = Check {
     id: "traffic.last-resort",
     worst: Level::Warning,
-    why: "requests went to pools of which every endpoint was unhealthy",
+    why: "requests went to pools in which every endpoint was unhealthy",
     remedy: "see engine.healthy and pool.usable",
 };
 
@@ -54,16 +56,16 @@ static FAILED: Check = Check {
     id: "traffic.failed",
     worst: Level::Warning,
     why: "clients got 429, 502, 503 or 504 after all retries",
-    remedy: "see the engines' own logs, and warmpath_controller_engine_outcomes by endpoint; full engines need more replicas",
+    remedy: "see the engines' logs, and warmpath_controller_engine_outcomes by endpoint; full engines need more replicas",
 };
 
 static PREDICTION: Check = Check {
     id: "traffic.prediction",
     worst: Level::Warning,
-    why: "engines had far less in their caches than the filter expected: they evict more than their metrics say, restart, or \
-          have prefix caching turned off",
-    remedy: "see that the engines run with prefix caching, that the controller scrapes their metrics, and the note on tiers \
-             in docs/configuration.md",
+    why: "engines had far less in their caches than the filter expected: they evict more than their metrics say, restart, \
+          or run without prefix caching",
+    remedy: "check that the engines run with prefix caching and that the controller scrapes their metrics, and see the note \
+             on tiers in docs/configuration.md",
 };
 
 /// In the order of docs/check.md.

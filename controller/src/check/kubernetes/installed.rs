@@ -20,14 +20,14 @@ const H2_PROTOCOLS: [&str; 4] = ["kubernetes.io/h2c", "grpc", "http2", "grpc-web
 static DEPLOYED: Check = Check {
     id: "kubernetes.controller",
     worst: Level::Error,
-    why: "without a ready controller, proxies go on with what they know",
-    remedy: "see `kubectl describe` of the Deployment and its pods; `helm install` brings it: controller/chart/README.md",
+    why: "without a ready controller, proxies continue with what they know",
+    remedy: "see `kubectl describe` of the Deployment and its pods; to install one, see controller/chart/README.md",
 };
 
 static PORT: Check = Check {
     id: "kubernetes.grpc-port",
     worst: Level::Warning,
-    why: "a mesh takes a port without a protocol for TCP or HTTP/1.1, and the state stream needs HTTP/2",
+    why: "a mesh treats a port without a protocol as TCP or HTTP/1.1, and the state stream needs HTTP/2",
     remedy: "name the port grpc, or give it appProtocol: kubernetes.io/h2c",
 };
 

@@ -12,7 +12,7 @@ const NAMED_MAX: usize = 8;
 static KINDS: Check = Check {
     id: "kubernetes.kinds",
     worst: Level::Warning,
-    why: "without the kind InferencePool, pools are only those that the controller's file names by labels",
+    why: "without the kind InferencePool, the only pools are those that the controller's file names by labels",
     remedy: "install the CRDs of the Gateway API Inference Extension, or name labels in kubernetes.pools",
 };
 
@@ -27,22 +27,22 @@ static READY: Check = Check {
     id: "kubernetes.pods-ready",
     worst: Level::Error,
     why: "a pod that is not ready gets no requests",
-    remedy: "see `kubectl describe pod` and the engine's log: images, GPUs, the readiness probe, readiness gates. \
-             A label llm-d.ai/role must have a value that is known: both, prefill, decode",
+    remedy: "see `kubectl describe pod` and the engine's log: images, GPUs, the readiness probe, readiness gates. A pod \
+             with the label llm-d.ai/role: encode never gets requests of its own",
 };
 
 static SPEC: Check = Check {
     id: "kubernetes.pool-spec",
     worst: Level::Error,
-    why: "the controller cannot use the object, or leaves a part of it out",
+    why: "the controller cannot use the object, or leaves out a part of it",
     remedy: "change what the message names",
 };
 
 static OVERLAP: Check = Check {
     id: "kubernetes.overlap",
     worst: Level::Warning,
-    why: "what two objects claim, only one of them gets",
-    remedy: "give each pool labels and a name of its own",
+    why: "of two pools with one name, only one is used; an endpoint in two pools counts the load and cache of both",
+    remedy: "give each pool its own name, and labels that select no other pool's pods",
 };
 
 /// In the order of docs/check.md.

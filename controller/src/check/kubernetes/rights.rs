@@ -19,7 +19,7 @@ static RIGHTS: Check = Check {
     id: "kubernetes.rights",
     worst: Level::Error,
     why: "the API server refuses these calls of the controller",
-    remedy: "add the verbs to its Role (or ClusterRole): the chart's has them all, in controller/chart/templates/controller",
+    remedy: "add the verbs to its Role (or ClusterRole); controller/chart/templates/controller/rbac.yaml has them all",
 };
 
 /// In the order of docs/check.md.

@@ -192,7 +192,7 @@ async fn a_running_controller_is_checked_and_one_that_is_away_is_not() {
     report.print_text(&mut text, true).unwrap();
     let text = String::from_utf8(text).unwrap();
     assert!(text.contains(&format!("controller {http}\n  error    controller.ready  ")), "{text}");
-    assert!(text.contains("           mend: "), "{text}");
+    assert!(text.contains("           fix:  "), "{text}");
     running.shutdown().await;
 
     let report = checks::run(&args(http.clone())).await;
