@@ -31,7 +31,7 @@ faults *args: (announce "warmpath-lab") wasm wasm-faulty envoy
 [no-exit-message]
 up *args: (announce "warmpath-lab") wasm envoy
     cargo build --release -p warmpath-lab
-    @# Not `cargo run`, and no message of the end: Ctrl-C is how it is meant to end.
+    @# Not `cargo run`, and no exit message: Ctrl-C is the normal end.
     {{ target }}/release/warmpath-lab up {{ args }}
 
 # Explains where a request would go, and why: ./just explain --proxy http://127.0.0.1:8080 < request.json
@@ -71,14 +71,14 @@ build: wasm
     cp {{ target }}/release/warmpath dist/warmpath
     cd dist && sha256sum warmpath-router.wasm warmpath > SHA256SUMS && cat SHA256SUMS
 
-# Writes the images of controller and filter into dist/image/, as OCI layouts, with the sums of their manifests.
+# Writes the images of controller and filter to dist/image/, as OCI layouts, and prints the SHA-256 of their manifests.
 image: build-static
     cargo run --quiet -p warmpath-image -- --program dist/warmpath-static --wasm dist/warmpath-router.wasm --out dist/image
 
 # Builds the controller without shared libraries into dist/, as an image needs it.
 build-static: wasm
     @rustup target list --installed | grep -qx {{ musl }} || rustup target add {{ musl }}
-    @# A compiler for musl where there is one; the C of `ring` uses nothing of a library, so that any will do.
+    @# Prefer a compiler for musl. Any other works, too: the C code of `ring` uses no library.
     CC_{{ replace(musl, "-", "_") }}="$(command -v musl-gcc || echo cc)" cargo build --release -p warmpath --target {{ musl }}
     mkdir -p dist
     cp {{ wasm }} dist/warmpath-router.wasm
@@ -104,7 +104,7 @@ wasm-faulty: wasm-target
 envoy:
     @tests/envoy/install-envoy > /dev/null
 
-# Installs the Kubernetes that tests and demo run: a cold build takes minutes, and all clones share it.
+# Installs the Kubernetes that tests and demo run. A cold build takes minutes; all clones share it.
 control-plane:
     @tests/cluster/install-control-plane > /dev/null
 
@@ -113,7 +113,7 @@ control-plane:
 pod-programs:
     cargo build --quiet -p warmpath -p warmpath-engine
 
-# Generates what is generated: the Rust code of the wire schema, and the manifests of the chart.
+# Generates the Rust code of the wire schema, and the manifests that the chart renders.
 generate: control-plane
     cargo run --quiet -p warmpath-generate
     cargo run --quiet -p warmpath-gateways --bin warmpath-manifests

@@ -1,8 +1,7 @@
-//! Who holds a lease: a decision from what the lease says and for how long it has said so.
+//! Whether to take a lease, from what it says and for how long it has said so. Pure: time is an argument.
 //!
-//! The rules are those of client-go's leader election, so that a lease of Kubernetes means here what it means elsewhere. Pure:
-//! time is an argument. No replica trusts another one's clock: a lease has expired when it has not changed for its
-//! duration by the clock of the replica that looks.
+//! The rules are those of client-go's leader election, so that a Kubernetes Lease means here what it means elsewhere. No replica
+//! trusts another's clock: a lease has expired when it has not changed for its duration, by the observer's own clock.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -11,7 +10,7 @@ use tokio::time::Instant;
 pub const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// Time between two renewals, and between two looks of the others.
 pub const RENEW_INTERVAL: Duration = Duration::from_secs(5);
-/// For how long a holder goes on without a renewal that succeeded: less than what the others wait for.
+/// How long a holder continues without a successful renewal: less than the others wait.
 pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 
 const _: () = assert!(RENEW_DEADLINE.as_secs() < LEASE_DURATION.as_secs());
@@ -22,7 +21,7 @@ const _: () = assert!(RENEW_INTERVAL.as_secs() < RENEW_DEADLINE.as_secs());
 pub struct Record {
     /// Who holds it; empty when it was given up.
     pub holder: String,
-    /// When it was renewed, as its holder has written it. Compared, never computed with.
+    /// When it was renewed, as its holder wrote it: compared for changes, never used as a time.
     pub renewed: String,
 }
 
@@ -48,7 +47,7 @@ pub enum Step {
 // === impl Election ===
 
 impl Election {
-    /// `identity` differs from that of every other replica.
+    /// `identity` must differ from that of every other replica.
     pub fn new(identity: String) -> Self {
         Self { identity, seen: None, renewed: None }
     }
@@ -59,7 +58,7 @@ impl Election {
         if record.holder == self.identity || record.holder.is_empty() {
             return Step::Take;
         }
-        // It was stolen, or lost.
+        // Another replica took it.
         self.renewed = None;
         match &self.seen {
             Some((seen, since)) if seen == record => {
@@ -81,7 +80,7 @@ impl Election {
         self.renewed = Some(sent);
     }
 
-    /// Whether this replica holds the lease. When the API server is away, that ends before another one can take it.
+    /// Whether this replica holds the lease. While the API server is away, that ends before another replica can take it.
     pub fn is_leader(&self, now: Instant) -> bool {
         self.renewed.is_some_and(|renewed| now.duration_since(renewed) < RENEW_DEADLINE)
     }

@@ -1,7 +1,7 @@
 //! Which of the replicas writes to the API server: the holder of a Lease.
 //!
-//! All of them serve proxies; writing needs one hand, or they would correct each other. The holder renews every few seconds, the
-//! others look as often.
+//! All replicas serve proxies, but only one may write, or they would overwrite each other. The holder renews every few seconds,
+//! and the others look as often.
 
 mod election;
 
@@ -32,7 +32,7 @@ struct Candidate {
     to: watch::Sender<bool>,
 }
 
-/// Stands for the lease until `stop` turns true, and then gives it up. The receiver has whether this replica holds it.
+/// Competes for the lease until `stop` turns true, then gives it up. The receiver says whether this replica holds it.
 pub fn start(
     client: Client,
     name: ObjectName,
@@ -50,7 +50,7 @@ pub fn start(
 impl Candidate {
     async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut stopped = pin!(async move {
-            // An error means that the sender is gone, which is a stop too.
+            // An error means that the sender is gone, which is a stop, too.
             let _ = stop.wait_for(|stop| *stop).await;
         });
         let mut ticks = tokio::time::interval(RENEW_INTERVAL);
@@ -63,7 +63,7 @@ impl Candidate {
         }
     }
 
-    /// Looks at the lease, and takes or renews it if that is possible.
+    /// Looks at the lease, and takes or renews it if it may.
     async fn stand(&mut self) {
         let sent = Instant::now();
         let looked = tokio::time::timeout(REQUEST_TIMEOUT, self.look()).await;
@@ -114,7 +114,7 @@ impl Candidate {
         };
         let exists = metadata.resource_version.is_some();
         let lease = Lease { metadata, spec: Some(spec) };
-        // With the version that was read: of two that write, one loses.
+        // With the version that was read, so that of two writers one loses.
         if exists {
             self.api.replace(&self.name.name, &params, &lease).await?;
         } else {
@@ -123,7 +123,7 @@ impl Candidate {
         Ok(())
     }
 
-    /// Leaves the lease to the others at once, rather than after its duration.
+    /// Frees the lease at once, so that the others need not wait for its duration.
     async fn give_up(&mut self) {
         if !self.election.is_leader(Instant::now()) {
             return;
@@ -150,7 +150,7 @@ impl Candidate {
                 tracing::error!(
                     lease = %self.name,
                     message = status.message,
-                    "the lease cannot be had: the controller's role needs get, create and update for leases"
+                    "the lease cannot be used: the controller's role needs get, create and update for leases"
                 );
             }
             error => tracing::debug!(lease = %self.name, %error, "the API server cannot be reached"),

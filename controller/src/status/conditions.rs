@@ -1,4 +1,4 @@
-//! What an InferencePool's status says of it: pure, from its problems.
+//! The conditions in an InferencePool's status, from its problems. Pure.
 
 use crate::config::ObjectName;
 use crate::watch::Problem;
@@ -17,7 +17,7 @@ pub struct Condition {
     pub holds: bool,
     /// Why, in one word.
     pub reason: &'static str,
-    /// Why, for people.
+    /// Why, in words.
     pub message: String,
 }
 
@@ -47,8 +47,7 @@ pub fn conditions(pool: &ObjectName, problems: &BTreeSet<Problem>) -> [Condition
     [accepted, condition("ResolvedRefs", true, "ResolvedRefs", resolved), ready]
 }
 
-/// The `status.parents` of a pool with this controller's entry in it, in place of the one that was there. Entries of others
-/// stay as they are.
+/// The `status.parents` of a pool with this controller's entry added or replaced. Entries of others stay as they are.
 pub fn parents(
     old: Option<&Value>,
     gateway: &ObjectName,

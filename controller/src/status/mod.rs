@@ -1,8 +1,8 @@
 //! Writes the status of InferencePools that the gateway of this controller serves.
 //!
-//! The replica that holds the lease writes, and only when what is to be said has changed: at rest the API server sees
-//! nothing of it. Pools that another gateway serves (Istio, Envoy Gateway) have a status from there; without
-//! `kubernetes.gateway`, nothing is written.
+//! The replica that holds the lease writes, and only when the status has changed: at rest it sends the API server no requests.
+//! Pools behind another gateway (Istio, Envoy Gateway) get their status from that one; without `kubernetes.gateway`, nothing is
+//! written.
 
 mod conditions;
 

@@ -1,4 +1,4 @@
-//! Keeps the watches that the pools need, and hands out what follows from them.
+//! Keeps the watches that the pools need, and publishes what follows from them.
 
 use super::ClusterError;
 use super::facts::{Facts, Source, SourceState};
@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Reports that wait while others are taken in; the watches wait with the rest.
+/// Reports that queue up while others are applied. When the queue is full, the watches wait.
 const REPORTS_MAX: usize = 1_024;
 
 /// What is known of the cluster.
@@ -27,11 +27,11 @@ pub struct Followed {
     pub pools: Vec<Pool>,
     /// The pod behind each endpoint.
     pub pods: BTreeMap<SocketAddr, ObjectName>,
-    /// The InferencePools of the present version.
+    /// The InferencePools of version v1.
     pub inference_pools: BTreeSet<ObjectName>,
     /// Where the controller's replicas listen, this one included.
     pub replicas: BTreeSet<SocketAddr>,
-    /// What is wrong, for people.
+    /// What is wrong, in words.
     pub problems: BTreeSet<Problem>,
     /// How each watch goes.
     pub watches: Vec<WatchState>,
@@ -63,8 +63,8 @@ struct Cluster {
     metrics: Arc<Metrics>,
 }
 
-/// Follows the cluster from now on. The receiver has nothing until every watch has shown what there is; then it always has
-/// what is known. The watches end when it is dropped.
+/// Follows the cluster. The receiver holds nothing until every watch has listed its objects; from then on it holds what is
+/// known. Dropping it ends the watches.
 pub fn start(
     client: Client,
     settings: Kubernetes,
@@ -88,7 +88,7 @@ pub fn start(
     followed
 }
 
-/// A client for the cluster that this process runs in, or that KUBECONFIG names, and the namespace that it calls its own.
+/// A client for the cluster that this process runs in, or that KUBECONFIG names, and its default namespace.
 pub async fn client() -> Result<(Client, String), ClusterError> {
     let config = kube::Config::infer().await.map_err(|error| ClusterError::Config(Box::new(error)))?;
     let namespace = config.default_namespace.clone();
@@ -110,7 +110,7 @@ impl Cluster {
                 report = incoming.recv() => {
                     let Some(report) = report else { return };
                     let mut has_changed = self.take(report);
-                    // Whatever else has come meanwhile is one change.
+                    // Whatever else has arrived is part of the same change.
                     while let Ok(report) = incoming.try_recv() {
                         has_changed |= self.take(report);
                     }
@@ -124,7 +124,7 @@ impl Cluster {
         }
     }
 
-    /// The watches that are needed whatever they show.
+    /// The watches that do not depend on what others show.
     fn fixed_sources(&self) -> Vec<Source> {
         let everywhere = [None];
         let named: Vec<Option<String>> = self.settings.namespaces.iter().cloned().map(Some).collect();
@@ -162,7 +162,7 @@ impl Cluster {
         self.facts.apply(&source, update)
     }
 
-    /// Draws the conclusions from what is known now.
+    /// Plans anew from what is known, opens and closes watches of pods, and publishes the result.
     fn look(&mut self) {
         while self.running.try_join_next().is_some() {}
         let plan = plan(&self.facts, &self.settings);
@@ -230,7 +230,7 @@ fn log_failure(source: &Source, state: &SourceState) {
     let namespace = source.namespace.as_deref().unwrap_or("all namespaces");
     match state {
         SourceState::Missing => {
-            tracing::info!(resource, "the API server does not know this kind: it is looked for again");
+            tracing::info!(resource, "the API server does not know this kind: trying again later");
         }
         SourceState::Forbidden(message) => tracing::error!(
             resource,
@@ -239,7 +239,7 @@ fn log_failure(source: &Source, state: &SourceState) {
             "the controller may not list and watch this: give its role the verbs get, list and watch"
         ),
         SourceState::Failing(message) => {
-            tracing::warn!(resource, namespace, message, "the watch failed: what is known stays");
+            tracing::warn!(resource, namespace, message, "a watch failed: what is known stays");
         }
         SourceState::Pending | SourceState::Synced => {}
     }

@@ -1,7 +1,6 @@
-//! What the API server has shown, source by source.
+//! What the API server has shown, by source. Pure.
 //!
-//! Values in, values out: a source is one watch, an update is what one watch reports, and a list replaces what its source
-//! had.
+//! A source is one watch, an update is what it reports, and a list replaces everything that its source had.
 
 use super::kinds::Kind;
 use super::pod::Pod;
@@ -17,11 +16,11 @@ pub struct Source {
     pub kind: Kind,
     /// Where; `None` for all namespaces.
     pub namespace: Option<String>,
-    /// With which labels.
+    /// The labels that its objects have.
     pub selector: Selector,
 }
 
-/// An object, as far as it is read.
+/// An object, reduced to what is read of it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {
     /// A pod.
@@ -33,7 +32,7 @@ pub enum Item {
 /// An object other than a pod.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Described {
-    /// When it was made: of two objects that exclude each other, the older one counts.
+    /// When it was created: of two objects that conflict, the older one applies.
     pub created: Option<Timestamp>,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
@@ -44,29 +43,29 @@ pub struct Described {
 /// What a watch reports.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Update {
-    /// All objects that there are.
+    /// All objects of the source.
     Listed(BTreeMap<ObjectName, Item>),
     /// An object is new or has changed.
     Applied(ObjectName, Item),
-    /// An object has gone.
+    /// An object is gone.
     Deleted(ObjectName),
     /// The watch does not work; what is known stays.
     Failed(SourceState),
-    /// It works again, and goes on where it was.
+    /// It works again, and continues where it was.
     Resumed,
 }
 
 /// How a watch goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SourceState {
-    /// Nothing has come yet.
+    /// It has reported nothing yet.
     #[default]
     Pending,
-    /// What is known is what there is.
+    /// What is known is complete.
     Synced,
     /// The API server does not know the kind.
     Missing,
-    /// The controller may not: a role lacks the verb.
+    /// The controller's role lacks a verb.
     Forbidden(String),
     /// The API server cannot be reached, or fails.
     Failing(String),
@@ -102,9 +101,9 @@ impl Facts {
         self.sources.remove(source);
     }
 
-    /// Takes in what a watch reports. Returns whether that changes anything.
+    /// Applies what a watch reports. Returns whether that changes anything.
     pub fn apply(&mut self, source: &Source, update: Update) -> bool {
-        // A watch that was ended a moment ago.
+        // The watch was closed a moment ago.
         let Some(shown) = self.sources.get_mut(source) else { return false };
         // The API server reports a change of an object only over a watch that works.
         let has_resumed = !matches!(update, Update::Failed(_)) && shown.resume();
@@ -122,7 +121,7 @@ impl Facts {
         has_changed || has_resumed
     }
 
-    /// Whether every watch has shown something, or cannot for a reason that only people can mend.
+    /// Whether every watch has listed its objects, or cannot for a reason that only people can fix.
     pub fn is_settled(&self) -> bool {
         self.sources.values().all(Shown::is_settled)
     }
@@ -150,7 +149,7 @@ impl Facts {
 // === impl Shown ===
 
 impl Shown {
-    /// Whether it has shown something, or cannot for a reason that only people can mend.
+    /// Whether it has listed its objects, or cannot for a reason that only people can fix.
     pub fn is_settled(&self) -> bool {
         self.is_known || matches!(self.state, SourceState::Missing | SourceState::Forbidden(_))
     }

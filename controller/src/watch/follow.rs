@@ -1,7 +1,8 @@
 //! One watch: the API server's events as [`Update`]s.
 //!
-//! The list that begins a watch comes in pages, and replaces what is known only when it is whole. A watch that fails is begun
-//! again, where it was if the server still knows that place. Nothing announces that it works then: silence does.
+//! The list that begins a watch comes in pages, and replaces what is known only when it is complete. A watch that fails is
+//! restarted, where it was if the server still knows that place. No event announces that it works again; the absence of failures
+//! does.
 
 use super::facts::{Described, Item, Source, SourceState, Update};
 use super::kinds::Kind;
@@ -21,20 +22,20 @@ use tokio::sync::mpsc;
 
 /// Objects of a page of a list.
 const PAGE_OBJECTS: u32 = 500;
-/// How long the API server lets a watch run: it is begun again where it was.
+/// How long the API server lets a watch run; the client then restarts it where it was.
 const WATCH_S: u32 = 290;
 /// Wait after the first failure in a row; it doubles with each further one.
 const RETRY_FIRST: Duration = Duration::from_millis(250);
-/// The longest wait while the API server fails: it bounds how late a change is noticed after it is back.
+/// The longest wait while the API server fails. It bounds how late a change is noticed once the server is back.
 const RETRY_MAX: Duration = Duration::from_secs(8);
-/// The wait while a kind is missing or forbidden, which people mend.
-const RETRY_MENDED: Duration = Duration::from_secs(30);
+/// The wait while a kind is missing or forbidden, which only people fix.
+const RETRY_BLOCKED: Duration = Duration::from_secs(30);
 /// How long a watch that has failed must be silent to count as resumed: longer than the client tries to connect (30 s).
 const RESUMED_AFTER: Duration = Duration::from_secs(35);
 /// Bytes of a message of the API server that are kept.
 const MESSAGE_BYTES_MAX: usize = 300;
 
-/// What a watch reports, with its name.
+/// What a watch reports, with its source.
 pub(super) type Report = (Source, Update);
 
 /// When a watch is tried again, and when its silence means that it works. Pure.
@@ -137,7 +138,7 @@ pub(super) fn read_object(mut object: DynamicObject) -> Option<(ObjectName, Item
     Some((name, Item::Object(described)))
 }
 
-/// What a failure says of the source.
+/// What the failure of a watch says about its source.
 fn classify(error: &watcher::Error) -> SourceState {
     match error {
         watcher::Error::InitialListFailed(error)
@@ -148,7 +149,7 @@ fn classify(error: &watcher::Error) -> SourceState {
     }
 }
 
-/// What a failed request says of the source.
+/// What a failed request says about its source.
 pub(super) fn classify_error(error: &kube::Error) -> SourceState {
     match error {
         kube::Error::Api(status) => classify_status(status),
@@ -164,7 +165,7 @@ fn classify_status(status: &Status) -> SourceState {
     }
 }
 
-/// An error with its causes, of which the first is often no more than "service error".
+/// An error with its causes: alone, it is often only "service error".
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -191,7 +192,7 @@ impl Retry {
         let doubled = RETRY_FIRST.saturating_mul(2_u32.saturating_pow(self.failures.min(16)));
         self.failures = self.failures.saturating_add(1);
         match state {
-            SourceState::Missing | SourceState::Forbidden(_) => RETRY_MENDED,
+            SourceState::Missing | SourceState::Forbidden(_) => RETRY_BLOCKED,
             _ => doubled.min(RETRY_MAX),
         }
     }
@@ -211,7 +212,7 @@ impl Retry {
 
 #[cfg(test)]
 mod tests {
-    use super::{Event, RESUMED_AFTER, RETRY_FIRST, RETRY_MAX, RETRY_MENDED, Retry, SourceState};
+    use super::{Event, RESUMED_AFTER, RETRY_BLOCKED, RETRY_FIRST, RETRY_MAX, Retry, SourceState};
     use std::time::Duration;
 
     #[test]
@@ -226,7 +227,7 @@ mod tests {
         assert_eq!(waits[7], RETRY_MAX);
         retry.note(&Event::Apply(()));
         assert_eq!(retry.failed(&failing), RETRY_FIRST);
-        assert_eq!(retry.failed(&SourceState::Missing), RETRY_MENDED);
+        assert_eq!(retry.failed(&SourceState::Missing), RETRY_BLOCKED);
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use kube::api::ApiResource;
 
-/// A kind of object. One that both groups have is preferred in the first.
+/// A kind of object. Where two groups have a kind, objects of the first listed take precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// `InferencePool` of `inference.networking.k8s.io/v1`.
     InferencePool,
-    /// `InferencePool` of `inference.networking.x-k8s.io/v1alpha2`, which Gateway API Inference Extension had until 1.4.
+    /// `InferencePool` of `inference.networking.x-k8s.io/v1alpha2`, which the Gateway API Inference Extension had until 1.4.
     InferencePoolAlpha,
     /// `InferenceObjective` of `llm-d.ai/v1alpha2`.
     InferenceObjective,
@@ -64,7 +64,7 @@ impl Kind {
         }
     }
 
-    /// The resource, as the client needs it.
+    /// The resource, in the client's form.
     pub fn resource(self) -> ApiResource {
         let (group, version, kind) = self.names();
         let plural = self.label().split('.').next().unwrap_or_default();

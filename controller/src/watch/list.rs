@@ -1,4 +1,4 @@
-//! One list of a source, for those who look once: the same objects, read in the same way, as its watch begins with.
+//! Lists a source once, for `warmpath check`: the objects that its watch would begin with, read in the same way.
 
 use super::facts::{Source, SourceState, Update};
 use super::follow::{api, classify_error, read_object, read_pod};

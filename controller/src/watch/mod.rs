@@ -6,12 +6,12 @@
 //!                          run.rs ◄── Followed (pools, problems) ◄── plan (pure)
 //! ```
 //!
-//! Watches only, never a poll: at rest the API server sees no request of the controller's. Pods are watched by the selectors of
-//! the pools, which the server applies, so that a controller in a large cluster holds only what it routes to. EndpointSlices
-//! would be the obvious source, but a pool need not have a Service, a slice lacks the pod's labels, and it is late by the
-//! endpoint controller's own queue.
+//! Watches only, no polling: at rest the controller sends the API server no requests. Pods are watched by the pools' selectors,
+//! which the server applies, so that a controller in a large cluster holds only what it routes to. EndpointSlices would be the
+//! obvious source, but a pool need not have a Service, and a slice lacks the pod's labels and lags by the endpoint controller's
+//! queue.
 //!
-//! While the API server is away, everything goes on with what is known.
+//! While the API server is away, everything continues with what is known.
 
 mod cluster;
 mod facts;
@@ -39,7 +39,7 @@ pub enum ClusterError {
     /// There is neither a service account nor a kubeconfig.
     #[error("cannot find the cluster: run in a pod with a service account, or set KUBECONFIG")]
     Config(#[source] Box<kube::config::InferConfigError>),
-    /// The configuration is not usable.
+    /// The configuration is unusable.
     #[error("cannot use the cluster's configuration")]
     Client(#[source] Box<kube::Error>),
 }

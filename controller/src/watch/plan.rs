@@ -1,7 +1,7 @@
-//! Facts -> pools, with what is wrong with them, and the pods that must be watched for them.
+//! Facts -> pools, their problems, and the pods that must be watched for them.
 //!
-//! Pure, and computed anew at each change: a thousand pods take well below a millisecond, and nothing can be left over
-//! from a change before.
+//! Pure, and computed anew at each change: a thousand pods take well below a millisecond, and no state can be left over from an
+//! earlier change.
 
 use super::facts::{Described, Facts, Item, Source};
 use super::kinds::Kind;
@@ -17,9 +17,9 @@ use warmpath_core::wire::{Objective, Rewrite, RewriteTarget};
 /// Annotations of an InferencePool with the names that requests use, comma-separated.
 const MODELS_ANNOTATION: &str = "warmpath.dev/models";
 const ADAPTERS_ANNOTATION: &str = "warmpath.dev/adapters";
-/// Annotation of an InferencePool with its share of the conversations of a model that other pools serve, too, relative to theirs.
+/// Annotation of an InferencePool: its share of the conversations of a model that several pools serve, relative to theirs.
 const WEIGHT_ANNOTATION: &str = "warmpath.dev/weight";
-/// Objectives of a pool, and its rewrites and their targets: what is beyond is left out.
+/// Most objectives and rewrites of a pool, and targets of a rewrite. Any beyond are left out.
 const OBJECTIVES_MAX: usize = 256;
 const REWRITES_MAX: usize = 256;
 const TARGETS_MAX: usize = 16;
@@ -33,17 +33,17 @@ pub struct Plan {
     pub pools: Vec<Pool>,
     /// The pod behind each endpoint.
     pub pods: BTreeMap<SocketAddr, ObjectName>,
-    /// What is wrong, for people.
+    /// What is wrong, in words.
     pub problems: BTreeSet<Problem>,
-    /// The InferencePools of the present version, whether they are used or not: what their status is written for.
+    /// The InferencePools of version v1, used or not: the ones whose status is written.
     pub inference_pools: BTreeSet<ObjectName>,
-    /// Where the controller's replicas listen, this one included, whether they are ready or not.
+    /// Where the controller's replicas listen, this one included, ready or not.
     pub replicas: BTreeSet<SocketAddr>,
     /// The watches of pods that are needed.
     pub sources: BTreeSet<Source>,
 }
 
-/// A pool as somebody has described it.
+/// A pool, as an InferencePool or the file describes it.
 #[derive(Clone, Debug)]
 struct PoolSpec {
     name: ObjectName,
@@ -104,8 +104,8 @@ fn described(facts: &Facts, settings: &Kubernetes, problems: &mut BTreeSet<Probl
     found
 }
 
-/// Reads an InferencePool of either group. The later one has `selector.matchLabels` and `targetPorts`; the earlier one has the labels in
-/// `selector` itself, and `targetPortNumber`. What picks endpoints is Warmpath, whatever the pool names for it.
+/// Reads an InferencePool of either group. The newer one has `selector.matchLabels` and `targetPorts`; the older one has the
+/// labels in `selector` itself, and `targetPortNumber`. Warmpath picks the endpoints, whatever picker the pool names.
 fn read_pool(
     name: &ObjectName,
     object: &Described,
@@ -117,7 +117,7 @@ fn read_pool(
     let labels = labels.ok_or("spec.selector names no label: it would select every pod")?;
     let label = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
     let selector: Option<Selector> = labels.iter().map(label).collect();
-    let selector = selector.ok_or("spec.selector has a label whose value is no text")?;
+    let selector = selector.ok_or("spec.selector has a label whose value is not a string")?;
     let listed = spec.get("targetPorts").and_then(Value::as_array);
     let numbers = listed.into_iter().flatten().filter_map(|port| port.get("number"));
     let ports = numbers.chain(spec.get("targetPortNumber")).filter_map(|number| {
@@ -223,7 +223,7 @@ impl Plan {
         self.pools.iter().find(has).map(|pool| object_name(&pool.name))
     }
 
-    /// The pool that an object of the same namespace refers to.
+    /// The pool that an object refers to, in the object's namespace.
     fn referred(&mut self, object: &ObjectName, spec: &Value) -> Option<&mut Pool> {
         let name = spec.pointer("/poolRef/name").and_then(Value::as_str).unwrap_or_default();
         let pool = ObjectName { namespace: object.namespace.clone(), name: name.to_owned() };
@@ -284,7 +284,7 @@ impl Plan {
     }
 }
 
-/// What a pod's ports are to a pool that has these.
+/// The endpoints of a pod in a pool with these ports.
 fn members(pod: &Pod, ports: &[u16]) -> impl Iterator<Item = Member> {
     let (ip, role) = if pod.is_candidate() { (pod.ip, pod.role) } else { (None, None) };
     let is_active = |port: &&u16| pod.active_ports.as_ref().is_none_or(|active| active.contains(port));
@@ -294,7 +294,7 @@ fn members(pod: &Pod, ports: &[u16]) -> impl Iterator<Item = Member> {
     ports.iter().filter(is_active).filter_map(member)
 }
 
-/// The objects of several kinds from the oldest on. One that two kinds have counts once.
+/// The objects of two kinds, oldest first. A name that both kinds have counts once.
 fn by_age(facts: &Facts, kinds: [Kind; 2]) -> Vec<(&ObjectName, &Described)> {
     let mut seen = BTreeSet::new();
     let mut objects: Vec<_> = kinds.into_iter().flat_map(|kind| facts.objects(kind)).collect();
@@ -318,7 +318,7 @@ fn read_rule(rule: &Value) -> Result<Vec<Rewrite>, String> {
     Ok(names.map(|name| Rewrite { model: name.to_owned(), targets: targets.clone() }).collect())
 }
 
-/// A target. Without a weight it counts as one: either all of a rule's targets have weights, or none.
+/// A target. Its weight defaults to 1: either all targets of a rule have weights, or none.
 fn read_target(target: &Value) -> Result<RewriteTarget, String> {
     let model = target.get("modelRewrite").and_then(Value::as_str).filter(|model| !model.is_empty());
     let model = model.ok_or("a target has no modelRewrite")?.to_owned();

@@ -1,4 +1,4 @@
-//! A pod, as far as it is routed to.
+//! A pod, reduced to what routing needs.
 
 use crate::config::ObjectName;
 use kube::api::{NotUsed, Object};
@@ -7,12 +7,12 @@ use std::net::IpAddr;
 use warmpath_core::ids::EndpointId;
 use warmpath_core::wire::Role;
 
-/// The label that names a pod's role, as llm-d's and KServe's pods have it.
+/// The label with a pod's role, which llm-d and KServe set.
 const ROLE_LABEL: &str = "llm-d.ai/role";
-/// The annotation with the ports that a pod listens on, of those that the pool names; the second is its older name.
+/// The annotation with those of the pool's ports that a pod listens on; the second is its older name.
 const PORTS_ANNOTATIONS: [&str; 2] = ["llm-d.ai/active-ports", "inference.networking.k8s.io/active-ports"];
 
-/// A pod of the API with nothing but what is read of it: most of a pod is its specification.
+/// A pod of the API without its specification, which is most of a pod and is not read.
 pub(super) type ApiPod = Object<NotUsed, PodStatus>;
 
 /// A pod's status.
@@ -31,18 +31,18 @@ struct Condition {
     status: String,
 }
 
-/// A pod, as far as it is routed to.
+/// A pod, reduced to what routing needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
-    /// What runs there: the hash of the pod's UID. A pod of the same name or address is another one.
+    /// The hash of its UID, which distinguishes it from other pods of the same name or address.
     pub identity: u64,
-    /// Its address of the cluster's first family; none until it has a network.
+    /// Its address, in the cluster's primary family; none until it has a network.
     pub ip: Option<IpAddr>,
     /// Whether its containers, and its readiness gates, are ready.
     pub is_ready: bool,
-    /// Whether it is being deleted: it finishes what it has, and gets nothing more.
+    /// Whether it is being deleted: it finishes the requests that it has, and gets no more.
     pub is_leaving: bool,
-    /// The legs that it takes. `None`: none that are known here.
+    /// The legs that it takes. `None`: it takes no requests of its own.
     pub role: Option<Role>,
     /// The ports that it listens on, if it names them.
     pub active_ports: Option<Vec<u16>>,
@@ -82,8 +82,7 @@ impl Pod {
     }
 }
 
-/// The values that llm-d gives the label: `both` is the older name of `prefill-decode`. An encoder of images takes no
-/// request of its own.
+/// llm-d's values of the label; `both` is the older name of `prefill-decode`. An image encoder takes no requests of its own.
 fn role(label: Option<&str>) -> Option<Role> {
     match label {
         Some("prefill" | "encode-prefill") => Some(Role::Prefill),

@@ -1,9 +1,9 @@
-//! What is wrong with what is in the cluster, for people.
+//! Problems of objects in the cluster, in words: for the log, `/state`, and the status of pools.
 
 use crate::config::ObjectName;
 use std::fmt;
 
-/// One thing that does not work as its author must have meant it.
+/// An object that does not do what its author must have meant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Problem {
     /// No pod has the pool's labels.
@@ -11,7 +11,7 @@ pub enum Problem {
         /// The pool.
         pool: ObjectName,
     },
-    /// Pods have the labels, and none gets requests.
+    /// Pods have the labels, but none gets requests.
     NoneReady {
         /// The pool.
         pool: ObjectName,
@@ -22,7 +22,7 @@ pub enum Problem {
     Invalid {
         /// The pool, rewrite or objective.
         object: ObjectName,
-        /// What is wrong, with the path of the field.
+        /// The fault, with the path of its field.
         what: String,
     },
     /// Another pool has the same name, and is used.
@@ -44,11 +44,11 @@ pub enum Problem {
         /// The pool.
         pool: ObjectName,
     },
-    /// A bound of the controller leaves it out.
+    /// It exceeds one of the controller's bounds, and is left out.
     TooMany {
         /// The pool.
         pool: ObjectName,
-        /// What there is too much of.
+        /// What there are too many of.
         of: &'static str,
         /// The bound.
         max: usize,
@@ -58,7 +58,7 @@ pub enum Problem {
 // === impl Problem ===
 
 impl Problem {
-    /// Its name in metrics, events and pages.
+    /// Its name in metrics and pages.
     pub fn label(&self) -> &'static str {
         match self {
             Self::NoPods { .. } => "no_pods",
@@ -97,12 +97,12 @@ impl fmt::Display for Problem {
             }
             Self::Invalid { object, what } => write!(f, "{object}: {what}"),
             Self::Shadowed { pool } => {
-                write!(f, "{pool}: another pool of this name is used; remove one of the two")
+                write!(f, "{pool}: another pool of this name takes precedence; remove one of them")
             }
             Self::Overlap { pool, other } => write!(
                 f,
-                "{pool}: some of its endpoints are in {other}, too: their load and cache count for both; give each \
-                 pool labels of its own"
+                "{pool}: some of its endpoints are also in {other}: their load and cache count for both; give each pool \
+                 labels that select no other pool's pods"
             ),
             Self::NoSuchPool { object, pool } => write!(f, "{object}: there is no pool {pool}"),
             Self::TooMany { pool, of, max } => write!(f, "{pool}: left out, there are more than {max} {of}"),
