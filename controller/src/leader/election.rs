@@ -1,4 +1,4 @@
-//! Whether to take a lease, from what it says and for how long it has said so. Pure: time is an argument.
+//! Whether to take a lease, from its record and from how long that has not changed. Pure: time is an argument.
 //!
 //! The rules are those of client-go's leader election, so that a Kubernetes Lease means here what it means elsewhere. No replica
 //! trusts another's clock: a lease has expired when it has not changed for its duration, by the observer's own clock.

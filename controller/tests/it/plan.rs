@@ -152,7 +152,7 @@ fn what_makes_no_sense_is_left_out_and_named() {
             json!({"selector": {"matchLabels": {}}}),
             "spec.selector names no label: it would select every pod",
         ),
-        ("c", json!({"selector": {"app": 1}}), "spec.selector has a label whose value is no text"),
+        ("c", json!({"selector": {"app": 1}}), "spec.selector has a label whose value is not a string"),
         ("d", json!({"selector": {"app": "d"}, "targetPortNumber": 0}), "spec.targetPorts names no port"),
     ];
     let mut cluster = Cluster::default();
