@@ -22,6 +22,7 @@ pub mod response;
 pub mod router;
 pub mod routing;
 mod share;
+mod steering;
 pub mod time;
 pub mod view;
 pub mod wire;

@@ -16,6 +16,7 @@ pub(crate) use form::percent_decoded;
 
 use crate::json::{JsonError, Outline, Scalar, as_utf8};
 use crate::prompt::PromptError;
+use crate::steering;
 use form::form;
 use multipart::Multipart;
 use std::borrow::Cow;
@@ -58,6 +59,8 @@ pub struct Named {
     pub model: String,
     /// Whether the response is a stream of events.
     pub is_stream: bool,
+    /// Whether it has fields that only the router may set.
+    pub is_steering: bool,
 }
 
 /// Why a body has no model that could be read.
@@ -131,11 +134,15 @@ impl Kind {
     /// A reader of a body of this kind in pieces.
     pub fn fields(&self) -> Fields {
         Fields(match self {
-            Self::Json | Self::Form | Self::Text => Reader::Json(Outline::new(FIELDS)),
+            Self::Json | Self::Form | Self::Text => Reader::Json(outline()),
             Self::Multipart(boundary) => Reader::Multipart(Multipart::new(boundary)),
             Self::Opaque => Reader::Refused(BodyError::Type),
         })
     }
+}
+
+fn outline() -> Outline<2> {
+    Outline::new(FIELDS).watching(&steering::FIELDS)
 }
 
 /// Whether text begins as a JSON object does.
@@ -171,7 +178,7 @@ impl Fields {
 impl Named {
     /// Of JSON in UTF-8 whose prompt cannot be read: engines refuse it or not, and the model is there in any case.
     pub fn of_json(text: &[u8]) -> Result<Self, BodyError> {
-        let mut outline = Outline::new(FIELDS);
+        let mut outline = outline();
         outline.push(text);
         Self::of_outline(outline)
     }
@@ -182,11 +189,13 @@ impl Named {
     }
 
     fn of_outline(outline: Outline<2>) -> Result<Self, BodyError> {
+        let is_steering = outline.has_watched();
         let named = || {
             let [model, stream] = outline.finish()?;
             Ok::<_, JsonError>(Self {
                 model: model.text()?.unwrap_or_default(),
                 is_stream: stream == Scalar::True,
+                is_steering,
             })
         };
         named().map_err(|error| BodyError::Json(PromptError::from(error)))
@@ -238,7 +247,7 @@ mod tests {
     #[test]
     fn a_prompt_of_a_wrong_shape_does_not_lose_the_model() {
         let named = |json: &str| Named::of_json(json.as_bytes());
-        let beta = Ok(Named { model: "beta".to_owned(), is_stream: true });
+        let beta = Ok(Named { model: "beta".to_owned(), is_stream: true, is_steering: false });
         assert_eq!(named(r#"{"model":5,"stream":true,"messages":"hi","model":"beta"}"#), beta);
         assert_eq!(named(r#"{"messages":7}"#), Ok(Named::default()));
         assert_eq!(named(r#"{"model":["beta"]}"#), Err(BodyError::Json(PromptError::WrongShape)));

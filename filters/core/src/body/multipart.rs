@@ -207,7 +207,7 @@ mod tests {
             let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(body.len() + 1)).chain([0, body.len()]).collect();
             cuts.sort_unstable();
             let pieces: Vec<&[u8]> = cuts.windows(2).map(|cut| &body[cut[0]..cut[1]]).collect();
-            prop_assert_eq!(read("x7", &pieces), Ok(Named { model, is_stream: true }));
+            prop_assert_eq!(read("x7", &pieces), Ok(Named { model, is_stream: true, is_steering: false }));
             prop_assert_eq!(read("x7", &[&body[..body.len() - 4]]), Err(BodyError::Form));
         }
 

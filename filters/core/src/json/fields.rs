@@ -26,6 +26,7 @@ impl KnownFields {
             if let Some(name) = self.names.iter().find(|name| **name == key) {
                 return Ok(Some(name));
             }
+            scanner.has_watched |= scanner.watched.iter().any(|name| **name == key);
             scanner.skip()?;
         }
         Ok(None)

@@ -16,6 +16,7 @@
 //! `-Infinity`, halves of surrogate pairs, and repeated keys, of which the last one counts. Property tests compare it with
 //! a naive reader.
 
+mod edit;
 mod encoding;
 mod fields;
 mod outline;
@@ -25,6 +26,7 @@ mod raw;
 mod tests;
 mod unescape;
 
+pub(crate) use edit::{Change, Changes, Edits};
 pub(crate) use encoding::as_utf8;
 pub(crate) use fields::KnownFields;
 pub(crate) use outline::{Outline, Scalar};
@@ -59,6 +61,10 @@ pub(crate) struct Scanner<'a> {
     at: usize,
     /// Whether nothing has been read yet of the object or list that was opened last.
     is_first: bool,
+    /// Names of fields to look out for, besides those that are read.
+    watched: &'static [&'static str],
+    /// Whether an object whose known fields were read has one of them.
+    has_watched: bool,
     /// Whether the bytes are known to be UTF-8.
     is_utf8: bool,
     /// The closing brackets of the objects and lists that are being skipped, the innermost last.
@@ -77,7 +83,25 @@ struct Skipped {
 impl<'a> Scanner<'a> {
     /// Starts at the first byte.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, is_first: false, is_utf8: false, nesting: Vec::new() }
+        Self {
+            bytes,
+            at: 0,
+            is_first: false,
+            watched: &[],
+            has_watched: false,
+            is_utf8: false,
+            nesting: Vec::new(),
+        }
+    }
+
+    /// Looks out for fields of these names.
+    pub(crate) fn watching(self, names: &'static [&'static str]) -> Self {
+        Self { watched: names, ..self }
+    }
+
+    /// Whether there was one of the fields to look out for.
+    pub(crate) fn has_watched(&self) -> bool {
+        self.has_watched
     }
 
     /// The next byte that is not whitespace, without consuming it.

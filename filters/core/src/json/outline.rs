@@ -32,6 +32,8 @@ pub(crate) enum Scalar {
 #[derive(Debug)]
 pub(crate) struct Outline<const N: usize> {
     names: [&'static str; N],
+    watched: &'static [&'static str],
+    has_watched: bool,
     found: [Scalar; N],
     place: Place,
     /// Objects and lists that are open.
@@ -73,6 +75,8 @@ impl<const N: usize> Outline<N> {
     pub(crate) fn new(names: [&'static str; N]) -> Self {
         Self {
             names,
+            watched: &[],
+            has_watched: false,
             found: std::array::from_fn(|_| Scalar::Null),
             place: Place::Start(0),
             depth: 0,
@@ -81,6 +85,16 @@ impl<const N: usize> Outline<N> {
             field: None,
             error: None,
         }
+    }
+
+    /// Looks out for fields of these names.
+    pub(crate) fn watching(self, names: &'static [&'static str]) -> Self {
+        Self { watched: names, ..self }
+    }
+
+    /// Whether there was one of the fields to look out for.
+    pub(crate) fn has_watched(&self) -> bool {
+        self.has_watched
     }
 
     /// Reads the next piece of the body.
@@ -182,6 +196,7 @@ impl<const N: usize> Outline<N> {
 
     fn close_key(&mut self) {
         let key = name(&self.kept).ok().filter(|_| self.is_kept);
+        self.has_watched |= key.as_deref().is_some_and(|key| self.watched.contains(&key));
         self.field = key.and_then(|key| self.names.iter().position(|name| *name == key));
         self.kept.clear();
         self.is_kept = self.field.is_some();

@@ -21,20 +21,19 @@ mod list;
 mod omit;
 mod opening;
 mod pairs;
-mod rename;
 mod responses;
 mod size;
 mod text;
 
 pub use cells::{Root, cells_of, session_cells};
 pub use omit::OMITTED_PREFIXES_DEFAULT;
-pub use rename::renamed;
 pub use size::{Measured, Media, MediaKind, MediaPart, Size};
 pub use text::TextSink;
 
 use crate::ids::SessionKey;
 use crate::json::{JsonError, KnownFields, Scanner};
 use crate::limits::BODY_BYTES_MAX;
+use crate::steering;
 use omit::Omitted;
 use opening::Opening;
 use std::borrow::Cow;
@@ -78,6 +77,8 @@ pub struct Request<'a> {
     pub output_tokens_max: Option<u64>,
     /// The model that the engine is asked for in place of `model`.
     pub target: Option<String>,
+    /// Whether it may have fields that only the router may set.
+    pub is_steering: bool,
     /// The session that a header names.
     pub session: Option<SessionKey>,
     prompt: Prompt<'a>,
@@ -168,7 +169,7 @@ impl<'a> Request<'a> {
         if body.len() > BODY_BYTES_MAX {
             return Err(PromptError::TooLarge);
         }
-        let mut scanner = Scanner::new(body);
+        let mut scanner = Scanner::new(body).watching(&steering::FIELDS);
         let parsed = match api {
             Api::Chat => chat::parse(&mut scanner),
             Api::Completions => completions::parse(&mut scanner),
@@ -180,7 +181,8 @@ impl<'a> Request<'a> {
             Api::ModelOnly => Self::parse_model(&mut scanner),
         };
         let ended = parsed.and_then(|request| scanner.end().map(|()| request));
-        ended.map_err(|error| PromptError::of(error, body))
+        let is_steering = scanner.has_watched();
+        ended.map(|request| Self { is_steering, ..request }).map_err(|error| PromptError::of(error, body))
     }
 
     /// Of a request of which no more than the model is known.
@@ -206,6 +208,7 @@ impl<'a> Request<'a> {
             has_usage_in_stream: false,
             output_tokens_max: None,
             target: None,
+            is_steering: false,
             session: None,
             prompt,
             omitted: Omitted::Default,

@@ -5,7 +5,9 @@
 
 use super::metrics::Unread;
 use crate::body::{BodyError, Content, Fields, Kind, Named};
+use crate::json::{Change, Edits};
 use crate::prompt::{Api, PromptError, Request};
+use crate::steering::REMOVALS;
 
 /// A body as it has come.
 #[derive(Debug)]
@@ -31,6 +33,16 @@ pub(super) struct Read<'a> {
     pub(super) unread: Option<Unread>,
 }
 
+/// What the engine gets in place of a body.
+#[derive(Debug)]
+pub(super) struct Edited {
+    pub(super) text: Vec<u8>,
+    /// Whether it has another model.
+    pub(super) is_rewritten: bool,
+    /// Whether it has lost fields that only the router may set.
+    pub(super) is_freed: bool,
+}
+
 // === impl Body ===
 
 impl<'a> Body<'a> {
@@ -44,9 +56,35 @@ impl<'a> Body<'a> {
         match self {
             Self::Whole(bytes) => kind.read(bytes).map_err(Unread::from),
             Self::Pieces(fields) => fields.finish().map(Content::Named).map_err(Unread::from),
-            Self::Path(model) => Ok(Content::Named(Named { model, is_stream: false })),
+            Self::Path(model) => Ok(Content::Named(Named { model, is_stream: false, is_steering: false })),
             Self::Unread(unread) => Err(unread),
         }
+    }
+}
+
+// === impl Edited ===
+
+impl Edited {
+    /// Of what a body holds: without the fields that only the router may set where `is_steering`, and with another model where
+    /// there is a `target`. `None`: the engine gets the body as it is.
+    pub(super) fn of(
+        content: &Result<Content<'_>, Unread>,
+        is_steering: bool,
+        target: Option<&str>,
+    ) -> Option<Self> {
+        let Ok(Content::Json(text)) = content else { return None };
+        if !is_steering && target.is_none() {
+            return None;
+        }
+        let mut changes = Vec::new();
+        if is_steering {
+            changes.extend(REMOVALS);
+        }
+        let target = target.and_then(|target| serde_json::to_string(target).ok());
+        changes.extend(target.as_deref().map(|target| ("model", Change::Set(target))));
+        let edits = Edits::of(text, &changes).ok().filter(|edits| !edits.is_empty())?;
+        let (is_rewritten, is_freed) = (target.is_some(), edits.has_removal());
+        Some(Self { text: edits.apply(text), is_rewritten, is_freed })
     }
 }
 

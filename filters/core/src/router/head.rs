@@ -9,6 +9,7 @@ use crate::config::{Config, Explain};
 use crate::ids::{ResponseId, SessionKey};
 use crate::limits::{BODY_BYTES_KEPT_MAX, BODY_BYTES_MAX};
 use crate::prompt::{Api, PromptError};
+use crate::steering;
 
 /// Where Envoy's `override_host` policy reads the choice; the name is that of the Gateway API's endpoint picker protocol.
 pub const DESTINATION_HEADER: &str = "x-gateway-destination-endpoint";
@@ -111,7 +112,9 @@ impl Head {
                 "x-request-id" => head.caller.note_request_id(value),
                 name if OBJECTIVE_HEADERS.contains(&name) => head.hints.objective = Some(text().into_owned()),
                 name => {
-                    if let Some(own) = OWN_HEADERS.into_iter().find(|own| *own == name) {
+                    if let Some(own) =
+                        OWN_HEADERS.into_iter().chain(steering::HEADERS).find(|own| *own == name)
+                    {
                         head.wants_explanation |= own == EXPLAIN_HEADER;
                         head.may_explain |= own == EXPLAIN_TOKEN_HEADER && is_token(explain, value);
                         out.push(Output::RemoveRequestHeader(own));

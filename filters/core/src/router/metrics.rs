@@ -38,6 +38,10 @@ pub enum Counter {
     Unread(Unread),
     /// A request was paused for a body that the proxy did not show, and went on without it.
     Resumed,
+    /// A request that the router rejected itself: it has fields that only the router may set, and is too large to be edited.
+    RejectedSteering,
+    /// A request without the fields that only the router may set.
+    SteeringRemoved,
     /// A request whose engine is asked for another model than the request names.
     Rewritten,
     /// The response came from an alternate: the first choice failed.
@@ -102,7 +106,7 @@ pub enum Histogram {
 
 impl Counter {
     /// Each of them, so that a shell can define all at the start: a rate needs a series that begins at zero.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 52] = [
         Self::Decision(Reason::Warm),
         Self::Decision(Reason::Spill),
         Self::Decision(Reason::Cold),
@@ -113,6 +117,7 @@ impl Counter {
         Self::Rejected(NoEndpoint::UnknownModel),
         Self::Rejected(NoEndpoint::NoneKnown),
         Self::RejectedUnread,
+        Self::RejectedSteering,
         Self::Unread(Unread::Prompt(PromptError::Empty)),
         Self::Unread(Unread::Prompt(PromptError::TooLarge)),
         Self::Unread(Unread::Prompt(PromptError::Truncated)),
@@ -126,6 +131,7 @@ impl Counter {
         Self::Unread(Unread::NoBody),
         Self::Unread(Unread::Withheld),
         Self::Resumed,
+        Self::SteeringRemoved,
         Self::Rewritten,
         Self::Retried,
         Self::Failed,
@@ -178,8 +184,10 @@ impl Counter {
             Self::Rejected(NoEndpoint::UnknownModel) => "warmpath.rejected.model_not_found",
             Self::Rejected(NoEndpoint::NoneKnown) => "warmpath.rejected.no_endpoint_known",
             Self::RejectedUnread => "warmpath.rejected.model_unread",
+            Self::RejectedSteering => "warmpath.rejected.transfer_fields",
             Self::Unread(reason) => reason.name(),
             Self::Resumed => "warmpath.resumed",
+            Self::SteeringRemoved => "warmpath.transfer_fields_removed",
             Self::Rewritten => "warmpath.rewritten",
             Self::Retried => "warmpath.retried",
             Self::Failed => "warmpath.failed",

@@ -115,6 +115,13 @@ pub(super) fn lost_model(unread: Unread, caller: &Caller) -> Reply {
     caller.error(status, unread.label(), None, &format!("The model cannot be read from the body: {cure}."))
 }
 
+/// The response to a request with fields that only the router may set, whose body is too large to be edited.
+pub(super) fn steering(caller: &Caller) -> Reply {
+    let message =
+        "The body has a field that only the proxy may set, such as `kv_transfer_params`: send it without.";
+    caller.error(400, "transfer_fields", None, message)
+}
+
 /// The response to a request that asked for the decision.
 pub(super) fn explanation(explanation: &Explanation, caller: &Caller) -> Reply {
     caller.reply(200, serde_json::to_vec(explanation).unwrap_or_default())

@@ -1,6 +1,6 @@
 //! From a request to its endpoint: body -> prompt -> query -> choice -> headers and booking.
 
-use super::body::{Body, Read};
+use super::body::{Body, Edited, Read};
 use super::exchange::{Estimate, Exchange, Kept, Passed, Reading, Sent};
 use super::head::{DECISION_PROPERTY, DESTINATION_HEADER, MODEL_HEADER, RETRIES_HEADER, RETRY_ON_HEADER};
 use super::io::{ExchangeId, Output, PluginId, Prompt};
@@ -16,7 +16,7 @@ use crate::cost::PrefillWork;
 use crate::ids::CellHash;
 use crate::limits::{BODY_BYTES_KEPT_MAX, BODY_BYTES_MAX};
 use crate::num::{count, float, u64_len};
-use crate::prompt::{Api, PromptError, Request, renamed};
+use crate::prompt::{Api, PromptError, Request};
 use crate::routing::{Decision, Explanation, NoEndpoint, Options, Query, Reason, choose, target};
 use crate::time::Timestamp;
 use crate::view::{Fitness, View};
@@ -177,16 +177,24 @@ impl<S: SharedMap> Router<S> {
         }
         let hinted = reading.hints.model.as_deref().filter(|_| read.request.is_none());
         if let Some(unread) = read.lost_model().filter(|_| hinted.is_none() && self.has_several_pools()) {
-            out.push(Output::Count(Counter::RejectedUnread, 1));
-            out.push(Output::Reply(reply::lost_model(unread, &reading.caller)));
+            let reply = reply::lost_model(unread, &reading.caller);
+            out.extend([Output::Count(Counter::RejectedUnread, 1), Output::Reply(reply)]);
+            return;
+        }
+        if matches!(&content, Ok(Content::Named(named)) if named.is_steering) {
+            let reply = reply::steering(&reading.caller);
+            out.extend([Output::Count(Counter::RejectedSteering, 1), Output::Reply(reply)]);
             return;
         }
         let (body_bytes, unread) = (read.bytes, read.unread);
         let mut request = read.request.map(|request| request.omitting(&reading.config.omitted_prefixes));
-        let edited = request.as_mut().and_then(|request| {
+        let target = request.as_mut().and_then(|request| {
             request.session = reading.hints.session();
             self.rewrite(request, &content, now)
         });
+        // Of a request whose prompt was not read, nobody has looked.
+        let is_steering = unread.is_some() || request.as_ref().is_some_and(|request| request.is_steering);
+        let edited = Edited::of(&content, is_steering, target.as_deref());
         let model = request.as_ref().map_or(hinted.unwrap_or_default(), |request| request.model.as_ref());
         let is_stream = request.as_ref().is_some_and(|request| request.is_stream);
         let reports = request.as_ref().is_some_and(|request| !is_stream || request.has_usage_in_stream);
@@ -226,19 +234,22 @@ impl<S: SharedMap> Router<S> {
         }
     }
 
-    /// Gives a request the model that a rule has for it. Returns its body with that model, if it is another one.
+    /// Gives a request the model that a rule has for it. Returns that model, if its body names another one.
     fn rewrite(
         &self,
         request: &mut Request<'_>,
         content: &Result<Content<'_>, Unread>,
         now: Timestamp,
-    ) -> Option<Vec<u8>> {
+    ) -> Option<String> {
         // Only a body that is JSON can be written again.
-        let Ok(Content::Json(text)) = content else { return None };
+        if !matches!(content, Ok(Content::Json(_))) {
+            return None;
+        }
         let target = target(&self.view, request, now)?;
-        let edited = if target == request.model { None } else { Some(renamed(text, &target)?) };
-        request.target = Some(target);
-        edited
+        let is_named = !request.model.is_empty();
+        let differs = is_named && target != request.model;
+        request.target = Some(target.clone()).filter(|_| is_named);
+        differs.then_some(target)
     }
 
     /// Names the endpoint to the proxy, and books the request there.
@@ -330,9 +341,12 @@ impl<S: SharedMap> Router<S> {
 
 impl Reading {
     /// Replaces the body. Envoy does not adapt its length.
-    fn send_edited(&self, (old_bytes, edited): (usize, Option<Vec<u8>>), out: &mut Vec<Output>) {
-        let Some(body) = edited else { return };
-        out.push(Output::Count(Counter::Rewritten, 1));
+    fn send_edited(&self, (old_bytes, edited): (usize, Option<Edited>), out: &mut Vec<Output>) {
+        let Some(Edited { text: body, is_rewritten, is_freed }) = edited else { return };
+        let counters = [(is_rewritten, Counter::Rewritten), (is_freed, Counter::SteeringRemoved)];
+        out.extend(
+            counters.into_iter().filter(|(holds, _)| *holds).map(|(_, counter)| Output::Count(counter, 1)),
+        );
         if self.hints.length.is_some() {
             out.push(Output::SetRequestHeader("content-length", body.len().to_string()));
         }

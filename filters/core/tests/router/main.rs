@@ -8,6 +8,7 @@
 //!   pools         several models, and requests whose model cannot be read
 //!   withheld      bodies that the proxy does not show while a request is paused
 //!   rewrites      models in place of those that requests name, objectives, roles
+//!   steering      fields that only the router may set
 //!   shared_models several pools that serve one model
 //!   siblings      VMs of one process                      ring       the log when it is full
 //!   checkpoint    VMs that start, or were overtaken
@@ -42,6 +43,7 @@ mod ring;
 mod shared_models;
 mod siblings;
 mod state_stream;
+mod steering;
 mod support;
 mod uplink;
 mod usage;
