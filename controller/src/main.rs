@@ -97,7 +97,8 @@ async fn of_proxy(command: &ProxyCommand) -> anyhow::Result<()> {
         ProxyCommand::Drain { admin, least_seconds, seconds } => {
             let [least, most] = [*least_seconds, *seconds].map(Duration::from_secs);
             let active = proxy::drain(&proxy::Admin::new(admin), least, most).await?;
-            print_line(&format!("drained; requests that still run: {active}"));
+            let active = active.map_or_else(|| "unknown".to_owned(), |active| active.to_string());
+            print_line(&format!("drained, requests still in flight: {active}"));
             Ok(())
         }
     }

@@ -1,4 +1,4 @@
-//! `warmpath proxy install`: puts the filter, and this program, where Envoy's container finds them.
+//! `warmpath proxy install`: copies the filter and this program to where Envoy's container finds them.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,7 @@ use thiserror::Error;
 const FILTER: &str = "router.wasm";
 const PROGRAM: &str = "warmpath";
 
-/// Why they are not there.
+/// Why a file could not be copied.
 #[derive(Debug, Error)]
 pub enum InstallError {
     /// This program's own file is unknown.
@@ -28,8 +28,8 @@ pub enum InstallError {
     },
 }
 
-/// Copies the filter and this program into a folder. Each is there as a whole or not at all, also when the container is
-/// started again while Envoy runs.
+/// Copies the filter and this program into a folder. Each is there as a whole or not at all, even if the container restarts
+/// while Envoy runs.
 pub fn install(filter: &Path, folder: &Path) -> Result<(), InstallError> {
     let program = std::env::current_exe().map_err(InstallError::Program)?;
     copy(filter, &folder.join(FILTER), 0o644)?;

@@ -1,12 +1,12 @@
-//! `warmpath proxy`: what a pod with a stock Envoy needs beside Envoy, run inside that pod by the kubelet.
+//! `warmpath proxy`: what a pod with a stock Envoy needs beside Envoy. The kubelet runs it inside that pod.
 //!
 //! ```text
 //!   init container   proxy install   filter and this program ─► a volume that Envoy's container mounts
 //!   startup probe    proxy ready     has the filter its view?
-//!   preStop hook     proxy drain     no new clients; wait for the requests that run
+//!   preStop hook     proxy drain     no new clients; wait for requests in flight
 //! ```
 //!
-//! Not shell scripts around curl: the images of Envoy have neither, and the image of the controller has no shell.
+//! Not shell scripts around curl: Envoy's images lack curl, some lack a shell, and the controller's image has neither.
 
 mod admin;
 mod drain;

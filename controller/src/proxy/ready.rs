@@ -1,27 +1,26 @@
 //! `warmpath proxy ready`: whether a new Envoy may get requests.
 //!
-//! Envoy itself is ready before its filter has its state from the controller, and the first requests would be placed blindly.
-//! Where there is no controller, the pod must become ready all the same: it routes what it can.
+//! Envoy is ready before its filter has any state from the controller, and would place its first requests blindly. Without a
+//! controller, the pod must become ready all the same, and routes by what the filter sees itself.
 
 use super::Admin;
 use crate::web::WebError;
-use http::{Method, StatusCode};
 use std::time::Duration;
 use thiserror::Error;
 
-/// Complete states that the filter has taken from a controller.
+/// Complete snapshots that the filter has applied.
 const SNAPSHOTS: &str = "wasmcustom.warmpath.feed.snapshot";
 
 /// Why it may not.
 #[derive(Debug, Error)]
 pub enum NotReady {
-    /// Envoy cannot be asked.
+    /// The admin page does not respond.
     #[error(transparent)]
     Admin(#[from] WebError),
-    /// Envoy has not taken its configuration or its endpoints, or drains.
+    /// Envoy lacks its configuration or its endpoints, or drains.
     #[error("envoy is not ready: {state}")]
     Envoy {
-        /// Its own word.
+        /// Envoy's name of its state.
         state: String,
     },
     /// The filter knows nothing yet.
@@ -29,11 +28,11 @@ pub enum NotReady {
     Filter,
 }
 
-/// Whether Envoy is ready, and its filter has its state, or Envoy has waited for it as long as `patience`.
+/// Succeeds if Envoy is ready and its filter has its state, or has been without it for as long as `patience`.
 pub async fn ready(admin: &Admin, patience: Duration) -> Result<(), NotReady> {
-    let (status, state) = admin.page(Method::GET, "/ready").await?;
-    if status != StatusCode::OK {
-        return Err(NotReady::Envoy { state: state.trim().to_owned() });
+    let (is_ready, state) = admin.ready().await?;
+    if !is_ready {
+        return Err(NotReady::Envoy { state });
     }
     if admin.stat(SNAPSHOTS).await?.is_some_and(|snapshots| snapshots > 0) {
         return Ok(());
