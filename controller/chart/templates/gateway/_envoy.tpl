@@ -42,7 +42,9 @@ needs, so that there is no second copy to keep in step. If the file lacks a plac
 {{- $cluster := index . 0 -}}
 {{- $_ := unset $cluster "load_assignment" -}}
 {{- $_ := set $cluster "type" "EDS" -}}
-{{- $service := dict "envoy_grpc" (dict "cluster_name" "warmpath_controller" "authority" "warmpath") -}}
+{{- /* Envoy's default waits up to 30 seconds before it tries again. */}}
+{{- $retry := dict "retry_back_off" (dict "base_interval" "0.25s" "max_interval" "2s") -}}
+{{- $service := dict "envoy_grpc" (dict "cluster_name" "warmpath_controller" "authority" "warmpath" "retry_policy" $retry) -}}
 {{- $api := dict "api_type" "DELTA_GRPC" "transport_api_version" "V3" "grpc_services" (list $service) "set_node_on_first_message_only" true -}}
 {{- /* 0s: a new pod becomes ready with endpoints, not after 15 seconds without any. */}}
 {{- $source := dict "resource_api_version" "V3" "initial_fetch_timeout" "0s" "api_config_source" $api -}}
