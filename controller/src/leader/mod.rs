@@ -1,9 +1,10 @@
 //! Which of the replicas writes to the API server: the holder of a Lease.
 //!
 //! All replicas serve proxies, but only one may write, or they would overwrite each other. The holder renews every few seconds,
-//! and the others look as often.
+//! and the others look as often: one request each.
 
 mod election;
+mod refusal;
 
 pub use election::{Election, LEASE_DURATION, RENEW_DEADLINE, RENEW_INTERVAL, Record, Step};
 
@@ -13,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, PostParams};
+use refusal::Refusal;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -20,15 +22,18 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
-/// Status of a request that lost against another replica's.
-const CONFLICT: u16 = 409;
-const NOT_FOUND: u16 = 404;
 
 /// A candidate for the lease.
 struct Candidate {
     api: Api<Lease>,
     name: ObjectName,
     election: Election,
+    /// The lease as this replica wrote it last: it is renewed without another look at it.
+    written: Option<Lease>,
+    /// Why the last request failed.
+    refusal: Option<Refusal>,
+    /// Whether one has succeeded.
+    was_allowed: bool,
     to: watch::Sender<bool>,
 }
 
@@ -41,7 +46,8 @@ pub fn start(
 ) -> (watch::Receiver<bool>, tokio::task::JoinHandle<()>) {
     let (to, is_leader) = watch::channel(false);
     let api = Api::namespaced(client, &name.namespace);
-    let candidate = Candidate { api, name, election: Election::new(identity), to };
+    let election = Election::new(identity);
+    let candidate = Candidate { api, name, election, written: None, refusal: None, was_allowed: false, to };
     (is_leader, tokio::spawn(candidate.run(stop)))
 }
 
@@ -68,9 +74,13 @@ impl Candidate {
         let sent = Instant::now();
         let looked = tokio::time::timeout(REQUEST_TIMEOUT, self.look()).await;
         match looked {
-            Ok(Ok(true)) => self.election.took(sent),
-            Ok(Ok(false)) => {}
-            Ok(Err(error)) => self.log(&error),
+            Ok(Ok(is_written)) => {
+                (self.refusal, self.was_allowed) = (None, true);
+                if is_written {
+                    self.election.took(sent);
+                }
+            }
+            Ok(Err(error)) => self.note(&error),
             Err(_) => tracing::debug!(lease = %self.name, "no response to a request for the lease"),
         }
         let is_leader = self.election.is_leader(Instant::now());
@@ -81,6 +91,15 @@ impl Candidate {
 
     /// Returns whether the lease was written.
     async fn look(&mut self) -> Result<bool, kube::Error> {
+        if let Some(written) = self.written.take()
+            && self.election.is_leader(Instant::now())
+        {
+            match self.write(Some(written), self.election.identity().to_owned()).await {
+                // Somebody else has written or deleted it.
+                Err(error) if matches!(Refusal::of(&error), Refusal::Changed | Refusal::Absent) => {}
+                renewed => return renewed.map(|()| true),
+            }
+        }
         let lease = self.api.get_opt(&self.name.name).await?;
         let spec = lease.as_ref().and_then(|lease| lease.spec.as_ref());
         let record = spec.map(|spec| Record {
@@ -93,7 +112,7 @@ impl Candidate {
         }
     }
 
-    async fn write(&self, old: Option<Lease>, holder: String) -> Result<(), kube::Error> {
+    async fn write(&mut self, old: Option<Lease>, holder: String) -> Result<(), kube::Error> {
         let params = PostParams::default();
         let now = MicroTime(Timestamp::now());
         let (metadata, old_spec) = match old {
@@ -115,11 +134,12 @@ impl Candidate {
         let exists = metadata.resource_version.is_some();
         let lease = Lease { metadata, spec: Some(spec) };
         // With the version that was read, so that of two writers one loses.
-        if exists {
-            self.api.replace(&self.name.name, &params, &lease).await?;
+        let written = if exists {
+            self.api.replace(&self.name.name, &params, &lease).await?
         } else {
-            self.api.create(&params, &lease).await?;
-        }
+            self.api.create(&params, &lease).await?
+        };
+        self.written = Some(written);
         Ok(())
     }
 
@@ -134,26 +154,16 @@ impl Candidate {
             self.write(lease, String::new()).await
         };
         if let Ok(Err(error)) = tokio::time::timeout(REQUEST_TIMEOUT, given_up).await {
-            self.log(&error);
+            // As when the role goes before the pods, in an uninstall: nobody has to do anything.
+            tracing::info!(lease = %self.name, %error, "the lease cannot be given up: it will expire");
         }
     }
 
-    fn log(&self, error: &kube::Error) {
-        match error {
-            kube::Error::Api(status) if status.code == CONFLICT => {
-                tracing::debug!(lease = %self.name, "another replica was faster");
-            }
-            kube::Error::Api(status) if status.code == NOT_FOUND => {
-                tracing::warn!(lease = %self.name, message = status.message, "the lease's namespace does not exist");
-            }
-            kube::Error::Api(status) => {
-                tracing::error!(
-                    lease = %self.name,
-                    message = status.message,
-                    "the lease cannot be used: the controller's role needs get, create and update for leases"
-                );
-            }
-            error => tracing::debug!(lease = %self.name, %error, "the API server cannot be reached"),
+    /// Logs why the lease cannot be used, once for each reason.
+    fn note(&mut self, error: &kube::Error) {
+        let refusal = Refusal::of(error);
+        if self.refusal.replace(refusal) != Some(refusal) {
+            refusal.log(&self.name, error, self.was_allowed);
         }
     }
 }

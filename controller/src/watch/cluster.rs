@@ -1,10 +1,12 @@
 //! Keeps the watches that the pools need, and publishes what follows from them.
 
 use super::ClusterError;
-use super::facts::{Facts, Source, SourceState};
+use super::discovery::discover;
+use super::facts::{Facts, Shown, Source, SourceState};
 use super::follow::{Report, follow};
 use super::hold::Hold;
 use super::kinds::Kind;
+use super::log::log_failure;
 use super::plan::{Plan, plan};
 use super::problem::Problem;
 use crate::config::{Kubernetes, ObjectName, Pool, Selector};
@@ -54,6 +56,8 @@ struct Cluster {
     settings: Kubernetes,
     facts: Facts,
     plan: Plan,
+    /// Kinds that the API server does not know.
+    missing: watch::Sender<BTreeSet<Kind>>,
     /// The tasks, by the source that each follows.
     tasks: BTreeMap<Source, tokio::task::AbortHandle>,
     running: JoinSet<()>,
@@ -77,6 +81,7 @@ pub fn start(
         settings,
         facts: Facts::default(),
         plan: Plan::default(),
+        missing: watch::Sender::default(),
         tasks: BTreeMap::new(),
         running: JoinSet::new(),
         reports,
@@ -100,6 +105,8 @@ pub async fn client() -> Result<(Client, String), ClusterError> {
 
 impl Cluster {
     async fn run(mut self, mut incoming: mpsc::Receiver<Report>) {
+        let (to, mut found) = mpsc::channel(1);
+        self.running.spawn(discover(self.client.clone(), self.missing.subscribe(), to));
         for source in self.fixed_sources() {
             self.open(source);
         }
@@ -118,6 +125,7 @@ impl Cluster {
                         self.look();
                     }
                 }
+                Some(kinds) = found.recv() => self.reopen(&kinds),
                 () = until(hold_ends_at) => self.look(),
                 () = self.to.closed() => return,
             }
@@ -141,7 +149,21 @@ impl Cluster {
     fn open(&mut self, source: Source) {
         self.facts.open(source.clone());
         let task = follow(self.client.clone(), source.clone(), self.reports.clone());
-        self.tasks.insert(source, self.running.spawn(task));
+        if let Some(before) = self.tasks.insert(source, self.running.spawn(task)) {
+            before.abort();
+        }
+    }
+
+    /// Follows kinds that were missing, and are there now.
+    fn reopen(&mut self, kinds: &BTreeSet<Kind>) {
+        let is_due = |(source, shown): &(&Source, &Shown)| {
+            shown.state == SourceState::Missing && kinds.contains(&source.kind)
+        };
+        let due: Vec<Source> =
+            self.facts.sources().filter(is_due).map(|(source, _)| source.clone()).collect();
+        for source in due {
+            self.open(source);
+        }
     }
 
     fn close(&mut self, source: &Source) {
@@ -155,8 +177,10 @@ impl Cluster {
         if let super::Update::Failed(state) = &update {
             let labels = [("resource", source.kind.label()), ("reason", state.label())];
             self.metrics.watch_failures.get_or_create(&labels).inc();
-            if self.facts.shown(&source).is_some_and(|shown| shown.state != *state) {
-                log_failure(&source, state);
+            if let Some(shown) = self.facts.shown(&source)
+                && shown.state != *state
+            {
+                log_failure(&source, shown, state);
             }
         }
         self.facts.apply(&source, update)
@@ -184,6 +208,8 @@ impl Cluster {
             tracing::warn!(kind = problem.label(), "{problem}");
         }
         self.plan = plan;
+        let missing = self.facts.sources().filter(|(_, shown)| shown.state == SourceState::Missing);
+        self.missing.send_replace(missing.map(|(source, _)| source.kind).collect());
         for label in Problem::LABELS {
             let count = self.plan.problems.iter().filter(|problem| problem.label() == label).count();
             let gauge = self.metrics.cluster_problems.get_or_create(&[("kind", label)]);
@@ -222,25 +248,5 @@ async fn until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
-    }
-}
-
-fn log_failure(source: &Source, state: &SourceState) {
-    let resource = source.kind.label();
-    let namespace = source.namespace.as_deref().unwrap_or("all namespaces");
-    match state {
-        SourceState::Missing => {
-            tracing::info!(resource, "the API server does not know this kind: trying again later");
-        }
-        SourceState::Forbidden(message) => tracing::error!(
-            resource,
-            namespace,
-            message,
-            "the controller may not list and watch this: give its role the verbs get, list and watch"
-        ),
-        SourceState::Failing(message) => {
-            tracing::warn!(resource, namespace, message, "a watch failed: what is known stays");
-        }
-        SourceState::Pending | SourceState::Synced => {}
     }
 }

@@ -28,7 +28,7 @@ const WATCH_S: u32 = 290;
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// The longest wait while the API server fails. It bounds how late a change is noticed once the server is back.
 const RETRY_MAX: Duration = Duration::from_secs(8);
-/// The wait while a kind is missing or forbidden, which only people fix.
+/// The wait while a watch is forbidden, which only people fix.
 const RETRY_BLOCKED: Duration = Duration::from_secs(30);
 /// How long a watch that has failed must be silent to count as resumed: longer than the client tries to connect (30 s).
 const RESUMED_AFTER: Duration = Duration::from_secs(35);
@@ -45,7 +45,7 @@ struct Retry {
     failures: u32,
 }
 
-/// Follows a source until `to` is closed.
+/// Follows a source until `to` is closed, or the API server does not know its kind.
 pub(super) async fn follow(client: Client, source: Source, to: mpsc::Sender<Report>) {
     let resource = source.kind.resource();
     match source.kind {
@@ -92,8 +92,9 @@ async fn run<K>(
             Ok(Some(Err(error))) => {
                 let state = classify(&error);
                 let wait = retry.failed(&state);
+                let is_missing = state == SourceState::Missing && source.kind != Kind::Pod;
                 tracing::debug!(kind = source.kind.label(), %error, "watch failed");
-                if to.send((source.clone(), Update::Failed(state))).await.is_err() {
+                if to.send((source.clone(), Update::Failed(state))).await.is_err() || is_missing {
                     return;
                 }
                 tokio::time::sleep(wait).await;

@@ -6,19 +6,21 @@
 //!                          run.rs ◄── Followed (pools, problems) ◄── plan (pure)
 //! ```
 //!
-//! Watches only, no polling: at rest the controller sends the API server no requests. Pods are watched by the pools' selectors,
-//! which the server applies, so that a controller in a large cluster holds only what it routes to. EndpointSlices would be the
-//! obvious source, but a pool need not have a Service, and a slice lacks the pod's labels and lags by the endpoint controller's
-//! queue.
+//! Watches only, no polling, except for kinds that the API server does not know (`discovery`). Pods are watched by the pools'
+//! selectors, which the server applies, so that a controller in a large cluster holds only what it routes to. EndpointSlices
+//! would be the obvious source, but a pool need not have a Service, and a slice lacks the pod's labels and lags by the endpoint
+//! controller's queue.
 //!
 //! While the API server is away, everything continues with what is known.
 
 mod cluster;
+mod discovery;
 mod facts;
 mod follow;
 mod hold;
 mod kinds;
 mod list;
+mod log;
 mod plan;
 mod pod;
 mod problem;

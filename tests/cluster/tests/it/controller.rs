@@ -188,6 +188,10 @@ pub(crate) async fn a_kind_that_comes_later_is_followed(namespace: Namespace) ->
         .await?;
     let message = format!("{0}/lost: there is no pool {0}/no-such-pool", namespace.name);
     until("the objective to be seen", async || log().contains(&message).then_some(())).await?;
+    let calls = namespace.cluster.control_plane.calls(&namespace.name, "warmpath-controller");
+    let lists = calls.iter().filter(|call| call.verb == "list" && call.uri.contains("/inferenceobjectives?"));
+    let missing = lists.filter(|call| call.status == 404 && call.uri.contains("/llm-d.ai/")).count();
+    assert_eq!(missing, 1, "a kind that is missing is not listed again and again: {calls:?}");
     let deleted = namespace.cluster.kubectl(&[
         "delete",
         "crd",
