@@ -210,7 +210,7 @@ pub(crate) async fn pools_outlive_the_api_server(namespace: Namespace) -> anyhow
     release.pool(&controller, "llama", "both pods", |pool| has_endpoints(pool, &before)).await?;
     namespace.cluster.control_plane.kill_api_server().await;
     until("the controller to notice", async || {
-        release.log(&controller).contains("the watch failed").then_some(())
+        release.log(&controller).contains("a watch failed").then_some(())
     })
     .await?;
     release
