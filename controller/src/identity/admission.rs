@@ -1,4 +1,4 @@
-//! The check before every RPC: without a valid token, nothing is served and nothing is believed.
+//! The check before every RPC: without a valid token, a client is neither served nor believed.
 
 use super::lock;
 use super::token::Tokens;
@@ -22,14 +22,14 @@ pub struct Admission {
     paced: Arc<Paced>,
 }
 
-/// Why an RPC is not served.
+/// Why an RPC is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unauthenticated {
     /// It has no token.
     Absent,
     /// Its header is not `Bearer <token>`.
     Malformed,
-    /// Its token is not valid, or not any longer.
+    /// Its token is invalid or expired.
     Wrong,
 }
 
@@ -55,7 +55,7 @@ impl Admission {
     fn log(&self, reason: &'static str, request: &Request<()>) {
         if self.paced.is_due(reason) {
             let from = request.remote_addr().map(|address| address.to_string());
-            tracing::warn!(from, reason, "an RPC is refused: it does not present the token of token_file");
+            tracing::warn!(from, reason, "refused an RPC: it does not present the token in token_file");
         }
     }
 }
@@ -84,7 +84,7 @@ impl Unauthenticated {
 
     fn message(self) -> &'static str {
         match self {
-            Self::Absent => "the controller demands a token: authorization: Bearer <token>",
+            Self::Absent => "the controller requires a token: authorization: Bearer <token>",
             Self::Malformed => "the authorization is not a bearer token",
             Self::Wrong => "the token is not valid",
         }

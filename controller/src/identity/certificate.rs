@@ -17,14 +17,14 @@ pub(super) struct Certificate {
     keys: RwLock<Keys>,
 }
 
-/// What is shown to clients, and what was before.
+/// The certificate for new connections, and the one before it.
 #[derive(Clone)]
 struct Keys {
     current: Arc<CertifiedKey>,
     replaced: Option<Arc<CertifiedKey>>,
 }
 
-/// Why files are not a certificate with its key.
+/// Why the files are not a certificate with its key.
 #[derive(Debug, Error)]
 pub enum CertificateError {
     /// A file cannot be read.
@@ -35,7 +35,7 @@ pub enum CertificateError {
         /// Why.
         source: io::Error,
     },
-    /// A file is not PEM, or lacks what it should hold.
+    /// A file is not PEM, or lacks the certificate or the key.
     #[error("the {what} cannot be read as PEM")]
     Pem {
         /// Which one.
@@ -43,8 +43,8 @@ pub enum CertificateError {
         /// What is wrong.
         source: pem::Error,
     },
-    /// The two do not belong together, or are of a kind that is not supported.
-    #[error("certificate and key do not fit")]
+    /// The two do not belong together, or are of an unsupported kind.
+    #[error("certificate and key do not belong together, or are of an unsupported kind")]
     Pair(#[source] rustls::Error),
 }
 
@@ -57,7 +57,7 @@ impl Certificate {
         Ok(Self { provider, keys: RwLock::new(Keys { current, replaced: None }) })
     }
 
-    /// Takes the place of the current one, for connections from now on. What cannot be used changes nothing.
+    /// Replaces the current one for new connections. Unusable files change nothing.
     pub(super) fn renew(&self, read: &Contents) -> Result<(), CertificateError> {
         let next = Arc::new(parse(read, &self.provider)?);
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
@@ -70,7 +70,7 @@ impl Certificate {
         &self.provider
     }
 
-    /// Whether another replica's certificate is this one, or the one before.
+    /// Whether another replica's certificate is the current one, or the one before it.
     pub(super) fn is_ours(&self, certificate: &CertificateDer<'_>) -> bool {
         let keys = self.keys();
         let mut ours = std::iter::once(&keys.current).chain(&keys.replaced);

@@ -1,6 +1,6 @@
-//! The connections of the gRPC port: accepted, and with a certificate encrypted.
+//! Accepts the connections of the gRPC port, and encrypts them if there is a certificate.
 //!
-//! Handshakes run beside each other, in a bounded number: one that is slow, or never ends, must not keep others waiting.
+//! Handshakes run concurrently, in a bounded number: a slow one, or one that never ends, must not block others.
 
 use super::Identity;
 use super::certificate::Certificate;
@@ -27,12 +27,12 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const HANDSHAKES_MAX: usize = 256;
 /// Connections that wait for the server to take them.
 const ACCEPTED_MAX: usize = 16;
-/// Wait after a failed accept: mostly there is no file descriptor left, and one must become free first.
+/// Wait after a failed accept: usually no file descriptor is left, and one must become free first.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// How a client leaves in the middle of a handshake, as a probe of the port does.
+/// How a client disconnects during a handshake, as a port probe does.
 const LEFT: [io::ErrorKind; 3] =
     [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
-/// HTTP/2, which is all that is spoken here.
+/// HTTP/2, the only protocol of this port.
 const ALPN: &[u8] = b"h2";
 
 /// One connection.
@@ -51,16 +51,16 @@ struct Failures {
     paced: Arc<Paced>,
 }
 
-/// Why a connection was not encrypted, by the name in metrics.
+/// Why a handshake failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failure {
     /// It does not speak TLS.
     Plaintext,
-    /// The client refuses the certificate, or all that it could be encrypted with.
+    /// The client rejects the certificate, or every cipher.
     Refused,
     /// It took too long.
     Timeout,
-    /// The client left.
+    /// The client disconnected.
     Left,
     /// There are too many at once.
     TooMany,
@@ -68,7 +68,7 @@ enum Failure {
     Other,
 }
 
-/// Accepts connections as long as the stream is read.
+/// Accepts connections for as long as the stream is read.
 pub fn connections(listener: TcpListener, identity: &Identity) -> ReceiverStream<io::Result<Connection>> {
     let (accepted, connections) = mpsc::channel(ACCEPTED_MAX);
     let acceptor = identity.certificate.as_ref().map(|(_, certificate)| acceptor(certificate));
@@ -106,7 +106,7 @@ async fn accept(
             },
             () = accepted.closed() => return,
         };
-        // It only makes messages later.
+        // A failure only makes messages later.
         let _ = stream.set_nodelay(true);
         let Some(acceptor) = acceptor.clone() else {
             if accepted.send(Ok(Connection::Plaintext(stream))).await.is_err() {
@@ -123,7 +123,7 @@ async fn accept(
             let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
             drop(permit);
             match shaken {
-                // The receiver has gone where the server stops.
+                // The receiver is gone when the server stops.
                 Ok(Ok(stream)) => drop(accepted.send(Ok(Connection::Tls(Box::new(stream)))).await),
                 Ok(Err(error)) => failures.note(from, Failure::of(&error), Some(&error)),
                 Err(_) => failures.note(from, Failure::Timeout, None),

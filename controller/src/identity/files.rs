@@ -1,8 +1,7 @@
 //! Secret files that are read again when they change.
 //!
-//! Polled, as the configuration is and for the same reasons: a Secret's volume swaps a symlink above the files. Files that
-//! belong together are compared together, and count once two reads agree on all of them: between the swap of the one and of
-//! the other, neither does.
+//! Polled, like the configuration and for the same reason: a Secret's volume swaps a symlink above the files. Files that belong
+//! together are compared together, and count once two reads agree on all of them, so that no half of a change is used.
 
 use crate::config::Tls;
 use std::fmt;
@@ -23,9 +22,9 @@ pub(super) type Contents = Vec<Result<Vec<u8>, io::ErrorKind>>;
 #[derive(Clone)]
 pub(super) struct Files {
     paths: Vec<PathBuf>,
-    /// Acted upon.
+    /// What was returned last.
     current: Contents,
-    /// Read last.
+    /// What was read last.
     latest: Contents,
 }
 
@@ -42,7 +41,7 @@ impl Files {
         Self::new(vec![path.to_owned()])
     }
 
-    /// What they hold now counts as acted upon.
+    /// What they hold now counts as applied.
     fn new(paths: Vec<PathBuf>) -> Self {
         let current = read_all(&paths);
         Self { paths, latest: current.clone(), current }
@@ -59,7 +58,7 @@ impl Files {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            // Some kilobytes of a memory file system, where Secrets are: no thread of its own for that.
+            // Some kilobytes from a memory file system, where Secrets are: too little for a thread of its own.
             let read = read_all(&self.paths);
             let is_settled = read == self.latest;
             self.latest = read;
@@ -72,7 +71,7 @@ impl Files {
 }
 
 impl fmt::Debug for Files {
-    /// Without what they hold.
+    /// Shows the paths, not the contents.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.paths.fmt(f)
     }

@@ -1,4 +1,4 @@
-//! Who may use the gRPC port, and that nobody listens in: a certificate and a token, from files.
+//! Protects the gRPC port: a token says who may use it, and a certificate keeps others from reading it. Both come from files.
 //!
 //! ```text
 //!   tls.cert, tls.key ─► certificate ─► connections (TLS, or plaintext without files)
@@ -6,10 +6,10 @@
 //!   token_file ─► token ─► Admission ──────┴─► every RPC of every service
 //! ```
 //!
-//! A proxy that is believed can send any prompt anywhere, and one that is served sees which prompts are cached where. So a
-//! token is demanded of every RPC, in one place before all services: a service that is added later cannot forget it. Files
-//! are read again while the controller runs, because Secrets and certificates are renewed; what is wrong with new ones leaves
-//! the old ones in use. Metrics and the API are on another port, which has neither.
+//! A proxy that is believed can steer any prompt anywhere, and one that is served sees which prompts are cached where. So every
+//! RPC requires a token, in one place before all services: a service that is added later cannot forget it. Files are read again
+//! while the controller runs, because Secrets and certificates are renewed; if new ones are invalid, the old ones stay in use.
+//! Metrics and the API are on another port, which has neither.
 
 mod admission;
 mod certificate;
@@ -34,7 +34,7 @@ use std::time::Instant;
 use thiserror::Error;
 use token::Tokens;
 
-/// What the gRPC port shows and demands.
+/// The certificate that the gRPC port shows, and the tokens that it requires.
 #[derive(Clone, Debug)]
 pub struct Identity {
     certificate: Option<(Files, Arc<Certificate>)>,
@@ -85,13 +85,13 @@ impl Identity {
         Ok(Self { certificate: certificate.transpose()?, tokens: tokens.transpose()?, metrics })
     }
 
-    /// What is demanded of every RPC.
+    /// The check that every RPC must pass.
     pub fn admission(&self) -> Admission {
         let tokens = self.tokens.as_ref().map(|(_, tokens)| Arc::clone(tokens));
         Admission::new(tokens, Arc::clone(&self.metrics))
     }
 
-    /// How this replica connects to others of its kind.
+    /// How this replica connects to the others.
     pub fn peers(&self) -> Peers {
         let certificate = self.certificate.as_ref().map(|(_, certificate)| Arc::clone(certificate));
         Peers::new(certificate, self.tokens.as_ref().map(|(_, tokens)| Arc::clone(tokens)))
@@ -127,7 +127,7 @@ impl Identity {
             }
             Err(error) => {
                 let source = error.source().map(ToString::to_string);
-                tracing::error!(secret, %error, source, "a secret cannot be used, the old one stays");
+                tracing::error!(secret, %error, source, "a renewed secret cannot be used: the old one stays");
                 "refused"
             }
         };
@@ -135,7 +135,7 @@ impl Identity {
     }
 }
 
-/// A panic elsewhere leaves nothing half done.
+/// Ignores poison: a panic elsewhere leaves no token half replaced.
 fn lock(tokens: &Mutex<Tokens>) -> std::sync::MutexGuard<'_, Tokens> {
     tokens.lock().unwrap_or_else(PoisonError::into_inner)
 }

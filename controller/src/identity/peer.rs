@@ -1,8 +1,8 @@
 //! How a replica connects to another one.
 //!
-//! Replicas are connected to by the addresses of their pods, which are in no certificate. They have their certificate from
-//! the same Secret, so a replica believes another one that shows its own certificate, or the one before. An authority would
-//! have to be configured, and would vouch for every other service that it has signed for.
+//! Replicas connect by pod address, which no certificate names. They have their certificate from the same Secret, so a replica
+//! trusts a peer that shows this certificate, or the one before it. A CA would have to be configured, and would also vouch for
+//! every other service with a certificate of that CA.
 
 use super::certificate::Certificate;
 use super::lock;
@@ -26,7 +26,7 @@ use tonic::codegen::http::Uri;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint, Error};
 
-/// Connects to other replicas; by default without certificate and token.
+/// Connects to other replicas, by default without certificate and token.
 #[derive(Clone, Default)]
 pub struct Peers {
     connector: Option<TlsConnector>,
@@ -39,7 +39,7 @@ struct Connect {
     connector: TlsConnector,
 }
 
-/// Believes whoever shows the own certificate.
+/// Trusts a peer that shows this replica's own certificate.
 #[derive(Debug)]
 struct SameCertificate(Arc<Certificate>);
 
@@ -63,7 +63,7 @@ impl Peers {
         }
     }
 
-    /// What other replicas demand of each RPC, for the header `authorization`.
+    /// The value of the header `authorization` that other replicas require.
     pub fn authorization(&self) -> Option<MetadataValue<Ascii>> {
         let tokens = self.tokens.as_ref()?;
         let value = format!("Bearer {}", lock(tokens).current());

@@ -1,8 +1,7 @@
-//! The token that proxies and replicas present. Pure: time is an argument.
+//! The tokens that proxies and replicas may present. Pure: time is an argument.
 //!
-//! Whoever presents it has it from the same Secret, and gets a new one later or earlier than the controller: a volume is
-//! renewed within some two minutes, the environment of a process only with the process. So the token before stays valid for
-//! [`TOKEN_GRACE`].
+//! Clients have the token from the same Secret, but get a new one at another time than the controller: a volume is renewed within
+//! some two minutes, the environment of a process only when it restarts. So a replaced token stays valid for [`TOKEN_GRACE`].
 
 use super::files::Contents;
 use std::fmt;
@@ -11,12 +10,12 @@ use std::time::{Duration, Instant};
 use subtle::{Choice, ConstantTimeEq};
 use thiserror::Error;
 
-/// How long a token stays valid that was replaced: time for a rollout of proxies that have it in their environment.
-/// Streams that are open stay open after that.
+/// How long a replaced token stays valid: time for a rollout of proxies that have it in their environment. It does not close
+/// streams that are already open.
 pub const TOKEN_GRACE: Duration = Duration::from_mins(15);
 /// Longest token, in bytes.
 const TOKEN_BYTES_MAX: usize = 4096;
-/// Replaced tokens that are valid at once; of more, the oldest are not any longer.
+/// Most replaced tokens that are valid at a time. Beyond that, the oldest expire early.
 const REPLACED_MAX: usize = 4;
 
 /// The tokens that are valid.
@@ -27,7 +26,7 @@ pub(super) struct Tokens {
     replaced: Vec<(Token, Instant)>,
 }
 
-/// One token. It shows itself nowhere.
+/// One token. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 struct Token(String);
 
@@ -44,7 +43,7 @@ pub enum TokenError {
     #[error("it is longer than {TOKEN_BYTES_MAX} bytes")]
     Long,
     /// It has a character that a header cannot carry.
-    #[error("it has a character other than visible ones of ASCII, such as a space or a second line")]
+    #[error("it must be visible ASCII characters only, without spaces or a second line")]
     Character,
 }
 
@@ -60,7 +59,7 @@ impl Tokens {
         &self.current.0
     }
 
-    /// Takes the place of the current token. What is not a token changes nothing.
+    /// Replaces the current token. An invalid one changes nothing.
     pub(super) fn renew(&mut self, read: &Contents, now: Instant) -> Result<(), TokenError> {
         let next = Token::of(read)?;
         let before = std::mem::replace(&mut self.current, next);
@@ -73,7 +72,7 @@ impl Tokens {
         Ok(())
     }
 
-    /// Whether a token is valid. The time that this takes does not depend on where the two differ.
+    /// Whether a token is valid, in a time that does not depend on where it differs from a valid one.
     pub(super) fn is_valid(&self, presented: &[u8], now: Instant) -> bool {
         let replaced = self.replaced.iter().filter(|(_, until)| *until > now).map(|(token, _)| token);
         let all = std::iter::once(&self.current).chain(replaced);
@@ -164,12 +163,9 @@ mod tests {
             (Ok(long.into()), "it is longer than 4096 bytes"),
             (
                 Ok(b"a b".to_vec()),
-                "it has a character other than visible ones of ASCII, such as a space or a second line",
+                "it must be visible ASCII characters only, without spaces or a second line",
             ),
-            (
-                Ok(vec![0xff]),
-                "it has a character other than visible ones of ASCII, such as a space or a second line",
-            ),
+            (Ok(vec![0xff]), "it must be visible ASCII characters only, without spaces or a second line"),
             (Err(ErrorKind::NotFound), "it cannot be read"),
         ] {
             let error: TokenError = tokens.renew(&vec![read], now).unwrap_err();

@@ -1,8 +1,8 @@
-//! What other replicas pass on of their proxies.
+//! Applies what other replicas relay from their proxies.
 //!
-//! Each replica has a stream to every other one, on which it is sent what the other's own proxies report, and nothing that
-//! came from a third: so nothing goes round in circles. Scrapes and the cluster are each replica's own affair. No replica leads
-//! here; the obvious leader that all proxies report to would be one more thing that fails.
+//! Each replica has a stream to every other one, on which it is sent what the other's own proxies report, and nothing that came
+//! from a third: so events cannot loop. Each scrapes the engines and follows the cluster by itself. The obvious alternative, a
+//! leader that all proxies report to, would be one more thing that fails.
 
 use super::hub::Hub;
 use crate::index::{Author, Dropped};
@@ -18,12 +18,12 @@ impl Hub {
         self.rejoin(Author::Replica(replica));
     }
 
-    /// It has ended. Requests of its proxies count for as long as these may take to come here.
+    /// It has ended. The requests of its proxies count for as long as those may take to connect here.
     pub fn replica_left(&mut self, replica: ProcessId, now: Timestamp) {
         self.depart(Author::Replica(replica), now);
     }
 
-    /// Takes in events of another replica, in the order of its stream: `prefixes` is that stream's.
+    /// Applies events of another replica, in the order of its stream, whose decoder is `prefixes`.
     pub fn relay(
         &mut self,
         replica: ProcessId,

@@ -1,6 +1,6 @@
-//! Which proxies are connected, and which were refused lately: what people are shown of them.
+//! Which proxies are connected, and which were refused recently, for `/state`.
 //!
-//! A record beside the hub's subscribers, because routing needs none of it.
+//! Kept apart from the hub's subscribers, because routing needs none of it.
 
 use super::admission::Refusal;
 use super::hub::StreamId;

@@ -1,6 +1,6 @@
-//! How much of the prompts each endpoint found in its cache lately, by the usage that engines report.
+//! The share of prompts that each endpoint has recently found in its cache, by the usage that engines report.
 //!
-//! Sums that fade, so that people see the last minutes and not the mean since the start.
+//! The sums decay, so that people see the last minutes rather than the mean since the start.
 
 use fnv::FnvHashMap;
 use warmpath_core::ids::EndpointId;
@@ -9,8 +9,8 @@ use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::UsageSeen;
 
-/// After this time a token counts half, in milliseconds: long enough for some hundred reports of a busy engine, of whose
-/// streams one in eight is read.
+/// After this time a token counts half, in milliseconds: long enough for some hundred reports of a busy engine, of whose streams
+/// the filter reads one in eight.
 const HALF_LIFE_MS: f64 = 300_000.0;
 
 /// Prompt tokens, and those of them that were cached; both fade.
@@ -43,7 +43,7 @@ impl Cached {
         (self.prompt_tokens >= 1.0).then(|| self.cached_tokens / self.prompt_tokens)
     }
 
-    /// Both sums of both.
+    /// The sums of two.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! The link to one other replica: it is kept, whatever happens to the stream.
+//! The link to one other replica: a stream that is opened again whenever it ends.
 
 use crate::identity::Peers;
 use crate::publish::Shared;
@@ -19,8 +19,8 @@ use warmpath_core::wire::{Down, Hello, Phase, PrefixDecoder, ResumePoint, Up};
 const SYNC_PATH: &str = "/warmpath.v1.State/Sync";
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often an idle connection is probed, and how long the probe may take: a replica whose node is lost is noticed after
-/// their sum.
+/// How often an idle connection is probed, and how long the probe may take: the loss of a replica's node is noticed after their
+/// sum.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Wait before a link is tried again; it doubles with each failure in a row.
@@ -36,7 +36,7 @@ pub(super) struct Link {
     address: SocketAddr,
     shared: Shared,
     peers: Peers,
-    /// The instance that the last stream was of, and how far it was followed.
+    /// The other controller's instance, and how far its stream was followed.
     reached: Option<ResumePoint>,
 }
 
@@ -102,7 +102,7 @@ impl Link {
             cell_bytes: u32::try_from(cell_bytes).unwrap_or_default(),
             replica: true,
         };
-        // Kept open for as long as the stream is read: its end would end the stream.
+        // Kept alive while the stream is read: dropping it would end the stream.
         let (up, messages) = mpsc::channel(1);
         let _ = up.try_send(Up { hello: Some(hello), events: Vec::new() });
         let mut request = Request::new(ReceiverStream::new(messages));
@@ -128,7 +128,7 @@ impl Link {
             if is_complete {
                 self.reached = Some(ResumePoint { instance: down.instance, generation: down.generation });
             } else if self.reached.is_none_or(|reached| reached.instance != down.instance) {
-                // No such generation: the next stream begins anew.
+                // A generation that does not exist, so that the next stream begins with a snapshot.
                 self.reached = Some(ResumePoint { instance: down.instance, generation: u64::MAX });
             }
         }

@@ -1,12 +1,12 @@
-//! Streams to the other replicas of the controller: each learns from the others what their proxies report.
+//! Streams to the other replicas of the controller, over which each learns what the others' proxies report.
 //!
 //! ```text
 //!   watch (pods of the replicas) ─► one link each ═ warmpath.v1.State/Sync ═ the other replica
 //!                                        └─► Hub::relay ─► own proxies
 //! ```
 //!
-//! A replica subscribes to another one as a proxy does, with the same snapshot, deltas and resumption; only what it is sent
-//! differs ([`crate::index::Reader`]). A protocol of its own would have to solve the same again.
+//! A replica subscribes to another one as a proxy does, with the same snapshots, deltas and resumption; only the events that it
+//! is sent differ ([`crate::index::Reader`]). A separate protocol would have to solve the same problems again.
 
 mod link;
 
@@ -28,12 +28,12 @@ pub struct Replicas {
 // === impl Replicas ===
 
 impl Replicas {
-    /// No replica is known yet. `peers` connects to them.
+    /// Starts without links. `peers` opens connections.
     pub fn new(shared: Shared, peers: Peers) -> Self {
         Self { shared, peers, links: BTreeMap::new() }
     }
 
-    /// Keeps links to these replicas from now on, and to no others. This one may be among them.
+    /// Keeps links to these replicas, and to no others. This one may be among them.
     pub fn follow(&mut self, addresses: &BTreeSet<SocketAddr>) {
         self.links.retain(|address, link| {
             let is_kept = addresses.contains(address);

@@ -1,6 +1,6 @@
-//! The variant in which requests and responses hold differences (`DeltaEndpoints`, Envoy's `api_type: DELTA_GRPC`).
+//! The variant in which requests and responses are incremental (`DeltaEndpoints`, Envoy's `api_type: DELTA_GRPC`).
 //!
-//! An Envoy that reconnects says which versions it has, and is sent only what has changed since, by whichever replica.
+//! An Envoy that reconnects, to whichever replica, states which versions it has, and is sent only what has changed since.
 
 use super::session::{Changes, Session};
 use super::stream::Variant;
@@ -9,7 +9,7 @@ use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource,
 };
 
-/// See the module.
+/// The incremental variant.
 #[derive(Clone, Copy, Debug)]
 pub struct Delta;
 
@@ -33,12 +33,12 @@ impl Variant for Delta {
             subscription.sent.remove(&name);
         }
         for name in request.resource_names_subscribe.into_iter().filter(|name| name != ALL) {
-            // Whoever asks again has forgotten what was sent.
+            // An Envoy that subscribes again has forgotten what it was sent.
             subscription.sent.remove(&name);
             subscription.ask(name)?;
         }
         for (name, version) in request.initial_resource_versions {
-            // A version that is not ours says that it has something else.
+            // A foreign version says that it has something else.
             if let Ok(tag) = version.parse()
                 && (kind.is_wildcard() || subscription.names.contains(&name))
             {

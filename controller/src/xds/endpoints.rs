@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use tokio::sync::watch;
 
-/// The resource with the endpoints of all pools. Each pool has one of its own, by its name.
+/// The name of the resource with the endpoints of all pools. Each pool also has a resource of its own name.
 pub const ENGINES: &str = "engines";
 
 /// Publishes the endpoints to all streams. Dropping it ends them.
@@ -30,8 +30,8 @@ impl Publisher {
         self.resources.subscribe()
     }
 
-    /// Publishes the endpoints of these pools. Nothing is sent to anybody before the pools were once `complete`: a
-    /// controller that has just started, and does not know all of them yet, must not empty Envoy's clusters.
+    /// Publishes the endpoints of these pools. Streams are sent nothing until the pools have been complete once: a controller
+    /// that has just started, and does not know all of them yet, must not empty Envoy's clusters.
     pub fn publish(&self, pools: &[Pool], is_complete: bool) {
         let of_pools = resources(pools);
         self.resources.send_if_modified(|resources| {
@@ -44,10 +44,10 @@ impl Publisher {
     }
 }
 
-/// The endpoints of a cluster, all of them, in Envoy's terms.
+/// All endpoints of a cluster, in Envoy's terms.
 pub fn assignment(cluster: &str, addresses: impl IntoIterator<Item = SocketAddr>) -> ClusterLoadAssignment {
     let endpoints: Vec<LbEndpoint> = addresses.into_iter().map(lb_endpoint).collect();
-    // Without a locality, not with an empty one: Envoy counts and balances localities.
+    // No locality rather than an empty one: Envoy counts and balances localities.
     let localities = (!endpoints.is_empty())
         .then(|| LocalityLbEndpoints { lb_endpoints: endpoints, ..LocalityLbEndpoints::default() });
     ClusterLoadAssignment {
@@ -57,13 +57,13 @@ pub fn assignment(cluster: &str, addresses: impl IntoIterator<Item = SocketAddr>
     }
 }
 
-/// An endpoint is listed whatever its role and health: which of them a request may go to is the filter's decision.
+/// Lists endpoints whatever their role and health: the filter decides which of them a request may go to.
 fn resources(pools: &[Pool]) -> Vec<Resource> {
     let sorted = |pools: &[Pool]| -> BTreeSet<SocketAddr> {
         pools.iter().flat_map(|pool| &pool.endpoints).map(|member| member.address).collect()
     };
     let of_pool = |pool: &Pool| assignment(&pool.name, sorted(std::slice::from_ref(pool))).into();
-    // A pool may have this name, too. All endpoints are the safe reading.
+    // A pool may have the name `engines`, too: then the resource with all endpoints is the safe one.
     let others = pools.iter().filter(|pool| pool.name != ENGINES);
     let all: Resource = assignment(ENGINES, sorted(pools)).into();
     std::iter::once(all).chain(others.map(of_pool)).collect()

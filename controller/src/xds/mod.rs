@@ -1,4 +1,4 @@
-//! Endpoints for Envoy over EDS: which addresses its clusters have, in milliseconds after the controller knows.
+//! Endpoints for Envoy over EDS: its clusters have a new address milliseconds after the controller.
 //!
 //! ```text
 //!   pools ─► endpoints::resources ─► Resources (watch) ─► Session ═ StreamEndpoints / DeltaEndpoints ═► Envoy
@@ -6,14 +6,13 @@
 //!                                                            └────────────── ACK, NACK ───────────────────┘
 //! ```
 //!
-//! The state stream names the endpoints that the filter may choose; Envoy's cluster must have the same ones, or it skips the
-//! choice. A cluster of names (`STRICT_DNS`) follows pods in seconds. EDS is all that is served here: listeners, clusters and
-//! routes stay those of whoever configures Envoy.
+//! The state stream names the endpoints that the filter may choose. Envoy's cluster must have the same ones, or it skips the
+//! choice, and a cluster that resolves names (`STRICT_DNS`) lags by seconds. Only EDS is served here: listeners, clusters and
+//! routes belong to whatever configures Envoy.
 //!
-//! The state machine knows all kinds of resources, because the control plane of the tests runs on it too. It is pure:
-//! [`Resources`] is what there is, [`Session`] what one stream has asked for and has been sent, in either variant of the
-//! protocol. A session computes each response from the resources of the moment, so nothing queues up for an Envoy that reads
-//! slowly.
+//! The state machine knows all kinds of resources, because the tests' control plane runs on it, too. It is pure: [`Resources`]
+//! holds what there is, [`Session`] what one stream has subscribed to and has been sent, in either variant of the protocol. A
+//! session computes each response from the current resources, so nothing queues up for an Envoy that reads slowly.
 
 mod delta;
 mod endpoints;

@@ -8,8 +8,7 @@ use envoy_types::pb::google::protobuf::Any;
 use envoy_types::util::pack_any;
 use prost::Name;
 
-/// A kind of resource. In the order in which changes are sent, so that what is referred to arrives before what refers to
-/// it.
+/// A kind of resource, in the order in which changes are sent: what is referred to comes before what refers to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// CDS.

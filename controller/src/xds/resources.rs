@@ -1,8 +1,7 @@
-//! What there is to serve. Pure.
+//! The resources that are served. Pure.
 //!
-//! A resource is known by a hash of its content, not by a number that somebody counts up: Envoy then recognises what it has
-//! already, also from another replica or from a controller that was restarted meanwhile, and a change that is taken back
-//! before it was sent is none.
+//! The version of a resource is a hash of its content, not a counter: Envoy then recognises what it has, even from another
+//! replica or after a restart of the controller, and a change that is reverted before it was sent is no change.
 
 use super::endpoints::assignment;
 use super::{Kind, Resource};
@@ -70,13 +69,13 @@ impl FromStr for Tag {
 // === impl Resources ===
 
 impl Resources {
-    /// Whether these are all resources. Until then nobody is sent anything: what is only not known yet would look as if it did
-    /// not exist, and Envoy would drop the endpoints that it has.
+    /// Whether these are all resources. Until then nothing is sent: what is not known yet would look as if it did not exist, and
+    /// Envoy would drop the endpoints that it has.
     pub fn is_complete(&self) -> bool {
         self.is_complete
     }
 
-    /// From now on these are all resources.
+    /// Marks the resources as complete.
     pub fn complete(&mut self) {
         self.is_complete = true;
     }
@@ -132,8 +131,8 @@ impl Resources {
         self.kinds.get(&kind).into_iter().flat_map(|named| &named.bodies)
     }
 
-    /// One resource. Endpoints always exist: Envoy keeps those of a cluster of which it only learns that they are gone, so
-    /// it is sent an empty list.
+    /// One resource. Endpoints always exist, if only as an empty list: Envoy would keep the endpoints of a resource that is
+    /// merely removed.
     pub(super) fn find(&self, kind: Kind, name: &str) -> Option<(Tag, Any)> {
         let found = self.kinds.get(&kind).and_then(|named| named.bodies.get(name)).cloned();
         found.or_else(|| {

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tonic::{Request, Response, Status, Streaming};
 use warmpath_core::limits::PROXIES_MAX;
 
-/// Streams that one controller serves: an Envoy opens one for each of its clusters.
+/// Most streams of one controller: an Envoy opens one for each of its clusters.
 const STREAMS_MAX: usize = 4 * PROXIES_MAX;
 /// The largest request, in bytes: a list of names and a description of the node.
 const REQUEST_BYTES_MAX: usize = 1024 * 1024;
@@ -28,7 +28,7 @@ pub struct EndpointService {
     streams: Arc<Semaphore>,
 }
 
-/// Counts and logs what one Envoy says.
+/// Counts and logs the responses and replies of one stream.
 #[derive(Debug)]
 struct Counted {
     metrics: Arc<Metrics>,
@@ -91,7 +91,7 @@ impl EndpointDiscoveryService for EndpointService {
 impl Observer for Counted {
     fn sent(&mut self, node: &str, _: Kind) {
         if !std::mem::replace(&mut self.is_named, true) {
-            tracing::info!(node = clip(node), "endpoints are sent to an Envoy");
+            tracing::info!(node = clip(node), "sending endpoints to an Envoy");
         }
         self.metrics.eds_responses.get_or_create(&[("result", "sent")]).inc();
     }
@@ -101,7 +101,7 @@ impl Observer for Counted {
             Reply::Accepted(..) => "accepted",
             Reply::Rejected(rejection) => {
                 let (node, reason) = (clip(&rejection.node), clip(&rejection.reason));
-                tracing::warn!(node, reason, "an Envoy refuses its endpoints, and keeps those that it had");
+                tracing::warn!(node, reason, "an Envoy rejected its endpoints, and keeps those that it had");
                 "rejected"
             }
         };

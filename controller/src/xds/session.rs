@@ -1,4 +1,4 @@
-//! One stream: what it has asked for, what it was sent, and what is therefore to be sent next. Pure.
+//! One stream: what it has subscribed to, what it was sent, and therefore what to send next. Pure.
 
 use super::{Kind, Resources, Tag, Version};
 use envoy_types::pb::google::protobuf::Any;
@@ -6,12 +6,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use thiserror::Error;
 use tonic::Status;
 
-/// Names that one stream may ask for: a cluster each, and few Envoys have more clusters of engines than there are pools.
+/// Most names in one stream's subscription: one per cluster, and few Envoys have more clusters of engines than there are pools.
 const NAMES_MAX: usize = 1024;
 /// Longest name, in bytes: twice that of a pool.
 const NAME_BYTES_MAX: usize = 512;
-/// Responses whose ACK a stream waits for. An Envoy acknowledges each at once; of one that does not, the oldest are
-/// forgotten.
+/// Most responses that wait for their ACK. Envoy acknowledges each at once; if it does not, the oldest are forgotten.
 const IN_FLIGHT_MAX: usize = 64;
 
 /// One stream of either variant.
@@ -23,29 +22,29 @@ pub struct Session {
     nonces: u64,
 }
 
-/// What an Envoy says of a version that it was sent.
+/// An Envoy's reply to a version that it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// It runs it (ACK).
+    /// It uses the version (ACK).
     Accepted(Kind, Version),
-    /// It does not (NACK).
+    /// It rejects the version (NACK).
     Rejected(Rejection),
 }
 
-/// A configuration that an Envoy refused (NACK). It keeps the one that it had.
+/// A version that an Envoy rejected (NACK). It keeps the one before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// The node id of the Envoy.
     pub node: String,
-    /// What kind of resource it refused.
+    /// The kind of resource.
     pub kind: Kind,
-    /// Which version of it.
+    /// The version.
     pub version: Version,
-    /// Its own words.
+    /// Envoy's reason.
     pub reason: String,
 }
 
-/// Why a stream is not served any longer.
+/// Why a stream is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Refused {
     /// It asks for too many resources.
@@ -56,7 +55,7 @@ pub enum Refused {
     Name,
 }
 
-/// What a stream asks for of one kind, and what it was sent.
+/// A stream's subscription to one kind, and what it was sent.
 #[derive(Debug, Default)]
 pub(super) struct Subscription {
     pub(super) names: BTreeSet<String>,
@@ -67,7 +66,7 @@ pub(super) struct Subscription {
     in_flight: VecDeque<(String, Version)>,
 }
 
-/// What is to be sent of one kind.
+/// What to send of one kind.
 #[derive(Debug)]
 pub(super) struct Changes {
     pub(super) nonce: String,
@@ -94,11 +93,11 @@ impl Session {
         self.subscriptions.entry(kind).or_default()
     }
 
-    /// Takes in what is said of the response with this nonce; `None` if the stream is not waiting for it.
+    /// Records the reply to the response with this nonce; `None` if no reply to it is expected.
     pub(super) fn reply(&mut self, kind: Kind, nonce: &str, error: Option<String>) -> Option<Reply> {
         let in_flight = &mut self.subscriptions.entry(kind).or_default().in_flight;
         let at = in_flight.iter().position(|(sent, _)| sent == nonce)?;
-        // A reply to a response is one to all before it.
+        // It also replies to all responses before this one.
         let (_, version) = in_flight.drain(..=at).next_back()?;
         Some(match error {
             None => Reply::Accepted(kind, version),
@@ -106,7 +105,7 @@ impl Session {
         })
     }
 
-    /// What must be sent of a kind now, if anything; it counts as sent from now on.
+    /// What must be sent of a kind now, if anything. It counts as sent.
     pub(super) fn changes(&mut self, kind: Kind, resources: &Resources) -> Option<Changes> {
         let subscription = self.subscriptions.get_mut(&kind).filter(|_| resources.is_complete())?;
         let (changed, removed) = subscription.difference(kind, resources);
@@ -140,7 +139,7 @@ impl Subscription {
         self.latest.as_ref().is_none_or(|latest| latest == nonce)
     }
 
-    /// Adds a name that is asked for.
+    /// Adds a name to the subscription.
     pub(super) fn ask(&mut self, name: String) -> Result<(), Refused> {
         if name.len() > NAME_BYTES_MAX {
             return Err(Refused::Name);

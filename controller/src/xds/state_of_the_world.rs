@@ -1,13 +1,13 @@
 //! The variant in which each request lists all names (`StreamEndpoints`, Envoy's `api_type: GRPC`).
 //!
-//! Of listeners and clusters a response must hold all that there are; of the other kinds it holds what has changed.
+//! A response must hold all listeners or clusters; of the other kinds, it holds those that have changed.
 
 use super::session::{Changes, Session};
 use super::stream::Variant;
 use super::{Kind, Refused, Reply, Resources};
 use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 
-/// See the module.
+/// The variant with whole lists.
 #[derive(Clone, Copy, Debug)]
 pub struct StateOfTheWorld;
 
@@ -22,7 +22,7 @@ impl Variant for StateOfTheWorld {
         // Envoy also asks for kinds that nobody serves here (secrets, runtime): it does not wait for them.
         let Some(kind) = Kind::from_type_url(&request.type_url) else { return Ok(None) };
         if !session.subscription(kind).is_current(&request.response_nonce) {
-            // About a response that a later one has replaced: the reply to that one will list the names again.
+            // It replies to a superseded response; the reply to the latest one will list the names again.
             return Ok(None);
         }
         let error = request.error_detail.map(|error| error.message);
@@ -46,7 +46,7 @@ impl Variant for StateOfTheWorld {
         } else {
             changed.into_iter().map(|(_, _, body)| body).collect::<Vec<_>>()
         };
-        // Only another kind of Envoy's resources can be gone for good, and this variant has no words for it: Envoy keeps it.
+        // This variant cannot express that a resource is gone, and Envoy keeps it. Endpoints never are: `Resources::find`.
         drop(removed);
         Some(DiscoveryResponse {
             version_info: version.to_string(),

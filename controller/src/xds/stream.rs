@@ -1,4 +1,4 @@
-//! The task of one stream: requests in, responses out, whenever the resources change.
+//! The task of one stream: requests in; responses out whenever the resources change.
 
 use super::{Kind, Refused, Reply, Resources, Session};
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-/// Responses that wait for one Envoy to read them: one of each kind.
+/// Responses that may wait for one Envoy to read them: one of each kind.
 const RESPONSES_MAX: usize = Kind::ALL.len();
 /// How long the final status may wait for an Envoy that does not read.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -23,14 +23,14 @@ pub trait Variant: Send + 'static {
     /// What Envoy is sent.
     type Response: Send + 'static;
 
-    /// Takes in a request: a subscription, an ACK or a NACK.
+    /// Applies a request: a subscription, an ACK or a NACK.
     fn take(session: &mut Session, request: Self::Request) -> Result<Option<Reply>, Refused>;
 
-    /// What is to be sent of a kind now, if anything; it counts as sent.
+    /// What to send of a kind now, if anything. It counts as sent.
     fn respond(session: &mut Session, kind: Kind, resources: &Resources) -> Option<Self::Response>;
 }
 
-/// Who notes what Envoys say. Dropped when the stream ends.
+/// Is notified of what one stream sends and receives. Dropped when the stream ends.
 pub trait Observer: Send + 'static {
     /// The Envoy was sent a version.
     fn sent(&mut self, node: &str, kind: Kind);

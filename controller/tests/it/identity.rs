@@ -171,7 +171,7 @@ async fn a_controller_does_not_start_with_files_that_it_cannot_use() {
     let error = start(secrets.with_tls(quiet_settings())).await.unwrap_err();
     assert!(error.to_string().contains("tls.crt"), "{error}");
     let source = std::error::Error::source(&error).unwrap().to_string();
-    assert_eq!(source, "certificate and key do not fit");
+    assert_eq!(source, "certificate and key do not belong together, or are of an unsupported kind");
 }
 
 /// TLS to an address, believing this certificate only.
