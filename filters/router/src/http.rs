@@ -69,8 +69,16 @@ impl HttpContext for Http {
         let headers = host::request_headers();
         #[cfg(feature = "fault-injection")]
         crate::fault::on_headers(&headers);
-        let (exchange, plugin) = (self.id, self.plugin);
-        self.handle(Input::RequestHead { exchange, plugin, headers: &headers, ends: end_of_stream })
+        let (exchange, plugin, ends) = (self.id, self.plugin, end_of_stream);
+        let reads_cluster = self.vm.as_ref().is_some_and(|vm| vm.reads_cluster());
+        let cluster = if reads_cluster { host::route_cluster() } else { None };
+        self.handle(Input::RequestHead {
+            exchange,
+            plugin,
+            headers: &headers,
+            cluster: cluster.as_deref(),
+            ends,
+        })
     }
 
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {

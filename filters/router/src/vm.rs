@@ -77,6 +77,11 @@ impl Vm {
         done
     }
 
+    /// Whether the router wants the cluster of a request's route.
+    pub(crate) fn reads_cluster(&self) -> bool {
+        self.state.borrow().router.reads_cluster()
+    }
+
     /// Whether this VM talks to the controller.
     #[cfg(feature = "fault-injection")]
     pub(crate) fn holds_lease(&self) -> bool {

@@ -81,6 +81,8 @@ pub struct Request<'a> {
     pub is_steering: bool,
     /// The session that a header names.
     pub session: Option<SessionKey>,
+    /// The proxy's cluster to which its route leads, where that decides between pools.
+    pub cluster: Option<&'a str>,
     prompt: Prompt<'a>,
     omitted: Omitted<'a>,
 }
@@ -210,6 +212,7 @@ impl<'a> Request<'a> {
             target: None,
             is_steering: false,
             session: None,
+            cluster: None,
             prompt,
             omitted: Omitted::Default,
         }

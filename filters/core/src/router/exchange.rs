@@ -10,7 +10,7 @@
 //! do, so no path can forget to release it or release it twice.
 
 use super::body::Body;
-use super::head::{Head, Hints};
+use super::head::{Head, Hints, Route};
 use super::io::{ExchangeId, Headers, Output, PluginId};
 use super::ledger::Booking;
 use super::metrics::{Counter, Unread};
@@ -54,6 +54,8 @@ pub(super) struct Reading {
     pub(super) stored: Option<ResponseId>,
     /// What the headers say for the case that the body cannot be read.
     pub(super) hints: Hints,
+    /// Where the proxy's route leads.
+    pub(super) route: Route,
     pub(super) kind: Kind,
     pub(super) caller: Caller,
     /// What was read of a body in pieces.
@@ -133,7 +135,7 @@ impl<S: SharedMap> Router<S> {
         clock: &impl Clock,
         id: ExchangeId,
         plugin: PluginId,
-        (headers, ends): (Headers<'_>, bool),
+        (headers, cluster, ends): (Headers<'_>, Option<&str>, bool),
         out: &mut Vec<Output>,
     ) {
         let Some(config) = self.config_of(plugin) else { return };
@@ -157,6 +159,7 @@ impl<S: SharedMap> Router<S> {
             wants_explanation: head.wants_explanation,
             is_judged: head.is_post,
             stored: head.stored(),
+            route: Route { cluster: cluster.map(str::to_owned), model: head.own_model },
             hints: head.hints,
             fields: head.kind.fields(),
             kind: head.kind,

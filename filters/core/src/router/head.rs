@@ -65,10 +65,21 @@ pub(super) struct Head {
     pub(super) caller: Caller,
     is_upgrade: bool,
     pub(super) hints: Hints,
+    /// The model that the client's own header names.
+    pub(super) own_model: Option<Vec<u8>>,
     /// Whether the client may see the decision.
     pub(super) may_explain: bool,
     /// Whether it requests the decision in place of a response, and may have it.
     pub(super) wants_explanation: bool,
+}
+
+/// Where the proxy's route leads, as it was chosen by the client's headers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Route {
+    /// The cluster; `None`: there is none, or it does not matter.
+    pub(super) cluster: Option<String>,
+    /// The model that it may have been chosen by: that of the client's own header.
+    pub(super) model: Option<Vec<u8>>,
 }
 
 /// What a request's headers say for the case that its body cannot be read.
@@ -116,6 +127,9 @@ impl Head {
                         OWN_HEADERS.into_iter().chain(steering::HEADERS).find(|own| *own == name)
                     {
                         head.wants_explanation |= own == EXPLAIN_HEADER;
+                        if own == MODEL_HEADER {
+                            head.own_model = Some(value.clone());
+                        }
                         head.may_explain |= own == EXPLAIN_TOKEN_HEADER && is_token(explain, value);
                         out.push(Output::RemoveRequestHeader(own));
                     }
@@ -175,6 +189,17 @@ impl Head {
         } else {
             None
         }
+    }
+}
+
+// === impl Route ===
+
+impl Route {
+    /// The cluster to which a request for this model goes. A route by model is chosen again when the router sets the header;
+    /// if the client had set it to another model, the cluster is that model's.
+    pub(super) fn cluster(&self, model: &str) -> Option<&str> {
+        let is_final = self.model.as_ref().is_none_or(|own| own == model.as_bytes());
+        self.cluster.as_deref().filter(|_| is_final)
     }
 }
 

@@ -56,6 +56,8 @@ pub enum Input<'a> {
         plugin: PluginId,
         /// Names in lower case, pseudo-headers included.
         headers: Headers<'a>,
+        /// The proxy's cluster to which its route leads, asked for only where [`super::Router::reads_cluster`] says so.
+        cluster: Option<&'a str>,
         /// Whether nothing follows them.
         ends: bool,
     },

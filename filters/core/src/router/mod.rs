@@ -155,8 +155,8 @@ impl<S: SharedMap> Router<S> {
             }
             Input::Retire { plugin } => self.retire(clock.now(), plugin, out),
             Input::Tick { plugin } => self.tick(clock.now(), plugin, out),
-            Input::RequestHead { exchange, plugin, headers, ends } => {
-                self.request_head(clock, exchange, plugin, (headers, ends), out);
+            Input::RequestHead { exchange, plugin, headers, cluster, ends } => {
+                self.request_head(clock, exchange, plugin, (headers, cluster, ends), out);
             }
             Input::RequestData { exchange, buffered_bytes, ends } => {
                 self.request_data(clock, exchange, (buffered_bytes, ends), out);
@@ -189,6 +189,11 @@ impl<S: SharedMap> Router<S> {
     /// The view of this VM.
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// Whether [`Input::RequestHead`] needs the cluster of the route: it decides where several pools serve a model.
+    pub fn reads_cluster(&self) -> bool {
+        self.view.has_shared_names()
     }
 
     /// The bookings of this VM.

@@ -190,6 +190,7 @@ impl<S: SharedMap> Router<S> {
         let mut request = read.request.map(|request| request.omitting(&reading.config.omitted_prefixes));
         let target = request.as_mut().and_then(|request| {
             request.session = reading.hints.session();
+            request.cluster = reading.route.cluster(&request.model);
             self.rewrite(request, &content, now)
         });
         // Of a request whose prompt was not read, nobody has looked.
@@ -364,7 +365,8 @@ impl Reading {
         let session = self.hints.session().filter(|_| has_prompt);
         let is_sized = session.is_some() || has_prompt && unread == Some(Unread::Withheld);
         let length = self.hints.length.unwrap_or(BODY_BYTES_GUESSED).min(BODY_BYTES_GUESSED_MAX);
-        Query::of_session(view, model, if is_sized { length } else { 0 }, session, now)
+        let at = (self.route.cluster(model), now);
+        Query::of_session(view, model, if is_sized { length } else { 0 }, session, at)
     }
 }
 

@@ -52,8 +52,9 @@ impl<'a> Query<'a> {
         let keeper = stored.and_then(|response| view.keeper(response));
         let keeping = keeper.and_then(|slot| view.pools_for(model).find(|found| found.pool.has(slot)));
         let conversation = || request.map_or(0, Request::conversation);
+        let cluster = request.and_then(|request| request.cluster);
         let ModelMatch { pool, variant } =
-            keeping.map_or_else(|| pool_of(view, model, now, conversation), Ok)?;
+            keeping.map_or_else(|| pool_of(view, model, (cluster, now), conversation), Ok)?;
         let mut query = Self::new(view, pool, model);
         query.target = request.and_then(|request| request.target.as_deref());
         let variant = query.target.map_or(variant, |target| pool.variant(target));
@@ -85,11 +86,11 @@ impl<'a> Query<'a> {
         model: &'a str,
         body_bytes: usize,
         session: Option<SessionKey>,
-        now: Timestamp,
+        (cluster, now): (Option<&str>, Timestamp),
     ) -> Result<Self, NoEndpoint> {
         // Without a session, each request is a conversation.
         let conversation = || session.map_or(now.us(), |SessionKey(key)| key);
-        let ModelMatch { pool, variant } = pool_of(view, model, now, conversation)?;
+        let ModelMatch { pool, variant } = pool_of(view, model, (cluster, now), conversation)?;
         let mut query = Self::new(view, pool, model).sized(unread_size(body_bytes));
         // A guess teaches nothing of how much text makes a token.
         query.text_bytes = None;
@@ -117,7 +118,7 @@ impl<'a> Query<'a> {
         now: Timestamp,
     ) -> Result<Self, NoEndpoint> {
         let conversation = || chain.first().map_or(now.us(), |cell| cell.0);
-        let pool = pool_of(view, model, now, conversation)?.pool;
+        let pool = pool_of(view, model, (None, now), conversation)?.pool;
         Ok(Self { chain, output_tokens_max, ..Self::new(view, pool, model).sized(size) })
     }
 
@@ -190,7 +191,7 @@ fn unread_size(body_bytes: usize) -> Size {
 fn pool_of<'a>(
     view: &'a View,
     model: &'a str,
-    now: Timestamp,
+    at: (Option<&str>, Timestamp),
     conversation: impl FnOnce() -> u64,
 ) -> Result<ModelMatch<'a>, NoEndpoint> {
     if view.pools().is_empty() {
@@ -200,7 +201,7 @@ fn pool_of<'a>(
     let none = if view.is_open_to_models() { NoEndpoint::NoneKnown } else { NoEndpoint::UnknownModel };
     let found = match view.pools().first() {
         Some(pool) if model.is_empty() => Some(ModelMatch { pool, variant: "" }),
-        _ => view.pool_for(model, now, conversation),
+        _ => view.pool_for(model, at, conversation),
     };
     found.ok_or(none)
 }

@@ -24,5 +24,5 @@ fn rule<'a>(view: &'a View, request: &'a Request<'_>, now: Timestamp) -> Option<
     if model.is_empty() || view.pools().iter().all(|pool| pool.rewrites().is_empty()) {
         return None;
     }
-    view.pool_for(model, now, || request.conversation())?.pool.rewrite_of(model)
+    view.pool_for(model, (request.cluster, now), || request.conversation())?.pool.rewrite_of(model)
 }

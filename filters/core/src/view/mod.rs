@@ -4,6 +4,7 @@
 //! ([`View::export`]). Every VM has its own; they agree because they apply the same events.
 
 mod arrivals;
+mod cluster;
 mod discovered;
 mod drain;
 mod endpoint;
@@ -30,6 +31,7 @@ use crate::limits::{CELL_BYTES_DEFAULT, CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PE
 use crate::share::pick;
 use crate::time::Timestamp;
 use crate::wire::{EngineStatus, Event, Kind, Outcome, OutcomeClass, Prefix, Proxies, Routed, UsageSeen};
+use cluster::stands_for;
 use discovered::OpenPools;
 use endpoint::Judgement;
 use expected::{Expected, RequestKey};
@@ -210,13 +212,19 @@ impl View {
         )
     }
 
-    /// The pool for a request that names `model`. Several that serve it share the conversations by their weights; one whose
-    /// endpoints all fail gets none as long as others serve. `conversation` is a number that all turns have. `None`: no pool
-    /// serves the model.
+    /// Whether several pools serve a model, so that a request for it may need [`Self::pool_for`]'s `cluster`.
+    pub fn has_shared_names(&self) -> bool {
+        self.has_shared_names
+    }
+
+    /// The pool for a request that names `model`. Of several that serve it, the one that the route's `cluster` stands for, as
+    /// the proxy takes no endpoint of another. Without such a cluster they share the conversations by their weights, and one
+    /// whose endpoints all fail gets none as long as others serve; `conversation` is a number that all turns have. `None`: no
+    /// pool serves the model.
     pub fn pool_for<'a>(
         &'a self,
         model: &'a str,
-        now: Timestamp,
+        (cluster, now): (Option<&str>, Timestamp),
         conversation: impl FnOnce() -> u64,
     ) -> Option<ModelMatch<'a>> {
         let mut found = self.pools_for(model);
@@ -226,6 +234,11 @@ impl View {
         let others = found.clone().skip(1).count();
         if others == 0 {
             return found.next();
+        }
+        let drawn =
+            cluster.and_then(|cluster| found.clone().find(|found| stands_for(cluster, found.pool.name())));
+        if drawn.is_some() {
+            return drawn;
         }
         let weight = |pool: &Pool| {
             let is_fit =

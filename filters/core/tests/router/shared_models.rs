@@ -6,6 +6,7 @@ use crate::support::{
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use warmpath_core::config::Config;
+use warmpath_core::router::MODEL_HEADER;
 use warmpath_core::wire::{Pool, PoolEndpoint, Pools, Rewrite, RewriteTarget};
 
 /// Endpoints of each pool.
@@ -31,9 +32,24 @@ fn shared(weights: &[u32]) -> Config {
 /// The number of the pool in which a chat was served.
 fn pool_of(vm: &Vm, body: &Value) -> usize {
     let stream = serve(vm, body);
-    let destination = chosen(&stream);
+    let pool = pool_at(&chosen(&stream));
     stream.complete();
-    endpoints(EACH * 9).iter().position(|address| *address == destination).unwrap() / EACH
+    pool
+}
+
+/// The number of the pool that an endpoint is in.
+fn pool_at(destination: &str) -> usize {
+    endpoints(EACH * 9).iter().position(|address| address == destination).unwrap() / EACH
+}
+
+/// Two pools that give the name `chat` a model of their own each.
+fn aliased() -> Config {
+    let mut config = shared(&[1, 1]);
+    for (at, pool) in config.pools.pools.iter_mut().enumerate() {
+        let target = RewriteTarget { model: format!("of pool {at}"), weight: 1 };
+        pool.rewrites = vec![Rewrite { model: "chat".to_owned(), targets: vec![target] }];
+    }
+    config
 }
 
 /// A conversation in which the user has spoken so many times.
@@ -64,6 +80,70 @@ fn conversations_follow_the_weights_and_their_turns_stay() {
         shares[pools.into_iter().next().unwrap()] += 1;
     }
     assert!((30..=70).contains(&shares[1]), "a fourth of 200: {shares:?}");
+}
+
+#[test]
+fn of_pools_of_one_model_the_one_whose_cluster_the_route_has_drawn_is_taken() {
+    let mut config = shared(&[1, 1, 1]);
+    for (at, pool) in config.pools.pools.iter_mut().enumerate() {
+        pool.name = format!("llm/{at}");
+    }
+    let vm = vm(&Host::default(), &config);
+    // Headers of the client, the cluster, and the pool that it stands for.
+    let istio = "outbound|54321||2-ip-d4735e3a.llm.svc.cluster.local";
+    let own = |model: &'static str| Some((MODEL_HEADER, model));
+    for (header, cluster, expected) in [
+        (None, "llm/1", Some(1)),
+        (None, istio, Some(2)),
+        (own("llama"), "llm/1", Some(1)),
+        // The route will be another one when the header names the model of the body.
+        (own("qwen"), "llm/1", None),
+        (None, "httproute/llm/route/rule/0", None),
+    ] {
+        let mut seen = BTreeSet::new();
+        for number in 0..30 {
+            let mut stream = vm.request();
+            stream.cluster = Some(cluster.to_owned());
+            let head = [(":method", "POST"), (":path", "/v1/chat/completions")];
+            let head: Vec<_> = head.into_iter().chain(header).collect();
+            stream.headers(&head, false);
+            stream.body(conversation(&format!("topic {number}"), 1).to_string().as_bytes(), true);
+            seen.insert(pool_at(&chosen(&stream)));
+            stream.complete();
+        }
+        let expected = expected.map_or_else(|| BTreeSet::from([0, 1, 2]), |pool| BTreeSet::from([pool]));
+        assert_eq!(seen, expected, "{header:?}, {cluster}");
+    }
+}
+
+#[test]
+fn the_rule_of_the_pool_that_the_route_has_drawn_applies() {
+    let vm = vm(&Host::default(), &aliased());
+    for at in [0, 1, 0, 1] {
+        let mut stream = vm.request();
+        stream.cluster = Some(format!("pool {at}"));
+        stream.headers(&[(":method", "POST"), (":path", "/v1/chat/completions")], false);
+        let mut body = conversation("topic", 1);
+        body["model"] = json!("chat");
+        stream.body(body.to_string().as_bytes(), true);
+        let asked: Value = serde_json::from_slice(stream.edited.as_ref().unwrap()).unwrap();
+        assert_eq!(asked["model"], format!("of pool {at}"));
+        assert_eq!(pool_at(&chosen(&stream)), at);
+        stream.complete();
+    }
+}
+
+#[test]
+fn a_body_that_is_not_read_goes_to_the_pool_that_the_route_has_drawn() {
+    let vm = vm(&Host::default(), &Config { model_header: Some(MODEL_HEADER.to_owned()), ..shared(&[1, 1]) });
+    for at in [0, 1, 0, 1] {
+        let mut stream = vm.request();
+        stream.cluster = Some(format!("pool {at}"));
+        let head = [(":method", "POST"), (":path", "/v1/chat/completions"), ("content-encoding", "gzip")];
+        stream.headers(&[&head[..], &[(MODEL_HEADER, "llama")]].concat(), false);
+        assert_eq!(pool_at(&chosen(&stream)), at);
+        stream.complete();
+    }
 }
 
 #[test]
@@ -137,19 +217,14 @@ fn a_stored_response_is_continued_in_the_pool_that_has_it() {
 
 #[test]
 fn a_rule_of_the_pool_that_serves_the_conversation_applies() {
-    let mut config = shared(&[1, 1]);
-    for (at, pool) in config.pools.pools.iter_mut().enumerate() {
-        let target = RewriteTarget { model: format!("of pool {at}"), weight: 1 };
-        pool.rewrites = vec![Rewrite { model: "chat".to_owned(), targets: vec![target] }];
-    }
-    let vm = vm(&Host::default(), &config);
+    let vm = vm(&Host::default(), &aliased());
     let mut seen = BTreeSet::new();
     for number in 0..30 {
         let mut body = conversation(&format!("topic {number}"), 1);
         body["model"] = json!("chat");
         let stream = serve(&vm, &body);
         let asked: Value = serde_json::from_slice(stream.edited.as_ref().unwrap()).unwrap();
-        let at = endpoints(2 * EACH).iter().position(|address| *address == chosen(&stream)).unwrap() / EACH;
+        let at = pool_at(&chosen(&stream));
         assert_eq!(asked["model"], format!("of pool {at}"));
         seen.insert(at);
         stream.complete();

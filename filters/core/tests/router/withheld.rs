@@ -123,8 +123,7 @@ impl Proxy {
         let headers: Vec<_> =
             all.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
         self.requests.insert(id, Request { paused_at: self.now, ..Request::default() });
-        let input = Input::RequestHead { exchange: id, plugin: PLUGIN, headers: &headers, ends: false };
-        self.handle(Some(id), input);
+        self.handle(Some(id), begun(id, PLUGIN, &headers));
         let shows_bodies = self.shows_bodies;
         let request = self.requests.get_mut(&id).unwrap();
         request.is_withheld = request.is_paused && !shows_bodies;
@@ -195,6 +194,11 @@ impl Proxy {
     fn unread(&self) -> u64 {
         self.counted(Counter::Unread(Unread::Withheld))
     }
+}
+
+/// The head of a request whose body follows.
+fn begun(exchange: ExchangeId, plugin: PluginId, headers: &[(String, Vec<u8>)]) -> Input<'_> {
+    Input::RequestHead { exchange, plugin, headers, cluster: None, ends: false }
 }
 
 /// Outputs are borrowed from the VM, and performing one may need it again.
@@ -429,9 +433,7 @@ fn every_plugin_of_a_vm_finds_out_by_itself() {
     proxy.vm.configure(other, fixed(3), proxy.now);
     let headers =
         [(":method".to_owned(), b"POST".to_vec()), (":path".to_owned(), b"/v1/completions".to_vec())];
-    let input =
-        Input::RequestHead { exchange: ExchangeId(90), plugin: other, headers: &headers, ends: false };
-    assert!(proxy.vm.handle(proxy.now, input).contains(&Output::Pause));
+    assert!(proxy.vm.handle(proxy.now, begun(ExchangeId(90), other, &headers)).contains(&Output::Pause));
 }
 
 /// What a client does next with one of its requests.

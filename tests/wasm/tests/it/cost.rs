@@ -2,7 +2,8 @@
 //! any machine. A change that needs more must raise the number and justify it.
 
 use crate::support::{
-    EVENT_STREAM, JSON, assert_clean, chat, chat_with, get, serve, static_config, step, text, vm,
+    EVENT_STREAM, JSON, assert_clean, chat, chat_with, get, serve, sharing_config, static_config, step, text,
+    vm,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -91,6 +92,21 @@ fn hostcalls_without_a_body_do_not_grow() {
     let counts = vm.counts();
     assert!(counts.total() <= HOSTCALLS_PER_GET_MAX, "{}: {:?}", counts.total(), counts.calls);
     assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn the_cluster_of_the_route_is_read_only_where_pools_share_a_model() {
+    let host = Host::default();
+    let mut apart = sharing_config(["a", "b"]);
+    apart["pools"][1]["rewrites"] = json!([]);
+    for (config, reads) in [(apart, 0), (sharing_config(["a", "b"]), 1)] {
+        let vm = vm(&host, &config);
+        serve(&vm, &chat("hello")).finish().unwrap();
+        vm.reset_counts();
+        serve(&vm, &chat("hello")).finish().unwrap();
+        assert_eq!(vm.counts().of("proxy_get_property"), reads, "{config}");
+        assert_clean(&host, &[&vm]);
+    }
 }
 
 #[test]

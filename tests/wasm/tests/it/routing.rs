@@ -2,7 +2,7 @@
 
 use crate::support::{
     JSON, assert_clean, chat, chat_with, chosen, complete, counted, destinations, endpoints, explain,
-    finish_all, get, post, serve, static_config, text, vm,
+    finish_all, get, post, serve, sharing_config, static_config, text, vm,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -36,6 +36,27 @@ fn a_body_is_sent_with_the_model_that_a_rule_gives_it() {
         stream.response_headers(&JSON, true).unwrap();
         assert_eq!(stream.downstream().headers.unwrap().text("x-warmpath-model"), Some("a-much-longer-name"));
         stream.finish().unwrap();
+    }
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn of_pools_of_one_model_the_one_whose_cluster_the_route_has_drawn_is_taken() {
+    let host = Host::default();
+    let [first, second] = &endpoints(2)[..] else { panic!("two") };
+    let vm = vm(&host, &sharing_config(["llm/a", "llm/b"]));
+    let sent_by = |cluster: &str| {
+        let mut stream = vm.request();
+        stream.set_property(&["xds", "cluster_name"], cluster.as_bytes());
+        stream.headers(&CHAT_HEADERS, false).unwrap();
+        stream.body(chat("hello").to_string().as_bytes(), true).unwrap();
+        let chosen = chosen(&stream);
+        complete(stream);
+        chosen
+    };
+    for _ in 0..4 {
+        assert_eq!(&sent_by("llm/a"), first);
+        assert_eq!(&sent_by("outbound|54321||b-ip-3e23e816.llm.svc.cluster.local"), second);
     }
     assert_clean(&host, &[&vm]);
 }

@@ -75,6 +75,8 @@ pub(crate) struct Stream {
     pub(crate) properties: BTreeMap<&'static str, String>,
     /// The router's own response.
     pub(crate) reply: Option<Reply>,
+    /// The cluster that Envoy's route leads to.
+    pub(crate) cluster: Option<String>,
     /// Where Envoy says that the response comes from.
     pub(crate) served_by: Option<String>,
 }
@@ -233,6 +235,7 @@ impl Vm {
             response_headers: BTreeMap::new(),
             properties: BTreeMap::new(),
             reply: None,
+            cluster: None,
             served_by: None,
         }
     }
@@ -349,7 +352,9 @@ impl Stream {
         let headers: Vec<_> =
             headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
         let plugin = *self.vm.plugins.borrow().last().expect("a plugin is configured");
-        self.handle(Input::RequestHead { exchange: self.id, plugin, headers: &headers, ends });
+        let cluster = self.cluster.clone();
+        let cluster = cluster.as_deref();
+        self.handle(Input::RequestHead { exchange: self.id, plugin, headers: &headers, cluster, ends });
     }
 
     pub(crate) fn body(&mut self, piece: &[u8], ends: bool) {

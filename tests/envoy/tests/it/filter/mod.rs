@@ -11,4 +11,5 @@ mod routes;
 mod sharing;
 mod trap;
 mod trapped_holder;
+mod weights;
 mod withheld;

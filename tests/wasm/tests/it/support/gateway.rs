@@ -30,6 +30,16 @@ pub(crate) fn static_config(count: usize) -> Value {
     })
 }
 
+/// Two pools of an engine each, which share the name `llama`: each has a model of its own for it.
+pub(crate) fn sharing_config(names: [&str; 2]) -> Value {
+    let pool = |(name, endpoint): (&str, String)| {
+        let model = format!("model-of-{name}");
+        let rewrites = json!([{"model": "llama", "targets": [{"model": model}]}]);
+        json!({"name": name, "models": [model], "rewrites": rewrites, "endpoints": [endpoint]})
+    };
+    json!({ "pools": names.into_iter().zip(endpoints(2)).map(pool).collect::<Vec<_>>() })
+}
+
 /// Lets a moment pass in which every VM has its tick.
 pub(crate) fn step(host: &Host, vms: &[&Vm]) {
     host.advance(STEP);

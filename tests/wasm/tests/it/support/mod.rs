@@ -16,5 +16,7 @@ pub(crate) use artifact::{filter, filter_bytes, filter_that_traps};
 pub(crate) use controller::Controller;
 pub(crate) use events::{load_of, pools, routed, status_of};
 pub(crate) use exchange::{chosen, complete, destinations, explain, finish_all, get, post, serve};
-pub(crate) use gateway::{CLUSTER, assert_clean, counted, endpoints, static_config, step, vm};
+pub(crate) use gateway::{
+    CLUSTER, assert_clean, counted, endpoints, sharing_config, static_config, step, vm,
+};
 pub(crate) use prompts::{EVENT_STREAM, Explanation, JSON, chat, chat_with, text};
