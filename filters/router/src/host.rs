@@ -8,6 +8,7 @@ use proxy_wasm::types::{BufferType, MapType, MetricType, Status};
 use std::cell::OnceCell;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, UNIX_EPOCH};
+use warmpath_core::body::percent_decoded;
 use warmpath_core::config::Secret;
 use warmpath_core::router::{Clock, Conflict, Reply, SharedMap, Stored, Version};
 use warmpath_core::time::Timestamp;
@@ -129,6 +130,15 @@ pub(crate) fn set_property(name: &str, value: &str) {
     let _ = hostcalls::set_property(vec![name], Some(value.as_bytes()));
 }
 
+/// The cluster to which the route of the request leads, as Envoy chose it for the headers that it received.
+///
+/// Envoy chooses a route again when the filter has changed headers, but not before another part of it asks: nothing shows
+/// that choice here. A cluster that is drawn by weights stays the same as long as the route does, as the dice are thrown once
+/// for each stream.
+pub(crate) fn route_cluster() -> Option<String> {
+    text_property(vec!["xds", "cluster_name"])
+}
+
 /// The response's headers, names in lower case.
 pub(crate) fn response_headers() -> Vec<(String, Vec<u8>)> {
     hostcalls::get_map_bytes(MapType::HttpResponseHeaders).unwrap_or_default()
@@ -204,9 +214,10 @@ fn field(number: u8, text: &str) -> Option<String> {
     Some([char::from(number << 3 | 2), char::from(length)].into_iter().chain(text.chars()).collect())
 }
 
-/// The status with which a callout ended, and what Envoy or the other side says of it.
+/// What Envoy or the other side says of the end of a callout, as one line: gRPC percent-encodes all that is not plain ASCII.
 pub(crate) fn stream_status_message() -> String {
-    hostcalls::get_grpc_status().ok().and_then(|(_, message)| message).unwrap_or_default()
+    let message = hostcalls::get_grpc_status().ok().and_then(|(_, message)| message).unwrap_or_default();
+    String::from_utf8_lossy(&percent_decoded(message.as_bytes())).replace(char::is_control, " ")
 }
 
 /// Sends a message. `false`: the stream is gone.

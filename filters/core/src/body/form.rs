@@ -22,7 +22,7 @@ fn decoded(text: &[u8]) -> Vec<u8> {
 }
 
 /// Text with its `%XX` decoded; what is no such escape stays as it is.
-pub(crate) fn percent_decoded(text: &[u8]) -> Vec<u8> {
+pub fn percent_decoded(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = memchr(b'%', rest) {

@@ -12,7 +12,7 @@
 mod form;
 mod multipart;
 
-pub(crate) use form::percent_decoded;
+pub use form::percent_decoded;
 
 use crate::json::{JsonError, Outline, Scalar, as_utf8};
 use crate::prompt::PromptError;

@@ -65,6 +65,17 @@ fn the_stream_presents_the_token_and_the_log_never_shows_it() {
 }
 
 #[test]
+fn the_log_shows_the_message_of_a_status_as_it_was_meant() {
+    let host = Host::default();
+    let vm = vm(&host, &config());
+    let stream = Controller::accept(&host, &[&vm]).stream;
+    vm.grpc_close(stream, 3, "100%25 of %22%E6%A8%A1%22%0Aare unknown").unwrap();
+    let line = host.log_from(LogLevel::Warn).pop().unwrap();
+    assert!(line.ends_with("(invalid argument): 100% of \"模\" are unknown"), "{line}");
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
 fn a_stream_without_a_token_has_no_metadata() {
     let host = Host::default();
     let vm = vm(&host, &config());
