@@ -30,7 +30,7 @@ pub enum Command {
     Controller(ControllerArgs),
     /// Show where a request would go and why. Reads the request's body from standard input.
     Explain(ExplainArgs),
-    /// What the kubelet runs in the pods of Envoy.
+    /// Prepare, probe and drain an Envoy. The kubelet runs this in Envoy's pods.
     #[command(subcommand)]
     Proxy(ProxyCommand),
     /// List what a controller knows: pools, endpoints, or the proxies that are connected to it.
@@ -83,25 +83,25 @@ pub enum ProxyCommand {
         /// The filter.
         #[arg(long)]
         filter: PathBuf,
-        /// The folder, which Envoy's container has, too.
+        /// The folder, which Envoy's container must mount as well.
         #[arg(long)]
         to: PathBuf,
     },
-    /// Succeed if Envoy is ready and its filter has its state from a controller.
+    /// Succeed if Envoy is ready and its filter has state from a controller.
     Ready {
         /// URL of Envoy's admin page.
         #[arg(long, default_value = ADMIN)]
         admin: String,
-        /// Succeed without a controller, too, when Envoy has run for this long.
+        /// Succeed even without a controller once Envoy has run for this long.
         #[arg(long, default_value_t = 15)]
         patience_seconds: u64,
     },
-    /// Let the requests that run come to their end.
+    /// Let requests in flight finish, for as long as the limits allow.
     Drain {
         /// URL of Envoy's admin page.
         #[arg(long, default_value = ADMIN)]
         admin: String,
-        /// Wait at least this long: new requests come until load balancers know that this pod leaves.
+        /// Wait at least this long: new requests arrive until load balancers know that this pod is leaving.
         #[arg(long, default_value_t = 5)]
         least_seconds: u64,
         /// Wait no longer than this.
@@ -113,7 +113,7 @@ pub enum ProxyCommand {
 /// See [`Command::Check`].
 #[derive(Clone, Debug, Args)]
 pub struct CheckArgs {
-    /// URL of the controller; the one on this host, where neither it nor an Envoy is named.
+    /// URL of the controller. Default: the one on this host, unless --envoy or --kubernetes is given.
     #[arg(long, env = "WARMPATH_CONTROLLER")]
     pub controller: Option<String>,
     /// URL of an Envoy's admin page, such as http://127.0.0.1:9901; may be given several times.
@@ -122,13 +122,13 @@ pub struct CheckArgs {
     /// Check the cluster that this runs in, or that KUBECONFIG names: kinds, pools, pods, and the controller's rights.
     #[arg(long)]
     pub kubernetes: bool,
-    /// The namespace of pools and controller; that of the current context by default. May be given several times.
+    /// Namespaces of pools and controller. Default: that of the current context. May be given several times.
     #[arg(long, short, requires = "kubernetes")]
     pub namespace: Vec<String>,
     /// Form of the output.
     #[arg(long, short, value_enum, default_value = "text")]
     pub output: CheckOutput,
-    /// Leave out what is as it should be.
+    /// Leave out what is fine.
     #[arg(long, short)]
     pub quiet: bool,
 }
@@ -154,7 +154,7 @@ pub struct GetArgs {
     /// Form of the output.
     #[arg(long, short, value_enum, default_value = "text")]
     pub output: GetOutput,
-    /// Only this pool, and the endpoints of this pool.
+    /// Only this pool, or the endpoints of this pool.
     #[arg(long)]
     pub pool: Option<String>,
     /// Leave the headings out.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// On which side of its column a cell stands.
+/// The alignment of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     /// Words.
@@ -11,7 +11,7 @@ pub(crate) enum Side {
     Right,
 }
 
-/// The rows as lines; `gap` spaces lie between two columns, and no line ends in spaces. `side` is asked for each column.
+/// The rows as lines, with `gap` spaces between columns and none at the end. `side` is the alignment of each column.
 pub(crate) fn aligned(rows: &[Vec<String>], gap: usize, side: impl Fn(usize) -> Side) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max();

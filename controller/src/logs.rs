@@ -9,7 +9,7 @@ use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-/// Time between two lines about the same thing that somebody else may repeat many times a second.
+/// Least time between two lines about an event that clients may cause many times a second.
 const PACE: Duration = Duration::from_secs(30);
 
 /// When each of a few reasons was last logged.

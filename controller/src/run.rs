@@ -35,8 +35,8 @@ const TICK_INTERVAL: Duration = Duration::from_millis(250);
 /// detected after their sum.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long after the start endpoints are withheld from Envoys because a name of the file was not resolved yet. An Envoy
-/// without any serves nothing for that long, and one that has some keeps them.
+/// How long after the start endpoints are withheld from Envoys because a host name is not resolved yet. An Envoy without any
+/// endpoints serves nothing for that long; others keep theirs.
 const COMPLETE_AFTER_MAX: Duration = Duration::from_secs(30);
 /// How long a shutdown waits for connections to end by themselves.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -82,7 +82,7 @@ struct Live {
     replicas: Replicas,
     /// All pools, with the addresses of their names.
     pools: Vec<Pool>,
-    /// Until the pools are known: a controller without them would take all endpoints from the proxies.
+    /// Present until the pools are known: a controller without them would take all endpoints from the proxies.
     unknown: Option<Unknown>,
     shared: Shared,
     telemetry: Telemetry,
@@ -256,7 +256,7 @@ impl Live {
         self.pools = pools;
         self.publish_pools();
         if let Some(unknown) = self.unknown.take() {
-            // Its receiver has gone only where the controller stops.
+            // Its receiver is gone only when the controller stops.
             let _ = unknown.serve.send(());
         }
         self.telemetry.follow(&self.pools, self.settings.scrape);
@@ -304,8 +304,8 @@ impl Live {
     }
 }
 
-/// What to publish: the pools that have changed, or all if others are there than before. A cluster of a thousand pods must not
-/// be sent to every proxy for each of them.
+/// What to publish: the changed pools, or all if the set of pools has changed. A change of one pod among thousands must not send
+/// all pools to every proxy.
 fn changes(old: Option<&Pools>, new: &Pools) -> Vec<Kind> {
     let is_same_set = old.is_some_and(|old| {
         let names = |pools: &Pools| pools.pools.iter().map(|pool| pool.name.clone()).collect::<Vec<_>>();
@@ -327,7 +327,7 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartE
     Ok((listener, address))
 }
 
-/// Follows the cluster if the settings say so, and writes there what this replica has to write.
+/// Follows the cluster if the settings say so, and writes the status of InferencePools while this replica holds the lease.
 async fn follow_cluster(
     settings: &Settings,
     metrics: &Arc<Metrics>,

@@ -1,6 +1,6 @@
 //! The page of `GET /state`, as the controller writes it and the commands `warmpath get` and `warmpath check` read it.
 //!
-//! One type for both sides. A field that is absent has its default, so that a command can read the page of another version.
+//! One type for both sides. Absent fields have their defaults, so that a command can read the page of another version.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ pub struct StatePage {
     pub pools: Vec<PoolState>,
     /// The proxies that are connected.
     pub proxies: Vec<ProxyState>,
-    /// The proxies that were refused lately and have not been served since.
+    /// The proxies that were refused recently, and have not been served since.
     pub refused: Vec<RefusedState>,
     /// What the controller follows in a cluster, if it follows one.
     pub watches: Vec<WatchPage>,
@@ -46,7 +46,7 @@ pub struct WatchPage {
     pub message: String,
 }
 
-/// Something in the cluster that does not work as its author must have meant it.
+/// An object in the cluster that does not do what its author must have meant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ProblemPage {
@@ -68,7 +68,8 @@ pub struct PoolState {
     pub adapters: Vec<String>,
     /// The learned ratio of text to tokens.
     pub bytes_per_token: f64,
-    /// Share of the prompts' tokens that engines lately found in their caches; null where they report no usage.
+    /// Share of the prompts' tokens that engines recently found in their caches, by the usage that this replica's proxies reported;
+    /// null without any.
     pub cached_share: Option<f64>,
     /// Its endpoints.
     pub endpoints: Vec<EndpointState>,
@@ -80,19 +81,19 @@ pub struct PoolState {
 pub struct EndpointState {
     /// `ip:port`.
     pub address: String,
-    /// `namespace/name` of its pod; null where it is none, or the controller does not follow pods.
+    /// `namespace/name` of its pod; null if it is no pod, or the controller does not follow pods.
     pub pod: Option<String>,
     /// The legs of requests that it takes: `both`, `prefill` or `decode`.
     pub role: String,
-    /// What the scrapes show. Proxies are sent `unknown` where those of the whole pool fail.
+    /// What the scrapes show. Proxies are sent `unknown` if the scrapes of the whole pool fail.
     pub health: String,
     /// Whether it may be chosen.
     pub fitness: String,
-    /// What the last scrape came to; null before the first one.
+    /// The outcome of the last scrape; null before the first one.
     pub scrape: Option<String>,
-    /// Time since the last good scrape; null before there was one.
+    /// Time since the last successful scrape; null before the first one.
     pub scraped_ms: Option<u64>,
-    /// Whose metrics it shows; null where it shows no known ones.
+    /// The kind of engine, by its metrics; null if none of them is known.
     pub engine: Option<String>,
     /// From the engine's metrics page: requests in its batch.
     pub running: u32,
@@ -139,7 +140,7 @@ pub struct ProxyState {
     pub cell_bytes: Option<u32>,
     /// For how long it has been connected.
     pub connected_ms: u64,
-    /// Requests that it has under way.
+    /// Requests that it has in flight.
     pub requests: u32,
 }
 

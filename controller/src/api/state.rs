@@ -13,7 +13,7 @@ use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Endpoint, Pool};
 use warmpath_core::wire::{Health, Role};
 
-/// What all parts of the page are made of.
+/// What the page is built from.
 #[derive(Clone, Copy, Debug)]
 struct Facts<'a> {
     hub: &'a Hub,
@@ -24,7 +24,7 @@ struct Facts<'a> {
 
 /// Responds with the state.
 pub(super) async fn show(State(api): State<Api>) -> Json<StatePage> {
-    // A copy, so that whoever updates it does not wait for a page.
+    // A copy, so that an update does not wait for the page.
     let cluster = api.cluster.as_ref().and_then(|cluster| cluster.borrow().clone()).unwrap_or_default();
     Json(api.shared.with(|hub, now| Facts { hub, fleet: &api.fleet, cluster: &cluster, now }.page()))
 }

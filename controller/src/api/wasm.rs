@@ -1,9 +1,9 @@
-//! `GET /wasm`: which filter there is; `GET /wasm/<sha256>/warmpath-router.wasm`: the filter.
+//! `GET /wasm` shows which filter is served, `GET /wasm/<sha256>/warmpath-router.wasm` is the filter.
 //!
-//! Proxies that fetch the filter over HTTP are configured with its hash. The hash is part of the path, so a URL stands for one
-//! filter for ever: it may be cached, and a controller that has another version says so instead of sending that. It says so
-//! as something that passes, because during an upgrade another replica has the filter: the agents of Istio and Envoy Gateway
-//! ask again after a 503, but take a 404 for the end, and Istio's then refuses all requests of the listener.
+//! Proxies that fetch the filter over HTTP are configured with its hash. The hash is part of the path, so that a URL always means
+//! the same filter: it may be cached, and a controller with another version responds with an error instead of that version. The
+//! error is 503, because another replica may have the filter during an upgrade: Istio's agent and Envoy Gateway retry after a 503,
+//! but give up after a 404, and Istio then rejects all requests of the listener.
 
 use super::Api;
 use axum::Json;
@@ -21,7 +21,7 @@ use warmpath_core::num::u64_len;
 
 /// What every WebAssembly module begins with.
 const MAGIC: &[u8] = b"\0asm";
-/// It never changes; a year is the longest time that caches are asked for.
+/// The content of a URL never changes; a year is the longest time that caches accept.
 const CACHE: &str = "public, max-age=31536000, immutable";
 const CONTENT_TYPE: &str = "application/wasm";
 
@@ -32,7 +32,7 @@ pub struct Wasm {
     sha256: String,
 }
 
-/// Why a file cannot be served as the filter.
+/// Why the file cannot be served as the filter.
 #[derive(Debug, Error)]
 pub enum WasmError {
     /// It cannot be read.
@@ -58,7 +58,7 @@ pub(super) struct WasmPage {
     /// Where it is served.
     path: String,
     bytes: u64,
-    /// The controller's version, of which the filter should be as well.
+    /// The controller's version, which should be the filter's as well.
     version: &'static str,
 }
 
@@ -85,7 +85,7 @@ impl Wasm {
     }
 }
 
-/// Responds with which filter there is.
+/// Responds with the hash and the path of the filter.
 pub(super) async fn show(State(api): State<Api>) -> Response {
     let Some(wasm) = &api.wasm else { return absent("this controller serves no filter: set wasm_file\n") };
     let (sha256, path, bytes) = (wasm.sha256.clone(), wasm.path(), u64_len(wasm.bytes.len()));
@@ -97,7 +97,7 @@ pub(super) async fn send(State(api): State<Api>, Path(sha256): Path<String>) -> 
     let Some(wasm) = &api.wasm else { return absent("this controller serves no filter: set wasm_file\n") };
     if !wasm.sha256.eq_ignore_ascii_case(&sha256) {
         let message = format!("this controller has another filter: {}\n", wasm.path());
-        // The next connection may lead to another replica; this one does not.
+        // Another connection may reach the replica that has it; this one cannot.
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::CONNECTION, "close")], message).into_response();
     }
     let etag = format!("\"{}\"", wasm.sha256);

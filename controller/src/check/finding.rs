@@ -1,4 +1,4 @@
-//! What a check found: one line for people, one object for programs.
+//! The result of a check: one line for people, one object for programs.
 
 use serde::{Serialize, Serializer};
 use std::collections::BTreeSet;
@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 pub enum Level {
     /// As it should be.
     Ok,
-    /// It works, with less than there could be.
+    /// It works, but not as well as it could.
     Warning,
-    /// Requests fail or hang, or the caches are of no use.
+    /// Requests fail or hang, or the caches are useless.
     Error,
 }
 
@@ -27,16 +27,16 @@ pub struct Check {
     pub remedy: &'static str,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// What was checked.
     pub check: &'static Check,
     /// How bad it is.
     pub level: Level,
-    /// What it was found at: a controller, an Envoy or a cluster.
+    /// A controller, an Envoy or a cluster.
     pub target: String,
-    /// Where in that; empty for the target as a whole.
+    /// Where in the target; empty for the target as a whole.
     pub subject: String,
     /// What was seen.
     pub seen: String,
@@ -47,7 +47,7 @@ pub struct Finding {
 pub struct Findings {
     target: String,
     found: Vec<Finding>,
-    /// What is in `found`: a listener with several filter chains would say everything as often.
+    /// What `found` contains already: a listener with several filter chains would repeat everything.
     known: BTreeSet<(&'static str, String, String)>,
 }
 

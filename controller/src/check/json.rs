@@ -1,4 +1,4 @@
-//! Ways into JSON that others wrote: what is absent is null, and proto3's JSON has numbers and durations as strings.
+//! Accessors for foreign JSON: absent values are null, and proto3's JSON has 64-bit numbers and durations as strings.
 
 use serde_json::Value;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub(super) fn items<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
     at(value, pointer).as_array().map_or(&[], Vec::as_slice)
 }
 
-/// The whole number at a pointer; 64-bit ones are strings.
+/// The whole number at a pointer.
 pub(super) fn number(value: &Value, pointer: &str) -> Option<u64> {
     let found = at(value, pointer);
     found.as_u64().or_else(|| found.as_str()?.parse().ok())
@@ -30,7 +30,7 @@ pub(super) fn duration(value: &Value, pointer: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// Whether the message's type is this one, in whatever package version.
+/// Whether a message has this type, in any version of its package.
 pub(super) fn is_type(value: &Value, name: &str) -> bool {
     text(value, "/@type").rsplit(['.', '/']).next() == Some(name)
 }

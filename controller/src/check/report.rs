@@ -17,7 +17,7 @@ const LEVEL_WIDTH: usize = 7;
 /// Everything that was found.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// In the order in which it was checked.
+    /// In the order of the checks.
     pub findings: Vec<Finding>,
     /// What could not be checked, and why.
     pub unchecked: Vec<Unchecked>,
@@ -58,7 +58,7 @@ struct Line<'a> {
 // === impl Report ===
 
 impl Report {
-    /// The exit status that says it all in one number.
+    /// The exit status.
     pub fn status(&self) -> u8 {
         if !self.unchecked.is_empty() {
             STATUS_UNCHECKED
@@ -73,7 +73,7 @@ impl Report {
         self.findings.iter().filter(|finding| finding.level == level).count()
     }
 
-    /// Prints it for people: each target's findings as they were checked, what is wrong with its remedy.
+    /// Prints it for people: the findings of each target, and the remedy of what is wrong.
     pub fn print_text(&self, out: &mut impl Write, is_quiet: bool) -> io::Result<()> {
         let mut target = "";
         for finding in self.findings.iter().filter(|finding| !is_quiet || finding.level > Level::Ok) {

@@ -8,7 +8,7 @@ use warmpath_core::limits::{MODELS_PER_POOL_MAX, POOLS_MAX};
 const NAMESPACES_MAX: usize = 64;
 /// Labels of a selector, as InferencePool bounds them.
 const LABELS_MAX: usize = 64;
-/// Ports of a pool, as InferencePool bounds them: each is an engine of its own.
+/// Ports of a pool, as InferencePool bounds them: each is its own endpoint.
 pub const PORTS_MAX: usize = 8;
 /// The lease's name when the file names none.
 const LEASE_DEFAULT: &str = "warmpath";
@@ -25,11 +25,11 @@ pub struct Kubernetes {
     pub inference_pools: bool,
     /// Pools that no InferencePool describes.
     pub pools: Vec<PodPool>,
-    /// What the status of InferencePools names as their parent; `None` writes no status.
+    /// The gateway's Service, which the status of InferencePools names as their parent; `None` writes no status.
     pub gateway: Option<ObjectName>,
-    /// Which replica writes: the one that holds this lease. No namespace: that of the controller's pod.
+    /// The lease whose holder writes. No namespace: that of the controller's pod.
     pub lease: ObjectName,
-    /// The other replicas; `None` for a controller that is alone.
+    /// The other replicas; `None` for a single controller.
     pub peers: Option<Peers>,
 }
 
@@ -49,7 +49,7 @@ pub struct PodPool {
     pub name: ObjectName,
     /// The pods' labels.
     pub selector: Selector,
-    /// Each is an engine of its own.
+    /// Each is its own endpoint.
     pub ports: Vec<u16>,
     /// Names of the base model. Empty: those that the engines list.
     pub models: Vec<String>,

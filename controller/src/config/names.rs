@@ -1,7 +1,7 @@
-//! Host names of engines -> the addresses that they stand for now.
+//! Host names of engines -> their current addresses.
 //!
-//! Asked for every few seconds: a name of a headless service stands for the pods of the moment. The last good response stays
-//! while a name cannot be resolved, because engines do not go away with their name server.
+//! Resolved every few seconds, because the name of a headless Service follows its pods. While a name cannot be resolved, its last
+//! addresses stay: engines do not disappear with their name server.
 
 use super::{Pool, Settings};
 use fnv::{FnvHashMap, FnvHashSet};
@@ -71,7 +71,7 @@ impl Names {
         pools.iter().map(expand).collect()
     }
 
-    /// Takes in what a name was resolved to. Returns whether that differs from the last good response.
+    /// Applies the result of a resolution. Returns whether it differs from the last success.
     fn take(&mut self, host: &Host, found: io::Result<Vec<SocketAddr>>) -> bool {
         let found = found.and_then(|mut found| {
             // An engine with both kinds of addresses is one engine.

@@ -61,12 +61,12 @@ fn row(pool: &PoolState, endpoint: &EndpointState, is_wide: bool) -> Vec<String>
     row
 }
 
-/// Health and fitness in one word. Fitness goes first: it decides.
+/// Health and fitness in one word. Fitness takes precedence, because it decides.
 fn condition(endpoint: &EndpointState) -> &str {
     if endpoint.fitness == "fit" { &endpoint.health } else { &endpoint.fitness }
 }
 
-/// How much of what it can hold it is believed to hold.
+/// The share of its capacity that it is believed to hold.
 fn held(endpoint: &EndpointState) -> String {
     match endpoint.capacity_cells {
         0 => UNKNOWN.to_owned(),

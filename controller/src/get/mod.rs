@@ -4,7 +4,7 @@
 //!   controller's /state ─► StatePage ─► rows of one kind ─► columns | JSON
 //! ```
 //!
-//! The columns are for people and for `awk`: one word a cell, no colours, `-` for what is not known.
+//! The columns are for people and for `awk`: one word per cell, no colours, `-` for unknown values.
 
 mod endpoints;
 mod pools;
@@ -17,12 +17,12 @@ use crate::columns::{Side, aligned};
 use crate::web::{self, Bounds, WebError};
 use std::io::{self, Write};
 
-/// The most bytes of a page that are read: an endpoint is some 700 bytes, and 8192 there may be.
+/// The most bytes of a page that are read: an endpoint takes some 700 bytes, and there may be 8192.
 const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Spaces between two columns, as kubectl has them.
+/// Spaces between two columns, as in kubectl.
 const GAP: usize = 3;
 
-/// What is printed of one kind: headings, those that only the wide form has, and a line for each.
+/// What is printed of one kind: headings, and a row for each object.
 #[derive(Clone, Debug, Default)]
 struct Rows {
     headings: Vec<&'static str>,
@@ -34,7 +34,7 @@ pub async fn state(controller: &str) -> Result<StatePage, WebError> {
     web::json(controller, "/state", Bounds::bytes(PAGE_BYTES_MAX), "a controller").await
 }
 
-/// Prints one kind of a state. What is empty is said on `notes`, so that `out` has nothing but rows.
+/// Prints one kind of objects. An empty list is reported on `notes`, so that `out` holds only rows.
 pub fn print(
     out: &mut impl Write,
     notes: &mut impl Write,
@@ -69,7 +69,7 @@ pub fn print(
     write!(out, "{}", aligned(&table, GAP, |_| Side::Left))
 }
 
-/// What is said where there is nothing, and what to look at.
+/// The message for an empty list, with what to look at.
 fn empty(args: &GetArgs) -> String {
     match (args.kind, &args.pool) {
         (Kind::Proxies, _) => "No proxies are connected; `warmpath check --envoy URL` says why.".to_owned(),

@@ -37,12 +37,12 @@ fn row(pool: &PoolState, is_wide: bool) -> Vec<String> {
     row
 }
 
-/// Whether requests are sent there.
+/// Whether it may get requests.
 pub(super) fn is_ready(endpoint: &EndpointState) -> bool {
     endpoint.fitness == "fit" && endpoint.health != "unhealthy"
 }
 
-/// The age of the knowledge: how long ago the endpoint was scraped whose last good scrape is the oldest.
+/// The age of the oldest of the endpoints' last successful scrapes.
 fn oldest(endpoints: &[EndpointState]) -> String {
     let ages: Option<Vec<u64>> = endpoints.iter().map(|endpoint| endpoint.scraped_ms).collect();
     ages.and_then(|ages| ages.into_iter().max()).map_or_else(|| UNKNOWN.to_owned(), age)

@@ -1,4 +1,4 @@
-//! `warmpath get proxies`: who is connected to the controller.
+//! `warmpath get proxies`: the proxies that are connected to this replica of the controller.
 
 use super::Rows;
 use super::words::{UNKNOWN, age, or_unknown};

@@ -1,8 +1,8 @@
-//! Numbers as one short word each.
+//! Values as one short word each.
 
 use warmpath_core::num::{count, float};
 
-/// Names that a cell lists; of longer lists it says how many more there are.
+/// Names that a cell lists; for the others it shows their number.
 const NAMES_MAX: usize = 2;
 const MS_PER_S: u64 = 1_000;
 const S_PER_MIN: u64 = 60;
@@ -14,7 +14,7 @@ const MILLION: u64 = 1_000_000;
 /// What is not known.
 pub(super) const UNKNOWN: &str = "-";
 
-/// A text, or that it is not known.
+/// A text, or the mark for an unknown one.
 pub(super) fn or_unknown(text: Option<&str>) -> String {
     text.filter(|text| !text.is_empty()).unwrap_or(UNKNOWN).to_owned()
 }

@@ -5,7 +5,7 @@ use crate::check::finding::{Check, Findings, Level};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A difference of clocks that may be the way of the response; the header has whole seconds.
+/// Largest difference of clocks that may be due to latency and to the header's whole seconds.
 const CLOCK_MAX: Duration = Duration::from_secs(5);
 
 static READY: Check = Check {
@@ -110,7 +110,7 @@ pub(super) fn check(pages: &Pages, to: &mut Findings) {
     }
 }
 
-/// What came of certificates and tokens so far.
+/// Checks how often tokens, handshakes and renewals have failed.
 fn check_identity(counters: &BTreeMap<String, f64>, to: &mut Findings) {
     let count = |name: &str| counters.get(name).copied().unwrap_or_default();
     let all = count("unauthenticated_total");

@@ -30,7 +30,7 @@ pub(super) static CHECKS: [&[&Check]; 4] =
 pub struct Pages {
     /// `/state`.
     pub state: StatePage,
-    /// What `/readyz` says, unless it is ready.
+    /// The message of `/readyz`, unless it is ready.
     pub unready: Option<String>,
     /// Sums of the controller's counters, by name without labels and by `name{label value}`.
     pub counters: BTreeMap<String, f64>,
@@ -79,7 +79,7 @@ impl Pages {
         })
     }
 
-    /// What an Envoy is compared with.
+    /// The facts that an Envoy is compared with.
     pub fn wanted(&self) -> Wanted {
         let endpoints = self.state.pools.iter().flat_map(|pool| &pool.endpoints);
         Wanted {

@@ -1,4 +1,4 @@
-//! How large a request may be, and whose headers count: the listener and its connection manager.
+//! The listener and its connection manager: how large a request may be, and whose headers are trusted.
 
 use super::Wanted;
 use super::walk::Gateway;

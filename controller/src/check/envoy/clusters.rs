@@ -1,4 +1,4 @@
-//! The clusters of the engines: whether they obey the filter, and what they limit.
+//! The engines' clusters: whether they obey the filter, and what they limit.
 
 use super::Wanted;
 use super::dump::Dump;
@@ -19,7 +19,7 @@ const RETRIES_DEFAULT: u64 = 3;
 const ENGINE_KEEPALIVE: Duration = Duration::from_secs(5);
 /// Envoy's own time limit of a connection.
 const CONNECT_DEFAULT: Duration = Duration::from_secs(5);
-/// How long a pod that has gone may hold up a request.
+/// How long a request may wait for a pod that is gone.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// Addresses that a finding names.
 const NAMED_MAX: usize = 5;
@@ -121,7 +121,7 @@ pub(super) fn check(gateways: &[Gateway<'_>], dump: &Dump<'_>, to: &mut Findings
     }
 }
 
-/// The connection managers with the routes to clusters that obey the filter, where there are any: a gateway may serve other
+/// The connection managers, reduced to routes to clusters that obey the filter, if there are any: a gateway may serve other
 /// applications, too.
 pub(super) fn to_engines<'a>(gateways: &[Gateway<'a>], dump: &Dump<'a>) -> Vec<Gateway<'a>> {
     let obeys = |name: &&str| dump.clusters.get(name).is_some_and(|cluster| steering(cluster).is_some());

@@ -1,6 +1,6 @@
 //! Envoy's `/config_dump`, sorted: what is in use, by name, and what was rejected.
 //!
-//! Static and dynamic resources are alike from here on: plain Envoy has the ones, Istio and Envoy Gateway the others.
+//! Static resources (of plain Envoy) and dynamic ones (of Istio and Envoy Gateway) are alike from here on.
 
 use crate::check::json::{at, items, text};
 use serde_json::Value;

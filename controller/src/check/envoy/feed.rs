@@ -1,4 +1,4 @@
-//! The filter's stream to the controller: the cluster that it uses, and how it goes.
+//! The filter's stream to the controller: its cluster, and its state.
 
 use super::dump::Dump;
 use super::stats::Stats;
@@ -88,10 +88,10 @@ static MALFORMED: Check = Check {
 pub(super) static CHECKS: [&Check; 10] =
     [&CONTROLLER, &CLUSTER, &HTTP2, &KEEPALIVE, &STATS, &CONNECTED, &UNSTABLE, &ENDPOINTS, &LOST, &MALFORMED];
 
-/// Streams that end before there is reason for doubt.
+/// Streams that may end without being suspicious.
 const CLOSED_MAX: u64 = 10;
 
-/// Checks what the stream runs over.
+/// Checks the stream's cluster.
 pub(super) fn check_cluster(gateway: &Gateway<'_>, dump: &Dump<'_>, plugin: &Config, to: &mut Findings) {
     let Some(controller) = &plugin.controller else {
         to.bad(&CONTROLLER, gateway.subject(), "none is configured");
@@ -124,7 +124,7 @@ pub(super) fn check_cluster(gateway: &Gateway<'_>, dump: &Dump<'_>, plugin: &Con
     }
 }
 
-/// Checks how it goes.
+/// Checks the stream's state, by the filter's metrics.
 pub(super) fn check_stats(stats: &Stats<'_>, has_controller: bool, to: &mut Findings) {
     if !stats.has_filter() {
         to.bad(&STATS, "", "no metric of the filter is in /stats");

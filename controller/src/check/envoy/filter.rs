@@ -8,7 +8,7 @@ use serde_json::Value;
 use warmpath_config::{Faults, plugin};
 use warmpath_core::config::Config;
 
-/// How long a checksum is that is shown.
+/// Digits of a checksum that are shown.
 const SHOWN_HEX: usize = 12;
 
 static LOADED: Check = Check {
@@ -97,7 +97,7 @@ pub(super) fn check(gateway: &Gateway<'_>, wanted: Option<&Wanted>, to: &mut Fin
     config
 }
 
-/// The filter's own configuration. What it takes from Envoy's environment is not visible here, and taken to be there.
+/// The filter's own configuration. Envoy's environment is not visible here: all variables are assumed to be set.
 pub(super) fn configuration(gateway: &Gateway<'_>) -> Result<Config, Faults> {
     plugin::parse(gateway.plugin_json().as_bytes(), |name| Some(name.to_owned()))
 }
@@ -168,7 +168,7 @@ fn check_flags(plugin: &Value, config: Option<&Config>, subject: &str, to: &mut 
     to.judge(&FAILURE, policy == "FAIL_RELOAD", subject, seen);
 }
 
-/// Compares the checksum of a plugin that was fetched from the controller. Another source may hash another form of it.
+/// Compares the checksum of a plugin that was fetched from the controller. Other sources hash other forms of it.
 fn check_sha256(plugin: &Value, wanted: &str, subject: &str, to: &mut Findings) {
     let remote = text(plugin, "/vm_config/code/remote/sha256");
     let local = text(plugin, "/vm_config/code/local/filename");

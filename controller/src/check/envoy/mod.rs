@@ -7,8 +7,8 @@
 //!   /clusters    ─┘
 //! ```
 //!
-//! Only what is in force is looked at, not the objects that it was made of: Istio and Envoy Gateway change what people write,
-//! and say so in logs that nobody reads.
+//! Only the configuration in force is checked, not the objects that it was generated from: Istio and Envoy Gateway change what
+//! people write, and report that only in logs.
 
 mod buffers;
 mod clusters;
@@ -64,12 +64,12 @@ pub struct Pages {
     pub stats: String,
 }
 
-/// What a controller knows that an Envoy is compared with.
+/// What a controller knows, for comparison with an Envoy.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     /// The endpoints of all pools.
     pub endpoints: BTreeSet<String>,
-    /// Pools: with several, Envoy must keep larger bodies.
+    /// The number of pools: with several, Envoy must buffer larger bodies.
     pub pools: usize,
     /// The checksum of the filter that the controller serves.
     pub sha256: Option<String>,

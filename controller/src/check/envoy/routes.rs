@@ -12,15 +12,17 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);
 const TIMEOUT_SHORT: Duration = Duration::from_mins(1);
 /// Envoy's own limit of silence.
 const IDLE_DEFAULT: Duration = Duration::from_mins(5);
-/// A response that is not streamed may be silent for longer than that, but hardly for longer than this.
+/// Longest plausible silence of a response that is not streamed.
 const IDLE_MIN: Duration = Duration::from_mins(30);
 /// Envoy's own base of the back-off.
 const BACKOFF_DEFAULT: Duration = Duration::from_millis(25);
-/// What a retry may wait for nothing.
+/// Longest acceptable wait before a retry.
 const BACKOFF_MAX: Duration = Duration::from_millis(10);
-/// What an engine's failure is to Envoy, each with what it covers.
+/// The retry conditions that an engine's failures need.
 const CONDITIONS: [&str; 3] = ["connect-failure", "refused-stream", "reset"];
-/// What an engine responds that is full or stops.
+/// Each of these covers all of them: Envoy takes every lost connection and stream for a reset, and a reset for a 5xx.
+const COVER_ALL: [&str; 2] = ["reset", "5xx"];
+/// The statuses of an engine that is full or shutting down.
 const STATUS_CODES: [u64; 2] = [429, 503];
 
 static RETRIES: Check = Check {
@@ -107,10 +109,8 @@ fn check_retries(route: &Route<'_>, to: &mut Findings) {
         return;
     }
     to.ok(&RETRIES, &route.name, format!("retries: {count}"));
-    // Each of these covers the others.
-    let has = |wanted: &str| {
-        conditions.contains(&wanted) || (wanted != "refused-stream" && conditions.contains(&"5xx"))
-    };
+    let covers_all = COVER_ALL.into_iter().any(|condition| conditions.contains(&condition));
+    let has = |wanted: &&str| covers_all || conditions.contains(wanted);
     let lacking: Vec<&str> = CONDITIONS.into_iter().filter(|wanted| !has(wanted)).collect();
     let seen =
         if lacking.is_empty() { conditions.join(",") } else { format!("lacks {}", lacking.join(", ")) };

@@ -1,4 +1,4 @@
-//! Envoy as a whole: its version, whether it serves, what it rejected, and whether its memory has a limit.
+//! Envoy as a whole: its version, whether it serves, what it rejected, and whether its memory is limited.
 
 use super::dump::Dump;
 use crate::check::finding::{Check, Findings, Level};

@@ -1,18 +1,18 @@
-//! What the filter's counters say about the requests so far.
+//! The requests so far, by the filter's counters.
 
 use super::stats::Stats;
 use crate::check::finding::{Check, Findings, Level};
 use warmpath_core::num::float;
 
-/// Requests that say something about a share.
+/// Fewest requests for which a share is meaningful.
 const REQUESTS_MIN: u64 = 100;
-/// Predicted tokens that say something about a prediction.
+/// Fewest predicted tokens for which the prediction is judged.
 const TOKENS_MIN: u64 = 100_000;
-/// Share of requests that may fail.
+/// Largest share of requests that may fail.
 const FAILED_MAX: f64 = 0.01;
-/// Share of requests that Envoy may place.
+/// Largest share of requests that Envoy may place.
 const FALLBACK_MAX: f64 = 0.1;
-/// Share of the predicted tokens that must be cached.
+/// Smallest share of the predicted tokens that must be cached.
 const KEPT_MIN: f64 = 0.5;
 
 static RELOADS: Check = Check {

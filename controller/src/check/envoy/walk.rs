@@ -1,5 +1,4 @@
-//! From a listener to what the filter has a part in: each HTTP connection manager with the filter, and the routes for which it
-//! is on.
+//! Finds what the filter takes part in: each HTTP connection manager with the filter, and the routes for which it is on.
 
 use super::dump::Dump;
 use crate::check::json::{at, is_type, items, text};
@@ -8,7 +7,7 @@ use serde_json::Value;
 /// The name of the plugin, its root and its filter in all of our configurations.
 pub(super) const NAME: &str = "warmpath.router";
 
-/// Istio's clusters for whatever no Service matches: no engines of ours.
+/// Istio's clusters for requests that no Service matches. They hold no engines.
 const ELSEWHERE: [&str; 2] = ["PassthroughCluster", "BlackHoleCluster"];
 
 /// A connection manager with the filter.
@@ -22,7 +21,7 @@ pub(super) struct Gateway<'a> {
     pub(super) filters: Vec<Filter<'a>>,
     /// Which one is ours.
     pub(super) place: usize,
-    /// The routes for which it is on, and that lead to clusters.
+    /// The routes to clusters for which it is on.
     pub(super) routes: Vec<Route<'a>>,
 }
 
@@ -98,13 +97,13 @@ impl<'a> Gateway<'a> {
         format!("listener {}", text(self.listener, "/name"))
     }
 
-    /// Whether it serves its own application alone, as a sidecar of Istio does: a gateway there has the same direction, but
-    /// looks at the addresses of clients.
+    /// Whether it serves only its own application, as Istio's sidecars do. Istio's gateways have the same direction, but use the
+    /// clients' addresses.
     pub(super) fn is_sidecar(&self) -> bool {
         text(self.listener, "/traffic_direction") == "OUTBOUND" && !self.uses_remote_address()
     }
 
-    /// Whether the clients' own addresses count.
+    /// Whether it uses the clients' own addresses.
     pub(super) fn uses_remote_address(&self) -> bool {
         at(self.manager, "/use_remote_address").as_bool().unwrap_or_default()
     }
@@ -131,7 +130,7 @@ impl<'a> Filter<'a> {
         Self { name, config, is_discovered, is_disabled }
     }
 
-    /// Whether it is Warmpath's, by any of its names: gateways give filters names of their own.
+    /// Whether it is Warmpath's, by any of its names: gateways rename filters.
     fn is_ours(&self) -> bool {
         let names = [self.name, text(self.config, "/config/name"), text(self.config, "/config/root_id")];
         names.contains(&NAME)
@@ -161,7 +160,7 @@ fn routes<'a>(table: &'a Value, filter: Filter<'a>) -> Vec<Route<'a>> {
     found
 }
 
-/// Whether a filter is on, by the most specific place that says so.
+/// Whether a filter is on, by the most specific setting.
 fn is_on(filter: Filter<'_>, places: [&Value; 3]) -> bool {
     let said = places.iter().find_map(|place| at(place, "/typed_per_filter_config").get(filter.name));
     said.map_or(!filter.is_disabled, |said| !at(said, "/disabled").as_bool().unwrap_or_default())

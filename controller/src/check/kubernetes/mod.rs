@@ -1,7 +1,6 @@
 //! Checks of a cluster, by its API server: the kinds, the pools and their pods, the controller's rights, Deployment and Service.
 //!
-//! Pools are judged by the controller's own [`plan`](crate::watch::plan), over the same objects: what it makes of them is what is
-//! shown, whether or not it runs.
+//! Pools are judged by the controller's own [`plan`](crate::watch::plan) of the same objects, whether or not a controller runs.
 
 pub mod installed;
 pub mod pools;

@@ -202,7 +202,14 @@ fn each_part_of_the_route_is_missed() {
         assert_eq!(found(&with(ROUTE, field, value)), [wanted], "{field}");
     };
     of_route("route/retry_policy", Value::Null, "warning route.retries", "there are none");
-    of_route("route/retry_policy/retry_on", json!("5xx"), "warning route.retry-on", "lacks refused-stream");
+    let on = |conditions: &str| found(&with(ROUTE, "route/retry_policy/retry_on", json!(conditions)));
+    assert_eq!([on("5xx"), on("reset")], [Vec::<String>::new(), Vec::new()], "each covers the others");
+    of_route(
+        "route/retry_policy/retry_on",
+        json!("connect-failure"),
+        "warning route.retry-on",
+        "lacks refused-stream, reset",
+    );
     of_route(
         "route/retry_policy/retriable_status_codes",
         json!([503]),
