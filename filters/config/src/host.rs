@@ -17,14 +17,14 @@ pub struct Host {
     pub port: u16,
 }
 
-/// An engine's place as it is written.
+/// An endpoint as the configuration writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
     Address(SocketAddr),
     Host(Host),
 }
 
-/// A text that is no host name with a port.
+/// The text is not a host name with a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoHost;
 

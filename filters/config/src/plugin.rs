@@ -27,14 +27,14 @@ use warmpath_core::config::{Config, ControllerConfig, Explain};
 use warmpath_core::limits::{ALTERNATES_DEFAULT, ALTERNATES_MAX};
 use warmpath_core::num::u64_len;
 
-/// Headers that may name a session: each header of a request is compared with each of them.
+/// Most headers that may name a session: each header of a request is compared with each of them.
 const AFFINITY_HEADERS_MAX: usize = 8;
 
 /// JSON, whose parser does not report the lines of values.
 #[derive(Debug)]
 enum Json {}
 
-/// Parses and validates a plugin configuration. `environment` has the variables that it may name.
+/// Parses and validates a plugin configuration. `environment` looks up the variables that it may name.
 pub fn parse(json: &[u8], environment: impl Fn(&str) -> Option<String>) -> Result<Config, Faults> {
     let tree: Tree<Json> = serde_json::from_slice(json).map_err(|error| syntax(&error))?;
     let root = Node::root::<Json>(tree);

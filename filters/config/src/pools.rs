@@ -22,7 +22,7 @@ pub struct Pool {
     pub adapters: Vec<String>,
     /// Engines, each in one pool only.
     pub endpoints: Vec<Member>,
-    /// Names of hosts whose addresses are engines as well, each in one pool only; a controller resolves them.
+    /// Host names whose addresses are engines, too, each in one pool only; a controller resolves them.
     pub hosts: Vec<Host>,
     /// Tokens that each engine holds in tiers below its GPU, beside those on it; `None` leaves it to what the engines
     /// report. Proxies receive it as a part of each endpoint's status.
@@ -51,7 +51,7 @@ pub struct Member {
 pub struct Rules {
     /// What a pool must say of its endpoints.
     pub endpoints: EndpointsRule,
-    /// Whether endpoints may be named by their hosts.
+    /// Whether endpoints may be host names.
     pub takes_hosts: bool,
     /// Whether `kv_below_gpu_tokens` is a field.
     pub has_tiers: bool,
@@ -103,7 +103,7 @@ impl Pool {
 // === impl Member ===
 
 impl From<SocketAddr> for Member {
-    /// An engine of which only the address is known.
+    /// An engine of unknown identity and role.
     fn from(address: SocketAddr) -> Self {
         Self { address, identity: 0, role: wire::Role::Both }
     }

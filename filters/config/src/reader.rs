@@ -144,7 +144,7 @@ impl Reader {
         None
     }
 
-    /// A token, which no message repeats.
+    /// A token. No message repeats it.
     pub fn secret(&mut self, entry: &Entry<'_>) -> Option<Secret> {
         let Value::Text(text) = entry.value else {
             self.mistyped(entry, Wanted::Text);
@@ -153,9 +153,8 @@ impl Reader {
         self.token(&entry.place, text)
     }
 
-    /// The token in the environment variable that is named; none where that is not set. A proxy whose pods do not have the
-    /// Secret yet must serve: it would fail all requests without this configuration, and the controller refuses what has no
-    /// token.
+    /// The token in the named environment variable; none if that is not set. That is no fault, because a proxy without a valid
+    /// configuration fails all requests, and one whose pods do not have the Secret yet must serve. The controller refuses it.
     pub fn secret_of(
         &mut self,
         entry: &Entry<'_>,
@@ -192,7 +191,7 @@ impl Reader {
         self.parsed(entry, Wanted::Address)
     }
 
-    /// A text of a type that is written as text.
+    /// A value that is written as text and has a parser.
     pub(crate) fn parsed<T: FromStr>(&mut self, entry: &Entry<'_>, wanted: Wanted) -> Option<T> {
         let Value::Text(text) = entry.value else {
             self.mistyped(entry, wanted);
@@ -255,7 +254,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Every field that nobody took: for a map whose names are its own.
+    /// All fields that are left, for a map with arbitrary names.
     pub fn rest(&mut self) -> Vec<(&'a str, Entry<'a>)> {
         std::mem::take(&mut self.entries)
     }

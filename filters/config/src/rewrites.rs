@@ -1,10 +1,10 @@
-//! A pool's `rewrites`: names of models that stand for others.
+//! A pool's `rewrites`: rules that replace the models of requests.
 
 use crate::fault::Problem;
 use crate::reader::{Entry, Reader};
 use warmpath_core::wire::{Rewrite, RewriteTarget};
 
-/// Rules of one pool, and targets of one rule.
+/// Most rules of a pool, and targets of a rule.
 const REWRITES_MAX: usize = 256;
 const TARGETS_MAX: usize = 16;
 /// The largest weight.

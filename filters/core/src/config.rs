@@ -19,7 +19,7 @@ pub struct Config {
     pub alternates: usize,
     /// What text of a system prompt begins with that engines cut out.
     pub omitted_prefixes: Vec<String>,
-    /// Headers that name a client's session, in lower case, the best first. They keep a session at its endpoint where the
+    /// Headers that name a client's session, in lower case, in order of preference. They keep a session at its endpoint where the
     /// prompt cannot be read.
     pub affinity_headers: Vec<String>,
     /// The header that names the model, in lower case, where the body cannot be read.
@@ -50,7 +50,7 @@ pub struct ControllerConfig {
     pub token: Option<Secret>,
 }
 
-/// Text that is shown to nobody but the other side of a stream.
+/// Text that only the other side of a stream may see; `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
 

@@ -1,8 +1,8 @@
 //! Divides conversations among names by weight, in every process alike.
 //!
-//! Weighted rendezvous hashing (Schindelhauer and Schomaker 2005): each name draws a time from the key, the sooner the larger
-//! its weight, and the first one has it. When a weight changes, or a name comes or goes, only as many keys move as have to;
-//! with a key's place on a line of weights, many others would move, too.
+//! Weighted rendezvous hashing (Schindelhauer and Schomaker 2005): each name draws a time from the key, shorter for larger
+//! weights, and the shortest time wins. When a weight changes, or a name comes or goes, only as many keys move as necessary. A
+//! key's place on a line of cumulated weights would move many others, too.
 
 use crate::num::float;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -10,8 +10,8 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 /// Bits of a hash that a float holds exactly.
 const BITS: u32 = 53;
 
-/// The candidate that a key belongs to, each with its name and its weight. If all weights are zero, they are equal. `None`:
-/// there is no candidate.
+/// The candidate that a key belongs to, of candidates with names and weights. If all weights are zero, they count as equal.
+/// `None`: there is no candidate.
 pub(crate) fn pick<'a, T>(
     key: u64,
     candidates: impl Iterator<Item = (T, &'a str, u32)> + Clone,

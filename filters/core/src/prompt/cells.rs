@@ -42,9 +42,9 @@ pub fn cells_of(request: &Request<'_>, root: Root, cell_bytes: usize, chain: &mu
     hasher.measured
 }
 
-/// Hashes a session of which only the name is known into `chain` (which is cleared first): as many cells as its prompt has, by
-/// the size of its body. A longer prompt of the same session begins with the cells of a shorter one, as turns of a
-/// conversation do, and no other session has them.
+/// Fills `chain` (which is cleared first) with the cells of a session whose prompt is unknown: as many as a prompt of its body's
+/// size would have. Like the turns of a conversation, a longer prompt of a session begins with the cells of a shorter one; no
+/// other session has them.
 pub fn session_cells(session: SessionKey, root: Root, cells: usize, chain: &mut Vec<CellHash>) {
     chain.clear();
     let cell = session.0.to_le_bytes();

@@ -75,7 +75,7 @@ pub struct Request<'a> {
     pub has_usage_in_stream: bool,
     /// The most tokens that the response may have, if the body limits them.
     pub output_tokens_max: Option<u64>,
-    /// The model that the engine is asked for in place of `model`.
+    /// The model that replaces `model` in the engine's request.
     pub target: Option<String>,
     /// Whether it may have fields that only the router may set.
     pub is_steering: bool,
@@ -148,8 +148,8 @@ impl Api {
         known.map_or(Self::ModelOnly, |(_, api)| api)
     }
 
-    /// Whether an engine computes the prompt, so that it holds it afterwards. Agents count the tokens of a prompt before they
-    /// send it, and perhaps to another engine.
+    /// Whether an engine computes the prompt, and so holds it afterwards. Counting tokens computes nothing: an agent then sends the
+    /// prompt itself, perhaps to another engine.
     pub fn is_computed(self) -> bool {
         self != Self::CountTokens
     }
@@ -251,7 +251,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// A number that all turns of its conversation share: its session's, or what it begins with.
+    /// A number that all turns of its conversation share: its session's key, or a hash of its opening.
     pub fn conversation(&self) -> u64 {
         if let Some(SessionKey(key)) = self.session {
             return key;

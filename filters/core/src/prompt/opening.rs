@@ -1,7 +1,7 @@
-//! What a conversation begins with, as one number: what stands before the end of its first message of a user, which every
-//! later turn repeats.
+//! The opening of a conversation as one number: the text up to the end of its first user message, which every later turn
+//! repeats.
 //!
-//! The first cell would not do: it is the same in all conversations with one system prompt.
+//! The first cell would not do, because all conversations with one system prompt share it.
 
 use super::TextSink;
 use xxhash_rust::xxh3::Xxh3;
@@ -9,9 +9,9 @@ use xxhash_rust::xxh3::Xxh3;
 /// What opens a message in the canonical text.
 pub(super) const MESSAGE_START: &[u8] = b"<|im_start|>";
 
-/// Bytes of text without messages, such as a completion's, that distinguish conversations.
+/// Bytes that identify a conversation in text without messages, such as a completion's.
 const PLAIN_BYTES_MAX: usize = 1_024;
-/// Bytes of text with messages that are read at most.
+/// Most bytes that are read of text with messages.
 const CHAT_BYTES_MAX: usize = 1 << 20;
 
 /// Takes a prompt's canonical text until its opening has ended.

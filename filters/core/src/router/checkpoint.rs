@@ -29,8 +29,8 @@ const DUE_SHARE_IDLE: u64 = 8;
 const DUE_SHARE_BUSY: u64 = 4;
 /// How long a VM may take to write one, in milliseconds. Later it has trapped, and another VM may begin.
 const CLAIM_MS: u64 = 1_000;
-/// How long a VM waits for a checkpoint that holds what it lacks, in milliseconds. Later there is nobody to write one: all
-/// lack something, and the first to give up writes what it has.
+/// How long a VM waits for a checkpoint that holds what it lacks, in milliseconds. If there is none by then, all VMs lack
+/// something, and the first one to give up writes what it has.
 const MISSING_MS_MAX: u64 = 5_000;
 /// Bytes of one checkpoint; two of them are kept. Beyond, what is left of the tree is left out: a VM that starts then knows
 /// less, which costs prefills and nothing else.
@@ -50,7 +50,7 @@ pub(super) struct Checkpoint {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Head {
     generation: u64,
-    /// The VM that wrote it: two may have begun, if one took the other for dead.
+    /// The VM that wrote it: two may have begun, if one believed the other to be dead.
     writer: u64,
     /// The page of the log that it reaches: all before it is in the checkpoint.
     reaches: u64,

@@ -52,7 +52,7 @@ pub(super) struct Reading {
     pub(super) is_judged: bool,
     /// The stored response that the path names.
     pub(super) stored: Option<ResponseId>,
-    /// What the headers say for the case that the body cannot be read.
+    /// What the headers say, in case the body cannot be read.
     pub(super) hints: Hints,
     /// Where the proxy's route leads.
     pub(super) route: Route,
@@ -87,9 +87,9 @@ pub(super) struct Kept {
     pub(super) silent_at: Option<Timestamp>,
     /// The decision in one line, where the configuration explains.
     pub(super) summary: Option<String>,
-    /// The model that the engine was asked for in place of the one that the request names.
+    /// The model that replaced the one that the request names.
     pub(super) target: Option<String>,
-    /// The name of the pool whose series count it; `None` where Envoy chose, for then the name may be the client's.
+    /// The pool in whose series it is counted; `None` where Envoy chose, because the name may then be the client's.
     pub(super) counted_as: Option<Rc<str>>,
 }
 
@@ -120,7 +120,7 @@ pub(super) struct Estimate {
 // === impl Kept ===
 
 impl Kept {
-    /// Counts the request once, in all and in its pool.
+    /// Counts the request in the totals and in its pool's series.
     pub(super) fn count(&self, counter: Counter, out: &mut Vec<Output>) {
         out.push(Output::Count(counter, 1));
         out.extend(self.counted_as.clone().map(|pool| Output::CountInPool(pool, counter)));

@@ -15,9 +15,9 @@ use crate::steering;
 pub const DESTINATION_HEADER: &str = "x-gateway-destination-endpoint";
 /// Where Envoy's routes read the model's name; same source.
 pub const MODEL_HEADER: &str = "x-gateway-model-name";
-/// Set on responses whose request a rule gave another model: its name.
+/// Set on responses whose request a rule gave another model, to the model's name.
 pub const TARGET_HEADER: &str = "x-warmpath-model";
-/// Name a request's objective: llm-d's name, and the Gateway API's.
+/// The headers that name a request's objective: llm-d's, and the Gateway API's.
 const OBJECTIVE_HEADERS: [&str; 2] = ["x-llm-d-inference-objective", "x-gateway-inference-objective"];
 /// Set on responses when the configuration says `explain`.
 pub const DECISION_HEADER: &str = "x-warmpath-decision";
@@ -82,14 +82,14 @@ pub(super) struct Route {
     pub(super) model: Option<Vec<u8>>,
 }
 
-/// What a request's headers say for the case that its body cannot be read.
+/// What a request's headers say, in case its body cannot be read.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hints {
     /// Bytes of the body; `None`: not known.
     pub(super) length: Option<usize>,
-    /// Its model, by the header that is configured.
+    /// Its model, by the configured header.
     pub(super) model: Option<String>,
-    /// Its session, and the place of its header among those that are configured.
+    /// Its session, and the place of its header among the configured ones.
     session: Option<(usize, SessionKey)>,
     /// Its objective.
     pub(super) objective: Option<String>,

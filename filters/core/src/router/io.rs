@@ -178,22 +178,22 @@ pub enum Output {
     ReadBody,
     /// Hand over the whole body as [`Input::RequestPiece`]s, of [`crate::body::PIECE_BYTES`] each but the last.
     ReadPieces,
-    /// Perform the outputs that follow for this request, which is not the one of the input.
+    /// Perform the following outputs for this request, which is not the one of the input.
     Enter {
         /// The request.
         exchange: ExchangeId,
     },
-    /// Perform the outputs that follow for the input again, the tick of this plugin.
+    /// Perform the following outputs for the input again, which is the tick of this plugin.
     Leave {
         /// The plugin.
         plugin: PluginId,
     },
-    /// Report as [`Input::Probed`] what has come of the body of the request that was entered.
+    /// Report, as [`Input::Probed`], how much of the body of the entered request has arrived.
     Probe {
         /// The request.
         exchange: ExchangeId,
     },
-    /// Let the request that was entered go on: it is no longer paused.
+    /// Let the entered request, which is paused, go on.
     Resume,
     /// Set a request header to one value.
     SetRequestHeader(&'static str, String),
@@ -201,7 +201,7 @@ pub enum Output {
     RemoveRequestHeader(&'static str),
     /// Put another body in place of the request's.
     SetRequestBody {
-        /// The length of the old one in bytes: all of it.
+        /// The length of the whole old body in bytes.
         old_bytes: usize,
         /// The new one.
         body: Vec<u8>,
@@ -293,7 +293,7 @@ pub enum Notice {
 // === impl Notice ===
 
 impl Notice {
-    /// Whether somebody should act on it.
+    /// Whether an operator should act on it.
     pub fn is_warning(&self) -> bool {
         matches!(self, Self::BodiesWithheld)
     }

@@ -36,13 +36,13 @@ pub enum Counter {
     RejectedUnread,
     /// A prompt that was not read.
     Unread(Unread),
-    /// A request was paused for a body that the proxy did not show, and went on without it.
+    /// A request was paused for a body that the proxy did not show, and was resumed without it.
     Resumed,
     /// A request that the router rejected itself: it has fields that only the router may set, and is too large to be edited.
     RejectedSteering,
     /// A request without the fields that only the router may set.
     SteeringRemoved,
-    /// A request whose engine is asked for another model than the request names.
+    /// A request whose model was replaced in its body.
     Rewritten,
     /// The response came from an alternate: the first choice failed.
     Retried,
@@ -105,7 +105,7 @@ pub enum Histogram {
 // === impl Counter ===
 
 impl Counter {
-    /// Each of them, so that a shell can define all at the start: a rate needs a series that begins at zero.
+    /// All of them, so that a shell can define them at the start: a rate needs a series that begins at zero.
     pub const ALL: [Self; 52] = [
         Self::Decision(Reason::Warm),
         Self::Decision(Reason::Spill),
@@ -228,7 +228,7 @@ fn outcome_name(class: OutcomeClass) -> &'static str {
 // === impl Unread ===
 
 impl Unread {
-    /// Whether the body may hold a prompt all the same.
+    /// Whether the body may nevertheless hold a prompt.
     pub(super) fn hides_prompt(self) -> bool {
         matches!(self, Self::Encoded | Self::Prompt(PromptError::TooLarge) | Self::Withheld)
     }

@@ -30,9 +30,9 @@ const SILENCE_MS_WHOLE: u64 = 60_000;
 /// And how many times its predicted time.
 const SILENCE_FACTOR: f64 = 10.0;
 
-/// Bytes of a body whose size is not known, for the load that it will be.
+/// Assumed bytes of a body of unknown size, to estimate its load.
 const BODY_BYTES_GUESSED: usize = 8 * 1024;
-/// Bytes of a body beyond which the rest is rather images than text.
+/// Bytes of a body beyond which the rest is more likely images than text.
 const BODY_BYTES_GUESSED_MAX: usize = 256 * 1024;
 
 /// What is known of a request besides its prompt.
@@ -53,7 +53,7 @@ struct Routed {
     decision: Option<Decision>,
     /// The model asked for; empty when none was named.
     model: String,
-    /// The model to ask the engine for instead.
+    /// The model that replaces it.
     target: Option<String>,
     /// The name of the pool that serves it.
     pool: String,
@@ -242,7 +242,7 @@ impl<S: SharedMap> Router<S> {
         content: &Result<Content<'_>, Unread>,
         now: Timestamp,
     ) -> Option<String> {
-        // Only a body that is JSON can be written again.
+        // Only JSON can be edited.
         if !matches!(content, Ok(Content::Json(_))) {
             return None;
         }
@@ -354,7 +354,7 @@ impl Reading {
         out.push(Output::SetRequestBody { old_bytes, body });
     }
 
-    /// The query of a request whose body was not read, by what its headers say.
+    /// The query of a request whose body was not read, from its headers.
     fn guess<'a>(
         &self,
         (view, now): (&'a View, Timestamp),

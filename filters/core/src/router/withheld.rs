@@ -9,14 +9,14 @@
 //! ```
 //!
 //! Envoy shows the body of a paused request only with `allow_on_headers_stop_iteration`, which Istio's and Higress's
-//! WasmPlugin cannot set; the pause would last for ever. Time alone does not show it, as a client may send its headers
-//! long before its body. What Envoy has received of the body does: it counts bytes that no filter has seen. And a body
-//! that was withheld passes through the filter in the very moment in which the request is resumed, one that another filter
-//! is still at work on does not.
+//! WasmPlugin cannot set: without it, the pause would never end. Time alone does not reveal that, because a client may send its
+//! headers long before its body. The number of body bytes that Envoy has received does: it includes bytes that no filter has
+//! seen. And a withheld body passes through the filter at the moment in which the request is resumed, whereas a body that
+//! another filter still holds does not.
 //!
-//! Once a proxy is known to withhold bodies, requests are no longer paused. As that costs the routing by prompt, one
-//! request is paused from time to time to see whether it is still so. Each plugin of a VM finds out by itself: two listeners
-//! of one process may differ in the flag.
+//! Once a proxy is known to withhold bodies, requests are not paused. That costs the routing by prompt, so one request is paused
+//! from time to time to see whether it is still so. Each plugin of a VM finds out by itself: two listeners of one process may
+//! differ in the flag.
 
 use super::body::Body;
 use super::exchange::Exchange;
@@ -26,21 +26,20 @@ use super::shared::SharedMap;
 use super::{Clock, Router, pace};
 use crate::time::Timestamp;
 
-/// How long a body of which the proxy has received bytes may stay unseen, in milliseconds, before the request is resumed.
+/// How long a body of which the proxy has received bytes may stay unseen before its request is resumed, in milliseconds.
 const UNSEEN_MS: u64 = 50;
-/// The same for a proxy that is known to show bodies: another filter may be at work on them.
+/// The same for a proxy that is known to show bodies: another filter may hold them.
 const UNSEEN_MS_SHOWN: u64 = 5_000;
-/// How long a body of which nothing has come is waited for, in milliseconds, by a plugin that was never shown any: it may be
-/// empty.
+/// How long to wait for a body of which no byte has arrived, in milliseconds, while no body was ever shown: it may be empty.
 const EMPTY_MS: u64 = 1_000;
-/// Most time between two probes of one request, in milliseconds. Until then it doubles.
+/// Longest time between two probes of one request, in milliseconds. It doubles up to there.
 const PROBE_MS_MAX: u64 = 250;
-/// Requests whose bodies must be found withheld, with none shown in between, before requests are no longer paused.
+/// How many bodies must be found withheld, with none shown in between, before requests are no longer paused.
 const WITNESSES: u32 = 2;
 /// Time until the first request that is paused again to see whether bodies are still withheld, in milliseconds; it doubles
 /// each time.
 const RETRY_MS: u64 = 60_000;
-/// Most of that time.
+/// Longest such time.
 const RETRY_MS_MAX: u64 = 3_600_000;
 
 /// What a plugin knows of its proxy.
@@ -49,7 +48,7 @@ pub(super) struct Bodies {
     knowledge: Knowledge,
     /// Bodies found withheld since the last one that was shown.
     witnesses: u32,
-    /// When a request was last paused although they are.
+    /// When a request was last paused to see whether that has changed.
     tried_at: Timestamp,
     retry_ms: u64,
 }
@@ -66,7 +65,7 @@ enum Knowledge {
 #[derive(Debug)]
 pub(super) struct Waiting {
     plugin: PluginId,
-    /// The first tick that found it, and the last that probed it: its head needs no clock.
+    /// The first tick that saw it, and the last that probed it. Not the time of its headers, which are read without a clock.
     since: Option<(Timestamp, Timestamp)>,
 }
 
@@ -87,7 +86,7 @@ impl Bodies {
         is_due
     }
 
-    /// How long a request is paused whose body is not shown; `None`: until it is.
+    /// How long a request is paused while its body is not shown; `None`: until it is.
     fn patience_ms(&self, has_bytes: bool) -> Option<u64> {
         match (self.knowledge, has_bytes) {
             (Knowledge::Nothing, true) | (Knowledge::Withheld, _) => Some(UNSEEN_MS),
@@ -97,7 +96,7 @@ impl Bodies {
         }
     }
 
-    /// Bodies are shown. Returns whether they were held for withheld.
+    /// Bodies are shown. Returns whether they were believed to be withheld.
     fn note_shown(&mut self) -> bool {
         let before = std::mem::replace(&mut self.knowledge, Knowledge::Shown);
         self.witnesses = 0;
@@ -127,7 +126,7 @@ impl<S: SharedMap> Router<S> {
     /// A request is paused at its headers.
     pub(super) fn await_body(&mut self, id: ExchangeId, plugin: PluginId, out: &mut Vec<Output>) {
         self.waiting.insert(id, Waiting { plugin, since: None });
-        // The tick of an idle VM would be late, and this is no time to be patient.
+        // The next tick of an idle VM would be late, and a client is waiting.
         if let Some(plugin) = self.plugin_mut(plugin)
             && plugin.bodies.knowledge != Knowledge::Shown
             && plugin.tick_ms > pace::TICK_MS_BUSY
@@ -147,7 +146,7 @@ impl<S: SharedMap> Router<S> {
         }
     }
 
-    /// So many bytes of the body of a request are shown that is not paused for it.
+    /// Bytes of the body of a request that is not paused are shown.
     pub(super) fn body_passes(
         &mut self,
         clock: &impl Clock,
@@ -155,7 +154,7 @@ impl<S: SharedMap> Router<S> {
         out: &mut Vec<Output>,
     ) {
         let Some(at) = self.resumed.iter().position(|(resumed, _, received)| {
-            // All that had come passes at once.
+            // All that had arrived passes at once.
             *resumed == id && u64::try_from(bytes).is_ok_and(|bytes| bytes >= *received)
         }) else {
             return;
@@ -168,7 +167,7 @@ impl<S: SharedMap> Router<S> {
         }
     }
 
-    /// Any input that is not the body of a request resumed on the last tick: what was withheld would have come before it.
+    /// Any other input than the body of a request that the last tick resumed: a withheld body would have passed before it.
     pub(super) fn settle_resumed(&mut self) {
         while let Some((_, plugin, _)) = self.resumed.pop() {
             if let Some(plugin) = self.plugin_mut(plugin) {
@@ -177,18 +176,18 @@ impl<S: SharedMap> Router<S> {
         }
     }
 
-    /// A request has its response, or is gone: nothing follows from a body that does not come.
+    /// A request has its response, or is gone: nothing follows from a body that does not arrive.
     pub(super) fn forget_body(&mut self, id: ExchangeId) {
         self.waiting.remove(&id);
         self.resumed.retain(|(resumed, ..)| *resumed != id);
     }
 
-    /// Asks the proxy what has come of bodies that are not shown.
+    /// Asks the proxy how much it has received of bodies that are not shown.
     pub(super) fn probe_waiting(&mut self, now: Timestamp, plugin: PluginId, out: &mut Vec<Output>) {
         let mut due: Vec<ExchangeId> = Vec::new();
         for (id, waiting) in &mut self.waiting {
             let (since, probed_at) = waiting.since.get_or_insert((now, now));
-            // Not by the time of the next one, as the clock may be set back.
+            // Not a deadline for the next probe, because the clock may be set back.
             if now.ms_apart(*probed_at) >= probed_at.ms_apart(*since).clamp(UNSEEN_MS, PROBE_MS_MAX) {
                 *probed_at = now;
                 due.push(*id);
@@ -225,7 +224,7 @@ impl<S: SharedMap> Router<S> {
         out.push(Output::Count(Counter::Resumed, 1));
         out.push(Output::Enter { exchange: id });
         self.route_body(clock, id, &reading, Body::Unread(Unread::Withheld), out);
-        // One that is not under way has its response.
+        // An exchange that is gone has its response already.
         if self.exchanges.contains_key(&id) {
             out.push(Output::Resume);
             if has_bytes {
@@ -235,7 +234,7 @@ impl<S: SharedMap> Router<S> {
         out.push(Output::Leave { plugin });
     }
 
-    /// Whether ticks must be frequent because of requests of this plugin that may be paused in vain.
+    /// Whether ticks must be frequent because requests of this plugin may be paused in vain.
     pub(super) fn hastens_ticks(&self, id: PluginId) -> bool {
         let is_known =
             self.plugins.iter().any(|plugin| plugin.id == id && plugin.bodies.knowledge == Knowledge::Shown);

@@ -80,7 +80,7 @@ impl<'a> Query<'a> {
         Ok(query)
     }
 
-    /// The query of a request whose prompt cannot be read, by the size of its body and the session that it belongs to.
+    /// The query of a request whose prompt cannot be read, from the size of its body and its session.
     pub fn of_session(
         view: &'a View,
         model: &'a str,
@@ -92,7 +92,7 @@ impl<'a> Query<'a> {
         let conversation = || session.map_or(now.us(), |SessionKey(key)| key);
         let ModelMatch { pool, variant } = pool_of(view, model, (cluster, now), conversation)?;
         let mut query = Self::new(view, pool, model).sized(unread_size(body_bytes));
-        // A guess teaches nothing of how much text makes a token.
+        // An estimate teaches nothing about the bytes of a token.
         query.text_bytes = None;
         if let Some(session) = session {
             let root = Root::new(pool.name(), variant, "");
@@ -122,7 +122,7 @@ impl<'a> Query<'a> {
         Ok(Self { chain, output_tokens_max, ..Self::new(view, pool, model).sized(size) })
     }
 
-    /// The same with the priority of the objective that the request names.
+    /// Sets the priority of the objective that the request names.
     #[must_use]
     pub fn with_objective(self, objective: Option<&str>) -> Self {
         let priority = objective.map_or(0, |objective| self.pool.priority_of(objective));
@@ -172,7 +172,7 @@ impl<'a> Query<'a> {
         self.pool
     }
 
-    /// The model that the engine is asked for instead.
+    /// The model that replaces the one that the request names.
     pub fn target(&self) -> Option<&'a str> {
         self.target
     }

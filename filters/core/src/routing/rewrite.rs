@@ -1,8 +1,7 @@
-//! The model that an engine is asked for in place of the one that a request names: aliases, and shares of the traffic for a
-//! new version.
+//! Replaces the model that a request names: aliases, and shares of the traffic for a new version.
 //!
-//! Not at random by request, as gateways usually do it: the turns of a conversation would change models, and each model
-//! would compute each conversation. What every turn repeats decides, so that all proxies agree without a word.
+//! Not at random for each request, as gateways usually do: the turns of a conversation would change models, and each model would
+//! compute each conversation. The text that every turn repeats decides, so that all proxies agree without communicating.
 
 use crate::prompt::Request;
 use crate::share::pick;
@@ -10,7 +9,7 @@ use crate::time::Timestamp;
 use crate::view::View;
 use crate::wire::Rewrite;
 
-/// The model to ask for; `None`: the one that the request names.
+/// The model that replaces the one that the request names; `None`: it stays.
 pub fn target(view: &View, request: &Request<'_>, now: Timestamp) -> Option<String> {
     let rule = rule(view, request, now)?;
     let targets = rule.targets.iter().map(|target| (target, target.model.as_str(), target.weight));

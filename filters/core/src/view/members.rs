@@ -1,4 +1,4 @@
-//! The pools of a view and their endpoints: who is in, in which slot, with how much room.
+//! The pools of a view and their endpoints: membership, slots, and capacities.
 
 use super::{Applied, Endpoint, Pool, View};
 use crate::ids::{EndpointId, Slot};
@@ -30,7 +30,7 @@ impl View {
         if is_cut { Applied::Cut } else { Applied::Changed }
     }
 
-    /// Replaces one pool: the other ones, and what is known of the endpoints that stay, remain as they are.
+    /// Replaces one pool. The others, and what is known of endpoints that stay, remain as they are.
     pub(super) fn set_pool(&mut self, pool: &wire::Pool) -> Applied {
         let Some(at) = self.pools.iter().position(|old| old.name() == pool.name) else {
             return Applied::Unknown;
@@ -86,7 +86,7 @@ impl View {
         (slots, serving)
     }
 
-    /// Takes over what runs at an endpoint's address. If that is another thing than before, nothing that was known holds.
+    /// Updates the identity of what runs at an endpoint's address. After a change, nothing that was known holds.
     fn identify(&mut self, slot: Slot, listed: &PoolEndpoint) {
         let Some(endpoint) = self.endpoints.get_mut(slot.index()).and_then(Option::as_mut) else { return };
         let (before, after) = (endpoint.identity, listed.identity);

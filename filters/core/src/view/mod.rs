@@ -65,7 +65,7 @@ pub struct View {
     /// The proxies that route, as in [`Kind::Proxies`].
     proxies: Vec<ProcessId>,
     turn: Turn,
-    /// Whether a name of a model belongs to several pools.
+    /// Whether several pools serve a model of the same name.
     has_shared_names: bool,
 }
 
@@ -202,7 +202,7 @@ impl View {
         &self.pools
     }
 
-    /// The pools that serve `model`, each with the adapter if the name is one: those that name it, else those that take any.
+    /// The pools that serve `model`, each with the adapter if the name is one: the pools that name it, else those that take any.
     pub fn pools_for<'a>(&'a self, model: &'a str) -> impl Iterator<Item = ModelMatch<'a>> + Clone {
         let is_named = self.pools.iter().any(|pool| pool.matches(model).is_some());
         self.pools.iter().filter_map(

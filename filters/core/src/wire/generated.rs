@@ -31,7 +31,7 @@ pub struct Hello {
     /// Bytes of text in its cells; chains over cells of another size match nothing. Zero: not stated.
     #[prost(uint32, tag = "5")]
     pub cell_bytes: u32,
-    /// The subscriber is another replica of the controller, and `process` its instance: it is sent what this one's own
+    /// The subscriber is another replica of the controller, and `process` its instance. It is sent what this replica's own
     /// proxies report, and nothing that it finds out by itself.
     #[prost(bool, tag = "6")]
     pub replica: bool,
@@ -140,8 +140,7 @@ pub struct Pool {
     /// The pool's models as its engines list them on `/v1/models`: one JSON object each. Empty: not known.
     #[prost(string, repeated, tag = "5")]
     pub listed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Names of models that requests may give, and what is requested instead. In order of precedence: the first that fits
-    /// applies.
+    /// Rules that replace the models of requests, in order of precedence: the first that matches applies.
     #[prost(message, repeated, tag = "6")]
     pub rewrites: ::prost::alloc::vec::Vec<Rewrite>,
     /// The objectives that requests may name.
@@ -157,34 +156,34 @@ pub struct PoolEndpoint {
     /// `ip:port`, as Envoy writes it.
     #[prost(string, tag = "1")]
     pub address: ::prost::alloc::string::String,
-    /// What runs there: the XXH3-64 of its pod's UID. Zero: not known. Another one at the same address has a cold cache.
+    /// What runs there: the XXH3-64 of its pod's UID. Zero: not known. A change means a cold cache.
     #[prost(fixed64, tag = "2")]
     pub identity: u64,
     /// The legs of requests that it takes.
     #[prost(enumeration = "Role", tag = "3")]
     pub role: i32,
 }
-/// A model's name that stands for others.
+/// A rule that replaces the model of requests.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Rewrite {
     /// The name in the request. Empty: any.
     #[prost(string, tag = "1")]
     pub model: ::prost::alloc::string::String,
-    /// What is requested instead; a conversation stays with one of them.
+    /// The models that replace it; a conversation stays with one of them.
     #[prost(message, repeated, tag = "2")]
     pub targets: ::prost::alloc::vec::Vec<RewriteTarget>,
 }
 /// One target of a Rewrite.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RewriteTarget {
-    /// The name that the engine is given.
+    /// The name that the engine gets.
     #[prost(string, tag = "1")]
     pub model: ::prost::alloc::string::String,
     /// Its share of the conversations, relative to the other targets'. Zero: none, unless all are zero, which are equal.
     #[prost(uint32, tag = "2")]
     pub weight: u32,
 }
-/// How important the requests are that name it.
+/// The importance of requests that name it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Objective {
     /// Its name in the request's header.
