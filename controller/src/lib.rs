@@ -22,6 +22,8 @@ pub mod clock;
 mod columns;
 pub mod config;
 pub mod explain;
+#[cfg(test)]
+mod fake_api;
 pub mod get;
 pub mod identity;
 pub mod index;

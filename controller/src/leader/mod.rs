@@ -44,16 +44,25 @@ pub fn start(
     identity: String,
     stop: watch::Receiver<bool>,
 ) -> (watch::Receiver<bool>, tokio::task::JoinHandle<()>) {
-    let (to, is_leader) = watch::channel(false);
-    let api = Api::namespaced(client, &name.namespace);
-    let election = Election::new(identity);
-    let candidate = Candidate { api, name, election, written: None, refusal: None, was_allowed: false, to };
-    (is_leader, tokio::spawn(candidate.run(stop)))
+    let candidate = Candidate::new(client, name, identity);
+    (candidate.to.subscribe(), tokio::spawn(candidate.run(stop)))
 }
 
 // === impl Candidate ===
 
 impl Candidate {
+    fn new(client: Client, name: ObjectName, identity: String) -> Self {
+        Self {
+            api: Api::namespaced(client, &name.namespace),
+            name,
+            election: Election::new(identity),
+            written: None,
+            refusal: None,
+            was_allowed: false,
+            to: watch::Sender::new(false),
+        }
+    }
+
     async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut stopped = pin!(async move {
             // An error means that the sender is gone, which is a stop, too.
@@ -165,5 +174,96 @@ impl Candidate {
         if self.refusal.replace(refusal) != Some(refusal) {
             refusal.log(&self.name, error, self.was_allowed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Candidate, Lease, ObjectName};
+    use crate::fake_api::FakeApi;
+    use http::{Method, Response, StatusCode};
+    use std::sync::{Arc, Mutex};
+
+    /// An API server with one Lease, as far as candidates need it.
+    #[derive(Default)]
+    struct Leases {
+        lease: Option<Lease>,
+        version: u64,
+        calls: Vec<Method>,
+    }
+
+    impl Leases {
+        fn respond(&mut self, method: &Method, body: &[u8]) -> Response<String> {
+            self.calls.push(method.clone());
+            let response =
+                |status: StatusCode, body: String| Response::builder().status(status).body(body).unwrap();
+            let refused = |status: StatusCode, reason: &str| {
+                let code = status.as_u16();
+                response(status, format!(r#"{{"kind": "Status", "reason": "{reason}", "code": {code}}}"#))
+            };
+            if *method != Method::GET {
+                let mut lease: Lease = serde_json::from_slice(body).unwrap();
+                let present = self.lease.as_ref().and_then(|lease| lease.metadata.resource_version.clone());
+                if lease.metadata.resource_version != present {
+                    return refused(StatusCode::CONFLICT, "Conflict");
+                }
+                self.version += 1;
+                lease.metadata.resource_version = Some(self.version.to_string());
+                self.lease = Some(lease);
+            }
+            match &self.lease {
+                Some(lease) => response(StatusCode::OK, serde_json::to_string(lease).unwrap()),
+                None => refused(StatusCode::NOT_FOUND, "NotFound"),
+            }
+        }
+
+        fn calls(&mut self) -> Vec<Method> {
+            std::mem::take(&mut self.calls)
+        }
+    }
+
+    fn candidate(leases: &Arc<Mutex<Leases>>, identity: &str) -> Candidate {
+        let leases = Arc::clone(leases);
+        let client =
+            FakeApi::client(move |request| leases.lock().unwrap().respond(request.method(), request.body()));
+        let name = ObjectName { namespace: "llm".to_owned(), name: "warmpath".to_owned() };
+        Candidate::new(client, name, identity.to_owned())
+    }
+
+    #[tokio::test]
+    async fn the_holder_renews_with_one_request_and_the_others_look_with_one() {
+        let leases = Arc::new(Mutex::new(Leases::default()));
+        let (mut first, mut second) = (candidate(&leases, "a"), candidate(&leases, "b"));
+        first.stand().await;
+        assert!(*first.to.borrow());
+        assert_eq!(leases.lock().unwrap().calls(), [Method::GET, Method::POST]);
+        for _ in 0..3 {
+            first.stand().await;
+            second.stand().await;
+            assert_eq!(leases.lock().unwrap().calls(), [Method::PUT, Method::GET]);
+        }
+        assert!(*first.to.borrow() && !*second.to.borrow());
+    }
+
+    #[tokio::test]
+    async fn a_holder_whose_lease_was_stolen_or_deleted_looks_at_it_again() {
+        let leases = Arc::new(Mutex::new(Leases::default()));
+        let mut holder = candidate(&leases, "a");
+        holder.stand().await;
+        leases.lock().unwrap().lease = None;
+        leases.lock().unwrap().calls();
+        holder.stand().await;
+        assert!(*holder.to.borrow());
+        assert_eq!(leases.lock().unwrap().calls(), [Method::PUT, Method::GET, Method::POST]);
+        {
+            let mut leases = leases.lock().unwrap();
+            let lease = leases.lease.as_mut().unwrap();
+            lease.metadata.resource_version = Some("stolen".to_owned());
+            lease.spec.as_mut().unwrap().holder_identity = Some("thief".to_owned());
+            leases.calls();
+        }
+        holder.stand().await;
+        assert!(!*holder.to.borrow());
+        assert_eq!(leases.lock().unwrap().calls(), [Method::PUT, Method::GET]);
     }
 }

@@ -106,7 +106,9 @@ fn kinds_of(body: &[u8]) -> Result<BTreeSet<Kind>, serde_json::Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, kinds_of};
+    use super::{Kind, Seen, ask, kinds_of};
+    use crate::fake_api::FakeApi;
+    use http::{Response, StatusCode, header};
     use serde_json::json;
 
     #[test]
@@ -134,5 +136,25 @@ mod tests {
         let list = json!({"kind": "APIGroupList", "groups": [{"name": "apps"}]}).to_string();
         assert_eq!(Vec::from_iter(kinds_of(list.as_bytes()).unwrap()), Kind::OF_POOLS);
         assert!(kinds_of(b"<html>").is_err());
+    }
+
+    #[tokio::test]
+    async fn what_has_not_changed_is_not_sent_again() {
+        let list = r#"{"kind": "APIGroupList", "groups": []}"#;
+        let mut sent = 0;
+        let client = FakeApi::client(move |request| {
+            let response = Response::builder().header(header::ETAG, "\"a\"");
+            if request.headers().get(header::IF_NONE_MATCH).is_some_and(|etag| etag == "\"a\"") {
+                return response.status(StatusCode::NOT_MODIFIED).body(String::new()).unwrap();
+            }
+            sent += 1;
+            assert_eq!(sent, 1);
+            response.body(list.to_owned()).unwrap()
+        });
+        let mut seen = Seen::default();
+        for _ in 0..3 {
+            ask(&client, &mut seen).await.unwrap();
+            assert_eq!(Vec::from_iter(seen.kinds.clone()), Kind::OF_POOLS);
+        }
     }
 }
