@@ -58,8 +58,6 @@ pub(super) struct WasmPage {
     /// Where it is served.
     path: String,
     bytes: u64,
-    /// The controller's version, which should be the filter's as well.
-    version: &'static str,
 }
 
 // === impl Wasm ===
@@ -89,7 +87,7 @@ impl Wasm {
 pub(super) async fn show(State(api): State<Api>) -> Response {
     let Some(wasm) = &api.wasm else { return absent("this controller serves no filter: set wasm_file\n") };
     let (sha256, path, bytes) = (wasm.sha256.clone(), wasm.path(), u64_len(wasm.bytes.len()));
-    Json(WasmPage { sha256, path, bytes, version: env!("CARGO_PKG_VERSION") }).into_response()
+    Json(WasmPage { sha256, path, bytes }).into_response()
 }
 
 /// Responds with the filter.

@@ -1,7 +1,7 @@
 //! The `kubernetes` section: what is followed in a cluster, and what is written there.
 
 use std::collections::BTreeMap;
-use warmpath_config::{Entry, Fields, Problem, Reader, Unique};
+use warmpath_config::{Entry, Fields, Problem, Reader, Unique, WEIGHT_MAX};
 use warmpath_core::limits::{MODELS_PER_POOL_MAX, POOLS_MAX};
 
 /// Namespaces that may be listed: each has watches of its own.
@@ -55,6 +55,8 @@ pub struct PodPool {
     pub models: Vec<String>,
     /// Names of adapters.
     pub adapters: Vec<String>,
+    /// Its share of the conversations of a model that other pools serve, too, relative to theirs; zero for the default.
+    pub weight: u32,
 }
 
 /// The pods of the other replicas.
@@ -145,8 +147,10 @@ fn read_pool(entry: &Entry<'_>, seen: &mut Unique, reader: &mut Reader) -> PodPo
     let ports = fields.required("ports", reader).map(|entry| read_ports(&entry, reader));
     let models = names(&mut fields, "models", MODELS_PER_POOL_MAX, reader);
     let adapters = names(&mut fields, "adapters", MODELS_PER_POOL_MAX, reader);
+    let weight = fields.optional("weight").and_then(|entry| reader.number(&entry, 1..=WEIGHT_MAX));
     fields.finish(reader);
-    PodPool { name, selector, ports: ports.unwrap_or_default(), models, adapters }
+    let (ports, weight) = (ports.unwrap_or_default(), weight.unwrap_or_default());
+    PodPool { name, selector, ports, models, adapters, weight }
 }
 
 fn read_ports(entry: &Entry<'_>, reader: &mut Reader) -> Vec<u16> {

@@ -11,6 +11,7 @@ use crate::config::{Kubernetes, Member, ObjectName, PORTS_MAX, Peers, Pool, Sele
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use warmpath_config::WEIGHT_MAX;
 use warmpath_core::limits::{ENDPOINTS_MAX, MODELS_PER_POOL_MAX, NAME_BYTES_MAX, POOLS_MAX};
 use warmpath_core::wire::{Objective, Rewrite, RewriteTarget};
 
@@ -23,8 +24,6 @@ const WEIGHT_ANNOTATION: &str = "warmpath.dev/weight";
 const OBJECTIVES_MAX: usize = 256;
 const REWRITES_MAX: usize = 256;
 const TARGETS_MAX: usize = 16;
-/// The largest weight, as InferenceModelRewrite bounds it.
-const WEIGHT_MAX: u64 = 1_000_000;
 
 /// What follows from the facts.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -78,7 +77,7 @@ fn described(facts: &Facts, settings: &Kubernetes, problems: &mut BTreeSet<Probl
         ports: pool.ports.clone(),
         models: pool.models.clone(),
         adapters: pool.adapters.clone(),
-        weight: 0,
+        weight: pool.weight,
     });
     let mut found: Vec<PoolSpec> = of_file.collect();
     let mut named: BTreeSet<ObjectName> = found.iter().map(|pool| pool.name.clone()).collect();

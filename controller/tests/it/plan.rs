@@ -96,8 +96,10 @@ fn pools_of_both_groups_and_of_the_file_become_pools() {
         ports: vec![80],
         models: vec!["m".to_owned()],
         adapters: vec![],
+        weight: 7,
     }];
     let plan = cluster.plan();
+    assert_eq!(plan.pools[0].weight, 7);
     let names: Vec<&str> = plan.pools.iter().map(|pool| pool.name.as_str()).collect();
     assert_eq!(names, ["llm/file", "llm/old", "llm/alpha", "llm/article", "llm/young"]);
     assert_eq!(endpoints(&plan, "llm/alpha"), ["10.0.0.1:9000", "[fd00::1]:9000"]);

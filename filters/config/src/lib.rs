@@ -25,3 +25,4 @@ pub use fault::{Fault, Faults, Place, Problem, Wanted};
 pub use host::Host;
 pub use pools::{Member, Pool};
 pub use reader::{Entry, Fields, Reader, Unique};
+pub use rewrites::WEIGHT_MAX;

@@ -31,7 +31,7 @@ pub struct Pool {
     pub rewrites: Vec<wire::Rewrite>,
     /// As in [`wire::Pool::objectives`]. No file has them.
     pub objectives: Vec<wire::Objective>,
-    /// As in [`wire::Pool::weight`]. No file has it.
+    /// As in [`wire::Pool::weight`]. Only pools of a cluster have it.
     pub weight: u32,
 }
 

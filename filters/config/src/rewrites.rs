@@ -7,8 +7,8 @@ use warmpath_core::wire::{Rewrite, RewriteTarget};
 /// Most rules of a pool, and targets of a rule.
 const REWRITES_MAX: usize = 256;
 const TARGETS_MAX: usize = 16;
-/// The largest weight.
-const WEIGHT_MAX: u64 = 1_000_000;
+/// The largest weight, as InferenceModelRewrite bounds it.
+pub const WEIGHT_MAX: u64 = 1_000_000;
 
 /// Reads the list.
 pub(crate) fn read(entry: &Entry<'_>, reader: &mut Reader) -> Vec<Rewrite> {

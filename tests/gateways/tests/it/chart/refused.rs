@@ -3,7 +3,7 @@
 use super::IMAGE;
 use warmpath_gateways::{Chart, ChartError};
 
-const REFUSED: [(&str, &str); 35] = [
+const REFUSED: [(&str, &str); 36] = [
     (
         "gateway: {istio: {mode: waypoint}}",
         "at '/gateway/istio/mode': value must be one of 'gateway', 'inferencePool', 'sidecar'",
@@ -24,6 +24,10 @@ const REFUSED: [(&str, &str); 35] = [
     (
         "gateway: {kind: nginx}",
         "at '/gateway/kind': value must be one of 'envoy', 'istio', 'envoy-gateway', 'none'",
+    ),
+    (
+        "pools: [{name: a, selector: {app: c}, ports: [1], weight: 0}]",
+        "at '/pools/0/weight': minimum: got 0, want 1",
     ),
     ("gateway: {replica: 3}", "at '/gateway': additional properties 'replica' not allowed"),
     ("replicas: 2", "at '': additional properties 'replicas' not allowed"),
