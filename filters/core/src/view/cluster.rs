@@ -1,18 +1,18 @@
 //! Which pool a cluster of the proxy stands for, by the names that gateways give to clusters.
 //!
-//! A route that divides its requests by weights leads to one cluster for each pool, and the proxy draws one for each request
-//! before it asks the filter. An endpoint of any other cluster would be ignored. The names are all that shows which pool was
-//! drawn: what is in a cluster, filters do not see.
+//! A weighted route leads to one cluster for each pool, and the proxy draws one for each request before it calls the filter. It
+//! would ignore an endpoint of any other cluster. Only the cluster's name shows which pool was drawn, because filters do not see
+//! what is in a cluster.
 
-/// What Istio puts between the name of an InferencePool and a hash of it, in the name of the Service that it makes for it.
+/// Separates the name of an InferencePool from its hash in the name of the Service that Istio creates for it.
 const ISTIO_POOL_MARK: &str = "-ip-";
 /// Digits of that hash.
 const ISTIO_HASH_DIGITS: usize = 8;
 /// The longest name of a Service; Istio cuts the pool's name so that its own is no longer.
 const SERVICE_NAME_BYTES_MAX: usize = 63;
 
-/// Whether the cluster has the endpoints of the pool: it is named like it, or it is Istio's for the InferencePool or the
-/// Service of that name, where the pool's is `namespace/name`.
+/// Whether the cluster has the endpoints of the pool: it has the pool's name, or it is Istio's cluster for the InferencePool or
+/// the Service of a pool that is called `namespace/name`.
 pub(super) fn stands_for(cluster: &str, pool: &str) -> bool {
     cluster == pool
         || pool.split_once('/').is_some_and(|(namespace, name)| {

@@ -217,10 +217,10 @@ impl View {
         self.has_shared_names
     }
 
-    /// The pool for a request that names `model`. Of several that serve it, the one that the route's `cluster` stands for, as
-    /// the proxy takes no endpoint of another. Without such a cluster they share the conversations by their weights, and one
-    /// whose endpoints all fail gets none as long as others serve; `conversation` is a number that all turns have. `None`: no
-    /// pool serves the model.
+    /// The pool for a request that names `model`. Of several that serve it, the one that the route's `cluster` stands for, because
+    /// the proxy ignores endpoints of others. Without such a cluster, they share its conversations by weight, and a pool whose
+    /// endpoints all fail gets none while another serves; `conversation` is a number that all turns share. `None`: no pool serves
+    /// the model.
     pub fn pool_for<'a>(
         &'a self,
         model: &'a str,
