@@ -1,4 +1,4 @@
-//! What a program needs to run: its kind of machine, and nothing else, or it would not start in an empty image.
+//! Reads what a program needs to run: its architecture, and nothing else, or it would not start in an empty image.
 
 use thiserror::Error;
 

@@ -1,11 +1,11 @@
-//! The two images, and what is where in them.
+//! The two images and their contents.
 
 use crate::elf::{Architecture, ElfError};
 use crate::layer::Layer;
 use crate::layout::Image;
 use serde_json::json;
 
-/// Nobody: a user that no image and no node has.
+/// An unprivileged user that neither images nor nodes define.
 const USER: &str = "65532:65532";
 /// Where the program is, and where the chart expects the filter.
 const PROGRAM: &str = "usr/local/bin/warmpath";
@@ -13,7 +13,7 @@ const FILTER: &str = "wasm/warmpath-router.wasm";
 /// Where Istio's agent and Envoy Gateway look for the filter in an image.
 const PLUGIN: &str = "plugin.wasm";
 
-/// The controller's image: the program, which is also what proxies install, and the filter.
+/// The controller's image: the program, which proxies install as well, and the filter.
 pub fn controller(program: &[u8], wasm: &[u8], tag: &str) -> Result<Image, ElfError> {
     let architecture = Architecture::of_static(program)?;
     let run = json!({
@@ -26,8 +26,8 @@ pub fn controller(program: &[u8], wasm: &[u8], tag: &str) -> Result<Image, ElfEr
     Ok(Image { architecture, run, tag: tag.to_owned(), layer })
 }
 
-/// The filter's image. It is an image like others, for one kind of machine wherever it is made, because the readers of
-/// WebAssembly layers of their own kind are few: Istio refuses those.
+/// The filter's image. An ordinary image, always of the same architecture: few readers accept special WebAssembly layers, and
+/// Istio rejects them.
 pub fn filter(wasm: &[u8], tag: &str) -> Image {
     let layer = Layer::default().file(PLUGIN, wasm);
     Image { architecture: Architecture::Amd64, run: json!({}), tag: tag.to_owned(), layer }

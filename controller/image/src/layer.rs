@@ -1,4 +1,4 @@
-//! A layer: files as a tar archive, compressed.
+//! A layer: files as a compressed tar archive.
 
 use crate::layout::Digest;
 use flate2::{Compression, GzBuilder};
@@ -24,10 +24,10 @@ struct Entry {
     content: Vec<u8>,
 }
 
-/// A layer that is ready.
+/// A layer that is ready to be written.
 #[derive(Debug)]
 pub(crate) struct Packed {
-    /// Of the archive before compression: images name layers by it, too.
+    /// The digest of the uncompressed archive, by which an image's configuration names its layers.
     pub(crate) diff_id: Digest,
     pub(crate) bytes: Vec<u8>,
 }
@@ -69,14 +69,14 @@ impl Layer {
         }
         let archive = archive.into_inner()?;
         let diff_id = Digest::of(&archive);
-        // Without a name and a time: neither is the archive's content.
+        // Without a name and a time, so that equal files give equal bytes.
         let mut gzip = GzBuilder::new().write(Vec::new(), Compression::best());
         gzip.write_all(&archive)?;
         Ok(Packed { diff_id, bytes: gzip.finish()? })
     }
 }
 
-/// Of the year 1970, and of root.
+/// A header with fixed times and owner, so that equal files give equal bytes.
 fn header(mode: u32, kind: tar::EntryType) -> tar::Header {
     let mut header = tar::Header::new_ustar();
     header.set_entry_type(kind);

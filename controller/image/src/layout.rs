@@ -39,7 +39,7 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// As gateways are configured with it: without the name of the algorithm.
+    /// The form that gateways are configured with: without the name of the algorithm.
     pub fn hex(&self) -> String {
         self.0.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
@@ -81,7 +81,7 @@ pub fn write(folder: &Path, image: Image) -> io::Result<Digest> {
     Ok(Digest::of(manifest.as_bytes()))
 }
 
-/// Writes a blob, and returns how others refer to it.
+/// Writes a blob, and returns its descriptor.
 fn blob(blobs: &Path, media_type: &str, bytes: &[u8]) -> io::Result<Value> {
     let digest = Digest::of(bytes);
     fs::write(blobs.join(digest.hex()), bytes)?;

@@ -1,13 +1,12 @@
-//! The images of controller and filter, written as OCI layouts: folders that `skopeo`, `crane`, `oras`, `podman` and
-//! containerd read, and registries take.
+//! Writes the images of controller and filter as OCI layouts: folders that `skopeo`, `crane`, `oras`, `podman` and containerd
+//! read.
 //!
 //! ```text
 //!   files ─► layer (tar, gzip) ─► config, manifest ─► index.json + blobs/sha256/*
 //! ```
 //!
-//! Without a container engine, because building needs none: an image of one static program is a tar file and three pages of
-//! JSON. Nothing of the machine and the time goes in, so that equal files give an equal image with an equal sum, wherever it
-//! is made.
+//! It needs no container engine: an image of one static program is a tar file and three JSON documents. Neither the machine nor
+//! the time influences them, so that equal files give an equal image, with an equal digest, everywhere.
 
 mod elf;
 mod images;

@@ -1,4 +1,4 @@
-//! Reads layouts back as a registry does, and checks every digest and what is inside.
+//! Reads layouts back as a registry does, and checks every digest and the contents.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use flate2::read::GzDecoder;

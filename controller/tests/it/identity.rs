@@ -1,4 +1,4 @@
-//! TLS and the token of the gRPC port, from outside.
+//! TLS and the token of the gRPC port, as clients see them.
 
 use crate::support::{metric, quiet_settings, until};
 use rcgen::{CertifiedKey, generate_simple_self_signed};

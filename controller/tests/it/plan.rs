@@ -1,4 +1,4 @@
-//! What follows from what is in a cluster: pools with endpoints, and what is wrong with them.
+//! The plan that follows from a cluster's objects: pools with endpoints, and their problems.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

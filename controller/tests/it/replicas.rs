@@ -1,4 +1,4 @@
-//! What replicas of the controller pass on to each other, and what they do not.
+//! Replicas of the controller pass on what their own proxies report, and nothing else.
 
 use crate::support::{Proxy as LiveProxy, settings};
 use std::sync::Arc;

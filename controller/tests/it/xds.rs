@@ -1,4 +1,4 @@
-//! The state machine of EDS, message by message, in both variants; and the controller's streams.
+//! EDS: the state machine message by message, in both variants, and the controller's streams.
 
 use crate::support::{metric, quiet_settings, settings, until};
 use envoy_types::pb::envoy::config::core::v3::Node;

@@ -1,4 +1,4 @@
-//! Short commands of the system and of users (`ip`, `kubectl`, `helm`), with what they print.
+//! Runs short commands (`ip`, `kubectl`, `helm`), and captures what they print.
 
 use anyhow::{Context, ensure};
 use std::process::Stdio;

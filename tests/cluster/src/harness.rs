@@ -1,4 +1,4 @@
-//! Runs tests in one cluster: a namespace each, side by side, and those that disturb the others alone.
+//! Runs all tests in one cluster: concurrently, each in its own namespace; tests that disturb others run alone.
 //!
 //! Not Rust's own harness: the process must enter its namespaces before it has threads, and the cluster starts once.
 

@@ -1,9 +1,9 @@
-//! Namespaces of Linux around everything that a test process starts.
+//! Linux namespaces around everything that a test process starts.
 //!
-//! A network of its own gives pods addresses that Kubernetes accepts (it refuses loopback ones) and ports that clash with
-//! nobody's; mounts of its own give containers the files that their images and volumes have; process ids of its own end
-//! every process with the first one, so that nothing is left behind, however the tests end. The program enters by running
-//! itself again under `unshare`: a running process cannot enter, because its threads exist already.
+//! A network namespace gives pods addresses that Kubernetes accepts (it rejects loopback ones) and ports that cannot clash. A mount
+//! namespace gives containers the files that their images and volumes have. A process namespace ends every process with the first
+//! one, so that nothing is left behind, however the tests end. The program enters by running itself again under `unshare`: a
+//! running process cannot, because it has threads already.
 
 use anyhow::{Context, bail};
 use std::env;

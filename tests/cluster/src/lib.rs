@@ -1,17 +1,17 @@
 //! A real Kubernetes control plane in tests, and nodes whose pods are processes.
 //!
 //! ```text
-//!  harness::main ──► isolation (namespaces of Linux: network, mounts, processes; all of it ends with the test process)
+//!  harness::main ──► isolation (Linux namespaces: network, mounts, processes; all of it ends with the test process)
 //!       │
-//!       ├─► control_plane   etcd, kube-apiserver, kube-controller-manager, kube-scheduler, as they are released
-//!       ├─► kubelet         one Node object each: pods' commands as processes with an address of their own
-//!       ├─► service         ClusterIPs and names of Services, which nodes have from kube-proxy and DNS
-//!       └─► tests           each with a Kubernetes namespace of its own
+//!       ├─► control_plane   the released etcd, kube-apiserver, kube-controller-manager, kube-scheduler
+//!       ├─► kubelet         nodes, which run pods' commands as processes, each pod with its own address
+//!       ├─► service         ClusterIPs and names of Services, in place of kube-proxy and DNS
+//!       └─► tests           each in its own Kubernetes namespace
 //! ```
 //!
-//! There is no container engine, and no fake API server: what a fake would get wrong (admission, RBAC, watches that end,
-//! what a controller does to a pod whose node is gone) is what the tests are for. The kubelet is ours because a real one
-//! needs a container engine; it does to pods what users can see of a real one.
+//! There is no fake API server, because the tests are for what a fake would get wrong: admission, RBAC, watches that end, what
+//! happens to a pod whose node is gone. The kubelet is our own, because a real one needs a container engine; as far as users can
+//! see, it treats pods as a real one does.
 #![allow(clippy::print_stderr, reason = "the test harness shows what a failing test prints")]
 
 mod cluster;

@@ -5,9 +5,9 @@
 //!                                                     └─ route to 10.99.2.1 ── ve2 ═ eth0 (pod)
 //! ```
 //!
-//! Each pod has a network namespace of its own, so that several may listen on the same port of all their addresses. It is
-//! routed, not bridged: packets to a node that is gone vanish without a sign, as they do in a real network. On one segment,
-//! neighbours would notice within seconds.
+//! Each pod has its own network namespace, so that several pods can listen on the same port of all addresses. The network is
+//! routed, not bridged: packets to a lost node vanish silently, as in a real network. On one segment, neighbours would notice
+//! within seconds.
 
 use crate::command::must;
 use anyhow::Context;

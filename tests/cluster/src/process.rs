@@ -1,4 +1,4 @@
-//! A process that does not outlive its owner, and the file that holds what it wrote.
+//! A process that does not outlive its owner, with its output in a file.
 
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process_group};

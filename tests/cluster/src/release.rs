@@ -1,4 +1,4 @@
-//! The chart, installed in a namespace by `helm` as users install it, and what its controllers show.
+//! The chart, installed in a namespace with `helm` as users install it, and its controllers' pages.
 
 use crate::cluster::{Cluster, Namespace};
 use crate::kubelet::Image;

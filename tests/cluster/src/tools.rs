@@ -1,4 +1,4 @@
-//! Where the programs of Kubernetes are: `install-control-plane` has put links to them under the target folder.
+//! Finds the programs of Kubernetes: `install-control-plane` puts links to them under the target folder.
 //!
 //! Tests neither download nor build: a test run that needs the network fails for reasons that are not the code's.
 

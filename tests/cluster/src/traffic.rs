@@ -1,4 +1,4 @@
-//! Clients that talk without a pause while a test changes the cluster under them, and what became of their requests.
+//! Clients that send requests without a pause while a test changes the cluster, and the results of their requests.
 
 use crate::wait::until;
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! Configurations of real gateways, as their admin pages showed them, before any patch of ours.
 //!
-//! Recorded from Envoys that a real istiod (1.32-dev) and a real Envoy Gateway (1.9.1) configured. Changed in them: our own
-//! patches taken out again, the controller's Service renamed to the chart's, and names of files and headers of the trial removed.
-//! `envoy-gateway` has what its server makes of our policies, but not the patches of the EnvoyPatchPolicy.
+//! Recorded from Envoys that a real istiod (1.32-dev) and a real Envoy Gateway (1.9.1) configured, with these changes: our own
+//! patches removed, the controller's Service renamed to the chart's, and file names and headers of the trial removed.
+//! `envoy-gateway` has what its server generates from our policies, without the patches of the EnvoyPatchPolicy.
 
 use serde_json::Value;
 use std::fs;

@@ -1,4 +1,4 @@
-//! The chart, rendered by the real `helm`: no library but Helm itself knows what its templates mean.
+//! The chart, rendered by the real `helm`: only Helm itself knows exactly what its templates mean.
 
 use serde_json::Value;
 use std::fs;

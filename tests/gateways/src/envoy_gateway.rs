@@ -1,6 +1,6 @@
-//! EnvoyPatchPolicies, applied the way Envoy Gateway applies them (`internal/xds/translator/jsonpatch.go`), as far as ours go:
-//! additions, at the places that a JSONPath finds. One that finds nothing is an error here, as it is there, where it goes to the
-//! policy's status.
+//! EnvoyPatchPolicies, applied as Envoy Gateway applies them (`internal/xds/translator/jsonpatch.go`), as far as ours need:
+//! additions, at the places that a JSONPath finds. A path that finds nothing is an error; Envoy Gateway reports it in the policy's
+//! status.
 
 use crate::captured::Captured;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! The built filter. Tests do not build it: its target is another, and a build inside a test hides its errors.
+//! The built filter. Tests do not build it: its target differs, and a build inside a test hides its errors.
 
 use std::env;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The manifests that stand in the repository for `kubectl apply`: the chart's own, rendered. One source, two ways to install.
+//! The manifests in the repository for `kubectl apply`, rendered from the chart: one source, two ways to install.
 
 use crate::chart::{Chart, ChartError};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
-//! A captured configuration, made runnable: what came over ADS comes from files, which Envoy reads in the same JSON.
+//! Makes a captured configuration runnable: what came over ADS is read from files, in the same JSON.
 //!
-//! Not translated into typed resources for the control plane of `warmpath-envoy`: that needs protobuf descriptors, and Envoy
-//! has them. Its strict reading of unknown fields and wrong types is part of the test.
+//! Not translated into typed resources for the control plane of `warmpath-envoy`: that would need protobuf descriptors, which Envoy
+//! has. That Envoy rejects unknown fields and wrong types is part of the test.
 
 use crate::captured::Captured;
 use serde_json::{Map, Value, json};

@@ -30,7 +30,7 @@ const BANNED_PHRASES: [&str; 9] = [
 ];
 
 /// Where the words are looked for: the product and what its users and contributors read.
-const SEARCHED: [&str; 14] = [
+const SEARCHED: [&str; 17] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -39,8 +39,11 @@ const SEARCHED: [&str; 14] = [
     "docs/",
     "envoy/",
     "filters/",
+    "istio/",
     "tests/README.md",
+    "tests/cluster/",
     "tests/engine/",
+    "tests/gateways/",
     "tests/host/",
     "tests/http/",
     "tests/report/",

@@ -1,4 +1,4 @@
-//! A controller's pages: what is wrong with its pools, its engines and its proxies.
+//! Checks of a controller by its pages: its pools, engines and proxies.
 
 use super::wrong;
 use crate::support::{Proxy, quiet_settings};

@@ -1,4 +1,4 @@
-//! docs/check.md lists every check as the code has it.
+//! docs/check.md lists every check with the texts of the code.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

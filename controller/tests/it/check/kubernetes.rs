@@ -1,4 +1,4 @@
-//! What is in a cluster: pools and their pods, the controller's own objects, its rights.
+//! Checks of a cluster: pools and their pods, the controller's own objects and permissions.
 
 use super::wrong;
 use k8s_openapi::api::apps::v1::Deployment;

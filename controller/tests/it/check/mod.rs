@@ -1,4 +1,4 @@
-//! `warmpath check`: what it finds in configurations of real gateways, and in states of controllers.
+//! `warmpath check` of the configurations of real gateways, and of the states of controllers.
 
 mod controller;
 mod documented;

@@ -1,4 +1,4 @@
-//! Plain Envoy: what envoy/envoy.yaml says is in order, and each thing that it says is missed where it is taken away.
+//! Checks of plain Envoy: envoy/envoy.yaml passes, and each line of it that is removed is found missing.
 
 use super::gateways::STATS;
 use super::wrong;

@@ -1,4 +1,4 @@
-//! The API server's record of what service accounts called, and what came of it.
+//! The API server's audit log: the calls of service accounts, with their statuses.
 
 use serde_json::Value;
 

@@ -1,7 +1,7 @@
-//! The control plane: the released programs, started as a cluster's administrator would, as processes of this test run.
+//! The control plane: the released programs, started as a cluster's administrator would start them, as processes of the test run.
 //!
-//! Ports are fixed, because the network is the test run's own. Times that a real cluster counts in minutes, and that tests
-//! would wait for, are set to seconds: how long a silent node counts as ready, and how long its pods then stay.
+//! Ports are fixed, because the test run has its own network. Periods for which tests would have to wait minutes are set to
+//! seconds: how long a silent node counts as ready, and how long its pods then stay.
 
 mod audit;
 mod keys;

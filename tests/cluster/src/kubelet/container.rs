@@ -1,4 +1,4 @@
-//! One container: starts its command, watches it, and starts it again after a pause that grows.
+//! One container: starts its command, watches it, and restarts it with a growing back-off.
 
 use super::env::{self, Facts};
 use super::inside::Inside;

@@ -1,4 +1,4 @@
-//! What images are here: a table of local programs, which lie in containers where they lie in the real images.
+//! Images: a table of local programs, at the paths that the real images have them at.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

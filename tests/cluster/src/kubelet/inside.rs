@@ -1,4 +1,4 @@
-//! A running container from outside: where it is, and how commands run in it.
+//! Runs commands in a running container.
 
 use crate::command::{Finished, run};
 use std::net::Ipv4Addr;

@@ -6,10 +6,10 @@
 //!                                                       └─ status: what is published
 //! ```
 //!
-//! What users can see of a real kubelet happens here as well: volumes that are exchanged whole, environment and downward
-//! API, init containers, probes, preStop and the grace of a deletion, restarts after a pause that grows, the end of a pod
-//! by a last deletion. What needs a container engine does not: images are a table of local programs, users and limits are
-//! not enforced, and `kubectl logs` and `exec` find nothing.
+//! Behaves as a real kubelet does, as far as users can see: volumes that are swapped as a whole, environment and downward API,
+//! init containers, probes, preStop and the grace period of a deletion, restarts with a growing back-off, and the final deletion
+//! of a pod. What needs a container engine is missing: images are a table of local programs, users and limits are not enforced,
+//! and `kubectl logs` and `exec` do not work.
 
 mod addresses;
 mod container;

@@ -1,4 +1,4 @@
-//! Probes of a container: startup first, then readiness and liveness side by side.
+//! Probes of a container: startup first, then readiness and liveness concurrently.
 
 use super::inside::Inside;
 use anyhow::{Context, bail, ensure};

@@ -1,8 +1,8 @@
-//! A container's file system: the machine's, with what the image and the volumes have in their places.
+//! A container's file system: the machine's, with the files of image and volumes at their paths.
 //!
-//! The root is an ordinary folder in which `/.host` is the machine's root, and all else links into it. Where something is
-//! mounted, the folders above it are real ones, whose other entries are links. So a chart's paths work as they are, and
-//! the machine needs neither these folders nor the right to make them.
+//! The root is an ordinary folder in which `/.host` is the machine's root, and everything else links into it. Folders above a mount
+//! are real ones, whose other entries are links. So a chart's paths work unchanged, and the machine need not have these folders,
+//! nor allow the tests to create them.
 
 use anyhow::Context;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,6 @@
-//! What the kubelet says of a pod: the state of its containers, and what follows from them.
+//! The status of a pod, which follows from the states of its containers.
 //!
-//! A pure part: containers change the board, and the status is computed from it.
+//! Pure: containers change the board, and the status is computed from it.
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::jiff::Timestamp;

@@ -1,7 +1,7 @@
-//! Volumes as folders: written whole, and exchanged whole when their ConfigMap or Secret changes.
+//! Volumes as folders that are swapped as a whole when their ConfigMap or Secret changes.
 //!
-//! A file is a link to `..data/<file>`, and `..data` a link to the current version, as the real kubelet has them: programs
-//! that watch their configuration see what they see in a cluster.
+//! A file is a link to `..data/<file>`, and `..data` a link to the current version, as the real kubelet has them: programs that
+//! watch their configuration see the same changes as in a cluster.
 
 use super::env::Facts;
 use super::lookup::{Data, Lookup};

@@ -1,7 +1,7 @@
-//! What pods need of Services: addresses that lead to ready pods, and names that lead to addresses.
+//! Services for pods: addresses that lead to ready pods, and names that resolve to addresses.
 //!
-//! In a cluster these are kube-proxy's and the DNS server's. Here a task accepts the connections of each ClusterIP and
-//! passes them on to a ready endpoint, and names lie in the hosts file of each pod.
+//! In a cluster, kube-proxy and the DNS server provide these. Here a task accepts the connections of each ClusterIP and passes
+//! them on to a ready endpoint, and each pod's hosts file has the names.
 
 mod names;
 mod proxy;

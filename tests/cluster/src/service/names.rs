@@ -1,6 +1,6 @@
 //! Names of Services, in a hosts file for the pods of each namespace.
 //!
-//! A hosts file needs no server and no caches that expire. It is read at each lookup, so that names follow the Services.
+//! A hosts file needs no server, and no cache that expires: it is read at each lookup, so that names follow the Services.
 
 use super::table::Table;
 use crate::kubelet::Mount;

@@ -1,4 +1,4 @@
-//! ClusterIPs: connections are accepted and passed on to the ready endpoints in turn.
+//! ClusterIPs: accepts connections, and passes them on to the ready endpoints in turn.
 
 use super::table::Table;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Services with their ready endpoints: what names and proxies are made of.
+//! Services with their ready endpoints, from which names and proxies follow.
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;

@@ -1,4 +1,4 @@
-//! `warmpath check --kubernetes` and `warmpath get`, of what the chart has installed.
+//! `warmpath check --kubernetes` and `/state` of an installed chart.
 
 use crate::engines::{self, pool};
 use k8s_openapi::api::rbac::v1::Role;

@@ -1,4 +1,4 @@
-//! The nodes do to pods what users can see of real ones.
+//! As far as users can see, nodes treat pods as real ones do.
 
 use crate::engines::{self, address};
 use anyhow::Context;

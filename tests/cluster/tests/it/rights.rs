@@ -1,4 +1,4 @@
-//! The controller's rights: those that the chart gives are enough, and one that is missing is named.
+//! The controller's permissions: the chart's are enough, and a missing one is named.
 
 use crate::engines::{self, pool};
 use k8s_openapi::api::core::v1::Pod;

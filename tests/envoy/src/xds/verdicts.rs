@@ -1,4 +1,4 @@
-//! What each connected Envoy has said of the versions that it was sent. Pure.
+//! Each connected Envoy's replies to the versions that it was sent. Pure.
 
 use std::collections::BTreeMap;
 use warmpath::xds::{Kind, Rejection, Version};

@@ -4,10 +4,10 @@ use super::{Context, MergeError, matching, merge};
 use crate::captured::Captured;
 use serde_json::Value;
 
-/// A patch that would not do what it says.
+/// A patch that would not have the intended effect.
 #[derive(Debug, thiserror::Error)]
 pub enum PatchError {
-    /// Nothing matches: istiod would drop it without a word.
+    /// Nothing matches: istiod would silently drop it.
     #[error("patch {at} ({kind}) matches nothing: {patch}")]
     Unmatched {
         /// Its number.
@@ -17,7 +17,7 @@ pub enum PatchError {
         /// The patch.
         patch: String,
     },
-    /// An operation that this kind does not have, or that is not known here.
+    /// The kind does not have this operation, or it is not implemented here.
     #[error("patch {at}: no {operation} of {kind}")]
     Operation {
         /// Its number.
@@ -27,7 +27,7 @@ pub enum PatchError {
         /// What it is for.
         kind: String,
     },
-    /// The merge would not do what the patch says.
+    /// The merge would not have the intended effect.
     #[error("patch {at}")]
     Merge {
         /// Its number.
@@ -36,7 +36,7 @@ pub enum PatchError {
         #[source]
         source: MergeError,
     },
-    /// It is no EnvoyFilter.
+    /// It is not an EnvoyFilter.
     #[error("no spec.configPatches")]
     NoPatches,
 }

@@ -1,4 +1,4 @@
-//! Which objects a patch is for.
+//! Which objects a patch matches.
 
 use serde_json::Value;
 

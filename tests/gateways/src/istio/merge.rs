@@ -1,8 +1,8 @@
 //! The merge of protobuf messages, on their JSON form.
 //!
-//! The rules of `proto.Merge` as Istio uses it: scalars of the patch replace, messages merge field by field, lists append, and
-//! entries of maps are replaced as a whole. In JSON, maps look like messages and an unset field looks like none, so the maps are
-//! listed here, and what JSON cannot say exactly is an error: `false`, `0`, `""` and `null` in a patch change nothing in protobuf.
+//! The rules are those of `proto.Merge` as Istio uses it: scalars of the patch replace, messages merge field by field, lists append,
+//! and entries of maps are replaced as a whole. In JSON, maps look like messages, so the maps are listed here. `false`, `0`, `""`
+//! and `null` in a patch are errors: in protobuf they look like unset fields, and change nothing.
 
 use serde_json::{Map, Value};
 

@@ -1,7 +1,7 @@
-//! EnvoyFilters, applied the way istiod applies them (`pilot/pkg/networking/core/envoyfilter`), as far as our patches go.
+//! EnvoyFilters, applied as istiod applies them (`pilot/pkg/networking/core/envoyfilter`), as far as our patches need.
 //!
-//! Stricter than istiod in one point: there, a patch that matches nothing is dropped without a word, and so is an operation
-//! that the kind of object does not have. Here both are errors, for they are the usual way in which an EnvoyFilter fails.
+//! Stricter than istiod in one respect: it silently drops patches that match nothing, and operations that a kind of object does not
+//! have. Here both are errors, because that is how EnvoyFilters usually fail.
 
 mod apply;
 mod matching;

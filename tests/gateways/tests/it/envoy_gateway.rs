@@ -1,4 +1,4 @@
-//! The policies for Envoy Gateway: its patches, applied to what its server makes of the other policies, and run.
+//! The policies for Envoy Gateway: the patches are applied to what its server generates from the other policies, and run.
 
 use crate::chart::render;
 use crate::gateway::{

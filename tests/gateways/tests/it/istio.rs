@@ -1,4 +1,4 @@
-//! The EnvoyFilters, applied to what istiod sends without them, and run.
+//! The EnvoyFilters are applied to what istiod sends without them, and run.
 
 use crate::chart::render;
 use crate::gateway::{

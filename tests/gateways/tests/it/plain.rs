@@ -1,4 +1,4 @@
-//! The manifests for `kubectl apply` are those of the chart, and together with their README they suffice.
+//! The manifests for `kubectl apply` are the chart's, and suffice together with their README.
 
 use std::fs;
 use std::path::Path;

@@ -5,8 +5,8 @@
 //!  (warmpath-cluster)                               └► helm install ─► the chart's Envoys ───┴─► the same table as `demo`
 //! ```
 //!
-//! The model is there first, as in a cluster that has one already. Each arm gets new engine pods, so that all begin cold. All
-//! that the chart brings is removed in the end, and the demo fails when something of it stays.
+//! The engines come first, as in a cluster that runs a model already. Each arm gets new engine pods, so that all start cold. The
+//! demo ends with an uninstall, and fails if anything of the chart is left.
 
 mod manifests;
 mod steps;

@@ -1,4 +1,4 @@
-//! A host without `allow_on_headers_stop_iteration`, as with a WasmPlugin of Istio: the filter goes on without the body.
+//! A host without `allow_on_headers_stop_iteration`, as with Istio's WasmPlugin: the filter continues without the body.
 
 use crate::support::{assert_clean, chat, counted, destinations, static_config, text, vm};
 use serde_json::json;

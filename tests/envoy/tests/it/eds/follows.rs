@@ -1,4 +1,4 @@
-//! Endpoints come and go, controllers stop and start, and clients see nothing of it.
+//! Endpoints come and go, controllers stop and start, and clients do not notice.
 
 use super::{addresses, controller, engines, gateway, pool, shipped, start, wait_connected, wait_hosts};
 use crate::stack::{Controller, MODEL, Traffic};

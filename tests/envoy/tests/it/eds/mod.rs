@@ -1,4 +1,4 @@
-//! Envoy with the shipped file, its endpoints from a real controller.
+//! Envoy with the shipped file, and its endpoints from a real controller.
 
 mod follows;
 mod secured;

@@ -1,5 +1,5 @@
-//! Bodies with another model than the client's, in every way in which HTTP can carry them: the length must fit, or Envoy and
-//! the engine wait for each other.
+//! Bodies whose model is replaced, in every way in which HTTP can carry them: the length must match, or Envoy and the engine wait
+//! for each other.
 
 use crate::stack::{
     MODEL, PATH, Setup, Stack, assert_at_rest, chunks_and_trailers, completion, engine_of, prompt,

@@ -1,5 +1,5 @@
-//! A route that divides requests by weights among clusters, each with a pool that serves the model: Envoy draws one for each
-//! request, and takes no endpoint of another.
+//! A weighted route to several clusters, each with a pool that serves the model: Envoy draws a cluster for each request, and
+//! ignores endpoints of the others.
 
 use crate::stack::{PATH, Setup, Stack, cached_tokens, completion, engine_of, prompt};
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;

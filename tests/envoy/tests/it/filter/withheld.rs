@@ -1,5 +1,5 @@
-//! Envoy without `allow_on_headers_stop_iteration`, as with a WasmPlugin of Istio: it keeps the body of a paused request from
-//! the filter. No request may hang, and with the flag none may lose its prompt.
+//! Envoy without `allow_on_headers_stop_iteration`, as with Istio's WasmPlugin: it withholds the body of a paused request from the
+//! filter. No request may hang and, with the flag, none may lose its prompt.
 
 use crate::stack::{
     MODEL, PATH, Setup, Stack, assert_at_rest, completion, engine_of, explain_anywhere, prompt,

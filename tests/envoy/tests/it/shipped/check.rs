@@ -1,7 +1,6 @@
 //! `warmpath check` of the shipped file in a real Envoy, with a controller and engines.
 //!
-//! That each fault is found is tested on the file alone, in the controller's tests; here, that the pages of a real Envoy are
-//! read as they are.
+//! The controller's tests check on the file alone that each fault is found. These check that a real Envoy's pages are understood.
 
 use super::{config, start};
 use crate::stack::{Controller, MODEL, PATH, completion, prompt};

@@ -1,4 +1,4 @@
-//! Requests in framings that client libraries do not choose: whose end is not that of their body.
+//! Requests in framings that client libraries do not choose: their end is not the end of the body.
 
 use super::ask::PATH;
 use bytes::Bytes;

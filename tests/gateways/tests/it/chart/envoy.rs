@@ -1,5 +1,5 @@
-//! The Envoy that the chart brings: `envoy/envoy.yaml` with the endpoints over EDS of `envoy/README.md`, changed in the places
-//! that are listed here and in no others.
+//! The chart's Envoy is `envoy/envoy.yaml` with the EDS endpoints of `envoy/README.md`, and with the changes that are listed here
+//! and no others.
 
 use super::render;
 use serde_json::{Map, Value, json};

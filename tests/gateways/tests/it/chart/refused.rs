@@ -1,4 +1,4 @@
-//! Values that the chart refuses, each with the message that its author gets.
+//! Values that the chart rejects, each with its message.
 
 use super::IMAGE;
 use warmpath_gateways::{Chart, ChartError};

@@ -1,4 +1,4 @@
-//! The Envoy of the chart, in front of simulated engines, with its endpoints from a real controller.
+//! The chart's Envoy in front of simulated engines, with endpoints from a real controller.
 
 use super::envoy::write;
 use super::render;

@@ -1,4 +1,4 @@
-//! What clients of a patched gateway must find, whatever gateway it is.
+//! What clients of every patched gateway must get.
 
 use super::{MODEL, RunningGateway};
 use bytes::Bytes;
