@@ -151,7 +151,7 @@ gateway-7d   0.1.0     2h3m        9          0a        256
     }
 
     #[test]
-    fn one_pool_alone_and_nothing_at_all() {
+    fn the_list_may_be_of_one_pool_or_empty() {
         let (out, _) = printed(STATE, Kind::Endpoints, GetOutput::Json, Some("llm/llama"));
         let endpoints: serde_json::Value = serde_json::from_str(&out).unwrap();
         assert_eq!(

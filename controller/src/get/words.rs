@@ -68,7 +68,7 @@ mod tests {
     use super::{age, names, per_second, share, short};
 
     #[test]
-    fn each_is_one_short_word() {
+    fn values_are_one_short_word_each() {
         assert_eq!(
             [0, 999, 1_000, 119_999, 120_000, 3_600_000, 90_000_000].map(age),
             ["0ms", "999ms", "1s", "119s", "2m", "1h0m", "1d1h"]

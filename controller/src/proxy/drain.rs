@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_that_does_not_come_ends_no_drain_while_requests_run() {
+    async fn a_page_that_does_not_come_does_not_end_the_drain() {
         let admin = admin(StatusCode::OK, &[Some(2), None, Some(1), Some(0)]).await;
         let most = Duration::from_mins(1);
         assert_eq!(drain(&admin, Duration::ZERO, most).await.unwrap(), Some(0));

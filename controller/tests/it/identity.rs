@@ -105,7 +105,7 @@ async fn reloaded(running: &Running, secret: &str, result: &str, times: f64) {
 }
 
 #[tokio::test]
-async fn every_rpc_demands_the_token() {
+async fn every_rpc_requires_the_token() {
     let secrets = Secrets::new();
     secrets.write("token", "secret-1\n");
     let running = start(secrets.with_token(quiet_settings())).await.unwrap();

@@ -160,7 +160,7 @@ fn a_refusal_is_reported_and_not_repeated() {
 }
 
 #[test]
-fn names_come_and_go() {
+fn names_are_subscribed_to_and_dropped() {
     let all = resources(&[pool("a", &["10.0.0.1:80"]), pool("b", &["10.0.0.2:80"])]);
     let mut session = Session::default();
     take::<StateOfTheWorld>(&mut session, ask(&["a"], ""));
@@ -213,7 +213,7 @@ fn a_change_that_is_taken_back_is_none() {
 }
 
 #[test]
-fn pools_that_overlap_or_are_called_engines_lose_nobody() {
+fn pools_that_overlap_or_are_called_engines_lose_no_endpoint() {
     let pools = [pool("a", &["10.0.0.1:80"]), pool("b", &["10.0.0.1:80"]), pool(ENGINES, &["10.0.0.3:80"])];
     let mut session = Session::default();
     take::<StateOfTheWorld>(&mut session, ask(&[ENGINES], ""));

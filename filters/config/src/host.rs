@@ -77,7 +77,7 @@ mod tests {
     use super::Host;
 
     #[test]
-    fn names_and_what_is_none() {
+    fn a_host_needs_a_name_and_a_port() {
         let host = |text: &str| text.parse::<Host>().map(|host| host.to_string());
         assert_eq!(host("Engines.llm.svc:8000").unwrap(), "engines.llm.svc:8000");
         assert_eq!(host("localhost:80").unwrap(), "localhost:80");

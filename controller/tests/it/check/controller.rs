@@ -50,7 +50,7 @@ fn found(place: &str, value: Value) -> Vec<String> {
 }
 
 #[test]
-fn a_controller_in_order() {
+fn a_controller_without_faults_passes_all_checks() {
     assert_eq!(found_of(&pages(&state())), Vec::<String>::new());
 }
 

@@ -8,7 +8,7 @@ const PAGE: &str = include_str!("../../../../docs/check.md");
 const HEADING: &str = "| id | at worst | why it matters | how to fix it |\n|---|---|---|---|\n";
 
 #[test]
-fn the_table_is_the_codes() {
+fn the_page_has_the_checks_of_the_code() {
     let mut table = HEADING.to_owned();
     for check in catalog() {
         writeln!(table, "| `{}` | {} | {} | {} |", check.id, check.worst.label(), check.why, check.remedy)

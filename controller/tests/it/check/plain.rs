@@ -126,7 +126,7 @@ fn each_flag_of_the_filter_is_missed() {
 }
 
 #[test]
-fn each_limit_is_compared() {
+fn limits_below_the_recommended_ones_are_found() {
     assert_found(&[
         (
             LISTENER,
@@ -302,7 +302,7 @@ fn envoy_itself_is_checked() {
 }
 
 #[test]
-fn what_the_counters_say_is_weighed() {
+fn counters_that_show_faults_are_found() {
     let with_stats = |more: &str| {
         let stats =
             more.lines().flat_map(|line| ["wasmcustom.warmpath.", line.trim(), "\n"]).collect::<String>();

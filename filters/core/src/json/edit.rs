@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_fields_change_and_come_to_be() {
+    fn nested_fields_change_and_are_created() {
         let inner: Changes<'_> = &[("x", Change::Remove), ("n", Change::Set("1"))];
         let changes: Changes<'_> =
             &[("o", Change::Within(inner)), ("r", Change::Within(&[("x", Change::Remove)]))];

@@ -67,13 +67,13 @@ async fn an_ingress_gateway_routes_by_cache_from_each_source_of_the_filter() {
 }
 
 #[tokio::test]
-async fn so_does_one_with_the_limits_of_the_edge() {
+async fn an_ingress_gateway_with_the_edge_profile_routes_by_cache() {
     let captured = patched("istio-gateway-edge", Context::Gateway, &envoy_filter(BACKEND, "http"));
     serves_as_it_should(&captured, ENGINES).await;
 }
 
 #[tokio::test]
-async fn so_does_one_of_the_gateway_api_with_an_inference_pool() {
+async fn a_gateway_of_the_gateway_api_routes_by_cache_to_an_inference_pool() {
     let istio = "mode: inferencePool, gateway: gw, inferencePools: [{name: pool}]";
     let captured = patched("istio-inferencepool", Context::Gateway, &envoy_filter(istio, "http"));
     serves_as_it_should(&captured, POOL).await;

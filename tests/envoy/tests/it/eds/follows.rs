@@ -106,7 +106,7 @@ async fn controller_streams(controller: &Controller) -> u64 {
 }
 
 #[tokio::test]
-async fn with_two_controllers_one_may_die() {
+async fn requests_are_served_when_one_of_two_controllers_dies() {
     let engines = engines(3).await;
     let mut first = controller(&engines[..2]).await;
     let mut second = controller(&engines[..2]).await;

@@ -61,7 +61,7 @@ fn plugin() -> Value {
 }
 
 #[tokio::test]
-async fn nothing_is_wrong_with_what_users_get() {
+async fn the_shipped_file_passes_all_checks_in_a_real_envoy() {
     let engines = [engine().await, engine().await];
     let addresses = engines.each_ref().map(EngineServer::addr);
     let controller = Controller::start(&pools(&addresses)).await;
