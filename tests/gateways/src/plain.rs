@@ -29,6 +29,12 @@ pub const FILES: [Plain; 8] = [
     Plain {
         path: "istio/gateway.yaml",
         title: "An ingress gateway of Istio in front of the Service `vllm`, port 8000, in the namespace `llm`.",
+        values: "istio: {expose: {enabled: true}, backends: [{host: vllm.llm.svc.cluster.local, port: 8000}]}\n\
+                 wasm: {source: file}",
+    },
+    Plain {
+        path: "istio/gateway-http.yaml",
+        title: "The same, with the filter from the controller.",
         values: "istio: {expose: {enabled: true}, backends: [{host: vllm.llm.svc.cluster.local, port: 8000}]}",
     },
     Plain {
@@ -38,20 +44,16 @@ pub const FILES: [Plain; 8] = [
                  wasm: {source: oci, url: \"oci://REGISTRY/warmpath/router:0.1.0\"}",
     },
     Plain {
-        path: "istio/gateway-file.yaml",
-        title: "The same, with the filter from a file in the gateway's pods.",
-        values: "istio: {expose: {enabled: true}, backends: [{host: vllm.llm.svc.cluster.local, port: 8000}]}\n\
-                 wasm: {source: file}",
-    },
-    Plain {
         path: "istio/shared-gateway.yaml",
         title: "An ingress gateway that other apps share: the filter is on for the route `llm` of your VirtualService.",
-        values: "istio: {routes: [llm], backends: [{host: vllm.llm.svc.cluster.local, port: 8000}]}",
+        values: "istio: {routes: [llm], backends: [{host: vllm.llm.svc.cluster.local, port: 8000}]}\n\
+                 wasm: {source: file}",
     },
     Plain {
         path: "istio/inferencepool.yaml",
         title: "The Gateway `gw` of the Gateway API in front of the InferencePool `llama`, in the namespace `llm`.",
-        values: "istio: {mode: inferencePool, gateway: gw, inferencePools: [{name: llama}]}",
+        values: "istio: {mode: inferencePool, gateway: gw, inferencePools: [{name: llama}]}\n\
+                 wasm: {source: file}",
     },
     Plain {
         path: "istio/sidecar.yaml",

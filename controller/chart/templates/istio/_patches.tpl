@@ -116,7 +116,16 @@ listener:
 {{ dict "list" $backends | toJson }}
 {{- end -}}
 
-{{/* The labels of the pods whose proxies are patched. */}}
+{{/* The labels of the pods whose proxies are patched, where there is no Gateway to name. */}}
 {{- define "warmpath.istio.selector" -}}
 {{ .Values.gateway.istio.selector | default (dict "istio" "ingressgateway") | toYaml }}
+{{- end -}}
+
+{{/* The same in all modes: Istio labels the pods of a Gateway. */}}
+{{- define "warmpath.istio.podLabels" -}}
+{{- if eq .Values.gateway.istio.mode "inferencePool" -}}
+gateway.networking.k8s.io/gateway-name: {{ .Values.gateway.istio.gateway }}
+{{- else -}}
+{{ include "warmpath.istio.selector" . }}
+{{- end -}}
 {{- end -}}

@@ -20,10 +20,30 @@ fn policy(of: &Manifests) -> &Value {
     of.of_kind("EnvoyPatchPolicy").next().unwrap()
 }
 
+/// What the server makes of `failOpen`, which Envoy rejects together with a policy for failures.
+fn fail_open(captured: &mut Captured, manifests: &Manifests) {
+    let extension = &manifests.of_kind("EnvoyExtensionPolicy").next().unwrap()["spec"]["wasm"][0];
+    let filter =
+        &mut captured.listeners[0]["default_filter_chain"]["filters"][0]["typed_config"]["http_filters"][0];
+    filter["typed_config"]["config"]["fail_open"] = extension["failOpen"].clone();
+}
+
+/// While the code cannot be fetched, the server puts the status 500 in place of the route, and leaves it there until
+/// something changes.
+#[test]
+fn requests_go_without_the_filter_where_the_server_cannot_fetch_it() {
+    let manifests = manifests("");
+    assert_eq!(
+        manifests.of_kind("EnvoyExtensionPolicy").next().unwrap()["spec"]["wasm"][0]["failOpen"],
+        true
+    );
+}
+
 #[tokio::test]
 async fn envoy_gateway_routes_by_cache() {
     let manifests = manifests("");
     let mut captured = Captured::load("envoy-gateway").unwrap();
+    fail_open(&mut captured, &manifests);
     apply(&mut captured, policy(&manifests)).unwrap();
     let clusters = Clusters {
         engines: "httproute/llm/llm/rule/0",

@@ -146,19 +146,51 @@ async fn with_a_wasm_plugin_nothing_hangs_and_sessions_stay_together() {
     full_engines_are_retried(&gateway, &client).await;
 }
 
+/// Istio's proxies start 15 seconds later with a rule that names a Secret that they may not, and its sidecars ignore the
+/// name of a Secret.
 #[test]
-fn a_token_a_certificate_and_strict_engines_have_their_resources() {
+fn only_proxies_with_the_filter_verify_the_controllers_certificate_each_as_it_can() {
+    let secret = ("credentialName", "certificate");
+    let file = ("caCertificates", "/etc/warmpath-tls/ca.crt");
+    let of_gateway = json!({ "gateway.networking.k8s.io/gateway-name": "gw" });
+    let modes = [
+        (BACKEND.to_owned(), "llm", json!({ "istio": "ingressgateway" }), secret),
+        (format!("{BACKEND}, namespace: edge, selector: {{a: b}}"), "edge", json!({ "a": "b" }), secret),
+        (
+            "mode: inferencePool, gateway: gw, inferencePools: [{name: pool}]".to_owned(),
+            "llm",
+            of_gateway,
+            secret,
+        ),
+        (
+            format!("{BACKEND}, mode: sidecar, selector: {{app: client}}"),
+            "llm",
+            json!({ "app": "client" }),
+            file,
+        ),
+    ];
+    for (istio, namespace, labels, (authority, place)) in modes {
+        let rendered = render(&format!(
+            "tls: {{secret: certificate}}\ngateway: {{kind: istio, wasm: {{source: file}}, istio: {{{istio}}}}}"
+        ));
+        let rule = rendered.object("DestinationRule", "warmpath-controller").unwrap();
+        assert_eq!(rule["metadata"]["namespace"], namespace, "a selector is for its own namespace: {istio}");
+        let rule = &rule["spec"];
+        assert_eq!(rule["workloadSelector"]["matchLabels"], labels, "{istio}");
+        assert_eq!(CONTROLLER.rsplit('|').next(), rule["host"].as_str());
+        let tls = &rule["trafficPolicy"]["portLevelSettings"][0]["tls"];
+        assert_eq!(tls[authority], place, "{istio}");
+        assert_eq!(tls["sni"], "warmpath-controller.llm.svc");
+    }
+}
+
+#[test]
+fn a_token_and_strict_engines_have_their_resources() {
     let sum = "0".repeat(64);
     let rendered = render(&format!(
-        "tls: {{secret: certificate}}\ngateway: {{kind: istio, wasm: {{sha256: \"{sum}\"}}, \
+        "gateway: {{kind: istio, wasm: {{sha256: \"{sum}\"}}, \
          istio: {{{BACKEND}, permissive: {{enabled: true, selector: {{app: vllm}}}}}}}}"
     ));
-    let rule = &rendered.object("DestinationRule", "warmpath-controller").unwrap()["spec"];
-    assert_eq!(CONTROLLER.rsplit('|').next(), rule["host"].as_str());
-    let tls = &rule["trafficPolicy"]["portLevelSettings"][0]["tls"];
-    assert_eq!(tls["credentialName"], "certificate");
-    assert_eq!(tls["sni"], "warmpath-controller.llm.svc");
-
     let engines = rendered.object("PeerAuthentication", "warmpath-engines").unwrap();
     assert_eq!(engines["spec"]["portLevelMtls"], json!({ "8000": { "mode": "PERMISSIVE" } }));
     assert_eq!(engines["spec"]["selector"]["matchLabels"], json!({ "app": "vllm" }), "required with a port");

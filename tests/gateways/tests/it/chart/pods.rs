@@ -92,3 +92,14 @@ fn the_grace_period_is_longer_than_the_drain() {
     let stop = &pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"];
     assert_eq!(*stop, json!(["/etc/warmpath/warmpath", "proxy", "drain", "--seconds", "600"]));
 }
+
+#[test]
+fn istio_gives_the_controller_no_sidecar_unless_asked() {
+    let label = |values: &str| {
+        let rendered = render(values);
+        let pod = &rendered.object("Deployment", "warmpath-controller").unwrap()["spec"]["template"];
+        pod["metadata"]["labels"]["sidecar.istio.io/inject"].clone()
+    };
+    assert_eq!(label(""), "false");
+    assert_eq!(label("controller: {podLabels: {\"sidecar.istio.io/inject\": \"true\"}}"), "true");
+}
