@@ -2,7 +2,7 @@
 
 use crate::command::{Finished, must, run};
 use crate::control_plane::ControlPlane;
-use crate::kubelet::{Image, Images, Node, Setting};
+use crate::kubelet::{Image, Images, Node, Setting, exec};
 use crate::network;
 use crate::process::Log;
 use crate::service::{self, Names};
@@ -222,6 +222,20 @@ impl Namespace {
             folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&start))
         };
         folders.iter().find(of_pod).map(|folder| Log::new(folder.join(format!("{container}.log"))))
+    }
+
+    /// The first process of a pod with one container.
+    pub async fn process(&self, pod: &Pod) -> anyhow::Result<i32> {
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let nodes = self.cluster.nodes.lock().await;
+        let found = nodes.iter().find_map(|node| node.process(&self.name, name));
+        found.with_context(|| format!("no node runs {name}"))
+    }
+
+    /// Runs a command in a pod with one container, as `kubectl exec` does.
+    pub async fn exec(&self, pod: &Pod, command: &[&str]) -> anyhow::Result<Finished> {
+        let words: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
+        exec(self.process(pod).await?, &words).await
     }
 
     /// Kills the processes of a pod: none of them can handle that.

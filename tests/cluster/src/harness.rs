@@ -30,6 +30,8 @@ pub struct Test {
     pub body: Body,
     /// Whether it disturbs the others, for example by stopping the API server.
     pub is_alone: bool,
+    /// Whether it takes minutes: run by `--ignored`, and not with the others.
+    pub is_long: bool,
 }
 
 /// Makes a test of an `async fn(Namespace) -> anyhow::Result<()>`.
@@ -40,6 +42,7 @@ macro_rules! test {
             name: stringify!($($path)::+),
             body: |namespace| Box::pin($($path)::+(namespace)),
             is_alone: false,
+            is_long: false,
         }
     };
 }
@@ -60,6 +63,12 @@ impl Test {
     #[must_use]
     pub const fn alone(self) -> Self {
         Self { is_alone: true, ..self }
+    }
+
+    /// The same test, run only when asked for.
+    #[must_use]
+    pub const fn long(self) -> Self {
+        Self { is_long: true, ..self }
     }
 
     /// A name that Kubernetes accepts for a namespace.
@@ -90,7 +99,8 @@ fn run(tests: &[Test], prepare: Prepare) -> anyhow::Result<ExitCode> {
     tier.runtime.spawn(end_on_signals());
     let trials = tests.iter().map(|test| {
         let (tier, test) = (Arc::clone(&tier), *test);
-        Trial::test(test.name.replace(' ', ""), move || tier.runtime.block_on(tier.play(test)))
+        let name = test.name.replace(' ', "");
+        Trial::test(name, move || tier.runtime.block_on(tier.play(test))).with_ignored_flag(test.is_long)
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     if let Some(Ok(cluster)) = tier.cluster.get() {

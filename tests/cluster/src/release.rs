@@ -1,7 +1,9 @@
 //! The chart, installed in a namespace with `helm` as users install it, and its controllers' pages.
 
 use crate::cluster::{Cluster, Namespace};
+use crate::command::must;
 use crate::kubelet::Image;
+use crate::manifests::ENGINE_PORT;
 use crate::wait::until;
 use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::Pod;
@@ -70,8 +72,34 @@ impl Release {
         Ok(())
     }
 
+    /// The objects of some templates, which are named without `.yaml`, as this release would have them with these values.
+    pub async fn render(&self, values: &Value, templates: &[&str]) -> anyhow::Result<Vec<Value>> {
+        let chart = chart();
+        let files: Vec<String> = templates.iter().map(|name| format!("templates/{name}.yaml")).collect();
+        let version = self.namespace.client.apiserver_version().await?.git_version;
+        let mut arguments = vec!["template", NAME, &chart, "--values", "-", "--kube-version", &version];
+        for file in &files {
+            arguments.extend(["--show-only", file]);
+        }
+        let rendered = self.namespace.helm(&arguments, &self.values(values).to_string()).await?;
+        ensure!(rendered.is_success, "helm template: {}", rendered.stderr);
+        // Helm writes YAML.
+        let convert =
+            self.namespace.cluster.kubectl(&["create", "--dry-run=client", "-o", "json", "-f", "-"])?;
+        let converted = must(convert, &rendered.stdout).await?;
+        let objects = serde_json::Deserializer::from_str(&converted).into_iter();
+        objects.collect::<Result<_, _>>().context("kubectl wrote no JSON")
+    }
+
     async fn helm(&self, command: &str, values: &Value) -> anyhow::Result<()> {
-        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../controller/chart");
+        let values = self.values(values).to_string();
+        let done = self.namespace.helm(&[command, NAME, &chart(), "--values", "-"], &values).await?;
+        ensure!(done.is_success, "helm {command}: {}", done.stderr);
+        Ok(())
+    }
+
+    /// These values, and those that every test needs.
+    fn values(&self, values: &Value) -> Value {
         let mut all = json!({
             "image": {"controller": self.image},
             "controller": {
@@ -84,10 +112,7 @@ impl Release {
             "gateway": {"kind": "none"},
         });
         merge(&mut all, values);
-        let chart = chart.display().to_string();
-        let done = self.namespace.helm(&[command, NAME, &chart, "--values", "-"], &all.to_string()).await?;
-        ensure!(done.is_success, "helm {command}: {}", done.stderr);
-        Ok(())
+        all
     }
 
     /// Waits until so many pods of a component (`controller`, `gateway`) are ready.
@@ -146,6 +171,16 @@ pub fn pod_address(pod: &Pod, port: u16) -> anyhow::Result<SocketAddr> {
     let address =
         pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()).context("a pod without address")?;
     Ok(SocketAddr::new(address.parse().context("not an address")?, port))
+}
+
+/// Where a pod's engine listens.
+pub fn engine_address(pod: &Pod) -> anyhow::Result<SocketAddr> {
+    pod_address(pod, ENGINE_PORT)
+}
+
+/// The chart's folder.
+fn chart() -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../controller/chart").display().to_string()
 }
 
 /// The built filter.

@@ -35,10 +35,21 @@ pub struct Tally {
     pub slowest: Duration,
     /// Why others were lost, in words.
     pub lost: Vec<String>,
-    /// How many each engine served.
-    pub by_engine: BTreeMap<String, usize>,
+    /// What each engine served, by its name.
+    pub by_engine: BTreeMap<String, Span>,
     /// How many requests of each client have ended.
     ended: Vec<usize>,
+}
+
+/// The requests that an engine served.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// How many.
+    pub served: usize,
+    /// When the first of them was sent.
+    pub first: Instant,
+    /// When the last of them was sent.
+    pub last: Instant,
 }
 
 // === impl Traffic ===
@@ -70,10 +81,36 @@ impl Traffic {
         until(&format!("{count} more requests"), async || has_ended().then_some(())).await
     }
 
+    /// Waits until so many more requests have ended, and at least this time has passed.
+    pub async fn more_during(&self, count: usize, time: Duration) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        self.more(count).await?;
+        until(&format!("{} s of requests", time.as_secs()), async || (begun.elapsed() >= time).then_some(()))
+            .await?;
+        // Those that are under way have begun in this time, too.
+        self.more(1).await
+    }
+
     /// Ends the clients, and returns what became of all requests.
     pub async fn stop(mut self) -> Tally {
         self.clients.shutdown().await;
         self.tally()
+    }
+}
+
+// === impl Span ===
+
+impl Span {
+    fn extend(&mut self, sent: Instant) {
+        let Self { served, first, last } = *self;
+        // Requests end in another order than they were sent in.
+        *self = Self { served: served + 1, first: first.min(sent), last: last.max(sent) };
+    }
+}
+
+impl From<Instant> for Span {
+    fn from(sent: Instant) -> Self {
+        Self { served: 0, first: sent, last: sent }
     }
 }
 
@@ -97,7 +134,7 @@ async fn talk(gateway: SocketAddr, model: String, number: usize, tally: Arc<Mute
                     tally.served += 1;
                     tally.slowest = tally.slowest.max(sent.elapsed());
                     tally.warm += usize::from(is_warm);
-                    *tally.by_engine.entry(engine).or_default() += 1;
+                    tally.by_engine.entry(engine).or_insert(Span::from(sent)).extend(sent);
                     messages.push(json!({"role": "assistant", "content": text}));
                 }
                 Err(why) => {

@@ -59,14 +59,33 @@ impl ControlPlane {
         *plane.etcd.lock().await = Some(plane.spawn(Tool::Etcd, &plane.etcd_arguments())?);
         plane.start_api_server().await?;
         plane.write("kubeconfig", &serde_json::to_string(&plane.kubeconfig(ADMIN_TOKEN))?)?;
-        let manager = plane.spawn(Tool::ControllerManager, &plane.manager_arguments())?;
-        let scheduler = plane.spawn(Tool::Scheduler, &plane.scheduler_arguments())?;
-        plane.others.lock().await.extend([manager, scheduler]);
+        plane.start_others().await?;
         Ok(plane)
     }
 
-    /// Starts the API server, for the first time or again.
-    pub async fn start_api_server(&self) -> anyhow::Result<()> {
+    /// Starts the API server again. The other components begin anew with it: where there are several of each, they end when
+    /// they cannot renew their Lease. Else the controller manager would take all nodes for lost, which could not reach the API
+    /// server either.
+    pub async fn restart_api_server(&self) -> anyhow::Result<()> {
+        self.stop_others().await;
+        self.start_api_server().await?;
+        self.start_others().await
+    }
+
+    async fn start_others(&self) -> anyhow::Result<()> {
+        let manager = self.spawn(Tool::ControllerManager, &self.manager_arguments())?;
+        let scheduler = self.spawn(Tool::Scheduler, &self.scheduler_arguments())?;
+        self.others.lock().await.extend([manager, scheduler]);
+        Ok(())
+    }
+
+    async fn stop_others(&self) {
+        for mut process in self.others.lock().await.drain(..) {
+            process.kill().await;
+        }
+    }
+
+    async fn start_api_server(&self) -> anyhow::Result<()> {
         let mut running = self.api_server.lock().await;
         let process = running.insert(self.spawn(Tool::ApiServer, &self.api_server_arguments())?);
         let is_ready = async || {
@@ -134,9 +153,7 @@ impl ControlPlane {
 
     /// Ends everything.
     pub(crate) async fn stop(&self) {
-        for mut process in self.others.lock().await.drain(..) {
-            process.kill().await;
-        }
+        self.stop_others().await;
         self.kill_api_server().await;
         if let Some(mut etcd) = self.etcd.lock().await.take() {
             etcd.kill().await;

@@ -156,6 +156,12 @@ impl Node {
         of_pod.is_some_and(|processes| !processes.is_empty())
     }
 
+    /// The first process of a pod's first container; `None`: it runs elsewhere, or has ended.
+    pub(crate) fn process(&self, namespace: &str, pod: &str) -> Option<i32> {
+        let processes = self.context.processes.lock().unwrap_or_else(PoisonError::into_inner);
+        processes.get(&(namespace.to_owned(), pod.to_owned()))?.first().copied()
+    }
+
     /// Takes the node out of the cluster.
     pub async fn remove(mut self) -> anyhow::Result<()> {
         self.tasks.shutdown().await;

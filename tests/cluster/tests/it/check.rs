@@ -1,6 +1,6 @@
 //! `warmpath check --kubernetes` and `/state` of an installed chart.
 
-use crate::engines::{self, pool};
+use anyhow::Context;
 use k8s_openapi::api::rbac::v1::Role;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -8,6 +8,7 @@ use serde_json::json;
 use warmpath::check::finding::Level;
 use warmpath::check::kubernetes;
 use warmpath::check::report::{Report, STATUS_ERRORS, STATUS_FINE};
+use warmpath_cluster::manifests::{Engines, pool};
 use warmpath_cluster::{Namespace, until};
 
 /// What is wrong: level, id, what was seen.
@@ -25,7 +26,7 @@ async fn checked(namespace: &Namespace) -> (Report, Vec<String>) {
 
 pub(crate) async fn what_is_wrong_is_found_and_nothing_else(namespace: Namespace) -> anyhow::Result<()> {
     namespace.apply(pool("llama", "vllm")).await?;
-    namespace.apply(engines::deployment("vllm", 2, "llama")).await?;
+    namespace.apply(Engines::instant("llama").deployment("vllm", 2)).await?;
     namespace.ready("app=vllm", 2).await?;
     let release = namespace.install(&json!({})).await?;
     let controllers = release.ready("controller", 1).await?;
@@ -61,4 +62,30 @@ pub(crate) async fn what_is_wrong_is_found_and_nothing_else(namespace: Namespace
         (are_found && report.status() == STATUS_ERRORS).then_some(())
     })
     .await
+}
+
+pub(crate) async fn the_controllers_own_pod_can_check_the_cluster(
+    namespace: Namespace,
+) -> anyhow::Result<()> {
+    namespace.apply(pool("llama", "vllm")).await?;
+    namespace.apply(Engines::instant("llama").deployment("vllm", 2)).await?;
+    namespace.ready("app=vllm", 2).await?;
+    let release = namespace.install(&json!({})).await?;
+    let controller = release.ready("controller", 1).await?.remove(0);
+    let command = ["warmpath", "check", "--kubernetes"];
+    let mut last = None;
+    let checked = until("a check without errors", async || {
+        let done = namespace.exec(&controller, &command).await.ok()?;
+        last = Some(done.clone());
+        done.is_success.then_some(done)
+    });
+    let checked = checked.await.with_context(|| format!("the last check: {last:?}"))?;
+    println!("$ {}\n{}", command.join(" "), checked.stdout);
+    for part in [
+        "pods app=vllm: 2 of 2 are ready".to_owned(),
+        format!("system:serviceaccount:{}:warmpath-controller: may do all", namespace.name),
+    ] {
+        assert!(checked.stdout.contains(&part), "no {part:?} in\n{}", checked.stdout);
+    }
+    Ok(())
 }

@@ -1,6 +1,5 @@
 //! The controller follows pools and pods of a real API server.
 
-use crate::engines::{self, address, pool};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -8,7 +7,8 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use warmpath::api::PoolState;
-use warmpath_cluster::{Namespace, Release, crds, until};
+use warmpath_cluster::manifests::{ENGINE_PORT, Engines, pool};
+use warmpath_cluster::{Namespace, Release, crds, engine_address, until};
 
 /// The chart with nothing but a controller, which is ready.
 async fn controller(namespace: &Namespace) -> anyhow::Result<(Release, Pod)> {
@@ -27,7 +27,8 @@ async fn scale(namespace: &Namespace, name: &str, replicas: u32) -> anyhow::Resu
 
 /// The pool's endpoints are those of `pods`.
 fn has_endpoints(pool: &PoolState, pods: &[Pod]) -> Option<()> {
-    let expected: BTreeSet<String> = pods.iter().map(|pod| address(pod).to_string()).collect();
+    let expected: BTreeSet<String> =
+        pods.iter().map(|pod| engine_address(pod).unwrap().to_string()).collect();
     let found: BTreeSet<String> = pool.endpoints.iter().map(|endpoint| endpoint.address.clone()).collect();
     (found == expected).then_some(())
 }
@@ -44,7 +45,7 @@ async fn delete(namespace: &Namespace, object: &Value) -> anyhow::Result<()> {
 
 pub(crate) async fn pods_that_join_and_leave_are_followed(namespace: Namespace) -> anyhow::Result<()> {
     namespace.apply(pool("llama", "vllm")).await?;
-    namespace.apply(engines::deployment("vllm", 2, "llama")).await?;
+    namespace.apply(Engines::instant("llama").deployment("vllm", 2)).await?;
     let (release, controller) = controller(&namespace).await?;
     for count in [2, 4, 1, 0] {
         scale(&namespace, "vllm", count).await?;
@@ -66,7 +67,7 @@ pub(crate) async fn pods_that_join_and_leave_are_followed(namespace: Namespace) 
 
 pub(crate) async fn a_pod_that_is_being_deleted_leaves_at_once(namespace: Namespace) -> anyhow::Result<()> {
     namespace.apply(pool("llama", "vllm")).await?;
-    let mut spec = engines::spec("llama");
+    let mut spec = Engines::instant("llama").spec();
     spec["terminationGracePeriodSeconds"] = json!(600);
     spec["containers"][0]["lifecycle"] = json!({"preStop": {"sleep": {"seconds": 500}}});
     let pod = |name: &str| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": "vllm"}}, "spec": spec});
@@ -88,7 +89,7 @@ pub(crate) async fn a_pod_that_is_being_deleted_leaves_at_once(namespace: Namesp
 pub(crate) async fn a_pool_comes_and_goes_with_its_inference_pool(
     namespace: Namespace,
 ) -> anyhow::Result<()> {
-    namespace.apply(engines::deployment("vllm", 1, "llama")).await?;
+    namespace.apply(Engines::instant("llama").deployment("vllm", 1)).await?;
     let pods = namespace.ready("app=vllm", 1).await?;
     let (release, controller) = controller(&namespace).await?;
     assert!(release.state(&controller).await?.pools.is_empty());
@@ -110,7 +111,7 @@ pub(crate) async fn a_pool_comes_and_goes_with_its_inference_pool(
 pub(crate) async fn the_older_forms_of_an_inference_pool_are_pools(
     namespace: Namespace,
 ) -> anyhow::Result<()> {
-    namespace.apply(engines::deployment("vllm", 1, "llama")).await?;
+    namespace.apply(Engines::instant("llama").deployment("vllm", 1)).await?;
     let pods = namespace.ready("app=vllm", 1).await?;
     let (release, controller) = controller(&namespace).await?;
     namespace
@@ -118,7 +119,7 @@ pub(crate) async fn the_older_forms_of_an_inference_pool_are_pools(
             "apiVersion": "inference.networking.x-k8s.io/v1alpha2",
             "kind": "InferencePool",
             "metadata": {"name": "alpha"},
-            "spec": {"selector": {"app": "vllm"}, "targetPortNumber": engines::PORT, "extensionRef": {"name": "none"}},
+            "spec": {"selector": {"app": "vllm"}, "targetPortNumber": ENGINE_PORT, "extensionRef": {"name": "none"}},
         }))
         .await?;
     release.pool(&controller, "alpha", "its pod", |pool| has_endpoints(pool, &pods)).await
@@ -149,7 +150,7 @@ pub(crate) async fn a_pod_at_a_reused_address_is_another_endpoint(
                 "labels": {"app": "vllm"},
                 "annotations": {"warmpath.dev/test-address": "10.99.200.1"},
             },
-            "spec": engines::spec("llama"),
+            "spec": Engines::instant("llama").spec(),
         })
     };
     let (release, controller) = controller(&namespace).await?;
@@ -163,7 +164,7 @@ pub(crate) async fn a_pod_at_a_reused_address_is_another_endpoint(
             (endpoint.pod.as_ref() == Some(&expected)).then(|| endpoint.address.clone())
         };
         let address = release.pool(&controller, "llama", name, has_pod).await?;
-        assert_eq!(address, format!("10.99.200.1:{}", engines::PORT));
+        assert_eq!(address, format!("10.99.200.1:{ENGINE_PORT}"));
         pods.delete(name, &DeleteParams::default()).await?;
         until("the pod to be gone", async || pods.get_opt(name).await.ok()?.is_none().then_some(())).await?;
     }
@@ -204,7 +205,7 @@ pub(crate) async fn a_kind_that_comes_later_is_followed(namespace: Namespace) ->
 
 pub(crate) async fn pools_outlive_the_api_server(namespace: Namespace) -> anyhow::Result<()> {
     namespace.apply(pool("llama", "vllm")).await?;
-    namespace.apply(engines::deployment("vllm", 2, "llama")).await?;
+    namespace.apply(Engines::instant("llama").deployment("vllm", 2)).await?;
     let before = namespace.ready("app=vllm", 2).await?;
     let (release, controller) = controller(&namespace).await?;
     release.pool(&controller, "llama", "both pods", |pool| has_endpoints(pool, &before)).await?;
@@ -216,7 +217,7 @@ pub(crate) async fn pools_outlive_the_api_server(namespace: Namespace) -> anyhow
     release
         .pool(&controller, "llama", "both pods without an API server", |pool| has_endpoints(pool, &before))
         .await?;
-    namespace.cluster.control_plane.start_api_server().await?;
+    namespace.cluster.control_plane.restart_api_server().await?;
     scale(&namespace, "vllm", 3).await?;
     let after = namespace.ready("app=vllm", 3).await?;
     release.pool(&controller, "llama", "the new pod as well", |pool| has_endpoints(pool, &after)).await

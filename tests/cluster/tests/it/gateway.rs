@@ -1,13 +1,13 @@
 //! The chart's own Envoy in front of engines.
 
-use crate::engines::{self, pool};
 use anyhow::ensure;
 use serde_json::{Value, json};
+use warmpath_cluster::manifests::{Engines, pool};
 use warmpath_cluster::{Namespace, pod_address, until};
 use warmpath_http::Client;
 
 /// The port of the chart's Envoy.
-const PORT: u16 = 8080;
+pub(crate) const PORT: u16 = 8080;
 
 /// Values for two controllers and two Envoys that stop quickly.
 pub(crate) fn values() -> Value {
@@ -39,7 +39,7 @@ pub(crate) async fn the_charts_envoys_send_a_prompt_to_the_engine_that_holds_it(
     namespace: Namespace,
 ) -> anyhow::Result<()> {
     namespace.apply(pool("llama", "vllm")).await?;
-    namespace.apply(engines::deployment("vllm", 4, "llama")).await?;
+    namespace.apply(Engines::instant("llama").deployment("vllm", 4)).await?;
     namespace.ready("app=vllm", 4).await?;
     let release = namespace.install(&values()).await?;
     let gateways = release.ready("gateway", 2).await?;

@@ -11,8 +11,8 @@
 mod check;
 mod churn;
 mod controller;
-mod engines;
 mod gateway;
+mod load;
 mod pods;
 mod release;
 mod rights;
@@ -44,7 +44,10 @@ fn main() -> ExitCode {
             test!(churn::no_request_is_lost_with_a_node),
             test!(churn::no_request_is_lost_while_controllers_change),
             test!(churn::no_request_is_lost_without_the_api_server).alone(),
+            test!(churn::no_request_is_lost_in_outages_of_a_minute).alone().long(),
+            test!(churn::no_request_is_lost_while_a_hundred_engines_change).alone().long(),
             test!(check::what_is_wrong_is_found_and_nothing_else),
+            test!(check::the_controllers_own_pod_can_check_the_cluster),
             test!(rights::a_role_that_lacks_a_verb_is_named_in_the_log),
             test!(rights::the_charts_role_is_enough),
         ],

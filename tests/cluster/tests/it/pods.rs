@@ -1,6 +1,5 @@
 //! As far as users can see, nodes treat pods as real ones do.
 
-use crate::engines::{self, address};
 use anyhow::Context;
 use http::Method;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -9,7 +8,8 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use warmpath_cluster::{Namespace, is_ready, until};
+use warmpath_cluster::manifests::Engines;
+use warmpath_cluster::{Namespace, engine_address, is_ready, until};
 use warmpath_http::Client;
 
 /// A pod that runs a shell script.
@@ -35,9 +35,10 @@ async fn get(at: std::net::SocketAddr, path: &str) -> anyhow::Result<String> {
 pub(crate) async fn a_deployment_of_engines_becomes_ready_and_reachable(
     namespace: Namespace,
 ) -> anyhow::Result<()> {
-    namespace.apply(engines::deployment("vllm", 3, "llama")).await?;
+    namespace.apply(Engines::instant("llama").deployment("vllm", 3)).await?;
     let pods = namespace.ready("app=vllm", 3).await?;
-    let addresses: std::collections::BTreeSet<_> = pods.iter().map(address).collect();
+    let addresses: std::collections::BTreeSet<_> =
+        pods.iter().map(|pod| engine_address(pod).unwrap()).collect();
     assert_eq!(addresses.len(), 3, "each pod has an address of its own");
     for address in addresses {
         let models = get(address, "/v1/models").await?;
@@ -101,7 +102,7 @@ pub(crate) async fn a_lost_node_loses_its_pods_and_others_take_over(
     let labels = BTreeMap::from([("pool".to_owned(), namespace.name.clone())]);
     let taint = Some(namespace.name.as_str());
     let lost = namespace.cluster.node("lost-1", labels.clone(), taint).await?;
-    let mut deployment = engines::deployment("vllm", 1, "llama");
+    let mut deployment = Engines::instant("llama").deployment("vllm", 1);
     let spec = &mut deployment["spec"]["template"]["spec"];
     spec["nodeSelector"] = json!({"pool": namespace.name});
     spec["tolerations"] = json!([{"key": namespace.name, "operator": "Exists"}]);
@@ -110,7 +111,7 @@ pub(crate) async fn a_lost_node_loses_its_pods_and_others_take_over(
     let other = namespace.cluster.node("lost-2", labels, taint).await?;
     other.schedulable().await?;
     lost.power_off().await?;
-    assert!(get(address(&first[0]), "/health").await.is_err(), "its processes are gone");
+    assert!(get(engine_address(&first[0])?, "/health").await.is_err(), "its processes are gone");
     let name = first[0].metadata.name.clone().unwrap_or_default();
     let pods: Api<Pod> = namespace.api();
     until("the lost pod to be unready and marked", async || {
@@ -120,14 +121,14 @@ pub(crate) async fn a_lost_node_loses_its_pods_and_others_take_over(
     .await?;
     let second = namespace.ready("app=vllm", 1).await?;
     assert_eq!(second[0].spec.as_ref().and_then(|spec| spec.node_name.as_deref()), Some(other.name()));
-    get(address(&second[0]), "/health").await?;
+    get(engine_address(&second[0])?, "/health").await?;
     Ok(())
 }
 
 pub(crate) async fn a_service_leads_to_ready_pods_by_address_and_name(
     namespace: Namespace,
 ) -> anyhow::Result<()> {
-    namespace.apply(engines::deployment("vllm", 2, "llama")).await?;
+    namespace.apply(Engines::instant("llama").deployment("vllm", 2)).await?;
     namespace
         .apply(json!({
             "apiVersion": "v1",

@@ -1,11 +1,11 @@
 //! The controller's permissions: the chart's are enough, and a missing one is named.
 
-use crate::engines::{self, pool};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::rbac::v1::Role;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
+use warmpath_cluster::manifests::{Engines, pool};
 use warmpath_cluster::{Namespace, until};
 
 /// The controller's service account.
@@ -13,7 +13,7 @@ const ACCOUNT: &str = "warmpath-controller";
 
 pub(crate) async fn the_charts_role_is_enough(namespace: Namespace) -> anyhow::Result<()> {
     namespace.apply(pool("llama", "vllm")).await?;
-    namespace.apply(engines::deployment("vllm", 1, "llama")).await?;
+    namespace.apply(Engines::instant("llama").deployment("vllm", 1)).await?;
     namespace.ready("app=vllm", 1).await?;
     let release = namespace.install(&json!({})).await?;
     let controller = release.ready("controller", 1).await?.remove(0);

@@ -1,4 +1,4 @@
-//! The objects that the demo needs beside the chart: engines, their InferencePool, and plain Envoys.
+//! The objects that the demo needs beside the chart and the pool: its engines, and plain Envoys.
 
 use crate::args::DemoArgs;
 use crate::cluster::MODEL;
@@ -6,60 +6,23 @@ use crate::demo::TOKENS_PER_CHUNK;
 use anyhow::Context;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use warmpath_cluster::manifests::{Engines, deployment};
 use warmpath_envoy::resources::Lb;
 use warmpath_envoy::shipped::ShippedConfig;
 
-/// The port of each engine.
-pub(super) const ENGINE_PORT: u16 = 8000;
-
-/// An InferencePool of the pods with the label `app: <app>`.
-pub(super) fn pool(app: &str) -> Value {
-    json!({
-        "apiVersion": "inference.networking.k8s.io/v1",
-        "kind": "InferencePool",
-        "metadata": {"name": app},
-        "spec": {
-            "selector": {"matchLabels": {"app": app}},
-            "targetPorts": [{"number": ENGINE_PORT}],
-            // The definition demands one; Warmpath takes its place.
-            "endpointPickerRef": {"name": "none", "port": {"number": 9002}},
-        },
-    })
-}
-
 /// A Deployment of engines, each with a GPU as far as the scheduler knows.
 pub(super) fn engines(args: &DemoArgs, app: &str) -> Value {
-    let mut arguments: Vec<String> = [
-        ("--host", "0.0.0.0".to_owned()),
-        ("--port", ENGINE_PORT.to_string()),
-        ("--model", MODEL.to_owned()),
-        ("--name", "$(POD_NAME)".to_owned()),
-        ("--preset", args.preset.to_string()),
-        ("--time-scale", args.time_scale.to_string()),
-        ("--tokens-per-chunk", TOKENS_PER_CHUNK.to_string()),
-    ]
-    .into_iter()
-    .flat_map(|(name, value)| [name.to_owned(), value])
-    .collect();
+    let [preset, time_scale, chunk] =
+        [args.preset.to_string(), args.time_scale.to_string(), TOKENS_PER_CHUNK.to_string()];
+    let mut engines = Engines::new(
+        MODEL,
+        &["--preset", &preset, "--time-scale", &time_scale, "--tokens-per-chunk", &chunk],
+    );
     if let Some(tokens) = args.kv_tokens {
-        arguments.extend(["--kv-tokens".to_owned(), tokens.to_string()]);
+        engines.arguments.extend(["--kv-tokens".to_owned(), tokens.to_string()]);
     }
-    deployment(
-        app,
-        args.engines,
-        &json!({
-            "terminationGracePeriodSeconds": 5,
-            "containers": [{
-                "name": "engine",
-                "image": "warmpath/engine:demo",
-                "args": arguments,
-                "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
-                "ports": [{"name": "http", "containerPort": ENGINE_PORT}],
-                "resources": {"limits": {"nvidia.com/gpu": "1"}},
-                "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 1},
-            }],
-        }),
-    )
+    engines.gpus = 1;
+    engines.deployment(app, args.engines)
 }
 
 /// The shipped configuration without the filter, for pods.
@@ -79,7 +42,7 @@ pub(super) fn plain_config(name: &str, lb: Lb, engines: &[SocketAddr]) -> anyhow
 }
 
 /// Envoys with that configuration.
-pub(super) fn plain_envoys(name: &str, replicas: u32) -> Value {
+pub(super) fn plain_envoys(name: &str, replicas: usize) -> Value {
     deployment(
         name,
         replicas,
@@ -96,17 +59,4 @@ pub(super) fn plain_envoys(name: &str, replicas: u32) -> Value {
             "volumes": [{"name": "config", "configMap": {"name": name}}],
         }),
     )
-}
-
-fn deployment(name: &str, replicas: impl serde::Serialize, spec: &Value) -> Value {
-    json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {"metadata": {"labels": {"app": name}}, "spec": spec},
-        },
-    })
 }

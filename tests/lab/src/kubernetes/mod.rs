@@ -27,7 +27,10 @@ use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use warmpath_cluster::{Cluster, Namespace, Release, enter_isolation, harness, pod_address, run, until};
+use warmpath_cluster::manifests::pool;
+use warmpath_cluster::{
+    Cluster, Namespace, Release, engine_address, enter_isolation, harness, pod_address, run, until,
+};
 use warmpath_envoy::envoy_binary;
 
 /// Where model and gateway are.
@@ -40,7 +43,7 @@ const ENGINES: &str = "vllm";
 const PLAIN: &str = "plain-envoy";
 
 /// Envoys of each arm.
-const ENVOYS: u32 = 2;
+const ENVOYS: usize = 2;
 
 /// The port of all Envoys.
 const GATEWAY_PORT: u16 = 8080;
@@ -60,8 +63,7 @@ pub async fn play(args: &DemoArgs) -> anyhow::Result<Report> {
     let runs = in_cluster(args, &planned, &cluster, &mut steps).await;
     cluster.stop().await;
     let runs = runs?;
-    let of =
-        RunInfoOf { envoys: usize::try_from(ENVOYS)?, envoy_version: envoy_version().await?, goals: vec![] };
+    let of = RunInfoOf { envoys: ENVOYS, envoy_version: envoy_version().await?, goals: vec![] };
     let info = run_info(args, &runs, planned.all.len(), of);
     Ok(Report::new(info, runs))
 }
@@ -76,7 +78,7 @@ async fn in_cluster(
     cluster.install_inference_extension().await?;
     steps.done("definitions of InferencePool");
     let namespace = cluster.namespace(NAMESPACE).await?;
-    namespace.apply(manifests::pool(ENGINES)).await?;
+    namespace.apply(pool(ENGINES, ENGINES)).await?;
     let mut runs = Vec::new();
     for arm in &args.arms {
         let played = play_arm(args, planned, &namespace, *arm, steps).await;
@@ -123,12 +125,11 @@ async fn plain(
     engines: &[Pod],
     steps: &mut Steps,
 ) -> anyhow::Result<ArmRun> {
-    let addresses: Vec<SocketAddr> =
-        engines.iter().map(|pod| pod_address(pod, manifests::ENGINE_PORT)).collect::<anyhow::Result<_>>()?;
+    let addresses: Vec<SocketAddr> = engines.iter().map(engine_address).collect::<anyhow::Result<_>>()?;
     let lb = arm.plain().context("an arm without a policy")?;
     namespace.apply(manifests::plain_config(PLAIN, lb, &addresses)?).await?;
     namespace.apply(manifests::plain_envoys(PLAIN, ENVOYS)).await?;
-    let gateways = namespace.ready(&format!("app={PLAIN}"), usize::try_from(ENVOYS)?).await?;
+    let gateways = namespace.ready(&format!("app={PLAIN}"), ENVOYS).await?;
     steps.done(&format!("{ENVOYS} plain Envoys ready"));
     let run = converse_through(args, planned, arm, &gateways, engines).await?;
     steps.done(&format!("requests, {arm}"));
@@ -146,7 +147,7 @@ async fn warmpath(
 ) -> anyhow::Result<ArmRun> {
     let release = namespace.install(&values(args)).await?;
     steps.done("helm install warmpath controller/chart");
-    let gateways = release.ready("gateway", usize::try_from(ENVOYS)?).await?;
+    let gateways = release.ready("gateway", ENVOYS).await?;
     let controllers = release.ready("controller", 2).await?;
     steps.done("2 controllers and 2 Envoys ready");
     let run = converse_through(args, planned, Arm::Warmpath, &gateways, engines).await?;
