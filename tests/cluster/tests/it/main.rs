@@ -16,6 +16,7 @@ mod load;
 mod pods;
 mod release;
 mod rights;
+mod secured;
 
 use std::process::ExitCode;
 use warmpath_cluster::{harness, test};
@@ -46,6 +47,8 @@ fn main() -> ExitCode {
             test!(churn::no_request_is_lost_without_the_api_server).alone(),
             test!(churn::no_request_is_lost_in_outages_of_a_minute).alone().long(),
             test!(churn::no_request_is_lost_while_a_hundred_engines_change).alone().long(),
+            test!(secured::no_request_is_lost_while_certificate_and_token_are_renewed),
+            test!(secured::a_proxy_without_the_token_gets_nothing),
             test!(check::what_is_wrong_is_found_and_nothing_else),
             test!(check::the_controllers_own_pod_can_check_the_cluster),
             test!(rights::a_role_that_lacks_a_verb_is_named_in_the_log),
