@@ -95,19 +95,32 @@ impl Cluster {
         labels: BTreeMap<String, String>,
         taint: Option<&str>,
     ) -> anyhow::Result<Node> {
+        let setting = Setting { labels, taint: taint.map(str::to_owned), ..self.setting(name)? };
+        Node::start(setting).await
+    }
+
+    /// Adds a node that is there and runs nothing: the status of its pods is whatever is published of them, and their
+    /// addresses, all of which must be of this range, lead to what listens on all addresses of this process.
+    pub async fn hollow_node(&self, name: &str, range: &str) -> anyhow::Result<Node> {
+        network::own(range).await.context("cannot take the addresses")?;
+        let taint = Some("warmpath.dev/hollow".to_owned());
+        Node::start(Setting { taint, is_hollow: true, ..self.setting(name)? }).await
+    }
+
+    fn setting(&self, name: &str) -> anyhow::Result<Setting> {
         let folder = self.folder.path().join("nodes").join(name);
         fs::create_dir_all(&folder).context("cannot make a node's folder")?;
-        Node::start(Setting {
+        Ok(Setting {
             name: name.to_owned(),
             number: 1 + self.nodes_made.fetch_add(1, Ordering::Relaxed),
-            labels,
-            taint: taint.map(str::to_owned),
+            labels: BTreeMap::new(),
+            taint: None,
+            is_hollow: false,
             client: self.client.clone(),
             images: Arc::clone(&self.images),
             names: Arc::clone(&self.names),
             folder,
         })
-        .await
     }
 
     /// A client that may do everything.

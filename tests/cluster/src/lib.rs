@@ -33,6 +33,7 @@ mod wait;
 
 pub use self::cluster::{Cluster, Namespace, is_ready};
 pub use self::command::{Finished, run};
+pub use self::control_plane::Call;
 pub use self::isolation::enter as enter_isolation;
 pub use self::kubelet::{Image, Images, Node};
 pub use self::lifetimes::{Delays, Lifetimes};

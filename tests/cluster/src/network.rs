@@ -93,6 +93,11 @@ impl Link {
     }
 }
 
+/// Makes all addresses of a range those of the control plane, beside its own.
+pub(crate) async fn own(range: &str) -> anyhow::Result<()> {
+    ip(&format!("route add local {range} dev lo\n")).await
+}
+
 /// Lets packets to a pod through.
 pub(crate) async fn connect(address: Ipv4Addr, device: &str) -> anyhow::Result<()> {
     ip(&format!("link set {device} up\nroute replace {address}/32 dev {device} src {HOST}\n")).await

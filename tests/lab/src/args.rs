@@ -33,6 +33,8 @@ pub enum Command {
     Faults(FaultsArgs),
     /// Measures what routing costs, beside plain Envoy and other routers.
     Bench(BenchArgs),
+    /// Measures what many pods in many pools cost the controllers, in a Kubernetes cluster that is started for it.
+    BenchCluster(BenchClusterArgs),
     /// Engines in a process of their own; they end with standard input.
     #[command(hide = true)]
     Engines(EnginesArgs),
@@ -49,6 +51,23 @@ pub enum Place {
     Machine,
     /// In a Kubernetes cluster that is started for it, installed with the chart.
     K8s,
+}
+
+/// `bench-cluster`
+#[derive(Clone, Debug, clap::Args)]
+pub struct BenchClusterArgs {
+    /// How many pods.
+    #[arg(long, default_value_t = 1_000)]
+    pub pods: usize,
+    /// How many InferencePools share them.
+    #[arg(long, default_value_t = 50)]
+    pub pools: usize,
+    /// How long it is measured at rest, and while pods change.
+    #[arg(long, default_value_t = 60)]
+    pub seconds: u64,
+    /// Changes of pods in a second.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub changes_per_s: u32,
 }
 
 /// `demo`

@@ -3,6 +3,7 @@
 use clap::Parser;
 use warmpath_lab::args::{Args, Command};
 use warmpath_lab::bench::process::{controller, engines};
+use warmpath_lab::kubernetes::scale;
 use warmpath_lab::{bench, demo, faults, replay, up};
 
 #[tokio::main]
@@ -13,6 +14,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Replay(args) => replay::run(&args).await,
         Command::Faults(args) => faults::run(&args).await,
         Command::Bench(args) => bench::run::run(&args).await,
+        Command::BenchCluster(args) => scale::run(&args).await,
         Command::Engines(args) => engines::serve(&args).await,
         Command::Controller(args) => controller::serve(&args).await,
     }

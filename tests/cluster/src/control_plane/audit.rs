@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-/// Calls of service accounts, without their contents.
+/// Calls of service accounts, without their contents; a watch counts when it ends.
 pub(super) const POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
-omitStages: [RequestReceived]
+omitStages: [RequestReceived, ResponseStarted]
 rules:
 - {level: Metadata, userGroups: ['system:serviceaccounts']}
 - {level: None}
@@ -21,6 +21,27 @@ pub struct Call {
     pub uri: String,
     /// The status of the response.
     pub status: u16,
+}
+
+// === impl Call ===
+
+impl Call {
+    /// The kind of object with its group, such as `leases.coordination.k8s.io`.
+    pub fn resource(&self) -> String {
+        let path = self.uri.split('?').next().unwrap_or_default();
+        let mut parts = path.split('/').filter(|part| !part.is_empty());
+        let group = match parts.next() {
+            Some("apis") => parts.next(),
+            _ => None,
+        };
+        // After the version; an object of a namespace has that before its kind.
+        let mut rest = parts.skip(1).peekable();
+        if rest.next_if_eq(&"namespaces").is_some() {
+            rest.next();
+        }
+        let kind = rest.next().unwrap_or(path);
+        group.map_or_else(|| kind.to_owned(), |group| format!("{kind}.{group}"))
+    }
 }
 
 /// The calls of a user in an audit log.
@@ -51,5 +72,21 @@ mod tests {
 "#;
         let expected = Call { verb: "list".to_owned(), uri: "/api/v1/pods".to_owned(), status: 403 };
         assert_eq!(calls(log, "a"), [expected]);
+    }
+
+    #[test]
+    fn a_path_names_a_kind_with_its_group() {
+        for (uri, resource) in [
+            ("/api/v1/namespaces/llm/pods?watch=true", "pods"),
+            ("/apis/coordination.k8s.io/v1/namespaces/llm/leases/warmpath", "leases.coordination.k8s.io"),
+            (
+                "/apis/inference.networking.k8s.io/v1/inferencepools",
+                "inferencepools.inference.networking.k8s.io",
+            ),
+            ("/version", "/version"),
+        ] {
+            let call = Call { verb: String::new(), uri: uri.to_owned(), status: 200 };
+            assert_eq!(call.resource(), resource);
+        }
     }
 }

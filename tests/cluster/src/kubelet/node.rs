@@ -63,6 +63,8 @@ pub(crate) struct Setting {
     pub(crate) labels: BTreeMap<String, String>,
     /// Keeps all pods away that do not tolerate this key.
     pub(crate) taint: Option<String>,
+    /// Leaves its pods alone.
+    pub(crate) is_hollow: bool,
     pub(crate) client: Client,
     pub(crate) images: Arc<Images>,
     pub(crate) names: Arc<Names>,
@@ -82,7 +84,7 @@ impl Node {
     /// Registers the node and starts it.
     pub(crate) async fn start(setting: Setting) -> anyhow::Result<Self> {
         register(&setting).await.with_context(|| format!("cannot register node {}", setting.name))?;
-        let Setting { name, number, client, images, names, folder, .. } = setting;
+        let Setting { name, number, is_hollow, client, images, names, folder, .. } = setting;
         let context = Arc::new(NodeContext {
             name,
             client,
@@ -95,7 +97,9 @@ impl Node {
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(beat(Arc::clone(&context)));
-        tasks.spawn(follow(Arc::clone(&context)));
+        if !is_hollow {
+            tasks.spawn(follow(Arc::clone(&context)));
+        }
         Ok(Self { context, tasks })
     }
 

@@ -9,6 +9,7 @@
 //! demo ends with an uninstall, and fails if anything of the chart is left.
 
 mod manifests;
+pub mod scale;
 mod steps;
 
 use self::steps::Steps;
