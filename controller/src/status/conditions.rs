@@ -59,6 +59,7 @@ pub fn parents(
     let is_own = |entry: &Value| {
         entry.get("controllerName").and_then(Value::as_str) == Some(CONTROLLER_NAME)
             && entry.pointer("/parentRef/name").and_then(Value::as_str) == Some(&gateway.name)
+            && entry.pointer("/parentRef/namespace").and_then(Value::as_str) == Some(&gateway.namespace)
     };
     let before = entries.iter().find(|entry| is_own(entry)).cloned();
     entries.retain(|entry| !is_own(entry));
@@ -125,16 +126,21 @@ mod tests {
     fn only_the_own_entry_changes_and_a_condition_that_stays_keeps_its_time() {
         let gateway = named("warmpath-gateway");
         let other = json!({"controllerName": "istio.io/x", "parentRef": {"name": "gw"}, "conditions": []});
-        let first = parents(Some(&json!([other])), &gateway, &conditions(&named("p"), &[].into()), 1, "t1");
+        let elsewhere = json!({
+            "controllerName": CONTROLLER_NAME,
+            "parentRef": {"name": "warmpath-gateway", "namespace": "another"},
+        });
+        let others = json!([other, elsewhere]);
+        let first = parents(Some(&others), &gateway, &conditions(&named("p"), &[].into()), 1, "t1");
         let no_pods = [Problem::NoPods { pool: named("p") }].into();
         let second = parents(Some(&first), &gateway, &conditions(&named("p"), &no_pods), 2, "t2");
-        assert_eq!(second.as_array().unwrap().len(), 2);
-        assert_eq!(second[0], other);
-        assert_eq!(second[1]["controllerName"], CONTROLLER_NAME);
+        assert_eq!(second.as_array().unwrap().len(), 3);
+        assert_eq!([&second[0], &second[1]], [&other, &elsewhere]);
+        assert_eq!(second[2]["controllerName"], CONTROLLER_NAME);
         let times = ["t1", "t1", "t2"];
         for (at, time) in times.iter().enumerate() {
-            assert_eq!(second[1]["conditions"][at]["lastTransitionTime"], *time);
-            assert_eq!(second[1]["conditions"][at]["observedGeneration"], 2);
+            assert_eq!(second[2]["conditions"][at]["lastTransitionTime"], *time);
+            assert_eq!(second[2]["conditions"][at]["observedGeneration"], 2);
         }
     }
 }

@@ -9,7 +9,7 @@ mod conditions;
 pub use conditions::{CONTROLLER_NAME, Condition, conditions, parents};
 
 use crate::config::ObjectName;
-use crate::watch::{Followed, Kind};
+use crate::watch::{Followed, Kind, Revision};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
@@ -29,7 +29,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 struct Writer {
     client: Client,
     gateway: ObjectName,
-    written: BTreeMap<ObjectName, [Condition; 3]>,
+    written: BTreeMap<ObjectName, (Revision, [Condition; 3])>,
     has_failed: bool,
 }
 
@@ -45,7 +45,7 @@ pub async fn write(
         let leads = *is_leader.borrow_and_update();
         let known = followed.borrow_and_update().clone();
         let is_complete = match known {
-            Some(known) if leads => writer.write(&known).await,
+            Some(known) if leads => writer.write(&known, &is_leader).await,
             _ => true,
         };
         if !leads {
@@ -70,12 +70,16 @@ pub async fn write(
 // === impl Writer ===
 
 impl Writer {
-    /// Writes what differs from what was written. Returns whether all of it could be.
-    async fn write(&mut self, followed: &Followed) -> bool {
-        self.written.retain(|pool, _| followed.inference_pools.contains(pool));
+    /// Writes what differs from what was written, for as long as this replica leads. Returns whether all of it could be.
+    async fn write(&mut self, followed: &Followed, is_leader: &watch::Receiver<bool>) -> bool {
+        self.written.retain(|pool, _| followed.inference_pools.contains_key(pool));
         let mut is_complete = true;
-        for pool in &followed.inference_pools {
-            let wanted = conditions(pool, &followed.problems);
+        for (pool, revision) in &followed.inference_pools {
+            // A slow API server may keep this replica here for longer than it holds the lease.
+            if !*is_leader.borrow() {
+                break;
+            }
+            let wanted = (*revision, conditions(pool, &followed.problems));
             if self.written.get(pool) == Some(&wanted) {
                 continue;
             }
@@ -98,14 +102,17 @@ impl Writer {
         is_complete
     }
 
-    async fn write_one(&self, pool: &ObjectName, wanted: &[Condition; 3]) -> Result<(), kube::Error> {
+    async fn write_one(
+        &self,
+        pool: &ObjectName,
+        (revision, wanted): &(Revision, [Condition; 3]),
+    ) -> Result<(), kube::Error> {
         let resource = Kind::InferencePool.resource();
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &pool.namespace, &resource);
         // Deleted a moment ago: its watch will say so.
         let Some(object) = api.get_opt(&pool.name).await? else { return Ok(()) };
         let old = object.data.pointer("/status/parents");
-        let generation = object.metadata.generation.unwrap_or_default();
-        let new = parents(old, &self.gateway, wanted, generation, &now());
+        let new = parents(old, &self.gateway, wanted, revision.generation, &now());
         // With the version that was read, so that no entry of another controller is lost.
         let version = object.metadata.resource_version;
         let patch = json!({"metadata": {"resourceVersion": version}, "status": {"parents": new}});
@@ -124,4 +131,68 @@ impl Writer {
 /// The time as the API writes it: whole seconds.
 fn now() -> String {
     Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Followed, Writer};
+    use crate::config::ObjectName;
+    use crate::fake_api::FakeApi;
+    use crate::watch::Revision;
+    use http::{Method, Response};
+    use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex};
+    use tokio::sync::watch;
+
+    fn named(name: &str) -> ObjectName {
+        ObjectName { namespace: "llm".to_owned(), name: name.to_owned() }
+    }
+
+    fn followed(pools: &[(&str, i64)]) -> Followed {
+        let revision = |generation| Revision { generation, ..Revision::default() };
+        let pools = pools.iter().map(|(name, generation)| (named(name), revision(*generation)));
+        Followed { inference_pools: pools.collect(), ..Followed::default() }
+    }
+
+    /// Pools and their observed generations, as they were written.
+    type Written = Arc<Mutex<Vec<(String, i64)>>>;
+
+    /// A writer, and what it has written.
+    fn writer(on_write: impl Fn() + Send + 'static) -> (Writer, Written) {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&seen);
+        let client = FakeApi::client(move |request| {
+            if *request.method() == Method::PATCH {
+                let body: serde_json::Value = serde_json::from_slice(request.body()).unwrap();
+                let generation = &body["status"]["parents"][0]["conditions"][0]["observedGeneration"];
+                let name = request.uri().path().rsplit('/').nth(1).unwrap().to_owned();
+                log.lock().unwrap().push((name, generation.as_i64().unwrap()));
+                on_write();
+            }
+            let pool = r#"{"apiVersion": "inference.networking.k8s.io/v1", "kind": "InferencePool", "metadata": {}}"#;
+            Response::new(pool.to_owned())
+        });
+        let gateway = named("gateway");
+        (Writer { client, gateway, written: BTreeMap::new(), has_failed: false }, seen)
+    }
+
+    #[tokio::test]
+    async fn a_changed_specification_is_observed_although_its_conditions_stay() {
+        let (mut writer, seen) = writer(|| {});
+        let (_leads, is_leader) = watch::channel(true);
+        for generation in [1, 1, 2] {
+            assert!(writer.write(&followed(&[("a", generation)]), &is_leader).await);
+        }
+        assert_eq!(*seen.lock().unwrap(), [("a".to_owned(), 1), ("a".to_owned(), 2)]);
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_loses_the_lease_stops_between_two_pools() {
+        let (leads, is_leader) = watch::channel(true);
+        let (mut writer, seen) = writer(move || {
+            leads.send_replace(false);
+        });
+        writer.write(&followed(&[("a", 1), ("b", 1)]), &is_leader).await;
+        assert_eq!(*seen.lock().unwrap(), [("a".to_owned(), 1)]);
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::ClusterError;
 use super::discovery::discover;
-use super::facts::{Facts, Shown, Source, SourceState};
+use super::facts::{Facts, Revision, Shown, Source, SourceState};
 use super::follow::{Report, follow};
 use super::hold::Hold;
 use super::kinds::Kind;
@@ -30,7 +30,7 @@ pub struct Followed {
     /// The pod behind each endpoint.
     pub pods: BTreeMap<SocketAddr, ObjectName>,
     /// The InferencePools of version v1.
-    pub inference_pools: BTreeSet<ObjectName>,
+    pub inference_pools: BTreeMap<ObjectName, Revision>,
     /// Where the controller's replicas listen, this one included.
     pub replicas: BTreeSet<SocketAddr>,
     /// What is wrong, in words.

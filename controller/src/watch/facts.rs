@@ -32,12 +32,21 @@ pub enum Item {
 /// An object other than a pod.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Described {
-    /// When it was created: of two objects that conflict, the older one applies.
-    pub created: Option<Timestamp>,
+    /// Which state of which object it is.
+    pub revision: Revision,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
     /// Its specification.
     pub spec: Value,
+}
+
+/// Which state of an object's specification, and of which of several objects that had its name one after the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Revision {
+    /// When the object was created: of two objects that conflict, the older one applies.
+    pub created: Option<Timestamp>,
+    /// Grows with each change of the specification.
+    pub generation: i64,
 }
 
 /// What a watch reports.

@@ -4,7 +4,7 @@
 //! restarted, where it was if the server still knows that place. No event announces that it works again; the absence of failures
 //! does.
 
-use super::facts::{Described, Item, Source, SourceState, Update};
+use super::facts::{Described, Item, Revision, Source, SourceState, Update};
 use super::kinds::Kind;
 use super::pod::{ApiPod, Pod};
 use crate::config::ObjectName;
@@ -131,8 +131,9 @@ pub(super) fn read_pod(pod: ApiPod) -> Option<(ObjectName, Item)> {
 pub(super) fn read_object(mut object: DynamicObject) -> Option<(ObjectName, Item)> {
     let meta = object.metadata;
     let name = ObjectName { namespace: meta.namespace.unwrap_or_default(), name: meta.name? };
+    let created = meta.creation_timestamp.map(|time| time.0);
     let described = Described {
-        created: meta.creation_timestamp.map(|time| time.0),
+        revision: Revision { created, generation: meta.generation.unwrap_or_default() },
         annotations: meta.annotations.unwrap_or_default(),
         spec: object.data.get_mut("spec").map(serde_json::Value::take).unwrap_or_default(),
     };

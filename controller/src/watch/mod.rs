@@ -26,7 +26,7 @@ mod pod;
 mod problem;
 
 pub use cluster::{Followed, WatchState, client, start};
-pub use facts::{Described, Facts, Item, Source, SourceState, Update};
+pub use facts::{Described, Facts, Item, Revision, Source, SourceState, Update};
 pub use kinds::Kind;
 pub use list::list;
 pub use plan::{Plan, plan};

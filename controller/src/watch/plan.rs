@@ -3,7 +3,7 @@
 //! Pure, and computed anew at each change: a thousand pods take well below a millisecond, and no state can be left over from an
 //! earlier change.
 
-use super::facts::{Described, Facts, Item, Source};
+use super::facts::{Described, Facts, Item, Revision, Source};
 use super::kinds::Kind;
 use super::pod::Pod;
 use super::problem::Problem;
@@ -35,7 +35,7 @@ pub struct Plan {
     /// What is wrong, in words.
     pub problems: BTreeSet<Problem>,
     /// The InferencePools of version v1, used or not: the ones whose status is written.
-    pub inference_pools: BTreeSet<ObjectName>,
+    pub inference_pools: BTreeMap<ObjectName, Revision>,
     /// Where the controller's replicas listen, this one included, ready or not.
     pub replicas: BTreeSet<SocketAddr>,
     /// The watches of pods that are needed.
@@ -60,7 +60,8 @@ pub fn plan(facts: &Facts, settings: &Kubernetes) -> Plan {
     for described in described(facts, settings, &mut plan.problems) {
         plan.add(described, facts, &mut endpoint_count);
     }
-    plan.inference_pools = facts.objects(Kind::InferencePool).map(|(name, _)| name.clone()).collect();
+    plan.inference_pools =
+        facts.objects(Kind::InferencePool).map(|(name, pool)| (name.clone(), pool.revision)).collect();
     plan.add_objectives(facts);
     plan.add_rewrites(facts);
     if let Some(peers) = &settings.peers {
@@ -85,7 +86,7 @@ fn described(facts: &Facts, settings: &Kubernetes, problems: &mut BTreeSet<Probl
     for kind in [Kind::InferencePool, Kind::InferencePoolAlpha] {
         for (name, object) in facts.objects(kind) {
             if named.insert(name.clone()) {
-                objects.push((object.created, name, object));
+                objects.push((object.revision.created, name, object));
             } else {
                 problems.insert(Problem::Shadowed { pool: name.clone() });
             }
@@ -298,7 +299,7 @@ fn by_age(facts: &Facts, kinds: [Kind; 2]) -> Vec<(&ObjectName, &Described)> {
     let mut seen = BTreeSet::new();
     let mut objects: Vec<_> = kinds.into_iter().flat_map(|kind| facts.objects(kind)).collect();
     objects.retain(|(name, _)| seen.insert(*name));
-    objects.sort_by_key(|(name, object)| (object.created, *name));
+    objects.sort_by_key(|(name, object)| (object.revision.created, *name));
     objects
 }
 

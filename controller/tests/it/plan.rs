@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use warmpath::config::{Kubernetes, Member, ObjectName, PodPool, Selector};
-use warmpath::watch::{Described, Facts, Item, Kind, Plan, Pod, Problem, Source, Update, plan};
+use warmpath::watch::{Described, Facts, Item, Kind, Plan, Pod, Problem, Revision, Source, Update, plan};
 use warmpath_core::limits::ENDPOINTS_MAX;
 use warmpath_core::wire::{Objective, Rewrite, RewriteTarget, Role};
 
@@ -41,7 +41,8 @@ impl Cluster {
 
     fn add(&mut self, kind: Kind, name: &str, age: i64, annotations: BTreeMap<String, String>, spec: Value) {
         let created = Some(k8s_openapi::jiff::Timestamp::from_second(1_000_000 - age).unwrap());
-        let item = Item::Object(Described { created, annotations, spec });
+        let revision = Revision { created, generation: 1 };
+        let item = Item::Object(Described { revision, annotations, spec });
         self.objects.entry(kind).or_default().insert(named(name), item);
         let source = Source { kind, namespace: Some("llm".to_owned()), selector: Selector::new() };
         self.facts.open(source.clone());

@@ -10,7 +10,7 @@ use warmpath::check::kubernetes::installed::{self, Installed};
 use warmpath::check::kubernetes::pools::{self, Pools};
 use warmpath::check::kubernetes::rights::{self, Rights};
 use warmpath::config::{ObjectName, Selector};
-use warmpath::watch::{Described, Facts, Item, Kind, Pod, Source, SourceState, Update};
+use warmpath::watch::{Described, Facts, Item, Kind, Pod, Revision, Source, SourceState, Update};
 use warmpath_core::wire::Role;
 
 fn named(name: &str) -> ObjectName {
@@ -34,7 +34,11 @@ fn found(pools: &[(&str, Value)], pods: &[(&str, &str, bool)]) -> Vec<String> {
         facts.open(source(kind, ""));
         let update = if kind == Kind::InferencePool {
             let described = |spec: &Value| {
-                Item::Object(Described { created: None, annotations: BTreeMap::new(), spec: spec.clone() })
+                Item::Object(Described {
+                    revision: Revision::default(),
+                    annotations: BTreeMap::new(),
+                    spec: spec.clone(),
+                })
             };
             Update::Listed(pools.iter().map(|(name, spec)| (named(name), described(spec))).collect())
         } else {
