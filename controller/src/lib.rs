@@ -7,8 +7,8 @@
 //!                            ├─► publish::Hub over index::Index ═ gRPC stream ═► proxies
 //!   engine /metrics ─► telemetry                    ▲                            │
 //!                                                   └──── their events ──────────┘
-//!                                    api: /metrics /healthz /readyz /state /explain /wasm
-//!                                                                    ▲        ▲
+//!                                    api: /metrics /healthz /readyz /state /proxies /explain /wasm
+//!                                                                    ▲                  ▲
 //!                                           `warmpath get`, `warmpath check`  `warmpath explain`
 //! ```
 //!

@@ -135,7 +135,7 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
     let cluster = follow_cluster(&settings, &metrics, &stopping, &mut tasks).await?;
     let api = api::Api::new(shared.clone(), Arc::clone(&metrics), telemetry.fleet(), telemetry.unseen())
         .omitting(&settings.omitted_prefixes)
-        .explaining_to(settings.explain_token.as_deref(), http_addr)
+        .listening_at(http_addr, settings.explain_token.as_deref())
         .serving(wasm)
         .following(cluster.clone());
     let models = telemetry.models();

@@ -6,10 +6,14 @@
 mod explain;
 mod gauges;
 mod page;
+mod proxies;
 mod state;
 mod wasm;
 
-pub use page::{EndpointState, PoolState, ProblemPage, ProxyState, RefusedState, StatePage, WatchPage};
+pub use page::{
+    EndpointState, PoolState, ProblemPage, ProxiesPage, ProxyState, RefusedState, ReplicaState, StatePage,
+    WatchPage,
+};
 pub use wasm::{Wasm, WasmError};
 
 use crate::metrics::Metrics;
@@ -38,6 +42,8 @@ pub struct Api {
     metrics: Arc<Metrics>,
     fleet: Fleet,
     cluster: Option<watch::Receiver<Option<Followed>>>,
+    /// The port of this API, which the other replicas have as well.
+    port: u16,
     unseen: Arc<AtomicUsize>,
     was_ready: Arc<AtomicBool>,
     omitted_prefixes: Arc<[String]>,
@@ -67,6 +73,7 @@ impl Api {
             metrics,
             fleet,
             cluster: None,
+            port: 0,
             unseen,
             was_ready: Arc::default(),
             omitted_prefixes,
@@ -87,15 +94,15 @@ impl Api {
         Self { cluster, ..self }
     }
 
-    /// Serves explanations to requests with `token`; without one, only where the API listens on a loopback address.
+    /// Is served at `listen`. Explanations are served to requests with `token`; without one, only on a loopback address.
     #[must_use]
-    pub fn explaining_to(self, token: Option<&str>, listen: SocketAddr) -> Self {
+    pub fn listening_at(self, listen: SocketAddr, token: Option<&str>) -> Self {
         let explain = match token {
             Some(token) => Explain::Token(token.into()),
             None if listen.ip().is_loopback() => Explain::Everybody,
             None => Explain::Nobody,
         };
-        Self { explain, ..self }
+        Self { explain, port: listen.port(), ..self }
     }
 
     /// Serves this filter.
@@ -111,6 +118,7 @@ impl Api {
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(ready))
             .route("/state", get(state::show))
+            .route("/proxies", get(proxies::show))
             .route("/explain", post(explain::show))
             .route("/wasm", get(wasm::show))
             .route("/wasm/{sha256}/warmpath-router.wasm", get(wasm::send))

@@ -22,7 +22,9 @@ pub struct StatePage {
     pub cells: usize,
     /// All pools.
     pub pools: Vec<PoolState>,
-    /// The proxies that are connected.
+    /// The other replicas of the controller.
+    pub replicas: Vec<ReplicaState>,
+    /// The proxies that are connected, to any replica.
     pub proxies: Vec<ProxyState>,
     /// The proxies that were refused recently, and have not been served since.
     pub refused: Vec<RefusedState>,
@@ -126,10 +128,38 @@ pub struct EndpointState {
     pub cached_share: Option<f64>,
 }
 
+/// The page of `GET /proxies`: who is connected to one replica.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProxiesPage {
+    /// As in [`StatePage::instance`].
+    pub instance: String,
+    /// The replica's name for people: that of its pod.
+    pub replica: String,
+    /// The proxies that are connected to it.
+    pub proxies: Vec<ProxyState>,
+    /// The proxies that it refused lately.
+    pub refused: Vec<RefusedState>,
+}
+
+/// Another replica of the controller.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReplicaState {
+    /// Where it was asked for its proxies.
+    pub address: String,
+    /// Its name for people; empty where it did not respond.
+    pub name: String,
+    /// Why it did not respond: its proxies are not listed.
+    pub problem: Option<String>,
+}
+
 /// A proxy that is connected.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ProxyState {
+    /// The replica that it is connected to: the name of its pod.
+    pub replica: String,
     /// Its process.
     pub process: String,
     /// Its name for people: Envoy's node id.

@@ -1,8 +1,8 @@
 //! `GET /state`: the view, what the scrapes show, and who is connected, as a page of JSON.
 
-use super::Api;
-use super::page::{EndpointState, PoolState, ProblemPage, ProxyState, RefusedState, StatePage, WatchPage};
-use crate::publish::{Cached, ConnectedProxy, Hub, RefusedProxy};
+use super::page::{EndpointState, PoolState, ProblemPage, StatePage, WatchPage};
+use super::{Api, proxies};
+use crate::publish::{Cached, Hub};
 use crate::telemetry::{EngineKind, Fleet, Seen};
 use crate::watch::{Followed, Problem, SourceState, WatchState};
 use axum::Json;
@@ -13,7 +13,7 @@ use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Endpoint, Pool};
 use warmpath_core::wire::{Health, Role};
 
-/// What the page is built from.
+/// What the page is built from, except who is connected.
 #[derive(Clone, Copy, Debug)]
 struct Facts<'a> {
     hub: &'a Hub,
@@ -26,7 +26,10 @@ struct Facts<'a> {
 pub(super) async fn show(State(api): State<Api>) -> Json<StatePage> {
     // A copy, so that an update does not wait for the page.
     let cluster = api.cluster.as_ref().and_then(|cluster| cluster.borrow().clone()).unwrap_or_default();
-    Json(api.shared.with(|hub, now| Facts { hub, fleet: &api.fleet, cluster: &cluster, now }.page()))
+    let mut connected = api.shared.with(|hub, now| proxies::own(hub, now));
+    let replicas = proxies::add_others(&proxies::addresses(&cluster, api.port), &mut connected).await;
+    let page = api.shared.with(|hub, now| Facts { hub, fleet: &api.fleet, cluster: &cluster, now }.page());
+    Json(StatePage { replicas, proxies: connected.proxies, refused: connected.refused, ..page })
 }
 
 // === impl Facts ===
@@ -35,11 +38,6 @@ impl Facts<'_> {
     fn page(self) -> StatePage {
         let index = self.hub.index();
         let view = index.view();
-        let requests = index.requests_in_flight();
-        let proxies = self.hub.proxies().map(|proxy| {
-            let requests = requests.get(&proxy.process).copied().unwrap_or_default();
-            self.proxy(proxy, requests)
-        });
         StatePage {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             instance: index.instance().to_string(),
@@ -48,10 +46,9 @@ impl Facts<'_> {
             cell_bytes: view.cell_bytes(),
             cells: view.prefixes().cells(),
             pools: view.pools().iter().map(|pool| self.pool(pool)).collect(),
-            proxies: proxies.collect(),
-            refused: self.hub.refused().map(|refused| self.refused(refused)).collect(),
             watches: self.cluster.watches.iter().map(watch).collect(),
             problems: self.cluster.problems.iter().map(problem).collect(),
+            ..StatePage::default()
         }
     }
 
@@ -103,28 +100,6 @@ impl Facts<'_> {
     fn pod(self, endpoint: &Endpoint) -> Option<String> {
         let address = endpoint.address.parse().ok()?;
         self.cluster.pods.get(&address).map(ToString::to_string)
-    }
-
-    fn proxy(self, proxy: &ConnectedProxy, requests: u32) -> ProxyState {
-        ProxyState {
-            process: proxy.process.to_string(),
-            node: proxy.node.clone(),
-            version: proxy.version.clone(),
-            cell_bytes: Some(proxy.cell_bytes).filter(|bytes| *bytes > 0),
-            connected_ms: self.now.ms_since(proxy.since),
-            requests,
-        }
-    }
-
-    fn refused(self, refused: &RefusedProxy) -> RefusedState {
-        RefusedState {
-            process: refused.process.to_string(),
-            node: refused.node.clone(),
-            version: refused.version.clone(),
-            reason: refused.refusal.label().to_owned(),
-            message: refused.refusal.to_string(),
-            age_ms: self.now.ms_since(refused.at),
-        }
     }
 }
 

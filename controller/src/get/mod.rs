@@ -44,6 +44,11 @@ pub fn print(
     if let Some(wanted) = &args.pool {
         state.pools.retain(|pool| pool.name == *wanted);
     }
+    if args.kind == Kind::Proxies {
+        for problem in state.replicas.iter().filter_map(|replica| replica.problem.as_ref()) {
+            writeln!(notes, "The proxies of another replica are missing: {problem}.")?;
+        }
+    }
     if args.output == GetOutput::Json {
         let json = match args.kind {
             Kind::Pools => serde_json::to_string_pretty(&state.pools),
@@ -95,7 +100,7 @@ mod tests {
           {"address":"10.0.0.12:8000","pod":null,"role":"both","health":"unhealthy","fitness":"unhealthy",
            "scrape":"timeout","scraped_ms":75000,"running":0,"waiting":0,"capacity_tokens":300000}]},
         {"name":"llm/empty","models":[]}],
-      "proxies":[{"process":"0a","node":"gateway-7d","version":"0.1.0","cell_bytes":256,"connected_ms":7384000,
+      "proxies":[{"replica":"controller-0","process":"0a","node":"gateway-7d","version":"0.1.0","cell_bytes":256,"connected_ms":7384000,
         "requests":9}]}"#;
 
     fn printed(json: &str, kind: Kind, output: GetOutput, pool: Option<&str>) -> (String, String) {
@@ -132,8 +137,8 @@ ADDRESS          POD          POOL        ROLE   STATE       RUNNING   WAITING  
 ";
         assert_eq!(table(Kind::Endpoints, GetOutput::Text), wanted);
         let wanted = "\
-NODE         VERSION   CONNECTED   REQUESTS   PROCESS   CELL-BYTES
-gateway-7d   0.1.0     2h3m        9          0a        256
+NODE         VERSION   CONNECTED   REQUESTS   REPLICA        PROCESS   CELL-BYTES
+gateway-7d   0.1.0     2h3m        9          controller-0   0a        256
 ";
         assert_eq!(table(Kind::Proxies, GetOutput::Wide), wanted);
     }
@@ -163,5 +168,14 @@ gateway-7d   0.1.0     2h3m        9          0a        256
         let (out, notes) = printed("{}", Kind::Pools, GetOutput::Text, None);
         assert_eq!((out.as_str(), notes.as_str()), ("", "No pools.\n"));
         assert_eq!(printed("{}", Kind::Proxies, GetOutput::Json, None).0, "[]\n");
+    }
+
+    #[test]
+    fn a_replica_that_does_not_respond_is_a_note_beside_the_table() {
+        let state = STATE.replacen('{', r#"{"replicas":[{"problem":"cannot reach x"},{"name":"b"}],"#, 1);
+        let (out, notes) = printed(&state, Kind::Proxies, GetOutput::Text, None);
+        assert_eq!(notes, "The proxies of another replica are missing: cannot reach x.\n");
+        assert_eq!(out.lines().count(), 2);
+        assert_eq!(printed(&state, Kind::Pools, GetOutput::Text, None).1, "");
     }
 }

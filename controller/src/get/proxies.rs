@@ -1,4 +1,4 @@
-//! `warmpath get proxies`: the proxies that are connected to this replica of the controller.
+//! `warmpath get proxies`: the proxies that are connected, to any replica of the controller.
 
 use super::Rows;
 use super::words::{UNKNOWN, age, or_unknown};
@@ -7,7 +7,7 @@ use crate::api::{ProxyState, StatePage};
 pub(super) fn rows(state: &StatePage, is_wide: bool) -> Rows {
     let mut headings = vec!["NODE", "VERSION", "CONNECTED", "REQUESTS"];
     if is_wide {
-        headings.extend(["PROCESS", "CELL-BYTES"]);
+        headings.extend(["REPLICA", "PROCESS", "CELL-BYTES"]);
     }
     Rows { headings, rows: state.proxies.iter().map(|proxy| row(proxy, is_wide)).collect() }
 }
@@ -21,7 +21,7 @@ fn row(proxy: &ProxyState, is_wide: bool) -> Vec<String> {
     ];
     if is_wide {
         let cell_bytes = proxy.cell_bytes.map_or_else(|| UNKNOWN.to_owned(), |bytes| bytes.to_string());
-        row.extend([proxy.process.clone(), cell_bytes]);
+        row.extend([or_unknown(Some(&proxy.replica)), proxy.process.clone(), cell_bytes]);
     }
     row
 }

@@ -39,7 +39,7 @@ pub struct Hub {
     departures: Vec<Departure>,
     pub(super) routing: Routing,
     outcomes: Outcomes,
-    usage: Usage,
+    pub(super) usage: Usage,
     pub(super) roster: Roster,
     /// The round of teaching that goes on.
     pub(super) taught: Taught,

@@ -5,6 +5,7 @@
 //! leader that all proxies report to, would be one more thing that fails.
 
 use super::hub::Hub;
+use super::usage::Report;
 use crate::index::{Author, Dropped};
 use warmpath_core::ids::ProcessId;
 use warmpath_core::time::Timestamp;
@@ -32,6 +33,7 @@ impl Hub {
         now: Timestamp,
     ) {
         for kind in events.into_iter().filter_map(|event| event.kind) {
+            let usage = if let Kind::UsageSeen(usage) = &kind { Report::of(usage) } else { None };
             let accepted = match kind {
                 Kind::Proxies(proxies) => {
                     self.routing.note_elsewhere(replica, &proxies);
@@ -45,7 +47,12 @@ impl Hub {
                 kind => self.index.accept(Author::Replica(replica), kind, now).map(Some),
             };
             match accepted {
-                Ok(Some(delta)) => self.broadcast(&delta),
+                Ok(Some(delta)) => {
+                    if let Some(usage) = usage {
+                        self.usage.note(usage, self.index.view(), now);
+                    }
+                    self.broadcast(&delta);
+                }
                 Ok(None) => {}
                 Err(dropped) => self.count_dropped(dropped),
             }

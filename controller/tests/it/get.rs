@@ -1,8 +1,8 @@
 //! `warmpath get`: what a controller knows, from its API to the table.
 
-use crate::support::{Proxy, quiet_settings, until};
+use crate::support::{Proxy, get as get_page, quiet_settings, until};
 use std::net::SocketAddr;
-use warmpath::api::StatePage;
+use warmpath::api::{ProxiesPage, StatePage};
 use warmpath::args::{GetArgs, GetOutput, Kind};
 use warmpath::get;
 use warmpath::run::start;
@@ -42,6 +42,9 @@ async fn proxies_are_listed_while_they_are_connected_and_refused_ones_with_the_r
     let [refused] = state.refused.as_slice() else { panic!("{:?}", state.refused) };
     assert_eq!((refused.node.as_str(), refused.reason.as_str()), ("gateway-b", "cell_bytes"));
     assert!(refused.message.contains("64 bytes"), "{refused:?}");
+    let (_, page) = get_page(http, "/proxies").await;
+    let page: ProxiesPage = serde_json::from_str(&page).unwrap();
+    assert_eq!((page.instance, page.proxies.len(), page.refused.len()), (state.instance, 1, 1));
     drop(proxy);
     let gone = async || self::state(http).await.proxies.is_empty().then_some(());
     until("it is gone", gone).await;

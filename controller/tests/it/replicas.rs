@@ -17,7 +17,7 @@ use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{
     Event, Hello, InFlightReport, Kind, Outcome, OutcomeClass, Pool, PoolEndpoint, Pools, PrefixDecoder,
-    Routed, decode_down,
+    Routed, UsageSeen, decode_down,
 };
 
 const ADDRESS: &str = "10.0.0.1:8000";
@@ -221,6 +221,25 @@ fn what_a_proxy_reports_reaches_the_proxies_of_all_replicas_once() {
             assert_eq!(proxy.events, ["routed", "outcome", "in_flight"]);
             assert_eq!((requests(&proxy.view), held(&proxy.view)), (1, 2));
         }
+    }
+}
+
+#[test]
+fn people_see_the_same_cached_share_at_every_replica() {
+    let mut fleet = Fleet::new(2);
+    let proxy = Proxy::join(fleet.hub(0), PROCESSES[0]);
+    let usage = UsageSeen {
+        pool: "p".to_owned(),
+        endpoint: endpoint(),
+        prompt_tokens: 1_000,
+        cached_tokens: Some(750),
+        ..UsageSeen::default()
+    };
+    fleet.hub(0).receive(proxy.stream, vec![Kind::UsageSeen(usage).into()], at(10));
+    fleet.pump(at(10));
+    for replica in 0..2 {
+        let cached = fleet.hub(replica).cached_at(EndpointId(endpoint()), at(10));
+        assert_eq!(cached.share(), Some(0.75), "replica {replica}");
     }
 }
 

@@ -61,6 +61,13 @@ static SECRETS: Check = Check {
     remedy: "the controller's log says what is wrong with the file; certificate and key must belong together",
 };
 
+static REPLICAS: Check = Check {
+    id: "controller.replicas",
+    worst: Level::Warning,
+    why: "another replica does not respond: its proxies are not listed here, and what they report may not arrive",
+    remedy: "see its pod and its log; a NetworkPolicy must let replicas reach each other on both ports",
+};
+
 static WATCH: Check = Check {
     id: "kubernetes.watch",
     worst: Level::Error,
@@ -77,8 +84,8 @@ static OBJECTS: Check = Check {
 };
 
 /// In the order of docs/check.md.
-pub(super) static CHECKS: [&Check; 9] =
-    [&READY, &VERSION, &CLOCK, &CONFIG, &TOKEN, &TLS, &SECRETS, &WATCH, &OBJECTS];
+pub(super) static CHECKS: [&Check; 10] =
+    [&READY, &VERSION, &CLOCK, &CONFIG, &TOKEN, &TLS, &SECRETS, &REPLICAS, &WATCH, &OBJECTS];
 
 pub(super) fn check(pages: &Pages, to: &mut Findings) {
     let Pages { state, unready, counters, clock, .. } = pages;
@@ -95,6 +102,10 @@ pub(super) fn check(pages: &Pages, to: &mut Findings) {
     let refused = counters.get("config_reloads_total{refused}").copied().unwrap_or_default();
     to.judge(&CONFIG, refused < 1.0, "", format!("{refused} changes were rejected"));
     check_identity(counters, to);
+    for replica in &state.replicas {
+        let seen = replica.problem.as_deref().unwrap_or("responds");
+        to.judge(&REPLICAS, replica.problem.is_none(), format!("replica {}", replica.address), seen);
+    }
     for watch in &state.watches {
         let level = match watch.state.as_str() {
             "synced" | "missing" => Level::Ok,

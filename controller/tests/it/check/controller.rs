@@ -65,6 +65,14 @@ fn pools_without_engines_or_models_are_found() {
 }
 
 #[test]
+fn a_replica_that_does_not_respond_is_found() {
+    let replicas = json!([{"address": "10.0.0.8:18002", "name": "b"},
+                          {"address": "10.0.0.9:18002", "problem": "cannot reach it"}]);
+    let wanted = ["warning controller.replicas replica 10.0.0.9:18002: cannot reach it"];
+    assert_eq!(found("/replicas", replicas), wanted);
+}
+
+#[test]
 fn engines_that_fail_or_are_not_understood_are_named() {
     let first = "/pools/0/endpoints/0";
     let mut state = state();
