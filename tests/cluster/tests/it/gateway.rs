@@ -43,7 +43,14 @@ pub(crate) async fn the_charts_envoys_send_a_prompt_to_the_engine_that_holds_it(
     namespace.ready("app=vllm", 4).await?;
     let release = namespace.install(&values()).await?;
     let gateways = release.ready("gateway", 2).await?;
-    release.ready("controller", 2).await?;
+    for controller in release.ready("controller", 2).await? {
+        until("both Envoys on the page of each controller", async || {
+            let state = release.state(&controller).await.ok()?;
+            let is_whole = state.proxies.len() == 2 && state.replicas.iter().all(|it| it.problem.is_none());
+            (is_whole && state.replicas.len() == 1).then_some(())
+        })
+        .await?;
+    }
     let [first, second] =
         [&gateways[0], &gateways[1]].map(|pod| Client::http1(pod_address(pod, PORT).unwrap()));
     let words: Vec<String> = (0..2_000).map(|number| number.to_string()).collect();
