@@ -146,7 +146,7 @@ async fn with_a_wasm_plugin_nothing_hangs_and_sessions_stay_together() {
     full_engines_are_retried(&gateway, &client).await;
 }
 
-/// Istio's proxies start 15 seconds later with a rule that names a Secret that they may not, and its sidecars ignore the
+/// Istio's proxies start 15 seconds later with a rule that names a Secret that they may not read, and its sidecars ignore the
 /// name of a Secret.
 #[test]
 fn only_proxies_with_the_filter_verify_the_controllers_certificate_each_as_it_can() {
