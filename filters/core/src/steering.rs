@@ -6,9 +6,11 @@
 
 use crate::json::{Change, Changes};
 
-/// Fields of bodies whose presence makes it worth looking closer. In the order of [`REMOVALS`], and the names of what holds such
-/// fields.
-pub(crate) const FIELDS: [&str; 16] = [
+/// The field in which vLLM's and SGLang's own formats keep a request's parameters, harmless ones included.
+pub(crate) const HOLDER: &str = "sampling_params";
+
+/// Fields whose presence makes it worth looking closer: those of [`REMOVALS`], and those that may hold some.
+pub(crate) const FIELDS: [&str; 17] = [
     "kv_transfer_params",
     "ec_transfer_params",
     "do_remote_prefill",
@@ -24,6 +26,7 @@ pub(crate) const FIELDS: [&str; 16] = [
     "data_parallel_rank_decode",
     "disaggregated_params",
     "vllm_xargs",
+    HOLDER,
     "extra_args",
 ];
 
@@ -37,7 +40,7 @@ pub(crate) const REMOVALS: [(&str, Change<'_>); 16] = [
     ("kv_transfer_params", Change::Remove),
     ("ec_transfer_params", Change::Remove),
     ("vllm_xargs", Change::Within(ARGUMENTS)),
-    ("sampling_params", Change::Within(&[("extra_args", Change::Within(ARGUMENTS))])),
+    (HOLDER, Change::Within(&[("extra_args", Change::Within(ARGUMENTS))])),
     ("do_remote_prefill", Change::Remove),
     ("do_remote_decode", Change::Remove),
     // SGLang: GenerateReqInput, and the OpenAI requests that become one.
@@ -66,7 +69,7 @@ pub(crate) const HEADERS: [&str; 6] = [
 
 #[cfg(test)]
 mod tests {
-    use super::{FIELDS, REMOVALS};
+    use super::{FIELDS, HOLDER, REMOVALS};
     use crate::json::Edits;
 
     fn without(body: &str) -> String {
@@ -81,10 +84,10 @@ mod tests {
                 r#"{{"model":"m","{field}":{{"kv_transfer_params":{{"do_remote_prefill":true}}}},"n":1}}"#
             );
             let left = without(&body);
-            let is_holder = matches!(field, "vllm_xargs" | "extra_args");
+            let is_holder = matches!(field, "vllm_xargs" | HOLDER | "extra_args");
             assert_eq!(left.contains(field), is_holder, "{left}");
             assert!(left.starts_with(r#"{"model":"m","#) && left.ends_with(r#""n":1}"#), "{left}");
-            assert!(field == "extra_args" || !left.contains("do_remote"), "{left}");
+            assert!(matches!(field, HOLDER | "extra_args") || !left.contains("do_remote"), "{left}");
         }
         let body = r#"{"sampling_params":{"extra_args":{"kv_transfer_params":{},"x":1},"n":2}}"#;
         assert_eq!(without(body), r#"{"sampling_params":{"extra_args":{"x":1},"n":2}}"#);

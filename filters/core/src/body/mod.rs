@@ -142,7 +142,7 @@ impl Kind {
 }
 
 fn outline() -> Outline<2> {
-    Outline::new(FIELDS).watching(&steering::FIELDS)
+    Outline::new(FIELDS).watching(&steering::FIELDS, steering::HOLDER)
 }
 
 /// Whether text begins as a JSON object does.

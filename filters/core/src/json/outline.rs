@@ -10,8 +10,8 @@ use super::unescape::name;
 use super::{JsonError, NESTING_MAX};
 use crate::limits::NAME_BYTES_MAX;
 
-/// Bytes kept of a key: a known one has at most eight characters, each of six bytes if it is escaped.
-const KEY_BYTES_MAX: usize = 64;
+/// Bytes kept of a key: a known one has at most 25 characters, each of six bytes if it is escaped.
+const KEY_BYTES_MAX: usize = 192;
 /// Bytes kept of a value: a name, all of it escaped.
 const VALUE_BYTES_MAX: usize = 6 * NAME_BYTES_MAX + 8;
 
@@ -33,6 +33,9 @@ pub(crate) enum Scalar {
 pub(crate) struct Outline<const N: usize> {
     names: [&'static str; N],
     watched: &'static [&'static str],
+    holder: &'static str,
+    /// Whether the value of `holder` is being read.
+    is_in_holder: bool,
     has_watched: bool,
     found: [Scalar; N],
     place: Place,
@@ -76,6 +79,8 @@ impl<const N: usize> Outline<N> {
         Self {
             names,
             watched: &[],
+            holder: "",
+            is_in_holder: false,
             has_watched: false,
             found: std::array::from_fn(|_| Scalar::Null),
             place: Place::Start(0),
@@ -87,9 +92,9 @@ impl<const N: usize> Outline<N> {
         }
     }
 
-    /// Looks out for fields of these names.
-    pub(crate) fn watching(self, names: &'static [&'static str]) -> Self {
-        Self { watched: names, ..self }
+    /// Looks out for fields of these names, and within the value of the field `holder`, which is not one of them by itself.
+    pub(crate) fn watching(self, names: &'static [&'static str], holder: &'static str) -> Self {
+        Self { watched: names, holder, ..self }
     }
 
     /// Whether there was one of the fields to look out for.
@@ -169,6 +174,10 @@ impl<const N: usize> Outline<N> {
             (_, Place::Key) => self.error = Some(JsonError::Syntax),
             (b',', Place::Value) if self.depth == 1 => self.close_value(),
             (b'"', _) => {
+                if self.is_in_holder {
+                    self.kept.clear();
+                    self.is_kept = true;
+                }
                 self.keep(b"\"");
                 self.place = Place::InString(Escape::No);
             }
@@ -181,6 +190,10 @@ impl<const N: usize> Outline<N> {
             }
             // The colon behind the key, and scalars.
             (b':', _) if self.depth == 1 => {}
+            (b':', _) if self.is_in_holder => {
+                let Scalar::Text(key) = Scalar::of(&self.kept) else { return 1 };
+                self.has_watched |= self.is_kept && self.watched.contains(&key.as_str());
+            }
             _ => self.keep(&[byte]),
         }
         1
@@ -196,7 +209,9 @@ impl<const N: usize> Outline<N> {
 
     fn close_key(&mut self) {
         let key = name(&self.kept).ok().filter(|_| self.is_kept);
-        self.has_watched |= key.as_deref().is_some_and(|key| self.watched.contains(&key));
+        self.is_in_holder = key.as_deref() == Some(self.holder);
+        self.has_watched |=
+            !self.is_in_holder && key.as_deref().is_some_and(|key| self.watched.contains(&key));
         self.field = key.and_then(|key| self.names.iter().position(|name| *name == key));
         self.kept.clear();
         self.is_kept = self.field.is_some();

@@ -193,7 +193,7 @@ impl<S: SharedMap> Router<S> {
             request.cluster = reading.route.cluster(&request.model);
             self.rewrite(request, &content, now)
         });
-        // Of a request whose prompt was not read, nobody has looked.
+        // Where the prompt was not read, nothing has looked for such fields.
         let is_steering = unread.is_some() || request.as_ref().is_some_and(|request| request.is_steering);
         let edited = Edited::of(&content, is_steering, target.as_deref());
         let model = request.as_ref().map_or(hinted.unwrap_or_default(), |request| request.model.as_ref());

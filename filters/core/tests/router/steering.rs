@@ -36,6 +36,8 @@ fn the_fields_are_found_in_every_format_and_in_a_prompt_that_cannot_be_read() {
         ("/v1/embeddings", json!({"input": "hi", "disaggregated_params": {}})),
         ("/score", json!({"text_1": "a", "text_2": "b", "data_parallel_rank": 1})),
         ("/whatever", json!({"vllm_xargs": {"kv_transfer_params": "x"}})),
+        // The engine decodes the path and finds its `/generate`.
+        ("/gener%61te", json!({"text": "hi", "sampling_params": {"extra_args": {"kv_transfer_params": {}}}})),
         (PATH, json!({"messages": "no list", "do_remote_prefill": true})),
         (PATH, json!({"messages": "no list", "sampling_params": {"extra_args": {"kv_transfer_params": 1}}})),
     ] {
@@ -83,15 +85,24 @@ fn a_body_that_is_too_large_to_be_edited_is_refused() {
     let vm = vm(&host, &config);
     let mut body = chat("hi");
     body["image"] = "x".repeat(BODY_BYTES_MAX).into();
+    body["sampling_params"] = json!({"max_tokens": 1, "stop": ["kv_transfer_params"]});
     let stream = post(&vm, PATH, &body.to_string());
     assert!(stream.reply.is_none());
     stream.complete();
-    body["kv_transfer_params"] = json!({"do_remote_prefill": true});
-    let mut stream = post(&vm, PATH, &body.to_string());
-    let reply = stream.reply.take().expect("the router responds itself");
-    assert_eq!(reply.status, 400);
-    let error: Value = serde_json::from_slice(&reply.body).unwrap();
-    assert_eq!(error["error"]["code"], "transfer_fields");
-    stream.finish();
-    assert_eq!(counted(&host, &[&vm], "warmpath.rejected.transfer_fields"), 1);
+    let escaped = Vec::from_iter("do_remote_prefill".bytes().map(|byte| format!("\\u{byte:04x}"))).concat();
+    let fields = [
+        r#""kv_transfer_params":{"do_remote_prefill":true}"#.to_owned(),
+        format!("\"{escaped}\":true"),
+        r#""sampling_params" : {"n":1,"extra_args" : {"kv_transfer_params":{}}}"#.to_owned(),
+    ];
+    for field in &fields {
+        let body = body.to_string().replacen('{', &format!("{{{field},"), 1);
+        let mut stream = post(&vm, PATH, &body);
+        let reply = stream.reply.take().unwrap_or_else(|| panic!("{field} reached an engine"));
+        assert_eq!(reply.status, 400);
+        let error: Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(error["error"]["code"], "transfer_fields");
+        stream.finish();
+    }
+    assert_eq!(counted(&host, &[&vm], "warmpath.rejected.transfer_fields"), 3);
 }
