@@ -89,10 +89,10 @@ fn a_body_that_is_too_large_to_be_edited_is_refused() {
     let stream = post(&vm, PATH, &body.to_string());
     assert!(stream.reply.is_none());
     stream.complete();
-    let escaped = Vec::from_iter("do_remote_prefill".bytes().map(|byte| format!("\\u{byte:04x}"))).concat();
+    let escaped: Vec<String> = "do_remote_prefill".bytes().map(|byte| format!("\\u{byte:04x}")).collect();
     let fields = [
         r#""kv_transfer_params":{"do_remote_prefill":true}"#.to_owned(),
-        format!("\"{escaped}\":true"),
+        format!("\"{}\":true", escaped.concat()),
         r#""sampling_params" : {"n":1,"extra_args" : {"kv_transfer_params":{}}}"#.to_owned(),
     ];
     for field in &fields {
