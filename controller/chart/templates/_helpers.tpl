@@ -29,6 +29,11 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
 {{ dict "list" ($namespaces | uniq) | toJson }}
 {{- end -}}
 
+{{/* Pods that listen on IPv4 only must not be reached by IPv6, which clients prefer. */}}
+{{- define "warmpath.ipFamilyPolicy" -}}
+{{ ternary "PreferDualStack" "SingleStack" (eq .Values.listen "[::]") }}
+{{- end -}}
+
 {{- define "warmpath.image" -}}
 {{ required "image.controller: name the image that you built with `./just image`, such as registry.example.com/warmpath:0.1.0" .Values.image.controller }}
 {{- end -}}

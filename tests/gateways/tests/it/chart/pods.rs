@@ -37,6 +37,36 @@ fn the_cluster_chooses_the_user_where_none_is_given() {
 }
 
 #[test]
+fn services_have_no_address_of_a_family_in_which_no_pod_listens() {
+    for (values, policy) in [("", "SingleStack"), ("listen: \"[::]\"", "PreferDualStack")] {
+        let rendered = render(values);
+        let policies: Vec<_> =
+            rendered.of_kind("Service").map(|service| service["spec"]["ipFamilyPolicy"].clone()).collect();
+        assert_eq!(policies, [policy, policy]);
+    }
+}
+
+#[test]
+fn a_network_policy_lets_replicas_gateways_and_monitoring_through() {
+    let rendered = render(
+        "networkPolicy: {enabled: true, gateways: [{namespaceSelector: {}}], monitoring: [{podSelector: {}}]}",
+    );
+    let ingress = &rendered.object("NetworkPolicy", "warmpath-controller").unwrap()["spec"]["ingress"];
+    let from = |port: &str| {
+        let rules = ingress.as_array().unwrap();
+        let rule = rules.iter().find(|rule| rule["ports"][0]["port"] == port).unwrap();
+        let peers = rule["from"].as_array().unwrap().iter();
+        let name = |peer: &Value| match &peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] {
+            Value::String(component) => component.clone(),
+            _ => peer.as_object().unwrap().keys().next().unwrap().clone(),
+        };
+        peers.map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(from("grpc"), ["controller", "gateway", "namespaceSelector"]);
+    assert_eq!(from("http"), ["controller", "namespaceSelector", "podSelector"]);
+}
+
+#[test]
 fn selectors_find_the_pods() {
     let rendered = render("networkPolicy: {enabled: true}\npodMonitor: {enabled: true}");
     for component in ["controller", "gateway"] {
