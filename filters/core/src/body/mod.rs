@@ -39,6 +39,8 @@ pub enum Kind {
     Form,
     /// Text of any kind, or JSON under that name.
     Text,
+    /// Compressed, as its `content-encoding` says. Engines ignore that header: to them, such a body may be JSON.
+    Encoded,
     /// Something else, in which there is no model.
     Opaque,
 }
@@ -70,6 +72,8 @@ pub enum BodyError {
     Json(PromptError),
     /// It is a form without a boundary, or a malformed one.
     Form,
+    /// It is compressed.
+    Encoded,
     /// It is neither JSON nor a form.
     Type,
 }
@@ -81,6 +85,7 @@ pub struct Fields(Reader);
 #[derive(Debug)]
 enum Reader {
     Json(Outline<2>),
+    Encoded(Outline<2>),
     Multipart(Multipart),
     /// A kind that is not read in pieces.
     Refused(BodyError),
@@ -117,6 +122,10 @@ impl Kind {
                 return fields.finish().map(Content::Named);
             }
             Self::Form | Self::Text => looks_like_json(body),
+            Self::Encoded => {
+                let text = as_utf8(body).filter(|text| looks_like_json(text));
+                return text.map(Content::Json).ok_or(BodyError::Encoded);
+            }
             Self::Opaque => false,
         };
         match self {
@@ -135,6 +144,7 @@ impl Kind {
     pub fn fields(&self) -> Fields {
         Fields(match self {
             Self::Json | Self::Form | Self::Text => Reader::Json(outline()),
+            Self::Encoded => Reader::Encoded(outline()),
             Self::Multipart(boundary) => Reader::Multipart(Multipart::new(boundary)),
             Self::Opaque => Reader::Refused(BodyError::Type),
         })
@@ -157,7 +167,7 @@ impl Fields {
     /// Reads the next piece.
     pub fn push(&mut self, piece: &[u8]) {
         match &mut self.0 {
-            Reader::Json(outline) => outline.push(piece),
+            Reader::Json(outline) | Reader::Encoded(outline) => outline.push(piece),
             Reader::Multipart(multipart) => multipart.push(piece),
             Reader::Refused(_) => {}
         }
@@ -167,6 +177,7 @@ impl Fields {
     pub fn finish(self) -> Result<Named, BodyError> {
         match self.0 {
             Reader::Json(outline) => Named::of_outline(outline),
+            Reader::Encoded(outline) => Named::of_outline(outline).map_err(|_| BodyError::Encoded),
             Reader::Multipart(multipart) => multipart.finish(),
             Reader::Refused(error) => Err(error),
         }

@@ -130,6 +130,7 @@ impl From<BodyError> for Unread {
         match error {
             BodyError::Json(error) => Self::Prompt(error),
             BodyError::Form => Self::Form,
+            BodyError::Encoded => Self::Encoded,
             BodyError::Type => Self::NotJson,
         }
     }

@@ -137,6 +137,9 @@ impl Head {
             }
         }
         head.wants_explanation &= head.may_explain;
+        if head.is_encoded && matches!(head.kind, Kind::Json | Kind::Form | Kind::Text) {
+            head.kind = Kind::Encoded;
+        }
         head
     }
 
@@ -180,7 +183,7 @@ impl Head {
         let bytes_max = if has_several_pools { BODY_BYTES_KEPT_MAX } else { BODY_BYTES_MAX };
         if ends || !self.is_post || self.is_upgrade {
             Some(Unread::NoBody)
-        } else if self.is_encoded {
+        } else if self.is_encoded && self.kind != Kind::Encoded {
             Some(Unread::Encoded)
         } else if self.kind == Kind::Opaque {
             Some(Unread::NotJson)
@@ -275,7 +278,11 @@ mod tests {
             (vec![post, ("content-encoding", "identity")], None),
             (vec![(":method", "GET")], Some(Unread::NoBody)),
             (vec![post, ("upgrade", "websocket")], Some(Unread::NoBody)),
-            (vec![post, ("content-encoding", "gzip")], Some(Unread::Encoded)),
+            (vec![post, ("content-encoding", "gzip")], None),
+            (
+                vec![post, ("content-encoding", "gzip"), ("content-type", "multipart/form-data; boundary=x")],
+                Some(Unread::Encoded),
+            ),
             (vec![post, ("content-type", "multipart/form-data; boundary=x")], None),
             (vec![post, ("content-type", "application/x-www-form-urlencoded")], None),
             (vec![post, ("content-type", "audio/wav")], Some(Unread::NotJson)),

@@ -141,6 +141,7 @@ fn a_body_that_is_not_read_goes_to_the_pool_that_the_route_has_drawn() {
         stream.cluster = Some(format!("pool {at}"));
         let head = [(":method", "POST"), (":path", "/v1/chat/completions"), ("content-encoding", "gzip")];
         stream.headers(&[&head[..], &[(MODEL_HEADER, "llama")]].concat(), false);
+        stream.body(b"\x1F\x8B", true);
         assert_eq!(pool_at(&chosen(&stream)), at);
         stream.complete();
     }

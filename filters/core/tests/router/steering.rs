@@ -53,6 +53,22 @@ fn the_fields_are_found_in_every_format_and_in_a_prompt_that_cannot_be_read() {
     assert_eq!(counted(&host, &[&vm], "warmpath.transfer_fields_removed"), sent);
 }
 
+/// Engines do not decompress: they ignore the header, and parse what it was to hide.
+#[test]
+fn the_fields_are_found_in_json_that_claims_to_be_compressed() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(2));
+    let text = r#"{"do_remote_prefill":true,"model":"llama","messages":[]}"#;
+    let utf16 = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    for body in [text.as_bytes().to_vec(), utf16] {
+        let mut stream = vm.request();
+        stream.headers(&[(":method", "POST"), (":path", PATH), ("content-encoding", "gzip")], false);
+        stream.body(&body, true);
+        assert_eq!(stream.edited.as_deref(), Some(br#"{"model":"llama","messages":[]}"#.as_slice()));
+        stream.complete();
+    }
+}
+
 #[test]
 fn a_body_without_such_fields_stays_as_it_is() {
     let host = Host::default();
