@@ -12,8 +12,8 @@ mod delta;
 mod ring;
 
 pub use delta::{Author, CoalesceKey, Coalescing, Delta, Reader, Room};
-pub use ring::Ring;
 
+use ring::Ring;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use warmpath_core::hash::{SeededMap, seeded};

@@ -15,7 +15,7 @@ const BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// The last deltas, each one generation after the one before it.
 #[derive(Debug, Default)]
-pub struct Ring {
+pub(super) struct Ring {
     deltas: VecDeque<Arc<Delta>>,
     bytes: usize,
     /// Generation of the newest delta.
@@ -26,7 +26,7 @@ pub struct Ring {
 
 impl Ring {
     /// Appends a delta, which thereby becomes the next generation.
-    pub fn push(&mut self, delta: Arc<Delta>) {
+    pub(super) fn push(&mut self, delta: Arc<Delta>) {
         self.generation.0 += 1;
         self.bytes += delta.bytes.len();
         self.deltas.push_back(delta);
@@ -37,12 +37,12 @@ impl Ring {
     }
 
     /// The generation of the newest delta; zero before any.
-    pub fn generation(&self) -> Generation {
+    pub(super) fn generation(&self) -> Generation {
         self.generation
     }
 
     /// The deltas after `generation`, oldest first. `None`: some of them are gone, or there was no such generation.
-    pub fn since(&self, generation: Generation) -> Option<impl Iterator<Item = &Arc<Delta>>> {
+    pub(super) fn since(&self, generation: Generation) -> Option<impl Iterator<Item = &Arc<Delta>>> {
         let missed = usize::try_from(self.generation.0.checked_sub(generation.0)?).ok()?;
         let skipped = self.deltas.len().checked_sub(missed)?;
         Some(self.deltas.iter().skip(skipped))

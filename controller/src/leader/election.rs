@@ -7,27 +7,27 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a holder that falls silent keeps the lease.
-pub const LEASE_DURATION: Duration = Duration::from_secs(15);
+pub(super) const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// Time between two renewals, and between two looks of the others.
-pub const RENEW_INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const RENEW_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a holder continues without a successful renewal: less than the others wait.
-pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 
 const _: () = assert!(RENEW_DEADLINE.as_secs() < LEASE_DURATION.as_secs());
 const _: () = assert!(RENEW_INTERVAL.as_secs() < RENEW_DEADLINE.as_secs());
 
 /// What a lease says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Record {
+pub(super) struct Record {
     /// Who holds it; empty when it was given up.
-    pub holder: String,
+    pub(super) holder: String,
     /// When it was renewed, as its holder wrote it: compared for changes, never used as a time.
-    pub renewed: String,
+    pub(super) renewed: String,
 }
 
 /// One replica's view of the lease.
 #[derive(Debug)]
-pub struct Election {
+pub(super) struct Election {
     identity: String,
     /// What the lease said last, and since when.
     seen: Option<(Record, Instant)>,
@@ -37,7 +37,7 @@ pub struct Election {
 
 /// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     /// Another replica holds it: look again later.
     Wait,
     /// Write it with this replica as its holder.
@@ -48,12 +48,12 @@ pub enum Step {
 
 impl Election {
     /// `identity` must differ from that of every other replica.
-    pub fn new(identity: String) -> Self {
+    pub(super) fn new(identity: String) -> Self {
         Self { identity, seen: None, renewed: None }
     }
 
     /// What to do with a lease that says this; `None` if there is none.
-    pub fn look(&mut self, record: Option<&Record>, now: Instant) -> Step {
+    pub(super) fn look(&mut self, record: Option<&Record>, now: Instant) -> Step {
         let Some(record) = record else { return Step::Take };
         if record.holder == self.identity || record.holder.is_empty() {
             return Step::Take;
@@ -76,17 +76,17 @@ impl Election {
     }
 
     /// The lease was written with this replica as its holder; the request was sent at `sent`.
-    pub fn took(&mut self, sent: Instant) {
+    pub(super) fn took(&mut self, sent: Instant) {
         self.renewed = Some(sent);
     }
 
     /// Whether this replica holds the lease. While the API server is away, that ends before another replica can take it.
-    pub fn is_leader(&self, now: Instant) -> bool {
+    pub(super) fn is_leader(&self, now: Instant) -> bool {
         self.renewed.is_some_and(|renewed| now.duration_since(renewed) < RENEW_DEADLINE)
     }
 
     /// This replica.
-    pub fn identity(&self) -> &str {
+    pub(super) fn identity(&self) -> &str {
         &self.identity
     }
 }

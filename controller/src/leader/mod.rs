@@ -6,9 +6,8 @@
 mod election;
 mod refusal;
 
-pub use election::{Election, LEASE_DURATION, RENEW_DEADLINE, RENEW_INTERVAL, Record, Step};
-
 use crate::config::ObjectName;
+use election::{Election, LEASE_DURATION, RENEW_INTERVAL, Record, Step};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
@@ -38,7 +37,7 @@ struct Candidate {
 }
 
 /// Competes for the lease until `stop` turns true, then gives it up. The receiver says whether this replica holds it.
-pub fn start(
+pub(crate) fn start(
     client: Client,
     name: ObjectName,
     identity: String,

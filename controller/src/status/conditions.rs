@@ -6,24 +6,24 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// The controller's name in status entries, as Gateway API wants it: a domain and a path.
-pub const CONTROLLER_NAME: &str = "warmpath.dev/controller";
+pub(super) const CONTROLLER_NAME: &str = "warmpath.dev/controller";
 
 /// A condition, without its times.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Condition {
+pub(super) struct Condition {
     /// Its type.
-    pub r#type: &'static str,
+    pub(super) r#type: &'static str,
     /// Whether it holds.
-    pub holds: bool,
+    pub(super) holds: bool,
     /// Why, in one word.
-    pub reason: &'static str,
+    pub(super) reason: &'static str,
     /// Why, in words.
-    pub message: String,
+    pub(super) message: String,
 }
 
 /// The conditions of a pool that has these problems. `Accepted` and `ResolvedRefs` are those of the API; `Ready` is Warmpath's,
 /// because the API has none for a pool without engines.
-pub fn conditions(pool: &ObjectName, problems: &BTreeSet<Problem>) -> [Condition; 3] {
+pub(super) fn conditions(pool: &ObjectName, problems: &BTreeSet<Problem>) -> [Condition; 3] {
     let of_pool = || problems.iter().filter(|problem| problem.object() == pool);
     let refusal = of_pool().find(|problem| {
         matches!(problem, Problem::Invalid { .. } | Problem::Shadowed { .. } | Problem::TooMany { .. })
@@ -48,7 +48,7 @@ pub fn conditions(pool: &ObjectName, problems: &BTreeSet<Problem>) -> [Condition
 }
 
 /// The `status.parents` of a pool with this controller's entry added or replaced. Entries of others stay as they are.
-pub fn parents(
+pub(super) fn parents(
     old: Option<&Value>,
     gateway: &ObjectName,
     conditions: &[Condition],

@@ -6,10 +6,9 @@
 
 mod conditions;
 
-pub use conditions::{CONTROLLER_NAME, Condition, conditions, parents};
-
 use crate::config::ObjectName;
 use crate::watch::{Followed, Kind, Revision};
+use conditions::{Condition, conditions, parents};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
@@ -34,7 +33,7 @@ struct Writer {
 }
 
 /// Writes from now on, while `is_leader` is true, and until either sender is gone.
-pub async fn write(
+pub(crate) async fn write(
     client: Client,
     gateway: ObjectName,
     mut followed: watch::Receiver<Option<Followed>>,

@@ -139,7 +139,7 @@ mod tests {
     use super::Fleet;
     use crate::config::Pool;
     use crate::metrics::Metrics;
-    use crate::telemetry::{Failure, Outcome};
+    use crate::telemetry::tracker::{Failure, Outcome};
     use std::net::SocketAddr;
     use warmpath_core::wire::Health;
 

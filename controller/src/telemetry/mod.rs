@@ -22,8 +22,6 @@ pub use engine::{EngineKind, Reading};
 pub use fleet::{Fleet, Seen};
 pub use models::Models;
 pub use page::{Sample, samples};
-pub use scrape::{Scraper, Source};
-pub use tracker::{Failure, Outcome, Rules, Scraped, Tracker};
 
 use crate::config::{Member, Pool, Scrape};
 use crate::metrics::Metrics;
@@ -31,6 +29,7 @@ use crate::publish::Shared;
 use fnv::FnvHashMap;
 use models::LIST_INTERVAL;
 use pace::Pace;
+use scrape::{Scraper, Source};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -38,6 +37,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tracker::{Outcome, Rules, Tracker};
 use warmpath_core::ids::EndpointId;
 use warmpath_core::wire::{Health, Kind};
 

@@ -30,13 +30,13 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Scrapes engines; copies share their connections.
 #[derive(Clone, Debug)]
-pub struct Scraper {
+pub(super) struct Scraper {
     client: Client<HttpConnector, Empty<Bytes>>,
 }
 
 /// The path of one engine's metrics, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Source {
+pub(super) enum Source {
     /// At `/metrics`.
     #[default]
     Usual,
@@ -77,7 +77,12 @@ impl Default for Scraper {
 
 impl Scraper {
     /// Scrapes one engine. `source` is the path to try first; it changes with the kind of engine.
-    pub async fn scrape(&self, address: SocketAddr, source: &mut Source, timeout: Duration) -> Scraped {
+    pub(super) async fn scrape(
+        &self,
+        address: SocketAddr,
+        source: &mut Source,
+        timeout: Duration,
+    ) -> Scraped {
         let mut look = Look { client: &self.client, address, connection: None };
         let outcome = tokio::time::timeout(timeout, look.look(source)).await;
         let outcome = outcome.unwrap_or(Err(Failure::Timeout)).unwrap_or_else(Outcome::Failed);
@@ -85,7 +90,7 @@ impl Scraper {
     }
 
     /// An engine's list of models, if it responds with one.
-    pub async fn models(&self, address: SocketAddr, timeout: Duration) -> Option<Bytes> {
+    pub(super) async fn models(&self, address: SocketAddr, timeout: Duration) -> Option<Bytes> {
         let mut look = Look { client: &self.client, address, connection: None };
         let get = look.get(PathAndQuery::from_static(MODELS_PATH));
         match tokio::time::timeout(timeout, get).await {

@@ -31,7 +31,7 @@ const CONNECTION_SCRAPES_MIN: u32 = 3;
 
 /// The outcome of one scrape.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// A metrics page.
     Page(Reading),
     /// No metrics, but the engine reports that it is healthy.
@@ -42,7 +42,7 @@ pub enum Outcome {
 
 /// Why a scrape failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub(super) enum Failure {
     /// Nobody listens at the address.
     Refused,
     /// No connection for another reason, or a broken one.
@@ -55,25 +55,25 @@ pub enum Failure {
 
 /// One scrape.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Scraped {
+pub(super) struct Scraped {
     /// What it came to.
-    pub outcome: Outcome,
+    pub(super) outcome: Outcome,
     /// The local end of its connection, which names the connection.
-    pub connection: Option<SocketAddr>,
+    pub(super) connection: Option<SocketAddr>,
 }
 
 /// What an outcome is judged by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
+pub(super) struct Rules {
     /// Failures in a row that make an endpoint unhealthy.
-    pub unhealthy_after: u32,
+    pub(super) unhealthy_after: u32,
     /// Whether it fails alone: scrapes of others of its pool succeed.
-    pub is_alone: bool,
+    pub(super) is_alone: bool,
 }
 
 /// One endpoint's state.
 #[derive(Clone, Debug)]
-pub struct Tracker {
+pub(super) struct Tracker {
     endpoint: EndpointId,
     /// The configured size of the tiers below the GPU; `None` to use the engine's report.
     kv_below_gpu_tokens: Option<u64>,
@@ -107,7 +107,7 @@ struct Doubt {
 
 impl Tracker {
     /// An endpoint that was not scraped yet. `fresh` is a random number.
-    pub fn new(endpoint: EndpointId, fresh: u64) -> Self {
+    pub(super) fn new(endpoint: EndpointId, fresh: u64) -> Self {
         Self {
             endpoint,
             kv_below_gpu_tokens: None,
@@ -127,12 +127,12 @@ impl Tracker {
 
     /// Sets the configured size of the tiers below the engine's GPU, in tokens. It overrides the metrics
     /// page, which may cover one tier only; `None` leaves it to the page.
-    pub fn configure(&mut self, kv_below_gpu_tokens: Option<u64>) {
+    pub(super) fn configure(&mut self, kv_below_gpu_tokens: Option<u64>) {
         self.kv_below_gpu_tokens = kv_below_gpu_tokens;
     }
 
     /// Takes in an outcome and returns what to publish, in order.
-    pub fn step(&mut self, scraped: Scraped, rules: Rules, now: Timestamp) -> Vec<EngineStatus> {
+    pub(super) fn step(&mut self, scraped: Scraped, rules: Rules, now: Timestamp) -> Vec<EngineStatus> {
         let reading = match scraped.outcome {
             Outcome::Page(reading) => Some(reading),
             Outcome::Alive => None,
@@ -168,12 +168,12 @@ impl Tracker {
     }
 
     /// The present incarnation; zero if it is not known.
-    pub fn incarnation(&self) -> u64 {
+    pub(super) fn incarnation(&self) -> u64 {
         self.incarnation
     }
 
     /// What the scrapes show after an outcome that [`Tracker::step`] has yet to take in, whatever is published.
-    pub fn health_with(&self, outcome: Outcome, unhealthy_after: u32) -> Health {
+    pub(super) fn health_with(&self, outcome: Outcome, unhealthy_after: u32) -> Health {
         match outcome {
             Outcome::Page(_) | Outcome::Alive => Health::Healthy,
             Outcome::Failed(_) if self.failures.saturating_add(1) >= unhealthy_after => Health::Unhealthy,
@@ -267,12 +267,12 @@ impl Tracker {
 
 impl Outcome {
     /// Whether there was no connection: no work for the engine, so that the next scrape may come soon.
-    pub fn is_cut(&self) -> bool {
+    pub(super) fn is_cut(&self) -> bool {
         matches!(self, Self::Failed(Failure::Refused | Failure::Unreachable))
     }
 
     /// Its name in metrics.
-    pub fn label(&self) -> &'static str {
+    pub(super) fn label(&self) -> &'static str {
         match self {
             Self::Page(_) => "page",
             Self::Alive => "alive",
