@@ -3,7 +3,7 @@
 //! ```text
 //!   API server ═ one watch per kind, namespace and selector ═► follow ─► facts (what is there)
 //!                                                                          │
-//!                          run.rs ◄── Followed (pools, problems) ◄── plan (pure)
+//!                          run    ◄── Followed (pools, problems) ◄── plan (pure)
 //! ```
 //!
 //! Watches only, no polling, except for kinds that the API server does not know (`discovery`). Pods are watched by the pools'

@@ -1,6 +1,6 @@
 //! The controller: its own hub over its own index, without the servers around them.
 //!
-//! What `controller/src/{run,publish/session}.rs` do by timers and sockets is done here by the agenda.
+//! What `controller/src/{run/serve,publish/session}.rs` do by timers and sockets is done here by the agenda.
 
 use crate::workload::mix;
 use bytes::Bytes;

@@ -1,0 +1,198 @@
+//! Wiring: starts the parts, and stops them again. `live` keeps what they follow up to date, `serve` has the servers.
+
+mod live;
+mod serve;
+
+use crate::api;
+use crate::clock::Clock;
+use crate::config::{Names, Settings, Watched};
+use crate::identity::{Identity, IdentityError};
+use crate::index::Index;
+use crate::metrics::Metrics;
+use crate::publish::{Hub, Shared};
+use crate::replicas::Replicas;
+use crate::telemetry::Telemetry;
+use crate::watch::{self as cluster, ClusterError, Followed};
+use crate::xds::{EndpointService, Publisher};
+use crate::{leader, status};
+use live::{Live, Unknown};
+use serve::{listen, serve_grpc, serve_http, tick};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use warmpath_core::ids::InstanceId;
+
+/// How long a shutdown waits for connections to end by themselves.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A controller that runs in this process. Dropping it stops it without waiting.
+#[derive(Debug)]
+pub struct Running {
+    grpc_addr: SocketAddr,
+    http_addr: SocketAddr,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Why a controller did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The controller cannot listen on an address.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The reason.
+        source: io::Error,
+    },
+    /// The certificate or the token cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The filter cannot be served.
+    #[error(transparent)]
+    Wasm(#[from] api::WasmError),
+    /// The controller cannot follow the cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+}
+
+/// Starts a controller with fixed settings.
+pub async fn start(settings: Settings) -> Result<Running, StartError> {
+    launch(settings, None).await
+}
+
+/// Waits for SIGTERM or SIGINT and returns its name.
+pub fn stop_signal() -> io::Result<impl Future<Output = &'static str>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    })
+}
+
+/// Starts a controller that follows its configuration file, if there is one.
+pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Running, StartError> {
+    let (grpc, grpc_addr) = listen(settings.listen.grpc).await?;
+    let (http, http_addr) = listen(settings.listen.http).await?;
+    let (stop, stopping) = watch::channel(false);
+    let metrics = Arc::new(Metrics::default());
+    let wasm = settings.wasm_file.as_deref().map(api::Wasm::load).transpose()?;
+    let identity = Identity::load(&settings, Arc::clone(&metrics))?;
+    let hub = Hub::new(Index::new(new_instance(), settings.cell_bytes, random()), Arc::clone(&metrics));
+    let shared = Shared::new(hub, Clock::default(), stopping.clone());
+    let mut names = Names::default();
+    names.resolve(&settings).await;
+    let telemetry = Telemetry::new(shared.clone(), Arc::clone(&metrics));
+    let mut tasks = Vec::new();
+    let cluster = follow_cluster(&settings, &metrics, &stopping, &mut tasks).await?;
+    let api = api::Api::new(shared.clone(), Arc::clone(&metrics), telemetry.fleet(), telemetry.unseen())
+        .omitting(&settings.omitted_prefixes)
+        .listening_at(http_addr, settings.explain_token.as_deref())
+        .serving(wasm)
+        .following(cluster.clone());
+    let models = telemetry.models();
+    let (serve, is_known) = oneshot::channel();
+    let unknown = Some(Unknown { _unready: telemetry.hold(), serve });
+    let endpoints = Publisher::default();
+    let service = EndpointService::new(endpoints.subscribe(), Arc::clone(&metrics));
+    let replicas = Replicas::new(shared.clone(), identity.peers());
+    let (shared_too, pools, published) = (shared.clone(), Vec::new(), None);
+    let mut live = Live {
+        settings,
+        names,
+        cluster,
+        replicas,
+        pools,
+        unknown,
+        shared: shared_too,
+        telemetry,
+        models,
+        published,
+        endpoints,
+        started_at: Instant::now(),
+        metrics,
+    };
+    live.follow();
+    tracing::info!(grpc = %grpc_addr, http = %http_addr, "controller started");
+    tasks.extend([
+        tokio::spawn(serve_grpc(grpc, identity, service, is_known, shared.clone())),
+        tokio::spawn(serve_http(http, api, shared.clone())),
+        tokio::spawn(tick(shared)),
+        tokio::spawn(live.run(watched)),
+    ]);
+    Ok(Running { grpc_addr, http_addr, stop, tasks })
+}
+
+// === impl Running ===
+
+impl Running {
+    /// The address of the state stream.
+    pub fn grpc_addr(&self) -> SocketAddr {
+        self.grpc_addr
+    }
+
+    /// The address of metrics, health and explanations.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    /// Ends every stream and waits for the parts to end.
+    pub async fn shutdown(mut self) {
+        self.stop.send_replace(true);
+        for mut task in std::mem::take(&mut self.tasks) {
+            if tokio::time::timeout(SHUTDOWN_TIMEOUT, &mut task).await.is_err() {
+                task.abort();
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// Follows the cluster if the settings say so, and writes the status of InferencePools while this replica holds the lease.
+async fn follow_cluster(
+    settings: &Settings,
+    metrics: &Arc<Metrics>,
+    stop: &watch::Receiver<bool>,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> Result<Option<watch::Receiver<Option<Followed>>>, StartError> {
+    let Some(kubernetes) = settings.kubernetes.clone() else { return Ok(None) };
+    let (client, namespace) = cluster::client().await?;
+    let kubernetes = kubernetes.within(&namespace);
+    let followed = cluster::start(client.clone(), kubernetes.clone(), Arc::clone(metrics));
+    if let Some(gateway) = kubernetes.gateway {
+        let pod = std::env::var("HOSTNAME").unwrap_or_default();
+        let identity = format!("{pod}_{}", new_instance());
+        let (is_leader, task) = leader::start(client.clone(), kubernetes.lease, identity, stop.clone());
+        tasks.push(task);
+        tokio::spawn(status::write(client, gateway, followed.clone(), is_leader));
+    }
+    Ok(Some(followed))
+}
+
+/// A number that no earlier process had: a proxy must not mistake one controller's generations for another's.
+fn new_instance() -> InstanceId {
+    // Zero means "none" on the wire.
+    InstanceId(random().max(1))
+}
+
+/// Random bits: the keys of a `RandomState` come from the operating system.
+fn random() -> u64 {
+    RandomState::new().hash_one(std::process::id())
+}
