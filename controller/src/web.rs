@@ -1,4 +1,4 @@
-//! HTTP requests of the commands: to a controller, a proxy, or Envoy's admin page.
+//! HTTP requests to a controller, a proxy, or Envoy's admin page: from the commands, and from one replica to another.
 //!
 //! Plain HTTP, one request at a time, with bounds on its time and on its response.
 

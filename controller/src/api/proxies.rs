@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use warmpath_core::time::Timestamp;
 
-/// Replicas that are asked; more are none that anybody runs.
+/// Most replicas that are asked. Nobody runs more.
 const REPLICAS_MAX: usize = 16;
 /// A replica is near: it responds at once, or it is gone. A proxy is some 300 bytes.
 const BOUNDS: Bounds = Bounds { time_max: Duration::from_secs(1), bytes_max: 4 * 1024 * 1024 };
@@ -59,12 +59,12 @@ pub(super) fn own(hub: &Hub, now: Timestamp) -> ProxiesPage {
     }
 }
 
-/// Where the other replicas respond, this one perhaps among them: at the port at which this one does.
+/// Where replicas serve `/proxies`: at the same port as this one, which may be among them.
 pub(super) fn addresses(followed: &Followed, port: u16) -> Vec<SocketAddr> {
     followed.replicas.iter().take(REPLICAS_MAX).map(|replica| SocketAddr::new(replica.ip(), port)).collect()
 }
 
-/// Asks all of them; adds to the page of this replica what they show, and returns who they are.
+/// Adds the proxies of the replicas at these addresses to the page of this one. Returns those replicas, without this one.
 pub(super) async fn add_others(addresses: &[SocketAddr], page: &mut ProxiesPage) -> Vec<ReplicaState> {
     let ask = async |address: &SocketAddr| {
         let base = format!("http://{address}");

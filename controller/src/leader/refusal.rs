@@ -39,7 +39,7 @@ impl Refusal {
         }
     }
 
-    /// What is said, and how loudly. A role that was there and has gone is how an uninstall looks from inside.
+    /// The level and the message. Only a warning where the role has gone: an uninstall removes it before the controller.
     fn remark(self, was_allowed: bool) -> (Level, &'static str) {
         match self {
             Self::Changed => (Level::DEBUG, "another replica was faster"),

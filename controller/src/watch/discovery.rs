@@ -24,13 +24,13 @@ const INTERVAL: Duration = Duration::from_secs(30);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most bytes of a response: a cluster with many CRDs has one or two megabytes.
 const RESPONSE_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// How a list of groups with their kinds names itself. API servers before 1.26 send another, without the kinds.
+/// The `kind` of a response that lists kinds. API servers before 1.26 respond with another, which lists groups only.
 const LIST_KIND: &str = "APIGroupDiscoveryList";
 
 /// What the API server said last.
 #[derive(Clone, Debug, Default)]
 struct Seen {
-    /// The state that it said it for.
+    /// The response's ETag.
     etag: Option<HeaderValue>,
     /// The kinds that it knows.
     kinds: BTreeSet<Kind>,
@@ -78,7 +78,7 @@ async fn ask(client: &Client, seen: &mut Seen) -> Result<(), Box<dyn std::error:
     Ok(())
 }
 
-/// The kinds that a response lists. Any may be there for one that does not list kinds: its watch shows whether it is.
+/// The kinds that a response lists. If it lists groups only, any kind may exist: its watch shows whether it does.
 fn kinds_of(body: &[u8]) -> Result<BTreeSet<Kind>, serde_json::Error> {
     #[derive(serde::Deserialize)]
     struct Named {

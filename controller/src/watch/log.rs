@@ -3,7 +3,7 @@
 use super::facts::{Shown, Source, SourceState};
 use tracing::Level;
 
-/// Writes it, once for each state that a watch comes to.
+/// Logs the state that a watch has come to.
 pub(super) fn log_failure(source: &Source, shown: &Shown, state: &SourceState) {
     let resource = source.kind.label();
     let namespace = source.namespace.as_deref().unwrap_or("all namespaces");
@@ -18,7 +18,7 @@ pub(super) fn log_failure(source: &Source, shown: &Shown, state: &SourceState) {
     }
 }
 
-/// What is said, and how loudly. A role that was there and has gone is how an uninstall looks from inside.
+/// The level and the message. Only a warning where the role has gone: an uninstall removes it before the controller.
 fn remark(was_known: bool, state: &SourceState) -> (Level, &'static str) {
     match state {
         SourceState::Forbidden(_) if was_known => (

@@ -1,8 +1,8 @@
-//! What a client could steer engines with: the fields and headers with which routers, sidecars and engines agree on moving KV
-//! from one engine to another, and on a rank. Only the router may set them, so all that come from clients are removed.
+//! The fields and headers by which routers, sidecars and engines arrange KV transfers and data-parallel ranks. Only the router may
+//! set them: those of clients are removed.
 //!
-//! They are no mere nuisance: a request with a bare `do_remote_prefill` ends the process of a vLLM 0.32 engine that transfers
-//! KV, and one that names another engine's blocks reads the prompt of whoever filled them.
+//! Clients could do harm with them: a request with a bare `do_remote_prefill` ends the process of a vLLM 0.32 engine that
+//! transfers KV, and one that names another engine's blocks reads the prompt of whoever filled them.
 
 use crate::json::{Change, Changes};
 
@@ -34,7 +34,7 @@ pub(crate) const FIELDS: [&str; 17] = [
 const ARGUMENTS: Changes<'_> =
     &[("kv_transfer_params", Change::Remove), ("ec_transfer_params", Change::Remove)];
 
-/// The removal of all such fields from a body.
+/// Removes all such fields from a body.
 pub(crate) const REMOVALS: [(&str, Change<'_>); 16] = [
     // vLLM: `kv_transfer_params` of ChatCompletionRequest and the others, which become `extra_args` of the parameters.
     ("kv_transfer_params", Change::Remove),
