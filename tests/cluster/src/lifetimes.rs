@@ -116,8 +116,11 @@ fn quantiles(delays: &[Duration]) -> String {
         return "no pod".to_owned();
     }
     let ms = || delays.iter().map(|delay| delay.as_secs_f64() * 1e3);
-    let [p50, p99, max] = [50, 99, 100].map(|percent| percentile(ms(), percent));
-    format!("p50 {p50:.1} ms, p99 {p99:.1} ms, at most {max:.1} ms, of {} pods", delays.len())
+    let [p50, p90, p99, max] = [50, 90, 99, 100].map(|percent| percentile(ms(), percent));
+    format!(
+        "p50 {p50:.1} ms, p90 {p90:.1} ms, p99 {p99:.1} ms, at most {max:.1} ms, of {} pods",
+        delays.len()
+    )
 }
 
 #[cfg(test)]
@@ -152,8 +155,8 @@ mod tests {
         assert_eq!(delays, Delays { first: vec![ms(40), ms(0)], last: vec![ms(0), ms(20)], idle: 1 });
         assert_eq!(
             delays.to_string(),
-            "from ready to the first request: p50 0.0 ms, p99 40.0 ms, at most 40.0 ms, of 2 pods, 1 more got none; \
-             from deletion to the last request: p50 0.0 ms, p99 20.0 ms, at most 20.0 ms, of 2 pods"
+            "from ready to the first request: p50 0.0 ms, p90 40.0 ms, p99 40.0 ms, at most 40.0 ms, of 2 pods, 1 more got none; \
+             from deletion to the last request: p50 0.0 ms, p90 20.0 ms, p99 20.0 ms, at most 20.0 ms, of 2 pods"
         );
     }
 }

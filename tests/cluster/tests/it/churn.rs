@@ -1,7 +1,7 @@
 //! Requests through the chart's Envoys while engines, nodes, controllers and the API server come and go: none is lost.
 
 use crate::gateway::values;
-use crate::load::{Load, engines, replace_engines, rolled_out, scale, scale_engines};
+use crate::load::{Load, add_engine, engines, replace_engines, rolled_out, scale, scale_engines};
 use anyhow::{Context, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
@@ -138,7 +138,7 @@ async fn without_controllers(namespace: &Namespace, load: &mut Load, time: Durat
         namespace.pods("app.kubernetes.io/component=controller").await.ok()?.is_empty().then_some(())
     })
     .await?;
-    load.goes_on_for(time, &format!("no controller for {} s", time.as_secs())).await?;
+    load.goes_on_for(time, &format!("no controller, at least {} s", time.as_secs())).await?;
     scale(namespace, CONTROLLER, 2).await?;
     load.release.ready("controller", 2).await.map(drop)
 }
@@ -147,10 +147,11 @@ async fn without_controllers(namespace: &Namespace, load: &mut Load, time: Durat
 async fn without_api_server(namespace: &Namespace, load: &mut Load, time: Duration) -> anyhow::Result<()> {
     let control_plane = &namespace.cluster.control_plane;
     control_plane.kill_api_server().await;
-    let went_on = load.goes_on_for(time, &format!("no API server for {} s", time.as_secs())).await;
+    let went_on = load.goes_on_for(time, &format!("no API server, at least {} s", time.as_secs())).await;
     // What explains a failure needs it.
     control_plane.restart_api_server().await?;
     went_on?;
-    scale_engines(namespace, 5).await?;
+    let added = add_engine(namespace, 5).await?;
+    load.reaches(&added).await?;
     load.goes_on("the API server back").await
 }

@@ -1,6 +1,6 @@
 //! Engines, the chart with its Envoys, and clients that talk without a pause: what tests change while requests run.
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -91,6 +91,12 @@ impl Load {
         Ok(())
     }
 
+    /// Waits until an engine has served a request.
+    pub(crate) async fn reaches(&self, engine: &str) -> anyhow::Result<()> {
+        let has_served = || self.traffic.tally().by_engine.contains_key(engine);
+        until(&format!("a request at {engine}"), async || has_served().then_some(())).await
+    }
+
     /// Ends the clients, and says how soon pods were used and left alone.
     pub(crate) async fn finish(self) -> Tally {
         let tally = self.traffic.stop().await;
@@ -124,6 +130,17 @@ pub(crate) async fn rolled_out(namespace: &Namespace, name: &str) -> anyhow::Res
 pub(crate) async fn scale_engines(namespace: &Namespace, count: u32) -> anyhow::Result<()> {
     scale(namespace, "vllm", count).await?;
     namespace.ready("app=vllm", count.try_into()?).await.map(drop)
+}
+
+/// Scales the engines up by one to so many, and returns the name of the new one when it is ready.
+pub(crate) async fn add_engine(namespace: &Namespace, count: u32) -> anyhow::Result<String> {
+    let names = async || {
+        let pods = namespace.pods("app=vllm").await?;
+        anyhow::Ok(pods.into_iter().filter_map(|pod| pod.metadata.name).collect::<Vec<_>>())
+    };
+    let before = names().await?;
+    scale_engines(namespace, count).await?;
+    names().await?.into_iter().find(|name| !before.contains(name)).context("no new engine")
 }
 
 /// Replaces all engines by new ones.

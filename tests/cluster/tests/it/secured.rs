@@ -1,9 +1,9 @@
 //! TLS and a token between the chart's Envoys and its controllers: renewed while requests run, and what a proxy gets without.
 
 use crate::gateway::{PORT, values};
-use crate::load::{Load, engines, rolled_out, scale_engines};
+use crate::load::{Load, add_engine, engines, rolled_out};
 use anyhow::{Context, ensure};
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedKey, DnType, IsCa, KeyPair};
@@ -77,11 +77,7 @@ async fn counted(release: &Release, counter: &str, least: u64) -> anyhow::Result
 
 /// Adds an engine, and waits until each Envoy sends requests to it.
 async fn is_followed(load: &mut Load, namespace: &Namespace, count: u32, after: &str) -> anyhow::Result<()> {
-    let names = |pods: Vec<Pod>| pods.into_iter().filter_map(|pod| pod.metadata.name).collect::<Vec<_>>();
-    let before = names(namespace.pods("app=vllm").await?);
-    scale_engines(namespace, count).await?;
-    let now = names(namespace.pods("app=vllm").await?);
-    let new = now.into_iter().find(|name| !before.contains(name)).context("no new pod")?;
+    let new = add_engine(namespace, count).await?;
     for gateway in load.release.ready("gateway", 2).await? {
         let client = Client::http1(pod_address(&gateway, PORT)?);
         let mut number = 0;
