@@ -40,7 +40,7 @@ local: {filename: {{ $wasm.path }}}
 {{- else -}}
 remote:
   # Istio's agent fetches it, checks the sum, and gives Envoy the file. `cluster` is required and unused.
-  http_uri: {uri: {{ include "warmpath.wasmUrl" . | quote }}, cluster: unused, timeout: 30s}
+  http_uri: {uri: {{ include "warmpath.wasmUrl" . | quote }}, cluster: unused, timeout: 3600s}
   sha256: {{ $wasm.sha256 }}
 {{- end -}}
 {{- end -}}

@@ -14,7 +14,8 @@ const SHOWN_HEX: usize = 12;
 static LOADED: Check = Check {
     id: "filter.loaded",
     worst: Level::Error,
-    why: "while the filter's resource is missing, Envoy rejects all requests of the listener, in Istio with 403",
+    why: "while the filter's code is missing, requests go without it, or all fail where it has no default_config (in Istio with \
+          403)",
     remedy: "the log of the proxy's agent says why the download failed: the address, TLS, or another sha256 (that of an OCI \
              image is the manifest's)",
 };

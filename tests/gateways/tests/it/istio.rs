@@ -3,7 +3,7 @@
 use crate::chart::render;
 use crate::gateway::{
     Clusters, RunningGateway, conversations_stay_together, forged_headers_are_ignored,
-    full_engines_are_retried, long_requests_pass, sessions_stay_together,
+    full_engines_are_retried, long_requests_pass, requests_pass, sessions_stay_together,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -120,6 +120,43 @@ async fn a_clients_sidecar_routes_by_cache_and_only_to_the_service_of_engines() 
     host.unwrap()["domains"] = json!(["127.0.0.1:*", "127.0.0.1", "*.0.0.1"]);
     captured.routes[0]["ignore_port_in_host_matching"] = json!(true);
     serves_as_it_should(&captured, OTHER).await;
+}
+
+/// What Istio's agent sends in place of a filter that it could not fetch. In force, it responds with 403 to all requests.
+fn substitute() -> Value {
+    json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
+        "rules": {},
+        "rules_stat_prefix": "wasm-default-deny"
+    })
+}
+
+#[tokio::test]
+async fn requests_pass_where_istio_cannot_fetch_the_filter() {
+    let sidecar = "mode: sidecar, selector: {app: client}, backends: [{host: vllm-cip.llm.svc.cluster.local, port: 8000}]";
+    let places = [
+        ("istio-gateway", Context::Gateway, BACKEND.to_owned(), ENGINES),
+        ("istio-gateway-shared", Context::Gateway, format!("{BACKEND}, routes: [llm]"), ENGINES),
+        ("istio-sidecar", Context::SidecarOutbound, sidecar.to_owned(), OTHER),
+    ];
+    for (fixture, context, istio, engines) in places {
+        let mut captured = patched(fixture, context, &envoy_filter(&istio, "http"));
+        captured.extensions[0]["typed_config"] = substitute();
+        if fixture == "istio-sidecar" {
+            // The tests' clients connect to an address of this machine.
+            let hosts = captured.routes[0]["virtual_hosts"].as_array_mut().unwrap();
+            hosts.retain(|host| host["name"] == "vllm-cip.llm.svc.cluster.local:8000");
+            hosts[0]["domains"] = json!(["*"]);
+        }
+        let clusters = Clusters { engines, controller: CONTROLLER, other: OTHER };
+        let gateway = RunningGateway::start(&captured, &clusters).await;
+        requests_pass(&gateway.http1().await).await;
+        let rejected = gateway.envoy.admin().stats("extension_config_discovery").await.unwrap();
+        assert!(
+            rejected.iter().any(|(name, count)| name.ends_with("config_fail") && *count > 0),
+            "{rejected:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -50,6 +50,12 @@ pub(crate) async fn conversations_stay_together(gateway: &RunningGateway, client
     assert!(engines.len() > 1, "all conversations are at one engine of {}", gateway.backends.engines.len());
 }
 
+/// Whoever chooses the engine.
+pub(crate) async fn requests_pass(client: &Client) {
+    let response = client.post_json(PATH, &completion(&prompt("whales"))).await.unwrap();
+    assert_eq!(response.status, StatusCode::OK, "{}", response.text());
+}
+
 /// The same where no body is read: each session stays at an engine.
 pub(crate) async fn sessions_stay_together(client: &Client) {
     let mut engines = Vec::new();

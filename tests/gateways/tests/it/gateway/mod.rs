@@ -19,7 +19,7 @@ use warmpath_http::Client;
 
 pub(crate) use self::checks::{
     conversations_stay_together, forged_headers_are_ignored, full_engines_are_retried, long_requests_pass,
-    sessions_stay_together,
+    requests_pass, sessions_stay_together,
 };
 
 /// Its engines, of which each serves a model of this name.
