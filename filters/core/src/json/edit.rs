@@ -20,7 +20,7 @@ pub(crate) enum Change<'a> {
     Within(Changes<'a>),
 }
 
-/// Replacements of parts of a text, which do not overlap.
+/// Replacements of parts of a text, in order, which do not overlap.
 #[derive(Debug, Default)]
 pub(crate) struct Edits(Vec<(Range<usize>, String)>);
 
@@ -33,8 +33,6 @@ impl Edits {
         let mut scanner = Scanner::new(body);
         edits.object(&mut scanner, changes)?;
         scanner.end()?;
-        // An insertion comes before what is removed behind it.
-        edits.0.sort_by_key(|(range, _)| (range.start, range.end));
         Ok(edits)
     }
 
@@ -61,6 +59,12 @@ impl Edits {
         text
     }
 
+    /// Puts one in its place, which nearly always is the end. An insertion comes before what is removed behind it.
+    fn add(&mut self, range: Range<usize>, new: String) {
+        let at = self.0.partition_point(|(before, _)| (before.start, before.end) <= (range.start, range.end));
+        self.0.insert(at, (range, new));
+    }
+
     fn object(&mut self, scanner: &mut Scanner<'_>, changes: Changes<'_>) -> Result<(), JsonError> {
         scanner.open_object()?;
         let opened = scanner.at;
@@ -84,7 +88,7 @@ impl Edits {
                 Some(((_, Change::Remove), _)) => {
                     scanner.skip()?;
                     if is_any_kept {
-                        self.0.push((start - 1..scanner.at, String::new()));
+                        self.add(start - 1..scanner.at, String::new());
                     } else {
                         let from = leading.map_or(start, |before| before.start);
                         leading = Some(from..scanner.at);
@@ -100,11 +104,11 @@ impl Edits {
             }
             is_any_kept = true;
             if let Some(removed) = leading.take() {
-                self.0.push((removed.start..start, String::new()));
+                self.add(removed.start..start, String::new());
             }
         }
         if let Some(removed) = leading {
-            self.0.push((removed, String::new()));
+            self.add(removed, String::new());
         }
         let mut inserted = String::new();
         for ((name, change), value) in changes.iter().zip(values) {
@@ -116,7 +120,7 @@ impl Edits {
                     if matches!(change, Change::Within(_)) && !is_null {
                         return Err(JsonError::Shape);
                     }
-                    self.0.push((range, new));
+                    self.add(range, new);
                 }
                 None => {
                     let name = serde_json::to_string(name).map_err(|_| JsonError::Syntax)?;
@@ -128,7 +132,7 @@ impl Edits {
             inserted.pop();
         }
         if !inserted.is_empty() {
-            self.0.push((opened..opened, inserted));
+            self.add(opened..opened, inserted);
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //!
 //! XXH3 is not cryptographic. A client that finds a collision gains a wrong preference for its own request.
 
+use super::sink::Sink;
 use super::size::PARTS_MAX;
 use super::{Measured, MediaKind, MediaPart, Request, TextSink};
 use crate::ids::{CellHash, SessionKey};
@@ -23,7 +24,7 @@ pub struct Root(u64);
 
 /// Cuts and hashes text piece by piece.
 #[derive(Debug)]
-struct CellHasher<'a> {
+pub(super) struct CellHasher<'a> {
     cell_bytes: usize,
     previous: u64,
     pending: Vec<u8>,
@@ -38,7 +39,7 @@ pub fn cells_of(request: &Request<'_>, root: Root, cell_bytes: usize, chain: &mu
     chain.clear();
     let cell_bytes = cell_bytes.clamp(CELL_BYTES_MIN, CELL_BYTES_MAX);
     let mut hasher = CellHasher::new(cell_bytes, root.0, chain);
-    request.text(&mut hasher);
+    request.text(&mut Sink::Cells(&mut hasher));
     hasher.measured
 }
 
@@ -63,7 +64,7 @@ impl Root {
         let fold = |seed: u64, part: &str| {
             xxh3_64_with_seed(part.as_bytes(), seed ^ u64_len(part.len()).rotate_left(32))
         };
-        Self(fold(fold(fold(FORMAT_SEED, pool), adapter), salt))
+        Self([pool, adapter, salt].into_iter().fold(FORMAT_SEED, fold))
     }
 }
 

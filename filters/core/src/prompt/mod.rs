@@ -22,6 +22,7 @@ mod omit;
 mod opening;
 mod pairs;
 mod responses;
+mod sink;
 mod size;
 mod text;
 
@@ -36,6 +37,7 @@ use crate::limits::BODY_BYTES_MAX;
 use crate::steering;
 use omit::Omitted;
 use opening::Opening;
+use sink::Sink;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -259,7 +261,7 @@ impl<'a> Request<'a> {
         let has_messages =
             matches!(self.prompt, Prompt::Chat(_) | Prompt::Responses(_) | Prompt::Messages(_));
         let mut opening = Opening::new(has_messages);
-        self.text(&mut opening);
+        self.text(&mut Sink::Opening(&mut opening));
         opening.finish()
     }
 

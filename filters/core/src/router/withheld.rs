@@ -196,7 +196,6 @@ impl<S: SharedMap> Router<S> {
         if due.is_empty() {
             return;
         }
-        due.sort_unstable();
         for id in due {
             out.push(Output::Enter { exchange: id });
             out.push(Output::Probe { exchange: id });

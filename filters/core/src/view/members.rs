@@ -5,7 +5,7 @@ use crate::ids::{EndpointId, Slot};
 use crate::limits::{CELLS_PER_VIEW_MAX, ENDPOINTS_MAX, POOLS_MAX, VIEW_BYTES_MAX};
 use crate::num::{count, float, float_len};
 use crate::wire::{self, PoolEndpoint, Pools, Role};
-use fnv::FnvHashSet;
+use fnv::{FnvHashMap, FnvHashSet};
 
 impl View {
     /// Replaces all pools.
@@ -57,12 +57,10 @@ impl View {
     }
 
     fn shares_names(&self) -> bool {
-        let mut seen = FnvHashSet::default();
-        self.pools.iter().any(|pool| {
-            let names: FnvHashSet<&str> = pool.names().collect();
-            // Not `all`, which would stop before it has noted the others.
-            names.into_iter().filter(|name| !seen.insert(*name)).count() > 0
-        })
+        let mut seen = FnvHashMap::default();
+        let mut names =
+            self.pools.iter().enumerate().flat_map(|(at, pool)| pool.names().map(move |name| (name, at)));
+        names.any(|(name, at)| seen.insert(name, at).is_some_and(|other| other != at))
     }
 
     /// The slots of a pool's endpoints, opened where need be, and those of them that take whole requests.
