@@ -90,7 +90,7 @@ proptest! {
                 Action::Move { which, to } => {
                     let at = which.index(bookings.len());
                     flights[at].endpoint = to;
-                    bookings[at].moved(&mut ledger, EndpointId(to), Timestamp::ZERO)
+                    bookings[at].moved(&mut ledger, EndpointId(to))
                 }
                 Action::FirstByte { which, has_ttft } => {
                     let at = which.index(bookings.len());
@@ -130,12 +130,10 @@ fn a_retry_blames_the_first_and_books_the_second() {
     let mut ledger = Ledger::new(OriginId(7));
     let (mut booking, _) =
         Booking::new(&mut ledger, &candidate(1, 600), vec![CellHash(4)], 800, Timestamp::ZERO);
-    assert!(booking.moved(&mut ledger, EndpointId(1), Timestamp::ZERO).is_empty());
-    let kinds = booking.moved(&mut ledger, EndpointId(2), Timestamp::ZERO);
-    assert!(
-        matches!(&kinds[0], Kind::Outcome(of) if of.endpoint == 1 && of.class() == OutcomeClass::Unreachable)
-    );
-    assert!(matches!(&kinds[3], Kind::Routed(routed) if routed.endpoint == 2 && routed.cells == [4]));
+    let failed = booking.failed(Timestamp::ZERO);
+    assert_eq!((failed.endpoint, failed.class()), (1, OutcomeClass::Unreachable));
+    let kinds = booking.moved(&mut ledger, EndpointId(2));
+    assert!(matches!(&kinds[2], Kind::Routed(routed) if routed.endpoint == 2 && routed.cells == [4]));
     // It serves, but its time holds that of the first attempt.
     let kinds = serve(&mut booking, &mut ledger, Timestamp::from_us(9_000));
     assert!(

@@ -149,6 +149,11 @@ pub(crate) fn upstream_address() -> Option<String> {
     text_property(vec!["upstream", "address"])
 }
 
+/// Endpoints that Envoy has tried for the request.
+pub(crate) fn attempts() -> Option<u64> {
+    number_property(vec!["upstream", "request_attempt_count"])
+}
+
 /// Sets a response header.
 pub(crate) fn set_response_header(name: &str, value: &str) {
     let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, name, Some(value));

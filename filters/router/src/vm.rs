@@ -106,6 +106,9 @@ fn perform(output: Output, metrics: &mut Metrics, done: &mut Done) -> Option<Inp
         Output::Probe { exchange } => {
             return Some(Input::Probed { exchange, received_bytes: host::received_bytes() });
         }
+        Output::CountAttempts { failed } => {
+            return Some(Input::Attempts { attempts: host::attempts(), failed });
+        }
         Output::Resume => host::resume_request(),
         Output::SetRequestHeader(name, value) => host::set_request_header(name, &value),
         Output::RemoveRequestHeader(name) => host::remove_request_header(name),

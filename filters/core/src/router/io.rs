@@ -7,7 +7,7 @@ use super::metrics::{Counter, Gauge, Histogram};
 use crate::config::{Config, Secret};
 use crate::ids::CellHash;
 use crate::prompt::Size;
-use crate::wire::StreamError;
+use crate::wire::{Outcome, StreamError};
 use std::fmt;
 use std::rc::Rc;
 
@@ -117,6 +117,13 @@ pub enum Input<'a> {
         /// Whether nothing follows them.
         ends: bool,
     },
+    /// The result of an [`Output::CountAttempts`].
+    Attempts {
+        /// Endpoints that the proxy has tried; `None`: the host does not know.
+        attempts: Option<u64>,
+        /// What the output brought.
+        failed: Outcome,
+    },
     /// A piece of a response's body; see [`Output::Watch`] for what the shell may leave out.
     ResponseChunk {
         /// The request.
@@ -208,6 +215,11 @@ pub enum Output {
     },
     /// Set a property of the stream, which the proxy's access log can show and clients never see.
     SetProperty(&'static str, String),
+    /// Report as [`Input::Attempts`] how many endpoints the proxy has tried for the request of the input.
+    CountAttempts {
+        /// What is to be published if it has tried the chosen one.
+        failed: Outcome,
+    },
     /// Set a response header to one value.
     SetResponseHeader(&'static str, String),
     /// Respond to the request here.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   book ──► prefill ──served, or prefilled by the model's time──► decode ──end──► (gone)
-//!              ├──moved (Envoy retried elsewhere)──► prefill at the other
+//!              ├──moved (Envoy retried elsewhere), or misled (to another pool)──► prefill at the other
 //!              └──came_to something else: no token will come
 //! ```
 //!
@@ -141,21 +141,32 @@ impl Booking {
         self.endpoint
     }
 
-    /// Records that the response comes from `served`, after the first choice failed: Envoy retried.
-    pub fn moved(&mut self, ledger: &mut Ledger, served: EndpointId, now: Timestamp) -> Vec<Kind> {
-        if served == self.endpoint {
-            return Vec::new();
-        }
-        // Why is unknown. What Envoy retries is an endpoint that is full or cannot be reached.
-        let failed = self.outcome(ledger, OutcomeClass::Unreachable, now);
+    /// Records that the response comes from another endpoint of the pool.
+    pub fn moved(&mut self, ledger: &mut Ledger, served: EndpointId) -> Vec<Kind> {
         let from = std::mem::replace(&mut self.endpoint, served);
         ledger.subtract(from, self.share);
         ledger.add(served, self.share);
         // The duration of the first attempt is unknown, so the time to the first token teaches nothing.
         self.backlog = None;
-        let mut kinds = vec![Kind::Outcome(failed), ledger.load(from), ledger.load(served)];
+        let mut kinds = vec![ledger.load(from), ledger.load(served)];
         kinds.extend(self.routed(ledger));
         kinds
+    }
+
+    /// Records that the response comes from an endpoint of another pool, in which its chain means nothing.
+    pub fn misled(&mut self, ledger: &mut Ledger, served: EndpointId, now: Timestamp) -> Vec<Kind> {
+        let untried = self.outcome(ledger, OutcomeClass::None, now);
+        self.chain.clear();
+        let mut kinds = self.moved(ledger, served);
+        kinds.push(Kind::Outcome(untried));
+        kinds
+    }
+
+    /// The outcome of the endpoint at which it is booked, if Envoy went on to another one. Why is unknown: what Envoy retries is
+    /// an endpoint that is full or cannot be reached.
+    pub fn failed(&self, now: Timestamp) -> Outcome {
+        let class = OutcomeClass::Unreachable.into();
+        Outcome { endpoint: self.endpoint.0, class, age_ms: self.age_us(now) / 1000, ..Outcome::default() }
     }
 
     /// Records that by now its prefill is over, though no token shows it. A second call has no effect.

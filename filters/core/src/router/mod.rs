@@ -174,6 +174,7 @@ impl<S: SharedMap> Router<S> {
             Input::ResponseHead { exchange, status, headers, served_by, ends } => {
                 self.response_head(clock, exchange, (status, headers), (served_by, ends), out);
             }
+            Input::Attempts { attempts, failed } => self.attempts(clock, attempts, failed, out),
             Input::ResponseChunk { exchange, bytes, tail, ends } => {
                 self.response_chunk(clock, exchange, (bytes, tail, ends), out);
             }

@@ -24,7 +24,8 @@ use crate::num::{count, float};
 use crate::prompt::Api;
 use crate::response::{FirstToken, IdScan, TAIL_BYTES_MAX, Usage, UsageScan};
 use crate::time::Timestamp;
-use crate::wire::{Kind, OutcomeClass, Stored, UsageSeen};
+use crate::view::Pool;
+use crate::wire::{Kind, Outcome, OutcomeClass, Stored, UsageSeen};
 
 /// How many times its own work may have been ahead of a request whose first token teaches a speed.
 const BACKLOG_FACTOR_MAX: u64 = 4;
@@ -81,10 +82,7 @@ impl<S: SharedMap> Router<S> {
         if let Some(served_by) = served_by
             && served_by != sent.booking.endpoint()
         {
-            out.push(Output::Count(Counter::Retried, 1));
-            let kinds = sent.booking.moved(&mut self.ledger, served_by, clock.now());
-            // Immediately: the next request must not go to the endpoint that failed.
-            self.publish(kinds, When::Now, clock.now(), out);
+            self.move_to(&mut sent, served_by, clock.now(), out);
         }
         let class = class_of(status);
         if let Some(class) = class {
@@ -103,6 +101,44 @@ impl<S: SharedMap> Router<S> {
         } else {
             self.exchanges.insert(id, Exchange::Responding(responding));
         }
+    }
+
+    /// The response comes from another endpoint than the chosen one. Either Envoy has retried, or it did not try the chosen
+    /// one at all: the route led to a cluster that does not have it.
+    fn move_to(&mut self, sent: &mut Sent, served_by: EndpointId, now: Timestamp, out: &mut Vec<Output>) {
+        let slot = self.view.slot(served_by);
+        let is_in = |pool: &&Pool| slot.is_some_and(|slot| pool.has(slot));
+        let chosen = self.view.pools().iter().find(|pool| pool.name() == sent.kept.pool);
+        let is_retry = chosen.is_some_and(|pool| is_in(&pool));
+        let other = self.view.pools().iter().find(is_in).filter(|_| !is_retry);
+        // What the chosen one holds says nothing of this one.
+        (sent.kept.size.held_tokens, sent.kept.size.cached_tokens) = (0, 0);
+        let kinds = if let Some(pool) = other {
+            // A retry would have stayed in the pool's cluster.
+            pool.name().clone_into(&mut sent.kept.pool);
+            sent.kept.counted_as = Some(pool.name().into());
+            sent.booking.misled(&mut self.ledger, served_by, now)
+        } else {
+            out.push(Output::CountAttempts { failed: sent.booking.failed(now) });
+            sent.booking.moved(&mut self.ledger, served_by)
+        };
+        self.publish(kinds, When::Now, now, out);
+    }
+
+    /// How many endpoints Envoy has tried for a request whose response comes from another one than the chosen one.
+    pub(super) fn attempts(
+        &mut self,
+        clock: &impl Clock,
+        attempts: Option<u64>,
+        failed: Outcome,
+        out: &mut Vec<Output>,
+    ) {
+        if attempts.is_some_and(|attempts| attempts <= 1) {
+            return;
+        }
+        out.push(Output::Count(Counter::Retried, 1));
+        // Immediately: the next request must not go to the endpoint that failed.
+        self.publish([Kind::Outcome(failed)], When::Now, clock.now(), out);
     }
 
     /// A piece of a response's body: its length, and as much of its end as was wanted.

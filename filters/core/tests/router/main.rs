@@ -30,6 +30,7 @@
 )]
 
 mod checkpoint;
+mod elsewhere;
 mod fallback;
 mod lease;
 mod outcome;

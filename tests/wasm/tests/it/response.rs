@@ -79,6 +79,21 @@ fn a_response_from_another_endpoint_moves_the_request_and_the_failed_one_is_avoi
 }
 
 #[test]
+fn an_endpoint_that_envoy_has_not_tried_is_not_avoided() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(3));
+    let prompt = chat(&text("whales", 3000));
+    let mut stream = serve(&vm, &prompt);
+    let (first, second) = (destinations(&stream).remove(0), destinations(&stream).remove(1));
+    stream.set_property(&["upstream", "request_attempt_count"], &1_u64.to_le_bytes());
+    respond_from(&mut stream, &second, "200");
+    assert_eq!(counted(&host, &[&vm], "warmpath.retried"), 0);
+    assert_eq!(fitness(&vm, &first), "fit");
+    stream.finish().unwrap();
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
 fn decision_header_is_set_only_where_the_configuration_explains() {
     for explains in [true, false] {
         let host = Host::default();

@@ -29,6 +29,8 @@ pub(crate) struct SoloVm {
     pub(crate) router: Router<Contended>,
     /// What the last input led to.
     pub(crate) out: Vec<Output>,
+    /// Endpoints that Envoy says that it has tried, where another one than the chosen one responds.
+    pub(crate) attempts: Option<u64>,
 }
 
 // === impl Contended ===
@@ -59,7 +61,8 @@ impl SharedMap for Contended {
 impl SoloVm {
     /// A VM that is built and configured.
     pub(crate) fn new(map: &Contended, config: Config, seed: u64, now: Timestamp) -> Self {
-        let mut vm = Self { router: Router::new(map.clone(), CELL_BYTES, seed), out: Vec::new() };
+        let mut vm =
+            Self { router: Router::new(map.clone(), CELL_BYTES, seed), out: Vec::new(), attempts: Some(2) };
         vm.configure(PLUGIN, config, now);
         vm
     }
@@ -72,6 +75,14 @@ impl SoloVm {
     pub(crate) fn handle(&mut self, now: Timestamp, input: Input<'_>) -> &[Output] {
         self.out.clear();
         self.router.handle(&now, input, &mut self.out);
+        let counted = self.out.iter().find_map(|output| match output {
+            Output::CountAttempts { failed } => Some(*failed),
+            _ => None,
+        });
+        if let Some(failed) = counted {
+            let attempts = self.attempts;
+            self.router.handle(&now, Input::Attempts { attempts, failed }, &mut self.out);
+        }
         &self.out
     }
 

@@ -9,10 +9,12 @@ use std::rc::Rc;
 use std::time::Duration;
 use warmpath_core::body::PIECE_BYTES;
 use warmpath_core::config::Config;
+use warmpath_core::ids::EndpointId;
 use warmpath_core::router::{
     ExchangeId, Input, LocalMap, Output, PluginId, Reply, Router, SharedMap, UplinkId, Watch,
 };
 use warmpath_core::time::Timestamp;
+use warmpath_core::view::Endpoint;
 
 /// One proxy process.
 #[derive(Clone, Debug)]
@@ -24,6 +26,7 @@ struct Process {
     map: LocalMap,
     numbers: Cell<u32>,
     is_down: Cell<bool>,
+    attempts: Cell<Option<u64>>,
     counters: RefCell<BTreeMap<&'static str, u64>>,
     in_pools: RefCell<BTreeMap<(Rc<str>, &'static str), u64>>,
     records: RefCell<BTreeMap<&'static str, Vec<u64>>>,
@@ -90,6 +93,7 @@ impl Default for Host {
             map: LocalMap::default(),
             numbers: Cell::new(0),
             is_down: Cell::new(false),
+            attempts: Cell::new(Some(2)),
             counters: RefCell::default(),
             in_pools: RefCell::default(),
             records: RefCell::default(),
@@ -126,6 +130,11 @@ impl Host {
     pub(crate) fn set_back(&self, by: Duration) {
         let ms = self.now().ms() - u64::try_from(by.as_millis()).unwrap();
         self.0.now.set(Timestamp::from_ms(ms));
+    }
+
+    /// How many endpoints Envoy says that it has tried, where another one than the chosen one responds.
+    pub(crate) fn set_attempts(&self, attempts: Option<u64>) {
+        self.0.attempts.set(attempts);
     }
 
     /// Whether the host refuses to open streams to the controller.
@@ -194,6 +203,13 @@ impl Vm {
     /// Whether it is the one that talks to the controller.
     pub(crate) fn holds_lease(&self) -> bool {
         self.0.router.borrow().holds_lease()
+    }
+
+    /// What its view has of an endpoint.
+    pub(crate) fn endpoint(&self, address: &str) -> Endpoint {
+        let router = self.0.router.borrow();
+        let slot = router.view().slot(EndpointId::of(address)).expect("it is in a pool");
+        router.view().endpoint(slot).expect("it is in a pool").clone()
     }
 
     /// Distinct cells in its view.
@@ -278,6 +294,9 @@ impl Worker {
                     return Some(Input::UplinkClosed { uplink: id });
                 }
                 uplink.sent.push(message);
+            }
+            Output::CountAttempts { failed } => {
+                return Some(Input::Attempts { attempts: process.attempts.get(), failed });
             }
             Output::CancelUplink { uplink } => self.set_uplink(uplink, UplinkState::Cancelled),
             Output::WakeIn(ms) => self.tick_ms.set(ms),

@@ -1,12 +1,13 @@
 //! A weighted route to several clusters, each with a pool that serves the model: Envoy draws a cluster for each request, and
 //! ignores endpoints of the others.
 
-use crate::stack::{PATH, Setup, Stack, cached_tokens, completion, engine_of, prompt};
+use crate::stack::{MODEL, PATH, Setup, Stack, cached_tokens, completion, engine_of, prompt};
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
+use envoy_types::pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
 use envoy_types::pb::envoy::config::route::v3::route::Action;
 use envoy_types::pb::envoy::config::route::v3::route_action::ClusterSpecifier;
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
-use envoy_types::pb::envoy::config::route::v3::{RouteConfiguration, WeightedCluster};
+use envoy_types::pb::envoy::config::route::v3::{HeaderMatcher, RouteConfiguration, WeightedCluster};
 use envoy_types::pb::google::protobuf::UInt32Value;
 use http::StatusCode;
 use serde_json::json;
@@ -15,19 +16,17 @@ use std::ops::Range;
 use warmpath_envoy::resources::{Policy, Retry, endpoints, engines, listener, route};
 use warmpath_envoy::until;
 
-/// Each pool, the model of its engines, its cluster by the names of two gateways, and its engines.
-const POOLS: [(&str, &str, &str, Range<usize>); 2] = [
-    ("llm/first", "sim-1", "outbound|54321||first-ip-a7937b64.llm.svc.cluster.local", 0..3),
-    ("llm/second", "sim-2", "llm/second", 3..6),
+/// Each pool, its cluster by the names of two gateways, and its engines.
+const POOLS: [(&str, &str, Range<usize>); 2] = [
+    ("llm/first", "outbound|54321||first-ip-a7937b64.llm.svc.cluster.local", 0..3),
+    ("llm/second", "llm/second", 3..6),
 ];
-/// The name that both pools serve.
-const MODEL: &str = "sim";
 const TOPICS: usize = 8;
 const TURNS: usize = 8;
 
 #[tokio::test]
 async fn the_filter_chooses_in_the_cluster_that_the_route_has_drawn() {
-    let stack = weighted().await;
+    let stack = weighted(route_by_weight()).await;
     let client = stack.client().await;
     let mut holders: BTreeMap<(usize, usize), String> = BTreeMap::new();
     for turn in 0..TURNS {
@@ -53,21 +52,49 @@ async fn the_filter_chooses_in_the_cluster_that_the_route_has_drawn() {
     assert_eq!(stack.metric("retried").await, 0);
 }
 
-/// A stack whose route leads to one cluster for each pool.
-async fn weighted() -> Stack {
-    let pools = POOLS.map(|(_, model, _, members)| (model, members)).into();
-    let setup = Setup { pools, engines: 6, has_controller: false, ..Setup::default() };
+#[tokio::test]
+async fn an_engine_is_not_avoided_because_the_route_leads_elsewhere() {
+    // The route is chosen by what the filter finds in the body, so that the filter sees the cluster of another one.
+    let mut config = route(&Retry::default());
+    let mut by_model = route_by_weight().virtual_hosts.remove(0).routes.remove(0);
+    by_model.r#match.as_mut().unwrap().headers.push(HeaderMatcher {
+        name: "x-gateway-model-name".to_owned(),
+        header_match_specifier: Some(HeaderMatchSpecifier::PresentMatch(true)),
+        ..HeaderMatcher::default()
+    });
+    config.virtual_hosts[0].routes.insert(0, by_model);
+    let stack = weighted(config).await;
+    let client = stack.client().await;
+    let mut misled = 0;
+    for topic in 0..TOPICS * TURNS {
+        let body = completion(MODEL, &prompt(&format!("topic {topic}")));
+        let response = client.post_json(PATH, &body).await.unwrap();
+        assert_eq!(response.status, StatusCode::OK, "{}", response.text());
+        let address = stack.engine_named(engine_of(&response)).addr().to_string();
+        let decision = response.header("x-warmpath-decision").unwrap();
+        misled += usize::from(!decision.contains(&format!("endpoints={address}")));
+        assert!(decision.contains("considered=3"), "{decision}");
+    }
+    assert!(misled > 0, "the dice of Envoy and the weights of the pools agree by chance only");
+    stack.counted("decision.cold", 1).await;
+    assert_eq!(stack.metric("retried").await, 0);
+}
+
+/// A stack with these routes, which lead to one cluster for each pool.
+async fn weighted(config: RouteConfiguration) -> Stack {
+    let setup = Setup { pools: vec![(MODEL, 0..6)], engines: 6, has_controller: false, ..Setup::default() };
     let stack = Stack::start(setup).await;
     let mut plugin = stack.plugin();
     plugin["pools"] = POOLS
-        .map(|(name, model, _, members)| {
+        .map(|(name, _, members)| {
             let addresses: Vec<_> = stack.addresses(members).iter().map(ToString::to_string).collect();
-            let rewrites = json!([{ "model": MODEL, "targets": [{ "model": model }] }]);
-            json!({ "name": name, "models": [model], "rewrites": rewrites, "endpoints": addresses })
+            // A configuration may name a model in one pool only, but an alias in several.
+            let rewrites = json!([{ "model": MODEL, "targets": [{ "model": MODEL }] }]);
+            json!({ "name": name, "models": [name], "rewrites": rewrites, "endpoints": addresses })
         })
         .into();
-    let mut resources = vec![listener(&stack.filter(plugin)).into(), route_by_weight().into()];
-    for (_, _, cluster, members) in POOLS {
+    let mut resources = vec![listener(&stack.filter(plugin)).into(), config.into()];
+    for (_, cluster, members) in POOLS {
         resources.push(Cluster { name: cluster.to_owned(), ..engines(Policy::default()) }.into());
         resources.push(endpoints(cluster, &stack.addresses(members)).into());
     }
@@ -86,7 +113,7 @@ async fn weighted() -> Stack {
 
 fn route_by_weight() -> RouteConfiguration {
     let mut config = route(&Retry::default());
-    let cluster = |(_, _, name, _): (&str, &str, &str, Range<usize>)| ClusterWeight {
+    let cluster = |(_, name, _): (&str, &str, Range<usize>)| ClusterWeight {
         name: name.to_owned(),
         weight: Some(UInt32Value { value: 1 }),
         ..ClusterWeight::default()
