@@ -9,7 +9,7 @@ use super::{LoadError, Settings};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, sleep_until};
 
 /// Time between two reads. New content counts once two reads agree on it, so that a file caught half
 /// written, which may well be valid YAML with half of the endpoints, is not acted upon.
@@ -23,6 +23,8 @@ pub struct Watched {
     current: Content,
     /// Read last.
     latest: Content,
+    /// When to read again. Kept when a caller stops waiting: two reads in a moment would agree on a file caught half written.
+    due: Instant,
 }
 
 /// What became of a change.
@@ -49,19 +51,18 @@ impl Watched {
     /// Watches a file whose present content is to be taken as acted upon only if it is `text`.
     pub fn new(path: PathBuf, text: String) -> Self {
         let current = Content::Text(text);
-        Self { path, latest: current.clone(), current }
+        Self { path, latest: current.clone(), current, due: Instant::now() }
     }
 
     /// Waits until the file has new content, and returns it. Cancel-safe.
     pub async fn changed(&mut self) -> Result<Settings, LoadError> {
-        let mut ticks = tokio::time::interval(POLL_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            sleep_until(self.due).await;
             let content = match tokio::fs::read_to_string(&self.path).await {
                 Ok(text) => Content::Text(text),
                 Err(error) => Content::Unreadable(error.kind()),
             };
+            self.due = Instant::now() + POLL_INTERVAL;
             let is_settled = content == self.latest;
             self.latest = content;
             if is_settled && self.latest != self.current {
@@ -115,5 +116,31 @@ impl Reload {
             Self::NeedsRestart => "needs_restart",
             Self::Refused => "refused",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Watched;
+    use std::time::Duration;
+    use tempfile::TempDir;
+    use tokio::time::timeout;
+
+    fn text(endpoints: &str) -> String {
+        format!("pools: [{{name: a, models: [a], endpoints: [{endpoints}]}}]")
+    }
+
+    #[tokio::test]
+    async fn a_file_caught_half_written_is_not_taken_however_often_the_wait_is_interrupted() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("warmpath.yaml");
+        let mut watched = Watched::new(path.clone(), String::new());
+        std::fs::write(&path, text("10.0.0.1:80")).unwrap();
+        for _ in 0..3 {
+            assert!(timeout(Duration::from_millis(20), watched.changed()).await.is_err());
+        }
+        std::fs::write(&path, text("10.0.0.1:80, 10.0.0.2:80")).unwrap();
+        let settings = watched.changed().await.unwrap();
+        assert_eq!(settings.pools[0].endpoints.len(), 2);
     }
 }
