@@ -50,7 +50,7 @@ fn main() -> ExitCode {
             test!(secured::no_request_is_lost_while_certificate_and_token_are_renewed),
             test!(secured::a_proxy_without_the_token_gets_nothing),
             test!(check::what_is_wrong_is_found_and_nothing_else),
-            test!(check::the_controllers_own_pod_can_check_the_cluster),
+            test!(check::the_controllers_own_pod_can_check_everything),
             test!(rights::a_role_that_lacks_a_verb_is_named_in_the_log),
             test!(rights::the_charts_role_is_enough),
         ],
