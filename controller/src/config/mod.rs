@@ -8,15 +8,15 @@
 
 mod kubernetes;
 mod names;
+mod reload;
 mod settings;
 mod tree;
-mod watch;
 
 pub use kubernetes::{Kubernetes, ObjectName, PORTS_MAX, Peers, PodPool, Selector};
 pub use names::{Names, RESOLVE_INTERVAL};
+pub use reload::{Reload, Watched};
 pub use settings::{Listen, Scrape, Settings, Tls};
 pub use warmpath_config::{Member, Pool};
-pub use watch::{Reload, Watched};
 
 use std::io;
 use std::path::{Path, PathBuf};

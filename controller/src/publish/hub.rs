@@ -8,8 +8,8 @@ use super::backlog::{Added, Backlog};
 use super::message::Stamp;
 use super::outcomes::Outcomes;
 use super::roster::{ConnectedProxy, RefusedProxy, Roster};
-use super::routing::Routing;
 use super::taught::Taught;
+use super::turns::Turns;
 use super::usage::{Cached, Report, Usage};
 use crate::index::{Author, Delta, Dropped, Index, Reader};
 use crate::metrics::Metrics;
@@ -37,9 +37,9 @@ pub struct Hub {
     pub(super) index: Index,
     subscribers: BTreeMap<StreamId, Subscriber>,
     departures: Vec<Departure>,
-    pub(super) routing: Routing,
+    pub(super) turns: Turns,
     outcomes: Outcomes,
-    pub(super) usage: Usage,
+    usage: Usage,
     pub(super) roster: Roster,
     /// The round of teaching that goes on.
     pub(super) taught: Taught,
@@ -109,7 +109,7 @@ impl Hub {
             index,
             subscribers: BTreeMap::new(),
             departures: Vec::new(),
-            routing: Routing::default(),
+            turns: Turns::default(),
             outcomes: Outcomes::default(),
             usage: Usage::default(),
             roster: Roster::default(),
@@ -202,31 +202,42 @@ impl Hub {
             // Another replica has nothing to report: what it knows, it sends on a stream of this one's.
             let Reader::Proxy(process) = subscriber.reader else { return };
             if matches!(&kind, Kind::InFlight(report) if report.requests > 0) {
-                self.routing.note(process, now);
+                self.turns.note(process, now);
             }
-            let outcome = if let Kind::Outcome(outcome) = &kind { Some(*outcome) } else { None };
-            let usage = if let Kind::UsageSeen(usage) = &kind { Report::of(usage) } else { None };
-            let accepted = match kind {
-                Kind::Prefix(prefix) => match subscriber.prefixes.decode(&prefix) {
-                    Ok(whole) => self.learn(process, whole, now).map(|()| None),
-                    Err(_) => Err(Dropped::Broken),
-                },
-                kind if self.index.has(&kind) => Err(Dropped::Known),
-                kind => self.index.accept(Author::Proxy(process), kind, now).map(Some),
-            };
-            match accepted {
-                Ok(Some(delta)) => {
-                    if let Some(outcome) = &outcome {
-                        self.outcomes.note(outcome);
-                    }
-                    if let Some(usage) = usage {
-                        self.usage.note(usage, self.index.view(), now);
-                    }
-                    self.broadcast(&delta);
-                }
-                Ok(None) => {}
+            match whole(&mut subscriber.prefixes, kind) {
+                Ok(kind) => self.accept(Author::Proxy(process), kind, now),
                 Err(dropped) => self.count_dropped(dropped),
             }
+        }
+    }
+
+    /// Takes in an event of a proxy that `author` is or speaks for, and sends it on. A prefix must be whole.
+    pub(super) fn accept(&mut self, author: Author, kind: Kind, now: Timestamp) {
+        // Each replica counts what its own proxies report, so that the sums over all replicas are right.
+        let outcome = match (&kind, author) {
+            (Kind::Outcome(outcome), Author::Proxy(_)) => Some(*outcome),
+            _ => None,
+        };
+        let usage = if let Kind::UsageSeen(usage) = &kind { Report::of(usage) } else { None };
+        let accepted = match (kind, author) {
+            (Kind::Prefix(whole), Author::Proxy(process) | Author::Replica(process)) => {
+                self.learn(process, whole, now).map(|()| None)
+            }
+            (kind, _) if self.index.has(&kind) => Err(Dropped::Known),
+            (kind, author) => self.index.accept(author, kind, now).map(Some),
+        };
+        match accepted {
+            Ok(Some(delta)) => {
+                if let Some(outcome) = &outcome {
+                    self.outcomes.note(outcome);
+                }
+                if let Some(usage) = usage {
+                    self.usage.note(usage, self.index.view(), now);
+                }
+                self.broadcast(&delta);
+            }
+            Ok(None) => {}
+            Err(dropped) => self.count_dropped(dropped),
         }
     }
 
@@ -345,13 +356,13 @@ impl Hub {
         let due: Vec<Departure> = self.departures.extract_if(.., |departure| departure.due <= now).collect();
         for Departure { author, .. } in due {
             if let Author::Proxy(process) | Author::Replica(process) = author {
-                self.routing.forget(process);
+                self.turns.forget(process);
             }
             for OriginId(origin) in self.index.origins_of(author) {
                 self.publish(Kind::Gone(Gone { origin }), now);
             }
         }
-        if let Some(proxies) = self.routing.changed(now) {
+        if let Some(proxies) = self.turns.changed(now) {
             self.publish(Kind::Proxies(proxies), now);
         }
         if self.subscribers.values().all(|subscriber| !subscriber.lacks_taught) {
@@ -364,7 +375,7 @@ impl Hub {
             // along to a proxy that alone is busy, which gets none of its own events back, and would ask to resume at
             // one that is long gone from the ring.
             self.broadcast(&Arc::new(Delta::new(Author::Controller, Kind::Current(Current {}))));
-            let own = Delta::new(Author::Controller, Kind::Proxies(self.routing.own()));
+            let own = Delta::new(Author::Controller, Kind::Proxies(self.turns.own()));
             self.queue(&Arc::new(own), |reader| matches!(reader, Reader::Replica(_)));
         }
         if now >= self.expire_at {
@@ -407,5 +418,13 @@ impl Hub {
 
     fn count_subscribers(&self) {
         self.metrics.proxies.set(i64::try_from(self.subscribers.len()).unwrap_or(i64::MAX));
+    }
+}
+
+/// An event whose prefix, if it is one, is whole: on the stream of `prefixes`, each continues the one before.
+pub(super) fn whole(prefixes: &mut PrefixDecoder, kind: Kind) -> Result<Kind, Dropped> {
+    match kind {
+        Kind::Prefix(prefix) => prefixes.decode(&prefix).map(Kind::Prefix).map_err(|_| Dropped::Broken),
+        kind => Ok(kind),
     }
 }

@@ -7,24 +7,24 @@
 //!   ReceiverStream ◄─ 2 messages ◄─ session ◄─ Hub::take ◄───────────┘
 //! ```
 
-mod admission;
 mod backlog;
 mod codec;
 mod hub;
 mod message;
 mod outcomes;
+mod refusal;
 mod relay;
 mod roster;
-mod routing;
 mod service;
 mod session;
 mod taught;
+mod turns;
 mod usage;
 
-pub use admission::Refusal;
 pub use backlog::{Added, Backlog};
 pub use hub::{Batch, Hub, StreamId};
 pub use message::Stamp;
+pub use refusal::Refusal;
 pub(crate) use roster::clip;
 pub use roster::{ConnectedProxy, RefusedProxy};
 pub use service::StateService;

@@ -4,9 +4,8 @@
 //! from a third: so events cannot loop. Each scrapes the engines and follows the cluster by itself. The obvious alternative, a
 //! leader that all proxies report to, would be one more thing that fails.
 
-use super::hub::Hub;
-use super::usage::Report;
-use crate::index::{Author, Dropped};
+use super::hub::{Hub, whole};
+use crate::index::Author;
 use warmpath_core::ids::ProcessId;
 use warmpath_core::time::Timestamp;
 use warmpath_core::wire::{Event, Kind, PrefixDecoder};
@@ -33,28 +32,12 @@ impl Hub {
         now: Timestamp,
     ) {
         for kind in events.into_iter().filter_map(|event| event.kind) {
-            let usage = if let Kind::UsageSeen(usage) = &kind { Report::of(usage) } else { None };
-            let accepted = match kind {
-                Kind::Proxies(proxies) => {
-                    self.routing.note_elsewhere(replica, &proxies);
-                    Ok(None)
-                }
-                Kind::Prefix(prefix) => match prefixes.decode(&prefix) {
-                    Ok(whole) => self.learn(replica, whole, now).map(|()| None),
-                    Err(_) => Err(Dropped::Broken),
+            match kind {
+                Kind::Proxies(proxies) => self.turns.note_elsewhere(replica, &proxies),
+                kind => match whole(prefixes, kind) {
+                    Ok(kind) => self.accept(Author::Replica(replica), kind, now),
+                    Err(dropped) => self.count_dropped(dropped),
                 },
-                kind if self.index.has(&kind) => Err(Dropped::Known),
-                kind => self.index.accept(Author::Replica(replica), kind, now).map(Some),
-            };
-            match accepted {
-                Ok(Some(delta)) => {
-                    if let Some(usage) = usage {
-                        self.usage.note(usage, self.index.view(), now);
-                    }
-                    self.broadcast(&delta);
-                }
-                Ok(None) => {}
-                Err(dropped) => self.count_dropped(dropped),
             }
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! Kept apart from the hub's subscribers, because routing needs none of it.
 
-use super::admission::Refusal;
 use super::hub::StreamId;
+use super::refusal::Refusal;
 use std::collections::{BTreeMap, VecDeque};
 use warmpath_core::ids::ProcessId;
 use warmpath_core::time::Timestamp;

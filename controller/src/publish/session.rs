@@ -3,8 +3,8 @@
 //! Both directions run in one task and neither waits for the other: a proxy that does not read can still
 //! report, and its backlog coalesces meanwhile.
 
-use super::admission::Refusal;
 use super::hub::{Hub, StreamId};
+use super::refusal::Refusal;
 use super::roster::clip;
 use crate::clock::Clock;
 use bytes::Bytes;

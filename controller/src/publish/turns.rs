@@ -15,7 +15,7 @@ const ROUTING_MS: u64 = 60_000;
 
 /// The proxies that route, and the list that was last published.
 #[derive(Debug, Default)]
-pub(super) struct Routing {
+pub(super) struct Turns {
     /// When each process last had requests under way.
     seen: BTreeMap<ProcessId, Timestamp>,
     /// The same of other replicas, as each last listed them.
@@ -23,9 +23,9 @@ pub(super) struct Routing {
     published: Vec<ProcessId>,
 }
 
-// === impl Routing ===
+// === impl Turns ===
 
-impl Routing {
+impl Turns {
     /// Records that a process has requests under way.
     pub(super) fn note(&mut self, process: ProcessId, now: Timestamp) {
         if self.seen.len() < PROXIES_MAX || self.seen.contains_key(&process) {
@@ -65,7 +65,7 @@ impl Routing {
 
 #[cfg(test)]
 mod tests {
-    use super::{ROUTING_MS, Routing};
+    use super::{ROUTING_MS, Turns};
     use warmpath_core::ids::ProcessId;
     use warmpath_core::time::Timestamp;
 
@@ -75,15 +75,15 @@ mod tests {
 
     #[test]
     fn a_list_is_published_once_and_a_proxy_that_stops_is_dropped() {
-        let mut routing = Routing::default();
-        assert_eq!(routing.changed(at(0)), None);
-        routing.note(ProcessId(7), at(10));
-        routing.note(ProcessId(3), at(20));
-        assert_eq!(routing.changed(at(30)).unwrap().processes, [3, 7]);
-        routing.note(ProcessId(3), at(ROUTING_MS));
-        assert_eq!(routing.changed(at(ROUTING_MS)), None, "the same as before");
-        assert_eq!(routing.changed(at(ROUTING_MS + 10)).unwrap().processes, [3]);
-        routing.forget(ProcessId(3));
-        assert_eq!(routing.changed(at(ROUTING_MS + 20)).unwrap().processes, [0; 0]);
+        let mut turns = Turns::default();
+        assert_eq!(turns.changed(at(0)), None);
+        turns.note(ProcessId(7), at(10));
+        turns.note(ProcessId(3), at(20));
+        assert_eq!(turns.changed(at(30)).unwrap().processes, [3, 7]);
+        turns.note(ProcessId(3), at(ROUTING_MS));
+        assert_eq!(turns.changed(at(ROUTING_MS)), None, "the same as before");
+        assert_eq!(turns.changed(at(ROUTING_MS + 10)).unwrap().processes, [3]);
+        turns.forget(ProcessId(3));
+        assert_eq!(turns.changed(at(ROUTING_MS + 20)).unwrap().processes, [0; 0]);
     }
 }
