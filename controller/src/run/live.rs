@@ -49,8 +49,8 @@ pub(super) struct Live {
 /// Keeps the controller from being ready, and from serving proxies.
 #[derive(Debug)]
 pub(super) struct Unknown {
-    pub(super) _unready: Unseen,
-    pub(super) serve: oneshot::Sender<()>,
+    _unready: Unseen,
+    serve: oneshot::Sender<()>,
 }
 
 // === impl Live ===
@@ -150,6 +150,15 @@ impl Live {
         self.settings = Settings { scrape, pools, ..self.settings.clone() };
         self.names.resolve(&self.settings).await;
         self.follow();
+    }
+}
+
+// === impl Unknown ===
+
+impl Unknown {
+    /// `serve` lets the gRPC server begin.
+    pub(super) fn new(unready: Unseen, serve: oneshot::Sender<()>) -> Self {
+        Self { _unready: unready, serve }
     }
 }
 

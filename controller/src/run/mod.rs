@@ -101,7 +101,7 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
         .following(cluster.clone());
     let models = telemetry.models();
     let (serve, is_known) = oneshot::channel();
-    let unknown = Some(Unknown { _unready: telemetry.hold(), serve });
+    let unknown = Some(Unknown::new(telemetry.hold(), serve));
     let endpoints = Publisher::default();
     let service = EndpointService::new(endpoints.subscribe(), Arc::clone(&metrics));
     let replicas = Replicas::new(shared.clone(), identity.peers());
