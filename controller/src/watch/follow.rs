@@ -28,8 +28,11 @@ const WATCH_S: u32 = 290;
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// The longest wait while the API server fails. It bounds how late a change is noticed once the server is back.
 const RETRY_MAX: Duration = Duration::from_secs(8);
-/// The wait while a watch is forbidden, which only people fix.
+/// The longest wait while a watch is forbidden, which only people fix.
 const RETRY_BLOCKED: Duration = Duration::from_secs(30);
+/// Refusals in a row, over some 4 s, until a watch counts as forbidden: an API server that has just started refuses everybody
+/// until it has loaded the roles.
+const REFUSALS_MIN: u32 = 5;
 /// How long a watch that has failed must be silent to count as resumed: longer than the client tries to connect (30 s).
 const RESUMED_AFTER: Duration = Duration::from_secs(35);
 /// Bytes of a message of the API server that are kept.
@@ -43,6 +46,8 @@ pub(super) type Report = (Source, Update);
 struct Retry {
     /// Failures in a row.
     failures: u32,
+    /// Refusals in a row.
+    refusals: u32,
 }
 
 /// Follows a source until `to` is closed, or the API server does not know its kind.
@@ -90,8 +95,7 @@ async fn run<K>(
                 take(event, &mut list, read)
             }
             Ok(Some(Err(error))) => {
-                let state = classify(&error);
-                let wait = retry.failed(&state);
+                let (state, wait) = retry.failed(classify(&error));
                 let is_missing = state == SourceState::Missing && source.kind != Kind::Pod;
                 tracing::debug!(kind = source.kind.label(), %error, "watch failed");
                 if to.send((source.clone(), Update::Failed(state))).await.is_err() || is_missing {
@@ -189,20 +193,31 @@ fn cut(message: &str) -> String {
 // === impl Retry ===
 
 impl Retry {
-    /// The wait after a failure.
-    fn failed(&mut self, state: &SourceState) -> Duration {
-        let doubled = RETRY_FIRST.saturating_mul(2_u32.saturating_pow(self.failures.min(16)));
-        self.failures = self.failures.saturating_add(1);
-        match state {
-            SourceState::Missing | SourceState::Forbidden(_) => RETRY_BLOCKED,
-            _ => doubled.min(RETRY_MAX),
+    /// What a failure comes to, and the wait after it.
+    fn failed(&mut self, state: SourceState) -> (SourceState, Duration) {
+        let doubled = |times: u32| RETRY_FIRST.saturating_mul(2_u32.saturating_pow(times.min(16)));
+        let (failures, refusals) = (self.failures, self.refusals);
+        self.failures = failures.saturating_add(1);
+        let SourceState::Forbidden(message) = state else {
+            self.refusals = 0;
+            let wait =
+                if state == SourceState::Missing { RETRY_BLOCKED } else { doubled(failures).min(RETRY_MAX) };
+            return (state, wait);
+        };
+        // Without the failures before: while the server was away, the waits have become long.
+        self.refusals = refusals.saturating_add(1);
+        let wait = doubled(refusals).min(RETRY_BLOCKED);
+        if self.refusals < REFUSALS_MIN {
+            (SourceState::Failing(message), wait)
+        } else {
+            (SourceState::Forbidden(message), wait)
         }
     }
 
     /// Takes note of an event. `Init` shows nothing: it comes before the API server is asked for the list.
     fn note<K>(&mut self, event: &Event<K>) {
         if !matches!(event, Event::Init) {
-            self.failures = 0;
+            *self = Self::default();
         }
     }
 
@@ -214,7 +229,9 @@ impl Retry {
 
 #[cfg(test)]
 mod tests {
-    use super::{Event, RESUMED_AFTER, RETRY_BLOCKED, RETRY_FIRST, RETRY_MAX, Retry, SourceState};
+    use super::{
+        Event, REFUSALS_MIN, RESUMED_AFTER, RETRY_BLOCKED, RETRY_FIRST, RETRY_MAX, Retry, SourceState,
+    };
     use std::time::Duration;
 
     #[test]
@@ -223,20 +240,35 @@ mod tests {
         let mut waits = Vec::new();
         for _ in 0..8 {
             retry.note(&Event::<()>::Init);
-            waits.push(retry.failed(&failing));
+            waits.push(retry.failed(failing.clone()).1);
         }
         assert_eq!(waits[..3], [RETRY_FIRST, 2 * RETRY_FIRST, 4 * RETRY_FIRST]);
         assert_eq!(waits[7], RETRY_MAX);
         retry.note(&Event::Apply(()));
-        assert_eq!(retry.failed(&failing), RETRY_FIRST);
-        assert_eq!(retry.failed(&SourceState::Missing), RETRY_BLOCKED);
+        assert_eq!(retry.failed(failing).1, RETRY_FIRST);
+        assert_eq!(retry.failed(SourceState::Missing).1, RETRY_BLOCKED);
+    }
+
+    #[test]
+    fn refusals_of_an_api_server_that_starts_do_not_stop_a_watch_for_long() {
+        let mut retry = Retry::default();
+        for _ in 0..10 {
+            retry.failed(SourceState::Failing("connection refused".to_owned()));
+        }
+        let refused = SourceState::Forbidden("RBAC: not found".to_owned());
+        let early: Vec<_> = (1..REFUSALS_MIN).map(|_| retry.failed(refused.clone())).collect();
+        assert!(early.iter().all(|(state, _)| matches!(state, SourceState::Failing(_))), "{early:?}");
+        assert!(early.iter().map(|(_, wait)| *wait).sum::<Duration>() < Duration::from_secs(5));
+        let later: Vec<_> = (0..4).map(|_| retry.failed(refused.clone())).collect();
+        assert!(later.iter().all(|(state, _)| *state == refused), "{later:?}");
+        assert_eq!(later[3].1, RETRY_BLOCKED);
     }
 
     #[test]
     fn only_a_watch_that_has_failed_counts_as_resumed_by_its_silence() {
         let mut retry = Retry::default();
         assert_eq!(retry.silence(), Duration::MAX);
-        retry.failed(&SourceState::Failing(String::new()));
+        retry.failed(SourceState::Failing(String::new()));
         assert_eq!(retry.silence(), RESUMED_AFTER);
         retry.note(&Event::InitApply(()));
         assert_eq!(retry.silence(), Duration::MAX);
