@@ -4,11 +4,15 @@ use super::{MODEL, RunningGateway};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use warmpath_engine::Fault;
 use warmpath_http::{Client, Response};
 
 const PATH: &str = "/v1/completions";
 const JSON: (&str, &str) = ("content-type", "application/json");
+/// Conversations that are looked at, and those that may all have one engine by chance.
+const CONVERSATIONS_MIN: usize = 6;
+const CONVERSATIONS_MAX: usize = 60;
 /// More than gateways buffer by default.
 const LONG_BYTES: usize = 5 << 20;
 
@@ -28,11 +32,13 @@ fn prompt(topic: &str) -> String {
     format!("{topic} ").repeat(400)
 }
 
-/// Each turn of a conversation goes where the turn before was computed.
+/// Each turn of a conversation goes where the turn before was computed. Equally good engines are left to chance: conversations
+/// begin until two of them have one.
 pub(crate) async fn conversations_stay_together(gateway: &RunningGateway, client: &Client) {
-    let mut engines = Vec::new();
-    for topic in ["whales", "bridges", "glass", "salt", "lamps", "rivers"] {
-        let mut text = prompt(topic);
+    let mut engines = BTreeSet::new();
+    for conversation in 0..CONVERSATIONS_MAX {
+        let topic = format!("topic {conversation}");
+        let mut text = prompt(&topic);
         let mut before = None;
         for turn in 0..4 {
             let response = client.post_json(PATH, &completion(&text)).await.unwrap();
@@ -44,10 +50,11 @@ pub(crate) async fn conversations_stay_together(gateway: &RunningGateway, client
             text.push_str(&prompt(&format!("{topic} {turn}")));
         }
         engines.extend(before);
+        if engines.len() > 1 && conversation + 1 >= CONVERSATIONS_MIN {
+            return;
+        }
     }
-    engines.sort_unstable();
-    engines.dedup();
-    assert!(engines.len() > 1, "all conversations are at one engine of {}", gateway.backends.engines.len());
+    panic!("all conversations are at one engine of {}", gateway.backends.engines.len());
 }
 
 /// Whoever chooses the engine.
