@@ -112,7 +112,6 @@ impl Cluster {
         }
         self.look();
         loop {
-            let hold_ends_at = self.hold.ends_at(Instant::now());
             tokio::select! {
                 report = incoming.recv() => {
                     let Some(report) = report else { return };
@@ -126,7 +125,7 @@ impl Cluster {
                     }
                 }
                 Some(kinds) = found.recv() => self.reopen(&kinds),
-                () = until(hold_ends_at) => self.look(),
+                () = until(self.hold.ends_at()) => self.look(),
                 () = self.to.closed() => return,
             }
         }
@@ -216,7 +215,8 @@ impl Cluster {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         let is_first = self.to.borrow().is_none();
-        if self.hold.holds(self.facts.is_settled(), is_first, Instant::now()) {
+        let is_settled = self.facts.is_settled() && !(is_first && self.facts.hides_pools());
+        if self.hold.holds(is_settled, is_first, Instant::now()) {
             return;
         }
         let followed = self.followed();

@@ -135,6 +135,14 @@ impl Facts {
         self.sources.values().all(Shown::is_settled)
     }
 
+    /// Whether the API server refuses to show pools, or pods of pools. They may well be there: a controller that has just started
+    /// must not take them for gone.
+    pub fn hides_pools(&self) -> bool {
+        let is_hidden = |shown: &Shown| !shown.is_known && matches!(shown.state, SourceState::Forbidden(_));
+        let of_pools = [Kind::InferencePool, Kind::Pod];
+        self.sources.iter().any(|(source, shown)| of_pools.contains(&source.kind) && is_hidden(shown))
+    }
+
     /// All watches.
     pub fn sources(&self) -> impl Iterator<Item = (&Source, &Shown)> {
         self.sources.iter()
@@ -193,6 +201,26 @@ mod tests {
 
     fn failing() -> Update {
         Update::Failed(SourceState::Failing("connection refused".to_owned()))
+    }
+
+    #[test]
+    fn pools_that_are_forbidden_are_hidden_and_other_kinds_are_not() {
+        let forbidden = || Update::Failed(SourceState::Forbidden("no".to_owned()));
+        let source = |kind| Source { kind, namespace: None, selector: Selector::new() };
+        for (kind, hides) in
+            [(Kind::InferencePool, true), (Kind::Pod, true), (Kind::InferenceObjective, false)]
+        {
+            let mut facts = Facts::default();
+            facts.open(source(kind));
+            facts.apply(&source(kind), forbidden());
+            assert!(facts.is_settled());
+            assert_eq!(facts.hides_pools(), hides, "{kind:?}");
+        }
+        let mut facts = Facts::default();
+        facts.open(source(Kind::Pod));
+        facts.apply(&source(Kind::Pod), Update::Listed(BTreeMap::new()));
+        facts.apply(&source(Kind::Pod), forbidden());
+        assert!(!facts.hides_pools(), "what was listed stays");
     }
 
     #[test]

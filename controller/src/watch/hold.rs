@@ -9,10 +9,16 @@ use tokio::time::Instant;
 /// How long one watch may hold back the pools of all others.
 const HOLD: Duration = Duration::from_secs(5);
 
-/// Since when the pools are held back.
-#[derive(Debug, Default)]
-pub(super) struct Hold {
-    since: Option<Instant>,
+/// Whether the pools are held back.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Hold {
+    /// They are not, or no end is known: the first ones wait for as long as it takes.
+    #[default]
+    Open,
+    /// Until then.
+    Until(Instant),
+    /// No longer, although a watch still fails.
+    Over,
 }
 
 // === impl Hold ===
@@ -21,17 +27,18 @@ impl Hold {
     /// Whether the pools are held back now. The first ones are until all watches have settled: a controller that published
     /// none would take all of them from the proxies.
     pub(super) fn holds(&mut self, is_settled: bool, is_first: bool, now: Instant) -> bool {
-        if is_settled {
-            self.since = None;
-            return false;
-        }
-        let since = *self.since.get_or_insert(now);
-        is_first || now.duration_since(since) < HOLD
+        *self = match *self {
+            _ if is_settled || is_first => Self::Open,
+            Self::Open => Self::Until(now + HOLD),
+            Self::Until(end) if now < end => Self::Until(end),
+            Self::Until(_) | Self::Over => Self::Over,
+        };
+        !is_settled && !matches!(self, Self::Over)
     }
 
     /// When to look again although no watch reports anything: once, at the end of the hold.
-    pub(super) fn ends_at(&self, now: Instant) -> Option<Instant> {
-        self.since.map(|since| since + HOLD).filter(|end| *end > now)
+    pub(super) fn ends_at(self) -> Option<Instant> {
+        if let Self::Until(end) = self { Some(end) } else { None }
     }
 }
 
@@ -48,16 +55,19 @@ mod tests {
         assert!(!hold.holds(true, true, start + 10 * HOLD));
         let later = start + 20 * HOLD;
         assert!(hold.holds(false, false, later));
-        assert_eq!(hold.ends_at(later), Some(later + HOLD));
+        assert_eq!(hold.ends_at(), Some(later + HOLD));
+        assert!(hold.holds(false, false, later + HOLD / 2));
+        assert_eq!(hold.ends_at(), Some(later + HOLD), "a change does not prolong it");
         assert!(!hold.holds(false, false, later + HOLD));
     }
 
     #[test]
     fn a_hold_that_has_ended_wakes_nobody_while_a_watch_still_fails() {
         let (mut hold, start) = (Hold::default(), Instant::now());
-        hold.holds(false, true, start);
-        assert_eq!(hold.ends_at(start + HOLD), None, "the loop would spin");
-        assert!(hold.holds(false, true, start + HOLD));
-        assert_eq!(hold.ends_at(start + 2 * HOLD), None);
+        assert!(hold.holds(false, true, start));
+        assert_eq!(hold.ends_at(), None, "nothing is new until a watch reports it");
+        assert!(hold.holds(false, false, start));
+        assert!(!hold.holds(false, false, start + HOLD));
+        assert_eq!(hold.ends_at(), None, "the loop would spin");
     }
 }
