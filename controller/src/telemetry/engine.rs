@@ -37,7 +37,7 @@ const PROCESS_START: &[u8] = b"process_start_time_seconds";
 /// The contents of one page.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Reading {
-    /// The engine's status; the endpoint, its health and its incarnation are the [`super::Tracker`]'s to fill in.
+    /// The engine's status; the endpoint, its health and its incarnation are the `Tracker`'s to fill in.
     pub status: EngineStatus,
     /// When the engine's process started, in milliseconds since 1970.
     pub started_ms: Option<u64>,
