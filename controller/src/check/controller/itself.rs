@@ -11,7 +11,7 @@ const CLOCK_MAX: Duration = Duration::from_secs(5);
 static READY: Check = Check {
     id: "controller.ready",
     worst: Level::Error,
-    why: "a controller that is not ready has not yet seen its pools and engines",
+    why: "a controller that is not ready has not yet seen its pools and engines, or is not allowed to",
     remedy: "wait for the first scrapes; in a cluster, see kubernetes.watch",
 };
 
