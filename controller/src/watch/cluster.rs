@@ -215,8 +215,7 @@ impl Cluster {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         let is_first = self.to.borrow().is_none();
-        let is_settled = self.facts.is_settled() && !(is_first && self.facts.hides_pools());
-        if self.hold.holds(is_settled, is_first, Instant::now()) {
+        if self.hold.holds(self.facts.is_settled(is_first), is_first, Instant::now()) {
             return;
         }
         let followed = self.followed();

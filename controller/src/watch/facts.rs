@@ -130,14 +130,14 @@ impl Facts {
         has_changed || has_resumed
     }
 
-    /// Whether every watch has listed its objects, or cannot for a reason that only people can fix.
-    pub fn is_settled(&self) -> bool {
-        self.sources.values().all(Shown::is_settled)
+    /// Whether every watch has listed its objects, or cannot for a reason that only people can fix. For the first pools of a
+    /// controller (`is_first`) being forbidden to see them is not enough: it must not take them for gone.
+    pub fn is_settled(&self, is_first: bool) -> bool {
+        self.sources.values().all(Shown::is_settled) && !(is_first && self.hides_pools())
     }
 
-    /// Whether the API server refuses to show pools, or pods of pools. They may well be there: a controller that has just started
-    /// must not take them for gone.
-    pub fn hides_pools(&self) -> bool {
+    /// Whether the API server refuses to show pools, or pods of pools, that were never listed.
+    fn hides_pools(&self) -> bool {
         let is_hidden = |shown: &Shown| !shown.is_known && matches!(shown.state, SourceState::Forbidden(_));
         let of_pools = [Kind::InferencePool, Kind::Pod];
         self.sources.iter().any(|(source, shown)| of_pools.contains(&source.kind) && is_hidden(shown))
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn pools_that_are_forbidden_are_hidden_and_other_kinds_are_not() {
+    fn a_controller_that_starts_waits_while_pools_are_forbidden() {
         let forbidden = || Update::Failed(SourceState::Forbidden("no".to_owned()));
         let source = |kind| Source { kind, namespace: None, selector: Selector::new() };
         for (kind, hides) in
@@ -213,14 +213,14 @@ mod tests {
             let mut facts = Facts::default();
             facts.open(source(kind));
             facts.apply(&source(kind), forbidden());
-            assert!(facts.is_settled());
-            assert_eq!(facts.hides_pools(), hides, "{kind:?}");
+            assert!(facts.is_settled(false), "later it holds nothing up");
+            assert_eq!(facts.is_settled(true), !hides, "{kind:?}");
         }
         let mut facts = Facts::default();
         facts.open(source(Kind::Pod));
         facts.apply(&source(Kind::Pod), Update::Listed(BTreeMap::new()));
         facts.apply(&source(Kind::Pod), forbidden());
-        assert!(!facts.hides_pools(), "what was listed stays");
+        assert!(facts.is_settled(true), "what was listed stays");
     }
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
         facts.open(source.clone());
         facts.apply(&source, failing());
         assert!(!facts.apply(&source, Update::Resumed), "it has not listed anything yet");
-        assert!(!facts.is_settled());
+        assert!(!facts.is_settled(false));
         facts.apply(&source, Update::Listed(BTreeMap::new()));
         for update in [Update::Resumed, Update::Deleted(gone)] {
             assert!(facts.apply(&source, failing()));
