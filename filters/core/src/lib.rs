@@ -22,6 +22,7 @@ pub mod response;
 pub mod router;
 pub mod routing;
 mod share;
+pub mod split;
 mod steering;
 pub mod time;
 pub mod view;

@@ -1,0 +1,46 @@
+//! vLLM with NIXL: the prefill engine keeps the blocks of its request and says where; the decode engine reads them.
+//!
+//! Source: vLLM 0.32, `distributed/kv_transfer/kv_connector/v1/nixl`. The exchange was also captured from two engines on CPUs.
+//! The prefill leg must not be a stream, because chunks carry no `kv_transfer_params`. The blocks are kept for a lease of 30 s
+//! by default; then the decode engine cannot read them, and what it does is its `kv_load_failure_policy`.
+
+use super::NotEditable;
+use super::first_leg::{first_leg, with_fields};
+use super::handover::{Handover, HandoverError, fields, owned};
+use crate::json::{KnownFields, Raw};
+use crate::prompt::Api;
+
+const FIELD: &str = "kv_transfer_params";
+/// All fields that a connector reads, as vLLM's own proxies send them.
+const KEEP: &str = r#"{"do_remote_decode":true,"do_remote_prefill":false,"remote_engine_id":null,"remote_block_ids":null,"remote_host":null,"remote_port":null}"#;
+
+pub(super) fn prefill(api: Api, body: &[u8]) -> Result<Vec<u8>, NotEditable> {
+    first_leg(api, body, &[(FIELD, KEEP)])
+}
+
+pub(super) fn handover(response: &[u8]) -> Result<Handover, HandoverError> {
+    let [params] = fields(response, &[FIELD])?;
+    let params = params.ok_or(HandoverError::Absent)?;
+    if !names_blocks(params) {
+        return Err(HandoverError::Absent);
+    }
+    owned(params.bytes()).map(Handover::Transfer)
+}
+
+pub(super) fn decode(body: &[u8], params: &str) -> Result<Vec<u8>, NotEditable> {
+    with_fields(body, &[(FIELD, params)])
+}
+
+/// Whether parameters name blocks. A decode engine that is told to read and not what ends its process.
+fn names_blocks(params: Raw<'_>) -> bool {
+    let mut scanner = params.scanner();
+    let Ok(mut known) = KnownFields::open(&mut scanner, &["remote_block_ids"]) else { return false };
+    let mut names = false;
+    while let Ok(Some(_)) = known.next(&mut scanner) {
+        names = scanner.is_filled().unwrap_or(false);
+        if scanner.skip().is_err() {
+            return false;
+        }
+    }
+    names
+}

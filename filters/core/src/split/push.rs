@@ -1,0 +1,48 @@
+//! vLLM with Mooncake: both legs run at once. The decode engine tells the prefill engine where to write, through the prefill
+//! engine's bootstrap server, and both name the transfer.
+//!
+//! Source: vLLM 0.32, `distributed/kv_transfer/kv_connector/v1/mooncake`.
+
+use super::NotEditable;
+use super::first_leg::{first_leg, with_fields};
+use crate::prompt::Api;
+use serde_json::json;
+
+/// What both legs of a transfer must know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Push {
+    /// Its name, which no other transfer has.
+    pub transfer: u64,
+    /// Where the prefill engine's bootstrap server listens, as a URL.
+    pub bootstrap: String,
+    /// The prefill engine's id, which its bootstrap server shows.
+    pub engine: String,
+}
+
+// === impl Push ===
+
+impl Push {
+    pub(super) fn prefill(&self, api: Api, body: &[u8]) -> Result<Vec<u8>, NotEditable> {
+        let params = json!({
+            "do_remote_decode": true,
+            "do_remote_prefill": false,
+            "transfer_id": self.id(),
+        });
+        first_leg(api, body, &[("kv_transfer_params", &params.to_string())])
+    }
+
+    pub(super) fn decode(&self, body: &[u8]) -> Result<Vec<u8>, NotEditable> {
+        let params = json!({
+            "do_remote_decode": false,
+            "do_remote_prefill": true,
+            "remote_bootstrap_addr": self.bootstrap,
+            "remote_engine_id": self.engine,
+            "transfer_id": self.id(),
+        });
+        with_fields(body, &[("kv_transfer_params", &params.to_string())])
+    }
+
+    fn id(&self) -> String {
+        format!("xfer-{:016x}", self.transfer)
+    }
+}
