@@ -166,9 +166,12 @@ impl Coalescing {
                 incarnation: status.incarnation,
             },
             Kind::Current(_) => Self::Current,
-            Kind::Routed(_) | Kind::Outcome(_) | Kind::Prefix(_) | Kind::UsageSeen(_) | Kind::Stored(_) => {
-                Self::Never
-            }
+            Kind::Routed(_)
+            | Kind::Outcome(_)
+            | Kind::Prefix(_)
+            | Kind::UsageSeen(_)
+            | Kind::Stored(_)
+            | Kind::TransferSeen(_) => Self::Never,
         }
     }
 

@@ -33,6 +33,8 @@ pub struct Pool {
     pub objectives: Vec<wire::Objective>,
     /// As in [`wire::Pool::weight`]. Only pools of a cluster have it.
     pub weight: u32,
+    /// As in [`wire::Pool::transfer`].
+    pub transfer: Option<wire::Transfer>,
 }
 
 /// One engine of a pool.
@@ -96,6 +98,7 @@ impl Pool {
             rewrites: self.rewrites.clone(),
             objectives: self.objectives.clone(),
             weight: self.weight,
+            transfer: self.transfer.clone(),
         }
     }
 }
@@ -169,6 +172,7 @@ fn read_pool(entry: &Entry<'_>, rules: Rules, seen: &mut Seen, reader: &mut Read
         rewrites: rewrites.unwrap_or_default(),
         objectives: Vec::new(),
         weight: 0,
+        transfer: None,
     }
 }
 

@@ -9,7 +9,8 @@ use warmpath_core::time::Timestamp;
 use warmpath_core::wire::{
     Alive, Current, EngineStatus, Event, Gone, InFlightReport, Kind, MessageChunker, Objective, Outcome,
     OutcomeClass, Page, PageError, Pool, PoolEndpoint, Pools, Prefix, Proxies, Record, Rewrite,
-    RewriteTarget, Role, Routed, Source, Stored, StreamError, Up, UsageSeen, decode_down, decode_up,
+    RewriteTarget, Role, Routed, Source, Stored, StreamError, Transfer, TransferProtocol, TransferSeen, Up,
+    UsageSeen, decode_down, decode_up,
 };
 
 fn pool() -> Pool {
@@ -29,11 +30,16 @@ fn pool() -> Pool {
         }],
         objectives: vec![Objective { name: "o".into(), priority: -1 }],
         weight: 3,
+        transfer: Some(Transfer {
+            protocol: TransferProtocol::Bootstrap.into(),
+            bootstrap_port: 8998,
+            cluster: "c".into(),
+        }),
     }
 }
 
 /// One of each kind, every field set.
-fn every_kind() -> [Kind; 13] {
+fn every_kind() -> [Kind; 14] {
     let pool = pool();
     let status = EngineStatus {
         endpoint: 1,
@@ -89,6 +95,7 @@ fn every_kind() -> [Kind; 13] {
         Kind::Proxies(Proxies { processes: vec![1] }),
         Kind::Current(Current {}),
         Kind::Stored(Stored { response: 1, endpoint: 1 }),
+        Kind::TransferSeen(TransferSeen { prefill: 1, decode: 2, tokens: 1, us: 1 }),
     ]
 }
 

@@ -110,6 +110,7 @@ fn perform(output: Output, metrics: &mut Metrics, done: &mut Done) -> Option<Inp
             return Some(Input::Attempts { attempts: host::attempts(), failed });
         }
         Output::Resume => host::resume_request(),
+        Output::Call(_) => {}
         Output::SetRequestHeader(name, value) => host::set_request_header(name, &value),
         Output::RemoveRequestHeader(name) => host::remove_request_header(name),
         Output::SetRequestBody { old_bytes, body } => host::set_request_body(old_bytes, &body),

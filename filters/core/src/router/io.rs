@@ -94,6 +94,13 @@ pub enum Input<'a> {
         /// them.
         received_bytes: u64,
     },
+    /// The response to the [`Output::Call`] of a request, or the end of it without one.
+    Called {
+        /// The request.
+        exchange: ExchangeId,
+        /// The response; `None`: the host made no call, or it ended otherwise.
+        response: Option<Called<'a>>,
+    },
     /// A request whose prompt is hashed already, in place of its headers and body. For callers that have chains, not
     /// texts, such as the simulator.
     RequestPrompt {
@@ -176,6 +183,15 @@ pub struct Prompt<'a> {
     pub has_usage: bool,
 }
 
+/// The response to a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Called<'a> {
+    /// The status. Hosts that cannot reach anybody, or wait no longer, have one of their own: 503 and 504.
+    pub status: u16,
+    /// All of the body.
+    pub body: &'a [u8],
+}
+
 /// An effect for the shell to perform.
 #[derive(Debug, PartialEq)]
 pub enum Output {
@@ -202,6 +218,9 @@ pub enum Output {
     },
     /// Let the entered request, which is paused, go on.
     Resume,
+    /// Send a request of the router's own for the request of the input, and report its end as [`Input::Called`]. There is never more
+    /// than one for a request, and it ends with the stream of that.
+    Call(Call),
     /// Set a request header to one value.
     SetRequestHeader(&'static str, String),
     /// Remove a request header, however often it is there.
@@ -257,6 +276,19 @@ pub enum Output {
     Record(Histogram, u64),
     /// A line for the operators' log.
     Notice(Notice),
+}
+
+/// A request of the router's own.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The proxy's cluster that it goes to.
+    pub cluster: String,
+    /// Its headers, pseudo-headers first.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// Its body.
+    pub body: Vec<u8>,
+    /// How long to wait for the whole response, in milliseconds.
+    pub timeout_ms: u64,
 }
 
 /// The parts of a response's body that a router needs.

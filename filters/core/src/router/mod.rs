@@ -43,7 +43,9 @@ pub use clock::Clock;
 pub use head::{
     DECISION_HEADER, DESTINATION_HEADER, EXPLAIN_HEADER, EXPLAIN_TOKEN_HEADER, MODEL_HEADER, TARGET_HEADER,
 };
-pub use io::{ExchangeId, Headers, Input, Notice, Output, PluginId, Prompt, Reply, UplinkId, Watch};
+pub use io::{
+    Call, Called, ExchangeId, Headers, Input, Notice, Output, PluginId, Prompt, Reply, UplinkId, Watch,
+};
 pub use ledger::{Booking, FirstTokenTime, Ledger};
 pub use metrics::{Counter, Gauge, Histogram, Unread};
 pub use shared::{Conflict, LocalMap, SharedMap, Stored, Version};
@@ -168,6 +170,7 @@ impl<S: SharedMap> Router<S> {
             Input::Probed { exchange, received_bytes } => {
                 self.probed(clock, (exchange, received_bytes), out);
             }
+            Input::Called { .. } => {}
             Input::RequestPrompt { exchange, plugin, prompt } => {
                 self.request_prompt(clock, exchange, plugin, prompt, out);
             }

@@ -74,6 +74,7 @@ impl View {
             rewrites: pool.rewrites().to_vec(),
             objectives: pool.objectives().to_vec(),
             weight: pool.weight(),
+            transfer: pool.transfer().cloned(),
         }
     }
 }

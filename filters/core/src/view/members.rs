@@ -22,7 +22,7 @@ impl View {
         for pool in listed {
             let slots = self.take_members(pool, &mut empty, &mut is_cut);
             let old = self.pools.iter().find(|old| old.name() == pool.name);
-            next.push(Pool::new(pool, slots, old));
+            next.push(Pool::new(pool, &slots, old));
         }
         self.pools = next;
         self.has_shared_names = self.shares_names();
@@ -49,7 +49,7 @@ impl View {
         let mut is_cut = false;
         let slots = self.take_members(pool, &mut 0, &mut is_cut);
         if let Some(old) = self.pools.get_mut(at) {
-            *old = Pool::new(pool, slots, Some(old));
+            *old = Pool::new(pool, &slots, Some(old));
         }
         self.has_shared_names = self.shares_names();
         self.resize_all();
@@ -63,25 +63,18 @@ impl View {
         names.any(|(name, at)| seen.insert(name, at).is_some_and(|other| other != at))
     }
 
-    /// The slots of a pool's endpoints, opened where need be, and those of them that take whole requests.
-    fn take_members(
-        &mut self,
-        pool: &wire::Pool,
-        empty: &mut usize,
-        is_cut: &mut bool,
-    ) -> (Vec<Slot>, Vec<Slot>) {
+    /// The slots of a pool's endpoints, opened where need be, with their roles.
+    fn take_members(&mut self, pool: &wire::Pool, empty: &mut usize, is_cut: &mut bool) -> Vec<(Slot, Role)> {
         let mut slots = Vec::with_capacity(pool.endpoints.len());
-        let mut serving = Vec::with_capacity(pool.endpoints.len());
         for endpoint in &pool.endpoints {
             let slot = self.slot_for(&endpoint.address, empty);
             *is_cut |= slot.is_none();
             if let Some(slot) = slot {
                 self.identify(slot, endpoint);
-                slots.push(slot);
-                serving.extend((endpoint.role() != Role::Prefill).then_some(slot));
+                slots.push((slot, endpoint.role()));
             }
         }
-        (slots, serving)
+        slots
     }
 
     /// Updates the identity of what runs at an endpoint's address. After a change, nothing that was known holds.

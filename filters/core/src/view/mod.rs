@@ -16,6 +16,7 @@ mod pool;
 mod prefixes;
 mod speed;
 mod stored;
+mod transfers;
 mod turn;
 
 pub use arrivals::{Arrivals, Arrived};
@@ -23,6 +24,7 @@ pub use endpoint::{Endpoint, Fitness, InFlight};
 pub use pool::{ANY_MODEL, ModelMatch, Pool};
 pub use prefixes::{Holder, Match, Prefixes, Visit};
 pub use speed::Speed;
+pub use transfers::Transfers;
 pub use turn::Turn;
 
 use crate::hash::{SeededMap, seeded};
@@ -30,7 +32,9 @@ use crate::ids::{CellHash, EndpointId, OriginId, ProcessId, ResponseId, Slot};
 use crate::limits::{CELL_BYTES_DEFAULT, CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PER_PROMPT_MAX, PROXIES_MAX};
 use crate::share::pick;
 use crate::time::Timestamp;
-use crate::wire::{EngineStatus, Event, Kind, Outcome, OutcomeClass, Prefix, Proxies, Routed, UsageSeen};
+use crate::wire::{
+    EngineStatus, Event, Kind, Outcome, OutcomeClass, Prefix, Proxies, Routed, TransferSeen, UsageSeen,
+};
 use cluster::stands_for;
 use discovered::OpenPools;
 use endpoint::Judgement;
@@ -143,6 +147,7 @@ impl View {
             }
             Some(Kind::Prefix(prefix)) => self.learn_prefix(prefix, now),
             Some(Kind::UsageSeen(usage)) => self.learn_usage(usage),
+            Some(Kind::TransferSeen(seen)) => self.learn_transfer(seen),
             Some(Kind::Proxies(proxies)) => self.set_proxies(proxies),
             Some(Kind::Current(_)) => {
                 self.statuses_at = Some(now);
@@ -210,6 +215,11 @@ impl View {
                 if is_named { pool.matches(model) } else { pool.takes_any(model) }
             },
         )
+    }
+
+    /// Whether a pool's engines pass KV on, so that requests may be split.
+    pub fn has_split_pools(&self) -> bool {
+        self.pools.iter().any(|pool| pool.transfer().is_some())
     }
 
     /// Whether several pools serve a model, so that a request for it may need [`Self::pool_for`]'s `cluster`.
@@ -380,6 +390,17 @@ impl View {
             }
         }
         self.on_endpoint(usage.endpoint, |endpoint| endpoint.learn_usage(usage));
+        Applied::Changed
+    }
+
+    fn learn_transfer(&mut self, seen: &TransferSeen) -> Applied {
+        let (prefill, decode) = (EndpointId(seen.prefill), EndpointId(seen.decode));
+        let slots = self.slot(prefill).zip(self.slot(decode));
+        let pool = slots.and_then(|(prefill, decode)| {
+            self.pools.iter_mut().find(|pool| pool.has(prefill) && pool.has(decode))
+        });
+        let Some(pool) = pool else { return Applied::Unknown };
+        pool.learn_transfer((prefill, decode), seen.tokens, seen.us);
         Applied::Changed
     }
 

@@ -1,10 +1,11 @@
 //! A pool: the endpoints that serve the same models, and the ratio of text to tokens.
 
-use crate::ids::Slot;
+use super::transfers::Transfers;
+use crate::ids::{EndpointId, Slot};
 use crate::limits::BYTES_PER_TOKEN_DEFAULT;
 use crate::num::{count, float};
 use crate::prompt::{Media, MediaKind, Size};
-use crate::wire::{self, Objective, Rewrite};
+use crate::wire::{self, Objective, Rewrite, Role, Transfer, TransferProtocol};
 
 /// The model name that matches any model.
 pub const ANY_MODEL: &str = "*";
@@ -61,6 +62,11 @@ pub struct Pool {
     members: Members,
     /// Those of them that take whole requests.
     serving: Members,
+    /// Those of them that take prefill legs, and those that take decode legs; none where KV is not passed on.
+    prefilling: Vec<Slot>,
+    decoding: Vec<Slot>,
+    transfer: Option<Transfer>,
+    transfers: Transfers,
     text: TextRatio,
     /// The ratio at which the endpoints' capacities were last converted to cells.
     sized_bytes_per_token: f64,
@@ -115,16 +121,27 @@ impl Members {
 // === impl Pool ===
 
 impl Pool {
-    /// A pool over `slots` and those of them that are `serving`, which may contain duplicates; it keeps the learned values of
-    /// `old`.
-    pub(super) fn new(
-        pool: &wire::Pool,
-        (slots, serving): (Vec<Slot>, Vec<Slot>),
-        old: Option<&Self>,
-    ) -> Self {
-        let members = Members::new(slots);
-        // Better a prefill endpoint than none: it can serve, too.
-        let serving = if serving.is_empty() { members.clone() } else { Members::new(serving) };
+    /// A pool over `listed` endpoints, which may contain duplicates; it keeps the learned values of `old`.
+    pub(super) fn new(pool: &wire::Pool, listed: &[(Slot, Role)], old: Option<&Self>) -> Self {
+        let of = |takes: &dyn Fn(Role) -> bool| {
+            Members::new(listed.iter().filter(|(_, role)| takes(*role)).map(|(slot, _)| *slot).collect())
+        };
+        let members = of(&|_| true);
+        let is_apart = pool.transfer.is_some();
+        let is_bootstrap =
+            pool.transfer.as_ref().is_some_and(|it| it.protocol() == TransferProtocol::Bootstrap);
+        let mut serving = of(&|role| match role {
+            Role::Both => true,
+            // SGLang's decode engines cannot compute a prompt.
+            Role::Decode => !is_bootstrap,
+            Role::Prefill => false,
+        });
+        if serving.slots.is_empty() && !is_bootstrap {
+            // Better a prefill endpoint than none: it can serve, too.
+            serving = members.clone();
+        }
+        let prefilling = if is_apart { of(&|role| role != Role::Decode).slots } else { Vec::new() };
+        let decoding = if is_apart { of(&|role| role != Role::Prefill).slots } else { Vec::new() };
         Self {
             name: pool.name.clone(),
             models: pool.models.clone(),
@@ -135,6 +152,10 @@ impl Pool {
             weight: pool.weight,
             members,
             serving,
+            prefilling,
+            decoding,
+            transfer: pool.transfer.clone(),
+            transfers: old.map(|old| old.transfers.clone()).unwrap_or_default(),
             text: old.map_or_else(TextRatio::default, |old| old.text),
             sized_bytes_per_token: old.map_or(BYTES_PER_TOKEN_DEFAULT, |old| old.sized_bytes_per_token),
             media_tokens: old.map_or(MEDIA_TOKENS_DEFAULT, |old| old.media_tokens),
@@ -153,12 +174,36 @@ impl Pool {
         &self.members.slots
     }
 
-    /// Those that take whole requests; all, where none does.
+    /// Those that take whole requests; all, where none does but could.
     pub fn serving(&self) -> &[Slot] {
         &self.serving.slots
     }
 
-    /// Whether an endpoint is one of those.
+    /// Those that take prefill legs; none where KV is not passed on.
+    pub fn prefilling(&self) -> &[Slot] {
+        &self.prefilling
+    }
+
+    /// Those that take decode legs; none where KV is not passed on.
+    pub fn decoding(&self) -> &[Slot] {
+        &self.decoding
+    }
+
+    /// How its engines pass KV on; `None`: they do not.
+    pub fn transfer(&self) -> Option<&Transfer> {
+        self.transfer.as_ref()
+    }
+
+    /// How long that takes.
+    pub fn transfers(&self) -> &Transfers {
+        &self.transfers
+    }
+
+    pub(super) fn learn_transfer(&mut self, pair: (EndpointId, EndpointId), tokens: u64, us: u64) {
+        self.transfers.observe(pair, tokens, us);
+    }
+
+    /// Whether an endpoint takes whole requests.
     pub fn is_serving(&self, slot: Slot) -> bool {
         self.serving.has(slot)
     }
@@ -345,7 +390,7 @@ mod tests {
     use super::*;
 
     fn pool() -> Pool {
-        Pool::new(&wire::Pool::default(), (Vec::new(), Vec::new()), None)
+        Pool::new(&wire::Pool::default(), &[], None)
     }
 
     fn seen(prompt_bytes: u64, prompt_tokens: u64, media: &[u32]) -> wire::UsageSeen {

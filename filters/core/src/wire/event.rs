@@ -30,9 +30,12 @@ impl Kind {
             Self::Pools(_) | Self::Pool(_) | Self::EngineStatus(_) | Self::Proxies(_) | Self::Current(_) => {
                 Authority::Controller
             }
-            Self::Routed(_) | Self::InFlight(_) | Self::Outcome(_) | Self::Alive(_) | Self::UsageSeen(_) => {
-                Authority::Proxy
-            }
+            Self::Routed(_)
+            | Self::InFlight(_)
+            | Self::Outcome(_)
+            | Self::Alive(_)
+            | Self::UsageSeen(_)
+            | Self::TransferSeen(_) => Authority::Proxy,
             Self::Gone(_) | Self::Prefix(_) | Self::Stored(_) => Authority::Either,
         }
     }
@@ -53,6 +56,7 @@ impl Kind {
             Self::Proxies(_) => "proxies",
             Self::Current(_) => "current",
             Self::Stored(_) => "stored",
+            Self::TransferSeen(_) => "transfer_seen",
         }
     }
 }

@@ -66,7 +66,10 @@ pub struct Down {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Event {
     /// The change; a receiver that is older than the sender finds none, and skips the event.
-    #[prost(oneof = "event::Kind", tags = "1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
+    #[prost(
+        oneof = "event::Kind",
+        tags = "1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
+    )]
     pub kind: ::core::option::Option<event::Kind>,
 }
 /// Nested message and enum types in `Event`.
@@ -113,6 +116,9 @@ pub mod event {
         /// One of the pools has changed. Replace it; the others stay.
         #[prost(message, tag = "15")]
         Pool(super::Pool),
+        /// KV came from one endpoint to another. Learn how long that takes.
+        #[prost(message, tag = "16")]
+        TransferSeen(super::TransferSeen),
     }
 }
 /// All pools.
@@ -149,6 +155,22 @@ pub struct Pool {
     /// Its share of the conversations of a model that several pools serve, relative to the others'. Zero: one.
     #[prost(uint32, tag = "8")]
     pub weight: u32,
+    /// How its engines pass KV on between the legs of a request. Absent: every request stays whole.
+    #[prost(message, optional, tag = "9")]
+    pub transfer: ::core::option::Option<Transfer>,
+}
+/// How the engines of a pool pass KV on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Transfer {
+    /// What they speak.
+    #[prost(enumeration = "TransferProtocol", tag = "1")]
+    pub protocol: i32,
+    /// Port of the bootstrap server of each prefill engine, where the protocol has one. Zero: the engines' default.
+    #[prost(uint32, tag = "2")]
+    pub bootstrap_port: u32,
+    /// The proxy's cluster through which prefill legs reach the pool's engines. Empty: that of the request's route.
+    #[prost(string, tag = "3")]
+    pub cluster: ::prost::alloc::string::String,
 }
 /// One endpoint of a pool.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -381,6 +403,22 @@ pub struct Stored {
     #[prost(fixed64, tag = "2")]
     pub endpoint: u64,
 }
+/// How long it took until a decode endpoint had the KV of a prompt from a prefill endpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TransferSeen {
+    /// The endpoint that computed it: XXH3-64 of its `ip:port`.
+    #[prost(fixed64, tag = "1")]
+    pub prefill: u64,
+    /// The endpoint that decodes.
+    #[prost(fixed64, tag = "2")]
+    pub decode: u64,
+    /// Tokens of the prompt that were transferred.
+    #[prost(uint64, tag = "3")]
+    pub tokens: u64,
+    /// From the dispatch of the decode leg to its first token, in microseconds.
+    #[prost(uint64, tag = "4")]
+    pub us: u64,
+}
 /// What a Down message is part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -419,6 +457,44 @@ impl Phase {
             "PHASE_ITEM" => Some(Self::Item),
             "PHASE_DONE" => Some(Self::Done),
             "PHASE_RESUMED" => Some(Self::Resumed),
+            _ => None,
+        }
+    }
+}
+/// How a decode engine gets the KV that a prefill engine has computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TransferProtocol {
+    /// vLLM with a connector that reads (NIXL): the response of the prefill leg names the blocks, and the decode engine pulls
+    /// them.
+    Pull = 0,
+    /// SGLang: both legs run at once and meet in a room of the prefill engine's bootstrap server.
+    Bootstrap = 1,
+    /// TensorRT-LLM: the response of the context's engine goes to the generation's.
+    ContextFirst = 2,
+    /// vLLM with a connector that writes (Mooncake): both legs run at once, and the prefill engine writes.
+    Push = 3,
+}
+impl TransferProtocol {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Pull => "TRANSFER_PROTOCOL_PULL",
+            Self::Bootstrap => "TRANSFER_PROTOCOL_BOOTSTRAP",
+            Self::ContextFirst => "TRANSFER_PROTOCOL_CONTEXT_FIRST",
+            Self::Push => "TRANSFER_PROTOCOL_PUSH",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TRANSFER_PROTOCOL_PULL" => Some(Self::Pull),
+            "TRANSFER_PROTOCOL_BOOTSTRAP" => Some(Self::Bootstrap),
+            "TRANSFER_PROTOCOL_CONTEXT_FIRST" => Some(Self::ContextFirst),
+            "TRANSFER_PROTOCOL_PUSH" => Some(Self::Push),
             _ => None,
         }
     }

@@ -27,7 +27,7 @@ pub use generated::event::Kind;
 pub use generated::{
     Alive, Current, Down, EngineStatus, Event, Gone, Health, Hello, InFlightReport, Objective, Outcome,
     OutcomeClass, Phase, Pool, PoolEndpoint, Pools, Prefix, Proxies, ResumePoint, Rewrite, RewriteTarget,
-    Role, Routed, Stored, Up, UsageSeen,
+    Role, Routed, Stored, Transfer, TransferProtocol, TransferSeen, Up, UsageSeen,
 };
 pub use page::{Page, PageError, Record, Source};
 pub use prefix::{PrefixDecoder, PrefixEncoder, PrefixError};
