@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, UNIX_EPOCH};
 use warmpath_core::body::percent_decoded;
 use warmpath_core::config::Secret;
-use warmpath_core::router::{Clock, Conflict, Reply, SharedMap, Stored, Version};
+use warmpath_core::router::{Call, Clock, Conflict, Reply, SharedMap, Stored, Version};
 use warmpath_core::time::Timestamp;
 
 /// The kind of a metric.
@@ -26,6 +26,10 @@ pub(crate) enum Metric {
 
 /// The `:authority` of the stream to the controller.
 const AUTHORITY: &str = "warmpath-controller";
+
+/// Body of the response to a call, in bytes. What hands a prompt over names its blocks, some bytes for each: a prompt of a
+/// million tokens stays far below.
+const CALL_RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The host's wall clock, read at most once: one input has one time, and reading it is a hostcall.
 #[derive(Default)]
@@ -188,6 +192,36 @@ fn text_property(path: Vec<&str>) -> Option<String> {
 fn number_property(path: Vec<&str>) -> Option<u64> {
     let bytes = hostcalls::get_property(path).ok()??;
     Some(u64::from_le_bytes(*bytes.first_chunk::<8>()?))
+}
+
+/// Sends a request of the filter's own, whose end comes to the context of the current callback: the SDK notes it by that, and
+/// Envoy keeps the call in the plugin's root, so that it goes on after a stream that made it. `false`: there is no such
+/// cluster, or nobody in it to send to.
+///
+/// The SDK takes text only: a header that is none is left out.
+pub(crate) fn call(call: &Call) -> bool {
+    // Zero would be no limit, and Envoy refuses what does not fit into 31 bits.
+    let timeout_ms = call.timeout_ms.clamp(1, u64::from(i32::MAX.unsigned_abs()));
+    let headers = call.headers.iter();
+    let headers = headers.filter_map(|(name, value)| Some((name.as_str(), std::str::from_utf8(value).ok()?)));
+    let timeout = Duration::from_millis(timeout_ms);
+    hostcalls::dispatch_http_call(&call.cluster, headers.collect(), Some(&call.body), Vec::new(), timeout)
+        .is_ok()
+}
+
+/// The status of the response to a call. Asking for one header would panic where there is no response.
+pub(crate) fn call_status() -> Option<u16> {
+    let headers = hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).unwrap_or_default();
+    let (_, status) = headers.iter().find(|(name, _)| name == ":status")?;
+    std::str::from_utf8(status).ok()?.parse().ok()
+}
+
+/// The body of the response to a call. `None`: it is larger than any that is of use.
+pub(crate) fn call_body(size: usize) -> Option<Vec<u8>> {
+    if size > CALL_RESPONSE_BYTES_MAX {
+        return None;
+    }
+    Some(hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size).ok().flatten().unwrap_or_default())
 }
 
 /// Opens a gRPC stream to a cluster. `None`: there is no such cluster, or no host in it.

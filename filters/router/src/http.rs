@@ -4,12 +4,12 @@
 //! has arrived.
 
 use crate::host;
-use crate::vm::Vm;
+use crate::vm::{Flow, Vm};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use std::rc::Rc;
 use warmpath_core::body::PIECE_BYTES;
-use warmpath_core::router::{ExchangeId, Input, PluginId, Watch};
+use warmpath_core::router::{Called, ExchangeId, Input, PluginId, Watch};
 
 /// One HTTP stream.
 pub(crate) struct Http {
@@ -28,41 +28,60 @@ impl Http {
         Self { vm, plugin, id, buffered_bytes: 0, watch: Watch::default() }
     }
 
-    fn handle(&mut self, input: Input<'_>) -> Action {
-        let Some(vm) = &self.vm else { return Action::Continue };
-        let done = vm.handle(input);
+    /// Gives the router an input, and what it asks for then; `None`: the request does what it did before.
+    fn handle(&mut self, input: Input<'_>) -> Option<Flow> {
+        let done = self.vm.as_ref()?.handle(input);
         self.watch = done.watch.unwrap_or(self.watch);
-        let action = if done.is_paused { Action::Pause } else { Action::Continue };
-        if done.reads_body {
+        self.buffered_bytes = done.body_bytes.unwrap_or(self.buffered_bytes);
+        let then = if done.is_call_refused {
+            // A host that reaches nobody says so at once. The router then calls another endpoint, of which it has few, or none.
+            self.handle(Input::Called { exchange: self.id, response: None })
+        } else if done.reads_body {
             let body = host::request_body(0, self.buffered_bytes);
-            return self.handle(Input::RequestBody { exchange: self.id, body: &body });
-        }
-        if done.reads_pieces {
-            return self.hand_over_pieces();
-        }
-        action
+            self.handle(Input::RequestBody { exchange: self.id, body: &body })
+        } else if done.reads_pieces {
+            self.hand_over_pieces()
+        } else {
+            None
+        };
+        then.or(done.flow)
     }
 
     /// A large body is never copied whole: a wasm module keeps the memory that it once had.
-    fn hand_over_pieces(&mut self) -> Action {
+    fn hand_over_pieces(&mut self) -> Option<Flow> {
         let mut start = 0;
         loop {
             let piece = host::request_body(start, PIECE_BYTES.min(self.buffered_bytes - start));
             start += piece.len();
             let ends = start >= self.buffered_bytes || piece.is_empty();
-            let action = self.handle(Input::RequestPiece { exchange: self.id, piece: &piece, ends });
+            let flow = self.handle(Input::RequestPiece { exchange: self.id, piece: &piece, ends });
             if ends {
-                return action;
+                return flow;
             }
         }
     }
 
+    /// The same in a callback whose result says where the stream goes.
+    fn act(&mut self, input: Input<'_>) -> Action {
+        if self.handle(input) == Some(Flow::Paused) { Action::Pause } else { Action::Continue }
+    }
+
     fn request_data(&mut self, ends: bool) -> Action {
-        self.handle(Input::RequestData { exchange: self.id, buffered_bytes: self.buffered_bytes, ends })
+        self.act(Input::RequestData { exchange: self.id, buffered_bytes: self.buffered_bytes, ends })
     }
 }
 
-impl Context for Http {}
+impl Context for Http {
+    /// A call of this stream has ended; of one that is gone, the SDK drops it.
+    fn on_http_call_response(&mut self, _token: u32, headers: usize, body_size: usize, _trailers: usize) {
+        let status = if headers > 0 { host::call_status() } else { None };
+        let body = status.and_then(|_| host::call_body(body_size));
+        let response = status.zip(body.as_deref()).map(|(status, body)| Called { status, body });
+        if self.handle(Input::Called { exchange: self.id, response }) == Some(Flow::Resumed) {
+            host::resume_request();
+        }
+    }
+}
 
 impl HttpContext for Http {
     fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
@@ -72,7 +91,7 @@ impl HttpContext for Http {
         let (exchange, plugin, ends) = (self.id, self.plugin, end_of_stream);
         let reads_cluster = self.vm.as_ref().is_some_and(|vm| vm.reads_cluster());
         let cluster = if reads_cluster { host::route_cluster() } else { None };
-        self.handle(Input::RequestHead {
+        self.act(Input::RequestHead {
             exchange,
             plugin,
             headers: &headers,
@@ -97,7 +116,7 @@ impl HttpContext for Http {
         }
         let (headers, served_by) = (host::response_headers(), host::upstream_address());
         let status = headers.iter().find(|(name, _)| name == ":status");
-        self.handle(Input::ResponseHead {
+        self.act(Input::ResponseHead {
             exchange: self.id,
             status: status.and_then(|(_, status)| std::str::from_utf8(status).ok()?.parse().ok()),
             headers: &headers,
@@ -117,11 +136,11 @@ impl HttpContext for Http {
         };
         let tail =
             if tail_bytes == 0 { Vec::new() } else { host::response_body(size - tail_bytes, tail_bytes) };
-        self.handle(Input::ResponseChunk { exchange: self.id, bytes: size, tail: &tail, ends: end_of_stream })
+        self.act(Input::ResponseChunk { exchange: self.id, bytes: size, tail: &tail, ends: end_of_stream })
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
-        self.handle(Input::ResponseChunk { exchange: self.id, bytes: 0, tail: &[], ends: true })
+        self.act(Input::ResponseChunk { exchange: self.id, bytes: 0, tail: &[], ends: true })
     }
 }
 

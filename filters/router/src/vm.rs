@@ -32,14 +32,27 @@ struct State {
 /// The outputs of an input that only the calling context can perform.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Done {
-    /// The request stays where it is.
-    pub(crate) is_paused: bool,
+    /// Where the request goes, if that changed.
+    pub(crate) flow: Option<Flow>,
+    /// The host has refused the call that the router wanted.
+    pub(crate) is_call_refused: bool,
+    /// The length of the body that was put in place of the request's.
+    pub(crate) body_bytes: Option<usize>,
     /// The router wants the whole body.
     pub(crate) reads_body: bool,
     /// The router wants the whole body in pieces.
     pub(crate) reads_pieces: bool,
     /// The parts of the response's body to report from now on, if that changed.
     pub(crate) watch: Option<Watch>,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// It stays where it is.
+    Paused,
+    /// It was paused, and goes on.
+    Resumed,
 }
 
 // === impl Vm ===
@@ -65,11 +78,13 @@ impl Vm {
         let State { router, metrics, out, performed } = &mut *self.state.borrow_mut();
         let clock = HostClock::default();
         router.handle(&clock, input, out);
+        // Whether the outputs are for another request than the input's.
+        let mut is_entered = false;
         // Opening a stream and sending on it have results, which are inputs again.
         while !out.is_empty() {
             std::mem::swap(out, performed);
             for output in performed.drain(..) {
-                if let Some(input) = perform(output, metrics, &mut done) {
+                if let Some(input) = perform(output, metrics, &mut is_entered, &mut done) {
                     router.handle(&clock, input, out);
                 }
             }
@@ -94,13 +109,23 @@ impl Vm {
     }
 }
 
-fn perform(output: Output, metrics: &mut Metrics, done: &mut Done) -> Option<Input<'static>> {
+fn perform(
+    output: Output,
+    metrics: &mut Metrics,
+    is_entered: &mut bool,
+    done: &mut Done,
+) -> Option<Input<'static>> {
     match output {
-        Output::Pause => done.is_paused = true,
+        Output::Pause => done.flow = Some(Flow::Paused),
         Output::ReadBody => done.reads_body = true,
         Output::ReadPieces => done.reads_pieces = true,
         Output::Watch(watch) => done.watch = Some(watch),
-        Output::Enter { exchange: ExchangeId(context) } | Output::Leave { plugin: PluginId(context) } => {
+        Output::Enter { exchange: ExchangeId(context) } => {
+            *is_entered = true;
+            host::enter(context);
+        }
+        Output::Leave { plugin: PluginId(context) } => {
+            *is_entered = false;
             host::enter(context);
         }
         Output::Probe { exchange } => {
@@ -109,16 +134,21 @@ fn perform(output: Output, metrics: &mut Metrics, done: &mut Done) -> Option<Inp
         Output::CountAttempts { failed } => {
             return Some(Input::Attempts { attempts: host::attempts(), failed });
         }
-        Output::Resume => host::resume_request(),
-        Output::Call(_) => {}
+        Output::Resume if *is_entered => host::resume_request(),
+        // How depends on the callback.
+        Output::Resume => done.flow = Some(Flow::Resumed),
+        Output::Call(call) => done.is_call_refused = !host::call(&call),
         Output::SetRequestHeader(name, value) => host::set_request_header(name, &value),
         Output::RemoveRequestHeader(name) => host::remove_request_header(name),
-        Output::SetRequestBody { old_bytes, body } => host::set_request_body(old_bytes, &body),
+        Output::SetRequestBody { old_bytes, body } => {
+            host::set_request_body(old_bytes, &body);
+            done.body_bytes = Some(body.len());
+        }
         Output::SetProperty(name, value) => host::set_property(name, &value),
         Output::SetResponseHeader(name, value) => host::set_response_header(name, &value),
         Output::Reply(reply) => {
             host::reply(&reply);
-            done.is_paused = true;
+            done.flow = Some(Flow::Paused);
         }
         Output::OpenUplink { cluster, token } => {
             let uplink = host::open_stream(&cluster, (STREAM_SERVICE, STREAM_METHOD), token.as_ref());
