@@ -1,8 +1,9 @@
 //! The `kubernetes` section: what is followed in a cluster, and what is written there.
 
 use std::collections::BTreeMap;
-use warmpath_config::{Entry, Fields, Problem, Reader, Unique, WEIGHT_MAX};
+use warmpath_config::{Entry, Fields, Problem, Reader, Unique, WEIGHT_MAX, transfer};
 use warmpath_core::limits::{MODELS_PER_POOL_MAX, POOLS_MAX};
+use warmpath_core::wire::Transfer;
 
 /// Namespaces that may be listed: each has watches of its own.
 const NAMESPACES_MAX: usize = 64;
@@ -17,7 +18,7 @@ const LEASE_DEFAULT: &str = "warmpath";
 pub type Selector = BTreeMap<String, String>;
 
 /// What is followed in a cluster, and what is written there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Kubernetes {
     /// Whose pools are followed; empty for all namespaces.
     pub namespaces: Vec<String>,
@@ -43,7 +44,7 @@ pub struct ObjectName {
 }
 
 /// Engines that are pods with certain labels.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PodPool {
     /// Namespace and name; the pool's name is both, with a slash.
     pub name: ObjectName,
@@ -57,6 +58,8 @@ pub struct PodPool {
     pub adapters: Vec<String>,
     /// Its share of the conversations of a model that other pools serve, too, relative to theirs; zero for the default.
     pub weight: u32,
+    /// How its engines pass KV on; `None`: no request is split.
+    pub transfer: Option<Transfer>,
 }
 
 /// The pods of the other replicas.
@@ -148,9 +151,10 @@ fn read_pool(entry: &Entry<'_>, seen: &mut Unique, reader: &mut Reader) -> PodPo
     let models = names(&mut fields, "models", MODELS_PER_POOL_MAX, reader);
     let adapters = names(&mut fields, "adapters", MODELS_PER_POOL_MAX, reader);
     let weight = fields.optional("weight").and_then(|entry| reader.number(&entry, 1..=WEIGHT_MAX));
+    let transfer = fields.optional("transfer").map(|entry| transfer::read(&entry, reader));
     fields.finish(reader);
     let (ports, weight) = (ports.unwrap_or_default(), weight.unwrap_or_default());
-    PodPool { name, selector, ports, models, adapters, weight }
+    PodPool { name, selector, ports, models, adapters, weight, transfer }
 }
 
 fn read_ports(entry: &Entry<'_>, reader: &mut Reader) -> Vec<u16> {

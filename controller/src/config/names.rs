@@ -8,7 +8,7 @@ use fnv::{FnvHashMap, FnvHashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
-use warmpath_config::Host;
+use warmpath_config::{Host, Member, NamedMembers};
 use warmpath_core::limits::ENDPOINTS_MAX;
 
 /// Time between two resolutions of a name.
@@ -28,7 +28,7 @@ pub struct Names {
 impl Names {
     /// Resolves all names of `settings`, and forgets others. Returns whether anything has changed.
     pub async fn resolve(&mut self, settings: &Settings) -> bool {
-        let hosts: Vec<Host> = settings.pools.iter().flat_map(|pool| &pool.hosts).cloned().collect();
+        let hosts: Vec<Host> = hosts(settings).cloned().collect();
         self.addresses.retain(|host, _| hosts.contains(host));
         self.failing.retain(|host| hosts.contains(host));
         let lookups: Vec<_> = hosts
@@ -52,7 +52,7 @@ impl Names {
 
     /// Whether each name of `settings` was resolved at least once.
     pub fn are_known(&self, settings: &Settings) -> bool {
-        settings.pools.iter().flat_map(|pool| &pool.hosts).all(|host| self.addresses.contains_key(host))
+        hosts(settings).all(|host| self.addresses.contains_key(host))
     }
 
     /// The pools with the addresses of their names. An address that is in a pool already is not added to another one.
@@ -61,9 +61,11 @@ impl Names {
             pools.iter().flat_map(|pool| &pool.endpoints).map(|member| member.address).collect();
         let expand = |pool: &Pool| {
             let mut pool = pool.clone();
-            for address in pool.hosts.iter().filter_map(|host| self.addresses.get(host)).flatten() {
-                if taken.len() < ENDPOINTS_MAX && taken.insert(*address) {
-                    pool.endpoints.push((*address).into());
+            for NamedMembers { host, role } in &pool.hosts {
+                for address in self.addresses.get(host).into_iter().flatten() {
+                    if taken.len() < ENDPOINTS_MAX && taken.insert(*address) {
+                        pool.endpoints.push(Member { role: *role, ..Member::from(*address) });
+                    }
                 }
             }
             pool
@@ -100,6 +102,10 @@ impl Names {
     }
 }
 
+fn hosts(settings: &Settings) -> impl Iterator<Item = &Host> {
+    settings.pools.iter().flat_map(|pool| &pool.hosts).map(|named| &named.host)
+}
+
 #[cfg(test)]
 mod tests {
     use super::Names;
@@ -107,6 +113,7 @@ mod tests {
     use std::io;
     use std::net::SocketAddr;
     use warmpath_config::Host;
+    use warmpath_core::wire::Role;
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -138,6 +145,21 @@ mod tests {
         assert!(!names.take(&a, Ok(Vec::new())), "no address is no response");
         assert_eq!(endpoints(&names, &settings), wanted);
         assert!(names.take(&a, Ok(addresses(&["10.0.0.2:80"]))), "a pod has gone");
+    }
+
+    #[test]
+    fn the_addresses_of_a_name_take_the_legs_of_its_list() {
+        let settings = Settings::parse(
+            "pools: [{name: a, models: [a], prefill: [\"p.svc:80\"], decode: [\"d.svc:80\"], transfer: {protocol: nixl}}]",
+        )
+        .unwrap();
+        let mut names = Names::default();
+        names.take(&"p.svc:80".parse().unwrap(), Ok(addresses(&["10.0.0.1:80", "10.0.0.2:80"])));
+        names.take(&"d.svc:80".parse().unwrap(), Ok(addresses(&["10.0.0.3:80"])));
+        let [pool] = names.expand(&settings.pools).try_into().unwrap();
+        let roles: Vec<Role> = pool.endpoints.iter().map(|member| member.role).collect();
+        assert_eq!(roles, [Role::Prefill, Role::Prefill, Role::Decode]);
+        assert_eq!(pool.transfer, settings.pools[0].transfer);
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@
 //!
 //! While the API server is away, everything continues with what is known.
 
+mod annotations;
 mod cluster;
 mod discovery;
 mod facts;

@@ -3,6 +3,7 @@
 //! Pure, and computed anew at each change: a thousand pods take well below a millisecond, and no state can be left over from an
 //! earlier change.
 
+use super::annotations::Annotations;
 use super::facts::{Described, Facts, Item, Revision, Source};
 use super::kinds::Kind;
 use super::pod::Pod;
@@ -12,14 +13,9 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use warmpath_config::WEIGHT_MAX;
-use warmpath_core::limits::{ENDPOINTS_MAX, MODELS_PER_POOL_MAX, NAME_BYTES_MAX, POOLS_MAX};
-use warmpath_core::wire::{Objective, Rewrite, RewriteTarget};
+use warmpath_core::limits::{ENDPOINTS_MAX, NAME_BYTES_MAX, POOLS_MAX};
+use warmpath_core::wire::{Objective, Rewrite, RewriteTarget, Transfer};
 
-/// Annotations of an InferencePool with the names that requests use, comma-separated.
-const MODELS_ANNOTATION: &str = "warmpath.dev/models";
-const ADAPTERS_ANNOTATION: &str = "warmpath.dev/adapters";
-/// Annotation of an InferencePool: its share of the conversations of a model that several pools serve, relative to theirs.
-const WEIGHT_ANNOTATION: &str = "warmpath.dev/weight";
 /// Most objectives and rewrites of a pool, and targets of a rewrite. Any beyond are left out.
 const OBJECTIVES_MAX: usize = 256;
 const REWRITES_MAX: usize = 256;
@@ -51,6 +47,7 @@ struct PoolSpec {
     models: Vec<String>,
     adapters: Vec<String>,
     weight: u32,
+    transfer: Option<Transfer>,
 }
 
 /// What follows from `facts`.
@@ -79,6 +76,7 @@ fn described(facts: &Facts, settings: &Kubernetes, problems: &mut BTreeSet<Probl
         models: pool.models.clone(),
         adapters: pool.adapters.clone(),
         weight: pool.weight,
+        transfer: pool.transfer.clone(),
     });
     let mut found: Vec<PoolSpec> = of_file.collect();
     let mut named: BTreeSet<ObjectName> = found.iter().map(|pool| pool.name.clone()).collect();
@@ -128,52 +126,23 @@ fn read_pool(
     if ports.is_empty() {
         return Err("spec.targetPorts names no port".to_owned());
     }
-    let mut names = |annotation: &str| {
-        let list = object.annotations.get(annotation).map_or("", String::as_str);
-        read_names(list).unwrap_or_else(|what| {
-            let what = format!("annotation {annotation}: {what}");
-            problems.insert(Problem::Invalid { object: name.clone(), what });
-            Vec::new()
-        })
-    };
-    let (models, adapters) = (names(MODELS_ANNOTATION), names(ADAPTERS_ANNOTATION));
-    let weight = object.annotations.get(WEIGHT_ANNOTATION).map_or(Some(0), |weight| read_weight(weight));
-    if weight.is_none() {
-        let what = format!("annotation {WEIGHT_ANNOTATION}: write a whole number from 1 to {WEIGHT_MAX}");
-        problems.insert(Problem::Invalid { object: name.clone(), what });
-    }
-    let weight = weight.unwrap_or_default();
-    Ok(PoolSpec { name: name.clone(), selector, ports, models, adapters, weight })
-}
-
-/// Reads a comma-separated list.
-fn read_names(list: &str) -> Result<Vec<String>, String> {
-    let mut names: Vec<String> = Vec::new();
-    for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        if name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-            return Err(format!(
-                "a name must have at most {NAME_BYTES_MAX} bytes, and no control characters"
-            ));
-        }
-        if !names.iter().any(|known| known == name) {
-            names.push(name.to_owned());
-        }
-    }
-    if names.len() > MODELS_PER_POOL_MAX {
-        return Err(format!("more than {MODELS_PER_POOL_MAX} names"));
-    }
-    Ok(names)
-}
-
-fn read_weight(weight: &str) -> Option<u32> {
-    weight.trim().parse().ok().filter(|weight| (1..=WEIGHT_MAX).contains(&u64::from(*weight)))
+    let mut annotations = Annotations { name, of: &object.annotations, problems };
+    Ok(PoolSpec {
+        name: name.clone(),
+        selector,
+        ports,
+        models: annotations.models(),
+        adapters: annotations.adapters(),
+        weight: annotations.weight(),
+        transfer: annotations.transfer(),
+    })
 }
 
 // === impl Plan ===
 
 impl Plan {
     fn add(&mut self, described: PoolSpec, facts: &Facts, endpoint_count: &mut usize) {
-        let PoolSpec { name, selector, ports, models, adapters, weight } = described;
+        let PoolSpec { name, selector, ports, models, adapters, weight, transfer } = described;
         if self.pools.len() >= POOLS_MAX {
             self.problems.insert(Problem::TooMany { pool: name, of: "pools", max: POOLS_MAX });
             return;
@@ -215,7 +184,7 @@ impl Plan {
         *endpoint_count += endpoints.len();
         self.sources.insert(source);
         let name = name.to_string();
-        self.pools.push(Pool { name, models, adapters, endpoints, weight, ..Pool::default() });
+        self.pools.push(Pool { name, models, adapters, endpoints, weight, transfer, ..Pool::default() });
     }
 
     fn pool_with(&self, address: SocketAddr) -> Option<ObjectName> {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 use warmpath::config::{LoadError, Settings, load};
+use warmpath_core::wire::{Role, TransferProtocol};
 
 const RIGHT: &str = include_str!("../fixtures/config/right.yaml");
 const WRONG: &str = include_str!("../fixtures/config/wrong.yaml");
@@ -58,13 +59,19 @@ fn a_right_file_is_read() {
     assert_eq!(settings.scrape.interval, Duration::from_millis(100));
     assert_eq!(settings.scrape.unhealthy_after, 2);
     assert_eq!(settings.cell_bytes, 512);
-    assert_eq!(settings.pools.len(), 2);
+    assert_eq!(settings.pools.len(), 3);
     assert_eq!(settings.pools[0].models, ["llama", "meta/llama"]);
     assert_eq!(settings.pools[0].endpoints[1].address, "[::1]:8000".parse().unwrap());
     assert_eq!(settings.pools[0].kv_below_gpu_tokens, Some(1_000_000));
     assert_eq!(settings.pools[1].models, ["*"]);
     assert_eq!(settings.pools[1].kv_below_gpu_tokens, None);
     assert_eq!(settings.pools[1].endpoints, []);
+    let apart = &settings.pools[2];
+    let roles: Vec<Role> = apart.endpoints.iter().map(|member| member.role).collect();
+    assert_eq!(roles, [Role::Prefill, Role::Decode]);
+    assert_eq!(apart.hosts[0].role, Role::Prefill);
+    let transfer = apart.transfer.as_ref().unwrap();
+    assert_eq!((transfer.protocol(), transfer.bootstrap_port), (TransferProtocol::Push, 8998));
 }
 
 #[test]

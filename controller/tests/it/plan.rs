@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use warmpath::config::{Kubernetes, Member, ObjectName, PodPool, Selector};
 use warmpath::watch::{Described, Facts, Item, Kind, Plan, Pod, Problem, Revision, Source, Update, plan};
 use warmpath_core::limits::ENDPOINTS_MAX;
-use warmpath_core::wire::{Objective, Rewrite, RewriteTarget, Role};
+use warmpath_core::wire::{Objective, Rewrite, RewriteTarget, Role, Transfer, TransferProtocol};
 
 /// A cluster with one namespace.
 #[derive(Default)]
@@ -67,6 +67,10 @@ impl Cluster {
     }
 }
 
+fn transfer(protocol: TransferProtocol, bootstrap_port: u32) -> Transfer {
+    Transfer { protocol: protocol.into(), bootstrap_port, cluster: String::new() }
+}
+
 fn endpoints(plan: &Plan, pool: &str) -> Vec<String> {
     let pool = plan.pools.iter().find(|it| it.name == pool).unwrap_or_else(|| panic!("no {pool}"));
     pool.endpoints.iter().map(|member| member.address.to_string()).collect()
@@ -98,9 +102,11 @@ fn pools_of_both_groups_and_of_the_file_become_pools() {
         models: vec!["m".to_owned()],
         adapters: vec![],
         weight: 7,
+        transfer: Some(transfer(TransferProtocol::Pull, 0)),
     }];
     let plan = cluster.plan();
     assert_eq!(plan.pools[0].weight, 7);
+    assert_eq!(plan.pools[0].transfer, Some(transfer(TransferProtocol::Pull, 0)));
     let names: Vec<&str> = plan.pools.iter().map(|pool| pool.name.as_str()).collect();
     assert_eq!(names, ["llm/file", "llm/old", "llm/alpha", "llm/article", "llm/young"]);
     assert_eq!(endpoints(&plan, "llm/alpha"), ["10.0.0.1:9000", "[fd00::1]:9000"]);
@@ -210,6 +216,35 @@ fn pools_of_one_model_have_weights() {
     assert_eq!(weigh(" 30 "), (30, 0));
     for wrong in ["0", "-1", "x", "1000001"] {
         assert_eq!(weigh(wrong), (0, 1), "{wrong}");
+    }
+}
+
+#[test]
+fn a_pool_says_how_its_engines_pass_kv_on() {
+    let read = |annotations: &[(&str, &str)]| {
+        let mut cluster = Cluster::default();
+        let of = |(name, value): &(&str, &str)| (format!("warmpath.dev/{name}"), (*value).to_owned());
+        cluster.add(Kind::InferencePool, "p", 0, annotations.iter().map(of).collect(), pool("a"));
+        let plan = cluster.pods("a", &[pod("10.0.0.1")]).plan();
+        (plan.pools[0].transfer.clone(), plan.problems.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(read(&[]), (None, vec![]));
+    assert_eq!(read(&[("transfer", " nixl ")]), (Some(transfer(TransferProtocol::Pull, 0)), vec![]));
+    assert_eq!(
+        read(&[("transfer", "sglang"), ("bootstrap-port", "8998")]),
+        (Some(transfer(TransferProtocol::Bootstrap, 8998)), vec![])
+    );
+    let names = "llm/p: annotation warmpath.dev/transfer: write one of nixl, mooncake, sglang, tensorrt-llm";
+    assert_eq!(read(&[("transfer", "NIXL")]), (None, vec![names.to_owned()]));
+    let (kept, problems) = read(&[("transfer", "sglang"), ("bootstrap-port", "0")]);
+    assert_eq!(kept, Some(transfer(TransferProtocol::Bootstrap, 0)));
+    assert_eq!(problems, ["llm/p: annotation warmpath.dev/bootstrap-port: write a port from 1 to 65535"]);
+    for annotations in
+        [&[("bootstrap-port", "8998")][..], &[("transfer", "nixl"), ("bootstrap-port", "8998")]]
+    {
+        let (kept, problems) = read(annotations);
+        assert_eq!(kept.map_or(0, |transfer| transfer.bootstrap_port), 0);
+        assert_eq!(problems.len(), 1, "{problems:?}");
     }
 }
 

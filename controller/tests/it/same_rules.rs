@@ -112,6 +112,47 @@ fn wrong() -> Vec<(Value, &'static str)> {
     ]
 }
 
+/// Likewise, of a pool that has engines for single legs.
+fn wrong_legs() -> Vec<(Value, &'static str)> {
+    let apart = |transfer: Value| json!([{"name": "a", "models": ["m"], "prefill": ["10.0.0.1:80"], "decode": ["10.0.0.2:80"], "transfer": transfer}]);
+    let without = |list: &str| json!([{"name": "a", "models": ["m"], list: ["10.0.0.1:80"]}]);
+    vec![
+        (
+            without("prefill"),
+            "pools[0].prefill lists engines for one leg of a request, and the pool has no `transfer`",
+        ),
+        (
+            without("decode"),
+            "pools[0].decode lists engines for one leg of a request, and the pool has no `transfer`",
+        ),
+        (
+            json!([{"name": "a", "models": ["m"], "prefill": ["10.0.0.1:80"], "decode": ["10.0.0.1:080"],
+                    "transfer": {"protocol": "nixl"}}]),
+            "pools[0].decode[0] repeats `10.0.0.1:80` of pools[0].prefill[0]: list each endpoint once",
+        ),
+        (apart(json!("nixl")), "pools[0].transfer must be a map, but is text"),
+        (apart(json!({})), "pools[0].transfer.protocol is missing"),
+        (
+            apart(json!({"protocol": "NIXL"})),
+            "pools[0].transfer.protocol is `NIXL`, which is not known: write one of nixl, mooncake, sglang, tensorrt-llm",
+        ),
+        (apart(json!({"protocol": 1})), "pools[0].transfer.protocol must be text, but is a number"),
+        (
+            apart(json!({"protocol": "nixl", "bootstrap_port": 1})),
+            "pools[0].transfer.bootstrap_port is a port that the protocol nixl does not have: remove it",
+        ),
+        (
+            apart(json!({"protocol": "sglang", "bootstrap_port": 65536})),
+            "pools[0].transfer.bootstrap_port is 65536, which is too large",
+        ),
+        (apart(json!({"protocol": "sglang", "cluster": ""})), "pools[0].transfer.cluster is empty"),
+        (
+            apart(json!({"protocol": "sglang", "port": 1})),
+            "pools[0].transfer.port is not a known field: remove it, or use one of protocol, bootstrap_port, cluster",
+        ),
+    ]
+}
+
 /// Likewise, for what is more than a limit allows.
 fn too_many() -> Vec<(Value, &'static str)> {
     let names = |count: usize| -> Value { (0..count).map(|at| format!("{at:0>9}")).collect() };
@@ -147,7 +188,7 @@ fn too_many() -> Vec<(Value, &'static str)> {
 
 #[test]
 fn both_files_report_the_same_faults_at_the_same_paths() {
-    for (pools, wanted) in wrong().into_iter().chain(too_many()) {
+    for (pools, wanted) in wrong().into_iter().chain(wrong_legs()).chain(too_many()) {
         let text = escape(&json!({"pools": pools, "cell_bytes": 256}).to_string());
         let shown = &text[..text.len().min(200)];
         let faults = [faults(from_json(&text)), faults(from_yaml(&text))];
@@ -173,7 +214,7 @@ fn only_the_controllers_pools_know_of_tiers() {
     only["kv_below_gpu_tokens"] = json!(5);
     let text = json!({"pools": [only]}).to_string();
     let wanted = "pools[0].kv_below_gpu_tokens is not a known field: remove it, or use one of name, models, \
-                  adapters, rewrites, endpoints";
+                  adapters, rewrites, endpoints, prefill, decode, transfer";
     assert_eq!(faults(from_json(&text)), BTreeSet::from([wanted.to_owned()]));
     assert!(from_yaml(&text).is_ok());
 }
@@ -184,6 +225,13 @@ fn only_the_controllers_pools_may_be_empty() {
     assert!(from_yaml(&text).is_ok());
     let fault = faults(from_json(&text));
     assert!(fault.iter().all(|fault| fault.starts_with("pools[0].endpoints lists no engine")), "{fault:?}");
+    assert_eq!(fault.len(), 1);
+    let apart =
+        json!({"name": "a", "models": ["m"], "prefill": [], "decode": [], "transfer": {"protocol": "nixl"}});
+    let text = json!({"pools": [apart]}).to_string();
+    assert!(from_yaml(&text).is_ok());
+    let fault = faults(from_json(&text));
+    assert!(fault.iter().all(|fault| fault.starts_with("pools[0].prefill lists no engine")), "{fault:?}");
     assert_eq!(fault.len(), 1);
 }
 

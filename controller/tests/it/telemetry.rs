@@ -5,6 +5,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use warmpath::run::{Running, start};
+use warmpath_config::Host;
 use warmpath_core::ids::EndpointId;
 use warmpath_core::view::{Endpoint, View};
 use warmpath_core::wire::Health;
@@ -184,7 +185,8 @@ async fn what_engines_list_as_models_reaches_proxies_where_there_are_several_poo
 async fn an_engine_that_is_named_by_its_host_is_scraped_and_published() {
     let engine = Engine::start(page(3, 100)).await;
     let mut settings = settings(&[]);
-    settings.pools[0].hosts = vec![format!("localhost:{}", engine.address.port()).parse().unwrap()];
+    let host: Host = format!("localhost:{}", engine.address.port()).parse().unwrap();
+    settings.pools[0].hosts = vec![host.into()];
     let running = start(settings).await.unwrap();
     let mut proxy = Proxy::connect(running.grpc_addr(), 1).await;
     proxy.until("its status came", |view| endpoint(view, engine.address).status().running == 3).await;

@@ -107,6 +107,20 @@ pub enum Problem {
         /// The limit.
         max: usize,
     },
+    /// Text that is none of those that the field takes.
+    Choice {
+        /// The text.
+        text: String,
+        /// What it takes.
+        choices: &'static [&'static str],
+    },
+    /// A port for a server that the protocol does not have.
+    NoBootstrap {
+        /// The protocol.
+        protocol: &'static str,
+    },
+    /// Endpoints for single legs in a pool that does not say how its engines pass KV on.
+    NoTransfer,
     /// A filter's pool without endpoints, and no controller that could publish them.
     NoEndpoints,
     /// A filter with neither pools nor a controller.
@@ -244,6 +258,16 @@ impl fmt::Display for Problem {
                 write!(f, ": {remedy}")
             }
             Self::TooMany { count, of, max } => write!(f, "has {count} {of}: use at most {max}"),
+            Self::Choice { text, choices } => {
+                write!(f, "is `{}`, which is not known: write one of {}", shown(text), choices.join(", "))
+            }
+            Self::NoBootstrap { protocol } => {
+                write!(f, "is a port that the protocol {protocol} does not have: remove it")
+            }
+            Self::NoTransfer => f.write_str(
+                "lists engines for one leg of a request, and the pool has no `transfer`, so that no request would be split: \
+                 add `transfer` with the engines' protocol, or list them in `endpoints`",
+            ),
             Self::NoEndpoints => f.write_str(
                 "lists no engine, and no `controller` publishes any: list the ip:port of at least one, or add a \
                  `controller`",

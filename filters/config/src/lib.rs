@@ -14,15 +14,18 @@
 pub mod cells;
 pub mod fault;
 pub mod host;
+mod members;
 pub mod omitted;
 pub mod plugin;
 pub mod pools;
 pub mod reader;
 mod rewrites;
+pub mod transfer;
 pub mod tree;
 
 pub use fault::{Fault, Faults, Place, Problem, Wanted};
 pub use host::Host;
-pub use pools::{Member, Pool};
+pub use members::{Member, NamedMembers};
+pub use pools::Pool;
 pub use reader::{Entry, Fields, Reader, Unique};
 pub use rewrites::WEIGHT_MAX;

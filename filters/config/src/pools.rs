@@ -1,11 +1,10 @@
 //! The `pools` list: each pool by itself, and what must be unique over all of them.
 
-use crate::fault::{Problem, Wanted};
-use crate::host::{Endpoint, Host};
-use crate::reader::{Entry, Fields, Reader, Unique};
-use crate::rewrites;
+use crate::fault::Problem;
+use crate::members::{self, Member, NamedMembers, SeenMembers};
+use crate::reader::{Entry, Reader, Unique};
+use crate::{rewrites, transfer};
 use prost::Message;
-use std::net::SocketAddr;
 use warmpath_core::limits::{
     ENDPOINTS_MAX, EVENT_BYTES_MAX, KV_BELOW_GPU_TOKENS_MAX, MODELS_PER_POOL_MAX, POOLS_MAX,
 };
@@ -23,7 +22,7 @@ pub struct Pool {
     /// Engines, each in one pool only.
     pub endpoints: Vec<Member>,
     /// Host names whose addresses are engines, too, each in one pool only; a controller resolves them.
-    pub hosts: Vec<Host>,
+    pub hosts: Vec<NamedMembers>,
     /// Tokens that each engine holds in tiers below its GPU, beside those on it; `None` leaves it to what the engines
     /// report. Proxies receive it as a part of each endpoint's status.
     pub kv_below_gpu_tokens: Option<u64>,
@@ -35,17 +34,6 @@ pub struct Pool {
     pub weight: u32,
     /// As in [`wire::Pool::transfer`].
     pub transfer: Option<wire::Transfer>,
-}
-
-/// One engine of a pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Member {
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// What runs there, as in [`wire::PoolEndpoint::identity`].
-    pub identity: u64,
-    /// The legs that it takes.
-    pub role: wire::Role,
 }
 
 /// In what a filter's pools and a controller's differ.
@@ -74,8 +62,7 @@ pub enum EndpointsRule {
 struct Seen {
     names: Unique,
     models: Unique,
-    addresses: Unique,
-    endpoint_count: usize,
+    members: SeenMembers,
 }
 
 // === impl Pool ===
@@ -103,15 +90,6 @@ impl Pool {
     }
 }
 
-// === impl Member ===
-
-impl From<SocketAddr> for Member {
-    /// An engine of unknown identity and role.
-    fn from(address: SocketAddr) -> Self {
-        Self { address, identity: 0, role: wire::Role::Both }
-    }
-}
-
 /// The event that carries the pools.
 pub fn to_wire(pools: &[Pool]) -> wire::Pools {
     wire::Pools { pools: pools.iter().map(Pool::to_wire).collect() }
@@ -123,11 +101,10 @@ pub fn read(entry: &Entry<'_>, rules: Rules, reader: &mut Reader) -> Vec<Pool> {
     let mut seen = Seen {
         names: Unique::new("give each pool a name of its own"),
         models: Unique::new("list each model and adapter once"),
-        addresses: Unique::new("list each endpoint once"),
-        endpoint_count: 0,
+        members: SeenMembers { addresses: Unique::new("list each endpoint once"), count: 0 },
     };
     let pools: Vec<Pool> = entries.iter().map(|entry| read_pool(entry, rules, &mut seen, reader)).collect();
-    reader.bound(&entry.place, seen.endpoint_count, "endpoints in all pools together", ENDPOINTS_MAX);
+    reader.bound(&entry.place, seen.members.count, "endpoints in all pools together", ENDPOINTS_MAX);
     reader.bound(
         &entry.place,
         to_wire(&pools).encoded_len(),
@@ -154,7 +131,8 @@ fn read_pool(entry: &Entry<'_>, rules: Rules, seen: &mut Seen, reader: &mut Read
     });
     let adapters = fields.optional("adapters").map(|entry| read_names(&entry, seen, reader));
     let rewrites = fields.optional("rewrites").map(|entry| rewrites::read(&entry, reader));
-    let (endpoints, hosts) = read_endpoints(&mut fields, rules, seen, reader);
+    let members = members::read(&mut fields, rules, &mut seen.members, reader);
+    let transfer = fields.optional("transfer").map(|entry| transfer::read(&entry, reader));
     let kv_below_gpu_tokens = if rules.has_tiers {
         let entry = fields.optional("kv_below_gpu_tokens");
         entry.and_then(|entry| reader.number(&entry, 1..=KV_BELOW_GPU_TOKENS_MAX))
@@ -166,13 +144,13 @@ fn read_pool(entry: &Entry<'_>, rules: Rules, seen: &mut Seen, reader: &mut Read
         name: name.unwrap_or_default(),
         models: models.unwrap_or_default(),
         adapters: adapters.unwrap_or_default(),
-        endpoints,
-        hosts,
+        endpoints: members.addresses,
+        hosts: members.hosts,
         kv_below_gpu_tokens,
         rewrites: rewrites.unwrap_or_default(),
         objectives: Vec::new(),
         weight: 0,
-        transfer: None,
+        transfer,
     }
 }
 
@@ -184,48 +162,4 @@ fn read_names(entry: &Entry<'_>, seen: &mut Seen, reader: &mut Reader) -> Vec<St
         Some(name)
     });
     names.collect()
-}
-
-fn read_endpoints(
-    fields: &mut Fields<'_>,
-    rules: Rules,
-    seen: &mut Seen,
-    reader: &mut Reader,
-) -> (Vec<Member>, Vec<Host>) {
-    let rule = rules.endpoints;
-    let found = match rule {
-        EndpointsRule::Required => fields.required("endpoints", reader),
-        EndpointsRule::AtLeastOne | EndpointsRule::Optional => fields.optional("endpoints"),
-    };
-    let Some(entry) = found else {
-        if rule == EndpointsRule::AtLeastOne {
-            fields.lacks("endpoints", Problem::NoEndpoints, reader);
-        }
-        return (Vec::new(), Vec::new());
-    };
-    if rule == EndpointsRule::AtLeastOne && entry.is_empty_list() {
-        reader.report(&entry.place, Problem::NoEndpoints);
-    }
-    let entries = reader.list(&entry, "endpoints", ENDPOINTS_MAX);
-    seen.endpoint_count += entries.len();
-    let (mut addresses, mut hosts) = (Vec::new(), Vec::new());
-    for entry in &entries {
-        let endpoint = if rules.takes_hosts {
-            reader.parsed(entry, Wanted::Endpoint)
-        } else {
-            reader.address(entry).map(Endpoint::Address)
-        };
-        match endpoint {
-            Some(Endpoint::Address(address)) => {
-                seen.addresses.add(&entry.place, address.to_string(), reader);
-                addresses.push(Member::from(address));
-            }
-            Some(Endpoint::Host(host)) => {
-                seen.addresses.add(&entry.place, host.to_string(), reader);
-                hosts.push(host);
-            }
-            None => {}
-        }
-    }
-    (addresses, hosts)
 }

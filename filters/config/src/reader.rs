@@ -242,6 +242,11 @@ impl<'a> Fields<'a> {
         found
     }
 
+    /// Whether a field is there that nobody has taken yet.
+    pub fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|(field, _)| *field == name)
+    }
+
     /// Whether it is a map at all; if not, that is reported already, and so is nothing else.
     pub fn is_map(&self) -> bool {
         self.is_map

@@ -3,9 +3,10 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use warmpath_config::plugin::parse;
+use warmpath_config::transfer::protocol_name;
 use warmpath_core::config::{Config, Explain, Secret};
 use warmpath_core::limits::{ALTERNATES_MAX, CELL_BYTES_MAX, NAME_BYTES_MAX};
-use warmpath_core::wire::{Rewrite, RewriteTarget};
+use warmpath_core::wire::{PoolEndpoint, Rewrite, RewriteTarget, Role, Transfer, TransferProtocol};
 
 fn read(json: &str) -> Config {
     parse(json.as_bytes(), environment).unwrap_or_else(|faults| panic!("{json} is refused:\n{faults}"))
@@ -130,6 +131,35 @@ fn rules_give_names_other_models() {
 }
 
 #[test]
+fn engines_of_single_legs_have_lists_of_their_own() {
+    let config = read(
+        r#"{"pools":[{"name":"a","models":["m"],"endpoints":["10.0.0.1:1"],"prefill":["10.0.0.2:1"],
+            "decode":["10.0.0.3:1"],"transfer":{"protocol":"sglang","bootstrap_port":8998,"cluster":"prefill"}}]}"#,
+    );
+    let roles: Vec<Role> = config.pools.pools[0].endpoints.iter().map(PoolEndpoint::role).collect();
+    assert_eq!(roles, [Role::Both, Role::Prefill, Role::Decode]);
+    let transfer = Transfer {
+        protocol: TransferProtocol::Bootstrap.into(),
+        bootstrap_port: 8998,
+        cluster: "prefill".to_owned(),
+    };
+    assert_eq!(config.pools.pools[0].transfer, Some(transfer));
+    for (name, protocol) in [
+        ("nixl", TransferProtocol::Pull),
+        ("mooncake", TransferProtocol::Push),
+        ("sglang", TransferProtocol::Bootstrap),
+        ("tensorrt-llm", TransferProtocol::ContextFirst),
+    ] {
+        let pool = format!(
+            r#"{{"name":"a","models":["m"],"decode":["10.0.0.1:1"],"transfer":{{"protocol":"{name}"}}}}"#
+        );
+        let config = read(&format!(r#"{{"pools":[{pool}]}}"#));
+        assert_eq!(config.pools.pools[0].transfer.as_ref().map(Transfer::protocol), Some(protocol));
+        assert_eq!(protocol_name(protocol), name);
+    }
+}
+
+#[test]
 fn headers_have_names_that_a_request_can_have() {
     let faults = refused(
         r#"{"controller":{"cluster":"c"},"affinity_headers":["x-a","x b","X-A",":path",""],"model_header":"x:y"}"#,
@@ -169,7 +199,7 @@ fn every_fault_is_reported_at_once_with_its_remedy() {
         "pools[0].endpoints[0] is `10.0.0.1`, which is not an address: write ip:port, such as 10.0.0.1:8000; host \
          names are not resolved",
         "pools[0].endpoints[2] repeats `10.0.0.2:80` of pools[0].endpoints[1]: list each endpoint once",
-        "pools[0].weight is not a known field: remove it, or use one of name, models, adapters, rewrites, endpoints",
+        "pools[0].weight is not a known field: remove it, or use one of name, models, adapters, rewrites, endpoints, prefill, decode, transfer",
         "pools[1].name repeats `a` of pools[0].name: give each pool a name of its own",
         "pools[1].models[0] repeats `m` of pools[0].models[0]: list each model and adapter once",
         "pools[1].endpoints must be a list, but is text: write it in brackets",
