@@ -31,7 +31,7 @@ pub(super) fn decode(body: &[u8], params: &str) -> Result<Vec<u8>, NotEditable> 
     with_fields(body, &[(FIELD, params)])
 }
 
-/// Whether parameters name blocks. A decode engine that is told to read and not what ends its process.
+/// Whether parameters name blocks. A decode engine that is to read and does not know what ends its process.
 fn names_blocks(params: Raw<'_>) -> bool {
     let mut scanner = params.scanner();
     let Ok(mut known) = KnownFields::open(&mut scanner, &["remote_block_ids"]) else { return false };

@@ -1,4 +1,4 @@
-//! vLLM with Mooncake: both legs run at once. The decode engine tells the prefill engine where to write, through the prefill
+//! vLLM with Mooncake: both legs run at once. The decode engine says where the prefill engine writes, through the prefill
 //! engine's bootstrap server, and both name the transfer.
 //!
 //! Source: vLLM 0.32, `distributed/kv_transfer/kv_connector/v1/mooncake`.

@@ -15,7 +15,7 @@ const FIXED_S: f64 = 0.01;
 /// Time of one token before any transfer was observed, as a share of the time that its prefill takes: 0.02 over eight 400G links
 /// (H800, Qwen3-8B), 0.25 over four of 200G (H20, Qwen3-30B-A3B).
 const PREFILL_SHARE_DEFAULT: f64 = 0.1;
-/// Pairs that are told apart. Beyond, what was learned of pairs is forgotten, and the mean stays.
+/// Pairs that are distinguished. Beyond, what was learned of pairs is forgotten, and the mean stays.
 const PAIRS_MAX: usize = 4_096;
 
 /// See the module.
@@ -57,7 +57,7 @@ mod tests {
     const FAR: (EndpointId, EndpointId) = (EndpointId(1), EndpointId(3));
 
     #[test]
-    fn a_far_pair_is_told_from_a_near_one_and_a_new_one_is_like_most() {
+    fn a_far_pair_differs_from_a_near_one_and_a_new_one_is_like_most() {
         let mut transfers = Transfers::default();
         assert!((transfers.predicted_s(NEAR, 10_000, 6e-5) - 0.07).abs() < 1e-9, "a share of the prefill");
         for _ in 0..30 {
