@@ -48,7 +48,8 @@ fn every_object_has_its_namespace_and_names_that_are_unique() {
 #[test]
 fn the_controllers_file_is_one_that_the_controller_takes() {
     let rendered = render(
-        "namespaces: [llm, other]\npools: [{name: a, namespace: other, selector: {app: vllm}, ports: [8000], adapters: [sql], weight: 1000000}]\n\
+        "namespaces: [llm, other]\npools: [{name: a, namespace: other, selector: {app: vllm}, ports: [8000], adapters: [sql], weight: 1000000,\n\
+         transfer: {protocol: sglang, bootstrap_port: 8998}}]\n\
          tls: {secret: certificate}\ncontroller: {settings: {cell_bytes: 128, scrape: {interval_ms: 500}}}",
     );
     let file = rendered.object("ConfigMap", "warmpath-controller").unwrap();
@@ -60,6 +61,7 @@ fn the_controllers_file_is_one_that_the_controller_takes() {
     assert_eq!(kubernetes.namespaces, ["llm", "other"]);
     assert_eq!(kubernetes.pools[0].name.to_string(), "other/a");
     assert_eq!(kubernetes.pools[0].weight, 1_000_000, "as a whole number, and not as 1e+06");
+    assert_eq!(kubernetes.pools[0].transfer.as_ref().unwrap().bootstrap_port, 8998);
     assert_eq!(kubernetes.gateway.unwrap().to_string(), "llm/warmpath-gateway");
     assert_eq!(kubernetes.lease.to_string(), "llm/warmpath-controller");
     let labels = &rendered.object("Deployment", "warmpath-controller").unwrap()["spec"]["template"]["metadata"]

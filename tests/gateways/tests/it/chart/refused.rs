@@ -3,7 +3,7 @@
 use super::IMAGE;
 use warmpath_gateways::{Chart, ChartError};
 
-const REFUSED: [(&str, &str); 36] = [
+const REFUSED: [(&str, &str); 38] = [
     (
         "gateway: {istio: {mode: waypoint}}",
         "at '/gateway/istio/mode': value must be one of 'gateway', 'inferencePool', 'sidecar'",
@@ -28,6 +28,14 @@ const REFUSED: [(&str, &str); 36] = [
     (
         "pools: [{name: a, selector: {app: c}, ports: [1], weight: 0}]",
         "at '/pools/0/weight': minimum: got 0, want 1",
+    ),
+    (
+        "pools: [{name: a, selector: {app: c}, ports: [1], transfer: {protocol: NIXL}}]",
+        "at '/pools/0/transfer/protocol': value must be one of 'nixl', 'mooncake', 'sglang', 'tensorrt-llm'",
+    ),
+    (
+        "pools: [{name: a, selector: {app: c}, ports: [1], transfer: {bootstrap_port: 8998}}]",
+        "at '/pools/0/transfer': missing property 'protocol'",
     ),
     ("gateway: {replica: 3}", "at '/gateway': additional properties 'replica' not allowed"),
     ("replicas: 2", "at '': additional properties 'replicas' not allowed"),
