@@ -12,7 +12,7 @@ mod wasm;
 
 pub use page::{
     EndpointState, PoolState, ProblemPage, ProxiesPage, ProxyState, RefusedState, ReplicaState, StatePage,
-    WatchPage,
+    TransferState, WatchPage,
 };
 pub use wasm::{Wasm, WasmError};
 

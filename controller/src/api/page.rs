@@ -73,8 +73,22 @@ pub struct PoolState {
     /// Share of the prompts' tokens that engines recently found in their caches, by the usage that this replica's proxies reported;
     /// null without any.
     pub cached_share: Option<f64>,
+    /// How its engines pass KV on; null: no request is split.
+    pub transfer: Option<TransferState>,
     /// Its endpoints.
     pub endpoints: Vec<EndpointState>,
+}
+
+/// How the engines of a pool pass KV on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TransferState {
+    /// What they speak, as the configuration names it.
+    pub protocol: String,
+    /// The port of the prefill engines' bootstrap servers; null for the engines' default, or where they have none.
+    pub bootstrap_port: Option<u32>,
+    /// The cluster through which prefill legs reach them; null for that of the request's route.
+    pub cluster: Option<String>,
 }
 
 /// One endpoint.
@@ -97,6 +111,10 @@ pub struct EndpointState {
     pub scraped_ms: Option<u64>,
     /// The kind of engine, by its metrics; null if none of them is known.
     pub engine: Option<String>,
+    /// The legs that the engine was started for, by its metrics; null where they do not say.
+    pub engine_role: Option<String>,
+    /// Whether its metrics show a NIXL connector; null unless they are vLLM's.
+    pub nixl: Option<bool>,
     /// From the engine's metrics page: requests in its batch.
     pub running: u32,
     /// Requests in its queue.

@@ -1,6 +1,6 @@
 //! `GET /state`: the view, what the scrapes show, and who is connected, as a page of JSON.
 
-use super::page::{EndpointState, PoolState, ProblemPage, StatePage, WatchPage};
+use super::page::{EndpointState, PoolState, ProblemPage, StatePage, TransferState, WatchPage};
 use super::{Api, proxies};
 use crate::publish::{Cached, Hub};
 use crate::telemetry::{EngineKind, Fleet, Seen};
@@ -8,10 +8,11 @@ use crate::watch::{Followed, Problem, SourceState, WatchState};
 use axum::Json;
 use axum::extract::State;
 use std::time::Instant;
+use warmpath_config::transfer::protocol_name;
 use warmpath_core::ids::Slot;
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Endpoint, Pool};
-use warmpath_core::wire::{Health, Role};
+use warmpath_core::wire::{Health, Role, Transfer};
 
 /// What the page is built from, except who is connected.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +64,7 @@ impl Facts<'_> {
             adapters: pool.adapters().to_vec(),
             bytes_per_token: pool.bytes_per_token(),
             cached_share: cached.fold(Cached::default(), Cached::and).share(),
+            transfer: pool.transfer().map(transfer),
             endpoints: endpoints.into_iter().map(|(slot, endpoint)| self.endpoint(slot, endpoint)).collect(),
         }
     }
@@ -80,6 +82,8 @@ impl Facts<'_> {
             scrape: seen.map(|seen| seen.last.to_owned()),
             scraped_ms: seen.and_then(|seen| seen.good).map(ms_since),
             engine: seen.and_then(|seen| seen.kind).map(EngineKind::label).map(str::to_owned),
+            engine_role: seen.and_then(|seen| seen.legs).map(role).map(str::to_owned),
+            nixl: seen.filter(|seen| seen.kind == Some(EngineKind::Vllm)).map(|seen| seen.has_nixl),
             running: status.running,
             waiting: status.waiting,
             kv_used_permille: status.kv_used_permille,
@@ -139,6 +143,14 @@ pub(super) fn label(health: Health) -> &'static str {
         Health::Unknown => "unknown",
         Health::Healthy => "healthy",
         Health::Unhealthy => "unhealthy",
+    }
+}
+
+fn transfer(transfer: &Transfer) -> TransferState {
+    TransferState {
+        protocol: protocol_name(transfer.protocol()).to_owned(),
+        bootstrap_port: Some(transfer.bootstrap_port).filter(|port| *port > 0),
+        cluster: Some(transfer.cluster.clone()).filter(|cluster| !cluster.is_empty()),
     }
 }
 

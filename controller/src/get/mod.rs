@@ -92,7 +92,7 @@ mod tests {
 
     const STATE: &str = r#"{"version":"0.1.0","pools":[
         {"name":"llm/llama","models":["llama-3.1-8b","meta-llama/Llama-3.1-8B-Instruct","x","y"],"adapters":["sql"],
-         "bytes_per_token":4.25,"cached_share":0.731,"endpoints":[
+         "bytes_per_token":4.25,"cached_share":0.731,"transfer":{"protocol":"nixl"},"endpoints":[
           {"address":"10.0.0.1:8000","pod":"llm/vllm-0","role":"both","health":"healthy","fitness":"fit","scrape":"page",
            "scraped_ms":420,"engine":"vllm","running":12,"waiting":0,"kv_used_permille":431,"capacity_tokens":600000,
            "requests":13,"prefills":1,"held_cells":4000,"capacity_cells":9411,"prefill_s_per_token":0.00005,
@@ -125,9 +125,9 @@ mod tests {
     #[test]
     fn tables_as_kubectl_prints_them() {
         let wanted = "\
-NAME        MODELS                                             READY   RUNNING   WAITING   CACHED   SCRAPED
-llm/llama   llama-3.1-8b,meta-llama/Llama-3.1-8B-Instruct,+2   1/2     12        0         73%      75s
-llm/empty   -                                                  0/0     0         0         -        -
+NAME        MODELS                                             READY   RUNNING   WAITING   CACHED   TRANSFER   SCRAPED
+llm/llama   llama-3.1-8b,meta-llama/Llama-3.1-8B-Instruct,+2   1/2     12        0         73%      nixl       75s
+llm/empty   -                                                  0/0     0         0         -        -          -
 ";
         assert_eq!(table(Kind::Pools, GetOutput::Text), wanted);
         let wanted = "\

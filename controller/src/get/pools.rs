@@ -1,14 +1,14 @@
 //! `warmpath get pools`: what each pool serves, how many of its endpoints may be chosen, and how warm it is.
 
 use super::Rows;
-use super::words::{UNKNOWN, age, names, share, short};
+use super::words::{UNKNOWN, age, names, or_unknown, share, short};
 use crate::api::{EndpointState, PoolState, StatePage};
 use warmpath_core::num::u64_len;
 
 pub(super) fn rows(state: &StatePage, is_wide: bool) -> Rows {
-    let mut headings = vec!["NAME", "MODELS", "READY", "RUNNING", "WAITING", "CACHED", "SCRAPED"];
+    let mut headings = vec!["NAME", "MODELS", "READY", "RUNNING", "WAITING", "CACHED", "TRANSFER", "SCRAPED"];
     if is_wide {
-        headings.extend(["ADAPTERS", "REQUESTS", "HELD-CELLS", "BYTES/TOKEN"]);
+        headings.extend(["ADAPTERS", "REQUESTS", "HELD-CELLS", "BYTES/TOKEN", "PREFILL", "DECODE"]);
     }
     Rows { headings, rows: state.pools.iter().map(|pool| row(pool, is_wide)).collect() }
 }
@@ -16,14 +16,21 @@ pub(super) fn rows(state: &StatePage, is_wide: bool) -> Rows {
 fn row(pool: &PoolState, is_wide: bool) -> Vec<String> {
     let endpoints = &pool.endpoints;
     let sum = |of: fn(&EndpointState) -> u64| short(endpoints.iter().map(of).sum());
-    let ready = endpoints.iter().filter(|endpoint| is_ready(endpoint)).count();
+    let ready = |is_in: &dyn Fn(&EndpointState) -> bool| {
+        let (ready, all) = endpoints
+            .iter()
+            .filter(|endpoint| is_in(endpoint))
+            .fold((0, 0), |(ready, all), endpoint| (ready + usize::from(is_ready(endpoint)), all + 1));
+        format!("{ready}/{all}")
+    };
     let mut row = vec![
         pool.name.clone(),
         names(&pool.models),
-        format!("{ready}/{}", endpoints.len()),
+        ready(&|_| true),
         sum(|endpoint| u64::from(endpoint.running)),
         sum(|endpoint| u64::from(endpoint.waiting)),
         share(pool.cached_share),
+        or_unknown(pool.transfer.as_ref().map(|transfer| transfer.protocol.as_str())),
         oldest(endpoints),
     ];
     if is_wide {
@@ -32,6 +39,8 @@ fn row(pool: &PoolState, is_wide: bool) -> Vec<String> {
             sum(|endpoint| u64::from(endpoint.requests)),
             sum(|endpoint| u64_len(endpoint.held_cells)),
             format!("{:.1}", pool.bytes_per_token),
+            ready(&|endpoint| endpoint.role == "prefill"),
+            ready(&|endpoint| endpoint.role == "decode"),
         ]);
     }
     row

@@ -9,6 +9,8 @@
 //! | blocks | `..{num_gpu_blocks}` | `..{num_pages}` | `trtllm_kv_cache_max_blocks` | `..{kv_cache_block_type="max"}` |
 //! | or tokens | `..{kv_cache_size_tokens}` | `sglang:max_total_num_tokens` | | |
 //! | tier below | `vllm:kv_offload_config_info{cpu_kv_cache_size_tokens}` | `sglang:hicache_host_total_tokens` | | |
+//! | legs | | `sglang:num_running_reqs{engine_type}` | | |
+//! | connector | `vllm:nixl_..` | | | |
 //! | work done | `vllm:prompt_tokens_total`, .. | `sglang:prompt_tokens_total`, .. | `trtllm_request_success_total` | `nv_inference_count`, .. |
 //!
 //! The names follow the model server protocol of the Gateway API inference extension, except for tokens, the tier and
@@ -28,11 +30,14 @@
 use super::page::{Sample, samples};
 use super::series::Series;
 use warmpath_core::num::{count, float};
-use warmpath_core::wire::EngineStatus;
+use warmpath_core::wire::{EngineStatus, Role};
 
 /// Start of the process; a later one means that the cache is cold. Pages that several processes write together (SGLang,
 /// vLLM with several API servers) have none.
 const PROCESS_START: &[u8] = b"process_start_time_seconds";
+
+/// How the metrics of vLLM's NIXL connector begin.
+const NIXL_PREFIX: &[u8] = b"vllm:nixl_";
 
 /// The contents of one page.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -45,6 +50,10 @@ pub struct Reading {
     pub work_done: Option<u64>,
     /// Whose metrics they are; none where no name on the page is known.
     pub kind: Option<EngineKind>,
+    /// The legs of requests that the engine was started for; none where the page does not say. Only SGLang's does.
+    pub legs: Option<Role>,
+    /// Whether the page has metrics of vLLM's NIXL connector, which has them from its start.
+    pub has_nixl: bool,
 }
 
 /// An engine whose metrics are known.
@@ -77,6 +86,8 @@ struct Quantities {
     started_s: Series,
     work_done: Option<f64>,
     kind: Option<EngineKind>,
+    legs: Option<Role>,
+    has_nixl: bool,
 }
 
 // === impl Reading ===
@@ -105,7 +116,8 @@ impl Reading {
             ..EngineStatus::default()
         };
         let started_ms = known(count(page_of.started_s.largest() * 1000.0));
-        Self { status, started_ms, work_done: page_of.work_done.map(count), kind: page_of.kind }
+        let Quantities { kind, legs, has_nixl, .. } = page_of;
+        Self { status, started_ms, work_done: page_of.work_done.map(count), kind, legs, has_nixl }
     }
 }
 
@@ -114,9 +126,11 @@ impl Reading {
 impl Quantities {
     fn take(&mut self, sample: &Sample<'_>) {
         self.kind = self.kind.or_else(|| EngineKind::of(sample.name));
+        self.has_nixl |= sample.name.starts_with(NIXL_PREFIX);
         match sample.name {
             b"vllm:num_requests_running" | b"sglang:num_running_reqs" | b"trtllm_num_requests_running" => {
                 self.running.add(sample);
+                self.legs = self.legs.or_else(|| legs(sample));
             }
             b"vllm:num_requests_waiting" | b"sglang:num_queue_reqs" | b"trtllm_num_requests_waiting" => {
                 self.waiting.add(sample);
@@ -208,6 +222,16 @@ fn is_work_done(name: &[u8]) -> bool {
             | b"nv_inference_request_success"
             | b"nv_inference_count"
     )
+}
+
+/// The legs that an engine of SGLang was started for (`--disaggregation-mode`). Others' labels of this name have other values.
+fn legs(sample: &Sample<'_>) -> Option<Role> {
+    match sample.label("engine_type")? {
+        "unified" => Some(Role::Both),
+        "prefill" => Some(Role::Prefill),
+        "decode" => Some(Role::Decode),
+        _ => None,
+    }
 }
 
 /// A whole number in a label.

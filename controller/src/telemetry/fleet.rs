@@ -3,7 +3,7 @@
 //! Each endpoint is scraped by its own task; what they have in common is seen here. If all of a pool fail, the controller's
 //! own network, or a policy on `/metrics`, is the more likely cause.
 
-use super::engine::EngineKind;
+use super::engine::{EngineKind, Reading};
 use super::tracker::Outcome;
 use crate::config::Pool;
 use crate::metrics::Metrics;
@@ -11,7 +11,7 @@ use fnv::FnvHashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use warmpath_core::wire::Health;
+use warmpath_core::wire::{Health, Role};
 
 /// The endpoints of all pools, and what the scrapes of each show, whatever is published. Its copies share one state.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +36,10 @@ pub struct Seen {
     pub good: Option<Instant>,
     /// Whose metrics it showed; none where it showed no known ones.
     pub kind: Option<EngineKind>,
+    /// As in [`super::Reading::legs`].
+    pub legs: Option<Role>,
+    /// As in [`super::Reading::has_nixl`].
+    pub has_nixl: bool,
 }
 
 /// One pool.
@@ -108,16 +112,16 @@ impl Fleet {
 
 impl Seen {
     fn of(health: Health, outcome: Outcome, before: Option<Self>) -> Self {
-        let last = outcome.label();
+        let unread =
+            Self { health, last: outcome.label(), good: None, kind: None, legs: None, has_nixl: false };
         match outcome {
-            Outcome::Page(reading) => Self { health, last, good: Some(Instant::now()), kind: reading.kind },
-            Outcome::Alive => Self { health, last, good: Some(Instant::now()), kind: None },
-            Outcome::Failed(_) => Self {
-                health,
-                last,
-                good: before.and_then(|seen| seen.good),
-                kind: before.and_then(|seen| seen.kind),
-            },
+            Outcome::Page(Reading { kind, legs, has_nixl, .. }) => {
+                Self { good: Some(Instant::now()), kind, legs, has_nixl, ..unread }
+            }
+            Outcome::Alive => Self { good: Some(Instant::now()), ..unread },
+            Outcome::Failed(_) => {
+                before.map_or(unread, |before| Self { health, last: unread.last, ..before })
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Metrics pages of every engine -> its status.
 
 use warmpath::telemetry::{EngineKind, Reading};
-use warmpath_core::wire::EngineStatus;
+use warmpath_core::wire::{EngineStatus, Role};
 
 const VLLM: &str = include_str!("../fixtures/pages/vllm.txt");
 const SGLANG: &str = include_str!("../fixtures/pages/sglang.txt");
@@ -29,6 +29,8 @@ fn a_captured_vllm_page() {
             started_ms: Some(1_795_332_009_580),
             work_done: Some(44 + 20 + 3),
             kind: Some(EngineKind::Vllm),
+            legs: None,
+            has_nixl: false,
         }
     );
     let busy = VLLM
@@ -193,4 +195,16 @@ fn each_page_names_its_engine() {
     assert_eq!(kind(TRTLLM), Some(EngineKind::Trtllm));
     assert_eq!(kind(TRITON), Some(EngineKind::Triton));
     assert_eq!(kind("process_start_time_seconds 1.0\nllamacpp:requests_processing 1\n"), None);
+}
+
+#[test]
+fn pages_show_what_engines_pass_kv_on_with_and_which_legs_they_take() {
+    let nixl = "vllm:nixl_num_failed_transfers_total{engine=\"0\",model_name=\"tiny\"} 0.0\n";
+    assert!(Reading::of(format!("{VLLM}{nixl}").as_bytes()).has_nixl);
+    assert_eq!(Reading::of(SGLANG.as_bytes()).legs, Some(Role::Both));
+    for (label, legs) in [("prefill", Some(Role::Prefill)), ("decode", Some(Role::Decode)), ("x", None)] {
+        let page = SGLANG.replace("engine_type=\"unified\"", &format!("engine_type=\"{label}\""));
+        assert_eq!(Reading::of(page.as_bytes()).legs, legs, "{label}");
+    }
+    assert_eq!(Reading::of(TRTLLM.as_bytes()).legs, None, "its label of this name says something else");
 }

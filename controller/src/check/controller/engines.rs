@@ -54,7 +54,7 @@ pub(super) fn check(state: &StatePage, to: &mut Findings) {
     }
 }
 
-fn judge(
+pub(super) fn judge(
     check: &'static Check,
     subject: &str,
     endpoints: &[&EndpointState],

@@ -2,6 +2,7 @@
 
 mod engines;
 mod itself;
+mod legs;
 mod pools;
 mod proxies;
 
@@ -22,8 +23,8 @@ const PAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 const METRICS_PREFIX: &[u8] = b"warmpath_controller_";
 
 /// All checks of a controller.
-pub(super) static CHECKS: [&[&Check]; 4] =
-    [&itself::CHECKS, &pools::CHECKS, &engines::CHECKS, &proxies::CHECKS];
+pub(super) static CHECKS: [&[&Check]; 5] =
+    [&itself::CHECKS, &pools::CHECKS, &engines::CHECKS, &legs::CHECKS, &proxies::CHECKS];
 
 /// The pages of a controller.
 #[derive(Clone, Debug, Default)]
@@ -95,6 +96,7 @@ pub fn check(pages: &Pages, to: &mut Findings) {
     itself::check(pages, to);
     pools::check(&pages.state, to);
     engines::check(&pages.state, to);
+    legs::check(&pages.state, to);
     proxies::check(&pages.state, to);
 }
 

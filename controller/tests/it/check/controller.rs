@@ -100,6 +100,73 @@ fn engines_that_fail_or_are_not_understood_are_named() {
     );
 }
 
+/// What is found in a pool with this transfer, and an engine for each of these roles.
+fn found_apart(transfer: Value, engines: &[Value]) -> Vec<String> {
+    let mut state = state();
+    state["pools"][0]["transfer"] = transfer;
+    let engine = |(at, engine): (usize, &Value)| {
+        let mut whole = json!({"address": format!("10.0.0.{at}:8000"), "health": "healthy", "fitness": "fit",
+                               "scrape": "page", "engine": "vllm", "nixl": true});
+        whole.as_object_mut().unwrap().extend(engine.as_object().unwrap().clone());
+        whole
+    };
+    state["pools"][0]["endpoints"] = engines.iter().enumerate().map(engine).collect();
+    found_of(&pages(&state))
+}
+
+#[test]
+fn roles_without_a_transfer_and_legs_without_engines_are_found() {
+    let nixl = || json!({"protocol": "nixl"});
+    let [prefill, decode, both] = ["prefill", "decode", "both"].map(|role| json!({"role": role}));
+    let none: [String; 0] = [];
+    assert_eq!(found_apart(nixl(), &[prefill.clone(), decode.clone()]), none);
+    assert_eq!(found_apart(nixl(), &[both.clone(), both.clone()]), none);
+    assert_eq!(found_apart(nixl(), &[both.clone(), prefill.clone()]), none);
+    assert_eq!(
+        found_apart(Value::Null, &[prefill.clone(), decode.clone()]),
+        ["warning split.transfer pool llama: prefill 1, decode 1, both 0"]
+    );
+    assert_eq!(
+        found_apart(nixl(), &[decode.clone(), decode.clone()]),
+        ["warning split.legs pool llama: prefill 0, decode 2, both 0"]
+    );
+    assert_eq!(found_apart(nixl(), &[both]), ["warning split.legs pool llama: prefill 0, decode 0, both 1"]);
+    let sglang = json!({"role": "decode", "engine": "sglang", "engine_role": "decode", "nixl": null});
+    assert_eq!(
+        found_apart(Value::Null, std::slice::from_ref(&sglang)),
+        ["error split.transfer pool llama: prefill 0, decode 1, both 0"]
+    );
+    assert_eq!(
+        found_apart(json!({"protocol": "sglang"}), &[sglang]),
+        ["error split.legs pool llama: prefill 0, decode 1, both 0"]
+    );
+}
+
+#[test]
+fn engines_that_cannot_take_their_legs_are_named() {
+    let prefill = json!({"role": "prefill"});
+    let bare = json!({"role": "decode", "nixl": false});
+    assert_eq!(
+        found_apart(json!({"protocol": "nixl"}), &[prefill.clone(), bare.clone()]),
+        ["warning split.connector pool llama: 1 of 2: 10.0.0.1:8000"]
+    );
+    let none: [String; 0] = [];
+    assert_eq!(found_apart(json!({"protocol": "mooncake"}), &[prefill.clone(), bare]), none);
+    assert_eq!(
+        found_apart(
+            json!({"protocol": "tensorrt-llm"}),
+            &[prefill, json!({"role": "decode", "engine": "trtllm"})]
+        ),
+        ["error split.protocol pool llama: 1 of 2: 10.0.0.0:8000"]
+    );
+    let sglang =
+        |role: &str, engine_role: &str| json!({"role": role, "engine": "sglang", "engine_role": engine_role});
+    assert_eq!(
+        found_apart(json!({"protocol": "sglang"}), &[sglang("prefill", "prefill"), sglang("decode", "both")]),
+        ["error split.role pool llama: 1 of 2: 10.0.0.1:8000"]
+    );
+}
+
 #[test]
 fn proxies_that_do_not_fit_are_named() {
     let own = env!("CARGO_PKG_VERSION");
