@@ -26,4 +26,7 @@ pub mod server;
 pub mod text;
 
 pub use model::{Engine, Params, Preset};
-pub use server::{EngineServer, Fault, Opening, Scrape, ServerConfig, State};
+pub use server::{
+    EngineServer, Fault, Legs, LoadFailure, Opening, Role, Scrape, ServerConfig, State, Transfer,
+    TransferProtocol,
+};

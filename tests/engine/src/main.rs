@@ -5,7 +5,9 @@ use clap::Parser;
 use std::{io::Write, net::IpAddr, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 use warmpath_engine::api::MediaTokens;
-use warmpath_engine::{EngineServer, Fault, Opening, Params, Preset, ServerConfig};
+use warmpath_engine::{
+    EngineServer, Fault, LoadFailure, Opening, Params, Preset, Role, ServerConfig, Transfer, TransferProtocol,
+};
 
 /// Simulated inference engines that speak vLLM's HTTP protocols.
 #[derive(Debug, Parser)]
@@ -59,6 +61,18 @@ struct Args {
     /// Serve without a prefix cache.
     #[arg(long)]
     no_prefix_caching: bool,
+    /// Take legs of requests that two engines serve together, by this protocol: nixl, mooncake, sglang, tensorrt-llm.
+    #[arg(long)]
+    transfer: Option<TransferProtocol>,
+    /// Which legs: both, prefill, decode; of several, separated by commas, the engines have them in turn.
+    #[arg(long, default_value = "both", value_delimiter = ',')]
+    role: Vec<Role>,
+    /// Port of the first engine's side channel; 0 takes free ports.
+    #[arg(long, default_value_t = 0)]
+    side_port: u16,
+    /// What a decode leg does whose prompt cannot be fetched: fail, recompute.
+    #[arg(long, default_value = "fail")]
+    load_failure: LoadFailure,
     /// A fault from the start on, in the JSON of `/sim/fault`, of all engines or of one: `3={"fault":"silent"}`; repeatable.
     #[arg(long = "fault", value_parser = engine_fault)]
     faults: Vec<(Option<u16>, Fault)>,
@@ -71,10 +85,7 @@ struct Args {
 
 impl Args {
     fn config(&self, number: u16) -> anyhow::Result<ServerConfig> {
-        let port = match self.port {
-            0 => 0,
-            first => first.checked_add(number).context("the last port is above 65535")?,
-        };
+        let port = nth_port(self.port, number)?;
         let mut params = Params::new(self.preset);
         params.kv_tokens = self.kv_tokens.unwrap_or(params.kv_tokens);
         params.block_tokens = self.block_tokens.max(1);
@@ -97,6 +108,7 @@ impl Args {
             opening: if self.opening_at_once { Opening::AtOnce } else { Opening::AsVllm },
             comment_interval: self.comment_interval_ms.map(Duration::from_millis),
             prefix_caching: !self.no_prefix_caching,
+            transfer: self.transfer_of(number)?,
             faults: self
                 .faults
                 .iter()
@@ -105,6 +117,24 @@ impl Args {
                 .collect(),
             ..ServerConfig::default()
         })
+    }
+
+    fn transfer_of(&self, number: u16) -> anyhow::Result<Option<Transfer>> {
+        let Some(protocol) = self.transfer else { return Ok(None) };
+        Ok(Some(Transfer {
+            role: self.role.get(usize::from(number) % self.role.len().max(1)).copied().unwrap_or_default(),
+            side_port: nth_port(self.side_port, number)?,
+            load_failure: self.load_failure,
+            ..Transfer::new(protocol)
+        }))
+    }
+}
+
+/// The port of an engine, if that of the first one is `first`.
+fn nth_port(first: u16, number: u16) -> anyhow::Result<u16> {
+    match first {
+        0 => Ok(0),
+        first => first.checked_add(number).context("the last port is above 65535"),
     }
 }
 

@@ -31,6 +31,9 @@ pub enum ApiError {
     /// The body is longer than the engine reads.
     #[error("the request body is larger than {0} bytes")]
     TooLarge(usize),
+    /// What a leg of a request needed from another engine did not come.
+    #[error("Internal server error")]
+    Internal,
     /// A fault that was ordered.
     #[error("simulated fault")]
     Fault(StatusCode),
@@ -46,6 +49,7 @@ impl ApiError {
             Self::UnknownModel(_) => StatusCode::NOT_FOUND,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Fault(status) => *status,
         }
     }
@@ -77,6 +81,7 @@ impl ApiError {
             Self::UnknownModel(_) => "NotFoundError",
             Self::Busy => "Service Unavailable",
             Self::TooLarge(_) => "Request Entity Too Large",
+            Self::Internal => "InternalServerError",
             Self::Fault(status) => status.canonical_reason().unwrap_or("Fault"),
         }
     }

@@ -126,7 +126,7 @@ impl ModelOutput {
     }
 
     /// The id without its quotes, for `json!`.
-    pub(super) fn id(&self) -> Value {
+    pub(crate) fn id(&self) -> Value {
         parse_string(&self.id_json)
     }
 

@@ -136,6 +136,33 @@ impl Engine {
         true
     }
 
+    /// The blocks of a finished prefill; `None` if it holds none at `now_s`.
+    pub fn held_blocks(&mut self, now_s: f64, id: RequestId) -> Option<&[BlockId]> {
+        self.settle(now_s, false);
+        self.held.iter().find(|held| held.id == id).map(|held| held.blocks.as_slice())
+    }
+
+    /// Begins the lease of a finished prefill again, as the heartbeat of the engine that fetches it does. Returns whether
+    /// its blocks were still held at `now_s`.
+    pub fn renew_held(&mut self, now_s: f64, id: RequestId) -> bool {
+        self.settle(now_s, false);
+        let until_s = now_s + self.params.held_s_max;
+        let Some(held) = self.held.iter_mut().find(|held| held.id == id) else { return false };
+        held.until_s = until_s;
+        self.set_timer();
+        true
+    }
+
+    /// Frees all that is held: the process is another one.
+    pub fn drop_held(&mut self, now_s: f64) {
+        self.settle(now_s, false);
+        for held in std::mem::take(&mut self.held) {
+            self.cache.release(&held.blocks);
+        }
+        self.set_timer();
+        self.wake(now_s);
+    }
+
     /// The next moment at which something arrives or is held no longer.
     pub(super) fn set_timer(&mut self) {
         let arrivals = self.loading.iter().map(|loading| loading.arrives_at_s);

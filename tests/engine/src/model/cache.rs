@@ -18,6 +18,15 @@ use std::collections::hash_map::Entry;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockId(u32);
 
+// === impl BlockId ===
+
+impl BlockId {
+    /// Its number as vLLM gives it out, where 0 is the block that holds nothing.
+    pub fn number(self) -> u32 {
+        self.0 + 1
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 struct Block {
     refs: u32,

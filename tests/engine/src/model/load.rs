@@ -32,6 +32,9 @@ impl LoadTime {
     /// A pod network of 25 Gbit/s with TCP; slower than computing the tokens again. Fixed: 2 to 10 ms.
     pub const TCP_25G: Self = Self { fixed_s: 5e-3, bytes_per_s: 2.75e9 };
 
+    /// No time at all.
+    pub const INSTANT: Self = Self { fixed_s: 0.0, bytes_per_s: f64::INFINITY };
+
     /// Seconds of a load of `bytes` over an idle link.
     pub fn seconds(&self, bytes: f64) -> f64 {
         self.fixed_s + bytes / self.bytes_per_s

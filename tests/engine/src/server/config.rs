@@ -1,9 +1,9 @@
 //! The settings of a simulated engine's server.
 
-use super::fault::Fault;
+use super::{fault::Fault, legs::Transfer};
 use crate::{
     api::MediaTokens,
-    model::{Params, Preset, StepTime},
+    model::{LoadTime, Params, Preset, StepTime},
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -52,6 +52,9 @@ pub struct ServerConfig {
     pub comment_interval: Option<Duration>,
     /// Whether prompts find what earlier ones left (vLLM's `--no-enable-prefix-caching`).
     pub prefix_caching: bool,
+    /// Its part in requests that two engines serve together; `None`: it overlooks what they say about that, as vLLM does
+    /// without a connector. How long a transfer takes, and how long a prompt is kept, is in [`Params`].
+    pub transfer: Option<Transfer>,
     /// Faults from the start on.
     pub faults: Vec<Fault>,
 }
@@ -75,6 +78,7 @@ impl Default for ServerConfig {
             opening: Opening::default(),
             comment_interval: None,
             prefix_caching: true,
+            transfer: None,
             faults: Vec::new(),
         }
     }
@@ -91,6 +95,7 @@ impl ServerConfig {
         if self.time_scale > 0.0 {
             return (self.params.clone(), self.time_scale);
         }
-        (Params { step_time: StepTime::instant(), ..self.params.clone() }, 1.0)
+        let params = self.params.clone();
+        (Params { step_time: StepTime::instant(), transfer: LoadTime::INSTANT, ..params }, 1.0)
     }
 }

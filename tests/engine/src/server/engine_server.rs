@@ -7,6 +7,7 @@ use super::{
     listen, metrics,
     state::State,
 };
+use crate::model::Root;
 use std::{
     collections::BTreeMap,
     io,
@@ -25,6 +26,7 @@ pub struct EngineServer {
     app: Arc<App>,
     addr: SocketAddr,
     listener: JoinHandle<()>,
+    side: JoinHandle<()>,
     driver: JoinHandle<()>,
 }
 
@@ -34,6 +36,9 @@ pub(super) struct App {
     pub(super) config: ServerConfig,
     pub(super) hub: Arc<Hub>,
     pub(super) faults: Arc<Faults>,
+    addr: SocketAddr,
+    /// Where other engines find it.
+    pub(super) side_addr: SocketAddr,
     pub(super) stop: Notify,
     requests: Mutex<BTreeMap<&'static str, u64>>,
     /// The page of `/metrics` that a fault keeps as it is, and the order's name.
@@ -49,7 +54,12 @@ impl EngineServer {
     pub async fn start(config: ServerConfig) -> io::Result<Self> {
         let socket = TcpListener::bind(config.listen).await?;
         let addr = socket.local_addr()?;
+        let side_port = config.transfer.as_ref().map_or(0, |transfer| transfer.side_port);
+        let side_socket = TcpListener::bind((addr.ip(), side_port)).await?;
+        let side_addr = side_socket.local_addr()?;
         let app = Arc::new(App {
+            addr,
+            side_addr,
             hub: Arc::new(Hub::new(&config)),
             config,
             faults: Arc::new(Faults::new()),
@@ -65,12 +75,18 @@ impl EngineServer {
         let hub = Arc::clone(&app.hub);
         let driver = tokio::spawn(async move { hub.drive().await });
         let listener = tokio::spawn(listen::listen(Arc::clone(&app), socket, addr));
-        Ok(Self { app, addr, listener, driver })
+        let side = tokio::spawn(listen::listen_aside(Arc::clone(&app), side_socket, side_addr));
+        Ok(Self { app, addr, listener, side, driver })
     }
 
     /// Where the engine listens; the same through all faults.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Where other engines find it, for what bootstrap servers are named by.
+    pub fn side_addr(&self) -> SocketAddr {
+        self.app.side_addr
     }
 
     /// The name sent in `x-engine`.
@@ -103,8 +119,10 @@ impl EngineServer {
     /// Breaks all connections, closes the port and waits until all tasks have ended.
     pub async fn shutdown(mut self) {
         self.driver.abort();
+        self.side.abort();
         self.app.stop.notify_one();
         let _ = (&mut self.listener).await;
+        let _ = (&mut self.side).await;
         let _ = (&mut self.driver).await;
     }
 }
@@ -112,6 +130,7 @@ impl EngineServer {
 impl Drop for EngineServer {
     fn drop(&mut self) {
         self.listener.abort();
+        self.side.abort();
         self.driver.abort();
     }
 }
@@ -127,6 +146,21 @@ impl App {
         let order = self.faults.put(fault);
         let faults = Arc::clone(&self.faults);
         (order, async move { faults.applied(order).await })
+    }
+
+    /// A request has ended the process.
+    pub(super) fn die(&self) {
+        self.faults.put(&Fault::Die);
+    }
+
+    /// What the process calls itself to other engines; another one has another name.
+    pub(super) fn engine_id(&self) -> String {
+        let Self { config, addr, faults, .. } = self;
+        let part =
+            |number| Root::new(&config.name, &addr.to_string(), "").apart(faults.deaths()).apart(number);
+        let [high, low] = [0, 1].map(|number| part(number).fingerprint(b""));
+        let hex = format!("{high:016x}{low:016x}");
+        format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
     }
 
     /// Ends an order later, without waiting for it here.
@@ -150,8 +184,7 @@ impl App {
 
     /// `/metrics` as it is now.
     pub(super) fn metrics_page(&self) -> String {
-        let caching = self.config.prefix_caching;
-        self.hub.read(|readings| metrics::render(&readings, &self.hub.params, &self.config.model, caching))
+        self.hub.read(|readings| metrics::render(&readings, &self.hub.params, &self.config))
     }
 
     /// `/metrics` as it was when it was first asked for under this order.
@@ -186,6 +219,8 @@ impl App {
             blocks_cached: readings.stats.blocks_cached,
             blocks_in_use: readings.stats.blocks_in_use,
             blocks_total: readings.stats.blocks_total,
+            legs: readings.legs,
+            fetch_error: readings.fetch_error.clone(),
         })
     }
 }

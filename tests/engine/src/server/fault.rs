@@ -122,6 +122,8 @@ pub(super) struct InForce {
     /// Names orders, so that the end of one does not end its successor.
     orders: u64,
     closed: Option<u64>,
+    /// The process is gone, and with it the side channel.
+    dead: Option<u64>,
     stalled: Option<u64>,
     status: Option<Counted<(u16, Duration)>>,
     silent: Option<Counted<()>>,
@@ -157,6 +159,10 @@ impl InForce {
         self.closed.is_none()
     }
 
+    pub(super) fn is_alive(&self) -> bool {
+        self.dead.is_none()
+    }
+
     /// The last order that was put.
     pub(super) fn orders(&self) -> u64 {
         self.orders
@@ -189,6 +195,7 @@ impl InForce {
             Fault::Restart => self.deaths += 1,
             Fault::Die => {
                 self.closed = Some(order);
+                self.dead = Some(order);
                 self.deaths += 1;
             }
             Fault::Cold => {}
@@ -198,6 +205,7 @@ impl InForce {
 
     fn lift(&mut self, order: u64) {
         self.closed = self.closed.filter(|other| *other != order);
+        self.dead = self.dead.filter(|other| *other != order);
         self.stalled = self.stalled.filter(|other| *other != order);
         self.status = self.status.filter(|other| other.order != order);
         self.silent = self.silent.filter(|other| other.order != order);
@@ -231,6 +239,11 @@ impl Faults {
         let mut order = 0;
         self.in_force.send_modify(|in_force| order = in_force.put(fault));
         order
+    }
+
+    /// How often the engine died.
+    pub(super) fn deaths(&self) -> u64 {
+        self.in_force.borrow().deaths
     }
 
     /// Waits until the listener has acted on an order.

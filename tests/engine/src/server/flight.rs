@@ -4,7 +4,7 @@ use super::hub::Hub;
 use crate::{api::ModelOutput, model::RequestId};
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 use tokio::sync::Notify;
 
@@ -19,6 +19,8 @@ pub(super) struct Flight {
 struct Slot {
     cached_tokens: AtomicUsize,
     produced_tokens: AtomicUsize,
+    /// Whether all has come that had to come from elsewhere.
+    has_arrived: AtomicBool,
 }
 
 // === impl Flight ===
@@ -40,6 +42,12 @@ impl Flight {
         }
     }
 
+    /// What had to come from elsewhere is here.
+    pub(super) fn arrived(&self, slot: usize) {
+        self.slots[slot].has_arrived.store(true, Ordering::Release);
+        self.changed.notify_one();
+    }
+
     pub(super) fn produced_tokens(&self, slot: usize) -> usize {
         self.slots[slot].produced_tokens.load(Ordering::Acquire)
     }
@@ -51,6 +59,16 @@ impl Flight {
     /// Waits for the next wake-up; one that came since the last wait counts.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
+    }
+
+    /// Waits until nothing has to come from elsewhere any more, or has not had to.
+    pub(super) async fn all_arrived(&self) {
+        let is_coming = |slot: &Slot| {
+            !slot.has_arrived.load(Ordering::Acquire) && slot.produced_tokens.load(Ordering::Acquire) == 0
+        };
+        while self.slots.iter().any(is_coming) {
+            self.changed().await;
+        }
     }
 
     /// Waits until slot `i` has made `tokens(i)` tokens, for all slots.
@@ -67,6 +85,8 @@ pub(super) struct Ticket {
     pub(super) hub: Arc<Hub>,
     pub(super) ids: Vec<RequestId>,
     pub(super) flight: Arc<Flight>,
+    /// What the usage says of the cache instead of what this engine's held: what the prefill engine's held.
+    pub(super) cached_elsewhere: Option<usize>,
 }
 
 // === impl Ticket ===
@@ -75,7 +95,7 @@ impl Ticket {
     /// Writes down what the cache held of each prompt, as far as that is known.
     pub(super) fn note_cached(&self, output: &mut ModelOutput) {
         for (slot, choice) in output.choices.iter_mut().enumerate().take(self.ids.len()) {
-            choice.cached_tokens = self.flight.cached_tokens(slot);
+            choice.cached_tokens = self.cached_elsewhere.unwrap_or(self.flight.cached_tokens(slot));
         }
     }
 }

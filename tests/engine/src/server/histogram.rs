@@ -2,28 +2,28 @@
 
 use std::fmt::Write;
 
-/// Counts of observed seconds by upper bound.
+/// Counts of observed values by upper bound.
 #[derive(Debug)]
 pub(super) struct Histogram {
     name: &'static str,
     help: &'static str,
-    bounds_s: &'static [f64],
+    bounds: &'static [f64],
     /// One count a bound, and one for what is above all.
     counts: Vec<u64>,
-    sum_s: f64,
+    sum: f64,
 }
 
 // === impl Histogram ===
 
 impl Histogram {
-    pub(super) fn new(name: &'static str, help: &'static str, bounds_s: &'static [f64]) -> Self {
-        Self { name, help, bounds_s, counts: vec![0; bounds_s.len() + 1], sum_s: 0.0 }
+    pub(super) fn new(name: &'static str, help: &'static str, bounds: &'static [f64]) -> Self {
+        Self { name, help, bounds, counts: vec![0; bounds.len() + 1], sum: 0.0 }
     }
 
-    pub(super) fn observe(&mut self, value_s: f64) {
-        let at = self.bounds_s.partition_point(|bound| *bound < value_s);
+    pub(super) fn observe(&mut self, value: f64) {
+        let at = self.bounds.partition_point(|bound| *bound < value);
         self.counts[at] += 1;
-        self.sum_s += value_s;
+        self.sum += value;
     }
 
     /// Appends the family; `labels` is `a="b"` without braces.
@@ -33,12 +33,12 @@ impl Histogram {
         let mut total = 0;
         for (at, count) in self.counts.iter().enumerate() {
             total += count;
-            let _ = match self.bounds_s.get(at) {
+            let _ = match self.bounds.get(at) {
                 Some(bound) => writeln!(page, "{name}_bucket{{le=\"{bound:?}\",{labels}}} {total}.0"),
                 None => writeln!(page, "{name}_bucket{{le=\"+Inf\",{labels}}} {total}.0"),
             };
         }
-        let _ = writeln!(page, "{name}_count{{{labels}}} {total}.0\n{name}_sum{{{labels}}} {:?}", self.sum_s);
+        let _ = writeln!(page, "{name}_count{{{labels}}} {total}.0\n{name}_sum{{{labels}}} {:?}", self.sum);
     }
 }
 

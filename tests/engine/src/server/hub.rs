@@ -3,7 +3,9 @@
 use super::{
     config::ServerConfig,
     flight::{Flight, Ticket},
+    legs::{KeptPrompts, Legs},
     metrics::Latencies,
+    sources::PromptSources,
 };
 use crate::{
     api::ApiError,
@@ -20,18 +22,24 @@ use tokio::{sync::Notify, time::Instant};
 #[derive(Debug)]
 pub(super) struct Hub {
     core: Mutex<Core>,
-    /// Notified when an idle engine gets work.
+    /// Notified when there is something to do before the driver wakes by itself.
     work: Notify,
     started: Instant,
     /// Seconds of model time in a second.
     scale: f64,
     queued_requests_max: Option<usize>,
     pub(super) params: Params,
+    /// Wakes those who wait for the other leg of a request.
+    pub(super) met: Notify,
 }
 
+/// What the lock protects.
 #[derive(Debug)]
-struct Core {
-    engine: Engine,
+pub(super) struct Core {
+    pub(super) engine: Engine,
+    pub(super) kept: KeptPrompts,
+    pub(super) legs: Legs,
+    sources: PromptSources,
     in_flight: FnvHashMap<RequestId, InFlight>,
     next_id: u64,
     rejected: u64,
@@ -39,6 +47,9 @@ struct Core {
     /// The counters when the process began: it counts from zero.
     at_start: Stats,
     rejected_at_start: u64,
+    legs_at_start: Legs,
+    /// Why the last fetch failed.
+    pub(super) fetch_error: Option<String>,
     /// Seconds since 1970 when the process began.
     started_unix_s: f64,
 }
@@ -51,6 +62,8 @@ struct InFlight {
     wake_every: usize,
     produced: usize,
     output_tokens: usize,
+    prompt: PromptSources,
+    transfer_at_s: f64,
     submitted_at_s: f64,
     last_token_at_s: f64,
 }
@@ -60,8 +73,12 @@ pub(super) struct Readings<'a> {
     pub(super) stats: Stats,
     pub(super) rejected: u64,
     pub(super) latencies: &'a Latencies,
+    pub(super) sources: PromptSources,
+    pub(super) legs: Legs,
+    pub(super) fetch_error: &'a Option<String>,
     at_start: Stats,
     rejected_at_start: u64,
+    legs_at_start: Legs,
     pub(super) started_unix_s: f64,
 }
 
@@ -83,6 +100,16 @@ impl Readings<'_> {
         };
         (stats, self.rejected - self.rejected_at_start)
     }
+
+    /// The counts of legs as the process has counted them, of those that its page shows.
+    pub(super) fn legs_of_process(&self) -> Legs {
+        let (now, then) = (self.legs, self.legs_at_start);
+        Legs {
+            fetches_failed: now.fetches_failed - then.fetches_failed,
+            prompts_expired: now.prompts_expired - then.prompts_expired,
+            ..now
+        }
+    }
 }
 
 // === impl Hub ===
@@ -93,12 +120,17 @@ impl Hub {
         Self {
             core: Mutex::new(Core {
                 engine: Engine::new(params.clone()),
+                kept: KeptPrompts::default(),
+                legs: Legs::default(),
+                sources: PromptSources::default(),
                 in_flight: FnvHashMap::default(),
                 next_id: 0,
                 rejected: 0,
                 latencies: Latencies::default(),
                 at_start: Stats::default(),
                 rejected_at_start: 0,
+                legs_at_start: Legs::default(),
+                fetch_error: None,
                 started_unix_s: unix_now_s(),
             }),
             work: Notify::new(),
@@ -106,6 +138,7 @@ impl Hub {
             scale,
             queued_requests_max: config.queued_requests_max,
             params,
+            met: Notify::new(),
         }
     }
 
@@ -121,6 +154,7 @@ impl Hub {
             hub: Arc::clone(self),
             ids: Vec::with_capacity(requests.len()),
             flight: Arc::clone(&flight),
+            cached_elsewhere: None,
         };
         let mut core = self.lock();
         let now_s = self.now_s();
@@ -129,7 +163,7 @@ impl Hub {
             core.rejected += 1;
             return Err(self.refuse(core, ticket, ApiError::Busy));
         }
-        let was_idle = core.engine.next_step_at().is_none();
+        let due_s = core.due_s();
         for (slot, mut request) in requests.into_iter().enumerate() {
             request.id = RequestId(core.next_id);
             core.next_id += 1;
@@ -139,6 +173,8 @@ impl Hub {
                 wake_every: wake_every.max(1),
                 produced: 0,
                 output_tokens: request.output_tokens,
+                prompt: PromptSources::of_prompt(request.prompt_tokens),
+                transfer_at_s: now_s,
                 submitted_at_s: now_s,
                 last_token_at_s: now_s,
             };
@@ -150,10 +186,7 @@ impl Hub {
             ticket.ids.push(id);
         }
         core.advance(now_s, self.scale);
-        drop(core);
-        if was_idle {
-            self.work.notify_one();
-        }
+        self.wake_driver(&core, due_s);
         Ok(ticket)
     }
 
@@ -167,16 +200,18 @@ impl Hub {
 
     /// Takes requests back from the model; finished ones are gone already.
     pub(super) fn take_back(&self, ids: &[RequestId]) {
-        let mut core = self.lock();
-        let left: Vec<_> = ids.iter().filter(|id| core.in_flight.remove(id).is_some()).collect();
-        if left.is_empty() {
-            return;
+        self.with(|Core { engine, in_flight, .. }, now_s| {
+            for id in ids.iter().filter(|id| in_flight.remove(id).is_some()) {
+                engine.abort(now_s, *id);
+            }
+        });
+    }
+
+    /// The driver may sleep until later than what is due now.
+    fn wake_driver(&self, core: &Core, slept_until_s: f64) {
+        if core.due_s() < slept_until_s {
+            self.work.notify_one();
         }
-        let now_s = self.now_s();
-        for id in left {
-            core.engine.abort(now_s, *id);
-        }
-        core.advance(now_s, self.scale);
     }
 
     /// Empties the cache.
@@ -184,14 +219,19 @@ impl Hub {
         self.lock().engine.forget();
     }
 
-    /// The process is another one: its cache is empty, its counters begin at zero.
+    /// The process is another one: its cache is empty, nothing is kept, its counters begin at zero.
     pub(super) fn restart(&self) {
-        let mut core = self.lock();
-        core.engine.forget();
-        core.latencies = Latencies::default();
-        core.at_start = core.engine.stats();
-        core.rejected_at_start = core.rejected;
-        core.started_unix_s = unix_now_s();
+        self.with(|core, now_s| {
+            core.engine.forget();
+            core.engine.drop_held(now_s);
+            core.kept = KeptPrompts::default();
+            core.sources = PromptSources::default();
+            core.latencies = Latencies::default();
+            core.at_start = core.engine.stats();
+            core.rejected_at_start = core.rejected;
+            core.legs_at_start = core.legs;
+            core.started_unix_s = unix_now_s();
+        });
     }
 
     /// Shows the numbers of this moment to `read`.
@@ -199,14 +239,41 @@ impl Hub {
         let mut core = self.lock();
         core.advance(self.now_s(), self.scale);
         let stats = core.engine.stats();
+        let legs = Legs { prompts_held: stats.held, ..core.legs };
         read(Readings {
             stats,
+            legs,
+            sources: core.sources,
             rejected: core.rejected,
             latencies: &core.latencies,
             at_start: core.at_start,
             rejected_at_start: core.rejected_at_start,
+            legs_at_start: core.legs_at_start,
+            fetch_error: &core.fetch_error,
             started_unix_s: core.started_unix_s,
         })
+    }
+
+    /// Does something with the model of this moment; `now_s` is its clock.
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Core, f64) -> T) -> T {
+        let mut core = self.lock();
+        let now_s = self.now_s();
+        core.advance(now_s, self.scale);
+        let due_s = core.due_s();
+        let result = act(&mut core, now_s);
+        core.advance(now_s, self.scale);
+        self.wake_driver(&core, due_s);
+        result
+    }
+
+    /// Counts something that legs do.
+    pub(super) fn count_leg(&self, count: impl FnOnce(&mut Legs) -> &mut u64) {
+        *count(&mut self.lock().legs) += 1;
+    }
+
+    /// Seconds of the wall that a kept prompt waits for the engine that fetches it.
+    pub(super) fn lease(&self) -> Duration {
+        Duration::from_secs_f64(self.params.held_s_max / self.scale)
     }
 
     /// Runs the model for ever: sleeps until the next step ends, then hands out its events.
@@ -218,7 +285,10 @@ impl Hub {
                 core.engine.next_step_at()
             };
             match next_s {
-                Some(at_s) => tokio::time::sleep_until(self.instant_at(at_s)).await,
+                Some(at_s) => tokio::select! {
+                    () = tokio::time::sleep_until(self.instant_at(at_s)) => {}
+                    () = self.work.notified() => {}
+                },
                 None => self.work.notified().await,
             }
         }
@@ -244,6 +314,11 @@ fn unix_now_s() -> f64 {
 // === impl Core ===
 
 impl Core {
+    /// When the model has something to do next; infinite while it is idle.
+    fn due_s(&self) -> f64 {
+        self.engine.next_step_at().unwrap_or(f64::INFINITY)
+    }
+
     /// Runs the model up to `now_s` and delivers its events to the flights.
     fn advance(&mut self, now_s: f64, scale: f64) {
         for event in self.engine.advance(now_s) {
@@ -252,22 +327,37 @@ impl Core {
     }
 
     fn deliver(&mut self, Event { at_s, id, kind }: Event, scale: f64) {
+        if kind == EventKind::HoldExpired {
+            self.kept.expired(id);
+            self.legs.prompts_expired += 1;
+        }
         let Some(request) = self.in_flight.get_mut(&id) else { return };
         match kind {
             EventKind::Admitted { cached_tokens } if request.produced == 0 => {
+                request.prompt.found(cached_tokens);
                 request.flight.admitted(request.slot, cached_tokens);
             }
-            // The server's engines have no tiers and do whole requests.
+            EventKind::Transferring { tokens } => {
+                request.prompt.transferred(tokens);
+                request.transfer_at_s = at_s;
+            }
+            EventKind::Loaded => {
+                let bytes = request.prompt.transferred as f64 * self.engine.params().kv_token_bytes;
+                self.latencies.transfer((at_s - request.transfer_at_s) / scale, bytes);
+                request.flight.arrived(request.slot);
+            }
+            // The server's engines have no tiers.
             EventKind::Admitted { .. }
             | EventKind::Loading { .. }
-            | EventKind::Transferring { .. }
-            | EventKind::Loaded
             | EventKind::Preempted
             | EventKind::HoldExpired => {}
             EventKind::FirstToken | EventKind::Token => {
                 let since_s =
                     if request.produced == 0 { request.submitted_at_s } else { request.last_token_at_s };
                 self.latencies.token(kind, (at_s - since_s) / scale);
+                if request.produced == 0 {
+                    self.sources.add(request.prompt);
+                }
                 request.last_token_at_s = at_s;
                 request.produced += 1;
                 let wake = (request.produced - 1).is_multiple_of(request.wake_every)

@@ -4,19 +4,31 @@ use super::{
     config::Opening,
     engine_server::App,
     flight::Ticket,
+    legs,
     reply::{Body, CACHED_TOKENS, PROMPT_TOKENS, json as reply_json, with_body},
     route::unix_s,
     stream::EventStream,
 };
 use crate::{
     api::{ApiError, Choice, ModelOutput, ParsedRequest, Protocol},
-    model::{Request, RequestId, Root, chain_of_bytes, tokens_of_bytes},
+    model::{Request, RequestId, Root, TOKEN_BYTES, chain_of_bytes, tokens_of_bytes},
     text::Filler,
 };
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 use std::sync::Arc;
+
+/// A request on its way through the model.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) protocol: Protocol,
+    pub(super) stream: bool,
+    pub(super) output: ModelOutput,
+    pub(super) requests: Vec<Request>,
+    /// Of the first prompt, what its output follows from.
+    pub(super) fingerprint: u64,
+}
 
 /// Serves a request in any of the protocols.
 pub(super) async fn infer(
@@ -25,39 +37,63 @@ pub(super) async fn infer(
     request_id: Option<String>,
     body: &Bytes,
 ) -> Result<Response<Body>, ApiError> {
+    // First, so that a request which is refused below gives up what it would have fetched.
+    let leg = legs::read(app, body)?;
     let parsed = protocol.parse_with(body, app.config.media)?;
-    let stream = parsed.stream;
-    let (mut output, mut requests) = plan(app, protocol, request_id, parsed)?;
+    let mut job = plan(app, protocol, request_id, parsed)?;
     if let Some(empty) = app.faults.take_empty() {
         app.count_fault();
         tokio::time::sleep(empty).await;
-        requests.clear();
-        output.choices.iter_mut().for_each(|choice| choice.output_tokens = 0);
+        job.requests.clear();
+        job.output.choices.iter_mut().for_each(|choice| choice.output_tokens = 0);
+        let ticket = submit(app, &job)?;
+        return respond(app, job, ticket).await;
+    }
+    legs::serve(app, leg, job).await
+}
+
+/// Hands a job to the model.
+pub(super) fn submit(app: &App, job: &Job) -> Result<Ticket, ApiError> {
+    let wake_every = if job.stream { app.config.tokens_per_chunk } else { usize::MAX };
+    app.hub.submit(job.requests.clone(), wake_every)
+}
+
+/// The response to a job that the model has.
+pub(super) async fn respond(app: &App, job: Job, ticket: Ticket) -> Result<Response<Body>, ApiError> {
+    let Job { protocol, stream, mut output, .. } = job;
+    if !stream {
+        let output = finish(output, &ticket).await;
+        return Ok(with_counts(reply_json(StatusCode::OK, &protocol.wire().whole(&output)), &output));
     }
     let config = &app.config;
-    let ticket = app.hub.submit(requests, if stream { config.tokens_per_chunk } else { usize::MAX })?;
     // The head of a usual stream goes out with its first token: before, nothing is known of the cache.
     let is_early = protocol == Protocol::Responses
         || config.opening == Opening::AtOnce
         || config.comment_interval.is_some();
     let prompt = output.prompt_tokens();
-    let mut response = if stream && is_early {
-        streamed(app, protocol, ticket, output)
-    } else {
-        let tokens: Vec<_> = output.choices.iter().map(|choice| choice.output_tokens).collect();
-        ticket.flight.reached(|slot| if stream { 1 } else { tokens[slot] }).await;
-        ticket.note_cached(&mut output);
-        let cached = output.cached_tokens();
-        let mut response = if stream {
-            streamed(app, protocol, ticket, output)
-        } else {
-            reply_json(StatusCode::OK, &protocol.wire().whole(&output))
-        };
-        response.headers_mut().insert(CACHED_TOKENS, HeaderValue::from(cached));
-        response
-    };
-    response.headers_mut().insert(PROMPT_TOKENS, HeaderValue::from(prompt));
-    Ok(response)
+    if is_early {
+        let mut response = streamed(app, protocol, ticket, output);
+        response.headers_mut().insert(PROMPT_TOKENS, HeaderValue::from(prompt));
+        return Ok(response);
+    }
+    ticket.flight.reached(|_| 1).await;
+    ticket.note_cached(&mut output);
+    let counts = output.clone();
+    Ok(with_counts(streamed(app, protocol, ticket, output), &counts))
+}
+
+/// The output once the model has made all of it.
+pub(super) async fn finish(mut output: ModelOutput, ticket: &Ticket) -> ModelOutput {
+    ticket.flight.reached(|slot| output.choices[slot].output_tokens).await;
+    ticket.note_cached(&mut output);
+    output
+}
+
+/// A response with the numbers of its prompts.
+pub(super) fn with_counts(mut response: Response<Body>, output: &ModelOutput) -> Response<Body> {
+    response.headers_mut().insert(PROMPT_TOKENS, HeaderValue::from(output.prompt_tokens()));
+    response.headers_mut().insert(CACHED_TOKENS, HeaderValue::from(output.cached_tokens()));
+    response
 }
 
 fn streamed(app: &App, protocol: Protocol, ticket: Ticket, output: ModelOutput) -> Response<Body> {
@@ -77,7 +113,7 @@ fn plan(
     protocol: Protocol,
     request_id: Option<String>,
     parsed: ParsedRequest,
-) -> Result<(ModelOutput, Vec<Request>), ApiError> {
+) -> Result<Job, ApiError> {
     let config = &app.config;
     let model = parsed.model.unwrap_or_else(|| config.model.clone());
     let adapter = if model == config.model { "" } else { &model };
@@ -89,6 +125,7 @@ fn plan(
     }
     let root = Root::new(&config.model, adapter, &parsed.cache_salt);
     let output_tokens = parsed.output_tokens.unwrap_or(config.default_output_tokens);
+    let fingerprint = parsed.prompts.first().map_or(0, |prompt| fingerprint(root, prompt));
     let (choices, requests) = parsed
         .prompts
         .into_iter()
@@ -105,13 +142,20 @@ fn plan(
         capped: parsed.output_tokens.is_some(),
         include_usage: parsed.include_usage,
     };
-    Ok((output, requests))
+    Ok(Job { protocol, stream: parsed.stream, output, requests, fingerprint })
+}
+
+/// What the output of a prompt follows from. A prompt that comes as its tokens, the last one filled with zeros, is the same.
+fn fingerprint(root: Root, prompt: &[u8]) -> u64 {
+    let mut whole = prompt.to_vec();
+    whole.resize(tokens_of_bytes(prompt.len()) * TOKEN_BYTES, 0);
+    root.fingerprint(&whole)
 }
 
 /// The output for one prompt, and the model's request for both.
 fn choose(app: &App, root: Root, prompt: Vec<u8>, output_tokens: usize) -> (Choice, Request) {
     let prompt_tokens = tokens_of_bytes(prompt.len());
-    let filler = Filler::new(root.fingerprint(&prompt), app.config.seed);
+    let filler = Filler::new(fingerprint(root, &prompt), app.config.seed);
     // The model refuses an output that cannot fit; its words must not be generated first.
     let fits = prompt_tokens + output_tokens <= app.hub.params.kv_tokens;
     let mut text = prompt;

@@ -1,6 +1,6 @@
 //! The listening socket and its connections, as the faults allow them.
 
-use super::{engine_server::App, route};
+use super::{engine_server::App, legs, route};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use std::{
@@ -18,6 +18,41 @@ use tokio::{
 
 /// Pause between attempts to listen again where a fault had closed the socket and the port is still taken.
 const REBIND_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Accepts connections of other engines until it is aborted; the socket is closed while the engine is dead.
+pub(super) async fn listen_aside(app: Arc<App>, socket: TcpListener, addr: SocketAddr) {
+    let mut watch = app.faults.watch();
+    let mut connections = JoinSet::new();
+    let mut socket = Some(socket);
+    let mut deaths = 0;
+    loop {
+        let (is_alive, deaths_now) = {
+            let in_force = watch.borrow_and_update();
+            (in_force.is_alive(), in_force.deaths)
+        };
+        if deaths_now != deaths {
+            deaths = deaths_now;
+            connections.shutdown().await;
+        }
+        if !is_alive {
+            socket = None;
+        } else if socket.is_none() {
+            socket = rebind(addr).await;
+        }
+        tokio::select! {
+            changed = watch.changed() => if changed.is_err() { break },
+            Some(stream) = accept(socket.as_ref()) => {
+                let app = Arc::clone(&app);
+                let service = service_fn(move |request| legs::respond(Arc::clone(&app), request));
+                connections.spawn(async move {
+                    // How it ends is what the other engine sees.
+                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
 
 /// Accepts connections until shutdown; closes and reopens the socket as faults start and end.
 pub(super) async fn listen(app: Arc<App>, socket: TcpListener, addr: SocketAddr) {

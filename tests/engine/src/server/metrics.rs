@@ -2,7 +2,7 @@
 //!
 //! Seconds are those of the wall: an engine with a time scale looks like a faster engine.
 
-use super::{histogram::Histogram, hub::Readings};
+use super::{config::ServerConfig, histogram::Histogram, hub::Readings, legs::TransferProtocol};
 use crate::model::{EventKind, Params};
 use std::fmt::{Display, Write};
 
@@ -18,12 +18,30 @@ const REQUEST_BOUNDS_S: &[f64] = &[
     960.0, 1920.0, 7680.0,
 ];
 
-/// What clients waited for.
+const TRANSFER_BOUNDS_S: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 5.0];
+const TRANSFER_BOUNDS_BYTES: &[f64] = &[
+    2048.0,
+    8192.0,
+    32768.0,
+    131_072.0,
+    524_288.0,
+    2_097_152.0,
+    8_388_608.0,
+    33_554_432.0,
+    134_217_728.0,
+    536_870_912.0,
+    2_147_483_648.0,
+    8_589_934_592.0,
+];
+
+/// What clients waited for, and what came from other engines meanwhile.
 #[derive(Debug)]
 pub(super) struct Latencies {
     first_token: Histogram,
     inter_token: Histogram,
     request: Histogram,
+    transfer: Histogram,
+    transfer_bytes: Histogram,
 }
 
 // === impl Latencies ===
@@ -47,6 +65,16 @@ impl Default for Latencies {
                 "Histogram of e2e request latency in seconds.",
                 REQUEST_BOUNDS_S,
             ),
+            transfer: histogram(
+                "vllm:nixl_xfer_time_seconds",
+                "Histogram of transfer duration for NIXL KV Cache transfers.",
+                TRANSFER_BOUNDS_S,
+            ),
+            transfer_bytes: histogram(
+                "vllm:nixl_bytes_transferred",
+                "Histogram of bytes transferred per NIXL KV Cache transfers.",
+                TRANSFER_BOUNDS_BYTES,
+            ),
         }
     }
 }
@@ -57,6 +85,12 @@ impl Latencies {
         let histogram =
             if kind == EventKind::FirstToken { &mut self.first_token } else { &mut self.inter_token };
         histogram.observe(waited_s);
+    }
+
+    /// So many bytes came from another engine in `took_s`.
+    pub(super) fn transfer(&mut self, took_s: f64, bytes: f64) {
+        self.transfer.observe(took_s);
+        self.transfer_bytes.observe(bytes);
     }
 
     /// A request finished `waited_s` after it arrived.
@@ -103,12 +137,17 @@ impl Page {
 }
 
 /// The whole page.
-pub(super) fn render(readings: &Readings<'_>, params: &Params, model: &str, caching: bool) -> String {
-    let model = model.replace('\\', "\\\\").replace('"', "\\\"");
+pub(super) fn render(readings: &Readings<'_>, params: &Params, config: &ServerConfig) -> String {
+    let model = config.model.replace('\\', "\\\\").replace('"', "\\\"");
     let mut page = Page { text: String::new(), labels: format!("engine=\"0\",model_name=\"{model}\"") };
     gauges(&mut page, readings);
     counters(&mut page, readings);
-    let Latencies { first_token, inter_token, request } = readings.latencies;
+    let protocol = config.transfer.as_ref().map(|transfer| transfer.protocol);
+    sources(&mut page, readings, protocol.is_some());
+    if protocol == Some(TransferProtocol::Nixl) {
+        nixl(&mut page, readings);
+    }
+    let Latencies { first_token, inter_token, request, .. } = readings.latencies;
     for histogram in [first_token, inter_token, request] {
         histogram.render(&page.labels, &mut page.text);
     }
@@ -120,7 +159,7 @@ pub(super) fn render(readings: &Readings<'_>, params: &Params, model: &str, cach
          engine=\"0\",gpu_memory_utilization=\"0.92\",kv_cache_size_tokens=\"{}\",num_cpu_blocks=\"None\",\
          num_gpu_blocks=\"{blocks}\",num_gpu_blocks_override=\"None\",prefix_caching_hash_algo=\"xxh3\",\
          sliding_window=\"None\"}} 1.0",
-        if caching { "True" } else { "False" },
+        if config.prefix_caching { "True" } else { "False" },
         block * blocks
     );
     let _ = writeln!(
@@ -179,4 +218,67 @@ fn counters(page: &mut Page, readings: &Readings<'_>) {
         "reason",
         &[("max_num_queued_reqs", rejected)],
     );
+}
+
+/// Where the prompts came from. Tokens of another engine count at the connector, if there is one.
+fn sources(page: &mut Page, readings: &Readings<'_>, has_connector: bool) {
+    let sources = &readings.sources;
+    let asked = if has_connector { sources.computed + sources.transferred } else { 0 };
+    page.counter(
+        "external_prefix_cache_queries_total",
+        "External prefix cache queries from KV connector cross-instance cache sharing, in terms of number of queried \
+         tokens.",
+        asked,
+    );
+    page.counter(
+        "external_prefix_cache_hits_total",
+        "External prefix cache hits from KV connector cross-instance cache sharing, in terms of number of cached \
+         tokens.",
+        sources.transferred,
+    );
+    page.counter_by(
+        "prompt_tokens_by_source_total",
+        "Number of prompt tokens by source.",
+        "source",
+        &[
+            ("local_compute", sources.computed),
+            ("local_cache_hit", sources.found),
+            ("external_kv_transfer", sources.transferred),
+        ],
+    );
+    page.counter(
+        "prompt_tokens_cached_total",
+        "Number of cached prompt tokens (local + external).",
+        sources.found + sources.transferred,
+    );
+    page.counter_by(
+        "prompt_tokens_cached_by_source_total",
+        "Prefix-cache hit tokens by the cache tier that supplied them.",
+        "source",
+        &[
+            ("device", sources.found),
+            ("host", 0),
+            ("p2p", sources.transferred),
+            ("disk", 0),
+            ("external_unspecified", 0),
+        ],
+    );
+}
+
+/// The families of NIXL's connector.
+fn nixl(page: &mut Page, readings: &Readings<'_>) {
+    let legs = readings.legs_of_process();
+    page.counter(
+        "nixl_num_failed_transfers_total",
+        "Number of failed NIXL KV Cache transfers, including handshake and notification failures.",
+        legs.fetches_failed,
+    );
+    page.counter(
+        "nixl_num_kv_expired_reqs_total",
+        "Number of requests that had their KV expire.",
+        legs.prompts_expired,
+    );
+    for histogram in [&readings.latencies.transfer, &readings.latencies.transfer_bytes] {
+        histogram.render(&page.labels, &mut page.text);
+    }
 }

@@ -4,6 +4,7 @@
 //!  listen ─► route ─► api ─► hub: the model under one lock ─► flight ─► stream ─► client
 //!    ▲          ▲              ▲ driver task: sleeps until the next step ends
 //!    └──────────┴── fault ─────┘
+//!                              legs: what engines that share a request say to each other
 //! ```
 //!
 //! One lock and one driver task an engine, because a step is microseconds of work: eight engines share two
@@ -16,11 +17,13 @@ mod flight;
 mod histogram;
 mod hub;
 mod infer;
+mod legs;
 mod listen;
 mod metrics;
 mod reply;
 mod route;
 mod sim;
+mod sources;
 mod state;
 mod stream;
 mod tokens;
@@ -28,4 +31,5 @@ mod tokens;
 pub use config::{Opening, ServerConfig};
 pub use engine_server::EngineServer;
 pub use fault::{Fault, Scrape};
+pub use legs::{Legs, LoadFailure, Role, Transfer, TransferProtocol, UnknownName};
 pub use state::State;

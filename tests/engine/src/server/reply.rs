@@ -1,8 +1,10 @@
 //! Builders of HTTP responses.
 
 use bytes::Bytes;
+use futures::StreamExt;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::Frame;
 use serde_json::Value;
 use std::io;
 
@@ -28,6 +30,17 @@ pub(super) fn whole(
 pub(super) fn broken() -> Body {
     let error = io::Error::other("the page is cut by a simulated fault");
     StreamBody::new(futures::stream::once(async { Err(error) })).boxed_unsync()
+}
+
+/// A body that breaks the connection after a beginning.
+pub(super) fn broken_after(beginning: impl Into<Bytes>) -> Body {
+    let beginning = Frame::data(beginning.into());
+    let cut = async {
+        // A pending body makes the connection write out what it has; an error at once would swallow it.
+        tokio::task::yield_now().await;
+        Err(io::Error::other("the response is cut by a simulated fault"))
+    };
+    StreamBody::new(futures::stream::iter([Ok(beginning)]).chain(futures::stream::once(cut))).boxed_unsync()
 }
 
 /// A JSON response.

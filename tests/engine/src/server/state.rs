@@ -1,5 +1,6 @@
 //! An engine's counters for tests, without parsing metrics.
 
+use super::legs::Legs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -36,4 +37,8 @@ pub struct State {
     pub blocks_in_use: usize,
     /// All blocks.
     pub blocks_total: usize,
+    /// What it did in requests that two engines serve together.
+    pub legs: Legs,
+    /// Why the last prompt that was to come from another engine did not.
+    pub fetch_error: Option<String>,
 }

@@ -1,0 +1,59 @@
+//! A decode engine that cannot fetch a prompt: vLLM's `kv_load_failure_policy`.
+//!
+//! A request that fails gets 500, and a stream 200 with the error as an event: its head goes out before the failure is looked
+//! at. That is how vLLM 0.32 does it, in each of its protocols.
+
+use super::LoadFailure;
+use crate::{
+    api::{ApiError, Protocol},
+    model::Leg,
+    server::{
+        engine_server::App,
+        infer::{self, Job},
+        reply::{Body, broken_after, whole, with_body},
+    },
+    text::Filler,
+};
+use http::{Response, StatusCode};
+use serde_json::json;
+use std::{fmt::Write, sync::Arc};
+
+/// The response to a decode leg whose prompt did not come.
+pub(super) async fn respond(app: &Arc<App>, mut job: Job) -> Result<Response<Body>, ApiError> {
+    app.hub.count_leg(|legs| &mut legs.fetches_failed);
+    let Some(transfer) = &app.config.transfer else { return Err(ApiError::Internal) };
+    tokio::time::sleep(transfer.load_failure_after).await;
+    if transfer.load_failure == LoadFailure::Fail {
+        return if job.stream { Ok(stream(&job)) } else { Err(ApiError::Internal) };
+    }
+    app.hub.count_leg(|legs| &mut legs.prompts_recomputed);
+    let filler = Filler::new(job.fingerprint, app.config.seed);
+    job.output.choices.iter_mut().for_each(|choice| choice.filler = filler);
+    job.requests.iter_mut().for_each(|request| request.leg = Leg::Whole);
+    let ticket = infer::submit(app, &job)?;
+    infer::respond(app, job, ticket).await
+}
+
+/// A stream that says that it has failed.
+fn stream(job: &Job) -> Response<Body> {
+    const EVENTS: &str = "text/event-stream; charset=utf-8";
+    let (wire, mut events) = (job.protocol.wire(), String::new());
+    match job.protocol {
+        Protocol::Chat | Protocol::Completions => {
+            wire.opening(&job.output, &mut events);
+            let error = ApiError::Internal.openai_body();
+            let _ = write!(events, "data: {error}\n\ndata: [DONE]\n\n");
+        }
+        Protocol::Messages => {
+            let error = json!({"type": "internal_error", "message": ApiError::Internal.to_string()});
+            let event = json!({"type": "error", "error": error});
+            let _ = write!(events, "event: error\ndata: {event}\n\n");
+        }
+        // vLLM fails to encode the error as an event of this protocol, and the connection breaks.
+        Protocol::Responses => {
+            wire.created(&job.output, &mut events);
+            return with_body(StatusCode::OK, EVENTS, broken_after(events));
+        }
+    }
+    whole(StatusCode::OK, EVENTS, events)
+}
