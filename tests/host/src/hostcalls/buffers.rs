@@ -9,6 +9,7 @@ use crate::vm::{Violation, VmState};
 pub(super) fn get(guest: &mut Guest<'_>, kind: u32, start: u32, max: u32, out: u32, out_len: u32) -> Reply {
     let kind = BufferKind::from_abi(kind).ok_or(Status::BadArgument)?;
     let state = guest.state();
+    check_reach(state, kind)?;
     let Some(buffer) = find(state, kind) else {
         return Err(Status::NotFound.into());
     };
@@ -25,6 +26,7 @@ pub(super) fn set(guest: &mut Guest<'_>, kind: u32, start: u32, len: u32, at: u3
     let kind = BufferKind::from_abi(kind).ok_or(Status::BadArgument)?;
     let bytes = guest.read(at, at_len)?;
     let state = guest.state();
+    check_reach(state, kind)?;
     let Some(stream) = state.acting_stream() else {
         return Err(Status::BadArgument.into());
     };
@@ -37,6 +39,16 @@ pub(super) fn set(guest: &mut Guest<'_>, kind: u32, start: u32, len: u32, at: u3
         return Err(state.refuse(Violation::BodyEditOutsideBody, Status::BadArgument).into());
     };
     if edit(window, start as usize, len as usize, &bytes) { Ok(()) } else { Err(Status::BadArgument.into()) }
+}
+
+/// Refuses the body of a direction that was resumed.
+fn check_reach(state: &mut VmState, kind: BufferKind) -> Result<(), Status> {
+    let out_of_reach = state.acting_stream().is_some_and(|stream| match kind {
+        BufferKind::RequestBody => stream.request.is_out_of_reach(),
+        BufferKind::ResponseBody => stream.response.is_out_of_reach(),
+        _ => false,
+    });
+    if out_of_reach { Err(state.refuse(Violation::BodyAfterResume, Status::BadArgument)) } else { Ok(()) }
 }
 
 /// `None` is a buffer that does not exist now; a body outside its callbacks is an empty one.

@@ -153,6 +153,7 @@ impl Core {
             return Ok(());
         };
         let flow = stream.flow(direction);
+        flow.resumed |= flow.buffering;
         if flow.hold != Hold::Before {
             flow.release();
             return Ok(());

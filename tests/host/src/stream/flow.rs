@@ -29,7 +29,7 @@ pub(crate) enum Hold {
 }
 
 #[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "four facts, each true or false whatever the others are")]
+#[expect(clippy::struct_excessive_bools, reason = "five facts, each true or false whatever the others are")]
 pub(crate) struct Flow {
     pub(crate) headers: Option<Headers>,
     pub(crate) trailers: Option<Headers>,
@@ -43,6 +43,8 @@ pub(crate) struct Flow {
     /// The filter paused at a piece: it sees all that is held, not the piece.
     pub(crate) buffering: bool,
     pub(crate) hold: Hold,
+    /// What was held has gone on by `proxy_continue_stream`.
+    pub(crate) resumed: bool,
     /// Bytes of the body that have come from the peer, whether or not the filter has seen them.
     pub(crate) received_bytes: usize,
     /// The peer sent its last byte.
@@ -56,6 +58,11 @@ impl Flow {
     /// The bytes that `get_buffer_bytes` and `set_buffer_bytes` are about.
     pub(crate) fn window(&mut self) -> Option<&mut Vec<u8>> {
         if self.buffering { Some(&mut self.held) } else { self.piece.as_mut() }
+    }
+
+    /// Whether Envoy would look into a buffer that is no longer the stream's.
+    pub(crate) fn is_out_of_reach(&self) -> bool {
+        self.resumed && !self.buffering && self.piece.is_none()
     }
 
     /// Lets everything go that is held after the filter.

@@ -18,6 +18,9 @@ use wasmtime::{Memory, TypedFunc};
 pub enum Violation {
     /// `proxy_get_buffer_bytes` with a start beyond the end: Envoy computes a negative length.
     BufferStartBeyondEnd,
+    /// `proxy_get_buffer_bytes` or `proxy_set_buffer_bytes` on the body of a request that was paused and has been resumed:
+    /// Envoy looks into a buffer that it has given away.
+    BodyAfterResume,
     /// `proxy_set_buffer_bytes` on a body that does not exist: Envoy returns Ok and drops it.
     BodyEditOutsideBody,
     /// `proxy_grpc_send` on a stream that the upstream has closed: Envoy uses a freed stream.

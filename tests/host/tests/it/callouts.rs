@@ -109,3 +109,29 @@ fn a_response_to_a_stream_that_is_gone_has_no_effect() {
     assert!(vm.http_respond(vm.http_calls().first().unwrap().id, &[(":status", "200")], b"", &[]).unwrap());
     assert!(logged(&host).is_empty());
 }
+
+#[test]
+fn a_paused_request_is_edited_whole_when_its_call_has_ended() {
+    let host = Host::default();
+    let vm = vm(&host, "");
+    let mut stream = stream(&vm, "splice", false);
+    stream.body(b"one ", false).unwrap();
+    stream.body(b"two", true).unwrap();
+    vm.http_respond(vm.http_calls().first().unwrap().id, &[(":status", "200")], b"{}", &[]).unwrap();
+    let upstream = stream.upstream();
+    assert_eq!(upstream.body, b"<one two>");
+    assert_eq!(upstream.headers.unwrap().text("x-spliced"), Some("yes"));
+    assert!(upstream.ended);
+    assert!(vm.violations().is_empty());
+}
+
+#[test]
+fn the_body_of_a_request_that_was_resumed_is_out_of_reach() {
+    let host = Host::default();
+    let vm = vm(&host, "");
+    let mut stream = stream(&vm, "splice", false);
+    stream.body(b"one", true).unwrap();
+    vm.http_fail(vm.http_calls().first().unwrap().id).unwrap();
+    stream.response_headers(&[(":status", "200")], true).unwrap_err();
+    assert_eq!(vm.violations(), [Violation::BodyAfterResume]);
+}
