@@ -50,6 +50,7 @@ fn candidate(endpoint: u64, work_tokens: u64) -> Candidate {
         work: PrefillWork(work_tokens),
         work_ahead: Some(PrefillWork(work_tokens)),
         requests: 0,
+        prefill_s_per_token: 1e-4,
         terms: Terms::default(),
         cost_s: 0.0,
     }

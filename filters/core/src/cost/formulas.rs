@@ -24,6 +24,8 @@ pub(super) fn terms(input: &CostInput<'_>, work: &Work) -> Terms {
     Terms::of(|term| match term {
         Term::Queue => queue_s,
         Term::Prefill => prefill_s,
+        // Of a pair of endpoints, which this is not.
+        Term::Transfer => 0.0,
         Term::Contention => contention(work, prefill_s),
         Term::Later => later(input, queue_s, prefill_s),
         Term::Stall => stall(input, prefill_s),

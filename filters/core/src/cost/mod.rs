@@ -1,8 +1,9 @@
-//! The cost of a choice, in seconds: seven terms and their weighted sum.
+//! The cost of a choice, in seconds: eight terms and their weighted sum.
 //!
 //! ```text
 //!   queue       work in flight to the endpoint and not yet prefilled
 //! + prefill     this prompt's uncached part
+//! + transfer    the KV's way from the endpoint that computes it, where the request is split
 //! + contention  the prefill again where another proxy may send a similar one at this moment
 //! + later       the longer waiting of requests that arrive while it is busy
 //! + stall       the prefill again for each request there, which it delays
@@ -12,7 +13,7 @@
 //!
 //! The sum is the change in the waiting time of all requests, so affinity, spill-over and balance need no weights
 //! against each other: a long hit wins until the queue in front of it costs more than computing the prefix again
-//! elsewhere. It states one preference: the first three count twice, as a client sees nothing before the first token
+//! elsewhere. It states one preference: the first four count twice, as a client sees nothing before the first token
 //! ([`Weights`]). Everything is proportional to the endpoint's learned prefill speed, whose ratios to the other
 //! constants vary little between models and GPUs (step-time tables of NVIDIA AIConfigurator for H100), and to
 //! values learned from the pool's responses: their length, their cache hits, the load.

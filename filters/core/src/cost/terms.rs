@@ -18,6 +18,8 @@ pub enum Term {
     Queue,
     /// Its own prefill.
     Prefill,
+    /// The transfer of its KV from another endpoint.
+    Transfer,
     /// A prefill that another proxy may be sending.
     Contention,
     /// The waiting of later requests.
@@ -42,8 +44,16 @@ pub struct Weights([f64; Term::COUNT]);
 
 impl Term {
     /// All of them, in the order of the sum.
-    pub const ALL: [Self; 7] =
-        [Self::Queue, Self::Prefill, Self::Contention, Self::Later, Self::Stall, Self::Decode, Self::Evict];
+    pub const ALL: [Self; 8] = [
+        Self::Queue,
+        Self::Prefill,
+        Self::Transfer,
+        Self::Contention,
+        Self::Later,
+        Self::Stall,
+        Self::Decode,
+        Self::Evict,
+    ];
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
 
@@ -61,6 +71,7 @@ impl Term {
         match self {
             Self::Queue => ("queue", WAIT_WEIGHT),
             Self::Prefill => ("prefill", WAIT_WEIGHT),
+            Self::Transfer => ("transfer", WAIT_WEIGHT),
             Self::Contention => ("contention", WAIT_WEIGHT),
             Self::Later => ("later", 1.0),
             Self::Stall => ("stall", 1.0),
@@ -85,7 +96,16 @@ impl Terms {
 
     /// Predicted time to the first token: what the request itself waits for.
     pub fn ttft_s(&self) -> f64 {
-        self[Term::Queue] + self[Term::Prefill]
+        self[Term::Queue] + self[Term::Prefill] + self[Term::Transfer]
+    }
+
+    /// The same with another value of one term.
+    #[must_use]
+    pub fn with(mut self, term: Term, seconds: f64) -> Self {
+        if let Some(value) = self.0.get_mut(term.index()) {
+            *value = seconds;
+        }
+        self
     }
 }
 
@@ -161,7 +181,8 @@ mod tests {
     fn waiting_weighs_twice_and_a_term_that_is_left_out_nothing() {
         let weights = Weights::default();
         assert!(
-            (weights.total_s(&numbered()) - (2.0 * (1.0 + 2.0 + 3.0) + 4.0 + 5.0 + 6.0 + 7.0)).abs() < 1e-12
+            (weights.total_s(&numbered()) - (2.0 * (1.0 + 2.0 + 3.0 + 4.0) + 5.0 + 6.0 + 7.0 + 8.0)).abs()
+                < 1e-12
         );
         for term in Term::ALL {
             let lost = weights.total_s(&numbered()) - weights.without(term).total_s(&numbered());

@@ -16,4 +16,4 @@ mod usage;
 
 pub use first_token::FirstToken;
 pub use id::IdScan;
-pub use usage::{TAIL_BYTES_MAX, Usage, UsageScan};
+pub use usage::{TAIL_BYTES_MAX, Usage, UsageScan, usage_of};

@@ -79,6 +79,11 @@ impl UsageScan {
     }
 }
 
+/// The usage in a whole response that is no stream.
+pub fn usage_of(response: &[u8]) -> Option<Usage> {
+    last_usage(response)
+}
+
 /// The last complete `"usage": {...}` in `bytes` that counts anything, or else the last `meta_info`. Generated text cannot
 /// forge one: its quotes are escaped.
 fn last_usage(bytes: &[u8]) -> Option<Usage> {

@@ -3,7 +3,8 @@
 //! A body whose prompt cannot be read is routed by load. One whose *model* cannot be read may go to an engine that does
 //! not serve it as soon as there are several pools: then the client gets a response that names the cure.
 
-use super::metrics::Unread;
+use super::io::Output;
+use super::metrics::{Counter, Unread};
 use crate::body::{BodyError, Content, Fields, Kind, Named};
 use crate::json::{Change, Edits};
 use crate::prompt::{Api, PromptError, Request};
@@ -41,6 +42,14 @@ pub(super) struct Edited {
     pub(super) is_rewritten: bool,
     /// Whether it has lost fields that only the router may set.
     pub(super) is_freed: bool,
+}
+
+/// Puts another body in place of the request's. Envoy does not adapt its length.
+pub(super) fn set_request_body(has_length: bool, old_bytes: usize, body: Vec<u8>, out: &mut Vec<Output>) {
+    if has_length {
+        out.push(Output::SetRequestHeader("content-length", body.len().to_string()));
+    }
+    out.push(Output::SetRequestBody { old_bytes, body });
 }
 
 // === impl Body ===
@@ -85,6 +94,14 @@ impl Edited {
         let edits = Edits::of(text, &changes).ok().filter(|edits| !edits.is_empty())?;
         let (is_rewritten, is_freed) = (target.is_some(), edits.has_removal());
         Some(Self { text: edits.apply(text), is_rewritten, is_freed })
+    }
+
+    /// Counts what was changed.
+    pub(super) fn count(&self, out: &mut Vec<Output>) {
+        let counters = [(self.is_rewritten, Counter::Rewritten), (self.is_freed, Counter::SteeringRemoved)];
+        out.extend(
+            counters.into_iter().filter(|(holds, _)| *holds).map(|(_, counter)| Output::Count(counter, 1)),
+        );
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   head ─┬─ nothing to read ──────────────► route ─┬─────────────► Sent ─► Responding ─► (gone)
-//!         └─► Reading ── body is whole ────►   │    └─► Passed ─────┘ │          │
+//!         └─► Reading ── body is whole ────►   │    ├─► Passed ─────┤ │          │
+//!                                              │    └─► Prefilling ─┘ │          │
 //!                                              └ reply ───────────────┴──────────┴── the stream is deleted ─► (gone)
 //! ```
 //!
@@ -10,9 +11,10 @@
 //! do, so no path can forget to release it or release it twice.
 
 use super::body::Body;
-use super::head::{Head, Hints, Route};
+use super::head::{Head, Hints, LegHead, Route};
 use super::io::{ExchangeId, Headers, Output, PluginId};
 use super::ledger::Booking;
+use super::legs::{Awaited, Prefilling};
 use super::metrics::{Counter, Unread};
 use super::reply::Caller;
 use super::response::Responding;
@@ -34,6 +36,8 @@ pub(super) enum Exchange {
     Reading(Reading),
     /// Was left to Envoy's own policy.
     Passed(Passed),
+    /// Waits while one endpoint computes its prompt for another.
+    Prefilling(Box<Prefilling>),
     /// Was sent to an endpoint.
     Sent(Sent),
     /// Its response has begun.
@@ -58,6 +62,8 @@ pub(super) struct Reading {
     pub(super) route: Route,
     pub(super) kind: Kind,
     pub(super) caller: Caller,
+    /// The headers of its prefill leg; `None`: no pool splits requests.
+    pub(super) leg: Option<LegHead>,
     /// What was read of a body in pieces.
     pub(super) fields: Fields,
 }
@@ -91,6 +97,8 @@ pub(super) struct Kept {
     pub(super) target: Option<String>,
     /// The pool in whose series it is counted; `None` where Envoy chose, because the name may then be the client's.
     pub(super) counted_as: Option<Rc<str>>,
+    /// What it waits for, as a decode leg.
+    pub(super) awaited: Option<Awaited>,
 }
 
 /// See [`Exchange::Passed`].
@@ -152,8 +160,10 @@ impl<S: SharedMap> Router<S> {
             Some(model) if several && unread == Unread::NoBody => Body::Path(model),
             _ => Body::Unread(unread),
         });
+        let leg = self.view.has_split_pools().then(|| LegHead::of(headers, &head));
         let reading = Reading {
             config,
+            leg,
             api: head.api(),
             may_explain: head.may_explain,
             wants_explanation: head.wants_explanation,
@@ -177,8 +187,13 @@ impl<S: SharedMap> Router<S> {
     /// The host deleted the stream. A response that has not ended was cut short.
     pub(super) fn ended(&mut self, clock: &impl Clock, id: ExchangeId, out: &mut Vec<Output>) {
         self.forget_body(id);
+        self.end_companion(id, clock.now(), out);
         match self.exchanges.remove(&id) {
             None | Some(Exchange::Reading(_)) => {}
+            Some(Exchange::Prefilling(prefilling)) => {
+                out.push(Output::Count(Counter::Aborted, 1));
+                self.end_prefilling(*prefilling, clock.now(), out);
+            }
             Some(Exchange::Passed(_)) => out.push(Output::Count(Counter::Aborted, 1)),
             Some(Exchange::Sent(sent)) => {
                 out.push(Output::Count(Counter::Aborted, 1));
@@ -201,7 +216,7 @@ impl<S: SharedMap> Router<S> {
                 Exchange::Sent(sent) => Some(sent),
                 // Headers may come long before the first token.
                 Exchange::Responding(responding) => responding.waiting(),
-                Exchange::Reading(_) | Exchange::Passed(_) => None,
+                Exchange::Reading(_) | Exchange::Passed(_) | Exchange::Prefilling(_) => None,
             };
             if let Some(sent) = waiting
                 && sent.kept.silent_at.is_some_and(|at| at <= now)

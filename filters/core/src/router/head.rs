@@ -73,6 +73,33 @@ pub(super) struct Head {
     pub(super) wants_explanation: bool,
 }
 
+/// Headers of a request that its prefill leg must not have: those that describe the body or the connection, and those that change
+/// what the response looks like, which nobody but the router reads.
+const LEFT_HEADERS: [&str; 12] = [
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// The headers of a prefill leg: the request's own, so that an engine that asks for a key or names requests finds them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LegHead {
+    /// Pseudo-headers first.
+    pub(super) headers: Vec<(String, Vec<u8>)>,
+    /// Whether the request states its length.
+    pub(super) has_length: bool,
+    pub(super) caller: Caller,
+}
+
 /// Where the proxy's route leads, as it was chosen by the client's headers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Route {
@@ -191,6 +218,30 @@ impl Head {
             Some(Unread::Prompt(PromptError::TooLarge))
         } else {
             None
+        }
+    }
+}
+
+// === impl LegHead ===
+
+impl LegHead {
+    /// Of a request with these `headers`.
+    pub(super) fn of(headers: &[(String, Vec<u8>)], head: &Head) -> Self {
+        let is_passed_on = |name: &str| {
+            !name.starts_with("x-envoy-")
+                && !LEFT_HEADERS.contains(&name)
+                && !OWN_HEADERS.contains(&name)
+                && !steering::HEADERS.contains(&name)
+        };
+        let (pseudo, others): (Vec<_>, Vec<_>) = headers
+            .iter()
+            .filter(|(name, _)| is_passed_on(name))
+            .cloned()
+            .partition(|(name, _)| name.starts_with(':'));
+        Self {
+            headers: pseudo.into_iter().chain(others).collect(),
+            has_length: head.hints.length.is_some(),
+            caller: head.caller.clone(),
         }
     }
 }

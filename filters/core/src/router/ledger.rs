@@ -127,8 +127,17 @@ impl Booking {
         sent: Timestamp,
     ) -> (Self, Vec<Kind>) {
         let share = InFlight { requests: 1, prefills: 1, prefill_work: work, context_tokens };
+        Self::shared(ledger, endpoint, (chain, share), sent)
+    }
+
+    fn shared(
+        ledger: &mut Ledger,
+        endpoint: EndpointId,
+        (chain, share): (Vec<CellHash>, InFlight),
+        sent: Timestamp,
+    ) -> (Self, Vec<Kind>) {
         ledger.requests += 1;
-        let request = ledger.requests;
+        let (request, work) = (ledger.requests, share.prefill_work);
         let booking = Self { endpoint, request, chain, share, backlog: None, work, sent, has_outcome: false };
         ledger.add(booking.endpoint, share);
         let mut kinds = vec![ledger.load(booking.endpoint)];
@@ -136,9 +145,27 @@ impl Booking {
         (booking, kinds)
     }
 
+    /// Books a decode leg that will be sent to `endpoint`: its prompt is computed elsewhere.
+    pub fn decoding(
+        ledger: &mut Ledger,
+        endpoint: EndpointId,
+        chain: Vec<CellHash>,
+        context_tokens: u64,
+        now: Timestamp,
+    ) -> (Self, Vec<Kind>) {
+        let share =
+            InFlight { requests: 1, prefills: 0, prefill_work: PrefillWork::default(), context_tokens };
+        Self::shared(ledger, endpoint, (chain, share), now)
+    }
+
     /// The endpoint that it was sent to.
     pub fn endpoint(&self) -> EndpointId {
         self.endpoint
+    }
+
+    /// Records that it is sent now: it was booked before.
+    pub fn restart(&mut self, now: Timestamp) {
+        self.sent = now;
     }
 
     /// Records that the response comes from another endpoint of the pool.

@@ -1,7 +1,8 @@
 //! The router's metrics and their names. Names are part of the interface: `docs/metrics.md` lists them.
 
 use crate::prompt::PromptError;
-use crate::routing::{NoEndpoint, Reason};
+use crate::routing::{NoEndpoint, Reason, Unsplit};
+use crate::split::{HandoverError, Whole};
 use crate::wire::OutcomeClass;
 
 /// Why a request's prompt was not read; the request was routed by load.
@@ -19,6 +20,40 @@ pub enum Unread {
     NoBody,
     /// The proxy withholds the body.
     Withheld,
+}
+
+/// Why a request whose pool passes KV on was not split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StaysWhole {
+    /// What it would cost.
+    Cost(Unsplit),
+    /// What its body says.
+    Body(Whole),
+    /// Its body was not read as JSON.
+    Unread,
+    /// A field could not be added to its body, or its pool's protocol is none that is known here.
+    NotEditable,
+    /// No cluster is known through which its prefill leg would reach the pool's endpoints.
+    NoCluster,
+}
+
+/// Why a prefill leg has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LegFailure {
+    /// The request itself is wrong.
+    Refused,
+    /// The endpoint does not serve such requests.
+    Rejected,
+    /// It is full.
+    Full,
+    /// It has failed.
+    Faulty,
+    /// It could not be reached.
+    Unreachable,
+    /// It took too long.
+    Silent,
+    /// Its response hands nothing over.
+    Handover(HandoverError),
 }
 
 /// A count that only grows.
@@ -50,6 +85,16 @@ pub enum Counter {
     Failed,
     /// What a request came to.
     Outcome(OutcomeClass),
+    /// A request was split.
+    Split,
+    /// A request was not, though its pool passes KV on.
+    StaysWhole(StaysWhole),
+    /// A prefill leg has failed.
+    LegFailed(LegFailure),
+    /// A prefill leg was sent again, to another endpoint.
+    LegRetried,
+    /// A request was split, and in the end one endpoint did it all.
+    LocalPrefill,
     /// The client or the engine left before the end.
     Aborted,
     /// Tokens of prompts, as the engines counted them.
@@ -100,13 +145,19 @@ pub enum Histogram {
     TtftMs,
     /// Difference between the predicted and the actual share of cached prompt tokens, in percentage points.
     PredictionErrorPercent,
+    /// Dispatch to response of prefill legs that handed over, in milliseconds.
+    PrefillLegMs,
+    /// Dispatch to first token of streamed decode legs, in milliseconds: the transfer, and a step.
+    TransferMs,
+    /// The same as predicted, for the same requests.
+    TransferPredictedMs,
 }
 
 // === impl Counter ===
 
 impl Counter {
     /// All of them, so that a shell can define them at the start: a rate needs a series that begins at zero.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 77] = [
         Self::Decision(Reason::Warm),
         Self::Decision(Reason::Spill),
         Self::Decision(Reason::Cold),
@@ -144,6 +195,31 @@ impl Counter {
         Self::Outcome(OutcomeClass::Unreachable),
         Self::Outcome(OutcomeClass::Silent),
         Self::Outcome(OutcomeClass::Empty),
+        Self::Split,
+        Self::StaysWhole(StaysWhole::Cost(Unsplit::Dearer)),
+        Self::StaysWhole(StaysWhole::Cost(Unsplit::NoPrefill)),
+        Self::StaysWhole(StaysWhole::Cost(Unsplit::NoDecode)),
+        Self::StaysWhole(StaysWhole::Body(Whole::Format)),
+        Self::StaysWhole(StaysWhole::Body(Whole::Unreadable)),
+        Self::StaysWhole(StaysWhole::Body(Whole::OneToken)),
+        Self::StaysWhole(StaysWhole::Body(Whole::Choices)),
+        Self::StaysWhole(StaysWhole::Body(Whole::Prompts)),
+        Self::StaysWhole(StaysWhole::Body(Whole::PromptLogprobs)),
+        Self::StaysWhole(StaysWhole::Body(Whole::Stored)),
+        Self::StaysWhole(StaysWhole::Unread),
+        Self::StaysWhole(StaysWhole::NotEditable),
+        Self::StaysWhole(StaysWhole::NoCluster),
+        Self::LegFailed(LegFailure::Refused),
+        Self::LegFailed(LegFailure::Rejected),
+        Self::LegFailed(LegFailure::Full),
+        Self::LegFailed(LegFailure::Faulty),
+        Self::LegFailed(LegFailure::Unreachable),
+        Self::LegFailed(LegFailure::Silent),
+        Self::LegFailed(LegFailure::Handover(HandoverError::Unreadable)),
+        Self::LegFailed(LegFailure::Handover(HandoverError::Absent)),
+        Self::LegFailed(LegFailure::Handover(HandoverError::TooLarge)),
+        Self::LegRetried,
+        Self::LocalPrefill,
         Self::Aborted,
         Self::PromptTokens,
         Self::PredictedTokens,
@@ -192,6 +268,11 @@ impl Counter {
             Self::Retried => "warmpath.retried",
             Self::Failed => "warmpath.failed",
             Self::Outcome(class) => outcome_name(class),
+            Self::Split => "warmpath.split",
+            Self::StaysWhole(reason) => reason.name(),
+            Self::LegFailed(failure) => failure.name(),
+            Self::LegRetried => "warmpath.prefill_leg.retried",
+            Self::LocalPrefill => "warmpath.prefill_leg.replaced_by_local",
             Self::Aborted => "warmpath.aborted",
             Self::PromptTokens => "warmpath.tokens.prompt",
             Self::PredictedTokens => "warmpath.tokens.predicted",
@@ -222,6 +303,46 @@ fn outcome_name(class: OutcomeClass) -> &'static str {
         OutcomeClass::Unreachable => "warmpath.outcome.unreachable",
         OutcomeClass::Silent => "warmpath.outcome.silent",
         OutcomeClass::Empty => "warmpath.outcome.empty",
+    }
+}
+
+// === impl StaysWhole ===
+
+impl StaysWhole {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cost(Unsplit::Dearer) => "warmpath.whole.cheaper",
+            Self::Cost(Unsplit::NoPrefill) => "warmpath.whole.no_prefill_endpoint",
+            Self::Cost(Unsplit::NoDecode) => "warmpath.whole.no_decode_endpoint",
+            Self::Body(Whole::Format) => "warmpath.whole.format",
+            Self::Body(Whole::Unreadable) => "warmpath.whole.unreadable",
+            Self::Body(Whole::OneToken) => "warmpath.whole.one_token",
+            Self::Body(Whole::Choices) => "warmpath.whole.choices",
+            Self::Body(Whole::Prompts) => "warmpath.whole.prompts",
+            Self::Body(Whole::PromptLogprobs) => "warmpath.whole.prompt_logprobs",
+            Self::Body(Whole::Stored) => "warmpath.whole.stored",
+            Self::Unread => "warmpath.whole.unread",
+            Self::NotEditable => "warmpath.whole.not_editable",
+            Self::NoCluster => "warmpath.whole.no_cluster",
+        }
+    }
+}
+
+// === impl LegFailure ===
+
+impl LegFailure {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "warmpath.prefill_leg.refused",
+            Self::Rejected => "warmpath.prefill_leg.rejected",
+            Self::Full => "warmpath.prefill_leg.full",
+            Self::Faulty => "warmpath.prefill_leg.faulty",
+            Self::Unreachable => "warmpath.prefill_leg.unreachable",
+            Self::Silent => "warmpath.prefill_leg.silent",
+            Self::Handover(HandoverError::Unreadable) => "warmpath.prefill_leg.handover_unreadable",
+            Self::Handover(HandoverError::Absent) => "warmpath.prefill_leg.handover_absent",
+            Self::Handover(HandoverError::TooLarge) => "warmpath.prefill_leg.handover_too_large",
+        }
     }
 }
 
@@ -277,13 +398,22 @@ impl Gauge {
 
 impl Histogram {
     /// Each of them.
-    pub const ALL: [Self; 2] = [Self::TtftMs, Self::PredictionErrorPercent];
+    pub const ALL: [Self; 5] = [
+        Self::TtftMs,
+        Self::PredictionErrorPercent,
+        Self::PrefillLegMs,
+        Self::TransferMs,
+        Self::TransferPredictedMs,
+    ];
 
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::TtftMs => "warmpath.ttft_ms",
             Self::PredictionErrorPercent => "warmpath.prediction_error_percent",
+            Self::PrefillLegMs => "warmpath.prefill_leg_ms",
+            Self::TransferMs => "warmpath.transfer_ms",
+            Self::TransferPredictedMs => "warmpath.transfer_predicted_ms",
         }
     }
 }

@@ -24,11 +24,13 @@ mod head;
 mod io;
 mod lease;
 mod ledger;
+mod legs;
 mod log;
 mod metrics;
 mod models;
 mod outbox;
 mod pace;
+mod planned;
 mod reply;
 mod response;
 mod route;
@@ -86,6 +88,8 @@ pub struct Router<S> {
     pending: Vec<Record>,
     /// The shell's numbers are dense and not chosen by clients: no seed is needed.
     exchanges: FnvHashMap<ExchangeId, Exchange>,
+    /// The prefill legs that run beside their requests.
+    companions: FnvHashMap<ExchangeId, legs::Leg>,
     /// Those that are paused and have seen nothing of their bodies.
     waiting: FnvHashMap<ExchangeId, Waiting>,
     /// Those that the last tick has resumed, with the bytes of their bodies that were withheld from them.
@@ -129,6 +133,7 @@ impl<S: SharedMap> Router<S> {
             checkpoint: Checkpoint::default(),
             pending: Vec::new(),
             exchanges: FnvHashMap::default(),
+            companions: FnvHashMap::default(),
             waiting: FnvHashMap::default(),
             resumed: Vec::new(),
             prefills: BinaryHeap::new(),
@@ -170,7 +175,7 @@ impl<S: SharedMap> Router<S> {
             Input::Probed { exchange, received_bytes } => {
                 self.probed(clock, (exchange, received_bytes), out);
             }
-            Input::Called { .. } => {}
+            Input::Called { exchange, response } => self.called(clock, exchange, response, out),
             Input::RequestPrompt { exchange, plugin, prompt } => {
                 self.request_prompt(clock, exchange, plugin, prompt, out);
             }
@@ -195,9 +200,10 @@ impl<S: SharedMap> Router<S> {
         &self.view
     }
 
-    /// Whether [`Input::RequestHead`] needs the cluster of the route: it decides where several pools serve a model.
+    /// Whether [`Input::RequestHead`] needs the cluster of the route: it decides where several pools serve a model, and prefill legs
+    /// take it.
     pub fn reads_cluster(&self) -> bool {
-        self.view.has_shared_names()
+        self.view.has_shared_names() || self.view.has_split_pools()
     }
 
     /// The bookings of this VM.

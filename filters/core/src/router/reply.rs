@@ -122,6 +122,11 @@ pub(super) fn steering(caller: &Caller) -> Reply {
     caller.error(400, "transfer_fields", None, message)
 }
 
+/// The response of an endpoint that is all that there is to generate.
+pub(super) fn complete(body: &[u8], caller: &Caller) -> Reply {
+    caller.reply(200, body.to_vec())
+}
+
 /// The response to a request that asked for the decision.
 pub(super) fn explanation(explanation: &Explanation, caller: &Caller) -> Reply {
     caller.reply(200, serde_json::to_vec(explanation).unwrap_or_default())

@@ -161,6 +161,7 @@ impl<S: SharedMap> Router<S> {
                 out.push(Output::Record(Histogram::TtftMs, time.us / 1000));
             }
             kinds = responding.served(&mut self.ledger, now, out);
+            kinds.extend(responding.transferred(time, out));
         }
         responding.set_watch(out);
         if !kinds.is_empty() {
@@ -240,7 +241,7 @@ impl<S: SharedMap> Router<S> {
     fn take_if_sent(&mut self, id: ExchangeId) -> Option<Exchange> {
         match self.exchanges.get(&id)? {
             Exchange::Sent(_) | Exchange::Passed(_) => self.exchanges.remove(&id),
-            Exchange::Reading(_) | Exchange::Responding(_) => None,
+            Exchange::Reading(_) | Exchange::Prefilling(_) | Exchange::Responding(_) => None,
         }
     }
 }
@@ -323,44 +324,72 @@ impl Responding {
         }
     }
 
+    /// What the first token of a decode leg shows of the transfer.
+    fn transferred(&self, time: FirstTokenTime, out: &mut Vec<Output>) -> Option<Kind> {
+        let awaited = self.sent.kept.awaited.filter(|_| self.is_stream)?;
+        awaited.seen(self.sent.booking.endpoint(), time, out)
+    }
+
     /// Counts the tokens that the engine found in its cache, and returns the event from which pool and endpoint learn.
     fn learn_usage(&self, usage: Usage, out: &mut Vec<Output>) -> Option<Kind> {
         let Sent { booking, kept } = &self.sent;
+        if kept.awaited.is_some() {
+            // The prompt's tokens were counted with the prefill leg.
+            let output_tokens = (usage.output_tokens > 0).then_some(usage.output_tokens);
+            let endpoint = booking.endpoint().0;
+            let pool = kept.pool.clone();
+            return Some(Kind::UsageSeen(UsageSeen {
+                pool,
+                output_tokens,
+                endpoint,
+                ..UsageSeen::default()
+            }));
+        }
         let first_token = self.first_token.filter(|_| self.is_stream);
-        if usage.prompt_tokens == 0 {
-            return None;
-        }
-        let Estimate { text_bytes, media, prompt_tokens, held_tokens, cached_tokens } = kept.size;
-        out.push(Output::Count(Counter::PromptTokens, usage.prompt_tokens));
-        out.push(Output::Count(Counter::PredictedTokens, cached_tokens));
-        let expected = float(cached_tokens) / float(prompt_tokens.max(1));
-        if let Some(cached) = usage.cached_tokens {
-            out.push(Output::Count(Counter::CachedTokens, cached));
-            let actual = float(cached) / float(usage.prompt_tokens);
-            let error_percent = count((expected - actual).abs() * 100.0);
-            out.push(Output::Record(Histogram::PredictionErrorPercent, error_percent));
-        }
-        let cached = usage.cached_tokens.unwrap_or_else(|| count(expected * float(usage.prompt_tokens)));
-        let work = PrefillWork::of(usage.prompt_tokens, cached);
-        Some(Kind::UsageSeen(UsageSeen {
-            pool: kept.pool.clone(),
-            prompt_bytes: text_bytes.unwrap_or(0),
-            prompt_tokens: usage.prompt_tokens,
-            cached_tokens: usage.cached_tokens,
-            // Counting and embedding have no output.
-            output_tokens: (usage.output_tokens > 0).then_some(usage.output_tokens),
-            endpoint: booking.endpoint().0,
-            media: if media.is_empty() { Vec::new() } else { media.0.to_vec() },
-            expected_cached_tokens: held_tokens,
-            expected_prompt_tokens: prompt_tokens,
-            // What was ahead of it is other requests' estimates: it must not be nearly all of the time.
-            work_ahead: first_token
-                .and_then(|time| time.backlog)
-                .filter(|backlog| backlog.0 / BACKLOG_FACTOR_MAX <= work.0)
-                .map(|backlog| backlog.plus(work).0),
-            ttft_us: first_token.map_or(0, |time| time.us),
-        }))
+        usage_seen((&kept.pool, &kept.size), booking.endpoint(), (usage, first_token), out)
     }
+}
+
+/// Counts the tokens of a prompt, and returns the event from which its pool and the endpoint that computed it learn.
+pub(super) fn usage_seen(
+    (pool, size): (&str, &Estimate),
+    endpoint: EndpointId,
+    (usage, first_token): (Usage, Option<FirstTokenTime>),
+    out: &mut Vec<Output>,
+) -> Option<Kind> {
+    if usage.prompt_tokens == 0 {
+        return None;
+    }
+    let Estimate { text_bytes, media, prompt_tokens, held_tokens, cached_tokens } = *size;
+    out.push(Output::Count(Counter::PromptTokens, usage.prompt_tokens));
+    out.push(Output::Count(Counter::PredictedTokens, cached_tokens));
+    let expected = float(cached_tokens) / float(prompt_tokens.max(1));
+    if let Some(cached) = usage.cached_tokens {
+        out.push(Output::Count(Counter::CachedTokens, cached));
+        let actual = float(cached) / float(usage.prompt_tokens);
+        let error_percent = count((expected - actual).abs() * 100.0);
+        out.push(Output::Record(Histogram::PredictionErrorPercent, error_percent));
+    }
+    let cached = usage.cached_tokens.unwrap_or_else(|| count(expected * float(usage.prompt_tokens)));
+    let work = PrefillWork::of(usage.prompt_tokens, cached);
+    Some(Kind::UsageSeen(UsageSeen {
+        pool: pool.to_owned(),
+        prompt_bytes: text_bytes.unwrap_or(0),
+        prompt_tokens: usage.prompt_tokens,
+        cached_tokens: usage.cached_tokens,
+        // Counting and embedding have no output.
+        output_tokens: (usage.output_tokens > 0).then_some(usage.output_tokens),
+        endpoint: endpoint.0,
+        media: if media.is_empty() { Vec::new() } else { media.0.to_vec() },
+        expected_cached_tokens: held_tokens,
+        expected_prompt_tokens: prompt_tokens,
+        // What was ahead of it is other requests' estimates: it must not be nearly all of the time.
+        work_ahead: first_token
+            .and_then(|time| time.backlog)
+            .filter(|backlog| backlog.0 / BACKLOG_FACTOR_MAX <= work.0)
+            .map(|backlog| backlog.plus(work).0),
+        ttft_us: first_token.map_or(0, |time| time.us),
+    }))
 }
 
 // === impl Body ===

@@ -1,11 +1,12 @@
 //! From a request to its endpoint: body -> prompt -> query -> choice -> headers and booking.
 
-use super::body::{Body, Edited, Read};
-use super::exchange::{Estimate, Exchange, Kept, Passed, Reading, Sent};
+use super::body::{Body, Edited, Read, set_request_body};
+use super::exchange::{Exchange, Kept, Passed, Reading, Sent};
 use super::head::{DECISION_PROPERTY, DESTINATION_HEADER, MODEL_HEADER, RETRIES_HEADER, RETRY_ON_HEADER};
 use super::io::{ExchangeId, Output, PluginId, Prompt};
 use super::ledger::Booking;
 use super::metrics::{Counter, Unread};
+use super::planned::{Planned, Routed, Traits};
 use super::reply::{Caller, is_header_value};
 use super::shared::SharedMap;
 use super::siblings::When;
@@ -13,11 +14,10 @@ use super::{Clock, Router, reply};
 use crate::body::Content;
 use crate::config::Explain;
 use crate::cost::PrefillWork;
-use crate::ids::CellHash;
 use crate::limits::{BODY_BYTES_KEPT_MAX, BODY_BYTES_MAX};
 use crate::num::{count, float, u64_len};
-use crate::prompt::{Api, PromptError, Request};
-use crate::routing::{Decision, Explanation, NoEndpoint, Options, Query, Reason, choose, target};
+use crate::prompt::{PromptError, Request};
+use crate::routing::{Decision, Explanation, NoEndpoint, Options, Query, choose, target};
 use crate::time::Timestamp;
 use crate::view::{Fitness, View};
 use std::cmp::Reverse;
@@ -34,35 +34,6 @@ const SILENCE_FACTOR: f64 = 10.0;
 const BODY_BYTES_GUESSED: usize = 8 * 1024;
 /// Bytes of a body beyond which the rest is more likely images than text.
 const BODY_BYTES_GUESSED_MAX: usize = 256 * 1024;
-
-/// What is known of a request besides its prompt.
-#[derive(Clone, Copy, Debug)]
-struct Traits {
-    /// The format of request and response; `None` where the response has no bytes.
-    api: Option<Api>,
-    is_stream: bool,
-    /// Whether the response will report its usage.
-    has_usage: bool,
-    /// Whether it is a request for work.
-    is_judged: bool,
-}
-
-/// A request that goes on.
-struct Routed {
-    /// Where to; `None`: Envoy chooses.
-    decision: Option<Decision>,
-    /// The model asked for; empty when none was named.
-    model: String,
-    /// The model that replaces it.
-    target: Option<String>,
-    /// The name of the pool that serves it.
-    pool: String,
-    chain: Vec<CellHash>,
-    size: Estimate,
-    traits: Traits,
-    /// Whether the pool may have endpoints that nobody knows.
-    is_open: bool,
-}
 
 // === impl Router ===
 
@@ -119,6 +90,9 @@ impl<S: SharedMap> Router<S> {
         body: &[u8],
         out: &mut Vec<Output>,
     ) {
+        if let Some(Exchange::Prefilling(_)) = self.exchanges.get(&id) {
+            return self.leg_body(clock, id, body, out);
+        }
         self.route_kept(clock, id, Body::Whole(body), out);
     }
 
@@ -150,8 +124,9 @@ impl<S: SharedMap> Router<S> {
         let Prompt { model, chain, size, output_tokens_max, is_stream, has_usage } = prompt;
         let traits = Traits { api: None, is_stream, has_usage, is_judged: true };
         let query = Query::of_chain(&self.view, model, chain, size, output_tokens_max, now);
-        match query.and_then(|query| Routed::of_query(query, traits, &options)) {
-            Ok(routed) => self.dispatch(id, routed, config.explain == Explain::Everybody, now, out),
+        let may_explain = config.explain == Explain::Everybody;
+        match query.and_then(|query| Planned::of_query(query, traits, &options)) {
+            Ok(planned) => self.send_chain(id, planned, may_explain, now, out),
             Err(reason) => refuse(reason, model, &Caller::default(), out),
         }
     }
@@ -220,16 +195,11 @@ impl<S: SharedMap> Router<S> {
             }
             return;
         }
-        let routed = match query.and_then(|query| Routed::of_query(query, traits, &options)) {
+        match query.and_then(|query| Planned::of_query(query, traits, &options)) {
+            Ok(planned) => self.send(id, planned, reading, (&content, body_len, edited), now, out),
             Err(NoEndpoint::NoneKnown) if self.view.is_open_to_models() => {
-                Ok(Routed::of_model(model, traits))
-            }
-            routed => routed,
-        };
-        match routed {
-            Ok(routed) => {
-                reading.send_edited((body_len, edited), out);
-                self.dispatch(id, routed, reading.may_explain, now, out);
+                let planned = Planned { whole: Routed::of_model(model, traits), split: None };
+                self.send(id, planned, reading, (&content, body_len, edited), now, out);
             }
             Err(reason) => refuse(reason, model, &reading.caller, out),
         }
@@ -253,8 +223,8 @@ impl<S: SharedMap> Router<S> {
         differs.then_some(target)
     }
 
-    /// Names the endpoint to the proxy, and books the request there.
-    fn dispatch(
+    /// Books a whole request at its endpoint, and names that to the proxy.
+    pub(super) fn dispatch(
         &mut self,
         id: ExchangeId,
         routed: Routed,
@@ -262,52 +232,22 @@ impl<S: SharedMap> Router<S> {
         now: Timestamp,
         out: &mut Vec<Output>,
     ) {
-        let Routed { decision, model, target, pool, chain, size, traits, is_open } = routed;
-        let prompt_tokens = size.prompt_tokens;
-        if !model.is_empty() && is_header_value(&model) {
-            out.push(Output::SetRequestHeader(MODEL_HEADER, model.clone()));
-        }
-        let reads_usage = traits.has_usage && (!traits.is_stream || self.sampling.takes_next());
-        let mut kept = Kept {
-            pool,
-            size,
-            api: traits.api,
-            is_stream: traits.is_stream,
-            reads_usage,
-            is_judged: traits.is_judged,
-            prefilled_at: None,
-            silent_at: None,
-            summary: None,
-            target: target.filter(|target| is_header_value(target)),
-            counted_as: None,
-        };
-        let Some(decision) = decision else {
+        let line = routed.decision.as_ref().map(|decision| summary(decision, routed.size.prompt_tokens));
+        let mut kept = self.keep(&routed, out);
+        let Routed { decision, model, chain, size, traits, is_open, .. } = routed;
+        let Some((decision, line)) = decision.zip(line) else {
             out.push(Output::Count(Counter::Fallback, 1));
             out.push(Output::SetProperty(DECISION_PROPERTY, "fallback".to_owned()));
             limit_retries(None, out);
+            kept.counted_as = None;
             let passed = Passed { model, chain, sent_at: now, kept };
             self.exchanges.insert(id, Exchange::Passed(passed));
             return;
         };
-        kept.counted_as = Some(kept.pool.as_str().into());
-        kept.count(Counter::Decision(decision.reason), out);
-        if decision.chosen.fitness == Fitness::Unhealthy {
-            out.push(Output::Count(Counter::LastResort, 1));
-        }
-        out.push(Output::SetRequestHeader(DESTINATION_HEADER, decision.destinations()));
-        limit_retries((!is_open).then_some(decision.alternates.len()), out);
-        let summary = summary(&decision, prompt_tokens);
-        out.push(Output::SetProperty(DECISION_PROPERTY, summary.clone()));
-        let ttft_ms = decision.chosen.terms.ttft_s() * 1e3;
         kept.size.held_tokens = decision.chosen.held_tokens;
         kept.size.cached_tokens = decision.chosen.cached_tokens;
-        kept.summary = may_explain.then_some(summary);
-        kept.silent_at = traits.is_judged.then(|| {
-            let silence_ms = if traits.is_stream { SILENCE_MS_STREAM } else { SILENCE_MS_WHOLE };
-            now.plus_ms(silence_ms.max(count(ttft_ms * SILENCE_FACTOR)))
-        });
         if !traits.is_stream {
-            let prefilled_at = now.plus_ms(count(ttft_ms));
+            let prefilled_at = now.plus_ms(count(decision.chosen.terms.ttft_s() * 1e3));
             kept.prefilled_at = Some(prefilled_at);
             self.prefills.push(Reverse((prefilled_at, id)));
         }
@@ -315,9 +255,63 @@ impl<S: SharedMap> Router<S> {
             let (chain, nothing) = (Vec::new(), (PrefillWork::default(), 0));
             Booking::placed(&mut self.ledger, decision.chosen.id, chain, nothing, now)
         } else {
-            Booking::new(&mut self.ledger, &decision.chosen, chain, prompt_tokens, now)
+            Booking::new(&mut self.ledger, &decision.chosen, chain, size.prompt_tokens, now)
         };
         self.publish(kinds, When::Now, now, out);
+        self.name_endpoint(id, (&decision, line), (kept, booking), (may_explain, is_open), now, out);
+    }
+
+    /// What is kept of a request for its response. Names its model to the proxy.
+    pub(super) fn keep(&mut self, routed: &Routed, out: &mut Vec<Output>) -> Kept {
+        let Routed { model, target, pool, size, traits, .. } = routed;
+        if !model.is_empty() && is_header_value(model) {
+            out.push(Output::SetRequestHeader(MODEL_HEADER, model.clone()));
+        }
+        Kept {
+            pool: pool.clone(),
+            size: *size,
+            api: traits.api,
+            is_stream: traits.is_stream,
+            reads_usage: traits.has_usage && (!traits.is_stream || self.sampling.takes_next()),
+            is_judged: traits.is_judged,
+            prefilled_at: None,
+            silent_at: None,
+            summary: None,
+            target: target.clone().filter(|target| is_header_value(target)),
+            counted_as: Some(pool.as_str().into()),
+            awaited: None,
+        }
+    }
+
+    /// Names the endpoint of a request that is booked to the proxy: the request goes there.
+    pub(super) fn name_endpoint(
+        &mut self,
+        id: ExchangeId,
+        (decision, line): (&Decision, String),
+        (mut kept, booking): (Kept, Booking),
+        (may_explain, is_open): (bool, bool),
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) {
+        kept.count(Counter::Decision(decision.reason), out);
+        if decision.chosen.fitness == Fitness::Unhealthy {
+            out.push(Output::Count(Counter::LastResort, 1));
+        }
+        out.push(Output::SetRequestHeader(DESTINATION_HEADER, decision.destinations()));
+        if kept.awaited.is_some() {
+            // What was handed over can be used once: a second engine would read blocks that may hold another prompt by then, and
+            // respond to that.
+            out.push(Output::SetRequestHeader(RETRIES_HEADER, "0".to_owned()));
+        } else {
+            limit_retries((!is_open).then_some(decision.alternates.len()), out);
+        }
+        out.push(Output::SetProperty(DECISION_PROPERTY, line.clone()));
+        let ttft_ms = decision.chosen.terms.ttft_s() * 1e3;
+        kept.summary = may_explain.then_some(line);
+        kept.silent_at = kept.is_judged.then(|| {
+            let silence_ms = if kept.is_stream { SILENCE_MS_STREAM } else { SILENCE_MS_WHOLE };
+            now.plus_ms(silence_ms.max(count(ttft_ms * SILENCE_FACTOR)))
+        });
         self.exchanges.insert(id, Exchange::Sent(Sent { booking, kept }));
     }
 
@@ -341,17 +335,11 @@ impl<S: SharedMap> Router<S> {
 // === impl Reading ===
 
 impl Reading {
-    /// Replaces the body. Envoy does not adapt its length.
-    fn send_edited(&self, (old_bytes, edited): (usize, Option<Edited>), out: &mut Vec<Output>) {
-        let Some(Edited { text: body, is_rewritten, is_freed }) = edited else { return };
-        let counters = [(is_rewritten, Counter::Rewritten), (is_freed, Counter::SteeringRemoved)];
-        out.extend(
-            counters.into_iter().filter(|(holds, _)| *holds).map(|(_, counter)| Output::Count(counter, 1)),
-        );
-        if self.hints.length.is_some() {
-            out.push(Output::SetRequestHeader("content-length", body.len().to_string()));
-        }
-        out.push(Output::SetRequestBody { old_bytes, body });
+    /// Replaces the body.
+    pub(super) fn send_edited(&self, (old_bytes, edited): (usize, Option<Edited>), out: &mut Vec<Output>) {
+        let Some(edited) = edited else { return };
+        edited.count(out);
+        set_request_body(self.hints.length.is_some(), old_bytes, edited.text, out);
     }
 
     /// The query of a request whose body was not read, from its headers.
@@ -370,45 +358,7 @@ impl Reading {
     }
 }
 
-// === impl Routed ===
-
-impl Routed {
-    /// Of a request whose pool is known. Where more endpoints of it may exist than are known, only a cached prompt is worth
-    /// one of those.
-    fn of_query(query: Query<'_>, traits: Traits, options: &Options) -> Result<Self, NoEndpoint> {
-        let is_open = query.view().is_open(query.pool());
-        let decision = match choose(&query, options) {
-            Ok(decision) if is_open && !matches!(decision.reason, Reason::Warm | Reason::Stored) => None,
-            Ok(decision) => Some(decision),
-            Err(NoEndpoint::NoneKnown) if is_open => None,
-            Err(reason) => return Err(reason),
-        };
-        Ok(Self {
-            decision,
-            model: query.model().to_owned(),
-            target: query.target().map(str::to_owned),
-            pool: query.pool().name().to_owned(),
-            size: Estimate {
-                text_bytes: query.text_bytes,
-                media: query.media,
-                prompt_tokens: query.prompt_tokens,
-                ..Estimate::default()
-            },
-            chain: query.chain,
-            traits,
-            is_open,
-        })
-    }
-
-    /// Of a request for a model of which nothing is known. Its chain hangs on its pool, so it has none.
-    fn of_model(model: &str, traits: Traits) -> Self {
-        let (pool, model, chain) = (model.to_owned(), model.to_owned(), Vec::new());
-        let (size, is_open) = (Estimate::default(), true);
-        Self { decision: None, model, target: None, pool, chain, size, traits, is_open }
-    }
-}
-
-fn refuse(reason: NoEndpoint, model: &str, caller: &Caller, out: &mut Vec<Output>) {
+pub(super) fn refuse(reason: NoEndpoint, model: &str, caller: &Caller, out: &mut Vec<Output>) {
     out.push(Output::Count(Counter::Rejected(reason), 1));
     out.push(Output::SetProperty(DECISION_PROPERTY, format!("rejected={}", reason.label())));
     out.push(Output::Reply(reply::no_endpoint(reason, model, caller)));
@@ -450,7 +400,7 @@ fn summary(decision: &Decision, prompt_tokens: u64) -> String {
 }
 
 /// A number from zero up with so many decimals. The standard library's own way weighs 14 KB, which every VM compiles.
-fn decimal(value: f64, decimals: u32) -> String {
+pub(super) fn decimal(value: f64, decimals: u32) -> String {
     let unit = 10_u64.pow(decimals);
     let scaled = count(value * float(unit));
     let width = usize::try_from(decimals).unwrap_or(0);

@@ -10,7 +10,7 @@ use crate::cost::Weights;
 use crate::limits::SCAN_ENDPOINTS_MAX;
 use crate::num::{float, float_len};
 use crate::time::Timestamp;
-use crate::view::{Fitness, Turn};
+use crate::view::{Fitness, Leg, Match, Turn};
 
 /// Share of the prompt by which another endpoint may hold more before the choice counts as one against it: a cell or two
 /// do not matter.
@@ -29,24 +29,35 @@ pub struct Options {
     pub weights: Weights,
 }
 
-/// Chooses an endpoint.
+/// Chooses an endpoint for a whole request.
 pub fn choose(query: &Query<'_>, options: &Options) -> Result<Decision, NoEndpoint> {
-    let slots = query.pinned.as_ref().map_or(query.pool().serving(), std::slice::from_ref);
-    if slots.is_empty() {
-        return Err(NoEndpoint::NoneKnown);
-    }
     let mut matches = Vec::new();
     query.view().find(&query.chain, &mut matches);
+    let ranked = rank(query, options, Leg::Whole, &matches);
+    ranked.decision(query, options, options.alternates).ok_or(NoEndpoint::NoneKnown)
+}
+
+/// The endpoints of a leg that were weighed.
+pub(super) struct Ranked<'a> {
+    /// All of them, in any order.
+    pub(super) weighed: Vec<Weighed<'a>>,
+    considered: usize,
+}
+
+/// Weighs the endpoints that take a leg.
+pub(super) fn rank<'a>(query: &Query<'a>, options: &Options, leg: Leg, matches: &[Match]) -> Ranked<'a> {
+    let pinned = query.pinned.as_ref().filter(|_| leg == Leg::Whole);
+    let slots = pinned.map_or(query.pool().taking(leg), std::slice::from_ref);
     let mut weighed = if slots.len() > SCAN_ENDPOINTS_MAX {
         // A sample of our own is hardly another proxy's.
-        let drawn = sample(query, &matches, options.nonce);
-        weigh_all(query, options, &matches, &drawn, Turn::default())
+        let drawn = sample(query, leg, matches, options.nonce);
+        weigh_all(query, options, (leg, matches), &drawn, Turn::default())
     } else {
-        weigh_all(query, options, &matches, slots, query.view().turn())
+        weigh_all(query, options, (leg, matches), slots, query.view().turn())
     };
     if slots.len() > SCAN_ENDPOINTS_MAX && !weighed.iter().any(|one| one.fitness == Fitness::Fit) {
         // A sample without a fit endpoint does not mean that there is none.
-        weighed = weigh_all(query, options, &matches, slots, query.view().turn());
+        weighed = weigh_all(query, options, (leg, matches), slots, query.view().turn());
     }
     let considered = weighed.len();
     // An unhealthy endpoint is no alternate either: a retry there is a retry lost. But where all are, it is more likely that
@@ -54,18 +65,31 @@ pub fn choose(query: &Query<'_>, options: &Options) -> Result<Decision, NoEndpoi
     if weighed.iter().any(|one| one.fitness != Fitness::Unhealthy) {
         weighed.retain(|one| one.fitness != Fitness::Unhealthy);
     }
-    put_best_first(&mut weighed, options.alternates.saturating_add(1));
-    let (chosen, others) = weighed.split_first().ok_or(NoEndpoint::NoneKnown)?;
-    let reason = if query.pinned.is_some() { Reason::Stored } else { reason(query, chosen, others) };
-    let alternates = others.get(..options.alternates).unwrap_or(others);
-    let candidate = |one: &Weighed<'_>| one.candidate(query, options.now);
-    Ok(Decision {
-        chosen: candidate(chosen),
-        alternates: alternates.iter().map(candidate).collect(),
-        reason,
-        considered,
-        priority: query.priority,
-    })
+    Ranked { weighed, considered }
+}
+
+// === impl Ranked ===
+
+impl Ranked<'_> {
+    /// The best and `alternates` others; `None`: no endpoint takes the leg.
+    pub(super) fn decision(
+        mut self,
+        query: &Query<'_>,
+        options: &Options,
+        alternates: usize,
+    ) -> Option<Decision> {
+        put_best_first(&mut self.weighed, alternates.saturating_add(1));
+        let (chosen, others) = self.weighed.split_first()?;
+        let reason = if query.pinned.is_some() { Reason::Stored } else { reason(query, chosen, others) };
+        let alternates = others.get(..alternates).unwrap_or(others);
+        Some(Decision {
+            chosen: chosen.candidate(options.now),
+            alternates: alternates.iter().map(|one| one.candidate(options.now)).collect(),
+            reason,
+            considered: self.considered,
+            priority: query.priority,
+        })
+    }
 }
 
 /// Puts the best `wanted` first, in order. The rest may have any order: all but a few are thrown away.

@@ -42,6 +42,8 @@ pub struct Candidate {
     /// Prefill work in front of the first token, the request's own included. `None` where requests wait for something
     /// other than prefill ([`crate::view::Endpoint::is_held_up`]).
     pub work_ahead: Option<PrefillWork>,
+    /// Its prefill speed, in seconds per token.
+    pub prefill_s_per_token: f64,
     /// The terms of its cost.
     pub terms: Terms,
     /// The cost: their weighted sum.
@@ -78,6 +80,17 @@ impl Decision {
     /// The chosen endpoint and its alternates, best first.
     pub fn ranked(&self) -> impl Iterator<Item = &Candidate> {
         std::iter::once(&self.chosen).chain(&self.alternates)
+    }
+
+    /// The same with another of its candidates as the chosen one, by its place in [`Self::ranked`].
+    #[must_use]
+    pub(super) fn choosing(mut self, at: usize) -> Self {
+        if let Some(other) = at.checked_sub(1).filter(|other| *other < self.alternates.len()) {
+            let chosen = self.alternates.remove(other);
+            let before = std::mem::replace(&mut self.chosen, chosen);
+            self.alternates.insert(0, before);
+        }
+        self
     }
 
     /// The value of `x-gateway-destination-endpoint`: addresses, best first.

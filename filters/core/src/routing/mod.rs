@@ -3,7 +3,8 @@
 //! ```text
 //!   request ─► Query (pool, chain, size) ─► choose ─► Decision ─► Explanation
 //!      └► target            ▲                  ├ sample: the endpoints of a large pool to examine
-//!                         view                └ weigh (cost): the work of the request at each
+//!                         view                ├ weigh (cost): the work of the request at each
+//!                                             └ split: two endpoints, one for each leg, if that is cheaper
 //! ```
 //!
 //! The same in the filter, in the controller's explanations and in the simulator.
@@ -14,6 +15,7 @@ mod explanation;
 mod query;
 mod rewrite;
 mod sample;
+mod split;
 mod weigh;
 
 pub use choose::{Options, choose};
@@ -21,3 +23,4 @@ pub use decision::{Candidate, Decision, NoEndpoint, Reason};
 pub use explanation::{CandidateExplanation, Explanation};
 pub use query::Query;
 pub use rewrite::target;
+pub use split::{Split, Unsplit, split};

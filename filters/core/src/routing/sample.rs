@@ -5,16 +5,16 @@ use super::Query;
 use crate::ids::Slot;
 use crate::limits::SAMPLE_ENDPOINTS;
 use crate::num::u64_len;
-use crate::view::Match;
+use crate::view::{Leg, Match};
 
 /// Holders to examine in a large pool, those with the most cells first.
 const HOLDERS_MAX: usize = 8;
 
 /// Draws them; none twice.
-pub(super) fn sample(query: &Query<'_>, matches: &[Match], nonce: u64) -> Vec<Slot> {
-    let slots = query.pool().serving();
+pub(super) fn sample(query: &Query<'_>, leg: Leg, matches: &[Match], nonce: u64) -> Vec<Slot> {
+    let slots = query.pool().taking(leg);
     let mut drawn: Vec<Slot> = Vec::with_capacity(HOLDERS_MAX + SAMPLE_ENDPOINTS);
-    drawn.extend(longest_holders(query, matches, nonce).iter().map(|(_, slot)| *slot));
+    drawn.extend(longest_holders(query, leg, matches, nonce).iter().map(|(_, slot)| *slot));
     let mut state = nonce;
     for _ in 0..SAMPLE_ENDPOINTS {
         state = next_random(state);
@@ -28,10 +28,10 @@ pub(super) fn sample(query: &Query<'_>, matches: &[Match], nonce: u64) -> Vec<Sl
 
 /// The best so far in order, so that one look at each is enough where hundreds hold the beginning. Among those that hold
 /// the same (often all hold the system prompt), not always the first ones: by chance.
-fn longest_holders(query: &Query<'_>, matches: &[Match], nonce: u64) -> Vec<(u128, Slot)> {
+fn longest_holders(query: &Query<'_>, leg: Leg, matches: &[Match], nonce: u64) -> Vec<(u128, Slot)> {
     let mut holders: Vec<(u128, Slot)> = Vec::with_capacity(HOLDERS_MAX + 1);
     // An endpoint that changed its pool still holds the old one's prefixes.
-    for found in matches.iter().filter(|found| query.pool().is_serving(found.slot)) {
+    for found in matches.iter().filter(|found| query.pool().takes(leg, found.slot)) {
         // The longest first, then by chance: one number compares faster than two.
         let chance = next_random(nonce ^ u64::from(found.slot.0));
         let rank = u128::from(u32::MAX - found.cells) << 64 | u128::from(chance);

@@ -6,7 +6,7 @@ use crate::cost::{Averages, CostInput, PrefillWork, Terms, Work};
 use crate::ids::Slot;
 use crate::num::{count, float, float_len, index};
 use crate::time::Timestamp;
-use crate::view::{Endpoint, Fitness, Match, Turn};
+use crate::view::{Endpoint, Fitness, Leg, Match, Turn};
 
 /// One endpoint and the work of the request there.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +17,8 @@ pub(super) struct Weighed<'a> {
     held_tokens: u64,
     cached_tokens: u64,
     requests: u32,
+    /// Prefill work that the request would bring.
+    work: PrefillWork,
     prefill_s_per_token: f64,
     terms: Terms,
     cost_s: f64,
@@ -30,6 +32,7 @@ pub(super) struct Weighed<'a> {
 struct Around<'a> {
     query: &'a Query<'a>,
     options: &'a Options,
+    leg: Leg,
     matches: &'a [Match],
     averages: &'a Averages,
     turn: Turn,
@@ -47,9 +50,8 @@ impl Weighed<'_> {
         (self.fitness, self.cost_us, self.requests, self.chance)
     }
 
-    pub(super) fn candidate(&self, query: &Query<'_>, now: Timestamp) -> Candidate {
-        let endpoint = self.endpoint;
-        let work = PrefillWork::of(query.prompt_tokens, self.cached_tokens);
+    pub(super) fn candidate(&self, now: Timestamp) -> Candidate {
+        let (endpoint, work) = (self.endpoint, self.work);
         let backlog = PrefillWork(count(endpoint.backlog_tokens(self.prefill_s_per_token, now)));
         Candidate {
             id: endpoint.id,
@@ -61,17 +63,18 @@ impl Weighed<'_> {
             requests: self.requests,
             work,
             work_ahead: (!endpoint.is_held_up(now)).then(|| backlog.plus(work)),
+            prefill_s_per_token: self.prefill_s_per_token,
             terms: self.terms,
             cost_s: self.cost_s,
         }
     }
 }
 
-/// Weighs the endpoints in `slots`, in their order.
+/// Weighs the endpoints in `slots` for a leg, in their order.
 pub(super) fn weigh_all<'a>(
     query: &Query<'a>,
     options: &Options,
-    matches: &[Match],
+    (leg, matches): (Leg, &[Match]),
     slots: &[Slot],
     turn: Turn,
 ) -> Vec<Weighed<'a>> {
@@ -80,7 +83,7 @@ pub(super) fn weigh_all<'a>(
     let longest = matches.iter().map(|found| found.cells).max().unwrap_or(0);
     let new_share = 1.0 - float(u64::from(longest)) / float_len(query.chain.len().max(1));
     let around =
-        Around { query, options, matches, averages: &averages, turn, endpoints: slots.len(), new_share };
+        Around { query, options, leg, matches, averages: &averages, turn, endpoints: slots.len(), new_share };
     let each = slots
         .iter()
         .enumerate()
@@ -92,19 +95,21 @@ pub(super) fn weigh_all<'a>(
 }
 
 fn weigh<'a>(around: &Around<'_>, endpoint: &'a Endpoint, position: usize, slot: Slot) -> Weighed<'a> {
-    let Around { query, options, matches, .. } = around;
+    let Around { query, options, leg, matches, .. } = around;
     let found = matches.binary_search_by_key(&slot, |found| found.slot).ok().and_then(|at| matches.get(at));
     let cells = found.map_or(0, |found| found.cells);
     let held_tokens = query.tokens_in(cells);
     let cached_tokens = endpoint.believed_tokens(held_tokens);
     let is_our_turn = around.turn.has(position, around.endpoints, options.now);
+    // Clients set bounds far above what they expect.
+    let output_tokens = query.output_tokens_max.unwrap_or(u64::MAX).min(count(query.pool().output_tokens()));
     let work = Work {
         prompt_tokens: query.prompt_tokens,
-        cached_tokens,
-        // Clients set bounds far above what they expect.
-        output_tokens: query.output_tokens_max.unwrap_or(u64::MAX).min(count(query.pool().output_tokens())),
+        // What is transferred need not be computed.
+        cached_tokens: if *leg == Leg::Decode { query.prompt_tokens } else { cached_tokens },
+        output_tokens: if *leg == Leg::Prefill { 1 } else { output_tokens },
         evicted_tokens: evicted_tokens(query, slot, cells, options.now),
-        contention_share: if is_our_turn { 0.0 } else { around.new_share },
+        contention_share: if is_our_turn || *leg == Leg::Decode { 0.0 } else { around.new_share },
     };
     let input = CostInput::new(endpoint, around.averages, options.now);
     let terms = input.terms(&work);
@@ -116,6 +121,7 @@ fn weigh<'a>(around: &Around<'_>, endpoint: &'a Endpoint, position: usize, slot:
         held_tokens,
         cached_tokens,
         requests: endpoint.requests(),
+        work: PrefillWork::of(work.prompt_tokens, work.cached_tokens),
         prefill_s_per_token: input.prefill_s_per_token(),
         terms,
         cost_s,

@@ -7,7 +7,7 @@
 use super::NotEditable;
 use super::first_leg::{first_leg, with_fields};
 use super::handover::{Handover, HandoverError, fields, owned};
-use crate::json::{KnownFields, Raw};
+use crate::json::Raw;
 use crate::prompt::Api;
 
 const FIELD: &str = "kv_transfer_params";
@@ -21,7 +21,7 @@ pub(super) fn prefill(api: Api, body: &[u8]) -> Result<Vec<u8>, NotEditable> {
 pub(super) fn handover(response: &[u8]) -> Result<Handover, HandoverError> {
     let [params] = fields(response, &[FIELD])?;
     let params = params.ok_or(HandoverError::Absent)?;
-    if !names_blocks(params) {
+    if !is_complete(params) {
         return Err(HandoverError::Absent);
     }
     owned(params.bytes()).map(Handover::Transfer)
@@ -31,16 +31,12 @@ pub(super) fn decode(body: &[u8], params: &str) -> Result<Vec<u8>, NotEditable> 
     with_fields(body, &[(FIELD, params)])
 }
 
-/// Whether parameters name blocks. A decode engine that is to read and does not know what ends its process.
-fn names_blocks(params: Raw<'_>) -> bool {
-    let mut scanner = params.scanner();
-    let Ok(mut known) = KnownFields::open(&mut scanner, &["remote_block_ids"]) else { return false };
-    let mut names = false;
-    while let Ok(Some(_)) = known.next(&mut scanner) {
-        names = scanner.is_filled().unwrap_or(false);
-        if scanner.skip().is_err() {
-            return false;
-        }
-    }
-    names
+/// Whether parameters say all that a decode engine needs. One that is to read and does not know what ends its process, and one that
+/// does not know from where waits for ever.
+fn is_complete(params: Raw<'_>) -> bool {
+    const NEEDED: [&str; 5] =
+        ["remote_block_ids", "remote_engine_id", "remote_request_id", "remote_host", "remote_port"];
+    let Ok(found) = fields(params.bytes(), &NEEDED) else { return false };
+    let [blocks, ..] = found;
+    found.iter().all(Option::is_some) && blocks.is_some_and(|blocks| blocks.scanner().is_filled() == Ok(true))
 }

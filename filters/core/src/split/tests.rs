@@ -35,6 +35,7 @@ fn a_response_that_names_no_blocks_hands_nothing_over() {
         r#"{"kv_transfer_params":{"do_remote_prefill":true}}"#,
         r#"{"kv_transfer_params":{"do_remote_prefill":true,"remote_block_ids":null}}"#,
         r#"{"kv_transfer_params":{"do_remote_prefill":true,"remote_block_ids":[]}}"#,
+        r#"{"kv_transfer_params":{"remote_block_ids":[[1]],"remote_engine_id":"e","remote_request_id":"r","remote_host":"h"}}"#,
         r#"{"kv_transfer_params":7}"#,
     ] {
         assert_eq!(handover(response), Err(HandoverError::Absent), "{response}");
@@ -42,7 +43,10 @@ fn a_response_that_names_no_blocks_hands_nothing_over() {
     for response in ["", "<html>", "[]", r#"{"kv_transfer_params":{"remote_block_ids":[1]}"#] {
         assert_eq!(handover(response), Err(HandoverError::Unreadable), "{response}");
     }
-    let large = format!(r#"{{"kv_transfer_params":{{"remote_block_ids":[{}1]}}}}"#, "1,".repeat(5 << 20));
+    let large = format!(
+        r#"{{"kv_transfer_params":{{"remote_block_ids":[{}1],"remote_engine_id":"e","remote_request_id":"r","remote_host":"h","remote_port":1}}}}"#,
+        "1,".repeat(5 << 20)
+    );
     assert_eq!(handover(&large), Err(HandoverError::TooLarge));
 }
 

@@ -13,7 +13,7 @@ const SERVICE_NAME_BYTES_MAX: usize = 63;
 
 /// Whether the cluster has the endpoints of the pool: it has the pool's name, or it is Istio's cluster for the InferencePool or
 /// the Service of a pool that is called `namespace/name`.
-pub(super) fn stands_for(cluster: &str, pool: &str) -> bool {
+pub(crate) fn stands_for(cluster: &str, pool: &str) -> bool {
     cluster == pool
         || pool.split_once('/').is_some_and(|(namespace, name)| {
             istio_service(cluster).is_some_and(|service| {

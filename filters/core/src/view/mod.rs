@@ -20,8 +20,9 @@ mod transfers;
 mod turn;
 
 pub use arrivals::{Arrivals, Arrived};
+pub(crate) use cluster::stands_for;
 pub use endpoint::{Endpoint, Fitness, InFlight};
-pub use pool::{ANY_MODEL, ModelMatch, Pool};
+pub use pool::{ANY_MODEL, Leg, ModelMatch, Pool};
 pub use prefixes::{Holder, Match, Prefixes, Visit};
 pub use speed::Speed;
 pub use transfers::Transfers;
@@ -35,7 +36,6 @@ use crate::time::Timestamp;
 use crate::wire::{
     EngineStatus, Event, Kind, Outcome, OutcomeClass, Prefix, Proxies, Routed, TransferSeen, UsageSeen,
 };
-use cluster::stands_for;
 use discovered::OpenPools;
 use endpoint::Judgement;
 use expected::{Expected, RequestKey};
@@ -253,7 +253,7 @@ impl View {
         let weight = |pool: &Pool| {
             let is_fit =
                 |slot: &Slot| self.endpoint(*slot).is_some_and(|one| one.fitness(now) == Fitness::Fit);
-            if pool.serving().iter().any(is_fit) { pool.weight() } else { 0 }
+            if pool.taking(Leg::Whole).iter().any(is_fit) { pool.weight() } else { 0 }
         };
         pick(conversation(), found.map(|found| (found, found.pool.name(), weight(found.pool))))
     }

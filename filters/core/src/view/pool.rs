@@ -60,11 +60,8 @@ pub struct Pool {
     objectives: Vec<Objective>,
     weight: u32,
     members: Members,
-    /// Those of them that take whole requests.
-    serving: Members,
-    /// Those of them that take prefill legs, and those that take decode legs; none where KV is not passed on.
-    prefilling: Vec<Slot>,
-    decoding: Vec<Slot>,
+    /// Those of them that take each leg, in the order of [`Leg`].
+    taking: [Members; 3],
     transfer: Option<Transfer>,
     transfers: Transfers,
     text: TextRatio,
@@ -73,6 +70,17 @@ pub struct Pool {
     media_tokens: [f64; MediaKind::COUNT],
     reuse_share: f64,
     output_tokens: f64,
+}
+
+/// What of a request an endpoint takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leg {
+    /// All of it.
+    Whole,
+    /// The prompt, to pass its KV on.
+    Prefill,
+    /// The response, with the KV of another endpoint.
+    Decode,
 }
 
 /// A model name found in a pool.
@@ -140,8 +148,9 @@ impl Pool {
             // Better a prefill endpoint than none: it can serve, too.
             serving = members.clone();
         }
-        let prefilling = if is_apart { of(&|role| role != Role::Decode).slots } else { Vec::new() };
-        let decoding = if is_apart { of(&|role| role != Role::Prefill).slots } else { Vec::new() };
+        let prefilling = of(&|role| is_apart && role != Role::Decode);
+        let decoding = of(&|role| is_apart && role != Role::Prefill);
+        let taking = [serving, prefilling, decoding];
         Self {
             name: pool.name.clone(),
             models: pool.models.clone(),
@@ -151,9 +160,7 @@ impl Pool {
             objectives: pool.objectives.clone(),
             weight: pool.weight,
             members,
-            serving,
-            prefilling,
-            decoding,
+            taking,
             transfer: pool.transfer.clone(),
             transfers: old.map(|old| old.transfers.clone()).unwrap_or_default(),
             text: old.map_or_else(TextRatio::default, |old| old.text),
@@ -174,19 +181,23 @@ impl Pool {
         &self.members.slots
     }
 
-    /// Those that take whole requests; all, where none does but could.
-    pub fn serving(&self) -> &[Slot] {
-        &self.serving.slots
+    /// Those that take a leg. Where none takes whole requests but could, all do; none takes part of one where KV is not passed on.
+    pub fn taking(&self, leg: Leg) -> &[Slot] {
+        &self.members_taking(leg).slots
     }
 
-    /// Those that take prefill legs; none where KV is not passed on.
-    pub fn prefilling(&self) -> &[Slot] {
-        &self.prefilling
+    /// Whether an endpoint takes a leg.
+    pub fn takes(&self, leg: Leg, slot: Slot) -> bool {
+        self.members_taking(leg).has(slot)
     }
 
-    /// Those that take decode legs; none where KV is not passed on.
-    pub fn decoding(&self) -> &[Slot] {
-        &self.decoding
+    fn members_taking(&self, leg: Leg) -> &Members {
+        let [whole, prefill, decode] = &self.taking;
+        match leg {
+            Leg::Whole => whole,
+            Leg::Prefill => prefill,
+            Leg::Decode => decode,
+        }
     }
 
     /// How its engines pass KV on; `None`: they do not.
@@ -201,11 +212,6 @@ impl Pool {
 
     pub(super) fn learn_transfer(&mut self, pair: (EndpointId, EndpointId), tokens: u64, us: u64) {
         self.transfers.observe(pair, tokens, us);
-    }
-
-    /// Whether an endpoint takes whole requests.
-    pub fn is_serving(&self, slot: Slot) -> bool {
-        self.serving.has(slot)
     }
 
     /// Whether the pool contains an endpoint.

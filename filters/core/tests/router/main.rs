@@ -8,7 +8,7 @@
 //!   pools         several models, and requests whose model cannot be read
 //!   withheld      bodies that the proxy does not show while a request is paused
 //!   rewrites      models in place of those that requests name, objectives, roles
-//!   steering      fields that only the router may set
+//!   steering      fields that only the router may set           legs       requests in two legs
 //!   shared_models several pools that serve one model
 //!   siblings      VMs of one process                      ring       the log when it is full
 //!   checkpoint    VMs that start, or were overtaken
@@ -33,6 +33,7 @@ mod checkpoint;
 mod elsewhere;
 mod fallback;
 mod lease;
+mod legs;
 mod outcome;
 mod pools;
 mod proxy;

@@ -11,7 +11,7 @@ use warmpath_core::body::PIECE_BYTES;
 use warmpath_core::config::Config;
 use warmpath_core::ids::EndpointId;
 use warmpath_core::router::{
-    ExchangeId, Input, LocalMap, Output, PluginId, Reply, Router, SharedMap, UplinkId, Watch,
+    Call, Called, ExchangeId, Input, LocalMap, Output, PluginId, Reply, Router, SharedMap, UplinkId, Watch,
 };
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::Endpoint;
@@ -67,8 +67,8 @@ pub(crate) struct Stream {
     vm: Rc<Worker>,
     id: ExchangeId,
     watch: Watch,
-    body: Vec<u8>,
-    body_bytes: usize,
+    /// The body as the proxy keeps it.
+    pub(crate) body: Vec<u8>,
     /// The body that the router has put in place of the client's.
     pub(crate) edited: Option<Vec<u8>>,
     /// Request headers that the router has set.
@@ -78,6 +78,9 @@ pub(crate) struct Stream {
     pub(crate) properties: BTreeMap<&'static str, String>,
     /// The router's own response.
     pub(crate) reply: Option<Reply>,
+    /// The router's own requests for this one.
+    pub(crate) calls: Vec<Call>,
+    pub(crate) is_paused: bool,
     /// The cluster that Envoy's route leads to.
     pub(crate) cluster: Option<String>,
     /// Where Envoy says that the response comes from.
@@ -245,12 +248,13 @@ impl Vm {
             id: ExchangeId(id),
             watch: Watch::default(),
             body: Vec::new(),
-            body_bytes: 0,
             edited: None,
             request_headers: BTreeMap::new(),
             response_headers: BTreeMap::new(),
             properties: BTreeMap::new(),
             reply: None,
+            calls: Vec::new(),
+            is_paused: false,
             cluster: None,
             served_by: None,
         }
@@ -336,7 +340,8 @@ impl Stream {
                     self.request_headers.insert(name, value);
                 }
                 Output::SetRequestBody { old_bytes, body } => {
-                    assert_eq!(old_bytes, self.body_bytes, "all of it");
+                    assert_eq!(old_bytes, self.body.len(), "all of it");
+                    self.body.clone_from(&body);
                     self.edited = Some(body);
                 }
                 Output::SetProperty(name, value) => {
@@ -349,16 +354,19 @@ impl Stream {
                 Output::Watch(watch) => self.watch = watch,
                 Output::ReadBody => reads_body = true,
                 Output::ReadPieces => reads_pieces = true,
-                Output::Pause | Output::RemoveRequestHeader(_) => {}
+                Output::Call(call) => self.calls.push(call),
+                Output::Pause => self.is_paused = true,
+                Output::Resume => self.is_paused = false,
+                Output::RemoveRequestHeader(_) => {}
                 other => panic!("{other:?} belongs to no request"),
             }
         }
         if reads_body {
-            let body = std::mem::take(&mut self.body);
+            let body = self.body.clone();
             self.handle(Input::RequestBody { exchange: self.id, body: &body });
         }
         if reads_pieces {
-            let body = std::mem::take(&mut self.body);
+            let body = self.body.clone();
             let mut pieces = body.chunks(PIECE_BYTES).peekable();
             while let Some(piece) = pieces.next() {
                 let ends = pieces.peek().is_none();
@@ -379,8 +387,14 @@ impl Stream {
     pub(crate) fn body(&mut self, piece: &[u8], ends: bool) {
         self.body.extend_from_slice(piece);
         let buffered_bytes = self.body.len();
-        self.body_bytes = buffered_bytes;
+        self.is_paused = false;
         self.handle(Input::RequestData { exchange: self.id, buffered_bytes, ends });
+    }
+
+    /// The end of the last call: a status and a body, or none.
+    pub(crate) fn called(&mut self, response: Option<(u16, &str)>) {
+        let response = response.map(|(status, body)| Called { status, body: body.as_bytes() });
+        self.handle(Input::Called { exchange: self.id, response });
     }
 
     pub(crate) fn response_headers(&mut self, headers: &[(&str, &str)], ends: bool) {

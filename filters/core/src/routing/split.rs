@@ -1,0 +1,123 @@
+//! The choice between one engine for a whole request and two for its legs.
+//!
+//! One sum decides, in seconds: what the prompt costs at the endpoint that computes it (its queue, the uncached part, those that it
+//! delays), the transfer between the two, and what the response costs at the endpoint that generates it; against what the whole
+//! request costs at the best single one. No threshold of tokens: a short prompt, or one that is mostly cached, is cheaper
+//! whole by itself, because the transfer costs more than the delay of a few decodes; and a pool whose prefill endpoints are
+//! busy keeps the next prompts local.
+//!
+//! The two are chosen as a pair, because transfers take different times between different pairs, but only among the best few
+//! of each side: the cost of a choice must not grow with their product.
+
+use super::choose::rank;
+use super::{Candidate, Decision, Options, Query};
+use crate::cost::Term;
+use crate::view::{Fitness, Leg, Match};
+
+/// Endpoints of each side that are tried in pairs.
+const PAIRED_MAX: usize = 4;
+
+/// A request in two legs.
+#[derive(Clone, Debug)]
+pub struct Split {
+    /// Where the prompt is computed.
+    pub prefill: Decision,
+    /// Where the response is generated. The transfer is a term of the chosen one.
+    pub decode: Decision,
+    /// Tokens whose KV goes from one to the other.
+    pub transfer_tokens: u64,
+    /// The cost of both.
+    pub cost_s: f64,
+}
+
+/// Why a request that could be split stays whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsplit {
+    /// It is cheaper whole.
+    Dearer,
+    /// No endpoint that takes prefill legs is fit.
+    NoPrefill,
+    /// No endpoint that takes decode legs is fit.
+    NoDecode,
+}
+
+// === impl Unsplit ===
+
+impl Unsplit {
+    /// Its stable name in metrics and explanations.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Dearer => "dearer",
+            Self::NoPrefill => "no_prefill_endpoint",
+            Self::NoDecode => "no_decode_endpoint",
+        }
+    }
+}
+
+/// The best pair of endpoints for a request that costs `whole` at the best single one; `None`: no endpoint takes it whole.
+pub fn split(query: &Query<'_>, options: &Options, whole: Option<&Decision>) -> Result<Split, Unsplit> {
+    let mut matches = Vec::new();
+    query.view().find(&query.chain, &mut matches);
+    let prefill = leg(query, options, Leg::Prefill, &matches).ok_or(Unsplit::NoPrefill)?;
+    let decode = leg(query, options, Leg::Decode, &matches).ok_or(Unsplit::NoDecode)?;
+    let is_fit = |one: &&Candidate| whole.is_none() || one.fitness == Fitness::Fit;
+    let mut best: Option<Pair> = None;
+    for (from, p) in prefill.ranked().filter(is_fit).take(PAIRED_MAX).enumerate() {
+        for (to, d) in decode.ranked().filter(is_fit).take(PAIRED_MAX).enumerate() {
+            let pair = Pair::of(query, options, (from, p), (to, d));
+            if p.id != d.id && best.as_ref().is_none_or(|best| pair.cost_s < best.cost_s) {
+                best = Some(pair);
+            }
+        }
+    }
+    if !prefill.ranked().any(|one| is_fit(&one)) {
+        return Err(Unsplit::NoPrefill);
+    }
+    let pair = best.ok_or(Unsplit::NoDecode)?;
+    if whole.is_some_and(|whole| whole.chosen.fitness == Fitness::Fit && whole.chosen.cost_s <= pair.cost_s) {
+        return Err(Unsplit::Dearer);
+    }
+    let mut decode = decode.choosing(pair.to);
+    // What is handed over can be used once.
+    decode.alternates.clear();
+    decode.chosen.terms = decode.chosen.terms.with(Term::Transfer, pair.transfer_s);
+    decode.chosen.cost_s = options.weights.total_s(&decode.chosen.terms);
+    Ok(Split {
+        prefill: prefill.choosing(pair.from),
+        decode,
+        transfer_tokens: pair.transfer_tokens,
+        cost_s: pair.cost_s,
+    })
+}
+
+/// The endpoints of one leg, the best first.
+fn leg(query: &Query<'_>, options: &Options, leg: Leg, matches: &[Match]) -> Option<Decision> {
+    let alternates = options.alternates.max(PAIRED_MAX - 1);
+    rank(query, options, leg, matches).decision(query, options, alternates)
+}
+
+/// Two endpoints, by their places among the candidates.
+struct Pair {
+    from: usize,
+    to: usize,
+    transfer_tokens: u64,
+    transfer_s: f64,
+    cost_s: f64,
+}
+
+// === impl Pair ===
+
+impl Pair {
+    fn of(
+        query: &Query<'_>,
+        options: &Options,
+        (from, p): (usize, &Candidate),
+        (to, d): (usize, &Candidate),
+    ) -> Self {
+        let transfer_tokens = query.prompt_tokens.saturating_sub(d.cached_tokens);
+        let transfer_s =
+            query.pool().transfers().predicted_s((p.id, d.id), transfer_tokens, p.prefill_s_per_token);
+        let transfer = d.terms.with(Term::Transfer, transfer_s);
+        Self { from, to, transfer_tokens, transfer_s, cost_s: p.cost_s + options.weights.total_s(&transfer) }
+    }
+}

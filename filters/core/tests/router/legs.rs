@@ -1,0 +1,246 @@
+//! Requests in two legs: what goes where, and what happens when a leg does not do what it should.
+
+use crate::support::{EVENT_STREAM, Host, Stream, Vm, chat_with, counted, post, static_config, text, vm};
+use serde_json::{Value, json};
+use std::time::Duration;
+use warmpath_core::config::Config;
+use warmpath_core::wire::{PoolEndpoint, Role, Transfer, TransferProtocol};
+
+const PATH: &str = "/v1/chat/completions";
+const DESTINATION: &str = "x-gateway-destination-endpoint";
+const HANDOVER: &str = r#"{"remote_block_ids":[[1,2]],"remote_engine_id":"e","remote_request_id":"r","remote_host":"h","remote_port":1}"#;
+
+/// Prefill engines 10.1.0.n and decode engines 10.2.0.n.
+fn apart(prefill: usize, decode: usize, protocol: TransferProtocol) -> Config {
+    let mut config = static_config(0);
+    let engines = |net: usize, count: usize, role: Role| {
+        (1..=count).map(move |at| {
+            let mut endpoint =
+                PoolEndpoint { address: format!("10.{net}.0.{at}:8000"), ..PoolEndpoint::default() };
+            endpoint.set_role(role);
+            endpoint
+        })
+    };
+    let pool = &mut config.pools.pools[0];
+    pool.endpoints = engines(1, prefill, Role::Prefill).chain(engines(2, decode, Role::Decode)).collect();
+    pool.transfer =
+        Some(Transfer { protocol: protocol.into(), bootstrap_port: 8998, cluster: String::new() });
+    config
+}
+
+/// The response of a prefill engine.
+fn handed_over() -> String {
+    format!(
+        r#"{{"choices":[],"usage":{{"prompt_tokens":5000,"completion_tokens":1,"prompt_tokens_details":{{"cached_tokens":0}}}},"kv_transfer_params":{HANDOVER}}}"#
+    )
+}
+
+fn long(topic: &str) -> Value {
+    chat_with(&text(topic, 40_000), &json!({"stream": true, "max_tokens": 50}))
+}
+
+fn send(vm: &Vm, body: &str) -> Stream {
+    let mut stream = vm.request();
+    stream.cluster = Some("engines".to_owned());
+    let length = body.len().to_string();
+    let headers = [
+        (":method", "POST"),
+        (":path", PATH),
+        (":authority", "llm"),
+        ("content-type", "application/json"),
+        ("content-length", length.as_str()),
+        ("authorization", "Bearer key"),
+        ("accept-encoding", "gzip"),
+        ("x-data-parallel-rank", "1"),
+    ];
+    stream.headers(&headers, false);
+    stream.body(body.as_bytes(), true);
+    stream
+}
+
+/// Requests at the decode engine that a prefill there would hold up: without any, a prompt is best computed where its response is.
+const BUSY: u32 = 4;
+
+fn busy(vm: &Vm) -> Vec<Stream> {
+    (0..BUSY).map(|number| send(vm, &chat_with(&format!("hi {number}"), &json!({})).to_string())).collect()
+}
+
+fn header<'a>(stream: &'a Stream, name: &str) -> &'a str {
+    let call = stream.calls.last().expect("a call was made");
+    let found = call.headers.iter().filter(|(header, _)| header == name);
+    let values: Vec<_> = found.map(|(_, value)| std::str::from_utf8(value).unwrap()).collect();
+    assert!(values.len() <= 1, "{name}: {values:?}");
+    values.first().copied().unwrap_or_default()
+}
+
+fn in_flight(vm: &Vm, address: &str) -> (u32, u32) {
+    let load = vm.endpoint(address).in_flight();
+    (load.requests, load.prefills)
+}
+
+#[test]
+fn a_long_prompt_is_computed_on_one_engine_and_continued_on_another() {
+    let host = Host::default();
+    let vm = vm(&host, &apart(1, 1, TransferProtocol::Pull));
+    let others = busy(&vm);
+    let body = long("one").to_string();
+    let mut stream = send(&vm, &body);
+    assert!(stream.is_paused);
+    let call = stream.calls.last().unwrap();
+    let leg: Value = serde_json::from_slice(&call.body).unwrap();
+    assert_eq!(call.cluster, "engines");
+    assert_eq!((&leg["max_tokens"], &leg["stream"]), (&json!(1), &json!(false)));
+    assert_eq!(leg["kv_transfer_params"]["do_remote_decode"], true);
+    assert_eq!(header(&stream, DESTINATION), "10.1.0.1:8000");
+    let passed = [":method", ":path", ":authority", "authorization", "content-type"];
+    assert_eq!(
+        passed.map(|name| header(&stream, name)),
+        ["POST", PATH, "llm", "Bearer key", "application/json"]
+    );
+    for left in ["content-length", "accept-encoding", "x-data-parallel-rank"] {
+        assert_eq!(header(&stream, left), "", "{left}");
+    }
+    // The room that the response needs is taken already.
+    assert_eq!(in_flight(&vm, "10.1.0.1:8000"), (1, 1));
+    assert_eq!(in_flight(&vm, "10.2.0.1:8000"), (BUSY + 1, 0));
+    host.advance(Duration::from_millis(300));
+    stream.called(Some((200, &handed_over())));
+    assert!(!stream.is_paused);
+    let expected = body.replacen('{', &format!(r#"{{"kv_transfer_params":{HANDOVER},"#), 1);
+    assert_eq!(String::from_utf8_lossy(stream.edited.as_deref().unwrap()), expected);
+    assert_eq!(stream.request_headers["content-length"], expected.len().to_string());
+    assert_eq!(stream.request_headers[DESTINATION], "10.2.0.1:8000");
+    // Used twice, it could be another prompt's.
+    assert_eq!(stream.request_headers["x-envoy-max-retries"], "0");
+    assert_eq!((in_flight(&vm, "10.1.0.1:8000"), in_flight(&vm, "10.2.0.1:8000").0), ((0, 0), BUSY + 1));
+    stream.served_by = Some("10.2.0.1:8000".to_owned());
+    stream.response_headers(&EVENT_STREAM, false);
+    host.advance(Duration::from_millis(40));
+    stream.response_body(b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n", false);
+    assert_eq!(host.recorded("warmpath.prefill_leg_ms"), [300]);
+    assert_eq!(host.recorded("warmpath.transfer_ms"), [40]);
+    stream.finish();
+    assert_eq!(in_flight(&vm, "10.2.0.1:8000").0, BUSY);
+    assert_eq!(counted(&host, &[&vm], "warmpath.split"), 1);
+    assert_eq!(counted(&host, &[&vm], "warmpath.tokens.prompt"), 5000);
+    others.into_iter().for_each(Stream::finish);
+}
+
+#[test]
+fn a_short_prompt_stays_whole() {
+    let host = Host::default();
+    let vm = vm(&host, &apart(1, 1, TransferProtocol::Pull));
+    let stream = send(&vm, &chat_with("hi", &json!({})).to_string());
+    assert!(stream.calls.is_empty() && !stream.is_paused);
+    assert_eq!(stream.request_headers[DESTINATION], "10.2.0.1:8000");
+    stream.finish();
+    assert_eq!(counted(&host, &[&vm], "warmpath.whole.cheaper"), 1);
+}
+
+#[test]
+fn what_needs_more_than_the_prompts_kv_stays_whole_for_its_reason() {
+    let host = Host::default();
+    let vm = vm(&host, &apart(1, 1, TransferProtocol::Pull));
+    let others = busy(&vm);
+    let mut body = long("choices");
+    body["n"] = json!(2);
+    let stream = send(&vm, &body.to_string());
+    assert!(stream.calls.is_empty() && stream.edited.is_none());
+    stream.finish();
+    assert_eq!(counted(&host, &[&vm], "warmpath.whole.choices"), 1);
+    // Without a cluster nobody can be called.
+    let stream = post(&vm, PATH, &long("cluster").to_string());
+    assert!(stream.calls.is_empty());
+    stream.finish();
+    assert_eq!(counted(&host, &[&vm], "warmpath.whole.no_cluster"), 1);
+    others.into_iter().for_each(Stream::finish);
+}
+
+#[test]
+fn a_leg_that_fails_goes_to_another_engine_and_then_the_decode_engine_computes_the_prompt() {
+    let cases = [
+        (None, "unreachable"),
+        (Some((503, "")), "full"),
+        (Some((500, "oops")), "faulty"),
+        (Some((404, "{}")), "rejected"),
+        (Some((200, "<html>")), "handover_unreadable"),
+        (Some((200, "{\"choices\":[]}")), "handover_absent"),
+    ];
+    for (response, name) in cases {
+        let host = Host::default();
+        let vm = vm(&host, &apart(2, 1, TransferProtocol::Pull));
+        let others = busy(&vm);
+        let body = long(name).to_string();
+        let mut stream = send(&vm, &body);
+        let first = header(&stream, DESTINATION).to_owned();
+        stream.called(response);
+        let second = header(&stream, DESTINATION).to_owned();
+        assert_eq!(stream.calls.len(), 2, "{name}");
+        assert_ne!(first, second, "{name}");
+        assert_eq!(stream.calls[0].body, stream.calls[1].body, "{name}");
+        assert!(stream.is_paused && in_flight(&vm, &first) == (0, 0), "{name}");
+        stream.called(response);
+        assert!(!stream.is_paused, "{name}");
+        assert_eq!(stream.request_headers[DESTINATION], "10.2.0.1:8000", "{name}");
+        assert_eq!(stream.edited, None, "{name}: the engine gets what the client sent");
+        stream.finish();
+        others.into_iter().for_each(Stream::finish);
+        for address in ["10.1.0.1:8000", "10.1.0.2:8000", "10.2.0.1:8000"] {
+            assert_eq!(in_flight(&vm, address), (0, 0), "{name}: {address}");
+        }
+        assert_eq!(counted(&host, &[&vm], &format!("warmpath.prefill_leg.{name}")), 2);
+        assert_eq!(counted(&host, &[&vm], "warmpath.prefill_leg.retried"), 1, "{name}");
+        assert_eq!(counted(&host, &[&vm], "warmpath.prefill_leg.replaced_by_local"), 1, "{name}");
+    }
+}
+
+#[test]
+fn a_request_that_is_wrong_in_itself_is_not_tried_twice_before_the_client_hears_of_it() {
+    let host = Host::default();
+    let vm = vm(&host, &apart(2, 1, TransferProtocol::Pull));
+    let others = busy(&vm);
+    let mut stream = send(&vm, &long("wrong").to_string());
+    stream.called(Some((400, r#"{"error":{}}"#)));
+    assert_eq!(stream.calls.len(), 1);
+    assert_eq!(stream.request_headers[DESTINATION], "10.2.0.1:8000");
+    stream.finish();
+    assert_eq!(counted(&host, &[&vm], "warmpath.prefill_leg.refused"), 1);
+    others.into_iter().for_each(Stream::finish);
+}
+
+#[test]
+fn a_client_that_leaves_leaves_nothing_booked() {
+    let host = Host::default();
+    let vm = vm(&host, &apart(1, 1, TransferProtocol::Pull));
+    let others = busy(&vm);
+    let stream = send(&vm, &long("gone").to_string());
+    assert_eq!(stream.calls.len(), 1);
+    stream.finish();
+    others.into_iter().for_each(Stream::finish);
+    host.advance(Duration::from_mins(1));
+    vm.tick();
+    assert_eq!((in_flight(&vm, "10.1.0.1:8000"), in_flight(&vm, "10.2.0.1:8000")), ((0, 0), (0, 0)));
+    assert_eq!(counted(&host, &[&vm], "warmpath.aborted"), u64::from(BUSY) + 1);
+}
+
+#[test]
+fn both_legs_go_at_once_where_engines_meet() {
+    let host = Host::default();
+    let vm = vm(&host, &apart(1, 1, TransferProtocol::Bootstrap));
+    for body in [long("one").to_string(), chat_with("hi", &json!({"n": 2})).to_string()] {
+        let mut stream = send(&vm, &body);
+        assert!(!stream.is_paused, "the decode engine waits, not the proxy");
+        let leg: Value = serde_json::from_slice(&stream.calls[0].body).unwrap();
+        let own: Value = serde_json::from_slice(stream.edited.as_deref().unwrap()).unwrap();
+        assert_eq!(leg, own);
+        assert_eq!((&leg["bootstrap_host"], &leg["bootstrap_port"]), (&json!("10.1.0.1"), &json!(8998)));
+        assert!(leg["bootstrap_room"].is_u64());
+        assert_eq!(stream.request_headers[DESTINATION], "10.2.0.1:8000");
+        assert_eq!(in_flight(&vm, "10.1.0.1:8000"), (1, 1));
+        stream.called(Some((200, "{}")));
+        assert_eq!(in_flight(&vm, "10.1.0.1:8000"), (0, 0));
+        stream.finish();
+        assert_eq!(in_flight(&vm, "10.2.0.1:8000"), (0, 0));
+    }
+    assert_eq!(counted(&host, &[&vm], "warmpath.split"), 2, "no engine takes a whole request");
+}
