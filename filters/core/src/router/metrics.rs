@@ -196,7 +196,7 @@ impl Counter {
         Self::Outcome(OutcomeClass::Silent),
         Self::Outcome(OutcomeClass::Empty),
         Self::Split,
-        Self::StaysWhole(StaysWhole::Cost(Unsplit::Dearer)),
+        Self::StaysWhole(StaysWhole::Cost(Unsplit::WholeIsCheaper)),
         Self::StaysWhole(StaysWhole::Cost(Unsplit::NoPrefill)),
         Self::StaysWhole(StaysWhole::Cost(Unsplit::NoDecode)),
         Self::StaysWhole(StaysWhole::Body(Whole::Format)),
@@ -311,7 +311,7 @@ fn outcome_name(class: OutcomeClass) -> &'static str {
 impl StaysWhole {
     fn name(self) -> &'static str {
         match self {
-            Self::Cost(Unsplit::Dearer) => "warmpath.whole.cheaper",
+            Self::Cost(Unsplit::WholeIsCheaper) => "warmpath.whole.cheaper",
             Self::Cost(Unsplit::NoPrefill) => "warmpath.whole.no_prefill_endpoint",
             Self::Cost(Unsplit::NoDecode) => "warmpath.whole.no_decode_endpoint",
             Self::Body(Whole::Format) => "warmpath.whole.format",

@@ -34,7 +34,7 @@ pub struct Split {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsplit {
     /// It is cheaper whole.
-    Dearer,
+    WholeIsCheaper,
     /// No endpoint that takes prefill legs is fit.
     NoPrefill,
     /// No endpoint that takes decode legs is fit.
@@ -47,7 +47,7 @@ impl Unsplit {
     /// Its stable name in metrics and explanations.
     pub fn label(self) -> &'static str {
         match self {
-            Self::Dearer => "dearer",
+            Self::WholeIsCheaper => "cheaper",
             Self::NoPrefill => "no_prefill_endpoint",
             Self::NoDecode => "no_decode_endpoint",
         }
@@ -75,7 +75,7 @@ pub fn split(query: &Query<'_>, options: &Options, whole: Option<&Decision>) -> 
     }
     let pair = best.ok_or(Unsplit::NoDecode)?;
     if whole.is_some_and(|whole| whole.chosen.fitness == Fitness::Fit && whole.chosen.cost_s <= pair.cost_s) {
-        return Err(Unsplit::Dearer);
+        return Err(Unsplit::WholeIsCheaper);
     }
     let mut decode = decode.choosing(pair.to);
     // What is handed over can be used once.

@@ -195,7 +195,7 @@ fn a_leg_that_fails_goes_to_another_engine_and_then_the_decode_engine_computes_t
 }
 
 #[test]
-fn a_request_that_is_wrong_in_itself_is_not_tried_twice_before_the_client_hears_of_it() {
+fn a_request_that_is_wrong_in_itself_is_not_tried_twice_before_the_client_sees_it() {
     let host = Host::default();
     let vm = vm(&host, &apart(2, 1, TransferProtocol::Pull));
     let others = busy(&vm);

@@ -11,7 +11,7 @@
 //! Nothing is copied for a second try: the host keeps the body of a paused request, and each leg's is made from it when it is
 //! needed. The decode endpoint is booked from the start, so that nobody else takes its room for free meanwhile.
 //!
-//! A call cannot be taken back: the leg of a client that leaves goes on until its response or its time limit. Nobody hears of its end.
+//! A call cannot be taken back: the leg of a client that leaves goes on until its response or its time limit. Nothing reports its end.
 
 mod awaited;
 mod joint;

@@ -94,7 +94,7 @@ impl<S: SharedMap> Router<S> {
 // === impl LegFailure ===
 
 impl LegFailure {
-    /// What it says of the endpoint.
+    /// What is published of the endpoint.
     fn class(self) -> OutcomeClass {
         match self {
             Self::Refused => OutcomeClass::Refused,
