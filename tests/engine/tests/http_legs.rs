@@ -10,10 +10,11 @@ mod client;
 
 use client::{Reply, eventually, get, open, post};
 use serde_json::{Value, json};
+use std::num::NonZeroU32;
 use tokio::net::TcpStream;
 use warmpath_engine::{
-    EngineServer, Fault, Legs, LoadFailure, Params, Preset, ServerConfig, Transfer, TransferProtocol,
-    model::LoadTime,
+    EngineServer, Fault, Legs, LoadFailure, Nonsense, Params, Preset, ServerConfig, Transfer,
+    TransferProtocol, model::LoadTime,
 };
 
 const CHAT: &str = "/v1/chat/completions";
@@ -366,4 +367,36 @@ async fn a_decode_leg_with_the_prompt_of_another_generates_anothers_output() {
     let other = json!({"prompt": "efgh".repeat(100), "max_tokens": 8});
     let split = post(&d, COMPLETIONS, with(&other, &params)).await;
     assert_ne!(essence(&split), essence(&post(&d, COMPLETIONS, &other).await));
+}
+
+#[tokio::test]
+async fn a_prefill_leg_fails_in_every_way_that_is_ordered() {
+    let p = start(config("prefill")).await;
+    let leg = async || open(p.addr(), COMPLETIONS, first_leg(&prompt())).await.unwrap().rest().await;
+    p.fault(Fault::status(429, Some(1))).await;
+    assert_eq!(leg().await.status, 429);
+    let nonsense = async |what| {
+        p.fault(Fault::Nonsense { what, count: Some(1), every: NonZeroU32::MIN }).await;
+        leg().await
+    };
+    assert_eq!(nonsense(Nonsense::Html).await.header("content-type"), "text/html");
+    assert_eq!(nonsense(Nonsense::Json).await.json(), json!({}));
+    assert_eq!(nonsense(Nonsense::NoHandover).await.json()["kv_transfer_params"], Value::Null);
+    let empty = nonsense(Nonsense::EmptyHandover).await.json()["kv_transfer_params"].clone();
+    assert_eq!((&empty["remote_block_ids"], &empty["do_remote_prefill"]), (&json!([]), &json!(true)));
+    p.fault(Fault::Half { count: Some(1), every: NonZeroU32::MIN }).await;
+    let half = leg().await;
+    assert_eq!((half.status.as_u16(), half.is_cut, half.body.is_empty()), (200, true, false));
+    p.fault(Fault::Late { ms: 1, count: Some(1), every: NonZeroU32::MIN }).await;
+    assert_eq!(leg().await.json()["kv_transfer_params"]["do_remote_prefill"], true);
+    assert_eq!((legs(&p).prompts_held, p.state().faulted), (4, 7), "what was computed is held");
+}
+
+#[tokio::test]
+async fn a_fault_of_legs_leaves_whole_requests_alone() {
+    let p = start(config("prefill")).await;
+    p.fault(Fault::Nonsense { what: Nonsense::NoHandover, count: Some(1), every: NonZeroU32::MIN }).await;
+    assert_eq!(post(&p, COMPLETIONS, prompt()).await.status, 200);
+    assert_eq!(p.state().faulted, 0);
+    assert_eq!(prefill(&p, COMPLETIONS, &prompt()).await, Value::Null);
 }

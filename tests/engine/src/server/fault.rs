@@ -49,6 +49,37 @@ pub enum Fault {
         #[serde(default = "all")]
         every: NonZeroU32,
     },
+    /// Responds to inference requests with 200 and something else than a response.
+    Nonsense {
+        /// What comes instead.
+        what: Nonsense,
+        /// For how many requests; `None`: until cleared.
+        #[serde(default)]
+        count: Option<u32>,
+        /// Every which request, from 1, which is all.
+        #[serde(default = "all")]
+        every: NonZeroU32,
+    },
+    /// Breaks the connection in the middle of the body of responses that are not streams.
+    Half {
+        /// For how many responses; `None`: until cleared.
+        #[serde(default)]
+        count: Option<u32>,
+        /// Every which response, from 1, which is all.
+        #[serde(default = "all")]
+        every: NonZeroU32,
+    },
+    /// Does its work and keeps the response back for a while.
+    Late {
+        /// For how long.
+        ms: u64,
+        /// For how many responses; `None`: until cleared.
+        #[serde(default)]
+        count: Option<u32>,
+        /// Every which response, from 1, which is all.
+        #[serde(default = "all")]
+        every: NonZeroU32,
+    },
     /// Something is wrong with `/metrics` and with nothing else.
     Scrape(Scrape),
     /// Breaks the connection of streams in the middle, without an end of the chunked body.
@@ -64,6 +95,20 @@ pub enum Fault {
     Restart,
     /// Empties the cache and changes nothing else.
     Cold,
+}
+
+/// What comes instead of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Nonsense {
+    /// A page for people, as of a proxy in between.
+    Html,
+    /// An empty object.
+    Json,
+    /// The response of a prefill leg, its prompt held, and nothing handed over: an engine without a connector.
+    NoHandover,
+    /// The same with a handover that names nothing.
+    EmptyHandover,
 }
 
 /// What is wrong with `/metrics`.
@@ -128,6 +173,9 @@ pub(super) struct InForce {
     status: Option<Counted<(u16, Duration)>>,
     silent: Option<Counted<()>>,
     empty: Option<Counted<Duration>>,
+    nonsense: Option<Counted<Nonsense>>,
+    half: Option<Counted<()>>,
+    late: Option<Counted<Duration>>,
     pub(super) scrape: Option<(u64, Scrape)>,
     cut: Option<Counted<usize>>,
     /// How often the engine died.
@@ -188,6 +236,13 @@ impl InForce {
             Fault::Empty { count, after_ms, every } => {
                 self.empty = Some(Counted::new(order, Duration::from_millis(after_ms), count, every));
             }
+            Fault::Nonsense { what, count, every } => {
+                self.nonsense = Some(Counted::new(order, what, count, every));
+            }
+            Fault::Half { count, every } => self.half = Some(Counted::new(order, (), count, every)),
+            Fault::Late { ms, count, every } => {
+                self.late = Some(Counted::new(order, Duration::from_millis(ms), count, every));
+            }
             Fault::Scrape(scrape) => self.scrape = Some((order, scrape)),
             Fault::Cut { after_chunks, count } => {
                 self.cut = Some(Counted::new(order, after_chunks, count, all()));
@@ -210,6 +265,9 @@ impl InForce {
         self.status = self.status.filter(|other| other.order != order);
         self.silent = self.silent.filter(|other| other.order != order);
         self.empty = self.empty.filter(|other| other.order != order);
+        self.nonsense = self.nonsense.filter(|other| other.order != order);
+        self.half = self.half.filter(|other| other.order != order);
+        self.late = self.late.filter(|other| other.order != order);
         self.scrape = self.scrape.filter(|(other, _)| *other != order);
         self.cut = self.cut.filter(|other| other.order != order);
     }
@@ -281,6 +339,25 @@ impl Faults {
     /// After which time the next inference request must end without a token, if it must; counts it.
     pub(super) fn take_empty(&self) -> Option<Duration> {
         self.take(|in_force| &mut in_force.empty)
+    }
+
+    /// What the next inference request gets instead of a response, if it is not `of_legs`, or the next prefill leg, if it is;
+    /// counts it.
+    pub(super) fn take_nonsense(&self, of_legs: bool) -> Option<Nonsense> {
+        let is_of_leg = |what| matches!(what, Nonsense::NoHandover | Nonsense::EmptyHandover);
+        let nonsense = self.in_force.borrow().nonsense;
+        nonsense.filter(|fault| is_of_leg(fault.what) == of_legs)?;
+        self.take(|in_force| &mut in_force.nonsense)
+    }
+
+    /// Whether the next whole response breaks in the middle; counts it.
+    pub(super) fn take_half(&self) -> bool {
+        self.take(|in_force| &mut in_force.half).is_some()
+    }
+
+    /// How long the next response is kept back; counts it.
+    pub(super) fn take_late(&self) -> Option<Duration> {
+        self.take(|in_force| &mut in_force.late)
     }
 
     /// After how many pieces the next stream must break, if it must; counts it.

@@ -30,6 +30,6 @@ mod tokens;
 
 pub use config::{Opening, ServerConfig};
 pub use engine_server::EngineServer;
-pub use fault::{Fault, Scrape};
+pub use fault::{Fault, Nonsense, Scrape};
 pub use legs::{Legs, LoadFailure, Role, Transfer, TransferProtocol, UnknownName};
 pub use state::State;

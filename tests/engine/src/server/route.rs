@@ -2,9 +2,9 @@
 
 use super::{
     engine_server::App,
-    fault::Scrape,
+    fault::{Nonsense, Scrape},
     infer,
-    reply::{Body, ENGINE, REQUEST_ID, broken, json as reply_json, whole, with_body},
+    reply::{Body, ENGINE, REQUEST_ID, broken, broken_after, json as reply_json, whole, with_body},
     sim, tokens,
 };
 use crate::api::{ApiError, Protocol};
@@ -130,7 +130,12 @@ async fn dispatch(
             require_json(&request)?;
             let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
             let body = read_body(request).await?;
-            infer::infer(app, protocol, id, &body).await
+            if let Some(what) = app.faults.take_nonsense(false) {
+                app.count_fault();
+                return Ok(nonsense(what));
+            }
+            let response = infer::infer(app, protocol, id, &body).await?;
+            Ok(spoil(app, response).await)
         }
         Route::CountTokens => {
             require_json(&request)?;
@@ -152,6 +157,31 @@ async fn dispatch(
         Route::SimFault => sim::fault(app, gave_order, &read_body(request).await?),
         Route::Unknown => Ok(detail(StatusCode::NOT_FOUND, "Not Found")),
     }
+}
+
+/// What comes instead of a response.
+fn nonsense(what: Nonsense) -> Response<Body> {
+    match what {
+        Nonsense::Html => whole(StatusCode::OK, "text/html", "<html><body>Please log in.</body></html>"),
+        _ => reply_json(StatusCode::OK, &json!({})),
+    }
+}
+
+/// A response as the faults let it pass.
+async fn spoil(app: &App, response: Response<Body>) -> Response<Body> {
+    if let Some(late) = app.faults.take_late() {
+        app.count_fault();
+        tokio::time::sleep(late).await;
+    }
+    let is_stream =
+        response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/"));
+    if is_stream || !app.faults.take_half() {
+        return response;
+    }
+    app.count_fault();
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    Response::from_parts(head, broken_after(body.slice(..body.len() / 2)))
 }
 
 /// `/metrics`, unless something is wrong with it.

@@ -29,6 +29,7 @@ use self::{
 };
 use super::{
     engine_server::App,
+    fault::Nonsense,
     flight::Ticket,
     infer::{self, Job},
     reply::{Body, json as reply_json},
@@ -121,7 +122,11 @@ async fn prefill(app: &Arc<App>, prefill: Prefill, mut job: Job) -> Result<Respo
         cached_tokens: output.cached_tokens(),
         lease_ms: u64::try_from(app.hub.lease().as_millis()).unwrap_or(u64::MAX),
     };
-    let handover = keep(app, &name, &ticket, slip);
+    let mut handover = keep(app, &name, &ticket, slip);
+    if let Some(nonsense) = app.faults.take_nonsense(true) {
+        app.count_fault();
+        handover = if nonsense == Nonsense::NoHandover { Value::Null } else { nixl::empty(handover) };
+    }
     let mut body = job.protocol.wire().whole(&output);
     body["kv_transfer_params"] = handover;
     Ok(infer::with_counts(reply_json(StatusCode::OK, &body), &output))

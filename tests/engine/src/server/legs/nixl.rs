@@ -108,3 +108,9 @@ pub(super) fn handover(app: &App, name: &str, blocks: &[u32], slip: Slip) -> Val
         "remote_prefill_cached_tokens": slip.cached_tokens,
     })
 }
+
+/// The same without blocks: what a decode engine must never be sent.
+pub(super) fn empty(mut handover: Value) -> Value {
+    handover["remote_block_ids"] = json!([]);
+    handover
+}
