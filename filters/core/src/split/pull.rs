@@ -2,7 +2,8 @@
 //!
 //! Source: vLLM 0.32, `distributed/kv_transfer/kv_connector/v1/nixl`. The exchange was also captured from two engines on CPUs.
 //! The prefill leg must not be a stream, because chunks carry no `kv_transfer_params`. The blocks are kept for a lease of 30 s
-//! by default; then the decode engine cannot read them, and what it does is its `kv_load_failure_policy`.
+//! by default, and longer while the request waits in a decode engine. What a decode engine does that cannot reach the other one is
+//! its `kv_load_failure_policy`.
 //!
 //! A handover is good for one decode leg that reaches an engine. The blocks are free after the first read, as after the lease, and
 //! nobody checks whether they still hold the prompt: a second read succeeds and computes with whatever prompt is in them then.
@@ -34,7 +35,6 @@ pub(super) fn decode(body: &[u8], params: &str) -> Result<Vec<u8>, NotEditable> 
     with_fields(body, &[(FIELD, params)])
 }
 
-<<<<<<< Updated upstream
 /// Whether parameters say all that a decode engine needs. One that is to read and does not know what ends its process, and one that
 /// does not know from where waits for ever.
 fn is_complete(params: Raw<'_>) -> bool {
@@ -43,13 +43,4 @@ fn is_complete(params: Raw<'_>) -> bool {
     let Ok(found) = fields(params.bytes(), &NEEDED) else { return false };
     let [blocks, ..] = found;
     found.iter().all(Option::is_some) && blocks.is_some_and(|blocks| blocks.scanner().is_filled() == Ok(true))
-=======
-/// Whether parameters name blocks, and whose. A decode engine that shall read and does not learn what, or from whom, ends
-/// its process.
-fn names_blocks(params: Raw<'_>) -> bool {
-    let names = &["remote_block_ids", "remote_engine_id", "remote_host", "remote_port"];
-    let Ok([blocks, engine, host, port]) = fields(params.bytes(), names) else { return false };
-    let is_filled = blocks.is_some_and(|blocks| blocks.scanner().is_filled().unwrap_or(false));
-    is_filled && [engine, host, port].iter().all(Option::is_some)
->>>>>>> Stashed changes
 }

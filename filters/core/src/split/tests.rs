@@ -34,14 +34,8 @@ fn a_response_that_names_no_blocks_hands_nothing_over() {
         r#"{"kv_transfer_params":null}"#,
         r#"{"kv_transfer_params":{"do_remote_prefill":true}}"#,
         r#"{"kv_transfer_params":{"do_remote_prefill":true,"remote_block_ids":null}}"#,
-<<<<<<< Updated upstream
         r#"{"kv_transfer_params":{"do_remote_prefill":true,"remote_block_ids":[]}}"#,
         r#"{"kv_transfer_params":{"remote_block_ids":[[1]],"remote_engine_id":"e","remote_request_id":"r","remote_host":"h"}}"#,
-=======
-        r#"{"kv_transfer_params":{"do_remote_prefill":true,"remote_block_ids":[],"remote_engine_id":"e","remote_host":"h","remote_port":1}}"#,
-        r#"{"kv_transfer_params":{"do_remote_prefill":true,"remote_block_ids":[[1]]}}"#,
-        r#"{"kv_transfer_params":{"do_remote_prefill":true,"remote_block_ids":[[1]],"remote_engine_id":null,"remote_host":"h","remote_port":1}}"#,
->>>>>>> Stashed changes
         r#"{"kv_transfer_params":7}"#,
     ] {
         assert_eq!(handover(response), Err(HandoverError::Absent), "{response}");
@@ -50,11 +44,7 @@ fn a_response_that_names_no_blocks_hands_nothing_over() {
         assert_eq!(handover(response), Err(HandoverError::Unreadable), "{response}");
     }
     let large = format!(
-<<<<<<< Updated upstream
         r#"{{"kv_transfer_params":{{"remote_block_ids":[{}1],"remote_engine_id":"e","remote_request_id":"r","remote_host":"h","remote_port":1}}}}"#,
-=======
-        r#"{{"kv_transfer_params":{{"remote_engine_id":"e","remote_host":"h","remote_port":1,"remote_block_ids":[{}1]}}}}"#,
->>>>>>> Stashed changes
         "1,".repeat(5 << 20)
     );
     assert_eq!(handover(&large), Err(HandoverError::TooLarge));
