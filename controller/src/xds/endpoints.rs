@@ -12,6 +12,7 @@ use envoy_types::pb::envoy::config::endpoint::v3::{
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use tokio::sync::watch;
+use warmpath_core::wire::Role;
 
 /// The name of the resource with the endpoints of all pools. Each pool also has a resource of its own name.
 pub const ENGINES: &str = "engines";
@@ -46,27 +47,42 @@ impl Publisher {
 
 /// All endpoints of a cluster, in Envoy's terms.
 pub fn assignment(cluster: &str, addresses: impl IntoIterator<Item = SocketAddr>) -> ClusterLoadAssignment {
-    let endpoints: Vec<LbEndpoint> = addresses.into_iter().map(lb_endpoint).collect();
+    by_priority(cluster, [addresses.into_iter().collect()])
+}
+
+/// Endpoints of a cluster, the preferred ones first. Envoy's own policy takes those of a later set only as far as the earlier ones
+/// fail; an endpoint that the filter names is found in any of them.
+fn by_priority<const N: usize>(cluster: &str, sets: [BTreeSet<SocketAddr>; N]) -> ClusterLoadAssignment {
     // No locality rather than an empty one: Envoy counts and balances localities.
-    let localities = (!endpoints.is_empty())
-        .then(|| LocalityLbEndpoints { lb_endpoints: endpoints, ..LocalityLbEndpoints::default() });
+    let filled = sets.into_iter().filter(|set| !set.is_empty());
+    let locality = |(priority, set): (u32, BTreeSet<SocketAddr>)| LocalityLbEndpoints {
+        lb_endpoints: set.into_iter().map(lb_endpoint).collect(),
+        priority,
+        ..LocalityLbEndpoints::default()
+    };
     ClusterLoadAssignment {
         cluster_name: cluster.to_owned(),
-        endpoints: localities.into_iter().collect(),
+        endpoints: (0..).zip(filled).map(locality).collect(),
         ..ClusterLoadAssignment::default()
     }
 }
 
-/// Lists endpoints whatever their role and health: the filter decides which of them a request may go to.
+/// Lists endpoints whatever their role and health: the filter decides which of them a request may go to. Those that only prefill
+/// come last, for requests that the filter leaves to Envoy are whole.
 fn resources(pools: &[Pool]) -> Vec<Resource> {
-    let sorted = |pools: &[Pool]| -> BTreeSet<SocketAddr> {
-        pools.iter().flat_map(|pool| &pool.endpoints).map(|member| member.address).collect()
+    let sorted = |name: &str, pools: &[Pool]| -> Resource {
+        let members = || pools.iter().flat_map(|pool| &pool.endpoints);
+        let of = |takes: fn(&Role) -> bool| -> BTreeSet<SocketAddr> {
+            members().filter(|member| takes(&member.role)).map(|member| member.address).collect()
+        };
+        let serving = of(|role| *role != Role::Prefill);
+        let prefilling = of(|role| *role == Role::Prefill).difference(&serving).copied().collect();
+        by_priority(name, [serving, prefilling]).into()
     };
-    let of_pool = |pool: &Pool| assignment(&pool.name, sorted(std::slice::from_ref(pool))).into();
     // A pool may have the name `engines`, too: then the resource with all endpoints is the safe one.
     let others = pools.iter().filter(|pool| pool.name != ENGINES);
-    let all: Resource = assignment(ENGINES, sorted(pools)).into();
-    std::iter::once(all).chain(others.map(of_pool)).collect()
+    let of_pool = |pool: &Pool| sorted(&pool.name, std::slice::from_ref(pool));
+    std::iter::once(sorted(ENGINES, pools)).chain(others.map(of_pool)).collect()
 }
 
 fn lb_endpoint(address: SocketAddr) -> LbEndpoint {

@@ -14,12 +14,13 @@ use prost::Message;
 use std::net::SocketAddr;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use warmpath::config::{Pool, Settings};
+use warmpath::config::{Member, Pool, Settings};
 use warmpath::run::start;
 use warmpath::xds::{
     Delta, ENGINES, Kind, Publisher, Refused, Reply, Resource, Resources, Session, StateOfTheWorld, Variant,
     assignment,
 };
+use warmpath_core::wire::Role;
 
 fn pool(name: &str, endpoints: &[&str]) -> Pool {
     let endpoints = endpoints.iter().map(|address| address.parse::<SocketAddr>().unwrap().into()).collect();
@@ -107,6 +108,34 @@ fn only_what_has_changed_is_sent() {
     let fewer = [both[0].clone(), pool("llm/b", &["10.0.0.2:80"])];
     let (sent, _) = sotw(&mut session, &resources(&fewer)).unwrap();
     assert_eq!(sent, ["engines: 10.0.0.1:80 10.0.0.2:80", "llm/b: 10.0.0.2:80"]);
+}
+
+#[test]
+fn endpoints_that_only_prefill_are_the_last_that_envoy_takes_by_itself() {
+    let member =
+        |address: &str, role| Member { role, ..Member::from(address.parse::<SocketAddr>().unwrap()) };
+    let apart = Pool {
+        endpoints: vec![member("10.0.0.1:80", Role::Prefill), member("10.0.0.2:80", Role::Decode)],
+        ..pool("apart", &[])
+    };
+    let prefilling =
+        Pool { endpoints: vec![member("10.0.0.3:80", Role::Prefill)], ..pool("prefilling", &[]) };
+    let mut session = Session::default();
+    take::<StateOfTheWorld>(&mut session, ask(&["apart", "prefilling", ENGINES], ""));
+    let (sent, response) = sotw(&mut session, &resources(&[apart, prefilling])).unwrap();
+    assert_eq!(
+        sent,
+        [
+            "apart: 10.0.0.2:80 10.0.0.1:80",
+            "engines: 10.0.0.2:80 10.0.0.1:80 10.0.0.3:80",
+            "prefilling: 10.0.0.3:80"
+        ]
+    );
+    let priorities = response.resources.iter().map(|body| {
+        let assignment = ClusterLoadAssignment::decode(&*body.value).unwrap();
+        assignment.endpoints.iter().map(|locality| locality.priority).collect::<Vec<_>>()
+    });
+    assert_eq!(priorities.collect::<Vec<_>>(), [vec![0, 1], vec![0, 1], vec![0]]);
 }
 
 #[test]
