@@ -129,6 +129,11 @@ pub(crate) fn resume_request() {
     let _ = hostcalls::resume_http_request();
 }
 
+/// Lets the response of the context go on once the callback has ended.
+pub(crate) fn resume_response() {
+    let _ = hostcalls::resume_http_response();
+}
+
 /// Sets a property of the stream. Envoy keeps it in the filter state as `wasm.<name>`.
 pub(crate) fn set_property(name: &str, value: &str) {
     let _ = hostcalls::set_property(vec![name], Some(value.as_bytes()));

@@ -18,6 +18,15 @@ pub(crate) struct Http {
     id: ExchangeId,
     buffered_bytes: usize,
     watch: Watch,
+    /// Of a response that is paused.
+    held: Option<Held>,
+}
+
+/// What has come of the body of a response that is paused.
+#[derive(Default)]
+struct Held {
+    bytes: usize,
+    ends: bool,
 }
 
 // === impl Http ===
@@ -25,7 +34,7 @@ pub(crate) struct Http {
 impl Http {
     /// A stream of a plugin; without a VM's state, one that is left alone.
     pub(crate) fn new(vm: Option<Rc<Vm>>, plugin: PluginId, id: ExchangeId) -> Self {
-        Self { vm, plugin, id, buffered_bytes: 0, watch: Watch::default() }
+        Self { vm, plugin, id, buffered_bytes: 0, watch: Watch::default(), held: None }
     }
 
     /// Gives the router an input, and what it asks for then; `None`: the request does what it did before.
@@ -66,6 +75,15 @@ impl Http {
         if self.handle(input) == Some(Flow::Paused) { Action::Pause } else { Action::Continue }
     }
 
+    fn resume_response(&mut self) {
+        host::resume_response();
+        if let Some(Held { bytes, ends }) = self.held.take()
+            && (bytes > 0 || ends)
+        {
+            self.handle(Input::ResponseChunk { exchange: self.id, bytes, tail: &[], ends });
+        }
+    }
+
     fn request_data(&mut self, ends: bool) -> Action {
         self.act(Input::RequestData { exchange: self.id, buffered_bytes: self.buffered_bytes, ends })
     }
@@ -77,8 +95,10 @@ impl Context for Http {
         let status = if headers > 0 { host::call_status() } else { None };
         let body = status.and_then(|_| host::call_body(body_size));
         let response = status.zip(body.as_deref()).map(|(status, body)| Called { status, body });
-        if self.handle(Input::Called { exchange: self.id, response }) == Some(Flow::Resumed) {
-            host::resume_request();
+        match self.handle(Input::Called { exchange: self.id, response }) {
+            Some(Flow::Resumed) => host::resume_request(),
+            Some(Flow::ResponseResumed) => self.resume_response(),
+            Some(Flow::Paused) | None => {}
         }
     }
 }
@@ -116,16 +136,23 @@ impl HttpContext for Http {
         }
         let (headers, served_by) = (host::response_headers(), host::upstream_address());
         let status = headers.iter().find(|(name, _)| name == ":status");
-        self.act(Input::ResponseHead {
+        let action = self.act(Input::ResponseHead {
             exchange: self.id,
             status: status.and_then(|(_, status)| std::str::from_utf8(status).ok()?.parse().ok()),
             headers: &headers,
             served_by: served_by.as_deref(),
             ends: end_of_stream,
-        })
+        });
+        // Envoy takes `Continue` of a later piece for that of the headers.
+        self.held = (action == Action::Pause).then(Held::default);
+        action
     }
 
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        if let Some(held) = &mut self.held {
+            (held.bytes, held.ends) = (size, end_of_stream);
+            return Action::Pause;
+        }
         // Of a long stream nearly every call does no more than this: no hostcall, no memory.
         let tail_bytes = match self.watch {
             Watch::End if !end_of_stream => return Action::Continue,
@@ -140,6 +167,10 @@ impl HttpContext for Http {
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
+        if let Some(held) = &mut self.held {
+            held.ends = true;
+            return Action::Pause;
+        }
         self.act(Input::ResponseChunk { exchange: self.id, bytes: 0, tail: &[], ends: true })
     }
 }

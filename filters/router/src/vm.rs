@@ -32,7 +32,7 @@ struct State {
 /// The outputs of an input that only the calling context can perform.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Done {
-    /// Where the request goes, if that changed.
+    /// What becomes of the request or its response, if that changed.
     pub(crate) flow: Option<Flow>,
     /// The host has refused the call that the router wanted.
     pub(crate) is_call_refused: bool,
@@ -46,13 +46,15 @@ pub(crate) struct Done {
     pub(crate) watch: Option<Watch>,
 }
 
-/// What becomes of a request.
+/// What becomes of a request or its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flow {
     /// It stays where it is.
     Paused,
-    /// It was paused, and goes on.
+    /// The request was paused, and goes on.
     Resumed,
+    /// The response was paused, and goes on.
+    ResponseResumed,
 }
 
 // === impl Vm ===
@@ -137,6 +139,7 @@ fn perform(
         Output::Resume if *is_entered => host::resume_request(),
         // How depends on the callback.
         Output::Resume => done.flow = Some(Flow::Resumed),
+        Output::ResumeResponse => done.flow = Some(Flow::ResponseResumed),
         Output::Call(call) => done.is_call_refused = !host::call(&call),
         Output::SetRequestHeader(name, value) => host::set_request_header(name, &value),
         Output::RemoveRequestHeader(name) => host::remove_request_header(name),

@@ -195,7 +195,8 @@ pub struct Called<'a> {
 /// An effect for the shell to perform.
 #[derive(Debug, PartialEq)]
 pub enum Output {
-    /// Hold the request, and the rest of it as it arrives, until an input brings another output.
+    /// Hold the request, and the rest of it as it arrives, until an input brings another output. For the headers of a response:
+    /// hold that, and report none of its pieces.
     Pause,
     /// Hand over the whole body as [`Input::RequestBody`].
     ReadBody,
@@ -218,6 +219,9 @@ pub enum Output {
     },
     /// Let the entered request, which is paused, go on.
     Resume,
+    /// Let the paused response to the request of the input go on, and report what has come of it meanwhile as one piece without
+    /// a tail.
+    ResumeResponse,
     /// Send a request of the router's own for the request of the input, and report its end as [`Input::Called`]. There is never more
     /// than one for a request, and it ends with the stream of that.
     Call(Call),
