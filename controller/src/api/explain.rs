@@ -14,7 +14,7 @@ use thiserror::Error;
 use warmpath_core::cost::Weights;
 use warmpath_core::prompt::{self, PromptError, Request};
 use warmpath_core::router::EXPLAIN_TOKEN_HEADER;
-use warmpath_core::routing::{Explanation, NoEndpoint, Options, Query, choose, target};
+use warmpath_core::routing::{Explanation, NoEndpoint, Options, Query, target};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 
@@ -100,8 +100,7 @@ fn explain(
 ) -> Result<Explanation, ExplainError> {
     let query = Query::of_request(view, api, Some(request), body_bytes, now)?;
     let options = Options { alternates: usize::MAX, nonce, now, weights: Weights::default() };
-    let decision = choose(&query, &options)?;
-    Ok(Explanation::new(&query, &decision))
+    Ok(Explanation::of(&query, &options)?)
 }
 
 // === impl ExplainError ===

@@ -380,7 +380,7 @@ fn explanation(pool: Pool, model: &str) -> Explanation {
         Query::of_chain(&view, model, vec![CellHash(1)], text_of(256), None, Timestamp::ZERO).unwrap();
     let options =
         Options { alternates: usize::MAX, nonce: 1, now: Timestamp::ZERO, weights: Weights::default() };
-    let explanation = Explanation::new(&query, &choose(&query, &options).unwrap());
+    let explanation = Explanation::of(&query, &options).unwrap();
     let json = serde_json::to_string(&explanation).unwrap();
     assert_eq!(serde_json::from_str::<Explanation>(&json).unwrap(), explanation);
     explanation

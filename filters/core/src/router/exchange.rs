@@ -154,7 +154,7 @@ impl<S: SharedMap> Router<S> {
             out.push(Output::Reply(reply::models(models::list(&self.view), &head.caller)));
             return;
         }
-        let unread = head.unread(ends, several);
+        let unread = head.unread(ends, self.keeps_large_bodies());
         let unread = unread.or_else(|| (!self.pauses(clock, plugin)).then_some(Unread::Withheld));
         let body = unread.map(|unread| match head.model() {
             Some(model) if several && unread == Unread::NoBody => Body::Path(model),

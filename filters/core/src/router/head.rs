@@ -204,10 +204,9 @@ impl Head {
         }
     }
 
-    /// Why the body is not worth waiting for; `None` if it is. Where there are several pools, a large one is, for its
-    /// model.
-    pub(super) fn unread(&self, ends: bool, has_several_pools: bool) -> Option<Unread> {
-        let bytes_max = if has_several_pools { BODY_BYTES_KEPT_MAX } else { BODY_BYTES_MAX };
+    /// Why the body is not worth waiting for; `None` if it is. `keeps_large`: a large one is, too.
+    pub(super) fn unread(&self, ends: bool, keeps_large: bool) -> Option<Unread> {
+        let bytes_max = if keeps_large { BODY_BYTES_KEPT_MAX } else { BODY_BYTES_MAX };
         if ends || !self.is_post || self.is_upgrade {
             Some(Unread::NoBody)
         } else if self.is_encoded && self.kind != Kind::Encoded {

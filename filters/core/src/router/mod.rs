@@ -90,6 +90,8 @@ pub struct Router<S> {
     exchanges: FnvHashMap<ExchangeId, Exchange>,
     /// The prefill legs that run beside their requests.
     companions: FnvHashMap<ExchangeId, legs::Leg>,
+    /// The prefill legs whose requests are gone, with the times at which they should be over.
+    abandoned: Vec<(Timestamp, legs::Leg)>,
     /// Those that are paused and have seen nothing of their bodies.
     waiting: FnvHashMap<ExchangeId, Waiting>,
     /// Those that the last tick has resumed, with the bytes of their bodies that were withheld from them.
@@ -134,6 +136,7 @@ impl<S: SharedMap> Router<S> {
             pending: Vec::new(),
             exchanges: FnvHashMap::default(),
             companions: FnvHashMap::default(),
+            abandoned: Vec::new(),
             waiting: FnvHashMap::default(),
             resumed: Vec::new(),
             prefills: BinaryHeap::new(),
@@ -253,6 +256,7 @@ impl<S: SharedMap> Router<S> {
         self.settle_resumed();
         self.cancel_superseded(id, out);
         self.end_prefills(now, out);
+        self.end_abandoned(now, out);
         self.keep_house(now, out);
         self.read_log(now, out);
         self.probe_waiting(now, id, out);
@@ -283,6 +287,12 @@ impl<S: SharedMap> Router<S> {
     /// Whether a request must name its model to reach its pool.
     fn has_several_pools(&self) -> bool {
         self.view.pools().len() > 1
+    }
+
+    /// Whether a body that is too large for its prompt to be read is kept all the same: for its model where there are several pools,
+    /// and for the fields with which it could harm engines that pass KV on.
+    fn keeps_large_bodies(&self) -> bool {
+        self.has_several_pools() || self.view.has_split_pools()
     }
 
     /// Whether pools come from a controller.

@@ -122,6 +122,14 @@ pub(super) fn steering(caller: &Caller) -> Reply {
     caller.error(400, "transfer_fields", None, message)
 }
 
+/// The response to a request whose body is too large to be searched for such fields.
+pub(super) fn unsearched(caller: &Caller) -> Reply {
+    let max = BODY_BYTES_KEPT_MAX / (1024 * 1024);
+    let message =
+        format!("The body is larger than {max} MiB: send images and files by URL, or fewer of them.");
+    caller.error(413, Unread::Prompt(PromptError::TooLarge).label(), None, &message)
+}
+
 /// The response of an endpoint that is all that there is to generate.
 pub(super) fn complete(body: &[u8], caller: &Caller) -> Reply {
     caller.reply(200, body.to_vec())

@@ -17,7 +17,7 @@ use crate::cost::PrefillWork;
 use crate::limits::{BODY_BYTES_KEPT_MAX, BODY_BYTES_MAX};
 use crate::num::{count, float, u64_len};
 use crate::prompt::{PromptError, Request};
-use crate::routing::{Decision, Explanation, NoEndpoint, Options, Query, choose, target};
+use crate::routing::{Decision, Explanation, NoEndpoint, Options, Query, target};
 use crate::time::Timestamp;
 use crate::view::{Fitness, View};
 use std::cmp::Reverse;
@@ -53,7 +53,7 @@ impl<S: SharedMap> Router<S> {
         self.body_shown(id, out);
         let Some(Exchange::Reading(reading)) = self.exchanges.get(&id) else { return };
         let is_large = buffered_bytes > BODY_BYTES_MAX;
-        if buffered_bytes > BODY_BYTES_KEPT_MAX || is_large && !self.has_several_pools() {
+        if buffered_bytes > BODY_BYTES_KEPT_MAX || is_large && !self.keeps_large_bodies() {
             self.route_kept(clock, id, Body::Unread(Unread::Prompt(PromptError::TooLarge)), out);
         } else if !ends {
             out.push(Output::Pause);
@@ -156,8 +156,14 @@ impl<S: SharedMap> Router<S> {
             out.extend([Output::Count(Counter::RejectedUnread, 1), Output::Reply(reply)]);
             return;
         }
-        if matches!(&content, Ok(Content::Named(named)) if named.is_steering) {
-            let reply = reply::steering(&reading.caller);
+        let is_unsearched =
+            read.unread == Some(Unread::Prompt(PromptError::TooLarge)) && self.view.has_split_pools();
+        if is_unsearched || matches!(&content, Ok(Content::Named(named)) if named.is_steering) {
+            let reply = if is_unsearched {
+                reply::unsearched(&reading.caller)
+            } else {
+                reply::steering(&reading.caller)
+            };
             out.extend([Output::Count(Counter::RejectedSteering, 1), Output::Reply(reply)]);
             return;
         }
@@ -189,7 +195,7 @@ impl<S: SharedMap> Router<S> {
         let is_lost = self.has_several_pools() && !is_header_value(model);
         let query = query.and_then(|query| if is_lost { Err(NoEndpoint::UnknownModel) } else { Ok(query) });
         if reading.wants_explanation {
-            match query.and_then(|query| Ok(Explanation::new(&query, &choose(&query, &options)?))) {
+            match query.and_then(|query| Explanation::of(&query, &options)) {
                 Ok(explanation) => out.push(Output::Reply(reply::explanation(&explanation, &reading.caller))),
                 Err(reason) => refuse(reason, model, &reading.caller, out),
             }

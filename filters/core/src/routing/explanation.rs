@@ -1,8 +1,9 @@
 //! A decision as it is shown to people: the JSON of `x-warmpath-explain` and of the controller's `/explain`, which
 //! `warmpath explain` reads.
 
-use super::{Candidate, Decision, Query};
-use crate::cost::Terms;
+use super::split::pair;
+use super::{Candidate, Decision, NoEndpoint, Options, Query, choose};
+use crate::cost::{Term, Terms};
 use serde::{Deserialize, Serialize};
 
 /// See the module.
@@ -28,8 +29,31 @@ pub struct Explanation {
     pub cells: usize,
     /// Endpoints whose cost was computed.
     pub considered: usize,
-    /// Best first.
+    /// Best first; for the whole request.
     pub candidates: Vec<CandidateExplanation>,
+    /// The same for its two legs, where the pool passes KV on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<SplitExplanation>,
+}
+
+/// What a request would cost in two legs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SplitExplanation {
+    /// Whether that is less than at one endpoint. What the body says may still keep the request whole.
+    pub is_cheaper: bool,
+    /// Why there is no pair of endpoints: [`super::Unsplit::label`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The cost of both legs.
+    pub cost_s: f64,
+    /// Tokens whose KV would be transferred.
+    pub transfer_tokens: u64,
+    /// The time that this is predicted to take.
+    pub transfer_s: f64,
+    /// Where the prompt would be computed, best first.
+    pub prefill: Vec<CandidateExplanation>,
+    /// Where the response would be generated, best first.
+    pub decode: Vec<CandidateExplanation>,
 }
 
 /// One endpoint of it.
@@ -54,20 +78,50 @@ pub struct CandidateExplanation {
 // === impl Explanation ===
 
 impl Explanation {
-    /// Of a decision on this query.
-    pub fn new(query: &Query<'_>, decision: &Decision) -> Self {
+    /// Of the choice for this query.
+    pub fn of(query: &Query<'_>, options: &Options) -> Result<Self, NoEndpoint> {
+        let whole = choose(query, options);
+        let split =
+            query.pool().transfer().map(|_| SplitExplanation::of(query, options, whole.as_ref().ok()));
+        let is_split = split.as_ref().is_some_and(|split| split.is_cheaper);
+        let decision = whole.map(Some).or_else(|reason| if is_split { Ok(None) } else { Err(reason) })?;
+        Ok(Self { split, ..Self::new(query, decision.as_ref()) })
+    }
+
+    fn new(query: &Query<'_>, decision: Option<&Decision>) -> Self {
         let (pool, model) = (query.pool(), query.model());
         Self {
             pool: pool.name().to_owned(),
             model: model.to_owned(),
             target: query.target().map(str::to_owned),
             is_adapter: pool.adapters().iter().any(|adapter| adapter == query.target().unwrap_or(model)),
-            priority: decision.priority,
-            reason: decision.reason.label().to_owned(),
+            priority: query.priority,
+            reason: decision.map_or("none", |decision| decision.reason.label()).to_owned(),
             prompt_tokens: query.prompt_tokens,
             cells: query.chain.len(),
-            considered: decision.considered,
-            candidates: decision.ranked().map(CandidateExplanation::new).collect(),
+            considered: decision.map_or(0, |decision| decision.considered),
+            candidates: decision.map(CandidateExplanation::all).unwrap_or_default(),
+            split: None,
+        }
+    }
+}
+
+// === impl SplitExplanation ===
+
+impl SplitExplanation {
+    fn of(query: &Query<'_>, options: &Options, whole: Option<&Decision>) -> Self {
+        let split = match pair(query, options, whole.is_some()) {
+            Ok(split) => split,
+            Err(reason) => return Self { reason: Some(reason.label().to_owned()), ..Self::default() },
+        };
+        Self {
+            is_cheaper: whole.is_none_or(|whole| split.is_cheaper_than(whole)),
+            reason: None,
+            cost_s: split.cost_s,
+            transfer_tokens: split.transfer_tokens,
+            transfer_s: split.decode.chosen.terms[Term::Transfer],
+            prefill: CandidateExplanation::all(&split.prefill),
+            decode: CandidateExplanation::all(&split.decode),
         }
     }
 }
@@ -75,6 +129,10 @@ impl Explanation {
 // === impl CandidateExplanation ===
 
 impl CandidateExplanation {
+    fn all(decision: &Decision) -> Vec<Self> {
+        decision.ranked().map(Self::new).collect()
+    }
+
     fn new(candidate: &Candidate) -> Self {
         Self {
             endpoint: candidate.address.clone(),

@@ -20,7 +20,7 @@ mod weigh;
 
 pub use choose::{Options, choose};
 pub use decision::{Candidate, Decision, NoEndpoint, Reason};
-pub use explanation::{CandidateExplanation, Explanation};
+pub use explanation::{CandidateExplanation, Explanation, SplitExplanation};
 pub use query::Query;
 pub use rewrite::target;
 pub use split::{Split, Unsplit, split};

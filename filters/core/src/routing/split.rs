@@ -41,6 +41,15 @@ pub enum Unsplit {
     NoDecode,
 }
 
+// === impl Split ===
+
+impl Split {
+    /// Whether it costs less than the request at one endpoint.
+    pub(super) fn is_cheaper_than(&self, whole: &Decision) -> bool {
+        whole.chosen.fitness != Fitness::Fit || self.cost_s < whole.chosen.cost_s
+    }
+}
+
 // === impl Unsplit ===
 
 impl Unsplit {
@@ -54,13 +63,23 @@ impl Unsplit {
     }
 }
 
-/// The best pair of endpoints for a request that costs `whole` at the best single one; `None`: no endpoint takes it whole.
+/// The best pair of endpoints for a request that costs `whole` at the best single one, if that is more; `None`: no endpoint takes it
+/// whole.
 pub fn split(query: &Query<'_>, options: &Options, whole: Option<&Decision>) -> Result<Split, Unsplit> {
+    let split = pair(query, options, whole.is_some())?;
+    if whole.is_some_and(|whole| !split.is_cheaper_than(whole)) {
+        return Err(Unsplit::WholeIsCheaper);
+    }
+    Ok(split)
+}
+
+/// The best pair of endpoints, whatever it costs. `must_be_fit`: only endpoints that may be chosen at the moment are better than none.
+pub(super) fn pair(query: &Query<'_>, options: &Options, must_be_fit: bool) -> Result<Split, Unsplit> {
     let mut matches = Vec::new();
     query.view().find(&query.chain, &mut matches);
     let prefill = leg(query, options, Leg::Prefill, &matches).ok_or(Unsplit::NoPrefill)?;
     let decode = leg(query, options, Leg::Decode, &matches).ok_or(Unsplit::NoDecode)?;
-    let is_fit = |one: &&Candidate| whole.is_none() || one.fitness == Fitness::Fit;
+    let is_fit = |one: &&Candidate| !must_be_fit || one.fitness == Fitness::Fit;
     let mut best: Option<Pair> = None;
     for (from, p) in prefill.ranked().filter(is_fit).take(PAIRED_MAX).enumerate() {
         for (to, d) in decode.ranked().filter(is_fit).take(PAIRED_MAX).enumerate() {
@@ -74,12 +93,7 @@ pub fn split(query: &Query<'_>, options: &Options, whole: Option<&Decision>) -> 
         return Err(Unsplit::NoPrefill);
     }
     let pair = best.ok_or(Unsplit::NoDecode)?;
-    if whole.is_some_and(|whole| whole.chosen.fitness == Fitness::Fit && whole.chosen.cost_s <= pair.cost_s) {
-        return Err(Unsplit::WholeIsCheaper);
-    }
     let mut decode = decode.choosing(pair.to);
-    // What is handed over can be used once.
-    decode.alternates.clear();
     decode.chosen.terms = decode.chosen.terms.with(Term::Transfer, pair.transfer_s);
     decode.chosen.cost_s = options.weights.total_s(&decode.chosen.terms);
     Ok(Split {

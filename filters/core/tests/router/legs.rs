@@ -217,10 +217,33 @@ fn a_client_that_leaves_leaves_nothing_booked() {
     assert_eq!(stream.calls.len(), 1);
     stream.finish();
     others.into_iter().for_each(Stream::finish);
+    // A call cannot be taken back: the engine goes on with it.
+    assert_eq!(in_flight(&vm, "10.1.0.1:8000"), (1, 1));
+    assert_eq!(in_flight(&vm, "10.2.0.1:8000"), (0, 0));
     host.advance(Duration::from_mins(1));
     vm.tick();
     assert_eq!((in_flight(&vm, "10.1.0.1:8000"), in_flight(&vm, "10.2.0.1:8000")), ((0, 0), (0, 0)));
     assert_eq!(counted(&host, &[&vm], "warmpath.aborted"), u64::from(BUSY) + 1);
+}
+
+#[test]
+fn a_body_that_cannot_be_searched_does_not_reach_engines_that_pass_kv_on() {
+    let host = Host::default();
+    let vm = vm(&host, &apart(1, 1, TransferProtocol::Pull));
+    let large =
+        |field: &str| format!(r#"{{"model":"llama","messages":[],"pad":"{}"{field}}}"#, "x".repeat(17 << 20));
+    let stream = send(&vm, &large(r#","kv_transfer_params":{"do_remote_prefill":true}"#));
+    assert_eq!(stream.reply.as_ref().map(|reply| reply.status), Some(400));
+    stream.finish();
+    let stream = send(&vm, &large(""));
+    assert_eq!((stream.reply.is_none(), stream.calls.len()), (true, 0));
+    stream.finish();
+    let mut stream = vm.request();
+    let headers = [(":method", "POST"), (":path", PATH), ("content-length", "67108865")];
+    stream.headers(&headers, false);
+    assert_eq!(stream.reply.as_ref().map(|reply| reply.status), Some(413));
+    stream.finish();
+    assert_eq!(counted(&host, &[&vm], "warmpath.rejected.transfer_fields"), 2);
 }
 
 #[test]

@@ -168,6 +168,8 @@ impl<S: SharedMap> Router<S> {
             edited.count(out);
         }
         decode.reason = prefill.reason;
+        // What is handed over is used once, so there is nowhere else to go with it.
+        decode.alternates.clear();
         let line = summary(&prefill, &decode, whole.size.prompt_tokens, cost_s);
         let mut kept = self.keep(&whole, out);
         kept.size.cached_tokens = prefill.chosen.cached_tokens;
@@ -335,16 +337,17 @@ impl<S: SharedMap> Router<S> {
     /// The client or the proxy has ended a request that waits for its prefill leg.
     pub(super) fn end_prefilling(&mut self, prefilling: Prefilling, now: Timestamp, out: &mut Vec<Output>) {
         let Prefilling { leg, decode, .. } = prefilling;
-        let mut kinds = decode.end(&mut self.ledger, now);
-        kinds.extend(leg.into_iter().flat_map(|leg| leg.booking.end(&mut self.ledger, now)));
-        self.publish(kinds, When::Soon, now, out);
+        let ended = decode.end(&mut self.ledger, now);
+        self.publish(ended, When::Soon, now, out);
+        if let Some(leg) = leg {
+            self.abandon(leg, now, out);
+        }
     }
 
     /// A request is over whose prefill leg ran beside it, perhaps not to its end.
     pub(super) fn end_companion(&mut self, id: ExchangeId, now: Timestamp, out: &mut Vec<Output>) {
         if let Some(leg) = self.companions.remove(&id) {
-            let kinds = leg.booking.end(&mut self.ledger, now);
-            self.publish(kinds, When::Soon, now, out);
+            self.abandon(leg, now, out);
         }
     }
 

@@ -23,6 +23,9 @@ const LEG_MS_MIN: u64 = 5_000;
 /// And how many times its predicted time. As long as for silence, after which the endpoint would be blamed.
 const LEG_FACTOR: f64 = 10.0;
 
+/// Abandoned legs that stay booked: more than a VM has requests at once, and a bound for clients that come and go.
+const ABANDONED_MAX: usize = 1_024;
+
 /// A prefill leg that was sent.
 #[derive(Debug)]
 pub(in crate::router) struct Leg {
@@ -30,6 +33,8 @@ pub(in crate::router) struct Leg {
     pool: String,
     size: Estimate,
     timeout_ms: u64,
+    /// When it should be over.
+    due: Timestamp,
 }
 
 // === impl Router ===
@@ -49,13 +54,33 @@ impl<S: SharedMap> Router<S> {
         let (booking, kinds) =
             Booking::new(&mut self.ledger, candidate, chain.clone(), size.prompt_tokens, now);
         self.publish(kinds, When::Now, now, out);
-        let timeout_ms = LEG_MS_MIN.max(count(candidate.terms.ttft_s() * 1e3 * LEG_FACTOR));
+        let ttft_ms = candidate.terms.ttft_s() * 1e3;
+        let timeout_ms = LEG_MS_MIN.max(count(ttft_ms * LEG_FACTOR));
         let mut headers = joint.head.headers.clone();
         headers.push((DESTINATION_HEADER.to_owned(), candidate.address.clone().into_bytes()));
         out.push(Output::Call(Call { cluster: joint.cluster.clone(), headers, body, timeout_ms }));
         let held_tokens = candidate.held_tokens;
         let size = Estimate { held_tokens, cached_tokens: candidate.cached_tokens, ..*size };
-        Leg { booking, pool: pool.clone(), size, timeout_ms }
+        Leg { booking, pool: pool.clone(), size, timeout_ms, due: now.plus_ms(count(ttft_ms)) }
+    }
+
+    /// The request of a leg is gone. The engine goes on, so the leg stays booked until it should be over.
+    pub(super) fn abandon(&mut self, leg: Leg, now: Timestamp, out: &mut Vec<Output>) {
+        if leg.due > now && self.abandoned.len() < ABANDONED_MAX {
+            self.abandoned.push((leg.due, leg));
+        } else {
+            let ended = leg.booking.end(&mut self.ledger, now);
+            self.publish(ended, When::Soon, now, out);
+        }
+    }
+
+    /// Ends the bookings of abandoned legs that should be over.
+    pub(in crate::router) fn end_abandoned(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        let over: Vec<_> = self.abandoned.extract_if(.., |(due, _)| *due <= now).collect();
+        for (_, leg) in over {
+            let ended = leg.booking.end(&mut self.ledger, now);
+            self.publish(ended, When::Soon, now, out);
+        }
     }
 
     /// A prefill leg is over.
