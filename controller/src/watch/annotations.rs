@@ -15,6 +15,8 @@ const WEIGHT: &str = "warmpath.dev/weight";
 /// How its engines pass KV on, and the port of their bootstrap servers.
 const TRANSFER: &str = "warmpath.dev/transfer";
 const BOOTSTRAP_PORT: &str = "warmpath.dev/bootstrap-port";
+/// The proxy's cluster through which prefill legs reach its engines.
+const TRANSFER_CLUSTER: &str = "warmpath.dev/transfer-cluster";
 
 /// The annotations of an InferencePool. One that is not valid is a problem, and counts as if it were not there.
 pub(super) struct Annotations<'a> {
@@ -42,6 +44,7 @@ impl Annotations<'_> {
     pub(super) fn transfer(&mut self) -> Option<Transfer> {
         let protocol = self.read(TRANSFER, read_protocol);
         let port = self.read(BOOTSTRAP_PORT, read_port);
+        let cluster = self.read(TRANSFER_CLUSTER, read_name);
         let has_server = protocol.is_some_and(transfer::has_bootstrap);
         if port.is_some() && !has_server {
             self.report(BOOTSTRAP_PORT, "remove it, only engines of sglang and mooncake have such a port");
@@ -49,7 +52,7 @@ impl Annotations<'_> {
         Some(Transfer {
             protocol: protocol?.into(),
             bootstrap_port: port.filter(|_| has_server).unwrap_or_default().into(),
-            cluster: String::new(),
+            cluster: cluster.unwrap_or_default(),
         })
     }
 
@@ -68,19 +71,22 @@ impl Annotations<'_> {
 fn read_names(list: &str) -> Result<Vec<String>, String> {
     let mut names: Vec<String> = Vec::new();
     for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        if name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-            return Err(format!(
-                "a name must have at most {NAME_BYTES_MAX} bytes, and no control characters"
-            ));
-        }
-        if !names.iter().any(|known| known == name) {
-            names.push(name.to_owned());
+        let name = read_name(name)?;
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
     if names.len() > MODELS_PER_POOL_MAX {
         return Err(format!("more than {MODELS_PER_POOL_MAX} names"));
     }
     Ok(names)
+}
+
+fn read_name(name: &str) -> Result<String, String> {
+    if name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        return Err(format!("a name must have at most {NAME_BYTES_MAX} bytes, and no control characters"));
+    }
+    Ok(name.to_owned())
 }
 
 fn read_weight(weight: &str) -> Result<u32, String> {

@@ -234,6 +234,9 @@ fn a_pool_says_how_its_engines_pass_kv_on() {
         read(&[("transfer", "sglang"), ("bootstrap-port", "8998")]),
         (Some(transfer(TransferProtocol::Bootstrap, 8998)), vec![])
     );
+    let through = |cluster: &str| read(&[("transfer", "nixl"), ("transfer-cluster", cluster)]);
+    assert_eq!(through("engines").0.unwrap().cluster, "engines");
+    assert_eq!(through("a\u{7}b").1.len(), 1);
     let names = "llm/p: annotation warmpath.dev/transfer: write one of nixl, mooncake, sglang, tensorrt-llm";
     assert_eq!(read(&[("transfer", "NIXL")]), (None, vec![names.to_owned()]));
     let (kept, problems) = read(&[("transfer", "sglang"), ("bootstrap-port", "0")]);

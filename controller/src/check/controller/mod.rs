@@ -87,6 +87,12 @@ impl Pages {
             endpoints: endpoints.map(|endpoint| endpoint.address.clone()).collect(),
             pools: self.state.pools.len(),
             sha256: self.sha256.clone(),
+            leg_clusters: self
+                .state
+                .pools
+                .iter()
+                .filter_map(|pool| Some(pool.transfer.as_ref()?.cluster.clone()))
+                .collect(),
         }
     }
 }

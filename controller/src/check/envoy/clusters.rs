@@ -182,7 +182,7 @@ fn hosts(clusters: &Value) -> BTreeMap<&str, BTreeSet<String>> {
     hosts
 }
 
-fn names<'a>(gateways: &[Gateway<'a>]) -> BTreeSet<&'a str> {
+pub(super) fn names<'a>(gateways: &[Gateway<'a>]) -> BTreeSet<&'a str> {
     let routes = gateways.iter().flat_map(|gateway| &gateway.routes);
     routes.flat_map(|route| route.clusters.iter().copied()).collect()
 }
@@ -195,7 +195,7 @@ fn address(host: &Value) -> Option<String> {
 }
 
 /// The cluster's override_host policy, if it has one.
-fn steering(cluster: &Value) -> Option<&Value> {
+pub(super) fn steering(cluster: &Value) -> Option<&Value> {
     let policies = items(cluster, "/load_balancing_policy/policies").iter();
     policies
         .map(|policy| at(policy, "/typed_extension_config/typed_config"))

@@ -15,6 +15,7 @@ mod clusters;
 mod dump;
 mod feed;
 mod filter;
+mod legs;
 mod routes;
 mod server;
 mod stats;
@@ -40,13 +41,14 @@ static FILTER_MISSING: Check = Check {
 };
 
 /// All checks of an Envoy.
-pub(super) static CHECKS: [&[&Check]; 8] = [
+pub(super) static CHECKS: [&[&Check]; 9] = [
     &server::CHECKS,
     &[&FILTER_MISSING],
     &filter::CHECKS,
     &buffers::CHECKS,
     &routes::CHECKS,
     &clusters::CHECKS,
+    &legs::CHECKS,
     &feed::CHECKS,
     &traffic::CHECKS,
 ];
@@ -73,6 +75,8 @@ pub struct Wanted {
     pub pools: usize,
     /// The checksum of the filter that the controller serves.
     pub sha256: Option<String>,
+    /// The clusters of the prefill legs of each pool whose requests may be split; `None` for those of the routes.
+    pub leg_clusters: BTreeSet<Option<String>>,
 }
 
 // === impl Pages ===
@@ -114,6 +118,7 @@ pub fn check(pages: &Pages, wanted: Option<&Wanted>, to: &mut Findings) {
     clusters::check_hosts(&to_engines, &pages.clusters, to);
     if let Some(wanted) = wanted {
         clusters::compare(&to_engines, &pages.clusters, wanted, to);
+        legs::check(&to_engines, &dump, wanted, to);
     }
     let stats = Stats::of(&pages.stats);
     let has_controller = gateways.iter().filter_map(|gateway| filter::configuration(gateway).ok());

@@ -342,6 +342,31 @@ fn counters_that_show_faults_are_found() {
 }
 
 #[test]
+fn clusters_that_prefill_legs_cannot_use_are_found() {
+    let found = |pages: &Pages, cluster: Option<&str>| {
+        let endpoints = (8001..=8008).map(|port| format!("127.0.0.1:{port}")).collect();
+        let leg_clusters = [cluster.map(str::to_owned)].into();
+        let wanted = Wanted { endpoints, pools: 1, leg_clusters, ..Wanted::default() };
+        let mut findings = Findings::new("");
+        check(pages, Some(&wanted), &mut findings);
+        wrong(findings)
+    };
+    assert_eq!(found(&pages(), None), Vec::<String>::new());
+    assert_eq!(found(&pages(), Some("engines")), Vec::<String>::new());
+    assert_eq!(
+        found(&pages(), Some("legs")),
+        ["error split.cluster cluster legs: there is none of this name"]
+    );
+    let controller = ["error split.cluster cluster warmpath_controller: does not read the header"];
+    assert_eq!(found(&pages(), Some("warmpath_controller")), controller);
+    let metadata =
+        json!([{"metadata": {"key": "envoy.lb", "path": [{"key": "x-gateway-destination-endpoint"}]}}]);
+    let policy = "load_balancing_policy/policies/0/typed_extension_config/typed_config/override_host_sources";
+    let unread = found(&with(ENGINES, policy, metadata), None);
+    assert_eq!(unread.last().unwrap(), "error split.cluster cluster engines: does not read the header");
+}
+
+#[test]
 fn a_cluster_without_endpoints_is_found() {
     let clusters = json!({"cluster_statuses": [{"name": "engines"}]});
     assert_eq!(found(&Pages { clusters, ..pages() }), ["error cluster.hosts cluster engines: endpoints: 0"]);
