@@ -1,12 +1,13 @@
-//! An explanation as a table: a line for each candidate, a column for each term of its cost.
+//! An explanation as a table: a line for each candidate, a column for each term of its cost; and one for each leg, where the
+//! request could be split.
 
 use crate::columns::{Side, aligned};
 use std::fmt;
 use warmpath_core::cost::Term;
-use warmpath_core::routing::{CandidateExplanation, Explanation};
+use warmpath_core::routing::{CandidateExplanation, Explanation, SplitExplanation};
 
-/// Headings of the columns before those of the terms.
-const COLUMNS: [&str; 6] = ["endpoint", "fitness", "cells", "cached", "requests", "cost ms"];
+/// Headings of the columns between that of the endpoint and those of the terms.
+const COLUMNS: [&str; 5] = ["fitness", "cells", "cached", "requests", "cost ms"];
 
 /// Spaces between two columns.
 const GAP: usize = 2;
@@ -31,17 +32,49 @@ impl fmt::Display for Table<'_> {
             }
         }
         writeln!(f, ", {reason}: {prompt_tokens} tokens in {cells} cells, {considered} considered")?;
-        let headings = COLUMNS.into_iter().chain(Term::ALL.map(Term::label));
-        let mut rows = vec![headings.map(str::to_owned).collect::<Vec<_>>()];
-        rows.extend(explanation.candidates.iter().map(row));
-        let side = |at| if at == 0 { Side::Left } else { Side::Right };
-        f.write_str(&aligned(&rows, GAP, side))?;
+        if explanation.candidates.is_empty() {
+            writeln!(f, "no endpoint takes it whole")?;
+        } else {
+            f.write_str(&table([("endpoint", &explanation.candidates)]))?;
+        }
+        if let Some(split) = &explanation.split {
+            write_split(split, f)?;
+        }
         writeln!(f, "cost = {}, all in milliseconds; the least wins", Term::ALL.map(summand).join(" + "))
     }
 }
 
+fn write_split(split: &SplitExplanation, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if let Some(reason) = &split.reason {
+        return writeln!(f, "in two legs: not possible, {reason}");
+    }
+    let SplitExplanation { cost_s, transfer_tokens, transfer_s, .. } = split;
+    let result = if split.is_cheaper { "cheaper" } else { "not cheaper" };
+    writeln!(
+        f,
+        "in two legs: {result}, {} ms, with {transfer_tokens} tokens passed on in {} ms",
+        ms(*cost_s),
+        ms(*transfer_s)
+    )?;
+    f.write_str(&table([("prefill", &split.prefill), ("decode", &split.decode)]))
+}
+
+/// A list of candidates below each heading, in common columns.
+fn table<const N: usize>(lists: [(&str, &[CandidateExplanation]); N]) -> String {
+    let mut rows = Vec::new();
+    for (heading, candidates) in lists {
+        let headings = std::iter::once(heading).chain(COLUMNS).chain(Term::ALL.map(Term::label));
+        rows.push(headings.map(str::to_owned).collect::<Vec<_>>());
+        rows.extend(candidates.iter().map(row));
+    }
+    aligned(&rows, GAP, |at| if at == 0 { Side::Left } else { Side::Right })
+}
+
+fn ms(seconds: f64) -> String {
+    format!("{:.1}", seconds * 1000.0)
+}
+
 fn row(candidate: &CandidateExplanation) -> Vec<String> {
-    let ms = |seconds: f64| format!("{:.1}", seconds * 1000.0);
     let mut row = vec![
         candidate.endpoint.clone(),
         candidate.fitness.clone(),
@@ -77,11 +110,50 @@ mod tests {
              "cost_s":5.0,"terms_s":{"prefill":1.25,"contention":1.25}}]}"#;
         let wanted = "\
 pool llama, adapter sql, warm: 900 tokens in 14 cells, 2 considered
-endpoint        fitness  cells  cached  requests  cost ms  queue  prefill  contention  later  stall  decode  evict
-10.0.0.1:8000       fit     12     768         3     23.3    1.0      9.8         0.0    0.2    0.0     1.5    0.0
-10.0.0.12:8000  avoided      0       0         0   5000.0    0.0   1250.0      1250.0    0.0    0.0     0.0    0.0
-cost = 2 x queue + 2 x prefill + 2 x contention + later + stall + decode + evict, all in milliseconds; the least wins
+endpoint        fitness  cells  cached  requests  cost ms  queue  prefill  transfer  contention  later  stall  decode  evict
+10.0.0.1:8000       fit     12     768         3     23.3    1.0      9.8       0.0         0.0    0.2    0.0     1.5    0.0
+10.0.0.12:8000  avoided      0       0         0   5000.0    0.0   1250.0       0.0      1250.0    0.0    0.0     0.0    0.0
+cost = 2 x queue + 2 x prefill + 2 x transfer + 2 x contention + later + stall + decode + evict, all in milliseconds; the least wins
 ";
         assert_eq!(Table(&serde_json::from_slice(json).unwrap()).to_string(), wanted);
+    }
+
+    #[test]
+    fn both_legs_follow() {
+        let candidate = |endpoint: &str, terms: &str| {
+            format!(
+                r#"{{"endpoint":"{endpoint}","fitness":"fit","cells":0,"cached_tokens":0,"requests":1,"cost_s":0.5,
+                    "terms_s":{terms}}}"#
+            )
+        };
+        let explained = |split: &str| {
+            let json = format!(
+                r#"{{"pool":"llama","model":"","is_adapter":false,"reason":"cold","prompt_tokens":9000,"cells":140,
+                    "considered":0,"candidates":[],"split":{split}}}"#
+            );
+            Table(&serde_json::from_str(&json).unwrap()).to_string()
+        };
+        let (prefill, decode) = (
+            candidate("10.0.0.1:8000", r#"{"prefill":0.25}"#),
+            candidate("10.0.0.12:8000", r#"{"transfer":0.05}"#),
+        );
+        let split = format!(
+            r#"{{"is_cheaper":true,"cost_s":0.75,"transfer_tokens":8800,"transfer_s":0.05,"prefill":[{prefill}],
+                "decode":[{decode}]}}"#
+        );
+        let wanted = "\
+pool llama, cold: 9000 tokens in 140 cells, 0 considered
+no endpoint takes it whole
+in two legs: cheaper, 750.0 ms, with 8800 tokens passed on in 50.0 ms
+prefill         fitness  cells  cached  requests  cost ms  queue  prefill  transfer  contention  later  stall  decode  evict
+10.0.0.1:8000       fit      0       0         1    500.0    0.0    250.0       0.0         0.0    0.0    0.0     0.0    0.0
+decode          fitness  cells  cached  requests  cost ms  queue  prefill  transfer  contention  later  stall  decode  evict
+10.0.0.12:8000      fit      0       0         1    500.0    0.0      0.0      50.0         0.0    0.0    0.0     0.0    0.0
+cost = 2 x queue + 2 x prefill + 2 x transfer + 2 x contention + later + stall + decode + evict, all in milliseconds; the least wins
+";
+        assert_eq!(explained(&split), wanted);
+        let none = r#"{"is_cheaper":false,"reason":"no_decode_endpoint","cost_s":0,"transfer_tokens":0,"transfer_s":0,
+            "prefill":[],"decode":[]}"#;
+        assert_eq!(explained(none).lines().nth(2), Some("in two legs: not possible, no_decode_endpoint"));
     }
 }
