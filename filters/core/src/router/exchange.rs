@@ -5,6 +5,9 @@
 //!         └─► Reading ── body is whole ────►   │    ├─► Passed ─────┤ │          │
 //!                                              │    └─► Prefilling ─┘ │          │
 //!                                              └ reply ───────────────┴──────────┴── the stream is deleted ─► (gone)
+//!
+//!   Sent, a decode leg ── fails ─► Rescuing ─┬─ reply ─► (gone)
+//!                                            └─────────► Responding, with the failure
 //! ```
 //!
 //! Each state owns what is valid in it and nothing else: a booking exists exactly as long as `Sent` and `Responding`
@@ -14,7 +17,7 @@ use super::body::Body;
 use super::head::{Head, Hints, LegHead, Route};
 use super::io::{ExchangeId, Headers, Output, PluginId};
 use super::ledger::Booking;
-use super::legs::{Awaited, Prefilling};
+use super::legs::{Awaited, Prefilling, Rescuing, Spare};
 use super::metrics::{Counter, Unread};
 use super::reply::Caller;
 use super::response::Responding;
@@ -40,6 +43,8 @@ pub(super) enum Exchange {
     Prefilling(Box<Prefilling>),
     /// Was sent to an endpoint.
     Sent(Sent),
+    /// Was a decode leg that failed; another endpoint is asked to do it all.
+    Rescuing(Box<Rescuing>),
     /// Its response has begun.
     Responding(Responding),
 }
@@ -99,6 +104,8 @@ pub(super) struct Kept {
     pub(super) counted_as: Option<Rc<str>>,
     /// What it waits for, as a decode leg.
     pub(super) awaited: Option<Awaited>,
+    /// What it takes to serve it once more, until its response begins.
+    pub(super) spare: Option<Box<Spare>>,
 }
 
 /// See [`Exchange::Passed`].
@@ -194,6 +201,10 @@ impl<S: SharedMap> Router<S> {
                 out.push(Output::Count(Counter::Aborted, 1));
                 self.end_prefilling(*prefilling, clock.now(), out);
             }
+            Some(Exchange::Rescuing(rescuing)) => {
+                out.push(Output::Count(Counter::Aborted, 1));
+                self.end_rescuing(*rescuing, clock.now(), out);
+            }
             Some(Exchange::Passed(_)) => out.push(Output::Count(Counter::Aborted, 1)),
             Some(Exchange::Sent(sent)) => {
                 out.push(Output::Count(Counter::Aborted, 1));
@@ -216,7 +227,10 @@ impl<S: SharedMap> Router<S> {
                 Exchange::Sent(sent) => Some(sent),
                 // Headers may come long before the first token.
                 Exchange::Responding(responding) => responding.waiting(),
-                Exchange::Reading(_) | Exchange::Passed(_) | Exchange::Prefilling(_) => None,
+                Exchange::Reading(_)
+                | Exchange::Passed(_)
+                | Exchange::Prefilling(_)
+                | Exchange::Rescuing(_) => None,
             };
             if let Some(sent) = waiting
                 && sent.kept.silent_at.is_some_and(|at| at <= now)

@@ -95,6 +95,14 @@ pub enum Counter {
     LegRetried,
     /// A request was split, and in the end one endpoint did it all.
     LocalPrefill,
+    /// A decode leg failed before its response began.
+    DecodeLegFailed,
+    /// The client got another endpoint's response in place of such a failure.
+    DecodeLegRescued,
+    /// The client got the failure: nobody else could serve it.
+    DecodeLegLost,
+    /// A decode leg was sent of whose request no copy was kept, for want of room.
+    DecodeLegNotKept,
     /// The client or the engine left before the end.
     Aborted,
     /// Tokens of prompts, as the engines counted them.
@@ -157,7 +165,7 @@ pub enum Histogram {
 
 impl Counter {
     /// All of them, so that a shell can define them at the start: a rate needs a series that begins at zero.
-    pub const ALL: [Self; 77] = [
+    pub const ALL: [Self; 81] = [
         Self::Decision(Reason::Warm),
         Self::Decision(Reason::Spill),
         Self::Decision(Reason::Cold),
@@ -220,6 +228,10 @@ impl Counter {
         Self::LegFailed(LegFailure::Handover(HandoverError::TooLarge)),
         Self::LegRetried,
         Self::LocalPrefill,
+        Self::DecodeLegFailed,
+        Self::DecodeLegRescued,
+        Self::DecodeLegLost,
+        Self::DecodeLegNotKept,
         Self::Aborted,
         Self::PromptTokens,
         Self::PredictedTokens,
@@ -273,6 +285,10 @@ impl Counter {
             Self::LegFailed(failure) => failure.name(),
             Self::LegRetried => "warmpath.prefill_leg.retried",
             Self::LocalPrefill => "warmpath.prefill_leg.replaced_by_local",
+            Self::DecodeLegFailed => "warmpath.decode_leg.failed",
+            Self::DecodeLegRescued => "warmpath.decode_leg.rescued",
+            Self::DecodeLegLost => "warmpath.decode_leg.lost",
+            Self::DecodeLegNotKept => "warmpath.decode_leg.not_kept",
             Self::Aborted => "warmpath.aborted",
             Self::PromptTokens => "warmpath.tokens.prompt",
             Self::PredictedTokens => "warmpath.tokens.predicted",

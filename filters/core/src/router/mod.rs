@@ -92,6 +92,8 @@ pub struct Router<S> {
     companions: FnvHashMap<ExchangeId, legs::Leg>,
     /// The prefill legs whose requests are gone, with the times at which they should be over.
     abandoned: Vec<(Timestamp, legs::Leg)>,
+    /// What is kept of requests that may have to be served once more.
+    kept_bytes: legs::KeptBytes,
     /// Those that are paused and have seen nothing of their bodies.
     waiting: FnvHashMap<ExchangeId, Waiting>,
     /// Those that the last tick has resumed, with the bytes of their bodies that were withheld from them.
@@ -137,6 +139,7 @@ impl<S: SharedMap> Router<S> {
             exchanges: FnvHashMap::default(),
             companions: FnvHashMap::default(),
             abandoned: Vec::new(),
+            kept_bytes: legs::KeptBytes::default(),
             waiting: FnvHashMap::default(),
             resumed: Vec::new(),
             prefills: BinaryHeap::new(),

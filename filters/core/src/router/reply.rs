@@ -1,6 +1,6 @@
 //! The router's own responses, as the API that the client speaks writes them.
 
-use super::io::Reply;
+use super::io::{Called, Reply};
 use super::metrics::Unread;
 use crate::limits::{BODY_BYTES_KEPT_MAX, NAME_BYTES_MAX};
 use crate::prompt::{Api, PromptError};
@@ -120,6 +120,18 @@ pub(super) fn steering(caller: &Caller) -> Reply {
     let message =
         "The body has a field that only the proxy may set, such as `kv_transfer_params`: send it without.";
     caller.error(400, "transfer_fields", None, message)
+}
+
+/// The response of an endpoint to the router's own call, in place of one that failed.
+pub(super) fn rescued(response: Called<'_>, is_stream: bool, caller: &Caller) -> Reply {
+    let mut reply = caller.reply(response.status, response.body.to_vec());
+    if is_stream && response.status == 200 {
+        let content_type = reply.headers.iter_mut().find(|(name, _)| *name == "content-type");
+        if let Some((_, value)) = content_type {
+            "text/event-stream; charset=utf-8".clone_into(value);
+        }
+    }
+    reply
 }
 
 /// The response to a request whose body is too large to be searched for such fields.

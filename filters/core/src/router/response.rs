@@ -85,6 +85,13 @@ impl<S: SharedMap> Router<S> {
             self.move_to(&mut sent, served_by, clock.now(), out);
         }
         let class = class_of(status);
+        let sent = match class {
+            Some(class) => self.rescue(id, sent, (class, ends), clock.now(), out),
+            None => Some(sent),
+        };
+        let Some(mut sent) = sent else { return };
+        // Its endpoint has it now.
+        sent.kept.spare = None;
         if let Some(class) = class {
             self.settle(&mut sent, class, clock.now(), out);
         }
@@ -198,7 +205,13 @@ impl<S: SharedMap> Router<S> {
     }
 
     /// No first token will come: says what came instead.
-    fn settle(&mut self, sent: &mut Sent, class: OutcomeClass, now: Timestamp, out: &mut Vec<Output>) {
+    pub(super) fn settle(
+        &mut self,
+        sent: &mut Sent,
+        class: OutcomeClass,
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) {
         let is_judged =
             sent.kept.is_judged || matches!(class, OutcomeClass::Full | OutcomeClass::Unreachable);
         let class = if is_judged { class } else { OutcomeClass::None };
@@ -241,7 +254,10 @@ impl<S: SharedMap> Router<S> {
     fn take_if_sent(&mut self, id: ExchangeId) -> Option<Exchange> {
         match self.exchanges.get(&id)? {
             Exchange::Sent(_) | Exchange::Passed(_) => self.exchanges.remove(&id),
-            Exchange::Reading(_) | Exchange::Prefilling(_) | Exchange::Responding(_) => None,
+            Exchange::Reading(_)
+            | Exchange::Prefilling(_)
+            | Exchange::Rescuing(_)
+            | Exchange::Responding(_) => None,
         }
     }
 }
@@ -265,6 +281,11 @@ impl Responding {
             first_token: None,
             watch: Watch::End,
         }
+    }
+
+    /// One that is no success, and at which nothing is to be seen.
+    pub(super) fn failed(sent: Sent, class: OutcomeClass) -> Self {
+        Self::new(sent, Some(class), Body { is_stream: false, is_plain: false })
     }
 
     /// The request, if its first token may still come.
@@ -291,7 +312,7 @@ impl Responding {
     }
 
     /// Publishes what the parts of the body to report are from now on, if that has changed.
-    fn set_watch(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn set_watch(&mut self, out: &mut Vec<Output>) {
         let is_waiting = self.class.is_none() && self.first_token.is_none();
         if !is_waiting && self.is_stream {
             // The id comes before the first token, or not at all.

@@ -286,6 +286,7 @@ impl<S: SharedMap> Router<S> {
             target: target.clone().filter(|target| is_header_value(target)),
             counted_as: Some(pool.as_str().into()),
             awaited: None,
+            spare: None,
         }
     }
 

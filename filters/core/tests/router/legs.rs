@@ -226,6 +226,88 @@ fn a_client_that_leaves_leaves_nothing_booked() {
     assert_eq!(counted(&host, &[&vm], "warmpath.aborted"), u64::from(BUSY) + 1);
 }
 
+/// One prefill engine and two decode engines, both of which are busy.
+fn two_that_decode() -> (Host, Vm, Vec<Stream>) {
+    let host = Host::default();
+    let vm = vm(&host, &apart(1, 2, TransferProtocol::Pull));
+    let others: Vec<Stream> = (0..2).flat_map(|_| busy(&vm)).collect();
+    (host, vm, others)
+}
+
+#[test]
+fn a_decode_leg_that_fails_is_served_whole_by_another_engine() {
+    for status in ["503", "500", "404"] {
+        let (host, vm, others) = two_that_decode();
+        let mut stream = send(&vm, &long(status).to_string());
+        stream.called(Some((200, &handed_over())));
+        let failed = stream.request_headers[DESTINATION].clone();
+        stream.served_by = Some(failed.clone());
+        stream.response_headers(&[(":status", status)], true);
+        assert!(stream.is_paused, "the client sees nothing of it");
+        let call = stream.calls.last().unwrap();
+        assert_eq!(String::from_utf8_lossy(&call.body), long(status).to_string(), "what the client sent");
+        assert_ne!(header(&stream, DESTINATION), failed);
+        stream.called(Some((200, "data: [DONE]\n\n")));
+        let reply = stream.reply.take().unwrap();
+        assert_eq!((reply.status, reply.body.as_slice()), (200, b"data: [DONE]\n\n".as_slice()));
+        let content_type = reply.headers.iter().find(|(name, _)| *name == "content-type");
+        assert_eq!(content_type.map(|(_, value)| value.as_str()), Some("text/event-stream; charset=utf-8"));
+        stream.finish();
+        others.into_iter().for_each(Stream::finish);
+        for address in ["10.1.0.1:8000", "10.2.0.1:8000", "10.2.0.2:8000"] {
+            assert_eq!(in_flight(&vm, address), (0, 0), "{status}: {address}");
+        }
+        assert_eq!(counted(&host, &[&vm], "warmpath.decode_leg.rescued"), 1);
+        assert_eq!(counted(&host, &[&vm], "warmpath.failed"), 0, "{status}");
+    }
+}
+
+#[test]
+fn a_failure_reaches_the_client_when_nobody_else_can_serve() {
+    let (host, vm, others) = two_that_decode();
+    let mut stream = send(&vm, &long("lost").to_string());
+    stream.called(Some((200, &handed_over())));
+    stream.served_by = Some(stream.request_headers[DESTINATION].clone());
+    stream.response_headers(&[(":status", "503")], false);
+    stream.called(None);
+    assert!(stream.reply.is_none() && !stream.is_paused, "the first response goes on");
+    stream.response_body(b"oops", true);
+    stream.finish();
+    others.into_iter().for_each(Stream::finish);
+    for address in ["10.1.0.1:8000", "10.2.0.1:8000", "10.2.0.2:8000"] {
+        assert_eq!(in_flight(&vm, address), (0, 0), "{address}");
+    }
+    assert_eq!(counted(&host, &[&vm], "warmpath.decode_leg.lost"), 1);
+    assert_eq!(counted(&host, &[&vm], "warmpath.failed"), 1);
+}
+
+#[test]
+fn what_is_wrong_with_a_request_is_not_asked_of_another_engine() {
+    let (host, vm, others) = two_that_decode();
+    let mut stream = send(&vm, &long("wrong").to_string());
+    stream.called(Some((200, &handed_over())));
+    stream.served_by = Some(stream.request_headers[DESTINATION].clone());
+    stream.response_headers(&[(":status", "400")], false);
+    assert_eq!((stream.is_paused, stream.calls.len()), (false, 1));
+    stream.finish();
+    others.into_iter().for_each(Stream::finish);
+    assert_eq!(counted(&host, &[&vm], "warmpath.decode_leg.failed"), 0);
+}
+
+#[test]
+fn a_client_that_leaves_a_rescue_leaves_nothing_booked() {
+    let (_, vm, others) = two_that_decode();
+    let mut stream = send(&vm, &long("left").to_string());
+    stream.called(Some((200, &handed_over())));
+    stream.served_by = Some(stream.request_headers[DESTINATION].clone());
+    stream.response_headers(&[(":status", "503")], true);
+    stream.finish();
+    others.into_iter().for_each(Stream::finish);
+    for address in ["10.1.0.1:8000", "10.2.0.1:8000", "10.2.0.2:8000"] {
+        assert_eq!(in_flight(&vm, address), (0, 0), "{address}");
+    }
+}
+
 #[test]
 fn a_body_that_cannot_be_searched_does_not_reach_engines_that_pass_kv_on() {
     let host = Host::default();

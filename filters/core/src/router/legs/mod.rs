@@ -5,6 +5,8 @@
 //!              ▲                ├─ fails ──────► another P, while there is one
 //!              └────────────────┘           └──► resumed, whole: local prefill (Sent)
 //!
+//!   decode leg fails before its response begins ─► rescue: the whole request once more, as a call
+//!
 //!   split ─► call to P and the request to D at once, where the protocol has both legs meet (Sent, and a companion)
 //! ```
 //!
@@ -16,9 +18,11 @@
 mod awaited;
 mod joint;
 mod prefill;
+mod rescue;
 
 pub(super) use awaited::Awaited;
 pub(super) use prefill::Leg;
+pub(super) use rescue::{KeptBytes, Rescuing, Spare};
 
 use super::body::Edited;
 use super::exchange::{Exchange, Kept, Reading};
@@ -201,7 +205,7 @@ impl<S: SharedMap> Router<S> {
         };
         if let Some(body) = decode_body {
             prefilling.joint.set_body(old_bytes, body, out);
-            self.send_decode(id, prefilling, now, out);
+            self.send_decode(id, prefilling, &[], now, out);
         } else {
             if let Some(edited) = edited {
                 prefilling.joint.set_body(old_bytes, edited.text, out);
@@ -225,6 +229,11 @@ impl<S: SharedMap> Router<S> {
             let failure = failure_of(&leg, response, now);
             self.end_leg(leg, failure, response, now, out);
             return;
+        }
+        if let Some(Exchange::Rescuing(_)) = self.exchanges.get(&id)
+            && let Some(Exchange::Rescuing(rescuing)) = self.exchanges.remove(&id)
+        {
+            return self.rescued(clock, id, rescuing, response, out);
         }
         let Some(Exchange::Prefilling(prefilling)) = self.exchanges.get_mut(&id) else { return };
         let Some(leg) = prefilling.leg.take() else { return };
@@ -284,7 +293,7 @@ impl<S: SharedMap> Router<S> {
                 return self.send_whole(id, now, out);
             };
             joint.set_body(body.len(), decode_body, out);
-            self.send_decode(id, *prefilling, now, out);
+            self.send_decode(id, *prefilling, body, now, out);
             out.push(Output::Resume);
             return;
         }
@@ -305,9 +314,17 @@ impl<S: SharedMap> Router<S> {
     }
 
     /// The decode leg goes to its endpoint.
-    fn send_decode(&mut self, id: ExchangeId, prefilling: Prefilling, now: Timestamp, out: &mut Vec<Output>) {
-        let Prefilling { joint, leg, from, mut decode, decision, transfer_tokens, line, mut kept, .. } =
-            prefilling;
+    fn send_decode(
+        &mut self,
+        id: ExchangeId,
+        prefilling: Prefilling,
+        body: &[u8],
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) {
+        let Prefilling {
+            joint, whole, leg, from, mut decode, decision, transfer_tokens, line, mut kept, ..
+        } = prefilling;
         decode.restart(now);
         kept.awaited = Some(Awaited {
             from,
@@ -317,10 +334,16 @@ impl<S: SharedMap> Router<S> {
             teaches: decision.chosen.work_ahead.is_some()
                 && decision.chosen.terms[Term::Queue] <= decision.chosen.terms[Term::Transfer],
         });
+        let may_explain = joint.may_explain;
         if let Some(leg) = leg {
             self.companions.insert(id, leg);
+        } else {
+            kept.spare = self.kept_bytes.keep(joint, whole, body);
+            if kept.spare.is_none() {
+                out.push(Output::Count(Counter::DecodeLegNotKept, 1));
+            }
         }
-        self.name_endpoint(id, (&decision, line), (kept, decode), (joint.may_explain, false), now, out);
+        self.name_endpoint(id, (&decision, line), (kept, decode), (may_explain, false), now, out);
     }
 
     /// No endpoint has computed the prompt for another one: one does it all.

@@ -356,7 +356,7 @@ impl Stream {
                 Output::ReadPieces => reads_pieces = true,
                 Output::Call(call) => self.calls.push(call),
                 Output::Pause => self.is_paused = true,
-                Output::Resume => self.is_paused = false,
+                Output::Resume | Output::ResumeResponse => self.is_paused = false,
                 Output::RemoveRequestHeader(_) => {}
                 other => panic!("{other:?} belongs to no request"),
             }
