@@ -1,4 +1,4 @@
-//! Requests that two engines serve together, over real sockets: vLLM's NIXL connector, its faults, and what its pages show.
+//! Requests that two engines serve together, over real sockets: vLLM's NIXL connector, its failures, and what its pages show.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -8,7 +8,7 @@
 
 mod client;
 
-use client::{Reply, eventually, get, open, post};
+use client::{essence, eventually, get, legs, open, post};
 use serde_json::{Value, json};
 use std::num::NonZeroU32;
 use tokio::net::TcpStream;
@@ -72,31 +72,6 @@ async fn prefill(engine: &EngineServer, path: &str, body: &Value) -> Value {
     let reply = post(engine, path, first_leg(body)).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     reply.json()["kv_transfer_params"].clone()
-}
-
-fn legs(engine: &EngineServer) -> Legs {
-    engine.state().legs
-}
-
-/// The responses without what differs from one to the next: ids and times.
-fn essence(reply: &Reply) -> Vec<Value> {
-    fn strip(value: &mut Value) {
-        const MOVING: [&str; 9] =
-            ["id", "created", "created_at", "item_id", "call_id", "usage", "response", "message", "item"];
-        match value {
-            Value::Object(fields) => {
-                fields.retain(|name, _| !MOVING.contains(&name.as_str()) || name == "message");
-                fields.values_mut().for_each(strip);
-            }
-            Value::Array(items) => items.iter_mut().for_each(strip),
-            _ => {}
-        }
-    }
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    let is_stream = reply.header("content-type").starts_with("text/event-stream");
-    let mut values = if is_stream { reply.events() } else { vec![reply.json()] };
-    values.iter_mut().for_each(strip);
-    values
 }
 
 /// A request in each protocol, with prompts that end within a token.

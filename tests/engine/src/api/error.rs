@@ -34,6 +34,9 @@ pub enum ApiError {
     /// What a leg of a request needed from another engine did not come.
     #[error("Internal server error")]
     Internal,
+    /// A leg of a request fails in the words of its engine.
+    #[error("{1}")]
+    Leg(StatusCode, String),
     /// A fault that was ordered.
     #[error("simulated fault")]
     Fault(StatusCode),
@@ -50,7 +53,7 @@ impl ApiError {
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Fault(status) => *status,
+            Self::Leg(status, _) | Self::Fault(status) => *status,
         }
     }
 
@@ -60,6 +63,15 @@ impl ApiError {
         json!({"error": {
             "message": self.to_string(), "type": self.kind(), "param": param, "code": self.status().as_u16(),
         }})
+    }
+
+    /// The body of SGLang and TensorRT-LLM.
+    pub fn flat_body(&self) -> Value {
+        let param = matches!(self, Self::UnknownModel(_)).then_some("model");
+        json!({
+            "object": "error", "message": self.to_string(), "type": self.kind(), "param": param,
+            "code": self.status().as_u16(),
+        })
     }
 
     /// The body for Anthropic's protocol.
@@ -77,11 +89,11 @@ impl ApiError {
     fn kind(&self) -> &'static str {
         match self {
             Self::BadJson(_) | Self::NotJson => "Bad Request",
-            Self::Invalid(_) | Self::Submit(_) => "BadRequestError",
+            Self::Invalid(_) | Self::Submit(_) | Self::Leg(StatusCode::BAD_REQUEST, _) => "BadRequestError",
             Self::UnknownModel(_) => "NotFoundError",
             Self::Busy => "Service Unavailable",
             Self::TooLarge(_) => "Request Entity Too Large",
-            Self::Internal => "InternalServerError",
+            Self::Internal | Self::Leg(..) => "InternalServerError",
             Self::Fault(status) => status.canonical_reason().unwrap_or("Fault"),
         }
     }

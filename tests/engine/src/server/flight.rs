@@ -85,8 +85,8 @@ pub(super) struct Ticket {
     pub(super) hub: Arc<Hub>,
     pub(super) ids: Vec<RequestId>,
     pub(super) flight: Arc<Flight>,
-    /// What the usage says of the cache instead of what this engine's held: what the prefill engine's held.
-    pub(super) cached_elsewhere: Option<usize>,
+    /// What the usage says of the cache, of each prompt, where it was another engine's that counts.
+    pub(super) cached_elsewhere: Vec<usize>,
 }
 
 // === impl Ticket ===
@@ -95,7 +95,8 @@ impl Ticket {
     /// Writes down what the cache held of each prompt, as far as that is known.
     pub(super) fn note_cached(&self, output: &mut ModelOutput) {
         for (slot, choice) in output.choices.iter_mut().enumerate().take(self.ids.len()) {
-            choice.cached_tokens = self.cached_elsewhere.unwrap_or(self.flight.cached_tokens(slot));
+            let elsewhere = self.cached_elsewhere.get(slot).copied();
+            choice.cached_tokens = elsewhere.unwrap_or_else(|| self.flight.cached_tokens(slot));
         }
     }
 }

@@ -154,7 +154,7 @@ impl Hub {
             hub: Arc::clone(self),
             ids: Vec::with_capacity(requests.len()),
             flight: Arc::clone(&flight),
-            cached_elsewhere: None,
+            cached_elsewhere: Vec::new(),
         };
         let mut core = self.lock();
         let now_s = self.now_s();
@@ -239,7 +239,7 @@ impl Hub {
         let mut core = self.lock();
         core.advance(self.now_s(), self.scale);
         let stats = core.engine.stats();
-        let legs = Legs { prompts_held: stats.held, ..core.legs };
+        let legs = Legs { prompts_held: stats.held, prompts_awaited: core.kept.awaited(), ..core.legs };
         read(Readings {
             stats,
             legs,

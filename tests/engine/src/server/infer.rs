@@ -12,7 +12,7 @@ use super::{
 use crate::{
     api::{ApiError, Choice, ModelOutput, ParsedRequest, Protocol},
     model::{Request, RequestId, Root, TOKEN_BYTES, chain_of_bytes, tokens_of_bytes},
-    text::Filler,
+    text::{Filler, token_ids},
 };
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
@@ -26,8 +26,12 @@ pub(super) struct Job {
     pub(super) stream: bool,
     pub(super) output: ModelOutput,
     pub(super) requests: Vec<Request>,
-    /// Of the first prompt, what its output follows from.
-    pub(super) fingerprint: u64,
+    /// Of each prompt, what its output follows from.
+    pub(super) fingerprints: Vec<u64>,
+    /// The tokens of the first prompt.
+    pub(super) prompt_tokens: Vec<u32>,
+    /// Whether the request limits the output.
+    pub(super) is_capped: bool,
 }
 
 /// Serves a request in any of the protocols.
@@ -38,7 +42,7 @@ pub(super) async fn infer(
     body: &Bytes,
 ) -> Result<Response<Body>, ApiError> {
     // First, so that a request which is refused below gives up what it would have fetched.
-    let leg = legs::read(app, body)?;
+    let leg = legs::read(app, protocol, body)?;
     let parsed = protocol.parse_with(body, app.config.media)?;
     let mut job = plan(app, protocol, request_id, parsed)?;
     if let Some(empty) = app.faults.take_empty() {
@@ -125,7 +129,9 @@ fn plan(
     }
     let root = Root::new(&config.model, adapter, &parsed.cache_salt);
     let output_tokens = parsed.output_tokens.unwrap_or(config.default_output_tokens);
-    let fingerprint = parsed.prompts.first().map_or(0, |prompt| fingerprint(root, prompt));
+    let fingerprints = parsed.prompts.iter().map(|prompt| fingerprint(root, prompt)).collect();
+    let prompt_tokens = parsed.prompts.first().map(|prompt| token_ids(prompt)).unwrap_or_default();
+    let is_capped = parsed.output_tokens.is_some();
     let (choices, requests) = parsed
         .prompts
         .into_iter()
@@ -142,7 +148,7 @@ fn plan(
         capped: parsed.output_tokens.is_some(),
         include_usage: parsed.include_usage,
     };
-    Ok(Job { protocol, stream: parsed.stream, output, requests, fingerprint })
+    Ok(Job { protocol, stream: parsed.stream, output, requests, fingerprints, prompt_tokens, is_capped })
 }
 
 /// What the output of a prompt follows from. A prompt that comes as its tokens, the last one filled with zeros, is the same.

@@ -4,6 +4,7 @@ use super::{
     engine_server::App,
     fault::{Nonsense, Scrape},
     infer,
+    legs::TransferProtocol,
     reply::{Body, ENGINE, REQUEST_ID, broken, broken_after, json as reply_json, whole, with_body},
     sim, tokens,
 };
@@ -97,7 +98,11 @@ pub(super) async fn respond(
         dispatch(&app, &gave_order, route, request).await
     };
     let mut response = dispatched.unwrap_or_else(|error| {
-        let body = if route.is_anthropic() { error.anthropic_body() } else { error.openai_body() };
+        let body = match app.config.transfer.as_ref().map(|transfer| transfer.protocol) {
+            _ if route.is_anthropic() => error.anthropic_body(),
+            Some(TransferProtocol::Sglang | TransferProtocol::TensorRt) => error.flat_body(),
+            _ => error.openai_body(),
+        };
         reply_json(error.status(), &body)
     });
     if let Ok(engine) = HeaderValue::from_str(&app.config.name) {

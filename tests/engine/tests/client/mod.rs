@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::needless_pass_by_value,
+    clippy::panic,
     reason = "a response that cannot be read fails the test; callers build the body in place"
 )]
 
@@ -11,7 +12,7 @@ use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
-use warmpath_engine::{EngineServer, State};
+use warmpath_engine::{EngineServer, Legs, State};
 use warmpath_http::{ClientError, Connection, Events, JSON, Streaming};
 
 /// Longest that any condition may take to come true; far above what it takes.
@@ -123,4 +124,30 @@ pub(crate) fn eventually(
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
+}
+
+/// What an engine did in requests that two engines serve together.
+pub(crate) fn legs(engine: &EngineServer) -> Legs {
+    engine.state().legs
+}
+
+/// The responses without what differs from one to the next: ids and times.
+pub(crate) fn essence(reply: &Reply) -> Vec<Value> {
+    fn strip(value: &mut Value) {
+        const MOVING: [&str; 9] =
+            ["id", "created", "created_at", "item_id", "call_id", "usage", "response", "message", "item"];
+        match value {
+            Value::Object(fields) => {
+                fields.retain(|name, _| !MOVING.contains(&name.as_str()) || name == "message");
+                fields.values_mut().for_each(strip);
+            }
+            Value::Array(items) => items.iter_mut().for_each(strip),
+            _ => {}
+        }
+    }
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let is_stream = reply.header("content-type").starts_with("text/event-stream");
+    let mut values = if is_stream { reply.events() } else { vec![reply.json()] };
+    values.iter_mut().for_each(strip);
+    values
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Counts of legs, in `/sim/state`. They grow for the server's life; `prompts_held` is of the moment.
+/// Counts of legs, in `/sim/state`. They grow for the server's life; `prompts_held` and `prompts_awaited` are of the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Legs {
     /// Inference requests that were no leg of anything.
@@ -13,6 +13,8 @@ pub struct Legs {
     pub decodes: u64,
     /// Prompts held now for engines that have not fetched them yet.
     pub prompts_held: usize,
+    /// Prompts that other engines wait for now.
+    pub prompts_awaited: usize,
     /// Prompts that another engine fetched from here.
     pub prompts_handed_over: u64,
     /// Prompts that another engine gave up, so that their blocks are free.

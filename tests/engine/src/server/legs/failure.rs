@@ -1,9 +1,9 @@
-//! A decode engine that cannot fetch a prompt: vLLM's `kv_load_failure_policy`.
+//! A decode engine that cannot fetch a prompt: vLLM's `kv_load_failure_policy`; the others fail.
 //!
 //! A request that fails gets 500, and a stream 200 with the error as an event: its head goes out before the failure is looked
-//! at. That is how vLLM 0.32 does it, in each of its protocols.
+//! at. That is how vLLM 0.32 does it, in each of its protocols, and SGLang.
 
-use super::LoadFailure;
+use super::{LoadFailure, TransferProtocol, fetch::FetchError, sglang};
 use crate::{
     api::{ApiError, Protocol},
     model::Leg,
@@ -19,33 +19,53 @@ use serde_json::json;
 use std::{fmt::Write, sync::Arc};
 
 /// The response to a decode leg whose prompt did not come.
-pub(super) async fn respond(app: &Arc<App>, mut job: Job) -> Result<Response<Body>, ApiError> {
+pub(super) async fn respond(
+    app: &Arc<App>,
+    mut job: Job,
+    error: &FetchError,
+) -> Result<Response<Body>, ApiError> {
     app.hub.count_leg(|legs| &mut legs.fetches_failed);
     let Some(transfer) = &app.config.transfer else { return Err(ApiError::Internal) };
     tokio::time::sleep(transfer.load_failure_after).await;
-    if transfer.load_failure == LoadFailure::Fail {
-        return if job.stream { Ok(stream(&job)) } else { Err(ApiError::Internal) };
+    let error = match transfer.protocol {
+        TransferProtocol::Nixl | TransferProtocol::Mooncake => match transfer.load_failure {
+            LoadFailure::Fail => Some(ApiError::Internal),
+            LoadFailure::Recompute => None,
+        },
+        TransferProtocol::Sglang => Some(sglang::failure(error)),
+        TransferProtocol::TensorRt => {
+            let reason = format!("the context's KV cache did not come: {error}");
+            Some(ApiError::Leg(StatusCode::INTERNAL_SERVER_ERROR, reason))
+        }
+    };
+    if let Some(error) = error {
+        return if job.stream { Ok(stream(&job, &error)) } else { Err(error) };
     }
     app.hub.count_leg(|legs| &mut legs.prompts_recomputed);
-    let filler = Filler::new(job.fingerprint, app.config.seed);
-    job.output.choices.iter_mut().for_each(|choice| choice.filler = filler);
+    for (choice, fingerprint) in job.output.choices.iter_mut().zip(&job.fingerprints) {
+        choice.filler = Filler::new(*fingerprint, app.config.seed);
+    }
     job.requests.iter_mut().for_each(|request| request.leg = Leg::Whole);
     let ticket = infer::submit(app, &job)?;
     infer::respond(app, job, ticket).await
 }
 
 /// A stream that says that it has failed.
-fn stream(job: &Job) -> Response<Body> {
+fn stream(job: &Job, error: &ApiError) -> Response<Body> {
     const EVENTS: &str = "text/event-stream; charset=utf-8";
     let (wire, mut events) = (job.protocol.wire(), String::new());
     match job.protocol {
         Protocol::Chat | Protocol::Completions => {
-            wire.opening(&job.output, &mut events);
-            let error = ApiError::Internal.openai_body();
+            let error = if let ApiError::Leg(..) = error {
+                json!({"error": error.flat_body()})
+            } else {
+                wire.opening(&job.output, &mut events);
+                error.openai_body()
+            };
             let _ = write!(events, "data: {error}\n\ndata: [DONE]\n\n");
         }
         Protocol::Messages => {
-            let error = json!({"type": "internal_error", "message": ApiError::Internal.to_string()});
+            let error = json!({"type": "internal_error", "message": error.to_string()});
             let event = json!({"type": "error", "error": error});
             let _ = write!(events, "event: error\ndata: {event}\n\n");
         }

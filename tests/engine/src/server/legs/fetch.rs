@@ -9,13 +9,11 @@ use crate::server::engine_server::App;
 use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::{
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    net::{ToSocketAddrs, lookup_host},
+    time::timeout,
 };
-use tokio::{net::lookup_host, time::timeout};
 use warmpath_http::{ClientError, Connection, JSON};
 
 /// How much longer than the other engine's own limit a reply may take.
@@ -34,6 +32,30 @@ pub(in crate::server) struct Claim {
     pub(in crate::server) wait_ms: u64,
 }
 
+/// Where the other engine is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::server) enum Peer {
+    /// The side channel itself.
+    Address {
+        /// A name or an address.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+    /// A bootstrap server that knows the side channel.
+    Registry {
+        /// Where it is.
+        url: String,
+    },
+}
+
+/// An engine in a bootstrap server's list: its workers by rank.
+#[derive(Deserialize)]
+struct Registered {
+    engine_id: String,
+    worker_addr: BTreeMap<String, BTreeMap<String, String>>,
+}
+
 /// The end of a claim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::server) struct Release {
@@ -46,8 +68,10 @@ pub(in crate::server) struct Release {
 pub(in crate::server) enum FetchError {
     #[error("the name of the other engine does not lead to an address")]
     Lookup(#[source] io::Error),
-    #[error("the other engine cannot be reached")]
-    Peer(#[from] ClientError),
+    #[error("the other engine does not accept connections")]
+    Connect(#[source] ClientError),
+    #[error("the other engine is gone, or silent")]
+    Peer(#[source] ClientError),
     #[error("the other engine has no such prompt: {0}")]
     Refused(String),
     #[error("the other engine speaks another language")]
@@ -58,8 +82,7 @@ pub(in crate::server) enum FetchError {
 #[derive(Debug)]
 pub(in crate::server) struct Fetch {
     app: Arc<App>,
-    host: String,
-    port: u16,
+    peer: Peer,
     claim: Claim,
     /// How often this engine had died when the transfer began.
     deaths: u64,
@@ -69,42 +92,21 @@ pub(in crate::server) struct Fetch {
 // === impl Fetch ===
 
 impl Fetch {
-    pub(in crate::server) fn new(app: &Arc<App>, host: String, port: u16, claim: Claim) -> Self {
-        Self { app: Arc::clone(app), host, port, claim, deaths: app.faults.deaths(), is_open: true }
+    pub(in crate::server) fn new(app: &Arc<App>, peer: Peer, claim: Claim) -> Self {
+        Self { app: Arc::clone(app), peer, claim, deaths: app.faults.deaths(), is_open: true }
     }
 
     /// Waits until the other engine keeps the prompt, and renews its lease.
     pub(in crate::server) async fn claim(&self) -> Result<Slip, FetchError> {
         let time_max = self.reply_time_max() + Duration::from_millis(self.claim.wait_ms);
-        let reply = ask(&self.host, self.port, "/claim", &self.claim, time_max).await?;
+        let reply = ask(&self.peer, &self.claim, "/claim", &self.claim, time_max).await?;
         serde_json::from_slice(&reply).map_err(FetchError::Unreadable)
-    }
-
-    /// Waits for `arrival`, and keeps the claim alive meanwhile.
-    pub(in crate::server) async fn hold_until(
-        &self,
-        slip: Slip,
-        arrival: impl Future<Output = ()>,
-    ) -> Result<(), FetchError> {
-        let mut arrival = std::pin::pin!(arrival);
-        let interval = Duration::from_millis(slip.lease_ms.max(3) / 3);
-        let mut renewed = Instant::now();
-        loop {
-            let left = interval.saturating_sub(renewed.elapsed());
-            tokio::select! {
-                () = arrival.as_mut() => return Ok(()),
-                () = tokio::time::sleep(left) => {
-                    self.claim().await?;
-                    renewed = Instant::now();
-                }
-            }
-        }
     }
 
     /// Says that all has come.
     pub(in crate::server) async fn release(mut self) -> Result<(), FetchError> {
         let release = Release { name: self.claim.name.clone(), is_fetched: true };
-        let reply = ask(&self.host, self.port, "/release", &release, self.reply_time_max()).await;
+        let reply = ask(&self.peer, &self.claim, "/release", &release, self.reply_time_max()).await;
         self.is_open = reply.is_err();
         reply.map(drop)
     }
@@ -121,37 +123,63 @@ impl Drop for Fetch {
             return;
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let (host, port, time_max) = (std::mem::take(&mut self.host), self.port, self.reply_time_max());
-        let release = Release { name: std::mem::take(&mut self.claim.name), is_fetched: false };
+        let (peer, claim, time_max) = (self.peer.clone(), self.claim.clone(), self.reply_time_max());
+        let release = Release { name: self.claim.name.clone(), is_fetched: false };
         runtime.spawn(async move {
             // Whatever comes of it: the lease ends by itself.
-            let _ = ask(&host, port, "/release", &release, time_max).await;
+            let _ = ask(&peer, &claim, "/release", &release, time_max).await;
         });
     }
 }
 
-/// One exchange with a side channel.
+/// One exchange with the side channel of the engine that a claim is for.
 async fn ask(
-    host: &str,
-    port: u16,
+    peer: &Peer,
+    claim: &Claim,
     path: &str,
     body: &impl Serialize,
     time_max: Duration,
 ) -> Result<Vec<u8>, FetchError> {
     let body = serde_json::to_vec(body).map_err(FetchError::Unreadable)?;
-    let exchange = async {
-        let mut connection = Connection::open(address(host, port).await?).await?.with_time_max(time_max);
-        Ok::<_, FetchError>(connection.send(Method::POST, path, &[JSON], body.into()).await?)
+    let address = match peer {
+        Peer::Address { host, port } => address((host.as_str(), *port)).await?,
+        Peer::Registry { url } => worker(url, claim, time_max).await?,
     };
-    let response =
-        timeout(time_max, exchange).await.map_err(|_| FetchError::Peer(ClientError::Silent(time_max)))??;
+    exchange(address, Method::POST, path, body, time_max).await
+}
+
+async fn exchange(
+    address: SocketAddr,
+    method: Method,
+    path: &str,
+    body: Vec<u8>,
+    time_max: Duration,
+) -> Result<Vec<u8>, FetchError> {
+    let opened = timeout(time_max, Connection::open(address)).await;
+    let opened = opened.map_err(|_| FetchError::Connect(ClientError::Silent(time_max)))?;
+    let mut connection = opened.map_err(FetchError::Connect)?.with_time_max(time_max);
+    let response = connection.send(method, path, &[JSON], body.into()).await.map_err(FetchError::Peer)?;
     if response.status.is_success() {
         return Ok(response.body.to_vec());
     }
-    Err(FetchError::Refused(String::from_utf8_lossy(&response.body).into_owned()))
+    Err(FetchError::Refused(response.text()))
 }
 
-async fn address(host: &str, port: u16) -> Result<SocketAddr, FetchError> {
-    let mut found = lookup_host((host, port)).await.map_err(FetchError::Lookup)?;
+/// The side channel of an engine that is registered at a bootstrap server.
+async fn worker(url: &str, claim: &Claim, time_max: Duration) -> Result<SocketAddr, FetchError> {
+    let authority = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
+    let page = exchange(address(authority).await?, Method::GET, "/query", Vec::new(), time_max).await?;
+    let engines: BTreeMap<String, Registered> =
+        serde_json::from_slice(&page).map_err(FetchError::Unreadable)?;
+    let found = engines.into_values().find(|engine| Some(&engine.engine_id) == claim.engine_id.as_ref());
+    let worker = found.and_then(|engine| engine.worker_addr.get("0")?.get("0").cloned());
+    match worker {
+        Some(worker) => address(worker.as_str()).await,
+        None => Err(FetchError::Refused(format!("{:?} is not registered at {url}", claim.engine_id))),
+    }
+}
+
+async fn address(host: impl ToSocketAddrs) -> Result<SocketAddr, FetchError> {
+    let mut found = lookup_host(host).await.map_err(FetchError::Lookup)?;
     found.next().ok_or_else(|| FetchError::Lookup(io::ErrorKind::NotFound.into()))
 }

@@ -31,6 +31,8 @@ struct Kept {
     slip: Slip,
     /// What the response handed over, if it did.
     handover: Value,
+    /// Whether an engine has said that it wants it.
+    is_claimed: bool,
     fetched: oneshot::Sender<()>,
 }
 
@@ -54,13 +56,20 @@ impl KeptPrompts {
         handover: Value,
     ) -> oneshot::Receiver<()> {
         let (fetched, ended) = oneshot::channel();
-        self.by_name.insert(name, Kept { id, slip, handover, fetched });
+        self.by_name.insert(name, Kept { id, slip, handover, is_claimed: false, fetched });
         ended
     }
 
     /// Who holds the blocks under this name, what there is to say of them, and what the response said.
     pub(in crate::server) fn find(&self, name: &str) -> Option<(RequestId, Slip, &Value)> {
         self.by_name.get(name).map(|kept| (kept.id, kept.slip, &kept.handover))
+    }
+
+    /// An engine wants the prompt of this name.
+    pub(in crate::server) fn claim(&mut self, name: &str) {
+        if let Some(kept) = self.by_name.get_mut(name) {
+            kept.is_claimed = true;
+        }
     }
 
     /// Ends a transfer; returns who held the blocks.
@@ -90,5 +99,20 @@ impl KeptPrompts {
         if *waiting == 0 {
             self.awaited.remove(name);
         }
+    }
+
+    /// Whether an engine waits for this name.
+    pub(in crate::server) fn is_awaited(&self, name: &str) -> bool {
+        self.awaited.contains_key(name)
+    }
+
+    /// How many names engines wait for.
+    pub(in crate::server) fn awaited(&self) -> usize {
+        self.awaited.len()
+    }
+
+    /// Whether an engine waits for this name, or has claimed it.
+    pub(in crate::server) fn is_claimed(&self, name: &str) -> bool {
+        self.is_awaited(name) || self.by_name.get(name).is_none_or(|kept| kept.is_claimed)
     }
 }

@@ -5,9 +5,11 @@
 //! that no connector knows, which vLLM overlooks.
 
 use super::{
-    Leg, Prefill,
-    fetch::{Claim, Fetch},
+    Leg,
+    decode::Decode,
+    fetch::{Claim, Fetch, Peer},
     kept::Slip,
+    prefill::Prefill,
 };
 use crate::{api::ApiError, server::engine_server::App};
 use serde::Deserialize;
@@ -79,7 +81,7 @@ pub(super) fn leg(app: &Arc<App>, handover: Value) -> Result<Leg, ApiError> {
         (true, _) if names_blocks => {
             Err(ApiError::Invalid("a prefill leg that fetches blocks is not simulated".to_owned()))
         }
-        (true, _) => Ok(Leg::Prefill(Prefill::Named)),
+        (true, _) => Ok(Leg::Prefill(Prefill::Pull)),
         (false, false) => Ok(Leg::Whole),
         // vLLM: `assert num_external_tokens == 0`.
         (false, true) if !names_blocks => Ok(Leg::Killing),
@@ -92,7 +94,7 @@ pub(super) fn leg(app: &Arc<App>, handover: Value) -> Result<Leg, ApiError> {
                 return Err(ApiError::Invalid(LACKING.to_owned()));
             };
             let claim = Claim { name, engine_id: Some(engine), handover, wait_ms: 0 };
-            Ok(Leg::Decode(Fetch::new(app, host, port, claim)))
+            Ok(Leg::Decode(Decode::One(Fetch::new(app, Peer::Address { host, port }, claim))))
         }
     }
 }

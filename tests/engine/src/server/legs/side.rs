@@ -2,7 +2,10 @@
 //!
 //! Stalled as the engine is, and gone when it is killed, but not when it only refuses requests.
 
-use super::fetch::{Claim, Release};
+use super::{
+    fetch::{Claim, Release},
+    mooncake,
+};
 use crate::server::{
     engine_server::App,
     hub::Core,
@@ -35,6 +38,8 @@ pub(in crate::server) async fn respond(
             Ok(release) => released(&app, &release),
             Err(error) => refused(&error.to_string()),
         },
+        // Mooncake's bootstrap server.
+        "/query" => reply_json(StatusCode::OK, &mooncake::registry(&app)),
         _ => refused("no such path"),
     };
     Ok(response)
@@ -70,7 +75,10 @@ fn find(core: &mut Core, now_s: f64, claim: &Claim) -> Option<Response<Body>> {
     if *handover != claim.handover {
         return Some(refused("these are not the parameters of the response"));
     }
-    core.engine.renew_held(now_s, id);
+    if !core.engine.renew_held(now_s, id) {
+        return Some(refused("the lease is over"));
+    }
+    core.kept.claim(&claim.name);
     Some(reply_json(StatusCode::OK, &json!(slip)))
 }
 
