@@ -220,9 +220,9 @@ impl<S: SharedMap> Router<S> {
     }
 
     /// Publishes the silence of endpoints whose first tokens are overdue, once for each request.
-    pub(super) fn note_silence(&mut self, now: Timestamp, out: &mut Vec<Output>) {
-        let mut silent = Vec::new();
-        for exchange in self.exchanges.values_mut() {
+    pub(super) fn note_silence(&mut self, plugin: PluginId, now: Timestamp, out: &mut Vec<Output>) {
+        let (mut silent, mut overdue) = (Vec::new(), Vec::new());
+        for (id, exchange) in &mut self.exchanges {
             let waiting = match exchange {
                 Exchange::Sent(sent) => Some(sent),
                 // Headers may come long before the first token.
@@ -238,10 +238,14 @@ impl<S: SharedMap> Router<S> {
                 sent.kept.silent_at = None;
                 sent.kept.count(Counter::Outcome(OutcomeClass::Silent), out);
                 silent.push(sent.booking.silent(now));
+                // Other responses come when all is generated, which may take this long.
+                let is_overdue = sent.kept.is_stream && sent.kept.spare.is_some();
+                overdue.extend(is_overdue.then_some(*id));
             }
         }
         for kind in silent {
             self.publish([kind], When::Soon, now, out);
         }
+        self.rescue_overdue(overdue, plugin, now, out);
     }
 }

@@ -332,6 +332,11 @@ pub enum Notice {
     },
     /// The siblings fell so far behind that the stream starts again from the last generation that all can read.
     LogCongested,
+    /// The prefill engines of a pool hand nothing over.
+    NothingHandedOver {
+        /// The pool.
+        pool: String,
+    },
     /// The proxy withholds the bodies of requests that are paused at their headers.
     BodiesWithheld,
     /// It does not, as it turns out.
@@ -343,7 +348,7 @@ pub enum Notice {
 impl Notice {
     /// Whether an operator should act on it.
     pub fn is_warning(&self) -> bool {
-        matches!(self, Self::BodiesWithheld)
+        matches!(self, Self::BodiesWithheld | Self::NothingHandedOver { .. })
     }
 }
 
@@ -357,6 +362,11 @@ impl fmt::Display for Notice {
             Self::LogCongested => {
                 f.write_str("shared log is congested: resuming the controller's stream later")
             }
+            Self::NothingHandedOver { pool } => write!(
+                f,
+                "pool `{pool}`: prefill engines compute prompts and hand nothing over: give them the connector that the \
+                 pool's `transfer` names; until then its requests stay whole",
+            ),
             Self::BodiesWithheld => f.write_str(
                 "the proxy withholds the bodies of requests from this filter, as it does without \
                  `allow_on_headers_stop_iteration` (which a WasmPlugin cannot set): requests are routed by \

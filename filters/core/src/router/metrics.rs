@@ -33,6 +33,8 @@ pub enum StaysWhole {
     Unread,
     /// A field could not be added to its body, or its pool's protocol is none that is known here.
     NotEditable,
+    /// The prefill engines of its pool hand nothing over.
+    NoHandover,
     /// No cluster is known through which its prefill leg would reach the pool's endpoints.
     NoCluster,
 }
@@ -165,7 +167,7 @@ pub enum Histogram {
 
 impl Counter {
     /// All of them, so that a shell can define them at the start: a rate needs a series that begins at zero.
-    pub const ALL: [Self; 81] = [
+    pub const ALL: [Self; 82] = [
         Self::Decision(Reason::Warm),
         Self::Decision(Reason::Spill),
         Self::Decision(Reason::Cold),
@@ -217,6 +219,7 @@ impl Counter {
         Self::StaysWhole(StaysWhole::Unread),
         Self::StaysWhole(StaysWhole::NotEditable),
         Self::StaysWhole(StaysWhole::NoCluster),
+        Self::StaysWhole(StaysWhole::NoHandover),
         Self::LegFailed(LegFailure::Refused),
         Self::LegFailed(LegFailure::Rejected),
         Self::LegFailed(LegFailure::Full),
@@ -340,6 +343,7 @@ impl StaysWhole {
             Self::Unread => "warmpath.whole.unread",
             Self::NotEditable => "warmpath.whole.not_editable",
             Self::NoCluster => "warmpath.whole.no_cluster",
+            Self::NoHandover => "warmpath.whole.no_handover",
         }
     }
 }

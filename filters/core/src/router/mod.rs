@@ -92,6 +92,8 @@ pub struct Router<S> {
     companions: FnvHashMap<ExchangeId, legs::Leg>,
     /// The prefill legs whose requests are gone, with the times at which they should be over.
     abandoned: Vec<(Timestamp, legs::Leg)>,
+    /// The pools whose prefill engines hand nothing over.
+    handovers: legs::Handovers,
     /// What is kept of requests that may have to be served once more.
     kept_bytes: legs::KeptBytes,
     /// Those that are paused and have seen nothing of their bodies.
@@ -139,6 +141,7 @@ impl<S: SharedMap> Router<S> {
             exchanges: FnvHashMap::default(),
             companions: FnvHashMap::default(),
             abandoned: Vec::new(),
+            handovers: legs::Handovers::default(),
             kept_bytes: legs::KeptBytes::default(),
             waiting: FnvHashMap::default(),
             resumed: Vec::new(),
@@ -260,7 +263,7 @@ impl<S: SharedMap> Router<S> {
         self.cancel_superseded(id, out);
         self.end_prefills(now, out);
         self.end_abandoned(now, out);
-        self.keep_house(now, out);
+        self.keep_house(id, now, out);
         self.read_log(now, out);
         self.probe_waiting(now, id, out);
         self.flush(now, out);

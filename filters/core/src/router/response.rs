@@ -72,6 +72,12 @@ impl<S: SharedMap> Router<S> {
         out: &mut Vec<Output>,
     ) {
         self.forget_body(id);
+        if self.is_overdue(id)
+            && let Some(Exchange::Rescuing(rescuing)) = self.exchanges.remove(&id)
+        {
+            let sent = self.take_back(*rescuing, clock.now(), out);
+            self.exchanges.insert(id, Exchange::Sent(sent));
+        }
         let sent = match self.take_if_sent(id) {
             Some(Exchange::Sent(sent)) => Some(sent),
             Some(Exchange::Passed(passed)) => self.place(passed, served_by, clock.now(), out),

@@ -10,7 +10,7 @@
 //! VM that used it. Records leave the queue only when they are in the log.
 
 use super::Router;
-use super::io::Output;
+use super::io::{Output, PluginId};
 use super::log::{AppendReport, ReadReport};
 use super::metrics::{Counter, Gauge};
 use super::outbox::Outbox;
@@ -126,7 +126,7 @@ impl<S: SharedMap> Router<S> {
     }
 
     /// The work of each second: repeats in-flight work, drops that of dead origins, and publishes sizes.
-    pub(super) fn keep_house(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+    pub(super) fn keep_house(&mut self, plugin: PluginId, now: Timestamp, out: &mut Vec<Output>) {
         if now.ms_apart(self.alive_at) < ALIVE_INTERVAL_MS {
             return;
         }
@@ -138,7 +138,7 @@ impl<S: SharedMap> Router<S> {
             self.publish(kinds, When::Later, now, out);
         }
         self.view.expire(now);
-        self.note_silence(now, out);
+        self.note_silence(plugin, now, out);
         // Of two VMs that name the process at the same time, one finds later that it has another name.
         let process = self.process();
         self.view.set_process(process);

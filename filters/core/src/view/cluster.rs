@@ -11,6 +11,9 @@ const ISTIO_HASH_DIGITS: usize = 8;
 /// The longest name of a Service; Istio cuts the pool's name so that its own is no longer.
 const SERVICE_NAME_BYTES_MAX: usize = 63;
 
+/// The cluster that has the endpoints of all pools, in the installs that this project ships.
+pub const EVERY_POOL_CLUSTER: &str = "engines";
+
 /// Whether the cluster has the endpoints of the pool: it has the pool's name, or it is Istio's cluster for the InferencePool or
 /// the Service of a pool that is called `namespace/name`.
 pub(crate) fn stands_for(cluster: &str, pool: &str) -> bool {

@@ -20,6 +20,7 @@ mod transfers;
 mod turn;
 
 pub use arrivals::{Arrivals, Arrived};
+pub use cluster::EVERY_POOL_CLUSTER;
 pub(crate) use cluster::stands_for;
 pub use endpoint::{Endpoint, Fitness, InFlight};
 pub use pool::{ANY_MODEL, Leg, ModelMatch, Pool};

@@ -195,6 +195,28 @@ fn a_leg_that_fails_goes_to_another_engine_and_then_the_decode_engine_computes_t
 }
 
 #[test]
+fn engines_that_never_hand_over_do_not_compute_every_prompt_twice() {
+    let host = Host::default();
+    let vm = vm(&host, &apart(1, 1, TransferProtocol::Pull));
+    let others = busy(&vm);
+    let is_split = |topic: &str| {
+        let mut stream = send(&vm, &long(topic).to_string());
+        let is_split = !stream.calls.is_empty();
+        if is_split {
+            stream.called(Some((200, r#"{"choices":[]}"#)));
+        }
+        stream.finish();
+        is_split
+    };
+    let split = (0..8).filter(|number| is_split(&format!("without {number}"))).count();
+    // Where others serve, the engine itself is avoided; where none hands over, none is asked.
+    assert!((1..=4).contains(&split), "{split}");
+    host.advance(Duration::from_mins(2));
+    assert!(is_split("later"));
+    others.into_iter().for_each(Stream::finish);
+}
+
+#[test]
 fn a_request_that_is_wrong_in_itself_is_not_tried_twice_before_the_client_sees_it() {
     let host = Host::default();
     let vm = vm(&host, &apart(2, 1, TransferProtocol::Pull));
@@ -279,6 +301,37 @@ fn a_failure_reaches_the_client_when_nobody_else_can_serve() {
     }
     assert_eq!(counted(&host, &[&vm], "warmpath.decode_leg.lost"), 1);
     assert_eq!(counted(&host, &[&vm], "warmpath.failed"), 1);
+}
+
+/// A decode engine whose prefill engine has stopped waits for its KV for ever.
+#[test]
+fn an_overdue_decode_leg_is_served_by_whoever_responds_first() {
+    for is_rescued in [true, false] {
+        let (host, vm, others) = two_that_decode();
+        let mut stream = send(&vm, &long("late").to_string());
+        stream.called(Some((200, &handed_over())));
+        let first = stream.request_headers[DESTINATION].clone();
+        host.advance(Duration::from_secs(12));
+        stream.take_call(vm.tick_with_calls());
+        assert_eq!(stream.calls.len(), 2);
+        assert_ne!(header(&stream, DESTINATION), first);
+        if is_rescued {
+            stream.called(Some((200, "data: [DONE]\n\n")));
+            assert_eq!(stream.reply.as_ref().map(|reply| reply.status), Some(200));
+        } else {
+            stream.served_by = Some(first);
+            stream.response_headers(&EVENT_STREAM, false);
+            stream.response_body(b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n", false);
+            stream.called(Some((200, "data: [DONE]\n\n")));
+            assert!(stream.reply.is_none(), "a response has begun");
+        }
+        stream.finish();
+        others.into_iter().for_each(Stream::finish);
+        for address in ["10.1.0.1:8000", "10.2.0.1:8000", "10.2.0.2:8000"] {
+            assert_eq!(in_flight(&vm, address), (0, 0), "{address}");
+        }
+        assert_eq!(counted(&host, &[&vm], "warmpath.decode_leg.rescued"), u64::from(is_rescued));
+    }
 }
 
 #[test]

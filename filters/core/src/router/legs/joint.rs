@@ -9,7 +9,7 @@ use super::super::planned::Routed;
 use crate::prompt::Api;
 use crate::routing::Candidate;
 use crate::split::{Bootstrap, Handover, NotEditable, Protocol};
-use crate::view::stands_for;
+use crate::view::{EVERY_POOL_CLUSTER, stands_for};
 use crate::wire::{Transfer, TransferProtocol};
 use std::net::SocketAddr;
 
@@ -38,7 +38,8 @@ impl Joint {
         let head = reading.leg.clone().ok_or(StaysWhole::Unread)?;
         // The route may change with the model's name; then only a cluster that shows its pool is the one.
         let route = reading.route.cluster(&whole.model);
-        let route = route.filter(|cluster| !several || stands_for(cluster, &whole.pool));
+        let route = route
+            .filter(|cluster| !several || *cluster == EVERY_POOL_CLUSTER || stands_for(cluster, &whole.pool));
         let named = Some(transfer.cluster.as_str()).filter(|name| !name.is_empty());
         let cluster = named.or(route).ok_or(StaysWhole::NoCluster)?.to_owned();
         Ok(Self { transfer, api: Some(reading.api), cluster, head, may_explain: reading.may_explain })

@@ -16,18 +16,20 @@
 //! A call cannot be taken back: the leg of a client that leaves goes on until its response or its time limit. Nothing reports its end.
 
 mod awaited;
+mod handovers;
 mod joint;
 mod prefill;
 mod rescue;
 
 pub(super) use awaited::Awaited;
+pub(super) use handovers::Handovers;
 pub(super) use prefill::Leg;
 pub(super) use rescue::{KeptBytes, Rescuing, Spare};
 
 use super::body::Edited;
 use super::exchange::{Exchange, Kept, Reading};
 use super::head::LegHead;
-use super::io::{Called, ExchangeId, Output};
+use super::io::{Called, ExchangeId, Notice, Output};
 use super::ledger::Booking;
 use super::metrics::{Counter, LegFailure, StaysWhole, Unread};
 use super::planned::{Planned, Routed};
@@ -86,6 +88,9 @@ impl<S: SharedMap> Router<S> {
         let several = self.has_several_pools();
         let split = split.map(|split| {
             let (split, transfer) = split?;
+            if self.handovers.are_missing(&whole.pool, now) {
+                return Err(StaysWhole::NoHandover);
+            }
             let Ok(Content::Json(text)) = content else { return Err(StaysWhole::Unread) };
             let meets = transfer.protocol() == TransferProtocol::Bootstrap;
             if let Some(reason) =
@@ -264,6 +269,13 @@ impl<S: SharedMap> Router<S> {
             }
         };
         let goes_on = prefilling.handover.is_some() || !prefilling.others.is_empty();
+        match failure {
+            None => self.handovers.note_good(&prefilling.whole.pool),
+            Some(LegFailure::Handover(_)) if self.handovers.note_bad(&prefilling.whole.pool, now) => {
+                out.push(Output::Notice(Notice::NothingHandedOver { pool: prefilling.whole.pool.clone() }));
+            }
+            Some(_) => {}
+        }
         self.end_leg(leg, failure, response, now, out);
         if is_over {
             self.reply_complete(id, body, now, out);

@@ -6,6 +6,8 @@
 //!                                                         └─ none left ► the client gets the first failure
 //! ```
 //!
+//! The same for one whose response is long overdue, except that its own response may still come first.
+//!
 //! Envoy's own retries cannot do it: they send the same body again, and what was handed over must not be used twice. The price is
 //! that the response to a call arrives whole: a client that streams gets all its events at once.
 //!
@@ -13,7 +15,7 @@
 
 use super::super::exchange::{Exchange, Sent};
 use super::super::head::DESTINATION_HEADER;
-use super::super::io::{Call, Called, ExchangeId, Output};
+use super::super::io::{Call, Called, ExchangeId, Output, PluginId};
 use super::super::ledger::Booking;
 use super::super::metrics::Counter;
 use super::super::planned::Routed;
@@ -23,8 +25,9 @@ use super::super::siblings::When;
 use super::super::status::class_of;
 use super::super::{Clock, Router, reply};
 use super::joint::Joint;
+use crate::ids::EndpointId;
 use crate::response::usage_of;
-use crate::routing::Candidate;
+use crate::routing::{Candidate, Decision};
 use crate::time::Timestamp;
 use crate::wire::OutcomeClass;
 use std::cell::Cell;
@@ -54,9 +57,8 @@ pub(in crate::router) struct Spare {
 pub(in crate::router) struct Rescuing {
     /// The decode leg.
     sent: Sent,
-    class: OutcomeClass,
-    /// Whether its response has ended with its head.
-    ends: bool,
+    /// What its response is, and whether that has ended with its head; `None`: it is overdue.
+    held: Option<(OutcomeClass, bool)>,
     spare: Box<Spare>,
     /// The booking of the call; `None` between two.
     booking: Option<Booking>,
@@ -80,6 +82,16 @@ impl KeptBytes {
 }
 
 // === impl Spare ===
+
+impl Spare {
+    /// The endpoints that could serve the request but for this one, the best last.
+    fn others(&self, failed: EndpointId) -> Vec<Candidate> {
+        let ranked = self.whole.decision.iter().flat_map(Decision::ranked);
+        let mut others: Vec<Candidate> = ranked.filter(|one| one.id != failed).cloned().collect();
+        others.reverse();
+        others
+    }
+}
 
 impl Drop for Spare {
     fn drop(&mut self) {
@@ -108,10 +120,7 @@ impl<S: SharedMap> Router<S> {
         if !is_endpoints_fault || self.companions.contains_key(&id) {
             return Some(sent);
         }
-        let failed = sent.booking.endpoint();
-        let ranked = spare.whole.decision.iter().flat_map(|decision| decision.ranked());
-        let mut others: Vec<Candidate> = ranked.filter(|one| one.id != failed).cloned().collect();
-        others.reverse();
+        let mut others = spare.others(sent.booking.endpoint());
         if others.is_empty() {
             // Nobody else: the engine itself may be able to compute what it could not fetch.
             others.extend(spare.whole.decision.iter().map(|decision| decision.chosen.clone()));
@@ -121,10 +130,65 @@ impl<S: SharedMap> Router<S> {
         self.publish(kinds, When::Now, now, out);
         out.push(Output::Count(Counter::DecodeLegFailed, 1));
         out.push(Output::Pause);
-        let mut rescuing = Rescuing { sent, class, ends, spare, booking: None, others };
+        let held = Some((class, ends));
+        let mut rescuing = Rescuing { sent, held, spare, booking: None, others };
         self.call_whole(&mut rescuing, now, out);
         self.exchanges.insert(id, Exchange::Rescuing(Box::new(rescuing)));
         None
+    }
+
+    /// Calls another endpoint for each decode leg whose response is overdue: an engine that waits for KV from one that stopped waits
+    /// for ever. What comes first, of either endpoint, is the client's.
+    pub(in crate::router) fn rescue_overdue(
+        &mut self,
+        overdue: Vec<ExchangeId>,
+        plugin: PluginId,
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) {
+        let mut has_entered = false;
+        for id in overdue {
+            let mut sent = match self.exchanges.remove(&id) {
+                Some(Exchange::Sent(sent)) => sent,
+                Some(other) => {
+                    self.exchanges.insert(id, other);
+                    continue;
+                }
+                None => continue,
+            };
+            let others = sent.kept.spare.as_ref().map(|spare| spare.others(sent.booking.endpoint()));
+            let others = others.filter(|others| !others.is_empty());
+            let Some((others, spare)) = others.and_then(|others| Some((others, sent.kept.spare.take()?)))
+            else {
+                self.exchanges.insert(id, Exchange::Sent(sent));
+                continue;
+            };
+            has_entered = true;
+            out.extend([Output::Enter { exchange: id }, Output::Count(Counter::DecodeLegFailed, 1)]);
+            let mut rescuing = Rescuing { sent, held: None, spare, booking: None, others };
+            self.call_whole(&mut rescuing, now, out);
+            self.exchanges.insert(id, Exchange::Rescuing(Box::new(rescuing)));
+        }
+        if has_entered {
+            out.push(Output::Leave { plugin });
+        }
+    }
+
+    /// The response to an overdue decode leg has begun: the call is not needed any more.
+    pub(in crate::router) fn take_back(
+        &mut self,
+        rescuing: Rescuing,
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) -> Sent {
+        let ended = rescuing.booking.map(|booking| booking.end(&mut self.ledger, now));
+        self.publish(ended.into_iter().flatten(), When::Soon, now, out);
+        rescuing.sent
+    }
+
+    /// Whether the response to a decode leg may still come.
+    pub(in crate::router) fn is_overdue(&self, id: ExchangeId) -> bool {
+        matches!(self.exchanges.get(&id), Some(Exchange::Rescuing(rescuing)) if rescuing.held.is_none())
     }
 
     /// Calls the next endpoint. `false`: none is left.
@@ -176,7 +240,12 @@ impl<S: SharedMap> Router<S> {
             self.exchanges.insert(id, Exchange::Rescuing(rescuing));
             return;
         }
-        let Rescuing { mut sent, class, ends, .. } = *rescuing;
+        let Rescuing { mut sent, held, .. } = *rescuing;
+        let Some((class, ends)) = held else {
+            // Its own response may still come.
+            self.exchanges.insert(id, Exchange::Sent(sent));
+            return;
+        };
         out.push(Output::Count(Counter::DecodeLegLost, 1));
         self.settle(&mut sent, class, now, out);
         let mut responding = Responding::failed(sent, class);

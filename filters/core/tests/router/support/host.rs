@@ -198,9 +198,23 @@ impl Vm {
 
     /// Every plugin has its tick.
     pub(crate) fn tick(&self) {
+        self.tick_with_calls();
+    }
+
+    /// The calls that the tick makes, with the requests that they are for.
+    pub(crate) fn tick_with_calls(&self) -> Vec<(ExchangeId, Call)> {
+        let (mut entered, mut calls) = (None, Vec::new());
         for plugin in self.plugins() {
-            self.0.handle(Input::Tick { plugin });
+            for output in self.0.handle(Input::Tick { plugin }) {
+                match output {
+                    Output::Enter { exchange } => entered = Some(exchange),
+                    Output::Leave { .. } => entered = None,
+                    Output::Call(call) => calls.push((entered.expect("a tick has no request"), call)),
+                    _ => {}
+                }
+            }
         }
+        calls
     }
 
     /// Whether it is the one that talks to the controller.
@@ -389,6 +403,11 @@ impl Stream {
         let buffered_bytes = self.body.len();
         self.is_paused = false;
         self.handle(Input::RequestData { exchange: self.id, buffered_bytes, ends });
+    }
+
+    /// The call that a tick makes for it.
+    pub(crate) fn take_call(&mut self, calls: Vec<(ExchangeId, Call)>) {
+        self.calls.extend(calls.into_iter().filter(|(id, _)| *id == self.id).map(|(_, call)| call));
     }
 
     /// The end of the last call: a status and a body, or none.
