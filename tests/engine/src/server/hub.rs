@@ -107,6 +107,7 @@ impl Readings<'_> {
         Legs {
             fetches_failed: now.fetches_failed - then.fetches_failed,
             prompts_expired: now.prompts_expired - then.prompts_expired,
+            fetches_unexpected: now.fetches_unexpected - then.fetches_unexpected,
             ..now
         }
     }

@@ -278,6 +278,12 @@ fn nixl(page: &mut Page, readings: &Readings<'_>) {
         "Number of requests that had their KV expire.",
         legs.prompts_expired,
     );
+    page.counter(
+        "nixl_num_notifications_after_expiry_total",
+        "Number of completion notifications for requests that were no longer tracked, usually because their KV lease \
+         expired.",
+        legs.fetches_unexpected,
+    );
     for histogram in [&readings.latencies.transfer, &readings.latencies.transfer_bytes] {
         histogram.render(&page.labels, &mut page.text);
     }

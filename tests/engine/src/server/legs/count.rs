@@ -21,8 +21,13 @@ pub struct Legs {
     pub prompts_given_up: u64,
     /// Prompts that were held until the lease was over.
     pub prompts_expired: u64,
+    /// Fetches from here of what was not kept any more: fetched before, given up, or held until the lease was over. vLLM with
+    /// NIXL lets them pass, and their output is wrong.
+    pub fetches_unexpected: u64,
     /// Prompts that came from another engine.
     pub prompts_fetched: u64,
+    /// Those of them that the other engine had let go before, or whose parameters were changed: their output is wrong.
+    pub prompts_stale: u64,
     /// Prompts that could not be fetched.
     pub fetches_failed: u64,
     /// Those of them that were computed here instead.

@@ -98,34 +98,40 @@ async fn fetched(
 ) -> Result<Ticket, DecodeError> {
     let slips = try_join_all(fetches.iter().map(Fetch::claim)).await?;
     for (slot, slip) in slips.iter().enumerate() {
-        job.output.choices[slot].filler = Filler::new(slip.fingerprint, app.config.seed);
         job.requests[slot].leg = model::Leg::Decode { remote_tokens: slip.prompt_tokens };
     }
     let mut ticket = infer::submit(app, job)?;
-    // The last token of a prompt is always computed: it makes the first one of the output.
-    let cached = |slip: &Slip| if is_pushed { slip.prompt_tokens - 1 } else { slip.cached_tokens };
-    ticket.cached_elsewhere = slips.iter().map(cached).collect();
-    claim_until(&fetches, &slips, ticket.flight.all_arrived()).await?;
-    for fetch in fetches {
-        fetch.release().await?;
+    let slips = claim_until(&fetches, slips, ticket.flight.all_arrived()).await?;
+    for ((slot, mut slip), fetch) in slips.into_iter().enumerate().zip(fetches) {
+        let name = fetch.name().to_owned();
+        if !fetch.release().await? {
+            slip = Slip::stale(&name);
+        }
+        if slip.is_stale {
+            app.hub.count_leg(|legs| &mut legs.prompts_stale);
+        }
+        let choice = &mut job.output.choices[slot];
+        choice.filler = Filler::new(slip.fingerprint, app.config.seed);
+        // The last token of a prompt is always computed: it makes the first one of the output.
+        ticket.cached_elsewhere.push(if is_pushed { choice.prompt_tokens - 1 } else { slip.cached_tokens });
     }
     Ok(ticket)
 }
 
-/// Waits for `arrival`, and keeps the claims alive meanwhile.
+/// Waits for `arrival`, and keeps the claims alive meanwhile. Returns what the other engine said last.
 async fn claim_until(
     fetches: &[Fetch],
-    slips: &[Slip],
+    mut slips: Vec<Slip>,
     arrival: impl Future<Output = ()>,
-) -> Result<(), FetchError> {
+) -> Result<Vec<Slip>, FetchError> {
     let mut arrival = std::pin::pin!(arrival);
     let lease_ms = slips.iter().map(|slip| slip.lease_ms).min().unwrap_or_default();
     let interval = Duration::from_millis((lease_ms / 3).max(1));
     loop {
         tokio::select! {
-            () = arrival.as_mut() => return Ok(()),
+            () = arrival.as_mut() => return Ok(slips),
             () = tokio::time::sleep(interval) => {
-                try_join_all(fetches.iter().map(Fetch::claim)).await?;
+                slips = try_join_all(fetches.iter().map(Fetch::claim)).await?;
             }
         }
     }

@@ -16,8 +16,8 @@ use tokio::{
 };
 use warmpath_http::{ClientError, Connection, JSON};
 
-/// How much longer than the other engine's own limit a reply may take.
-const REPLY_SLACK: Duration = Duration::from_secs(5);
+/// How long the reply of an engine that is not stopped may take, beyond the time that it was asked to wait.
+const REPLY_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// What a decode engine asks of a prefill engine's side channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,8 @@ pub(in crate::server) struct Claim {
     pub(in crate::server) handover: Value,
     /// How long to wait for the transfer to begin, in milliseconds.
     pub(in crate::server) wait_ms: u64,
+    /// Whether it reads what it was handed over without asking whether that is still there.
+    pub(in crate::server) is_blind: bool,
 }
 
 /// Where the other engine is.
@@ -96,6 +98,11 @@ impl Fetch {
         Self { app: Arc::clone(app), peer, claim, deaths: app.faults.deaths(), is_open: true }
     }
 
+    /// The name of the transfer.
+    pub(in crate::server) fn name(&self) -> &str {
+        &self.claim.name
+    }
+
     /// Waits until the other engine keeps the prompt, and renews its lease.
     pub(in crate::server) async fn claim(&self) -> Result<Slip, FetchError> {
         let time_max = self.reply_time_max() + Duration::from_millis(self.claim.wait_ms);
@@ -103,17 +110,22 @@ impl Fetch {
         serde_json::from_slice(&reply).map_err(FetchError::Unreadable)
     }
 
-    /// Says that all has come.
-    pub(in crate::server) async fn release(mut self) -> Result<(), FetchError> {
+    /// Says that all has come. Returns whether it was kept until now.
+    pub(in crate::server) async fn release(mut self) -> Result<bool, FetchError> {
         let release = Release { name: self.claim.name.clone(), is_fetched: true };
         let reply = ask(&self.peer, &self.claim, "/release", &release, self.reply_time_max()).await;
-        self.is_open = reply.is_err();
-        reply.map(drop)
+        self.is_open = false;
+        match reply {
+            Ok(_) => Ok(true),
+            Err(FetchError::Refused(_)) if self.claim.is_blind => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn reply_time_max(&self) -> Duration {
         let transfer = self.app.config.transfer.as_ref();
-        transfer.map_or(REPLY_SLACK, |transfer| transfer.partner_time_max.min(REPLY_SLACK))
+        let time_max = transfer.map_or(REPLY_TIME_MAX, |transfer| transfer.partner_time_max);
+        if self.claim.is_blind { time_max } else { time_max.min(REPLY_TIME_MAX) }
     }
 }
 

@@ -4,7 +4,7 @@
 //! made up, SGLang a room, TensorRT-LLM the context's number. What happens under the name is the same: the decode engine
 //! claims it, renews its claim while it waits for room, and at last fetches it or gives it up.
 
-use crate::model::RequestId;
+use crate::model::{RequestId, Root};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -22,6 +22,18 @@ pub(in crate::server) struct Slip {
     pub(in crate::server) cached_tokens: usize,
     /// How long it is kept without a sign of the decode engine, in milliseconds of the wall.
     pub(in crate::server) lease_ms: u64,
+    /// Whether it is not kept any more: what is read are the keys and values of whatever is there now.
+    pub(in crate::server) is_stale: bool,
+}
+
+// === impl Slip ===
+
+impl Slip {
+    /// What is read where nothing is kept: a prompt that nobody has sent.
+    pub(in crate::server) fn stale(name: &str) -> Self {
+        let fingerprint = Root::new("stale", "", "").fingerprint(name.as_bytes());
+        Self { fingerprint, prompt_tokens: usize::MAX, cached_tokens: 0, lease_ms: u64::MAX, is_stale: true }
+    }
 }
 
 /// A prompt that waits.

@@ -35,7 +35,8 @@ pub(super) fn leg(app: &Arc<App>, transfer: &Transfer, params: &Value) -> Result
                 return Err(ApiError::Invalid(LACKING.to_owned()));
             };
             let wait_ms = u64::try_from(transfer.partner_time_max.as_millis()).unwrap_or(u64::MAX);
-            let claim = Claim { name, engine_id: Some(engine_id), handover: Value::Null, wait_ms };
+            let claim =
+                Claim { name, engine_id: Some(engine_id), handover: Value::Null, wait_ms, is_blind: false };
             Ok(Leg::Decode(Decode::Pushed(Fetch::new(app, Peer::Registry { url }, claim))))
         }
     }

@@ -1,8 +1,11 @@
 //! vLLM 0.32 with `NixlConnector`: `kv_transfer_params`, and what the engine makes of each value of them.
 //!
-//! Source: `distributed/kv_transfer/kv_connector/v1/nixl/pull_scheduler.py`. Two things differ on purpose, so that a wrong body
-//! is seen by the test that sends it: parameters without an address are refused, where vLLM waits for ever, and so are fields
-//! that no connector knows, which vLLM overlooks.
+//! Source: `distributed/kv_transfer/kv_connector/v1/nixl/pull_scheduler.py`, and two engines on CPUs. The decode engine reads the blocks
+//! that it was handed over without asking whether they are still kept: a second fetch, or one after the lease, has the keys and
+//! values of whatever is there now, and nobody is the wiser. Here that always shows in the output, and is counted.
+//!
+//! One thing differs on purpose, so that a wrong body is seen by the test that sends it: fields that no connector knows are
+//! refused, which vLLM overlooks.
 
 use super::{
     Leg,
@@ -35,6 +38,9 @@ const KNOWN: [&str; 16] = [
     "transfer_id",
     "remote_bootstrap_addr",
 ];
+
+/// What says whose blocks they are, and where.
+const ADDRESS: [&str; 4] = ["remote_engine_id", "remote_request_id", "remote_host", "remote_port"];
 
 /// `kv_transfer_params` of both NIXL and Mooncake, as far as they decide something.
 #[derive(Debug, Default, Deserialize)]
@@ -83,18 +89,23 @@ pub(super) fn leg(app: &Arc<App>, handover: Value) -> Result<Leg, ApiError> {
         }
         (true, _) => Ok(Leg::Prefill(Prefill::Pull)),
         (false, false) => Ok(Leg::Whole),
-        // vLLM: `assert num_external_tokens == 0`.
-        (false, true) if !names_blocks => Ok(Leg::Killing),
+        // vLLM: an assertion without blocks, and a KeyError without the rest; either ends the process.
+        (false, true) if !names_blocks || ADDRESS.iter().any(|name| handover.get(name).is_none()) => {
+            Ok(Leg::Killing)
+        }
         (false, true) => {
             let Params { remote_engine_id, remote_request_id, remote_host, remote_port, .. } = params;
-            let all = remote_engine_id.zip(remote_request_id).zip(remote_host.zip(remote_port));
-            let Some(((engine, name), (host, port))) = all else {
-                const LACKING: &str = "kv_transfer_params name blocks, and not all of remote_engine_id, \
-                                       remote_request_id, remote_host and remote_port";
-                return Err(ApiError::Invalid(LACKING.to_owned()));
+            let claim = Claim {
+                name: remote_request_id.unwrap_or_default(),
+                engine_id: Some(remote_engine_id.unwrap_or_default()),
+                handover,
+                wait_ms: 0,
+                is_blind: true,
             };
-            let claim = Claim { name, engine_id: Some(engine), handover, wait_ms: 0 };
-            Ok(Leg::Decode(Decode::One(Fetch::new(app, Peer::Address { host, port }, claim))))
+            // An address that is null leads nowhere: such a prompt cannot be fetched.
+            let host = remote_host.unwrap_or_default();
+            let peer = Peer::Address { host, port: remote_port.unwrap_or_default() };
+            Ok(Leg::Decode(Decode::One(Fetch::new(app, peer, claim))))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{kept::Slip, nixl, only_one_prompt, sglang, tensorrt};
 use crate::{
-    api::{ApiError, ModelOutput},
+    api::{ApiError, ModelOutput, Protocol},
     model,
     server::{
         engine_server::App,
@@ -62,7 +62,8 @@ impl Prefill {
         let handed_over = Handed { app, output: &output, ticket: &ticket, fingerprints: &job.fingerprints };
         match self {
             Self::Pull => {
-                let name = format!("{}-{}", output.id().as_str().unwrap_or_default(), names.concat());
+                let prompt = if job.protocol == Protocol::Completions { "-0" } else { "" };
+                let name = format!("{}{prompt}-{}", output.id().as_str().unwrap_or_default(), names.concat());
                 let params =
                     handed_over.keep(0, &name, |blocks, slip| nixl::handover(app, &name, blocks, slip)).0;
                 let mut body = job.protocol.wire().whole(&output);
@@ -123,6 +124,7 @@ impl Handed<'_> {
             prompt_tokens: choice.prompt_tokens,
             cached_tokens: choice.cached_tokens,
             lease_ms: u64::try_from(app.hub.lease().as_millis()).unwrap_or(u64::MAX),
+            is_stale: false,
         };
         let kept = app.hub.with(|core, now_s| {
             let id = ticket.ids[slot];

@@ -93,7 +93,8 @@ impl Rooms {
         let fetches = places.map(|((host, port), room)| {
             // Without a port, an engine takes that of its own flags.
             let peer = Peer::Address { host, port: port.unwrap_or(app.side_addr.port()) };
-            let claim = Claim { name: name(room), engine_id: None, handover: Value::Null, wait_ms };
+            let claim =
+                Claim { name: name(room), engine_id: None, handover: Value::Null, wait_ms, is_blind: false };
             Fetch::new(app, peer, claim)
         });
         Ok(fetches.collect())

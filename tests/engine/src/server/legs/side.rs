@@ -4,6 +4,7 @@
 
 use super::{
     fetch::{Claim, Release},
+    kept::Slip,
     mooncake,
 };
 use crate::server::{
@@ -66,26 +67,38 @@ async fn claimed(app: &App, claim: &Claim) -> Response<Body> {
     };
     match tokio::time::timeout(Duration::from_millis(claim.wait_ms), found).await {
         Ok(response) => response,
-        Err(_) => refused("no such prompt is kept"),
+        Err(_) => lost(claim, "no such prompt is kept"),
     }
 }
 
 fn find(core: &mut Core, now_s: f64, claim: &Claim) -> Option<Response<Body>> {
     let (id, slip, handover) = core.kept.find(&claim.name)?;
     if *handover != claim.handover {
-        return Some(refused("these are not the parameters of the response"));
+        return Some(lost(claim, "these are not the parameters of the response"));
     }
     if !core.engine.renew_held(now_s, id) {
-        return Some(refused("the lease is over"));
+        return Some(lost(claim, "the lease is over"));
     }
     core.kept.claim(&claim.name);
     Some(reply_json(StatusCode::OK, &json!(slip)))
 }
 
+/// What a claim gets for which nothing is kept: a refusal, or with a protocol that does not ask, other keys and values.
+fn lost(claim: &Claim, reason: &str) -> Response<Body> {
+    if claim.is_blind {
+        reply_json(StatusCode::OK, &json!(Slip::stale(&claim.name)))
+    } else {
+        refused(reason)
+    }
+}
+
 /// A prompt was fetched or given up.
 fn released(app: &App, release: &Release) -> Response<Body> {
     let was_held = app.hub.with(|core, now_s| {
-        let Some(id) = core.kept.end(&release.name, release.is_fetched) else { return false };
+        let Some(id) = core.kept.end(&release.name, release.is_fetched) else {
+            core.legs.fetches_unexpected += u64::from(release.is_fetched);
+            return false;
+        };
         let count = if release.is_fetched {
             &mut core.legs.prompts_handed_over
         } else {

@@ -56,7 +56,7 @@ pub(super) fn leg(app: &Arc<App>, api: Protocol, fields: Fields) -> Result<Leg, 
                 state.parse().map_err(|_| invalid("encoded_opaque_state is not the context's"))?;
             handover["request_type"] = json!("context_only");
             let peer = Peer::Address { host: addr.ip().to_string(), port: addr.port() };
-            let claim = Claim { name: name(id), engine_id: None, handover, wait_ms: 0 };
+            let claim = Claim { name: name(id), engine_id: None, handover, wait_ms: 0, is_blind: false };
             Ok(Leg::Decode(Decode::Given(Fetch::new(app, peer, claim), fields.prompt_token_ids)))
         }
         other => Err(invalid(&format!("unknown request_type {other:?}"))),
