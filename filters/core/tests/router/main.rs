@@ -9,6 +9,7 @@
 //!   withheld      bodies that the proxy does not show while a request is paused
 //!   rewrites      models in place of those that requests name, objectives, roles
 //!   steering      fields that only the router may set           legs       requests in two legs
+//!   legs_in_any_order  generated: whatever happens to those
 //!   shared_models several pools that serve one model
 //!   siblings      VMs of one process                      ring       the log when it is full
 //!   checkpoint    VMs that start, or were overtaken
@@ -34,6 +35,7 @@ mod elsewhere;
 mod fallback;
 mod lease;
 mod legs;
+mod legs_in_any_order;
 mod outcome;
 mod pools;
 mod proxy;
