@@ -9,6 +9,8 @@ use warmpath_engine::{
     EngineServer, Fault, LoadFailure, Opening, Params, Preset, Role, ServerConfig, Transfer, TransferProtocol,
 };
 
+const BYTES_PER_GBIT: f64 = 1e9 / 8.0;
+
 /// Simulated inference engines that speak vLLM's HTTP protocols.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -73,6 +75,12 @@ struct Args {
     /// What a decode leg does whose prompt cannot be fetched: fail, recompute.
     #[arg(long, default_value = "fail")]
     load_failure: LoadFailure,
+    /// Speed at which keys and values come from another engine, in Gbit/s, instead of 88 (RDMA over a network of 200).
+    #[arg(long)]
+    transfer_gbit_s: Option<f64>,
+    /// Seconds of the model's time that a prompt is kept for another engine.
+    #[arg(long)]
+    lease_s: Option<f64>,
     /// A fault from the start on, in the JSON of `/sim/fault`, of all engines or of one: `3={"fault":"silent"}`; repeatable.
     #[arg(long = "fault", value_parser = engine_fault)]
     faults: Vec<(Option<u16>, Fault)>,
@@ -90,6 +98,10 @@ impl Args {
         params.kv_tokens = self.kv_tokens.unwrap_or(params.kv_tokens);
         params.block_tokens = self.block_tokens.max(1);
         params.seed = self.seed;
+        params.held_s_max = self.lease_s.unwrap_or(params.held_s_max);
+        if let Some(gbit_s) = self.transfer_gbit_s {
+            params.transfer.bytes_per_s = gbit_s * BYTES_PER_GBIT;
+        }
         Ok(ServerConfig {
             name: if self.name == "engine" || self.count > 1 {
                 format!("{}-{number}", self.name)

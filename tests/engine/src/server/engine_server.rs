@@ -155,9 +155,10 @@ impl App {
 
     /// What the process calls itself to other engines; another one has another name.
     pub(super) fn engine_id(&self) -> String {
-        let Self { config, addr, faults, .. } = self;
-        let part =
-            |number| Root::new(&config.name, &addr.to_string(), "").apart(faults.deaths()).apart(number);
+        let Self { config, addr, hub, .. } = self;
+        let process =
+            Root::new(&config.name, &addr.to_string(), "").apart(hub.restarts.load(Ordering::Relaxed));
+        let part = |number| process.apart(number);
         let [high, low] = [0, 1].map(|number| part(number).fingerprint(b""));
         let hex = format!("{high:016x}{low:016x}");
         format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])

@@ -13,7 +13,10 @@ use crate::{
 };
 use fnv::FnvHashMap;
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{sync::Notify, time::Instant};
@@ -31,6 +34,8 @@ pub(super) struct Hub {
     pub(super) params: Params,
     /// Wakes those who wait for the other leg of a request.
     pub(super) met: Notify,
+    /// How often the process was replaced. Later than its death, which requests outlive by a moment.
+    pub(super) restarts: AtomicU64,
 }
 
 /// What the lock protects.
@@ -140,6 +145,7 @@ impl Hub {
             queued_requests_max: config.queued_requests_max,
             params,
             met: Notify::new(),
+            restarts: AtomicU64::new(0),
         }
     }
 
@@ -222,6 +228,7 @@ impl Hub {
 
     /// The process is another one: its cache is empty, nothing is kept, its counters begin at zero.
     pub(super) fn restart(&self) {
+        self.restarts.fetch_add(1, Ordering::Relaxed);
         self.with(|core, now_s| {
             core.engine.forget();
             core.engine.drop_held(now_s);

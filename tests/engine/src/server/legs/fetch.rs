@@ -6,7 +6,7 @@
 
 use super::kept::Slip;
 use crate::server::engine_server::App;
-use http::Method;
+use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
@@ -62,6 +62,8 @@ struct Registered {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::server) struct Release {
     pub(in crate::server) name: String,
+    /// As in the claim.
+    pub(in crate::server) engine_id: Option<String>,
     pub(in crate::server) is_fetched: bool,
 }
 
@@ -74,6 +76,8 @@ pub(in crate::server) enum FetchError {
     Connect(#[source] ClientError),
     #[error("the other engine is gone, or silent")]
     Peer(#[source] ClientError),
+    #[error("another engine is where it was")]
+    Replaced,
     #[error("the other engine has no such prompt: {0}")]
     Refused(String),
     #[error("the other engine speaks another language")]
@@ -89,6 +93,14 @@ pub(in crate::server) struct Fetch {
     /// How often this engine had died when the transfer began.
     deaths: u64,
     is_open: bool,
+}
+
+// === impl Claim ===
+
+impl Claim {
+    fn end(&self, is_fetched: bool) -> Release {
+        Release { name: self.name.clone(), engine_id: self.engine_id.clone(), is_fetched }
+    }
 }
 
 // === impl Fetch ===
@@ -112,7 +124,7 @@ impl Fetch {
 
     /// Says that all has come. Returns whether it was kept until now.
     pub(in crate::server) async fn release(mut self) -> Result<bool, FetchError> {
-        let release = Release { name: self.claim.name.clone(), is_fetched: true };
+        let release = self.claim.end(true);
         let reply = ask(&self.peer, &self.claim, "/release", &release, self.reply_time_max()).await;
         self.is_open = false;
         match reply {
@@ -136,7 +148,7 @@ impl Drop for Fetch {
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (peer, claim, time_max) = (self.peer.clone(), self.claim.clone(), self.reply_time_max());
-        let release = Release { name: self.claim.name.clone(), is_fetched: false };
+        let release = self.claim.end(false);
         runtime.spawn(async move {
             // Whatever comes of it: the lease ends by itself.
             let _ = ask(&peer, &claim, "/release", &release, time_max).await;
@@ -171,10 +183,11 @@ async fn exchange(
     let opened = opened.map_err(|_| FetchError::Connect(ClientError::Silent(time_max)))?;
     let mut connection = opened.map_err(FetchError::Connect)?.with_time_max(time_max);
     let response = connection.send(method, path, &[JSON], body.into()).await.map_err(FetchError::Peer)?;
-    if response.status.is_success() {
-        return Ok(response.body.to_vec());
+    match response.status {
+        StatusCode::OK => Ok(response.body.to_vec()),
+        StatusCode::GONE => Err(FetchError::Replaced),
+        _ => Err(FetchError::Refused(response.text())),
     }
-    Err(FetchError::Refused(response.text()))
 }
 
 /// The side channel of an engine that is registered at a bootstrap server.

@@ -186,7 +186,7 @@ pub(super) fn failure(error: &FetchError) -> ApiError {
         FetchError::Refused(_) => {
             "Decode transfer failed for request rank=0 with exception KVTransferError: timed out in KVPoll.WaitingForInput"
         }
-        FetchError::Peer(_) | FetchError::Unreadable(_) => {
+        FetchError::Peer(_) | FetchError::Replaced | FetchError::Unreadable(_) => {
             "Decode transfer failed for request rank=0 with exception KVTransferError: Failed to get kvcache from prefill \
              instance, it might be dead"
         }

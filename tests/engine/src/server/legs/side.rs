@@ -32,10 +32,12 @@ pub(in crate::server) async fn respond(
     let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let response = match path.as_str() {
         "/claim" => match serde_json::from_slice(&body) {
+            Ok(Claim { engine_id: Some(engine), .. }) if engine != app.engine_id() => replaced(),
             Ok(claim) => claimed(&app, &claim).await,
             Err(error) => refused(&error.to_string()),
         },
         "/release" => match serde_json::from_slice(&body) {
+            Ok(Release { engine_id: Some(engine), .. }) if engine != app.engine_id() => replaced(),
             Ok(release) => released(&app, &release),
             Err(error) => refused(&error.to_string()),
         },
@@ -50,11 +52,12 @@ fn refused(reason: &str) -> Response<Body> {
     reply_json(StatusCode::NOT_FOUND, &json!({"error": reason}))
 }
 
+fn replaced() -> Response<Body> {
+    reply_json(StatusCode::GONE, &json!({"error": "this is another engine"}))
+}
+
 /// Waits for a prompt and begins its lease again.
 async fn claimed(app: &App, claim: &Claim) -> Response<Body> {
-    if claim.engine_id.as_ref().is_some_and(|engine| *engine != app.engine_id()) {
-        return refused("this is another engine");
-    }
     let _joined = Joined::new(app, &claim.name);
     let found = async {
         loop {
