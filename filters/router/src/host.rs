@@ -200,29 +200,35 @@ fn number_property(path: Vec<&str>) -> Option<u64> {
 }
 
 /// Sends a request of the filter's own, whose end comes to the context of the current callback: the SDK notes it by that, and
-/// Envoy keeps the call in the plugin's root, so that it goes on after a stream that made it. `false`: there is no such
-/// cluster, or nobody in it to send to.
+/// Envoy keeps the call in the plugin's root, so that it goes on after a stream that made it. Returns its token; `None`: there is no
+/// such cluster, or nobody in it to send to.
 ///
 /// The SDK takes text only: a header that is none is left out.
-pub(crate) fn call(call: &Call) -> bool {
+pub(crate) fn call(call: &Call) -> Option<u32> {
     // Zero would be no limit, and Envoy refuses what does not fit into 31 bits.
     let timeout_ms = call.timeout_ms.clamp(1, u64::from(i32::MAX.unsigned_abs()));
     let headers = call.headers.iter();
     let headers = headers.filter_map(|(name, value)| Some((name.as_str(), std::str::from_utf8(value).ok()?)));
     let timeout = Duration::from_millis(timeout_ms);
     hostcalls::dispatch_http_call(&call.cluster, headers.collect(), Some(&call.body), Vec::new(), timeout)
-        .is_ok()
+        .ok()
+}
+
+/// Status and body of the response to a call that has ended with so many headers and bytes; `None`: there is none of use.
+pub(crate) fn call_response(headers: usize, body_size: usize) -> Option<(u16, Vec<u8>)> {
+    let status = if headers > 0 { call_status() } else { None };
+    status.zip(call_body(body_size))
 }
 
 /// The status of the response to a call. Asking for one header would panic where there is no response.
-pub(crate) fn call_status() -> Option<u16> {
+fn call_status() -> Option<u16> {
     let headers = hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).unwrap_or_default();
     let (_, status) = headers.iter().find(|(name, _)| name == ":status")?;
     std::str::from_utf8(status).ok()?.parse().ok()
 }
 
 /// The body of the response to a call. `None`: it is larger than any that is of use.
-pub(crate) fn call_body(size: usize) -> Option<Vec<u8>> {
+fn call_body(size: usize) -> Option<Vec<u8>> {
     if size > CALL_RESPONSE_BYTES_MAX {
         return None;
     }

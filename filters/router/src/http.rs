@@ -4,12 +4,12 @@
 //! has arrived.
 
 use crate::host;
-use crate::vm::{Flow, Vm};
+use crate::vm::{Dispatched, Flow, Vm};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use std::rc::Rc;
 use warmpath_core::body::PIECE_BYTES;
-use warmpath_core::router::{Called, ExchangeId, Input, PluginId, Watch};
+use warmpath_core::router::{CallId, Called, ExchangeId, Input, PluginId, Watch};
 
 /// One HTTP stream.
 pub(crate) struct Http {
@@ -18,6 +18,8 @@ pub(crate) struct Http {
     id: ExchangeId,
     buffered_bytes: usize,
     watch: Watch,
+    /// Calls for this stream, by the host's tokens.
+    calls: Vec<(u32, CallId)>,
     /// Of a response that is paused.
     held: Option<Held>,
 }
@@ -34,7 +36,8 @@ struct Held {
 impl Http {
     /// A stream of a plugin; without a VM's state, one that is left alone.
     pub(crate) fn new(vm: Option<Rc<Vm>>, plugin: PluginId, id: ExchangeId) -> Self {
-        Self { vm, plugin, id, buffered_bytes: 0, watch: Watch::default(), held: None }
+        let (buffered_bytes, watch, calls) = (0, Watch::default(), Vec::new());
+        Self { vm, plugin, id, buffered_bytes, watch, calls, held: None }
     }
 
     /// Gives the router an input, and what it asks for then; `None`: the request does what it did before.
@@ -42,10 +45,17 @@ impl Http {
         let done = self.vm.as_ref()?.handle(input);
         self.watch = done.watch.unwrap_or(self.watch);
         self.buffered_bytes = done.body_bytes.unwrap_or(self.buffered_bytes);
-        let then = if done.is_call_refused {
-            // A host that reaches nobody says so at once. The router then calls another endpoint, of which it has few, or none.
-            self.handle(Input::Called { exchange: self.id, response: None })
-        } else if done.reads_body {
+        let mut then = None;
+        for Dispatched { id, token, .. } in done.calls {
+            if let Some(token) = token {
+                self.calls.push((token, id));
+            } else {
+                // A host that reaches nobody says so at once. The router then calls another endpoint, of which it has few, or none.
+                let refused = Input::Called { exchange: self.id, call: id, response: None };
+                then = self.handle(refused).or(then);
+            }
+        }
+        let read = if done.reads_body {
             let body = host::request_body(0, self.buffered_bytes);
             self.handle(Input::RequestBody { exchange: self.id, body: &body })
         } else if done.reads_pieces {
@@ -53,7 +63,7 @@ impl Http {
         } else {
             None
         };
-        then.or(done.flow)
+        read.or(then).or(done.flow)
     }
 
     /// A large body is never copied whole: a wasm module keeps the memory that it once had.
@@ -91,11 +101,12 @@ impl Http {
 
 impl Context for Http {
     /// A call of this stream has ended; of one that is gone, the SDK drops it.
-    fn on_http_call_response(&mut self, _token: u32, headers: usize, body_size: usize, _trailers: usize) {
-        let status = if headers > 0 { host::call_status() } else { None };
-        let body = status.and_then(|_| host::call_body(body_size));
-        let response = status.zip(body.as_deref()).map(|(status, body)| Called { status, body });
-        match self.handle(Input::Called { exchange: self.id, response }) {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
+        let Some(at) = self.calls.iter().position(|(other, _)| *other == token) else { return };
+        let (_, call) = self.calls.swap_remove(at);
+        let response = host::call_response(headers, body_size);
+        let response = response.as_ref().map(|(status, body)| Called { status: *status, body });
+        match self.handle(Input::Called { exchange: self.id, call, response }) {
             Some(Flow::Resumed) => host::resume_request(),
             Some(Flow::ResponseResumed) => self.resume_response(),
             Some(Flow::Paused) | None => {}

@@ -2,13 +2,13 @@
 
 use crate::host;
 use crate::http::Http;
-use crate::vm::Vm;
+use crate::vm::{Dispatched, Vm};
 use log::{error, warn};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 use std::rc::Rc;
 use warmpath_config::plugin;
-use warmpath_core::router::{ExchangeId, Input, PluginId, UplinkId};
+use warmpath_core::router::{CallId, Called, ExchangeId, Input, PluginId, UplinkId};
 
 /// The first Envoy in which a filter may stop at the headers and still get the body
 /// (`allow_on_headers_stop_iteration`), as (major, minor).
@@ -20,6 +20,8 @@ pub(crate) struct Root {
     vm: Option<Rc<Vm>>,
     /// Envoy's name for the controller, for the log.
     cluster: String,
+    /// Calls for requests that were made in a tick, by the host's tokens: their ends come here.
+    calls: Vec<(u32, ExchangeId, CallId)>,
 }
 
 // === impl Root ===
@@ -27,7 +29,7 @@ pub(crate) struct Root {
 impl Root {
     /// The root with the host's id for it.
     pub(crate) fn new(context_id: u32) -> Self {
-        Self { id: PluginId(context_id), vm: None, cluster: String::new() }
+        Self { id: PluginId(context_id), vm: None, cluster: String::new(), calls: Vec::new() }
     }
 
     /// Handles an input that belongs to no request. These are rare, and operators want to see their counts at once.
@@ -36,6 +38,36 @@ impl Root {
             vm.handle(input);
             vm.flush_metrics();
         }
+    }
+}
+
+impl Root {
+    fn tick(&mut self) {
+        let Some(vm) = self.vm.clone() else { return };
+        let done = vm.handle(Input::Tick { plugin: self.id });
+        self.keep_calls(done.calls);
+        vm.flush_metrics();
+    }
+
+    fn keep_calls(&mut self, calls: Vec<Dispatched>) {
+        for Dispatched { id, token, exchange } in calls {
+            match (token, exchange) {
+                (Some(token), Some(exchange)) => self.calls.push((token, exchange, id)),
+                (None, Some(exchange)) => self.called(exchange, id, None),
+                (_, None) => {}
+            }
+        }
+    }
+
+    /// The end of a call that was made in a tick. Its request may be gone.
+    fn called(&mut self, exchange: ExchangeId, call: CallId, response: Option<Called<'_>>) {
+        let Some(vm) = self.vm.clone() else { return };
+        host::enter(exchange.0);
+        let done = vm.handle(Input::Called { exchange, call, response });
+        host::enter(self.id.0);
+        // What the router calls then is for the same request.
+        let calls = done.calls.into_iter();
+        self.keep_calls(calls.map(|call| Dispatched { exchange: Some(exchange), ..call }).collect());
     }
 }
 
@@ -72,7 +104,7 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
-        self.handle(Input::Tick { plugin: self.id });
+        self.tick();
         #[cfg(feature = "fault-injection")]
         crate::fault::on_tick(self.vm.as_ref().is_some_and(|vm| vm.holds_lease()));
     }
@@ -88,6 +120,13 @@ impl RootContext for Root {
 }
 
 impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
+        let Some(at) = self.calls.iter().position(|(other, ..)| *other == token) else { return };
+        let (_, exchange, call) = self.calls.swap_remove(at);
+        let response = host::call_response(headers, body_size);
+        self.called(exchange, call, response.as_ref().map(|(status, body)| Called { status: *status, body }));
+    }
+
     fn on_grpc_stream_message(&mut self, token_id: u32, message_size: usize) {
         let message = host::stream_message(message_size);
         self.handle(Input::UplinkMessage { uplink: UplinkId(token_id), message: &message });

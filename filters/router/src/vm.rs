@@ -8,7 +8,7 @@ use crate::metrics::Metrics;
 use log::{info, warn};
 use std::cell::RefCell;
 use std::rc::Rc;
-use warmpath_core::router::{ExchangeId, Input, Output, PluginId, Router, UplinkId, Watch};
+use warmpath_core::router::{CallId, ExchangeId, Input, Output, PluginId, Router, UplinkId, Watch};
 use warmpath_core::wire::{STREAM_METHOD, STREAM_SERVICE};
 
 thread_local! {
@@ -30,12 +30,12 @@ struct State {
 }
 
 /// The outputs of an input that only the calling context can perform.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Done {
     /// What becomes of the request or its response, if that changed.
     pub(crate) flow: Option<Flow>,
-    /// The host has refused the call that the router wanted.
-    pub(crate) is_call_refused: bool,
+    /// The calls that the router wanted.
+    pub(crate) calls: Vec<Dispatched>,
     /// The length of the body that was put in place of the request's.
     pub(crate) body_bytes: Option<usize>,
     /// The router wants the whole body.
@@ -55,6 +55,17 @@ pub(crate) enum Flow {
     Resumed,
     /// The response was paused, and goes on.
     ResponseResumed,
+}
+
+/// A call that the router wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dispatched {
+    /// The router's name for it.
+    pub(crate) id: CallId,
+    /// The host's; `None`: it has refused the call.
+    pub(crate) token: Option<u32>,
+    /// The request that it is for, if that is another one than the input's.
+    pub(crate) exchange: Option<ExchangeId>,
 }
 
 // === impl Vm ===
@@ -80,13 +91,13 @@ impl Vm {
         let State { router, metrics, out, performed } = &mut *self.state.borrow_mut();
         let clock = HostClock::default();
         router.handle(&clock, input, out);
-        // Whether the outputs are for another request than the input's.
-        let mut is_entered = false;
+        // The request for which the outputs are, if it is another one than the input's.
+        let mut entered = None;
         // Opening a stream and sending on it have results, which are inputs again.
         while !out.is_empty() {
             std::mem::swap(out, performed);
             for output in performed.drain(..) {
-                if let Some(input) = perform(output, metrics, &mut is_entered, &mut done) {
+                if let Some(input) = perform(output, metrics, &mut entered, &mut done) {
                     router.handle(&clock, input, out);
                 }
             }
@@ -114,7 +125,7 @@ impl Vm {
 fn perform(
     output: Output,
     metrics: &mut Metrics,
-    is_entered: &mut bool,
+    entered: &mut Option<ExchangeId>,
     done: &mut Done,
 ) -> Option<Input<'static>> {
     match output {
@@ -122,12 +133,12 @@ fn perform(
         Output::ReadBody => done.reads_body = true,
         Output::ReadPieces => done.reads_pieces = true,
         Output::Watch(watch) => done.watch = Some(watch),
-        Output::Enter { exchange: ExchangeId(context) } => {
-            *is_entered = true;
-            host::enter(context);
+        Output::Enter { exchange } => {
+            *entered = Some(exchange);
+            host::enter(exchange.0);
         }
         Output::Leave { plugin: PluginId(context) } => {
-            *is_entered = false;
+            *entered = None;
             host::enter(context);
         }
         Output::Probe { exchange } => {
@@ -136,11 +147,14 @@ fn perform(
         Output::CountAttempts { failed } => {
             return Some(Input::Attempts { attempts: host::attempts(), failed });
         }
-        Output::Resume if *is_entered => host::resume_request(),
+        Output::Resume if entered.is_some() => host::resume_request(),
         // How depends on the callback.
         Output::Resume => done.flow = Some(Flow::Resumed),
         Output::ResumeResponse => done.flow = Some(Flow::ResponseResumed),
-        Output::Call(call) => done.is_call_refused = !host::call(&call),
+        Output::Call(call) => {
+            let (id, token) = (call.id, host::call(&call));
+            done.calls.push(Dispatched { id, token, exchange: *entered });
+        }
         Output::SetRequestHeader(name, value) => host::set_request_header(name, &value),
         Output::RemoveRequestHeader(name) => host::remove_request_header(name),
         Output::SetRequestBody { old_bytes, body } => {

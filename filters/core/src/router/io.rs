@@ -19,6 +19,10 @@ pub struct ExchangeId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PluginId(pub u32);
 
+/// Names one call of a router; the router's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(pub u32);
+
 /// Names one stream to the controller; the shell's number, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UplinkId(pub u32);
@@ -98,6 +102,8 @@ pub enum Input<'a> {
     Called {
         /// The request.
         exchange: ExchangeId,
+        /// The call.
+        call: CallId,
         /// The response; `None`: the host made no call, or it ended otherwise.
         response: Option<Called<'a>>,
     },
@@ -222,8 +228,8 @@ pub enum Output {
     /// Let the paused response to the request of the input go on, and report what has come of it meanwhile as one piece without
     /// a tail.
     ResumeResponse,
-    /// Send a request of the router's own for the request of the input, and report its end as [`Input::Called`]. There is never more
-    /// than one for a request, and it ends with the stream of that.
+    /// Send a request of the router's own for the request of the input, or the one that was entered, and report its end as
+    /// [`Input::Called`], unless the stream of that request is deleted before.
     Call(Call),
     /// Set a request header to one value.
     SetRequestHeader(&'static str, String),
@@ -285,6 +291,8 @@ pub enum Output {
 /// A request of the router's own.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Call {
+    /// Its name.
+    pub id: CallId,
     /// The proxy's cluster that it goes to.
     pub cluster: String,
     /// Its headers, pseudo-headers first.

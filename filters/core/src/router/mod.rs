@@ -46,7 +46,8 @@ pub use head::{
     DECISION_HEADER, DESTINATION_HEADER, EXPLAIN_HEADER, EXPLAIN_TOKEN_HEADER, MODEL_HEADER, TARGET_HEADER,
 };
 pub use io::{
-    Call, Called, ExchangeId, Headers, Input, Notice, Output, PluginId, Prompt, Reply, UplinkId, Watch,
+    Call, CallId, Called, ExchangeId, Headers, Input, Notice, Output, PluginId, Prompt, Reply, UplinkId,
+    Watch,
 };
 pub use ledger::{Booking, FirstTokenTime, Ledger};
 pub use metrics::{Counter, Gauge, Histogram, Unread};
@@ -88,6 +89,8 @@ pub struct Router<S> {
     pending: Vec<Record>,
     /// The shell's numbers are dense and not chosen by clients: no seed is needed.
     exchanges: FnvHashMap<ExchangeId, Exchange>,
+    /// Calls so far.
+    calls: u32,
     /// The prefill legs that run beside their requests.
     companions: FnvHashMap<ExchangeId, legs::Leg>,
     /// The prefill legs whose requests are gone, with the times at which they should be over.
@@ -139,6 +142,7 @@ impl<S: SharedMap> Router<S> {
             checkpoint: Checkpoint::default(),
             pending: Vec::new(),
             exchanges: FnvHashMap::default(),
+            calls: 0,
             companions: FnvHashMap::default(),
             abandoned: Vec::new(),
             handovers: legs::Handovers::default(),
@@ -184,7 +188,9 @@ impl<S: SharedMap> Router<S> {
             Input::Probed { exchange, received_bytes } => {
                 self.probed(clock, (exchange, received_bytes), out);
             }
-            Input::Called { exchange, response } => self.called(clock, exchange, response, out),
+            Input::Called { exchange, call, response } => {
+                self.called(clock, (exchange, call), response, out);
+            }
             Input::RequestPrompt { exchange, plugin, prompt } => {
                 self.request_prompt(clock, exchange, plugin, prompt, out);
             }
@@ -304,6 +310,12 @@ impl<S: SharedMap> Router<S> {
     /// Whether pools come from a controller.
     fn follows_controller(&self) -> bool {
         self.plugins.last().is_some_and(|plugin| plugin.config.controller.is_some())
+    }
+
+    /// The name of the next call.
+    fn call_id(&mut self) -> CallId {
+        self.calls = self.calls.wrapping_add(1);
+        CallId(self.calls)
     }
 
     /// Random bits, never the same twice in a row.

@@ -171,7 +171,10 @@ impl<S: SharedMap> Router<S> {
             let time = responding.sent.booking.first_token_time(now);
             responding.first_token = Some(time);
             if responding.is_stream {
-                out.push(Output::Record(Histogram::TtftMs, time.us / 1000));
+                // A decode leg is sent long after its request has come.
+                let awaited = responding.sent.kept.awaited.as_ref();
+                let ttft_us = awaited.map_or(time.us, |awaited| awaited.ttft_us(now));
+                out.push(Output::Record(Histogram::TtftMs, ttft_us / 1000));
             }
             kinds = responding.served(&mut self.ledger, now, out);
             kinds.extend(responding.transferred(time, out));

@@ -119,6 +119,7 @@ fn a_long_prompt_is_computed_on_one_engine_and_continued_on_another() {
     stream.response_body(b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n", false);
     assert_eq!(host.recorded("warmpath.prefill_leg_ms"), [300]);
     assert_eq!(host.recorded("warmpath.transfer_ms"), [40]);
+    assert_eq!(host.recorded("warmpath.ttft_ms"), [340], "what the client has waited");
     stream.finish();
     assert_eq!(in_flight(&vm, "10.2.0.1:8000").0, BUSY);
     assert_eq!(counted(&host, &[&vm], "warmpath.split"), 1);
@@ -401,4 +402,49 @@ fn both_legs_go_at_once_where_engines_meet() {
         assert_eq!(in_flight(&vm, "10.2.0.1:8000"), (0, 0));
     }
     assert_eq!(counted(&host, &[&vm], "warmpath.split"), 2, "no engine takes a whole request");
+}
+
+/// Neither leg can do without the other, so both are sent again.
+#[test]
+fn legs_that_run_together_are_sent_again_together() {
+    // What fails: the prefill leg before the response, or the decode leg.
+    for prefill_fails in [true, false] {
+        let host = Host::default();
+        let vm = vm(&host, &apart(2, 2, TransferProtocol::Bootstrap));
+        let mut stream = send(&vm, &long("both").to_string());
+        let first_decode = stream.request_headers[DESTINATION].clone();
+        let first_prefill = header(&stream, DESTINATION).to_owned();
+        stream.served_by = Some(first_decode.clone());
+        if prefill_fails {
+            stream.called(None);
+            assert!(!stream.is_paused, "the decode engine may still respond");
+        } else {
+            stream.called(Some((200, "{}")));
+            stream.response_headers(&[(":status", "500")], true);
+            assert!(stream.is_paused);
+        }
+        assert_eq!(stream.calls.len(), 3);
+        let to = |call: usize| {
+            let (_, value) = stream.calls[call].headers.iter().find(|(name, _)| name == DESTINATION).unwrap();
+            String::from_utf8(value.clone()).unwrap()
+        };
+        assert_ne!(to(1), first_prefill);
+        assert_ne!(to(2), first_decode);
+        let bodies: Vec<Value> =
+            stream.calls.iter().map(|call| serde_json::from_slice(&call.body).unwrap()).collect();
+        assert_eq!(bodies[1], bodies[2], "they meet in one room");
+        assert_ne!(bodies[0]["bootstrap_room"], bodies[1]["bootstrap_room"], "and not in the old one");
+        assert_eq!(bodies[1]["messages"], long("both")["messages"]);
+        let (prefill, decode) = (stream.calls[1].id, stream.calls[2].id);
+        stream.called_of(prefill, Some((200, "{}")));
+        stream.called_of(decode, Some((200, "data: [DONE]\n\n")));
+        assert_eq!(stream.reply.as_ref().map(|reply| reply.status), Some(200));
+        stream.finish();
+        host.advance(Duration::from_mins(1));
+        vm.tick();
+        for address in ["10.1.0.1:8000", "10.1.0.2:8000", "10.2.0.1:8000", "10.2.0.2:8000"] {
+            assert_eq!(in_flight(&vm, address), (0, 0), "{prefill_fails}: {address}");
+        }
+        assert_eq!(counted(&host, &[&vm], "warmpath.decode_leg.rescued"), 1);
+    }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use serde_json::json;
 use std::collections::BTreeMap;
-use warmpath_core::router::{Called, ExchangeId, Input, Output};
+use warmpath_core::router::{CallId, Called, ExchangeId, Input, Output};
 use warmpath_core::time::Timestamp;
 use warmpath_core::wire::{PoolEndpoint, Role, Transfer, TransferProtocol};
 
@@ -48,7 +48,7 @@ enum Phase {
 struct Open {
     phase: Phase,
     body: Vec<u8>,
-    calls: u32,
+    calls: Vec<CallId>,
 }
 
 struct World {
@@ -146,7 +146,7 @@ impl World {
             chat_with(&text(&format!("topic {topic}"), bytes), &json!({"stream": is_stream})).to_string();
         let body = body.into_bytes();
         let buffered_bytes = body.len();
-        self.open.insert(exchange, Open { phase: Phase::Request, body, calls: 0 });
+        self.open.insert(exchange, Open { phase: Phase::Request, body, calls: Vec::new() });
         let headers = [(":method", "POST"), (":path", "/v1/chat/completions"), (":authority", "a")];
         let headers: Vec<_> =
             headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
@@ -168,10 +168,10 @@ impl World {
     }
 
     fn called(&mut self, exchange: u32, response: Option<(u16, &'static str)>) -> Result<(), TestCaseError> {
-        let Some(open) = self.open.get_mut(&exchange).filter(|open| open.calls > 0) else { return Ok(()) };
-        open.calls -= 1;
+        let call = self.open.get_mut(&exchange).and_then(|open| open.calls.pop());
+        let Some(call) = call else { return Ok(()) };
         let response = response.map(|(status, body)| Called { status, body: body.as_bytes() });
-        self.handle(exchange, Input::Called { exchange: ExchangeId(exchange), response }, false)?;
+        self.handle(exchange, Input::Called { exchange: ExchangeId(exchange), call, response }, false)?;
         Ok(())
     }
 
@@ -191,11 +191,11 @@ impl World {
             match output {
                 Output::Enter { exchange } => entered = Some(exchange.0),
                 Output::Leave { .. } => entered = None,
-                Output::Call(_) => {
+                Output::Call(call) => {
                     let id = entered.expect("a tick has no request");
                     let open = self.open.get_mut(&id).expect("it is open");
-                    prop_assert_eq!((open.phase, open.calls), (Phase::Sent, 0));
-                    open.calls += 1;
+                    prop_assert_eq!(open.phase, Phase::Sent);
+                    open.calls.push(call.id);
                     self.see("overdue");
                 }
                 _ => {}
@@ -231,10 +231,10 @@ impl World {
                     open.phase = Phase::Sent;
                     self.see("resumed");
                 }
-                Output::Call(_) => {
-                    prop_assert_eq!(open.calls, 0, "a host makes one call at a time");
+                Output::Call(call) => {
                     prop_assert!(!matches!(open.phase, Phase::Response | Phase::Replied), "{:?}", open.phase);
-                    open.calls += 1;
+                    open.calls.push(call.id);
+                    prop_assert!(open.calls.len() <= 8, "calls without end");
                     self.see("called");
                 }
                 Output::Reply(_) => {

@@ -5,11 +5,14 @@ use super::super::ledger::FirstTokenTime;
 use super::super::metrics::Histogram;
 use crate::ids::EndpointId;
 use crate::num::count;
+use crate::time::Timestamp;
 use crate::wire::{Kind, TransferSeen};
 
 /// The transfer that a decode leg waits for.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::router) struct Awaited {
+    /// When the request was split.
+    pub(super) since: Timestamp,
     pub(super) from: EndpointId,
     pub(super) to: EndpointId,
     pub(super) tokens: u64,
@@ -21,6 +24,11 @@ pub(in crate::router) struct Awaited {
 // === impl Awaited ===
 
 impl Awaited {
+    /// Microseconds from the split to now: what the client has waited for its first token.
+    pub(in crate::router) fn ttft_us(&self, now: Timestamp) -> u64 {
+        now.us_since(self.since)
+    }
+
     /// What the first token of the decode leg shows. `served_by`: the endpoint that it comes from.
     pub(in crate::router) fn seen(
         &self,

@@ -26,10 +26,12 @@ pub(super) use handovers::Handovers;
 pub(super) use prefill::Leg;
 pub(super) use rescue::{KeptBytes, Rescuing, Spare};
 
+use rescue::Pairs;
+
 use super::body::Edited;
 use super::exchange::{Exchange, Kept, Reading};
 use super::head::LegHead;
-use super::io::{Called, ExchangeId, Notice, Output};
+use super::io::{CallId, Called, ExchangeId, Notice, Output};
 use super::ledger::Booking;
 use super::metrics::{Counter, LegFailure, StaysWhole, Unread};
 use super::planned::{Planned, Routed};
@@ -63,7 +65,11 @@ pub(super) struct Prefilling {
     handover: Option<Handover>,
     decode: Booking,
     decision: Decision,
+    /// When it was split.
+    since: Timestamp,
     transfer_tokens: u64,
+    /// Where both legs may go if one of them fails, where they run together.
+    pairs: Option<Pairs>,
     /// Both decisions in one line.
     line: String,
     kept: Kept,
@@ -177,6 +183,7 @@ impl<S: SharedMap> Router<S> {
             edited.count(out);
         }
         decode.reason = prefill.reason;
+        let pairs = is_together.then(|| Pairs::of(&prefill, &decode));
         // What is handed over is used once, so there is nowhere else to go with it.
         decode.alternates.clear();
         let line = summary(&prefill, &decode, whole.size.prompt_tokens, cost_s);
@@ -203,14 +210,16 @@ impl<S: SharedMap> Router<S> {
             handover: None,
             decode: booking,
             decision: decode,
+            since: now,
             transfer_tokens,
+            pairs,
             line,
             kept,
             whole,
         };
         if let Some(body) = decode_body {
             prefilling.joint.set_body(old_bytes, body, out);
-            self.send_decode(id, prefilling, &[], now, out);
+            self.send_decode(id, prefilling, text, now, out);
         } else {
             if let Some(edited) = edited {
                 prefilling.joint.set_body(old_bytes, edited.text, out);
@@ -225,23 +234,29 @@ impl<S: SharedMap> Router<S> {
     pub(super) fn called(
         &mut self,
         clock: &impl Clock,
-        id: ExchangeId,
+        (id, call): (ExchangeId, CallId),
         response: Option<Called<'_>>,
         out: &mut Vec<Output>,
     ) {
         let now = clock.now();
-        if let Some(leg) = self.companions.remove(&id) {
+        if self.companions.get(&id).is_some_and(|leg| leg.call == call)
+            && let Some(leg) = self.companions.remove(&id)
+        {
             let failure = failure_of(&leg, response, now);
             self.end_leg(leg, failure, response, now, out);
+            // What is wrong with the request, the decode engine says, too.
+            if failure.is_some_and(|failure| failure != LegFailure::Refused) {
+                self.companion_failed(id, now, out);
+            }
             return;
         }
-        if let Some(Exchange::Rescuing(_)) = self.exchanges.get(&id)
+        if matches!(self.exchanges.get(&id), Some(Exchange::Rescuing(rescuing)) if rescuing.waits_for(call))
             && let Some(Exchange::Rescuing(rescuing)) = self.exchanges.remove(&id)
         {
             return self.rescued(clock, id, rescuing, response, out);
         }
         let Some(Exchange::Prefilling(prefilling)) = self.exchanges.get_mut(&id) else { return };
-        let Some(leg) = prefilling.leg.take() else { return };
+        let Some(leg) = prefilling.leg.take_if(|leg| leg.call == call) else { return };
         let failure = failure_of(&leg, response, now);
         let body = response.map(|response| response.body).unwrap_or_default();
         let handover = match failure {
@@ -335,10 +350,22 @@ impl<S: SharedMap> Router<S> {
         out: &mut Vec<Output>,
     ) {
         let Prefilling {
-            joint, whole, leg, from, mut decode, decision, transfer_tokens, line, mut kept, ..
+            joint,
+            whole,
+            leg,
+            from,
+            mut decode,
+            decision,
+            since,
+            transfer_tokens,
+            pairs,
+            line,
+            mut kept,
+            ..
         } = prefilling;
         decode.restart(now);
         kept.awaited = Some(Awaited {
+            since,
             from,
             to: decision.chosen.id,
             tokens: transfer_tokens,
@@ -347,13 +374,13 @@ impl<S: SharedMap> Router<S> {
                 && decision.chosen.terms[Term::Queue] <= decision.chosen.terms[Term::Transfer],
         });
         let may_explain = joint.may_explain;
+        let is_read = joint.api.is_some();
+        kept.spare = self.kept_bytes.keep(joint, whole, body, pairs);
+        if kept.spare.is_none() && is_read {
+            out.push(Output::Count(Counter::DecodeLegNotKept, 1));
+        }
         if let Some(leg) = leg {
-            self.companions.insert(id, leg);
-        } else {
-            kept.spare = self.kept_bytes.keep(joint, whole, body);
-            if kept.spare.is_none() {
-                out.push(Output::Count(Counter::DecodeLegNotKept, 1));
-            }
+            self.accompany(id, leg, now, out);
         }
         self.name_endpoint(id, (&decision, line), (kept, decode), (may_explain, false), now, out);
     }

@@ -3,7 +3,7 @@
 use super::super::Router;
 use super::super::exchange::Estimate;
 use super::super::head::DESTINATION_HEADER;
-use super::super::io::{Call, Called, Output};
+use super::super::io::{Call, CallId, Called, ExchangeId, Output};
 use super::super::ledger::Booking;
 use super::super::metrics::{Counter, Histogram, LegFailure};
 use super::super::planned::Routed;
@@ -29,6 +29,7 @@ const ABANDONED_MAX: usize = 1_024;
 /// A prefill leg that was sent.
 #[derive(Debug)]
 pub(in crate::router) struct Leg {
+    pub(super) call: CallId,
     pub(super) booking: Booking,
     pool: String,
     size: Estimate,
@@ -58,10 +59,18 @@ impl<S: SharedMap> Router<S> {
         let timeout_ms = LEG_MS_MIN.max(count(ttft_ms * LEG_FACTOR));
         let mut headers = joint.head.headers.clone();
         headers.push((DESTINATION_HEADER.to_owned(), candidate.address.clone().into_bytes()));
-        out.push(Output::Call(Call { cluster: joint.cluster.clone(), headers, body, timeout_ms }));
+        let call = self.call_id();
+        out.push(Output::Call(Call { id: call, cluster: joint.cluster.clone(), headers, body, timeout_ms }));
         let held_tokens = candidate.held_tokens;
         let size = Estimate { held_tokens, cached_tokens: candidate.cached_tokens, ..*size };
-        Leg { booking, pool: pool.clone(), size, timeout_ms, due: now.plus_ms(count(ttft_ms)) }
+        Leg { call, booking, pool: pool.clone(), size, timeout_ms, due: now.plus_ms(count(ttft_ms)) }
+    }
+
+    /// A leg runs beside its request.
+    pub(super) fn accompany(&mut self, id: ExchangeId, leg: Leg, now: Timestamp, out: &mut Vec<Output>) {
+        if let Some(before) = self.companions.insert(id, leg) {
+            self.abandon(before, now, out);
+        }
     }
 
     /// The request of a leg is gone. The engine goes on, so the leg stays booked until it should be over.

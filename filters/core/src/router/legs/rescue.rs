@@ -1,12 +1,13 @@
-//! A decode leg that fails before its response begins: another endpoint does it all.
+//! A decode leg that fails before its response begins: other endpoints serve its request.
 //!
 //! ```text
-//!   head of a failure ─► held, call of the whole request ─┬─ success ─► the client gets its response
-//!                                                         ├─ fails ───► another endpoint, while there is one
-//!                                                         └─ none left ► the client gets the first failure
+//!   head of a failure ─► held, the whole request as a call ─┬─ success ─► the client gets its response
+//!                                                           ├─ fails ───► another endpoint, while there is one
+//!                                                           └─ none left ► the client gets the first failure
 //! ```
 //!
-//! The same for one whose response is long overdue, except that its own response may still come first.
+//! Where no endpoint takes whole requests, both legs are called, at another pair. The same happens to a decode leg whose response is
+//! long overdue, or whose prefill leg has failed beside it, except that its own response may still come first.
 //!
 //! Envoy's own retries cannot do it: they send the same body again, and what was handed over must not be used twice. The price is
 //! that the response to a call arrives whole: a client that streams gets all its events at once.
@@ -14,8 +15,8 @@
 //! The host gives the body away with the request, so the router keeps a copy until the response begins, within a bound.
 
 use super::super::exchange::{Exchange, Sent};
-use super::super::head::DESTINATION_HEADER;
-use super::super::io::{Call, Called, ExchangeId, Output, PluginId};
+use super::super::head::{DECISION_HEADER, DESTINATION_HEADER, TARGET_HEADER};
+use super::super::io::{Call, CallId, Called, ExchangeId, Output, PluginId};
 use super::super::ledger::Booking;
 use super::super::metrics::Counter;
 use super::super::planned::Routed;
@@ -28,6 +29,7 @@ use super::joint::Joint;
 use crate::ids::EndpointId;
 use crate::response::usage_of;
 use crate::routing::{Candidate, Decision};
+use crate::split::Handover;
 use crate::time::Timestamp;
 use crate::wire::OutcomeClass;
 use std::cell::Cell;
@@ -49,47 +51,95 @@ pub(in crate::router) struct Spare {
     /// The body of the whole request.
     body: Vec<u8>,
     whole: Routed,
+    /// The endpoints of both legs, the best last, where they run together.
+    pairs: Option<Pairs>,
     sum: Rc<Cell<usize>>,
 }
 
-/// A request whose decode leg has failed, and which another endpoint serves as a whole.
+/// Endpoints for two legs that run together, the best last.
+#[derive(Clone, Debug)]
+pub(super) struct Pairs {
+    pub(super) prefill: Vec<Candidate>,
+    pub(super) decode: Vec<Candidate>,
+}
+
+/// Where a request may be served once more, the best last.
+#[derive(Debug)]
+enum Others {
+    Whole(Vec<Candidate>),
+    Pairs(Pairs),
+}
+
+/// A request whose decode leg has failed, and which others serve.
 #[derive(Debug)]
 pub(in crate::router) struct Rescuing {
     /// The decode leg.
     sent: Sent,
-    /// What its response is, and whether that has ended with its head; `None`: it is overdue.
+    /// What its response is, and whether that has ended with its head; `None`: it may still come.
     held: Option<(OutcomeClass, bool)>,
     spare: Box<Spare>,
-    /// The booking of the call; `None` between two.
-    booking: Option<Booking>,
-    /// The endpoints left, the best last.
-    others: Vec<Candidate>,
+    /// The call under way, and its booking.
+    under_way: Option<(CallId, Booking)>,
+    others: Others,
+}
+
+// === impl Pairs ===
+
+impl Pairs {
+    /// The candidates of both decisions; those that were chosen come last, in case they were not at fault.
+    pub(super) fn of(prefill: &Decision, decode: &Decision) -> Self {
+        let best_last = |decision: &Decision| {
+            let others = decision.alternates.iter().rev();
+            std::iter::once(&decision.chosen).chain(others).cloned().collect()
+        };
+        Self { prefill: best_last(prefill), decode: best_last(decode) }
+    }
 }
 
 // === impl KeptBytes ===
 
 impl KeptBytes {
-    /// Keeps the body of a request that could be served whole; `None`: there is no room for it, or nobody could.
-    pub(super) fn keep(&self, joint: Joint, whole: Routed, body: &[u8]) -> Option<Box<Spare>> {
+    /// Keeps the body of a request that could be served once more; `None`: there is no room for it, or nobody could.
+    pub(super) fn keep(
+        &self,
+        joint: Joint,
+        whole: Routed,
+        body: &[u8],
+        pairs: Option<Pairs>,
+    ) -> Option<Box<Spare>> {
         let Self(sum) = self;
         let bytes = sum.get().saturating_add(body.len());
-        if joint.api.is_none() || whole.decision.is_none() || bytes > KEPT_BYTES_MAX {
+        let is_served = whole.decision.is_some() || pairs.is_some();
+        if joint.api.is_none() || !is_served || bytes > KEPT_BYTES_MAX {
             return None;
         }
         sum.set(bytes);
-        Some(Box::new(Spare { joint, body: body.to_vec(), whole, sum: Rc::clone(sum) }))
+        Some(Box::new(Spare { joint, body: body.to_vec(), whole, pairs, sum: Rc::clone(sum) }))
     }
 }
 
 // === impl Spare ===
 
 impl Spare {
-    /// The endpoints that could serve the request but for this one, the best last.
-    fn others(&self, failed: EndpointId) -> Vec<Candidate> {
-        let ranked = self.whole.decision.iter().flat_map(Decision::ranked);
-        let mut others: Vec<Candidate> = ranked.filter(|one| one.id != failed).cloned().collect();
-        others.reverse();
-        others
+    /// Where its request may be served, after `failed` has not.
+    fn others(&self, failed: EndpointId) -> Others {
+        let but_failed = |one: &&Candidate| one.id != failed;
+        if let (None, Some(Pairs { prefill, decode })) = (&self.whole.decision, &self.pairs) {
+            // One that has failed is better than none.
+            let mut left: Vec<Candidate> = decode.iter().filter(but_failed).cloned().collect();
+            if left.is_empty() {
+                left.clone_from(decode);
+            }
+            return Others::Pairs(Pairs { prefill: prefill.clone(), decode: left });
+        }
+        let ranked = || self.whole.decision.iter().flat_map(Decision::ranked);
+        let mut left: Vec<Candidate> = ranked().filter(but_failed).cloned().collect();
+        left.reverse();
+        if left.is_empty() {
+            // The engine itself may be able to compute what it could not fetch.
+            left.extend(ranked().next().cloned());
+        }
+        Others::Whole(left)
     }
 }
 
@@ -99,10 +149,19 @@ impl Drop for Spare {
     }
 }
 
+// === impl Rescuing ===
+
+impl Rescuing {
+    /// Whether this is the call under way.
+    pub(super) fn waits_for(&self, call: CallId) -> bool {
+        self.under_way.as_ref().is_some_and(|(under_way, _)| *under_way == call)
+    }
+}
+
 // === impl Router ===
 
 impl<S: SharedMap> Router<S> {
-    /// Takes a decode leg whose response is a failure of its endpoint, and calls another endpoint. Gives it back where that is no use.
+    /// Takes a decode leg whose response is a failure of its endpoint, and calls others. Gives it back where that is no use.
     pub(in crate::router) fn rescue(
         &mut self,
         id: ExchangeId,
@@ -111,34 +170,24 @@ impl<S: SharedMap> Router<S> {
         now: Timestamp,
         out: &mut Vec<Output>,
     ) -> Option<Sent> {
-        let Some(spare) = sent.kept.spare.take() else { return Some(sent) };
         let is_endpoints_fault = matches!(
             class,
             OutcomeClass::Full | OutcomeClass::Unreachable | OutcomeClass::Faulty | OutcomeClass::Rejected
         );
-        // A host makes one call at a time for a request.
-        if !is_endpoints_fault || self.companions.contains_key(&id) {
+        if !is_endpoints_fault {
             return Some(sent);
         }
-        let mut others = spare.others(sent.booking.endpoint());
-        if others.is_empty() {
-            // Nobody else: the engine itself may be able to compute what it could not fetch.
-            others.extend(spare.whole.decision.iter().map(|decision| decision.chosen.clone()));
-        }
+        let Some(spare) = sent.kept.spare.take() else { return Some(sent) };
         // Immediately: the next request must not go there.
         let kinds = sent.booking.came_to(&mut self.ledger, class, now);
         self.publish(kinds, When::Now, now, out);
-        out.push(Output::Count(Counter::DecodeLegFailed, 1));
         out.push(Output::Pause);
-        let held = Some((class, ends));
-        let mut rescuing = Rescuing { sent, held, spare, booking: None, others };
-        self.call_whole(&mut rescuing, now, out);
-        self.exchanges.insert(id, Exchange::Rescuing(Box::new(rescuing)));
+        self.start_rescue(id, (sent, spare), Some((class, ends)), now, out);
         None
     }
 
-    /// Calls another endpoint for each decode leg whose response is overdue: an engine that waits for KV from one that stopped waits
-    /// for ever. What comes first, of either endpoint, is the client's.
+    /// Calls others for each decode leg whose response is overdue: an engine that waits for KV from one that stopped waits for ever.
+    /// What comes first, of either, is the client's.
     pub(in crate::router) fn rescue_overdue(
         &mut self,
         overdue: Vec<ExchangeId>,
@@ -148,61 +197,116 @@ impl<S: SharedMap> Router<S> {
     ) {
         let mut has_entered = false;
         for id in overdue {
-            let mut sent = match self.exchanges.remove(&id) {
-                Some(Exchange::Sent(sent)) => sent,
-                Some(other) => {
-                    self.exchanges.insert(id, other);
-                    continue;
-                }
-                None => continue,
-            };
-            let others = sent.kept.spare.as_ref().map(|spare| spare.others(sent.booking.endpoint()));
-            let others = others.filter(|others| !others.is_empty());
-            let Some((others, spare)) = others.and_then(|others| Some((others, sent.kept.spare.take()?)))
-            else {
-                self.exchanges.insert(id, Exchange::Sent(sent));
-                continue;
-            };
-            has_entered = true;
-            out.extend([Output::Enter { exchange: id }, Output::Count(Counter::DecodeLegFailed, 1)]);
-            let mut rescuing = Rescuing { sent, held: None, spare, booking: None, others };
-            self.call_whole(&mut rescuing, now, out);
-            self.exchanges.insert(id, Exchange::Rescuing(Box::new(rescuing)));
+            if let Some(taken) = self.take_with_spare(id) {
+                has_entered = true;
+                out.push(Output::Enter { exchange: id });
+                self.start_rescue(id, taken, None, now, out);
+            }
         }
         if has_entered {
             out.push(Output::Leave { plugin });
         }
     }
 
-    /// The response to an overdue decode leg has begun: the call is not needed any more.
+    /// The prefill leg that a decode leg waits for has failed beside it: others serve the request, before the engine has found out.
+    pub(super) fn companion_failed(&mut self, id: ExchangeId, now: Timestamp, out: &mut Vec<Output>) {
+        if let Some(taken) = self.take_with_spare(id) {
+            self.start_rescue(id, taken, None, now, out);
+        } else if let Some(Exchange::Rescuing(_)) = self.exchanges.get(&id)
+            && let Some(Exchange::Rescuing(mut rescuing)) = self.exchanges.remove(&id)
+        {
+            // What it waits for cannot come any more.
+            let before = rescuing.under_way.take();
+            if !self.call_next(id, &mut rescuing, now, out) {
+                rescuing.under_way = before;
+            } else if let Some((_, booking)) = before {
+                let ended = booking.end(&mut self.ledger, now);
+                self.publish(ended, When::Soon, now, out);
+            }
+            self.exchanges.insert(id, Exchange::Rescuing(rescuing));
+        }
+    }
+
+    /// A decode leg without a response, if it can be served once more.
+    fn take_with_spare(&mut self, id: ExchangeId) -> Option<(Sent, Box<Spare>)> {
+        let Some(Exchange::Sent(sent)) = self.exchanges.get_mut(&id) else { return None };
+        let spare = sent.kept.spare.take()?;
+        match self.exchanges.remove(&id) {
+            Some(Exchange::Sent(sent)) => Some((sent, spare)),
+            _ => None,
+        }
+    }
+
+    fn start_rescue(
+        &mut self,
+        id: ExchangeId,
+        (sent, spare): (Sent, Box<Spare>),
+        held: Option<(OutcomeClass, bool)>,
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) {
+        out.push(Output::Count(Counter::DecodeLegFailed, 1));
+        let others = spare.others(sent.booking.endpoint());
+        let mut rescuing = Rescuing { sent, held, spare, under_way: None, others };
+        self.call_next(id, &mut rescuing, now, out);
+        self.exchanges.insert(id, Exchange::Rescuing(Box::new(rescuing)));
+    }
+
+    /// The response to a decode leg has begun after all: the call is not needed any more.
     pub(in crate::router) fn take_back(
         &mut self,
         rescuing: Rescuing,
         now: Timestamp,
         out: &mut Vec<Output>,
     ) -> Sent {
-        let ended = rescuing.booking.map(|booking| booking.end(&mut self.ledger, now));
+        let ended = rescuing.under_way.map(|(_, booking)| booking.end(&mut self.ledger, now));
         self.publish(ended.into_iter().flatten(), When::Soon, now, out);
         rescuing.sent
     }
 
-    /// Whether the response to a decode leg may still come.
+    /// Whether the response to a decode leg may still come while others serve its request.
     pub(in crate::router) fn is_overdue(&self, id: ExchangeId) -> bool {
         matches!(self.exchanges.get(&id), Some(Exchange::Rescuing(rescuing)) if rescuing.held.is_none())
     }
 
-    /// Calls the next endpoint. `false`: none is left.
-    fn call_whole(&mut self, rescuing: &mut Rescuing, now: Timestamp, out: &mut Vec<Output>) -> bool {
-        let Some(candidate) = rescuing.others.pop() else { return false };
+    /// Calls the next endpoint, or pair. `false`: none is left.
+    fn call_next(
+        &mut self,
+        id: ExchangeId,
+        rescuing: &mut Rescuing,
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) -> bool {
         let Spare { joint, body, whole, .. } = &*rescuing.spare;
-        let (booking, kinds) =
-            Booking::new(&mut self.ledger, &candidate, whole.chain.clone(), whole.size.prompt_tokens, now);
+        let (chain, tokens) = (whole.chain.clone(), whole.size.prompt_tokens);
+        let (candidate, body, booked) = match &mut rescuing.others {
+            Others::Whole(left) => {
+                let Some(candidate) = left.pop() else { return false };
+                let booked = Booking::new(&mut self.ledger, &candidate, chain, tokens, now);
+                (candidate, body.clone(), booked)
+            }
+            Others::Pairs(Pairs { prefill, decode }) => {
+                let Some((p, d)) = prefill.pop().zip(decode.last().cloned()) else { return false };
+                if decode.len() > 1 {
+                    decode.pop();
+                }
+                let Some(protocol) = joint.protocol(&p, self.random()) else { return false };
+                let bodies = joint.prefill_body(&protocol, body).and_then(|prefill_body| {
+                    Ok((prefill_body, joint.decode_body(&protocol, body, &Handover::Agreed)?))
+                });
+                let Ok((prefill_body, decode_body)) = bodies else { return false };
+                let leg = self.call(joint, &p, prefill_body, whole, now, out);
+                self.accompany(id, leg, now, out);
+                (d.clone(), decode_body, Booking::decoding(&mut self.ledger, d.id, chain, tokens, now))
+            }
+        };
+        let (booking, kinds) = booked;
         self.publish(kinds, When::Now, now, out);
         let mut headers = joint.head.headers.clone();
         headers.push((DESTINATION_HEADER.to_owned(), candidate.address.into_bytes()));
-        let (cluster, body) = (joint.cluster.clone(), body.clone());
-        out.push(Output::Call(Call { cluster, headers, body, timeout_ms: WHOLE_MS_MAX }));
-        rescuing.booking = Some(booking);
+        let (call, cluster) = (self.call_id(), joint.cluster.clone());
+        out.push(Output::Call(Call { id: call, cluster, headers, body, timeout_ms: WHOLE_MS_MAX }));
+        rescuing.under_way = Some((call, booking));
         true
     }
 
@@ -219,7 +323,7 @@ impl<S: SharedMap> Router<S> {
         let class =
             response.map_or(Some(OutcomeClass::Unreachable), |response| class_of(Some(response.status)));
         let is_final = matches!(class, None | Some(OutcomeClass::Refused));
-        if let Some(mut booking) = rescuing.booking.take() {
+        if let Some((_, mut booking)) = rescuing.under_way.take() {
             let mut kinds = match class {
                 None => booking.served(&mut self.ledger, None, now),
                 Some(class) => booking.came_to(&mut self.ledger, class, now),
@@ -236,7 +340,7 @@ impl<S: SharedMap> Router<S> {
         if let Some(response) = response.filter(|_| is_final) {
             return self.reply_rescued(*rescuing, response, now, out);
         }
-        if self.call_whole(&mut rescuing, now, out) {
+        if self.call_next(id, &mut rescuing, now, out) {
             self.exchanges.insert(id, Exchange::Rescuing(rescuing));
             return;
         }
@@ -270,7 +374,10 @@ impl<S: SharedMap> Router<S> {
         out.push(Output::Count(Counter::DecodeLegRescued, 1));
         let class = class_of(Some(response.status)).unwrap_or(OutcomeClass::Served);
         kept.count(Counter::Outcome(class), out);
-        out.push(Output::Reply(reply::rescued(response, kept.is_stream, &spare.joint.head.caller)));
+        let mut reply = reply::rescued(response, kept.is_stream, &spare.joint.head.caller);
+        let shown = [(DECISION_HEADER, kept.summary), (TARGET_HEADER, kept.target)];
+        reply.headers.extend(shown.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        out.push(Output::Reply(reply));
         let ended = booking.end(&mut self.ledger, now);
         self.publish(ended, When::Soon, now, out);
     }
@@ -282,9 +389,9 @@ impl<S: SharedMap> Router<S> {
         now: Timestamp,
         out: &mut Vec<Output>,
     ) {
-        let Rescuing { sent, booking, .. } = rescuing;
+        let Rescuing { sent, under_way, .. } = rescuing;
         let mut kinds = sent.booking.end(&mut self.ledger, now);
-        kinds.extend(booking.into_iter().flat_map(|booking| booking.end(&mut self.ledger, now)));
+        kinds.extend(under_way.into_iter().flat_map(|(_, booking)| booking.end(&mut self.ledger, now)));
         self.publish(kinds, When::Soon, now, out);
     }
 }

@@ -11,7 +11,8 @@ use warmpath_core::body::PIECE_BYTES;
 use warmpath_core::config::Config;
 use warmpath_core::ids::EndpointId;
 use warmpath_core::router::{
-    Call, Called, ExchangeId, Input, LocalMap, Output, PluginId, Reply, Router, SharedMap, UplinkId, Watch,
+    Call, CallId, Called, ExchangeId, Input, LocalMap, Output, PluginId, Reply, Router, SharedMap, UplinkId,
+    Watch,
 };
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::Endpoint;
@@ -412,8 +413,14 @@ impl Stream {
 
     /// The end of the last call: a status and a body, or none.
     pub(crate) fn called(&mut self, response: Option<(u16, &str)>) {
+        let call = self.calls.last().expect("a call was made").id;
+        self.called_of(call, response);
+    }
+
+    /// The end of any of its calls.
+    pub(crate) fn called_of(&mut self, call: CallId, response: Option<(u16, &str)>) {
         let response = response.map(|(status, body)| Called { status, body: body.as_bytes() });
-        self.handle(Input::Called { exchange: self.id, response });
+        self.handle(Input::Called { exchange: self.id, call, response });
     }
 
     pub(crate) fn response_headers(&mut self, headers: &[(&str, &str)], ends: bool) {
