@@ -26,8 +26,6 @@ pub(super) use handovers::Handovers;
 pub(super) use prefill::Leg;
 pub(super) use rescue::{KeptBytes, Rescuing, Spare};
 
-use rescue::Pairs;
-
 use super::body::Edited;
 use super::exchange::{Exchange, Kept, Reading};
 use super::head::LegHead;
@@ -49,6 +47,7 @@ use crate::time::Timestamp;
 use crate::wire::{OutcomeClass, TransferProtocol};
 use joint::Joint;
 use prefill::failure_of;
+use rescue::Pairs;
 
 /// A request that waits for its prefill leg.
 #[derive(Debug)]
