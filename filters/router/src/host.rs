@@ -27,6 +27,9 @@ pub(crate) enum Metric {
 /// The `:authority` of the stream to the controller.
 const AUTHORITY: &str = "warmpath-controller";
 
+/// What Envoy adds to a response that is not its own.
+const UPSTREAM_TIME_HEADER: &str = "x-envoy-upstream-service-time";
+
 /// Body of the response to a call, in bytes. What hands a prompt over names its blocks, some bytes for each: a prompt of a
 /// million tokens stays far below.
 const CALL_RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -220,11 +223,14 @@ pub(crate) fn call_response(headers: usize, body_size: usize) -> Option<(u16, Ve
     status.zip(call_body(body_size))
 }
 
-/// The status of the response to a call. Asking for one header would panic where there is no response.
+/// The status of the response to a call; `None`: it is Envoy's own, which has reached nobody or waits no longer. Asking for one
+/// header would panic where there is no response.
 fn call_status() -> Option<u16> {
     let headers = hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).unwrap_or_default();
-    let (_, status) = headers.iter().find(|(name, _)| name == ":status")?;
-    std::str::from_utf8(status).ok()?.parse().ok()
+    let find = |wanted: &str| headers.iter().find(|(name, _)| name == wanted);
+    let status = std::str::from_utf8(&find(":status")?.1).ok()?.parse().ok()?;
+    let is_own = matches!(status, 503 | 504) && find(UPSTREAM_TIME_HEADER).is_none();
+    (!is_own).then_some(status)
 }
 
 /// The body of the response to a call. `None`: it is larger than any that is of use.

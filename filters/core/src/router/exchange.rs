@@ -194,7 +194,7 @@ impl<S: SharedMap> Router<S> {
     /// The host deleted the stream. A response that has not ended was cut short.
     pub(super) fn ended(&mut self, clock: &impl Clock, id: ExchangeId, out: &mut Vec<Output>) {
         self.forget_body(id);
-        self.end_companion(id, clock.now(), out);
+        self.end_companion(clock, id, out);
         match self.exchanges.remove(&id) {
             None | Some(Exchange::Reading(_)) => {}
             Some(Exchange::Prefilling(prefilling)) => {

@@ -104,7 +104,7 @@ pub enum Input<'a> {
         exchange: ExchangeId,
         /// The call.
         call: CallId,
-        /// The response; `None`: the host made no call, or it ended otherwise.
+        /// The response; `None`: the host made no call, reached nobody, or waited no longer.
         response: Option<Called<'a>>,
     },
     /// A request whose prompt is hashed already, in place of its headers and body. For callers that have chains, not
@@ -192,7 +192,7 @@ pub struct Prompt<'a> {
 /// The response to a call.
 #[derive(Clone, Copy, Debug)]
 pub struct Called<'a> {
-    /// The status. Hosts that cannot reach anybody, or wait no longer, have one of their own: 503 and 504.
+    /// The status.
     pub status: u16,
     /// All of the body.
     pub body: &'a [u8],

@@ -8,6 +8,7 @@
 //!   routing       body to endpoint, model to pool         forged          headers of clients that lie
 //!   unread        bodies that cannot be looked at         refusal         responses in the engine's place
 //!   response      headers, pieces and tails of responses  leaving         clients that go too early
+//!   legs          calls of its own, for requests in two legs
 //!   siblings      VMs of one process                      uplink          the stream over the host's gRPC
 //!   withheld      a host that does not show bodies
 //!   trap          what is left after one                  cost            hostcalls, bytes, memory: counts, not clocks
@@ -29,6 +30,7 @@ mod configuration;
 mod cost;
 mod forged;
 mod leaving;
+mod legs;
 mod refusal;
 mod response;
 mod routing;

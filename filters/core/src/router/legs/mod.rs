@@ -406,9 +406,9 @@ impl<S: SharedMap> Router<S> {
     }
 
     /// A request is over whose prefill leg ran beside it, perhaps not to its end.
-    pub(super) fn end_companion(&mut self, id: ExchangeId, now: Timestamp, out: &mut Vec<Output>) {
+    pub(super) fn end_companion(&mut self, clock: &impl Clock, id: ExchangeId, out: &mut Vec<Output>) {
         if let Some(leg) = self.companions.remove(&id) {
-            self.abandon(leg, now, out);
+            self.abandon(leg, clock.now(), out);
         }
     }
 

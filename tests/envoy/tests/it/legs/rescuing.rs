@@ -1,0 +1,39 @@
+//! Decode engines that fail before their responses begin: Envoy may not send what was handed over twice, so the filter has the
+//! request served as a whole by a call, and puts the response to that in the place of the failure.
+
+use super::engine::Manner;
+use super::{Apart, CHAT, chat};
+use http::StatusCode;
+
+#[tokio::test]
+async fn a_client_gets_its_response_though_the_decode_engine_fails() {
+    for manner in [
+        Manner::Status(StatusCode::INTERNAL_SERVER_ERROR),
+        Manner::Status(StatusCode::SERVICE_UNAVAILABLE),
+        Manner::Gone,
+    ] {
+        let apart = Apart::start(1, 2).await;
+        apart.decode.iter().for_each(|engine| engine.set_decode(manner));
+        for (number, client) in apart.clients().iter().enumerate() {
+            for is_stream in [true, false] {
+                let what = format!("{manner:?} {number} {is_stream}");
+                let body = chat(&what, is_stream);
+                let response = apart.send(client, CHAT, &body).await;
+                assert_eq!(response.status, StatusCode::OK, "{what}: {}", response.text());
+                let (content_type, end) =
+                    if is_stream { ("text/event-stream", "[DONE]") } else { ("application/json", "message") };
+                assert!(response.header("content-type").unwrap().starts_with(content_type), "{what}");
+                assert!(response.text().contains(end), "{what}: {}", response.text());
+                let received = Apart::received(&apart.decode);
+                let legs = received.iter().filter(|request| request.is_decode()).count();
+                let whole: Vec<_> = received.iter().filter(|request| !request.is_decode()).collect();
+                assert_eq!((legs, whole.len()), (1, 1), "{what}");
+                assert!(whole[0].body == body.as_bytes(), "{what}");
+                assert_eq!(Apart::received(&apart.prefill).len(), 1, "{what}");
+            }
+        }
+        apart.counted("decode_leg.rescued", 4).await;
+        assert_eq!(apart.metric("decode_leg.lost").await, 0);
+        apart.rests().await;
+    }
+}
