@@ -168,7 +168,7 @@ fn a_call_without_a_response_of_use_is_tried_elsewhere_and_then_not_again() {
             assert!(vm.http_respond(id, &OK, &vec![b' '; TOO_LARGE_BYTES], &[]).unwrap());
         }),
         ("no status", "unreachable", |vm, id| {
-            assert!(vm.http_respond(id, &[("x", "y")], &handed_over(), &[]).unwrap())
+            assert!(vm.http_respond(id, &[("x", "y")], &handed_over(), &[]).unwrap());
         }),
         ("the proxy's own", "unreachable", |vm, id| {
             assert!(vm.http_respond(id, &[(":status", "503")], b"no healthy upstream", &[]).unwrap());

@@ -53,7 +53,7 @@ impl Apart {
     /// The same with prefill engines that are no engines.
     async fn start_with(prefill: usize, decode: usize, dead: &[SocketAddr]) -> Self {
         let (prefill, decode) = (engines(prefill).await, engines(decode).await);
-        let names = |engines: &[Engine]| engines.iter().map(|engine| engine.addr()).collect::<Vec<_>>();
+        let names = |engines: &[Engine]| engines.iter().map(Engine::addr).collect::<Vec<_>>();
         let (of_prefill, of_decode) = ([&names(&prefill), dead].concat(), names(&decode));
         let text =
             |addresses: &[SocketAddr]| json!(addresses.iter().map(ToString::to_string).collect::<Vec<_>>());
