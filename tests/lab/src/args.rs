@@ -51,6 +51,8 @@ pub enum Place {
     Machine,
     /// In a Kubernetes cluster that is started for it, installed with the chart.
     K8s,
+    /// As processes of this machine: long and short prompts, with prefill and decode together and apart.
+    Pd,
 }
 
 /// `bench-cluster`
@@ -73,14 +75,14 @@ pub struct BenchClusterArgs {
 /// `demo`
 #[derive(Clone, Debug, clap::Args)]
 pub struct DemoArgs {
-    /// Where it runs.
+    /// Where it runs, and what.
     #[arg(value_enum, default_value_t = Place::Machine)]
     pub place: Place,
     /// Decides the conversations.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// How many engines.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, default_value_if("place", "pd", "4"))]
     pub engines: usize,
     /// How many times faster than real the engines run.
     #[arg(long, default_value_t = 5.0)]
@@ -92,7 +94,7 @@ pub struct DemoArgs {
     #[arg(long)]
     pub kv_tokens: Option<usize>,
     /// Conversations that are under way at the same time.
-    #[arg(long, default_value_t = 160)]
+    #[arg(long, default_value_t = 160, default_value_if("place", "pd", "96"))]
     pub clients: usize,
     /// System prompts, each shared by a group of conversations.
     #[arg(long, default_value_t = crate::workload::GROUPS)]
@@ -107,7 +109,7 @@ pub struct DemoArgs {
     /// One engine responds to every request with this status after three milliseconds.
     #[arg(long, value_name = "STATUS")]
     pub failing: Option<u16>,
-    /// Which arms to play, in this order.
+    /// Which arms to play, in this order. `demo pd` has its own, and plays all of them.
     #[arg(long, value_delimiter = ',', default_values_t = Arm::ALL)]
     pub arms: Vec<Arm>,
     /// Where the report goes, instead of the target folder.

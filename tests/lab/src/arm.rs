@@ -12,18 +12,38 @@ pub enum Arm {
     LeastRequest,
     /// The filter, with its controller.
     Warmpath,
+    /// The same, where each engine prefills and decodes its own requests.
+    Together,
+    /// The same, where one half of the engines prefills and the other decodes.
+    Apart,
+    /// The same, where each engine may prefill and decode for others, too.
+    Either,
+}
+
+/// A side of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// What it is about.
+    Ours,
+    /// What that is compared with.
+    Plain,
 }
 
 /// A name that no arm has.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown arm {0:?}, known are round-robin, least-request, warmpath")]
+#[error(
+    "unknown arm {0:?}, known are round-robin, least-request, warmpath; of `demo pd` together, apart, either"
+)]
 pub struct UnknownArm(String);
 
 // === impl Arm ===
 
 impl Arm {
-    /// All arms, the plain ones first.
+    /// The arms that differ in who chooses, the plain ones first.
     pub const ALL: [Self; 3] = [Self::RoundRobin, Self::LeastRequest, Self::Warmpath];
+
+    /// The arms that differ in the legs that engines take.
+    pub const LEGS: [Self; 3] = [Self::Together, Self::Apart, Self::Either];
 
     /// The name in reports and on the command line.
     pub const fn name(self) -> &'static str {
@@ -31,6 +51,9 @@ impl Arm {
             Self::RoundRobin => "round-robin",
             Self::LeastRequest => "least-request",
             Self::Warmpath => "warmpath",
+            Self::Together => "together",
+            Self::Apart => "apart",
+            Self::Either => "either",
         }
     }
 
@@ -39,7 +62,7 @@ impl Arm {
         match self {
             Self::RoundRobin => "rr",
             Self::LeastRequest => "lr",
-            Self::Warmpath => "warmpath",
+            Self::Warmpath | Self::Together | Self::Apart | Self::Either => self.name(),
         }
     }
 
@@ -48,7 +71,16 @@ impl Arm {
         match self {
             Self::RoundRobin => Some(Lb::RoundRobin),
             Self::LeastRequest => Some(Lb::LeastRequest),
-            Self::Warmpath => None,
+            Self::Warmpath | Self::Together | Self::Apart | Self::Either => None,
+        }
+    }
+
+    /// Whether a comparison is about this arm, or what it is compared with; neither of an arm that only stands beside them.
+    pub const fn side(self) -> Option<Side> {
+        match self {
+            Self::Warmpath | Self::Apart => Some(Side::Ours),
+            Self::RoundRobin | Self::LeastRequest | Self::Together => Some(Side::Plain),
+            Self::Either => None,
         }
     }
 }
@@ -63,7 +95,7 @@ impl FromStr for Arm {
     type Err = UnknownArm;
 
     fn from_str(name: &str) -> Result<Self, UnknownArm> {
-        let mut arms = Self::ALL.into_iter();
+        let mut arms = Self::ALL.into_iter().chain(Self::LEGS);
         arms.find(|arm| arm.short() == name || arm.name() == name).ok_or_else(|| UnknownArm(name.to_owned()))
     }
 }

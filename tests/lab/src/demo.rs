@@ -8,8 +8,10 @@ use crate::measure::{ArmRun, Call, Quantiles, percentile};
 use crate::paths;
 use crate::play::{Progress, Stage, converse};
 use crate::report::{Kind, Report, RunInfo, parameters};
-use crate::workload::{Conversation, IMAGE_EVERY, conversations, describe, with_images};
-use anyhow::ensure;
+use crate::workload::{
+    Conversation, IMAGE_EVERY, conversations, describe, describe_mixed, mixed, with_images,
+};
+use anyhow::{Context, ensure};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use warmpath_engine::Fault;
@@ -25,10 +27,11 @@ const FAILING_AFTER_MS: u64 = 3;
 /// Runs the demo and writes its report.
 pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let report = match args.place {
-        Place::Machine => play(args).await?,
+        Place::Machine | Place::Pd => play(args).await?,
         Place::K8s => kubernetes::play(args).await?,
     };
-    let folder = args.out.clone().unwrap_or_else(|| paths::report_folder("demo"));
+    let name = if args.place == Place::Pd { "demo-pd" } else { "demo" };
+    let folder = args.out.clone().unwrap_or_else(|| paths::report_folder(name));
     report.print();
     report.write(&folder)?;
     println!("\nBy hand: `./just up` starts the same set-up and prints curl lines to try.");
@@ -38,16 +41,17 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
 /// Plays all arms.
 pub async fn play(args: &DemoArgs) -> anyhow::Result<Report> {
     let Planned { text, all, requests } = plan(args)?;
-    let (mut runs, mut envoy_version) = (Vec::new(), String::new());
-    for arm in &args.arms {
-        let (run, version) = play_arm(args, *arm, &all, requests).await?;
+    let (mut runs, mut goals, mut envoy_version) = (Vec::new(), Vec::new(), String::new());
+    let arms = if args.place == Place::Pd { Arm::LEGS.to_vec() } else { args.arms.clone() };
+    for arm in arms {
+        let Played { run, version, split } = play_arm(args, arm, &all, requests).await?;
+        goals.extend(split.map(|split| split_goal(&run, split)));
         runs.push(run);
         envoy_version = version;
     }
-    let mut goals = Vec::new();
     if args.images {
         println!("the same conversations without their images, through Warmpath");
-        let (without, _) = play_arm(args, Arm::Warmpath, &text, requests).await?;
+        let without = play_arm(args, Arm::Warmpath, &text, requests).await?.run;
         goals
             .extend(runs.iter().find(|run| run.arm == Arm::Warmpath).map(|with| images_goal(with, &without)));
     }
@@ -56,6 +60,25 @@ pub async fn play(args: &DemoArgs) -> anyhow::Result<Report> {
     }
     let info = run_info(args, &runs, all.len(), RunInfoOf { envoys: 1, envoy_version, goals });
     Ok(Report::new(info, runs))
+}
+
+/// One arm.
+#[derive(Debug)]
+struct Played {
+    run: ArmRun,
+    /// Of Envoy.
+    version: String,
+    /// Absent where no engine passes KV on.
+    split: Option<Split>,
+}
+
+/// What became of requests by legs, as the filter counts.
+#[derive(Clone, Copy, Debug)]
+struct Split {
+    /// Those with two legs.
+    requests: u64,
+    /// Those of them that went to one engine in the end.
+    replaced: u64,
 }
 
 /// The conversations of a demo.
@@ -83,8 +106,11 @@ pub(crate) fn plan(args: &DemoArgs) -> anyhow::Result<Planned> {
         args.engines > 0 && args.clients > 0 && args.time_scale > 0.0,
         "engines, clients and scale must be positive"
     );
-    let text: Arc<[Conversation]> =
-        conversations(args.seed, args.groups, args.conversations_per_group).into();
+    let text: Arc<[Conversation]> = match args.place {
+        Place::Machine | Place::K8s => conversations(args.seed, args.groups, args.conversations_per_group),
+        Place::Pd => mixed(args.seed, args.groups * args.conversations_per_group),
+    }
+    .into();
     let mut all = text.to_vec();
     if args.images {
         with_images(&mut all, args.seed, IMAGE_EVERY);
@@ -103,16 +129,19 @@ pub(crate) fn plan(args: &DemoArgs) -> anyhow::Result<Planned> {
 
 /// How the arms were played.
 pub(crate) fn run_info(args: &DemoArgs, runs: &[ArmRun], count: usize, of: RunInfoOf) -> RunInfo {
-    let mut parameters = parameters(&describe());
+    let described = if args.place == Place::Pd { describe_mixed() } else { describe() };
+    let mut parameters = parameters(&described);
     if let Some(run) = runs.first() {
         let tokens = Quantiles::of(run.answered().map(|(_, answer)| answer.prompt_tokens as f64));
         parameters.insert("prompt tokens".to_owned(), format!("p50 {}, p90 {}", tokens.p50, tokens.p90));
     }
     parameters.insert("clients".to_owned(), args.clients.to_string());
-    parameters.insert("system prompts".to_owned(), args.groups.to_string());
+    if args.place != Place::Pd {
+        parameters.insert("system prompts".to_owned(), args.groups.to_string());
+    }
     parameters.insert("conversations".to_owned(), count.to_string());
     RunInfo {
-        kind: Kind::Demo,
+        kind: if args.place == Place::Pd { Kind::Pd } else { Kind::Demo },
         seed: args.seed,
         time_scale: args.time_scale,
         engines: args.engines,
@@ -170,7 +199,7 @@ async fn play_arm(
     arm: Arm,
     all: &Arc<[Conversation]>,
     requests: usize,
-) -> anyhow::Result<(ArmRun, String)> {
+) -> anyhow::Result<Played> {
     let params = params(args.preset, args.kv_tokens);
     let spec = Spec {
         tokens_per_chunk: TOKENS_PER_CHUNK,
@@ -181,8 +210,30 @@ async fn play_arm(
     let version = cluster.envoy_version().await?;
     let stage = Arc::new(Stage::new(&cluster, &spec, Progress::new(arm, requests)));
     converse(&stage, all, args.clients).await?;
+    let split = if spec.passes_kv_on() { Some(Split::of(&cluster).await?) } else { None };
     cluster.shutdown().await;
-    Ok((stage.finish(), version))
+    Ok(Played { run: stage.finish(), version, split })
+}
+
+/// Which share of the requests had two legs.
+fn split_goal(run: &ArmRun, split: Split) -> (String, String) {
+    let requests = run.calls.len();
+    let share = if requests > 0 { split.requests as f64 / requests as f64 } else { 0.0 };
+    let label = format!(
+        "of the requests had two legs with the engines {}, {} of {requests}; {} of those ended at one engine",
+        run.arm, split.requests, split.replaced
+    );
+    (percent(share), label)
+}
+
+// === impl Split ===
+
+impl Split {
+    async fn of(cluster: &Cluster) -> anyhow::Result<Self> {
+        let envoy = cluster.envoys().first().context("there is no envoy")?;
+        let stat = async |name: &str| envoy.admin().stat(&format!("wasmcustom.warmpath.{name}")).await;
+        Ok(Self { requests: stat("split").await?, replaced: stat("prefill_leg.replaced_by_local").await? })
+    }
 }
 
 #[cfg(test)]

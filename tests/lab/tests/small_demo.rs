@@ -59,6 +59,20 @@ async fn images_are_found_again_like_text() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_with_prefill_and_decode_together_and_apart() {
+    let args = DemoArgs { place: Place::Pd, engines: 4, clients: 8, conversations_per_group: 6, ..small() };
+    println!("seed {}", args.seed);
+    let report = demo::play(&args).await.unwrap();
+    let requests: Vec<usize> = Arm::LEGS.map(|legs| arm(&report, legs).requests).to_vec();
+    assert_eq!(requests, [requests[0]; 3]);
+    for summary in report.summaries() {
+        assert_eq!(summary.lost, 0, "{summary:?}");
+    }
+    let goals = report.to_json().unwrap()["run"]["goals"].clone();
+    assert_eq!(goals.as_array().unwrap().len(), 2, "of the arms that pass KV on: {goals}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_trace_is_played_through_two_envoys() {
     let args = ReplayArgs {
         trace: None,

@@ -1,10 +1,14 @@
 //! The controller of an arm, in this process.
 
+use super::legs;
+use crate::arm::Arm;
 use anyhow::Context;
 use std::net::SocketAddr;
 use std::time::Duration;
-use warmpath::config::{Listen, Pool, Scrape, Settings};
+use warmpath::config::{Listen, Member, Pool, Scrape, Settings};
 use warmpath::run::{self, Running};
+use warmpath_core::wire;
+use warmpath_engine::Role;
 
 /// The pool of all engines.
 pub const POOL: &str = "demo";
@@ -17,17 +21,34 @@ pub async fn start_controller(
     grpc: SocketAddr,
     http: SocketAddr,
     time_scale: f64,
-    engines: &[SocketAddr],
+    pool: Pool,
 ) -> anyhow::Result<Running> {
     let mut settings = Settings::new(Listen { grpc, http });
     settings.scrape = scrape(time_scale);
-    settings.pools = vec![Pool {
+    settings.pools = vec![pool];
+    run::start(settings).await.context("cannot start the controller")
+}
+
+/// The pool of these engines.
+pub fn pool(engines: &[SocketAddr]) -> Pool {
+    Pool {
         name: POOL.to_owned(),
         models: vec!["*".to_owned()],
         endpoints: engines.iter().copied().map(Into::into).collect(),
         ..Pool::default()
-    }];
-    run::start(settings).await.context("cannot start the controller")
+    }
+}
+
+/// The same where engines pass KV on, as an arm has it.
+pub(super) fn pool_of(arm: Arm, engines: &[SocketAddr]) -> Pool {
+    let member = |(number, address): (usize, &SocketAddr)| match legs::role(arm, number, engines.len()) {
+        Some(Role::Prefill) => Member { role: wire::Role::Prefill, ..Member::from(*address) },
+        Some(Role::Decode) => Member { role: wire::Role::Decode, ..Member::from(*address) },
+        Some(Role::Both) | None => Member::from(*address),
+    };
+    let nixl = wire::Transfer { protocol: wire::TransferProtocol::Pull.into(), ..wire::Transfer::default() };
+    let transfer = legs::role(arm, 0, engines.len()).map(|_| nixl);
+    Pool { endpoints: engines.iter().enumerate().map(member).collect(), transfer, ..pool(engines) }
 }
 
 /// Engines that run faster change faster: scraped at the usual interval, in model time.

@@ -2,6 +2,7 @@
 
 use super::Spec;
 use super::controller::POOL;
+use crate::arm::Arm;
 use crate::paths;
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -21,7 +22,7 @@ pub(super) fn write(
         .listener_port(spec.ports.gateway)
         .admin_port(spec.ports.admin)
         .engines(engines)
-        .plugin(plugin(if spec.controller_later { &[] } else { engines }, spec.explain));
+        .plugin(plugin(&named(spec, engines), spec.explain));
     if let Some(controller) = controller {
         config = config.controller(controller);
     }
@@ -30,6 +31,12 @@ pub(super) fn write(
         None => config.wasm(if spec.is_faulty { paths::wasm_faulty()? } else { paths::wasm()? }),
     };
     config.write(file).context("cannot write envoy's configuration")
+}
+
+/// The engines that the filter's configuration names: none where only the controller knows them, or their roles.
+fn named(spec: &Spec, engines: &[SocketAddr]) -> Vec<SocketAddr> {
+    let are_hidden = spec.controller_later || Arm::LEGS.contains(&spec.arm);
+    if are_hidden { Vec::new() } else { engines.to_vec() }
 }
 
 /// The filter's configuration: the pool that serves until the controller's first snapshot, as shipped without endpoints if

@@ -5,6 +5,7 @@
 
 mod controller;
 mod envoy_file;
+mod legs;
 
 use crate::arm::Arm;
 use crate::bench::process::free_port;
@@ -18,7 +19,7 @@ use warmpath_envoy::process::{Envoy, Launch};
 use warmpath_envoy::resources::GATEWAY;
 use warmpath_envoy::until;
 
-pub use self::controller::{POOL, scrape, start_controller};
+pub use self::controller::{POOL, pool, scrape, start_controller};
 pub use self::envoy_file::plugin;
 
 /// The one model that the engines serve.
@@ -108,6 +109,11 @@ impl Spec {
             controller_later: false,
         }
     }
+
+    /// Whether its engines pass KV on.
+    pub fn passes_kv_on(&self) -> bool {
+        legs::role(self.arm, 0, self.engines).is_some()
+    }
 }
 
 // === impl Cluster ===
@@ -122,7 +128,7 @@ impl Cluster {
         let (controller, controller_at) = first_controller(spec, &addresses).await?;
         let folder = tempfile::tempdir().context("cannot make a folder for envoy's configuration")?;
         let file = folder.path().join("envoy.json");
-        let feed = (spec.arm == Arm::Warmpath).then_some(controller_at.0);
+        let feed = spec.arm.plain().is_none().then_some(controller_at.0);
         envoy_file::write(spec, &addresses, feed, &file)?;
         let (mut envoys, mut gateways) = (Vec::new(), Vec::new());
         for number in 0..spec.envoys {
@@ -171,7 +177,7 @@ impl Cluster {
     pub async fn start_controller(&mut self) -> anyhow::Result<()> {
         let addresses: Vec<_> = self.engines.iter().map(EngineServer::addr).collect();
         let (grpc, http) = self.controller_at;
-        self.controller = Some(start_controller(grpc, http, self.time_scale, &addresses).await?);
+        self.controller = Some(start_controller(grpc, http, self.time_scale, pool(&addresses)).await?);
         Ok(())
     }
 
@@ -227,13 +233,14 @@ async fn first_controller(
 ) -> anyhow::Result<(Option<Running>, (SocketAddr, SocketAddr))> {
     let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let (grpc, http) = (at(spec.ports.controller_grpc), at(spec.ports.controller_http));
-    if spec.arm != Arm::Warmpath {
+    if spec.arm.plain().is_some() {
         return Ok((None, (grpc, http)));
     }
     if spec.controller_later {
         return Ok((None, (at(free_port()?), http)));
     }
-    let controller = start_controller(grpc, http, spec.time_scale, engines).await?;
+    let controller =
+        start_controller(grpc, http, spec.time_scale, controller::pool_of(spec.arm, engines)).await?;
     let addresses = (controller.grpc_addr(), controller.http_addr());
     Ok((Some(controller), addresses))
 }
@@ -252,6 +259,7 @@ async fn start_engine(spec: &Spec, number: usize) -> anyhow::Result<EngineServer
         params: spec.params.clone(),
         time_scale: spec.time_scale,
         tokens_per_chunk: spec.tokens_per_chunk,
+        transfer: legs::transfer(spec.arm, number, spec.engines),
         faults: if number == 0 { spec.faults.clone() } else { Vec::new() },
         ..ServerConfig::default()
     };

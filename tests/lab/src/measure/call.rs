@@ -33,3 +33,13 @@ pub struct Answered {
     /// Tokens of the answer.
     pub output_tokens: u64,
 }
+
+// === impl Answered ===
+
+impl Answered {
+    /// The mean time of a token after the first; `None` where there is none.
+    pub fn tpot_ms(&self) -> Option<f64> {
+        let tokens = self.output_tokens.checked_sub(1).filter(|tokens| *tokens > 0)?;
+        Some((self.e2e_ms - self.ttft_ms) / tokens as f64)
+    }
+}

@@ -30,6 +30,8 @@ pub struct Summary {
     pub ideal_cached_share: f64,
     /// Time to the first text.
     pub ttft_ms: Quantiles,
+    /// Time of a token after the first, a mean for each answer of more than one.
+    pub tpot_ms: Quantiles,
     /// Time to the end of the answer.
     pub e2e_ms: Quantiles,
     /// Answer tokens over the time from the first request to the last end.
@@ -65,6 +67,7 @@ impl ArmRun {
             cached_share: ratio(cached_tokens as f64, prompt_tokens as f64),
             ideal_cached_share: ratio(ideal_tokens as f64, prompt_tokens as f64),
             ttft_ms: Quantiles::of(answers().map(|answer| answer.ttft_ms)),
+            tpot_ms: Quantiles::of(answers().filter_map(Answered::tpot_ms)),
             e2e_ms: Quantiles::of(answers().map(|answer| answer.e2e_ms)),
             output_tokens_per_s: ratio(output_tokens as f64, self.span_ms() / MS_PER_S),
         }

@@ -19,8 +19,8 @@ const SHARE: Axis = Axis { label: "share of requests", scale: Scale::Linear, sho
 
 fn arm(name: &str) -> chart::Arm {
     let role = match name {
-        "warmpath" => Role::Ours,
-        "least-request" => Role::Other,
+        "warmpath" | "apart" => Role::Ours,
+        "least-request" | "either" => Role::Other,
         _ => Role::Plain,
     };
     chart::Arm::new(name, role)

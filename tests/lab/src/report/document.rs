@@ -1,7 +1,7 @@
 //! What terminal and page show of a comparison.
 
 use super::chart;
-use super::headline::{part_of_ideal, rows};
+use super::headline::{ours, part_of_ideal, rows};
 use super::json::{Kind, RunInfo, late_ms_p99, lost};
 use crate::arm::Arm;
 use crate::measure::{ArmRun, Summary};
@@ -27,6 +27,14 @@ pub(super) fn document(info: &RunInfo, runs: &[ArmRun], arms: &[Summary]) -> Doc
     let title = match info.kind {
         Kind::Demo => "The same conversations, with and without cache-aware routing",
         Kind::Replay => "A recorded trace, with and without cache-aware routing",
+        Kind::Pd => "The same requests, with prefill and decode together and apart",
+    };
+    let differs = match info.kind {
+        Kind::Demo | Kind::Replay => "Only the choice of the engine differs.",
+        Kind::Pd => {
+            "Only the legs of requests that each engine takes differ: all (together), one half prefills and the other \
+                     decodes (apart), or each also for others (either)."
+        }
     };
     let sections = [
         charts("Time to first token", "Further left is faster.", chart::distribution(runs)),
@@ -42,22 +50,25 @@ pub(super) fn document(info: &RunInfo, runs: &[ArmRun], arms: &[Summary]) -> Doc
     Document {
         title: title.to_owned(),
         lead: format!(
-            "The same {requests} requests in every arm, {} cold simulated engines each, a real Envoy {}. Only the choice of \
-             the engine differs.",
+            "The same {requests} requests in every arm, {} cold simulated engines each, a real Envoy {}. {differs}",
             info.engines, info.envoy_version
         ),
-        facts: facts(arms),
+        facts: facts(info, arms),
         notes: Vec::new(),
         sections: sections.into(),
     }
 }
 
 /// The few numbers to remember.
-fn facts(arms: &[Summary]) -> Vec<(String, String)> {
-    let Some(ours) = arms.iter().find(|arm| arm.name == Arm::Warmpath.name()) else { return Vec::new() };
-    let is_fact = |label: &str| ["TTFT p50", "TTFT p99", "output tokens/s"].contains(&label);
-    let verdicts = rows(arms).into_iter().filter(|row| is_fact(row.label)).filter_map(|row| {
-        let label = format!("{}, beside the best plain arm", row.label);
+fn facts(info: &RunInfo, arms: &[Summary]) -> Vec<(String, String)> {
+    let Some(ours) = ours(arms) else { return Vec::new() };
+    let wanted = match info.kind {
+        Kind::Demo | Kind::Replay => ["TTFT p50", "TTFT p99", "output tokens/s"],
+        Kind::Pd => ["TTFT p50", "time per token p99", "output tokens/s"],
+    };
+    let beside = if info.kind == Kind::Pd { Arm::Together.name() } else { "the best plain arm" };
+    let verdicts = rows(arms).into_iter().filter(|row| wanted.contains(&row.label)).filter_map(|row| {
+        let label = format!("{}, beside {beside}", row.label);
         Some((row.verdict?, label))
     });
     let hits = (percent(part_of_ideal(ours)), "of one endless cache's hits".to_owned());
@@ -87,7 +98,8 @@ fn numbers(info: &RunInfo, runs: &[ArmRun], arms: &[Summary]) -> Section {
         let verdict = row.verdict.unwrap_or_default();
         std::iter::once(row.label.to_owned()).chain(row.cells).chain([verdict]).collect::<Row>()
     };
-    let header = std::iter::once("").chain(arms.iter().map(|arm| arm.name)).chain(["vs best plain"]);
+    let versus = if info.kind == Kind::Pd { "apart vs together" } else { "vs best plain" };
+    let header = std::iter::once("").chain(arms.iter().map(|arm| arm.name)).chain([versus]);
     Section {
         title: "All numbers".to_owned(),
         notes,
@@ -99,6 +111,10 @@ fn numbers(info: &RunInfo, runs: &[ArmRun], arms: &[Summary]) -> Section {
 /// How it was measured, so that somebody else could.
 fn method(info: &RunInfo) -> Section {
     let scale = info.time_scale;
+    let choice = match info.kind {
+        Kind::Demo | Kind::Replay => "the plain arms leave out the filter and let Envoy choose",
+        Kind::Pd => "in every arm, the filter chooses",
+    };
     let line = |name: &str, value: String| (name.to_owned(), value);
     let mut lines = vec![
         line("seed", info.seed.to_string()),
@@ -113,7 +129,7 @@ fn method(info: &RunInfo) -> Section {
         notes: vec![
             format!(
                 "Each arm has its own engines, which begin with empty caches, and its own Envoy with the configuration that \
-                 comes with Warmpath; the plain arms leave out the filter and let Envoy choose. The engines are \
+                 comes with Warmpath; {choice}. The engines are \
                  simulated: their step times are composed from measured kernels, and they run {scale} times faster than \
                  real. The client streams every response, and takes cached tokens from the engine's usage. A request is \
                  lost when its status is not 200 or its stream ends early."

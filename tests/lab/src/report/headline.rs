@@ -1,6 +1,6 @@
 //! The comparison in rows: one measure each, all arms, and Warmpath against the best arm without it.
 
-use crate::arm::Arm;
+use crate::arm::{Arm, Side};
 use crate::measure::Summary;
 use warmpath_report::{percent, time_ms};
 
@@ -24,7 +24,7 @@ enum Better {
 type Read = fn(&Summary) -> f64;
 type Show = fn(f64) -> String;
 
-const ROWS: [(&str, Better, Read, Show); 12] = [
+const ROWS: [(&str, Better, Read, Show); 14] = [
     ("prompt tokens cached", Better::Higher, |arm| arm.cached_share, percent),
     ("  one endless cache", Better::Neither, |arm| arm.ideal_cached_share, percent),
     ("TTFT p50", Better::Lower, |arm| arm.ttft_ms.p50, time_ms),
@@ -34,6 +34,8 @@ const ROWS: [(&str, Better, Read, Show); 12] = [
     ("end to end p50", Better::Lower, |arm| arm.e2e_ms.p50, time_ms),
     ("end to end p90", Better::Lower, |arm| arm.e2e_ms.p90, time_ms),
     ("end to end p99", Better::Lower, |arm| arm.e2e_ms.p99, time_ms),
+    ("time per token p50", Better::Lower, |arm| arm.tpot_ms.p50, time_ms),
+    ("time per token p99", Better::Lower, |arm| arm.tpot_ms.p99, time_ms),
     ("output tokens/s", Better::Higher, |arm| arm.output_tokens_per_s, count),
     ("requests", Better::Neither, |arm| arm.requests as f64, count),
     ("lost", Better::Neither, |arm| arm.lost as f64, count),
@@ -54,9 +56,8 @@ const SAME: &str = "the same";
 
 /// The number of a row, as "2.4x lower" or "1.5x higher" than the best plain arm, or "the same".
 fn verdict(arms: &[Summary], better: Better, read: Read) -> Option<String> {
-    let is_ours = |arm: &&Summary| arm.name == Arm::Warmpath.name();
-    let ours = arms.iter().find(is_ours).map(read)?;
-    let plain = arms.iter().filter(|arm| !is_ours(arm)).map(read);
+    let ours = ours(arms).map(read)?;
+    let plain = arms.iter().filter(|arm| side(arm) == Some(Side::Plain)).map(read);
     let best = match better {
         Better::Lower => plain.reduce(f64::min)?,
         Better::Higher => plain.reduce(f64::max)?,
@@ -65,6 +66,15 @@ fn verdict(arms: &[Summary], better: Better, read: Read) -> Option<String> {
     let (factor, word) = if ours >= best { (ours / best, "higher") } else { (best / ours, "lower") };
     let factor = factor.is_finite().then(|| format!("{factor:.2}x"))?;
     Some(if factor == "1.00x" { SAME.to_owned() } else { format!("{factor} {word}") })
+}
+
+/// The arm that a comparison is about.
+pub(super) fn ours(arms: &[Summary]) -> Option<&Summary> {
+    arms.iter().find(|arm| side(arm) == Some(Side::Ours))
+}
+
+fn side(arm: &Summary) -> Option<Side> {
+    arm.name.parse().ok().and_then(Arm::side)
 }
 
 fn count(value: f64) -> String {
@@ -90,6 +100,7 @@ mod tests {
             cached_share,
             ideal_cached_share: 0.8,
             ttft_ms,
+            tpot_ms: Quantiles::default(),
             e2e_ms: Quantiles::default(),
             output_tokens_per_s: 1.0,
         }
@@ -100,7 +111,7 @@ mod tests {
         let with = |name, output_tokens_per_s| Summary { output_tokens_per_s, ..summary(name, 1.0, 0.5) };
         let verdict = |ours| {
             let arms = [with("round-robin", 839.4), with("warmpath", ours)];
-            rows(&arms)[9].verdict.clone().unwrap()
+            rows(&arms)[11].verdict.clone().unwrap()
         };
         assert_eq!(verdict(839.1), "the same");
         assert_eq!(verdict(839.9), "the same");
@@ -119,8 +130,8 @@ mod tests {
         assert_eq!(rows[0].verdict.as_deref(), Some("3.00x higher"));
         assert_eq!(rows[2].verdict.as_deref(), Some("3.00x lower"));
         assert_eq!(rows[2].cells, ["900 ms", "600 ms", "200 ms"]);
-        assert_eq!((rows[9].label, rows[9].verdict.as_deref()), ("output tokens/s", Some("the same")));
-        assert_eq!(rows[10].verdict, None);
+        assert_eq!((rows[11].label, rows[11].verdict.as_deref()), ("output tokens/s", Some("the same")));
+        assert_eq!(rows[12].verdict, None);
         assert!(
             super::rows(&arms[..2]).iter().all(|row| row.verdict.is_none()),
             "without us there is no verdict"

@@ -13,6 +13,8 @@ pub enum Kind {
     Demo,
     /// A recorded trace, open loop.
     Replay,
+    /// Long and short prompts, closed loop, with prefill and decode together and apart.
+    Pd,
 }
 
 /// How a comparison was made.

@@ -50,11 +50,11 @@ fn the_json_is_what_others_read() {
         "arms": [
             {
                 "name": "round-robin", "requests": 2, "lost": 1, "cached_share": 0.4, "ideal_cached_share": 0.9,
-                "ttft_ms": same(400.0), "e2e_ms": same(1_000.0), "output_tokens_per_s": 20.0,
+                "ttft_ms": same(400.0), "tpot_ms": same(600.0 / 19.0), "e2e_ms": same(1_000.0), "output_tokens_per_s": 20.0,
             },
             {
                 "name": "warmpath", "requests": 2, "lost": 0, "cached_share": 0.8, "ideal_cached_share": 0.9,
-                "ttft_ms": same(100.0), "e2e_ms": same(1_000.0), "output_tokens_per_s": 20.0,
+                "ttft_ms": same(100.0), "tpot_ms": same(900.0 / 19.0), "e2e_ms": same(1_000.0), "output_tokens_per_s": 20.0,
             },
         ],
         "run": {

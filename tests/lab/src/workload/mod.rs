@@ -5,10 +5,12 @@
 //! part of it: they are what the engine really said, appended turn by turn.
 
 mod conversation;
+mod mixed;
 mod sample;
 mod words;
 
 pub use conversation::{Conversation, Turn, conversations, image, with_images};
+pub use mixed::{describe_mixed, mixed};
 pub use words::words;
 
 /// System prompts. Chosen, not measured: published traces lie on both sides. All of Mooncake's conversation trace
