@@ -1,8 +1,8 @@
 //! The command line.
 
+use crate::arm::{ABLATIONS, Arm, FixedName};
 use crate::mixture::Mixture;
-use crate::plan::Arm;
-use crate::pool::Pool;
+use crate::pool::{ENGINES, Pool};
 use crate::rules::RuleName;
 use crate::scenario::Scenario;
 use clap::Parser;
@@ -71,6 +71,9 @@ pub struct Args {
     /// What else there is to traffic and engines.
     #[command(flatten)]
     pub mixture: Mixture,
+    /// How many engines only decode where rules need such, on the pool `split`; each workload has its own number.
+    #[arg(long, value_parser = decoders)]
+    pub decoders: Option<usize>,
     /// How often each engine's metrics are read, in milliseconds.
     #[arg(long, default_value_t = SCRAPE_MS_DEFAULT, value_parser = positive)]
     pub scrape_ms: f64,
@@ -95,14 +98,14 @@ pub struct Args {
 fn known() -> String {
     let (pools, rules) = (Pool::ALL.map(Pool::name), RuleName::ALL.map(RuleName::name));
     let workloads: Vec<String> = Scenario::all().into_iter().map(|one| one.name).collect();
-    let without: Vec<String> =
-        crate::plan::ABLATIONS.map(|term| format!("{}{}", Arm::WITHOUT, term.label())).into();
+    let without: Vec<String> = ABLATIONS.map(|term| format!("{}{}", Arm::WITHOUT, term.label())).into();
     format!(
         "Workloads: {}\n\nRules: {}, warmpath-4 (or another number, with --proxies), endless (the bound), {}\n\n\
-         Pools, for --trace: {}",
+         Rules on the pool split: never, {}, warmpath, warmpath-4, warmpath-roles\n\nPools, for --trace: {}",
         workloads.join(", "),
         rules.join(", "),
         without.join(", "),
+        FixedName::ALL.map(FixedName::name).join(", "),
         pools.join(", ")
     )
 }
@@ -117,6 +120,11 @@ fn positive(text: &str) -> Result<f64, String> {
 
 pub(crate) fn not_negative(text: &str) -> Result<f64, String> {
     number(text, |value| value.is_finite() && value >= 0.0, "a number that is not negative")
+}
+
+fn decoders(text: &str) -> Result<usize, String> {
+    let is_some = |count: &usize| (1..ENGINES).contains(count);
+    text.parse().ok().filter(is_some).ok_or_else(|| format!("must be from 1 to {}", ENGINES - 1))
 }
 
 fn some(text: &str) -> Result<usize, String> {
@@ -139,6 +147,7 @@ mod tests {
             ["--speed", "0"],
             ["--breaks", "2"],
             ["--workers", "0"],
+            ["--decoders", "8"],
             ["--delay-ms", "-1"],
             ["--scrape-ms", "nan"],
             ["--seeds", "x"],

@@ -26,6 +26,10 @@ pub struct Fleet {
     decoders: usize,
 }
 
+/// Engines that one choice is among.
+#[derive(Clone, Copy, Debug)]
+pub struct Among<'a>(&'a [Node]);
+
 /// One engine with what is booked on it.
 #[derive(Debug)]
 pub struct Node {
@@ -89,7 +93,7 @@ impl Fleet {
         self.open = (self.open + 1).min(self.nodes.len() - self.decoders);
     }
 
-    /// How many engines may be chosen.
+    /// How many engines may be chosen, those that only decode left out.
     pub fn len(&self) -> usize {
         self.open
     }
@@ -99,41 +103,58 @@ impl Fleet {
         self.open == 0
     }
 
-    /// The engines that may be chosen, in order.
-    pub fn nodes(&self) -> &[Node] {
-        &self.nodes[..self.open]
-    }
-
     /// All engines, also those that no rule may choose.
     pub fn all(&self) -> &[Node] {
         &self.nodes
     }
 
-    /// The engine with the fewest requests of those that only decode, by its place among all; of equal ones, the
-    /// first after `from`.
-    pub fn least_decoder(&self, from: usize) -> usize {
+    /// The engines that may be chosen for a whole request, or to prefill one where others decode.
+    pub fn among(&self) -> Among<'_> {
+        Among(&self.nodes[..self.open])
+    }
+
+    /// The place of the first engine that only decodes, and all of these.
+    pub fn decoders(&self) -> (usize, Among<'_>) {
         let first = self.nodes.len() - self.decoders;
-        let places = (0..self.decoders).map(|step| first + (from + step) % self.decoders);
-        places.min_by_key(|at| self.nodes[*at].load.requests).unwrap_or(first)
+        (first, Among(&self.nodes[first..]))
     }
 
     /// One engine.
     pub fn node_mut(&mut self, at: usize) -> &mut Node {
         &mut self.nodes[at]
     }
+}
+
+// === impl Among ===
+
+impl<'a> Among<'a> {
+    /// The engines, in order.
+    pub fn nodes(self) -> &'a [Node] {
+        self.0
+    }
+
+    /// How many.
+    pub fn len(self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
 
     /// Tokens of a prompt that each engine has, or will have when it comes to it.
-    pub fn hits(&self, job: &Job) -> Vec<usize> {
-        self.nodes().iter().map(|node| node.hit_tokens(job)).collect()
+    pub fn hits(self, job: &Job) -> Vec<usize> {
+        self.0.iter().map(|node| node.hit_tokens(job)).collect()
     }
 
     /// The engine with the least of `key`; of equal ones, the first after `from`.
-    pub fn least<K: PartialOrd>(&self, from: usize, mut key: impl FnMut(usize, &Node) -> K) -> usize {
+    pub fn least<K: PartialOrd>(self, from: usize, mut key: impl FnMut(usize, &Node) -> K) -> usize {
         let count = self.len();
         let mut best: Option<(usize, K)> = None;
         for step in 0..count {
             let at = (from + step) % count;
-            let found = key(at, &self.nodes[at]);
+            let found = key(at, &self.0[at]);
             if best.as_ref().is_none_or(|(_, least)| found < *least) {
                 best = Some((at, found));
             }
@@ -281,7 +302,7 @@ mod tests {
         let engine = &mut fleet.node_mut(0).engine;
         engine.preload(&job(1, 80).blocks);
         engine.preload(&job(2, 60).blocks);
-        fleet.hits(&job(1, 80))[0] / BLOCK_TOKENS
+        fleet.among().hits(&job(1, 80))[0] / BLOCK_TOKENS
     }
 
     #[test]

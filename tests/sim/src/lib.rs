@@ -29,6 +29,7 @@
 #![allow(clippy::similar_names, reason = "a seed and a speed are what they are called")]
 
 pub mod args;
+pub mod arm;
 pub mod bound;
 pub mod calibrate;
 pub mod fleet;

@@ -11,7 +11,7 @@ use warmpath_engine::model::{Params, Tier, TierParams};
 /// Tokens of a KV block: what llm-d's guides set for the engines that its published ladders were measured on.
 pub const BLOCK_TOKENS: usize = 64;
 /// Engines of every pool.
-const ENGINES: usize = 8;
+pub(crate) const ENGINES: usize = 8;
 /// KV tokens of an engine where the cache is to hold everything: with a CPU tier of the usual size.
 const KV_TOKENS_AMPLE: usize = 3_000_000;
 /// Tokens of a CPU tier: 262 GB of Qwen3-32B's keys and values. A DGX H100 has 2 TB of host memory for four engines
@@ -26,8 +26,7 @@ const JOINERS: usize = 4;
 const START_S: f64 = 825.0;
 /// Seconds from the start of an engine until it serves: reading 16 GB of weights, compiling, capturing graphs.
 const STARTUP_S: f64 = 60.0;
-/// Engines that decode where prefill is apart: at the load of the Mooncake trace, prefills fill 2.3 engines and
-/// decodes 1.2.
+/// Engines that only decode, for rules that need engines of one part each.
 const DECODERS: usize = 3;
 
 /// Engines that serve the same model.
@@ -46,7 +45,8 @@ pub enum Pool {
     Unequal,
     /// Four times Llama-3.1-8B with KV room for everything, and four that join after a while, with empty caches.
     Growing,
-    /// Five times Qwen3-32B that prefill, and three that decode.
+    /// Eight times Qwen3-32B on two H100 that fetch from each other what they prefill; of those, three only decode for
+    /// rules that need fixed roles.
     Split,
 }
 
@@ -98,7 +98,7 @@ impl Pool {
             }
             Self::QwenLora => Spec::new(vec![Params { adapters_max: ADAPTERS, ..qwen }; ENGINES]),
             Self::LlamaAmple => Spec::new(vec![ample; ENGINES]),
-            Self::Split => Spec { decoders: DECODERS, ..Spec::new(vec![qwen; ENGINES]) },
+            Self::Split => Spec { decoders: DECODERS, has_transfer: true, ..Spec::new(vec![qwen; ENGINES]) },
             Self::Growing => {
                 let engines = vec![Params { startup_s: STARTUP_S, ..ample }; ENGINES];
                 Spec { starts_s: vec![START_S; JOINERS], ..Spec::new(engines) }

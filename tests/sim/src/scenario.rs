@@ -13,6 +13,9 @@ use std::str::FromStr;
 /// Adapters of the workloads that have any: more than a batch may mix, and few of them asked for often.
 const LORA: LoraSpec = LoraSpec { adapters: 32, exponent: 1.0 };
 
+/// Tokens from which a prompt is a long one.
+const LONG_TOKENS_MIN: usize = 16_384;
+
 /// A scenario.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
@@ -22,6 +25,8 @@ pub struct Scenario {
     pub about: String,
     traffic: Traffic,
     pool: Pool,
+    /// How many engines only decode, where it is not as many as usual on its pool.
+    decoders: Option<usize>,
 }
 
 /// What is asked.
@@ -29,6 +34,8 @@ pub struct Scenario {
 enum Traffic {
     /// The Mooncake conversation trace, so many times as fast.
     Mooncake(f64),
+    /// The long prompts of it, so many times as fast.
+    MooncakeLong(f64),
     /// An Azure trace.
     Azure(&'static str, f64),
     /// The same, each request for a LoRA adapter.
@@ -39,8 +46,8 @@ enum Traffic {
     Agentic(usize, usize),
     /// A stage of the ladder, by its rate.
     Ladder(f64),
-    /// Mooncake's and Azure's conversations and code at once.
-    Mixed,
+    /// Mooncake's and Azure's conversations and code at once, each so many times as fast.
+    Mixed([f64; 3]),
     /// A user's own file.
     File(PathBuf, f64),
 }
@@ -67,9 +74,12 @@ pub struct UnknownScenario {
 // === impl Scenario ===
 
 impl Scenario {
+    /// The one whose load is mixed, of those with prefill and decode apart.
+    pub const SPLIT_MIXED: &str = "split-mixed";
+
     /// All scenarios, in the order of reports.
     pub fn all() -> Vec<Self> {
-        [Self::recorded(), Self::others(), Self::ladder()].concat()
+        [Self::recorded(), Self::others(), Self::split(), Self::ladder()].concat()
     }
 
     /// Recorded conversations and completions by the clock, on engines like each other.
@@ -126,7 +136,7 @@ impl Scenario {
             Self::new(
                 "mixed",
                 "conversations, code and chat on the same engines",
-                Traffic::Mixed,
+                Traffic::Mixed([0.6; 3]),
                 Pool::Qwen,
             ),
             Self::new(
@@ -142,12 +152,6 @@ impl Scenario {
                 Pool::Growing,
             ),
             Self::new(
-                "split",
-                "Mooncake conversations as recorded, prefilled on five engines and decoded on three others",
-                Traffic::Mooncake(1.0),
-                Pool::Split,
-            ),
-            Self::new(
                 "lora",
                 "Azure conversations, twice as fast, for 32 LoRA adapters of which a batch may mix 8",
                 Traffic::AzureLora("azure2023_conv.csv.gz", 2.0, LORA),
@@ -160,6 +164,31 @@ impl Scenario {
                 Pool::QwenLora,
             ),
         ]
+    }
+
+    /// On engines that fetch from each other what they prefill.
+    fn split() -> Vec<Self> {
+        vec![
+            Self::split_on("split-conversation", "Mooncake conversations", Traffic::Mooncake(1.3), 3),
+            Self::split_on(
+                "split-code",
+                "Azure code completion",
+                Traffic::Azure("azure2023_code.csv.gz", 2.0),
+                3,
+            ),
+            Self::split_on("split-agentic", "24 coding agents in a closed loop", Traffic::Agentic(24, 48), 3),
+            Self::split_on("split-long", "Mooncake conversations", Traffic::MooncakeLong(2.0), 3),
+            Self::split_on(
+                Self::SPLIT_MIXED,
+                "conversations, code and chat",
+                Traffic::Mixed([0.8, 2.0, 2.0]),
+                3,
+            ),
+        ]
+    }
+
+    fn split_on(name: &str, about: &str, traffic: Traffic, decoders: usize) -> Self {
+        Self { decoders: Some(decoders), ..Self::new(name, about, traffic, Pool::Split) }
     }
 
     fn ladder() -> Vec<Self> {
@@ -185,12 +214,13 @@ impl Scenario {
     }
 
     fn new(name: &str, about: &str, traffic: Traffic, pool: Pool) -> Self {
-        Self { name: name.to_owned(), about: about.to_owned(), traffic, pool }
+        Self { name: name.to_owned(), about: about.to_owned(), traffic, pool, decoders: None }
     }
 
     /// The engines and how they are looked at.
     pub fn spec(&self) -> Spec {
-        self.pool.spec()
+        let spec = self.pool.spec();
+        Spec { decoders: self.decoders.unwrap_or(spec.decoders), ..spec }
     }
 
     /// Whether the caches have room for most of what repeats, so that the endless cache's hits can be reached.
@@ -212,6 +242,11 @@ impl Scenario {
         let seed = source.seed;
         match &self.traffic {
             Traffic::Mooncake(speed) => Ok(open(&source.mooncake()?, *speed, seed, texts)),
+            Traffic::MooncakeLong(speed) => {
+                let mut long = source.mooncake()?;
+                long.retain(|request| request.input_tokens >= LONG_TOKENS_MIN);
+                Ok(open(&long, *speed, seed, texts))
+            }
             Traffic::Azure(file, speed) => Ok(open(&source.requests(file)?, *speed, seed, texts)),
             Traffic::AzureLora(file, speed, lora) => {
                 Ok(open_lora(&source.requests(file)?, *speed, *lora, seed, texts))
@@ -223,10 +258,10 @@ impl Scenario {
                 Ok(agentic(&source.sessions()?, agents(*slots, *sessions), seed, texts))
             }
             Traffic::Ladder(rate) => Ok(warm_stage(&LadderShape::QWEN.prompts(seed, texts), *rate, seed)),
-            Traffic::Mixed => Ok(mixed([
-                open(&source.mooncake()?, 0.6, seed, texts),
-                open(&source.requests("azure2023_conv.csv.gz")?, 0.6, seed, texts),
-                open(&source.requests("azure2023_code.csv.gz")?, 0.6, seed, texts),
+            Traffic::Mixed([mooncake, conversation, code]) => Ok(mixed([
+                open(&source.mooncake()?, *mooncake, seed, texts),
+                open(&source.requests("azure2023_conv.csv.gz")?, *conversation, seed, texts),
+                open(&source.requests("azure2023_code.csv.gz")?, *code, seed, texts),
             ])),
             Traffic::File(path, speed) => match trace::load(path, source.requests_max)? {
                 Trace::Requests(requests) => Ok(open(&requests, *speed, seed, texts)),

@@ -4,9 +4,10 @@
 //! depends on the seeds and on nothing else. Each workload is made once, by whoever needs it first, and dropped
 //! after its last arm: all of them at once would be gigabytes.
 
+use crate::arm::{Arm, Kind};
 use crate::calibrate::{self, ArmRun, Ladder};
 use crate::measure::{Phase, Spread, Summary, phases};
-use crate::plan::{Arm, Kind, Plan};
+use crate::plan::Plan;
 use crate::scenario::Scenario;
 use crate::workload::Workload;
 use serde::Serialize;
@@ -82,8 +83,8 @@ pub fn sweep(
         .scenarios
         .iter()
         .flat_map(|scenario| {
-            let shelf =
-                |seed: &u64| Shelf { scenario, seed: *seed, content: Mutex::new((None, plan.arms.len())) };
+            let arms = plan.arms(scenario).count();
+            let shelf = move |seed: &u64| Shelf { scenario, seed: *seed, content: Mutex::new((None, arms)) };
             plan.seeds.iter().map(shelf)
         })
         .collect();
@@ -92,8 +93,9 @@ pub fn sweep(
     let mut tasks: Vec<Task> = ladders
         .flat_map(|(at, ladder)| (0..ladder.arms.len()).map(move |arm| Task::Ladder(at, arm)))
         .collect();
-    let arms = |shelf| plan.arms.iter().map(move |arm| Task::Cell(shelf, *arm));
-    tasks.extend((0..shelves.len()).flat_map(arms));
+    for (at, shelf) in shelves.iter().enumerate() {
+        tasks.extend(plan.arms(shelf.scenario).map(|arm| Task::Cell(at, arm)));
+    }
     let play = |task: Task| match task {
         Task::Cell(shelf, arm) => cell(plan, &shelves[shelf], arm).map(|cell| Done::Cell(Box::new(cell))),
         Task::Ladder(at, arm) => Ok(Done::Ladder(at, calibrate::play(&published[at], arm, plan.seeds[0]))),

@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 use warmpath_engine::model::LoadTime;
 use warmpath_sim::args::Args;
+use warmpath_sim::arm::{Arm, Kind};
 use warmpath_sim::measure::{Record, Summary};
-use warmpath_sim::plan::{Arm, Kind, Plan};
+use warmpath_sim::plan::Plan;
 use warmpath_sim::pool::Pool;
 use warmpath_sim::report::{Info, Report};
-use warmpath_sim::rules::RuleName;
+use warmpath_sim::rules::{Apart, Rule, RuleName};
 use warmpath_sim::run::{Played, play, play_stages};
 use warmpath_sim::sweep::sweep;
 use warmpath_sim::workload::{LadderShape, LadderStage, LoraSpec, Texts, ladder_stage};
@@ -66,10 +67,12 @@ fn played(arm: Arm, pool: Pool) -> Played {
     arm.play(&plan.spec(scenario), &plan.workload(scenario, 1).unwrap(), 1)
 }
 
-fn arms() -> Vec<Arm> {
-    plan(&["--breaks", "0.3", "--jitter-ms", "200", "--controller-restarts-s", "7", "--vm-rebuilds-s", "3"])
-        .1
-        .arms
+/// All arms of a pool, ours also in several proxies to which much happens.
+fn arms(pool: Pool) -> Vec<Arm> {
+    let accidents =
+        ["--breaks", "0.3", "--jitter-ms", "200", "--controller-restarts-s", "7", "--vm-rebuilds-s", "3"];
+    let (_, plan) = plan(&[&accidents[..], &["--pool", pool.name()]].concat());
+    plan.arms(&plan.scenarios[0]).collect()
 }
 
 #[test]
@@ -103,7 +106,7 @@ fn another_seed_gives_another_run() {
 
 #[test]
 fn nothing_is_lost_and_records_are_sane() {
-    let all = Pool::ALL.into_iter().flat_map(|pool| arms().into_iter().map(move |arm| (arm, pool)));
+    let all = Pool::ALL.into_iter().flat_map(|pool| arms(pool).into_iter().map(move |arm| (arm, pool)));
     for (arm, pool) in all {
         let name = format!("{} on {pool}", arm.name());
         let played = played(arm, pool);
@@ -149,7 +152,7 @@ fn no_rule_chooses_an_engine_before_it_joins() {
     let mut spec = plan.spec(&plan.scenarios[0]);
     let join_s = 10.0;
     spec.starts_s.fill(join_s - spec.engines[0].startup_s);
-    for arm in arms() {
+    for arm in arms(Pool::Growing) {
         let name = arm.name();
         let played = arm.play(&spec, &workload, 1);
         assert_eq!((played.records.len(), played.lost), (REQUESTS, 0), "{name}");
@@ -188,9 +191,14 @@ fn split_ttfts_s(held_s_max: f64, decoders: usize) -> Vec<f64> {
     if let [_, decoder] = spec.engines.as_mut_slice() {
         decoder.kv_tokens = 7_000;
     }
-    let played = play(&spec, &workload, RuleName::RoundRobin.other().unwrap().as_mut());
+    let mut rule: Box<dyn Rule> = match decoders {
+        0 => RuleName::RoundRobin.other().unwrap(),
+        _ => Box::new(Apart::always()),
+    };
+    let played = play(&spec, &workload, rule.as_mut());
     assert_eq!((played.records.len(), played.lost), (3, 0));
-    assert!(played.records.iter().all(|record| record.engine == 0), "rules know who prefills");
+    let is_split = |record: &Record| record.engine == 0 && record.is_split == (decoders > 0);
+    assert!(played.records.iter().all(is_split), "rules know who prefills");
     let mut ttfts_s: Vec<f64> = played.records.iter().map(Record::ttft_s).collect();
     ttfts_s.sort_by(f64::total_cmp);
     ttfts_s

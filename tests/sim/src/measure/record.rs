@@ -11,8 +11,10 @@ pub struct Record {
     pub first_s: Option<f64>,
     /// When its last one came.
     pub end_s: Option<f64>,
-    /// To which engine it was sent.
+    /// To which engine it was sent; the one that prefills, if another decodes.
     pub engine: usize,
+    /// Whether another decodes.
+    pub is_split: bool,
     /// Length of the prompt.
     pub prompt_tokens: usize,
     /// Tokens of it that the engine had cached, on the GPU or in a tier from which it loaded them.
@@ -34,6 +36,7 @@ impl Record {
             first_s: None,
             end_s: None,
             engine,
+            is_split: false,
             prompt_tokens: job.prompt_tokens,
             cached_tokens: 0,
             bound_tokens,

@@ -17,6 +17,8 @@ pub struct Summary {
     pub cached_share: f64,
     /// The same for one endless cache over the same requests in the same order.
     pub bound_cached_share: f64,
+    /// Share of the requests that one engine prefilled and another decoded.
+    pub split_share: f64,
     /// Time to the first token.
     pub ttft_ms: Quantiles,
     /// Time to the last token.
@@ -49,6 +51,7 @@ impl Summary {
             lost: played.lost,
             cached_share: ratio(sum(|record| record.cached_tokens), prompt_tokens),
             bound_cached_share: ratio(sum(|record| record.bound_tokens), prompt_tokens),
+            split_share: ratio(sum(|record| usize::from(record.is_split)), records.len() as f64),
             ttft_ms: Quantiles::of(records.iter().map(|record| record.ttft_s() * MS_PER_S)),
             e2e_ms: Quantiles::of(records.iter().map(|record| record.e2e_s() * MS_PER_S)),
             tpot_ms: Quantiles::of(long.map(|record| {

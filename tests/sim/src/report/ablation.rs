@@ -2,7 +2,7 @@
 //! several proxies have is left out of theirs.
 
 use super::group::{Figures, Group, Line, Read};
-use crate::plan::Arm;
+use crate::arm::Arm;
 use warmpath_report::{Cell, Mark, Row, Section, Table, times};
 
 /// A ratio this far from 1 stands out.

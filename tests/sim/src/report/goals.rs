@@ -1,9 +1,9 @@
 //! The goals, which are the project's own aims, one by one, with what was found: each against the best of the other rules
 //! for that very figure.
 
-use super::group::{Group, Read};
+use super::group::{Group, Read, SplitLoad};
+use crate::arm::Kind;
 use crate::calibrate::{ArmRun, Ladder, Stand};
-use crate::plan::Kind;
 use crate::rules::RuleName;
 use warmpath_report::{Goal, Limit, Spread, Unit};
 
@@ -24,12 +24,20 @@ const LADDER_OUTPUT_RATIO_MIN: f64 = 2.4;
 /// Mean error of the simulator's output tokens/s against published ladders, round-robin.
 const CALIBRATION_ERROR_MAX: f64 = 0.1;
 
+/// Means over the best fixed rule's, where prefill and decode can be apart: the goal, and what it may never exceed.
+const SPLIT_RATIO: (f64, f64) = (1.0, 1.02);
+/// Mean E2E over the best fixed rule's where the load is mixed.
+const SPLIT_MIXED_RATIO_MAX: f64 = 0.9;
+
 /// All goals of all workloads.
 pub(super) fn goals(groups: &[Group], ladders: &[Ladder]) -> Vec<Goal> {
     groups.iter().flat_map(of_group).chain(ladders.iter().flat_map(of_ladder)).collect()
 }
 
 fn of_group(group: &Group) -> Vec<Goal> {
+    if let Some(load) = group.workload.split {
+        return of_split(group, load);
+    }
     let mut goals = Vec::new();
     let name = &group.workload.name;
     let mut add = |figure: &str, found: f64, (limit, unit): (Limit, Unit), against: Option<&str>| {
@@ -75,6 +83,25 @@ fn of_group(group: &Group) -> Vec<Goal> {
         }
     }
     goals
+}
+
+/// Against the best of the fixed rules for that very figure.
+fn of_split(group: &Group, load: SplitLoad) -> Vec<Goal> {
+    let e2e = match load {
+        SplitLoad::Plain => SPLIT_RATIO.0,
+        SplitLoad::Mixed => SPLIT_MIXED_RATIO_MAX,
+    };
+    let ratios: [(_, Read, _); 3] = [
+        ("mean TTFT over fixed rules", |one| one.ttft_mean_ms, SPLIT_RATIO.0),
+        ("mean TPOT over fixed rules", |one| one.tpot_mean_ms, SPLIT_RATIO.0),
+        ("mean E2E over fixed rules", |one| one.e2e_mean_ms, e2e),
+    ];
+    let found = ratios.into_iter().filter_map(|(figure, of, most)| {
+        let (ratio, best) = (group.ratio(of)?, group.best_other(of)?);
+        let limit = Limit::AtMost(most, SPLIT_RATIO.1);
+        Some(goal(&group.workload.name, figure, ratio, limit, Unit::Ratio, Some(&best.rule)))
+    });
+    found.collect()
 }
 
 /// The arms that look at nothing: what they reach is the engines' doing alone.

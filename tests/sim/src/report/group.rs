@@ -1,7 +1,7 @@
 //! Cells by workload, each arm's figures averaged over the seeds.
 
+use crate::arm::Kind;
 use crate::measure::{Phase, Spread, Summary};
-use crate::plan::Kind;
 use crate::scenario::Scenario;
 use crate::sweep::Cell;
 use warmpath_report::Role;
@@ -18,6 +18,17 @@ pub struct WorkloadInfo {
     pub has_ample_cache: bool,
     /// The rate, if it is a stage of the ladder.
     pub ladder_rate: Option<f64>,
+    /// What its load is, where prefill and decode can be apart.
+    pub split: Option<SplitLoad>,
+}
+
+/// The load of a workload on engines that pass on what they prefill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SplitLoad {
+    /// Requests of one kind.
+    Plain,
+    /// Requests of several kinds.
+    Mixed,
 }
 
 /// All arms of one workload.
@@ -54,10 +65,13 @@ pub struct Figures {
     pub cached_share: f64,
     pub bound_cached_share: f64,
     pub part_of_bound: f64,
+    pub split_share: f64,
     pub ttft_mean_ms: f64,
     pub ttft_p50_ms: f64,
     pub ttft_p90_ms: f64,
     pub ttft_p99_ms: f64,
+    pub tpot_mean_ms: f64,
+    pub tpot_p90_ms: f64,
     pub e2e_mean_ms: f64,
     pub e2e_p50_ms: f64,
     pub e2e_p90_ms: f64,
@@ -98,7 +112,16 @@ impl From<&Scenario> for WorkloadInfo {
             about: scenario.about.clone(),
             has_ample_cache: scenario.has_ample_cache(),
             ladder_rate: scenario.ladder_rate(),
+            split: scenario.spec().has_transfer.then(|| SplitLoad::of(scenario)),
         }
+    }
+}
+
+// === impl SplitLoad ===
+
+impl SplitLoad {
+    fn of(scenario: &Scenario) -> Self {
+        if scenario.name == Scenario::SPLIT_MIXED { Self::Mixed } else { Self::Plain }
     }
 }
 
@@ -169,7 +192,7 @@ impl Line {
         match self.kind {
             Kind::Other => Role::Other,
             Kind::Ours => Role::Ours,
-            Kind::Proxies => Role::Proxies,
+            Kind::Proxies | Kind::Roles => Role::Proxies,
             Kind::Ablation | Kind::ProxiesAblation => Role::Ablation,
             Kind::Bound => Role::Bound,
         }
@@ -199,10 +222,13 @@ impl Figures {
             cached_share: mean(|one| one.cached_share),
             bound_cached_share: mean(|one| one.bound_cached_share),
             part_of_bound: mean(Summary::part_of_bound),
+            split_share: mean(|one| one.split_share),
             ttft_mean_ms: mean(|one| one.ttft_ms.mean),
             ttft_p50_ms: mean(|one| one.ttft_ms.p50),
             ttft_p90_ms: mean(|one| one.ttft_ms.p90),
             ttft_p99_ms: mean(|one| one.ttft_ms.p99),
+            tpot_mean_ms: mean(|one| one.tpot_ms.mean),
+            tpot_p90_ms: mean(|one| one.tpot_ms.p90),
             e2e_mean_ms: mean(|one| one.e2e_ms.mean),
             e2e_p50_ms: mean(|one| one.e2e_ms.p50),
             e2e_p90_ms: mean(|one| one.e2e_ms.p90),

@@ -7,9 +7,10 @@ use crate::args::{
     Args, BREAKS_DEFAULT, DELAY_MS_DEFAULT, JITTER_MS_DEFAULT, PROXIES_DEFAULT, SCRAPE_MS_DEFAULT,
     WORKERS_DEFAULT,
 };
+use crate::arm::{Arm, Kind};
 use crate::calibrate::Ladder;
 use crate::mixture::Mixture;
-use crate::plan::{Arm, Kind, Plan};
+use crate::plan::Plan;
 use crate::pool::Pool;
 use crate::sweep::Cell;
 use serde::Serialize;
@@ -154,6 +155,9 @@ fn again(args: &Args, plan: &Plan) -> Vec<String> {
     let mut options = String::from(" --rules Y --seeds Z");
     if plan.requests_max < usize::MAX {
         let _ = write!(options, " --requests {}", plan.requests_max);
+    }
+    if let Some(decoders) = args.decoders {
+        let _ = write!(options, " --decoders {decoders}");
     }
     let network = [
         ("proxies", args.proxies as f64, PROXIES_DEFAULT as f64),

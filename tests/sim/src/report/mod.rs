@@ -20,7 +20,7 @@ use crate::sweep::{Cell, Swept};
 use std::path::{Path, PathBuf};
 use warmpath_report::{Document, Goal};
 
-pub use group::{Figures, Group, Line, WorkloadInfo};
+pub use group::{Figures, Group, Line, SplitLoad, WorkloadInfo};
 pub use json::{Info, OwnTrace};
 pub use overall::{Behind, Overall};
 

@@ -34,7 +34,7 @@ pub struct Behind {
 
 /// All rules that are in every workload of which anything was answered; none if that is one rule or none.
 pub(super) fn overall(groups: &[Group]) -> Vec<Overall> {
-    let groups: Vec<&Group> = groups.iter().filter(|group| group.contenders().next().is_some()).collect();
+    let groups: Vec<&Group> = groups.iter().filter(|group| is_counted(group)).collect();
     let Some(first) = groups.first() else { return Vec::new() };
     let names = first.contenders().map(|line| line.rule.clone());
     let rules = names.filter_map(|rule| {
@@ -42,6 +42,11 @@ pub(super) fn overall(groups: &[Group]) -> Vec<Overall> {
         Some(Overall { behind: [ttft?, e2e?, p99?], rule })
     });
     rules.collect()
+}
+
+/// Where prefill and decode can be apart, other rules are compared.
+fn is_counted(group: &Group) -> bool {
+    group.workload.split.is_none() && group.contenders().next().is_some()
 }
 
 fn behind(groups: &[&Group], rule: &str, of: Read) -> Option<Behind> {

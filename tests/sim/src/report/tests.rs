@@ -1,10 +1,10 @@
 //! A made-up comparison, and what reports make of it.
 
-use super::{Info, Report, WorkloadInfo};
+use super::{Info, Report, SplitLoad, WorkloadInfo};
+use crate::arm::Kind;
 use crate::calibrate::{ArmRun, Ladder, Measured, Point};
 use crate::measure::{Phase, Quantiles, Spread, Summary};
 use crate::mixture::Mixture;
-use crate::plan::Kind;
 use crate::sweep::{Cell, Swept};
 use serde_json::{Value, json};
 use warmpath_report::Verdict;
@@ -20,6 +20,7 @@ fn cell(rule: &str, kind: Kind, ttft_ms: f64, e2e_ms: f64) -> Cell {
         lost: 0,
         cached_share: 0.6,
         bound_cached_share: 0.8,
+        split_share: 0.0,
         ttft_ms: quantiles(ttft_ms),
         e2e_ms: quantiles(e2e_ms),
         tpot_ms: quantiles(10.0),
@@ -46,6 +47,7 @@ fn info() -> Info {
         about: "made up".to_owned(),
         has_ample_cache: true,
         ladder_rate: Some(60.0),
+        split: None,
     };
     Info {
         warmpath_version: "1.2.3",
@@ -108,6 +110,7 @@ fn the_json_is_what_others_read() {
     let expected = json!({
         "workload": "<a & b>", "rule": "warmpath", "seed": 7, "requests": 10, "lost": 0,
         "cached_share": 0.6, "bound_cached_share": 0.8, "part_of_bound": 0.6 / 0.8,
+        "split_share": 0.0,
         "ttft_ms": { "mean": 100.0, "p50": 50.0, "p90": 200.0, "p99": 400.0 },
         "e2e_ms": { "mean": 1010.0, "p50": 505.0, "p90": 2020.0, "p99": 4040.0 },
         "tpot_ms": { "mean": 10.0, "p50": 5.0, "p90": 20.0, "p99": 40.0 },
@@ -174,6 +177,25 @@ fn a_rule_that_lost_everything_is_not_the_best() {
     let text = report.document().to_text();
     assert!(!text.contains("*0") && text.contains("lost: lmetric 10; prompts that"), "{text}");
     assert!(with(ours).goals().is_empty(), "nothing was reached where nothing was answered");
+}
+
+#[test]
+fn where_requests_can_be_split_ours_is_held_against_the_best_of_the_others_in_each_time() {
+    let goals = |load| {
+        let mut info = info();
+        info.workloads[0].split = Some(load);
+        let cells =
+            vec![cell("never", Kind::Other, 100.0, 900.0), cell("warmpath", Kind::Ours, 101.0, 855.0)];
+        let report = Report::new(info, Swept { cells, ladders: Vec::new() });
+        assert!(report.overall.is_empty(), "these are no rules for whole requests");
+        let text = report.document().to_text();
+        assert!(text.contains("TPOT mean") && text.contains("split"), "{text}");
+        report.goals().iter().map(|goal| (goal.shown(), goal.verdict())).collect::<Vec<_>>()
+    };
+    let [ttft, tpot] = [("1.01x", Verdict::Short), ("1.00x", Verdict::Met)];
+    let found = |e2e| [ttft, tpot, ("0.95x", e2e)].map(|(shown, verdict)| (shown.to_owned(), verdict));
+    assert_eq!(goals(SplitLoad::Plain), found(Verdict::Met));
+    assert_eq!(goals(SplitLoad::Mixed), found(Verdict::Short));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use super::group::{Figures, Group, Line, Read};
 use super::joining;
+use crate::arm::Kind;
 use crate::measure::Spread;
-use crate::plan::Kind;
 use warmpath_report::chart::{self, Area, Arm, Axis, Bar, Chart, Panel, Range, Scale};
 use warmpath_report::{Cell, Mark, Row, Section, Table, percent, time_ms, times};
 
@@ -19,7 +19,7 @@ const LOST: &str = "lost";
 const LESS: Better = Some(f64::min);
 const MORE: Better = Some(f64::max);
 
-const COLUMNS: [Column; 11] = [
+const COLUMNS: &[Column] = &[
     ("cached \u{2191}", |one| one.cached_share, percent, MORE),
     ("of bound \u{2191}", |one| one.part_of_bound, percent, None),
     ("TTFT mean", |one| one.ttft_mean_ms, time_ms, LESS),
@@ -31,6 +31,21 @@ const COLUMNS: [Column; 11] = [
     ("tokens/s \u{2191}", |one| one.output_tokens_per_s, whole, MORE),
     (LOST, |one| one.lost, whole, None),
     ("most/mean", |one| one.imbalance, |value| format!("{value:.2}"), LESS),
+];
+
+/// The columns where prefill and decode can be apart.
+const SPLIT_COLUMNS: &[Column] = &[
+    ("split", |one| one.split_share, percent, None),
+    ("cached \u{2191}", |one| one.cached_share, percent, MORE),
+    ("TTFT mean", |one| one.ttft_mean_ms, time_ms, LESS),
+    ("p90", |one| one.ttft_p90_ms, time_ms, LESS),
+    ("TPOT mean", |one| one.tpot_mean_ms, time_ms, LESS),
+    ("p90", |one| one.tpot_p90_ms, time_ms, LESS),
+    ("E2E mean", |one| one.e2e_mean_ms, time_ms, LESS),
+    ("p90", |one| one.e2e_p90_ms, time_ms, LESS),
+    ("p99", |one| one.e2e_p99_ms, time_ms, LESS),
+    ("tokens/s \u{2191}", |one| one.output_tokens_per_s, whole, MORE),
+    (LOST, |one| one.lost, whole, None),
 ];
 
 /// p50, p90, p99 and mean of a figure.
@@ -67,13 +82,17 @@ pub(super) fn section(group: &Group) -> Section {
             (ABOUT_LOAD.to_owned(), areas(&shown)),
         ],
         table: Table::new(
-            std::iter::once("").chain(COLUMNS.iter().map(|(head, ..)| *head)),
+            std::iter::once("").chain(columns(group).iter().map(|(head, ..)| *head)),
             group.lines.iter().map(|line| row(group, line)).chain(ratios),
         ),
         parts: joining::section(group).into_iter().collect(),
         is_folded: true,
         ..Section::default()
     }
+}
+
+fn columns(group: &Group) -> &'static [Column] {
+    if group.workload.split.is_some() { SPLIT_COLUMNS } else { COLUMNS }
 }
 
 fn brief(group: &Group) -> String {
@@ -94,7 +113,7 @@ fn row(group: &Group, line: &Line) -> Row {
             "\u{2013}".into()
         }
     };
-    let cells = COLUMNS.iter().map(cell);
+    let cells = columns(group).iter().map(cell);
     std::iter::once(line.label().into()).chain(cells).collect::<Row>().of(line.role())
 }
 
@@ -106,7 +125,7 @@ fn ours_over_best(group: &Group) -> Option<Row> {
         let best = better.and_then(|better| group.others().map(|line| of(&line.figures)).reduce(better));
         best.filter(|best| *best > 0.0).map_or_else(String::new, |best| times(of(&ours.figures) / best))
     };
-    Some(std::iter::once("ours / best other".to_owned()).chain(COLUMNS.iter().map(cell)).collect())
+    Some(std::iter::once("ours / best other".to_owned()).chain(columns(group).iter().map(cell)).collect())
 }
 
 fn ranges(lines: &[&Line]) -> Chart {

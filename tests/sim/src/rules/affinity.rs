@@ -1,6 +1,6 @@
 //! llm-d's affinity filter: only engines that hold most of the prompt, unless they are far busier.
 
-use crate::fleet::Fleet;
+use crate::fleet::Among;
 use crate::workload::Job;
 
 /// Share of the prompt that an engine must hold (`affinityThreshold`).
@@ -10,13 +10,13 @@ const HELD_SHARE_MIN: f64 = 0.8;
 const PENALTY_TOKENS_MAX: usize = 286_720;
 
 /// Which engines pass, given what each holds. All, when none holds enough or those that do are too busy.
-pub(super) fn pass(job: &Job, hits: &[usize], fleet: &Fleet) -> Vec<bool> {
+pub(super) fn pass(job: &Job, hits: &[usize], among: Among<'_>) -> Vec<bool> {
     let holds = |hit: &usize| *hit as f64 >= HELD_SHARE_MIN * job.prompt_tokens as f64;
     let warm: Vec<bool> = hits.iter().map(holds).collect();
-    let queue = |at: usize| fleet.nodes()[at].load.prefill_tokens;
-    let shortest = |only_warm: bool| (0..fleet.len()).filter(|at| warm[*at] || !only_warm).map(queue).min();
+    let queue = |at: usize| among.nodes()[at].load.prefill_tokens;
+    let shortest = |only_warm: bool| (0..among.len()).filter(|at| warm[*at] || !only_warm).map(queue).min();
     match (shortest(true), shortest(false)) {
         (Some(held), Some(all)) if held <= all + PENALTY_TOKENS_MAX => warm,
-        _ => vec![true; fleet.len()],
+        _ => vec![true; among.len()],
     }
 }

@@ -1,7 +1,7 @@
 //! The affinity filter, then `LMetric` among those that pass: a combination made here of two published parts.
 
-use super::{Rule, affinity, lmetric};
-use crate::fleet::Fleet;
+use super::{Formula, affinity, lmetric};
+use crate::fleet::Among;
 use crate::workload::Job;
 
 /// See the module.
@@ -12,11 +12,11 @@ pub(super) struct AffinityLmetric {
 
 // === impl AffinityLmetric ===
 
-impl Rule for AffinityLmetric {
-    fn choose(&mut self, _now_s: f64, _id: u64, job: &Job, fleet: &Fleet) -> usize {
+impl Formula for AffinityLmetric {
+    fn choose(&mut self, job: &Job, among: Among<'_>) -> usize {
         self.next += 1;
-        let hits = fleet.hits(job);
-        let passes = affinity::pass(job, &hits, fleet);
-        fleet.least(self.next, |at, node| (!passes[at], lmetric::score(node, job, hits[at])))
+        let hits = among.hits(job);
+        let passes = affinity::pass(job, &hits, among);
+        among.least(self.next, |at, node| (!passes[at], lmetric::score(node, job, hits[at])))
     }
 }

@@ -1,8 +1,8 @@
 //! The affinity filter, then the least marginal latency with eviction among those that pass: a combination made here;
 //! the filter is llm-d's, and what eviction costs follows Preble.
 
-use super::{Rule, affinity, marginal};
-use crate::fleet::Fleet;
+use super::{Formula, affinity, marginal};
+use crate::fleet::Among;
 use crate::workload::Job;
 
 /// See the module.
@@ -13,11 +13,11 @@ pub(super) struct AffinityMarginal {
 
 // === impl AffinityMarginal ===
 
-impl Rule for AffinityMarginal {
-    fn choose(&mut self, _now_s: f64, _id: u64, job: &Job, fleet: &Fleet) -> usize {
+impl Formula for AffinityMarginal {
+    fn choose(&mut self, job: &Job, among: Among<'_>) -> usize {
         self.next += 1;
-        let hits = fleet.hits(job);
-        let passes = affinity::pass(job, &hits, fleet);
-        fleet.least(self.next, |at, node| (!passes[at], marginal::seconds(node, job, hits[at])))
+        let hits = among.hits(job);
+        let passes = affinity::pass(job, &hits, among);
+        among.least(self.next, |at, node| (!passes[at], marginal::seconds(node, job, hits[at])))
     }
 }

@@ -3,8 +3,8 @@
 //! No rule can do better on the cache, and with a cache that is the same everywhere, the least queue is as even
 //! as a choice at arrival can be.
 
-use super::Rule;
-use crate::fleet::Fleet;
+use super::Formula;
+use crate::fleet::Among;
 use crate::workload::Job;
 
 /// See the module.
@@ -15,9 +15,9 @@ pub struct Endless {
 
 // === impl Endless ===
 
-impl Rule for Endless {
-    fn choose(&mut self, _now_s: f64, _id: u64, _job: &Job, fleet: &Fleet) -> usize {
+impl Formula for Endless {
+    fn choose(&mut self, _job: &Job, among: Among<'_>) -> usize {
         self.next += 1;
-        fleet.least(self.next, |_, node| (node.load.prefill_tokens, node.load.context_tokens))
+        among.least(self.next, |_, node| (node.load.prefill_tokens, node.load.context_tokens))
     }
 }

@@ -1,7 +1,7 @@
 //! The engine with the fewest requests under way; of equal ones, each in turn.
 
-use super::Rule;
-use crate::fleet::Fleet;
+use super::Formula;
+use crate::fleet::Among;
 use crate::workload::Job;
 
 /// See the module.
@@ -12,9 +12,9 @@ pub(super) struct LeastRequests {
 
 // === impl LeastRequests ===
 
-impl Rule for LeastRequests {
-    fn choose(&mut self, _now_s: f64, _id: u64, _job: &Job, fleet: &Fleet) -> usize {
+impl Formula for LeastRequests {
+    fn choose(&mut self, _job: &Job, among: Among<'_>) -> usize {
         self.next += 1;
-        fleet.least(self.next, |_, node| node.load.requests)
+        among.least(self.next, |_, node| node.load.requests)
     }
 }

@@ -3,8 +3,8 @@
 //! The prefix score is the share of the prompt that is held; the queue score is 1 for the shortest queue and 0
 //! for the longest (its scorer normalises over the candidates); the KV score is what is not in use.
 
-use super::Rule;
-use crate::fleet::Fleet;
+use super::Formula;
+use crate::fleet::Among;
 use crate::workload::Job;
 
 const PREFIX_WEIGHT: f64 = 3.0;
@@ -19,14 +19,14 @@ pub(super) struct LlmdBlend {
 
 // === impl LlmdBlend ===
 
-impl Rule for LlmdBlend {
-    fn choose(&mut self, _now_s: f64, _id: u64, job: &Job, fleet: &Fleet) -> usize {
+impl Formula for LlmdBlend {
+    fn choose(&mut self, job: &Job, among: Among<'_>) -> usize {
         self.next += 1;
-        let hits = fleet.hits(job);
-        let stats: Vec<_> = fleet.nodes().iter().map(crate::fleet::Node::stats).collect();
+        let hits = among.hits(job);
+        let stats: Vec<_> = among.nodes().iter().map(crate::fleet::Node::stats).collect();
         let queues = || stats.iter().map(|stats| stats.waiting);
         let (shortest, longest) = (queues().min().unwrap_or(0), queues().max().unwrap_or(0));
-        fleet.least(self.next, |at, _| {
+        among.least(self.next, |at, _| {
             let queue = if longest == shortest {
                 1.0
             } else {

@@ -1,7 +1,7 @@
 //! `LMetric` (arXiv 2603.15202): tokens to prefill, times requests at the engine, this one included in both.
 
-use super::Rule;
-use crate::fleet::{Fleet, Node};
+use super::Formula;
+use crate::fleet::{Among, Node};
 use crate::workload::Job;
 
 /// See the module.
@@ -12,10 +12,10 @@ pub(super) struct Lmetric {
 
 // === impl Lmetric ===
 
-impl Rule for Lmetric {
-    fn choose(&mut self, _now_s: f64, _id: u64, job: &Job, fleet: &Fleet) -> usize {
+impl Formula for Lmetric {
+    fn choose(&mut self, job: &Job, among: Among<'_>) -> usize {
         self.next += 1;
-        fleet.least(self.next, |_, node| score(node, job, node.hit_tokens(job)))
+        among.least(self.next, |_, node| score(node, job, node.hit_tokens(job)))
     }
 }
 

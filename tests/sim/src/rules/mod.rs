@@ -7,6 +7,7 @@
 mod affinity;
 mod affinity_lmetric;
 mod affinity_marginal;
+mod apart;
 mod dynamo;
 mod endless;
 mod least_requests;
@@ -19,18 +20,40 @@ mod random;
 mod round_robin;
 mod sglang;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Among, Fleet};
 use crate::workload::Job;
 use warmpath_engine::model::Stats;
 
+pub use apart::Apart;
 pub use endless::Endless;
 pub use name::{RuleName, UnknownRule};
 pub use random::Random;
 
+/// Chooses one of some engines, by what is seen of them at the moment.
+pub trait Formula {
+    /// The engine for a request, by its place among them.
+    fn choose(&mut self, job: &Job, among: Among<'_>) -> usize;
+}
+
+/// Where a request goes; engines are meant by their place in the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// To one engine, which does all of it.
+    Whole(usize),
+    /// To an engine that prefills it, and then to one that decodes it: see [`Rule::decoder`].
+    Apart(usize),
+}
+
 /// Chooses engines, and hears what became of it.
 pub trait Rule {
-    /// The engine for a request, by its place in the fleet. `id` is unique among those under way.
-    fn choose(&mut self, now_s: f64, id: u64, job: &Job, fleet: &Fleet) -> usize;
+    /// Where a request goes. `id` is unique among those under way.
+    fn route(&mut self, now_s: f64, id: u64, job: &Job, fleet: &Fleet) -> Route;
+
+    /// The engine that decodes a request, now that another has prefilled it and holds its blocks; `None`: whoever knew is gone,
+    /// and the request with it.
+    fn decoder(&mut self, _now_s: f64, _id: u64, _job: &Job, _fleet: &Fleet) -> Option<usize> {
+        None
+    }
 
     /// The engine does not take the request.
     fn refused(&mut self, _now_s: f64, _id: u64) {}
@@ -57,6 +80,18 @@ pub trait Rule {
 
     /// The time that was asked for has come.
     fn wake(&mut self, _now_s: f64) {}
+}
+
+impl<F: Formula> Rule for F {
+    fn route(&mut self, _now_s: f64, _id: u64, job: &Job, fleet: &Fleet) -> Route {
+        Route::Whole(self.choose(job, fleet.among()))
+    }
+}
+
+impl Formula for Box<dyn Formula> {
+    fn choose(&mut self, job: &Job, among: Among<'_>) -> usize {
+        self.as_mut().choose(job, among)
+    }
 }
 
 #[cfg(test)]

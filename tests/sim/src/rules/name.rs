@@ -1,6 +1,5 @@
 //! The rules by name.
 
-use super::Rule;
 use super::affinity_lmetric::AffinityLmetric;
 use super::affinity_marginal::AffinityMarginal;
 use super::dynamo::Dynamo;
@@ -10,11 +9,9 @@ use super::llmd_blend::LlmdBlend;
 use super::lmetric::Lmetric;
 use super::round_robin::RoundRobin;
 use super::sglang::Sglang;
+use super::{Formula, Rule};
 use std::fmt;
 use std::str::FromStr;
-
-/// `prefill_load_scale` of Dynamo's router by default, and the best of its published sweep.
-const DYNAMO_SCALES: (f64, f64) = (1.0, 32.0);
 
 /// Who chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,13 +85,18 @@ impl RuleName {
 
     /// The rule itself, fresh; `None` for ours, which needs proxies.
     pub fn other(self) -> Option<Box<dyn Rule>> {
+        self.formula().map(|formula| -> Box<dyn Rule> { Box::new(formula) })
+    }
+
+    /// Its formula, fresh; `None` for ours, which needs proxies.
+    pub fn formula(self) -> Option<Box<dyn Formula>> {
         Some(match self {
             Self::RoundRobin => Box::<RoundRobin>::default(),
             Self::LeastRequests => Box::<LeastRequests>::default(),
             Self::LlmdBlend => Box::<LlmdBlend>::default(),
             Self::LlmdAffinity => Box::<LlmdAffinity>::default(),
-            Self::Dynamo => Box::new(Dynamo::new(DYNAMO_SCALES.0)),
-            Self::DynamoTuned => Box::new(Dynamo::new(DYNAMO_SCALES.1)),
+            Self::Dynamo => Box::new(Dynamo::new(Dynamo::SCALE_DEFAULT)),
+            Self::DynamoTuned => Box::new(Dynamo::new(Dynamo::SCALE_TUNED)),
             Self::Sglang => Box::<Sglang>::default(),
             Self::Lmetric => Box::<Lmetric>::default(),
             Self::AffinityLmetric => Box::<AffinityLmetric>::default(),

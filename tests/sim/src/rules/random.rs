@@ -1,8 +1,8 @@
 //! Any engine, whatever it does: llm-d's `random-picker`, and a Kubernetes Service, which draws one for each
 //! connection. Only for the published ladders; in the comparison round-robin stands for both, as the better one.
 
-use super::Rule;
-use crate::fleet::Fleet;
+use super::Formula;
+use crate::fleet::Among;
 use crate::workload::Job;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -21,8 +21,8 @@ impl Random {
     }
 }
 
-impl Rule for Random {
-    fn choose(&mut self, _now_s: f64, _id: u64, _job: &Job, fleet: &Fleet) -> usize {
-        self.random.random_range(0..fleet.len())
+impl Formula for Random {
+    fn choose(&mut self, _job: &Job, among: Among<'_>) -> usize {
+        self.random.random_range(0..among.len())
     }
 }

@@ -1,7 +1,7 @@
 //! Each engine in turn: a Kubernetes Service, or Envoy by default.
 
-use super::Rule;
-use crate::fleet::Fleet;
+use super::Formula;
+use crate::fleet::Among;
 use crate::workload::Job;
 
 /// See the module.
@@ -12,9 +12,9 @@ pub(super) struct RoundRobin {
 
 // === impl RoundRobin ===
 
-impl Rule for RoundRobin {
-    fn choose(&mut self, _now_s: f64, _id: u64, _job: &Job, fleet: &Fleet) -> usize {
+impl Formula for RoundRobin {
+    fn choose(&mut self, _job: &Job, among: Among<'_>) -> usize {
         self.next += 1;
-        (self.next - 1) % fleet.len()
+        (self.next - 1) % among.len()
     }
 }

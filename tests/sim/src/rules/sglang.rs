@@ -1,8 +1,8 @@
 //! SGLang's `cache_aware`: the least loaded while the fleet is out of balance, else the best match if it is good
 //! enough, else the least loaded. Ties go to the first engine, as in its source (sglang-router 0.3.2 defaults).
 
-use super::Rule;
-use crate::fleet::Fleet;
+use super::Formula;
+use crate::fleet::Among;
 use crate::workload::Job;
 
 /// Difference of loads beyond which all affinity stops (`balance_abs_threshold`), in requests.
@@ -18,17 +18,17 @@ pub(super) struct Sglang;
 
 // === impl Sglang ===
 
-impl Rule for Sglang {
-    fn choose(&mut self, _now_s: f64, _id: u64, job: &Job, fleet: &Fleet) -> usize {
-        let loads = || fleet.nodes().iter().map(|node| node.load.requests);
+impl Formula for Sglang {
+    fn choose(&mut self, job: &Job, among: Among<'_>) -> usize {
+        let loads = || among.nodes().iter().map(|node| node.load.requests);
         let (least, most) = (loads().min().unwrap_or(0), loads().max().unwrap_or(0));
         let is_unbalanced = most - least > BALANCE_ABS && most as f64 > BALANCE_REL * least as f64;
-        let least_loaded = || fleet.least(0, |_, node| node.load.requests);
+        let least_loaded = || among.least(0, |_, node| node.load.requests);
         if is_unbalanced {
             return least_loaded();
         }
-        let hits = fleet.hits(job);
-        let best = fleet.least(0, |at, _| std::cmp::Reverse(hits[at]));
+        let hits = among.hits(job);
+        let best = among.least(0, |at, _| std::cmp::Reverse(hits[at]));
         let is_match = hits[best] as f64 > CACHE_THRESHOLD * job.prompt_tokens as f64;
         if is_match { best } else { least_loaded() }
     }

@@ -1,7 +1,8 @@
 //! Each of the other rules on fleets of two engines, made by hand: the case that its formula decides.
 
-use super::{Endless, Rule, RuleName};
+use super::{Apart, Endless, Formula, Route, Rule, RuleName};
 use crate::fleet::Fleet;
+use crate::run::Spec;
 use crate::workload::{BASE_ADAPTER, Form, Job, mix};
 use warmpath_engine::Preset;
 use warmpath_engine::model::{BlockHash, Leg, Params, RequestId};
@@ -33,7 +34,7 @@ impl Two {
 
     /// The same, and lets it decode, as far as loads can tell; the engine's cache has it.
     fn decode(&mut self, engine: usize, job: &Job) {
-        let new_tokens = self.fleet.nodes()[engine].uncached(job);
+        let new_tokens = self.fleet.all()[engine].uncached(job);
         let id = self.send(engine, job);
         let node = self.fleet.node_mut(engine);
         node.engine.preload(&job.blocks);
@@ -48,8 +49,8 @@ impl Two {
     }
 
     fn choose(&self, rule: &str, job: &Job) -> usize {
-        let mut rule = rule.parse::<RuleName>().unwrap().other().unwrap();
-        rule.choose(0.0, 1_000_000, job, &self.fleet)
+        let mut rule = rule.parse::<RuleName>().unwrap().formula().unwrap();
+        rule.choose(job, self.fleet.among())
     }
 }
 
@@ -82,8 +83,8 @@ fn beginning(blocks: usize) -> Job {
 #[test]
 fn round_robin_takes_turns_and_least_requests_counts() {
     let mut two = Two::idle();
-    let mut turns = RuleName::RoundRobin.other().unwrap();
-    assert_eq!([0, 1, 2].map(|id| turns.choose(0.0, id, &asked(), &two.fleet)), [0, 1, 0]);
+    let mut turns = RuleName::RoundRobin.formula().unwrap();
+    assert_eq!([0, 1, 2].map(|_| turns.choose(&asked(), two.fleet.among())), [0, 1, 0]);
     two.send(0, &asked());
     assert_eq!(two.choose("least-requests", &asked()), 1);
 }
@@ -163,7 +164,33 @@ fn the_bounds_rule_looks_at_the_queue_alone() {
     let mut two = Two::idle();
     two.decode_others(0, 5);
     two.send(1, &job(1, 3));
-    assert_eq!(Endless::default().choose(0.0, 1_000_000, &asked(), &two.fleet), 0);
+    assert_eq!(Endless::default().choose(&asked(), two.fleet.among()), 0);
+}
+
+/// Where a fixed rule sends a prompt of so many blocks, of which the decode engine, the last of two, holds so many.
+fn route(mut rule: Apart, blocks: u64, held: usize) -> Route {
+    let engine = Params { block_tokens: BLOCK_TOKENS, ..Params::new(Preset::Qwen3On2) };
+    let spec = Spec { decoders: 1, has_transfer: true, ..Spec::new(vec![engine; 2]) };
+    let mut fleet = Fleet::of(&spec);
+    let asked = job(7, blocks);
+    fleet.node_mut(1).engine.preload(&asked.blocks[..held]);
+    let route = rule.route(0.0, 1, &asked, &fleet);
+    if let Route::Apart(_) = route {
+        assert_eq!(rule.decoder(0.0, 1, &asked, &fleet), Some(1), "only that one decodes");
+    }
+    route
+}
+
+#[test]
+fn fixed_rules_split_what_the_decode_engine_lacks_too_much_of() {
+    let (whole, apart) = (Route::Whole(1), Route::Apart(0));
+    assert_eq!(route(Apart::always(), 100, 100), apart);
+    // A token more than its blocks.
+    assert_eq!([100, 99].map(|held| route(Apart::llmd(), 100, held)), [whole, apart]);
+    // 1,985 and 2,049 tokens.
+    assert_eq!([69, 68].map(|held| route(Apart::dynamo(), 100, held)), [whole, apart]);
+    // 641 tokens, and 65 % and 75 % of them.
+    assert_eq!([4, 2].map(|held| route(Apart::dynamo(), 10, held)), [whole, apart]);
 }
 
 #[test]

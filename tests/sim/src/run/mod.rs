@@ -1,7 +1,7 @@
 //! One run: a workload, a fleet and a rule, from the first request to the last token.
 //!
 //! ```text
-//!  agenda: arrival ─► rule.choose ─► engine.submit
+//!  agenda: arrival ─► rule.route ─► engine.submit
 //!          join    ─► rule.joined
 //!          step    ─► engine.advance ─► first token, end ─► rule; next turn of the session
 //!          scrape  ─► rule.scraped
@@ -14,10 +14,11 @@ use crate::bound::EndlessCache;
 use crate::fleet::Fleet;
 use crate::measure::{Record, Samples};
 use crate::mixture::chance;
-use crate::rules::Rule;
+use crate::rules::{Route, Rule};
 use crate::workload::{Job, Workload};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::ops::Range;
 use warmpath_engine::model::{Event, EventKind, Leg, Params, RequestId, Stats, SubmitError};
 
 /// How often the engines' metrics are read, in seconds: the default of the shipped controller.
@@ -34,8 +35,10 @@ pub struct Spec {
     pub engines: Vec<Params>,
     /// When each of those is started, in seconds. It joins [`Params::startup_s`] later; until then no rule knows it.
     pub starts_s: Vec<f64>,
-    /// How many only decode what the others prefill; 0: each engine does both.
+    /// How many only decode what the others prefill, and take whole requests; 0: each engine does both.
     pub decoders: usize,
+    /// Whether engines fetch what others have prefilled.
+    pub has_transfer: bool,
     /// How often each engine's metrics are read, in seconds.
     pub scrape_s: f64,
     /// Whether the first engine responds 500 to every request at once.
@@ -152,6 +155,7 @@ impl Spec {
             engines,
             starts_s: Vec::new(),
             decoders: 0,
+            has_transfer: false,
             scrape_s: SCRAPE_S_DEFAULT,
             is_first_failing: false,
             scrape_late_s: 0.0,
@@ -163,6 +167,11 @@ impl Spec {
     /// How many engines may be chosen from the beginning.
     pub fn first(&self) -> usize {
         self.engines.len() - self.starts_s.len() - self.decoders
+    }
+
+    /// The engines that only decode.
+    pub fn decoding(&self) -> Range<usize> {
+        self.engines.len() - self.decoders..self.engines.len()
     }
 
     /// The engines that join, each with the second in which it does.
@@ -198,7 +207,7 @@ impl<'a> Run<'a> {
             too_long: 0,
             preemptions: 0,
         };
-        for engine in 0..spec.first() {
+        for engine in (0..spec.first()).chain(spec.decoding()) {
             run.put(run.scrape_offset_s(engine), Due::Scrape { engine });
         }
         for (engine, at_s) in spec.joins() {
@@ -275,7 +284,7 @@ impl<'a> Run<'a> {
             Due::Scrape { engine } => {
                 self.scrape(now_s, engine);
                 if now_s >= self.counts_from_s() {
-                    self.samples.add(now_s, engine, self.fleet.nodes()[engine].load);
+                    self.samples.add(now_s, engine, self.fleet.all()[engine].load);
                 }
                 self.put(now_s + self.spec.scrape_s, Due::Scrape { engine });
             }
@@ -303,7 +312,7 @@ impl<'a> Run<'a> {
         if chance(self.scrapes, 0) < self.spec.failed_scrapes {
             return;
         }
-        let stats = self.fleet.nodes()[engine].stats();
+        let stats = self.fleet.all()[engine].stats();
         if self.spec.scrape_late_s > 0.0 {
             self.late_scrapes.push_back((engine, stats));
             self.put(now_s + self.spec.scrape_late_s, Due::LateScrape);
@@ -333,11 +342,10 @@ impl<'a> Run<'a> {
         let workload = self.workload;
         let job = &workload.sessions[session].turns[turn].job;
         let bound_tokens = self.bound.ask(job.prompt_tokens, &job.blocks);
-        let (leg, asked) = match self.spec.decoders {
-            0 => (Leg::Whole, job.clone()),
-            _ => (Leg::Prefill, split::prefill(job)),
+        let (engine, leg, asked) = match self.rule.route(now_s, number as u64, job, &self.fleet) {
+            Route::Whole(engine) => (engine, Leg::Whole, job.clone()),
+            Route::Apart(engine) => (engine, Leg::Prefill, split::prefill(job)),
         };
-        let engine = self.rule.choose(now_s, number as u64, &asked, &self.fleet);
         if self.spec.is_first_failing && engine == 0 {
             self.flights.push(Flight { session, turn, engine, new_tokens: 0, split: None });
             self.records.push(Record::sent(now_s, engine, job, bound_tokens));
@@ -352,15 +360,22 @@ impl<'a> Run<'a> {
         let new_tokens = node.uncached(&asked);
         if let Err(error) = node.send(now_s, RequestId(number as u64), &asked, leg) {
             self.lost += 1;
-            self.too_long += usize::from(matches!(error, SubmitError::TooLong { .. }));
-            self.rule.refused(now_s, number as u64);
-            self.end_session(now_s);
+            self.refused(now_s, number, &error);
             return;
         }
         let split = (leg == Leg::Prefill).then(split::Progress::default);
         self.flights.push(Flight { session, turn, engine, new_tokens, split });
-        self.records.push(Record::sent(now_s, engine, job, bound_tokens));
+        let mut record = Record::sent(now_s, engine, job, bound_tokens);
+        record.is_split = split.is_some();
+        self.records.push(record);
         self.plan_step(engine);
+    }
+
+    /// An engine does not take a request, or its second leg.
+    fn refused(&mut self, now_s: f64, number: usize, error: &SubmitError) {
+        self.too_long += usize::from(matches!(error, SubmitError::TooLong { .. }));
+        self.rule.refused(now_s, number as u64);
+        self.end_session(now_s);
     }
 
     /// A job with the blocks that engines see: those of the bound find what was put there for it alone.

@@ -1,15 +1,13 @@
 //! Prefill and decode apart: a request is prefilled on one engine, and decoded on another that fetches its blocks.
 //!
 //! ```text
-//!  rule.choose ─► prefill engine: prompt and one token ─► rule.first_token, rule.ended
+//!  rule.route ─► prefill engine: prompt and one token
 //!                     │ holds the blocks
 //!                     ▼
-//!  least requests ─► decode engine: transfer ─► first token ─► end
+//!  rule.decoder ─► decode engine: transfer ─► first token ─► rule.first_token ─► end ─► rule.ended
 //! ```
 //!
-//! The rule chooses the prefill engine and knows no other: there the prompt is matched and computed. The decode
-//! engine is the one with the fewest requests whatever the rule is, so that only the choice that is compared
-//! differs. The first token that counts is the decode engine's, as behind llm-d's sidecar.
+//! The first token that counts is the decode engine's: the prefill engine's goes to no client.
 
 use super::{Flight, Run};
 use crate::workload::Job;
@@ -24,7 +22,7 @@ pub(super) struct Progress {
     is_fetched: bool,
 }
 
-/// The request that the prefill engine and the rule see.
+/// The request that the prefill engine sees.
 pub(super) fn prefill(job: &Job) -> Job {
     Job { output_tokens: 1, output_tokens_max: Some(1), ..job.clone() }
 }
@@ -48,17 +46,19 @@ impl Run<'_> {
             EventKind::Admitted { cached_tokens } => record.admitted(cached_tokens),
             EventKind::Loading { tokens, .. } => record.loads(tokens),
             EventKind::FirstToken => {
-                let cached_tokens = record.cached_tokens;
                 self.fleet.node_mut(flight.engine).first_token(event.id, flight.new_tokens);
-                self.rule.first_token(event.at_s, event.id.0, cached_tokens);
             }
             EventKind::Finished(_) => {
                 let job = self.job(number, flight);
                 self.fleet.node_mut(flight.engine).ended(&job);
-                self.rule.ended(event.at_s, event.id.0);
-                let decoder = self.fleet.least_decoder(number);
-                self.flights[number].split = Some(Progress { decoder: Some(decoder), is_fetched: false });
-                self.send_on(event, flight, decoder, job.prompt_tokens);
+                let decoder = self.rule.decoder(event.at_s, event.id.0, &job, &self.fleet);
+                self.flights[number].split = Some(Progress { decoder, is_fetched: false });
+                if let Some(decoder) = decoder {
+                    self.send_on(event, flight, decoder, job.prompt_tokens);
+                } else {
+                    self.release(event, flight);
+                    self.end_session(event.at_s);
+                }
             }
             EventKind::HoldExpired => {
                 // Whoever has not begun to fetch by now computes the prompt again.
@@ -85,13 +85,17 @@ impl Run<'_> {
             EventKind::FirstToken => {
                 // Without a transfer nothing was loaded.
                 self.release(event, flight);
-                self.records[number].first_s = Some(event.at_s);
+                let record = &mut self.records[number];
+                record.first_s = Some(event.at_s);
+                let cached_tokens = record.cached_tokens;
                 self.fleet.node_mut(engine).first_token(event.id, 0);
+                self.rule.first_token(event.at_s, event.id.0, cached_tokens);
             }
             EventKind::Finished(_) => {
                 self.records[number].end_s = Some(event.at_s);
                 let job = self.job(number, flight);
                 self.fleet.node_mut(engine).ended(&job);
+                self.rule.ended(event.at_s, event.id.0);
                 self.follow(event.at_s, flight);
             }
             _ => {}
@@ -101,11 +105,12 @@ impl Run<'_> {
     /// Sends a request to the engine that decodes it, which fetches `remote_tokens` of its prompt. One that it does
     /// not take ends here, without an answer.
     fn send_on(&mut self, event: &Event, flight: Flight, decoder: usize, remote_tokens: usize) {
-        let job = self.job(event.id.0 as usize, flight);
+        let number = event.id.0 as usize;
+        let job = self.job(number, flight);
         let leg = Leg::Decode { remote_tokens };
-        if self.fleet.node_mut(decoder).send(event.at_s, event.id, &job, leg).is_err() {
+        if let Err(error) = self.fleet.node_mut(decoder).send(event.at_s, event.id, &job, leg) {
             self.release(event, flight);
-            self.end_session(event.at_s);
+            self.refused(event.at_s, number, &error);
         }
         self.plan_step(decoder);
     }

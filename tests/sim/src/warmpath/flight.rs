@@ -2,7 +2,7 @@
 
 use super::process::VmAt;
 use crate::workload::{Form, Job};
-use warmpath_core::router::{ExchangeId, Watch};
+use warmpath_core::router::{CallId, ExchangeId, Watch};
 
 /// A piece of generated text in a stream.
 pub(super) const TEXT_PIECE: &[u8] = b"data: {\"choices\":[{\"index\":0,\"text\":\" a\"}]}\n\n";
@@ -15,6 +15,8 @@ pub(super) struct Flight {
     pub(super) exchange: ExchangeId,
     /// The engine that it was sent to.
     pub(super) engine: usize,
+    /// The call that prefills it on that engine, if another decodes it.
+    pub(super) call: Option<CallId>,
     /// What the router wants to see of the response.
     pub(super) watch: Watch,
     prompt_tokens: usize,
@@ -31,6 +33,7 @@ impl Flight {
             vm,
             exchange,
             engine,
+            call: None,
             watch: Watch::End,
             prompt_tokens: job.prompt_tokens,
             cached_tokens: 0,

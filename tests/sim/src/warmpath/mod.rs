@@ -21,7 +21,7 @@ mod world;
 
 use crate::fleet::Fleet;
 use crate::mixture::IMAGE_TOKENS;
-use crate::rules::Rule;
+use crate::rules::{Route, Rule};
 use crate::run::Spec;
 use crate::workload::Job;
 use clock::{second, wall_clock};
@@ -29,13 +29,14 @@ pub use deployment::{Deployment, NetworkSpec, ProxiesSpec};
 use flight::{Flight, TEXT_PIECE};
 use fnv::FnvHashMap;
 use process::{PLUGIN, VmAt};
+use std::ops::Range;
 use warmpath_core::config::{Config, ControllerConfig, Explain};
 use warmpath_core::ids::EndpointId;
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::num::count;
 use warmpath_core::prompt::Size;
-use warmpath_core::router::{DESTINATION_HEADER, ExchangeId, Input, Output, Prompt};
-use warmpath_core::wire::{EngineStatus, Health, Pool, PoolEndpoint, Pools};
+use warmpath_core::router::{Call, Called, DESTINATION_HEADER, ExchangeId, Input, Output, Prompt};
+use warmpath_core::wire::{self, EngineStatus, Health, Pool, PoolEndpoint, Pools, Role};
 use warmpath_engine::model::{Params, Stats, TOKEN_BYTES};
 use world::World;
 
@@ -54,6 +55,9 @@ pub struct Proxies {
     block_tokens: Vec<usize>,
     /// Tokens of each engine's tiers below its GPU.
     below_gpu_tokens: Vec<usize>,
+    /// Those that only decode.
+    decoding: Range<usize>,
+    has_transfer: bool,
     deployment: Deployment,
     next: usize,
 }
@@ -67,7 +71,7 @@ impl Proxies {
         let addresses: Vec<String> = (0..engines.len()).map(address).collect();
         let config = Config {
             // As a fallback: a controller names them too, and those that join.
-            pools: pools(&addresses[..run.first()]),
+            pools: pools(&addresses, run.first(), &run.decoding(), run.has_transfer),
             controller: Some(ControllerConfig { cluster: "warmpath_controller".to_owned(), token: None }),
             cell_bytes: CELL_BYTES_DEFAULT,
             alternates: 0,
@@ -82,6 +86,8 @@ impl Proxies {
             block_tokens: engines.iter().map(|params| params.block_tokens).collect(),
             below_gpu_tokens: engines.iter().map(below_gpu_tokens).collect(),
             addresses,
+            decoding: run.decoding(),
+            has_transfer: run.has_transfer,
             deployment: spec.deployment,
             next: 0,
         }
@@ -100,14 +106,23 @@ impl Proxies {
         self.world.advance(wall_clock(now_s));
     }
 
-    /// Gives an input about a request to its VM, and notes what that wants to see of the response.
-    fn handle(&mut self, id: u64, input: Input<'_>) {
-        let Some(flight) = self.flights.get_mut(&id) else { return };
-        for output in self.world.handle(flight.vm, input) {
+    /// Gives an input about a request to its VM, and notes what that wants to see of the response. Returns what else it
+    /// wants done.
+    fn handle(&mut self, id: u64, input: Input<'_>) -> Vec<Output> {
+        let Some(flight) = self.flights.get_mut(&id) else { return Vec::new() };
+        let outputs = self.world.handle(flight.vm, input);
+        for output in &outputs {
             if let Output::Watch(watch) = output {
-                flight.watch = watch;
+                flight.watch = *watch;
             }
         }
+        outputs
+    }
+
+    /// The place of the engine with an address.
+    fn place(&self, address: &str) -> usize {
+        let engine = self.addresses.iter().position(|known| known == address);
+        engine.expect("only known addresses are chosen")
     }
 
     /// The headers of a response.
@@ -135,7 +150,7 @@ impl Proxies {
 }
 
 impl Rule for Proxies {
-    fn choose(&mut self, now_s: f64, id: u64, job: &Job, _fleet: &Fleet) -> usize {
+    fn route(&mut self, now_s: f64, id: u64, job: &Job, _fleet: &Fleet) -> Route {
         self.advance(now_s);
         let vm = self.next_vm();
         let exchange = ExchangeId(u32::try_from(id).expect("requests are numbered from 0"));
@@ -148,15 +163,33 @@ impl Rule for Proxies {
             has_usage: !job.form.lacks_usage,
         };
         let outputs = self.world.handle(vm, Input::RequestPrompt { exchange, plugin: PLUGIN, prompt });
-        let destination = outputs.into_iter().find_map(|output| match output {
-            Output::SetRequestHeader(DESTINATION_HEADER, address) => Some(address),
+        let call = outputs.iter().find_map(|output| match output {
+            Output::Call(call) => Some(call),
             _ => None,
         });
-        let destination = destination.expect("an engine is always known");
-        let engine = self.addresses.iter().position(|address| *address == destination);
-        let engine = engine.expect("only known addresses are chosen");
-        self.flights.insert(id, Flight::new(vm, exchange, engine, job));
-        engine
+        let address = call.map_or_else(|| destination(&outputs), called);
+        let engine = self.place(address.expect("an engine is always known"));
+        let call = call.map(|call| call.id);
+        let mut flight = Flight::new(vm, exchange, engine, job);
+        flight.call = call;
+        self.flights.insert(id, flight);
+        if call.is_some() { Route::Apart(engine) } else { Route::Whole(engine) }
+    }
+
+    fn decoder(&mut self, now_s: f64, id: u64, _job: &Job, _fleet: &Fleet) -> Option<usize> {
+        self.advance(now_s);
+        let Flight { exchange, call, .. } = *self.flights.get(&id)?;
+        // What it says of the blocks concerns the engines alone.
+        let response = Some(Called { status: 200, body: b"" });
+        let outputs = self.handle(id, Input::Called { exchange, call: call?, response });
+        // A VM that was rebuilt knows nothing of it.
+        let Some(address) = destination(&outputs) else {
+            self.flights.remove(&id);
+            return None;
+        };
+        let engine = self.place(address);
+        self.flights.get_mut(&id)?.engine = engine;
+        Some(engine)
     }
 
     fn refused(&mut self, now_s: f64, id: u64) {
@@ -211,7 +244,8 @@ impl Rule for Proxies {
     fn joined(&mut self, now_s: f64, engines: usize) {
         self.advance(now_s);
         let now = self.world.now;
-        self.world.controller.set_pools(pools(&self.addresses[..engines]), now);
+        let pools = pools(&self.addresses, engines, &self.decoding, self.has_transfer);
+        self.world.controller.set_pools(pools, now);
         self.world.pump();
         self.world.advance(now);
     }
@@ -225,17 +259,41 @@ impl Rule for Proxies {
     }
 }
 
-/// One pool of these endpoints.
-fn pools(addresses: &[String]) -> Pools {
-    let endpoints = addresses
-        .iter()
-        .map(|address| PoolEndpoint { address: address.clone(), ..PoolEndpoint::default() })
+/// Where a request goes on to.
+fn destination(outputs: &[Output]) -> Option<&str> {
+    outputs.iter().find_map(|output| match output {
+        Output::SetRequestHeader(DESTINATION_HEADER, address) => Some(address.as_str()),
+        _ => None,
+    })
+}
+
+/// Where a call goes.
+fn called(call: &Call) -> Option<&str> {
+    let (_, address) = call.headers.iter().find(|(name, _)| name == DESTINATION_HEADER)?;
+    std::str::from_utf8(address).ok()
+}
+
+/// One pool of the first `open` endpoints and those that only decode.
+fn pools(addresses: &[String], open: usize, decoding: &Range<usize>, has_transfer: bool) -> Pools {
+    let role = |at: usize| match (decoding.is_empty(), decoding.contains(&at)) {
+        (true, _) => Role::Both,
+        (false, true) => Role::Decode,
+        (false, false) => Role::Prefill,
+    };
+    let listed = addresses.iter().enumerate().filter(|(at, _)| *at < open || decoding.contains(at));
+    let endpoints = listed
+        .map(|(at, address)| PoolEndpoint {
+            address: address.clone(),
+            role: role(at).into(),
+            ..PoolEndpoint::default()
+        })
         .collect();
     let pool = Pool {
         name: POOL.into(),
         models: vec![POOL.into()],
         adapters: Vec::new(),
         endpoints,
+        transfer: has_transfer.then(wire::Transfer::default),
         ..Pool::default()
     };
     Pools { pools: vec![pool] }

@@ -1,0 +1,201 @@
+//! The arms of a comparison: who chooses, and what stands around it.
+
+use crate::args::Args;
+use crate::rules::{Apart, Endless, Rule, RuleName};
+use crate::run::{Played, Spec, play};
+use crate::warmpath::{Deployment, NetworkSpec, Proxies, ProxiesSpec};
+use crate::workload::Workload;
+use warmpath_core::cost::Term;
+
+/// Terms of the cost that are left out one at a time, to see what each earns: those that whole requests have.
+pub const ABLATIONS: [Term; 7] =
+    [Term::Queue, Term::Prefill, Term::Contention, Term::Later, Term::Stall, Term::Decode, Term::Evict];
+
+/// KV tokens of an engine of the bound: whatever its requests use at once has room, and what it forgets, it is told
+/// again.
+const KV_TOKENS_ENDLESS: usize = 1 << 24;
+
+const MS_PER_S: f64 = 1_000.0;
+
+/// Who chooses, and what stands around it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Arm {
+    /// Another rule, or ours in one router for which nothing is late.
+    Rule(RuleName),
+    /// Ours in several routers.
+    Proxies(Deployment),
+    /// Ours without a term of its cost.
+    Without(Term, Deployment),
+    /// The bound: engines that share one endless cache, and have room for every adapter.
+    Endless,
+    /// Where engines could pass on what they prefill: none does. Ours chooses among all of them.
+    Never,
+    /// Where they can: another rule, on engines that have one part each.
+    Fixed(FixedName),
+    /// Ours on such engines.
+    Roles,
+}
+
+/// The fixed rules for prefill and decode apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FixedName {
+    /// Every request.
+    Always,
+    /// llm-d's `prefix-based-pd-decider`.
+    Llmd,
+    /// Dynamo's conditional disaggregation.
+    Dynamo,
+}
+
+/// What an arm is in a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Another rule, that ours is compared with.
+    Other,
+    /// Ours.
+    Ours,
+    /// Ours, under conditions that the others are spared.
+    Proxies,
+    /// Ours, on engines that have the roles that other rules need.
+    Roles,
+    /// Ours, less a term.
+    Ablation,
+    /// Ours in several proxies, less the term that only they have.
+    ProxiesAblation,
+    /// No rule: what none can reach.
+    Bound,
+}
+
+/// All arms, in the order of reports.
+pub(crate) fn arms(args: &Args) -> Vec<Arm> {
+    let network = NetworkSpec {
+        delay_s: args.delay_ms / MS_PER_S,
+        jitter_s: args.jitter_ms / MS_PER_S,
+        break_share: args.breaks,
+    };
+    let deployment = Deployment {
+        proxies: args.proxies,
+        workers: args.workers,
+        network,
+        controller_restarts_s: args.controller_restarts_s,
+        vm_rebuilds_s: args.vm_rebuilds_s,
+    };
+    let several = (args.proxies * args.workers > 1).then_some(Arm::Proxies(deployment));
+    let fixed = FixedName::ALL.into_iter().map(Arm::Fixed);
+    let rules = RuleName::ALL.into_iter().map(Arm::Rule);
+    let without = ABLATIONS.into_iter().filter_map(|term| match term {
+        Term::Contention => (args.proxies > 1).then_some(Arm::Without(term, deployment)),
+        term => Some(Arm::Without(term, Deployment::EXACT)),
+    });
+    let others = std::iter::once(Arm::Never).chain(fixed);
+    others.chain(rules).chain(several).chain([Arm::Roles]).chain(without).chain([Arm::Endless]).collect()
+}
+
+// === impl FixedName ===
+
+impl FixedName {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Always, Self::Llmd, Self::Dynamo];
+
+    /// The name on the command line and in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Llmd => "llm-d-16",
+            Self::Dynamo => "dynamo-2048",
+        }
+    }
+
+    fn rule(self) -> Apart {
+        match self {
+            Self::Always => Apart::always(),
+            Self::Llmd => Apart::llmd(),
+            Self::Dynamo => Apart::dynamo(),
+        }
+    }
+}
+
+// === impl Arm ===
+
+impl Arm {
+    /// What an arm without a term is called before the term's name.
+    pub const WITHOUT: &str = "without-";
+
+    /// The name on the command line and in reports.
+    pub fn name(self) -> String {
+        match self {
+            Self::Rule(rule) => rule.name().to_owned(),
+            Self::Proxies(deployment) => format!("warmpath-{}", deployment.proxies),
+            Self::Without(term, ..) => format!("{}{}", Self::WITHOUT, term.label()),
+            Self::Endless => "endless".to_owned(),
+            Self::Never => "never".to_owned(),
+            Self::Fixed(name) => name.name().to_owned(),
+            Self::Roles => "warmpath-roles".to_owned(),
+        }
+    }
+
+    /// What it is in a comparison.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Rule(RuleName::Warmpath) => Kind::Ours,
+            Self::Rule(_) | Self::Never | Self::Fixed(_) => Kind::Other,
+            Self::Proxies(..) => Kind::Proxies,
+            Self::Roles => Kind::Roles,
+            Self::Without(_, Deployment::EXACT) => Kind::Ablation,
+            Self::Without(..) => Kind::ProxiesAblation,
+            Self::Endless => Kind::Bound,
+        }
+    }
+
+    /// Whether it is played on engines that pass on what they prefill, or on those that do not.
+    pub fn suits(self, has_transfer: bool) -> bool {
+        match self {
+            Self::Rule(RuleName::Warmpath) | Self::Proxies(_) => true,
+            Self::Never | Self::Fixed(_) | Self::Roles => has_transfer,
+            Self::Rule(_) | Self::Without(..) | Self::Endless => !has_transfer,
+        }
+    }
+
+    /// Plays a workload.
+    pub fn play(self, spec: &Spec, workload: &Workload, seed: u64) -> Played {
+        let play = |spec: &Spec, rule: &mut dyn Rule| play(spec, workload, rule);
+        let ours = |spec: &Spec, proxies: ProxiesSpec| play(spec, &mut Proxies::new(proxies, spec));
+        let exact = ProxiesSpec::exact(seed);
+        // Only fixed rules need engines that have one part each.
+        let equal = Spec { decoders: 0, ..spec.clone() };
+        match self {
+            Self::Rule(rule) => match rule.other() {
+                Some(mut rule) => play(&equal, rule.as_mut()),
+                None => ours(&equal, exact),
+            },
+            Self::Proxies(deployment) => ours(&equal, ProxiesSpec { deployment, ..exact }),
+            Self::Without(term, deployment) => {
+                ours(&equal, ProxiesSpec { deployment, weights: exact.weights.without(term), ..exact })
+            }
+            Self::Endless => {
+                let mut spec = Spec { is_endless: true, ..equal };
+                for engine in &mut spec.engines {
+                    engine.kv_tokens = KV_TOKENS_ENDLESS;
+                    engine.adapters_max = usize::MAX;
+                }
+                play(&spec, &mut Endless::default())
+            }
+            Self::Never => ours(&Spec { has_transfer: false, ..equal }, exact),
+            Self::Fixed(name) => play(spec, &mut name.rule()),
+            Self::Roles => ours(spec, exact),
+        }
+    }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// What it is held against, if it is ours less a term.
+    pub fn whole(self) -> Option<Self> {
+        match self {
+            Self::Ablation => Some(Self::Ours),
+            Self::ProxiesAblation => Some(Self::Proxies),
+            Self::Other | Self::Ours | Self::Proxies | Self::Roles | Self::Bound => None,
+        }
+    }
+}
