@@ -53,6 +53,11 @@ bench *args: (announce "warmpath-lab") wasm envoy
     tests/lab/install-peers
     cargo run --release -p warmpath-lab -- bench {{ args }}
 
+# Measures requests in two legs, next to other routers, and what is lost when an engine dies: ./just bench-pd --quick, or all.
+bench-pd *args: (announce "warmpath-lab") wasm envoy
+    tests/lab/install-peers
+    cargo run --release -p warmpath-lab -- bench-pd {{ args }}
+
 # Measures what 1,000 pods in 50 pools cost the controllers, in a Kubernetes cluster: four minutes once built.
 bench-cluster *args: (announce "warmpath-lab") wasm envoy control-plane
     cargo build --release -p warmpath -p warmpath-engine

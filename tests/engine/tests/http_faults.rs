@@ -201,6 +201,10 @@ async fn metrics_fail_come_late_or_stay_as_they_were() {
     assert_eq!(before.text(), page().await.text());
     engine.fault(Fault::Scrape(Scrape::Late { ms: 1 })).await;
     assert_ne!(before.text(), page().await.text());
+    engine.fault(Fault::Scrape(Scrape::Busy { running: 500 })).await;
+    assert!(
+        page().await.text().contains("vllm:num_requests_running{engine=\"0\",model_name=\"sim\"} 500.0\n")
+    );
 }
 
 #[tokio::test]

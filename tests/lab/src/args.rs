@@ -2,6 +2,7 @@
 
 use crate::arm::Arm;
 use crate::bench::args::{BenchArgs, ControllerArgs, EnginesArgs};
+use crate::bench_pd::BenchPdArgs;
 use crate::faults::Scenario;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::fmt;
@@ -33,6 +34,8 @@ pub enum Command {
     Faults(FaultsArgs),
     /// Measures what routing costs, beside plain Envoy and other routers.
     Bench(BenchArgs),
+    /// Measures what requests in two legs cost, and what is lost when an engine dies, beside other routers.
+    BenchPd(BenchPdArgs),
     /// Measures what many pods in many pools cost the controllers, in a Kubernetes cluster that is started for it.
     BenchCluster(BenchClusterArgs),
     /// Engines in a process of their own; they end with standard input.

@@ -1,6 +1,6 @@
 //! Demo, trace replay and bench: engines, controller and Envoy started together, and measured side by side.
 //!
-//! [`mod@bench`] measures what routing costs, [`faults`] what clients notice while parts fail. The rest is the demo and the replay, which show what routing gains:
+//! [`mod@bench`] measures what routing costs, [`bench_pd`] what it costs in two legs, [`faults`] what clients notice while parts fail. The rest is the demo and the replay, which show what routing gains:
 //!
 //! ```text
 //!  workload | trace ─► play (closed loop | open loop) ─► client ─► Envoy ─► simulated engines
@@ -25,6 +25,7 @@
 pub mod args;
 pub mod arm;
 pub mod bench;
+pub mod bench_pd;
 pub mod client;
 pub mod cluster;
 pub mod demo;

@@ -4,7 +4,7 @@ use clap::Parser;
 use warmpath_lab::args::{Args, Command};
 use warmpath_lab::bench::process::{controller, engines};
 use warmpath_lab::kubernetes::scale;
-use warmpath_lab::{bench, demo, faults, replay, up};
+use warmpath_lab::{bench, bench_pd, demo, faults, replay, up};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -14,6 +14,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Replay(args) => replay::run(&args).await,
         Command::Faults(args) => faults::run(&args).await,
         Command::Bench(args) => bench::run::run(&args).await,
+        Command::BenchPd(args) => bench_pd::run(&args).await,
         Command::BenchCluster(args) => scale::run(&args).await,
         Command::Engines(args) => engines::serve(&args).await,
         Command::Controller(args) => controller::serve(&args).await,

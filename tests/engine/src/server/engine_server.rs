@@ -183,9 +183,14 @@ impl App {
         self.faulted.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// `/metrics` as it is now.
-    pub(super) fn metrics_page(&self) -> String {
-        self.hub.read(|readings| metrics::render(&readings, &self.hub.params, &self.config))
+    /// `/metrics` as it is now, or as if so many requests ran.
+    pub(super) fn metrics_page(&self, running: Option<u32>) -> String {
+        self.hub.read(|mut readings| {
+            if let Some(running) = running {
+                readings.stats.running = running as usize;
+            }
+            metrics::render(&readings, &self.hub.params, &self.config)
+        })
     }
 
     /// `/metrics` as it was when it was first asked for under this order.
@@ -194,7 +199,7 @@ impl App {
         match &*frozen {
             Some((of, page)) if *of == order => page.clone(),
             _ => {
-                let page = self.metrics_page();
+                let page = self.metrics_page(None);
                 *frozen = Some((order, page.clone()));
                 page
             }

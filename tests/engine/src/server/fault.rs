@@ -129,6 +129,11 @@ pub enum Scrape {
     Cut,
     /// The page stays as it was when the fault began.
     Frozen,
+    /// The page says that so many requests run.
+    Busy {
+        /// How many.
+        running: u32,
+    },
 }
 
 /// The default of `every`.

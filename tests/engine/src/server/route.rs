@@ -204,8 +204,11 @@ async fn scrape(app: &App) -> Result<Response<Body>, ApiError> {
         Some((order, Scrape::Frozen)) => {
             return Ok(whole(StatusCode::OK, CONTENT_TYPE, app.frozen_page(order)));
         }
+        Some((_, Scrape::Busy { running })) => {
+            return Ok(whole(StatusCode::OK, CONTENT_TYPE, app.metrics_page(Some(running))));
+        }
     }
-    Ok(whole(StatusCode::OK, CONTENT_TYPE, app.metrics_page()))
+    Ok(whole(StatusCode::OK, CONTENT_TYPE, app.metrics_page(None)))
 }
 
 fn detail(status: StatusCode, detail: &str) -> Response<Body> {

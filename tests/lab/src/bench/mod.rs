@@ -19,7 +19,7 @@ pub mod figure;
 pub mod load;
 pub mod plan;
 pub mod process;
-mod progress;
+pub(crate) mod progress;
 pub mod report;
 pub mod run;
 pub mod target;

@@ -8,6 +8,7 @@ use std::{fmt, str::FromStr};
 
 pub(crate) use envoy::EnvoySpec;
 pub use fleet::{Fleet, Runner};
+pub(crate) use peer::Peer;
 pub use peer::version;
 
 /// Engines behind each target, where requests are measured.

@@ -29,7 +29,7 @@ const LOG_TAIL_LINES: usize = 40;
 
 /// A router that runs; dropping it ends it.
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(crate) struct Peer {
     name: &'static str,
     child: Child,
     log: PathBuf,
@@ -45,14 +45,25 @@ pub fn version(target: Target) -> &'static str {
 impl Peer {
     /// Starts it in front of these engines, and waits until it answers a request. Its log goes to `logs`.
     pub(super) async fn start(target: Target, engines: &[SocketAddr], logs: &Path) -> anyhow::Result<Self> {
+        let arguments = |port, metrics_port| arguments(target, engines, port, metrics_port);
+        Self::start_with(target, target.name(), arguments, logs).await
+    }
+
+    /// Starts it with what `arguments` makes of its port and that of its metrics. Its log has a name of its own.
+    pub(crate) async fn start_with(
+        target: Target,
+        log_name: &str,
+        arguments: impl FnOnce(u16, u16) -> Vec<String>,
+        logs: &Path,
+    ) -> anyhow::Result<Self> {
         let (port, metrics_port) = (free_port()?, free_port()?);
         let name = target.name();
         fs::create_dir_all(logs).with_context(|| format!("cannot make {}", logs.display()))?;
-        let log = logs.join(format!("{name}.log"));
+        let log = logs.join(format!("{log_name}.log"));
         let output = File::create(&log).with_context(|| format!("cannot make {}", log.display()))?;
         let program = program(name);
         let child = Command::new(&program)
-            .args(arguments(target, engines, port, metrics_port))
+            .args(arguments(port, metrics_port))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -66,16 +77,16 @@ impl Peer {
         Ok(peer)
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub(super) fn gateway(&self) -> SocketAddr {
+    pub(crate) fn gateway(&self) -> SocketAddr {
         self.gateway
     }
 
     /// The end of its log, for an error that has to do with it.
-    pub(super) fn log_tail(&self) -> String {
+    pub(crate) fn log_tail(&self) -> String {
         let text = fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let text = text.unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
