@@ -11,7 +11,7 @@ use crate::config::{LoadError, Names, Pool, RESOLVE_INTERVAL, Reload, Settings, 
 use crate::metrics::Metrics;
 use crate::publish::Shared;
 use crate::replicas::Replicas;
-use crate::telemetry::{Models, Telemetry, Unseen};
+use crate::telemetry::{Connectors, Models, Telemetry, Unseen};
 use crate::watch::Followed;
 use crate::xds::Publisher;
 use std::sync::Arc;
@@ -39,6 +39,7 @@ pub(super) struct Live {
     pub(super) shared: Shared,
     pub(super) telemetry: Telemetry,
     pub(super) models: Models,
+    pub(super) connectors: Connectors,
     /// The pools as they were published last.
     pub(super) published: Option<Pools>,
     pub(super) endpoints: Publisher,
@@ -59,7 +60,7 @@ impl Live {
     /// Keeps telemetry alive until the stop, and follows the file if there is one.
     pub(super) async fn run(mut self, watched: Option<Watched>) {
         let shared = self.shared.clone();
-        let models = self.models.clone();
+        let (models, connectors) = (self.models.clone(), self.connectors.clone());
         let (mut watched, mut cluster) = (watched, self.cluster.clone());
         let mut ticks = tokio::time::interval(RESOLVE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -84,6 +85,7 @@ impl Live {
                 () = shared.stopped() => return,
                 () = moved => self.follow(),
                 () = models.changed() => self.publish_pools(),
+                () = connectors.changed() => self.publish_pools(),
                 _ = ticks.tick() => {
                     if self.names.resolve(&self.settings).await { self.follow() }
                     if self.unknown.is_none() { self.publish_endpoints() }
@@ -118,6 +120,7 @@ impl Live {
         self.models.name(&mut named);
         let mut pools = warmpath_config::pools::to_wire(&named);
         self.models.fill(&mut pools);
+        self.connectors.fill(&mut pools);
         let kinds = changes(self.published.as_ref(), &pools);
         self.shared.with(|hub, now| kinds.into_iter().for_each(|kind| hub.publish(kind, now)));
         self.published = Some(pools);

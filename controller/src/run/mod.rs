@@ -99,7 +99,7 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
         .listening_at(http_addr, settings.explain_token.as_deref())
         .serving(wasm)
         .following(cluster.clone());
-    let models = telemetry.models();
+    let (models, connectors) = (telemetry.models(), telemetry.connectors());
     let (serve, is_known) = oneshot::channel();
     let unknown = Some(Unknown::new(telemetry.hold(), serve));
     let endpoints = Publisher::default();
@@ -116,6 +116,7 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
         shared: shared_too,
         telemetry,
         models,
+        connectors,
         published,
         endpoints,
         started_at: Instant::now(),

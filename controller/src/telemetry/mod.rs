@@ -9,6 +9,7 @@
 //! Each endpoint has its own task, so that a slow engine delays no other and never has two scrapes at once. A page costs the
 //! engine some milliseconds of Python and a line of its log, so it is asked for once a second; `pace` says when sooner.
 
+mod connectors;
 mod engine;
 mod fleet;
 mod models;
@@ -18,6 +19,7 @@ mod scrape;
 mod series;
 mod tracker;
 
+pub use connectors::Connectors;
 pub use engine::{EngineKind, Reading};
 pub use fleet::{Fleet, Seen};
 pub use models::Models;
@@ -26,10 +28,11 @@ pub use page::{Sample, samples};
 use crate::config::{Member, Pool, Scrape};
 use crate::metrics::Metrics;
 use crate::publish::Shared;
+use connectors::{QUERY_PATH, query_port};
 use fnv::FnvHashMap;
 use models::LIST_INTERVAL;
 use pace::Pace;
-use scrape::{Scraper, Source};
+use scrape::{MODELS_PATH, Scraper, Source};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,7 +42,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tracker::{Outcome, Rules, Tracker};
 use warmpath_core::ids::EndpointId;
-use warmpath_core::wire::{Health, Kind};
+use warmpath_core::wire::{Health, Kind, Role};
 
 /// First scrapes are spread over at most this time, so that readiness does not wait for a long interval.
 const SPREAD_MAX: Duration = Duration::from_millis(500);
@@ -53,6 +56,7 @@ pub struct Telemetry {
     tasks: FnvHashMap<SocketAddr, Task>,
     fleet: Fleet,
     models: Models,
+    connectors: Connectors,
     unseen: Arc<AtomicUsize>,
 }
 
@@ -74,6 +78,8 @@ struct Orders {
     /// Whether its list of models is read: the pool's names may be on it, and proxies merge the lists of several pools. That
     /// of one pool they leave to its engines.
     reads_models: bool,
+    /// Where its KV connector lists its id, if that is needed.
+    query_port: Option<u16>,
 }
 
 /// Counts one endpoint whose first scrape has not ended, for as long as it lives.
@@ -89,8 +95,11 @@ struct Target {
     scraper: Scraper,
     fleet: Fleet,
     models: Models,
+    connectors: Connectors,
     /// When its list of models was read last, and in which incarnation.
     listed: Option<(Instant, u64)>,
+    /// The same of its id.
+    identified: Option<(Instant, u64)>,
     orders: watch::Receiver<Orders>,
     unseen: Option<Unseen>,
 }
@@ -107,6 +116,7 @@ impl Telemetry {
             tasks: FnvHashMap::default(),
             fleet: Fleet::default(),
             models: Models::default(),
+            connectors: Connectors::default(),
             unseen: Arc::default(),
         }
     }
@@ -117,8 +127,11 @@ impl Telemetry {
         let mut stale = std::mem::take(&mut self.tasks);
         for pool in pools {
             let reads_models = pools.len() > 1 || pool.models.is_empty();
-            let orders = Orders { scrape, kv_below_gpu_tokens: pool.kv_below_gpu_tokens, reads_models };
+            let kv_below_gpu_tokens = pool.kv_below_gpu_tokens;
+            let query_port = query_port(pool.transfer.as_ref());
             for member in &pool.endpoints {
+                let query_port = query_port.filter(|_| member.role != Role::Decode);
+                let orders = Orders { scrape, kv_below_gpu_tokens, reads_models, query_port };
                 let kept = stale.remove(&member.address).filter(|task| task.identity == member.identity);
                 let task = match kept {
                     Some(task) => task.order(orders),
@@ -129,6 +142,7 @@ impl Telemetry {
         }
         drop(stale);
         self.models.retain(|address| self.tasks.contains_key(address));
+        self.connectors.retain(|address| self.tasks.contains_key(address));
     }
 
     /// What the scrapes show.
@@ -139,6 +153,11 @@ impl Telemetry {
     /// What the engines list.
     pub fn models(&self) -> Models {
         self.models.clone()
+    }
+
+    /// What their connectors call themselves.
+    pub fn connectors(&self) -> Connectors {
+        self.connectors.clone()
     }
 
     /// Endpoints whose first scrape has not ended.
@@ -161,7 +180,9 @@ impl Telemetry {
             scraper: self.scraper.clone(),
             fleet: self.fleet.clone(),
             models: self.models.clone(),
+            connectors: self.connectors.clone(),
             listed: None,
+            identified: None,
             orders: receiver,
             unseen: Some(Unseen::new(&self.unseen)),
         };
@@ -196,7 +217,8 @@ impl Target {
         let first = spread(id, self.orders.borrow().scrape.interval.min(SPREAD_MAX));
         tokio::time::sleep(first).await;
         loop {
-            let Orders { scrape, kv_below_gpu_tokens, reads_models } = *self.orders.borrow_and_update();
+            let Orders { scrape, kv_below_gpu_tokens, reads_models, query_port } =
+                *self.orders.borrow_and_update();
             tracker.configure(kv_below_gpu_tokens);
             let start = Instant::now();
             let in_flight = self.in_flight(id);
@@ -217,8 +239,13 @@ impl Target {
                 }
             });
             self.unseen = None;
-            if reads_models && shown == Health::Healthy && !matches!(outcome, Outcome::Failed(_)) {
-                self.list(tracker.incarnation(), scrape.timeout).await;
+            if shown == Health::Healthy && !matches!(outcome, Outcome::Failed(_)) {
+                if reads_models {
+                    self.list(tracker.incarnation(), scrape.timeout).await;
+                }
+                if let Some(port) = query_port {
+                    self.identify(port, tracker.incarnation(), scrape.timeout).await;
+                }
             }
             let pace = Pace { scrape, in_flight, is_cut: outcome.is_cut(), random: random(self.address) };
             if !self.rest(id, &pace, start).await {
@@ -229,13 +256,24 @@ impl Target {
 
     /// Reads the list of models, if it is old or another process has begun.
     async fn list(&mut self, incarnation: u64, timeout: Duration) {
-        let is_recent = |(at, of): (Instant, u64)| at.elapsed() < LIST_INTERVAL && of == incarnation;
-        if self.listed.is_some_and(is_recent) {
+        if is_recent(self.listed, incarnation) {
             return;
         }
         self.listed = Some((Instant::now(), incarnation));
-        if let Some(body) = self.scraper.models(self.address, timeout).await {
+        if let Some(body) = self.scraper.page(self.address, MODELS_PATH, timeout).await {
             self.models.take(self.address, &body);
+        }
+    }
+
+    /// Reads the id of its KV connector, if it is old or another process has begun.
+    async fn identify(&mut self, port: u16, incarnation: u64, timeout: Duration) {
+        if is_recent(self.identified, incarnation) {
+            return;
+        }
+        let server = SocketAddr::new(self.address.ip(), port);
+        if let Some(body) = self.scraper.page(server, QUERY_PATH, timeout).await {
+            self.identified = Some((Instant::now(), incarnation));
+            self.connectors.take(self.address, &body);
         }
     }
 
@@ -269,6 +307,11 @@ impl Target {
             Health::Unknown => {}
         }
     }
+}
+
+/// Whether something was read a moment ago, and of this process.
+fn is_recent(read: Option<(Instant, u64)>, incarnation: u64) -> bool {
+    read.is_some_and(|(at, of)| at.elapsed() < LIST_INTERVAL && of == incarnation)
 }
 
 fn random(of: SocketAddr) -> u64 {

@@ -24,7 +24,7 @@ const TRTLLM_METRICS_PATH: &str = "/prometheus/metrics";
 /// The path of every engine's health check.
 const HEALTH_PATH: &str = "/health";
 /// The path of every engine's list of models.
-const MODELS_PATH: &str = "/v1/models";
+pub(super) const MODELS_PATH: &str = "/v1/models";
 /// Kept connections that are idle longer are closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
@@ -89,10 +89,15 @@ impl Scraper {
         Scraped { outcome, connection: look.connection }
     }
 
-    /// An engine's list of models, if it responds with one.
-    pub(super) async fn models(&self, address: SocketAddr, timeout: Duration) -> Option<Bytes> {
+    /// The page at a path, if there is one.
+    pub(super) async fn page(
+        &self,
+        address: SocketAddr,
+        path: &'static str,
+        timeout: Duration,
+    ) -> Option<Bytes> {
         let mut look = Look { client: &self.client, address, connection: None };
-        let get = look.get(PathAndQuery::from_static(MODELS_PATH));
+        let get = look.get(PathAndQuery::from_static(path));
         match tokio::time::timeout(timeout, get).await {
             Ok(Ok(Reply::Page(page))) => Some(page),
             _ => None,

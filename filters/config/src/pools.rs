@@ -75,6 +75,7 @@ impl Pool {
             address: member.address.to_string(),
             identity: member.identity,
             role: member.role.into(),
+            engine: String::new(),
         });
         wire::Pool {
             name: self.name.clone(),

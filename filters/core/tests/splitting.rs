@@ -9,7 +9,8 @@ use warmpath_core::routing::{Explanation, Options, Query, Split, Unsplit, choose
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{
-    EngineStatus, Health, Kind, Pool, PoolEndpoint, Pools, Role, Routed, Transfer, TransferSeen,
+    EngineStatus, Health, Kind, Outcome, OutcomeClass, Pool, PoolEndpoint, Pools, Role, Routed, Transfer,
+    TransferProtocol, TransferSeen,
 };
 
 /// Cells of a prompt of some 8,000 tokens.
@@ -55,6 +56,27 @@ impl World {
 
     fn runs(self, address: &str, running: u32) -> Self {
         self.status(address, EngineStatus { running, ..EngineStatus::default() })
+    }
+
+    /// SGLang's: no endpoint takes whole requests.
+    fn without_whole(mut self) -> Self {
+        let pools = self.0.export().into_iter().find_map(|event| match event.kind {
+            Some(Kind::Pools(pools)) => Some(pools.pools),
+            _ => None,
+        });
+        let mut pools = pools.unwrap();
+        for pool in &mut pools {
+            pool.transfer =
+                Some(Transfer { protocol: TransferProtocol::Bootstrap.into(), ..Transfer::default() });
+        }
+        self.0.apply(&Kind::Pools(Pools { pools }).into(), Timestamp::ZERO);
+        self
+    }
+
+    fn failed(self, address: &str) -> Self {
+        let class = OutcomeClass::Unreachable.into();
+        let endpoint = EndpointId::of(address).0;
+        self.apply(Kind::Outcome(Outcome { endpoint, class, ..Outcome::default() }))
     }
 
     fn down(self, address: &str) -> Self {
@@ -141,6 +163,19 @@ fn an_endpoint_that_cannot_be_reached_is_not_part_of_a_pair() {
     let one = World::new().down(P[0]);
     assert_eq!(legs(&one.decide(CELLS).unwrap()).0, P[1]);
     assert_eq!(one.down(P[1]).decide(CELLS).unwrap_err(), Unsplit::NoPrefill);
+}
+
+/// Where a request must be split, an endpoint that failed a moment ago is better than none, and worse than any other.
+#[test]
+fn an_endpoint_that_has_failed_is_avoided_where_every_request_is_split() {
+    let world = World::new().without_whole().failed(P[0]).failed(D[1]);
+    // Those that have failed would be the cheaper ones.
+    let world = world.runs(P[1], 5).runs(D[0], 40);
+    for cells in [1, CELLS] {
+        assert_eq!(legs(&world.decide(cells).unwrap()), (P[1], D[0]));
+    }
+    let world = world.failed(P[1]).failed(D[0]);
+    assert!(world.decide(CELLS).is_ok());
 }
 
 #[test]

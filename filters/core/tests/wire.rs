@@ -22,6 +22,7 @@ fn pool() -> Pool {
             address: "10.0.0.1:80".into(),
             identity: 1,
             role: Role::Decode.into(),
+            engine: "e".into(),
         }],
         listed: vec!["{}".into()],
         rewrites: vec![Rewrite {

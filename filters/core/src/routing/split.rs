@@ -84,7 +84,7 @@ pub(super) fn pair(query: &Query<'_>, options: &Options, must_be_fit: bool) -> R
     for (from, p) in prefill.ranked().filter(is_fit).take(PAIRED_MAX).enumerate() {
         for (to, d) in decode.ranked().filter(is_fit).take(PAIRED_MAX).enumerate() {
             let pair = Pair::of(query, options, (from, p), (to, d));
-            if p.id != d.id && best.as_ref().is_none_or(|best| pair.cost_s < best.cost_s) {
+            if p.id != d.id && best.as_ref().is_none_or(|best| pair.is_better_than(best)) {
                 best = Some(pair);
             }
         }
@@ -114,6 +114,8 @@ fn leg(query: &Query<'_>, options: &Options, leg: Leg, matches: &[Match]) -> Opt
 struct Pair {
     from: usize,
     to: usize,
+    /// That of the worse one.
+    fitness: Fitness,
     transfer_tokens: u64,
     transfer_s: f64,
     cost_s: f64,
@@ -122,6 +124,11 @@ struct Pair {
 // === impl Pair ===
 
 impl Pair {
+    /// Whether it is to be taken before another: the fit before the others, then by cost.
+    fn is_better_than(&self, other: &Self) -> bool {
+        (self.fitness, self.cost_s) < (other.fitness, other.cost_s)
+    }
+
     fn of(
         query: &Query<'_>,
         options: &Options,
@@ -132,6 +139,7 @@ impl Pair {
         let transfer_s =
             query.pool().transfers().predicted_s((p.id, d.id), transfer_tokens, p.prefill_s_per_token);
         let transfer = d.terms.with(Term::Transfer, transfer_s);
-        Self { from, to, transfer_tokens, transfer_s, cost_s: p.cost_s + options.weights.total_s(&transfer) }
+        let cost_s = p.cost_s + options.weights.total_s(&transfer);
+        Self { from, to, fitness: p.fitness.max(d.fitness), transfer_tokens, transfer_s, cost_s }
     }
 }

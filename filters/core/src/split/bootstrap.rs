@@ -7,6 +7,8 @@ use super::NotEditable;
 use super::first_leg::with_fields;
 use serde_json::Value;
 
+/// The port of an engine's bootstrap server where nothing else is configured: SGLang's, and vLLM's for Mooncake.
+pub const BOOTSTRAP_PORT_DEFAULT: u16 = 8998;
 /// Rooms are numbers below this: SGLang keeps them in a signed 64-bit number.
 pub(super) const ROOM_MAX: u64 = i64::MAX.unsigned_abs();
 

@@ -14,8 +14,8 @@ const COMMON: [(&str, Change<'static>); 3] =
 /// A limit of one token.
 const ONE: Change<'static> = Change::Set("1");
 
-/// The copy, with `added` fields.
-pub(super) fn first_leg(api: Api, body: &[u8], added: &[(&str, &str)]) -> Result<Vec<u8>, NotEditable> {
+/// The copy, with `added` changes.
+pub(super) fn first_leg(api: Api, body: &[u8], added: &[(&str, Change<'_>)]) -> Result<Vec<u8>, NotEditable> {
     let mut changes: Vec<(&str, Change<'_>)> = COMMON.to_vec();
     match api {
         // A client that sets only one of them means both, and engines take the second before the first.
@@ -31,7 +31,7 @@ pub(super) fn first_leg(api: Api, body: &[u8], added: &[(&str, &str)]) -> Result
         }
         Api::CountTokens | Api::Inputs | Api::Pairs | Api::ModelOnly => return Err(NotEditable),
     }
-    changes.extend(added.iter().map(|(name, value)| (*name, Change::Set(value))));
+    changes.extend(added);
     Ok(Edits::of(body, &changes)?.apply(body))
 }
 

@@ -24,7 +24,7 @@ mod push;
 mod tests;
 mod whole;
 
-pub use bootstrap::Bootstrap;
+pub use bootstrap::{BOOTSTRAP_PORT_DEFAULT, Bootstrap};
 pub use handover::{Handover, HandoverError};
 pub use push::Push;
 pub use whole::{Whole, reason};

@@ -5,6 +5,7 @@
 
 use super::NotEditable;
 use super::first_leg::{first_leg, with_fields};
+use crate::json::Change;
 use crate::prompt::Api;
 use serde_json::json;
 
@@ -28,7 +29,15 @@ impl Push {
             "do_remote_prefill": false,
             "transfer_id": self.id(),
         });
-        first_leg(api, body, &[("kv_transfer_params", &params.to_string())])
+        let params = params.to_string();
+        // An engine whose first token ends the response writes nothing, and the other one waits for it.
+        let changes = [
+            ("kv_transfer_params", Change::Set(&params)),
+            ("ignore_eos", Change::Set("true")),
+            ("stop", Change::Remove),
+            ("stop_token_ids", Change::Remove),
+        ];
+        first_leg(api, body, &changes)
     }
 
     pub(super) fn decode(&self, body: &[u8]) -> Result<Vec<u8>, NotEditable> {

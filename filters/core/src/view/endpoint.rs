@@ -54,6 +54,8 @@ pub struct Endpoint {
     pub identity: u64,
     /// The legs that it takes.
     pub role: Role,
+    /// The id that its KV connector gives it; empty where that is not known, or of no use.
+    pub engine: String,
     /// KV capacity of its GPU in tokens, which bounds the running requests.
     pub capacity_tokens: u64,
     /// The health that the controller reports; `Unknown` until a scrape.
@@ -128,6 +130,7 @@ impl Endpoint {
             address,
             identity: 0,
             role: Role::Both,
+            engine: String::new(),
             capacity_tokens: CAPACITY_TOKENS_DEFAULT,
             health: Health::Unknown,
             status: EngineStatus::default(),

@@ -84,5 +84,6 @@ fn export_endpoint(endpoint: &Endpoint) -> wire::PoolEndpoint {
         address: endpoint.address.clone(),
         identity: endpoint.identity,
         role: endpoint.role.into(),
+        engine: endpoint.engine.clone(),
     }
 }

@@ -86,6 +86,7 @@ impl View {
             *endpoint = Endpoint::new(listed.address.clone(), self.seed);
         }
         endpoint.role = listed.role();
+        endpoint.engine.clone_from(&listed.engine);
         endpoint.identity = if after == 0 { before } else { after };
         if is_another {
             self.prefixes.forget(slot);

@@ -184,6 +184,9 @@ pub struct PoolEndpoint {
     /// The legs of requests that it takes.
     #[prost(enumeration = "Role", tag = "3")]
     pub role: i32,
+    /// The id that its KV connector gives it, where decode legs have to state it. Empty: not known.
+    #[prost(string, tag = "4")]
+    pub engine: ::prost::alloc::string::String,
 }
 /// A rule that replaces the model of requests.
 #[derive(Clone, PartialEq, ::prost::Message)]

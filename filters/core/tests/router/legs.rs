@@ -448,3 +448,28 @@ fn legs_that_run_together_are_sent_again_together() {
         assert_eq!(counted(&host, &[&vm], "warmpath.decode_leg.rescued"), 1);
     }
 }
+
+#[test]
+fn a_writing_connector_is_named_to_the_decode_engine() {
+    let host = Host::default();
+    let mut config = apart(1, 1, TransferProtocol::Push);
+    let vm_without = vm(&host, &config);
+    let others = busy(&vm_without);
+    let stream = send(&vm_without, &long("unnamed").to_string());
+    assert!(stream.calls.is_empty(), "nobody knows its id yet");
+    stream.finish();
+    others.into_iter().for_each(Stream::finish);
+    config.pools.pools[0].endpoints[0].engine = "engine-1".to_owned();
+    let vm = vm(&host, &config);
+    let others = busy(&vm);
+    let stream = send(&vm, &long("named").to_string());
+    let leg: Value = serde_json::from_slice(&stream.calls[0].body).unwrap();
+    let own: Value = serde_json::from_slice(stream.edited.as_deref().unwrap()).unwrap();
+    let (from, to) = (&leg["kv_transfer_params"], &own["kv_transfer_params"]);
+    assert_eq!(from["transfer_id"], to["transfer_id"]);
+    assert_eq!(to["remote_engine_id"], "engine-1");
+    assert_eq!(to["remote_bootstrap_addr"], "http://10.1.0.1:8998");
+    assert_eq!((&leg["ignore_eos"], own.get("ignore_eos")), (&json!(true), None));
+    stream.finish();
+    others.into_iter().for_each(Stream::finish);
+}

@@ -8,7 +8,7 @@ use super::super::metrics::{LegFailure, StaysWhole};
 use super::super::planned::Routed;
 use crate::prompt::Api;
 use crate::routing::Candidate;
-use crate::split::{Bootstrap, Handover, NotEditable, Protocol};
+use crate::split::{BOOTSTRAP_PORT_DEFAULT, Bootstrap, Handover, NotEditable, Protocol, Push};
 use crate::view::{EVERY_POOL_CLUSTER, stands_for};
 use crate::wire::{Transfer, TransferProtocol};
 use std::net::SocketAddr;
@@ -45,19 +45,25 @@ impl Joint {
         Ok(Self { transfer, api: Some(reading.api), cluster, head, may_explain: reading.may_explain })
     }
 
-    /// The protocol with `prefill` as the endpoint that computes the prompt; `None`: it lacks something for that.
-    pub(super) fn protocol(&self, prefill: &Candidate, random: u64) -> Option<Protocol> {
+    /// The protocol with `prefill` as the endpoint that computes the prompt; `None`: it lacks something for that. `engine` is the id of
+    /// its KV connector.
+    pub(super) fn protocol(&self, prefill: &Candidate, engine: &str, random: u64) -> Option<Protocol> {
+        let port = u16::try_from(self.transfer.bootstrap_port).ok().filter(|port| *port != 0);
         match self.transfer.protocol() {
             TransferProtocol::Pull => Some(Protocol::Pull),
             TransferProtocol::ContextFirst => Some(Protocol::ContextFirst),
             TransferProtocol::Bootstrap => {
                 let address: SocketAddr = prefill.address.parse().ok()?;
-                let port = u16::try_from(self.transfer.bootstrap_port).ok().filter(|port| *port != 0);
                 let host = address.ip().to_string();
                 Some(Protocol::Bootstrap(Bootstrap { host, port, room: random }))
             }
-            // It needs the prefill engine's own id, which nobody publishes.
-            TransferProtocol::Push => None,
+            TransferProtocol::Push if engine.is_empty() => None,
+            TransferProtocol::Push => {
+                let address: SocketAddr = prefill.address.parse().ok()?;
+                let server = SocketAddr::new(address.ip(), port.unwrap_or(BOOTSTRAP_PORT_DEFAULT));
+                let (bootstrap, engine) = (format!("http://{server}"), engine.to_owned());
+                Some(Protocol::Push(Push { transfer: random, bootstrap, engine }))
+            }
         }
     }
 

@@ -168,7 +168,8 @@ impl<S: SharedMap> Router<S> {
         out: &mut Vec<Output>,
     ) -> Result<(), Box<(Routed, Option<Edited>)>> {
         let Split { prefill, mut decode, transfer_tokens, cost_s } = split;
-        let Some(protocol) = joint.protocol(&prefill.chosen, self.random()) else {
+        let engine = self.engine_of(prefill.chosen.id);
+        let Some(protocol) = joint.protocol(&prefill.chosen, &engine, self.random()) else {
             return Err(Box::new((whole, edited)));
         };
         let text = edited.as_ref().map_or(text, |edited| edited.text.as_slice());
@@ -302,6 +303,12 @@ impl<S: SharedMap> Router<S> {
         }
     }
 
+    /// The id that an endpoint's KV connector gives it.
+    fn engine_of(&self, id: EndpointId) -> String {
+        let endpoint = self.view.slot(id).and_then(|slot| self.view.endpoint(slot));
+        endpoint.map_or_else(String::new, |endpoint| endpoint.engine.clone())
+    }
+
     /// The body of a request that waits, for its next leg.
     pub(super) fn leg_body(
         &mut self,
@@ -324,7 +331,8 @@ impl<S: SharedMap> Router<S> {
             return;
         }
         let next = prefilling.others.pop().and_then(|candidate| {
-            let protocol = prefilling.joint.protocol(&candidate, self.random())?;
+            let engine = self.engine_of(candidate.id);
+            let protocol = prefilling.joint.protocol(&candidate, &engine, self.random())?;
             let body = prefilling.joint.prefill_body(&protocol, body).ok()?;
             Some((candidate, protocol, body))
         });

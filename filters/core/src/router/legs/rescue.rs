@@ -290,7 +290,8 @@ impl<S: SharedMap> Router<S> {
                 if decode.len() > 1 {
                     decode.pop();
                 }
-                let Some(protocol) = joint.protocol(&p, self.random()) else { return false };
+                let engine = self.engine_of(p.id);
+                let Some(protocol) = joint.protocol(&p, &engine, self.random()) else { return false };
                 let bodies = joint.prefill_body(&protocol, body).and_then(|prefill_body| {
                     Ok((prefill_body, joint.decode_body(&protocol, body, &Handover::Agreed)?))
                 });
