@@ -2,6 +2,7 @@
 
 use crate::support::{EVENT_STREAM, assert_clean, chat, chat_with, counted, explain, text, vm};
 use serde_json::{Value, json};
+use std::time::Duration;
 use warmpath_host::{Action, Host, HttpCall, HttpCallState, Stream, Vm};
 
 const PATH: &str = "/v1/chat/completions";
@@ -11,8 +12,12 @@ const DECODE: &str = "10.2.0.1:8000";
 const OK: [(&str, &str); 2] = [(":status", "200"), ("content-type", "application/json")];
 const HANDOVER: &str = r#"{"do_remote_prefill":true,"remote_block_ids":[[1,2]],"remote_engine_id":"e","remote_request_id":"r","remote_host":"h","remote_port":1}"#;
 
+/// Longer than any decode leg of these is waited for.
+const OVERDUE: Duration = Duration::from_mins(1);
 /// Requests at the decode engine that a prompt's computing there would hold up.
 const BUSY: usize = 4;
+/// Hostcalls of a streamed request in two legs, up to its last token: twice those of a whole one.
+const HOSTCALLS_OF_LEGS_MAX: u64 = 32;
 /// More than any response to a call that is of use, in bytes.
 const TOO_LARGE_BYTES: usize = 16 * 1024 * 1024 + 1;
 
@@ -287,10 +292,9 @@ fn the_response_of_a_call_takes_the_place_of_a_failed_decode_leg() {
         let call = pending(&vm);
         assert_eq!(String::from_utf8_lossy(&call.body), body);
         assert_ne!(call.headers.text(DESTINATION), Some(failed.as_str()));
-        let events = b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n";
-        vm.http_respond(call.id, &EVENT_STREAM, events, &[]).unwrap();
+        vm.http_respond(call.id, &EVENT_STREAM, EVENTS, &[]).unwrap();
         let local = stream.local_response().expect("the filter responds itself");
-        assert_eq!((local.status, local.body.as_slice()), (200, events.as_slice()));
+        assert_eq!((local.status, local.body.as_slice()), (200, EVENTS));
         assert!(local.headers.text("content-type").unwrap().starts_with("text/event-stream"));
         assert_eq!(stream.downstream().headers, None);
         streams.push(stream);
@@ -333,5 +337,92 @@ fn nothing_stays_of_a_client_that_leaves_while_its_request_is_served_anew() {
     let call = pending(&vm);
     stream.finish().unwrap();
     vm.http_respond(call.id, &EVENT_STREAM, b"data: [DONE]\n\n", &[]).unwrap();
+    end(&host, &vm, streams);
+}
+
+const EVENTS: &[u8] = b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n";
+
+/// A decode leg without a response, so long that a tick has had its request served anew.
+fn overdue(host: &Host, topic: &str) -> (Vm, Vec<Stream>, Stream) {
+    let (vm, streams, stream, body) = decoding(host, topic);
+    host.advance(OVERDUE);
+    vm.tick().unwrap();
+    let call = pending(&vm);
+    assert_eq!(String::from_utf8_lossy(&call.body), body);
+    assert_ne!(call.headers.text(DESTINATION), Some(sent_to(&stream).as_str()));
+    (vm, streams, stream)
+}
+
+#[test]
+fn the_response_of_a_call_that_a_tick_made_reaches_the_request_that_waits() {
+    let host = Host::default();
+    let (vm, mut streams, stream) = overdue(&host, "overdue");
+    vm.http_respond(pending(&vm).id, &EVENT_STREAM, EVENTS, &[]).unwrap();
+    let local = stream.local_response().expect("the filter responds itself");
+    assert_eq!((local.status, local.body.as_slice()), (200, EVENTS));
+    streams.push(stream);
+    end(&host, &vm, streams);
+}
+
+#[test]
+fn a_response_that_comes_late_and_yet_first_goes_on() {
+    let host = Host::default();
+    let (vm, mut streams, mut stream) = overdue(&host, "late");
+    let call = pending(&vm);
+    stream.response_headers(&EVENT_STREAM, false).unwrap();
+    vm.http_respond(call.id, &EVENT_STREAM, EVENTS, &[]).unwrap();
+    assert_eq!(stream.local_response(), None);
+    stream.response_body(EVENTS, true).unwrap();
+    assert_eq!(stream.downstream().body, EVENTS);
+    streams.push(stream);
+    end(&host, &vm, streams);
+}
+
+#[test]
+fn a_call_of_a_tick_may_be_refused_fail_or_outlive_its_request() {
+    let host = Host::default();
+    let (vm, mut streams, stream, _) = decoding(&host, "refused");
+    host.set_cluster_down(CLUSTER, true);
+    host.advance(OVERDUE);
+    vm.tick().unwrap();
+    host.set_cluster_down(CLUSTER, false);
+    assert!(
+        !stream.upstream().body.is_empty() && stream.local_response().is_none(),
+        "its own may still come"
+    );
+    streams.push(stream);
+    end(&host, &vm, streams);
+
+    let host = Host::default();
+    let (vm, mut streams, stream) = overdue(&host, "failed");
+    while let Some(call) = vm.http_calls().into_iter().find(|call| call.state == HttpCallState::Pending) {
+        vm.http_fail(call.id).unwrap();
+    }
+    assert_eq!(stream.local_response(), None);
+    streams.push(stream);
+    end(&host, &vm, streams);
+
+    let host = Host::default();
+    let (vm, streams, stream) = overdue(&host, "gone");
+    let call = pending(&vm);
+    stream.finish().unwrap();
+    vm.http_respond(call.id, &EVENT_STREAM, EVENTS, &[]).unwrap();
+    end(&host, &vm, streams);
+}
+
+#[test]
+fn what_two_legs_ask_of_the_host_does_not_grow() {
+    let host = Host::default();
+    let (vm, mut streams) = apart(&host, 1, &nixl());
+    for topic in ["first", "second"] {
+        vm.reset_counts();
+        let (mut stream, _) = send(&vm, &long(topic), false);
+        vm.http_respond(pending(&vm).id, &OK, &handed_over(), &[]).unwrap();
+        stream.response_headers(&EVENT_STREAM, false).unwrap();
+        stream.response_body(EVENTS, true).unwrap();
+        streams.push(stream);
+    }
+    let counts = vm.counts();
+    assert!(counts.total() <= HOSTCALLS_OF_LEGS_MAX, "{}: {:?}", counts.total(), counts.calls);
     end(&host, &vm, streams);
 }

@@ -37,3 +37,21 @@ async fn a_client_gets_its_response_though_the_decode_engine_fails() {
         apart.rests().await;
     }
 }
+
+#[tokio::test]
+async fn a_client_gets_its_response_though_the_decode_engine_is_silent() {
+    let apart = Apart::start(1, 2).await;
+    apart.decode.iter().for_each(|engine| engine.set_decode(Manner::Stalled));
+    let [first, second] = &apart.clients();
+    let bodies = ["silent one", "silent two"].map(|topic| chat(topic, true));
+    // Both at once, because each is waited for.
+    let responses = futures::join!(apart.send(first, CHAT, &bodies[0]), apart.send(second, CHAT, &bodies[1]));
+    for response in [responses.0, responses.1] {
+        assert_eq!(response.status, StatusCode::OK, "{}", response.text());
+        assert!(response.text().contains("[DONE]"), "{}", response.text());
+    }
+    let received = Apart::received(&apart.decode);
+    let whole = received.iter().filter(|request| !request.is_decode());
+    assert_eq!(whole.filter(|request| bodies.iter().any(|body| request.body == body.as_bytes())).count(), 2);
+    apart.rests().await;
+}
