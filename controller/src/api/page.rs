@@ -115,6 +115,8 @@ pub struct EndpointState {
     pub engine_role: Option<String>,
     /// Whether its metrics show a NIXL connector; null unless they are vLLM's.
     pub nixl: Option<bool>,
+    /// Whether its bootstrap server accepts connections; null where it has none, or before it was tried.
+    pub bootstrap: Option<bool>,
     /// From the engine's metrics page: requests in its batch.
     pub running: u32,
     /// Requests in its queue.

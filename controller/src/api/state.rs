@@ -84,6 +84,7 @@ impl Facts<'_> {
             engine: seen.and_then(|seen| seen.kind).map(EngineKind::label).map(str::to_owned),
             engine_role: seen.and_then(|seen| seen.legs).map(role).map(str::to_owned),
             nixl: seen.filter(|seen| seen.kind == Some(EngineKind::Vllm)).map(|seen| seen.has_nixl),
+            bootstrap: seen.and_then(|seen| seen.has_bootstrap),
             running: status.running,
             waiting: status.waiting,
             kv_used_permille: status.kv_used_permille,

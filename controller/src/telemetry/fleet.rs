@@ -40,6 +40,8 @@ pub struct Seen {
     pub legs: Option<Role>,
     /// As in [`super::Reading::has_nixl`].
     pub has_nixl: bool,
+    /// Whether its bootstrap server accepts connections; none where it has none, or before it was tried.
+    pub has_bootstrap: Option<bool>,
 }
 
 /// One pool.
@@ -102,6 +104,13 @@ impl Fleet {
         has_others
     }
 
+    /// Records whether an endpoint's bootstrap server accepts connections.
+    pub(super) fn report_bootstrap(&self, address: SocketAddr, accepts: Option<bool>) {
+        if let Some(seen) = self.lock().seen.get_mut(&address) {
+            seen.has_bootstrap = accepts;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // No update leaves it half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -112,8 +121,15 @@ impl Fleet {
 
 impl Seen {
     fn of(health: Health, outcome: Outcome, before: Option<Self>) -> Self {
-        let unread =
-            Self { health, last: outcome.label(), good: None, kind: None, legs: None, has_nixl: false };
+        let unread = Self {
+            health,
+            last: outcome.label(),
+            good: None,
+            kind: None,
+            legs: None,
+            has_nixl: false,
+            has_bootstrap: before.and_then(|seen| seen.has_bootstrap),
+        };
         match outcome {
             Outcome::Page(Reading { kind, legs, has_nixl, .. }) => {
                 Self { good: Some(Instant::now()), kind, legs, has_nixl, ..unread }

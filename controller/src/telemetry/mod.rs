@@ -38,14 +38,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tracker::{Outcome, Rules, Tracker};
+use warmpath_config::transfer::has_bootstrap;
 use warmpath_core::ids::EndpointId;
+use warmpath_core::split::BOOTSTRAP_PORT_DEFAULT;
 use warmpath_core::wire::{Health, Kind, Role};
 
 /// First scrapes are spread over at most this time, so that readiness does not wait for a long interval.
 const SPREAD_MAX: Duration = Duration::from_millis(500);
+
+/// Time between two tries of a bootstrap server that does not accept connections.
+const DEAF_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The scraping tasks of all endpoints.
 #[derive(Debug)]
@@ -80,6 +86,8 @@ struct Orders {
     reads_models: bool,
     /// Where its KV connector lists its id, if that is needed.
     query_port: Option<u16>,
+    /// The port of its bootstrap server, if it has one: it is tried now and then, for people only.
+    bootstrap_port: Option<u16>,
 }
 
 /// Counts one endpoint whose first scrape has not ended, for as long as it lives.
@@ -100,6 +108,8 @@ struct Target {
     listed: Option<(Instant, u64)>,
     /// The same of its id.
     identified: Option<(Instant, u64)>,
+    /// When its bootstrap server is to be tried next, and at which port it was.
+    tried: Option<(Instant, u16)>,
     orders: watch::Receiver<Orders>,
     unseen: Option<Unseen>,
 }
@@ -131,7 +141,8 @@ impl Telemetry {
             let query_port = query_port(pool.transfer.as_ref());
             for member in &pool.endpoints {
                 let query_port = query_port.filter(|_| member.role != Role::Decode);
-                let orders = Orders { scrape, kv_below_gpu_tokens, reads_models, query_port };
+                let bootstrap_port = bootstrap_port(pool, member);
+                let orders = Orders { scrape, kv_below_gpu_tokens, reads_models, query_port, bootstrap_port };
                 let kept = stale.remove(&member.address).filter(|task| task.identity == member.identity);
                 let task = match kept {
                     Some(task) => task.order(orders),
@@ -183,6 +194,7 @@ impl Telemetry {
             connectors: self.connectors.clone(),
             listed: None,
             identified: None,
+            tried: None,
             orders: receiver,
             unseen: Some(Unseen::new(&self.unseen)),
         };
@@ -217,7 +229,7 @@ impl Target {
         let first = spread(id, self.orders.borrow().scrape.interval.min(SPREAD_MAX));
         tokio::time::sleep(first).await;
         loop {
-            let Orders { scrape, kv_below_gpu_tokens, reads_models, query_port } =
+            let Orders { scrape, kv_below_gpu_tokens, reads_models, query_port, bootstrap_port } =
                 *self.orders.borrow_and_update();
             tracker.configure(kv_below_gpu_tokens);
             let start = Instant::now();
@@ -247,6 +259,7 @@ impl Target {
                     self.identify(port, tracker.incarnation(), scrape.timeout).await;
                 }
             }
+            self.try_bootstrap(bootstrap_port, scrape.timeout).await;
             let pace = Pace { scrape, in_flight, is_cut: outcome.is_cut(), random: random(self.address) };
             if !self.rest(id, &pace, start).await {
                 return;
@@ -275,6 +288,22 @@ impl Target {
             self.identified = Some((Instant::now(), incarnation));
             self.connectors.take(self.address, &body);
         }
+    }
+
+    /// Tries its bootstrap server, if it was not tried lately.
+    async fn try_bootstrap(&mut self, port: Option<u16>, timeout: Duration) {
+        let Some(port) = port else {
+            self.fleet.report_bootstrap(self.address, None);
+            return;
+        };
+        if self.tried.is_some_and(|(next, tried)| tried == port && Instant::now() < next) {
+            return;
+        }
+        let server = SocketAddr::new(self.address.ip(), port);
+        let connected = tokio::time::timeout(timeout, TcpStream::connect(server)).await;
+        let accepts = matches!(connected, Ok(Ok(_)));
+        self.tried = Some((Instant::now() + if accepts { LIST_INTERVAL } else { DEAF_INTERVAL }, port));
+        self.fleet.report_bootstrap(self.address, Some(accepts));
     }
 
     /// Waits until the next scrape is due. Returns whether there is to be one.
@@ -312,6 +341,13 @@ impl Target {
 /// Whether something was read a moment ago, and of this process.
 fn is_recent(read: Option<(Instant, u64)>, incarnation: u64) -> bool {
     read.is_some_and(|(at, of)| at.elapsed() < LIST_INTERVAL && of == incarnation)
+}
+
+/// The port of the bootstrap server of an engine that only prefills; others have none.
+fn bootstrap_port(pool: &Pool, member: &Member) -> Option<u16> {
+    let transfer = pool.transfer.as_ref().filter(|transfer| has_bootstrap(transfer.protocol()))?;
+    let port = u16::try_from(transfer.bootstrap_port).ok().filter(|port| *port > 0);
+    (member.role == Role::Prefill).then_some(port.unwrap_or(BOOTSTRAP_PORT_DEFAULT))
 }
 
 fn random(of: SocketAddr) -> u64 {

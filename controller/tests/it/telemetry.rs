@@ -5,10 +5,10 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use warmpath::run::{Running, start};
-use warmpath_config::Host;
+use warmpath_config::{Host, Member};
 use warmpath_core::ids::EndpointId;
 use warmpath_core::view::{Endpoint, View};
-use warmpath_core::wire::Health;
+use warmpath_core::wire::{Health, Role, Transfer, TransferProtocol};
 
 const TRTLLM: &str = include_str!("../fixtures/pages/trtllm.txt");
 
@@ -191,4 +191,33 @@ async fn an_engine_that_is_named_by_its_host_is_scraped_and_published() {
     let mut proxy = Proxy::connect(running.grpc_addr(), 1).await;
     proxy.until("its status came", |view| endpoint(view, engine.address).status().running == 3).await;
     running.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_bootstrap_servers_of_engines_that_prefill_are_tried() {
+    let engine = Engine::start(page(3, 100)).await;
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    let transfer = |bootstrap_port: u16| Transfer {
+        protocol: TransferProtocol::Bootstrap.into(),
+        bootstrap_port: bootstrap_port.into(),
+        ..Transfer::default()
+    };
+    for (role, port, wanted) in
+        [(Role::Prefill, port, Some(true)), (Role::Prefill, 1, Some(false)), (Role::Decode, port, None)]
+    {
+        let mut settings = settings(&[]);
+        settings.pools[0].endpoints = vec![Member { role, ..Member::from(engine.address) }];
+        settings.pools[0].transfer = Some(transfer(port));
+        let running = start(settings).await.unwrap();
+        let seen = until("it was scraped and tried", async || {
+            let state = warmpath::get::state(&running.http_addr().to_string()).await.unwrap();
+            let [endpoint] = &state.pools[0].endpoints[..] else { return None };
+            let is_done = endpoint.scrape.is_some() && (endpoint.bootstrap.is_some() || wanted.is_none());
+            is_done.then_some(endpoint.bootstrap)
+        })
+        .await;
+        assert_eq!(seen, wanted, "{role:?} {port}");
+        running.shutdown().await;
+    }
 }

@@ -47,8 +47,16 @@ static ROLE: Check = Check {
              llm-d.ai/role",
 };
 
+static BOOTSTRAP: Check = Check {
+    id: "split.bootstrap",
+    worst: Level::Error,
+    why: "both legs of a request meet at the bootstrap server of the prefill engine, and the controller cannot connect to it",
+    remedy: "set the pool's transfer.bootstrap_port to the port of the engines (SGLang's --disaggregation-bootstrap-port, \
+             Mooncake's VLLM_MOONCAKE_BOOTSTRAP_PORT), and let controller and engines reach it",
+};
+
 /// In the order of docs/check.md.
-pub(super) static CHECKS: [&Check; 5] = [&TRANSFER, &LEGS, &PROTOCOL, &CONNECTOR, &ROLE];
+pub(super) static CHECKS: [&Check; 6] = [&TRANSFER, &LEGS, &PROTOCOL, &CONNECTOR, &ROLE, &BOOTSTRAP];
 
 pub(super) fn check(state: &StatePage, to: &mut Findings) {
     for pool in &state.pools {
@@ -74,6 +82,8 @@ fn check_pool(pool: &PoolState, to: &mut Findings) {
     }
     let known = those(|endpoint| endpoint.engine_role.is_some());
     judge(&ROLE, &subject, &known, |endpoint| endpoint.engine_role.as_ref() != Some(&endpoint.role), to);
+    let tried = those(|endpoint| endpoint.bootstrap.is_some());
+    judge(&BOOTSTRAP, &subject, &tried, |endpoint| endpoint.bootstrap == Some(false), to);
 }
 
 fn check_roles(pool: &PoolState, subject: &str, to: &mut Findings) {

@@ -165,6 +165,12 @@ fn engines_that_cannot_take_their_legs_are_named() {
         found_apart(json!({"protocol": "sglang"}), &[sglang("prefill", "prefill"), sglang("decode", "both")]),
         ["error split.role pool llama: 1 of 2: 10.0.0.1:8000"]
     );
+    let mut deaf = sglang("prefill", "prefill");
+    deaf["bootstrap"] = json!(false);
+    assert_eq!(
+        found_apart(json!({"protocol": "sglang"}), &[deaf, sglang("decode", "decode")]),
+        ["error split.bootstrap pool llama: 1 of 1: 10.0.0.0:8000"]
+    );
 }
 
 #[test]
