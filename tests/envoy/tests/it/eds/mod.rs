@@ -1,5 +1,6 @@
 //! Envoy with the shipped file, and its endpoints from a real controller.
 
+mod apart;
 mod follows;
 mod secured;
 
