@@ -35,8 +35,8 @@ impl Engines {
             }
             return Ok(Self { prefill: whole, decode: Vec::new() });
         };
-        // SGLang's engines have modes; vLLM's take any leg.
-        let role = |role| if protocol == TransferProtocol::Sglang { role } else { Role::Both };
+        // With NIXL, all engines have the same flags.
+        let role = |role| if protocol == TransferProtocol::Nixl { Role::Both } else { role };
         let transfer = |role, side_port| Transfer { side_port, role, ..Transfer::new(protocol) };
         let mut prefill: Vec<EngineServer> = Vec::new();
         for number in 0..EACH {

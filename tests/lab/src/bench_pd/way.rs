@@ -34,6 +34,8 @@ pub(super) enum Mode {
     Whole,
     /// In two legs, with vLLM's NIXL.
     Pull,
+    /// In two legs, with vLLM's Mooncake.
+    Push,
     /// In two legs, as SGLang does it.
     Rooms,
 }
@@ -77,14 +79,21 @@ impl Mode {
         match self {
             Self::Whole => None,
             Self::Pull => Some(TransferProtocol::Nixl),
+            Self::Push => Some(TransferProtocol::Mooncake),
             Self::Rooms => Some(TransferProtocol::Sglang),
         }
+    }
+
+    /// Whether prefill engines have bootstrap servers.
+    const fn has_bootstrap(self) -> bool {
+        matches!(self, Self::Push | Self::Rooms)
     }
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Whole => "whole",
             Self::Pull => "nixl",
+            Self::Push => "mooncake",
             Self::Rooms => "sglang",
         }
     }
@@ -94,12 +103,14 @@ impl Mode {
 
 impl Way {
     /// All that are measured: each router whole, and in the protocols that it splits requests in.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self { router: Target::Warmpath, mode: Mode::Whole },
         Self { router: Target::Warmpath, mode: Mode::Pull },
+        Self { router: Target::Warmpath, mode: Mode::Push },
         Self { router: Target::Warmpath, mode: Mode::Rooms },
         Self { router: Target::VllmRouter, mode: Mode::Whole },
         Self { router: Target::VllmRouter, mode: Mode::Pull },
+        Self { router: Target::VllmRouter, mode: Mode::Push },
         Self { router: Target::SglangRouter, mode: Mode::Whole },
         Self { router: Target::SglangRouter, mode: Mode::Rooms },
     ];
@@ -188,7 +199,7 @@ fn pool(way: Way, engines: &Engines) -> Pool {
     let member = |role: wire::Role, address: SocketAddr| Member { role, ..Member::from(address) };
     let endpoints = match way.mode {
         Mode::Whole => engines.addresses().into_iter().map(Member::from).collect(),
-        Mode::Pull | Mode::Rooms => {
+        Mode::Pull | Mode::Push | Mode::Rooms => {
             let prefill = engines.prefill.iter().map(|engine| member(wire::Role::Prefill, engine.addr()));
             let decode = engines.decode.iter().map(|engine| member(wire::Role::Decode, engine.addr()));
             prefill.chain(decode).collect()
@@ -197,11 +208,12 @@ fn pool(way: Way, engines: &Engines) -> Pool {
     let protocol = match way.mode {
         Mode::Whole => None,
         Mode::Pull => Some(wire::TransferProtocol::Pull),
+        Mode::Push => Some(wire::TransferProtocol::Push),
         Mode::Rooms => Some(wire::TransferProtocol::Bootstrap),
     };
     let transfer = protocol.map(|protocol| wire::Transfer {
         protocol: protocol.into(),
-        bootstrap_port: if way.mode == Mode::Rooms { engines.side_port().into() } else { 0 },
+        bootstrap_port: if way.mode.has_bootstrap() { engines.side_port().into() } else { 0 },
         ..wire::Transfer::default()
     });
     Pool { name: POOL.to_owned(), models: vec!["*".to_owned()], endpoints, transfer, ..Pool::default() }
@@ -240,13 +252,13 @@ fn arguments(way: Way, engines: &Engines, port: u16, metrics_port: u16) -> Vec<S
     add(&["--host", "127.0.0.1", "--port", &port.to_string()]);
     if way.is_split() {
         let split: &[&str] = match way.router {
-            Target::VllmRouter => &["--vllm-pd-disaggregation", "--kv-connector", "nixl"],
+            Target::VllmRouter => &["--vllm-pd-disaggregation", "--kv-connector", way.mode.name()],
             _ => &["--pd-disaggregation"],
         };
         add(split);
         for engine in &engines.prefill {
             add(&["--prefill", &url(engine)]);
-            if way.mode == Mode::Rooms {
+            if way.mode.has_bootstrap() {
                 add(&[&engine.side_addr().port().to_string()]);
             }
         }
@@ -283,8 +295,8 @@ mod tests {
         for way in Way::ALL {
             assert_eq!(way.to_string().parse::<Way>().ok(), Some(way));
         }
-        let refused = "warmpath:mooncake".parse::<Way>().unwrap_err().to_string();
-        assert!(refused.contains("mooncake") && refused.contains("vllm-router:nixl"), "{refused}");
+        let refused = "plain:nixl".parse::<Way>().unwrap_err().to_string();
+        assert!(refused.contains("plain") && refused.contains("vllm-router:nixl"), "{refused}");
     }
 
     #[tokio::test]
