@@ -97,7 +97,7 @@ pub struct DemoArgs {
     #[arg(long)]
     pub kv_tokens: Option<usize>,
     /// Conversations that are under way at the same time.
-    #[arg(long, default_value_t = 160, default_value_if("place", "pd", "96"))]
+    #[arg(long, default_value_t = 160, default_value_if("place", "pd", "48"))]
     pub clients: usize,
     /// System prompts, each shared by a group of conversations.
     #[arg(long, default_value_t = crate::workload::GROUPS)]
