@@ -72,6 +72,9 @@ impl<S: SharedMap> Router<S> {
         out: &mut Vec<Output>,
     ) {
         self.forget_body(id);
+        if self.hold_failure(id, (class_of(status), ends), out) {
+            return;
+        }
         if self.is_overdue(id)
             && let Some(Exchange::Rescuing(rescuing)) = self.exchanges.remove(&id)
         {

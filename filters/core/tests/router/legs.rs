@@ -449,6 +449,28 @@ fn legs_that_run_together_are_sent_again_together() {
     }
 }
 
+/// The engine that decodes finds out, too, that its prompt does not come, and fails before the others respond.
+#[test]
+fn a_decode_leg_that_fails_behind_its_prefill_leg_waits_for_the_others() {
+    let host = Host::default();
+    let vm = vm(&host, &apart(2, 2, TransferProtocol::Bootstrap));
+    let mut stream = send(&vm, &long("both").to_string());
+    stream.served_by = Some(stream.request_headers[DESTINATION].clone());
+    stream.called(None);
+    assert!(!stream.is_paused, "the decode engine may still respond");
+    stream.response_headers(&[(":status", "500")], false);
+    assert!(stream.is_paused, "its failure is held");
+    let (prefill, decode) = (stream.calls[1].id, stream.calls[2].id);
+    stream.called_of(prefill, Some((200, "{}")));
+    stream.called_of(decode, Some((200, "data: [DONE]\n\n")));
+    assert_eq!(stream.reply.as_ref().map(|reply| reply.status), Some(200));
+    stream.finish();
+    for address in ["10.1.0.1:8000", "10.1.0.2:8000", "10.2.0.1:8000", "10.2.0.2:8000"] {
+        assert_eq!(in_flight(&vm, address), (0, 0), "{address}");
+    }
+    assert_eq!(counted(&host, &[&vm], "warmpath.decode_leg.rescued"), 1);
+}
+
 #[test]
 fn a_writing_connector_is_named_to_the_decode_engine() {
     let host = Host::default();

@@ -83,6 +83,14 @@ pub(in crate::router) struct Rescuing {
     others: Others,
 }
 
+/// Whether another endpoint could do better.
+fn is_endpoints_fault(class: OutcomeClass) -> bool {
+    matches!(
+        class,
+        OutcomeClass::Full | OutcomeClass::Unreachable | OutcomeClass::Faulty | OutcomeClass::Rejected
+    )
+}
+
 // === impl Pairs ===
 
 impl Pairs {
@@ -170,11 +178,7 @@ impl<S: SharedMap> Router<S> {
         now: Timestamp,
         out: &mut Vec<Output>,
     ) -> Option<Sent> {
-        let is_endpoints_fault = matches!(
-            class,
-            OutcomeClass::Full | OutcomeClass::Unreachable | OutcomeClass::Faulty | OutcomeClass::Rejected
-        );
-        if !is_endpoints_fault {
+        if !is_endpoints_fault(class) {
             return Some(sent);
         }
         let Some(spare) = sent.kept.spare.take() else { return Some(sent) };
@@ -184,6 +188,25 @@ impl<S: SharedMap> Router<S> {
         out.push(Output::Pause);
         self.start_rescue(id, (sent, spare), Some((class, ends)), now, out);
         None
+    }
+
+    /// The response to a decode leg that others serve meanwhile is a failure, too: it is held like one that began all that.
+    /// `false`: it is none, or nobody serves the request.
+    pub(in crate::router) fn hold_failure(
+        &mut self,
+        id: ExchangeId,
+        (class, ends): (Option<OutcomeClass>, bool),
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let Some(Exchange::Rescuing(rescuing)) = self.exchanges.get_mut(&id) else { return false };
+        let Some(class) = class.filter(|class| is_endpoints_fault(*class)) else { return false };
+        if rescuing.held.is_some() || rescuing.under_way.is_none() {
+            return false;
+        }
+        // Not its endpoint's fault: what it waited for did not come.
+        rescuing.held = Some((class, ends));
+        out.push(Output::Pause);
+        true
     }
 
     /// Calls others for each decode leg whose response is overdue: an engine that waits for KV from one that stopped waits for ever.
