@@ -215,7 +215,7 @@ async fn the_bootstrap_servers_of_engines_that_prefill_are_tried() {
             let [endpoint] = &state.pools[0].endpoints[..] else { return None };
             let is_done = endpoint.scrape.is_some() && (endpoint.bootstrap.is_some() || wanted.is_none());
             let protocol = state.pools[0].transfer.as_ref().map(|transfer| transfer.protocol.clone());
-            is_done.then(|| (endpoint.bootstrap, endpoint.nixl, protocol))
+            is_done.then_some((endpoint.bootstrap, endpoint.nixl, protocol))
         })
         .await;
         assert_eq!(seen, (wanted, Some(false), Some("sglang".to_owned())), "{role:?} {port}");
