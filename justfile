@@ -68,6 +68,12 @@ clients: (announce "warmpath-lab") wasm envoy
     cargo build --release -p warmpath-lab
     "$(tests/clients/install-clients)/venv/bin/python" tests/clients/compare.py {{ target }}/release/warmpath-lab {{ target }}/clients
 
+# Runs real vLLM engines on the CPU, prefill and decode apart, through Envoy: installs 3 GB once, then it takes three minutes.
+live-pd: wasm envoy
+    cargo build --quiet -p warmpath
+    @engines=$(tests/live/install-engines) && "$engines/venv/bin/python" -B tests/live/prefill_decode.py \
+        "$engines" {{ target }}/debug/warmpath "$(tests/envoy/install-envoy)" {{ wasm }}
+
 # Announces the first build, which is silent for minutes.
 [private]
 announce program:
