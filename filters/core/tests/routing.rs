@@ -13,7 +13,7 @@ use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{
     EngineStatus, Health, InFlightReport, Kind, Outcome, OutcomeClass, Pool, PoolEndpoint, Pools, Proxies,
-    Routed,
+    Routed, Transfer,
 };
 
 const CELLS: u64 = 64;
@@ -30,6 +30,10 @@ fn text_of(text_bytes: u64) -> Size {
 
 impl World {
     fn new(endpoints: usize) -> Self {
+        Self::of(endpoints, None)
+    }
+
+    fn of(endpoints: usize, transfer: Option<Transfer>) -> Self {
         let mut view = View::default();
         let endpoints = (0..endpoints)
             .map(|at| PoolEndpoint { address: Self::address(at), ..PoolEndpoint::default() })
@@ -39,6 +43,7 @@ impl World {
             models: vec!["m".into()],
             adapters: vec![],
             endpoints,
+            transfer,
             ..Pool::default()
         };
         view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), Timestamp::ZERO);
@@ -272,6 +277,7 @@ proptest! {
                 output_tokens: 256,
                 // The caches have room.
                 evicted_tokens: 0.0,
+                is_either: false,
                 // Nobody else routes.
                 contention_share: 0.0,
             };
@@ -291,6 +297,17 @@ fn long_prompt_passes_by_a_short_hit_where_many_would_be_held_up() {
     // The holder has a cell of 64 and twenty requests; each would wait for the rest of the prompt.
     let world = World::new(2).holds(0, 1).queues(0, 20);
     assert_eq!(world.chosen(1).0, World::address(1));
+}
+
+#[test]
+fn where_requests_may_be_split_a_response_avoids_the_endpoint_that_prefills() {
+    let chosen = |transfer: Option<Transfer>| -> BTreeSet<String> {
+        // Twenty prompts came to the first, and are done.
+        let world = World::of(2, transfer).queues(0, 20).queues(0, 0);
+        (0..20).map(|nonce| world.chosen(nonce).0).collect()
+    };
+    assert_eq!(chosen(Some(Transfer::default())), BTreeSet::from([World::address(1)]));
+    assert_eq!(chosen(None).len(), 2, "where each prefills its own, what was before is chance");
 }
 
 #[test]

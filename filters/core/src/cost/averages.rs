@@ -56,10 +56,15 @@ impl Averages {
         }
     }
 
-    /// Share of an endpoint's time that prefills fill.
+    /// Share of an endpoint's time that prefills fill, if it gets as many as any.
     pub(super) fn utilization(&self, prefill_s_per_token: f64) -> f64 {
-        (self.work_tokens_per_s * prefill_s_per_token).min(UTILIZATION_MAX)
+        utilization(self.work_tokens_per_s, prefill_s_per_token)
     }
+}
+
+/// Share of its time in which an endpoint of this speed does so much prefill work a second.
+pub(super) fn utilization(work_tokens_per_s: f64, prefill_s_per_token: f64) -> f64 {
+    (work_tokens_per_s * prefill_s_per_token).min(UTILIZATION_MAX)
 }
 
 /// The mean of the values that are known.

@@ -42,6 +42,8 @@ pub struct Work {
     /// Work that the endpoint would have to do again for what it evicts, in tokens' worth, by the chance that it is
     /// asked for.
     pub evicted_tokens: f64,
+    /// Whether the endpoint takes either leg of a split request: then the choice decides how much of its time goes to prefills.
+    pub is_either: bool,
     /// Share of the prompt that no endpoint holds, where another proxy may be sending now ([`crate::view::Turn`]); 0 in our
     /// turn.
     pub contention_share: f64,
@@ -52,6 +54,7 @@ pub struct Work {
 pub struct CostInput<'a> {
     endpoint: &'a Endpoint,
     averages: &'a Averages,
+    now: Timestamp,
     /// Learned speed.
     prefill_s_per_token: f64,
     /// Prefill work in front of a new request, in tokens' worth.
@@ -65,7 +68,7 @@ impl<'a> CostInput<'a> {
     pub fn new(endpoint: &'a Endpoint, averages: &'a Averages, now: Timestamp) -> Self {
         let prefill_s_per_token = averages.prefill_s_per_token(endpoint);
         let backlog_tokens = formulas::backlog_tokens(endpoint, prefill_s_per_token, now);
-        Self { endpoint, averages, prefill_s_per_token, backlog_tokens }
+        Self { endpoint, averages, now, prefill_s_per_token, backlog_tokens }
     }
 
     /// The endpoint's learned speed, in seconds.

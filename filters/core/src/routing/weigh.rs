@@ -109,6 +109,7 @@ fn weigh<'a>(around: &Around<'_>, endpoint: &'a Endpoint, position: usize, slot:
         cached_tokens: if *leg == Leg::Decode { query.prompt_tokens } else { cached_tokens },
         output_tokens: if *leg == Leg::Prefill { 1 } else { output_tokens },
         evicted_tokens: evicted_tokens(query, slot, cells, options.now),
+        is_either: [Leg::Prefill, Leg::Decode].iter().all(|leg| query.pool().takes(*leg, slot)),
         contention_share: if is_our_turn || *leg == Leg::Decode { 0.0 } else { around.new_share },
     };
     let input = CostInput::new(endpoint, around.averages, options.now);

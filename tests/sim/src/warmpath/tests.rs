@@ -142,3 +142,16 @@ fn every_process_has_one_stream_and_its_snapshot_at_second_zero() {
         assert_eq!(streams, 1, "process {number}");
     }
 }
+
+#[test]
+fn both_legs_are_released_and_splits_end_at_another_engine() {
+    let shape = LadderShape { system_tokens: 6_400, output_tokens: 400, ..SHAPE };
+    let workload = workload(LadderShape { groups: 60, ..shape }, 6.0, 15.0, 8);
+    let spec = Spec { has_transfer: true, ..Spec::new(vec![engine(); 3]) };
+    let mut proxies = proxies(DEPLOYMENT, &spec, 8);
+    let played = play(&spec, &workload, &mut proxies);
+    assert_eq!((played.lost, played.records.len()), (0, workload.jobs().count()));
+    let splits = played.records.iter().filter(|record| record.is_split).count();
+    assert!(splits > 0, "{splits} were split");
+    assert_released(proxies, &played);
+}
