@@ -96,6 +96,8 @@ pub(super) struct Kept {
     pub(super) prefilled_at: Option<Timestamp>,
     /// When a first token is overdue for so long that the endpoint counts as silent; `None`: that was published.
     pub(super) silent_at: Option<Timestamp>,
+    /// When a decode leg may be served once more, if it is stuck by then; `None`: that is no use.
+    pub(super) overdue_at: Option<Timestamp>,
     /// The decision in one line, where the configuration explains.
     pub(super) summary: Option<String>,
     /// The model that replaced the one that the request names.
@@ -232,20 +234,24 @@ impl<S: SharedMap> Router<S> {
                 | Exchange::Prefilling(_)
                 | Exchange::Rescuing(_) => None,
             };
-            if let Some(sent) = waiting
-                && sent.kept.silent_at.is_some_and(|at| at <= now)
-            {
-                sent.kept.silent_at = None;
-                sent.kept.count(Counter::Outcome(OutcomeClass::Silent), out);
-                silent.push(sent.booking.silent(now));
-                // Other responses come when all is generated, which may take this long.
-                let is_overdue = sent.kept.is_stream && sent.kept.spare.is_some();
-                overdue.extend(is_overdue.then_some(*id));
+            if let Some(sent) = waiting {
+                if sent.kept.overdue_at.is_some_and(|at| at <= now) && sent.kept.spare.is_some() {
+                    let sent_at = now.minus_ms(sent.booking.age_us(now) / 1000);
+                    overdue.push((*id, sent.booking.endpoint(), sent_at));
+                }
+                if sent.kept.silent_at.is_some_and(|at| at <= now) {
+                    sent.kept.silent_at = None;
+                    sent.kept.count(Counter::Outcome(OutcomeClass::Silent), out);
+                    silent.push(sent.booking.silent(now));
+                }
             }
         }
         for kind in silent {
             self.publish([kind], When::Soon, now, out);
         }
+        // Where all are full, a second copy of the work would make it worse.
+        overdue.retain(|(_, endpoint, sent_at)| self.view.is_stuck(*endpoint, *sent_at));
+        let overdue = overdue.into_iter().map(|(id, ..)| id).collect();
         self.rescue_overdue(overdue, plugin, now, out);
     }
 }

@@ -282,6 +282,7 @@ impl<S: SharedMap> Router<S> {
             is_judged: traits.is_judged,
             prefilled_at: None,
             silent_at: None,
+            overdue_at: None,
             summary: None,
             target: target.clone().filter(|target| is_header_value(target)),
             counted_as: Some(pool.as_str().into()),
@@ -319,6 +320,8 @@ impl<S: SharedMap> Router<S> {
             let silence_ms = if kept.is_stream { SILENCE_MS_STREAM } else { SILENCE_MS_WHOLE };
             now.plus_ms(silence_ms.max(count(ttft_ms * SILENCE_FACTOR)))
         });
+        // Other responses come when all is generated, which may take this long.
+        kept.overdue_at = kept.silent_at.filter(|_| kept.is_stream && kept.spare.is_some());
         self.exchanges.insert(id, Exchange::Sent(Sent { booking, kept }));
     }
 

@@ -35,7 +35,7 @@ use crate::limits::{CELL_BYTES_DEFAULT, CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PE
 use crate::share::pick;
 use crate::time::Timestamp;
 use crate::wire::{
-    EngineStatus, Event, Kind, Outcome, OutcomeClass, Prefix, Proxies, Routed, TransferSeen, UsageSeen,
+    EngineStatus, Event, Kind, Outcome, OutcomeClass, Prefix, Proxies, Role, Routed, TransferSeen, UsageSeen,
 };
 use discovered::OpenPools;
 use endpoint::Judgement;
@@ -365,12 +365,28 @@ impl View {
         Applied::Changed
     }
 
-    /// Whether what happened at an endpoint does not happen at the others of its pool.
+    /// Whether a request that was sent to an endpoint at `sent` has no first token though later ones have theirs, there or at others
+    /// that do the same work. Where none has, all are full, and it waits like the others.
+    pub fn is_stuck(&self, endpoint: EndpointId, sent: Timestamp) -> bool {
+        let Some(slot) = self.slot(endpoint) else { return true };
+        self.endpoint(slot).is_some_and(|endpoint| endpoint.has_proved(sent))
+            || self.peers(slot).any(|other| other.has_proved(sent))
+    }
+
+    /// The other endpoints of an endpoint's pool that take the same leg as it does.
+    fn peers(&self, slot: Slot) -> impl Iterator<Item = &Endpoint> {
+        let role = self.endpoint(slot).map_or(Role::Both, |endpoint| endpoint.role);
+        let does_the_same =
+            move |other: &&Endpoint| other.role == role || [role, other.role].contains(&Role::Both);
+        let pool = self.pools.iter().find(|pool| pool.has(slot));
+        let others = pool.into_iter().flat_map(Pool::slots).filter(move |other| **other != slot);
+        others.filter_map(|other| self.endpoint(*other)).filter(does_the_same)
+    }
+
+    /// Whether what happened at an endpoint does not happen at the others that do the same work.
     fn is_own_fault(&self, slot: Slot, outcome: &Outcome, now: Timestamp) -> bool {
         let Some(endpoint) = self.endpoint(slot) else { return false };
-        let Some(pool) = self.pools.iter().find(|pool| pool.has(slot)) else { return false };
-        let others =
-            || pool.slots().iter().filter(|other| **other != slot).filter_map(|other| self.endpoint(*other));
+        let others = || self.peers(slot);
         let sent = now.minus_ms(outcome.age_ms);
         match outcome.class() {
             OutcomeClass::Silent => {

@@ -10,6 +10,9 @@ const PATH: &str = "/v1/chat/completions";
 const DESTINATION: &str = "x-gateway-destination-endpoint";
 const HANDOVER: &str = r#"{"remote_block_ids":[[1,2]],"remote_engine_id":"e","remote_request_id":"r","remote_host":"h","remote_port":1}"#;
 
+/// The first token of a stream.
+const TOKEN: &[u8] = b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+
 /// Prefill engines 10.1.0.n and decode engines 10.2.0.n.
 fn apart(prefill: usize, decode: usize, protocol: TransferProtocol) -> Config {
     let mut config = static_config(0);
@@ -116,7 +119,7 @@ fn a_long_prompt_is_computed_on_one_engine_and_continued_on_another() {
     stream.served_by = Some("10.2.0.1:8000".to_owned());
     stream.response_headers(&EVENT_STREAM, false);
     host.advance(Duration::from_millis(40));
-    stream.response_body(b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n", false);
+    stream.response_body(TOKEN, false);
     assert_eq!(host.recorded("warmpath.prefill_leg_ms"), [300]);
     assert_eq!(host.recorded("warmpath.transfer_ms"), [40]);
     assert_eq!(host.recorded("warmpath.ttft_ms"), [340], "what the client has waited");
@@ -314,7 +317,16 @@ fn an_overdue_decode_leg_is_served_by_whoever_responds_first() {
         let first = stream.request_headers[DESTINATION].clone();
         host.advance(Duration::from_secs(12));
         stream.take_call(vm.tick_with_calls());
-        assert_eq!(stream.calls.len(), 2);
+        assert_eq!(stream.calls.len(), 1, "nobody has responded since: all may be full");
+        let mut later = send(&vm, &chat_with("later", &json!({"stream": true})).to_string());
+        let elsewhere = later.request_headers[DESTINATION].split(',').next().unwrap().to_owned();
+        later.served_by = Some(elsewhere);
+        later.response_headers(&EVENT_STREAM, false);
+        later.response_body(TOKEN, true);
+        later.finish();
+        host.advance(Duration::from_secs(2));
+        stream.take_call(vm.tick_with_calls());
+        assert_eq!(stream.calls.len(), 2, "it is stuck");
         assert_ne!(header(&stream, DESTINATION), first);
         if is_rescued {
             stream.called(Some((200, "data: [DONE]\n\n")));
@@ -322,7 +334,7 @@ fn an_overdue_decode_leg_is_served_by_whoever_responds_first() {
         } else {
             stream.served_by = Some(first);
             stream.response_headers(&EVENT_STREAM, false);
-            stream.response_body(b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n", false);
+            stream.response_body(TOKEN, false);
             stream.called(Some((200, "data: [DONE]\n\n")));
             assert!(stream.reply.is_none(), "a response has begun");
         }
