@@ -3,8 +3,9 @@
 //! Source: SGLang's `GenerateReqInput` and its own router. The engines know their roles from their flags, so the bodies do not
 //! differ, and the prefill engine's response, a copy of the first token, is dropped.
 
-use super::NotEditable;
 use super::first_leg::with_fields;
+use super::{NotEditable, Whole};
+use crate::prompt::Api;
 use serde_json::Value;
 
 /// The port of an engine's bootstrap server where nothing else is configured: SGLang's, and vLLM's for Mooncake.
@@ -26,6 +27,13 @@ pub struct Bootstrap {
 // === impl Bootstrap ===
 
 impl Bootstrap {
+    /// Why a body of this format stays whole; `None`: it is split whatever it says.
+    pub fn reason(api: Api) -> Option<Whole> {
+        let is_split = matches!(api, Api::Chat | Api::Completions | Api::Messages | Api::Generate);
+        // SGLang's server drops the fields from requests to `/v1/responses`.
+        (!is_split).then_some(Whole::Format)
+    }
+
     pub(super) fn body(&self, body: &[u8]) -> Result<Vec<u8>, NotEditable> {
         let host = Value::from(self.host.as_str()).to_string();
         let port = self.port.map_or_else(|| "null".to_owned(), |port| port.to_string());

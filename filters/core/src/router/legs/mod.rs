@@ -42,7 +42,7 @@ use crate::cost::Term;
 use crate::ids::EndpointId;
 use crate::num::{float, u64_len};
 use crate::routing::{Candidate, Decision, NoEndpoint, Split};
-use crate::split::{Handover, Order, Protocol, Whole, reason};
+use crate::split::{Bootstrap, Handover, Order, Protocol, reason};
 use crate::time::Timestamp;
 use crate::wire::{OutcomeClass, TransferProtocol};
 use joint::Joint;
@@ -97,10 +97,12 @@ impl<S: SharedMap> Router<S> {
                 return Err(StaysWhole::NoHandover);
             }
             let Ok(Content::Json(text)) = content else { return Err(StaysWhole::Unread) };
-            let meets = transfer.protocol() == TransferProtocol::Bootstrap;
-            if let Some(reason) =
-                reason(reading.api, text).filter(|reason| !meets || *reason == Whole::Format)
-            {
+            let reason = match transfer.protocol() {
+                // An engine with a mode takes nothing but legs, whatever the response depends on.
+                TransferProtocol::Bootstrap => Bootstrap::reason(reading.api),
+                _ => reason(reading.api, text),
+            };
+            if let Some(reason) = reason {
                 return Err(StaysWhole::Body(reason));
             }
             Ok((split, Joint::of(reading, transfer, &whole, several)?, text))
