@@ -9,7 +9,7 @@
 //!   withheld      bodies that the proxy does not show while a request is paused
 //!   rewrites      models in place of those that requests name, objectives, roles
 //!   steering      fields that only the router may set           legs       requests in two legs
-//!   legs_in_any_order  generated: whatever happens to those
+//!   legs_in_any_order  generated: whatever happens to those  rescue     decode legs that fail
 //!   shared_models several pools that serve one model
 //!   siblings      VMs of one process                      ring       the log when it is full
 //!   checkpoint    VMs that start, or were overtaken
@@ -39,6 +39,7 @@ mod legs_in_any_order;
 mod outcome;
 mod pools;
 mod proxy;
+mod rescue;
 mod response;
 mod resume;
 mod retry;

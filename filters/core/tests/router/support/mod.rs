@@ -6,6 +6,7 @@ mod events;
 mod exchange;
 mod gateway;
 mod host;
+pub(crate) mod legs;
 mod log_pages;
 mod prompts;
 
