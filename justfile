@@ -23,7 +23,7 @@ demo *args: (announce "warmpath-lab") wasm envoy
     @case " {{ args }} " in *" k8s "*) tests/cluster/install-control-plane > /dev/null && cargo build --release -p warmpath -p warmpath-engine ;; esac
     cargo run --release -p warmpath-lab -- demo {{ args }}
 
-# Makes parts fail while clients talk, and shows what they notice: four minutes; --full takes ten more.
+# Makes parts fail while clients talk, and shows what they notice: eight minutes; --full takes ten more.
 faults *args: (announce "warmpath-lab") wasm wasm-faulty envoy
     cargo run --release -p warmpath-lab -- faults {{ args }}
 

@@ -81,6 +81,7 @@ pub struct Cluster {
     controller: Option<Running>,
     /// Where the controller is, or will be; and how fast its engines are.
     controller_at: (SocketAddr, SocketAddr),
+    arm: Arm,
     time_scale: f64,
     envoys: Vec<Envoy>,
     gateways: Vec<SocketAddr>,
@@ -149,6 +150,7 @@ impl Cluster {
             engines,
             controller,
             controller_at,
+            arm: spec.arm,
             time_scale: spec.time_scale,
             envoys,
             gateways,
@@ -177,7 +179,8 @@ impl Cluster {
     pub async fn start_controller(&mut self) -> anyhow::Result<()> {
         let addresses: Vec<_> = self.engines.iter().map(EngineServer::addr).collect();
         let (grpc, http) = self.controller_at;
-        self.controller = Some(start_controller(grpc, http, self.time_scale, pool(&addresses)).await?);
+        let pool = controller::pool_of(self.arm, &addresses);
+        self.controller = Some(start_controller(grpc, http, self.time_scale, pool).await?);
         Ok(())
     }
 

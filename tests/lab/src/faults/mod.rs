@@ -1,13 +1,14 @@
 //! `faults`: what clients notice while parts fail. Real Envoy, built filter, controller; only the engines are simulated.
 //!
 //! ```text
-//!  scrapes | controller | first | traps | engine ─► setting (cluster) ─► traffic (clients) ─► verdict (a row of the table)
+//!  scrapes | controller | first | traps | engine | apart ─► setting (cluster) ─► traffic (clients) ─► verdict (a row of the table)
 //! ```
 //!
 //! Each scenario is a file. It plays at least a thousand requests, and is right when no more of them are lost than its
 //! limit allows: none, but for those that meet an engine before anybody can know that it fails. The times are wall time,
 //! because what is shown is how fast proxy and controller notice, and these do not run faster than real.
 
+mod apart;
 mod controller;
 mod engine;
 mod first;
@@ -16,6 +17,8 @@ mod setting;
 mod traffic;
 mod traps;
 mod verdict;
+
+pub use apart::Failing;
 
 use crate::args::FaultsArgs;
 use anyhow::bail;
@@ -42,18 +45,20 @@ pub enum Scenario {
     Missing,
     /// One engine responds 200 and ends without a token.
     Empty,
+    /// Something of those that compute prompts and generate apart.
+    Apart(Failing),
 }
 
 /// A name that no scenario has.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown scenario {0:?}, known are scrapes, controller, first, traps, silent, error, missing, empty")]
+#[error("unknown scenario {0:?}, known are {known}", known = Scenario::ALL.map(Scenario::name).join(", "))]
 pub struct UnknownScenario(String);
 
 // === impl Scenario ===
 
 impl Scenario {
     /// All of them, in the order in which they are played.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 16] = [
         Self::Scrapes,
         Self::Controller,
         Self::First,
@@ -62,6 +67,14 @@ impl Scenario {
         Self::Error,
         Self::Missing,
         Self::Empty,
+        Self::Apart(Failing::PrefillKilled),
+        Self::Apart(Failing::PrefillStalled),
+        Self::Apart(Failing::PrefillError),
+        Self::Apart(Failing::PrefillNonsense),
+        Self::Apart(Failing::DecodeKilled),
+        Self::Apart(Failing::PrefillGone),
+        Self::Apart(Failing::Controller),
+        Self::Apart(Failing::Leaving),
     ];
 
     /// The name on the command line.
@@ -75,6 +88,7 @@ impl Scenario {
             Self::Error => "error",
             Self::Missing => "missing",
             Self::Empty => "empty",
+            Self::Apart(failing) => failing.name(),
         }
     }
 
@@ -85,6 +99,7 @@ impl Scenario {
             Self::First => first::play().await,
             Self::Traps => traps::play().await,
             Self::Silent | Self::Error | Self::Missing | Self::Empty => engine::play(self).await,
+            Self::Apart(failing) => apart::play(failing).await,
         }
     }
 }

@@ -8,7 +8,7 @@ use warmpath_engine::{Fault, Preset};
 pub(super) const ENGINES: usize = 8;
 
 /// So fast that a response takes some milliseconds: what is measured are proxy and controller.
-const TIME_SCALE: f64 = 20.0;
+pub(super) const TIME_SCALE: f64 = 20.0;
 
 /// The usual set-up.
 pub(super) fn spec() -> Spec {

@@ -110,9 +110,7 @@ impl Traffic {
         for client in self.clients {
             all.add(client.await?);
         }
-        let begin = all.asked.iter().map(|(begin, _)| *begin).min();
-        let end = all.asked.iter().map(|(_, end)| *end).max();
-        all.asked = begin.zip(end).into_iter().collect();
+        all.join_times();
         Ok(all)
     }
 }
@@ -132,6 +130,18 @@ impl Heard {
         for (reason, count) in other.lost {
             *self.lost.entry(reason).or_default() += count;
         }
+    }
+
+    /// A client has asked from then until now.
+    pub(super) fn asked_from(&mut self, begun: Instant) {
+        self.asked.push((begun, Instant::now()));
+    }
+
+    /// Makes one time of those in which each client asked.
+    pub(super) fn join_times(&mut self) {
+        let begin = self.asked.iter().map(|(begin, _)| *begin).min();
+        let end = self.asked.iter().map(|(_, end)| *end).max();
+        self.asked = begin.zip(end).into_iter().collect();
     }
 
     /// The longest time without a first token for anybody, within the times in which clients asked.

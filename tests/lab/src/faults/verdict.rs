@@ -6,7 +6,7 @@ use std::time::Duration;
 use warmpath_report::{Row, Table, percent};
 
 /// Fewer requests than these show nothing.
-const REQUESTS_MIN: usize = 1_000;
+pub(super) const REQUESTS_MIN: usize = 1_000;
 
 /// What a scenario came to.
 #[derive(Debug)]
