@@ -342,9 +342,21 @@ fn nothing_stays_of_a_client_that_leaves_while_its_request_is_served_anew() {
 
 const EVENTS: &[u8] = b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n";
 
+/// A request that has its response, so that one that was sent before and has none is stuck.
+fn served_later(vm: &Vm) -> Stream {
+    let mut stream = begin(vm);
+    stream.body(chat("later").to_string().as_bytes(), true).unwrap();
+    let address = sent_to(&stream);
+    stream.set_property(&["upstream", "address"], address.split(',').next().unwrap().as_bytes());
+    stream.response_headers(&EVENT_STREAM, false).unwrap();
+    stream.response_body(EVENTS, true).unwrap();
+    stream
+}
+
 /// A decode leg without a response, so long that a tick has had its request served anew.
 fn overdue(host: &Host, topic: &str) -> (Vm, Vec<Stream>, Stream) {
-    let (vm, streams, stream, body) = decoding(host, topic);
+    let (vm, mut streams, stream, body) = decoding(host, topic);
+    streams.push(served_later(&vm));
     host.advance(OVERDUE);
     vm.tick().unwrap();
     let call = pending(&vm);
@@ -382,6 +394,7 @@ fn a_response_that_comes_late_and_yet_first_goes_on() {
 fn a_call_of_a_tick_may_be_refused_fail_or_outlive_its_request() {
     let host = Host::default();
     let (vm, mut streams, stream, _) = decoding(&host, "refused");
+    streams.push(served_later(&vm));
     host.set_cluster_down(CLUSTER, true);
     host.advance(OVERDUE);
     vm.tick().unwrap();

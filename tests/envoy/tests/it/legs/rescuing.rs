@@ -4,6 +4,7 @@
 use super::engine::Manner;
 use super::{Apart, CHAT, chat};
 use http::StatusCode;
+use warmpath_envoy::until;
 
 #[tokio::test]
 async fn a_client_gets_its_response_though_the_decode_engine_fails() {
@@ -44,13 +45,25 @@ async fn a_client_gets_its_response_though_the_decode_engine_is_silent() {
     apart.decode.iter().for_each(|engine| engine.set_decode(Manner::Stalled));
     let [first, second] = &apart.clients();
     let bodies = ["silent one", "silent two"].map(|topic| chat(topic, true));
+    let mut received = Vec::new();
+    // A later request that is served shows that those are stuck.
+    let later = async {
+        until("both decode legs", async || {
+            received.extend(Apart::received(&apart.decode));
+            (received.iter().filter(|request| request.is_decode()).count() == 2).then_some(())
+        })
+        .await
+        .unwrap();
+        apart.send(first, CHAT, r#"{"model":"sim","messages":[]}"#).await
+    };
     // Both at once, because each is waited for.
-    let responses = futures::join!(apart.send(first, CHAT, &bodies[0]), apart.send(second, CHAT, &bodies[1]));
+    let responses =
+        futures::join!(apart.send(first, CHAT, &bodies[0]), apart.send(second, CHAT, &bodies[1]), later);
     for response in [responses.0, responses.1] {
         assert_eq!(response.status, StatusCode::OK, "{}", response.text());
         assert!(response.text().contains("[DONE]"), "{}", response.text());
     }
-    let received = Apart::received(&apart.decode);
+    received.extend(Apart::received(&apart.decode));
     let whole = received.iter().filter(|request| !request.is_decode());
     assert_eq!(whole.filter(|request| bodies.iter().any(|body| request.body == body.as_bytes())).count(), 2);
     apart.rests().await;

@@ -7,7 +7,7 @@
 mod traffic;
 
 use super::setting::TIME_SCALE;
-use super::traffic::{Heard, PATIENCE};
+use super::traffic::Heard;
 use super::verdict::Verdict;
 use crate::arm::Arm;
 use crate::cluster::{Cluster, Spec, params};
@@ -15,7 +15,7 @@ use anyhow::Context;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
-use traffic::{Asking, Clients};
+use traffic::{Asking, Clients, PATIENCE};
 use warmpath_engine::{EngineServer, Fault, Nonsense, Preset};
 use warmpath_envoy::until;
 

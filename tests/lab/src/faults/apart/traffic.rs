@@ -1,7 +1,7 @@
 //! Two kinds of clients: those that ask about long texts, and those that chat. Without the chats a prompt would be best computed where
 //! its response is: there would be nobody whom it holds up.
 
-use super::super::traffic::{Answer, Heard, PATIENCE};
+use super::super::traffic::{Answer, Heard};
 use crate::client::{Client, Lost, path};
 use crate::cluster::MODEL;
 use crate::workload::words;
@@ -32,6 +32,10 @@ const CHAT_TOKENS: usize = 200;
 /// Every which long prompt a client leaves, and after how long: when its prompt is computed.
 const LEAVES_EVERY: u64 = 5;
 const LEAVES_AFTER: Duration = Duration::from_millis(15);
+
+/// A client gives up a request after this, and it counts as lost. Nobody knows sooner than after ten seconds that an engine waits in
+/// vain for the KV of another one.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How responses are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
