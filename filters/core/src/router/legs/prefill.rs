@@ -26,6 +26,9 @@ const LEG_FACTOR: f64 = 10.0;
 /// Abandoned legs that stay booked: more than a VM has requests at once, and a bound for clients that come and go.
 const ABANDONED_MAX: usize = 1_024;
 
+/// By how much the proxy's timer and its clock may differ, in milliseconds.
+const TIMER_MS: u64 = 100;
+
 /// A prefill leg that was sent.
 #[derive(Debug)]
 pub(in crate::router) struct Leg {
@@ -146,7 +149,7 @@ impl LegFailure {
 
 /// Why a prefill leg has failed; `None`: it has not.
 pub(super) fn failure_of(leg: &Leg, response: Option<Called<'_>>, now: Timestamp) -> Option<LegFailure> {
-    let is_overdue = leg.booking.age_us(now) / 1000 >= leg.timeout_ms;
+    let is_overdue = leg.booking.age_us(now) / 1000 + TIMER_MS >= leg.timeout_ms;
     let Some(Called { status, .. }) = response else {
         return Some(if is_overdue { LegFailure::Silent } else { LegFailure::Unreachable });
     };

@@ -108,8 +108,10 @@ impl Apart {
             let short = json!({ "model": "sim", "messages": [{ "role": "user", "content": "" }] });
             let explanation = client.post_json_with(CHAT, &[EXPLAIN], &short).await.ok()?.json();
             let requests = |candidate: &Value| candidate.get("requests").and_then(Value::as_u64);
-            let booked =
-                explanation.get("candidates")?.as_array()?.iter().map(requests).sum::<Option<u64>>()?;
+            // Whole requests go to engines that decode; the legs of clients that left stay at the others until they should be over.
+            let (decode, prefill) = (explanation.get("candidates")?, explanation.pointer("/split/prefill")?);
+            let engines = decode.as_array()?.iter().chain(prefill.as_array()?);
+            let booked = engines.map(requests).sum::<Option<u64>>()?;
             (booked == u64::try_from(self.busy.len()).unwrap()).then_some(())
         })
         .await
