@@ -10,8 +10,8 @@
 //!   split ─► call to P and the request to D at once, where the protocol has both legs meet (Sent, and a companion)
 //! ```
 //!
-//! Nothing is copied for a second try: the host keeps the body of a paused request, and each leg's is made from it when it is
-//! needed. The decode endpoint is booked from the start, so that nobody else takes its room for free meanwhile.
+//! While a request is paused, nothing is copied for a second try: the host keeps its body, and each leg's is made from it when it is
+//! needed. Once the request has gone on, `rescue` has a copy. The decode endpoint is booked from the start, so that nobody else takes its room for free meanwhile.
 //!
 //! A call cannot be taken back: the leg of a client that leaves goes on until its response or its time limit. Nothing reports its end.
 
