@@ -171,7 +171,11 @@ impl Coalescing {
             | Kind::Prefix(_)
             | Kind::UsageSeen(_)
             | Kind::Stored(_)
-            | Kind::TransferSeen(_) => Self::Never,
+            | Kind::TransferSeen(_)
+            | Kind::Ended(_)
+            | Kind::Held(_)
+            | Kind::Released(_)
+            | Kind::Conversation(_) => Self::Never,
         }
     }
 

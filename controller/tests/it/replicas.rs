@@ -198,7 +198,7 @@ fn served(origin: u64) -> Vec<Event> {
     let (endpoint, request) = (endpoint(), 7);
     let class = OutcomeClass::Served.into();
     vec![
-        Kind::Routed(Routed { endpoint, cells: vec![1, 2], origin, request }).into(),
+        Kind::Routed(Routed { endpoint, cells: vec![1, 2], origin, request, turn: None }).into(),
         Kind::Outcome(Outcome { endpoint, class, origin, request, ..Outcome::default() }).into(),
     ]
 }

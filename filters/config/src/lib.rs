@@ -13,6 +13,7 @@
 
 pub mod cells;
 pub mod fault;
+pub mod hold;
 pub mod host;
 mod members;
 pub mod omitted;

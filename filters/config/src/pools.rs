@@ -3,7 +3,7 @@
 use crate::fault::Problem;
 use crate::members::{self, Member, NamedMembers, SeenMembers};
 use crate::reader::{Entry, Reader, Unique};
-use crate::{rewrites, transfer};
+use crate::{hold, rewrites, transfer};
 use prost::Message;
 use warmpath_core::limits::{
     ENDPOINTS_MAX, EVENT_BYTES_MAX, KV_BELOW_GPU_TOKENS_MAX, MODELS_PER_POOL_MAX, POOLS_MAX,
@@ -34,6 +34,8 @@ pub struct Pool {
     pub weight: u32,
     /// As in [`wire::Pool::transfer`].
     pub transfer: Option<wire::Transfer>,
+    /// As in [`wire::Pool::hold`].
+    pub hold: Option<wire::Hold>,
 }
 
 /// In what a filter's pools and a controller's differ.
@@ -87,6 +89,7 @@ impl Pool {
             objectives: self.objectives.clone(),
             weight: self.weight,
             transfer: self.transfer.clone(),
+            hold: self.hold.clone(),
         }
     }
 }
@@ -134,6 +137,7 @@ fn read_pool(entry: &Entry<'_>, rules: Rules, seen: &mut Seen, reader: &mut Read
     let rewrites = fields.optional("rewrites").map(|entry| rewrites::read(&entry, reader));
     let members = members::read(&mut fields, rules, &mut seen.members, reader);
     let transfer = fields.optional("transfer").map(|entry| transfer::read(&entry, reader));
+    let hold = fields.optional("hold").map(|entry| hold::read(&entry, reader));
     let kv_below_gpu_tokens = if rules.has_tiers {
         let entry = fields.optional("kv_below_gpu_tokens");
         entry.and_then(|entry| reader.number(&entry, 1..=KV_BELOW_GPU_TOKENS_MAX))
@@ -152,6 +156,7 @@ fn read_pool(entry: &Entry<'_>, rules: Rules, seen: &mut Seen, reader: &mut Read
         objectives: Vec::new(),
         weight: 0,
         transfer,
+        hold,
     }
 }
 

@@ -31,6 +31,23 @@ pub struct ProcessId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OriginId(pub u64);
 
+/// Names a request in every process: the VM that sent it, and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestKey {
+    /// The VM.
+    pub origin: OriginId,
+    /// Its number.
+    pub request: u64,
+}
+
+/// Names one conversation, in every process alike: random bits of the VM that saw its first turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConversationId(pub u64);
+
+/// Names one tenant, in every process alike: the hash of its name. Zero: a request that names none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TenantId(pub u64);
+
 /// Names one controller process, for its lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InstanceId(pub u64);
@@ -64,6 +81,15 @@ impl ResponseId {
     /// Of the `id` that the engine gave the response.
     pub fn of(id: &str) -> Self {
         Self(xxh3_64(id.as_bytes()))
+    }
+}
+
+// === impl TenantId ===
+
+impl TenantId {
+    /// Of a tenant's name.
+    pub fn of(name: &str) -> Self {
+        Self(if name.is_empty() { 0 } else { xxh3_64(name.as_bytes()) })
     }
 }
 

@@ -9,6 +9,7 @@
 //! Pure: no host, no clock, no randomness, no threads; time and chance are arguments. The same code runs in
 //! the filter, in the controller, in the simulator and in tests, so what one shows holds for the others.
 
+pub mod admission;
 pub mod body;
 pub mod config;
 pub mod cost;

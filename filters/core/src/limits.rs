@@ -63,6 +63,13 @@ pub const CELLS_PER_VIEW_MAX: usize = 2 * 1024 * 1024;
 /// all of those cells where prompts continue each other by five cells or more, and a quarter of them in prompts of one cell.
 pub const VIEW_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// The longest time that a request may be held, in seconds: an hour. Nobody waits longer for a pool that wakes.
+pub const HOLD_S_MAX: u32 = 3_600;
+/// Tenants with a weight of their own in one pool.
+pub const TENANTS_PER_POOL_MAX: usize = 1024;
+/// The largest weight of a tenant.
+pub const TENANT_WEIGHT_MAX: u32 = 1_000;
+
 /// Requests that one origin is believed to have at one endpoint.
 pub const LOAD_REQUESTS_MAX: u32 = 1 << 16;
 /// Tokens that one origin is believed to have at one endpoint.

@@ -7,10 +7,10 @@ use prost::Message;
 use warmpath_core::limits::{EVENTS_PER_MESSAGE_MAX, MESSAGE_BYTES_SOFT_MAX};
 use warmpath_core::time::Timestamp;
 use warmpath_core::wire::{
-    Alive, Current, EngineStatus, Event, Gone, InFlightReport, Kind, MessageChunker, Objective, Outcome,
-    OutcomeClass, Page, PageError, Pool, PoolEndpoint, Pools, Prefix, Proxies, Record, Rewrite,
-    RewriteTarget, Role, Routed, Source, Stored, StreamError, Transfer, TransferProtocol, TransferSeen, Up,
-    UsageSeen, decode_down, decode_up,
+    Alive, Conversation, Current, Ended, EngineStatus, Event, Gone, Held, HeldFor, Hold, InFlightReport,
+    Kind, MessageChunker, Objective, Outcome, OutcomeClass, Page, PageError, Pool, PoolEndpoint, Pools,
+    Prefix, Proxies, Record, Released, Rewrite, RewriteTarget, Role, Routed, Source, Stored, StreamError,
+    Tenant, Transfer, TransferProtocol, TransferSeen, Turn, Up, UsageSeen, decode_down, decode_up,
 };
 
 fn pool() -> Pool {
@@ -36,11 +36,20 @@ fn pool() -> Pool {
             bootstrap_port: 8998,
             cluster: "c".into(),
         }),
+        hold: Some(Hold {
+            room_ms_max: 1,
+            endpoint_ms_max: 1,
+            tenants: vec![Tenant { name: "t".into(), weight: 1 }],
+        }),
     }
 }
 
+fn turn() -> Turn {
+    Turn { conversation: 1, tokens: 1, shared_tokens: 1, tenant: 1, waited_ms: 1, is_new: true }
+}
+
 /// One of each kind, every field set.
-fn every_kind() -> [Kind; 14] {
+fn every_kind() -> Vec<Kind> {
     let pool = pool();
     let status = EngineStatus {
         endpoint: 1,
@@ -70,11 +79,11 @@ fn every_kind() -> [Kind; 14] {
         prefill_work: 1,
         context_tokens: 1,
     };
-    [
+    let mut kinds = vec![
         Kind::Pool(pool.clone()),
         Kind::Pools(Pools { pools: vec![pool] }),
         Kind::EngineStatus(status),
-        Kind::Routed(Routed { endpoint: 1, cells: vec![1, 2], origin: 1, request: 1 }),
+        Kind::Routed(Routed { endpoint: 1, cells: vec![1, 2], origin: 1, request: 1, turn: Some(turn()) }),
         Kind::InFlight(load),
         Kind::Outcome(outcome),
         Kind::Alive(Alive { origin: 1 }),
@@ -97,6 +106,40 @@ fn every_kind() -> [Kind; 14] {
         Kind::Current(Current {}),
         Kind::Stored(Stored { response: 1, endpoint: 1 }),
         Kind::TransferSeen(TransferSeen { prefill: 1, decode: 2, tokens: 1, us: 1 }),
+    ];
+    kinds.extend(kinds_of_gates());
+    kinds
+}
+
+/// The same of those that concern held requests and their conversations.
+fn kinds_of_gates() -> [Kind; 4] {
+    let held = Held {
+        origin: 1,
+        number: 1,
+        pool: "p".into(),
+        held_for: HeldFor::Room.into(),
+        age_ms: 1,
+        conversation: 1,
+        tokens: 1,
+        tenant: 1,
+        priority: 1,
+        body_bytes: 1,
+    };
+    let conversation = Conversation {
+        conversation: 1,
+        cell: 1,
+        endpoint: 1,
+        tokens: 1,
+        tenant: 1,
+        idle_ms: 1,
+        placed_ms: 1,
+        pool: "p".into(),
+    };
+    [
+        Kind::Ended(Ended { origin: 1, request: 1, output_tokens: 1 }),
+        Kind::Held(held),
+        Kind::Released(Released { origin: 1, number: 1 }),
+        Kind::Conversation(conversation),
     ]
 }
 

@@ -278,6 +278,6 @@ impl Booking {
     fn routed(&self, ledger: &Ledger) -> Option<Kind> {
         let cells: Vec<u64> = self.chain.iter().map(|cell| cell.0).collect();
         let (endpoint, origin, request) = (self.endpoint.0, ledger.origin.0, self.request);
-        (!cells.is_empty()).then_some(Kind::Routed(Routed { endpoint, cells, origin, request }))
+        (!cells.is_empty()).then_some(Kind::Routed(Routed { endpoint, cells, origin, request, turn: None }))
     }
 }

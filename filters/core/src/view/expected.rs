@@ -7,7 +7,7 @@
 
 use super::Match;
 use crate::hash::{SeededMap, seeded};
-use crate::ids::{CellHash, OriginId, Slot};
+use crate::ids::{CellHash, OriginId, RequestKey, Slot};
 use crate::num::u32_len;
 use crate::time::Timestamp;
 
@@ -20,13 +20,6 @@ const AGE_MS_MAX: u64 = 30 * 60 * 1_000;
 /// Requests with the same first cell that a search looks at, the newest first: that many prompts with one system prompt
 /// may be in prefill at once before some look less expected than they are.
 const EXAMINED_MAX: usize = 64;
-
-/// Names a request in every process: the VM that sent it, and its number there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct RequestKey {
-    pub(super) origin: OriginId,
-    pub(super) request: u64,
-}
 
 /// See the module.
 #[derive(Clone, Debug)]

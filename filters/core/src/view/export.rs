@@ -30,7 +30,7 @@ impl View {
             let Some(endpoint) = self.endpoint(slot) else { continue };
             let cells = chain.iter().map(|cell| cell.0).collect();
             let (endpoint, origin, request) = (endpoint.id.0, key.origin.0, key.request);
-            each(Kind::Routed(Routed { endpoint, cells, origin, request }).into());
+            each(Kind::Routed(Routed { endpoint, cells, origin, request, turn: None }).into());
         }
         for (response, endpoint) in self.stored.iter() {
             each(Kind::Stored(Stored { response: response.0, endpoint: endpoint.0 }).into());
@@ -75,6 +75,7 @@ impl View {
             objectives: pool.objectives().to_vec(),
             weight: pool.weight(),
             transfer: pool.transfer().cloned(),
+            hold: pool.hold().cloned(),
         }
     }
 }

@@ -25,6 +25,7 @@ impl View {
             next.push(Pool::new(pool, &slots, old));
         }
         self.pools = next;
+        self.admissions.set(&self.pools, self.seed);
         self.has_shared_names = self.shares_names();
         self.resize_all();
         if is_cut { Applied::Cut } else { Applied::Changed }
@@ -51,6 +52,7 @@ impl View {
         if let Some(old) = self.pools.get_mut(at) {
             *old = Pool::new(pool, &slots, Some(old));
         }
+        self.admissions.set(&self.pools, self.seed);
         self.has_shared_names = self.shares_names();
         self.resize_all();
         if is_cut { Applied::Cut } else { Applied::Changed }
@@ -91,6 +93,7 @@ impl View {
         if is_another {
             self.prefixes.forget(slot);
             self.expected.forget(slot);
+            self.admissions.forget(EndpointId::of(&listed.address));
         }
     }
 
@@ -120,6 +123,7 @@ impl View {
     fn drop_slot(&mut self, slot: Slot) {
         if let Some(endpoint) = self.endpoints.get_mut(slot.index()).and_then(Option::take) {
             self.slots.remove(&endpoint.id);
+            self.admissions.forget(endpoint.id);
             self.prefixes.forget(slot);
             self.expected.forget(slot);
         }

@@ -3,6 +3,7 @@
 //! It is a value: events go in ([`View::apply`]), a choice reads it ([`crate::routing`]), a snapshot comes out
 //! ([`View::export`]). Every VM has its own; they agree because they apply the same events.
 
+mod admissions;
 mod arrivals;
 mod cluster;
 mod discovered;
@@ -30,16 +31,17 @@ pub use transfers::Transfers;
 pub use turn::Turn;
 
 use crate::hash::{SeededMap, seeded};
-use crate::ids::{CellHash, EndpointId, OriginId, ProcessId, ResponseId, Slot};
+use crate::ids::{CellHash, EndpointId, OriginId, ProcessId, RequestKey, ResponseId, Slot};
 use crate::limits::{CELL_BYTES_DEFAULT, CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PER_PROMPT_MAX, PROXIES_MAX};
 use crate::share::pick;
 use crate::time::Timestamp;
 use crate::wire::{
     EngineStatus, Event, Kind, Outcome, OutcomeClass, Prefix, Proxies, Role, Routed, TransferSeen, UsageSeen,
 };
+use admissions::Admissions;
 use discovered::OpenPools;
 use endpoint::Judgement;
-use expected::{Expected, RequestKey};
+use expected::Expected;
 use fnv::FnvHashMap;
 use stored::Stored;
 
@@ -52,6 +54,8 @@ pub struct View {
     cell_bytes: usize,
     seed: u64,
     pools: Vec<Pool>,
+    /// The gates of those pools whose requests are held.
+    admissions: Admissions,
     endpoints: Vec<Option<Endpoint>>,
     slots: FnvHashMap<EndpointId, Slot>,
     prefixes: Prefixes,
@@ -106,6 +110,7 @@ impl View {
             cell_bytes: cell_bytes.clamp(CELL_BYTES_MIN, CELL_BYTES_MAX),
             seed,
             pools: Vec::new(),
+            admissions: Admissions::default(),
             endpoints: Vec::new(),
             slots: FnvHashMap::default(),
             prefixes: Prefixes::new(seed),
@@ -149,6 +154,10 @@ impl View {
             Some(Kind::Prefix(prefix)) => self.learn_prefix(prefix, now),
             Some(Kind::UsageSeen(usage)) => self.learn_usage(usage),
             Some(Kind::TransferSeen(seen)) => self.learn_transfer(seen),
+            Some(Kind::Ended(ended)) => self.end_turn(ended, now),
+            Some(Kind::Held(held)) => self.hold(held, now),
+            Some(Kind::Released(released)) => self.release(released),
+            Some(Kind::Conversation(conversation)) => self.restore_conversation(conversation, now),
             Some(Kind::Proxies(proxies)) => self.set_proxies(proxies),
             Some(Kind::Current(_)) => {
                 self.statuses_at = Some(now);
@@ -191,6 +200,7 @@ impl View {
             }
         }
         self.expected.expire(now);
+        self.admissions.expire(now);
         let silent: Vec<OriginId> = self
             .origins
             .iter()
@@ -317,6 +327,7 @@ impl View {
         let has_resized = endpoint.cache_tokens() != cache_tokens;
         if has_restarted {
             self.prefixes.forget(slot);
+            self.admissions.forget(EndpointId(status.endpoint));
         }
         if has_resized {
             self.resize(slot, self.bytes_per_token_of(slot));
@@ -329,6 +340,7 @@ impl View {
         let Some(slot) = self.slot(EndpointId(routed.endpoint)) else { return Applied::Unknown };
         let cells = routed.cells.iter().take(CELLS_PER_PROMPT_MAX).map(|cell| CellHash(*cell));
         let is_cut = routed.cells.len() > CELLS_PER_PROMPT_MAX;
+        self.begin_turn(routed, now);
         let has_room = if routed.request == 0 {
             self.chain.clear();
             self.chain.extend(cells);
@@ -438,6 +450,7 @@ impl View {
     fn drop_origin(&mut self, origin: OriginId) {
         self.origins.remove(&origin);
         self.expected.drop_origin(origin);
+        self.admissions.drop_origin(origin);
         for endpoint in self.endpoints.iter_mut().flatten() {
             endpoint.drop_origin(origin);
         }

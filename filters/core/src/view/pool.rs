@@ -5,7 +5,7 @@ use crate::ids::{EndpointId, Slot};
 use crate::limits::BYTES_PER_TOKEN_DEFAULT;
 use crate::num::{count, float};
 use crate::prompt::{Media, MediaKind, Size};
-use crate::wire::{self, Objective, Rewrite, Role, Transfer, TransferProtocol};
+use crate::wire::{self, Hold, Objective, Rewrite, Role, Transfer, TransferProtocol};
 
 /// The model name that matches any model.
 pub const ANY_MODEL: &str = "*";
@@ -63,6 +63,7 @@ pub struct Pool {
     /// Those of them that take each leg, in the order of [`Leg`].
     taking: [Members; 3],
     transfer: Option<Transfer>,
+    hold: Option<Hold>,
     transfers: Transfers,
     text: TextRatio,
     /// The ratio at which the endpoints' capacities were last converted to cells.
@@ -162,6 +163,7 @@ impl Pool {
             members,
             taking,
             transfer: pool.transfer.clone(),
+            hold: pool.hold.clone(),
             transfers: old.map(|old| old.transfers.clone()).unwrap_or_default(),
             text: old.map_or_else(TextRatio::default, |old| old.text),
             sized_bytes_per_token: old.map_or(BYTES_PER_TOKEN_DEFAULT, |old| old.sized_bytes_per_token),
@@ -203,6 +205,11 @@ impl Pool {
     /// How its engines pass KV on; `None`: they do not.
     pub fn transfer(&self) -> Option<&Transfer> {
         self.transfer.as_ref()
+    }
+
+    /// How long its requests are held; `None`: not at all.
+    pub fn hold(&self) -> Option<&Hold> {
+        self.hold.as_ref()
     }
 
     /// How long that takes.

@@ -35,8 +35,11 @@ impl Kind {
             | Self::Outcome(_)
             | Self::Alive(_)
             | Self::UsageSeen(_)
-            | Self::TransferSeen(_) => Authority::Proxy,
-            Self::Gone(_) | Self::Prefix(_) | Self::Stored(_) => Authority::Either,
+            | Self::TransferSeen(_)
+            | Self::Ended(_)
+            | Self::Held(_)
+            | Self::Released(_) => Authority::Proxy,
+            Self::Gone(_) | Self::Prefix(_) | Self::Stored(_) | Self::Conversation(_) => Authority::Either,
         }
     }
 
@@ -57,6 +60,10 @@ impl Kind {
             Self::Current(_) => "current",
             Self::Stored(_) => "stored",
             Self::TransferSeen(_) => "transfer_seen",
+            Self::Ended(_) => "ended",
+            Self::Held(_) => "held",
+            Self::Released(_) => "released",
+            Self::Conversation(_) => "conversation",
         }
     }
 }

@@ -68,7 +68,7 @@ pub struct Event {
     /// The change; a receiver that is older than the sender finds none, and skips the event.
     #[prost(
         oneof = "event::Kind",
-        tags = "1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
+        tags = "1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20"
     )]
     pub kind: ::core::option::Option<event::Kind>,
 }
@@ -119,6 +119,18 @@ pub mod event {
         /// KV came from one endpoint to another. Learn how long that takes.
         #[prost(message, tag = "16")]
         TransferSeen(super::TransferSeen),
+        /// A request has ended, whose conversation is followed. Its turn is over.
+        #[prost(message, tag = "17")]
+        Ended(super::Ended),
+        /// A proxy holds a request. Add it to those that wait, or replace what was known of it.
+        #[prost(message, tag = "18")]
+        Held(super::Held),
+        /// A proxy holds a request no more. Remove it from those that wait.
+        #[prost(message, tag = "19")]
+        Released(super::Released),
+        /// A conversation that is followed. Take it over, unless more is known.
+        #[prost(message, tag = "20")]
+        Conversation(super::Conversation),
     }
 }
 /// All pools.
@@ -158,6 +170,32 @@ pub struct Pool {
     /// How its engines pass KV on between the legs of a request. Absent: every request stays whole.
     #[prost(message, optional, tag = "9")]
     pub transfer: ::core::option::Option<Transfer>,
+    /// How long its requests are held in the proxy. Absent: not at all.
+    #[prost(message, optional, tag = "10")]
+    pub hold: ::core::option::Option<Hold>,
+}
+/// How long requests of a pool are held in the proxy instead of being sent or refused.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Hold {
+    /// The longest wait for room in the engines' KV caches, in milliseconds. Zero: no request waits for room.
+    #[prost(uint32, tag = "1")]
+    pub room_ms_max: u32,
+    /// The longest wait for an endpoint while the pool has none, in milliseconds. Zero: such requests are refused.
+    #[prost(uint32, tag = "2")]
+    pub endpoint_ms_max: u32,
+    /// The tenants whose share of the room is not that of all others.
+    #[prost(message, repeated, tag = "3")]
+    pub tenants: ::prost::alloc::vec::Vec<Tenant>,
+}
+/// A tenant of a pool.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Tenant {
+    /// Its name in the requests' header.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Its share of the room, relative to the others', which have one. Zero: one.
+    #[prost(uint32, tag = "2")]
+    pub weight: u32,
 }
 /// How the engines of a pool pass KV on.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -268,6 +306,116 @@ pub struct Routed {
     /// That origin's number for it: the outcome names both. Zero: no outcome will follow, and the cells are learned at once.
     #[prost(uint64, tag = "4")]
     pub request: u64,
+    /// The turn of a conversation that it is. Absent: its conversation is not followed.
+    #[prost(message, optional, tag = "5")]
+    pub turn: ::core::option::Option<Turn>,
+}
+/// A turn of a conversation, under way from Routed to Ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Turn {
+    /// Names the conversation: a random number of whoever saw its first turn.
+    #[prost(fixed64, tag = "1")]
+    pub conversation: u64,
+    /// Tokens of its prompt and of the response that is expected.
+    #[prost(uint64, tag = "2")]
+    pub tokens: u64,
+    /// Tokens of those that other conversations begin with, too, and that an endpoint keeps once for all.
+    #[prost(uint64, tag = "3")]
+    pub shared_tokens: u64,
+    /// Its tenant: XXH3-64 of the name. Zero: none.
+    #[prost(fixed64, tag = "4")]
+    pub tenant: u64,
+    /// How long it was held, in milliseconds.
+    #[prost(uint64, tag = "5")]
+    pub waited_ms: u64,
+    /// Whether the conversation had no place there before.
+    #[prost(bool, tag = "6")]
+    pub is_new: bool,
+}
+/// The end of a request whose conversation is followed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Ended {
+    /// The origin that sent it, as in Routed.
+    #[prost(fixed64, tag = "1")]
+    pub origin: u64,
+    /// Its number there.
+    #[prost(uint64, tag = "2")]
+    pub request: u64,
+    /// Tokens of its response, as far as they are known.
+    #[prost(uint64, tag = "3")]
+    pub output_tokens: u64,
+}
+/// A request that a proxy holds.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Held {
+    /// The origin that holds it.
+    #[prost(fixed64, tag = "1")]
+    pub origin: u64,
+    /// That origin's number for it.
+    #[prost(uint64, tag = "2")]
+    pub number: u64,
+    /// The pool's name.
+    #[prost(string, tag = "3")]
+    pub pool: ::prost::alloc::string::String,
+    /// What it waits for.
+    #[prost(enumeration = "HeldFor", tag = "4")]
+    pub held_for: i32,
+    /// How long it has waited when this was sent, in milliseconds.
+    #[prost(uint64, tag = "5")]
+    pub age_ms: u64,
+    /// Its conversation, as in Turn. Zero: none is followed.
+    #[prost(fixed64, tag = "6")]
+    pub conversation: u64,
+    /// Tokens that an endpoint would have to keep for it.
+    #[prost(uint64, tag = "7")]
+    pub tokens: u64,
+    /// Its tenant, as in Turn.
+    #[prost(fixed64, tag = "8")]
+    pub tenant: u64,
+    /// The priority of its objective.
+    #[prost(sint32, tag = "9")]
+    pub priority: i32,
+    /// Bytes of its body, which the proxy keeps.
+    #[prost(uint64, tag = "10")]
+    pub body_bytes: u64,
+}
+/// A request that a proxy holds no more: it was sent, refused, or its client has left.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Released {
+    /// The origin, as in Held.
+    #[prost(fixed64, tag = "1")]
+    pub origin: u64,
+    /// Its number there.
+    #[prost(uint64, tag = "2")]
+    pub number: u64,
+}
+/// A conversation that is followed, in a snapshot.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Conversation {
+    /// Its name, as in Turn.
+    #[prost(fixed64, tag = "1")]
+    pub conversation: u64,
+    /// The last cell of its prompt: who continues that, continues it.
+    #[prost(fixed64, tag = "2")]
+    pub cell: u64,
+    /// The endpoint at which it has a place. Zero: it has none.
+    #[prost(fixed64, tag = "3")]
+    pub endpoint: u64,
+    /// Tokens that an endpoint has to keep for it alone.
+    #[prost(uint64, tag = "4")]
+    pub tokens: u64,
+    /// Its tenant, as in Turn.
+    #[prost(fixed64, tag = "5")]
+    pub tenant: u64,
+    /// Time since its last response ended, in milliseconds; zero while one is under way.
+    #[prost(uint64, tag = "6")]
+    pub idle_ms: u64,
+    /// Time since it got its place, in milliseconds.
+    #[prost(uint64, tag = "7")]
+    pub placed_ms: u64,
+    /// The pool's name.
+    #[prost(string, tag = "8")]
+    pub pool: ::prost::alloc::string::String,
 }
 /// What one origin has in flight at one endpoint: absolute numbers, so that a lost event heals with the next one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -565,6 +713,35 @@ impl Health {
             "HEALTH_UNKNOWN" => Some(Self::Unknown),
             "HEALTH_HEALTHY" => Some(Self::Healthy),
             "HEALTH_UNHEALTHY" => Some(Self::Unhealthy),
+            _ => None,
+        }
+    }
+}
+/// What a held request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum HeldFor {
+    /// An endpoint: its pool has none.
+    Endpoint = 0,
+    /// Room in the KV cache of an engine.
+    Room = 1,
+}
+impl HeldFor {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Endpoint => "HELD_FOR_ENDPOINT",
+            Self::Room => "HELD_FOR_ROOM",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "HELD_FOR_ENDPOINT" => Some(Self::Endpoint),
+            "HELD_FOR_ROOM" => Some(Self::Room),
             _ => None,
         }
     }

@@ -25,9 +25,10 @@ mod stream;
 pub use event::Authority;
 pub use generated::event::Kind;
 pub use generated::{
-    Alive, Current, Down, EngineStatus, Event, Gone, Health, Hello, InFlightReport, Objective, Outcome,
-    OutcomeClass, Phase, Pool, PoolEndpoint, Pools, Prefix, Proxies, ResumePoint, Rewrite, RewriteTarget,
-    Role, Routed, Stored, Transfer, TransferProtocol, TransferSeen, Up, UsageSeen,
+    Alive, Conversation, Current, Down, Ended, EngineStatus, Event, Gone, Health, Held, HeldFor, Hello, Hold,
+    InFlightReport, Objective, Outcome, OutcomeClass, Phase, Pool, PoolEndpoint, Pools, Prefix, Proxies,
+    Released, ResumePoint, Rewrite, RewriteTarget, Role, Routed, Stored, Tenant, Transfer, TransferProtocol,
+    TransferSeen, Turn, Up, UsageSeen,
 };
 pub use page::{Page, PageError, Record, Source};
 pub use prefix::{PrefixDecoder, PrefixEncoder, PrefixError};

@@ -1,0 +1,87 @@
+//! The requests of a pool that wait, in all proxies.
+//!
+//! Every VM knows all of them, so that the order is one order, and a scaler sees them.
+
+use crate::ids::{ConversationId, OriginId, TenantId};
+use crate::time::Timestamp;
+use crate::wire::{self, HeldFor};
+
+/// Names a held request in every process: the VM that holds it, and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HeldKey {
+    /// The VM.
+    pub origin: OriginId,
+    /// Its number.
+    pub number: u64,
+}
+
+/// What a request asks of the gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Its conversation, if that is followed.
+    pub conversation: Option<ConversationId>,
+    /// Tokens of its prompt and of the response that is expected.
+    pub tokens: u64,
+    /// Tokens of those that other conversations begin with, too.
+    pub shared_tokens: u64,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its priority: higher is more important; below zero, it may be refused.
+    pub priority: i32,
+}
+
+/// One that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its name.
+    pub key: HeldKey,
+    /// What it asks.
+    pub asked: Asked,
+    /// What it waits for.
+    pub held_for: HeldFor,
+    /// Since when.
+    pub since: Timestamp,
+    /// Bytes of its body.
+    pub body_bytes: u64,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct Queue {
+    waiting: Vec<Waiting>,
+}
+
+// === impl Queue ===
+
+impl Queue {
+    pub(super) fn add(&mut self, held: &wire::Held, now: Timestamp) {
+        let key = HeldKey { origin: OriginId(held.origin), number: held.number };
+        self.remove(key);
+        let asked = Asked {
+            conversation: (held.conversation != 0).then_some(ConversationId(held.conversation)),
+            tokens: held.tokens,
+            shared_tokens: 0,
+            tenant: TenantId(held.tenant),
+            priority: held.priority,
+        };
+        let (held_for, body_bytes) = (held.held_for(), held.body_bytes);
+        self.waiting.push(Waiting { key, asked, held_for, since: now.minus_ms(held.age_ms), body_bytes });
+    }
+
+    pub(super) fn remove(&mut self, key: HeldKey) {
+        self.waiting.retain(|waiting| waiting.key != key);
+    }
+
+    pub(super) fn drop_origin(&mut self, origin: OriginId) {
+        self.waiting.retain(|waiting| waiting.key.origin != origin);
+    }
+
+    pub(super) fn first(&self) -> Option<HeldKey> {
+        self.waiting.iter().min_by_key(|waiting| (waiting.since, waiting.key)).map(|waiting| waiting.key)
+    }
+
+    /// All that wait, in any order.
+    pub fn iter(&self) -> impl Iterator<Item = &Waiting> {
+        self.waiting.iter()
+    }
+}

@@ -1,0 +1,122 @@
+//! The gates of a view's pools: which events concern them, and what they are asked.
+
+use super::{Applied, Fitness, Leg, Pool, View};
+use crate::admission::{Admission, Asked, HeldKey, Room, Sent, Verdict};
+use crate::ids::{CellHash, EndpointId, OriginId, RequestKey};
+use crate::limits::CELLS_PER_PROMPT_MAX;
+use crate::time::Timestamp;
+use crate::wire::{Conversation, Ended, Held, Released, Routed};
+
+/// The gates, by the names of their pools. Few pools have one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Admissions(Vec<(String, Admission)>);
+
+// === impl Admissions ===
+
+impl Admissions {
+    /// Opens gates for pools that hold requests, and drops those of others.
+    pub(super) fn set(&mut self, pools: &[Pool], seed: u64) {
+        self.0.retain(|(name, _)| pools.iter().any(|pool| pool.name() == name && pool.hold().is_some()));
+        for pool in pools {
+            let Some(hold) = pool.hold() else { continue };
+            match self.of_mut(pool.name()) {
+                Some(gate) => gate.set_hold(hold.clone()),
+                None => self.0.push((pool.name().to_owned(), Admission::new(hold.clone(), seed))),
+            }
+        }
+    }
+
+    pub(super) fn of(&self, pool: &str) -> Option<&Admission> {
+        self.0.iter().find(|(name, _)| name == pool).map(|(_, gate)| gate)
+    }
+
+    fn of_mut(&mut self, pool: &str) -> Option<&mut Admission> {
+        self.0.iter_mut().find(|(name, _)| name == pool).map(|(_, gate)| gate)
+    }
+
+    fn each(&mut self) -> impl Iterator<Item = &mut Admission> {
+        self.0.iter_mut().map(|(_, gate)| gate)
+    }
+
+    pub(super) fn drop_origin(&mut self, origin: OriginId) {
+        self.each().for_each(|gate| gate.drop_origin(origin));
+    }
+
+    pub(super) fn forget(&mut self, endpoint: EndpointId) {
+        self.each().for_each(|gate| gate.forget(endpoint));
+    }
+
+    pub(super) fn expire(&mut self, now: Timestamp) {
+        self.each().for_each(|gate| gate.expire(now));
+    }
+}
+
+// === impl View ===
+
+impl View {
+    /// Whether any pool holds requests.
+    pub fn has_gates(&self) -> bool {
+        !self.admissions.0.is_empty()
+    }
+
+    /// The gate of a pool; `None`: its requests are not held.
+    pub fn admission(&self, pool: &str) -> Option<&Admission> {
+        self.admissions.of(pool)
+    }
+
+    /// What becomes of a request to a pool that comes now.
+    pub fn verdict(&self, pool: &Pool, asked: &Asked, now: Timestamp) -> Verdict {
+        let gate = self.admission(pool.name());
+        gate.map_or(Verdict::Open, |gate| gate.verdict(asked, &self.rooms(pool, now), now))
+    }
+
+    /// The request held for a pool that goes on next, if one can now. The same in all VMs: whoever holds it sends it.
+    pub fn next_held(&self, pool: &Pool, now: Timestamp) -> Option<(HeldKey, Verdict)> {
+        self.admission(pool.name())?.next(&self.rooms(pool, now), now)
+    }
+
+    /// The endpoints of a pool that take whole requests and are fit, with what they hold.
+    pub fn rooms(&self, pool: &Pool, now: Timestamp) -> Vec<Room> {
+        let endpoints = pool.taking(Leg::Whole).iter().filter_map(|slot| self.endpoint(*slot));
+        let fit = endpoints.filter(|endpoint| endpoint.fitness(now) == Fitness::Fit);
+        fit.map(|endpoint| Room { endpoint: endpoint.id, tokens: endpoint.cache_tokens() }).collect()
+    }
+
+    pub(super) fn begin_turn(&mut self, routed: &Routed, now: Timestamp) {
+        let Some(turn) = routed.turn.as_ref() else { return };
+        let endpoint = EndpointId(routed.endpoint);
+        let Some(slot) = self.slot(endpoint) else { return };
+        let Some(pool) = self.pools.iter().find(|pool| pool.has(slot)) else { return };
+        let rooms = self.rooms(pool, now);
+        let Some(gate) = self.admissions.of_mut(pool.name()) else { return };
+        let chain: Vec<CellHash> =
+            routed.cells.iter().take(CELLS_PER_PROMPT_MAX).map(|cell| CellHash(*cell)).collect();
+        let key = RequestKey { origin: OriginId(routed.origin), request: routed.request };
+        gate.sent(Sent { key, endpoint, chain: &chain, turn }, &rooms, now);
+    }
+
+    pub(super) fn end_turn(&mut self, ended: &Ended, now: Timestamp) -> Applied {
+        let key = RequestKey { origin: OriginId(ended.origin), request: ended.request };
+        self.admissions.each().for_each(|gate| gate.ended(key, ended.output_tokens, now));
+        Applied::Changed
+    }
+
+    pub(super) fn hold(&mut self, held: &Held, now: Timestamp) -> Applied {
+        let Some(gate) = self.admissions.of_mut(&held.pool) else { return Applied::Unknown };
+        self.origins.insert(OriginId(held.origin), now);
+        gate.held(held, now);
+        Applied::Changed
+    }
+
+    pub(super) fn release(&mut self, released: &Released) -> Applied {
+        let key = HeldKey { origin: OriginId(released.origin), number: released.number };
+        self.admissions.each().for_each(|gate| gate.released(key));
+        Applied::Changed
+    }
+
+    pub(super) fn restore_conversation(&mut self, conversation: &Conversation, now: Timestamp) -> Applied {
+        let Some(gate) = self.admissions.of_mut(&conversation.pool) else { return Applied::Unknown };
+        gate.restore(conversation, now);
+        Applied::Changed
+    }
+}
