@@ -100,6 +100,12 @@ impl Admission {
         None
     }
 
+    /// The endpoint at which a conversation has a place.
+    pub fn place(&self, conversation: ConversationId) -> Option<EndpointId> {
+        let _ = conversation;
+        None
+    }
+
     /// A turn was sent.
     pub fn sent(&mut self, sent: Sent<'_>, rooms: &[Room], now: Timestamp) {
         let _ = (sent, rooms, now);

@@ -51,6 +51,15 @@ pub struct Queue {
     waiting: Vec<Waiting>,
 }
 
+// === impl Asked ===
+
+impl Asked {
+    /// Tokens that an endpoint would keep for it alone.
+    pub fn own_tokens(&self) -> u64 {
+        self.tokens.saturating_sub(self.shared_tokens)
+    }
+}
+
 // === impl Queue ===
 
 impl Queue {

@@ -9,6 +9,7 @@
 //!
 //! The same in the filter, in the controller's explanations and in the simulator.
 
+mod asked;
 mod choose;
 mod decision;
 mod explanation;

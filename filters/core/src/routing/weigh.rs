@@ -101,13 +101,11 @@ fn weigh<'a>(around: &Around<'_>, endpoint: &'a Endpoint, position: usize, slot:
     let held_tokens = query.tokens_in(cells);
     let cached_tokens = endpoint.believed_tokens(held_tokens);
     let is_our_turn = around.turn.has(position, around.endpoints, options.now);
-    // Clients set bounds far above what they expect.
-    let output_tokens = query.output_tokens_max.unwrap_or(u64::MAX).min(count(query.pool().output_tokens()));
     let work = Work {
         prompt_tokens: query.prompt_tokens,
         // What is transferred need not be computed.
         cached_tokens: if *leg == Leg::Decode { query.prompt_tokens } else { cached_tokens },
-        output_tokens: if *leg == Leg::Prefill { 1 } else { output_tokens },
+        output_tokens: if *leg == Leg::Prefill { 1 } else { query.output_tokens() },
         evicted_tokens: evicted_tokens(query, slot, cells, options.now),
         is_either: [Leg::Prefill, Leg::Decode].iter().all(|leg| query.pool().takes(*leg, slot)),
         contention_share: if is_our_turn || *leg == Leg::Decode { 0.0 } else { around.new_share },

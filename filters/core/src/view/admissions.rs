@@ -2,10 +2,10 @@
 
 use super::{Applied, Fitness, Leg, Pool, View};
 use crate::admission::{Admission, Asked, HeldKey, Room, Sent, Verdict};
-use crate::ids::{CellHash, EndpointId, OriginId, RequestKey};
+use crate::ids::{CellHash, ConversationId, EndpointId, OriginId, RequestKey};
 use crate::limits::CELLS_PER_PROMPT_MAX;
 use crate::time::Timestamp;
-use crate::wire::{Conversation, Ended, Held, Released, Routed};
+use crate::wire::{Conversation, Ended, Held, Released, Routed, Turn};
 
 /// The gates, by the names of their pools. Few pools have one.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +73,26 @@ impl View {
     /// The request held for a pool that goes on next, if one can now. The same in all VMs: whoever holds it sends it.
     pub fn next_held(&self, pool: &Pool, now: Timestamp) -> Option<(HeldKey, Verdict)> {
         self.admission(pool.name())?.next(&self.rooms(pool, now), now)
+    }
+
+    /// The turn that a request is which is sent to an endpoint; `new` names its conversation if that is not followed yet.
+    pub fn turn_of(
+        &self,
+        pool: &Pool,
+        asked: &Asked,
+        (endpoint, waited_ms): (EndpointId, u64),
+        new: impl FnOnce() -> ConversationId,
+    ) -> Turn {
+        let gate = self.admission(pool.name());
+        let place = asked.conversation.and_then(|known| gate?.place(known));
+        Turn {
+            conversation: asked.conversation.unwrap_or_else(new).0,
+            tokens: asked.tokens,
+            shared_tokens: asked.shared_tokens,
+            tenant: asked.tenant.0,
+            waited_ms,
+            is_new: place != Some(endpoint),
+        }
     }
 
     /// The endpoints of a pool that take whole requests and are fit, with what they hold.

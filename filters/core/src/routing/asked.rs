@@ -1,0 +1,34 @@
+//! What a request asks of its pool's gate.
+//!
+//! It stands beside the choice, not in the view: the view knows conversations and what endpoints hold, but only the query knows how
+//! long a prompt is in tokens.
+
+use super::Query;
+use crate::admission::Asked;
+use crate::ids::TenantId;
+use crate::num::count;
+
+// === impl Query ===
+
+impl Query<'_> {
+    /// What the request asks of its pool's gate; `None`: nothing, because no gate follows conversations, it has no prompt to follow,
+    /// or only one endpoint can serve it.
+    pub fn asked(&self, tenant: TenantId) -> Option<Asked> {
+        let (view, pool) = (self.view(), self.pool());
+        let gate = view.admission(pool.name()).filter(|gate| gate.follows())?;
+        // An engine that is passed KV keeps it for a response only.
+        let is_followed = !self.chain.is_empty() && self.pinned.is_none() && pool.transfer().is_none();
+        is_followed.then(|| Asked {
+            conversation: gate.conversation(&self.chain),
+            tokens: self.prompt_tokens.saturating_add(self.output_tokens()),
+            shared_tokens: 0,
+            tenant,
+            priority: self.priority,
+        })
+    }
+
+    /// Tokens of the response that is expected. Clients set bounds far above what they expect.
+    pub fn output_tokens(&self) -> u64 {
+        self.output_tokens_max.unwrap_or(u64::MAX).min(count(self.pool().output_tokens()))
+    }
+}
