@@ -1,9 +1,9 @@
 //! The `kubernetes` section: what is followed in a cluster, and what is written there.
 
 use std::collections::BTreeMap;
-use warmpath_config::{Entry, Fields, Problem, Reader, Unique, WEIGHT_MAX, transfer};
+use warmpath_config::{Entry, Fields, Problem, Reader, Unique, WEIGHT_MAX, hold, transfer};
 use warmpath_core::limits::{MODELS_PER_POOL_MAX, POOLS_MAX};
-use warmpath_core::wire::Transfer;
+use warmpath_core::wire::{Hold, Transfer};
 
 /// Namespaces that may be listed: each has watches of its own.
 const NAMESPACES_MAX: usize = 64;
@@ -60,6 +60,8 @@ pub struct PodPool {
     pub weight: u32,
     /// How its engines pass KV on; `None`: no request is split.
     pub transfer: Option<Transfer>,
+    /// How long its requests may wait in the proxy; `None`: none does.
+    pub hold: Option<Hold>,
 }
 
 /// The pods of the other replicas.
@@ -152,9 +154,11 @@ fn read_pool(entry: &Entry<'_>, seen: &mut Unique, reader: &mut Reader) -> PodPo
     let adapters = names(&mut fields, "adapters", MODELS_PER_POOL_MAX, reader);
     let weight = fields.optional("weight").and_then(|entry| reader.number(&entry, 1..=WEIGHT_MAX));
     let transfer = fields.optional("transfer").map(|entry| transfer::read(&entry, reader));
+    let beside = hold::Beside { has_transfer: transfer.is_some(), has_controller: true };
+    let hold = fields.optional("hold").map(|entry| hold::read(&entry, beside, reader));
     fields.finish(reader);
     let (ports, weight) = (ports.unwrap_or_default(), weight.unwrap_or_default());
-    PodPool { name, selector, ports, models, adapters, weight, transfer }
+    PodPool { name, selector, ports, models, adapters, weight, transfer, hold }
 }
 
 fn read_ports(entry: &Entry<'_>, reader: &mut Reader) -> Vec<u16> {

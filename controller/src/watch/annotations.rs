@@ -4,8 +4,10 @@ use super::problem::Problem;
 use crate::config::ObjectName;
 use std::collections::{BTreeMap, BTreeSet};
 use warmpath_config::{WEIGHT_MAX, transfer};
-use warmpath_core::limits::{MODELS_PER_POOL_MAX, NAME_BYTES_MAX};
-use warmpath_core::wire::{Transfer, TransferProtocol};
+use warmpath_core::limits::{
+    HOLD_S_MAX, MODELS_PER_POOL_MAX, NAME_BYTES_MAX, TENANT_WEIGHT_MAX, TENANTS_PER_POOL_MAX,
+};
+use warmpath_core::wire::{Hold, Tenant, Transfer, TransferProtocol};
 
 /// The names that requests use, comma-separated.
 const MODELS: &str = "warmpath.dev/models";
@@ -17,6 +19,11 @@ const TRANSFER: &str = "warmpath.dev/transfer";
 const BOOTSTRAP_PORT: &str = "warmpath.dev/bootstrap-port";
 /// The proxy's cluster through which prefill legs reach its engines.
 const TRANSFER_CLUSTER: &str = "warmpath.dev/transfer-cluster";
+/// The longest waits for room and for an endpoint, in seconds.
+const HOLD_ROOM: &str = "warmpath.dev/hold-room";
+const HOLD_ENDPOINT: &str = "warmpath.dev/hold-endpoint";
+/// Tenants with their weights, `name=weight`, comma-separated.
+const HOLD_TENANTS: &str = "warmpath.dev/hold-tenants";
 
 /// The annotations of an InferencePool. One that is not valid is a problem, and counts as if it were not there.
 pub(super) struct Annotations<'a> {
@@ -54,6 +61,27 @@ impl Annotations<'_> {
             bootstrap_port: port.filter(|_| has_server).unwrap_or_default().into(),
             cluster: cluster.unwrap_or_default(),
         })
+    }
+
+    pub(super) fn hold(&mut self, has_transfer: bool) -> Option<Hold> {
+        let mut room_ms_max = self.read(HOLD_ROOM, read_wait_ms).unwrap_or_default();
+        let endpoint_ms_max = self.read(HOLD_ENDPOINT, read_wait_ms).unwrap_or_default();
+        let tenants = self.read(HOLD_TENANTS, read_tenants);
+        if has_transfer && room_ms_max > 0 {
+            self.report(
+                HOLD_ROOM,
+                "remove it, requests wait for room only in pools without warmpath.dev/transfer",
+            );
+            room_ms_max = 0;
+        }
+        if room_ms_max == 0 && endpoint_ms_max == 0 {
+            if tenants.is_some() {
+                let remedy = format!("add {HOLD_ROOM} or {HOLD_ENDPOINT}, without which nobody waits");
+                self.report(HOLD_TENANTS, &remedy);
+            }
+            return None;
+        }
+        Some(Hold { room_ms_max, endpoint_ms_max, tenants: tenants.unwrap_or_default() })
     }
 
     fn read<T>(&mut self, annotation: &str, parse: fn(&str) -> Result<T, String>) -> Option<T> {
@@ -102,4 +130,34 @@ fn read_protocol(name: &str) -> Result<TransferProtocol, String> {
 fn read_port(port: &str) -> Result<u16, String> {
     let port = port.trim().parse().ok().filter(|port| *port > 0);
     port.ok_or_else(|| format!("write a port from 1 to {}", u16::MAX))
+}
+
+fn read_wait_ms(seconds: &str) -> Result<u32, String> {
+    let seconds = seconds.trim().parse().ok().filter(|seconds: &u32| *seconds <= HOLD_S_MAX);
+    let seconds = seconds.ok_or_else(|| format!("write whole seconds, from 0 to {HOLD_S_MAX}"))?;
+    Ok(seconds.saturating_mul(1_000))
+}
+
+fn read_tenants(list: &str) -> Result<Vec<Tenant>, String> {
+    let mut tenants: Vec<Tenant> = Vec::new();
+    for entry in list.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+        let tenant = entry.rsplit_once('=').and_then(|(name, weight)| {
+            let weight =
+                weight.trim().parse().ok().filter(|weight| (1..=TENANT_WEIGHT_MAX).contains(weight))?;
+            Some(Tenant { name: name.trim().to_owned(), weight })
+        });
+        let tenant = tenant.filter(|tenant| !tenant.name.is_empty());
+        let tenant = tenant.ok_or_else(|| {
+            format!("write name=weight, each weight a whole number from 1 to {TENANT_WEIGHT_MAX}")
+        })?;
+        read_name(&tenant.name)?;
+        if tenants.iter().any(|other| other.name == tenant.name) {
+            return Err("list each tenant once".to_owned());
+        }
+        tenants.push(tenant);
+    }
+    if tenants.len() > TENANTS_PER_POOL_MAX {
+        return Err(format!("more than {TENANTS_PER_POOL_MAX} tenants"));
+    }
+    Ok(tenants)
 }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use warmpath_config::WEIGHT_MAX;
 use warmpath_core::limits::{ENDPOINTS_MAX, NAME_BYTES_MAX, POOLS_MAX};
-use warmpath_core::wire::{Objective, Rewrite, RewriteTarget, Transfer};
+use warmpath_core::wire::{Hold, Objective, Rewrite, RewriteTarget, Transfer};
 
 /// Most objectives and rewrites of a pool, and targets of a rewrite. Any beyond are left out.
 const OBJECTIVES_MAX: usize = 256;
@@ -48,6 +48,7 @@ struct PoolSpec {
     adapters: Vec<String>,
     weight: u32,
     transfer: Option<Transfer>,
+    hold: Option<Hold>,
 }
 
 /// What follows from `facts`.
@@ -77,6 +78,7 @@ fn described(facts: &Facts, settings: &Kubernetes, problems: &mut BTreeSet<Probl
         adapters: pool.adapters.clone(),
         weight: pool.weight,
         transfer: pool.transfer.clone(),
+        hold: pool.hold.clone(),
     });
     let mut found: Vec<PoolSpec> = of_file.collect();
     let mut named: BTreeSet<ObjectName> = found.iter().map(|pool| pool.name.clone()).collect();
@@ -127,6 +129,7 @@ fn read_pool(
         return Err("spec.targetPorts names no port".to_owned());
     }
     let mut annotations = Annotations { name, of: &object.annotations, problems };
+    let transfer = annotations.transfer();
     Ok(PoolSpec {
         name: name.clone(),
         selector,
@@ -134,7 +137,8 @@ fn read_pool(
         models: annotations.models(),
         adapters: annotations.adapters(),
         weight: annotations.weight(),
-        transfer: annotations.transfer(),
+        hold: annotations.hold(transfer.is_some()),
+        transfer,
     })
 }
 
@@ -142,7 +146,7 @@ fn read_pool(
 
 impl Plan {
     fn add(&mut self, described: PoolSpec, facts: &Facts, endpoint_count: &mut usize) {
-        let PoolSpec { name, selector, ports, models, adapters, weight, transfer } = described;
+        let PoolSpec { name, selector, ports, models, adapters, weight, transfer, hold } = described;
         if self.pools.len() >= POOLS_MAX {
             self.problems.insert(Problem::TooMany { pool: name, of: "pools", max: POOLS_MAX });
             return;
@@ -184,7 +188,16 @@ impl Plan {
         *endpoint_count += endpoints.len();
         self.sources.insert(source);
         let name = name.to_string();
-        self.pools.push(Pool { name, models, adapters, endpoints, weight, transfer, ..Pool::default() });
+        self.pools.push(Pool {
+            name,
+            models,
+            adapters,
+            endpoints,
+            weight,
+            transfer,
+            hold,
+            ..Pool::default()
+        });
     }
 
     fn pool_with(&self, address: SocketAddr) -> Option<ObjectName> {

@@ -4,8 +4,11 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use warmpath::config::{Kubernetes, Member, ObjectName, PodPool, Selector};
 use warmpath::watch::{Described, Facts, Item, Kind, Plan, Pod, Problem, Revision, Source, Update, plan};
+use warmpath_config::Pool;
 use warmpath_core::limits::ENDPOINTS_MAX;
-use warmpath_core::wire::{Objective, Rewrite, RewriteTarget, Role, Transfer, TransferProtocol};
+use warmpath_core::wire::{
+    Hold, Objective, Rewrite, RewriteTarget, Role, Tenant, Transfer, TransferProtocol,
+};
 
 /// A cluster with one namespace.
 #[derive(Default)]
@@ -71,6 +74,10 @@ fn transfer(protocol: TransferProtocol, bootstrap_port: u32) -> Transfer {
     Transfer { protocol: protocol.into(), bootstrap_port, cluster: String::new() }
 }
 
+fn hold(room_s: u32, endpoint_s: u32) -> Hold {
+    Hold { room_ms_max: 1000 * room_s, endpoint_ms_max: 1000 * endpoint_s, tenants: vec![] }
+}
+
 fn endpoints(plan: &Plan, pool: &str) -> Vec<String> {
     let pool = plan.pools.iter().find(|it| it.name == pool).unwrap_or_else(|| panic!("no {pool}"));
     pool.endpoints.iter().map(|member| member.address.to_string()).collect()
@@ -103,10 +110,12 @@ fn pools_of_both_groups_and_of_the_file_become_pools() {
         adapters: vec![],
         weight: 7,
         transfer: Some(transfer(TransferProtocol::Pull, 0)),
+        hold: Some(hold(0, 60)),
     }];
     let plan = cluster.plan();
     assert_eq!(plan.pools[0].weight, 7);
     assert_eq!(plan.pools[0].transfer, Some(transfer(TransferProtocol::Pull, 0)));
+    assert_eq!(plan.pools[0].hold, Some(hold(0, 60)));
     let names: Vec<&str> = plan.pools.iter().map(|pool| pool.name.as_str()).collect();
     assert_eq!(names, ["llm/file", "llm/old", "llm/alpha", "llm/article", "llm/young"]);
     assert_eq!(endpoints(&plan, "llm/alpha"), ["10.0.0.1:9000", "[fd00::1]:9000"]);
@@ -219,14 +228,65 @@ fn pools_of_one_model_have_weights() {
     }
 }
 
+/// A pool with these annotations, and what is wrong with them.
+fn annotated(annotations: &[(&str, &str)]) -> (Pool, Vec<String>) {
+    let mut cluster = Cluster::default();
+    let of = |(name, value): &(&str, &str)| (format!("warmpath.dev/{name}"), (*value).to_owned());
+    cluster.add(Kind::InferencePool, "p", 0, annotations.iter().map(of).collect(), pool("a"));
+    let plan = cluster.pods("a", &[pod("10.0.0.1")]).plan();
+    (plan.pools[0].clone(), plan.problems.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn a_pool_says_how_long_its_requests_may_wait() {
+    let read = |annotations: &[(&str, &str)]| {
+        let (pool, problems) = annotated(annotations);
+        (pool.hold, problems)
+    };
+    assert_eq!(read(&[]), (None, vec![]));
+    assert_eq!(read(&[("hold-room", "0"), ("hold-endpoint", "0")]), (None, vec![]));
+    assert_eq!(read(&[("hold-room", " 120 ")]), (Some(hold(120, 0)), vec![]));
+    assert_eq!(read(&[("hold-endpoint", "3600")]), (Some(hold(0, 3600)), vec![]));
+    let tenants = [("a", 3), ("b=c", 1)].map(|(name, weight)| Tenant { name: name.to_owned(), weight });
+    assert_eq!(
+        read(&[("hold-room", "1"), ("hold-tenants", "a=3, b=c = 1,")]),
+        (Some(Hold { tenants: tenants.into(), ..hold(1, 0) }), vec![])
+    );
+    let wrong = [
+        ("hold-room", "3601", "write whole seconds, from 0 to 3600"),
+        ("hold-room", "-1", "write whole seconds, from 0 to 3600"),
+        ("hold-room", "2m", "write whole seconds, from 0 to 3600"),
+        ("hold-tenants", "a", "write name=weight, each weight a whole number from 1 to 1000"),
+        ("hold-tenants", "a=0", "write name=weight, each weight a whole number from 1 to 1000"),
+        ("hold-tenants", "=1", "write name=weight, each weight a whole number from 1 to 1000"),
+        ("hold-tenants", "a=1,a=2", "list each tenant once"),
+    ];
+    for (annotation, value, what) in wrong {
+        let (kept, problems) = read(&[("hold-endpoint", "9"), (annotation, value)]);
+        assert_eq!(kept, Some(hold(0, 9)), "{value}");
+        assert_eq!(problems, [format!("llm/p: annotation warmpath.dev/{annotation}: {what}")]);
+    }
+}
+
+#[test]
+fn a_wait_that_no_request_can_have_is_named() {
+    let (pool, problems) = annotated(&[("transfer", "nixl"), ("hold-room", "60"), ("hold-endpoint", "9")]);
+    assert_eq!(pool.hold, Some(hold(0, 9)));
+    let room = "llm/p: annotation warmpath.dev/hold-room: remove it, requests wait for room only in pools without \
+                warmpath.dev/transfer";
+    assert_eq!(problems, [room]);
+    let (pool, problems) = annotated(&[("hold-tenants", "a=1")]);
+    assert_eq!(pool.hold, None);
+    let alone = "llm/p: annotation warmpath.dev/hold-tenants: add warmpath.dev/hold-room or warmpath.dev/hold-endpoint, \
+                 without which nobody waits";
+    assert_eq!(problems, [alone]);
+}
+
 #[test]
 fn a_pool_says_how_its_engines_pass_kv_on() {
     let read = |annotations: &[(&str, &str)]| {
-        let mut cluster = Cluster::default();
-        let of = |(name, value): &(&str, &str)| (format!("warmpath.dev/{name}"), (*value).to_owned());
-        cluster.add(Kind::InferencePool, "p", 0, annotations.iter().map(of).collect(), pool("a"));
-        let plan = cluster.pods("a", &[pod("10.0.0.1")]).plan();
-        (plan.pools[0].transfer.clone(), plan.problems.iter().map(ToString::to_string).collect::<Vec<_>>())
+        let (pool, problems) = annotated(annotations);
+        (pool.transfer, problems)
     };
     assert_eq!(read(&[]), (None, vec![]));
     assert_eq!(read(&[("transfer", " nixl ")]), (Some(transfer(TransferProtocol::Pull, 0)), vec![]));

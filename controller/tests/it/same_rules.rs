@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use warmpath::config::Settings;
 use warmpath_config::{Faults, Problem, Wanted, plugin};
-use warmpath_core::limits::{ENDPOINTS_MAX, EVENT_BYTES_MAX, MODELS_PER_POOL_MAX, NAME_BYTES_MAX, POOLS_MAX};
+use warmpath_core::limits::{
+    ENDPOINTS_MAX, EVENT_BYTES_MAX, MODELS_PER_POOL_MAX, NAME_BYTES_MAX, POOLS_MAX, TENANTS_PER_POOL_MAX,
+};
 use warmpath_core::wire::Pools;
 
 fn from_json(text: &str) -> Result<Pools, Faults> {
@@ -153,6 +155,58 @@ fn wrong_legs() -> Vec<(Value, &'static str)> {
     ]
 }
 
+/// Likewise, of a pool whose requests wait.
+fn wrong_waits() -> Vec<(Value, &'static str)> {
+    let held =
+        |hold: Value| json!([{"name": "a", "models": ["m"], "endpoints": ["10.0.0.1:80"], "hold": hold}]);
+    let tenants = |tenants: Value| held(json!({"room_s": 60, "tenants": tenants}));
+    let nothing = "pools[0].hold holds no request: set `room_s`, `endpoint_s` or both to the longest wait in seconds, or \
+                   remove it";
+    vec![
+        (held(json!(60)), "pools[0].hold must be a map, but is a number"),
+        (held(json!({})), nothing),
+        (held(json!({"room_s": 0, "endpoint_s": 0})), nothing),
+        (held(json!({"tenants": [{"name": "a", "weight": 1}]})), nothing),
+        (
+            held(json!({"room_s": 3601})),
+            "pools[0].hold.room_s is 3601, which is too large: choose a whole number from 0 to 3600",
+        ),
+        (held(json!({"room_s": "2m"})), "pools[0].hold.room_s must be a whole number, but is text"),
+        (
+            held(json!({"room_ms": 1})),
+            "pools[0].hold.room_ms is not a known field: remove it, or use one of room_s, endpoint_s, tenants",
+        ),
+        (tenants(json!({"a": 1})), "pools[0].hold.tenants must be a list, but is a map"),
+        (tenants(json!([{"name": "a"}])), "pools[0].hold.tenants[0].weight is missing"),
+        (tenants(json!([{"weight": 1}])), "pools[0].hold.tenants[0].name is missing"),
+        (tenants(json!([{"name": "", "weight": 1}])), "pools[0].hold.tenants[0].name is empty"),
+        (
+            tenants(json!([{"name": "a", "weight": 0}])),
+            "pools[0].hold.tenants[0].weight is 0, which is too small",
+        ),
+        (
+            tenants(json!([{"name": "a", "weight": 1001}])),
+            "pools[0].hold.tenants[0].weight is 1001, which is too large",
+        ),
+        (
+            tenants(json!([{"name": "a", "weight": 1}, {"name": "a", "weight": 2}])),
+            "pools[0].hold.tenants[1].name repeats `a` of pools[0].hold.tenants[0].name: list each tenant once",
+        ),
+        (
+            tenants(
+                (0..=TENANTS_PER_POOL_MAX).map(|at| json!({"name": at.to_string(), "weight": 1})).collect(),
+            ),
+            "pools[0].hold.tenants has 1025 tenants",
+        ),
+        (
+            json!([{"name": "a", "models": ["m"], "endpoints": ["10.0.0.1:80"], "transfer": {"protocol": "nixl"},
+                    "hold": {"room_s": 60}}]),
+            "pools[0].hold.room_s is a wait for room, and the pool has `transfer`, where requests wait for an endpoint only: \
+             remove one of both",
+        ),
+    ]
+}
+
 /// Likewise, for what is more than a limit allows.
 fn too_many() -> Vec<(Value, &'static str)> {
     let names = |count: usize| -> Value { (0..count).map(|at| format!("{at:0>9}")).collect() };
@@ -188,7 +242,7 @@ fn too_many() -> Vec<(Value, &'static str)> {
 
 #[test]
 fn both_files_report_the_same_faults_at_the_same_paths() {
-    for (pools, wanted) in wrong().into_iter().chain(wrong_legs()).chain(too_many()) {
+    for (pools, wanted) in wrong().into_iter().chain(wrong_legs()).chain(wrong_waits()).chain(too_many()) {
         let text = escape(&json!({"pools": pools, "cell_bytes": 256}).to_string());
         let shown = &text[..text.len().min(200)];
         let faults = [faults(from_json(&text)), faults(from_yaml(&text))];
@@ -214,9 +268,24 @@ fn only_the_controllers_pools_know_of_tiers() {
     only["kv_below_gpu_tokens"] = json!(5);
     let text = json!({"pools": [only]}).to_string();
     let wanted = "pools[0].kv_below_gpu_tokens is not a known field: remove it, or use one of name, models, \
-                  adapters, rewrites, endpoints, prefill, decode, transfer";
+                  adapters, rewrites, endpoints, prefill, decode, transfer, hold";
     assert_eq!(faults(from_json(&text)), BTreeSet::from([wanted.to_owned()]));
     assert!(from_yaml(&text).is_ok());
+}
+
+#[test]
+fn only_where_a_controller_publishes_endpoints_does_a_request_wait_for_one() {
+    let mut only = pool("a", &json!(["m"]), &json!(["10.0.0.1:80"]));
+    only["hold"] = json!({"endpoint_s": 60});
+    let text = json!({"pools": [only]}).to_string();
+    let wanted = "pools[0].hold.endpoint_s is a wait for an endpoint, and without a `controller` a pool always has those of \
+                  its list: remove it, or add a `controller`";
+    assert_eq!(faults(from_json(&text)), BTreeSet::from([wanted.to_owned()]));
+    assert!(from_yaml(&text).is_ok());
+    let text = json!({"pools": [only], "controller": {"cluster": "c"}}).to_string();
+    assert_eq!(from_json(&text).unwrap().pools[0].hold.as_ref().unwrap().endpoint_ms_max, 60_000);
+    only["hold"] = json!({"endpoint_s": 0, "room_s": 60});
+    assert_eq!(faults(from_json(&json!({"pools": [only]}).to_string())), BTreeSet::new(), "it asks for none");
 }
 
 #[test]

@@ -121,6 +121,12 @@ pub enum Problem {
     },
     /// Endpoints for single legs in a pool that does not say how its engines pass KV on.
     NoTransfer,
+    /// A `hold` without a wait.
+    HoldsNothing,
+    /// A wait for room in a pool whose engines pass KV on.
+    RoomApart,
+    /// A wait for an endpoint in a filter without a controller: its pool never lacks one.
+    AlwaysEndpoints,
     /// A filter's pool without endpoints, and no controller that could publish them.
     NoEndpoints,
     /// A filter with neither pools nor a controller.
@@ -267,6 +273,16 @@ impl fmt::Display for Problem {
             Self::NoTransfer => f.write_str(
                 "lists engines for one leg of a request, and the pool has no `transfer`, so that no request would be split: \
                  add `transfer` with the engines' protocol, or list them in `endpoints`",
+            ),
+            Self::HoldsNothing => f.write_str(
+                "holds no request: set `room_s`, `endpoint_s` or both to the longest wait in seconds, or remove it",
+            ),
+            Self::RoomApart => f.write_str(
+                "is a wait for room, and the pool has `transfer`, where requests wait for an endpoint only: remove one of both",
+            ),
+            Self::AlwaysEndpoints => f.write_str(
+                "is a wait for an endpoint, and without a `controller` a pool always has those of its list: remove it, or \
+                 add a `controller`",
             ),
             Self::NoEndpoints => f.write_str(
                 "lists no engine, and no `controller` publishes any: list the ip:port of at least one, or add a \

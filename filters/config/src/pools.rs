@@ -137,7 +137,9 @@ fn read_pool(entry: &Entry<'_>, rules: Rules, seen: &mut Seen, reader: &mut Read
     let rewrites = fields.optional("rewrites").map(|entry| rewrites::read(&entry, reader));
     let members = members::read(&mut fields, rules, &mut seen.members, reader);
     let transfer = fields.optional("transfer").map(|entry| transfer::read(&entry, reader));
-    let hold = fields.optional("hold").map(|entry| hold::read(&entry, reader));
+    let has_controller = rules.endpoints != EndpointsRule::AtLeastOne;
+    let beside = hold::Beside { has_transfer: transfer.is_some(), has_controller };
+    let hold = fields.optional("hold").map(|entry| hold::read(&entry, beside, reader));
     let kv_below_gpu_tokens = if rules.has_tiers {
         let entry = fields.optional("kv_below_gpu_tokens");
         entry.and_then(|entry| reader.number(&entry, 1..=KV_BELOW_GPU_TOKENS_MAX))

@@ -6,7 +6,9 @@ use warmpath_config::plugin::parse;
 use warmpath_config::transfer::protocol_name;
 use warmpath_core::config::{Config, Explain, Secret};
 use warmpath_core::limits::{ALTERNATES_MAX, CELL_BYTES_MAX, NAME_BYTES_MAX};
-use warmpath_core::wire::{PoolEndpoint, Rewrite, RewriteTarget, Role, Transfer, TransferProtocol};
+use warmpath_core::wire::{
+    Hold, PoolEndpoint, Rewrite, RewriteTarget, Role, Tenant, Transfer, TransferProtocol,
+};
 
 fn read(json: &str) -> Config {
     parse(json.as_bytes(), environment).unwrap_or_else(|faults| panic!("{json} is refused:\n{faults}"))
@@ -160,6 +162,23 @@ fn engines_of_single_legs_have_lists_of_their_own() {
 }
 
 #[test]
+fn a_pool_says_how_long_its_requests_may_wait() {
+    let hold = |hold: &str| {
+        let pool = format!(r#"{{"name":"a","models":["m"],"hold":{hold}}}"#);
+        let config = read(&format!(r#"{{"pools":[{pool}],"controller":{{"cluster":"c"}}}}"#));
+        config.pools.pools[0].hold.clone().unwrap()
+    };
+    let tenants = vec![Tenant { name: "gold".to_owned(), weight: 3 }];
+    assert_eq!(
+        hold(r#"{"room_s":300,"endpoint_s":600,"tenants":[{"name":"gold","weight":3}]}"#),
+        Hold { room_ms_max: 300_000, endpoint_ms_max: 600_000, tenants }
+    );
+    assert_eq!(hold(r#"{"room_s":1}"#), Hold { room_ms_max: 1_000, ..Hold::default() });
+    let smallest = read(r#"{"pools":[{"name":"a","models":["m"],"endpoints":["10.0.0.1:1"]}]}"#);
+    assert_eq!(smallest.pools.pools[0].hold, None, "nobody waits unasked");
+}
+
+#[test]
 fn headers_have_names_that_a_request_can_have() {
     let faults = refused(
         r#"{"controller":{"cluster":"c"},"affinity_headers":["x-a","x b","X-A",":path",""],"model_header":"x:y"}"#,
@@ -199,7 +218,7 @@ fn every_fault_is_reported_at_once_with_its_remedy() {
         "pools[0].endpoints[0] is `10.0.0.1`, which is not an address: write ip:port, such as 10.0.0.1:8000; host \
          names are not resolved",
         "pools[0].endpoints[2] repeats `10.0.0.2:80` of pools[0].endpoints[1]: list each endpoint once",
-        "pools[0].weight is not a known field: remove it, or use one of name, models, adapters, rewrites, endpoints, prefill, decode, transfer",
+        "pools[0].weight is not a known field: remove it, or use one of name, models, adapters, rewrites, endpoints, prefill, decode, transfer, hold",
         "pools[1].name repeats `a` of pools[0].name: give each pool a name of its own",
         "pools[1].models[0] repeats `m` of pools[0].models[0]: list each model and adapter once",
         "pools[1].endpoints must be a list, but is text: write it in brackets",

@@ -3,7 +3,7 @@
 use super::IMAGE;
 use warmpath_gateways::{Chart, ChartError};
 
-const REFUSED: [(&str, &str); 38] = [
+const REFUSED: [(&str, &str); 41] = [
     (
         "gateway: {istio: {mode: waypoint}}",
         "at '/gateway/istio/mode': value must be one of 'gateway', 'inferencePool', 'sidecar'",
@@ -36,6 +36,18 @@ const REFUSED: [(&str, &str); 38] = [
     (
         "pools: [{name: a, selector: {app: c}, ports: [1], transfer: {bootstrap_port: 8998}}]",
         "at '/pools/0/transfer': missing property 'protocol'",
+    ),
+    (
+        "pools: [{name: a, selector: {app: c}, ports: [1], hold: {room_s: 3601}}]",
+        "at '/pools/0/hold/room_s': maximum: got 3,601, want 3,600",
+    ),
+    (
+        "pools: [{name: a, selector: {app: c}, ports: [1], hold: {tenants: []}}]",
+        "at '/pools/0/hold': 'anyOf' failed",
+    ),
+    (
+        "pools: [{name: a, selector: {app: c}, ports: [1], hold: {room_s: 1, tenants: [{name: t}]}}]",
+        "at '/pools/0/hold/tenants/0': missing property 'weight'",
     ),
     ("gateway: {replica: 3}", "at '/gateway': additional properties 'replica' not allowed"),
     ("replicas: 2", "at '': additional properties 'replicas' not allowed"),
@@ -90,7 +102,7 @@ const REFUSED: [(&str, &str); 38] = [
 ];
 
 /// What only the values together show.
-const CONTRADICTORY: [(&str, &str); 13] = [
+const CONTRADICTORY: [(&str, &str); 15] = [
     (
         "gateway: {kind: istio}",
         "gateway.wasm.sha256 is required for source http: it is in dist/SHA256SUMS after `./just build`",
@@ -132,6 +144,14 @@ const CONTRADICTORY: [(&str, &str); 13] = [
     (
         "pools: [{name: a, selector: {app: c}, ports: [1]}, {name: a, selector: {app: d}, ports: [1]}]",
         "pools[1] has the name of another pool, llm/a: rename one",
+    ),
+    (
+        "pools: [{name: a, selector: {app: c}, ports: [1], hold: {room_s: 0}}]",
+        "pools[0].hold holds no request: set room_s, endpoint_s or both to the longest wait in seconds, or remove it",
+    ),
+    (
+        "pools: [{name: a, selector: {app: c}, ports: [1], transfer: {protocol: nixl}, hold: {room_s: 60, endpoint_s: 60}}]",
+        "pools[0].hold.room_s is given with transfer, where requests wait for an endpoint only: remove one of both",
     ),
     ("image: {controller: \"\"}", "image.controller: name the image that you built with `./just image`"),
 ];
