@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message;
+use warmpath_core::admission::HeldKey;
 use warmpath_core::ids::{EndpointId, OriginId, ProcessId};
 use warmpath_core::wire::{Authority, EngineStatus, Event, Kind};
 
@@ -55,6 +56,11 @@ pub enum Coalescing {
         /// The origin.
         origin: OriginId,
     },
+    /// Replaces what was known of the same held request: that it is held, or no more. Its number is used once, so the last is right.
+    Held {
+        /// Names it.
+        key: HeldKey,
+    },
     /// Replaces an older status of the same engine, but only of the same process and health and with room for as many cells: a
     /// change makes the receiver drop cells, and the change back must not hide that.
     Engine {
@@ -95,6 +101,8 @@ pub enum CoalesceKey {
     InFlight(OriginId, EndpointId),
     /// An origin's sign of life.
     Alive(OriginId),
+    /// A held request.
+    Held(HeldKey),
     /// The status of one engine.
     Engine(EndpointId),
     /// The list of proxies.
@@ -166,6 +174,8 @@ impl Coalescing {
                 incarnation: status.incarnation,
             },
             Kind::Current(_) => Self::Current,
+            Kind::Held(held) => Self::held(held.origin, held.number),
+            Kind::Released(released) => Self::held(released.origin, released.number),
             Kind::Routed(_)
             | Kind::Outcome(_)
             | Kind::Prefix(_)
@@ -173,10 +183,12 @@ impl Coalescing {
             | Kind::Stored(_)
             | Kind::TransferSeen(_)
             | Kind::Ended(_)
-            | Kind::Held(_)
-            | Kind::Released(_)
             | Kind::Conversation(_) => Self::Never,
         }
+    }
+
+    fn held(origin: u64, number: u64) -> Self {
+        Self::Held { key: HeldKey { origin: OriginId(origin), number } }
     }
 
     /// What it may replace; `None` if nothing.
@@ -184,6 +196,7 @@ impl Coalescing {
         match self {
             Self::InFlight { origin, endpoint } => Some(CoalesceKey::InFlight(origin, endpoint)),
             Self::Alive { origin } => Some(CoalesceKey::Alive(origin)),
+            Self::Held { key } => Some(CoalesceKey::Held(key)),
             Self::Engine { endpoint, .. } => Some(CoalesceKey::Engine(endpoint)),
             Self::Proxies => Some(CoalesceKey::Proxies),
             Self::Current => Some(CoalesceKey::Current),
@@ -207,6 +220,10 @@ impl Room {
 impl CoalesceKey {
     /// Whether it is about this origin.
     pub fn is_of(self, origin: OriginId) -> bool {
-        matches!(self, Self::InFlight(of, _) | Self::Alive(of) if of == origin)
+        match self {
+            Self::InFlight(of, _) | Self::Alive(of) => of == origin,
+            Self::Held(key) => key.origin == origin,
+            Self::Engine(_) | Self::Proxies | Self::Current => false,
+        }
     }
 }

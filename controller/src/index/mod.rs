@@ -20,7 +20,7 @@ use warmpath_core::hash::{SeededMap, seeded};
 use warmpath_core::ids::{EndpointId, Generation, InstanceId, OriginId, ProcessId, ResponseId};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Applied, Pool, View};
-use warmpath_core::wire::{Event, Kind, Prefix};
+use warmpath_core::wire::{Event, Kind};
 
 /// The view with its history.
 #[derive(Debug)]
@@ -112,10 +112,10 @@ impl Index {
         Ok(delta)
     }
 
-    /// Learns a whole prefix that a proxy teaches. It is no change that a proxy that resumes must have: what is taught is
-    /// passed on by other means.
-    pub fn learn(&mut self, prefix: Prefix, now: Timestamp) -> Result<(), Dropped> {
-        match self.view.apply(&prefix.into(), now) {
+    /// Learns what a proxy teaches: a whole prefix or a conversation. It is no change that a proxy that resumes must have: what is
+    /// taught is passed on by other means, or known to all proxies that the author knew.
+    pub fn learn(&mut self, taught: impl Into<Event>, now: Timestamp) -> Result<(), Dropped> {
+        match self.view.apply(&taught.into(), now) {
             Applied::Changed | Applied::Cut => Ok(()),
             Applied::Unknown => Err(Dropped::Unknown),
             Applied::Unsupported => Err(Dropped::Unsupported),
@@ -145,17 +145,24 @@ impl Index {
     }
 
     /// The whole view for `reader`. What it knows better is left out: the requests of its own origins, and for another replica
-    /// all that does not come from this one's proxies. What endpoints hold is not known by its author, and adds up.
-    pub fn snapshot(&self, reader: Reader) -> Vec<Event> {
+    /// all that does not come from this one's proxies. What endpoints hold and which conversations there are is not known by its
+    /// author, and adds up.
+    pub fn snapshot(&self, reader: Reader, now: Timestamp) -> Vec<Event> {
         let author_of = |origin: u64| self.origins.get(&OriginId(origin)).copied();
         let is_own = |origin: u64| matches!(author_of(origin), Some(Author::Proxy(_)));
-        let mut events = self.view.export();
+        let mut events = self.view.export(now);
         events.retain(|event| match (reader, &event.kind) {
             (Reader::Proxy(process), Some(Kind::InFlight(report))) => {
                 author_of(report.origin) != Some(Author::Proxy(process))
             }
-            (Reader::Proxy(_), _) | (_, Some(Kind::Prefix(_) | Kind::Stored(_))) => true,
+            (Reader::Proxy(process), Some(Kind::Held(held))) => {
+                author_of(held.origin) != Some(Author::Proxy(process))
+            }
+            (Reader::Proxy(_), _) | (_, Some(Kind::Prefix(_) | Kind::Stored(_) | Kind::Conversation(_))) => {
+                true
+            }
             (_, Some(Kind::InFlight(report))) => is_own(report.origin),
+            (_, Some(Kind::Held(held))) => is_own(held.origin),
             (_, Some(Kind::Routed(routed))) => is_own(routed.origin),
             _ => false,
         });
@@ -182,6 +189,7 @@ impl Index {
         let origin = match kind {
             Kind::InFlight(report) => report.origin,
             Kind::Alive(alive) => alive.origin,
+            Kind::Held(held) => held.origin,
             Kind::Gone(gone) => return self.origins.get(&OriginId(gone.origin)) == Some(&replica),
             _ => return true,
         };
@@ -217,6 +225,11 @@ impl Index {
         let origin = match kind {
             Kind::InFlight(report) => report.origin,
             Kind::Alive(alive) => alive.origin,
+            Kind::Held(held) => held.origin,
+            // Nothing else may say that an origin reports here by now, and one that is not known holds nothing.
+            Kind::Released(released) if self.origins.contains_key(&OriginId(released.origin)) => {
+                released.origin
+            }
             Kind::Gone(gone) => {
                 self.origins.remove(&OriginId(gone.origin));
                 return;

@@ -49,6 +49,7 @@ impl Backlog {
             Coalescing::Never
             | Coalescing::InFlight { .. }
             | Coalescing::Alive { .. }
+            | Coalescing::Held { .. }
             | Coalescing::Engine { .. }
             | Coalescing::Proxies
             | Coalescing::Current => {}

@@ -223,6 +223,10 @@ impl Hub {
             (Kind::Prefix(whole), Author::Proxy(process) | Author::Replica(process)) => {
                 self.learn(process, whole, now).map(|()| None)
             }
+            // Whoever knows the proxy's conversations has seen the same turns; the others get a snapshot.
+            (Kind::Conversation(conversation), _) => {
+                self.index.learn(Kind::Conversation(conversation), now).map(|()| None)
+            }
             (kind, _) if self.index.has(&kind) => Err(Dropped::Known),
             (kind, author) => self.index.accept(author, kind, now).map(Some),
         };
@@ -293,7 +297,7 @@ impl Hub {
     }
 
     /// What to send to a stream next, if anything.
-    pub fn take(&mut self, id: StreamId) -> Option<Batch> {
+    pub fn take(&mut self, id: StreamId, now: Timestamp) -> Option<Batch> {
         let subscriber = self.subscribers.get_mut(&id)?;
         let after = self.index.generation();
         let stamp = Stamp { instance: self.index.instance(), before: subscriber.sent, after };
@@ -303,7 +307,7 @@ impl Hub {
                 self.metrics.snapshots.inc();
                 subscriber.lacks_taught = false;
                 self.taught.note_snapshot(subscriber.reader.process());
-                Batch::Snapshot(stamp, self.index.snapshot(subscriber.reader))
+                Batch::Snapshot(stamp, self.index.snapshot(subscriber.reader, now))
             }
             Pending::Resume(mut deltas) => {
                 self.metrics.resumes.inc();

@@ -134,7 +134,7 @@ async fn receive(shared: &Shared, id: StreamId, up: &mut Streaming<Up>) -> Optio
 /// Sends what is pending until the proxy is gone (`None`) or has opened a newer stream.
 async fn send(shared: &Shared, id: StreamId, wake: &Notify, down: &Outgoing) -> Option<Status> {
     loop {
-        let is_sent = match shared.with(|hub, _| hub.is_open(id).then(|| hub.take(id))) {
+        let is_sent = match shared.with(|hub, now| hub.is_open(id).then(|| hub.take(id, now))) {
             None => return Some(Status::aborted("superseded by a newer stream of the same process")),
             Some(Some(batch)) => send_all(down, batch.messages()).await,
             Some(None) => idle(wake, down).await,

@@ -8,14 +8,17 @@ use warmpath_core::ids::EndpointId;
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{
-    Alive, EngineStatus, Event, Gone, Health, InFlightReport, Kind, Outcome, OutcomeClass, Pool,
-    PoolEndpoint, Pools, Proxies, Routed, UsageSeen,
+    Alive, EngineStatus, Event, Gone, Health, Held, Hold, InFlightReport, Kind, Outcome, OutcomeClass, Pool,
+    PoolEndpoint, Pools, Proxies, Released, Routed, UsageSeen,
 };
 
 /// Endpoints, few enough to meet again.
 const ENDPOINTS: u64 = 3;
 /// Origins, likewise.
 const ORIGINS: u64 = 2;
+
+/// Later than any request has been held for.
+const NOW: Timestamp = Timestamp::from_ms(1_000);
 
 fn address(endpoint: u64) -> String {
     format!("10.0.0.{endpoint}:8000")
@@ -25,12 +28,13 @@ fn id(endpoint: u64) -> u64 {
     EndpointId::of(&address(endpoint)).0
 }
 
-fn pools(members: &[bool]) -> Kind {
+fn pools(members: &[bool], holds: bool) -> Kind {
     let endpoints = (0..).zip(members).filter(|(_, is_in)| **is_in);
     let endpoints = endpoints
         .map(|(endpoint, _)| PoolEndpoint { address: address(endpoint), ..PoolEndpoint::default() })
         .collect();
-    let pool = Pool { name: "p".to_owned(), models: vec![], adapters: vec![], endpoints, ..Pool::default() };
+    let hold = holds.then(|| Hold { room_ms_max: 60_000, ..Hold::default() });
+    let pool = Pool { name: "p".to_owned(), endpoints, hold, ..Pool::default() };
     Kind::Pools(Pools { pools: vec![pool] })
 }
 
@@ -55,15 +59,19 @@ fn kind() -> impl Strategy<Value = Kind> {
         1 => endpoint().prop_map(|endpoint| Kind::Outcome(Outcome { endpoint, class: OutcomeClass::Full.into(), ..Outcome::default() })),
         1 => Just(Kind::UsageSeen(UsageSeen { pool: "p".to_owned(), prompt_bytes: 3000, prompt_tokens: 1000, ..UsageSeen::default() })),
         1 => proptest::collection::vec(0..3_u64, 0..3).prop_map(|processes| Kind::Proxies(Proxies { processes })),
-        1 => proptest::collection::vec(any::<bool>(), 3).prop_map(|members| pools(&members)),
+        1 => (proptest::collection::vec(any::<bool>(), 3), proptest::bool::weighted(0.8)).prop_map(|(members, holds)| pools(&members, holds)),
+        4 => (0..ORIGINS, 0..3_u64, 0..9_u64).prop_map(|(origin, number, age_ms)| {
+            Kind::Held(Held { origin, number, pool: "p".to_owned(), age_ms, ..Held::default() })
+        }),
+        4 => (0..ORIGINS, 0..3_u64).prop_map(|(origin, number)| Kind::Released(Released { origin, number })),
     ]
 }
 
 /// All that two views must have in common, in an order of its own.
 fn picture(view: &View) -> Vec<String> {
-    let mut lines: Vec<String> = view.export().iter().map(|event| format!("{event:?}")).collect();
+    let mut lines: Vec<String> = view.export(NOW).iter().map(|event| format!("{event:?}")).collect();
     lines.extend(view.endpoints().map(|(_, endpoint)| {
-        format!("{} {:?} {:?}", endpoint.address, endpoint.fitness(Timestamp::ZERO), endpoint.in_flight())
+        format!("{} {:?} {:?}", endpoint.address, endpoint.fitness(NOW), endpoint.in_flight())
     }));
     lines.extend(view.pools().iter().map(|pool| format!("{:.6}", pool.bytes_per_token())));
     lines.sort();
@@ -73,7 +81,7 @@ fn picture(view: &View) -> Vec<String> {
 /// Small cells, so that the capacities above evict.
 fn start() -> View {
     let mut view = View::new(256, 0);
-    view.apply(&Event::from(pools(&[true; 3])), Timestamp::ZERO);
+    view.apply(&Event::from(pools(&[true; 3], true)), NOW);
     view
 }
 
@@ -85,12 +93,12 @@ proptest! {
         let (mut naive, mut receiver) = (start(), start());
         let mut backlog = Backlog::new(0);
         for kind in kinds {
-            naive.apply(&Event::from(kind.clone()), Timestamp::ZERO);
+            naive.apply(&Event::from(kind.clone()), NOW);
             prop_assert_ne!(backlog.add(Arc::new(Delta::new(Author::Controller, kind))), Added::Overflowed);
         }
         for delta in backlog.take() {
             let event: Event = prost::Message::decode(delta.bytes.clone()).unwrap();
-            receiver.apply(&event, Timestamp::ZERO);
+            receiver.apply(&event, NOW);
         }
         prop_assert_eq!(picture(&naive), picture(&receiver));
     }

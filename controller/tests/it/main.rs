@@ -16,6 +16,7 @@ mod check;
 mod config;
 mod documented;
 mod get;
+mod held;
 mod identity;
 mod pages;
 mod plan;

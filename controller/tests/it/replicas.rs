@@ -16,8 +16,8 @@ use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{
-    Event, Hello, InFlightReport, Kind, Outcome, OutcomeClass, Pool, PoolEndpoint, Pools, PrefixDecoder,
-    Routed, UsageSeen, decode_down,
+    Event, Held, Hello, Hold, InFlightReport, Kind, Outcome, OutcomeClass, Pool, PoolEndpoint, Pools,
+    PrefixDecoder, Released, Routed, UsageSeen, decode_down,
 };
 
 const ADDRESS: &str = "10.0.0.1:8000";
@@ -66,7 +66,9 @@ fn replica(instance: u64) -> Replica {
         Arc::new(Metrics::default()),
     );
     let endpoints = vec![PoolEndpoint { address: ADDRESS.to_owned(), ..PoolEndpoint::default() }];
-    let pool = Pool { name: "p".to_owned(), models: vec!["*".to_owned()], endpoints, ..Pool::default() };
+    let hold = Some(Hold { room_ms_max: 60_000, ..Hold::default() });
+    let pool =
+        Pool { name: "p".to_owned(), models: vec!["*".to_owned()], endpoints, hold, ..Pool::default() };
     hub.publish(Kind::Pools(Pools { pools: vec![pool] }), at(1));
     Replica { instance, hub }
 }
@@ -105,7 +107,7 @@ impl Fleet {
     fn pump(&mut self, now: Timestamp) -> usize {
         let mut count = 0;
         for link in &mut self.links {
-            while let Some(batch) = self.replicas[link.from].hub.take(link.stream) {
+            while let Some(batch) = self.replicas[link.from].hub.take(link.stream, now) {
                 for message in batch.messages() {
                     let events = decode_down(&message).unwrap().events;
                     count += events.len();
@@ -148,6 +150,12 @@ impl Fleet {
     fn requests(&self) -> Vec<u32> {
         self.replicas.iter().map(|replica| requests(replica.hub.index().view())).collect()
     }
+
+    /// Held requests that each replica knows.
+    fn waiting(&self) -> Vec<usize> {
+        let gates = self.replicas.iter().map(|replica| replica.hub.index().view().admission("p").unwrap());
+        gates.map(|gate| gate.queue().iter().count()).collect()
+    }
 }
 
 fn requests(view: &View) -> u32 {
@@ -174,7 +182,7 @@ impl Proxy {
     }
 
     fn drain(&mut self, hub: &mut Hub) {
-        while let Some(batch) = hub.take(self.stream) {
+        while let Some(batch) = hub.take(self.stream, at(1)) {
             for message in batch.messages() {
                 for mut event in decode_down(&message).unwrap().events {
                     if let Some(Kind::Prefix(prefix)) = &event.kind {
@@ -279,6 +287,35 @@ fn a_proxy_that_moves_is_counted_once() {
 }
 
 #[test]
+fn what_a_proxy_holds_is_known_at_every_replica_and_moves_with_it() {
+    let mut fleet = Fleet::new(2);
+    let held = |number| Kind::Held(Held { origin: 100, number, pool: "p".to_owned(), ..Held::default() });
+    let proxy = Proxy::join(fleet.hub(0), 10);
+    fleet.hub(0).receive(proxy.stream, vec![held(1).into(), held(2).into()], at(10));
+    fleet.pump(at(10));
+    assert_eq!(fleet.waiting(), [2, 2]);
+    fleet.add(3_000);
+    fleet.pump(at(20));
+    assert_eq!(fleet.waiting(), [2, 2, 2], "a replica that starts gets them in a snapshot");
+    fleet.hub(0).receive(proxy.stream, vec![held(3).into()], at(30));
+    fleet.hub(0).leave(proxy.stream, at(30));
+    let moved = Proxy::join(fleet.hub(1), 10);
+    let released = [1, 2, 3].map(|number| Kind::Released(Released { origin: 100, number }).into());
+    fleet.hub(1).receive(moved.stream, released.into(), at(40));
+    fleet.pump(at(50));
+    assert_eq!(fleet.waiting()[1..], [0, 0], "what the first relays of it is older");
+    fleet.hub(1).receive(moved.stream, vec![held(4).into()], at(60));
+    fleet.pump(at(60));
+    for ms in [1_000, 2_500] {
+        fleet.tick(at(ms));
+        assert_eq!(fleet.waiting(), [1, 1, 1], "after {ms} ms");
+    }
+    fleet.hub(1).leave(moved.stream, at(3_000));
+    fleet.tick(at(6_000));
+    assert_eq!(fleet.waiting(), [0, 0, 0]);
+}
+
+#[test]
 fn requests_of_a_replica_that_is_gone_are_dropped_unless_their_proxy_moves() {
     let mut fleet = Fleet::new(3);
     let stays = Proxy::join(fleet.hub(0), 10);
@@ -368,7 +405,7 @@ async fn proxies_of_a_replica_whose_pod_is_deleted_do_not_take_turns_any_longer(
         async move {
             let is_listed = |hub: &mut Hub, now| {
                 hub.tick(now);
-                let events = hub.index().view().export();
+                let events = hub.index().view().export(now);
                 events.iter().any(|event| match &event.kind {
                     Some(Kind::Proxies(proxies)) => !proxies.processes.is_empty(),
                     _ => false,

@@ -97,7 +97,7 @@ impl Proxy {
     }
 
     fn drain(&mut self, hub: &mut Hub) {
-        while let Some(batch) = hub.take(self.stream) {
+        while let Some(batch) = hub.take(self.stream, at(1)) {
             for message in batch.messages() {
                 for mut event in decode_down(&message).unwrap().events {
                     if let Some(Kind::Prefix(prefix)) = &event.kind {

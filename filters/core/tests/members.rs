@@ -40,7 +40,7 @@ fn learned(endpoint: usize, cell: u64) -> Event {
 
 /// The pools and the prefixes, in an order that does not depend on slots.
 fn content(view: &View) -> Vec<Event> {
-    let mut events = view.export();
+    let mut events = view.export(Timestamp::ZERO);
     for event in &mut events {
         if let Some(Kind::Prefix(prefix)) = &mut event.kind {
             prefix.endpoints.sort_unstable();

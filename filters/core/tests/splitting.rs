@@ -60,7 +60,7 @@ impl World {
 
     /// SGLang's: no endpoint takes whole requests.
     fn without_whole(mut self) -> Self {
-        let pools = self.0.export().into_iter().find_map(|event| match event.kind {
+        let pools = self.0.export(Timestamp::ZERO).into_iter().find_map(|event| match event.kind {
             Some(Kind::Pools(pools)) => Some(pools.pools),
             _ => None,
         });

@@ -114,7 +114,7 @@ proptest! {
             view.apply(&Kind::InFlight(report).into(), Timestamp::ZERO);
         }
         let mut copy = View::default();
-        for event in whole(view.export()) {
+        for event in whole(view.export(Timestamp::ZERO)) {
             prop_assert_eq!(copy.apply(&event, Timestamp::ZERO), Applied::Changed);
         }
         prop_assert_eq!(copy.prefixes().cells(), view.prefixes().cells());
@@ -191,7 +191,7 @@ fn a_snapshot_does_not_make_what_it_restores_seem_useless_after_a_second() {
         }
     }
     let mut receiver = view();
-    for event in sender.export() {
+    for event in sender.export(now) {
         receiver.apply(&event, now);
     }
     let later = now.plus_ms(30_000);

@@ -16,7 +16,7 @@
 
 mod queue;
 
-pub use queue::{Asked, HeldKey};
+pub use queue::{Asked, HeldKey, Waiting};
 
 use crate::ids::{CellHash, ConversationId, EndpointId, OriginId, RequestKey};
 use crate::time::Timestamp;

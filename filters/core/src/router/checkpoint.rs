@@ -55,6 +55,8 @@ struct Head {
     /// The page of the log that it reaches: all before it is in the checkpoint.
     reaches: u64,
     pieces: u64,
+    /// When it was written: the ages in it are those of then.
+    written: Timestamp,
     /// Until when a VM is writing the next one.
     claimed_until: Timestamp,
 }
@@ -105,7 +107,7 @@ impl<S: SharedMap> Router<S> {
         }
         let claim = Head { claimed_until: now.plus_ms(CLAIM_MS), ..head };
         if self.shared.set(&self.checkpoint_key(), &claim.encode(), version).is_ok() {
-            self.write_checkpoint(head, out);
+            self.write_checkpoint(head, now, out);
         }
     }
 
@@ -139,7 +141,10 @@ impl<S: SharedMap> Router<S> {
                     };
                     event.kind = Some(Kind::Prefix(whole));
                 }
-                self.view.apply(&event, now);
+                let has_ages = matches!(event.kind, Some(Kind::Conversation(_)));
+                // A clock that was set back since does not make them younger than now.
+                let at = if has_ages { head.written.min(now) } else { now };
+                self.view.apply(&event, at);
             }
         }
         self.checkpoint.missing_before = None;
@@ -148,21 +153,28 @@ impl<S: SharedMap> Router<S> {
         true
     }
 
-    fn write_checkpoint(&mut self, last: Head, out: &mut Vec<Output>) {
+    fn write_checkpoint(&mut self, last: Head, now: Timestamp, out: &mut Vec<Output>) {
         let generation = last.generation + 1;
         let (view, shared) = (&self.view, &mut self.shared);
         let origin = self.ledger.origin().0;
         let prefix = piece_prefix(view.cell_bytes(), generation);
         let mut writer = Writer { prefix, generation, origin, ..Writer::default() };
         // Pools and statuses are stored apart, and in-flight work is published again each second.
-        view.export_learned(|event| writer.push(event, shared));
+        view.export_learned(now, |event| writer.push(event, shared));
         writer.store(shared);
         if writer.is_cut {
             out.push(Output::Count(Counter::CheckpointCut, 1));
         }
         let pieces = writer.pieces;
         let reaches = self.log.number();
-        let head = Head { generation, writer: origin, reaches, pieces, claimed_until: Timestamp::ZERO };
+        let head = Head {
+            generation,
+            writer: origin,
+            reaches,
+            pieces,
+            written: now,
+            claimed_until: Timestamp::ZERO,
+        };
         let (stored, version) = self.checkpoint_head();
         // Whoever took it for abandoned meanwhile writes one of its own.
         if stored.generation == last.generation
@@ -227,15 +239,23 @@ impl Head {
             .filter_map(|bytes| Some(u64::from_be_bytes(*bytes.first_chunk()?)))
             .collect();
         match *numbers.as_slice() {
-            [generation, writer, reaches, pieces, until_ms] => {
-                Self { generation, writer, reaches, pieces, claimed_until: Timestamp::from_ms(until_ms) }
+            [generation, writer, reaches, pieces, written_ms, until_ms] => {
+                let (written, claimed_until) = (Timestamp::from_ms(written_ms), Timestamp::from_ms(until_ms));
+                Self { generation, writer, reaches, pieces, written, claimed_until }
             }
             _ => Self::default(),
         }
     }
 
     fn encode(self) -> Vec<u8> {
-        let numbers = [self.generation, self.writer, self.reaches, self.pieces, self.claimed_until.ms()];
+        let numbers = [
+            self.generation,
+            self.writer,
+            self.reaches,
+            self.pieces,
+            self.written.ms(),
+            self.claimed_until.ms(),
+        ];
         numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
     }
 
@@ -251,8 +271,14 @@ mod tests {
 
     #[test]
     fn a_head_is_read_as_it_was_written() {
-        let head =
-            Head { generation: 3, writer: 8, reaches: 900, pieces: 7, claimed_until: Timestamp::from_ms(5) };
+        let head = Head {
+            generation: 3,
+            writer: 8,
+            reaches: 900,
+            pieces: 7,
+            written: Timestamp::from_ms(4),
+            claimed_until: Timestamp::from_ms(5),
+        };
         assert_eq!(Head::decode(&head.encode()), head);
         assert_eq!(Head::decode(b"short"), Head::default());
         assert!(head.is_claimed(Timestamp::from_ms(4)) && !head.is_claimed(Timestamp::from_ms(5)));

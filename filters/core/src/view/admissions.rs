@@ -1,7 +1,7 @@
 //! The gates of a view's pools: which events concern them, and what they are asked.
 
 use super::{Applied, Fitness, Leg, Pool, View};
-use crate::admission::{Admission, Asked, HeldKey, Room, Sent, Verdict};
+use crate::admission::{Admission, Asked, HeldKey, Room, Sent, Verdict, Waiting};
 use crate::ids::{CellHash, ConversationId, EndpointId, OriginId, RequestKey};
 use crate::limits::CELLS_PER_PROMPT_MAX;
 use crate::time::Timestamp;
@@ -44,6 +44,21 @@ impl Admissions {
 
     pub(super) fn forget(&mut self, endpoint: EndpointId) {
         self.each().for_each(|gate| gate.forget(endpoint));
+    }
+
+    /// The conversations that are followed, for a view that knows none.
+    pub(super) fn export_conversations(&self, now: Timestamp, mut each: impl FnMut(Conversation)) {
+        for (pool, gate) in &self.0 {
+            gate.export(now)
+                .for_each(|conversation| each(Conversation { pool: pool.clone(), ..conversation }));
+        }
+    }
+
+    /// The requests that wait.
+    pub(super) fn export_held(&self, now: Timestamp, mut each: impl FnMut(Held)) {
+        for (pool, gate) in &self.0 {
+            gate.queue().iter().for_each(|waiting| each(export_waiting(pool, waiting, now)));
+        }
     }
 
     pub(super) fn expire(&mut self, now: Timestamp) {
@@ -138,5 +153,21 @@ impl View {
         let Some(gate) = self.admissions.of_mut(&conversation.pool) else { return Applied::Unknown };
         gate.restore(conversation, now);
         Applied::Changed
+    }
+}
+
+fn export_waiting(pool: &str, waiting: &Waiting, now: Timestamp) -> Held {
+    let Waiting { key, asked, held_for, since, body_bytes } = *waiting;
+    Held {
+        origin: key.origin.0,
+        number: key.number,
+        pool: pool.to_owned(),
+        held_for: held_for.into(),
+        age_ms: now.ms_since(since),
+        conversation: asked.conversation.map_or(0, |conversation| conversation.0),
+        tokens: asked.own_tokens(),
+        tenant: asked.tenant.0,
+        priority: asked.priority,
+        body_bytes,
     }
 }

@@ -1,22 +1,25 @@
 //! A view as a list of events: the snapshot for a proxy that connects, and the checkpoint for a VM that
 //! starts. Applied to an empty view in order, they rebuild it except for recency, failures, and learned speeds and
-//! ratios, which a few requests restore.
+//! ratios, which a few requests restore. Ages are those of the moment of the export.
 
 use super::{Endpoint, Pool, View};
 use crate::limits::EVENTS_PER_MESSAGE_MAX;
+use crate::time::Timestamp;
 use crate::wire::{self, Current, Event, Kind, Pools, Prefix, Proxies, Routed, Stored};
 
 impl View {
     /// The events that rebuild this view. Each prefix continues the one before it: a receiver reads them through a
     /// [`crate::wire::PrefixDecoder`].
-    pub fn export(&self) -> Vec<Event> {
+    pub fn export(&self, now: Timestamp) -> Vec<Event> {
         let mut events = self.export_endpoints();
-        self.export_learned(|event| events.push(event));
+        self.export_learned(now, |event| events.push(event));
+        self.admissions.export_held(now, |held| events.push(Kind::Held(held).into()));
         events
     }
 
-    /// The rest of [`View::export`], one by one: prefixes, what is expected, and stored responses.
-    pub fn export_learned(&self, mut each: impl FnMut(Event)) {
+    /// What [`View::export`] has of prefixes, of what is expected, of stored responses and of conversations, one by one. The requests
+    /// that wait are not among it: they are published again every few seconds, and what is stored of them for longer is wrong.
+    pub fn export_learned(&self, now: Timestamp, mut each: impl FnMut(Event)) {
         self.prefixes.walk(|visit| {
             let (endpoints, held) = visit
                 .holders
@@ -35,6 +38,8 @@ impl View {
         for (response, endpoint) in self.stored.iter() {
             each(Kind::Stored(Stored { response: response.0, endpoint: endpoint.0 }).into());
         }
+        self.admissions
+            .export_conversations(now, |conversation| each(Kind::Conversation(conversation).into()));
     }
 
     /// The part of [`View::export`] without which no request can be routed: pools, proxies, engine status and requests in flight.

@@ -118,11 +118,11 @@ impl Controller {
     }
 
     /// All that is to be sent now.
-    pub(super) fn take(&mut self) -> Vec<(UplinkId, Bytes)> {
+    pub(super) fn take(&mut self, now: Timestamp) -> Vec<(UplinkId, Bytes)> {
         let mut messages = Vec::new();
         let Some(hub) = &mut self.hub else { return messages };
         for (id, stream) in &self.sessions {
-            while let Some(batch) = hub.take(*stream) {
+            while let Some(batch) = hub.take(*stream, now) {
                 messages.extend(batch.messages().map(|message| (UplinkId(*id), message)));
             }
         }

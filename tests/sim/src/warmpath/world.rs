@@ -127,7 +127,7 @@ impl World {
 
     /// Sends what the controller has to send.
     pub(super) fn pump(&mut self) {
-        for (uplink, message) in self.controller.take() {
+        for (uplink, message) in self.controller.take(self.now) {
             self.send_down(uplink, message);
         }
     }

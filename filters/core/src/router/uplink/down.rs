@@ -72,7 +72,7 @@ impl<S: SharedMap> Router<S> {
             // as is what the outbox had no room for. All of it is in the view.
             let has_dropped = self.outbox.take_dropped();
             if std::mem::take(&mut self.uplink.has_lost_events) || has_dropped {
-                self.teach(id, out);
+                self.teach(id, now, out);
             }
         }
         if self.pending_from_controller() > PENDING_EVENTS_MAX {

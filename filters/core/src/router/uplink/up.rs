@@ -40,11 +40,13 @@ impl<S: SharedMap> Router<S> {
     }
 
     /// Sends a controller that has just started what this process has learned.
-    pub(super) fn teach(&mut self, id: UplinkId, out: &mut Vec<Output>) {
+    pub(super) fn teach(&mut self, id: UplinkId, now: Timestamp, out: &mut Vec<Output>) {
         out.push(Output::Notice(Notice::TeachingController { cells: self.view.prefixes().cells() }));
         // Pools and statuses are the controller's own; what is in flight each VM reports within the second.
-        let learned = self.view.export();
-        let is_learned = |event: &Event| matches!(event.kind, Some(Kind::Prefix(_) | Kind::Stored(_)));
+        let learned = self.view.export(now);
+        let is_learned = |event: &Event| {
+            matches!(event.kind, Some(Kind::Prefix(_) | Kind::Stored(_) | Kind::Conversation(_)))
+        };
         send_all(id, learned.into_iter().filter(is_learned), out);
     }
 }

@@ -1,0 +1,157 @@
+//! Held requests pass through the controller: other proxies know them, and they go when their proxy does.
+
+use crate::support::{Proxy as LiveProxy, quiet_settings};
+use std::sync::Arc;
+use warmpath::index::Index;
+use warmpath::metrics::Metrics;
+use warmpath::publish::{Hub, StreamId};
+use warmpath::run;
+use warmpath_core::ids::InstanceId;
+use warmpath_core::limits::CELL_BYTES_DEFAULT;
+use warmpath_core::time::Timestamp;
+use warmpath_core::view::View;
+use warmpath_core::wire::{
+    Conversation, Event, Gone, Held, HeldFor, Hello, Hold, Kind, Pool, PoolEndpoint, Pools, Released,
+    decode_down,
+};
+
+const POOL: &str = "p";
+
+/// A proxy's end of a stream without a network.
+struct Proxy {
+    stream: StreamId,
+    view: View,
+    events: Vec<Event>,
+}
+
+fn at(ms: u64) -> Timestamp {
+    Timestamp::from_ms(ms)
+}
+
+fn hub() -> Hub {
+    let index = Index::new(InstanceId(1), CELL_BYTES_DEFAULT, 0);
+    let mut hub = Hub::new(index, Arc::new(Metrics::default()));
+    let endpoints = vec![PoolEndpoint { address: "10.0.0.1:8000".to_owned(), ..PoolEndpoint::default() }];
+    let hold = Some(Hold { room_ms_max: 60_000, endpoint_ms_max: 60_000, tenants: vec![] });
+    let pool =
+        Pool { name: POOL.to_owned(), models: vec!["*".to_owned()], endpoints, hold, ..Pool::default() };
+    hub.publish(Kind::Pools(Pools { pools: vec![pool] }), at(1));
+    hub
+}
+
+fn held(origin: u64, number: u64, age_ms: u64) -> Event {
+    let held_for = HeldFor::Endpoint.into();
+    Kind::Held(Held { origin, number, pool: POOL.to_owned(), held_for, age_ms, tokens: 9, ..Held::default() })
+        .into()
+}
+
+fn released(origin: u64, number: u64) -> Event {
+    Kind::Released(Released { origin, number }).into()
+}
+
+/// Origin, number and age of all that wait.
+fn waiting(view: &View, now: Timestamp) -> Vec<(u64, u64, u64)> {
+    let queue = view.admission(POOL).into_iter().flat_map(|gate| gate.queue().iter());
+    let mut waiting: Vec<_> = queue
+        .map(|waiting| (waiting.key.origin.0, waiting.key.number, now.ms_since(waiting.since)))
+        .collect();
+    waiting.sort_unstable();
+    waiting
+}
+
+// === impl Proxy ===
+
+impl Proxy {
+    fn join(hub: &mut Hub, process: u64, now: Timestamp) -> Self {
+        let stream = hub.join(&Hello { process, ..Hello::default() }).unwrap().0;
+        let mut proxy = Self { stream, view: View::default(), events: Vec::new() };
+        proxy.drain(hub, now);
+        proxy
+    }
+
+    fn drain(&mut self, hub: &mut Hub, now: Timestamp) {
+        self.events.clear();
+        while let Some(batch) = hub.take(self.stream, now) {
+            for message in batch.messages() {
+                for event in decode_down(&message).unwrap().events {
+                    self.view.apply(&event, now);
+                    self.events.push(event);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_proxy_that_joins_learns_what_the_others_hold_and_not_what_it_holds() {
+    let mut hub = hub();
+    let first = Proxy::join(&mut hub, 10, at(1));
+    hub.receive(first.stream, vec![held(100, 1, 0), held(100, 2, 500)], at(1_000));
+    let second = Proxy::join(&mut hub, 11, at(4_000));
+    assert_eq!(waiting(&second.view, at(4_000)), [(100, 1, 3_000), (100, 2, 3_500)]);
+    let again = Proxy::join(&mut hub, 10, at(4_000));
+    assert_eq!(waiting(&again.view, at(4_000)), []);
+}
+
+#[test]
+fn a_request_that_is_released_before_a_slow_proxy_reads_is_sent_as_one_event() {
+    let mut hub = hub();
+    let first = Proxy::join(&mut hub, 10, at(1));
+    let mut slow = Proxy::join(&mut hub, 11, at(1));
+    let events = vec![held(100, 1, 0), held(100, 2, 0), held(100, 1, 5_000), released(100, 1)];
+    hub.receive(first.stream, events, at(10));
+    slow.drain(&mut hub, at(10));
+    assert_eq!(slow.events, [released(100, 1), held(100, 2, 0)]);
+    assert_eq!(waiting(hub.index().view(), at(10)), [(100, 2, 0)]);
+}
+
+#[test]
+fn what_a_proxy_holds_goes_when_it_does() {
+    let mut hub = hub();
+    let first = Proxy::join(&mut hub, 10, at(1));
+    let mut second = Proxy::join(&mut hub, 11, at(1));
+    // No request of this origin is in flight: nothing else says that it exists.
+    hub.receive(first.stream, vec![held(100, 1, 0)], at(10));
+    second.drain(&mut hub, at(10));
+    assert_eq!(waiting(&second.view, at(10)), [(100, 1, 0)]);
+    hub.leave(first.stream, at(20));
+    hub.tick(at(1_000));
+    second.drain(&mut hub, at(1_000));
+    assert_eq!(waiting(&second.view, at(1_000)).len(), 1, "it may come back");
+    hub.tick(at(3_000));
+    second.drain(&mut hub, at(3_000));
+    assert!(second.events.contains(&Kind::Gone(Gone { origin: 100 }).into()), "{:?}", second.events);
+    assert_eq!(waiting(&second.view, at(3_000)), []);
+    assert_eq!(waiting(hub.index().view(), at(3_000)), []);
+}
+
+/// A controller that has restarted is taught by all proxies at once; each of them knows what the others teach.
+#[test]
+fn conversations_that_proxies_teach_are_passed_on_in_snapshots_only() {
+    let mut hub = hub();
+    let mut proxies = [Proxy::join(&mut hub, 10, at(1)), Proxy::join(&mut hub, 11, at(1))];
+    let conversation =
+        Conversation { conversation: 7, cell: 8, pool: POOL.to_owned(), ..Conversation::default() };
+    for proxy in &proxies {
+        hub.receive(proxy.stream, vec![Kind::Conversation(conversation.clone()).into()], at(10));
+    }
+    for proxy in &mut proxies {
+        proxy.drain(&mut hub, at(10));
+        assert_eq!(proxy.events, []);
+    }
+}
+
+#[tokio::test]
+async fn a_held_request_reaches_the_other_proxies_and_its_release_does() {
+    let mut settings = quiet_settings();
+    settings.pools[0].name = POOL.to_owned();
+    settings.pools[0].hold = Some(Hold { room_ms_max: 60_000, ..Hold::default() });
+    let running = run::start(settings).await.unwrap();
+    let first = LiveProxy::connect(running.grpc_addr(), 1).await;
+    let mut second = LiveProxy::connect(running.grpc_addr(), 2).await;
+    first.report(held(100, 1, 0).kind).await;
+    second.until("it is held", |view| waiting(view, at(0)).len() == 1).await;
+    first.report(released(100, 1).kind).await;
+    second.until("it is released", |view| waiting(view, at(0)).is_empty()).await;
+    running.shutdown().await;
+}
