@@ -10,6 +10,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, UNIX_EPOCH};
 use warmpath_core::body::percent_decoded;
 use warmpath_core::config::Secret;
+use warmpath_core::limits::BODY_BYTES_KEPT_MAX;
 use warmpath_core::router::{Call, Clock, Conflict, Reply, SharedMap, Stored, Version};
 use warmpath_core::time::Timestamp;
 
@@ -108,6 +109,12 @@ pub(crate) fn set_request_header(name: &str, value: &str) {
 /// Bytes `start..start + size` of the buffered request body.
 pub(crate) fn request_body(start: usize, size: usize) -> Vec<u8> {
     hostcalls::get_buffer(BufferType::HttpRequestBody, start, size).ok().flatten().unwrap_or_default()
+}
+
+/// All of the buffered request body, whatever its length.
+pub(crate) fn whole_request_body() -> Vec<u8> {
+    // The host copies what there is.
+    request_body(0, BODY_BYTES_KEPT_MAX)
 }
 
 /// Puts another body in place of the request's, which has `old_bytes`.

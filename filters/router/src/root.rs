@@ -2,7 +2,7 @@
 
 use crate::host;
 use crate::http::Http;
-use crate::vm::{Dispatched, Vm};
+use crate::vm::{Dispatched, Flow, Vm};
 use log::{error, warn};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
@@ -63,10 +63,20 @@ impl Root {
     fn called(&mut self, exchange: ExchangeId, call: CallId, response: Option<Called<'_>>) {
         let Some(vm) = self.vm.clone() else { return };
         host::enter(exchange.0);
-        let done = vm.handle(Input::Called { exchange, call, response });
+        let mut done = vm.handle(Input::Called { exchange, call, response });
+        let mut calls = std::mem::take(&mut done.calls);
+        if done.reads_body {
+            let body = host::whole_request_body();
+            done = vm.handle(Input::RequestBody { exchange, body: &body });
+            calls.append(&mut done.calls);
+        }
+        // A request that was held goes on from here, as it would from its own callback.
+        if done.flow == Some(Flow::Resumed) {
+            host::resume_request();
+        }
         host::enter(self.id.0);
         // What the router calls then is for the same request.
-        let calls = done.calls.into_iter();
+        let calls = calls.into_iter();
         self.keep_calls(calls.map(|call| Dispatched { exchange: Some(exchange), ..call }).collect());
     }
 }

@@ -97,6 +97,11 @@ impl Vm {
         while !out.is_empty() {
             std::mem::swap(out, performed);
             for output in performed.drain(..) {
+                if let Output::Recall { exchange } = output {
+                    let body = host::whole_request_body();
+                    router.handle(&clock, Input::RequestBody { exchange, body: &body }, out);
+                    continue;
+                }
                 if let Some(input) = perform(output, metrics, &mut entered, &mut done) {
                     router.handle(&clock, input, out);
                 }
@@ -129,6 +134,8 @@ fn perform(
     done: &mut Done,
 ) -> Option<Input<'static>> {
     match output {
+        // What an entered request consists of is handed over where there is a router to take it.
+        Output::Recall { .. } => {}
         Output::Pause => done.flow = Some(Flow::Paused),
         Output::ReadBody => done.reads_body = true,
         Output::ReadPieces => done.reads_pieces = true,

@@ -164,6 +164,11 @@ impl Admission {
         (!rooms.is_empty()).then(|| self.queue.first().map(|key| (key, Verdict::Open)))?
     }
 
+    /// The held request that is first in order, whether it can go on or not.
+    pub fn first(&self) -> Option<HeldKey> {
+        self.queue.first()
+    }
+
     /// How long a request that is held now is likely to wait, in milliseconds; `None`: nobody knows.
     pub fn wait_ms(&self, asked: &Asked, now: Timestamp) -> Option<u64> {
         let _ = (asked, now);

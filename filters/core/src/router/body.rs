@@ -4,7 +4,8 @@
 //! not serve it as soon as there are several pools: then the client gets a response that names the cure.
 
 use super::io::Output;
-use super::metrics::{Counter, Unread};
+use super::metrics::Counter;
+use super::reasons::Unread;
 use crate::body::{BodyError, Content, Fields, Kind, Named};
 use crate::json::{Change, Edits};
 use crate::prompt::{Api, PromptError, Request};
@@ -21,6 +22,8 @@ pub(super) enum Body<'a> {
     Path(String),
     /// Not waited for.
     Unread(Unread),
+    /// Read before.
+    Read(Result<Named, Unread>),
 }
 
 /// What was read of it.
@@ -67,6 +70,7 @@ impl<'a> Body<'a> {
             Self::Pieces(fields) => fields.finish().map(Content::Named).map_err(Unread::from),
             Self::Path(model) => Ok(Content::Named(Named { model, is_stream: false, is_steering: false })),
             Self::Unread(unread) => Err(unread),
+            Self::Read(read) => read.map(Content::Named),
         }
     }
 }

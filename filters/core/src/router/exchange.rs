@@ -3,7 +3,9 @@
 //! ```text
 //!   head ─┬─ nothing to read ──────────────► route ─┬─────────────► Sent ─► Responding ─► (gone)
 //!         └─► Reading ── body is whole ────►   │    ├─► Passed ─────┤ │          │
-//!                                              │    └─► Prefilling ─┘ │          │
+//!                          ▲                   │    ├─► Prefilling ─┘ │          │
+//!                          │                   │    └─► Held ─────────┤          │
+//!                          └───────────────────│──────────┘           │          │
 //!                                              └ reply ───────────────┴──────────┴── the stream is deleted ─► (gone)
 //!
 //!   Sent, a decode leg ── fails ─► Rescuing ─┬─ reply ─► (gone)
@@ -15,10 +17,12 @@
 
 use super::body::Body;
 use super::head::{Head, Hints, LegHead, Route};
+use super::hold::Held;
 use super::io::{ExchangeId, Headers, Output, PluginId};
 use super::ledger::Booking;
 use super::legs::{Awaited, Prefilling, Rescuing, Spare};
-use super::metrics::{Counter, Unread};
+use super::metrics::Counter;
+use super::reasons::Unread;
 use super::reply::Caller;
 use super::response::Responding;
 use super::shared::SharedMap;
@@ -39,6 +43,8 @@ pub(super) enum Exchange {
     Reading(Reading),
     /// Was left to Envoy's own policy.
     Passed(Passed),
+    /// Waits for an endpoint, or for room at one.
+    Held(Box<Held>),
     /// Waits while one endpoint computes its prompt for another.
     Prefilling(Box<Prefilling>),
     /// Was sent to an endpoint.
@@ -52,6 +58,8 @@ pub(super) enum Exchange {
 /// See [`Exchange::Reading`].
 #[derive(Debug)]
 pub(super) struct Reading {
+    /// The plugin that it came through.
+    pub(super) plugin: PluginId,
     pub(super) config: Rc<Config>,
     pub(super) api: Api,
     /// Whether the client may see the decision.
@@ -171,6 +179,7 @@ impl<S: SharedMap> Router<S> {
         });
         let leg = self.view.has_split_pools().then(|| LegHead::of(headers, &head));
         let reading = Reading {
+            plugin,
             config,
             leg,
             api: head.api(),
@@ -185,7 +194,7 @@ impl<S: SharedMap> Router<S> {
             caller: head.caller,
         };
         if let Some(body) = body {
-            self.route_body(clock, id, &reading, body, out);
+            self.route_body(clock, id, (reading, None), body, out);
         } else {
             self.exchanges.insert(id, Exchange::Reading(reading));
             self.await_body(id, plugin, out);
@@ -199,6 +208,7 @@ impl<S: SharedMap> Router<S> {
         self.end_companion(clock, id, out);
         match self.exchanges.remove(&id) {
             None | Some(Exchange::Reading(_)) => {}
+            Some(Exchange::Held(held)) => self.end_held(&held, clock.now(), out),
             Some(Exchange::Prefilling(prefilling)) => {
                 out.push(Output::Count(Counter::Aborted, 1));
                 self.end_prefilling(*prefilling, clock.now(), out);
@@ -230,6 +240,7 @@ impl<S: SharedMap> Router<S> {
                 // Headers may come long before the first token.
                 Exchange::Responding(responding) => responding.waiting(),
                 Exchange::Reading(_)
+                | Exchange::Held(_)
                 | Exchange::Passed(_)
                 | Exchange::Prefilling(_)
                 | Exchange::Rescuing(_) => None,

@@ -1,8 +1,8 @@
 //! A request's headers: they determine whether its body is worth waiting for, and some of them a client must not set.
 
 use super::io::Output;
-use super::metrics::Unread;
 use super::models::ModelsPath;
+use super::reasons::Unread;
 use super::reply::{Caller, is_header_value};
 use crate::body::{Kind, Named};
 use crate::config::{Config, Explain};

@@ -5,7 +5,7 @@
 
 use super::metrics::{Counter, Gauge, Histogram};
 use crate::config::{Config, Secret};
-use crate::ids::CellHash;
+use crate::ids::{CellHash, TenantId};
 use crate::prompt::Size;
 use crate::wire::{Outcome, StreamError};
 use std::fmt;
@@ -83,7 +83,7 @@ pub enum Input<'a> {
         /// Whether it is the last one.
         ends: bool,
     },
-    /// The body that [`Output::ReadBody`] asked for.
+    /// The body that [`Output::ReadBody`] or [`Output::Recall`] asked for.
     RequestBody {
         /// The request.
         exchange: ExchangeId,
@@ -187,6 +187,10 @@ pub struct Prompt<'a> {
     pub is_stream: bool,
     /// Whether the response will report its usage.
     pub has_usage: bool,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its priority: higher is more important.
+    pub priority: i32,
 }
 
 /// The response to a call.
@@ -220,6 +224,12 @@ pub enum Output {
     },
     /// Report, as [`Input::Probed`], how much of the body of the entered request has arrived.
     Probe {
+        /// The request.
+        exchange: ExchangeId,
+    },
+    /// Hand over what the entered request consists of, before any other input: the whole body that the host keeps as
+    /// [`Input::RequestBody`], or its prompt once more as [`Input::RequestPrompt`].
+    Recall {
         /// The request.
         exchange: ExchangeId,
     },

@@ -1,62 +1,10 @@
 //! The router's metrics and their names. Names are part of the interface: `docs/metrics.md` lists them.
 
+use super::reasons::{HoldEnd, LegFailure, StaysWhole, Unread};
 use crate::prompt::PromptError;
 use crate::routing::{NoEndpoint, Reason, Unsplit};
 use crate::split::{HandoverError, Whole};
-use crate::wire::OutcomeClass;
-
-/// Why a request's prompt was not read; the request was routed by load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unread {
-    /// The body could not be read as the format that its path names.
-    Prompt(PromptError),
-    /// The body is compressed.
-    Encoded,
-    /// The body is neither JSON nor a form.
-    NotJson,
-    /// The body is a malformed form.
-    Form,
-    /// There is no body, or none that could hold a prompt.
-    NoBody,
-    /// The proxy withholds the body.
-    Withheld,
-}
-
-/// Why a request whose pool passes KV on was not split.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StaysWhole {
-    /// What it would cost.
-    Cost(Unsplit),
-    /// What its body says.
-    Body(Whole),
-    /// Its body was not read as JSON.
-    Unread,
-    /// A field could not be added to its body, or its pool's protocol is none that is known here.
-    NotEditable,
-    /// The prefill engines of its pool hand nothing over.
-    NoHandover,
-    /// No cluster is known through which its prefill leg would reach the pool's endpoints.
-    NoCluster,
-}
-
-/// Why a prefill leg has failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LegFailure {
-    /// The request itself is wrong.
-    Refused,
-    /// The endpoint does not serve such requests.
-    Rejected,
-    /// It is full.
-    Full,
-    /// It has failed.
-    Faulty,
-    /// It could not be reached.
-    Unreachable,
-    /// It took too long.
-    Silent,
-    /// Its response hands nothing over.
-    Handover(HandoverError),
-}
+use crate::wire::{HeldFor, OutcomeClass};
 
 /// A count that only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +23,10 @@ pub enum Counter {
     Unread(Unread),
     /// A request was paused for a body that the proxy did not show, and was resumed without it.
     Resumed,
+    /// A request was held.
+    Held(HeldFor),
+    /// It is held no more.
+    HoldEnded(HoldEnd, HeldFor),
     /// A request that the router rejected itself: it has fields that only the router may set, and is too large to be edited.
     RejectedSteering,
     /// A request without the fields that only the router may set.
@@ -167,7 +119,7 @@ pub enum Histogram {
 
 impl Counter {
     /// All of them, so that a shell can define them at the start: a rate needs a series that begins at zero.
-    pub const ALL: [Self; 82] = [
+    pub const ALL: [Self; 92] = [
         Self::Decision(Reason::Warm),
         Self::Decision(Reason::Spill),
         Self::Decision(Reason::Cold),
@@ -192,6 +144,16 @@ impl Counter {
         Self::Unread(Unread::NoBody),
         Self::Unread(Unread::Withheld),
         Self::Resumed,
+        Self::Held(HeldFor::Endpoint),
+        Self::Held(HeldFor::Room),
+        Self::HoldEnded(HoldEnd::Resumed, HeldFor::Endpoint),
+        Self::HoldEnded(HoldEnd::Resumed, HeldFor::Room),
+        Self::HoldEnded(HoldEnd::Refused, HeldFor::Endpoint),
+        Self::HoldEnded(HoldEnd::Refused, HeldFor::Room),
+        Self::HoldEnded(HoldEnd::Expired, HeldFor::Endpoint),
+        Self::HoldEnded(HoldEnd::Expired, HeldFor::Room),
+        Self::HoldEnded(HoldEnd::Left, HeldFor::Endpoint),
+        Self::HoldEnded(HoldEnd::Left, HeldFor::Room),
         Self::SteeringRemoved,
         Self::Rewritten,
         Self::Retried,
@@ -278,6 +240,9 @@ impl Counter {
             Self::RejectedSteering => "warmpath.rejected.transfer_fields",
             Self::Unread(reason) => reason.name(),
             Self::Resumed => "warmpath.resumed",
+            Self::Held(HeldFor::Endpoint) => "warmpath.held.endpoint",
+            Self::Held(HeldFor::Room) => "warmpath.held.room",
+            Self::HoldEnded(end, held_for) => end.name(held_for),
             Self::SteeringRemoved => "warmpath.transfer_fields_removed",
             Self::Rewritten => "warmpath.rewritten",
             Self::Retried => "warmpath.retried",
@@ -322,6 +287,23 @@ fn outcome_name(class: OutcomeClass) -> &'static str {
         OutcomeClass::Unreachable => "warmpath.outcome.unreachable",
         OutcomeClass::Silent => "warmpath.outcome.silent",
         OutcomeClass::Empty => "warmpath.outcome.empty",
+    }
+}
+
+// === impl HoldEnd ===
+
+impl HoldEnd {
+    fn name(self, held_for: HeldFor) -> &'static str {
+        match (self, held_for) {
+            (Self::Resumed, HeldFor::Endpoint) => "warmpath.hold_resumed.endpoint",
+            (Self::Resumed, HeldFor::Room) => "warmpath.hold_resumed.room",
+            (Self::Refused, HeldFor::Endpoint) => "warmpath.hold_refused.endpoint",
+            (Self::Refused, HeldFor::Room) => "warmpath.hold_refused.room",
+            (Self::Expired, HeldFor::Endpoint) => "warmpath.hold_expired.endpoint",
+            (Self::Expired, HeldFor::Room) => "warmpath.hold_expired.room",
+            (Self::Left, HeldFor::Endpoint) => "warmpath.hold_left.endpoint",
+            (Self::Left, HeldFor::Room) => "warmpath.hold_left.room",
+        }
     }
 }
 

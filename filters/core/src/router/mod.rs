@@ -21,6 +21,7 @@ mod checkpoint;
 mod clock;
 mod exchange;
 mod head;
+mod hold;
 mod io;
 mod lease;
 mod ledger;
@@ -31,6 +32,7 @@ mod models;
 mod outbox;
 mod pace;
 mod planned;
+mod reasons;
 mod reply;
 mod response;
 mod route;
@@ -50,7 +52,8 @@ pub use io::{
     Watch,
 };
 pub use ledger::{Booking, FirstTokenTime, Ledger};
-pub use metrics::{Counter, Gauge, Histogram, Unread};
+pub use metrics::{Counter, Gauge, Histogram};
+pub use reasons::Unread;
 pub use shared::{Conflict, LocalMap, SharedMap, Stored, Version};
 
 use crate::config::Config;
@@ -62,6 +65,7 @@ use crate::wire::Record;
 use checkpoint::Checkpoint;
 use exchange::Exchange;
 use fnv::FnvHashMap;
+use hold::Holds;
 use lease::Lease;
 use log::{Log, Shape};
 use outbox::Outbox;
@@ -89,6 +93,8 @@ pub struct Router<S> {
     pending: Vec<Record>,
     /// The shell's numbers are dense and not chosen by clients: no seed is needed.
     exchanges: FnvHashMap<ExchangeId, Exchange>,
+    /// Those of them that are held.
+    holds: Holds,
     /// Calls so far.
     calls: u32,
     /// The prefill legs that run beside their requests.
@@ -142,6 +148,7 @@ impl<S: SharedMap> Router<S> {
             checkpoint: Checkpoint::default(),
             pending: Vec::new(),
             exchanges: FnvHashMap::default(),
+            holds: Holds::default(),
             calls: 0,
             companions: FnvHashMap::default(),
             abandoned: Vec::new(),
@@ -174,7 +181,7 @@ impl<S: SharedMap> Router<S> {
                 self.configure(clock.now(), plugin, (config, node), out);
             }
             Input::Retire { plugin } => self.retire(clock.now(), plugin, out),
-            Input::Tick { plugin } => self.tick(clock.now(), plugin, out),
+            Input::Tick { plugin } => self.tick(clock, plugin, out),
             Input::RequestHead { exchange, plugin, headers, cluster, ends } => {
                 self.request_head(clock, exchange, plugin, (headers, cluster, ends), out);
             }
@@ -264,7 +271,8 @@ impl<S: SharedMap> Router<S> {
         self.cancel_superseded(plugin, out);
     }
 
-    fn tick(&mut self, now: Timestamp, id: PluginId, out: &mut Vec<Output>) {
+    fn tick(&mut self, clock: &impl Clock, id: PluginId, out: &mut Vec<Output>) {
+        let now = clock.now();
         self.settle_resumed();
         self.cancel_superseded(id, out);
         self.end_prefills(now, out);
@@ -272,6 +280,7 @@ impl<S: SharedMap> Router<S> {
         self.keep_house(id, now, out);
         self.read_log(now, out);
         self.probe_waiting(now, id, out);
+        self.tend_held(clock, id, out);
         self.flush(now, out);
         self.tend_checkpoint(now, out);
         self.store_resume_point();
@@ -281,6 +290,7 @@ impl<S: SharedMap> Router<S> {
         let is_busy = now.ms_apart(self.busy_at) < pace::BUSY_MS;
         let is_hasty = self.hastens_ticks(id);
         let tick_ms = pace::tick_ms(self.uplink.link(self.view.has_peers()), is_busy, is_hasty);
+        let tick_ms = tick_ms.min(self.held_tick_ms());
         if let Some(plugin) = self.plugin_mut(id)
             && std::mem::replace(&mut plugin.tick_ms, tick_ms) != tick_ms
         {
@@ -294,6 +304,16 @@ impl<S: SharedMap> Router<S> {
 
     fn plugin_mut(&mut self, id: PluginId) -> Option<&mut Plugin> {
         self.plugins.iter_mut().find(|plugin| plugin.id == id)
+    }
+
+    /// Has the next tick come as soon as this, because a client is waiting: that of an idle VM would be late.
+    fn hasten(&mut self, id: PluginId, tick_ms: u64, out: &mut Vec<Output>) {
+        if let Some(plugin) = self.plugin_mut(id)
+            && plugin.tick_ms > tick_ms
+        {
+            plugin.tick_ms = tick_ms;
+            out.push(Output::WakeIn(tick_ms));
+        }
     }
 
     /// Whether a request must name its model to reach its pool.

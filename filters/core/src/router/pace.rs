@@ -6,6 +6,8 @@
 /// Ticks of the VM that holds the uplink while other proxies route too, in milliseconds: they choose by what they have
 /// received.
 pub(super) const TICK_MS_UPLINK: u64 = 5;
+/// Ticks of a VM that holds requests until there is room, in milliseconds: what has become free is idle until then.
+pub(super) const TICK_MS_HELD: u64 = 5;
 /// Ticks of a busy VM, in milliseconds.
 pub(super) const TICK_MS_BUSY: u64 = 25;
 /// Ticks of a VM that is not busy, in milliseconds: often enough that the ring does not wrap around behind it.

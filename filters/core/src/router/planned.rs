@@ -3,7 +3,7 @@
 //! Between the choice, which borrows the view, and the sending, which changes it.
 
 use super::exchange::Estimate;
-use super::metrics::StaysWhole;
+use super::reasons::StaysWhole;
 use crate::ids::CellHash;
 use crate::prompt::Api;
 use crate::routing::{Decision, NoEndpoint, Options, Query, Reason, Split, choose, split};

@@ -1,18 +1,21 @@
 //! The router's own responses, as the API that the client speaks writes them.
 
 use super::io::{Called, Reply};
-use super::metrics::Unread;
+use super::reasons::Unread;
 use crate::limits::{BODY_BYTES_KEPT_MAX, NAME_BYTES_MAX};
 use crate::prompt::{Api, PromptError};
 use crate::routing::{Explanation, NoEndpoint};
 use serde_json::json;
 
-/// When a client may try again after 503, in seconds: a scrape finds a recovered engine sooner.
+/// When a client may try again after 429 or 503, in seconds: a scrape finds a recovered engine sooner.
 const RETRY_AFTER: &str = "1";
 /// Bytes of a request id that is sent back: Envoy's and most clients' are UUIDs.
 const REQUEST_ID_BYTES_MAX: usize = 256;
 /// Headers of these responses that scripts in browsers may read besides those that they always may.
 const EXPOSED_HEADERS: &str = "request-id,retry-after,x-request-id,x-warmpath-reason";
+
+/// Says why a request was refused; the name is llm-d's.
+const DROPPED_HEADER: &str = "x-llm-d-request-dropped-reason";
 
 /// What a response must know of its request.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +64,7 @@ impl Caller {
             404 => ("NotFoundError", "not_found_error"),
             413 => ("RequestEntityTooLargeError", "request_too_large"),
             415 => ("UnsupportedMediaTypeError", "invalid_request_error"),
+            429 => ("RateLimitError", "rate_limit_error"),
             503 => ("ServiceUnavailableError", "overloaded_error"),
             _ => ("BadRequestError", "invalid_request_error"),
         };
@@ -72,7 +76,7 @@ impl Caller {
         };
         let mut reply = self.reply(status, body.to_string().into_bytes());
         reply.headers.push(("x-warmpath-reason", label.to_owned()));
-        if status == 503 {
+        if matches!(status, 429 | 503) {
             reply.headers.push(("retry-after", RETRY_AFTER.to_owned()));
         }
         reply
@@ -90,6 +94,14 @@ pub(super) fn no_endpoint(reason: NoEndpoint, model: &str, caller: &Caller) -> R
             caller.error(503, reason.label(), None, &format!("{reason}; try again later"))
         }
     }
+}
+
+/// The response to a request for which no endpoint has come while it was held.
+pub(super) fn hold_expired(caller: &Caller) -> Reply {
+    let message = "The request has waited for an endpoint for as long as it may; try again later.";
+    let mut reply = caller.error(503, "hold_expired", None, message);
+    reply.headers.push((DROPPED_HEADER, "rejected-ttl-expired".to_owned()));
+    reply
 }
 
 /// The response to a request whose model could not be read, where several pools could be meant.

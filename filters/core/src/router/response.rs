@@ -72,6 +72,12 @@ impl<S: SharedMap> Router<S> {
         out: &mut Vec<Output>,
     ) {
         self.forget_body(id);
+        if matches!(self.exchanges.get(&id), Some(Exchange::Held(_)))
+            && let Some(Exchange::Held(held)) = self.exchanges.remove(&id)
+        {
+            // The proxy itself has responded: its time is up.
+            return self.end_held(&held, clock.now(), out);
+        }
         if self.hold_failure(id, (class_of(status), ends), out) {
             return;
         }
@@ -267,6 +273,7 @@ impl<S: SharedMap> Router<S> {
         match self.exchanges.get(&id)? {
             Exchange::Sent(_) | Exchange::Passed(_) => self.exchanges.remove(&id),
             Exchange::Reading(_)
+            | Exchange::Held(_)
             | Exchange::Prefilling(_)
             | Exchange::Rescuing(_)
             | Exchange::Responding(_) => None,

@@ -3,10 +3,12 @@
 use super::body::{Body, Edited, Read, set_request_body};
 use super::exchange::{Exchange, Kept, Passed, Reading, Sent};
 use super::head::{DECISION_PROPERTY, DESTINATION_HEADER, MODEL_HEADER, RETRIES_HEADER, RETRY_ON_HEADER};
-use super::io::{ExchangeId, Output, PluginId, Prompt};
+use super::hold::{Admitted, Again, Stop, plan};
+use super::io::{ExchangeId, Output, PluginId, Prompt, Reply};
 use super::ledger::Booking;
-use super::metrics::{Counter, Unread};
+use super::metrics::Counter;
 use super::planned::{Planned, Routed, Traits};
+use super::reasons::{HoldEnd, Unread};
 use super::reply::{Caller, is_header_value};
 use super::shared::SharedMap;
 use super::siblings::When;
@@ -14,6 +16,7 @@ use super::{Clock, Router, reply};
 use crate::body::Content;
 use crate::config::Explain;
 use crate::cost::PrefillWork;
+use crate::ids::TenantId;
 use crate::limits::{BODY_BYTES_KEPT_MAX, BODY_BYTES_MAX};
 use crate::num::{count, float, u64_len};
 use crate::prompt::{PromptError, Request};
@@ -47,7 +50,9 @@ impl<S: SharedMap> Router<S> {
         out: &mut Vec<Output>,
     ) {
         let Some(Exchange::Reading(_)) = self.exchanges.get(&id) else {
-            self.body_passes(clock, (id, buffered_bytes), out);
+            if !self.keeps_held(id, out) {
+                self.body_passes(clock, (id, buffered_bytes), out);
+            }
             return;
         };
         self.body_shown(id, out);
@@ -90,15 +95,17 @@ impl<S: SharedMap> Router<S> {
         body: &[u8],
         out: &mut Vec<Output>,
     ) {
-        if let Some(Exchange::Prefilling(_)) = self.exchanges.get(&id) {
-            return self.leg_body(clock, id, body, out);
+        match self.exchanges.get(&id) {
+            Some(Exchange::Prefilling(_)) => return self.leg_body(clock, id, body, out),
+            Some(Exchange::Held(_)) => return self.recalled(clock, id, Again::Body(body), out),
+            _ => {}
         }
         self.route_kept(clock, id, Body::Whole(body), out);
     }
 
     fn route_kept(&mut self, clock: &impl Clock, id: ExchangeId, body: Body<'_>, out: &mut Vec<Output>) {
         match self.exchanges.remove(&id) {
-            Some(Exchange::Reading(reading)) => self.route_body(clock, id, &reading, body, out),
+            Some(Exchange::Reading(reading)) => self.route_body(clock, id, (reading, None), body, out),
             Some(other) => {
                 self.exchanges.insert(id, other);
             }
@@ -115,28 +122,51 @@ impl<S: SharedMap> Router<S> {
         prompt: Prompt<'_>,
         out: &mut Vec<Output>,
     ) {
+        if let Some(Exchange::Held(_)) = self.exchanges.get(&id) {
+            return self.recalled(clock, id, Again::Prompt(prompt), out);
+        }
+        self.route_prompt(clock, id, (plugin, None), prompt, out);
+    }
+
+    /// Such a request, or one that was held. `admitted`: as it may go on.
+    pub(super) fn route_prompt(
+        &mut self,
+        clock: &impl Clock,
+        id: ExchangeId,
+        (plugin, admitted): (PluginId, Option<Admitted>),
+        prompt: Prompt<'_>,
+        out: &mut Vec<Output>,
+    ) {
         let Some(config) = self.config_of(plugin) else { return };
         let now = clock.now();
         self.read_log(now, out);
         self.end_prefills(now, out);
         let nonce = self.random();
         let options = Options { alternates: config.alternates, nonce, now, weights: self.weights };
-        let Prompt { model, chain, size, output_tokens_max, is_stream, has_usage } = prompt;
+        let Prompt { model, chain, size, output_tokens_max, is_stream, has_usage, tenant, priority } = prompt;
         let traits = Traits { api: None, is_stream, has_usage, is_judged: true };
         let query = Query::of_chain(&self.view, model, chain, size, output_tokens_max, now);
+        let query = query.map(|query| query.with_priority(priority));
         let may_explain = config.explain == Explain::Everybody;
-        match query.and_then(|query| Planned::of_query(query, traits, &options)) {
-            Ok(planned) => self.send_chain(id, planned, may_explain, now, out),
-            Err(reason) => refuse(reason, model, &Caller::default(), out),
+        match plan(query, (traits, tenant), &options, admitted.as_ref()) {
+            Ok(planned) => {
+                self.release(admitted, HoldEnd::Resumed, now, out);
+                self.send_chain(id, planned, may_explain, now, out);
+            }
+            Err(Stop::Held(wait)) => self.hold_prompt(id, plugin, (wait, admitted), now, out),
+            Err(Stop::Refused(reason)) => {
+                self.release(admitted, HoldEnd::Refused, now, out);
+                refuse(reason, model, &Caller::default(), out);
+            }
         }
     }
 
-    /// A request whose headers and body have come, as far as they are read.
+    /// A request whose headers and body have come, as far as they are read, or that was held. `admitted`: as it may go on.
     pub(super) fn route_body(
         &mut self,
         clock: &impl Clock,
         id: ExchangeId,
-        reading: &Reading,
+        (reading, mut admitted): (Reading, Option<Admitted>),
         body: Body<'_>,
         out: &mut Vec<Output>,
     ) {
@@ -144,27 +174,28 @@ impl<S: SharedMap> Router<S> {
         // What siblings did a microsecond ago counts.
         self.read_log(now, out);
         self.end_prefills(now, out);
+        self.route_read(id, (reading, &mut admitted), body, now, out);
+        // If it has neither gone on nor is held again, it has its response.
+        self.release(admitted, HoldEnd::Refused, now, out);
+    }
+
+    fn route_read(
+        &mut self,
+        id: ExchangeId,
+        (reading, admitted): (Reading, &mut Option<Admitted>),
+        body: Body<'_>,
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) {
         let body_len = body.len();
         let content = body.content(&reading.kind);
         let read = Read::of(&content, reading.api);
-        if let Some(unread) = read.unread {
-            out.push(Output::Count(Counter::Unread(unread), 1));
-        }
+        // What was held was counted when it came.
+        let uncounted = read.unread.filter(|_| admitted.is_none());
+        out.extend(uncounted.map(|unread| Output::Count(Counter::Unread(unread), 1)));
         let hinted = reading.hints.model.as_deref().filter(|_| read.request.is_none());
-        if let Some(unread) = read.lost_model().filter(|_| hinted.is_none() && self.has_several_pools()) {
-            let reply = reply::lost_model(unread, &reading.caller);
-            out.extend([Output::Count(Counter::RejectedUnread, 1), Output::Reply(reply)]);
-            return;
-        }
-        let is_unsearched =
-            read.unread == Some(Unread::Prompt(PromptError::TooLarge)) && self.view.has_split_pools();
-        if is_unsearched || matches!(&content, Ok(Content::Named(named)) if named.is_steering) {
-            let reply = if is_unsearched {
-                reply::unsearched(&reading.caller)
-            } else {
-                reply::steering(&reading.caller)
-            };
-            out.extend([Output::Count(Counter::RejectedSteering, 1), Output::Reply(reply)]);
+        if let Some((counter, reply)) = self.rejection(&reading, &content, &read, hinted) {
+            out.extend([Output::Count(counter, 1), Output::Reply(reply)]);
             return;
         }
         let (body_bytes, unread) = (read.bytes, read.unread);
@@ -201,14 +232,42 @@ impl<S: SharedMap> Router<S> {
             }
             return;
         }
-        match query.and_then(|query| Planned::of_query(query, traits, &options)) {
-            Ok(planned) => self.send(id, planned, reading, (&content, body_len, edited), now, out),
-            Err(NoEndpoint::NoneKnown) if self.view.is_open_to_models() => {
-                let planned = Planned { whole: Routed::of_model(model, traits), split: None };
-                self.send(id, planned, reading, (&content, body_len, edited), now, out);
+        let planned = match plan(query, (traits, TenantId::default()), &options, admitted.as_ref()) {
+            Err(Stop::Refused(NoEndpoint::NoneKnown)) if self.view.is_open_to_models() => {
+                Ok(Planned { whole: Routed::of_model(model, traits), split: None })
             }
-            Err(reason) => refuse(reason, model, &reading.caller, out),
+            planned => planned,
+        };
+        match planned {
+            Ok(planned) => {
+                self.release(admitted.take(), HoldEnd::Resumed, now, out);
+                self.send(id, planned, &reading, (&content, body_len, edited), now, out);
+            }
+            Err(Stop::Refused(reason)) => refuse(reason, model, &reading.caller, out),
+            Err(Stop::Held(wait)) => {
+                drop(request);
+                self.hold_read(id, reading, (&content, body_len), (wait, admitted.take()), now, out);
+            }
         }
+    }
+
+    /// The response to a request that cannot be routed, whatever the pools are.
+    fn rejection(
+        &self,
+        reading: &Reading,
+        content: &Result<Content<'_>, Unread>,
+        read: &Read<'_>,
+        hinted: Option<&str>,
+    ) -> Option<(Counter, Reply)> {
+        let caller = &reading.caller;
+        if let Some(unread) = read.lost_model().filter(|_| hinted.is_none() && self.has_several_pools()) {
+            return Some((Counter::RejectedUnread, reply::lost_model(unread, caller)));
+        }
+        if read.unread == Some(Unread::Prompt(PromptError::TooLarge)) && self.view.has_split_pools() {
+            return Some((Counter::RejectedSteering, reply::unsearched(caller)));
+        }
+        let is_steering = matches!(content, Ok(Content::Named(named)) if named.is_steering);
+        is_steering.then(|| (Counter::RejectedSteering, reply::steering(caller)))
     }
 
     /// Gives a request the model that a rule has for it. Returns that model, if its body names another one.

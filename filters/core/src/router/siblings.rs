@@ -131,13 +131,14 @@ impl<S: SharedMap> Router<S> {
             return;
         }
         self.alive_at = now;
-        if self.ledger.requests() > 0 {
+        if self.ledger.requests() > 0 || self.holds_requests() {
             let mut kinds = vec![Kind::Alive(Alive { origin: self.ledger.origin().0 })];
             // Repeated in full, so that a sibling recovers lost events within the second.
             kinds.extend(self.ledger.loads());
             self.publish(kinds, When::Later, now, out);
         }
         self.view.expire(now);
+        self.repeat_held(now, out);
         self.note_silence(plugin, now, out);
         // Of two VMs that name the process at the same time, one finds later that it has another name.
         let process = self.process();

@@ -21,7 +21,8 @@
 use super::body::Body;
 use super::exchange::Exchange;
 use super::io::{ExchangeId, Notice, Output, PluginId};
-use super::metrics::{Counter, Unread};
+use super::metrics::Counter;
+use super::reasons::Unread;
 use super::shared::SharedMap;
 use super::{Clock, Router, pace};
 use crate::time::Timestamp;
@@ -126,13 +127,8 @@ impl<S: SharedMap> Router<S> {
     /// A request is paused at its headers.
     pub(super) fn await_body(&mut self, id: ExchangeId, plugin: PluginId, out: &mut Vec<Output>) {
         self.waiting.insert(id, Waiting { plugin, since: None });
-        // The next tick of an idle VM would be late, and a client is waiting.
-        if let Some(plugin) = self.plugin_mut(plugin)
-            && plugin.bodies.knowledge != Knowledge::Shown
-            && plugin.tick_ms > pace::TICK_MS_BUSY
-        {
-            plugin.tick_ms = pace::TICK_MS_BUSY;
-            out.push(Output::WakeIn(plugin.tick_ms));
+        if self.plugin_mut(plugin).is_some_and(|plugin| plugin.bodies.knowledge != Knowledge::Shown) {
+            self.hasten(plugin, pace::TICK_MS_BUSY, out);
         }
     }
 
@@ -222,9 +218,9 @@ impl<S: SharedMap> Router<S> {
         let Some(Exchange::Reading(reading)) = self.exchanges.remove(&id) else { return };
         out.push(Output::Count(Counter::Resumed, 1));
         out.push(Output::Enter { exchange: id });
-        self.route_body(clock, id, &reading, Body::Unread(Unread::Withheld), out);
-        // An exchange that is gone has its response already.
-        if self.exchanges.contains_key(&id) {
+        self.route_body(clock, id, (reading, None), Body::Unread(Unread::Withheld), out);
+        // An exchange that is gone has its response already, and one that is held stays where it is.
+        if self.exchanges.get(&id).is_some_and(|exchange| !matches!(exchange, Exchange::Held(_))) {
             out.push(Output::Resume);
             if has_bytes {
                 self.resumed.push((id, plugin, received_bytes));

@@ -7,6 +7,7 @@ use super::sample::sample;
 use super::weigh::{Weighed, weigh_all};
 use super::{Decision, NoEndpoint, Query, Reason};
 use crate::cost::Weights;
+use crate::ids::Slot;
 use crate::limits::SCAN_ENDPOINTS_MAX;
 use crate::num::{float, float_len};
 use crate::time::Timestamp;
@@ -50,7 +51,10 @@ pub(super) fn rank<'a>(query: &Query<'a>, options: &Options, leg: Leg, matches: 
     let slots = pinned.map_or(query.pool().taking(leg), std::slice::from_ref);
     let mut weighed = if slots.len() > SCAN_ENDPOINTS_MAX {
         // A sample of our own is hardly another proxy's.
-        let drawn = sample(query, leg, matches, options.nonce);
+        let mut drawn = sample(query, leg, matches, options.nonce);
+        let places = query.places.iter().filter(|_| leg == Leg::Whole).take(SCAN_ENDPOINTS_MAX);
+        let missing: Vec<Slot> = places.filter(|place| !drawn.contains(place)).copied().collect();
+        drawn.extend(missing);
         weigh_all(query, options, (leg, matches), &drawn, Turn::default())
     } else {
         weigh_all(query, options, (leg, matches), slots, query.view().turn())
@@ -103,13 +107,15 @@ fn put_best_first(weighed: &mut [Weighed<'_>], wanted: usize) {
     }
 }
 
-/// The reason for the choice. Only endpoints as fit as the chosen one count as others: to avoid a failing one is not a
-/// choice.
+/// The reason for the choice. Only endpoints as fit as the chosen one count as others, and with a place as it has: to avoid a failing
+/// one, or one without room, is not a choice.
 fn reason(query: &Query<'_>, chosen: &Weighed<'_>, others: &[Weighed<'_>]) -> Reason {
     if query.chain.is_empty() {
         return Reason::Load;
     }
-    let as_fit = others.iter().filter(|other| other.fitness == chosen.fitness);
+    let as_fit = others
+        .iter()
+        .filter(|other| other.fitness == chosen.fitness && other.is_elsewhere == chosen.is_elsewhere);
     let longest = as_fit.map(|other| other.cells).max().unwrap_or(0).max(chosen.cells);
     let noise = NOISE_SHARE * float_len(query.chain.len());
     if longest == 0 {

@@ -1,12 +1,12 @@
 //! The properties of a request that routing uses: its pool, its chain, its size.
 
 use super::NoEndpoint;
-use crate::ids::{CellHash, ResponseId, SessionKey, Slot};
+use crate::ids::{CellHash, EndpointId, ResponseId, SessionKey, Slot};
 use crate::limits::CELLS_PER_PROMPT_MAX;
 use crate::num::{count, float_len, u64_len};
 use crate::prompt::{Api, Measured, Media, MediaPart, Request, Root, Size, cells_of, session_cells};
 use crate::time::Timestamp;
-use crate::view::{ModelMatch, Pool, View};
+use crate::view::{Leg, ModelMatch, Pool, View};
 
 /// Text in a body whose prompt has to be guessed from its length, as a share: the rest is JSON around it.
 const TEXT_SHARE: f64 = 0.95;
@@ -28,6 +28,8 @@ pub struct Query<'a> {
     pub output_tokens_max: Option<u64>,
     /// The only endpoint that can serve it, if it is in the pool: the one that keeps the stored response that it names.
     pub pinned: Option<Slot>,
+    /// The endpoints that it is to go to, if it can: those where its pool's gate has a place for it. Empty: any.
+    pub places: Vec<Slot>,
     /// What the request's objective makes of it: higher is more important.
     pub priority: i32,
     view: &'a View,
@@ -126,7 +128,20 @@ impl<'a> Query<'a> {
     #[must_use]
     pub fn with_objective(self, objective: Option<&str>) -> Self {
         let priority = objective.map_or(0, |objective| self.pool.priority_of(objective));
+        self.with_priority(priority)
+    }
+
+    /// Sets the priority: higher is more important.
+    #[must_use]
+    pub fn with_priority(self, priority: i32) -> Self {
         Self { priority, ..self }
+    }
+
+    /// Prefers these endpoints to all that are no fitter.
+    #[must_use]
+    pub fn at(self, places: &[EndpointId]) -> Self {
+        let slots = places.iter().filter_map(|id| self.view.slot(*id));
+        Self { places: slots.filter(|slot| self.pool.takes(Leg::Whole, *slot)).collect(), ..self }
     }
 
     fn new(view: &'a View, pool: &'a Pool, model: &'a str) -> Self {
@@ -138,6 +153,7 @@ impl<'a> Query<'a> {
             text_bytes: None,
             output_tokens_max: None,
             pinned: None,
+            places: Vec::new(),
             priority: 0,
             view,
             pool,

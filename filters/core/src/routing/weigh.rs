@@ -13,6 +13,8 @@ use crate::view::{Endpoint, Fitness, Leg, Match, Turn};
 pub(super) struct Weighed<'a> {
     endpoint: &'a Endpoint,
     pub(super) fitness: Fitness,
+    /// Whether the request has places, and this is none of them.
+    pub(super) is_elsewhere: bool,
     pub(super) cells: u32,
     held_tokens: u64,
     cached_tokens: u64,
@@ -44,10 +46,10 @@ struct Around<'a> {
 // === impl Weighed ===
 
 impl Weighed<'_> {
-    /// What it is ordered by, the best first: the fit before the others, then by cost; equal ones at random.
-    pub(super) fn rank(&self) -> (Fitness, u64, u32, u64) {
+    /// What it is ordered by, the best first: the fit before the others, then those with a place, then by cost; equal ones at random.
+    pub(super) fn rank(&self) -> (Fitness, bool, u64, u32, u64) {
         // Without a prompt the cost sees no difference between idle and nearly idle: requests decide.
-        (self.fitness, self.cost_us, self.requests, self.chance)
+        (self.fitness, self.is_elsewhere, self.cost_us, self.requests, self.chance)
     }
 
     pub(super) fn candidate(&self, now: Timestamp) -> Candidate {
@@ -116,6 +118,7 @@ fn weigh<'a>(around: &Around<'_>, endpoint: &'a Endpoint, position: usize, slot:
     Weighed {
         endpoint,
         fitness: endpoint.fitness(options.now),
+        is_elsewhere: *leg == Leg::Whole && !query.places.is_empty() && !query.places.contains(&slot),
         cells,
         held_tokens,
         cached_tokens,

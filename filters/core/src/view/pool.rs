@@ -188,6 +188,12 @@ impl Pool {
         &self.members_taking(leg).slots
     }
 
+    /// Whether a request could be sent to it, whole or in legs.
+    pub fn has_takers(&self) -> bool {
+        let has = |leg| !self.taking(leg).is_empty();
+        has(Leg::Whole) || self.transfer.is_some() && has(Leg::Prefill) && has(Leg::Decode)
+    }
+
     /// Whether an endpoint takes a leg.
     pub fn takes(&self, leg: Leg, slot: Slot) -> bool {
         self.members_taking(leg).has(slot)

@@ -9,6 +9,7 @@
 //!   withheld      bodies that the proxy does not show while a request is paused
 //!   rewrites      models in place of those that requests name, objectives, roles
 //!   steering      fields that only the router may set           legs       requests in two legs
+//!   held          requests that wait for an endpoint, or for room
 //!   legs_in_any_order  generated: whatever happens to those  rescue     decode legs that fail
 //!   shared_models several pools that serve one model
 //!   siblings      VMs of one process                      ring       the log when it is full
@@ -33,6 +34,7 @@
 mod checkpoint;
 mod elsewhere;
 mod fallback;
+mod held;
 mod lease;
 mod legs;
 mod legs_in_any_order;

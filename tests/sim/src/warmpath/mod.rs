@@ -31,7 +31,7 @@ use fnv::FnvHashMap;
 use process::{PLUGIN, VmAt};
 use std::ops::Range;
 use warmpath_core::config::{Config, ControllerConfig, Explain};
-use warmpath_core::ids::EndpointId;
+use warmpath_core::ids::{EndpointId, TenantId};
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::num::count;
 use warmpath_core::prompt::Size;
@@ -161,6 +161,8 @@ impl Rule for Proxies {
             output_tokens_max: job.output_tokens_max,
             is_stream: !job.form.is_whole,
             has_usage: !job.form.lacks_usage,
+            tenant: TenantId::default(),
+            priority: 0,
         };
         let outputs = self.world.handle(vm, Input::RequestPrompt { exchange, plugin: PLUGIN, prompt });
         let call = outputs.iter().find_map(|output| match output {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use warmpath_core::config::{Config, ControllerConfig, Explain};
-use warmpath_core::ids::{CellHash, EndpointId};
+use warmpath_core::ids::{CellHash, EndpointId, TenantId};
 use warmpath_core::prompt::Size;
 use warmpath_core::router::{
     Conflict, Counter, DESTINATION_HEADER, ExchangeId, Input, LocalMap, Output, PluginId, Prompt, Router,
@@ -90,8 +90,16 @@ impl SoloVm {
     pub(crate) fn send(&mut self, now: Timestamp, exchange: ExchangeId, chain: &[u64]) -> Vec<String> {
         let chain: Vec<CellHash> = chain.iter().map(|cell| CellHash(*cell)).collect();
         let size = Size { text_bytes: (chain.len() * CELL_BYTES) as u64, ..Size::default() };
-        let prompt =
-            Prompt { model: MODEL, chain, size, output_tokens_max: None, is_stream: true, has_usage: false };
+        let prompt = Prompt {
+            model: MODEL,
+            chain,
+            size,
+            output_tokens_max: None,
+            is_stream: true,
+            has_usage: false,
+            tenant: TenantId::default(),
+            priority: 0,
+        };
         let out = self.handle(now, Input::RequestPrompt { exchange, plugin: PLUGIN, prompt });
         let named = out.iter().find_map(|output| match output {
             Output::SetRequestHeader(DESTINATION_HEADER, named) => Some(named.split(',').map(str::to_owned)),

@@ -4,7 +4,7 @@
 //! without one.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 use warmpath_core::body::PIECE_BYTES;
@@ -45,6 +45,10 @@ struct Worker {
     plugins: RefCell<Vec<PluginId>>,
     tick_ms: Cell<u64>,
     uplinks: RefCell<Vec<Uplink>>,
+    /// The bodies that it keeps.
+    bodies: RefCell<BTreeMap<ExchangeId, Vec<u8>>>,
+    /// What ticks have brought for requests.
+    later: RefCell<Vec<(ExchangeId, Output)>>,
 }
 
 /// A stream to the controller.
@@ -118,6 +122,8 @@ impl Host {
             plugins: RefCell::default(),
             tick_ms: Cell::new(0),
             uplinks: RefCell::default(),
+            bodies: RefCell::default(),
+            later: RefCell::default(),
         }));
         vm.configure(config);
         vm
@@ -206,12 +212,21 @@ impl Vm {
     pub(crate) fn tick_with_calls(&self) -> Vec<(ExchangeId, Call)> {
         let (mut entered, mut calls) = (None, Vec::new());
         for plugin in self.plugins() {
-            for output in self.0.handle(Input::Tick { plugin }) {
+            let mut outputs: VecDeque<Output> = self.0.handle(Input::Tick { plugin }).into();
+            while let Some(output) = outputs.pop_front() {
                 match output {
                     Output::Enter { exchange } => entered = Some(exchange),
                     Output::Leave { .. } => entered = None,
                     Output::Call(call) => calls.push((entered.expect("a tick has no request"), call)),
-                    _ => {}
+                    Output::Recall { exchange } => {
+                        assert_eq!(entered, Some(exchange));
+                        let body = self.0.bodies.borrow().get(&exchange).cloned().unwrap_or_default();
+                        outputs.extend(self.0.handle(Input::RequestBody { exchange, body: &body }));
+                    }
+                    output => {
+                        let id = entered.expect("a tick has no request");
+                        self.0.later.borrow_mut().push((id, output));
+                    }
                 }
             }
         }
@@ -241,6 +256,13 @@ impl Vm {
 
     pub(crate) fn number(&self) -> u32 {
         self.0.number
+    }
+
+    /// The held requests that its view knows, in all proxies.
+    pub(crate) fn held(&self) -> usize {
+        let router = self.0.router.borrow();
+        let gates = router.view().pools().iter().filter_map(|pool| router.view().admission(pool.name()));
+        gates.map(|gate| gate.queue().iter().count()).sum()
     }
 
     pub(crate) fn uplinks(&self) -> Vec<Uplink> {
@@ -348,8 +370,20 @@ impl Worker {
 
 impl Stream {
     fn handle(&mut self, input: Input<'_>) {
+        let outputs = Rc::clone(&self.vm).handle(input);
+        self.perform(outputs);
+    }
+
+    /// Performs what ticks have brought for it.
+    pub(crate) fn catch_up(&mut self) {
+        let of_this = |(id, _): &mut (ExchangeId, Output)| *id == self.id;
+        let outputs = self.vm.later.borrow_mut().extract_if(.., of_this).map(|(_, output)| output).collect();
+        self.perform(outputs);
+    }
+
+    fn perform(&mut self, outputs: Vec<Output>) {
         let (mut reads_body, mut reads_pieces) = (false, false);
-        for output in Rc::clone(&self.vm).handle(input) {
+        for output in outputs {
             match output {
                 Output::SetRequestHeader(name, value) => {
                     self.request_headers.insert(name, value);
@@ -357,6 +391,7 @@ impl Stream {
                 Output::SetRequestBody { old_bytes, body } => {
                     assert_eq!(old_bytes, self.body.len(), "all of it");
                     self.body.clone_from(&body);
+                    self.vm.bodies.borrow_mut().insert(self.id, body.clone());
                     self.edited = Some(body);
                 }
                 Output::SetProperty(name, value) => {
@@ -401,6 +436,7 @@ impl Stream {
 
     pub(crate) fn body(&mut self, piece: &[u8], ends: bool) {
         self.body.extend_from_slice(piece);
+        self.vm.bodies.borrow_mut().insert(self.id, self.body.clone());
         let buffered_bytes = self.body.len();
         self.is_paused = false;
         self.handle(Input::RequestData { exchange: self.id, buffered_bytes, ends });
@@ -454,6 +490,7 @@ impl Stream {
 
     /// The end, however it came.
     pub(crate) fn finish(mut self) {
+        self.vm.bodies.borrow_mut().remove(&self.id);
         self.handle(Input::Ended { exchange: self.id });
     }
 }

@@ -1,0 +1,273 @@
+//! Requests that are held: paused in the proxy with their bodies, until there is an endpoint or room for them.
+//!
+//! ```text
+//!   route ─┬─ goes on ──────────────────────────────────────────────────────────► Sent, Prefilling, Passed
+//!          └─ has to wait ─► Held ─┬─ tick: it is the next one ─► its body again ─► route
+//!                                  ├─ tick: it has waited too long ─► reply
+//!                                  └─ its client leaves ─► (gone)
+//! ```
+//!
+//! The host keeps the body, as it does while a request is paused for any other reason; the router keeps what the headers said, and
+//! is handed the body once more when the request goes on. It is then routed as if it had just come, so that rewriting, splitting and
+//! cost are those of that moment. To keep the query instead would save parsing it twice, for a chain of 32 KB a request and a choice
+//! that was made minutes ago.
+//!
+//! All VMs and the controller know all held requests ([`crate::admission`]); each VM sends its own, in the order that all agree on.
+
+mod clock;
+mod plan;
+mod resume;
+
+pub(super) use plan::{Stop, plan};
+pub(super) use resume::Again;
+
+use super::Router;
+use super::body::Body;
+use super::exchange::{Exchange, Reading};
+use super::io::{ExchangeId, Output, PluginId};
+use super::metrics::Counter;
+use super::reasons::{HoldEnd, Unread};
+use super::shared::SharedMap;
+use super::siblings::When;
+use crate::admission::{Asked, Verdict};
+use crate::body::{Content, Named};
+use crate::time::Timestamp;
+use crate::wire::{self, HeldFor, Kind, Released};
+use clock::HoldClock;
+use fnv::FnvHashMap;
+
+/// Those of one VM.
+#[derive(Debug, Default)]
+pub(super) struct Holds {
+    /// By their numbers.
+    ids: FnvHashMap<u64, ExchangeId>,
+    /// How many of those wait for room.
+    for_room: usize,
+    /// Requests held so far.
+    number: u64,
+    clock: HoldClock,
+    /// When those that wait too long were last looked for.
+    expired_ms: u64,
+    /// Those that have waited for as long as they may, and go on whatever the gate says.
+    due: Vec<u64>,
+    /// The one whose body the shell was asked for, and the plugin whose tick it is.
+    recalled: Option<(ExchangeId, PluginId)>,
+    /// How many may still go on in this tick.
+    budget: u32,
+    /// Ticks so far: each begins with another pool.
+    ticks: usize,
+}
+
+/// A request that is held.
+#[derive(Debug)]
+pub(super) struct Held {
+    source: Source,
+    place: Place,
+    /// How it goes on once its body is here.
+    permit: Option<Permit>,
+}
+
+/// Its place among those that wait.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    number: u64,
+    /// When it came, by the [`HoldClock`].
+    since_ms: u64,
+    wait: Wait,
+    body_bytes: u64,
+}
+
+/// What a request has to wait for.
+#[derive(Clone, Debug)]
+pub(super) struct Wait {
+    /// Its pool.
+    pub(super) pool: String,
+    pub(super) held_for: HeldFor,
+    pub(super) asked: Asked,
+}
+
+/// How a held request may go on.
+#[derive(Clone, Debug)]
+struct Permit {
+    verdict: Verdict,
+    /// Whether it may not wait any longer.
+    is_last: bool,
+}
+
+/// A held request that may go on.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    place: Place,
+    permit: Permit,
+}
+
+/// Where a held request comes from once more.
+#[derive(Debug)]
+enum Source {
+    /// From its headers and its body.
+    Read(Box<Reading>, KeptBody),
+    /// From a caller that has chains, who is asked for it.
+    Prompt,
+}
+
+/// What is kept of a body.
+#[derive(Debug)]
+enum KeptBody {
+    /// Nothing: the host has it.
+    Recalled,
+    /// All that was read of it.
+    Read(Result<Named, Unread>),
+}
+
+// === impl KeptBody ===
+
+impl KeptBody {
+    /// Of what was read: JSON may be long, anything else is a name.
+    fn of(content: &Result<Content<'_>, Unread>) -> Self {
+        match content {
+            Ok(Content::Json(_)) => Self::Recalled,
+            Ok(Content::Named(named)) => Self::Read(Ok(named.clone())),
+            Err(unread) => Self::Read(Err(*unread)),
+        }
+    }
+}
+
+// === impl Admitted ===
+
+impl Admitted {
+    /// What the gate has said.
+    pub(super) fn verdict(&self) -> &Verdict {
+        &self.permit.verdict
+    }
+
+    /// Whether it may wait on if it has to.
+    pub(super) fn may_wait(&self) -> bool {
+        !self.permit.is_last
+    }
+}
+
+// === impl Router ===
+
+impl<S: SharedMap> Router<S> {
+    /// Holds a request that was read. `admitted`: it was held before, and keeps its place.
+    pub(super) fn hold_read(
+        &mut self,
+        id: ExchangeId,
+        reading: Reading,
+        (content, body_bytes): (&Result<Content<'_>, Unread>, usize),
+        (wait, admitted): (Wait, Option<Admitted>),
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) {
+        let plugin = reading.plugin;
+        let body_bytes = body_bytes.max(reading.hints.length.unwrap_or(0));
+        let source = Source::Read(Box::new(reading), KeptBody::of(content));
+        self.hold(id, (plugin, source), (wait, body_bytes, admitted), now, out);
+    }
+
+    /// Holds a request whose caller has its prompt.
+    pub(super) fn hold_prompt(
+        &mut self,
+        id: ExchangeId,
+        plugin: PluginId,
+        (wait, admitted): (Wait, Option<Admitted>),
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) {
+        self.hold(id, (plugin, Source::Prompt), (wait, 0, admitted), now, out);
+    }
+
+    fn hold(
+        &mut self,
+        id: ExchangeId,
+        (plugin, source): (PluginId, Source),
+        (wait, body_bytes, admitted): (Wait, usize, Option<Admitted>),
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) {
+        let is_for_room = wait.held_for == HeldFor::Room;
+        let place = if let Some(Admitted { place, .. }) = admitted {
+            self.holds.for_room -= usize::from(place.wait.held_for == HeldFor::Room);
+            Place { wait, ..place }
+        } else {
+            out.push(Output::Count(Counter::Held(wait.held_for), 1));
+            out.push(Output::Pause);
+            self.holds.number += 1;
+            let (number, since_ms) = (self.holds.number, self.holds.clock.ms(now));
+            self.holds.ids.insert(number, id);
+            Place { number, since_ms, wait, body_bytes: u64::try_from(body_bytes).unwrap_or(u64::MAX) }
+        };
+        self.holds.for_room += usize::from(is_for_room);
+        let gate = self.view.admission(&place.wait.pool);
+        let is_first = gate.is_none_or(|gate| gate.first().is_none());
+        let event = self.held_event(&place, now);
+        // Whoever is next must be known before the next decision.
+        self.publish([event], if is_first { When::Now } else { When::Soon }, now, out);
+        self.hasten(plugin, self.held_tick_ms(), out);
+        self.exchanges.insert(id, Exchange::Held(Box::new(Held { source, place, permit: None })));
+    }
+
+    /// A body, or more of it, comes while its request is held. Returns whether it is.
+    pub(super) fn keeps_held(&self, id: ExchangeId, out: &mut Vec<Output>) -> bool {
+        let is_held = matches!(self.exchanges.get(&id), Some(Exchange::Held(_)));
+        if is_held {
+            out.push(Output::Pause);
+        }
+        is_held
+    }
+
+    /// A held request is over before it went on: its client has left, or the proxy has responded.
+    pub(super) fn end_held(&mut self, held: &Held, now: Timestamp, out: &mut Vec<Output>) {
+        self.leave(&held.place, HoldEnd::Left, now, out);
+        self.publish([], When::Soon, now, out);
+    }
+
+    /// A held request is held no more. Published with what follows.
+    fn leave(&mut self, place: &Place, end: HoldEnd, now: Timestamp, out: &mut Vec<Output>) {
+        if self.holds.ids.remove(&place.number).is_some() && place.wait.held_for == HeldFor::Room {
+            self.holds.for_room -= 1;
+        }
+        out.push(Output::Count(Counter::HoldEnded(end, place.wait.held_for), 1));
+        let released = Released { origin: self.ledger.origin().0, number: place.number };
+        self.publish([Kind::Released(released)], When::Later, now, out);
+    }
+
+    /// The event of a held request.
+    fn held_event(&mut self, place: &Place, now: Timestamp) -> Kind {
+        let Place { number, since_ms, wait, body_bytes } = place;
+        let Wait { pool, held_for, asked } = wait;
+        Kind::Held(wire::Held {
+            origin: self.ledger.origin().0,
+            number: *number,
+            pool: pool.clone(),
+            held_for: (*held_for).into(),
+            age_ms: self.holds.clock.ms(now).saturating_sub(*since_ms),
+            conversation: asked.conversation.map_or(0, |conversation| conversation.0),
+            tokens: asked.own_tokens(),
+            tenant: asked.tenant.0,
+            priority: asked.priority,
+            body_bytes: *body_bytes,
+        })
+    }
+}
+
+// === impl Source ===
+
+impl Source {
+    /// Whether the shell has to hand something over before it can go on.
+    fn is_recalled(&self) -> bool {
+        matches!(self, Self::Prompt | Self::Read(_, KeptBody::Recalled))
+    }
+}
+
+// === impl KeptBody ===
+
+impl From<KeptBody> for Body<'_> {
+    fn from(kept: KeptBody) -> Self {
+        match kept {
+            KeptBody::Read(read) => Self::Read(read),
+            // The host had none to hand over.
+            KeptBody::Recalled => Self::Whole(&[]),
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Requests that wait for an endpoint: each goes on once, as if it had just come, or is refused when its time is up.
+
+use crate::support::legs::{PATH, apart, busy, header, long, send};
+use crate::support::{
+    Controller, Host, Stream, Vm, chat, counted, destinations, finish_all, get, pools_of, post, serve, step,
+    vm, with_controller,
+};
+use std::time::Duration;
+use warmpath_core::wire::{Hold, Kind, Pool, Pools, Rewrite, RewriteTarget, TransferProtocol};
+
+const ENDPOINT_MS_MAX: u32 = 60_000;
+
+/// The pool `llama` with so many endpoints, whose requests may wait for one.
+fn pools(endpoints: usize) -> Pools {
+    holding(pools_of(0..endpoints))
+}
+
+fn holding(mut pools: Pools) -> Pools {
+    for pool in &mut pools.pools {
+        pool.hold = Some(Hold { endpoint_ms_max: ENDPOINT_MS_MAX, ..Hold::default() });
+    }
+    pools
+}
+
+/// A controller that names a pool without endpoints to a VM.
+fn asleep<'a>(host: &Host, vm: &'a Vm) -> Controller<'a> {
+    let mut controller = Controller::accept(host, &[vm]);
+    controller.snapshot(vec![Kind::Pools(pools(0)).into()]);
+    controller
+}
+
+/// The pools change, and the VM has its tick.
+fn change(controller: &mut Controller<'_>, pools: Pools) {
+    controller.delta(vec![Kind::Pools(pools).into()]);
+    controller.vm.tick();
+}
+
+fn is_held(stream: &Stream) -> bool {
+    stream.is_paused && stream.reply.is_none() && stream.request_headers.is_empty()
+}
+
+#[test]
+fn a_request_waits_for_the_first_endpoint_and_goes_there() {
+    let host = Host::default();
+    let vm = vm(&host, &with_controller());
+    let mut controller = asleep(&host, &vm);
+    let mut stream = serve(&vm, &chat("hello"));
+    for _ in 0..8 {
+        step(&host, &[&vm]);
+        stream.catch_up();
+        assert!(is_held(&stream));
+    }
+    assert_eq!((vm.held(), host.metric("warmpath.held.endpoint")), (1, 1));
+    change(&mut controller, pools(2));
+    stream.catch_up();
+    assert!(!stream.is_paused);
+    assert_eq!(destinations(&stream).len(), 2);
+    assert_eq!((vm.held(), host.metric("warmpath.hold_resumed.endpoint")), (0, 1));
+    stream.complete();
+}
+
+#[test]
+fn a_request_is_routed_as_if_it_had_just_come() {
+    let host = Host::default();
+    let vm = vm(&host, &with_controller());
+    let mut controller = asleep(&host, &vm);
+    let body = chat("hello").to_string();
+    let mut stream = post(&vm, "/v1/chat/completions", &body);
+    let mut awake = pools(2);
+    let target = RewriteTarget { model: "llama-2".to_owned(), weight: 1 };
+    awake.pools[0].rewrites.push(Rewrite { model: "llama".to_owned(), targets: vec![target] });
+    change(&mut controller, awake);
+    stream.catch_up();
+    let edited = String::from_utf8(stream.edited.clone().expect("the model was replaced")).unwrap();
+    assert_eq!(edited, body.replace("\"llama\"", "\"llama-2\""));
+    stream.complete();
+}
+
+#[test]
+fn requests_go_on_in_the_order_in_which_they_came() {
+    let host = Host::default();
+    let vm = vm(&host, &with_controller());
+    let mut controller = asleep(&host, &vm);
+    let mut streams: Vec<Stream> = Vec::new();
+    for number in 0..40 {
+        streams.push(serve(&vm, &chat(&format!("topic {number}"))));
+        host.advance(Duration::from_millis(1));
+    }
+    change(&mut controller, pools(2));
+    let mut on = 0;
+    for _ in 0..3 {
+        streams.iter_mut().for_each(Stream::catch_up);
+        let now_on = streams.iter().take_while(|stream| !stream.is_paused).count();
+        assert!(now_on > on && streams[now_on..].iter().all(is_held), "{now_on} after {on}");
+        on = now_on;
+        step(&host, &[&vm]);
+    }
+    assert_eq!((on, vm.held()), (40, 0));
+    streams.into_iter().for_each(Stream::complete);
+}
+
+#[test]
+fn a_request_whose_time_is_up_is_refused() {
+    let host = Host::default();
+    let vm = vm(&host, &with_controller());
+    let _controller = asleep(&host, &vm);
+    let mut stream = serve(&vm, &chat("hello"));
+    host.advance(Duration::from_secs(9));
+    vm.tick();
+    for _ in 0..6 {
+        stream.catch_up();
+        assert!(is_held(&stream));
+        host.advance(Duration::from_secs(10));
+        vm.tick();
+    }
+    stream.catch_up();
+    let reply = stream.reply.as_ref().expect("its time is up");
+    let named =
+        |name| reply.headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value.as_str());
+    assert_eq!(reply.status, 503);
+    assert_eq!(named("x-warmpath-reason"), Some("hold_expired"));
+    assert_eq!(named("x-llm-d-request-dropped-reason"), Some("rejected-ttl-expired"));
+    assert!(named("retry-after").is_some());
+    assert_eq!((vm.held(), host.metric("warmpath.hold_expired.endpoint")), (0, 1));
+    stream.finish();
+    assert_eq!(host.metric("warmpath.hold_left.endpoint"), 0);
+}
+
+#[test]
+fn a_clock_that_is_set_back_or_ahead_refuses_nobody() {
+    let host = Host::default();
+    let vm = vm(&host, &with_controller());
+    let mut controller = asleep(&host, &vm);
+    let mut stream = serve(&vm, &chat("hello"));
+    step(&host, &[&vm]);
+    host.set_back(Duration::from_hours(1));
+    step(&host, &[&vm]);
+    host.advance(Duration::from_hours(2));
+    step(&host, &[&vm]);
+    stream.catch_up();
+    assert!(is_held(&stream));
+    change(&mut controller, pools(2));
+    stream.catch_up();
+    assert_eq!(destinations(&stream).len(), 2);
+    stream.complete();
+}
+
+#[test]
+fn a_client_that_leaves_leaves_nothing() {
+    let host = Host::default();
+    let (one, other) = (&vm(&host, &with_controller()), &vm(&host, &with_controller()));
+    let mut controller = Controller::accept(&host, &[one, other]);
+    controller.snapshot(vec![Kind::Pools(pools(0)).into()]);
+    step(&host, &[one, other]);
+    let streams = [serve(one, &chat("hello")), serve(one, &chat("good day"))];
+    step(&host, &[one, other]);
+    assert_eq!((one.held(), other.held()), (2, 2), "all VMs know all of them");
+    streams.into_iter().for_each(Stream::finish);
+    step(&host, &[one, other]);
+    assert_eq!((one.held(), other.held()), (0, 0));
+    assert_eq!(host.metric("warmpath.hold_left.endpoint"), 2);
+    change(&mut controller, pools(2));
+}
+
+#[test]
+fn a_request_to_which_the_proxy_responds_is_not_held_any_more() {
+    let host = Host::default();
+    let vm = vm(&host, &with_controller());
+    let mut controller = asleep(&host, &vm);
+    let mut stream = serve(&vm, &chat("hello"));
+    stream.response_headers(&[(":status", "504")], true);
+    assert_eq!(vm.held(), 0);
+    change(&mut controller, pools(2));
+    stream.catch_up();
+    assert!(stream.request_headers.is_empty());
+    stream.finish();
+    assert_eq!(host.metric("warmpath.hold_left.endpoint"), 1);
+}
+
+#[test]
+fn only_requests_for_work_wait_and_only_where_the_pool_says_so() {
+    let host = Host::default();
+    let vm = vm(&host, &with_controller());
+    let mut controller = asleep(&host, &vm);
+    let list = get(&vm, "/v1/models");
+    change(&mut controller, pools_of(0..0));
+    let request = serve(&vm, &chat("hello"));
+    for stream in [list, request] {
+        assert_eq!(stream.reply.as_ref().map(|reply| reply.status), Some(503));
+        stream.finish();
+    }
+    assert_eq!(counted(&host, &[&vm], "warmpath.held.endpoint"), 0);
+}
+
+#[test]
+fn a_request_without_a_body_waits_as_well() {
+    let host = Host::default();
+    let vm = vm(&host, &with_controller());
+    let mut controller = asleep(&host, &vm);
+    let mut stream = vm.request();
+    stream.headers(&[(":method", "POST"), (":path", "/sleep")], true);
+    assert!(is_held(&stream));
+    change(&mut controller, pools(2));
+    stream.catch_up();
+    assert_eq!(destinations(&stream).len(), 2);
+    stream.complete();
+}
+
+#[test]
+fn a_body_that_is_not_read_comes_while_its_request_is_held() {
+    let host = Host::default();
+    let vm = vm(&host, &with_controller());
+    let mut controller = asleep(&host, &vm);
+    let mut stream = vm.request();
+    let headers = [(":method", "POST"), (":path", "/v1/audio/transcriptions"), ("content-type", "audio/wav")];
+    stream.headers(&headers, false);
+    assert!(is_held(&stream));
+    for ends in [false, true] {
+        stream.body(&[0; 1_000], ends);
+        assert!(is_held(&stream));
+    }
+    change(&mut controller, pools(2));
+    stream.catch_up();
+    assert_eq!(destinations(&stream).len(), 2);
+    stream.complete();
+    assert_eq!(host.metric("warmpath.unread.content_type"), 1, "counted once");
+}
+
+#[test]
+fn a_form_waits_without_being_read_again() {
+    let host = Host::default();
+    let vm = vm(&host, &with_controller());
+    let mut controller = asleep(&host, &vm);
+    let mut two = pools(0);
+    two.pools.push(Pool { name: "other".to_owned(), models: vec!["other".to_owned()], ..Pool::default() });
+    change(&mut controller, two);
+    let mut stream = vm.request();
+    let form = "multipart/form-data; boundary=x";
+    stream.headers(
+        &[(":method", "POST"), (":path", "/v1/audio/transcriptions"), ("content-type", form)],
+        false,
+    );
+    stream.body(b"--x\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nllama\r\n--x--\r\n", true);
+    assert!(is_held(&stream));
+    change(&mut controller, pools(2));
+    stream.catch_up();
+    assert_eq!(destinations(&stream).len(), 2);
+    stream.complete();
+}
+
+/// A long request to a pool that lacks its engine for decode legs, which then comes.
+fn split_later(protocol: TransferProtocol) -> (Host, Stream, Vm) {
+    let host = Host::default();
+    let vm = vm(&host, &with_controller());
+    let mut controller = asleep(&host, &vm);
+    let apart = holding(apart(1, 1, protocol).pools);
+    let mut lacking = apart.clone();
+    lacking.pools[0].endpoints.clear();
+    change(&mut controller, lacking);
+    // Those that go on first: without any, a prompt is best computed where its response is.
+    let others = busy(&vm);
+    let mut stream = send(&vm, &long("whales").to_string());
+    assert!(is_held(&stream));
+    controller.delta(vec![Kind::Pools(apart).into()]);
+    stream.take_call(vm.tick_with_calls());
+    stream.catch_up();
+    assert_eq!((header(&stream, ":path"), vm.held()), (PATH, 0));
+    finish_all(others);
+    (host, stream, vm)
+}
+
+#[test]
+fn a_request_goes_on_in_two_legs_one_after_the_other() {
+    let (_host, mut stream, _vm) = split_later(TransferProtocol::ContextFirst);
+    assert!(stream.is_paused);
+    stream.called(Some((200, r#"{"choices":[{"disaggregated_params":{"ctx_request_id":1}}]}"#)));
+    assert!(!stream.is_paused);
+    assert_eq!(destinations(&stream), ["10.2.0.1:8000"]);
+    stream.complete();
+}
+
+#[test]
+fn a_request_goes_on_in_two_legs_together() {
+    let (_host, stream, _vm) = split_later(TransferProtocol::Bootstrap);
+    assert!(!stream.is_paused);
+    assert_eq!(destinations(&stream), ["10.2.0.1:8000"]);
+    stream.complete();
+}
+
+#[test]
+fn a_pool_that_is_gone_holds_nobody() {
+    let host = Host::default();
+    let vm = vm(&host, &with_controller());
+    let mut controller = asleep(&host, &vm);
+    let mut stream = serve(&vm, &chat("hello"));
+    let mut others = pools(1);
+    others.pools[0].name = "another".to_owned();
+    others.pools[0].models = vec!["another".to_owned()];
+    change(&mut controller, others);
+    step(&host, &[&vm]);
+    stream.catch_up();
+    let status = stream.reply.as_ref().map(|reply| reply.status);
+    assert_eq!(status, Some(404), "nobody will ever serve it");
+    stream.finish();
+}
