@@ -45,6 +45,17 @@ pub struct Engines {
     pub outcomes: Family<[(&'static str, String); 3], Counter>,
 }
 
+/// The requests that proxies hold, by pool and reason.
+#[derive(Debug, Default)]
+pub struct HeldRequests {
+    /// How many.
+    pub requests: Family<[(&'static str, String); 2], Gauge>,
+    /// How long the oldest has waited.
+    pub oldest_seconds: Family<[(&'static str, String); 2], Gauge<f64, AtomicU64>>,
+    /// Bytes of their bodies.
+    pub body_bytes: Family<[(&'static str, String); 2], Gauge>,
+}
+
 /// All metrics.
 #[derive(Debug)]
 pub struct Metrics {
@@ -53,6 +64,8 @@ pub struct Metrics {
     pub endpoints: Family<[(&'static str, String); 2], Gauge>,
     /// What is shown for each engine.
     pub engines: Engines,
+    /// The requests that proxies hold.
+    pub held: HeldRequests,
     /// Scrapes, by outcome.
     pub scrapes: Counters,
     /// Duration of scrapes, in seconds.
@@ -110,6 +123,7 @@ impl Default for Metrics {
             registry: Registry::default(),
             endpoints: Family::default(),
             engines: Engines::default(),
+            held: HeldRequests::default(),
             scrapes: Family::default(),
             scrape_seconds,
             unscrapable: Family::default(),
@@ -143,6 +157,7 @@ impl Metrics {
     fn register(&self, to: &mut Registry) {
         to.register("endpoints", "Endpoints by pool and health", self.endpoints.clone());
         self.engines.register(to);
+        self.held.register(to);
         to.register("scrapes", "Scrapes by outcome", self.scrapes.clone());
         to.register(
             "pool_unscrapable",
@@ -228,5 +243,26 @@ impl Engines {
         self.in_flight.clear();
         self.held_cells.clear();
         self.outcomes.clear();
+    }
+}
+
+// === impl HeldRequests ===
+
+impl HeldRequests {
+    fn register(&self, to: &mut Registry) {
+        to.register("held_requests", "Requests that proxies hold, by pool and reason", self.requests.clone());
+        to.register(
+            "held_oldest_seconds",
+            "How long the oldest held request has waited",
+            self.oldest_seconds.clone(),
+        );
+        to.register("held_body_bytes", "Bytes of the bodies of held requests", self.body_bytes.clone());
+    }
+
+    /// Drops all series: pools that are gone, or hold nothing any more, must not stay on the page.
+    pub fn clear(&self) {
+        self.requests.clear();
+        self.oldest_seconds.clear();
+        self.body_bytes.clear();
     }
 }

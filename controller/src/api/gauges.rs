@@ -1,21 +1,24 @@
 //! The gauges that show the present state, set when the metrics page is requested.
 
+use super::held::{REASONS, Waiting, waiting};
 use super::state::{label, scraped};
 use crate::metrics::{EndpointLabels, Metrics};
 use crate::publish::Hub;
 use crate::telemetry::Fleet;
 use warmpath_core::ids::Slot;
 use warmpath_core::num::{float, u64_len};
+use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Endpoint, Pool};
 use warmpath_core::wire::Health;
 
 /// Sets all of them.
-pub(super) fn set(hub: &Hub, fleet: &Fleet, metrics: &Metrics) {
+pub(super) fn set(hub: &Hub, fleet: &Fleet, metrics: &Metrics, now: Timestamp) {
     let view = hub.index().view();
     metrics.generation.set(signed(hub.index().generation().0));
     metrics.view_cells.set(signed(u64_len(view.prefixes().cells())));
     metrics.endpoints.clear();
     metrics.engines.clear();
+    metrics.held.clear();
     for pool in view.pools() {
         let endpoints: Vec<_> =
             pool.slots().iter().filter_map(|slot| Some((*slot, view.endpoint(*slot)?))).collect();
@@ -24,9 +27,24 @@ pub(super) fn set(hub: &Hub, fleet: &Fleet, metrics: &Metrics) {
             let labels = [("pool", pool.name().to_owned()), ("health", label(health).to_owned())];
             metrics.endpoints.get_or_create(&labels).set(signed(u64_len(count)));
         }
+        set_held(hub, metrics, pool, now);
         for (slot, endpoint) in endpoints {
             set_endpoint(hub, fleet, metrics, pool, (slot, endpoint));
         }
+    }
+}
+
+fn set_held(hub: &Hub, metrics: &Metrics, pool: &Pool, now: Timestamp) {
+    if pool.hold().is_none() {
+        return;
+    }
+    for (reason, label) in REASONS {
+        let Waiting { requests, oldest_ms, body_bytes } =
+            waiting(hub.index().view(), pool.name(), reason, now);
+        let labels = [("pool", pool.name().to_owned()), ("reason", label.to_owned())];
+        metrics.held.requests.get_or_create(&labels).set(signed(u64_len(requests)));
+        metrics.held.oldest_seconds.get_or_create(&labels).set(float(oldest_ms) / 1000.0);
+        metrics.held.body_bytes.get_or_create(&labels).set(signed(body_bytes));
     }
 }
 

@@ -5,14 +5,15 @@
 
 mod explain;
 mod gauges;
+mod held;
 mod page;
 mod proxies;
 mod state;
 mod wasm;
 
 pub use page::{
-    EndpointState, PoolState, ProblemPage, ProxiesPage, ProxyState, RefusedState, ReplicaState, StatePage,
-    TransferState, WatchPage,
+    EndpointState, HeldState, HoldState, PoolState, ProblemPage, ProxiesPage, ProxyState, RefusedState,
+    ReplicaState, StatePage, TransferState, WatchPage,
 };
 pub use wasm::{Wasm, WasmError};
 
@@ -138,7 +139,7 @@ impl Api {
 }
 
 async fn metrics(State(api): State<Api>) -> impl IntoResponse {
-    api.shared.with(|hub, _| gauges::set(hub, &api.fleet, &api.metrics));
+    api.shared.with(|hub, now| gauges::set(hub, &api.fleet, &api.metrics, now));
     ([(header::CONTENT_TYPE, OPENMETRICS)], api.metrics.page())
 }
 

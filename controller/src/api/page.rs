@@ -3,6 +3,7 @@
 //! One type for both sides. Absent fields have their defaults, so that a command can read the page of another version.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The state of the controller.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -75,6 +76,12 @@ pub struct PoolState {
     pub cached_share: Option<f64>,
     /// How its engines pass KV on; null: no request is split.
     pub transfer: Option<TransferState>,
+    /// How long its requests may wait in the proxy; null: none does.
+    pub hold: Option<HoldState>,
+    /// The requests that proxies hold until there is room for their conversations.
+    pub held_for_room: HeldState,
+    /// The requests that proxies hold until the pool has an endpoint.
+    pub held_for_endpoint: HeldState,
     /// Its endpoints.
     pub endpoints: Vec<EndpointState>,
 }
@@ -89,6 +96,30 @@ pub struct TransferState {
     pub bootstrap_port: Option<u32>,
     /// The cluster through which prefill legs reach them; null for that of the request's route.
     pub cluster: Option<String>,
+}
+
+/// How long a pool's requests may wait in the proxy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HoldState {
+    /// For room, in seconds; zero: none waits for that.
+    pub room_s: u32,
+    /// For an endpoint, in seconds; zero: none waits for that.
+    pub endpoint_s: u32,
+    /// Tenants whose share is not that of the others, with their weights.
+    pub tenants: BTreeMap<String, u32>,
+}
+
+/// Requests that proxies hold for the same reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HeldState {
+    /// How many.
+    pub requests: usize,
+    /// How long the oldest of them has waited.
+    pub oldest_ms: u64,
+    /// Bytes of their bodies, which the proxies keep.
+    pub body_bytes: u64,
 }
 
 /// One endpoint.
@@ -192,6 +223,8 @@ pub struct ProxyState {
     pub connected_ms: u64,
     /// Requests that it has in flight.
     pub requests: u32,
+    /// Requests that it holds.
+    pub held: u32,
 }
 
 /// A proxy that was refused.

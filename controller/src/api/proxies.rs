@@ -34,6 +34,7 @@ pub(super) async fn show(State(api): State<Api>) -> Json<ProxiesPage> {
 pub(super) fn own(hub: &Hub, now: Timestamp) -> ProxiesPage {
     let replica = std::env::var("HOSTNAME").unwrap_or_default();
     let requests = hub.index().requests_in_flight();
+    let held = hub.index().requests_held();
     let connected = |proxy: &ConnectedProxy| ProxyState {
         replica: replica.clone(),
         process: proxy.process.to_string(),
@@ -42,6 +43,7 @@ pub(super) fn own(hub: &Hub, now: Timestamp) -> ProxiesPage {
         cell_bytes: Some(proxy.cell_bytes).filter(|bytes| *bytes > 0),
         connected_ms: now.ms_since(proxy.since),
         requests: requests.get(&proxy.process).copied().unwrap_or_default(),
+        held: held.get(&proxy.process).copied().unwrap_or_default(),
     };
     let refused = |refused: &RefusedProxy| RefusedState {
         process: refused.process.to_string(),

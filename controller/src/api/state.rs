@@ -1,7 +1,11 @@
 //! `GET /state`: the view, what the scrapes show, and who is connected, as a page of JSON.
 
-use super::page::{EndpointState, PoolState, ProblemPage, StatePage, TransferState, WatchPage};
+use super::held::{self, Waiting};
+use super::page::{
+    EndpointState, HeldState, HoldState, PoolState, ProblemPage, StatePage, TransferState, WatchPage,
+};
 use super::{Api, proxies};
+use crate::clock::Clock;
 use crate::publish::{Cached, Hub};
 use crate::telemetry::{EngineKind, Fleet, Seen};
 use crate::watch::{Followed, Problem, SourceState, WatchState};
@@ -12,7 +16,9 @@ use warmpath_config::transfer::protocol_name;
 use warmpath_core::ids::Slot;
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Endpoint, Pool};
-use warmpath_core::wire::{Health, Role, Transfer};
+use warmpath_core::wire::{Health, HeldFor, Hold, Role, Transfer};
+
+const MS_PER_S: u32 = 1_000;
 
 /// What the page is built from, except who is connected.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +48,7 @@ impl Facts<'_> {
         StatePage {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             instance: index.instance().to_string(),
-            uptime_ms: self.now.ms(),
+            uptime_ms: Clock::uptime_ms(self.now),
             generation: index.generation().0,
             cell_bytes: view.cell_bytes(),
             cells: view.prefixes().cells(),
@@ -65,8 +71,17 @@ impl Facts<'_> {
             bytes_per_token: pool.bytes_per_token(),
             cached_share: cached.fold(Cached::default(), Cached::and).share(),
             transfer: pool.transfer().map(transfer),
+            hold: pool.hold().map(hold),
+            held_for_room: self.held(pool, HeldFor::Room),
+            held_for_endpoint: self.held(pool, HeldFor::Endpoint),
             endpoints: endpoints.into_iter().map(|(slot, endpoint)| self.endpoint(slot, endpoint)).collect(),
         }
+    }
+
+    fn held(self, pool: &Pool, reason: HeldFor) -> HeldState {
+        let Waiting { requests, oldest_ms, body_bytes } =
+            held::waiting(self.hub.index().view(), pool.name(), reason, self.now);
+        HeldState { requests, oldest_ms, body_bytes }
     }
 
     fn endpoint(self, slot: Slot, endpoint: &Endpoint) -> EndpointState {
@@ -152,6 +167,14 @@ fn transfer(transfer: &Transfer) -> TransferState {
         protocol: protocol_name(transfer.protocol()).to_owned(),
         bootstrap_port: Some(transfer.bootstrap_port).filter(|port| *port > 0),
         cluster: Some(transfer.cluster.clone()).filter(|cluster| !cluster.is_empty()),
+    }
+}
+
+fn hold(hold: &Hold) -> HoldState {
+    HoldState {
+        room_s: hold.room_ms_max / MS_PER_S,
+        endpoint_s: hold.endpoint_ms_max / MS_PER_S,
+        tenants: hold.tenants.iter().map(|tenant| (tenant.name.clone(), tenant.weight)).collect(),
     }
 }
 

@@ -92,7 +92,8 @@ mod tests {
 
     const STATE: &str = r#"{"version":"0.1.0","pools":[
         {"name":"llm/llama","models":["llama-3.1-8b","meta-llama/Llama-3.1-8B-Instruct","x","y"],"adapters":["sql"],
-         "bytes_per_token":4.25,"cached_share":0.731,"transfer":{"protocol":"nixl"},"endpoints":[
+         "bytes_per_token":4.25,"cached_share":0.731,"transfer":{"protocol":"nixl"},
+         "hold":{"room_s":300},"held_for_room":{"requests":3,"oldest_ms":41000},"endpoints":[
           {"address":"10.0.0.1:8000","pod":"llm/vllm-0","role":"both","health":"healthy","fitness":"fit","scrape":"page",
            "scraped_ms":420,"engine":"vllm","running":12,"waiting":0,"kv_used_permille":431,"capacity_tokens":600000,
            "requests":13,"prefills":1,"held_cells":4000,"capacity_cells":9411,"prefill_s_per_token":0.00005,
@@ -101,7 +102,7 @@ mod tests {
            "scrape":"timeout","scraped_ms":75000,"running":0,"waiting":0,"capacity_tokens":300000}]},
         {"name":"llm/empty","models":[]}],
       "proxies":[{"replica":"controller-0","process":"0a","node":"gateway-7d","version":"0.1.0","cell_bytes":256,"connected_ms":7384000,
-        "requests":9}]}"#;
+        "requests":9,"held":2}]}"#;
 
     fn printed(json: &str, kind: Kind, output: GetOutput, pool: Option<&str>) -> (String, String) {
         let args = GetArgs {
@@ -125,9 +126,9 @@ mod tests {
     #[test]
     fn tables_as_kubectl_prints_them() {
         let wanted = "\
-NAME        MODELS                                             READY   RUNNING   WAITING   CACHED   TRANSFER   SCRAPED
-llm/llama   llama-3.1-8b,meta-llama/Llama-3.1-8B-Instruct,+2   1/2     12        0         73%      nixl       75s
-llm/empty   -                                                  0/0     0         0         -        -          -
+NAME        MODELS                                             READY   RUNNING   WAITING   HELD   OLDEST   CACHED   TRANSFER   SCRAPED
+llm/llama   llama-3.1-8b,meta-llama/Llama-3.1-8B-Instruct,+2   1/2     12        0         3      41s      73%      nixl       75s
+llm/empty   -                                                  0/0     0         0         -      -        -        -          -
 ";
         assert_eq!(table(Kind::Pools, GetOutput::Text), wanted);
         let wanted = "\
@@ -137,8 +138,8 @@ ADDRESS          POD          POOL        ROLE   STATE       RUNNING   WAITING  
 ";
         assert_eq!(table(Kind::Endpoints, GetOutput::Text), wanted);
         let wanted = "\
-NODE         VERSION   CONNECTED   REQUESTS   REPLICA        PROCESS   CELL-BYTES
-gateway-7d   0.1.0     2h3m        9          controller-0   0a        256
+NODE         VERSION   CONNECTED   REQUESTS   HELD   REPLICA        PROCESS   CELL-BYTES
+gateway-7d   0.1.0     2h3m        9          2      controller-0   0a        256
 ";
         assert_eq!(table(Kind::Proxies, GetOutput::Wide), wanted);
     }

@@ -5,7 +5,7 @@ use super::words::{UNKNOWN, age, or_unknown};
 use crate::api::{ProxyState, StatePage};
 
 pub(super) fn rows(state: &StatePage, is_wide: bool) -> Rows {
-    let mut headings = vec!["NODE", "VERSION", "CONNECTED", "REQUESTS"];
+    let mut headings = vec!["NODE", "VERSION", "CONNECTED", "REQUESTS", "HELD"];
     if is_wide {
         headings.extend(["REPLICA", "PROCESS", "CELL-BYTES"]);
     }
@@ -18,6 +18,7 @@ fn row(proxy: &ProxyState, is_wide: bool) -> Vec<String> {
         or_unknown(Some(&proxy.version)),
         age(proxy.connected_ms),
         proxy.requests.to_string(),
+        proxy.held.to_string(),
     ];
     if is_wide {
         let cell_bytes = proxy.cell_bytes.map_or_else(|| UNKNOWN.to_owned(), |bytes| bytes.to_string());

@@ -214,6 +214,19 @@ impl Index {
         requests
     }
 
+    /// Requests that each process holds.
+    pub fn requests_held(&self) -> SeededMap<ProcessId, u32> {
+        let mut requests: SeededMap<ProcessId, u32> = SeededMap::with_hasher(seeded(self.seed));
+        let gates = self.view.pools().iter().filter_map(|pool| self.view.admission(pool.name()));
+        for waiting in gates.flat_map(|gate| gate.queue().iter()) {
+            if let Some(Author::Proxy(process)) = self.origins.get(&waiting.key.origin) {
+                let sum = requests.entry(*process).or_default();
+                *sum = sum.saturating_add(1);
+            }
+        }
+        requests
+    }
+
     /// Drops the requests of origins that fell silent. Proxies do the same by their own clocks, so no event is published.
     pub fn expire(&mut self, now: Timestamp) {
         for origin in self.view.expire(now) {

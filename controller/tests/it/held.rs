@@ -1,7 +1,8 @@
 //! Held requests pass through the controller: other proxies know them, and they go when their proxy does.
 
-use crate::support::{Proxy as LiveProxy, quiet_settings};
+use crate::support::{Proxy as LiveProxy, metric, quiet_settings, until};
 use std::sync::Arc;
+use warmpath::get;
 use warmpath::index::Index;
 use warmpath::metrics::Metrics;
 use warmpath::publish::{Hub, StreamId};
@@ -11,7 +12,7 @@ use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{
-    Conversation, Event, Gone, Held, HeldFor, Hello, Hold, Kind, Pool, PoolEndpoint, Pools, Released,
+    Conversation, Event, Gone, Held, HeldFor, Hello, Hold, Kind, Pool, PoolEndpoint, Pools, Released, Tenant,
     decode_down,
 };
 
@@ -141,12 +142,60 @@ fn conversations_that_proxies_teach_are_passed_on_in_snapshots_only() {
     }
 }
 
+/// A controller whose only pool holds requests.
+async fn start() -> run::Running {
+    let mut settings = quiet_settings();
+    POOL.clone_into(&mut settings.pools[0].name);
+    let tenants = vec![Tenant { name: "gold".to_owned(), weight: 3 }];
+    settings.pools[0].hold = Some(Hold { room_ms_max: 60_000, endpoint_ms_max: 9_000, tenants });
+    run::start(settings).await.unwrap()
+}
+
+#[tokio::test]
+async fn people_see_what_is_held_in_which_pool_by_whom_and_how_long() {
+    let running = start().await;
+    let http = running.http_addr();
+    let proxy = LiveProxy::connect(running.grpc_addr(), 1).await;
+    let for_room = |number, age_ms| {
+        let held_for = HeldFor::Room.into();
+        Kind::Held(Held {
+            origin: 100,
+            number,
+            pool: POOL.to_owned(),
+            held_for,
+            age_ms,
+            body_bytes: 500,
+            ..Held::default()
+        })
+    };
+    proxy.report([for_room(1, 30_000), for_room(2, 0)].into_iter().chain(held(100, 3, 2_000).kind)).await;
+    let state = until("all three are known", async || {
+        let state = get::state(&http.to_string()).await.unwrap();
+        state.proxies.first().is_some_and(|proxy| proxy.held == 3).then_some(state)
+    })
+    .await;
+    let pool = &state.pools[0];
+    let hold = pool.hold.as_ref().unwrap();
+    assert_eq!((hold.room_s, hold.endpoint_s, hold.tenants["gold"]), (60, 9, 3));
+    assert_eq!((pool.held_for_room.requests, pool.held_for_room.body_bytes), (2, 1_000));
+    assert!(pool.held_for_room.oldest_ms >= 30_000, "{:?}", pool.held_for_room);
+    assert_eq!(pool.held_for_endpoint.requests, 1);
+    let series = |name: &str, reason: &str| format!("{name}{{pool=\"{POOL}\",reason=\"{reason}\"}}");
+    for (name, reason, at_least) in [
+        ("held_requests", "no_room", 2.0),
+        ("held_requests", "no_endpoint", 1.0),
+        ("held_oldest_seconds", "no_room", 30.0),
+        ("held_oldest_seconds", "no_endpoint", 2.0),
+        ("held_body_bytes", "no_room", 1_000.0),
+    ] {
+        assert!(metric(http, &series(name, reason)).await >= at_least, "{name} {reason}");
+    }
+    running.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_held_request_reaches_the_other_proxies_and_its_release_does() {
-    let mut settings = quiet_settings();
-    settings.pools[0].name = POOL.to_owned();
-    settings.pools[0].hold = Some(Hold { room_ms_max: 60_000, ..Hold::default() });
-    let running = run::start(settings).await.unwrap();
+    let running = start().await;
     let first = LiveProxy::connect(running.grpc_addr(), 1).await;
     let mut second = LiveProxy::connect(running.grpc_addr(), 2).await;
     first.report(held(100, 1, 0).kind).await;
