@@ -1,8 +1,9 @@
 //! The arms of a comparison: who chooses, and what stands around it.
 
 use crate::args::Args;
-use crate::rules::{Apart, Endless, Rule, RuleName};
+use crate::rules::{Apart, Endless, Gated, Rule, RuleName};
 use crate::run::{Played, Spec, play};
+use crate::scenario::Family;
 use crate::warmpath::{Deployment, NetworkSpec, Proxies, ProxiesSpec};
 use crate::workload::Workload;
 use warmpath_core::cost::Term;
@@ -10,6 +11,9 @@ use warmpath_core::cost::Term;
 /// Terms of the cost that are left out one at a time, to see what each earns: those that whole requests have.
 pub const ABLATIONS: [Term; 7] =
     [Term::Queue, Term::Prefill, Term::Contention, Term::Later, Term::Stall, Term::Decode, Term::Evict];
+
+/// How long requests may wait for room, in seconds: what an operator accepts.
+pub const GATES_S: [u32; 2] = [120, 300];
 
 /// KV tokens of an engine of the bound: whatever its requests use at once has room, and what it forgets, it is told
 /// again.
@@ -28,6 +32,8 @@ pub enum Arm {
     Without(Term, Deployment),
     /// The bound: engines that share one endless cache, and have room for every adapter.
     Endless,
+    /// The gate that ships, with perfect sight; its requests wait up to so many seconds.
+    Gate(u32),
     /// Where engines could pass on what they prefill: none does. Ours chooses among all of them.
     Never,
     /// Where they can: another rule, on engines that have one part each.
@@ -56,6 +62,8 @@ pub enum Kind {
     Ours,
     /// Ours, under conditions that the others are spared.
     Proxies,
+    /// The gate, with perfect sight.
+    Gate,
     /// Ours, on engines that have the roles that other rules need.
     Roles,
     /// Ours, less a term.
@@ -88,7 +96,15 @@ pub(crate) fn arms(args: &Args) -> Vec<Arm> {
         term => Some(Arm::Without(term, Deployment::EXACT)),
     });
     let others = std::iter::once(Arm::Never).chain(fixed);
-    others.chain(rules).chain(several).chain([Arm::Roles]).chain(without).chain([Arm::Endless]).collect()
+    let gates = GATES_S.map(Arm::Gate);
+    others
+        .chain(rules)
+        .chain(several)
+        .chain(gates)
+        .chain([Arm::Roles])
+        .chain(without)
+        .chain([Arm::Endless])
+        .collect()
 }
 
 // === impl FixedName ===
@@ -128,6 +144,7 @@ impl Arm {
             Self::Proxies(deployment) => format!("warmpath-{}", deployment.proxies),
             Self::Without(term, ..) => format!("{}{}", Self::WITHOUT, term.label()),
             Self::Endless => "endless".to_owned(),
+            Self::Gate(room_s) => format!("gate-{room_s}"),
             Self::Never => "never".to_owned(),
             Self::Fixed(name) => name.name().to_owned(),
             Self::Roles => "warmpath-roles".to_owned(),
@@ -141,18 +158,21 @@ impl Arm {
             Self::Rule(_) | Self::Never | Self::Fixed(_) => Kind::Other,
             Self::Proxies(..) => Kind::Proxies,
             Self::Roles => Kind::Roles,
+            Self::Gate(_) => Kind::Gate,
             Self::Without(_, Deployment::EXACT) => Kind::Ablation,
             Self::Without(..) => Kind::ProxiesAblation,
             Self::Endless => Kind::Bound,
         }
     }
 
-    /// Whether it is played on engines that pass on what they prefill, or on those that do not.
-    pub fn suits(self, has_transfer: bool) -> bool {
+    /// Whether it is played on workloads of a family.
+    pub fn suits(self, family: Family) -> bool {
         match self {
             Self::Rule(RuleName::Warmpath) | Self::Proxies(_) => true,
-            Self::Never | Self::Fixed(_) | Self::Roles => has_transfer,
-            Self::Rule(_) | Self::Without(..) | Self::Endless => !has_transfer,
+            Self::Never | Self::Fixed(_) | Self::Roles => family == Family::Split,
+            Self::Gate(_) => family == Family::Held,
+            Self::Rule(_) => family != Family::Split,
+            Self::Without(..) | Self::Endless => family == Family::Whole,
         }
     }
 
@@ -180,6 +200,7 @@ impl Arm {
                 }
                 play(&spec, &mut Endless::default())
             }
+            Self::Gate(room_s) => play(&equal, &mut Gated::new(f64::from(room_s))),
             Self::Never => ours(&Spec { has_transfer: false, ..equal }, exact),
             Self::Fixed(name) => play(spec, &mut name.rule()),
             Self::Roles => ours(spec, exact),
@@ -195,7 +216,7 @@ impl Kind {
         match self {
             Self::Ablation => Some(Self::Ours),
             Self::ProxiesAblation => Some(Self::Proxies),
-            Self::Other | Self::Ours | Self::Proxies | Self::Roles | Self::Bound => None,
+            Self::Other | Self::Ours | Self::Proxies | Self::Gate | Self::Roles | Self::Bound => None,
         }
     }
 }

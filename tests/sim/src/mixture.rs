@@ -115,9 +115,9 @@ mod tests {
                 let parts = [(1, 1_024), first].into_iter().chain(rest.iter().copied());
                 Turn { think_s: 0.0, job: texts.job(parts, 10) }
             };
-            Session { start_s: f64::from(start), turns: vec![turn(&[]), turn(&[(2, 256)])] }
+            Session { group: 0, start_s: f64::from(start), turns: vec![turn(&[]), turn(&[(2, 256)])] }
         };
-        Workload { sessions: (0..400).map(session).collect(), slots: None, counts_from_s: 0.0 }
+        Workload::by_clock((0..400).map(session).collect())
     }
 
     #[test]

@@ -71,8 +71,8 @@ impl Plan {
 
     /// What a workload is played with.
     pub fn arms(&self, scenario: &Scenario) -> impl Iterator<Item = Arm> {
-        let has_transfer = scenario.spec().has_transfer;
-        self.arms.iter().copied().filter(move |arm| arm.suits(has_transfer))
+        let family = scenario.family();
+        self.arms.iter().copied().filter(move |arm| arm.suits(family))
     }
 
     /// The requests of a workload.

@@ -35,9 +35,11 @@ pub enum Pool {
     /// Eight times Qwen3-32B on two H100, with the KV room of the published runs.
     #[default]
     Qwen,
-    /// The same, each with a CPU tier below its GPUs.
+    /// Half of those engines.
+    QwenHalf,
+    /// The first, each with a CPU tier below its GPUs.
     QwenTiers,
-    /// The first, with room for eight LoRA adapters in a batch.
+    /// Those of the first, with room for eight LoRA adapters in a batch.
     QwenLora,
     /// Eight times Llama-3.1-8B on one H100, with KV room for everything.
     LlamaAmple,
@@ -61,8 +63,9 @@ pub struct UnknownPool {
 
 impl Pool {
     /// All pools.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Qwen,
+        Self::QwenHalf,
         Self::QwenTiers,
         Self::QwenLora,
         Self::LlamaAmple,
@@ -75,6 +78,7 @@ impl Pool {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Qwen => "qwen",
+            Self::QwenHalf => "qwen-half",
             Self::QwenTiers => "qwen-tiers",
             Self::QwenLora => "qwen-lora",
             Self::LlamaAmple => "llama-ample",
@@ -92,6 +96,7 @@ impl Pool {
         let ample = Params { kv_tokens: KV_TOKENS_AMPLE, ..engine(Preset::Llama8On1) };
         match self {
             Self::Qwen => Spec::new(vec![qwen; ENGINES]),
+            Self::QwenHalf => Spec::new(vec![qwen; ENGINES / 2]),
             Self::QwenTiers => {
                 let tiers = vec![TierParams::new(Preset::Qwen3On2, Tier::Cpu, CPU_TOKENS)];
                 Spec::new(vec![Params { tiers, ..qwen }; ENGINES])

@@ -4,7 +4,8 @@ use crate::pool::{BLOCK_TOKENS, Pool};
 use crate::run::Spec;
 use crate::trace::{self, Recorded, RecordedSession, Trace, TraceError};
 use crate::workload::{
-    AgenticSpec, LadderShape, LoraSpec, Texts, Workload, agentic, mixed, open, open_lora, warm_stage,
+    AgenticSpec, LadderShape, LoraSpec, Texts, Workload, agentic, beside, mix, mixed, open, open_lora,
+    warm_stage,
 };
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,20 @@ use std::str::FromStr;
 
 /// Adapters of the workloads that have any: more than a batch may mix, and few of them asked for often.
 const LORA: LoraSpec = LoraSpec { adapters: 32, exponent: 1.0 };
+
+/// How long agentic sessions are played where requests may be held, in seconds.
+const HELD_S: f64 = 1_200.0;
+/// Within how many seconds the first of them begin.
+const RAMP_S: f64 = 120.0;
+/// Sessions beyond those that begin: more than end in that time.
+const SESSIONS_MORE: usize = 140;
+
+/// What the groups of sessions are called.
+const AGENTS: &str = "agents";
+const CHATS: &str = "chats";
+const TENANTS: [&str; 2] = ["few", "many"];
+
+const MS_PER_S: f64 = 1_000.0;
 
 /// Tokens from which a prompt is a long one.
 const LONG_TOKENS_MIN: usize = 16_384;
@@ -29,6 +44,17 @@ pub struct Scenario {
     decoders: Option<usize>,
 }
 
+/// Which arms are compared on a scenario, and by what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Every request goes to one engine at once, and to its end.
+    Whole,
+    /// Engines pass on what they prefill.
+    Split,
+    /// Requests may be held; it is cut off.
+    Held,
+}
+
 /// What is asked.
 #[derive(Clone, Debug, PartialEq)]
 enum Traffic {
@@ -44,6 +70,14 @@ enum Traffic {
     LadderLora(f64, LoraSpec),
     /// Agentic sessions, so many at once, so many in all.
     Agentic(usize, usize),
+    /// Agentic sessions, so many at once, for [`HELD_S`].
+    Agents(usize),
+    /// The same, and Azure's conversations so many times as fast.
+    AgentsAndChats(usize, f64),
+    /// Those conversations alone.
+    Chats(f64),
+    /// Agentic sessions of two tenants, so many at once of each.
+    Tenants([usize; 2]),
     /// A stage of the ladder, by its rate.
     Ladder(f64),
     /// Mooncake's and Azure's conversations and code at once, each so many times as fast.
@@ -79,7 +113,7 @@ impl Scenario {
 
     /// All scenarios, in the order of reports.
     pub fn all() -> Vec<Self> {
-        [Self::recorded(), Self::others(), Self::split(), Self::ladder()].concat()
+        [Self::recorded(), Self::others(), Self::split(), Self::held(), Self::ladder()].concat()
     }
 
     /// Recorded conversations and completions by the clock, on engines like each other.
@@ -191,6 +225,53 @@ impl Scenario {
         Self { decoders: Some(decoders), ..Self::new(name, about, traffic, Pool::Split) }
     }
 
+    /// Agents for twenty minutes: fewer than the caches hold, and more.
+    fn held() -> Vec<Self> {
+        let agents = |agents: usize| {
+            let about = "coding agents in a closed loop, for twenty minutes";
+            Self::new(
+                &format!("agentic-{agents}"),
+                &format!("{agents} {about}"),
+                Traffic::Agents(agents),
+                Pool::Qwen,
+            )
+        };
+        let mut all: Vec<Self> = [8, 16, 32, 48, 64, 96].map(agents).into();
+        all.extend([
+            Self::new(
+                "agentic-96-tiers",
+                "96 coding agents, a CPU tier of 1,000,000 tokens below each cache",
+                Traffic::Agents(96),
+                Pool::QwenTiers,
+            ),
+            Self::new(
+                "agentic-chats",
+                "64 coding agents, and Azure conversations as recorded",
+                Traffic::AgentsAndChats(64, 1.0),
+                Pool::Qwen,
+            ),
+            Self::new(
+                "chats-half",
+                "the conversations of agentic-chats alone, on half of the engines",
+                Traffic::Chats(1.0),
+                Pool::QwenHalf,
+            ),
+            Self::new(
+                "agentic-tenants",
+                "16 coding agents of one tenant, 64 of another",
+                Traffic::Tenants([16, 64]),
+                Pool::Qwen,
+            ),
+            Self::new(
+                "agentic-16-half",
+                "the first tenant of agentic-tenants alone, on half of the engines",
+                Traffic::Agents(16),
+                Pool::QwenHalf,
+            ),
+        ]);
+        all
+    }
+
     fn ladder() -> Vec<Self> {
         let about = "shared prefixes, 150 groups of 5, warm caches, at a rate";
         let stage = |rate| Self::new(&format!("ladder-{rate}"), about, Traffic::Ladder(rate), Pool::Qwen);
@@ -221,6 +302,17 @@ impl Scenario {
     pub fn spec(&self) -> Spec {
         let spec = self.pool.spec();
         Spec { decoders: self.decoders.unwrap_or(spec.decoders), ..spec }
+    }
+
+    /// Which arms are compared on it.
+    pub fn family(&self) -> Family {
+        match self.traffic {
+            _ if self.spec().has_transfer => Family::Split,
+            Traffic::Agents(_) | Traffic::AgentsAndChats(..) | Traffic::Chats(_) | Traffic::Tenants(_) => {
+                Family::Held
+            }
+            _ => Family::Whole,
+        }
     }
 
     /// Whether the caches have room for most of what repeats, so that the endless cache's hits can be reached.
@@ -257,6 +349,9 @@ impl Scenario {
             Traffic::Agentic(slots, sessions) => {
                 Ok(agentic(&source.sessions()?, agents(*slots, *sessions), seed, texts))
             }
+            Traffic::Agents(_) | Traffic::AgentsAndChats(..) | Traffic::Chats(_) | Traffic::Tenants(_) => {
+                self.held_workload(source, texts)
+            }
             Traffic::Ladder(rate) => Ok(warm_stage(&LadderShape::QWEN.prompts(seed, texts), *rate, seed)),
             Traffic::Mixed([mooncake, conversation, code]) => Ok(mixed([
                 open(&source.mooncake()?, *mooncake, seed, texts),
@@ -268,6 +363,28 @@ impl Scenario {
                 Trace::Sessions(sessions) => Ok(agentic(&sessions, agents(24, sessions.len()), seed, texts)),
             },
         }
+    }
+}
+
+impl Scenario {
+    fn held_workload(&self, source: &Source, texts: &mut Texts) -> Result<Workload, TraceError> {
+        let seed = source.seed;
+        let mut agents = |slots: usize, seed: u64| -> Result<Workload, TraceError> {
+            let spec = AgenticSpec { ramp_s: RAMP_S, ..self::agents(slots, slots + SESSIONS_MORE) };
+            Ok(agentic(&source.sessions()?, spec, seed, texts).of(AGENTS, None))
+        };
+        let parts = match self.traffic {
+            Traffic::Agents(slots) => vec![agents(slots, seed)?],
+            Traffic::AgentsAndChats(slots, speed) => vec![agents(slots, seed)?, source.chats(speed, texts)?],
+            Traffic::Chats(speed) => vec![source.chats(speed, texts)?],
+            Traffic::Tenants([first, second]) => vec![
+                agents(first, seed)?.of(TENANTS[0], Some(TENANTS[0])),
+                // Other sessions, of the same kind.
+                agents(second, mix(seed))?.of(TENANTS[1], Some(TENANTS[1])),
+            ],
+            _ => Vec::new(),
+        };
+        Ok(beside(parts, HELD_S))
     }
 }
 
@@ -292,7 +409,7 @@ impl FromStr for Scenario {
 
 /// Sessions as they were played for the published comparison of rules.
 fn agents(slots: usize, sessions: usize) -> AgenticSpec {
-    AgenticSpec { slots, sessions, turns_max: 40, input_tokens_max: 128_000, think_s_max: 30.0 }
+    AgenticSpec { slots, ramp_s: 0.0, sessions, turns_max: 40, input_tokens_max: 128_000, think_s_max: 30.0 }
 }
 
 // === impl Source ===
@@ -304,6 +421,13 @@ impl Source {
 
     fn requests(&self, file: &str) -> Result<Vec<Recorded>, TraceError> {
         trace::load_requests(&self.folder.join(file), self.requests_max)
+    }
+
+    /// Azure's conversations until the end of a run that is cut off.
+    fn chats(&self, speed: f64, texts: &mut Texts) -> Result<Workload, TraceError> {
+        let mut requests = self.requests("azure2023_conv.csv.gz")?;
+        requests.retain(|request| request.at_ms <= HELD_S * MS_PER_S * speed);
+        Ok(open(&requests, speed, self.seed, texts).of(CHATS, None))
     }
 
     fn sessions(&self) -> Result<Vec<RecordedSession>, TraceError> {

@@ -6,7 +6,7 @@
 
 use crate::arm::{Arm, Kind};
 use crate::calibrate::{self, ArmRun, Ladder};
-use crate::measure::{Phase, Spread, Summary, phases};
+use crate::measure::{Closed, Phase, Spread, Summary, phases};
 use crate::plan::Plan;
 use crate::scenario::Scenario;
 use crate::workload::Workload;
@@ -31,6 +31,9 @@ pub struct Cell {
     /// Where engines join: how it was before and after.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<Phase>,
+    /// Where the workload is cut off: those that waited counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Closed>,
     /// What the arm is in the comparison.
     #[serde(skip)]
     pub kind: Kind,
@@ -155,6 +158,7 @@ fn cell(plan: &Plan, shelf: &Shelf, arm: Arm) -> anyhow::Result<Cell> {
         rule: arm.name(),
         seed: shelf.seed,
         summary: Summary::of(&played),
+        closed: Closed::of(&workload, &played),
         phases: phases(&spec, &played.records),
         kind: arm.kind(),
         too_long: played.too_long,

@@ -75,7 +75,8 @@ mod tests {
             form: Form::default(),
         };
         let first_s = Some(sent_s + ttft_ms / MS_PER_S);
-        let mut record = Record::sent(sent_s, engine, &job, 0);
+        let mut record = Record::new(sent_s, &job, 0);
+        record.engine = engine;
         record.admitted(cached_tokens);
         (record.first_s, record.end_s) = (first_s, first_s);
         record

@@ -5,14 +5,22 @@ use crate::workload::Job;
 /// One request; times in seconds of the run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Record {
-    /// When it was sent.
+    /// When it came: from then on the client waits.
     pub sent_s: f64,
     /// When its first token came.
     pub first_s: Option<f64>,
     /// When its last one came.
     pub end_s: Option<f64>,
-    /// To which engine it was sent; the one that prefills, if another decodes.
+    /// To which engine it was sent; the one that prefills, if another decodes. 0 before it is.
     pub engine: usize,
+    /// The group of its session.
+    pub group: usize,
+    /// Who asks, in a closed loop.
+    pub agent: Option<usize>,
+    /// How often it was refused and came again.
+    pub refusals: u32,
+    /// Whether no engine took it.
+    pub is_lost: bool,
     /// Whether another decodes.
     pub is_split: bool,
     /// Length of the prompt.
@@ -29,13 +37,17 @@ pub struct Record {
 // === impl Record ===
 
 impl Record {
-    /// A request that has just been sent.
-    pub fn sent(now_s: f64, engine: usize, job: &Job, bound_tokens: usize) -> Self {
+    /// A request that has just come.
+    pub fn new(now_s: f64, job: &Job, bound_tokens: usize) -> Self {
         Self {
             sent_s: now_s,
             first_s: None,
             end_s: None,
-            engine,
+            engine: 0,
+            group: 0,
+            agent: None,
+            refusals: 0,
+            is_lost: false,
             is_split: false,
             prompt_tokens: job.prompt_tokens,
             cached_tokens: 0,
@@ -58,6 +70,11 @@ impl Record {
         if self.admissions == 1 {
             self.cached_tokens += tokens;
         }
+    }
+
+    /// Whether an engine has begun with it.
+    pub fn is_admitted(&self) -> bool {
+        self.admissions > 0
     }
 
     /// Whether its answer is whole.
@@ -92,7 +109,7 @@ mod tests {
             output_tokens_max: None,
             form: Form::default(),
         };
-        let mut record = Record::sent(0.0, 0, &job, 0);
+        let mut record = Record::new(0.0, &job, 0);
         record.admitted(128);
         record.loads(256);
         record.loads(64);

@@ -38,6 +38,9 @@ fn of_group(group: &Group) -> Vec<Goal> {
     if let Some(load) = group.workload.split {
         return of_split(group, load);
     }
+    if group.workload.is_held {
+        return Vec::new();
+    }
     let mut goals = Vec::new();
     let name = &group.workload.name;
     let mut add = |figure: &str, found: f64, (limit, unit): (Limit, Unit), against: Option<&str>| {

@@ -1,8 +1,8 @@
 //! Cells by workload, each arm's figures averaged over the seeds.
 
 use crate::arm::Kind;
-use crate::measure::{Phase, Spread, Summary};
-use crate::scenario::Scenario;
+use crate::measure::{GroupClosed, Phase, Spread, Summary};
+use crate::scenario::{Family, Scenario};
 use crate::sweep::Cell;
 use warmpath_report::Role;
 use warmpath_report::chart::Arm;
@@ -20,6 +20,8 @@ pub struct WorkloadInfo {
     pub ladder_rate: Option<f64>,
     /// What its load is, where prefill and decode can be apart.
     pub split: Option<SplitLoad>,
+    /// Whether requests may be held; it is cut off.
+    pub is_held: bool,
 }
 
 /// The load of a workload on engines that pass on what they prefill.
@@ -49,6 +51,8 @@ pub struct Line {
     pub kind: Kind,
     /// Means over the seeds.
     pub figures: Figures,
+    /// Where the workload is cut off: all groups of sessions together, and each if there are several.
+    pub closed: Vec<GroupClosed>,
     /// Loads over time, of the first seed.
     pub spread: Vec<Spread>,
     /// Lost requests, over all seeds, that are more than an engine's cache holds.
@@ -93,14 +97,26 @@ pub(super) fn groups(workloads: &[WorkloadInfo], cells: &[Cell]) -> Vec<Group> {
             if !lines.iter().any(|line| line.rule == cell.rule) {
                 let same = mine.iter().filter(|other| other.rule == cell.rule);
                 let figures = Figures::mean(same.clone().map(|cell| &cell.summary));
+                let closed = closed(&same.clone().copied().collect::<Vec<_>>());
                 let too_long = same.map(|cell| cell.too_long).sum();
                 let (rule, spread, phases) = (cell.rule.clone(), cell.spread.clone(), cell.phases.clone());
-                lines.push(Line { rule, kind: cell.kind, figures, spread, too_long, phases });
+                lines.push(Line { rule, kind: cell.kind, figures, closed, spread, too_long, phases });
             }
         }
         Group { workload: workload.clone(), lines }
     };
     workloads.iter().map(group).filter(|group| !group.lines.is_empty()).collect()
+}
+
+/// Means over the seeds, by group of sessions.
+fn closed(cells: &[&Cell]) -> Vec<GroupClosed> {
+    let groups = cells.iter().filter_map(|cell| cell.closed.as_ref()).map(|closed| closed.groups.len());
+    let count = groups.min().unwrap_or(0);
+    let of = |group: usize| {
+        let runs = cells.iter().filter_map(|cell| cell.closed.as_ref()).map(|closed| closed.groups[group]);
+        GroupClosed::mean(&runs.collect::<Vec<_>>())
+    };
+    (0..count).map(of).collect()
 }
 
 // === impl WorkloadInfo ===
@@ -112,6 +128,7 @@ impl From<&Scenario> for WorkloadInfo {
             about: scenario.about.clone(),
             has_ample_cache: scenario.has_ample_cache(),
             ladder_rate: scenario.ladder_rate(),
+            is_held: scenario.family() == Family::Held,
             split: scenario.spec().has_transfer.then(|| SplitLoad::of(scenario)),
         }
     }
@@ -192,7 +209,7 @@ impl Line {
         match self.kind {
             Kind::Other => Role::Other,
             Kind::Ours => Role::Ours,
-            Kind::Proxies | Kind::Roles => Role::Proxies,
+            Kind::Proxies | Kind::Roles | Kind::Gate => Role::Proxies,
             Kind::Ablation | Kind::ProxiesAblation => Role::Ablation,
             Kind::Bound => Role::Bound,
         }

@@ -10,6 +10,7 @@ mod calibration;
 mod document;
 mod goals;
 mod group;
+mod held;
 mod joining;
 mod json;
 mod overall;

@@ -46,7 +46,7 @@ pub(super) fn overall(groups: &[Group]) -> Vec<Overall> {
 
 /// Where prefill and decode can be apart, other rules are compared.
 fn is_counted(group: &Group) -> bool {
-    group.workload.split.is_none() && group.contenders().next().is_some()
+    group.workload.split.is_none() && !group.workload.is_held && group.contenders().next().is_some()
 }
 
 fn behind(groups: &[&Group], rule: &str, of: Read) -> Option<Behind> {

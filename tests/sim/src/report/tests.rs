@@ -30,6 +30,7 @@ fn cell(rule: &str, kind: Kind, ttft_ms: f64, e2e_ms: f64) -> Cell {
     };
     let spread = vec![Spread { at_s: 0.0, mean: 1.0, most: 2.0 }, Spread { at_s: 5.0, mean: 2.0, most: 3.0 }];
     Cell {
+        closed: None,
         workload: "<a & b>".to_owned(),
         rule: rule.to_owned(),
         seed: 7,
@@ -43,6 +44,7 @@ fn cell(rule: &str, kind: Kind, ttft_ms: f64, e2e_ms: f64) -> Cell {
 
 fn info() -> Info {
     let workload = WorkloadInfo {
+        is_held: false,
         name: "<a & b>".to_owned(),
         about: "made up".to_owned(),
         has_ample_cache: true,

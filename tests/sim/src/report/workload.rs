@@ -1,7 +1,7 @@
 //! All arms on one workload: every number, and the charts.
 
 use super::group::{Figures, Group, Line, Read};
-use super::joining;
+use super::{held, joining};
 use crate::arm::Kind;
 use crate::measure::Spread;
 use warmpath_report::chart::{self, Area, Arm, Axis, Bar, Chart, Panel, Range, Scale};
@@ -71,6 +71,9 @@ pub(super) fn section(group: &Group) -> Section {
     let shown: Vec<&Line> = group.lines.iter().filter(|line| line.kind.whole().is_none()).collect();
     let ratios = ours_over_best(group);
     let mut notes = vec![format!("{} ({requests:.0} requests)", group.workload.about)];
+    if group.workload.is_held {
+        return held(group, notes);
+    }
     notes.extend(group.losses().map(|losses| format!("lost: {losses}")));
     Section {
         title: group.workload.name.clone(),
@@ -86,6 +89,19 @@ pub(super) fn section(group: &Group) -> Section {
             group.lines.iter().map(|line| row(group, line)).chain(ratios),
         ),
         parts: joining::section(group).into_iter().collect(),
+        is_folded: true,
+        ..Section::default()
+    }
+}
+
+/// One that is cut off: times are of all that came.
+fn held(group: &Group, notes: Vec<String>) -> Section {
+    let table = held::tables(group).into_iter().next().map(|(_, table)| table).unwrap_or_default();
+    Section {
+        title: group.workload.name.clone(),
+        notes,
+        table,
+        parts: held::sections(group),
         is_folded: true,
         ..Section::default()
     }

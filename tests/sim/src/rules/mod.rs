@@ -10,6 +10,7 @@ mod affinity_marginal;
 mod apart;
 mod dynamo;
 mod endless;
+mod gated;
 mod least_requests;
 mod llmd_affinity;
 mod llmd_blend;
@@ -26,6 +27,7 @@ use warmpath_engine::model::Stats;
 
 pub use apart::Apart;
 pub use endless::Endless;
+pub use gated::Gated;
 pub use name::{RuleName, UnknownRule};
 pub use random::Random;
 
@@ -36,18 +38,31 @@ pub trait Formula {
 }
 
 /// Where a request goes; engines are meant by their place in the fleet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Route {
     /// To one engine, which does all of it.
     Whole(usize),
     /// To an engine that prefills it, and then to one that decodes it: see [`Rule::decoder`].
     Apart(usize),
+    /// To none yet: see [`Rule::released`].
+    Held,
+    /// Back to the client, who comes again.
+    Refused {
+        /// After so many seconds.
+        retry_s: f64,
+    },
 }
 
 /// Chooses engines, and hears what became of it.
 pub trait Rule {
     /// Where a request goes. `id` is unique among those under way.
     fn route(&mut self, now_s: f64, id: u64, job: &Job, fleet: &Fleet) -> Route;
+
+    /// A request that was held and is no longer, and where it goes. Asked after everything that happens, until there is
+    /// none.
+    fn released(&mut self, _now_s: f64, _fleet: &Fleet) -> Option<(u64, Route)> {
+        None
+    }
 
     /// The engine that decodes a request, now that another has prefilled it and holds its blocks; `None`: whoever knew is gone,
     /// and the request with it.

@@ -1,7 +1,7 @@
 //! One run: a workload, a fleet and a rule, from the first request to the last token.
 //!
 //! ```text
-//!  agenda: arrival ─► rule.route ─► engine.submit
+//!  agenda: arrival ─► rule.route ─► engine.submit; held: later, by rule.released; refused: it comes again
 //!          join    ─► rule.joined
 //!          step    ─► engine.advance ─► first token, end ─► rule; next turn of the session
 //!          scrape  ─► rule.scraped
@@ -54,10 +54,14 @@ pub struct Spec {
 /// What happened.
 #[derive(Clone, Debug)]
 pub struct Played {
-    /// Every request that an engine took, in the order in which they were sent.
+    /// Every request that ended, in the order in which they came.
     pub records: Vec<Record>,
     /// Requests that no engine took or that did not end.
     pub lost: usize,
+    /// Where the workload is cut off: those that were under way or waited then.
+    pub open: Vec<Record>,
+    /// When it was cut off, or the last answer ended.
+    pub end_s: f64,
     /// Those among them whose prompt and answer are more than the engine's cache holds.
     pub too_long: usize,
     /// The engines' loads over time.
@@ -73,6 +77,8 @@ enum Due {
     Join { engine: usize },
     /// A turn of a session is sent.
     Arrival { session: usize, turn: usize },
+    /// A request that was refused comes again.
+    Retry { number: usize },
     /// All engines' metrics are read, one after the other over the interval.
     Scrape { engine: usize },
     /// The metrics that were read first, of those that are late, arrive.
@@ -107,6 +113,11 @@ struct Run<'a> {
     steps: Vec<Option<f64>>,
     wake_s: Option<f64>,
     flights: Vec<Flight>,
+    /// Places of the sessions that begin next, by group.
+    next: Vec<usize>,
+    /// Who plays each session: in a closed loop, the same one after the other.
+    agents: Vec<Option<usize>>,
+    agents_count: usize,
     /// Metrics that were read and have not arrived, in order.
     late_scrapes: VecDeque<(usize, Stats)>,
     scrapes: u64,
@@ -115,9 +126,7 @@ struct Run<'a> {
     samples: Samples,
     /// When the workload's second 0 is.
     origin_s: f64,
-    next_session: usize,
     under_way: usize,
-    lost: usize,
     too_long: usize,
     preemptions: u64,
 }
@@ -135,13 +144,13 @@ pub fn play_stages<'a>(
     pause_s: f64,
     rule: &'a mut dyn Rule,
 ) -> Vec<Played> {
-    let nothing = &Workload { sessions: Vec::new(), slots: None, counts_from_s: 0.0 };
+    let nothing = &Workload::default();
     let mut run = Run::new(spec, nothing, rule);
     let mut played = Vec::new();
     let mut now_s = 0.0;
     for (number, stage) in stages.into_iter().enumerate() {
         now_s = run.stage(if number == 0 { now_s } else { now_s + pause_s }, stage);
-        played.push(run.take_stage());
+        played.push(run.take_stage(now_s));
     }
     played
 }
@@ -195,15 +204,16 @@ impl<'a> Run<'a> {
             steps: vec![None; spec.engines.len()],
             wake_s: None,
             flights: Vec::new(),
+            next: Vec::new(),
+            agents: Vec::new(),
+            agents_count: 0,
             late_scrapes: VecDeque::new(),
             scrapes: 0,
             records: Vec::new(),
             bound: EndlessCache::new(block_tokens),
             samples: Samples::new(spec.engines.len()),
             origin_s: 0.0,
-            next_session: 0,
             under_way: 0,
-            lost: 0,
             too_long: 0,
             preemptions: 0,
         };
@@ -217,32 +227,48 @@ impl<'a> Run<'a> {
         run
     }
 
-    /// Plays one workload from `origin_s` on; returns when its last answer ended.
+    /// Plays one workload from `origin_s` on; returns when its last answer ended, or when it is cut off.
     fn stage(&mut self, origin_s: f64, workload: &'a Workload) -> f64 {
-        (self.workload, self.origin_s, self.next_session) = (workload, origin_s, 0);
-        let open = workload.slots.unwrap_or(workload.sessions.len());
-        for _ in 0..open {
-            self.begin_session(origin_s);
+        (self.workload, self.origin_s) = (workload, origin_s);
+        (self.next, self.agents) = (vec![0; workload.groups.len()], vec![None; workload.sessions.len()]);
+        for (number, group) in workload.groups.iter().enumerate() {
+            let open = group.slots.unwrap_or(workload.sessions.len());
+            for slot in 0..open {
+                let agent = group.slots.map(|_| self.agents_count + slot);
+                let ramp_s = group.ramp_s * slot as f64 / open.max(1) as f64;
+                if !self.begin_session(origin_s + ramp_s, number, agent) {
+                    break;
+                }
+            }
+            self.agents_count += group.slots.unwrap_or(0);
         }
+        let end_s = workload.ends_s.map_or(f64::INFINITY, |ends_s| origin_s + ends_s);
         let mut now_s = origin_s;
         while self.under_way > 0 {
             let Some(Reverse((at, due))) = self.agenda.pop() else { break };
+            if f64::from_bits(at) > end_s {
+                return end_s;
+            }
             now_s = f64::from_bits(at);
             self.handle(now_s, due);
         }
         now_s
     }
 
-    /// What happened since the last time this was asked. All requests have ended.
-    fn take_stage(&mut self) -> Played {
+    /// What happened since the last time this was asked, until `end_s`.
+    fn take_stage(&mut self, end_s: f64) -> Played {
         self.flights.clear();
         let counts_from_s = self.counts_from_s();
         let counted = std::mem::take(&mut self.records).into_iter().filter(|one| one.sent_s >= counts_from_s);
-        let (ended, open): (Vec<_>, Vec<_>) = counted.partition(Record::has_ended);
+        let (ended, others): (Vec<_>, Vec<_>) = counted.partition(Record::has_ended);
+        let is_cut = self.workload.ends_s.is_some();
+        let (open, lost): (Vec<_>, Vec<_>) = others.into_iter().partition(|one| is_cut && !one.is_lost);
         let preemptions: u64 = self.fleet.all().iter().map(|node| node.stats().preemptions).sum();
         Played {
             records: ended,
-            lost: std::mem::take(&mut self.lost) + open.len(),
+            lost: lost.len(),
+            open,
+            end_s,
             too_long: std::mem::take(&mut self.too_long),
             samples: std::mem::replace(&mut self.samples, Samples::new(self.spec.engines.len())),
             preemptions: preemptions - std::mem::replace(&mut self.preemptions, preemptions),
@@ -271,7 +297,8 @@ impl<'a> Run<'a> {
                 self.rule.joined(now_s, self.fleet.len());
                 self.put(now_s + self.scrape_offset_s(engine), Due::Scrape { engine });
             }
-            Due::Arrival { session, turn } => self.send(now_s, session, turn),
+            Due::Arrival { session, turn } => self.arrive(now_s, session, turn),
+            Due::Retry { number } => self.ask(now_s, number),
             Due::Step { engine } => {
                 if self.steps[engine] == Some(now_s) {
                     self.steps[engine] = None;
@@ -295,7 +322,7 @@ impl<'a> Run<'a> {
             }
             Due::Failed { number } => {
                 self.rule.failed(now_s, number as u64);
-                self.end_session(now_s);
+                self.end_session(now_s, self.flights[number].session);
             }
             Due::Wake => {
                 if self.wake_s == Some(now_s) {
@@ -304,6 +331,7 @@ impl<'a> Run<'a> {
                 }
             }
         }
+        self.release_held(now_s);
         self.plan_wake();
     }
 
@@ -321,61 +349,97 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn begin_session(&mut self, now_s: f64) {
-        let Some(session) = self.workload.sessions.get(self.next_session) else { return };
+    /// Begins the next session of a group; `false`: there is none.
+    fn begin_session(&mut self, now_s: f64, group: usize, agent: Option<usize>) -> bool {
+        let sessions = &self.workload.sessions;
+        let mut rest = (self.next[group]..).zip(sessions.iter().skip(self.next[group]));
+        let Some((number, session)) = rest.find(|(_, session)| session.group == group) else { return false };
         let at_s = (self.origin_s + session.start_s).max(now_s);
-        let session = self.next_session;
-        self.next_session += 1;
+        (self.next[group], self.agents[number]) = (number + 1, agent);
         self.under_way += 1;
-        self.put(at_s, Due::Arrival { session, turn: 0 });
+        self.put(at_s, Due::Arrival { session: number, turn: 0 });
+        true
     }
 
-    fn end_session(&mut self, now_s: f64) {
+    fn end_session(&mut self, now_s: f64, session: usize) {
         self.under_way -= 1;
-        if self.workload.slots.is_some() {
-            self.begin_session(now_s);
+        if let Some(agent) = self.agents[session] {
+            self.begin_session(now_s, self.workload.sessions[session].group, Some(agent));
         }
     }
 
-    fn send(&mut self, now_s: f64, session: usize, turn: usize) {
+    /// A request comes to the rule.
+    fn arrive(&mut self, now_s: f64, session: usize, turn: usize) {
         let number = self.records.len();
         let workload = self.workload;
         let job = &workload.sessions[session].turns[turn].job;
         let bound_tokens = self.bound.ask(job.prompt_tokens, &job.blocks);
-        let (engine, leg, asked) = match self.rule.route(now_s, number as u64, job, &self.fleet) {
+        let mut record = Record::new(now_s, job, bound_tokens);
+        (record.group, record.agent) = (workload.sessions[session].group, self.agents[session]);
+        self.records.push(record);
+        self.flights.push(Flight { session, turn, engine: 0, new_tokens: 0, split: None });
+        self.ask(now_s, number);
+    }
+
+    /// Asks the rule where a request goes.
+    fn ask(&mut self, now_s: f64, number: usize) {
+        let Flight { session, turn, .. } = self.flights[number];
+        let job = &self.workload.sessions[session].turns[turn].job;
+        let route = self.rule.route(now_s, number as u64, job, &self.fleet);
+        self.go(now_s, number, route);
+    }
+
+    /// What the rule has decided of a request.
+    fn go(&mut self, now_s: f64, number: usize, route: Route) {
+        let workload = self.workload;
+        let flight = self.flights[number];
+        let job = &workload.sessions[flight.session].turns[flight.turn].job;
+        let (engine, leg, asked) = match route {
             Route::Whole(engine) => (engine, Leg::Whole, job.clone()),
             Route::Apart(engine) => (engine, Leg::Prefill, split::prefill(job)),
+            Route::Held => return,
+            Route::Refused { retry_s } => {
+                self.records[number].refusals += 1;
+                self.put(now_s + retry_s, Due::Retry { number });
+                return;
+            }
         };
+        self.records[number].engine = engine;
+        self.flights[number].engine = engine;
         if self.spec.is_first_failing && engine == 0 {
-            self.flights.push(Flight { session, turn, engine, new_tokens: 0, split: None });
-            self.records.push(Record::sent(now_s, engine, job, bound_tokens));
             self.put(now_s + FAILING_S, Due::Failed { number });
             return;
         }
         let asked = self.as_engines_see(number, asked);
+        let bound_tokens = self.records[number].bound_tokens;
         let node = self.fleet.node_mut(engine);
         if self.spec.is_endless {
             node.engine.preload(&asked.blocks[..bound_tokens / self.bound.block_tokens()]);
         }
         let new_tokens = node.uncached(&asked);
         if let Err(error) = node.send(now_s, RequestId(number as u64), &asked, leg) {
-            self.lost += 1;
             self.refused(now_s, number, &error);
             return;
         }
-        let split = (leg == Leg::Prefill).then(split::Progress::default);
-        self.flights.push(Flight { session, turn, engine, new_tokens, split });
-        let mut record = Record::sent(now_s, engine, job, bound_tokens);
-        record.is_split = split.is_some();
-        self.records.push(record);
+        self.flights[number].new_tokens = new_tokens;
+        self.flights[number].split = (leg == Leg::Prefill).then(split::Progress::default);
+        self.records[number].is_split = leg == Leg::Prefill;
         self.plan_step(engine);
+    }
+
+    /// Sends what the rule held and holds no longer.
+    fn release_held(&mut self, now_s: f64) {
+        while let Some((id, route)) = self.rule.released(now_s, &self.fleet) {
+            self.go(now_s, id as usize, route);
+        }
     }
 
     /// An engine does not take a request, or its second leg.
     fn refused(&mut self, now_s: f64, number: usize, error: &SubmitError) {
         self.too_long += usize::from(matches!(error, SubmitError::TooLong { .. }));
+        self.records[number].is_lost = true;
         self.rule.refused(now_s, number as u64);
-        self.end_session(now_s);
+        self.end_session(now_s, self.flights[number].session);
     }
 
     /// A job with the blocks that engines see: those of the bound find what was put there for it alone.
@@ -420,7 +484,7 @@ impl<'a> Run<'a> {
         let turn = flight.turn + 1;
         match self.workload.sessions[flight.session].turns.get(turn) {
             Some(next) => self.put(now_s + next.think_s, Due::Arrival { session: flight.session, turn }),
-            None => self.end_session(now_s),
+            None => self.end_session(now_s, flight.session),
         }
     }
 

@@ -57,7 +57,7 @@ impl Run<'_> {
                     self.send_on(event, flight, decoder, job.prompt_tokens);
                 } else {
                     self.release(event, flight);
-                    self.end_session(event.at_s);
+                    self.end_session(event.at_s, flight.session);
                 }
             }
             EventKind::HoldExpired => {

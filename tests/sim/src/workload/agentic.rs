@@ -5,7 +5,7 @@
 //! as one that is fast, which no agent would send; it changes which rule wins.
 
 use super::text::mix;
-use super::{Session, Texts, Turn, Workload};
+use super::{Group, Session, Texts, Turn, Workload};
 use crate::trace::{RecordedSession, SESSION_BLOCK_TOKENS};
 use rand::seq::SliceRandom;
 use rand::{SeedableRng, rngs::StdRng};
@@ -20,6 +20,8 @@ const TAIL_ID: u64 = u64::MAX;
 pub struct AgenticSpec {
     /// Sessions under way at once.
     pub slots: usize,
+    /// The first of them begin within so many seconds, evenly.
+    pub ramp_s: f64,
     /// Sessions in all.
     pub sessions: usize,
     /// Requests of a session at most; later ones are left out.
@@ -38,13 +40,14 @@ pub fn agentic(recorded: &[RecordedSession], spec: AgenticSpec, seed: u64, texts
     for at in order {
         let turns = turns(&recorded[at], at as u64, spec, seed, texts);
         if !turns.is_empty() {
-            sessions.push(Session { start_s: 0.0, turns });
+            sessions.push(Session { group: 0, start_s: 0.0, turns });
         }
         if sessions.len() == spec.sessions {
             break;
         }
     }
-    Workload { sessions, slots: Some(spec.slots), counts_from_s: 0.0 }
+    let group = Group { slots: Some(spec.slots), ramp_s: spec.ramp_s, ..Group::default() };
+    Workload { groups: vec![group], ..Workload::by_clock(sessions) }
 }
 
 fn turns(
@@ -66,10 +69,9 @@ fn turns(
             let whole = turn.blocks.iter().map(|id| (seed_of(*id), SESSION_BLOCK_TOKENS));
             let rest = turn.input_tokens - turn.blocks.len() * SESSION_BLOCK_TOKENS;
             let tail = (seed_of(TAIL_ID ^ turn.input_tokens as u64), rest);
-            Turn {
-                think_s: turn.think_s.min(spec.think_s_max),
-                job: texts.job(whole.chain([tail]), turn.output_tokens),
-            }
+            let mut job = texts.job(whole.chain([tail]), turn.output_tokens);
+            job.form.program = u32::try_from(number).ok();
+            Turn { think_s: turn.think_s.min(spec.think_s_max), job }
         })
         .collect()
 }

@@ -116,9 +116,9 @@ pub fn ladder_stage(prompts: &[Job], stage: LadderStage, seed: u64) -> Workload 
     let sessions = (0..requests).map(|number| {
         now_s -= (1.0 - random.random::<f64>()).ln() / stage.rate;
         let job = prompts[(stage.requests_before + number) % prompts.len()].clone();
-        Session { start_s: now_s, turns: vec![Turn { think_s: 0.0, job }] }
+        Session { group: 0, start_s: now_s, turns: vec![Turn { think_s: 0.0, job }] }
     });
-    Workload { sessions: sessions.collect(), slots: None, counts_from_s: 0.0 }
+    Workload::by_clock(sessions.collect())
 }
 
 /// A stage behind the warm-up one, as published runs play it: on caches that have seen every prompt. Only the
@@ -132,5 +132,5 @@ pub fn warm_stage(prompts: &[Job], rate: f64, seed: u64) -> Workload {
     let stage = LadderStage { rate, length_s, requests_before: sessions.len() };
     let counted = ladder_stage(prompts, stage, seed).sessions.into_iter();
     sessions.extend(counted.map(|session| Session { start_s: session.start_s + counts_from_s, ..session }));
-    Workload { sessions, slots: None, counts_from_s }
+    Workload { counts_from_s, ..Workload::by_clock(sessions) }
 }

@@ -16,7 +16,7 @@ pub use warmpath_engine::model::BASE_ADAPTER;
 pub use agentic::{AgenticSpec, agentic};
 pub use ladder::{LADDER_RATES, LadderShape, LadderStage, ladder_stage, warm_stage};
 pub use lora::LoraSpec;
-pub use mixed::mixed;
+pub use mixed::{beside, mixed};
 pub use open::{open, open_lora};
 pub use text::{Texts, mix};
 
@@ -48,6 +48,10 @@ pub struct Form {
     pub is_whole: bool,
     /// Whether the response says nothing of its tokens.
     pub lacks_usage: bool,
+    /// Who asks, as a header names it; `None`: the request has none.
+    pub tenant: Option<&'static str>,
+    /// The program that asks, where the client names it: what rules need that pause programs.
+    pub program: Option<u32>,
 }
 
 /// One request of a session.
@@ -62,21 +66,36 @@ pub struct Turn {
 /// Requests that follow each other; each waits for the answer to the one before.
 #[derive(Clone, Debug)]
 pub struct Session {
+    /// The group that it belongs to, by its place.
+    pub group: usize,
     /// When its first request comes, in seconds. In a closed loop: not before.
     pub start_s: f64,
     /// Its requests.
     pub turns: Vec<Turn>,
 }
 
-/// A workload.
-#[derive(Clone, Debug)]
-pub struct Workload {
-    /// Its sessions, by start.
-    pub sessions: Vec<Session>,
+/// Sessions of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Group {
+    /// What they are called in reports.
+    pub name: &'static str,
     /// Sessions under way at once: the next one begins when one has ended. `None`: all begin by the clock.
     pub slots: Option<usize>,
+    /// The first of those begin within so many seconds, evenly.
+    pub ramp_s: f64,
+}
+
+/// A workload.
+#[derive(Clone, Debug, Default)]
+pub struct Workload {
+    /// Its sessions; those of each group in their order.
+    pub sessions: Vec<Session>,
+    /// The groups that they belong to.
+    pub groups: Vec<Group>,
     /// Requests that are sent earlier only warm the caches: no number counts them, in seconds.
     pub counts_from_s: f64,
+    /// When it is cut off, in seconds; `None`: when all have been answered.
+    pub ends_s: Option<f64>,
 }
 
 // === impl Job ===
@@ -94,6 +113,23 @@ impl Job {
 // === impl Workload ===
 
 impl Workload {
+    /// Sessions of one kind that begin by the clock, to their end.
+    pub fn by_clock(sessions: Vec<Session>) -> Self {
+        Self { sessions, groups: vec![Group::default()], ..Self::default() }
+    }
+
+    /// The same, called `name` in reports, and asked for by `tenant`.
+    #[must_use]
+    pub fn of(mut self, name: &'static str, tenant: Option<&'static str>) -> Self {
+        for group in &mut self.groups {
+            group.name = name;
+        }
+        for turn in self.sessions.iter_mut().flat_map(|session| &mut session.turns) {
+            turn.job.form.tenant = tenant;
+        }
+        self
+    }
+
     /// All requests.
     pub fn jobs(&self) -> impl Iterator<Item = &Job> {
         self.sessions.iter().flat_map(|session| &session.turns).map(|turn| &turn.job)

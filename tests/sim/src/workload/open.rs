@@ -37,7 +37,7 @@ fn open_for(
         });
         let job = texts.job_for(adapter, parts, request.output_tokens);
         let start_s = request.at_ms / MS_PER_S / speed;
-        sessions.push(Session { start_s, turns: vec![Turn { think_s: 0.0, job }] });
+        sessions.push(Session { group: 0, start_s, turns: vec![Turn { think_s: 0.0, job }] });
     }
-    Workload { sessions, slots: None, counts_from_s: 0.0 }
+    Workload::by_clock(sessions)
 }
