@@ -8,6 +8,7 @@
 //!          wake    ─► rule.wake
 //! ```
 
+mod sessions;
 mod split;
 
 use crate::bound::EndlessCache;
@@ -349,25 +350,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Begins the next session of a group; `false`: there is none.
-    fn begin_session(&mut self, now_s: f64, group: usize, agent: Option<usize>) -> bool {
-        let sessions = &self.workload.sessions;
-        let mut rest = (self.next[group]..).zip(sessions.iter().skip(self.next[group]));
-        let Some((number, session)) = rest.find(|(_, session)| session.group == group) else { return false };
-        let at_s = (self.origin_s + session.start_s).max(now_s);
-        (self.next[group], self.agents[number]) = (number + 1, agent);
-        self.under_way += 1;
-        self.put(at_s, Due::Arrival { session: number, turn: 0 });
-        true
-    }
-
-    fn end_session(&mut self, now_s: f64, session: usize) {
-        self.under_way -= 1;
-        if let Some(agent) = self.agents[session] {
-            self.begin_session(now_s, self.workload.sessions[session].group, Some(agent));
-        }
-    }
-
     /// A request comes to the rule.
     fn arrive(&mut self, now_s: f64, session: usize, turn: usize) {
         let number = self.records.len();
@@ -476,15 +458,6 @@ impl<'a> Run<'a> {
             | EventKind::Transferring { .. }
             | EventKind::Loaded
             | EventKind::HoldExpired => {}
-        }
-    }
-
-    /// After an answer: the session's next request, or its end.
-    fn follow(&mut self, now_s: f64, flight: Flight) {
-        let turn = flight.turn + 1;
-        match self.workload.sessions[flight.session].turns.get(turn) {
-            Some(next) => self.put(now_s + next.think_s, Due::Arrival { session: flight.session, turn }),
-            None => self.end_session(now_s, flight.session),
         }
     }
 
