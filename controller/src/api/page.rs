@@ -156,6 +156,8 @@ pub struct EndpointState {
     pub kv_used_permille: u32,
     /// Tokens that its GPU can hold.
     pub capacity_tokens: u64,
+    /// Whether the engine reports that number: otherwise it is assumed.
+    pub capacity_is_known: Option<bool>,
     /// In addition to that, in tiers below: as configured, or as the engine reports.
     pub kv_below_gpu_tokens: u64,
     /// Tokens in a KV block.

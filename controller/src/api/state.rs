@@ -104,6 +104,7 @@ impl Facts<'_> {
             waiting: status.waiting,
             kv_used_permille: status.kv_used_permille,
             capacity_tokens: endpoint.capacity_tokens,
+            capacity_is_known: Some(status.capacity_tokens.is_some()),
             kv_below_gpu_tokens: status.kv_below_gpu_tokens,
             block_tokens: status.block_tokens,
             requests: in_flight.requests,

@@ -1,6 +1,7 @@
 //! Checks of a controller, by its HTTP API: itself, its pools and engines, and the proxies that are connected.
 
 mod engines;
+mod holds;
 mod itself;
 mod legs;
 mod pools;
@@ -23,8 +24,8 @@ const PAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 const METRICS_PREFIX: &[u8] = b"warmpath_controller_";
 
 /// All checks of a controller.
-pub(super) static CHECKS: [&[&Check]; 5] =
-    [&itself::CHECKS, &pools::CHECKS, &engines::CHECKS, &legs::CHECKS, &proxies::CHECKS];
+pub(super) static CHECKS: [&[&Check]; 6] =
+    [&itself::CHECKS, &pools::CHECKS, &engines::CHECKS, &legs::CHECKS, &holds::CHECKS, &proxies::CHECKS];
 
 /// The pages of a controller.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +84,7 @@ impl Pages {
     /// The facts that an Envoy is compared with.
     pub fn wanted(&self) -> Wanted {
         let endpoints = self.state.pools.iter().flat_map(|pool| &pool.endpoints);
+        let holds = self.state.pools.iter().filter_map(|pool| pool.hold.as_ref());
         Wanted {
             endpoints: endpoints.map(|endpoint| endpoint.address.clone()).collect(),
             pools: self.state.pools.len(),
@@ -93,6 +95,7 @@ impl Pages {
                 .iter()
                 .filter_map(|pool| Some(pool.transfer.as_ref()?.cluster.clone()))
                 .collect(),
+            hold_s_max: holds.map(|hold| hold.room_s.max(hold.endpoint_s)).max().unwrap_or_default(),
         }
     }
 }
@@ -103,6 +106,7 @@ pub fn check(pages: &Pages, to: &mut Findings) {
     pools::check(&pages.state, to);
     engines::check(&pages.state, to);
     legs::check(&pages.state, to);
+    holds::check(&pages.state, to);
     proxies::check(&pages.state, to);
 }
 

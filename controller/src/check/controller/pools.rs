@@ -47,7 +47,14 @@ pub(super) fn check(state: &StatePage, to: &mut Findings) {
 fn check_pool(pool: &PoolState, to: &mut Findings) {
     let subject = format!("pool {}", pool.name);
     let all = pool.endpoints.len();
-    to.judge(&ENDPOINTS, all > 0, &subject, format!("endpoints: {all}"));
+    let waits = pool.hold.as_ref().is_some_and(|hold| hold.endpoint_s > 0);
+    let (level, seen) = match all {
+        // It may be scaled to zero.
+        0 if waits => (Level::Ok, ", and requests wait for one"),
+        0 => (Level::Error, ""),
+        _ => (Level::Ok, ""),
+    };
+    to.add(&ENDPOINTS, level, &subject, format!("endpoints: {all}{seen}"));
     let models = if pool.models.is_empty() { "none".to_owned() } else { pool.models.join(", ") };
     to.judge(&MODELS, !pool.models.is_empty() || !pool.adapters.is_empty(), &subject, models);
     if all > 0 {

@@ -15,6 +15,7 @@ mod clusters;
 mod dump;
 mod feed;
 mod filter;
+mod holds;
 mod legs;
 mod routes;
 mod server;
@@ -28,6 +29,7 @@ use dump::Dump;
 use serde_json::Value;
 use stats::Stats;
 use std::collections::BTreeSet;
+use warmpath_core::config::Config;
 
 /// The configuration of a sidecar in a large mesh is tens of megabytes.
 const BOUNDS: Bounds = Bounds::bytes(256 * 1024 * 1024);
@@ -41,7 +43,7 @@ static FILTER_MISSING: Check = Check {
 };
 
 /// All checks of an Envoy.
-pub(super) static CHECKS: [&[&Check]; 9] = [
+pub(super) static CHECKS: [&[&Check]; 10] = [
     &server::CHECKS,
     &[&FILTER_MISSING],
     &filter::CHECKS,
@@ -49,6 +51,7 @@ pub(super) static CHECKS: [&[&Check]; 9] = [
     &routes::CHECKS,
     &clusters::CHECKS,
     &legs::CHECKS,
+    &holds::CHECKS,
     &feed::CHECKS,
     &traffic::CHECKS,
 ];
@@ -77,6 +80,8 @@ pub struct Wanted {
     pub sha256: Option<String>,
     /// The clusters of the prefill legs of each pool whose requests may be split; `None` for those of the routes.
     pub leg_clusters: BTreeSet<Option<String>>,
+    /// The longest time for which a request of any pool may be held, in seconds; zero: none is.
+    pub hold_s_max: u32,
 }
 
 // === impl Pages ===
@@ -110,6 +115,7 @@ pub fn check(pages: &Pages, wanted: Option<&Wanted>, to: &mut Findings) {
         let plugin = filter::check(gateway, wanted, to);
         buffers::check(gateway, plugin.as_ref(), wanted, to);
         routes::check(gateway, to);
+        holds::check(gateway, plugin.as_ref(), wanted, to);
         if let Some(plugin) = &plugin {
             feed::check_cluster(gateway, &dump, plugin, to);
         }
@@ -121,8 +127,10 @@ pub fn check(pages: &Pages, wanted: Option<&Wanted>, to: &mut Findings) {
         legs::check(&to_engines, &dump, wanted, to);
     }
     let stats = Stats::of(&pages.stats);
-    let has_controller = gateways.iter().filter_map(|gateway| filter::configuration(gateway).ok());
-    let has_controller = has_controller.into_iter().any(|plugin| plugin.controller.is_some());
+    let plugins: Vec<Config> =
+        gateways.iter().filter_map(|gateway| filter::configuration(gateway).ok()).collect();
+    holds::check_overload(&dump, &plugins, wanted, to);
+    let has_controller = plugins.iter().any(|plugin| plugin.controller.is_some());
     feed::check_stats(&stats, has_controller, to);
     traffic::check(&stats, to);
 }

@@ -57,7 +57,13 @@ fn a_controller_without_faults_passes_all_checks() {
 #[test]
 fn pools_without_engines_or_models_are_found() {
     assert_eq!(found("/pools", json!([])), ["error pool.some pools: 0"]);
-    assert_eq!(found("/pools/0/endpoints", json!([])), ["error pool.endpoints pool llama: endpoints: 0"]);
+    assert_eq!(
+        found("/pools/0/endpoints", json!([])),
+        [
+            "error pool.endpoints pool llama: endpoints: 0",
+            "warning hold.endpoint pool llama: requests do not wait",
+        ]
+    );
     let mut state = state();
     state["pools"][0]["models"] = json!([]);
     state["pools"][0]["adapters"] = json!([]);
@@ -283,4 +289,30 @@ async fn a_running_controller_is_checked_and_one_that_is_away_is_not() {
     let page: Value = serde_json::from_slice(&json).unwrap();
     assert_eq!(page["unchecked"][0]["target"], format!("controller {http}"));
     assert!(page["unchecked"][0]["reason"].as_str().unwrap().contains("cannot reach"), "{page}");
+}
+
+#[test]
+fn waits_that_cannot_end_well_are_found() {
+    let mut held = state();
+    let pool = held.pointer_mut("/pools/0").unwrap();
+    pool["hold"] = json!({"room_s": 300, "endpoint_s": 600});
+    pool["held_for_room"] = json!({"requests": 2, "oldest_ms": 200_000});
+    for engine in pool["endpoints"].as_array_mut().unwrap() {
+        engine["capacity_is_known"] = json!(true);
+    }
+    assert_eq!(found_of(&pages(&held)), Vec::<String>::new());
+    let with = |place: &str, value: Value| {
+        let mut state = held.clone();
+        *state.pointer_mut(place).unwrap() = value;
+        found_of(&pages(&state))
+    };
+    assert_eq!(with("/pools/0/endpoints", json!([])), Vec::<String>::new(), "it may be scaled to zero");
+    assert_eq!(
+        with("/pools/0/endpoints/0/capacity_is_known", json!(false)),
+        ["warning hold.room-capacity pool llama: 1 of 2: 10.0.0.1:8000"]
+    );
+    assert_eq!(
+        with("/pools/0/held_for_room/oldest_ms", json!(280_000)),
+        ["warning hold.oldest pool llama: 2 wait for room, the oldest for 280 s of 300 s"]
+    );
 }

@@ -398,3 +398,84 @@ fn an_envoy_is_compared_with_its_controller() {
     let many = Wanted { pools: 2, ..endpoints(8001..=8008) };
     assert_eq!(compared(&many), Vec::<String>::new(), "the shipped limits are enough for several pools");
 }
+
+/// What is found where requests may wait for ten minutes.
+fn found_held(pages: &Pages) -> Vec<String> {
+    let wanted = Wanted { pools: 1, hold_s_max: 600, ..Wanted::default() };
+    let mut findings = Findings::new("");
+    check(pages, Some(&wanted), &mut findings);
+    wrong(findings).into_iter().filter(|line| line.contains(" hold.")).collect()
+}
+
+#[test]
+fn limits_that_cut_held_requests_are_found() {
+    assert_eq!(found_held(&pages()), Vec::<String>::new());
+    let route = "route (/inference)?/v1/.+|(/v2)?/(generate|(de)?tokenize|encode|pooling|classify|score|rerank|health|version) \
+                 of all";
+    let waits = "and requests wait for up to 600 s";
+    let cases = [
+        (
+            ROUTE,
+            "route/idle_timeout",
+            json!("300s"),
+            format!("error hold.idle-timeout {route}: 300 s, {waits}"),
+        ),
+        (
+            ROUTE,
+            "route/idle_timeout",
+            json!("605s"),
+            format!("error hold.idle-timeout {route}: 605 s, {waits}"),
+        ),
+        (
+            ROUTE,
+            "route/max_stream_duration",
+            json!({"max_stream_duration": "60s"}),
+            format!("error hold.stream-duration {route}: 60 s, {waits}"),
+        ),
+        (
+            MANAGER,
+            "common_http_protocol_options",
+            json!({"max_stream_duration": "60s"}),
+            format!("error hold.stream-duration {route}: 60 s, {waits}"),
+        ),
+        (
+            MANAGER,
+            "http2_protocol_options/max_concurrent_streams",
+            json!(100),
+            "warning hold.concurrent-streams listener gateway: streams: 100".to_owned(),
+        ),
+    ];
+    for (place, field, value, wanted) in cases {
+        assert_eq!(found_held(&with(place, field, value.clone())), [wanted], "{field}: {value}");
+    }
+    for value in ["610s", "0s"] {
+        let pages = with(ROUTE, "route/idle_timeout", json!(value));
+        assert_eq!(found_held(&pages), Vec::<String>::new(), "{value}");
+    }
+    assert_eq!(
+        found(&with(ROUTE, "route/max_stream_duration", json!({"max_stream_duration": "60s"}))),
+        Vec::<String>::new(),
+        "nothing is held"
+    );
+}
+
+#[test]
+fn the_longest_wait_of_the_plugins_own_pools_counts_too() {
+    let plugin = r#"{"pools":[{"name":"a","models":["*"],"hold":{"room_s":3600}}],"controller":{"cluster":"warmpath_controller"}}"#;
+    let lines = found(&with(PLUGIN, "configuration/value", json!(plugin)));
+    assert!(lines[0].ends_with("3600 s, and requests wait for up to 3600 s"), "{lines:?}");
+}
+
+#[test]
+fn an_overload_action_that_cuts_held_requests_is_found() {
+    let mut pages = pages();
+    let actions = pages.config_dump.pointer_mut("/configs/0/bootstrap/overload_manager/actions").unwrap();
+    let scaled = json!([{"timer": "HTTP_DOWNSTREAM_STREAM_IDLE", "min_timeout": "2s"}]);
+    actions.as_array_mut().unwrap().push(
+        json!({"name": "envoy.overload_actions.reduce_timeouts", "typed_config": {"timer_scale_factors": scaled}}),
+    );
+    let wanted =
+        "warning hold.reduced-timeouts envoy.overload_actions.reduce_timeouts: HTTP_DOWNSTREAM_STREAM_IDLE";
+    assert_eq!(found_held(&pages), [wanted]);
+    assert_eq!(found(&pages), Vec::<String>::new(), "nothing is held");
+}

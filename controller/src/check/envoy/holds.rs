@@ -1,0 +1,123 @@
+//! Held requests: whether Envoy lets a request wait for as long as its pool allows.
+//!
+//! The route's `timeout` is not among the limits: it starts when the request goes on to an engine.
+
+use super::Wanted;
+use super::dump::Dump;
+use super::walk::{Gateway, Route};
+use crate::check::finding::{Check, Findings, Level};
+use crate::check::json::{duration, items, number, text};
+use std::time::Duration;
+use warmpath_core::config::Config;
+
+/// Envoy's own limit of silence.
+const IDLE_DEFAULT: Duration = Duration::from_mins(5);
+/// By how much a limit must exceed the longest wait: a request that has waited for that long is still to be sent.
+const MARGIN: Duration = Duration::from_secs(10);
+/// A limit of streams per connection from which it does not matter for held requests: that of envoy/envoy.yaml.
+const STREAMS_MIN: u64 = 1_000;
+const MS_PER_S: u32 = 1_000;
+
+static IDLE: Check = Check {
+    id: "hold.idle-timeout",
+    worst: Level::Error,
+    why: "a held request is silent: Envoy ends it with 504 after this time, before its pool's longest wait is over",
+    remedy: "set the route's idle_timeout (where it has none, the connection manager's stream_idle_timeout) to more than the \
+             longest wait, or make room_s and endpoint_s shorter",
+};
+
+static DURATION: Check = Check {
+    id: "hold.stream-duration",
+    worst: Level::Error,
+    why: "the time that a request is held counts: Envoy ends it, or its response, with 504 after this time",
+    remedy: "remove max_stream_duration from the route and from the connection manager's common_http_protocol_options",
+};
+
+static REDUCED: Check = Check {
+    id: "hold.reduced-timeouts",
+    worst: Level::Warning,
+    why: "under memory pressure, to which held bodies add, this overload action shortens the time limits of streams, and held \
+          requests get 504",
+    remedy: "remove HTTP_DOWNSTREAM_STREAM_IDLE from the timer_scale_factors of envoy.overload_actions.reduce_timeouts",
+};
+
+static STREAMS: Check = Check {
+    id: "hold.concurrent-streams",
+    worst: Level::Warning,
+    why: "held requests count: a client with one HTTP/2 connection cannot send another request while so many of its own wait",
+    remedy: "set max_concurrent_streams in http2_protocol_options to 1000",
+};
+
+/// In the order of docs/check.md.
+pub(super) static CHECKS: [&Check; 4] = [&IDLE, &DURATION, &REDUCED, &STREAMS];
+
+/// Checks a gateway that leads to engines.
+pub(super) fn check(
+    gateway: &Gateway<'_>,
+    plugin: Option<&Config>,
+    wanted: Option<&Wanted>,
+    to: &mut Findings,
+) {
+    let Some(longest) = longest(plugin, wanted) else { return };
+    for route in &gateway.routes {
+        check_route(gateway, route, longest, to);
+    }
+    if let Some(streams) = number(gateway.manager, "/http2_protocol_options/max_concurrent_streams") {
+        to.judge(&STREAMS, streams >= STREAMS_MIN, gateway.subject(), format!("streams: {streams}"));
+    }
+}
+
+/// Checks what is Envoy's as a whole.
+pub(super) fn check_overload(
+    dump: &Dump<'_>,
+    plugins: &[Config],
+    wanted: Option<&Wanted>,
+    to: &mut Findings,
+) {
+    let is_any = plugins.iter().any(|plugin| longest(Some(plugin), None).is_some());
+    if !is_any && longest(None, wanted).is_none() {
+        return;
+    }
+    let actions = items(dump.bootstrap, "/overload_manager/actions");
+    for action in actions.iter().filter(|action| text(action, "/name").ends_with(".reduce_timeouts")) {
+        let scaled = items(action, "/typed_config/timer_scale_factors").iter();
+        let timers: Vec<&str> = scaled.map(|scaled| text(scaled, "/timer")).collect();
+        let is_ok = !timers.contains(&"HTTP_DOWNSTREAM_STREAM_IDLE");
+        to.judge(&REDUCED, is_ok, text(action, "/name"), timers.join(", "));
+    }
+}
+
+fn check_route(gateway: &Gateway<'_>, route: &Route<'_>, longest: Duration, to: &mut Findings) {
+    let needed = longest + MARGIN;
+    let waits = format!("requests wait for up to {} s", longest.as_secs());
+    let set =
+        duration(route.action, "/idle_timeout").or_else(|| duration(gateway.manager, "/stream_idle_timeout"));
+    let idle = set.unwrap_or(IDLE_DEFAULT);
+    let seen = match (idle, set) {
+        (Duration::ZERO, _) => "none".to_owned(),
+        (idle, Some(_)) => format!("{} s, and {waits}", idle.as_secs()),
+        (idle, None) => format!("{} s, Envoy's own, and {waits}", idle.as_secs()),
+    };
+    to.judge(&IDLE, idle.is_zero() || idle >= needed, &route.name, seen);
+    let whole = [
+        duration(route.action, "/max_stream_duration/max_stream_duration"),
+        duration(gateway.manager, "/common_http_protocol_options/max_stream_duration"),
+    ];
+    // The route's replaces the connection manager's.
+    match whole.into_iter().flatten().next().filter(|limit| !limit.is_zero()) {
+        Some(limit) => {
+            let seen = format!("{} s, and {waits}", limit.as_secs());
+            to.judge(&DURATION, limit >= needed, &route.name, seen);
+        }
+        None => to.ok(&DURATION, &route.name, "none"),
+    }
+}
+
+/// The longest wait of any pool; `None`: no request is held.
+fn longest(plugin: Option<&Config>, wanted: Option<&Wanted>) -> Option<Duration> {
+    let pools = plugin.into_iter().flat_map(|plugin| &plugin.pools.pools);
+    let waits = pools.filter_map(|pool| pool.hold.as_ref());
+    let waits = waits.map(|hold| hold.room_ms_max.max(hold.endpoint_ms_max) / MS_PER_S);
+    let seconds = waits.chain(wanted.map(|wanted| wanted.hold_s_max)).max().unwrap_or_default();
+    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+}
