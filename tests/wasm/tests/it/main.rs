@@ -10,6 +10,7 @@
 //!   response      headers, pieces and tails of responses  leaving         clients that go too early
 //!   legs          calls of its own, for requests in two legs
 //!   siblings      VMs of one process                      uplink          the stream over the host's gRPC
+//!   held          requests that wait for an endpoint
 //!   withheld      a host that does not show bodies
 //!   trap          what is left after one                  cost            hostcalls, bytes, memory: counts, not clocks
 //! ```
@@ -29,6 +30,7 @@ mod artifact;
 mod configuration;
 mod cost;
 mod forged;
+mod held;
 mod leaving;
 mod legs;
 mod refusal;

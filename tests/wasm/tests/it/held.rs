@@ -1,0 +1,151 @@
+//! Requests that wait for an endpoint: what their bodies are when they go on in a tick, and what holding costs.
+
+use crate::support::{
+    CLUSTER, Controller, assert_clean, chat, complete, counted, destinations, endpoints, finish_all, pools,
+    serve, step, text, vm,
+};
+use serde_json::{Value, json};
+use std::time::Duration;
+use warmpath_core::wire::{Event, Hold, Kind, Rewrite, RewriteTarget};
+use warmpath_host::{Host, Stream, Vm};
+
+/// Hostcalls of a tick in which nothing goes on, however many requests are held: the clock and the log.
+const HOSTCALLS_PER_WAITING_TICK_MAX: u64 = 2;
+/// Hostcalls with which a request is held: the clock, the log read and written, and the next tick.
+const HOSTCALLS_PER_HOLD_MAX: u64 = 7;
+/// Hostcalls of a held request that goes on: into its context and back twice, its body, its headers and its booking.
+const HOSTCALLS_PER_RESUME_MAX: u64 = 15;
+/// Memory of a held request whose headers are few, in bytes, in the VM that holds it. Its body is in the host.
+const BYTES_PER_HELD_MAX: usize = 2_560;
+
+fn config() -> Value {
+    json!({"controller": {"cluster": CLUSTER}})
+}
+
+/// The pool `llama` with so many endpoints, whose requests may wait for one, and where `llama` is `llama-2` to the engines.
+fn holding(count: usize) -> Event {
+    let mut event = pools(&endpoints(count));
+    let Some(Kind::Pools(pools)) = &mut event.kind else { panic!("these are pools") };
+    pools.pools[0].hold = Some(Hold { endpoint_ms_max: 60_000, ..Hold::default() });
+    let target = RewriteTarget { model: "llama-2".to_owned(), weight: 1 };
+    pools.pools[0].rewrites = vec![Rewrite { model: "llama".to_owned(), targets: vec![target] }];
+    event
+}
+
+fn asleep<'a>(host: &Host, vm: &'a Vm) -> Controller<'a> {
+    let mut controller = Controller::accept(host, &[vm]);
+    controller.snapshot(vec![holding(0)]);
+    controller
+}
+
+fn is_held(stream: &Stream) -> bool {
+    stream.upstream().headers.is_none() && stream.local_response().is_none()
+}
+
+/// A chat with its body in pieces and with trailers.
+fn with_trailers(vm: &Vm, body: &[u8]) -> Stream {
+    let mut stream = vm.request();
+    stream.headers(&[(":method", "POST"), (":path", "/v1/chat/completions")], false).unwrap();
+    for piece in body.chunks(10_000) {
+        stream.body(piece, false).unwrap();
+    }
+    stream.request_trailers(&[("x-sum", "1")]).unwrap();
+    stream
+}
+
+#[test]
+fn a_held_request_goes_on_with_its_body_as_it_is_edited_then() {
+    let host = Host::default();
+    let vm = vm(&host, &config());
+    let mut controller = asleep(&host, &vm);
+    let body = chat(&text("whales", 300_000)).to_string();
+    let whole = serve(&vm, &chat("hello"));
+    let long = with_trailers(&vm, body.as_bytes());
+    let mut empty = vm.request();
+    empty.headers(&[(":method", "POST"), (":path", "/sleep")], true).unwrap();
+    step(&host, &[&vm]);
+    assert!([&whole, &long, &empty].into_iter().all(is_held));
+    controller.delta(vec![holding(2)]);
+    vm.tick().unwrap();
+    for stream in [&whole, &long, &empty] {
+        assert_eq!(destinations(stream).len(), 2);
+        assert!(stream.upstream().ended);
+    }
+    let edited = |body: String| body.replace("\"llama\"", "\"llama-2\"").into_bytes();
+    assert_eq!(whole.upstream().body, edited(chat("hello").to_string()));
+    assert_eq!(long.upstream().body, edited(body));
+    assert!(long.upstream().trailers.is_some());
+    [whole, long, empty].into_iter().for_each(complete);
+    assert_eq!(counted(&host, &[&vm], "warmpath.hold_resumed.endpoint"), 3);
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn clients_leave_and_times_are_up_while_others_go_on() {
+    let host = Host::default();
+    let vm = vm(&host, &config());
+    let mut controller = asleep(&host, &vm);
+    let (stays, leaves) = (serve(&vm, &chat("hello")), serve(&vm, &chat("good day")));
+    for _ in 0..6 {
+        host.advance(Duration::from_secs(10));
+        vm.tick().unwrap();
+    }
+    leaves.finish().unwrap();
+    let reply = stays.local_response().expect("its time is up");
+    assert_eq!((reply.status, reply.headers.text("x-warmpath-reason")), (503, Some("hold_expired")));
+    stays.finish().unwrap();
+    let (stays, leaves) = (serve(&vm, &chat("hello")), serve(&vm, &chat("good day")));
+    leaves.finish().unwrap();
+    controller.delta(vec![holding(1)]);
+    vm.tick().unwrap();
+    assert_eq!(destinations(&stays).len(), 1);
+    complete(stays);
+    assert_eq!(vm.open_streams(), 0);
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn hostcalls_of_holding_do_not_grow() {
+    let host = Host::default();
+    let vm = vm(&host, &config());
+    let mut controller = asleep(&host, &vm);
+    // A pool's metrics are defined at its first request.
+    controller.delta(vec![holding(2)]);
+    complete(serve(&vm, &chat("hello")));
+    controller.delta(vec![holding(0)]);
+    let mut streams: Vec<Stream> = (0..8).map(|_| serve(&vm, &chat("hello"))).collect();
+    step(&host, &[&vm]);
+    vm.reset_counts();
+    streams.push(serve(&vm, &chat("hello")));
+    assert!(vm.counts().total() <= HOSTCALLS_PER_HOLD_MAX, "{:?}", vm.counts().calls);
+    vm.tick().unwrap();
+    vm.reset_counts();
+    vm.tick().unwrap();
+    assert!(vm.counts().total() <= HOSTCALLS_PER_WAITING_TICK_MAX, "{:?}", vm.counts().calls);
+    controller.delta(vec![holding(2)]);
+    vm.reset_counts();
+    vm.tick().unwrap();
+    let each = vm.counts().total() / 9;
+    assert!(each <= HOSTCALLS_PER_RESUME_MAX, "{each}: {:?}", vm.counts().calls);
+    assert!(!streams.iter().any(is_held));
+    streams.into_iter().for_each(complete);
+    assert_clean(&host, &[&vm]);
+}
+
+#[test]
+fn a_held_request_takes_little_memory() {
+    const HELD: usize = 4_000;
+    let host = Host::default();
+    let vm = vm(&host, &config());
+    let _controller = asleep(&host, &vm);
+    let body = chat(&text("whales", 20_000));
+    finish_all((0..16).map(|_| serve(&vm, &body)));
+    let before = vm.memory_bytes();
+    let streams: Vec<Stream> = (0..HELD).map(|_| serve(&vm, &body)).collect();
+    vm.tick().unwrap();
+    let each = (vm.memory_bytes() - before) / HELD;
+    assert!(each <= BYTES_PER_HELD_MAX, "{each} bytes");
+    finish_all(streams);
+    assert_eq!(vm.open_streams(), 0);
+    assert_clean(&host, &[&vm]);
+}
