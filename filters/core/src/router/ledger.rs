@@ -6,6 +6,8 @@
 //!              └──came_to something else: no token will come
 //! ```
 //!
+//! A turn of a conversation that is followed ends with it, whatever came of it.
+//!
 //! Each step returns the events that publish it. In-flight work is published as the ledger's sum for the endpoint, so the
 //! next event makes up for a lost one.
 
@@ -14,7 +16,7 @@ use crate::ids::{CellHash, EndpointId, OriginId};
 use crate::routing::Candidate;
 use crate::time::Timestamp;
 use crate::view::InFlight;
-use crate::wire::{InFlightReport, Kind, Outcome, OutcomeClass, Routed};
+use crate::wire::{Ended, InFlightReport, Kind, Outcome, OutcomeClass, Routed, Turn};
 use fnv::FnvHashMap;
 
 /// The in-flight work of one VM, by endpoint.
@@ -40,6 +42,10 @@ pub struct Booking {
     work: PrefillWork,
     sent: Timestamp,
     has_outcome: bool,
+    /// The turn of its conversation, if that is followed.
+    turn: Option<Turn>,
+    /// Tokens of its response so far, where that matters: to the turn.
+    output_tokens: u64,
 }
 
 /// The time to a first token, and the work that it took.
@@ -113,7 +119,19 @@ impl Booking {
         context_tokens: u64,
         now: Timestamp,
     ) -> (Self, Vec<Kind>) {
-        let (mut booking, kinds) = Self::placed(ledger, chosen.id, chain, (chosen.work, context_tokens), now);
+        Self::of_turn(ledger, chosen, (chain, None), context_tokens, now)
+    }
+
+    /// The same for a turn of a conversation that is followed.
+    pub fn of_turn(
+        ledger: &mut Ledger,
+        chosen: &Candidate,
+        (chain, turn): (Vec<CellHash>, Option<Turn>),
+        context_tokens: u64,
+        now: Timestamp,
+    ) -> (Self, Vec<Kind>) {
+        let share = InFlight { requests: 1, prefills: 1, prefill_work: chosen.work, context_tokens };
+        let (mut booking, kinds) = Self::shared(ledger, chosen.id, (chain, turn, share), now);
         booking.backlog = chosen.work_ahead.map(|ahead| ahead.minus(chosen.work));
         (booking, kinds)
     }
@@ -127,18 +145,29 @@ impl Booking {
         sent: Timestamp,
     ) -> (Self, Vec<Kind>) {
         let share = InFlight { requests: 1, prefills: 1, prefill_work: work, context_tokens };
-        Self::shared(ledger, endpoint, (chain, share), sent)
+        Self::shared(ledger, endpoint, (chain, None, share), sent)
     }
 
     fn shared(
         ledger: &mut Ledger,
         endpoint: EndpointId,
-        (chain, share): (Vec<CellHash>, InFlight),
+        (chain, turn, share): (Vec<CellHash>, Option<Turn>, InFlight),
         sent: Timestamp,
     ) -> (Self, Vec<Kind>) {
         ledger.requests += 1;
         let (request, work) = (ledger.requests, share.prefill_work);
-        let booking = Self { endpoint, request, chain, share, backlog: None, work, sent, has_outcome: false };
+        let booking = Self {
+            endpoint,
+            request,
+            chain,
+            share,
+            backlog: None,
+            work,
+            sent,
+            has_outcome: false,
+            turn,
+            output_tokens: 0,
+        };
         ledger.add(booking.endpoint, share);
         let mut kinds = vec![ledger.load(booking.endpoint)];
         kinds.extend(booking.routed(ledger));
@@ -155,7 +184,7 @@ impl Booking {
     ) -> (Self, Vec<Kind>) {
         let share =
             InFlight { requests: 1, prefills: 0, prefill_work: PrefillWork::default(), context_tokens };
-        Self::shared(ledger, endpoint, (chain, share), now)
+        Self::shared(ledger, endpoint, (chain, None, share), now)
     }
 
     /// The endpoint that it was sent to.
@@ -175,6 +204,9 @@ impl Booking {
         ledger.add(served, self.share);
         // The duration of the first attempt is unknown, so the time to the first token teaches nothing.
         self.backlog = None;
+        if let Some(turn) = &mut self.turn {
+            turn.is_new = true;
+        }
         let mut kinds = vec![ledger.load(from), ledger.load(served)];
         kinds.extend(self.routed(ledger));
         kinds
@@ -250,7 +282,21 @@ impl Booking {
         let outcome = (!self.has_outcome).then(|| self.outcome(ledger, OutcomeClass::None, now));
         self.has_outcome = true;
         ledger.subtract(self.endpoint, self.share);
-        [ledger.load(self.endpoint)].into_iter().chain(outcome.map(Kind::Outcome)).collect()
+        let ended = self.turn.map(|_| {
+            let (origin, request, output_tokens) = (ledger.origin.0, self.request, self.output_tokens);
+            Kind::Ended(Ended { origin, request, output_tokens })
+        });
+        [ledger.load(self.endpoint)].into_iter().chain(outcome.map(Kind::Outcome)).chain(ended).collect()
+    }
+
+    /// Whether it is a turn of a conversation that is followed.
+    pub fn is_turn(&self) -> bool {
+        self.turn.is_some()
+    }
+
+    /// Takes the length of its response.
+    pub fn note_output(&mut self, tokens: u64) {
+        self.output_tokens = tokens;
     }
 
     /// Microseconds since it was sent.
@@ -278,6 +324,7 @@ impl Booking {
     fn routed(&self, ledger: &Ledger) -> Option<Kind> {
         let cells: Vec<u64> = self.chain.iter().map(|cell| cell.0).collect();
         let (endpoint, origin, request) = (self.endpoint.0, ledger.origin.0, self.request);
-        (!cells.is_empty()).then_some(Kind::Routed(Routed { endpoint, cells, origin, request, turn: None }))
+        let turn = self.turn;
+        (!cells.is_empty()).then_some(Kind::Routed(Routed { endpoint, cells, origin, request, turn }))
     }
 }

@@ -1,6 +1,6 @@
 //! The router's metrics and their names. Names are part of the interface: `docs/metrics.md` lists them.
 
-use super::reasons::{HoldEnd, LegFailure, StaysWhole, Unread};
+use super::reasons::{HoldEnd, LegFailure, NotHeld, StaysWhole, Unread};
 use crate::prompt::PromptError;
 use crate::routing::{NoEndpoint, Reason, Unsplit};
 use crate::split::{HandoverError, Whole};
@@ -25,6 +25,8 @@ pub enum Counter {
     Resumed,
     /// A request was held.
     Held(HeldFor),
+    /// A request was refused instead of being held, or held on.
+    NotHeld(NotHeld),
     /// It is held no more.
     HoldEnded(HoldEnd, HeldFor),
     /// A request that the router rejected itself: it has fields that only the router may set, and is too large to be edited.
@@ -119,7 +121,7 @@ pub enum Histogram {
 
 impl Counter {
     /// All of them, so that a shell can define them at the start: a rate needs a series that begins at zero.
-    pub const ALL: [Self; 92] = [
+    pub const ALL: [Self; 94] = [
         Self::Decision(Reason::Warm),
         Self::Decision(Reason::Spill),
         Self::Decision(Reason::Cold),
@@ -146,12 +148,14 @@ impl Counter {
         Self::Resumed,
         Self::Held(HeldFor::Endpoint),
         Self::Held(HeldFor::Room),
+        Self::NotHeld(NotHeld::Crowded),
+        Self::NotHeld(NotHeld::Full),
+        Self::NotHeld(NotHeld::Shed),
+        Self::NotHeld(NotHeld::Expired),
         Self::HoldEnded(HoldEnd::Resumed, HeldFor::Endpoint),
         Self::HoldEnded(HoldEnd::Resumed, HeldFor::Room),
         Self::HoldEnded(HoldEnd::Refused, HeldFor::Endpoint),
         Self::HoldEnded(HoldEnd::Refused, HeldFor::Room),
-        Self::HoldEnded(HoldEnd::Expired, HeldFor::Endpoint),
-        Self::HoldEnded(HoldEnd::Expired, HeldFor::Room),
         Self::HoldEnded(HoldEnd::Left, HeldFor::Endpoint),
         Self::HoldEnded(HoldEnd::Left, HeldFor::Room),
         Self::SteeringRemoved,
@@ -240,6 +244,7 @@ impl Counter {
             Self::RejectedSteering => "warmpath.rejected.transfer_fields",
             Self::Unread(reason) => reason.name(),
             Self::Resumed => "warmpath.resumed",
+            Self::NotHeld(reason) => reason.name(),
             Self::Held(HeldFor::Endpoint) => "warmpath.held.endpoint",
             Self::Held(HeldFor::Room) => "warmpath.held.room",
             Self::HoldEnded(end, held_for) => end.name(held_for),
@@ -290,6 +295,25 @@ fn outcome_name(class: OutcomeClass) -> &'static str {
     }
 }
 
+// === impl NotHeld ===
+
+impl NotHeld {
+    /// Its stable name in responses.
+    pub(super) fn label(self) -> &'static str {
+        let name = self.name();
+        name.rsplit_once('.').map_or(name, |(_, label)| label)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Crowded => "warmpath.rejected.no_room",
+            Self::Full => "warmpath.rejected.hold_full",
+            Self::Shed => "warmpath.rejected.hold_shed",
+            Self::Expired => "warmpath.rejected.hold_expired",
+        }
+    }
+}
+
 // === impl HoldEnd ===
 
 impl HoldEnd {
@@ -299,8 +323,6 @@ impl HoldEnd {
             (Self::Resumed, HeldFor::Room) => "warmpath.hold_resumed.room",
             (Self::Refused, HeldFor::Endpoint) => "warmpath.hold_refused.endpoint",
             (Self::Refused, HeldFor::Room) => "warmpath.hold_refused.room",
-            (Self::Expired, HeldFor::Endpoint) => "warmpath.hold_expired.endpoint",
-            (Self::Expired, HeldFor::Room) => "warmpath.hold_expired.room",
             (Self::Left, HeldFor::Endpoint) => "warmpath.hold_left.endpoint",
             (Self::Left, HeldFor::Room) => "warmpath.hold_left.room",
         }

@@ -26,6 +26,7 @@ mod io;
 mod lease;
 mod ledger;
 mod legs;
+mod line;
 mod log;
 mod metrics;
 mod models;

@@ -4,11 +4,12 @@
 
 use super::exchange::Estimate;
 use super::reasons::StaysWhole;
+use crate::admission::Asked;
 use crate::ids::CellHash;
 use crate::prompt::Api;
 use crate::routing::{Decision, NoEndpoint, Options, Query, Reason, Split, choose, split};
 use crate::split::Whole;
-use crate::wire::Transfer;
+use crate::wire::{HeldFor, Transfer};
 
 /// What is to become of a request.
 #[derive(Debug)]
@@ -33,6 +34,10 @@ pub(super) struct Routed {
     pub(super) chain: Vec<CellHash>,
     pub(super) size: Estimate,
     pub(super) traits: Traits,
+    /// What it has asked of its pool's gate, if that follows its conversation.
+    pub(super) asked: Option<Asked>,
+    /// What it was held for and how long, in milliseconds.
+    pub(super) waited: Option<(HeldFor, u64)>,
     /// Whether the pool may have endpoints that nobody knows.
     pub(super) is_open: bool,
 }
@@ -95,6 +100,8 @@ impl Routed {
             is_open: query.view().is_open(query.pool()),
             chain: query.chain,
             traits,
+            asked: None,
+            waited: None,
         }
     }
 
@@ -107,6 +114,7 @@ impl Routed {
     pub(super) fn of_model(model: &str, traits: Traits) -> Self {
         let (pool, model, chain) = (model.to_owned(), model.to_owned(), Vec::new());
         let (size, is_open) = (Estimate::default(), true);
-        Self { decision: None, model, target: None, pool, chain, size, traits, is_open }
+        let (decision, target, asked, waited) = (None, None, None, None);
+        Self { decision, model, target, pool, chain, size, traits, asked, waited, is_open }
     }
 }

@@ -62,10 +62,21 @@ pub enum LegFailure {
 pub enum HoldEnd {
     /// It goes on.
     Resumed,
-    /// The router responds to it, before its time is up.
+    /// The router responds to it.
     Refused,
-    /// It has waited for as long as its pool allows.
-    Expired,
     /// Its client has left, or the proxy has responded.
     Left,
+}
+
+/// Why a request is not held, or no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotHeld {
+    /// It would have to wait for longer than its pool allows.
+    Crowded,
+    /// The proxy holds as much as it may.
+    Full,
+    /// The same, and a more important one takes its place.
+    Shed,
+    /// It has waited for as long as its pool allows.
+    Expired,
 }

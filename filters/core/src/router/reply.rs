@@ -1,14 +1,17 @@
 //! The router's own responses, as the API that the client speaks writes them.
 
 use super::io::{Called, Reply};
-use super::reasons::Unread;
+use super::reasons::{NotHeld, Unread};
 use crate::limits::{BODY_BYTES_KEPT_MAX, NAME_BYTES_MAX};
 use crate::prompt::{Api, PromptError};
 use crate::routing::{Explanation, NoEndpoint};
+use crate::wire::HeldFor;
 use serde_json::json;
 
 /// When a client may try again after 429 or 503, in seconds: a scrape finds a recovered engine sooner.
 const RETRY_AFTER: &str = "1";
+/// The longest time after which a client is asked to try again, in seconds.
+const RETRY_AFTER_S_MAX: u64 = 3_600;
 /// Bytes of a request id that is sent back: Envoy's and most clients' are UUIDs.
 const REQUEST_ID_BYTES_MAX: usize = 256;
 /// Headers of these responses that scripts in browsers may read besides those that they always may.
@@ -96,11 +99,27 @@ pub(super) fn no_endpoint(reason: NoEndpoint, model: &str, caller: &Caller) -> R
     }
 }
 
-/// The response to a request for which no endpoint has come while it was held.
-pub(super) fn hold_expired(caller: &Caller) -> Reply {
-    let message = "The request has waited for an endpoint for as long as it may; try again later.";
-    let mut reply = caller.error(503, "hold_expired", None, message);
-    reply.headers.push((DROPPED_HEADER, "rejected-ttl-expired".to_owned()));
+/// The response to a request that is not held, or no longer. `wait_ms`: when it may have another try; `None`: nobody knows.
+pub(super) fn not_held(reason: NotHeld, held_for: HeldFor, wait_ms: Option<u64>, caller: &Caller) -> Reply {
+    let (status, awaited) = match held_for {
+        HeldFor::Endpoint => (503, "an endpoint"),
+        HeldFor::Room => (429, "room at an endpoint"),
+    };
+    let (dropped, why) = match (reason, held_for) {
+        (NotHeld::Crowded, _) => ("rejected-saturated", "the wait is too long"),
+        (NotHeld::Full, HeldFor::Room) => ("rejected-saturated", "too many wait already"),
+        (NotHeld::Full, HeldFor::Endpoint) => ("rejected-no-endpoints", "too many wait already"),
+        (NotHeld::Shed, _) => ("evicted", "more important ones wait"),
+        (NotHeld::Expired, _) => ("rejected-ttl-expired", "it has waited for as long as it may"),
+    };
+    let message = format!("The request needs {awaited}, and {why}; try again later.");
+    let mut reply = caller.error(status, reason.label(), None, &message);
+    if let Some(wait_ms) = wait_ms {
+        let seconds = wait_ms.div_ceil(1_000).clamp(1, RETRY_AFTER_S_MAX);
+        reply.headers.retain(|(name, _)| *name != "retry-after");
+        reply.headers.push(("retry-after", seconds.to_string()));
+    }
+    reply.headers.push((DROPPED_HEADER, dropped.to_owned()));
     reply
 }
 

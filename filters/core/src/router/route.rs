@@ -6,9 +6,10 @@ use super::head::{DECISION_PROPERTY, DESTINATION_HEADER, MODEL_HEADER, RETRIES_H
 use super::hold::{Admitted, Again, Stop, plan};
 use super::io::{ExchangeId, Output, PluginId, Prompt, Reply};
 use super::ledger::Booking;
+use super::line::summary;
 use super::metrics::Counter;
 use super::planned::{Planned, Routed, Traits};
-use super::reasons::{HoldEnd, Unread};
+use super::reasons::{HoldEnd, NotHeld, Unread};
 use super::reply::{Caller, is_header_value};
 use super::shared::SharedMap;
 use super::siblings::When;
@@ -18,11 +19,12 @@ use crate::config::Explain;
 use crate::cost::PrefillWork;
 use crate::ids::TenantId;
 use crate::limits::{BODY_BYTES_KEPT_MAX, BODY_BYTES_MAX};
-use crate::num::{count, float, u64_len};
+use crate::num::count;
 use crate::prompt::{PromptError, Request};
 use crate::routing::{Decision, Explanation, NoEndpoint, Options, Query, target};
 use crate::time::Timestamp;
 use crate::view::{Fitness, View};
+use crate::wire::HeldFor;
 use std::cmp::Reverse;
 
 /// How long the first token of a stream may take before its endpoint can count as silent, in milliseconds; other responses
@@ -158,6 +160,10 @@ impl<S: SharedMap> Router<S> {
                 self.release(admitted, HoldEnd::Refused, now, out);
                 refuse(reason, model, &Caller::default(), out);
             }
+            Err(Stop::Crowded(wait_ms)) => {
+                let held_for = (HeldFor::Room, Some(wait_ms));
+                refuse_to_hold(NotHeld::Crowded, held_for, &Caller::default(), out);
+            }
         }
     }
 
@@ -244,6 +250,9 @@ impl<S: SharedMap> Router<S> {
                 self.send(id, planned, &reading, (&content, body_len, edited), now, out);
             }
             Err(Stop::Refused(reason)) => refuse(reason, model, &reading.caller, out),
+            Err(Stop::Crowded(wait_ms)) => {
+                refuse_to_hold(NotHeld::Crowded, (HeldFor::Room, Some(wait_ms)), &reading.caller, out);
+            }
             Err(Stop::Held(wait)) => {
                 drop(request);
                 self.hold_read(id, reading, (&content, body_len), (wait, admitted.take()), now, out);
@@ -297,9 +306,12 @@ impl<S: SharedMap> Router<S> {
         now: Timestamp,
         out: &mut Vec<Output>,
     ) {
-        let line = routed.decision.as_ref().map(|decision| summary(decision, routed.size.prompt_tokens));
+        let line = routed
+            .decision
+            .as_ref()
+            .map(|decision| summary(decision, routed.size.prompt_tokens, routed.waited));
         let mut kept = self.keep(&routed, out);
-        let Routed { decision, model, chain, size, traits, is_open, .. } = routed;
+        let Routed { decision, model, chain, size, traits, asked, waited, is_open, .. } = routed;
         let Some((decision, line)) = decision.zip(line) else {
             out.push(Output::Count(Counter::Fallback, 1));
             out.push(Output::SetProperty(DECISION_PROPERTY, "fallback".to_owned()));
@@ -320,7 +332,9 @@ impl<S: SharedMap> Router<S> {
             let (chain, nothing) = (Vec::new(), (PrefillWork::default(), 0));
             Booking::placed(&mut self.ledger, decision.chosen.id, chain, nothing, now)
         } else {
-            Booking::new(&mut self.ledger, &decision.chosen, chain, size.prompt_tokens, now)
+            let turn = self.turn_of(&kept.pool, asked, (decision.chosen.id, waited));
+            let prompt = (chain, turn);
+            Booking::of_turn(&mut self.ledger, &decision.chosen, prompt, size.prompt_tokens, now)
         };
         self.publish(kinds, When::Now, now, out);
         self.name_endpoint(id, (&decision, line), (kept, booking), (may_explain, is_open), now, out);
@@ -427,6 +441,18 @@ impl Reading {
     }
 }
 
+/// Responds to a request that is not held, or no longer.
+pub(super) fn refuse_to_hold(
+    reason: NotHeld,
+    (held_for, wait_ms): (HeldFor, Option<u64>),
+    caller: &Caller,
+    out: &mut Vec<Output>,
+) {
+    out.push(Output::Count(Counter::NotHeld(reason), 1));
+    out.push(Output::SetProperty(DECISION_PROPERTY, format!("rejected={}", reason.label())));
+    out.push(Output::Reply(reply::not_held(reason, held_for, wait_ms, caller)));
+}
+
 pub(super) fn refuse(reason: NoEndpoint, model: &str, caller: &Caller, out: &mut Vec<Output>) {
     out.push(Output::Count(Counter::Rejected(reason), 1));
     out.push(Output::SetProperty(DECISION_PROPERTY, format!("rejected={}", reason.label())));
@@ -446,32 +472,4 @@ fn limit_retries(others: Option<usize>, out: &mut Vec<Output>) {
     if let Some(others) = others.filter(|others| *others != ROUTE_RETRIES) {
         out.push(Output::SetRequestHeader(RETRIES_HEADER, others.max(1).to_string()));
     }
-}
-
-/// The decision in one line, for [`super::DECISION_HEADER`] and [`DECISION_PROPERTY`].
-fn summary(decision: &Decision, prompt_tokens: u64) -> String {
-    let cached = decision.chosen.cached_tokens;
-    let priority =
-        if decision.priority == 0 { String::new() } else { format!(" priority={}", decision.priority) };
-    let share = if prompt_tokens == 0 { 0.0 } else { float(cached) / float(prompt_tokens) };
-    format!(
-        "reason={} cached={}/{} share={} cost={} ttft={} considered={}{} endpoints={}",
-        decision.reason.label(),
-        cached,
-        prompt_tokens,
-        decimal(share, 2),
-        decimal(decision.chosen.cost_s, 6),
-        decimal(decision.chosen.terms.ttft_s(), 6),
-        u64_len(decision.considered),
-        priority,
-        decision.destinations(),
-    )
-}
-
-/// A number from zero up with so many decimals. The standard library's own way weighs 14 KB, which every VM compiles.
-pub(super) fn decimal(value: f64, decimals: u32) -> String {
-    let unit = 10_u64.pow(decimals);
-    let scaled = count(value * float(unit));
-    let width = usize::try_from(decimals).unwrap_or(0);
-    format!("{}.{:0width$}", scaled / unit, scaled % unit)
 }

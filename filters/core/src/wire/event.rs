@@ -1,6 +1,6 @@
 //! What the code needs to know of events beyond the schema: who may publish which kind, and what metrics call it.
 
-use super::{Event, Kind};
+use super::{Event, HeldFor, Kind};
 
 /// Which side may publish an event of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,18 @@ impl Kind {
             Self::Held(_) => "held",
             Self::Released(_) => "released",
             Self::Conversation(_) => "conversation",
+        }
+    }
+}
+
+// === impl HeldFor ===
+
+impl HeldFor {
+    /// Its stable name in metrics and explanations.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Endpoint => "endpoint",
+            Self::Room => "room",
         }
     }
 }

@@ -121,7 +121,7 @@ fn a_request_whose_time_is_up_is_refused() {
     assert_eq!(named("x-warmpath-reason"), Some("hold_expired"));
     assert_eq!(named("x-llm-d-request-dropped-reason"), Some("rejected-ttl-expired"));
     assert!(named("retry-after").is_some());
-    assert_eq!((vm.held(), host.metric("warmpath.hold_expired.endpoint")), (0, 1));
+    assert_eq!((vm.held(), host.metric("warmpath.rejected.hold_expired")), (0, 1));
     stream.finish();
     assert_eq!(host.metric("warmpath.hold_left.endpoint"), 0);
 }

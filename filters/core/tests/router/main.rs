@@ -10,6 +10,7 @@
 //!   rewrites      models in place of those that requests name, objectives, roles
 //!   steering      fields that only the router may set           legs       requests in two legs
 //!   held          requests that wait for an endpoint, or for room
+//!   turns         conversations that are followed
 //!   legs_in_any_order  generated: whatever happens to those  rescue     decode legs that fail
 //!   shared_models several pools that serve one model
 //!   siblings      VMs of one process                      ring       the log when it is full
@@ -52,6 +53,7 @@ mod siblings;
 mod state_stream;
 mod steering;
 mod support;
+mod turns;
 mod uplink;
 mod usage;
 mod withheld;

@@ -31,8 +31,9 @@ use super::shared::SharedMap;
 use super::siblings::When;
 use crate::admission::{Asked, Verdict};
 use crate::body::{Content, Named};
+use crate::ids::{ConversationId, EndpointId};
 use crate::time::Timestamp;
-use crate::wire::{self, HeldFor, Kind, Released};
+use crate::wire::{self, HeldFor, Kind, Released, Turn};
 use clock::HoldClock;
 use fnv::FnvHashMap;
 
@@ -99,6 +100,7 @@ struct Permit {
 pub(super) struct Admitted {
     place: Place,
     permit: Permit,
+    waited_ms: u64,
 }
 
 /// Where a held request comes from once more.
@@ -138,6 +140,11 @@ impl Admitted {
     /// What the gate has said.
     pub(super) fn verdict(&self) -> &Verdict {
         &self.permit.verdict
+    }
+
+    /// What it was held for and how long, in milliseconds.
+    pub(super) fn waited(&self) -> (HeldFor, u64) {
+        (self.place.wait.held_for, self.waited_ms)
     }
 
     /// Whether it may wait on if it has to.
@@ -205,6 +212,21 @@ impl<S: SharedMap> Router<S> {
         self.publish([event], if is_first { When::Now } else { When::Soon }, now, out);
         self.hasten(plugin, self.held_tick_ms(), out);
         self.exchanges.insert(id, Exchange::Held(Box::new(Held { source, place, permit: None })));
+    }
+
+    /// The turn that a request is which goes to an endpoint.
+    pub(super) fn turn_of(
+        &mut self,
+        pool: &str,
+        asked: Option<Asked>,
+        (endpoint, waited): (EndpointId, Option<(HeldFor, u64)>),
+    ) -> Option<Turn> {
+        let asked = asked?;
+        // Zero names none.
+        let new = ConversationId(self.random() | 1);
+        let pool = self.view.pools().iter().find(|known| known.name() == pool)?;
+        let waited_ms = waited.map_or(0, |(_, ms)| ms);
+        Some(self.view.turn_of(pool, &asked, (endpoint, waited_ms), || new))
     }
 
     /// A body, or more of it, comes while its request is held. Returns whether it is.

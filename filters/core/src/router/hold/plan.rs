@@ -4,8 +4,9 @@ use super::super::planned::{Planned, Traits};
 use super::{Admitted, Wait};
 use crate::admission::{Asked, Verdict};
 use crate::ids::TenantId;
+use crate::prompt::Api;
 use crate::routing::{NoEndpoint, Options, Query};
-use crate::wire::HeldFor;
+use crate::wire::{HeldFor, Hold};
 
 /// Why a request does not go on.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub(in crate::router) enum Stop {
     Refused(NoEndpoint),
     /// It has to wait.
     Held(Wait),
+    /// It would have to wait for longer than its pool allows: for so many milliseconds.
+    Crowded(u64),
 }
 
 /// What is to become of a request. `admitted`: it was held, and may go on.
@@ -23,24 +26,45 @@ pub(in crate::router) fn plan(
     options: &Options,
     admitted: Option<&Admitted>,
 ) -> Result<Planned, Stop> {
-    let mut query = query.map_err(Stop::Refused)?;
-    match admitted.map(Admitted::verdict) {
-        Some(Verdict::Placed(place)) => query = query.at(&[*place]),
-        Some(Verdict::Room(places)) => query = query.at(places),
-        Some(Verdict::Open | Verdict::Full) | None => {}
-    }
+    let query = query.map_err(Stop::Refused)?;
     // Only requests for work are worth their clients' time.
-    let hold = query.pool().hold().filter(|_| traits.is_judged && admitted.is_none_or(Admitted::may_wait));
-    let Some(hold) = hold else {
+    let Some(hold) = query.pool().hold().filter(|_| traits.is_judged) else {
         return Planned::of_query(query, traits, options).map_err(Stop::Refused);
     };
-    let (tokens, priority) = (query.prompt_tokens.saturating_add(query.output_tokens()), query.priority);
-    let asked = query.asked(tenant).unwrap_or(Asked { tokens, tenant, priority, ..Asked::default() });
+    let asked = query.asked(tenant).filter(|_| traits.api.is_none_or(Api::is_computed));
+    let verdict = match (admitted, &asked) {
+        (Some(admitted), _) => admitted.verdict().clone(),
+        (None, Some(asked)) => query.view().verdict(query.pool(), asked, options.now),
+        (None, None) => Verdict::Open,
+    };
+    let query = match (verdict, asked) {
+        (Verdict::Full, Some(asked)) => return Err(full(&query, hold, asked, options)),
+        (Verdict::Open | Verdict::Full, _) => query,
+        (Verdict::Placed(place), _) => query.at(&[place]),
+        (Verdict::Room(places), _) => query.at(&places),
+    };
+    let wait = || {
+        let (tokens, priority) = (query.prompt_tokens.saturating_add(query.output_tokens()), query.priority);
+        let asked = asked.unwrap_or(Asked { tokens, tenant, priority, ..Asked::default() });
+        Wait { pool: query.pool().name().to_owned(), held_for: HeldFor::Endpoint, asked }
+    };
+    let may_wait = hold.endpoint_ms_max > 0 && admitted.is_none_or(Admitted::may_wait);
+    let wait = may_wait.then(wait);
+    let mut planned = Planned::of_query(query, traits, options).map_err(|reason| match (reason, wait) {
+        (NoEndpoint::NoneKnown, Some(wait)) => Stop::Held(wait),
+        (reason, _) => Stop::Refused(reason),
+    })?;
+    planned.whole.asked = asked;
+    planned.whole.waited = admitted.map(Admitted::waited);
+    Ok(planned)
+}
+
+/// There is no room: the request waits, unless that would take too long.
+fn full(query: &Query<'_>, hold: &Hold, asked: Asked, options: &Options) -> Stop {
     let pool = query.pool().name().to_owned();
-    Planned::of_query(query, traits, options).map_err(|reason| match reason {
-        NoEndpoint::NoneKnown if hold.endpoint_ms_max > 0 => {
-            Stop::Held(Wait { pool, held_for: HeldFor::Endpoint, asked })
-        }
-        NoEndpoint::NoneKnown | NoEndpoint::UnknownModel => Stop::Refused(reason),
-    })
+    let wait_ms = query.view().admission(&pool).and_then(|gate| gate.wait_ms(&asked, options.now));
+    match wait_ms.filter(|wait_ms| *wait_ms > u64::from(hold.room_ms_max)) {
+        Some(wait_ms) => Stop::Crowded(wait_ms),
+        None => Stop::Held(Wait { pool, held_for: HeldFor::Room, asked }),
+    }
 }

@@ -12,11 +12,12 @@ use super::super::body::Body;
 use super::super::exchange::Exchange;
 use super::super::io::{ExchangeId, Output, PluginId, Prompt};
 use super::super::pace;
-use super::super::reasons::HoldEnd;
+use super::super::reasons::{HoldEnd, NotHeld};
 use super::super::reply::Caller;
+use super::super::route::refuse_to_hold;
 use super::super::shared::SharedMap;
 use super::super::siblings::When;
-use super::super::{Clock, Router, reply};
+use super::super::{Clock, Router};
 use super::{Admitted, Held, Permit, Place, Source, Wait};
 use crate::admission::{Admission, HeldKey, Verdict};
 use crate::time::Timestamp;
@@ -120,7 +121,8 @@ impl<S: SharedMap> Router<S> {
     ) {
         let Some(Exchange::Held(held)) = self.exchanges.remove(&id) else { return };
         let Held { source, place, permit } = *held;
-        let admitted = permit.map(|permit| Admitted { place, permit });
+        let waited_ms = self.holds.clock.ms(clock.now()).saturating_sub(place.since_ms);
+        let admitted = permit.map(|permit| Admitted { place, permit, waited_ms });
         out.push(Output::Enter { exchange: id });
         match (source, again) {
             (Source::Read(reading, _), Some(Again::Body(body))) => {
@@ -223,13 +225,14 @@ impl<S: SharedMap> Router<S> {
     /// Responds to a held request for which no endpoint has come.
     fn expire(&mut self, id: ExchangeId, plugin: PluginId, now: Timestamp, out: &mut Vec<Output>) {
         let Some(Exchange::Held(held)) = self.exchanges.remove(&id) else { return };
-        self.leave(&held.place, HoldEnd::Expired, now, out);
+        self.leave(&held.place, HoldEnd::Refused, now, out);
         let caller = match &held.source {
             Source::Read(reading, _) => reading.caller.clone(),
             Source::Prompt => Caller::default(),
         };
-        let reply = reply::hold_expired(&caller);
-        out.extend([Output::Enter { exchange: id }, Output::Reply(reply), Output::Leave { plugin }]);
+        out.push(Output::Enter { exchange: id });
+        refuse_to_hold(NotHeld::Expired, (HeldFor::Endpoint, None), &caller, out);
+        out.push(Output::Leave { plugin });
     }
 
     /// Publishes held requests once more, a part of them each second, and those that this VM's own view has lost.

@@ -31,10 +31,11 @@ use super::exchange::{Exchange, Kept, Reading};
 use super::head::LegHead;
 use super::io::{CallId, Called, ExchangeId, Notice, Output};
 use super::ledger::Booking;
+use super::line::{decimal, held};
 use super::metrics::Counter;
 use super::planned::{Planned, Routed};
 use super::reasons::{LegFailure, StaysWhole, Unread};
-use super::route::{decimal, refuse};
+use super::route::refuse;
 use super::shared::SharedMap;
 use super::siblings::When;
 use super::{Clock, Router, reply};
@@ -45,7 +46,7 @@ use crate::num::{float, u64_len};
 use crate::routing::{Candidate, Decision, NoEndpoint, Split};
 use crate::split::{Bootstrap, Handover, Order, Protocol, reason};
 use crate::time::Timestamp;
-use crate::wire::{OutcomeClass, TransferProtocol};
+use crate::wire::{HeldFor, OutcomeClass, TransferProtocol};
 use joint::Joint;
 use prefill::failure_of;
 use rescue::Pairs;
@@ -189,7 +190,7 @@ impl<S: SharedMap> Router<S> {
         let pairs = is_together.then(|| Pairs::of(&prefill, &decode));
         // What is handed over is used once, so there is nowhere else to go with it.
         decode.alternates.clear();
-        let line = summary(&prefill, &decode, whole.size.prompt_tokens, cost_s);
+        let line = summary(&prefill, &decode, (whole.size.prompt_tokens, cost_s), whole.waited);
         let mut kept = self.keep(&whole, out);
         kept.size.cached_tokens = prefill.chosen.cached_tokens;
         out.push(Output::Count(Counter::Split, 1));
@@ -434,17 +435,23 @@ impl<S: SharedMap> Router<S> {
 }
 
 /// Both decisions in one line, as of a whole request with what a split adds.
-fn summary(prefill: &Decision, decode: &Decision, prompt_tokens: u64, cost_s: f64) -> String {
+fn summary(
+    prefill: &Decision,
+    decode: &Decision,
+    (prompt_tokens, cost_s): (u64, f64),
+    waited: Option<(HeldFor, u64)>,
+) -> String {
     let Candidate { cached_tokens, address, terms, .. } = &prefill.chosen;
     let share = if prompt_tokens == 0 { 0.0 } else { float(*cached_tokens) / float(prompt_tokens) };
     format!(
-        "reason={} cached={cached_tokens}/{prompt_tokens} share={} cost={} ttft={} considered={} prefill={address} \
+        "reason={} cached={cached_tokens}/{prompt_tokens} share={} cost={} ttft={} considered={}{} prefill={address} \
          transfer={} endpoints={}",
         prefill.reason.label(),
         decimal(share, 2),
         decimal(cost_s, 6),
         decimal(terms.ttft_s() + decode.chosen.terms.ttft_s(), 6),
         u64_len(prefill.considered + decode.considered),
+        held(waited),
         decimal(decode.chosen.terms[Term::Transfer], 6),
         decode.destinations(),
     )
