@@ -12,6 +12,7 @@ use std::hash::{BuildHasher, RandomState};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 use warmpath_core::cost::Weights;
+use warmpath_core::ids::TenantId;
 use warmpath_core::prompt::{self, PromptError, Request};
 use warmpath_core::router::EXPLAIN_TOKEN_HEADER;
 use warmpath_core::routing::{Explanation, NoEndpoint, Options, Query, target};
@@ -100,7 +101,7 @@ fn explain(
 ) -> Result<Explanation, ExplainError> {
     let query = Query::of_request(view, api, Some(request), body_bytes, now)?;
     let options = Options { alternates: usize::MAX, nonce, now, weights: Weights::default() };
-    Ok(Explanation::of(&query, &options)?)
+    Ok(Explanation::of(&query, TenantId::default(), &options)?)
 }
 
 // === impl ExplainError ===

@@ -4,7 +4,7 @@
 use crate::columns::{Side, aligned};
 use std::fmt;
 use warmpath_core::cost::Term;
-use warmpath_core::routing::{CandidateExplanation, Explanation, SplitExplanation};
+use warmpath_core::routing::{CandidateExplanation, Explanation, GateExplanation, SplitExplanation};
 
 /// Headings of the columns between that of the endpoint and those of the terms.
 const COLUMNS: [&str; 5] = ["fitness", "cells", "cached", "requests", "cost ms"];
@@ -32,6 +32,9 @@ impl fmt::Display for Table<'_> {
             }
         }
         writeln!(f, ", {reason}: {prompt_tokens} tokens in {cells} cells, {considered} considered")?;
+        if let Some(gate) = &explanation.gate {
+            write_gate(gate, f)?;
+        }
         if explanation.candidates.is_empty() {
             writeln!(f, "no endpoint takes it whole")?;
         } else {
@@ -42,6 +45,24 @@ impl fmt::Display for Table<'_> {
         }
         writeln!(f, "cost = {}, all in milliseconds; the least wins", Term::ALL.map(summand).join(" + "))
     }
+}
+
+fn write_gate(gate: &GateExplanation, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let GateExplanation { verdict, endpoints, is_followed, needed_tokens, waiting, wait_s, wait_s_max } =
+        gate;
+    let which = if *is_followed { "its conversation is followed" } else { "a new conversation" };
+    let needs = format!("{which}, and needs {needed_tokens} tokens");
+    let said = match verdict.as_str() {
+        "open" => "no room is short".to_owned(),
+        "placed" => format!("it has a place at {}", endpoints.join(", ")),
+        "room" => format!("it may take a place at {}", endpoints.join(", ")),
+        _ => {
+            let wait =
+                wait_s.map_or_else(|| "nobody knows how long".to_owned(), |s| format!("about {s:.0} s"));
+            format!("it has to wait, {wait} of {wait_s_max:.0} s")
+        }
+    };
+    writeln!(f, "gate: {said} ({needs}; {waiting} wait)")
 }
 
 fn write_split(split: &SplitExplanation, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -116,6 +137,30 @@ endpoint        fitness  cells  cached  requests  cost ms  queue  prefill  trans
 cost = 2 x queue + 2 x prefill + 2 x transfer + 2 x contention + later + stall + decode + evict, all in milliseconds; the least wins
 ";
         assert_eq!(Table(&serde_json::from_slice(json).unwrap()).to_string(), wanted);
+    }
+
+    #[test]
+    fn the_gate_comes_first() {
+        let gated = |gate: &str| {
+            let json = format!(
+                r#"{{"pool":"llama","model":"","is_adapter":false,"reason":"cold","prompt_tokens":9000,"cells":140,
+                    "considered":0,"candidates":[],"gate":{gate}}}"#
+            );
+            let table = Table(&serde_json::from_str(&json).unwrap()).to_string();
+            table.lines().nth(1).unwrap().to_owned()
+        };
+        assert_eq!(
+            gated(
+                r#"{"verdict":"placed","endpoints":["10.0.0.1:8000"],"is_followed":true,"needed_tokens":9500,"waiting":3,"wait_s_max":300}"#
+            ),
+            "gate: it has a place at 10.0.0.1:8000 (its conversation is followed, and needs 9500 tokens; 3 wait)"
+        );
+        assert_eq!(
+            gated(
+                r#"{"verdict":"full","endpoints":[],"is_followed":false,"needed_tokens":9500,"waiting":3,"wait_s":41.2,"wait_s_max":300}"#
+            ),
+            "gate: it has to wait, about 41 s of 300 s (a new conversation, and needs 9500 tokens; 3 wait)"
+        );
     }
 
     #[test]

@@ -5,15 +5,15 @@
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use warmpath_core::cost::{Averages, CostInput, Term, Weights, Work};
-use warmpath_core::ids::{CellHash, EndpointId, ProcessId};
+use warmpath_core::ids::{CellHash, EndpointId, ProcessId, TenantId};
 use warmpath_core::limits::SCAN_ENDPOINTS_MAX;
 use warmpath_core::prompt::Size;
 use warmpath_core::routing::{Decision, Explanation, NoEndpoint, Options, Query, Reason, choose};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{
-    EngineStatus, Health, InFlightReport, Kind, Outcome, OutcomeClass, Pool, PoolEndpoint, Pools, Proxies,
-    Routed, Transfer,
+    EngineStatus, Health, Hold, InFlightReport, Kind, Outcome, OutcomeClass, Pool, PoolEndpoint, Pools,
+    Proxies, Routed, Transfer,
 };
 
 const CELLS: u64 = 64;
@@ -397,7 +397,7 @@ fn explanation(pool: Pool, model: &str) -> Explanation {
         Query::of_chain(&view, model, vec![CellHash(1)], text_of(256), None, Timestamp::ZERO).unwrap();
     let options =
         Options { alternates: usize::MAX, nonce: 1, now: Timestamp::ZERO, weights: Weights::default() };
-    let explanation = Explanation::of(&query, &options).unwrap();
+    let explanation = Explanation::of(&query, TenantId::default(), &options).unwrap();
     let json = serde_json::to_string(&explanation).unwrap();
     assert_eq!(serde_json::from_str::<Explanation>(&json).unwrap(), explanation);
     explanation
@@ -418,4 +418,21 @@ fn a_model_that_any_name_stands_for_is_not_explained_as_an_adapter() {
     assert_eq!((adapter.model.as_str(), adapter.is_adapter), ("sql", true));
     assert!(!explanation(pool("base", vec!["sql".into()]), "base").is_adapter);
     assert_eq!(any.candidates.len(), 1);
+}
+
+#[test]
+fn what_the_gate_says_is_explained_where_requests_wait_for_room() {
+    let pool = |hold| Pool {
+        name: "p".into(),
+        models: vec!["m".into()],
+        endpoints: vec![PoolEndpoint { address: World::address(0), ..PoolEndpoint::default() }],
+        hold,
+        ..Pool::default()
+    };
+    assert_eq!(explanation(pool(None), "m").gate, None);
+    let for_endpoint = Hold { endpoint_ms_max: 60_000, ..Hold::default() };
+    assert_eq!(explanation(pool(Some(for_endpoint)), "m").gate, None);
+    let gate = explanation(pool(Some(Hold { room_ms_max: 60_000, ..Hold::default() })), "m").gate.unwrap();
+    assert_eq!((gate.verdict.as_str(), gate.waiting, gate.is_followed), ("open", 0, false));
+    assert!(gate.needed_tokens > 0 && (gate.wait_s_max - 60.0).abs() < 0.001, "{gate:?}");
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use warmpath_core::cost::Weights;
-use warmpath_core::ids::{CellHash, EndpointId};
+use warmpath_core::ids::{CellHash, EndpointId, TenantId};
 use warmpath_core::prompt::Size;
 use warmpath_core::routing::{Explanation, Options, Query, Split, Unsplit, choose, split};
 use warmpath_core::time::Timestamp;
@@ -182,7 +182,7 @@ fn an_endpoint_that_has_failed_is_avoided_where_every_request_is_split() {
 fn an_explanation_shows_both_ways_and_what_each_costs() {
     let world = World::new();
     let (query, options) = world.query(CELLS);
-    let shown = Explanation::of(&query, &options).unwrap();
+    let shown = Explanation::of(&query, TenantId::default(), &options).unwrap();
     let split = shown.split.clone().unwrap();
     assert!(split.is_cheaper && split.cost_s < shown.candidates.first().unwrap().cost_s);
     assert_eq!((split.prefill.len(), split.decode.len()), (2, 2));

@@ -3,7 +3,10 @@
 
 use super::split::pair;
 use super::{Candidate, Decision, NoEndpoint, Options, Query, choose};
+use crate::admission::{Asked, Verdict};
 use crate::cost::{Term, Terms};
+use crate::ids::{EndpointId, TenantId};
+use crate::num::float;
 use serde::{Deserialize, Serialize};
 
 /// See the module.
@@ -29,11 +32,34 @@ pub struct Explanation {
     pub cells: usize,
     /// Endpoints whose cost was computed.
     pub considered: usize,
-    /// Best first; for the whole request.
+    /// Whether the pool's gate lets it pass, where requests may wait for room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateExplanation>,
+    /// Best first; for the whole request. Those that the gate prefers, and as if it let the request pass.
     pub candidates: Vec<CandidateExplanation>,
     /// The same for its two legs, where the pool passes KV on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<SplitExplanation>,
+}
+
+/// What the gate of a pool says to a request that comes now.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GateExplanation {
+    /// `open` (no room is short), `placed` (its conversation has a place), `room` (it may take one) or `full` (it has to wait).
+    pub verdict: String,
+    /// The endpoints of the place, or with room.
+    pub endpoints: Vec<String>,
+    /// Whether it continues a conversation that is followed.
+    pub is_followed: bool,
+    /// Tokens that an endpoint would keep for it alone.
+    pub needed_tokens: u64,
+    /// Requests that wait for the pool, in all proxies.
+    pub waiting: usize,
+    /// How long it would wait, as far as that can be predicted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_s: Option<f64>,
+    /// The longest wait: it would be refused if it had to wait longer, and goes on after that.
+    pub wait_s_max: f64,
 }
 
 /// What a request would cost in two legs.
@@ -78,14 +104,19 @@ pub struct CandidateExplanation {
 // === impl Explanation ===
 
 impl Explanation {
-    /// Of the choice for this query.
-    pub fn of(query: &Query<'_>, options: &Options) -> Result<Self, NoEndpoint> {
+    /// Of the choice for this query of a tenant.
+    pub fn of(query: &Query<'_>, tenant: TenantId, options: &Options) -> Result<Self, NoEndpoint> {
+        let asked = query.asked(tenant);
+        let gated = asked.map(|asked| (asked, query.view().verdict(query.pool(), &asked, options.now)));
+        let gate = gated.as_ref().map(|(asked, verdict)| GateExplanation::of(query, asked, verdict, options));
+        let preferred = query.clone().at(gated.as_ref().map_or(&[], |(_, verdict)| endpoints(verdict)));
+        let query = &preferred;
         let whole = choose(query, options);
         let split =
             query.pool().transfer().map(|_| SplitExplanation::of(query, options, whole.as_ref().ok()));
         let is_split = split.as_ref().is_some_and(|split| split.is_cheaper);
         let decision = whole.map(Some).or_else(|reason| if is_split { Ok(None) } else { Err(reason) })?;
-        Ok(Self { split, ..Self::new(query, decision.as_ref()) })
+        Ok(Self { gate, split, ..Self::new(query, decision.as_ref()) })
     }
 
     fn new(query: &Query<'_>, decision: Option<&Decision>) -> Self {
@@ -100,9 +131,50 @@ impl Explanation {
             prompt_tokens: query.prompt_tokens,
             cells: query.chain.len(),
             considered: decision.map_or(0, |decision| decision.considered),
+            gate: None,
             candidates: decision.map(CandidateExplanation::all).unwrap_or_default(),
             split: None,
         }
+    }
+}
+
+// === impl GateExplanation ===
+
+impl GateExplanation {
+    fn of(query: &Query<'_>, asked: &Asked, verdict: &Verdict, options: &Options) -> Self {
+        let (view, pool) = (query.view(), query.pool());
+        let gate = view.admission(pool.name());
+        let address = |id: &EndpointId| Some(view.endpoint(view.slot(*id)?)?.address.clone());
+        let wait_ms =
+            gate.filter(|_| *verdict == Verdict::Full).and_then(|gate| gate.wait_ms(asked, options.now));
+        let wait_ms_max = gate.map_or(0, |gate| gate.hold().room_ms_max);
+        Self {
+            verdict: label(verdict).to_owned(),
+            endpoints: endpoints(verdict).iter().filter_map(address).collect(),
+            is_followed: asked.conversation.is_some(),
+            needed_tokens: asked.own_tokens(),
+            waiting: gate.map_or(0, |gate| gate.queue().iter().count()),
+            wait_s: wait_ms.map(|ms| float(ms) / 1_000.0),
+            wait_s_max: f64::from(wait_ms_max) / 1_000.0,
+        }
+    }
+}
+
+fn label(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Open => "open",
+        Verdict::Placed(_) => "placed",
+        Verdict::Room(_) => "room",
+        Verdict::Full => "full",
+    }
+}
+
+/// The endpoints to which a gate sends a request first.
+fn endpoints(verdict: &Verdict) -> &[EndpointId] {
+    match verdict {
+        Verdict::Placed(place) => std::slice::from_ref(place),
+        Verdict::Room(places) => places,
+        Verdict::Open | Verdict::Full => &[],
     }
 }
 

@@ -21,7 +21,7 @@ mod weigh;
 
 pub use choose::{Options, choose};
 pub use decision::{Candidate, Decision, NoEndpoint, Reason};
-pub use explanation::{CandidateExplanation, Explanation, SplitExplanation};
+pub use explanation::{CandidateExplanation, Explanation, GateExplanation, SplitExplanation};
 pub use query::Query;
 pub use rewrite::target;
 pub use split::{Split, Unsplit, split};
