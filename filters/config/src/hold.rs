@@ -1,11 +1,14 @@
-//! A pool's `hold`: how long its requests may wait in the proxy instead of being sent or refused.
+//! A pool's `hold`, how long its requests may wait in the proxy instead of being sent or refused, and a proxy's, how much it may hold.
 //!
-//! There is no default, because whoever waits for minutes must have asked for it: a client gives up after its own time, and a load
+//! There is no default for the waits, because whoever waits for minutes must have asked for it: a client gives up after its own time, and a load
 //! balancer in front of the proxy after its own.
 
 use crate::fault::Problem;
 use crate::reader::{Entry, Fields, Reader, Unique};
-use warmpath_core::limits::{HOLD_S_MAX, TENANT_WEIGHT_MAX, TENANTS_PER_POOL_MAX};
+use warmpath_core::config::HoldLimits;
+use warmpath_core::limits::{
+    HOLD_BODY_BYTES_MAX, HOLD_REQUESTS_MAX, HOLD_S_MAX, TENANT_WEIGHT_MAX, TENANTS_PER_POOL_MAX,
+};
 use warmpath_core::wire::{Hold, Tenant};
 
 const MS_PER_S: u32 = 1_000;
@@ -85,5 +88,20 @@ impl Wait {
             Self::Absent | Self::Wrong => 0,
             Self::Of(seconds) => seconds.saturating_mul(MS_PER_S),
         }
+    }
+}
+
+/// Reads how much one process may hold.
+pub fn read_limits(entry: &Entry<'_>, reader: &mut Reader) -> HoldLimits {
+    let mut fields = reader.fields(entry);
+    let requests = fields.optional("requests_max");
+    let requests = requests.and_then(|entry| reader.number(&entry, 0..=HOLD_REQUESTS_MAX));
+    let bytes = fields.optional("body_bytes_max");
+    let bytes = bytes.and_then(|entry| reader.number(&entry, 0..=HOLD_BODY_BYTES_MAX));
+    fields.finish(reader);
+    let default = HoldLimits::default();
+    HoldLimits {
+        requests_max: requests.unwrap_or(default.requests_max),
+        body_bytes_max: bytes.unwrap_or(default.body_bytes_max),
     }
 }

@@ -9,6 +9,9 @@
 //!   "omitted_prefixes": ["x-anthropic-billing-header"],
 //!   "affinity_headers": ["x-session-id"],
 //!   "model_header": "x-model",
+//!   "tenant_header": "x-tenant",
+//!   "objective_header": "x-objective",
+//!   "hold": {"requests_max": 1000, "body_bytes_max": 536870912},
 //!   "explain": false,
 //!   "explain_token": "a secret"
 //! }
@@ -18,6 +21,7 @@
 
 use crate::cells;
 use crate::fault::{Fault, Faults, Place, Problem};
+use crate::hold;
 use crate::omitted;
 use crate::pools::{self, EndpointsRule, Rules};
 use crate::reader::{Entry, Reader, Unique};
@@ -68,6 +72,9 @@ fn read(root: &Entry<'_>, environment: &impl Fn(&str) -> Option<String>, reader:
     let affinity_headers = fields.optional("affinity_headers");
     let affinity_headers = affinity_headers.map(|entry| read_headers(&entry, reader)).unwrap_or_default();
     let model_header = fields.optional("model_header").and_then(|entry| reader.header(&entry));
+    let tenant_header = fields.optional("tenant_header").and_then(|entry| reader.header(&entry));
+    let objective_header = fields.optional("objective_header").and_then(|entry| reader.header(&entry));
+    let hold = fields.optional("hold").map(|entry| hold::read_limits(&entry, reader));
     let explains = fields.optional("explain").and_then(|entry| reader.flag(&entry)).unwrap_or_default();
     let token = fields.optional("explain_token").and_then(|entry| reader.name(&entry));
     let explain = match token {
@@ -84,6 +91,9 @@ fn read(root: &Entry<'_>, environment: &impl Fn(&str) -> Option<String>, reader:
         omitted_prefixes,
         affinity_headers,
         model_header,
+        tenant_header,
+        objective_header,
+        hold: hold.unwrap_or_default(),
         explain,
     }
 }

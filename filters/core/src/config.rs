@@ -3,6 +3,7 @@
 //! Only the struct: `warmpath-config` parses and validates the plugin's JSON, so that a router cannot be given a value
 //! that nobody has checked, and the core needs no parser for what is read once.
 
+use crate::limits::{HOLD_BODY_BYTES_DEFAULT, HOLD_REQUESTS_DEFAULT};
 use crate::wire::Pools;
 use std::fmt;
 
@@ -24,9 +25,24 @@ pub struct Config {
     pub affinity_headers: Vec<String>,
     /// The header that names the model, in lower case, where the body cannot be read.
     pub model_header: Option<String>,
+    /// The header that names the tenant, in lower case. `None`: llm-d's and the Gateway API's; otherwise clients cannot set those.
+    pub tenant_header: Option<String>,
+    /// The same for the objective.
+    pub objective_header: Option<String>,
+    /// How much the process may hold.
+    pub hold: HoldLimits,
     /// Which requests get `x-warmpath-decision` with their response and, if they have `x-warmpath-explain`, their decision in
     /// place of it. It shows the engines' addresses and loads, and which prompts they hold.
     pub explain: Explain,
+}
+
+/// How much one process may hold, over all its pools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldLimits {
+    /// Requests.
+    pub requests_max: u64,
+    /// Their bodies, in bytes.
+    pub body_bytes_max: u64,
 }
 
 /// Who may see decisions.
@@ -53,6 +69,14 @@ pub struct ControllerConfig {
 /// Text that only the other side of a stream may see; `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
+
+// === impl HoldLimits ===
+
+impl Default for HoldLimits {
+    fn default() -> Self {
+        Self { requests_max: HOLD_REQUESTS_DEFAULT, body_bytes_max: HOLD_BODY_BYTES_DEFAULT }
+    }
+}
 
 // === impl Secret ===
 

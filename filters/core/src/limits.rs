@@ -65,6 +65,14 @@ pub const VIEW_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The longest time that a request may be held, in seconds: an hour. Nobody waits longer for a pool that wakes.
 pub const HOLD_S_MAX: u32 = 3_600;
+/// Requests that one process holds, by default.
+pub const HOLD_REQUESTS_DEFAULT: u64 = 1_000;
+/// The largest number of them that may be configured: each takes some 2 KB of its VM.
+pub const HOLD_REQUESTS_MAX: u64 = 100_000;
+/// Bytes of their bodies that one process holds, by default: an eighth of the memory at which the shipped Envoy refuses requests.
+pub const HOLD_BODY_BYTES_DEFAULT: u64 = 512 * 1024 * 1024;
+/// The largest number of them that may be configured.
+pub const HOLD_BODY_BYTES_MAX: u64 = 1 << 40;
 /// Tenants with a weight of their own in one pool.
 pub const TENANTS_PER_POOL_MAX: usize = 1024;
 /// The largest weight of a tenant.

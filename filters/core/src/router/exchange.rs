@@ -77,6 +77,8 @@ pub(super) struct Reading {
     pub(super) caller: Caller,
     /// The headers of its prefill leg; `None`: no pool splits requests.
     pub(super) leg: Option<LegHead>,
+    /// Bytes of the body that have come.
+    pub(super) received_bytes: usize,
     /// What was read of a body in pieces.
     pub(super) fields: Fields,
 }
@@ -177,7 +179,7 @@ impl<S: SharedMap> Router<S> {
             Some(model) if several && unread == Unread::NoBody => Body::Path(model),
             _ => Body::Unread(unread),
         });
-        let leg = self.view.has_split_pools().then(|| LegHead::of(headers, &head));
+        let leg = self.view.has_split_pools().then(|| LegHead::of(headers, &head, &config));
         let reading = Reading {
             plugin,
             config,
@@ -192,6 +194,7 @@ impl<S: SharedMap> Router<S> {
             fields: head.kind.fields(),
             kind: head.kind,
             caller: head.caller,
+            received_bytes: 0,
         };
         if let Some(body) = body {
             self.route_body(clock, id, (reading, None), body, out);

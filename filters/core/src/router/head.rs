@@ -6,7 +6,7 @@ use super::reasons::Unread;
 use super::reply::{Caller, is_header_value};
 use crate::body::{Kind, Named};
 use crate::config::{Config, Explain};
-use crate::ids::{ResponseId, SessionKey};
+use crate::ids::{ResponseId, SessionKey, TenantId};
 use crate::limits::{BODY_BYTES_KEPT_MAX, BODY_BYTES_MAX};
 use crate::prompt::{Api, PromptError};
 use crate::steering;
@@ -19,6 +19,8 @@ pub const MODEL_HEADER: &str = "x-gateway-model-name";
 pub const TARGET_HEADER: &str = "x-warmpath-model";
 /// The headers that name a request's objective: llm-d's, and the Gateway API's.
 const OBJECTIVE_HEADERS: [&str; 2] = ["x-llm-d-inference-objective", "x-gateway-inference-objective"];
+/// Those that name its tenant.
+const TENANT_HEADERS: [&str; 2] = ["x-llm-d-inference-fairness-id", "x-gateway-inference-fairness-id"];
 /// Set on responses when the configuration says `explain`.
 pub const DECISION_HEADER: &str = "x-warmpath-decision";
 /// Requests the decision in place of a response, when the configuration says `explain`.
@@ -120,6 +122,8 @@ pub(super) struct Hints {
     session: Option<(usize, SessionKey)>,
     /// Its objective.
     pub(super) objective: Option<String>,
+    /// Its tenant.
+    pub(super) tenant: TenantId,
 }
 
 // === impl Head ===
@@ -148,8 +152,8 @@ impl Head {
                 "anthropic-version" => head.caller.is_anthropic = true,
                 "origin" => head.caller.has_origin = true,
                 "x-request-id" => head.caller.note_request_id(value),
-                name if OBJECTIVE_HEADERS.contains(&name) => head.hints.objective = Some(text().into_owned()),
                 name => {
+                    out.extend(ignored(name, config).map(Output::RemoveRequestHeader));
                     if let Some(own) =
                         OWN_HEADERS.into_iter().chain(steering::HEADERS).find(|own| *own == name)
                     {
@@ -225,9 +229,10 @@ impl Head {
 
 impl LegHead {
     /// Of a request with these `headers`.
-    pub(super) fn of(headers: &[(String, Vec<u8>)], head: &Head) -> Self {
+    pub(super) fn of(headers: &[(String, Vec<u8>)], head: &Head, config: &Config) -> Self {
         let is_passed_on = |name: &str| {
             !name.starts_with("x-envoy-")
+                && ignored(name, config).is_none()
                 && !LEFT_HEADERS.contains(&name)
                 && !OWN_HEADERS.contains(&name)
                 && !steering::HEADERS.contains(&name)
@@ -266,6 +271,12 @@ impl Hints {
         {
             self.session = Some((at, SessionKey::of(name, value)));
         }
+        if names(name, config.objective_header.as_deref(), &OBJECTIVE_HEADERS) {
+            self.objective = std::str::from_utf8(value).ok().map(str::to_owned);
+        }
+        if names(name, config.tenant_header.as_deref(), &TENANT_HEADERS) {
+            self.tenant = std::str::from_utf8(value).map_or(TenantId::default(), TenantId::of);
+        }
         if config.model_header.as_deref() == Some(name) {
             let model = std::str::from_utf8(value).ok().filter(|model| is_header_value(model));
             self.model = model.filter(|model| !model.is_empty()).map(str::to_owned);
@@ -276,6 +287,21 @@ impl Hints {
     pub(super) fn session(&self) -> Option<SessionKey> {
         self.session.map(|(_, key)| key)
     }
+}
+
+/// Whether a header is the one that names something: the `configured` one, or else any of the `standard` ones.
+fn names(name: &str, configured: Option<&str>, standard: &[&str]) -> bool {
+    configured.map_or_else(|| standard.contains(&name), |configured| configured == name)
+}
+
+/// A standard header in whose place the configuration names another: whatever the client sends in it, engines must not believe it.
+fn ignored(name: &str, config: &Config) -> Option<&'static str> {
+    let other = |standard: &[&'static str], configured: Option<&str>| {
+        let found = standard.iter().find(|standard| **standard == name)?;
+        configured.is_some_and(|configured| configured != *found).then_some(*found)
+    };
+    let objective = other(&OBJECTIVE_HEADERS, config.objective_header.as_deref());
+    objective.or_else(|| other(&TENANT_HEADERS, config.tenant_header.as_deref()))
 }
 
 /// Whether a value is the token that entitles to explanations. Its bytes are compared without a shortcut, so that the time
@@ -296,6 +322,7 @@ fn stored_response(path: &str) -> Option<ResponseId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::HoldLimits;
     use crate::limits::CELL_BYTES_DEFAULT;
     use crate::wire::Pools;
 
@@ -308,6 +335,9 @@ mod tests {
             omitted_prefixes: Vec::new(),
             affinity_headers: vec!["x-session-id".to_owned(), "x-user".to_owned()],
             model_header: Some(MODEL_HEADER.to_owned()),
+            tenant_header: None,
+            objective_header: None,
+            hold: HoldLimits::default(),
             explain,
         }
     }
@@ -398,6 +428,39 @@ mod tests {
         for model in ["", "a\nb"] {
             assert_eq!(read(&[(MODEL_HEADER, model)]).0.hints.model, None, "{model:?}");
         }
+    }
+
+    #[test]
+    fn a_tenant_is_named_by_the_standard_headers_or_by_the_configured_one_alone() {
+        let tenant = |configured: Option<&str>, name: &str| {
+            let config =
+                Config { tenant_header: configured.map(str::to_owned), ..config(Explain::Everybody) };
+            let (headers, mut out) = ([(name.to_owned(), b"acme".to_vec())], Vec::new());
+            let head = Head::read(&headers, &config, &mut out);
+            (head.hints.tenant == TenantId::of("acme"), out)
+        };
+        for standard in TENANT_HEADERS {
+            assert_eq!(tenant(None, standard), (true, Vec::new()));
+            assert_eq!(tenant(Some(standard), standard), (true, Vec::new()));
+            let removed = vec![Output::RemoveRequestHeader(standard)];
+            assert_eq!(tenant(Some("x-tenant"), standard), (false, removed));
+        }
+        assert_eq!(tenant(Some("x-tenant"), "x-tenant"), (true, Vec::new()));
+        assert_eq!(tenant(None, "x-tenant"), (false, Vec::new()));
+    }
+
+    #[test]
+    fn an_objective_is_named_by_the_standard_headers_or_by_the_configured_one_alone() {
+        let config =
+            Config { objective_header: Some("x-objective".to_owned()), ..config(Explain::Everybody) };
+        let headers = [("x-objective", "batch"), ("x-llm-d-inference-objective", "interactive")];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
+        let mut out = Vec::new();
+        let head = Head::read(&headers, &config, &mut out);
+        assert_eq!(head.hints.objective.as_deref(), Some("batch"));
+        assert_eq!(out, [Output::RemoveRequestHeader("x-llm-d-inference-objective")]);
+        let leg = LegHead::of(&headers, &head, &config);
+        assert_eq!(leg.headers, [("x-objective".to_owned(), b"batch".to_vec())]);
     }
 
     #[test]

@@ -100,6 +100,10 @@ pub enum Gauge {
     Endpoints,
     /// Distinct cells in the view.
     Cells,
+    /// Requests that the process holds.
+    Held(HeldFor),
+    /// Bytes of their bodies.
+    HeldBytes(HeldFor),
 }
 
 /// A metric whose distribution counts.
@@ -115,6 +119,8 @@ pub enum Histogram {
     TransferMs,
     /// The same as predicted, for the same requests.
     TransferPredictedMs,
+    /// How long a request was held that went on, in milliseconds.
+    HeldMs(HeldFor),
 }
 
 // === impl Counter ===
@@ -406,7 +412,15 @@ impl Unread {
 
 impl Gauge {
     /// Each of them.
-    pub const ALL: [Self; 3] = [Self::UplinkConnected, Self::Endpoints, Self::Cells];
+    pub const ALL: [Self; 7] = [
+        Self::UplinkConnected,
+        Self::Endpoints,
+        Self::Cells,
+        Self::Held(HeldFor::Endpoint),
+        Self::Held(HeldFor::Room),
+        Self::HeldBytes(HeldFor::Endpoint),
+        Self::HeldBytes(HeldFor::Room),
+    ];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -414,6 +428,10 @@ impl Gauge {
             Self::UplinkConnected => "warmpath.feed.connected",
             Self::Endpoints => "warmpath.view.endpoints",
             Self::Cells => "warmpath.view.cells",
+            Self::Held(HeldFor::Endpoint) => "warmpath.holding.endpoint",
+            Self::Held(HeldFor::Room) => "warmpath.holding.room",
+            Self::HeldBytes(HeldFor::Endpoint) => "warmpath.holding_bytes.endpoint",
+            Self::HeldBytes(HeldFor::Room) => "warmpath.holding_bytes.room",
         }
     }
 }
@@ -422,12 +440,14 @@ impl Gauge {
 
 impl Histogram {
     /// Each of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::TtftMs,
         Self::PredictionErrorPercent,
         Self::PrefillLegMs,
         Self::TransferMs,
         Self::TransferPredictedMs,
+        Self::HeldMs(HeldFor::Endpoint),
+        Self::HeldMs(HeldFor::Room),
     ];
 
     /// Its name.
@@ -438,6 +458,8 @@ impl Histogram {
             Self::PrefillLegMs => "warmpath.prefill_leg_ms",
             Self::TransferMs => "warmpath.transfer_ms",
             Self::TransferPredictedMs => "warmpath.transfer_predicted_ms",
+            Self::HeldMs(HeldFor::Endpoint) => "warmpath.held_ms.endpoint",
+            Self::HeldMs(HeldFor::Room) => "warmpath.held_ms.room",
         }
     }
 }

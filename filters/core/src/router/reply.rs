@@ -33,6 +33,11 @@ pub(super) struct Caller {
 // === impl Caller ===
 
 impl Caller {
+    /// One of whom nothing is known.
+    pub(super) const fn unknown() -> Self {
+        Self { is_anthropic: false, has_origin: false, request_id: None }
+    }
+
     /// Takes the format of the path.
     pub(super) fn note_api(&mut self, api: Api) {
         self.is_anthropic |= matches!(api, Api::Messages | Api::CountTokens);

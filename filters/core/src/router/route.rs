@@ -17,7 +17,6 @@ use super::{Clock, Router, reply};
 use crate::body::Content;
 use crate::config::Explain;
 use crate::cost::PrefillWork;
-use crate::ids::TenantId;
 use crate::limits::{BODY_BYTES_KEPT_MAX, BODY_BYTES_MAX};
 use crate::num::count;
 use crate::prompt::{PromptError, Request};
@@ -52,12 +51,14 @@ impl<S: SharedMap> Router<S> {
         out: &mut Vec<Output>,
     ) {
         let Some(Exchange::Reading(_)) = self.exchanges.get(&id) else {
-            if !self.keeps_held(id, out) {
+            if !self.keeps_held(id, (buffered_bytes, || clock.now()), out) {
                 self.body_passes(clock, (id, buffered_bytes), out);
             }
             return;
         };
         self.body_shown(id, out);
+        let Some(Exchange::Reading(reading)) = self.exchanges.get_mut(&id) else { return };
+        reading.received_bytes = buffered_bytes;
         let Some(Exchange::Reading(reading)) = self.exchanges.get(&id) else { return };
         let is_large = buffered_bytes > BODY_BYTES_MAX;
         if buffered_bytes > BODY_BYTES_KEPT_MAX || is_large && !self.keeps_large_bodies() {
@@ -238,7 +239,7 @@ impl<S: SharedMap> Router<S> {
             }
             return;
         }
-        let planned = match plan(query, (traits, TenantId::default()), &options, admitted.as_ref()) {
+        let planned = match plan(query, (traits, reading.hints.tenant), &options, admitted.as_ref()) {
             Err(Stop::Refused(NoEndpoint::NoneKnown)) if self.view.is_open_to_models() => {
                 Ok(Planned { whole: Routed::of_model(model, traits), split: None })
             }

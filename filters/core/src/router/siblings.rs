@@ -10,12 +10,13 @@
 //! VM that used it. Records leave the queue only when they are in the log.
 
 use super::Router;
+use super::hold::Holds;
 use super::io::{Output, PluginId};
 use super::log::{AppendReport, ReadReport};
 use super::metrics::{Counter, Gauge};
 use super::outbox::Outbox;
 use super::shared::SharedMap;
-use crate::ids::ProcessId;
+use crate::ids::{OriginId, ProcessId};
 use crate::limits::ALIVE_INTERVAL_MS;
 use crate::num::u64_len;
 use crate::time::Timestamp;
@@ -93,9 +94,9 @@ impl<S: SharedMap> Router<S> {
         }
         self.flushed_at = now;
         let follows_controller = self.follows_controller();
-        let Self { view, outbox, log, shared, pending, .. } = self;
+        let Self { view, outbox, holds, log, shared, pending, .. } = self;
         let report = log.append(shared, pending, |record| {
-            take_record(view, outbox, record, follows_controller, now, out);
+            take_record((view, outbox, holds), record, follows_controller, now, out);
         });
         for record in self.pending.drain(..report.appended) {
             if record.source == Source::Local {
@@ -118,9 +119,10 @@ impl<S: SharedMap> Router<S> {
 
     fn read_on(&mut self, now: Timestamp, out: &mut Vec<Output>) -> ReadReport {
         let follows_controller = self.follows_controller();
-        let Self { view, outbox, log, shared, .. } = self;
-        let report =
-            log.read(shared, |record| take_record(view, outbox, record, follows_controller, now, out));
+        let Self { view, outbox, holds, log, shared, .. } = self;
+        let report = log.read(shared, |record| {
+            take_record((view, outbox, holds), record, follows_controller, now, out);
+        });
         note_read(report, out);
         report
     }
@@ -139,6 +141,7 @@ impl<S: SharedMap> Router<S> {
         }
         self.view.expire(now);
         self.repeat_held(now, out);
+        self.show_held(out);
         self.note_silence(plugin, now, out);
         // Of two VMs that name the process at the same time, one finds later that it has another name.
         let process = self.process();
@@ -197,8 +200,7 @@ impl<S: SharedMap> Router<S> {
 /// Applies a record of a sibling. `follows_controller`: whether what a controller says of pools holds here; a plugin that names
 /// no controller has its pools from its configuration, whatever the log still holds.
 fn take_record(
-    view: &mut View,
-    outbox: &mut Outbox,
+    (view, outbox, holds): (&mut View, &mut Outbox, &mut Holds),
     record: Record,
     follows_controller: bool,
     now: Timestamp,
@@ -213,6 +215,9 @@ fn take_record(
         view.apply(&record.event, record.at.min(now));
     }
     if record.source == Source::Local {
+        if let Some(Kind::Held(held)) = &record.event.kind {
+            holds.note_sibling(OriginId(held.origin));
+        }
         outbox.push(record.event, out);
     }
 }

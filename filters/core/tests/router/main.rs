@@ -10,6 +10,7 @@
 //!   rewrites      models in place of those that requests name, objectives, roles
 //!   steering      fields that only the router may set           legs       requests in two legs
 //!   held          requests that wait for an endpoint, or for room
+//!   held_bounds   how much a process holds
 //!   turns         conversations that are followed
 //!   legs_in_any_order  generated: whatever happens to those  rescue     decode legs that fail
 //!   shared_models several pools that serve one model
@@ -36,6 +37,7 @@ mod checkpoint;
 mod elsewhere;
 mod fallback;
 mod held;
+mod held_bounds;
 mod lease;
 mod legs;
 mod legs_in_any_order;

@@ -30,7 +30,7 @@ use flight::{Flight, TEXT_PIECE};
 use fnv::FnvHashMap;
 use process::{PLUGIN, VmAt};
 use std::ops::Range;
-use warmpath_core::config::{Config, ControllerConfig, Explain};
+use warmpath_core::config::{Config, ControllerConfig, Explain, HoldLimits};
 use warmpath_core::ids::{EndpointId, TenantId};
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::num::count;
@@ -78,6 +78,9 @@ impl Proxies {
             omitted_prefixes: Vec::new(),
             affinity_headers: Vec::new(),
             model_header: None,
+            tenant_header: None,
+            objective_header: None,
+            hold: HoldLimits::default(),
             explain: Explain::Nobody,
         };
         Self {

@@ -14,6 +14,7 @@
 //!
 //! All VMs and the controller know all held requests ([`crate::admission`]); each VM sends its own, in the order that all agree on.
 
+mod bounds;
 mod clock;
 mod plan;
 mod resume;
@@ -25,17 +26,21 @@ use super::Router;
 use super::body::Body;
 use super::exchange::{Exchange, Reading};
 use super::io::{ExchangeId, Output, PluginId};
-use super::metrics::Counter;
-use super::reasons::{HoldEnd, Unread};
+use super::metrics::{Counter, Histogram};
+use super::reasons::{HoldEnd, NotHeld, Unread};
+use super::reply::Caller;
+use super::route::refuse_to_hold;
 use super::shared::SharedMap;
 use super::siblings::When;
 use crate::admission::{Asked, Verdict};
 use crate::body::{Content, Named};
-use crate::ids::{ConversationId, EndpointId};
+use crate::config::HoldLimits;
+use crate::ids::{ConversationId, EndpointId, OriginId};
 use crate::time::Timestamp;
 use crate::wire::{self, HeldFor, Kind, Released, Turn};
+use bounds::Kept;
 use clock::HoldClock;
-use fnv::FnvHashMap;
+use fnv::{FnvHashMap, FnvHashSet};
 
 /// Those of one VM.
 #[derive(Debug, Default)]
@@ -44,6 +49,14 @@ pub(super) struct Holds {
     ids: FnvHashMap<u64, ExchangeId>,
     /// How many of those wait for room.
     for_room: usize,
+    /// Bytes of their bodies.
+    body_bytes: u64,
+    /// Those that make room for more important ones, in the next tick.
+    shed: Vec<u64>,
+    /// The other VMs of the process that hold requests.
+    siblings: FnvHashSet<OriginId>,
+    /// What the gauges show.
+    shown: [Kept; 2],
     /// Requests held so far.
     number: u64,
     clock: HoldClock,
@@ -167,7 +180,7 @@ impl<S: SharedMap> Router<S> {
         out: &mut Vec<Output>,
     ) {
         let plugin = reading.plugin;
-        let body_bytes = body_bytes.max(reading.hints.length.unwrap_or(0));
+        let body_bytes = body_bytes.max(reading.received_bytes).max(reading.hints.length.unwrap_or(0));
         let source = Source::Read(Box::new(reading), KeptBody::of(content));
         self.hold(id, (plugin, source), (wait, body_bytes, admitted), now, out);
     }
@@ -197,12 +210,18 @@ impl<S: SharedMap> Router<S> {
             self.holds.for_room -= usize::from(place.wait.held_for == HeldFor::Room);
             Place { wait, ..place }
         } else {
+            let body_bytes = u64::try_from(body_bytes).unwrap_or(u64::MAX);
+            if !self.make_room(plugin, wait.asked.priority, body_bytes) {
+                let wait_ms = self.wait_ms(&wait, now);
+                return refuse_to_hold(NotHeld::Full, (wait.held_for, wait_ms), source.caller(), out);
+            }
+            self.holds.body_bytes = self.holds.body_bytes.saturating_add(body_bytes);
             out.push(Output::Count(Counter::Held(wait.held_for), 1));
             out.push(Output::Pause);
             self.holds.number += 1;
             let (number, since_ms) = (self.holds.number, self.holds.clock.ms(now));
             self.holds.ids.insert(number, id);
-            Place { number, since_ms, wait, body_bytes: u64::try_from(body_bytes).unwrap_or(u64::MAX) }
+            Place { number, since_ms, wait, body_bytes }
         };
         self.holds.for_room += usize::from(is_for_room);
         let gate = self.view.admission(&place.wait.pool);
@@ -229,15 +248,6 @@ impl<S: SharedMap> Router<S> {
         Some(self.view.turn_of(pool, &asked, (endpoint, waited_ms), || new))
     }
 
-    /// A body, or more of it, comes while its request is held. Returns whether it is.
-    pub(super) fn keeps_held(&self, id: ExchangeId, out: &mut Vec<Output>) -> bool {
-        let is_held = matches!(self.exchanges.get(&id), Some(Exchange::Held(_)));
-        if is_held {
-            out.push(Output::Pause);
-        }
-        is_held
-    }
-
     /// A held request is over before it went on: its client has left, or the proxy has responded.
     pub(super) fn end_held(&mut self, held: &Held, now: Timestamp, out: &mut Vec<Output>) {
         self.leave(&held.place, HoldEnd::Left, now, out);
@@ -246,10 +256,15 @@ impl<S: SharedMap> Router<S> {
 
     /// A held request is held no more. Published with what follows.
     fn leave(&mut self, place: &Place, end: HoldEnd, now: Timestamp, out: &mut Vec<Output>) {
-        if self.holds.ids.remove(&place.number).is_some() && place.wait.held_for == HeldFor::Room {
-            self.holds.for_room -= 1;
+        if self.holds.ids.remove(&place.number).is_some() {
+            self.holds.for_room -= usize::from(place.wait.held_for == HeldFor::Room);
+            self.holds.body_bytes = self.holds.body_bytes.saturating_sub(place.body_bytes);
         }
         out.push(Output::Count(Counter::HoldEnded(end, place.wait.held_for), 1));
+        if end == HoldEnd::Resumed {
+            let waited_ms = self.holds.clock.ms(now).saturating_sub(place.since_ms);
+            out.push(Output::Record(Histogram::HeldMs(place.wait.held_for), waited_ms));
+        }
         let released = Released { origin: self.ledger.origin().0, number: place.number };
         self.publish([Kind::Released(released)], When::Later, now, out);
     }
@@ -276,6 +291,22 @@ impl<S: SharedMap> Router<S> {
 // === impl Source ===
 
 impl Source {
+    /// What a response must know of it.
+    fn caller(&self) -> &Caller {
+        match self {
+            Self::Read(reading, _) => &reading.caller,
+            Self::Prompt => const { &Caller::unknown() },
+        }
+    }
+
+    /// How much its plugin lets the process hold.
+    fn limits(&self) -> Option<HoldLimits> {
+        match self {
+            Self::Read(reading, _) => Some(reading.config.hold),
+            Self::Prompt => None,
+        }
+    }
+
     /// Whether the shell has to hand something over before it can go on.
     fn is_recalled(&self) -> bool {
         matches!(self, Self::Prompt | Self::Read(_, KeptBody::Recalled))

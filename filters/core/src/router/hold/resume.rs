@@ -13,7 +13,6 @@ use super::super::exchange::Exchange;
 use super::super::io::{ExchangeId, Output, PluginId, Prompt};
 use super::super::pace;
 use super::super::reasons::{HoldEnd, NotHeld};
-use super::super::reply::Caller;
 use super::super::route::refuse_to_hold;
 use super::super::shared::SharedMap;
 use super::super::siblings::When;
@@ -57,6 +56,7 @@ impl<S: SharedMap> Router<S> {
         self.holds.recalled = None;
         self.holds.budget = RESUMED_PER_TICK_MAX;
         self.holds.ticks = self.holds.ticks.wrapping_add(1);
+        self.shed_held(plugin, now, out);
         self.expire_held(plugin, now, out);
         self.resume_held(clock, plugin, out);
     }
@@ -217,21 +217,28 @@ impl<S: SharedMap> Router<S> {
         // Those that came first go first.
         self.holds.due.sort_unstable_by_key(|number| Reverse(*number));
         for id in refused {
-            self.expire(id, plugin, now, out);
+            self.refuse_held(id, NotHeld::Expired, plugin, now, out);
         }
         self.publish([], When::Soon, now, out);
     }
 
-    /// Responds to a held request for which no endpoint has come.
-    fn expire(&mut self, id: ExchangeId, plugin: PluginId, now: Timestamp, out: &mut Vec<Output>) {
+    /// Responds to a held request.
+    pub(super) fn refuse_held(
+        &mut self,
+        id: ExchangeId,
+        reason: NotHeld,
+        plugin: PluginId,
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) {
         let Some(Exchange::Held(held)) = self.exchanges.remove(&id) else { return };
+        let Wait { held_for, .. } = held.place.wait;
+        // Who waits for room gets it in the end, unless there is nobody left to have any.
+        let held_for = if reason == NotHeld::Expired { HeldFor::Endpoint } else { held_for };
+        let wait_ms = self.wait_ms(&held.place.wait, now);
         self.leave(&held.place, HoldEnd::Refused, now, out);
-        let caller = match &held.source {
-            Source::Read(reading, _) => reading.caller.clone(),
-            Source::Prompt => Caller::default(),
-        };
         out.push(Output::Enter { exchange: id });
-        refuse_to_hold(NotHeld::Expired, (HeldFor::Endpoint, None), &caller, out);
+        refuse_to_hold(reason, (held_for, wait_ms), held.source.caller(), out);
         out.push(Output::Leave { plugin });
     }
 

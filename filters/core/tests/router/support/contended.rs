@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use warmpath_core::config::{Config, ControllerConfig, Explain};
+use warmpath_core::config::{Config, ControllerConfig, Explain, HoldLimits};
 use warmpath_core::ids::{CellHash, EndpointId, TenantId};
 use warmpath_core::prompt::Size;
 use warmpath_core::router::{
@@ -155,6 +155,9 @@ pub(crate) fn fixed(endpoints: usize) -> Config {
         omitted_prefixes: Vec::new(),
         affinity_headers: Vec::new(),
         model_header: None,
+        tenant_header: None,
+        objective_header: None,
+        hold: HoldLimits::default(),
         explain: Explain::Nobody,
     }
 }

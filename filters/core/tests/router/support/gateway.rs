@@ -2,7 +2,7 @@
 
 use crate::support::{Host, Vm, pools_of};
 use std::time::Duration;
-use warmpath_core::config::{Config, ControllerConfig, Explain};
+use warmpath_core::config::{Config, ControllerConfig, Explain, HoldLimits};
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::wire::Pools;
 
@@ -39,6 +39,9 @@ pub(crate) fn static_config(count: usize) -> Config {
         omitted_prefixes: Vec::new(),
         affinity_headers: Vec::new(),
         model_header: None,
+        tenant_header: None,
+        objective_header: None,
+        hold: HoldLimits::default(),
         explain: Explain::Everybody,
     }
 }
