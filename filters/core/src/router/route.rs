@@ -233,7 +233,7 @@ impl<S: SharedMap> Router<S> {
         let is_lost = self.has_several_pools() && !is_header_value(model);
         let query = query.and_then(|query| if is_lost { Err(NoEndpoint::UnknownModel) } else { Ok(query) });
         if reading.wants_explanation {
-            match query.and_then(|query| Explanation::of(&query, TenantId::default(), &options)) {
+            match query.and_then(|query| Explanation::of(&query, reading.hints.tenant, &options)) {
                 Ok(explanation) => out.push(Output::Reply(reply::explanation(&explanation, &reading.caller))),
                 Err(reason) => refuse(reason, model, &reading.caller, out),
             }
