@@ -14,6 +14,7 @@ mod boot;
 mod eds;
 mod endpoints;
 mod filter;
+mod held;
 mod legs;
 mod override_host;
 mod refusal;

@@ -14,7 +14,7 @@ use warmpath_envoy::shipped::ShippedConfig;
 use warmpath_envoy::until;
 
 /// Engines, some of which are in pools.
-async fn engines(count: usize) -> Vec<EngineServer> {
+pub(crate) async fn engines(count: usize) -> Vec<EngineServer> {
     let mut engines = Vec::new();
     for at in 0..count {
         let config =
@@ -29,12 +29,12 @@ fn pool(endpoints: &[String]) -> Value {
     json!([{ "name": "main", "models": [MODEL], "endpoints": endpoints }])
 }
 
-fn addresses(engines: &[EngineServer]) -> Vec<String> {
+pub(crate) fn addresses(engines: &[EngineServer]) -> Vec<String> {
     engines.iter().map(|engine| engine.addr().to_string()).collect()
 }
 
 /// The shipped file with the built filter, and with nothing of the engines in it.
-fn shipped(controllers: &[SocketAddr]) -> ShippedConfig {
+pub(crate) fn shipped(controllers: &[SocketAddr]) -> ShippedConfig {
     let plugin = json!({ "controller": { "cluster": CONTROLLER }, "explain": true });
     ShippedConfig::new()
         .listener_port(0)
@@ -45,7 +45,7 @@ fn shipped(controllers: &[SocketAddr]) -> ShippedConfig {
         .eds()
 }
 
-async fn start(config: &ShippedConfig, launch: &Launch) -> Envoy {
+pub(crate) async fn start(config: &ShippedConfig, launch: &Launch) -> Envoy {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("envoy.json");
     config.write(&file).unwrap();
@@ -68,7 +68,7 @@ async fn hosts(envoy: &Envoy) -> Vec<String> {
     hosts
 }
 
-async fn wait_hosts(envoy: &Envoy, wanted: &[String]) {
+pub(crate) async fn wait_hosts(envoy: &Envoy, wanted: &[String]) {
     let mut wanted = wanted.to_vec();
     wanted.sort();
     let seen = until("the hosts", async || (hosts(envoy).await == wanted).then_some(())).await;
@@ -78,7 +78,7 @@ async fn wait_hosts(envoy: &Envoy, wanted: &[String]) {
 }
 
 /// Whether the filter has a stream to the controller.
-async fn wait_connected(envoy: &Envoy) {
+pub(crate) async fn wait_connected(envoy: &Envoy) {
     until("the filter's stream", async || {
         (envoy.admin().stat("wasmcustom.warmpath.feed.connected").await.unwrap() == 1).then_some(())
     })
@@ -86,7 +86,7 @@ async fn wait_connected(envoy: &Envoy) {
     .unwrap();
 }
 
-async fn gateway(envoy: &Envoy) -> SocketAddr {
+pub(crate) async fn gateway(envoy: &Envoy) -> SocketAddr {
     envoy.listener(GATEWAY).await.unwrap()
 }
 

@@ -9,7 +9,7 @@ mod protocols;
 mod rewrites;
 mod routes;
 mod sharing;
-mod trap;
+pub(crate) mod trap;
 mod trapped_holder;
 mod weights;
 mod withheld;

@@ -81,7 +81,7 @@ pub(super) async fn wait_built_anew(stack: &Stack, worker: usize) {
 }
 
 /// The status of a request that traps.
-pub(super) async fn trap(worker: &mut Connection) -> Option<StatusCode> {
+pub(crate) async fn trap(worker: &mut Connection) -> Option<StatusCode> {
     let body = completion(MODEL, "trap").to_string().into();
     let response = worker.send(Method::POST, PATH, &[TRAP_HEADER], body).await;
     response.ok().map(|response| response.status)

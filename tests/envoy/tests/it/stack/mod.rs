@@ -49,6 +49,8 @@ pub(crate) struct Setup {
     pub(crate) shows_bodies: bool,
     /// The rules of each pool for other models.
     pub(crate) rewrites: Value,
+    /// How long requests of each pool may wait in the proxy; `null`: not at all.
+    pub(crate) hold: Value,
     /// Fields of the plugin's configuration besides pools and controller.
     pub(crate) fields: Value,
 }
@@ -67,6 +69,7 @@ impl Default for Setup {
             drain_s: Launch::default().drain_s,
             shows_bodies: true,
             rewrites: json!([]),
+            hold: Value::Null,
             fields: json!({}),
         }
     }
@@ -94,7 +97,7 @@ impl Stack {
             engines.push(EngineServer::start(config).await.unwrap());
         }
         let addresses: Vec<_> = engines.iter().map(EngineServer::addr).collect();
-        let pools = pools(&setup.pools, &addresses, &setup.rewrites);
+        let pools = pools(&setup.pools, &addresses, &setup);
         let controller = if setup.has_controller { Some(Controller::start(&pools).await) } else { None };
         let filter = filter(&setup, plugin(&setup, &pools));
         let gateway = Gateway {
@@ -167,7 +170,7 @@ impl Stack {
 
     /// Pools as the controller's file and the plugin's configuration have them.
     pub(crate) fn pools(&self, pools_of: &[(&'static str, Range<usize>)]) -> Value {
-        pools(pools_of, &self.addresses(0..self.engines.len()), &self.setup.rewrites)
+        pools(pools_of, &self.addresses(0..self.engines.len()), &self.setup)
     }
 
     /// Waits until a counter of the filter in the first Envoy has come this far: a VM tells on its tick.
@@ -218,11 +221,17 @@ fn filter(setup: &Setup, plugin: Value) -> Filter {
     Filter::Wasm(WasmFilter { shows_bodies, ..WasmFilter::new(setup.build.path(), plugin) })
 }
 
-fn pools(of: &[(&'static str, Range<usize>)], addresses: &[SocketAddr], rewrites: &Value) -> Value {
+fn pools(of: &[(&'static str, Range<usize>)], addresses: &[SocketAddr], setup: &Setup) -> Value {
     let pool = |(model, members): &(&'static str, Range<usize>)| {
         let endpoints: Vec<_> = addresses[members.clone()].iter().map(ToString::to_string).collect();
         let name = format!("pool-{model}");
-        json!({ "name": name, "models": [model], "endpoints": endpoints, "rewrites": rewrites })
+        let rewrites = &setup.rewrites;
+        let mut pool =
+            json!({ "name": name, "models": [model], "endpoints": endpoints, "rewrites": rewrites });
+        if !setup.hold.is_null() {
+            pool["hold"] = setup.hold.clone();
+        }
+        pool
     };
     of.iter().map(pool).collect()
 }
