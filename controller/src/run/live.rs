@@ -7,6 +7,7 @@
 //!   Models ──────────┘                └─► telemetry, replicas
 //! ```
 
+use super::waking::Waking;
 use crate::config::{LoadError, Names, Pool, RESOLVE_INTERVAL, Reload, Settings, Watched};
 use crate::metrics::Metrics;
 use crate::publish::Shared;
@@ -34,6 +35,9 @@ pub(super) struct Live {
     pub(super) replicas: Replicas,
     /// All pools, with the addresses of their names.
     pub(super) pools: Vec<Pool>,
+    /// The same as filters are to know them.
+    pub(super) settled: Vec<Pool>,
+    pub(super) waking: Waking,
     /// Present until the pools are known: a controller without them would take all endpoints from the proxies.
     pub(super) unknown: Option<Unknown>,
     pub(super) shared: Shared,
@@ -81,8 +85,16 @@ impl Live {
                     std::future::pending::<()>().await;
                 }
             };
+            let due = self.waking.due().map(tokio::time::Instant::from_std);
+            let settled = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = shared.stopped() => return,
+                () = settled => self.follow(),
                 () = moved => self.follow(),
                 () = models.changed() => self.publish_pools(),
                 () = connectors.changed() => self.publish_pools(),
@@ -104,19 +116,21 @@ impl Live {
             pools.extend(followed.pools.iter().cloned());
             self.replicas.follow(&followed.replicas);
         }
+        self.settled = self.waking.settle(&pools, Instant::now());
         self.pools = pools;
         self.publish_pools();
         if let Some(unknown) = self.unknown.take() {
             // Its receiver is gone only when the controller stops.
             let _ = unknown.serve.send(());
         }
-        self.telemetry.follow(&self.pools, self.settings.scrape);
+        // An engine's status means nothing to those who do not know the engine.
+        self.telemetry.follow(&self.settled, self.settings.scrape);
     }
 
     /// Publishes the pools with what their engines list, if anything of it has changed.
     fn publish_pools(&mut self) {
         self.publish_endpoints();
-        let mut named = self.pools.clone();
+        let mut named = self.settled.clone();
         self.models.name(&mut named);
         let mut pools = warmpath_config::pools::to_wire(&named);
         self.models.fill(&mut pools);

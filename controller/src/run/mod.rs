@@ -2,6 +2,7 @@
 
 mod live;
 mod serve;
+mod waking;
 
 use crate::api;
 use crate::clock::Clock;
@@ -26,6 +27,7 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use waking::Waking;
 use warmpath_core::ids::InstanceId;
 
 /// How long a shutdown waits for connections to end by themselves.
@@ -105,13 +107,15 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
     let endpoints = Publisher::default();
     let service = EndpointService::new(endpoints.subscribe(), Arc::clone(&metrics));
     let replicas = Replicas::new(shared.clone(), identity.peers());
-    let (shared_too, pools, published) = (shared.clone(), Vec::new(), None);
+    let (shared_too, pools, settled, published) = (shared.clone(), Vec::new(), Vec::new(), None);
     let mut live = Live {
         settings,
         names,
         cluster,
         replicas,
         pools,
+        settled,
+        waking: Waking::default(),
         unknown,
         shared: shared_too,
         telemetry,

@@ -113,3 +113,18 @@ async fn changes_that_need_a_restart_are_logged() {
         .await;
     running.shutdown().await;
 }
+
+/// Nothing but time makes the controller publish the endpoints that it has withheld.
+#[tokio::test]
+async fn a_pool_for_which_requests_wait_wakes() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("warmpath.yaml");
+    let text =
+        |endpoints: &str| text(endpoints).replace("name: main,", "name: main, hold: {endpoint_s: 60},");
+    fs::write(&path, text("")).unwrap();
+    let (running, mut proxy) = watch(&path).await;
+    assert_eq!(addresses(&proxy.view), Vec::<&str>::new());
+    fs::write(&path, text("127.0.0.1:2")).unwrap();
+    proxy.until("it is awake", |view| addresses(view) == ["127.0.0.1:2"]).await;
+    running.shutdown().await;
+}
