@@ -140,8 +140,10 @@ impl<S: SharedMap> Router<S> {
         prompt: Prompt<'_>,
         out: &mut Vec<Output>,
     ) {
-        let Some(config) = self.config_of(plugin) else { return };
         let now = clock.now();
+        let Some(config) = self.config_of(plugin) else {
+            return self.release(admitted, HoldEnd::Left, now, out);
+        };
         self.read_log(now, out);
         self.end_prefills(now, out);
         let nonce = self.random();

@@ -79,6 +79,14 @@ impl View {
         self.admissions.of(pool)
     }
 
+    /// The requests that these origins hold.
+    pub fn held_by(&self, is_one: impl Fn(OriginId) -> bool, now: Timestamp) -> Vec<Held> {
+        let mut all = Vec::new();
+        self.admissions.export_held(now, |held| all.push(held));
+        all.retain(|held| is_one(OriginId(held.origin)));
+        all
+    }
+
     /// What becomes of a request to a pool that comes now.
     pub fn verdict(&self, pool: &Pool, asked: &Asked, now: Timestamp) -> Verdict {
         let gate = self.admission(pool.name());

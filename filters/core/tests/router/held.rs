@@ -303,3 +303,57 @@ fn a_pool_that_is_gone_holds_nobody() {
     assert_eq!(status, Some(404), "nobody will ever serve it");
     stream.finish();
 }
+
+#[test]
+fn a_controller_that_comes_back_learns_who_waits() {
+    let host = Host::default();
+    let (one, other) = (&vm(&host, &with_controller()), &vm(&host, &with_controller()));
+    let mut controller = Controller::accept(&host, &[one, other]);
+    controller.snapshot(vec![Kind::Pools(pools(0)).into()]);
+    step(&host, &[one, other]);
+    let streams = [serve(one, &chat("hello")), serve(other, &chat("good day"))];
+    step(&host, &[one, other]);
+    controller.close();
+    let again = Controller::accept(&host, &[one, other]);
+    let held = again.events().into_iter().filter(|kind| matches!(kind, Kind::Held(_)));
+    assert_eq!(held.count(), 2, "with the first messages, those of all VMs");
+    streams.into_iter().for_each(Stream::finish);
+}
+
+#[test]
+fn a_vm_that_only_holds_is_alive() {
+    let host = Host::default();
+    let (one, other) = (&vm(&host, &with_controller()), &vm(&host, &with_controller()));
+    let mut controller = Controller::accept(&host, &[one, other]);
+    controller.snapshot(vec![Kind::Pools(pools(0)).into()]);
+    step(&host, &[one, other]);
+    let stream = serve(one, &chat("hello"));
+    for _ in 0..40 {
+        step(&host, &[one, other]);
+    }
+    assert_eq!((one.held(), other.held()), (1, 1));
+    stream.finish();
+}
+
+#[test]
+fn requests_held_in_a_vm_that_is_gone_are_forgotten() {
+    let host = Host::default();
+    let (one, other) = (&vm(&host, &with_controller()), &vm(&host, &with_controller()));
+    let mut controller = Controller::accept(&host, &[one, other]);
+    controller.snapshot(vec![Kind::Pools(pools(0)).into()]);
+    step(&host, &[one, other]);
+    let gone = if one.holds_lease() { other } else { one };
+    let left = if one.holds_lease() { one } else { other };
+    let _stuck = serve(gone, &chat("hello"));
+    let mut waits = serve(left, &chat("good day"));
+    step(&host, &[left]);
+    assert_eq!(left.held(), 2);
+    for _ in 0..24 {
+        step(&host, &[left]);
+    }
+    assert_eq!(left.held(), 1, "it is silent");
+    change(&mut controller, pools(1));
+    waits.catch_up();
+    assert_eq!(destinations(&waits).len(), 1);
+    waits.complete();
+}

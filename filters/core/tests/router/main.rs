@@ -11,6 +11,7 @@
 //!   steering      fields that only the router may set           legs       requests in two legs
 //!   held          requests that wait for an endpoint, or for room
 //!   held_bounds   how much a process holds
+//!   held_in_any_order  generated: whatever happens to them
 //!   turns         conversations that are followed
 //!   legs_in_any_order  generated: whatever happens to those  rescue     decode legs that fail
 //!   shared_models several pools that serve one model
@@ -38,6 +39,7 @@ mod elsewhere;
 mod fallback;
 mod held;
 mod held_bounds;
+mod held_in_any_order;
 mod lease;
 mod legs;
 mod legs_in_any_order;

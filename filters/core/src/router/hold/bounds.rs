@@ -12,10 +12,11 @@ use super::super::route::refuse_to_hold;
 use super::super::shared::SharedMap;
 use super::super::siblings::When;
 use super::{Holds, Wait};
+use crate::config::HoldLimits;
 use crate::ids::OriginId;
 use crate::num::u64_len;
 use crate::time::Timestamp;
-use crate::wire::HeldFor;
+use crate::wire::{Held, HeldFor};
 use fnv::FnvHashSet;
 use std::cmp::Reverse;
 
@@ -49,11 +50,9 @@ impl Holds {
 impl<S: SharedMap> Router<S> {
     /// Sees to it that the process may hold one more request. `false`: it may not. What has to make room does so in the next tick: a
     /// response to one stream would stop the callback of another.
-    pub(super) fn make_room(&mut self, plugin: PluginId, priority: i32, body_bytes: u64) -> bool {
-        let Some(config) = self.config_of(plugin) else { return false };
+    pub(super) fn make_room(&mut self, limits: HoldLimits, priority: i32, body_bytes: u64) -> bool {
         let mut kept = self.kept();
         kept.add(body_bytes);
-        let limits = config.hold;
         let is_full =
             |kept: &Kept| kept.requests > limits.requests_max || kept.body_bytes > limits.body_bytes_max;
         if !is_full(&kept) {
@@ -126,7 +125,7 @@ impl<S: SharedMap> Router<S> {
         let Some(Exchange::Held(held)) = self.exchanges.get_mut(&id) else { return false };
         let more = u64_len(buffered_bytes).saturating_sub(held.place.body_bytes);
         held.place.body_bytes += more;
-        let limit = held.source.limits().map_or(u64::MAX, |limits| limits.body_bytes_max);
+        let limit = held.source.limits().body_bytes_max;
         self.holds.body_bytes = self.holds.body_bytes.saturating_add(more);
         if more == 0 || self.kept().body_bytes <= limit {
             out.push(Output::Pause);
@@ -138,6 +137,12 @@ impl<S: SharedMap> Router<S> {
             self.publish([], When::Soon, now, out);
         }
         true
+    }
+
+    /// The requests that the VMs of this process hold.
+    pub(in crate::router) fn process_holds(&self, now: Timestamp) -> Vec<Held> {
+        let own = self.ledger.origin();
+        self.view.held_by(|origin| origin == own || self.holds.siblings.contains(&origin), now)
     }
 
     /// Shows what the process holds, once a second while that is anything.

@@ -122,7 +122,7 @@ enum Source {
     /// From its headers and its body.
     Read(Box<Reading>, KeptBody),
     /// From a caller that has chains, who is asked for it.
-    Prompt,
+    Prompt(HoldLimits),
 }
 
 /// What is kept of a body.
@@ -194,7 +194,8 @@ impl<S: SharedMap> Router<S> {
         now: Timestamp,
         out: &mut Vec<Output>,
     ) {
-        self.hold(id, (plugin, Source::Prompt), (wait, 0, admitted), now, out);
+        let limits = self.config_of(plugin).map_or(HoldLimits::default(), |config| config.hold);
+        self.hold(id, (plugin, Source::Prompt(limits)), (wait, 0, admitted), now, out);
     }
 
     fn hold(
@@ -211,7 +212,7 @@ impl<S: SharedMap> Router<S> {
             Place { wait, ..place }
         } else {
             let body_bytes = u64::try_from(body_bytes).unwrap_or(u64::MAX);
-            if !self.make_room(plugin, wait.asked.priority, body_bytes) {
+            if !self.make_room(source.limits(), wait.asked.priority, body_bytes) {
                 let wait_ms = self.wait_ms(&wait, now);
                 return refuse_to_hold(NotHeld::Full, (wait.held_for, wait_ms), source.caller(), out);
             }
@@ -295,21 +296,21 @@ impl Source {
     fn caller(&self) -> &Caller {
         match self {
             Self::Read(reading, _) => &reading.caller,
-            Self::Prompt => const { &Caller::unknown() },
+            Self::Prompt(_) => const { &Caller::unknown() },
         }
     }
 
     /// How much its plugin lets the process hold.
-    fn limits(&self) -> Option<HoldLimits> {
+    fn limits(&self) -> HoldLimits {
         match self {
-            Self::Read(reading, _) => Some(reading.config.hold),
-            Self::Prompt => None,
+            Self::Read(reading, _) => reading.config.hold,
+            Self::Prompt(limits) => *limits,
         }
     }
 
     /// Whether the shell has to hand something over before it can go on.
     fn is_recalled(&self) -> bool {
-        matches!(self, Self::Prompt | Self::Read(_, KeptBody::Recalled))
+        matches!(self, Self::Prompt(_) | Self::Read(_, KeptBody::Recalled))
     }
 }
 

@@ -131,11 +131,11 @@ impl<S: SharedMap> Router<S> {
             (Source::Read(reading, kept), _) => {
                 self.route_body(clock, id, (*reading, admitted), kept.into(), out);
             }
-            (Source::Prompt, Some(Again::Prompt(prompt))) => {
+            (Source::Prompt(_), Some(Again::Prompt(prompt))) => {
                 self.route_prompt(clock, id, (plugin, admitted), prompt, out);
             }
             // Its caller no longer has it: as if the client had left.
-            (Source::Prompt, _) => {
+            (Source::Prompt(_), _) => {
                 if let Some(Admitted { place, .. }) = admitted {
                     self.leave(&place, HoldEnd::Left, clock.now(), out);
                 }

@@ -263,7 +263,7 @@ impl<S: SharedMap> Router<S> {
         out.push(Output::Show(Gauge::UplinkConnected, 1));
         self.uplink.state =
             State::Open(Open { id, prefixes: PrefixDecoder::default(), snapshot_is_new: None });
-        self.introduce(id, out);
+        self.introduce(id, now, out);
         self.send_pending(now, out);
     }
 

@@ -1,4 +1,4 @@
-//! What the controller is sent: who this is, what is in flight, what was done, and what was learned.
+//! What the controller is sent: who this is, what is in flight and held, what was done, and what was learned.
 
 use super::State;
 use crate::num::u32_len;
@@ -12,8 +12,8 @@ use prost::Message;
 // === impl Router ===
 
 impl<S: SharedMap> Router<S> {
-    /// The first messages of a stream: who opens it, where it goes on, and what is in flight.
-    pub(super) fn introduce(&mut self, uplink: UplinkId, out: &mut Vec<Output>) {
+    /// The first messages of a stream: who opens it, where it goes on, what is in flight and what is held.
+    pub(super) fn introduce(&mut self, uplink: UplinkId, now: Timestamp, out: &mut Vec<Output>) {
         let resume = self
             .uplink
             .followed
@@ -24,7 +24,8 @@ impl<S: SharedMap> Router<S> {
         let cell_bytes = u32_len(self.view.cell_bytes());
         let hello = Hello { process: self.process().0, node, version, resume, cell_bytes, replica: false };
         send(uplink, &Up { hello: Some(hello), events: Vec::new() }, out);
-        send_all(uplink, self.ledger.loads().into_iter().map(Event::from), out);
+        let held = self.process_holds(now).into_iter().map(Kind::Held);
+        send_all(uplink, self.ledger.loads().into_iter().chain(held).map(Event::from), out);
     }
 
     /// Sends the controller what this process did.

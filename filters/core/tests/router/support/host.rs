@@ -406,7 +406,11 @@ impl Stream {
                 Output::ReadPieces => reads_pieces = true,
                 Output::Call(call) => self.calls.push(call),
                 Output::Pause => self.is_paused = true,
-                Output::Resume | Output::ResumeResponse => self.is_paused = false,
+                Output::Resume => {
+                    assert!(self.is_paused && self.reply.is_none(), "it goes on once");
+                    self.is_paused = false;
+                }
+                Output::ResumeResponse => self.is_paused = false,
                 Output::RemoveRequestHeader(_) => {}
                 other => panic!("{other:?} belongs to no request"),
             }
