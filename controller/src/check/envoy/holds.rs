@@ -17,6 +17,7 @@ const MARGIN: Duration = Duration::from_secs(10);
 /// A limit of streams per connection from which it does not matter for held requests: that of envoy/envoy.yaml.
 const STREAMS_MIN: u64 = 1_000;
 const MS_PER_S: u32 = 1_000;
+const MIB: u64 = 1024 * 1024;
 
 static IDLE: Check = Check {
     id: "hold.idle-timeout",
@@ -48,8 +49,16 @@ static STREAMS: Check = Check {
     remedy: "set max_concurrent_streams in http2_protocol_options to 1000",
 };
 
+static MEMORY: Check = Check {
+    id: "hold.memory",
+    worst: Level::Warning,
+    why: "held bodies may take more than half of the memory that Envoy may use, and when that is full, Envoy refuses new requests",
+    remedy: "set hold.body_bytes_max in the filter's configuration to less than half of the overload manager's \
+             max_heap_size_bytes, or give Envoy more memory",
+};
+
 /// In the order of docs/check.md.
-pub(super) static CHECKS: [&Check; 4] = [&IDLE, &DURATION, &REDUCED, &STREAMS];
+pub(super) static CHECKS: [&Check; 5] = [&IDLE, &DURATION, &REDUCED, &STREAMS, &MEMORY];
 
 /// Checks a gateway that leads to engines.
 pub(super) fn check(
@@ -84,6 +93,13 @@ pub(super) fn check_overload(
         let timers: Vec<&str> = scaled.map(|scaled| text(scaled, "/timer")).collect();
         let is_ok = !timers.contains(&"HTTP_DOWNSTREAM_STREAM_IDLE");
         to.judge(&REDUCED, is_ok, text(action, "/name"), timers.join(", "));
+    }
+    let monitors = items(dump.bootstrap, "/overload_manager/resource_monitors");
+    let heap = monitors.iter().find_map(|monitor| number(monitor, "/typed_config/max_heap_size_bytes"));
+    let held = plugins.iter().map(|plugin| plugin.hold.body_bytes_max).max();
+    if let Some((heap, held)) = heap.zip(held) {
+        let seen = format!("{} MiB of {} MiB", held / MIB, heap / MIB);
+        to.judge(&MEMORY, held <= heap / 2, "", seen);
     }
 }
 

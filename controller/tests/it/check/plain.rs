@@ -486,3 +486,10 @@ fn an_overload_action_that_cuts_held_requests_is_found() {
     assert_eq!(found_held(&pages), [wanted]);
     assert_eq!(found(&pages), Vec::<String>::new(), "nothing is held");
 }
+
+#[test]
+fn bodies_that_would_fill_envoys_memory_are_found() {
+    let plugin = r#"{"controller":{"cluster":"warmpath_controller"},"hold":{"body_bytes_max":3221225472}}"#;
+    let pages = with(PLUGIN, "configuration/value", json!(plugin));
+    assert_eq!(found_held(&pages), ["warning hold.memory 3072 MiB of 4096 MiB"]);
+}

@@ -3,7 +3,7 @@
 use super::IMAGE;
 use warmpath_gateways::{Chart, ChartError};
 
-const REFUSED: [(&str, &str); 41] = [
+const REFUSED: [(&str, &str); 42] = [
     (
         "gateway: {istio: {mode: waypoint}}",
         "at '/gateway/istio/mode': value must be one of 'gateway', 'inferencePool', 'sidecar'",
@@ -75,6 +75,10 @@ const REFUSED: [(&str, &str); 41] = [
     ),
     ("gateway: {logLevel: warn}", "at '/gateway/logLevel': value must be one of"),
     ("gateway: {filter: {alternates: 8}}", "at '/gateway/filter/alternates': maximum: got 8, want 7"),
+    (
+        "gateway: {filter: {hold: {requests_max: 100001}}}",
+        "at '/gateway/filter/hold/requests_max': maximum: got 100,001, want 100,000",
+    ),
     (
         "gateway: {filter: {cell_bytes: 128}}",
         "at '/gateway/filter': additional properties 'cell_bytes' not allowed",
