@@ -436,3 +436,26 @@ fn what_the_gate_says_is_explained_where_requests_wait_for_room() {
     assert_eq!((gate.verdict.as_str(), gate.waiting, gate.is_followed), ("open", 0, false));
     assert!(gate.needed_tokens > 0 && (gate.wait_s_max - 60.0).abs() < 0.001, "{gate:?}");
 }
+
+#[test]
+fn a_request_goes_to_the_cheapest_of_its_places_and_to_others_only_if_those_are_unfit() {
+    let at = |world: &World, places: &[usize]| {
+        let places: Vec<EndpointId> = places.iter().map(|at| EndpointId(World::id(*at))).collect();
+        let query = world.query().unwrap().at(&places);
+        let options = Options { alternates: 3, nonce: 1, now: Timestamp::ZERO, weights: Weights::default() };
+        let decision = choose(&query, &options).unwrap();
+        let ranked: Vec<u64> = decision.ranked().map(|candidate| candidate.id.0).collect();
+        (ranked, decision.reason)
+    };
+    let world = || World::new(4).holds(0, CELLS).queues(1, 3);
+    let id = World::id;
+    let (ranked, reason) = at(&world(), &[1, 2]);
+    assert_eq!((&ranked[..3], reason), (&[id(2), id(1), id(0)][..], Reason::Cold), "then the holder");
+    assert_eq!(at(&world(), &[1]).0[0], id(1), "however busy it is");
+    assert_eq!(at(&world().failed(2), &[2]).0[0], id(0));
+    assert_eq!(at(&world().is(2, Health::Unhealthy), &[2]).0[0], id(0));
+    let large = World::new(SCAN_ENDPOINTS_MAX * 4).holds(0, CELLS);
+    for place in 1..SCAN_ENDPOINTS_MAX * 4 {
+        assert_eq!(at(&large, &[place]).0[0], id(place), "also where it is in no sample");
+    }
+}

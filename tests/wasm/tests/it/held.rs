@@ -133,6 +133,30 @@ fn hostcalls_of_holding_do_not_grow() {
 }
 
 #[test]
+fn a_pool_that_may_hold_costs_nothing_while_nothing_is_held() {
+    let hostcalls = |hold: Option<Hold>| {
+        let host = Host::default();
+        let vm = vm(&host, &config());
+        let mut controller = Controller::accept(&host, &[&vm]);
+        let mut event = pools(&endpoints(2));
+        if let Some(Kind::Pools(pools)) = &mut event.kind {
+            pools.pools[0].hold = hold;
+        }
+        controller.snapshot(vec![event]);
+        for _ in 0..2 {
+            complete(serve(&vm, &chat("hello")));
+            step(&host, &[&vm]);
+        }
+        vm.reset_counts();
+        complete(serve(&vm, &chat("hello")));
+        vm.tick().unwrap();
+        vm.counts().total()
+    };
+    let hold = Hold { room_ms_max: 60_000, endpoint_ms_max: 60_000, ..Hold::default() };
+    assert_eq!(hostcalls(Some(hold)), hostcalls(None));
+}
+
+#[test]
 fn a_held_request_takes_little_memory() {
     const HELD: usize = 4_000;
     let host = Host::default();

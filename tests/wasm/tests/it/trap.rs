@@ -6,7 +6,7 @@ use crate::support::{
     serve, static_config, step, text,
 };
 use serde_json::{Value, json};
-use warmpath_core::wire::ResumePoint;
+use warmpath_core::wire::{Hold, Kind, ResumePoint};
 use warmpath_host::{Host, Vm};
 
 fn vm(host: &Host, configuration: &Value) -> Vm {
@@ -126,4 +126,36 @@ fn lease_of_a_trapped_vm_is_taken_over_where_it_ended() {
     assert_eq!((hello.resume, hello.process), (resume, process));
     serve(other, &chat("hello")).finish().unwrap();
     assert!(other.violations().is_empty());
+}
+
+/// The rebuilt VM does not know the streams of the one before it, and Envoy does not end them.
+#[test]
+fn requests_held_in_a_trapped_vm_wait_for_their_clients_and_block_nobody() {
+    let host = Host::default();
+    let (one, two) = (vm(&host, &with_controller()), vm(&host, &with_controller()));
+    let mut controller = Controller::accept(&host, &[&one, &two]);
+    let waking = |names: &[String]| {
+        let mut event = pools(names);
+        if let Some(Kind::Pools(pools)) = &mut event.kind {
+            pools.pools[0].hold = Some(Hold { endpoint_ms_max: 600_000, ..Hold::default() });
+        }
+        event
+    };
+    controller.snapshot(vec![waking(&[])]);
+    step(&host, &[&one, &two]);
+    let stuck = serve(&two, &chat("hello"));
+    trap(&two);
+    let fresh = host.rebuild(&two).unwrap();
+    let waits = [serve(&one, &chat("hello")), serve(&fresh, &chat("hello"))];
+    for _ in 0..24 {
+        step(&host, &[&one, &fresh]);
+    }
+    controller.delta(vec![waking(&endpoints(2))]);
+    step(&host, &[&one, &fresh]);
+    for stream in waits {
+        assert_eq!(destinations(&stream).len(), 2);
+        complete(stream);
+    }
+    assert!(stuck.upstream().headers.is_none() && stuck.local_response().is_none());
+    assert!(one.violations().is_empty() && fresh.violations().is_empty());
 }
