@@ -32,6 +32,8 @@ pub enum Arm {
     Without(Term, Deployment),
     /// The bound: engines that share one endless cache, and have room for every adapter.
     Endless,
+    /// Ours, whose requests may wait for room so many seconds.
+    Held(u32, Deployment),
     /// The gate that ships, with perfect sight; its requests wait up to so many seconds.
     Gate(u32),
     /// Where engines could pass on what they prefill: none does. Ours chooses among all of them.
@@ -62,6 +64,10 @@ pub enum Kind {
     Ours,
     /// Ours, under conditions that the others are spared.
     Proxies,
+    /// Ours, whose requests may wait for room.
+    Held,
+    /// The same under conditions that the others are spared.
+    HeldProxies,
     /// The gate, with perfect sight.
     Gate,
     /// Ours, on engines that have the roles that other rules need.
@@ -96,15 +102,12 @@ pub(crate) fn arms(args: &Args) -> Vec<Arm> {
         term => Some(Arm::Without(term, Deployment::EXACT)),
     });
     let others = std::iter::once(Arm::Never).chain(fixed);
-    let gates = GATES_S.map(Arm::Gate);
-    others
-        .chain(rules)
-        .chain(several)
-        .chain(gates)
-        .chain([Arm::Roles])
-        .chain(without)
-        .chain([Arm::Endless])
-        .collect()
+    let held = |deployment: Deployment| GATES_S.into_iter().map(move |room_s| Arm::Held(room_s, deployment));
+    let held_several = held(deployment).filter(|_| several.is_some());
+    let gates = GATES_S.into_iter().map(Arm::Gate);
+    let ours = several.into_iter().chain(held(Deployment::EXACT)).chain(held_several).chain(gates);
+    let all = others.chain(rules).chain(ours).chain([Arm::Roles]);
+    all.chain(without).chain([Arm::Endless]).collect()
 }
 
 // === impl FixedName ===
@@ -144,6 +147,8 @@ impl Arm {
             Self::Proxies(deployment) => format!("warmpath-{}", deployment.proxies),
             Self::Without(term, ..) => format!("{}{}", Self::WITHOUT, term.label()),
             Self::Endless => "endless".to_owned(),
+            Self::Held(room_s, Deployment::EXACT) => format!("warmpath-held-{room_s}"),
+            Self::Held(room_s, deployment) => format!("warmpath-{}-held-{room_s}", deployment.proxies),
             Self::Gate(room_s) => format!("gate-{room_s}"),
             Self::Never => "never".to_owned(),
             Self::Fixed(name) => name.name().to_owned(),
@@ -158,6 +163,8 @@ impl Arm {
             Self::Rule(_) | Self::Never | Self::Fixed(_) => Kind::Other,
             Self::Proxies(..) => Kind::Proxies,
             Self::Roles => Kind::Roles,
+            Self::Held(_, Deployment::EXACT) => Kind::Held,
+            Self::Held(..) => Kind::HeldProxies,
             Self::Gate(_) => Kind::Gate,
             Self::Without(_, Deployment::EXACT) => Kind::Ablation,
             Self::Without(..) => Kind::ProxiesAblation,
@@ -170,7 +177,7 @@ impl Arm {
         match self {
             Self::Rule(RuleName::Warmpath) | Self::Proxies(_) => true,
             Self::Never | Self::Fixed(_) | Self::Roles => family == Family::Split,
-            Self::Gate(_) => family == Family::Held,
+            Self::Gate(_) | Self::Held(..) => family == Family::Held,
             Self::Rule(_) => family != Family::Split,
             Self::Without(..) | Self::Endless => family == Family::Whole,
         }
@@ -200,6 +207,7 @@ impl Arm {
                 }
                 play(&spec, &mut Endless::default())
             }
+            Self::Held(room_s, deployment) => ours(&equal, ProxiesSpec { deployment, room_s, ..exact }),
             Self::Gate(room_s) => play(&equal, &mut Gated::new(f64::from(room_s))),
             Self::Never => ours(&Spec { has_transfer: false, ..equal }, exact),
             Self::Fixed(name) => play(spec, &mut name.rule()),
@@ -216,7 +224,8 @@ impl Kind {
         match self {
             Self::Ablation => Some(Self::Ours),
             Self::ProxiesAblation => Some(Self::Proxies),
-            Self::Other | Self::Ours | Self::Proxies | Self::Gate | Self::Roles | Self::Bound => None,
+            Self::Other | Self::Ours | Self::Proxies | Self::Roles | Self::Bound => None,
+            Self::Held | Self::HeldProxies | Self::Gate => None,
         }
     }
 }

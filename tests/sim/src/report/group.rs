@@ -208,8 +208,8 @@ impl Line {
     pub(super) fn role(&self) -> Role {
         match self.kind {
             Kind::Other => Role::Other,
-            Kind::Ours => Role::Ours,
-            Kind::Proxies | Kind::Roles | Kind::Gate => Role::Proxies,
+            Kind::Ours | Kind::Held => Role::Ours,
+            Kind::Proxies | Kind::HeldProxies | Kind::Roles | Kind::Gate => Role::Proxies,
             Kind::Ablation | Kind::ProxiesAblation => Role::Ablation,
             Kind::Bound => Role::Bound,
         }

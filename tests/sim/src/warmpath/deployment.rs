@@ -38,6 +38,8 @@ pub struct ProxiesSpec {
     pub seed: u64,
     /// How much each term of the cost counts.
     pub weights: Weights,
+    /// How long requests may wait for room, in seconds; 0: none does.
+    pub room_s: u32,
 }
 
 // === impl Deployment ===
@@ -58,6 +60,6 @@ impl Deployment {
 impl ProxiesSpec {
     /// One router beside the controller.
     pub fn exact(seed: u64) -> Self {
-        Self { deployment: Deployment::EXACT, seed, weights: Weights::default() }
+        Self { deployment: Deployment::EXACT, seed, weights: Weights::default(), room_s: 0 }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::process::VmAt;
 use crate::workload::{Form, Job};
-use warmpath_core::router::{CallId, ExchangeId, Watch};
+use warmpath_core::router::{CallId, ExchangeId, Output, Watch};
 
 /// A piece of generated text in a stream.
 pub(super) const TEXT_PIECE: &[u8] = b"data: {\"choices\":[{\"index\":0,\"text\":\" a\"}]}\n\n";
@@ -13,7 +13,7 @@ pub(super) struct Flight {
     /// The VM that it came through.
     pub(super) vm: VmAt,
     pub(super) exchange: ExchangeId,
-    /// The engine that it was sent to.
+    /// The engine that it was sent to; 0 before it is.
     pub(super) engine: usize,
     /// The call that prefills it on that engine, if another decodes it.
     pub(super) call: Option<CallId>,
@@ -28,17 +28,27 @@ pub(super) struct Flight {
 // === impl Flight ===
 
 impl Flight {
-    pub(super) fn new(vm: VmAt, exchange: ExchangeId, engine: usize, job: &Job) -> Self {
+    /// One that has just come.
+    pub(super) fn new(vm: VmAt, exchange: ExchangeId, job: &Job) -> Self {
         Self {
             vm,
             exchange,
-            engine,
+            engine: 0,
             call: None,
             watch: Watch::End,
             prompt_tokens: job.prompt_tokens,
             cached_tokens: 0,
             output_tokens: job.output_tokens,
             form: job.form,
+        }
+    }
+
+    /// Notes what its router wants to see of the response.
+    pub(super) fn note(&mut self, outputs: &[Output]) {
+        for output in outputs {
+            if let Output::Watch(watch) = output {
+                self.watch = *watch;
+            }
         }
     }
 

@@ -15,6 +15,7 @@ mod clock;
 mod controller;
 mod deployment;
 mod flight;
+mod held;
 mod network;
 mod process;
 mod world;
@@ -28,19 +29,21 @@ use clock::{second, wall_clock};
 pub use deployment::{Deployment, NetworkSpec, ProxiesSpec};
 use flight::{Flight, TEXT_PIECE};
 use fnv::FnvHashMap;
+use held::Fate;
 use process::{PLUGIN, VmAt};
 use std::ops::Range;
 use warmpath_core::config::{Config, ControllerConfig, Explain, HoldLimits};
-use warmpath_core::ids::{EndpointId, TenantId};
+use warmpath_core::ids::EndpointId;
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::num::count;
 use warmpath_core::prompt::Size;
-use warmpath_core::router::{Call, Called, DESTINATION_HEADER, ExchangeId, Input, Output, Prompt};
-use warmpath_core::wire::{self, EngineStatus, Health, Pool, PoolEndpoint, Pools, Role};
+use warmpath_core::router::{Call, Called, DESTINATION_HEADER, ExchangeId, Input, Output};
+use warmpath_core::wire::{self, EngineStatus, Health, Hold, Pool, PoolEndpoint, Pools, Role};
 use warmpath_engine::model::{Params, Stats, TOKEN_BYTES};
 use world::World;
 
 const POOL: &str = "sim";
+const MS_PER_S: u32 = 1_000;
 /// An engine refuses what it can never do.
 const BAD_REQUEST: u16 = 400;
 /// What an engine that fails responds.
@@ -55,11 +58,19 @@ pub struct Proxies {
     block_tokens: Vec<usize>,
     /// Tokens of each engine's tiers below its GPU.
     below_gpu_tokens: Vec<usize>,
+    shape: Shape,
+    deployment: Deployment,
+    next: usize,
+}
+
+/// What there is to the pool beside its endpoints.
+#[derive(Clone, Debug)]
+struct Shape {
     /// Those that only decode.
     decoding: Range<usize>,
     has_transfer: bool,
-    deployment: Deployment,
-    next: usize,
+    /// How long requests may wait for room, in seconds; 0: none does.
+    room_s: u32,
 }
 
 // === impl Proxies ===
@@ -68,10 +79,11 @@ impl Proxies {
     /// Proxies that have started beside a controller whose file names the engines that are there.
     pub fn new(spec: ProxiesSpec, run: &Spec) -> Self {
         let engines = &run.engines;
+        let shape = Shape { decoding: run.decoding(), has_transfer: run.has_transfer, room_s: spec.room_s };
         let addresses: Vec<String> = (0..engines.len()).map(address).collect();
         let config = Config {
             // As a fallback: a controller names them too, and those that join.
-            pools: pools(&addresses, run.first(), &run.decoding(), run.has_transfer),
+            pools: pools(&addresses, run.first(), &shape),
             controller: Some(ControllerConfig { cluster: "warmpath_controller".to_owned(), token: None }),
             cell_bytes: CELL_BYTES_DEFAULT,
             alternates: 0,
@@ -89,8 +101,7 @@ impl Proxies {
             block_tokens: engines.iter().map(|params| params.block_tokens).collect(),
             below_gpu_tokens: engines.iter().map(below_gpu_tokens).collect(),
             addresses,
-            decoding: run.decoding(),
-            has_transfer: run.has_transfer,
+            shape,
             deployment: spec.deployment,
             next: 0,
         }
@@ -114,12 +125,37 @@ impl Proxies {
     fn handle(&mut self, id: u64, input: Input<'_>) -> Vec<Output> {
         let Some(flight) = self.flights.get_mut(&id) else { return Vec::new() };
         let outputs = self.world.handle(flight.vm, input);
-        for output in &outputs {
-            if let Output::Watch(watch) = output {
-                flight.watch = *watch;
-            }
-        }
+        flight.note(&outputs);
         outputs
+    }
+
+    /// What became of a request by what its router wants done.
+    fn routed(&mut self, id: u64, outputs: &[Output]) -> Route {
+        let call = outputs.iter().find_map(|output| match output {
+            Output::Call(call) => Some(call),
+            _ => None,
+        });
+        let fate = call.and_then(called).map_or_else(|| held::fate(outputs), Fate::Sent);
+        let engine = match fate {
+            Fate::Sent(address) => self.place(address),
+            Fate::Held => return Route::Held,
+            Fate::Refused(retry_s) => {
+                self.leaves(id);
+                return Route::Refused { retry_s };
+            }
+        };
+        let Some(flight) = self.flights.get_mut(&id) else { return Route::Whole(engine) };
+        flight.note(outputs);
+        (flight.engine, flight.call) = (engine, call.map(|call| call.id));
+        if call.is_some() { Route::Apart(engine) } else { Route::Whole(engine) }
+    }
+
+    /// The stream of a request is gone.
+    fn leaves(&mut self, id: u64) {
+        if let Some(Flight { exchange, .. }) = self.flights.get(&id).copied() {
+            self.handle(id, Input::Ended { exchange });
+            self.flights.remove(&id);
+        }
     }
 
     /// The place of the engine with an address.
@@ -147,8 +183,7 @@ impl Proxies {
     fn ends(&mut self, id: u64) {
         let Some(Flight { exchange, .. }) = self.flights.get(&id).copied() else { return };
         self.handle(id, Input::ResponseChunk { exchange, bytes: 0, tail: &[], ends: true });
-        self.handle(id, Input::Ended { exchange });
-        self.flights.remove(&id);
+        self.leaves(id);
     }
 }
 
@@ -157,28 +192,20 @@ impl Rule for Proxies {
         self.advance(now_s);
         let vm = self.next_vm();
         let exchange = ExchangeId(u32::try_from(id).expect("requests are numbered from 0"));
-        let prompt = Prompt {
-            model: POOL,
-            chain: job.cells.to_vec(),
-            size: size(job),
-            output_tokens_max: job.output_tokens_max,
-            is_stream: !job.form.is_whole,
-            has_usage: !job.form.lacks_usage,
-            tenant: TenantId::default(),
-            priority: 0,
-        };
+        self.flights.insert(id, Flight::new(vm, exchange, job));
+        let prompt = held::prompt(job);
         let outputs = self.world.handle(vm, Input::RequestPrompt { exchange, plugin: PLUGIN, prompt });
-        let call = outputs.iter().find_map(|output| match output {
-            Output::Call(call) => Some(call),
-            _ => None,
-        });
-        let address = call.map_or_else(|| destination(&outputs), called);
-        let engine = self.place(address.expect("an engine is always known"));
-        let call = call.map(|call| call.id);
-        let mut flight = Flight::new(vm, exchange, engine, job);
-        flight.call = call;
-        self.flights.insert(id, flight);
-        if call.is_some() { Route::Apart(engine) } else { Route::Whole(engine) }
+        let route = self.routed(id, &outputs);
+        if route == Route::Held {
+            self.world.held.insert(exchange.0, job.clone());
+        }
+        route
+    }
+
+    fn released(&mut self, _now_s: f64, _fleet: &Fleet) -> Option<(u64, Route)> {
+        let (exchange, outputs) = self.world.freed.pop_front()?;
+        let id = u64::from(exchange.0);
+        Some((id, self.routed(id, &outputs)))
     }
 
     fn decoder(&mut self, now_s: f64, id: u64, _job: &Job, _fleet: &Fleet) -> Option<usize> {
@@ -249,7 +276,7 @@ impl Rule for Proxies {
     fn joined(&mut self, now_s: f64, engines: usize) {
         self.advance(now_s);
         let now = self.world.now;
-        let pools = pools(&self.addresses, engines, &self.decoding, self.has_transfer);
+        let pools = pools(&self.addresses, engines, &self.shape);
         self.world.controller.set_pools(pools, now);
         self.world.pump();
         self.world.advance(now);
@@ -279,7 +306,8 @@ fn called(call: &Call) -> Option<&str> {
 }
 
 /// One pool of the first `open` endpoints and those that only decode.
-fn pools(addresses: &[String], open: usize, decoding: &Range<usize>, has_transfer: bool) -> Pools {
+fn pools(addresses: &[String], open: usize, shape: &Shape) -> Pools {
+    let decoding = &shape.decoding;
     let role = |at: usize| match (decoding.is_empty(), decoding.contains(&at)) {
         (true, _) => Role::Both,
         (false, true) => Role::Decode,
@@ -298,7 +326,8 @@ fn pools(addresses: &[String], open: usize, decoding: &Range<usize>, has_transfe
         models: vec![POOL.into()],
         adapters: Vec::new(),
         endpoints,
-        transfer: has_transfer.then(wire::Transfer::default),
+        transfer: shape.has_transfer.then(wire::Transfer::default),
+        hold: (shape.room_s > 0).then(|| Hold { room_ms_max: shape.room_s * MS_PER_S, ..Hold::default() }),
         ..Pool::default()
     };
     Pools { pools: vec![pool] }

@@ -14,12 +14,13 @@ use super::controller::{self, Controller};
 use super::deployment::{Deployment, ProxiesSpec};
 use super::network::{Lane, Network};
 use super::process::{Handled, PLUGIN, Process, VmAt};
-use crate::workload::mix;
+use crate::workload::{Job, mix};
 use bytes::Bytes;
 use fnv::FnvHashMap;
+use std::collections::VecDeque;
 use warmpath_core::config::Config;
 use warmpath_core::cost::Weights;
-use warmpath_core::router::{Input, Output, UplinkId};
+use warmpath_core::router::{ExchangeId, Input, Output, UplinkId};
 use warmpath_core::time::Timestamp;
 
 /// How long before second 0 the processes start, in milliseconds: enough for the lease, the stream and a snapshot.
@@ -43,6 +44,10 @@ pub(super) struct World {
     /// Names the next VM.
     seed: u64,
     rebuilds: usize,
+    /// The requests that are held.
+    pub(super) held: FnvHashMap<u32, Job>,
+    /// Those that are not any longer, with what their routers want done for them.
+    pub(super) freed: VecDeque<(ExchangeId, Vec<Output>)>,
 }
 
 /// What happens next.
@@ -87,6 +92,8 @@ impl World {
             weights: spec.weights,
             seed: mix(spec.seed),
             rebuilds: 0,
+            held: FnvHashMap::default(),
+            freed: VecDeque::new(),
         };
         world.agenda.plan(begin, Due::ControllerTick);
         for process in 0..spec.deployment.proxies {
@@ -208,7 +215,8 @@ impl World {
         if !self.processes[vm.process].vms[vm.worker].is_of_pace(pace) {
             return;
         }
-        self.handle(vm, Input::Tick { plugin: PLUGIN });
+        let outputs = self.handle(vm, Input::Tick { plugin: PLUGIN });
+        self.resume(vm, outputs);
         if self.processes[vm.process].vms[vm.worker].is_of_pace(pace) {
             self.plan_tick(vm);
         }
