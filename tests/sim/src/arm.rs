@@ -1,7 +1,9 @@
 //! The arms of a comparison: who chooses, and what stands around it.
 
 use crate::args::Args;
-use crate::rules::{Apart, Endless, Gated, Rule, RuleName};
+use crate::rules::{
+    Apart, Concur, ConcurSettings, Endless, Fixed, Gated, Line, LlmdGate, Programs, Rule, RuleName,
+};
 use crate::run::{Played, Spec, play};
 use crate::scenario::Family;
 use crate::warmpath::{Deployment, NetworkSpec, Proxies, ProxiesSpec};
@@ -32,6 +34,8 @@ pub enum Arm {
     Without(Term, Deployment),
     /// The bound: engines that share one endless cache, and have room for every adapter.
     Endless,
+    /// Another rule that lets requests wait.
+    Holding(HoldingName),
     /// Ours, whose requests may wait for room so many seconds.
     Held(u32, Deployment),
     /// The gate that ships, with perfect sight; its requests wait up to so many seconds.
@@ -55,6 +59,19 @@ pub enum FixedName {
     Dynamo,
 }
 
+/// The other rules that let requests wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldingName {
+    /// So many requests at an engine at most.
+    Fixed(usize),
+    /// llm-d's saturation detector.
+    LlmdGate,
+    /// A window of active programs.
+    Concur,
+    /// Programs that are paused by their tokens.
+    Programs,
+}
+
 /// What an arm is in a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -64,6 +81,8 @@ pub enum Kind {
     Ours,
     /// Ours, under conditions that the others are spared.
     Proxies,
+    /// Another rule that lets requests wait.
+    Holding,
     /// Ours, whose requests may wait for room.
     Held,
     /// The same under conditions that the others are spared.
@@ -106,7 +125,8 @@ pub(crate) fn arms(args: &Args) -> Vec<Arm> {
     let held_several = held(deployment).filter(|_| several.is_some());
     let gates = GATES_S.into_iter().map(Arm::Gate);
     let ours = several.into_iter().chain(held(Deployment::EXACT)).chain(held_several).chain(gates);
-    let all = others.chain(rules).chain(ours).chain([Arm::Roles]);
+    let holding = HoldingName::ALL.map(Arm::Holding);
+    let all = others.chain(rules).chain(holding).chain(ours).chain([Arm::Roles]);
     all.chain(without).chain([Arm::Endless]).collect()
 }
 
@@ -134,6 +154,33 @@ impl FixedName {
     }
 }
 
+// === impl HoldingName ===
+
+impl HoldingName {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Fixed(4), Self::Fixed(6), Self::Fixed(8), Self::LlmdGate, Self::Concur, Self::Programs];
+
+    /// The name on the command line and in reports.
+    pub fn name(self) -> String {
+        match self {
+            Self::Fixed(requests) => format!("fixed-{requests}"),
+            Self::LlmdGate => "llm-d-gate".to_owned(),
+            Self::Concur => "concur".to_owned(),
+            Self::Programs => "program-pause".to_owned(),
+        }
+    }
+
+    fn rule(self, engines: usize) -> Box<dyn Rule> {
+        match self {
+            Self::Fixed(requests) => Box::new(Line::new(Fixed::new(requests))),
+            Self::LlmdGate => Box::new(Line::new(LlmdGate)),
+            Self::Concur => Box::new(Concur::new(engines, ConcurSettings::PUBLISHED)),
+            Self::Programs => Box::<Programs>::default(),
+        }
+    }
+}
+
 // === impl Arm ===
 
 impl Arm {
@@ -147,6 +194,7 @@ impl Arm {
             Self::Proxies(deployment) => format!("warmpath-{}", deployment.proxies),
             Self::Without(term, ..) => format!("{}{}", Self::WITHOUT, term.label()),
             Self::Endless => "endless".to_owned(),
+            Self::Holding(name) => name.name(),
             Self::Held(room_s, Deployment::EXACT) => format!("warmpath-held-{room_s}"),
             Self::Held(room_s, deployment) => format!("warmpath-{}-held-{room_s}", deployment.proxies),
             Self::Gate(room_s) => format!("gate-{room_s}"),
@@ -163,6 +211,7 @@ impl Arm {
             Self::Rule(_) | Self::Never | Self::Fixed(_) => Kind::Other,
             Self::Proxies(..) => Kind::Proxies,
             Self::Roles => Kind::Roles,
+            Self::Holding(_) => Kind::Holding,
             Self::Held(_, Deployment::EXACT) => Kind::Held,
             Self::Held(..) => Kind::HeldProxies,
             Self::Gate(_) => Kind::Gate,
@@ -177,7 +226,7 @@ impl Arm {
         match self {
             Self::Rule(RuleName::Warmpath) | Self::Proxies(_) => true,
             Self::Never | Self::Fixed(_) | Self::Roles => family == Family::Split,
-            Self::Gate(_) | Self::Held(..) => family == Family::Held,
+            Self::Holding(_) | Self::Gate(_) | Self::Held(..) => family == Family::Held,
             Self::Rule(_) => family != Family::Split,
             Self::Without(..) | Self::Endless => family == Family::Whole,
         }
@@ -207,6 +256,7 @@ impl Arm {
                 }
                 play(&spec, &mut Endless::default())
             }
+            Self::Holding(name) => play(&equal, name.rule(equal.first()).as_mut()),
             Self::Held(room_s, deployment) => ours(&equal, ProxiesSpec { deployment, room_s, ..exact }),
             Self::Gate(room_s) => play(&equal, &mut Gated::new(f64::from(room_s))),
             Self::Never => ours(&Spec { has_transfer: false, ..equal }, exact),
@@ -224,8 +274,7 @@ impl Kind {
         match self {
             Self::Ablation => Some(Self::Ours),
             Self::ProxiesAblation => Some(Self::Proxies),
-            Self::Other | Self::Ours | Self::Proxies | Self::Roles | Self::Bound => None,
-            Self::Held | Self::HeldProxies | Self::Gate => None,
+            _ => None,
         }
     }
 }

@@ -207,7 +207,7 @@ impl Line {
     /// What it is in tables and charts.
     pub(super) fn role(&self) -> Role {
         match self.kind {
-            Kind::Other => Role::Other,
+            Kind::Other | Kind::Holding => Role::Other,
             Kind::Ours | Kind::Held => Role::Ours,
             Kind::Proxies | Kind::HeldProxies | Kind::Roles | Kind::Gate => Role::Proxies,
             Kind::Ablation | Kind::ProxiesAblation => Role::Ablation,

@@ -11,6 +11,7 @@ mod apart;
 mod dynamo;
 mod endless;
 mod gated;
+mod held;
 mod least_requests;
 mod llmd_affinity;
 mod llmd_blend;
@@ -28,6 +29,7 @@ use warmpath_engine::model::Stats;
 pub use apart::Apart;
 pub use endless::Endless;
 pub use gated::Gated;
+pub use held::{Concur, ConcurSettings, Fixed, Line, LlmdGate, Programs};
 pub use name::{RuleName, UnknownRule};
 pub use random::Random;
 

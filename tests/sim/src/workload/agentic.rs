@@ -64,7 +64,8 @@ fn turns(
         mix(seed ^ mix(owner ^ id))
     };
     let fits = session.turns.iter().take_while(|turn| turn.input_tokens <= spec.input_tokens_max);
-    fits.take(spec.turns_max)
+    let mut turns: Vec<Turn> = fits
+        .take(spec.turns_max)
         .map(|turn| {
             let whole = turn.blocks.iter().map(|id| (seed_of(*id), SESSION_BLOCK_TOKENS));
             let rest = turn.input_tokens - turn.blocks.len() * SESSION_BLOCK_TOKENS;
@@ -73,5 +74,9 @@ fn turns(
             job.form.program = u32::try_from(number).ok();
             Turn { think_s: turn.think_s.min(spec.think_s_max), job }
         })
-        .collect()
+        .collect();
+    if let Some(last) = turns.last_mut() {
+        last.job.form.is_last = true;
+    }
+    turns
 }

@@ -52,6 +52,8 @@ pub struct Form {
     pub tenant: Option<&'static str>,
     /// The program that asks, where the client names it: what rules need that pause programs.
     pub program: Option<u32>,
+    /// Whether that has ended with this request.
+    pub is_last: bool,
 }
 
 /// One request of a session.
