@@ -94,7 +94,7 @@ fn envoy_accepts_what_the_chart_renders() {
         "auth: {enabled: false}",
         "tls: {secret: certificate}\ngateway: {accessLog: true}",
         "listen: \"[::]\"\ncontroller: {settings: {cell_bytes: 128}}",
-        "gateway: {filter: {explain: true, alternates: 1}, resources: {limits: {memory: 700Mi}}}",
+        "gateway: {filter: {explain: true, alternates: 1, tenant_header: x-tenant, hold: {body_bytes_max: 104857600}}, resources: {limits: {memory: 700Mi}}}",
     ];
     for values in variants {
         let rendered = render(values);

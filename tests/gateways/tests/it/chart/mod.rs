@@ -49,7 +49,7 @@ fn every_object_has_its_namespace_and_names_that_are_unique() {
 fn the_controllers_file_is_one_that_the_controller_takes() {
     let rendered = render(
         "namespaces: [llm, other]\npools: [{name: a, namespace: other, selector: {app: vllm}, ports: [8000], adapters: [sql], weight: 1000000,\n\
-         transfer: {protocol: sglang, bootstrap_port: 8998}}]\n\
+         transfer: {protocol: sglang, bootstrap_port: 8998}, hold: {endpoint_s: 3600, tenants: [{name: gold, weight: 3}]}}]\n\
          tls: {secret: certificate}\ncontroller: {settings: {cell_bytes: 128, scrape: {interval_ms: 500}}}",
     );
     let file = rendered.object("ConfigMap", "warmpath-controller").unwrap();
@@ -62,6 +62,8 @@ fn the_controllers_file_is_one_that_the_controller_takes() {
     assert_eq!(kubernetes.pools[0].name.to_string(), "other/a");
     assert_eq!(kubernetes.pools[0].weight, 1_000_000, "as a whole number, and not as 1e+06");
     assert_eq!(kubernetes.pools[0].transfer.as_ref().unwrap().bootstrap_port, 8998);
+    let hold = kubernetes.pools[0].hold.as_ref().unwrap();
+    assert_eq!((hold.endpoint_ms_max, hold.tenants[0].weight), (3_600_000, 3));
     assert_eq!(kubernetes.gateway.unwrap().to_string(), "llm/warmpath-gateway");
     assert_eq!(kubernetes.lease.to_string(), "llm/warmpath-controller");
     let labels = &rendered.object("Deployment", "warmpath-controller").unwrap()["spec"]["template"]["metadata"]
