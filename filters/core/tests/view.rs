@@ -489,7 +489,7 @@ fn who_waits_is_part_of_a_snapshot_with_the_time_for_which_it_has() {
         pools.pools[0].hold = hold;
         Event::from(Kind::Pools(pools))
     };
-    let hold = Some(Hold { room_ms_max: 60_000, ..Hold::default() });
+    let waits = Some(Hold { room_ms_max: 60_000, ..Hold::default() });
     let held = |number, age_ms| Held {
         origin: 7,
         number,
@@ -503,7 +503,7 @@ fn who_waits_is_part_of_a_snapshot_with_the_time_for_which_it_has() {
         body_bytes: 400,
     };
     let (mut view, then) = (View::default(), Timestamp::from_ms(100_000));
-    view.apply(&with(hold), then);
+    view.apply(&with(waits), then);
     for number in [1, 2, 3] {
         view.apply(&Kind::Held(held(number, 2_000)).into(), then);
     }
