@@ -8,8 +8,8 @@ use warmpath_core::limits::{ENDPOINTS_MAX, ORIGIN_SILENCE_MS_MAX};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Applied, Fitness, InFlight, Match, View};
 use warmpath_core::wire::{
-    Alive, EngineStatus, Event, Gone, Health, Held, HeldFor, Hold, InFlightReport, Kind, Outcome,
-    OutcomeClass, Pool, PoolEndpoint, Pools, Prefix, PrefixDecoder, Released, Role, Routed, UsageSeen,
+    Alive, EngineStatus, Event, Gone, Health, InFlightReport, Kind, Outcome, OutcomeClass, Pool,
+    PoolEndpoint, Pools, Prefix, PrefixDecoder, Role, Routed, UsageSeen,
 };
 
 const ENDPOINTS: usize = 4;
@@ -480,46 +480,4 @@ fn a_queue_for_prefill_is_not_held_up() {
         assert!(!is_held_up(&view, now_ms - 1), "before first token {served}");
         queue(&mut view, 8 - served, now_ms);
     }
-}
-
-#[test]
-fn who_waits_is_part_of_a_snapshot_with_the_time_for_which_it_has() {
-    let with = |hold| {
-        let Kind::Pools(mut pools) = pools(0..1) else { unreachable!() };
-        pools.pools[0].hold = hold;
-        Event::from(Kind::Pools(pools))
-    };
-    let waits = Some(Hold { room_ms_max: 60_000, ..Hold::default() });
-    let held = |number, age_ms| Held {
-        origin: 7,
-        number,
-        pool: "p".into(),
-        held_for: HeldFor::Room.into(),
-        age_ms,
-        conversation: 5,
-        tokens: 9_000,
-        tenant: 3,
-        priority: -1,
-        body_bytes: 400,
-    };
-    let (mut view, then) = (View::default(), Timestamp::from_ms(100_000));
-    view.apply(&with(waits), then);
-    for number in [1, 2, 3] {
-        view.apply(&Kind::Held(held(number, 2_000)).into(), then);
-    }
-    view.apply(&Kind::Released(Released { origin: 7, number: 2 }).into(), then);
-    let later = then.plus_ms(500);
-    let waiting = |view: &View| -> Vec<Held> {
-        let kinds = view.export(later).into_iter().filter_map(|event| event.kind);
-        kinds.filter_map(|kind| if let Kind::Held(held) = kind { Some(held) } else { None }).collect()
-    };
-    assert_eq!(waiting(&view), [held(1, 2_500), held(3, 2_500)]);
-    let mut copy = View::default();
-    for event in whole(view.export(later)) {
-        assert_eq!(copy.apply(&event, later), Applied::Changed);
-    }
-    assert_eq!(waiting(&copy), waiting(&view));
-    copy.apply(&with(None), later);
-    assert_eq!(waiting(&copy), [], "a pool that holds nothing");
-    assert_eq!(copy.apply(&Kind::Held(held(4, 0)).into(), later), Applied::Unknown);
 }

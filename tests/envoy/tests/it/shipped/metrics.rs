@@ -22,6 +22,9 @@ async fn metrics_begin_at_zero_and_have_pool_and_reason_as_labels() {
         r#"warmpath_outcome{reason="faulty"} 0"#,
         r#"warmpath_rejected{reason="model_not_found"} 0"#,
         r#"warmpath_unread{reason="too_large"} 0"#,
+        r#"warmpath_held{reason="room"} 0"#,
+        r#"warmpath_hold_resumed{reason="endpoint"} 0"#,
+        r#"warmpath_rejected{reason="no_room"} 0"#,
         "warmpath_failed{} 0",
         "warmpath_feed_closed{} 0",
     ] {
