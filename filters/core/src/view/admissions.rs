@@ -95,12 +95,7 @@ impl View {
 
     /// The request held for a pool that goes on next, if one can now. The same in all VMs: whoever holds it sends it.
     pub fn next_held(&self, pool: &Pool, now: Timestamp) -> Option<(HeldKey, Verdict)> {
-        let gate = self.admission(pool.name())?;
-        if pool.transfer().is_some() {
-            // Nobody waits for room there, and endpoints that take legs only have none.
-            return gate.first().filter(|_| pool.has_takers()).map(|key| (key, Verdict::Open));
-        }
-        gate.next(&self.rooms(pool, now), now)
+        self.admission(pool.name())?.next(&self.rooms(pool, now), now)
     }
 
     /// The turn that a request is which is sent to an endpoint; `new` names its conversation if that is not followed yet.

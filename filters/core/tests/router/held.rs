@@ -357,3 +357,22 @@ fn requests_held_in_a_vm_that_is_gone_are_forgotten() {
     assert_eq!(destinations(&waits).len(), 1);
     waits.complete();
 }
+
+#[test]
+fn workers_do_not_wait_for_each_other_when_a_pool_wakes() {
+    let host = Host::default();
+    let (one, other) = (&vm(&host, &with_controller()), &vm(&host, &with_controller()));
+    let mut controller = Controller::accept(&host, &[one, other]);
+    controller.snapshot(vec![Kind::Pools(pools(0)).into()]);
+    step(&host, &[one, other]);
+    // The other one's come first, and it has no tick.
+    let (left, gone) = if one.holds_lease() { (one, other) } else { (other, one) };
+    let theirs: Vec<Stream> = (0..8).map(|_| serve(gone, &chat("hello"))).collect();
+    host.advance(Duration::from_millis(10));
+    let mut ours = serve(left, &chat("good day"));
+    change(&mut controller, pools(2));
+    ours.catch_up();
+    assert_eq!(destinations(&ours).len(), 2);
+    ours.complete();
+    finish_all(theirs);
+}

@@ -40,13 +40,18 @@ use crate::time::Timestamp;
 use crate::wire::{self, HeldFor, Kind, Released, Turn};
 use bounds::Kept;
 use clock::HoldClock;
-use fnv::{FnvHashMap, FnvHashSet};
+use fnv::FnvHashSet;
+use std::collections::BTreeMap;
+
+/// How long the others are left where they are when one has found no endpoint though its pool has some, in milliseconds: each try
+/// reads a body.
+const VAIN_MS: u64 = 100;
 
 /// Those of one VM.
 #[derive(Debug, Default)]
 pub(super) struct Holds {
-    /// By their numbers.
-    ids: FnvHashMap<u64, ExchangeId>,
+    /// By their numbers, and so in the order in which they came.
+    ids: BTreeMap<u64, ExchangeId>,
     /// How many of those wait for room.
     for_room: usize,
     /// Bytes of their bodies.
@@ -68,6 +73,8 @@ pub(super) struct Holds {
     recalled: Option<(ExchangeId, PluginId)>,
     /// How many may still go on in this tick.
     budget: u32,
+    /// Until when nobody is sent to an endpoint that has come, because the last one found none, by the [`HoldClock`].
+    vain_until_ms: u64,
     /// Ticks so far: each begins with another pool.
     ticks: usize,
 }
@@ -86,6 +93,8 @@ pub(super) struct Held {
 pub(super) struct Place {
     number: u64,
     /// When it came, by the [`HoldClock`].
+    came_ms: u64,
+    /// Since when it waits for what it waits for now.
     since_ms: u64,
     wait: Wait,
     body_bytes: u64,
@@ -103,7 +112,8 @@ pub(super) struct Wait {
 /// How a held request may go on.
 #[derive(Clone, Debug)]
 struct Permit {
-    verdict: Verdict,
+    /// What the gate has said; `None`: the gate is asked like that of a request that comes.
+    verdict: Option<Verdict>,
     /// Whether it may not wait any longer.
     is_last: bool,
 }
@@ -151,8 +161,8 @@ impl KeptBody {
 
 impl Admitted {
     /// What the gate has said.
-    pub(super) fn verdict(&self) -> &Verdict {
-        &self.permit.verdict
+    pub(super) fn verdict(&self) -> Option<&Verdict> {
+        self.permit.verdict.as_ref()
     }
 
     /// What it was held for and how long, in milliseconds.
@@ -209,7 +219,7 @@ impl<S: SharedMap> Router<S> {
         let is_for_room = wait.held_for == HeldFor::Room;
         let place = if let Some(Admitted { place, .. }) = admitted {
             self.holds.for_room -= usize::from(place.wait.held_for == HeldFor::Room);
-            Place { wait, ..place }
+            self.wait_on(&place, wait, now)
         } else {
             let body_bytes = u64::try_from(body_bytes).unwrap_or(u64::MAX);
             if !self.make_room(source.limits(), wait.asked.priority, body_bytes) {
@@ -222,7 +232,7 @@ impl<S: SharedMap> Router<S> {
             self.holds.number += 1;
             let (number, since_ms) = (self.holds.number, self.holds.clock.ms(now));
             self.holds.ids.insert(number, id);
-            Place { number, since_ms, wait, body_bytes }
+            Place { number, came_ms: since_ms, since_ms, wait, body_bytes }
         };
         self.holds.for_room += usize::from(is_for_room);
         let gate = self.view.admission(&place.wait.pool);
@@ -232,6 +242,17 @@ impl<S: SharedMap> Router<S> {
         self.publish([event], if is_first { When::Now } else { When::Soon }, now, out);
         self.hasten(plugin, self.held_tick_ms(), out);
         self.exchanges.insert(id, Exchange::Held(Box::new(Held { source, place, permit: None })));
+    }
+
+    /// The place of a request that waits on. For something else, it may wait as long as any.
+    fn wait_on(&mut self, place: &Place, wait: Wait, now: Timestamp) -> Place {
+        let now_ms = self.holds.clock.ms(now);
+        if wait.held_for == HeldFor::Endpoint {
+            self.holds.vain_until_ms = now_ms + VAIN_MS;
+        }
+        let since_ms = if wait.held_for == place.wait.held_for { place.since_ms } else { now_ms };
+        let Place { number, came_ms, body_bytes, .. } = *place;
+        Place { number, came_ms, since_ms, wait, body_bytes }
     }
 
     /// The turn that a request is which goes to an endpoint.
@@ -263,7 +284,7 @@ impl<S: SharedMap> Router<S> {
         }
         out.push(Output::Count(Counter::HoldEnded(end, place.wait.held_for), 1));
         if end == HoldEnd::Resumed {
-            let waited_ms = self.holds.clock.ms(now).saturating_sub(place.since_ms);
+            let waited_ms = self.holds.clock.ms(now).saturating_sub(place.came_ms);
             out.push(Output::Record(Histogram::HeldMs(place.wait.held_for), waited_ms));
         }
         let released = Released { origin: self.ledger.origin().0, number: place.number };
@@ -272,7 +293,7 @@ impl<S: SharedMap> Router<S> {
 
     /// The event of a held request.
     fn held_event(&mut self, place: &Place, now: Timestamp) -> Kind {
-        let Place { number, since_ms, wait, body_bytes } = place;
+        let Place { number, since_ms, wait, body_bytes, .. } = place;
         let Wait { pool, held_for, asked } = wait;
         Kind::Held(wire::Held {
             origin: self.ledger.origin().0,

@@ -32,13 +32,15 @@ pub(in crate::router) fn plan(
         return Planned::of_query(query, traits, options).map_err(Stop::Refused);
     };
     let asked = query.asked(tenant).filter(|_| traits.api.is_none_or(Api::is_computed));
-    let verdict = match (admitted, &asked) {
-        (Some(admitted), _) => admitted.verdict().clone(),
+    let verdict = match (admitted.and_then(Admitted::verdict), &asked) {
+        (Some(verdict), _) => verdict.clone(),
         (None, Some(asked)) => query.view().verdict(query.pool(), asked, options.now),
         (None, None) => Verdict::Open,
     };
     let query = match (verdict, asked) {
-        (Verdict::Full, Some(asked)) => return Err(full(&query, hold, asked, options)),
+        (Verdict::Full, Some(asked)) => {
+            return Err(full(&query, (hold, admitted.is_none()), asked, options));
+        }
         (Verdict::Open | Verdict::Full, _) => query,
         (Verdict::Placed(place), _) => query.at(&[place]),
         (Verdict::Room(places), _) => query.at(&places),
@@ -59,11 +61,11 @@ pub(in crate::router) fn plan(
     Ok(planned)
 }
 
-/// There is no room: the request waits, unless that would take too long.
-fn full(query: &Query<'_>, hold: &Hold, asked: Asked, options: &Options) -> Stop {
+/// There is no room: the request waits, unless that would take too long. One that was held before stays: it was accepted.
+fn full(query: &Query<'_>, (hold, is_new): (&Hold, bool), asked: Asked, options: &Options) -> Stop {
     let pool = query.pool().name().to_owned();
     let wait_ms = query.view().admission(&pool).and_then(|gate| gate.wait_ms(&asked, options.now));
-    match wait_ms.filter(|wait_ms| *wait_ms > u64::from(hold.room_ms_max)) {
+    match wait_ms.filter(|wait_ms| is_new && *wait_ms > u64::from(hold.room_ms_max)) {
         Some(wait_ms) => Stop::Crowded(wait_ms),
         None => Stop::Held(Wait { pool, held_for: HeldFor::Room, asked }),
     }

@@ -20,6 +20,7 @@ use super::super::{Clock, Router};
 use super::{Admitted, Held, Permit, Place, Source, Wait};
 use crate::admission::{Admission, HeldKey, Verdict};
 use crate::time::Timestamp;
+use crate::view::Pool;
 use crate::wire::{HeldFor, Kind, Released};
 use fnv::FnvHashSet;
 use std::cmp::Reverse;
@@ -121,7 +122,7 @@ impl<S: SharedMap> Router<S> {
     ) {
         let Some(Exchange::Held(held)) = self.exchanges.remove(&id) else { return };
         let Held { source, place, permit } = *held;
-        let waited_ms = self.holds.clock.ms(clock.now()).saturating_sub(place.since_ms);
+        let waited_ms = self.holds.clock.ms(clock.now()).saturating_sub(place.came_ms);
         let admitted = permit.map(|permit| Admitted { place, permit, waited_ms });
         out.push(Output::Enter { exchange: id });
         match (source, again) {
@@ -164,8 +165,11 @@ impl<S: SharedMap> Router<S> {
     fn next_own(&mut self, now: Timestamp, out: &mut Vec<Output>) -> Option<(ExchangeId, Permit)> {
         while let Some(number) = self.holds.due.pop() {
             if let Some(id) = self.holds.ids.get(&number) {
-                return Some((*id, Permit { verdict: Verdict::Open, is_last: true }));
+                return Some((*id, Permit { verdict: Some(Verdict::Open), is_last: true }));
             }
+        }
+        if let Some(id) = self.next_for_endpoint(now) {
+            return Some((id, Permit { verdict: None, is_last: false }));
         }
         let pools = self.view.pools();
         let from = self.holds.ticks % pools.len().max(1);
@@ -175,7 +179,7 @@ impl<S: SharedMap> Router<S> {
             let next = self.view.next_held(pool, now).filter(|(key, _)| key.origin == self.ledger.origin());
             let Some((key, verdict)) = next else { continue };
             if let Some(id) = self.holds.ids.get(&key.number) {
-                return Some((*id, Permit { verdict, is_last: false }));
+                return Some((*id, Permit { verdict: Some(verdict), is_last: false }));
             }
             unknown = Some(key);
         }
@@ -184,6 +188,25 @@ impl<S: SharedMap> Router<S> {
             self.publish([Kind::Released(Released { origin: origin.0, number })], When::Soon, now, out);
         }
         None
+    }
+
+    /// The first that waits for an endpoint in a pool that has one. Each VM lets its own go on, without regard to the others': where
+    /// they go is a matter of cost, and to take turns would take a tick each.
+    fn next_for_endpoint(&mut self, now: Timestamp) -> Option<ExchangeId> {
+        if self.holds.ids.len() == self.holds.for_room || self.holds.clock.ms(now) < self.holds.vain_until_ms
+        {
+            return None;
+        }
+        let pools = self.view.pools().iter().filter(|pool| pool.hold().is_some() && pool.has_takers());
+        let awake: Vec<&str> = pools.map(Pool::name).collect();
+        let is_next = |id: &&ExchangeId| match self.exchanges.get(id) {
+            Some(Exchange::Held(held)) => {
+                let Wait { pool, held_for, .. } = &held.place.wait;
+                *held_for == HeldFor::Endpoint && awake.contains(&pool.as_str())
+            }
+            _ => false,
+        };
+        self.holds.ids.values().filter(|_| !awake.is_empty()).find(is_next).copied()
     }
 
     /// Finds those that have waited for as long as their pool allows.
