@@ -13,7 +13,7 @@ use warmpath_http::{Client, Connection};
 const OF_EACH: usize = 4;
 
 /// A stack whose pool has lost its endpoints. Envoy's cluster keeps them.
-async fn asleep(setup: Setup) -> Stack {
+pub(super) async fn asleep(setup: Setup) -> Stack {
     let hold = json!({ "endpoint_s": 60 });
     let mut stack = Stack::start(Setup { hold, ..setup }).await;
     let none = stack.pools(&[(MODEL, 0..0)]);
@@ -27,7 +27,7 @@ async fn asleep(setup: Setup) -> Stack {
     stack
 }
 
-fn wake(stack: &mut Stack) {
+pub(super) fn wake(stack: &mut Stack) {
     let pools = stack.pools(&[(MODEL, 0..3)]);
     stack.controller().set_pools(&pools);
 }

@@ -1,6 +1,7 @@
 //! Requests that are held in a real Envoy: paused with their bodies until their pool has an endpoint. What Envoy does to them
 //! meanwhile, and what their clients see.
 
+mod bounds;
 mod disturbed;
 mod leave;
 mod wake;
