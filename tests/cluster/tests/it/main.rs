@@ -17,6 +17,7 @@ mod pods;
 mod release;
 mod rights;
 mod secured;
+mod waking;
 
 use std::process::ExitCode;
 use warmpath_cluster::{harness, test};
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
             test!(churn::no_request_is_lost_without_the_api_server).alone(),
             test!(churn::no_request_is_lost_in_outages_of_a_minute).alone().long(),
             test!(churn::no_request_is_lost_while_a_hundred_engines_change).alone().long(),
+            test!(waking::requests_wait_for_a_pool_that_is_scaled_to_zero),
             test!(secured::no_request_is_lost_while_certificate_and_token_are_renewed),
             test!(secured::a_proxy_without_the_token_gets_nothing),
             test!(check::what_is_wrong_is_found_and_nothing_else),
