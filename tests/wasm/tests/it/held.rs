@@ -7,7 +7,7 @@ use crate::support::{
 use serde_json::{Value, json};
 use std::time::Duration;
 use warmpath_core::wire::{Event, Hold, Kind, Rewrite, RewriteTarget};
-use warmpath_host::{Host, Stream, Vm};
+use warmpath_host::{Host, Options, Stream, Vm};
 
 /// Hostcalls of a tick in which nothing goes on, however many requests are held: the clock, the log, and the lease when that is due.
 const HOSTCALLS_PER_WAITING_TICK_MAX: u64 = 4;
@@ -175,5 +175,27 @@ fn a_held_request_takes_little_memory() {
     assert!(each <= BYTES_PER_HELD_MAX, "{each} bytes");
     finish_all(streams);
     assert_eq!(vm.open_streams(), 0);
+    assert_clean(&host, &[&vm]);
+}
+
+/// Of a request whose body the host withholds nothing is read, neither when it comes nor when it goes on.
+#[test]
+fn a_request_whose_body_is_withheld_waits_and_goes_on() {
+    let host = Host::new(Options { allow_on_headers_stop_iteration: false, ..Options::default() });
+    let vm = vm(&host, &config());
+    let mut controller = asleep(&host, &vm);
+    let body = chat(&text("whales", 20_000)).to_string();
+    let held = with_trailers(&vm, body.as_bytes());
+    for _ in 0..4 {
+        step(&host, &[&vm]);
+        assert!(is_held(&held));
+    }
+    assert_eq!(counted(&host, &[&vm], "warmpath.held.endpoint"), 1);
+    controller.delta(vec![holding(2)]);
+    vm.tick().unwrap();
+    assert_eq!(destinations(&held).len(), 2);
+    assert_eq!((held.upstream().body.len(), held.upstream().ended), (body.len(), true));
+    assert!(held.upstream().trailers.is_some());
+    complete(held);
     assert_clean(&host, &[&vm]);
 }
