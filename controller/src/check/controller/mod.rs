@@ -95,6 +95,7 @@ impl Pages {
                 .iter()
                 .filter_map(|pool| Some(pool.transfer.as_ref()?.cluster.clone()))
                 .collect(),
+            holds_for_endpoint: holds.clone().any(|hold| hold.endpoint_s > 0),
             hold_s_max: holds.map(|hold| hold.room_s.max(hold.endpoint_s)).max().unwrap_or_default(),
         }
     }

@@ -57,8 +57,20 @@ static MEMORY: Check = Check {
              max_heap_size_bytes, or give Envoy more memory",
 };
 
+static ROUTE: Check = Check {
+    id: "hold.route",
+    worst: Level::Warning,
+    why: "Envoy Gateway replaces the route to a Service without ready endpoints with a response of its own, 500 or 503, and a \
+          request that has waited for an endpoint gets that",
+    remedy: "keep one engine of the pool running and remove its hold.endpoint_s, or let the chart install an Envoy of its own \
+             (gateway.kind: envoy)",
+};
+
+/// How the names of Envoy Gateway's clusters begin.
+const ENVOY_GATEWAY_PREFIX: &str = "httproute/";
+
 /// In the order of docs/check.md.
-pub(super) static CHECKS: [&Check; 5] = [&IDLE, &DURATION, &REDUCED, &STREAMS, &MEMORY];
+pub(super) static CHECKS: [&Check; 6] = [&IDLE, &DURATION, &ROUTE, &REDUCED, &STREAMS, &MEMORY];
 
 /// Checks a gateway that leads to engines.
 pub(super) fn check(
@@ -68,8 +80,16 @@ pub(super) fn check(
     to: &mut Findings,
 ) {
     let Some(longest) = longest(plugin, wanted) else { return };
+    let in_plugin = plugin.into_iter().flat_map(|plugin| &plugin.pools.pools);
+    let mut holds = in_plugin.filter_map(|pool| pool.hold.as_ref());
+    let is_for_endpoint =
+        wanted.is_some_and(|wanted| wanted.holds_for_endpoint) || holds.any(|hold| hold.endpoint_ms_max > 0);
     for route in &gateway.routes {
         check_route(gateway, route, longest, to);
+        let replaced = route.clusters.iter().find(|cluster| cluster.starts_with(ENVOY_GATEWAY_PREFIX));
+        if let Some(cluster) = replaced.filter(|_| is_for_endpoint) {
+            to.bad(&ROUTE, &route.name, format!("it leads to {cluster}"));
+        }
     }
     if let Some(streams) = number(gateway.manager, "/http2_protocol_options/max_concurrent_streams") {
         to.judge(&STREAMS, streams >= STREAMS_MIN, gateway.subject(), format!("streams: {streams}"));

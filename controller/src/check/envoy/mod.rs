@@ -82,6 +82,8 @@ pub struct Wanted {
     pub leg_clusters: BTreeSet<Option<String>>,
     /// The longest time for which a request of any pool may be held, in seconds; zero: none is.
     pub hold_s_max: u32,
+    /// Whether requests of any pool wait for an endpoint.
+    pub holds_for_endpoint: bool,
 }
 
 // === impl Pages ===

@@ -3,7 +3,7 @@
 
 use super::wrong;
 use serde_json::{Value, json};
-use warmpath::check::envoy::{Pages, check};
+use warmpath::check::envoy::{Pages, Wanted, check};
 use warmpath::check::finding::Findings;
 
 /// Stats of a filter that works.
@@ -120,4 +120,18 @@ fn a_filter_that_was_not_fetched_is_found() {
         lines.iter().any(|line| line.starts_with("error filter.loaded") && line.contains("RBAC")),
         "{lines:?}"
     );
+}
+
+#[test]
+fn envoy_gateway_cannot_hold_requests_for_an_endpoint() {
+    let pages = pages(include_str!("../../fixtures/envoy/envoy-gateway.json"));
+    let found = |holds_for_endpoint| {
+        let wanted = Wanted { pools: 1, hold_s_max: 60, holds_for_endpoint, ..Wanted::default() };
+        let mut findings = Findings::new("");
+        check(&pages, Some(&wanted), &mut findings);
+        wrong(findings).into_iter().filter(|line| line.contains(" hold.")).collect::<Vec<_>>()
+    };
+    assert_eq!(found(false), Vec::<String>::new(), "for room, it can");
+    let wanted = "warning hold.route route httproute/llm/llm/rule/0/match/0/* of llm/eg/http/*: it leads to httproute/llm/llm/rule/0";
+    assert_eq!(found(true), [wanted]);
 }
