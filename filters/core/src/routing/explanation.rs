@@ -58,7 +58,7 @@ pub struct GateExplanation {
     /// How long it would wait, as far as that can be predicted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_s: Option<f64>,
-    /// The longest wait: it would be refused if it had to wait longer, and goes on after that.
+    /// The longest wait: it goes on after that.
     pub wait_s_max: f64,
 }
 
