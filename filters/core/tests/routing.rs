@@ -393,6 +393,15 @@ fn a_proxy_that_is_not_among_those_that_route_has_all_endpoints() {
 fn explanation(pool: Pool, model: &str) -> Explanation {
     let mut view = View::default();
     view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), Timestamp::ZERO);
+    // It holds as much as it can, so that room is short.
+    let endpoint = World::id(0);
+    let full = EngineStatus { endpoint, capacity_tokens: Some(64), ..EngineStatus::default() };
+    view.apply(&Kind::EngineStatus(full).into(), Timestamp::ZERO);
+    view.apply(
+        &Kind::Routed(Routed { endpoint, cells: vec![2], ..Routed::default() }).into(),
+        Timestamp::ZERO,
+    );
+    view.expire(Timestamp::ZERO);
     let query =
         Query::of_chain(&view, model, vec![CellHash(1)], text_of(256), None, Timestamp::ZERO).unwrap();
     let options =

@@ -134,6 +134,12 @@ fn kinds_of_gates() -> [Kind; 4] {
         idle_ms: 1,
         placed_ms: 1,
         pool: "p".into(),
+        head: 1,
+        anchor: 1,
+        cells: 1,
+        shared_tokens: 1,
+        turns: 1,
+        mark: 1,
     };
     [
         Kind::Ended(Ended { origin: 1, request: 1, output_tokens: 1 }),

@@ -14,20 +14,49 @@
 //! A value, as the [`crate::view::View`] is: events go in, verdicts come out. Every VM has its own; they agree because they apply
 //! the same events in nearly the same order, and what they disagree on for some milliseconds, the next event mends.
 
+mod followed;
+mod gaps;
+mod order;
+mod plan;
 mod queue;
+mod shares;
+mod switch;
+mod wait;
 
-pub use queue::{Asked, HeldKey, Waiting};
+pub use followed::{CONVERSATIONS_MAX, TURNS_MAX};
+pub use queue::{Asked, HELD_MAX, HeldKey, Queue, Waiting};
 
-use crate::ids::{CellHash, ConversationId, EndpointId, OriginId, RequestKey};
+use crate::ids::{CellHash, ConversationId, EndpointId, OriginId, RequestKey, TenantId};
+use crate::num::float;
 use crate::time::Timestamp;
 use crate::wire::{self, Hold};
-use queue::Queue;
+use followed::{Begun, Followed};
+use gaps::{GONE_MS, Gaps};
+use shares::Shares;
+use switch::Switch;
+use wait::Drained;
+
+/// The lease until an engine's speed is known, in milliseconds: the Qwen3-32B on two H100 computes what it holds in eighteen seconds.
+const BREAK_EVEN_MS_DEFAULT: u64 = 18_000;
+/// A conversation is small that takes up to this share of what an endpoint holds: one of as many again hardly matters, and it would
+/// wait for the places of large ones.
+const SMALL_SHARE: f64 = 0.02;
 
 /// The gate of one pool. See the module.
 #[derive(Clone, Debug)]
 pub struct Admission {
     hold: Hold,
     queue: Queue,
+    followed: Followed,
+    shares: Shares,
+    switch: Switch,
+    drained: Drained,
+    /// The pauses after first turns, and after later ones.
+    gaps: [Gaps; 2],
+    /// The leases that follow.
+    leases_ms: [u64; 2],
+    /// What the engines were like a moment ago.
+    engines: Engines,
 }
 
 /// An endpoint that may be chosen, with what it holds.
@@ -37,6 +66,19 @@ pub struct Room {
     pub endpoint: EndpointId,
     /// Tokens that it holds, in all tiers.
     pub tokens: u64,
+}
+
+/// The engines of a pool, as far as the gate looks at them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Engines {
+    /// Tokens that the mean endpoint holds.
+    pub room_tokens: u64,
+    /// How long the mean endpoint takes to compute so many, in milliseconds.
+    pub refill_ms: u64,
+    /// How long the prefill takes that waits at the mean endpoint, in milliseconds.
+    pub backlog_ms: u64,
+    /// Whether one is believed to hold nearly as much as it can.
+    pub is_near_full: bool,
 }
 
 /// What the gate says to a request.
@@ -63,6 +105,8 @@ pub struct Sent<'a> {
     pub chain: &'a [CellHash],
     /// The turn that it is.
     pub turn: &'a wire::Turn,
+    /// Cells of the chain that an endpoint holds.
+    pub found_cells: u32,
 }
 
 // === impl Admission ===
@@ -70,12 +114,24 @@ pub struct Sent<'a> {
 impl Admission {
     /// A gate that has seen nothing. `seed` is random bits that no client knows.
     pub fn new(hold: Hold, seed: u64) -> Self {
-        let _ = seed;
-        Self { hold, queue: Queue::default() }
+        let mut shares = Shares::default();
+        shares.set(&hold);
+        Self {
+            hold,
+            queue: Queue::default(),
+            followed: Followed::new(seed),
+            shares,
+            switch: Switch::default(),
+            drained: Drained::default(),
+            gaps: [Gaps::default(); 2],
+            leases_ms: [BREAK_EVEN_MS_DEFAULT; 2],
+            engines: Engines::default(),
+        }
     }
 
     /// Changes how long requests may be held, and the tenants.
     pub fn set_hold(&mut self, hold: Hold) {
+        self.shares.set(&hold);
         self.hold = hold;
     }
 
@@ -89,31 +145,81 @@ impl Admission {
         &self.queue
     }
 
-    /// Whether conversations are to be followed: requests are sent with their turns.
-    pub fn follows(&self) -> bool {
+    /// Whether requests of so many tokens are to be sent with their turns: where room is short, and they take much of it.
+    pub fn follows(&self, tokens: u64) -> bool {
         self.hold.room_ms_max > 0
+            && self.engines.is_near_full
+            && float(tokens) > float(self.engines.room_tokens) * SMALL_SHARE
+    }
+
+    /// Whether requests may have to wait for room.
+    pub fn is_on(&self) -> bool {
+        self.switch.is_on()
+    }
+
+    /// Share of what earlier turns computed that no engine has any more.
+    pub fn lost_share(&self) -> f64 {
+        self.switch.lost_share()
+    }
+
+    /// How long an idle conversation keeps its place while others wait, in milliseconds, after so many turns.
+    pub fn lease_ms(&self, turns: u32) -> u64 {
+        let [first, later] = self.leases_ms;
+        if turns > 1 { later } else { first }
+    }
+
+    /// How many conversations are followed.
+    pub fn conversations(&self) -> usize {
+        self.followed.len()
+    }
+
+    /// Tokens that the conversations with places at an endpoint take there.
+    pub fn tokens_at(&self, endpoint: EndpointId) -> u64 {
+        self.followed.tokens_at(endpoint)
     }
 
     /// The conversation that a prompt continues.
     pub fn conversation(&self, chain: &[CellHash]) -> Option<ConversationId> {
-        let _ = chain;
-        None
+        self.followed.find(chain)
     }
 
     /// The endpoint at which a conversation has a place.
     pub fn place(&self, conversation: ConversationId) -> Option<EndpointId> {
-        let _ = conversation;
-        None
+        Some(self.followed.get(conversation)?.place?.endpoint)
+    }
+
+    /// Tokens of a conversation's prompts that others begin with, too.
+    pub fn shared_tokens(&self, conversation: ConversationId) -> u64 {
+        self.followed.get(conversation).map_or(0, |of| of.shared_tokens)
     }
 
     /// A turn was sent.
     pub fn sent(&mut self, sent: Sent<'_>, rooms: &[Room], now: Timestamp) {
-        let _ = (sent, rooms, now);
+        let Sent { key, endpoint, chain, turn, found_cells } = sent;
+        let (id, tenant) = (ConversationId(turn.conversation), TenantId(turn.tenant));
+        let (tokens, shared_tokens) = (turn.tokens, turn.shared_tokens);
+        let begun = Begun { key, conversation: id, endpoint, chain, tokens, shared_tokens, tenant };
+        let before = self.followed.begin(&begun, now);
+        if let Some(before) = before {
+            self.switch.note_turn(before.cells, found_cells);
+            if before.under_way == 0 && !before.is_gone {
+                let gap_ms = now.ms_since(before.seen).saturating_sub(turn.waited_ms);
+                self.gaps_after(before.turns).note(gap_ms);
+            }
+        }
+        let is_new = before.and_then(|before| before.place).is_none_or(|place| place.endpoint != endpoint);
+        let own_tokens = tokens.saturating_sub(shared_tokens);
+        if turn.waited_ms > 0 {
+            self.shares.charge(tenant, own_tokens);
+            self.drained.note(own_tokens);
+        }
+        self.make_room((endpoint, rooms), (id, is_new, turn.waited_ms), now);
     }
 
     /// A turn has ended.
     pub fn ended(&mut self, key: RequestKey, output_tokens: u64, now: Timestamp) {
-        let _ = (key, output_tokens, now);
+        let _ = output_tokens;
+        self.followed.end(key, now);
     }
 
     /// A request is held.
@@ -128,50 +234,42 @@ impl Admission {
 
     /// A conversation of a snapshot.
     pub fn restore(&mut self, conversation: &wire::Conversation, now: Timestamp) {
-        let _ = (conversation, now);
+        self.followed.restore(conversation, now);
     }
 
-    /// Every conversation, for a snapshot.
+    /// Every conversation, for a snapshot; the pool's name is for the caller to fill in.
     pub fn export(&self, now: Timestamp) -> impl Iterator<Item = wire::Conversation> + '_ {
-        let _ = now;
-        std::iter::empty()
+        self.followed.export(now)
     }
 
     /// An origin is gone: what it held and had under way is.
     pub fn drop_origin(&mut self, origin: OriginId) {
         self.queue.drop_origin(origin);
+        self.followed.drop_origin(origin);
     }
 
     /// An endpoint has lost its cache, or is gone.
     pub fn forget(&mut self, endpoint: EndpointId) {
-        let _ = endpoint;
+        self.followed.forget(endpoint);
     }
 
-    /// Drops what is too old. About once a second.
-    pub fn expire(&mut self, now: Timestamp) {
-        let _ = now;
+    /// Drops what is too old, and looks at the engines. About once a second.
+    pub fn expire(&mut self, engines: Engines, now: Timestamp) {
+        self.engines = engines;
+        self.queue.expire(now);
+        self.followed.expire(now);
+        self.shares.expire();
+        for turns in self.followed.note_gone(GONE_MS, now) {
+            self.gaps_after(turns).note_gone();
+        }
+        let refill_ms = if engines.refill_ms > 0 { engines.refill_ms } else { BREAK_EVEN_MS_DEFAULT };
+        self.leases_ms = self.gaps.map(|gaps| gaps.lease_ms(refill_ms));
+        self.drained.tick(!self.queue.is_empty());
+        self.switch.observe(engines.backlog_ms, !self.queue.is_empty(), now);
     }
 
-    /// What becomes of a request that comes now.
-    pub fn verdict(&self, asked: &Asked, rooms: &[Room], now: Timestamp) -> Verdict {
-        let _ = (asked, rooms, now);
-        Verdict::Open
-    }
-
-    /// The held request that goes on next, if it can now: the same in all VMs. Whoever holds it sends it.
-    pub fn next(&self, rooms: &[Room], now: Timestamp) -> Option<(HeldKey, Verdict)> {
-        let _ = now;
-        (!rooms.is_empty()).then(|| self.queue.first().map(|key| (key, Verdict::Open)))?
-    }
-
-    /// The held request that is first in order, whether it can go on or not.
-    pub fn first(&self) -> Option<HeldKey> {
-        self.queue.first()
-    }
-
-    /// How long a request that is held now is likely to wait, in milliseconds; `None`: nobody knows.
-    pub fn wait_ms(&self, asked: &Asked, now: Timestamp) -> Option<u64> {
-        let _ = (asked, now);
-        None
+    fn gaps_after(&mut self, turns: u32) -> &mut Gaps {
+        let [first, later] = &mut self.gaps;
+        if turns > 1 { later } else { first }
     }
 }

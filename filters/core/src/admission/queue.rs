@@ -6,6 +6,11 @@ use crate::ids::{ConversationId, OriginId, TenantId};
 use crate::time::Timestamp;
 use crate::wire::{self, HeldFor};
 
+/// Requests of a pool that are known to wait, in all proxies; those beyond wait where they are, unseen by others.
+pub const HELD_MAX: usize = 16_384;
+/// After how long a request is not believed to wait any more that is not repeated, in milliseconds. It is every five seconds.
+const SILENCE_MS_MAX: u64 = 15_000;
+
 /// Names a held request in every process: the VM that holds it, and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HeldKey {
@@ -43,6 +48,8 @@ pub struct Waiting {
     pub since: Timestamp,
     /// Bytes of its body.
     pub body_bytes: u64,
+    /// When it was last said to wait.
+    repeated: Timestamp,
 }
 
 /// See the module.
@@ -66,6 +73,9 @@ impl Queue {
     pub(super) fn add(&mut self, held: &wire::Held, now: Timestamp) {
         let key = HeldKey { origin: OriginId(held.origin), number: held.number };
         self.remove(key);
+        if self.waiting.len() >= HELD_MAX {
+            return;
+        }
         let asked = Asked {
             conversation: (held.conversation != 0).then_some(ConversationId(held.conversation)),
             tokens: held.tokens,
@@ -74,7 +84,14 @@ impl Queue {
             priority: held.priority,
         };
         let (held_for, body_bytes) = (held.held_for(), held.body_bytes);
-        self.waiting.push(Waiting { key, asked, held_for, since: now.minus_ms(held.age_ms), body_bytes });
+        self.waiting.push(Waiting {
+            key,
+            asked,
+            held_for,
+            since: now.minus_ms(held.age_ms),
+            body_bytes,
+            repeated: now,
+        });
     }
 
     pub(super) fn remove(&mut self, key: HeldKey) {
@@ -85,8 +102,14 @@ impl Queue {
         self.waiting.retain(|waiting| waiting.key.origin != origin);
     }
 
-    pub(super) fn first(&self) -> Option<HeldKey> {
-        self.waiting.iter().min_by_key(|waiting| (waiting.since, waiting.key)).map(|waiting| waiting.key)
+    /// Drops those that whoever holds them repeats no more: they were released, and nobody has said so.
+    pub(super) fn expire(&mut self, now: Timestamp) {
+        self.waiting.retain(|waiting| now.ms_apart(waiting.repeated) <= SILENCE_MS_MAX);
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// All that wait, in any order.

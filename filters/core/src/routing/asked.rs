@@ -15,16 +15,19 @@ impl Query<'_> {
     /// or only one endpoint can serve it.
     pub fn asked(&self, tenant: TenantId) -> Option<Asked> {
         let (view, pool) = (self.view(), self.pool());
-        let gate = view.admission(pool.name()).filter(|gate| gate.follows())?;
+        let tokens = self.prompt_tokens.saturating_add(self.output_tokens());
+        let gate = view.admission(pool.name()).filter(|gate| gate.follows(tokens))?;
         // An engine that is passed KV keeps it for a response only.
-        let is_followed = !self.chain.is_empty() && self.pinned.is_none() && pool.transfer().is_none();
-        is_followed.then(|| Asked {
-            conversation: gate.conversation(&self.chain),
-            tokens: self.prompt_tokens.saturating_add(self.output_tokens()),
-            shared_tokens: 0,
-            tenant,
-            priority: self.priority,
-        })
+        if self.chain.is_empty() || self.pinned.is_some() || pool.transfer().is_some() {
+            return None;
+        }
+        let conversation = gate.conversation(&self.chain);
+        let shared_tokens = match conversation {
+            // What its first prompt shared. Later ones meet branches of their own conversation.
+            Some(known) => gate.shared_tokens(known),
+            None => self.tokens_in(view.prefixes().shared(&self.chain)),
+        };
+        Some(Asked { conversation, tokens, shared_tokens, tenant, priority: self.priority })
     }
 
     /// Tokens of the response that is expected. Clients set bounds far above what they expect.

@@ -1,11 +1,17 @@
 //! The gates of a view's pools: which events concern them, and what they are asked.
 
-use super::{Applied, Fitness, Leg, Pool, View};
-use crate::admission::{Admission, Asked, HeldKey, Room, Sent, Verdict, Waiting};
-use crate::ids::{CellHash, ConversationId, EndpointId, OriginId, RequestKey};
+use super::{Applied, Endpoint, Fitness, Leg, Pool, View};
+use crate::admission::{Admission, Asked, Engines, HeldKey, Room, Sent, Verdict, Waiting};
+use crate::cost::Averages;
+use crate::ids::{CellHash, ConversationId, EndpointId, OriginId, RequestKey, Slot};
 use crate::limits::CELLS_PER_PROMPT_MAX;
+use crate::num::{count, float, float_len};
 use crate::time::Timestamp;
 use crate::wire::{Conversation, Ended, Held, Released, Routed, Turn};
+
+/// Share of what an endpoint can hold from which conversations are followed: below, nothing is evicted that anybody could wait for.
+const NEAR_FULL_SHARE: f64 = 0.9;
+const MS_PER_S: f64 = 1_000.0;
 
 /// The gates, by the names of their pools. Few pools have one.
 #[derive(Clone, Debug, Default)]
@@ -59,10 +65,6 @@ impl Admissions {
         for (pool, gate) in &self.0 {
             gate.queue().iter().for_each(|waiting| each(export_waiting(pool, waiting, now)));
         }
-    }
-
-    pub(super) fn expire(&mut self, now: Timestamp) {
-        self.each().for_each(|gate| gate.expire(now));
     }
 }
 
@@ -125,17 +127,56 @@ impl View {
         fit.map(|endpoint| Room { endpoint: endpoint.id, tokens: endpoint.cache_tokens() }).collect()
     }
 
+    /// Lets each gate look at its engines, and drop what is too old.
+    pub(super) fn expire_gates(&mut self, now: Timestamp) {
+        let mut admissions = std::mem::take(&mut self.admissions);
+        for (name, gate) in &mut admissions.0 {
+            let pool = self.pools.iter().find(|pool| pool.name() == name.as_str());
+            gate.expire(pool.map(|pool| self.engines(pool, now)).unwrap_or_default(), now);
+        }
+        self.admissions = admissions;
+    }
+
+    /// The engines of a pool that take whole requests and are fit, as far as a gate looks at them.
+    fn engines(&self, pool: &Pool, now: Timestamp) -> Engines {
+        let slots = pool.taking(Leg::Whole).iter();
+        let fit = slots.filter_map(|slot| Some((*slot, self.endpoint(*slot)?)));
+        let fit: Vec<(Slot, &Endpoint)> =
+            fit.filter(|(_, endpoint)| endpoint.fitness(now) == Fitness::Fit).collect();
+        let averages = Averages::of(fit.iter().map(|(_, endpoint)| *endpoint), now);
+        let (mut room_tokens, mut refill_s, mut backlog_s, mut is_near_full) = (0.0, 0.0, 0.0, false);
+        for (slot, endpoint) in &fit {
+            let s_per_token = averages.prefill_s_per_token(endpoint);
+            let tokens = float(endpoint.cache_tokens());
+            room_tokens += tokens;
+            refill_s += tokens * s_per_token;
+            backlog_s += endpoint.backlog_tokens(s_per_token, now) * s_per_token;
+            let (held, capacity) = self.prefixes.held(*slot);
+            is_near_full |= float_len(held) >= NEAR_FULL_SHARE * float_len(capacity);
+        }
+        let mean = |sum: f64| count(sum / float_len(fit.len().max(1)));
+        Engines {
+            room_tokens: mean(room_tokens),
+            refill_ms: mean(refill_s * MS_PER_S),
+            backlog_ms: mean(backlog_s * MS_PER_S),
+            is_near_full,
+        }
+    }
+
     pub(super) fn begin_turn(&mut self, routed: &Routed, now: Timestamp) {
         let Some(turn) = routed.turn.as_ref() else { return };
         let endpoint = EndpointId(routed.endpoint);
         let Some(slot) = self.slot(endpoint) else { return };
         let Some(pool) = self.pools.iter().find(|pool| pool.has(slot)) else { return };
         let rooms = self.rooms(pool, now);
-        let Some(gate) = self.admissions.of_mut(pool.name()) else { return };
         let chain: Vec<CellHash> =
             routed.cells.iter().take(CELLS_PER_PROMPT_MAX).map(|cell| CellHash(*cell)).collect();
+        let mut found = Vec::new();
+        self.find(&chain, &mut found);
+        let found_cells = found.iter().map(|found| found.cells).max().unwrap_or(0);
+        let Some(gate) = self.admissions.of_mut(pool.name()) else { return };
         let key = RequestKey { origin: OriginId(routed.origin), request: routed.request };
-        gate.sent(Sent { key, endpoint, chain: &chain, turn }, &rooms, now);
+        gate.sent(Sent { key, endpoint, chain: &chain, turn, found_cells }, &rooms, now);
     }
 
     pub(super) fn end_turn(&mut self, ended: &Ended, now: Timestamp) -> Applied {
@@ -165,7 +206,7 @@ impl View {
 }
 
 fn export_waiting(pool: &str, waiting: &Waiting, now: Timestamp) -> Held {
-    let Waiting { key, asked, held_for, since, body_bytes } = *waiting;
+    let Waiting { key, asked, held_for, since, body_bytes, .. } = *waiting;
     Held {
         origin: key.origin.0,
         number: key.number,

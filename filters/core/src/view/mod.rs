@@ -200,7 +200,7 @@ impl View {
             }
         }
         self.expected.expire(now);
-        self.admissions.expire(now);
+        self.expire_gates(now);
         let silent: Vec<OriginId> = self
             .origins
             .iter()

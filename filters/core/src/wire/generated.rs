@@ -416,6 +416,24 @@ pub struct Conversation {
     /// The pool's name.
     #[prost(string, tag = "8")]
     pub pool: ::prost::alloc::string::String,
+    /// The first cell of its prompt.
+    #[prost(fixed64, tag = "9")]
+    pub head: u64,
+    /// The cell of its prompt under which it is looked for.
+    #[prost(fixed64, tag = "10")]
+    pub anchor: u64,
+    /// Cells of its prompt.
+    #[prost(uint32, tag = "11")]
+    pub cells: u32,
+    /// Tokens that an endpoint has to keep for it and others that begin alike.
+    #[prost(uint64, tag = "12")]
+    pub shared_tokens: u64,
+    /// Turns of it that were seen.
+    #[prost(uint32, tag = "13")]
+    pub turns: u32,
+    /// A cell shortly before the last of its prompt: who continues that may continue it with another end.
+    #[prost(fixed64, tag = "14")]
+    pub mark: u64,
 }
 /// What one origin has in flight at one endpoint: absolute numbers, so that a lost event heals with the next one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

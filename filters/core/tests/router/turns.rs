@@ -6,7 +6,13 @@ use crate::support::{
 };
 use serde_json::json;
 use std::collections::BTreeMap;
-use warmpath_core::wire::{Hold, Kind, Pools, Turn};
+use std::time::Duration;
+use warmpath_core::ids::EndpointId;
+use warmpath_core::wire::{EngineStatus, Hold, Kind, Pools, Prefix, Turn};
+
+/// Cells that an engine holds.
+const FULL_CELLS: u64 = 100;
+const TOKENS_PER_CELL: u64 = 64;
 
 /// The pool `llama` with two endpoints, whose requests may wait for room.
 fn following() -> Pools {
@@ -17,7 +23,20 @@ fn following() -> Pools {
 
 fn followed<'a>(host: &Host, vm: &'a Vm) -> Controller<'a> {
     let mut controller = Controller::accept(host, &[vm]);
-    controller.snapshot(vec![Kind::Pools(following()).into()]);
+    // One is full, so that room is short.
+    let cells = 1..=FULL_CELLS;
+    let full = EngineStatus {
+        endpoint: EndpointId::of(&endpoints(1)[0]).0,
+        capacity_tokens: Some(FULL_CELLS * TOKENS_PER_CELL),
+        ..EngineStatus::default()
+    };
+    let status = |endpoint: &String| EngineStatus { endpoint: EndpointId::of(endpoint).0, ..full };
+    let (held, endpoint) = (u32::try_from(FULL_CELLS).unwrap(), full.endpoint);
+    let prefix = Prefix { depth: 0, cells: cells.collect(), endpoints: vec![endpoint], held: vec![held] };
+    let statuses = endpoints(2).iter().map(|one| Kind::EngineStatus(status(one)).into()).collect::<Vec<_>>();
+    controller.snapshot([vec![Kind::Pools(following()).into()], statuses, vec![prefix.into()]].concat());
+    host.advance(Duration::from_secs(2));
+    vm.tick();
     controller
 }
 

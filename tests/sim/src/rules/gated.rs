@@ -12,7 +12,7 @@ use super::{Route, Rule, affinity, marginal};
 use crate::fleet::Fleet;
 use crate::workload::{Job, mix};
 use fnv::FnvHashMap;
-use warmpath_core::admission::{Admission, Asked, HeldKey, Room, Sent, Verdict};
+use warmpath_core::admission::{Admission, Asked, Engines, HeldKey, Room, Sent, Verdict};
 use warmpath_core::ids::{CellHash, ConversationId, EndpointId, OriginId, RequestKey, TenantId};
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::num::count;
@@ -36,7 +36,8 @@ const EXPIRE_S: f64 = 1.0;
 #[derive(Debug)]
 pub struct Gated {
     admission: Admission,
-    waiting: FnvHashMap<u64, Job>,
+    /// What waits, each with the second since when.
+    waiting: FnvHashMap<u64, (Job, f64)>,
     /// Tokens of the responses of those that are under way.
     under_way: FnvHashMap<u64, usize>,
     /// What follows each cell: where two chains part, both conversations begin alike.
@@ -96,7 +97,14 @@ impl Gated {
     }
 
     /// Sends a request to the best of the engines that it may go to.
-    fn send(&mut self, now_s: f64, id: u64, job: &Job, verdict: &Verdict, fleet: &Fleet) -> Route {
+    fn send(
+        &mut self,
+        (now_s, since_s): (f64, f64),
+        id: u64,
+        job: &Job,
+        verdict: &Verdict,
+        fleet: &Fleet,
+    ) -> Route {
         self.turn += 1;
         let among = fleet.among();
         let is_open = |at: usize| match verdict {
@@ -115,12 +123,16 @@ impl Gated {
             tokens: asked.tokens,
             shared_tokens: asked.shared_tokens,
             tenant: asked.tenant.0,
-            waited_ms: 0,
+            waited_ms: ((now_s - since_s) * MS_PER_S) as u64,
             is_new: asked.conversation.is_none(),
         };
         let key = RequestKey { origin: ORIGIN, request: id };
-        let sent = Sent { key, endpoint: id_of(engine), chain: &job.cells, turn: &turn };
-        self.admission.sent(sent, &rooms(fleet), at(now_s));
+        let found_tokens = hits.iter().copied().max().unwrap_or(0);
+        let found_cells = (found_tokens * TOKEN_BYTES / CELL_BYTES_DEFAULT) as u32;
+        let sent = Sent { key, endpoint: id_of(engine), chain: &job.cells, turn: &turn, found_cells };
+        if self.admission.follows(asked.tokens) {
+            self.admission.sent(sent, &rooms(fleet), at(now_s));
+        }
         self.learn(&job.cells);
         self.under_way.insert(id, job.output_tokens);
         Route::Whole(engine)
@@ -130,9 +142,13 @@ impl Gated {
 impl Rule for Gated {
     fn route(&mut self, now_s: f64, id: u64, job: &Job, fleet: &Fleet) -> Route {
         let asked = self.asked(job);
-        let verdict = self.admission.verdict(&asked, &rooms(fleet), at(now_s));
+        let verdict = if self.admission.follows(asked.tokens) {
+            self.admission.verdict(&asked, &rooms(fleet), at(now_s))
+        } else {
+            Verdict::Open
+        };
         if verdict != Verdict::Full {
-            return self.send(now_s, id, job, &verdict, fleet);
+            return self.send((now_s, now_s), id, job, &verdict, fleet);
         }
         let wait_ms = self.admission.wait_ms(&asked, at(now_s)).unwrap_or(0);
         if wait_ms > u64::from(self.admission.hold().room_ms_max) {
@@ -148,14 +164,14 @@ impl Rule for Gated {
             ..Held::default()
         };
         self.admission.held(&held, at(now_s));
-        self.waiting.insert(id, job.clone());
+        self.waiting.insert(id, (job.clone(), now_s));
         Route::Held
     }
 
     fn released(&mut self, now_s: f64, fleet: &Fleet) -> Option<(u64, Route)> {
         if now_s >= self.expired_s + EXPIRE_S {
             self.expired_s = now_s;
-            self.admission.expire(at(now_s));
+            self.admission.expire(engines(fleet), at(now_s));
         }
         if self.waiting.is_empty() {
             return None;
@@ -163,8 +179,8 @@ impl Rule for Gated {
         let (key, verdict) = self.admission.next(&rooms(fleet), at(now_s))?;
         self.admission.released(key);
         let HeldKey { number: id, .. } = key;
-        let job = self.waiting.remove(&id)?;
-        Some((id, self.send(now_s, id, &job, &verdict, fleet)))
+        let (job, since_s) = self.waiting.remove(&id)?;
+        Some((id, self.send((now_s, since_s), id, &job, &verdict, fleet)))
     }
 
     fn refused(&mut self, now_s: f64, id: u64) {
@@ -189,6 +205,22 @@ fn rooms(fleet: &Fleet) -> Vec<Room> {
         Room { endpoint: id_of(at), tokens: (params.kv_tokens + below) as u64 }
     };
     nodes.map(room).collect()
+}
+
+/// What the engines are like.
+fn engines(fleet: &Fleet) -> Engines {
+    let nodes = fleet.among().nodes();
+    let of_mean = |sum: f64| count(sum / nodes.len().max(1) as f64);
+    let refill_s =
+        |node: &crate::fleet::Node| node.engine.params().kv_tokens as f64 * node.speed.prefill_s_per_token;
+    let backlog_s =
+        |node: &crate::fleet::Node| node.load.prefill_tokens as f64 * node.speed.prefill_s_per_token;
+    Engines {
+        room_tokens: of_mean(rooms(fleet).iter().map(|room| room.tokens as f64).sum()),
+        refill_ms: of_mean(nodes.iter().map(refill_s).sum::<f64>() * MS_PER_S),
+        backlog_ms: of_mean(nodes.iter().map(backlog_s).sum::<f64>() * MS_PER_S),
+        is_near_full: true,
+    }
 }
 
 fn id_of(engine: usize) -> EndpointId {

@@ -126,6 +126,24 @@ impl Prefixes {
         }
     }
 
+    /// Cells from the first that `chain` shares with another one that goes on differently, whoever holds that.
+    pub fn shared(&self, chain: &[CellHash]) -> u32 {
+        let (mut at, mut shared, mut parent) = (0, 0, NO_NODE);
+        while let Some((id, node)) = chain.get(at).and_then(|head| self.nodes.child(parent, *head)) {
+            let same = common(node.cells(), chain.get(at..).unwrap_or_default());
+            at += same;
+            let is_leaving = same < node.cells().len() && at < chain.len();
+            if is_leaving || (same == node.cells().len() && node.is_branching()) {
+                shared = at;
+            }
+            if same < node.cells().len() {
+                break;
+            }
+            parent = id;
+        }
+        u32_len(shared)
+    }
+
     /// Drops everything that `slot` holds: it restarted cold, or left.
     pub fn forget(&mut self, slot: Slot) {
         while let Some(node) = self.oldest(slot) {

@@ -43,6 +43,7 @@ pub(super) struct Node {
     parent: NodeId,
     /// Cells before its first one.
     depth: u32,
+    children: u32,
 }
 
 /// One endpoint's share of a node.
@@ -94,7 +95,10 @@ impl Nodes {
         self.cells += cells.len();
         let depth = self.get(parent).map_or(0, |above| above.depth + u32_len(above.cells.len()));
         let cells = cells.iter().map(|cell| cell.0).collect();
-        Some(self.store(first, Node { cells, holders: Vec::new(), parent, depth }))
+        if let Some(above) = self.get_mut(parent) {
+            above.children += 1;
+        }
+        Some(self.store(first, Node { cells, holders: Vec::new(), parent, depth, children: 0 }))
     }
 
     /// Moves a node's first `at` cells into a new node, its parent from now on. Holders stay where they are.
@@ -106,7 +110,7 @@ impl Nodes {
         let lower = node.cells.split_off(at);
         let mut upper = std::mem::replace(&mut node.cells, lower);
         upper.shrink_to_fit();
-        let upper = self.store(first, Node { cells: upper, holders: Vec::new(), parent, depth });
+        let upper = self.store(first, Node { cells: upper, holders: Vec::new(), parent, depth, children: 1 });
         self.children.insert(ChildKey::new(upper, lower_first), id);
         let lower = self.get_mut(id)?;
         lower.parent = upper;
@@ -125,8 +129,12 @@ impl Nodes {
         let key = node.cells.first().map(|first| ChildKey::new(node.parent, *first));
         node.cells.truncate(longest);
         if longest == 0 {
+            let parent = node.parent;
             *node = Node::default();
             self.free.push(id);
+            if let Some(above) = self.get_mut(parent) {
+                above.children = above.children.saturating_sub(1);
+            }
             if let Some(key) = key {
                 self.children.remove(&key);
             }
@@ -196,6 +204,11 @@ impl Hash for ChildKey {
 impl Node {
     pub(super) fn cells(&self) -> &[u64] {
         &self.cells
+    }
+
+    /// Whether chains that share it go different ways behind it.
+    pub(super) fn is_branching(&self) -> bool {
+        self.children > 1
     }
 
     pub(super) fn depth(&self) -> u32 {
