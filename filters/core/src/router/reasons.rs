@@ -71,7 +71,7 @@ pub enum HoldEnd {
 /// Why a request is not held, or no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotHeld {
-    /// It would have to wait for longer than its pool allows.
+    /// It would have to wait for much longer than its pool allows.
     Crowded,
     /// The proxy holds as much as it may.
     Full,

@@ -8,6 +8,11 @@ use crate::prompt::Api;
 use crate::routing::{NoEndpoint, Options, Query};
 use crate::wire::{HeldFor, Hold};
 
+/// A request is refused at once if it would have to wait for longer than so many times the longest wait. Whoever is accepted goes on
+/// after that wait at the latest, whatever was predicted, and a client that is refused comes back at the end of the line; so only where
+/// twice as many wait as can get room in that time, to accept more would send too many without any.
+const CROWDED_FACTOR: u64 = 2;
+
 /// Why a request does not go on.
 #[derive(Debug)]
 pub(in crate::router) enum Stop {
@@ -15,7 +20,7 @@ pub(in crate::router) enum Stop {
     Refused(NoEndpoint),
     /// It has to wait.
     Held(Wait),
-    /// It would have to wait for longer than its pool allows: for so many milliseconds.
+    /// It would have to wait for much longer than its pool allows: for so many milliseconds.
     Crowded(u64),
 }
 
@@ -65,7 +70,8 @@ pub(in crate::router) fn plan(
 fn full(query: &Query<'_>, (hold, is_new): (&Hold, bool), asked: Asked, options: &Options) -> Stop {
     let pool = query.pool().name().to_owned();
     let wait_ms = query.view().admission(&pool).and_then(|gate| gate.wait_ms(&asked, options.now));
-    match wait_ms.filter(|wait_ms| is_new && *wait_ms > u64::from(hold.room_ms_max)) {
+    let wait_ms_max = CROWDED_FACTOR * u64::from(hold.room_ms_max);
+    match wait_ms.filter(|wait_ms| is_new && *wait_ms > wait_ms_max) {
         Some(wait_ms) => Stop::Crowded(wait_ms),
         None => Stop::Held(Wait { pool, held_for: HeldFor::Room, asked }),
     }
