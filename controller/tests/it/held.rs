@@ -7,16 +7,17 @@ use warmpath::index::Index;
 use warmpath::metrics::Metrics;
 use warmpath::publish::{Hub, StreamId};
 use warmpath::run;
-use warmpath_core::ids::InstanceId;
+use warmpath_core::ids::{ConversationId, EndpointId, InstanceId};
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{
-    Conversation, Event, Gone, Held, HeldFor, Hello, Hold, Kind, Pool, PoolEndpoint, Pools, Released, Tenant,
-    decode_down,
+    Conversation, Ended, Event, Gone, Held, HeldFor, Hello, Hold, Kind, Pool, PoolEndpoint, Pools, Released,
+    Routed, Tenant, Turn, decode_down,
 };
 
 const POOL: &str = "p";
+const ADDRESS: &str = "10.0.0.1:8000";
 
 /// A proxy's end of a stream without a network.
 struct Proxy {
@@ -32,7 +33,7 @@ fn at(ms: u64) -> Timestamp {
 fn hub() -> Hub {
     let index = Index::new(InstanceId(1), CELL_BYTES_DEFAULT, 0);
     let mut hub = Hub::new(index, Arc::new(Metrics::default()));
-    let endpoints = vec![PoolEndpoint { address: "10.0.0.1:8000".to_owned(), ..PoolEndpoint::default() }];
+    let endpoints = vec![PoolEndpoint { address: ADDRESS.to_owned(), ..PoolEndpoint::default() }];
     let hold = Some(Hold { room_ms_max: 60_000, endpoint_ms_max: 60_000, tenants: vec![] });
     let pool =
         Pool { name: POOL.to_owned(), models: vec!["*".to_owned()], endpoints, hold, ..Pool::default() };
@@ -126,20 +127,52 @@ fn what_a_proxy_holds_goes_when_it_does() {
     assert_eq!(waiting(hub.index().view(), at(3_000)), []);
 }
 
+/// A turn that a proxy sends to the only endpoint, and its end.
+fn turn(origin: u64, conversation: u64) -> Vec<Event> {
+    let endpoint = EndpointId::of(ADDRESS).0;
+    let turn = Turn { conversation, tokens: 9_000, is_new: true, ..Turn::default() };
+    let routed = Routed { endpoint, cells: (1..=100).collect(), origin, request: 1, turn: Some(turn) };
+    vec![Kind::Routed(routed).into(), Kind::Ended(Ended { origin, request: 1, output_tokens: 50 }).into()]
+}
+
+fn conversations(events: &[Event]) -> Vec<&Conversation> {
+    let kinds = events.iter().filter_map(|event| event.kind.as_ref());
+    kinds.filter_map(|kind| if let Kind::Conversation(one) = kind { Some(one) } else { None }).collect()
+}
+
+#[test]
+fn a_proxy_that_joins_learns_which_conversations_have_places_and_how_long_they_are_idle() {
+    let mut hub = hub();
+    let first = Proxy::join(&mut hub, 10, at(1));
+    hub.receive(first.stream, turn(100, 7), at(1_000));
+    let second = Proxy::join(&mut hub, 11, at(4_000));
+    let [known] = conversations(&second.events)[..] else { panic!("{:?}", second.events) };
+    assert_eq!((known.conversation, known.pool.as_str()), (7, POOL));
+    assert_eq!((known.endpoint, known.idle_ms), (EndpointId::of(ADDRESS).0, 3_000));
+    let gate = second.view.admission(POOL).unwrap();
+    assert_eq!(gate.place(ConversationId(7)), Some(EndpointId::of(ADDRESS)));
+}
+
 /// A controller that has restarted is taught by all proxies at once; each of them knows what the others teach.
 #[test]
 fn conversations_that_proxies_teach_are_passed_on_in_snapshots_only() {
     let mut hub = hub();
     let mut proxies = [Proxy::join(&mut hub, 10, at(1)), Proxy::join(&mut hub, 11, at(1))];
-    let conversation =
-        Conversation { conversation: 7, cell: 8, pool: POOL.to_owned(), ..Conversation::default() };
+    let known = {
+        let mut before = self::hub();
+        let proxy = Proxy::join(&mut before, 10, at(1));
+        before.receive(proxy.stream, turn(100, 7), at(1));
+        conversations(&Proxy::join(&mut before, 11, at(10)).events)[0].clone()
+    };
     for proxy in &proxies {
-        hub.receive(proxy.stream, vec![Kind::Conversation(conversation.clone()).into()], at(10));
+        hub.receive(proxy.stream, vec![Kind::Conversation(known.clone()).into()], at(10));
     }
     for proxy in &mut proxies {
         proxy.drain(&mut hub, at(10));
         assert_eq!(proxy.events, []);
     }
+    let late = Proxy::join(&mut hub, 12, at(10));
+    assert_eq!(conversations(&late.events), [&known]);
 }
 
 /// A controller whose only pool holds requests.
