@@ -11,6 +11,7 @@
 //!   steering      fields that only the router may set           legs       requests in two legs
 //!   held          requests that wait for an endpoint, or for room
 //!   held_bounds   how much a process holds
+//!   held_for_room  more conversations than the caches hold
 //!   held_in_any_order  generated: whatever happens to them
 //!   turns         conversations that are followed
 //!   legs_in_any_order  generated: whatever happens to those  rescue     decode legs that fail
@@ -39,6 +40,7 @@ mod elsewhere;
 mod fallback;
 mod held;
 mod held_bounds;
+mod held_for_room;
 mod held_in_any_order;
 mod lease;
 mod legs;
