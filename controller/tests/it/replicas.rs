@@ -11,13 +11,13 @@ use warmpath::metrics::Metrics;
 use warmpath::publish::{Hub, Shared, StreamId};
 use warmpath::replicas::Replicas;
 use warmpath::run;
-use warmpath_core::ids::{CellHash, EndpointId, InstanceId, ProcessId};
+use warmpath_core::ids::{CellHash, ConversationId, EndpointId, InstanceId, ProcessId};
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{
-    Event, Held, Hello, Hold, InFlightReport, Kind, Outcome, OutcomeClass, Pool, PoolEndpoint, Pools,
-    PrefixDecoder, Released, Routed, UsageSeen, decode_down,
+    Ended, Event, Held, Hello, Hold, InFlightReport, Kind, Outcome, OutcomeClass, Pool, PoolEndpoint, Pools,
+    PrefixDecoder, Released, Routed, Turn, UsageSeen, decode_down,
 };
 
 const ADDRESS: &str = "10.0.0.1:8000";
@@ -313,6 +313,25 @@ fn what_a_proxy_holds_is_known_at_every_replica_and_moves_with_it() {
     fleet.hub(1).leave(moved.stream, at(3_000));
     fleet.tick(at(6_000));
     assert_eq!(fleet.waiting(), [0, 0, 0]);
+}
+
+#[test]
+fn a_conversation_has_one_place_at_every_replica() {
+    let mut fleet = Fleet::new(2);
+    let turn = Turn { conversation: 7, tokens: 9_000, is_new: true, ..Turn::default() };
+    let (endpoint, request, origin) = (endpoint(), 1, 100);
+    let routed = Routed { endpoint, cells: (1..=100).collect(), origin, request, turn: Some(turn) };
+    let ended = Ended { origin, request, output_tokens: 50 };
+    let proxy = Proxy::join(fleet.hub(0), 10);
+    fleet.hub(0).receive(proxy.stream, vec![Kind::Routed(routed).into(), Kind::Ended(ended).into()], at(10));
+    fleet.pump(at(10));
+    fleet.add(3_000);
+    fleet.pump(at(20));
+    for replica in &fleet.replicas {
+        let gate = replica.hub.index().view().admission("p").unwrap();
+        assert_eq!(gate.place(ConversationId(7)), Some(EndpointId(endpoint)));
+        assert_eq!(gate.export(at(20)).count(), 1, "what both others send it is the same one");
+    }
 }
 
 #[test]
