@@ -201,9 +201,11 @@ impl Admission {
         let begun = Begun { key, conversation: id, endpoint, chain, tokens, shared_tokens, tenant };
         let before = self.followed.begin(&begun, now);
         if let Some(before) = before {
-            self.switch.note_turn(before.cells, found_cells);
+            let gap_ms = now.ms_since(before.seen).saturating_sub(turn.waited_ms);
+            if before.under_way == 0 && gap_ms <= self.lease_ms(before.turns) {
+                self.switch.note_turn(before.cells, found_cells);
+            }
             if before.under_way == 0 && !before.is_gone {
-                let gap_ms = now.ms_since(before.seen).saturating_sub(turn.waited_ms);
                 self.gaps_after(before.turns).note(gap_ms);
             }
         }
@@ -265,7 +267,8 @@ impl Admission {
         let refill_ms = if engines.refill_ms > 0 { engines.refill_ms } else { BREAK_EVEN_MS_DEFAULT };
         self.leases_ms = self.gaps.map(|gaps| gaps.lease_ms(refill_ms));
         self.drained.tick(!self.queue.is_empty());
-        self.switch.observe(engines.backlog_ms, !self.queue.is_empty(), now);
+        let [_, later_ms] = self.leases_ms;
+        self.switch.observe(engines.backlog_ms, (!self.queue.is_empty(), later_ms > 0), now);
     }
 
     fn gaps_after(&mut self, turns: u32) -> &mut Gaps {

@@ -1,8 +1,9 @@
 //! Whether the gate pays: it lets everything pass until two things are seen at once.
 //!
-//! *Hits are lost to capacity*: turns do not find what their conversations' last turns left. And *requests wait at the engines*: where
-//! they do not, to compute again costs time that nobody else needs. Either alone is no reason to hold anybody: full caches are the
-//! normal state of a pool that runs for long, and queues of one-shot prompts get shorter in no cache.
+//! *Hits are lost to capacity*: turns that come back within the lease do not find what their conversations' last turns left. And
+//! *requests wait at the engines*: where they do not, to compute again costs time that nobody else needs. Either alone is no reason to
+//! hold anybody: full caches are the normal state of a pool that runs for long, and queues of one-shot prompts get shorter in no
+//! cache. Turns that come later do not count, because the gate would not have kept their places either.
 
 use crate::num::float;
 use crate::time::Timestamp;
@@ -38,7 +39,7 @@ impl Switch {
         self.used.is_some()
     }
 
-    /// A turn follows one of `cells` cells, of which an engine still has `found`.
+    /// A turn within the lease follows one of `cells` cells, of which an engine still has `found`.
     pub(super) fn note_turn(&mut self, cells: u32, found: u32) {
         let kept = cells.min(found);
         self.kept_cells = self.kept_cells * TURN_KEEP + f64::from(kept);
@@ -51,13 +52,16 @@ impl Switch {
         self.lost_cells / (self.kept_cells + self.lost_cells).max(1.0)
     }
 
-    /// A second has passed, in which so much work waited at the mean engine, and somebody was held or not.
-    pub(super) fn observe(&mut self, backlog_ms: u64, is_used: bool, now: Timestamp) {
+    /// A second has passed, in which so much work waited at the mean engine, and somebody was held or not. `keeps` is whether a
+    /// place is worth keeping at all.
+    pub(super) fn observe(&mut self, backlog_ms: u64, (is_used, keeps): (bool, bool), now: Timestamp) {
         self.backlog_ms += BACKLOG_WEIGHT * (float(backlog_ms) - self.backlog_ms);
-        let pays = self.turns >= TURNS_MIN
+        let pays = keeps
+            && self.turns >= TURNS_MIN
             && self.lost_share() >= LOST_SHARE_MIN
             && self.backlog_ms >= BACKLOG_MS_MIN;
         match self.used {
+            Some(_) if !keeps => self.used = None,
             Some(_) if is_used => self.used = Some(now),
             Some(used) if now.ms_apart(used) > UNUSED_MS_MAX => self.used = pays.then_some(now),
             None if pays => self.used = Some(now),
