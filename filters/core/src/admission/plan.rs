@@ -106,11 +106,6 @@ impl Admission {
         None
     }
 
-    /// The held request that is first in order, whether it can go on or not.
-    pub fn first(&self) -> Option<HeldKey> {
-        self.queue.iter().min_by_key(|waiting| (waiting.since, waiting.key)).map(|waiting| waiting.key)
-    }
-
     /// A turn was sent to an endpoint, with a place that is new there or not: others lose theirs if it needs the room, or if all take
     /// more than there is.
     pub(super) fn make_room(

@@ -5,6 +5,7 @@
 use crate::ids::{ConversationId, OriginId, TenantId};
 use crate::time::Timestamp;
 use crate::wire::{self, HeldFor};
+use std::collections::BTreeMap;
 
 /// Requests of a pool that are known to wait, in all proxies; those beyond wait where they are, unseen by others.
 pub const HELD_MAX: usize = 16_384;
@@ -52,10 +53,10 @@ pub struct Waiting {
     repeated: Timestamp,
 }
 
-/// See the module.
+/// See the module. By their names, because each is repeated every few seconds.
 #[derive(Clone, Debug, Default)]
 pub struct Queue {
-    waiting: Vec<Waiting>,
+    waiting: BTreeMap<HeldKey, Waiting>,
 }
 
 // === impl Asked ===
@@ -72,8 +73,7 @@ impl Asked {
 impl Queue {
     pub(super) fn add(&mut self, held: &wire::Held, now: Timestamp) {
         let key = HeldKey { origin: OriginId(held.origin), number: held.number };
-        self.remove(key);
-        if self.waiting.len() >= HELD_MAX {
+        if self.waiting.len() >= HELD_MAX && !self.waiting.contains_key(&key) {
             return;
         }
         let asked = Asked {
@@ -84,27 +84,26 @@ impl Queue {
             priority: held.priority,
         };
         let (held_for, body_bytes) = (held.held_for(), held.body_bytes);
-        self.waiting.push(Waiting {
-            key,
-            asked,
-            held_for,
-            since: now.minus_ms(held.age_ms),
-            body_bytes,
-            repeated: now,
-        });
+        let since = now.minus_ms(held.age_ms);
+        self.waiting.insert(key, Waiting { key, asked, held_for, since, body_bytes, repeated: now });
     }
 
     pub(super) fn remove(&mut self, key: HeldKey) {
-        self.waiting.retain(|waiting| waiting.key != key);
+        self.waiting.remove(&key);
     }
 
     pub(super) fn drop_origin(&mut self, origin: OriginId) {
-        self.waiting.retain(|waiting| waiting.key.origin != origin);
+        self.waiting.retain(|key, _| key.origin != origin);
     }
 
     /// Drops those that whoever holds them repeats no more: they were released, and nobody has said so.
     pub(super) fn expire(&mut self, now: Timestamp) {
-        self.waiting.retain(|waiting| now.ms_apart(waiting.repeated) <= SILENCE_MS_MAX);
+        self.waiting.retain(|_, waiting| now.ms_apart(waiting.repeated) <= SILENCE_MS_MAX);
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Whether nobody waits.
@@ -114,6 +113,6 @@ impl Queue {
 
     /// All that wait, in any order.
     pub fn iter(&self) -> impl Iterator<Item = &Waiting> {
-        self.waiting.iter()
+        self.waiting.values()
     }
 }

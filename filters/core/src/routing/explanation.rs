@@ -153,7 +153,7 @@ impl GateExplanation {
             endpoints: endpoints(verdict).iter().filter_map(address).collect(),
             is_followed: asked.conversation.is_some(),
             needed_tokens: asked.own_tokens(),
-            waiting: gate.map_or(0, |gate| gate.queue().iter().count()),
+            waiting: gate.map_or(0, |gate| gate.queue().len()),
             wait_s: wait_ms.map(|ms| float(ms) / 1_000.0),
             wait_s_max: f64::from(wait_ms_max) / 1_000.0,
         }

@@ -236,7 +236,7 @@ impl<S: SharedMap> Router<S> {
         };
         self.holds.for_room += usize::from(is_for_room);
         let gate = self.view.admission(&place.wait.pool);
-        let is_first = gate.is_none_or(|gate| gate.first().is_none());
+        let is_first = gate.is_none_or(|gate| gate.queue().is_empty());
         let event = self.held_event(&place, now);
         // Whoever is next must be known before the next decision.
         self.publish([event], if is_first { When::Now } else { When::Soon }, now, out);

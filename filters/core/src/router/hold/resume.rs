@@ -178,7 +178,7 @@ impl<S: SharedMap> Router<S> {
         let (before, after) = pools.split_at_checked(from)?;
         let mut unknown = None;
         for pool in after.iter().chain(before).filter(|pool| pool.hold().is_some()) {
-            let waiting = self.view.admission(pool.name()).map_or(0, |gate| gate.queue().iter().count());
+            let waiting = self.view.admission(pool.name()).map_or(0, |gate| gate.queue().len());
             if !self.holds.ticks.is_multiple_of(1 + waiting / ORDERED_PER_TICK_MAX) {
                 continue;
             }
