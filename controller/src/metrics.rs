@@ -54,6 +54,10 @@ pub struct HeldRequests {
     pub oldest_seconds: Family<[(&'static str, String); 2], Gauge<f64, AtomicU64>>,
     /// Bytes of their bodies.
     pub body_bytes: Family<[(&'static str, String); 2], Gauge>,
+    /// By pool: whether its gate lets requests wait for room.
+    pub gate_on: Family<[(&'static str, String); 1], Gauge>,
+    /// By pool: the share of what earlier turns computed that is lost.
+    pub gate_lost: Family<[(&'static str, String); 1], Gauge<f64, AtomicU64>>,
 }
 
 /// All metrics.
@@ -257,6 +261,12 @@ impl HeldRequests {
             self.oldest_seconds.clone(),
         );
         to.register("held_body_bytes", "Bytes of the bodies of held requests", self.body_bytes.clone());
+        to.register("gate_on", "1 while the pool's gate lets requests wait for room", self.gate_on.clone());
+        to.register(
+            "gate_lost_ratio",
+            "Share of what earlier turns computed that no engine has any more",
+            self.gate_lost.clone(),
+        );
     }
 
     /// Drops all series: pools that are gone, or hold nothing any more, must not stay on the page.
@@ -264,5 +274,7 @@ impl HeldRequests {
         self.requests.clear();
         self.oldest_seconds.clear();
         self.body_bytes.clear();
+        self.gate_on.clear();
+        self.gate_lost.clear();
     }
 }

@@ -35,8 +35,11 @@ pub(super) fn set(hub: &Hub, fleet: &Fleet, metrics: &Metrics, now: Timestamp) {
 }
 
 fn set_held(hub: &Hub, metrics: &Metrics, pool: &Pool, now: Timestamp) {
-    if pool.hold().is_none() {
-        return;
+    let Some(gate) = hub.index().view().admission(pool.name()) else { return };
+    if gate.hold().room_ms_max > 0 {
+        let labels = [("pool", pool.name().to_owned())];
+        metrics.held.gate_on.get_or_create(&labels).set(i64::from(gate.is_on()));
+        metrics.held.gate_lost.get_or_create(&labels).set(gate.lost_share());
     }
     for (reason, label) in REASONS {
         let Waiting { requests, oldest_ms, body_bytes } =

@@ -108,6 +108,10 @@ pub struct HoldState {
     pub endpoint_s: u32,
     /// Tenants whose share is not that of the others, with their weights.
     pub tenants: BTreeMap<String, u32>,
+    /// Whether the gate lets requests wait for room: hits are being lost, and requests queue at the engines.
+    pub gate_is_on: bool,
+    /// Share of what earlier turns of the pool's conversations computed that no engine has any more.
+    pub lost_share: f64,
 }
 
 /// Requests that proxies hold for the same reason.

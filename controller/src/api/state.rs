@@ -13,10 +13,11 @@ use axum::Json;
 use axum::extract::State;
 use std::time::Instant;
 use warmpath_config::transfer::protocol_name;
+use warmpath_core::admission::Admission;
 use warmpath_core::ids::Slot;
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Endpoint, Pool};
-use warmpath_core::wire::{Health, HeldFor, Hold, Role, Transfer};
+use warmpath_core::wire::{Health, HeldFor, Role, Transfer};
 
 const MS_PER_S: u32 = 1_000;
 
@@ -71,7 +72,7 @@ impl Facts<'_> {
             bytes_per_token: pool.bytes_per_token(),
             cached_share: cached.fold(Cached::default(), Cached::and).share(),
             transfer: pool.transfer().map(transfer),
-            hold: pool.hold().map(hold),
+            hold: view.admission(pool.name()).map(hold),
             held_for_room: self.held(pool, HeldFor::Room),
             held_for_endpoint: self.held(pool, HeldFor::Endpoint),
             endpoints: endpoints.into_iter().map(|(slot, endpoint)| self.endpoint(slot, endpoint)).collect(),
@@ -171,11 +172,14 @@ fn transfer(transfer: &Transfer) -> TransferState {
     }
 }
 
-fn hold(hold: &Hold) -> HoldState {
+fn hold(gate: &Admission) -> HoldState {
+    let hold = gate.hold();
     HoldState {
         room_s: hold.room_ms_max / MS_PER_S,
         endpoint_s: hold.endpoint_ms_max / MS_PER_S,
         tenants: hold.tenants.iter().map(|tenant| (tenant.name.clone(), tenant.weight)).collect(),
+        gate_is_on: gate.is_on(),
+        lost_share: gate.lost_share(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Held requests pass through the controller: other proxies know them, and they go when their proxy does.
 
-use crate::support::{Proxy as LiveProxy, metric, quiet_settings, until};
+use crate::support::{Proxy as LiveProxy, get as get_page, metric, quiet_settings, until};
 use std::sync::Arc;
 use warmpath::get;
 use warmpath::index::Index;
@@ -222,6 +222,10 @@ async fn people_see_what_is_held_in_which_pool_by_whom_and_how_long() {
         ("held_body_bytes", "no_room", 1_000.0),
     ] {
         assert!(metric(http, &series(name, reason)).await >= at_least, "{name} {reason}");
+    }
+    let (_, page) = get_page(http, "/metrics").await;
+    for name in ["gate_on", "gate_lost_ratio"] {
+        assert!(page.contains(&format!("warmpath_controller_{name}{{pool=\"{POOL}\"}} 0")), "{name}: {page}");
     }
     running.shutdown().await;
 }
