@@ -6,6 +6,7 @@ use crate::support::{
     vm, with_controller,
 };
 use std::time::Duration;
+use warmpath_core::router::DECISION_HEADER;
 use warmpath_core::wire::{Hold, Kind, Pool, Pools, Rewrite, RewriteTarget, TransferProtocol};
 
 const ENDPOINT_MS_MAX: u32 = 60_000;
@@ -51,12 +52,16 @@ fn a_request_waits_for_the_first_endpoint_and_goes_there() {
         assert!(is_held(&stream));
     }
     assert_eq!((vm.held(), host.metric("warmpath.held.endpoint")), (1, 1));
+    assert_eq!(stream.properties["warmpath.decision"], "held_for=endpoint", "for the log, if it leaves");
     change(&mut controller, pools(2));
     stream.catch_up();
     assert!(!stream.is_paused);
     assert_eq!(destinations(&stream).len(), 2);
     assert_eq!((vm.held(), host.metric("warmpath.hold_resumed.endpoint")), (0, 1));
-    stream.complete();
+    stream.response_headers(&[(":status", "200")], true);
+    let line = stream.response_headers.get(DECISION_HEADER).expect("decisions are explained");
+    assert!(line.contains(" held_for=endpoint held_ms=2000 "), "{line}");
+    stream.finish();
 }
 
 #[test]
@@ -375,4 +380,19 @@ fn workers_do_not_wait_for_each_other_when_a_pool_wakes() {
     assert_eq!(destinations(&ours).len(), 2);
     ours.complete();
     finish_all(theirs);
+}
+
+#[test]
+fn a_vm_that_starts_knows_who_waits() {
+    let host = Host::default();
+    let one = &vm(&host, &with_controller());
+    let _controller = asleep(&host, one);
+    let streams: Vec<Stream> = (0..3).map(|_| serve(one, &chat("hello"))).collect();
+    step(&host, &[one]);
+    let fresh = vm(&host, &with_controller());
+    assert_eq!(fresh.held(), 3);
+    finish_all(streams);
+    step(&host, &[one, &fresh]);
+    step(&host, &[one, &fresh]);
+    assert_eq!(fresh.held(), 0);
 }

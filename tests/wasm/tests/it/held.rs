@@ -11,9 +11,9 @@ use warmpath_host::{Host, Options, Stream, Vm};
 
 /// Hostcalls of a tick in which nothing goes on, however many requests are held: the clock, the log, and the lease when that is due.
 const HOSTCALLS_PER_WAITING_TICK_MAX: u64 = 4;
-/// Hostcalls with which a request is held, its headers and its body included: the clock and the log. What is published goes with
-/// the next tick.
-const HOSTCALLS_PER_HOLD_MAX: u64 = 4;
+/// Hostcalls with which a request is held, its headers and its body included: the clock, the log, and what the access log shows. What
+/// is published goes with the next tick.
+const HOSTCALLS_PER_HOLD_MAX: u64 = 5;
 /// Hostcalls of a held request that goes on: into its context and back twice, its body, its headers and its booking.
 const HOSTCALLS_PER_RESUME_MAX: u64 = 15;
 /// Memory of a held request whose headers are few, in bytes, in the VM that holds it. Its body is in the host.

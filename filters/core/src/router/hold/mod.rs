@@ -25,6 +25,7 @@ pub(super) use resume::Again;
 use super::Router;
 use super::body::Body;
 use super::exchange::{Exchange, Reading};
+use super::head::DECISION_PROPERTY;
 use super::io::{ExchangeId, Output, PluginId};
 use super::metrics::{Counter, Histogram};
 use super::reasons::{HoldEnd, NotHeld, Unread};
@@ -229,6 +230,8 @@ impl<S: SharedMap> Router<S> {
             self.holds.body_bytes = self.holds.body_bytes.saturating_add(body_bytes);
             out.push(Output::Count(Counter::Held(wait.held_for), 1));
             out.push(Output::Pause);
+            // What the access log shows of one that leaves before it goes on.
+            out.push(Output::SetProperty(DECISION_PROPERTY, format!("held_for={}", wait.held_for.label())));
             self.holds.number += 1;
             let (number, since_ms) = (self.holds.number, self.holds.clock.ms(now));
             self.holds.ids.insert(number, id);
