@@ -9,9 +9,9 @@ use crate::num::float;
 use crate::time::Timestamp;
 
 /// Share of the prompts' tokens, as far as an earlier turn computed them, that no engine has any more.
-const LOST_SHARE_MIN: f64 = 0.15;
+const LOST_SHARE_MIN: f64 = 0.08;
 /// Prefill that waits at the mean engine, in milliseconds. Shorter queues come and go with each long prompt.
-const BACKLOG_MS_MIN: f64 = 1_000.0;
+const BACKLOG_MS_MIN: f64 = 500.0;
 /// What is left of the earlier turns' weight after another one: about the last hundred count.
 const TURN_KEEP: f64 = 0.99;
 /// Turns that must have been seen.
