@@ -314,6 +314,33 @@ fn a_prompt_whose_end_is_rewritten_continues_its_conversation() {
     assert_eq!(gate.conversation(&chain(1, 310)), Some(ConversationId(1)));
 }
 
+/// Whether a conversation loses its place to those who need room.
+fn is_idle(gate: &mut Admission, conversation: u64, now: Timestamp) -> bool {
+    for other in 10..14 {
+        sent(gate, other, ROOM / CELL_TOKENS / 3, now);
+    }
+    gate.place(ConversationId(conversation)).is_none()
+}
+
+#[test]
+fn a_turn_whose_end_was_lost_ends_with_the_next() {
+    let (mut gate, now) = (gate(), Timestamp::from_ms(1_000_000));
+    let begin = |gate: &mut Admission, request, cells| {
+        let turn = Turn { conversation: 1, tokens: cells * CELL_TOKENS, ..Turn::default() };
+        let key = RequestKey { origin: OriginId(1), request };
+        play(gate, &Event::Sent { key, endpoint: EndpointId(1), chain: chain(1, cells), turn }, now);
+        key
+    };
+    begin(&mut gate, 1, 100);
+    assert!(!is_idle(&mut gate.clone(), 1, now), "a turn is under way");
+    let second = begin(&mut gate, 2, 120);
+    let late = RequestKey { origin: OriginId(1), request: 1 };
+    play(&mut gate, &Event::Ended(late), now);
+    assert!(!is_idle(&mut gate.clone(), 1, now), "the second is, whatever comes of the first");
+    play(&mut gate, &Event::Ended(second), now);
+    assert!(is_idle(&mut gate, 1, now));
+}
+
 #[test]
 fn a_request_that_is_repeated_no_more_blocks_nobody() {
     let (mut gate, now) = (gate(), Timestamp::from_ms(1_000_000));

@@ -18,8 +18,9 @@ use std::collections::BTreeMap;
 pub const CONVERSATIONS_MAX: usize = 16_384;
 /// Turns under way that are followed; those beyond count as ended.
 pub const TURNS_MAX: usize = 16_384;
-/// How long the end of a turn may take to come, in milliseconds. Later it was lost: no response takes an hour.
-const TURN_MS_MAX: u64 = 60 * 60 * 1_000;
+/// How long the end of a turn may take to come, in milliseconds. Later it counts as lost; if a response does take longer, its
+/// conversation may lose its place at most.
+const TURN_MS_MAX: u64 = 10 * 60 * 1_000;
 /// How long a conversation is followed after its last turn, in milliseconds: an engine under load keeps nothing for half an hour.
 const IDLE_MS_MAX: u64 = 30 * 60 * 1_000;
 /// Cells between two anchors: about 4,000 tokens, so that a prompt of a hundred thousand has 25.
@@ -57,8 +58,10 @@ pub(super) struct Conversation {
     pub(super) shared_tokens: u64,
     pub(super) tenant: TenantId,
     pub(super) place: Option<Place>,
-    /// Turns under way.
+    /// Turns under way, of those since the last one that contained a response.
     pub(super) under_way: u32,
+    /// How many turns contained a response to one before: ends of earlier ones count no more.
+    round: u32,
     /// Turns that were seen.
     pub(super) turns: u32,
     /// When its last turn began or ended, whichever is later.
@@ -78,6 +81,7 @@ pub(super) struct Place {
 #[derive(Clone, Copy, Debug)]
 struct Turn {
     conversation: ConversationId,
+    round: u32,
     since: Timestamp,
 }
 
@@ -168,6 +172,10 @@ impl Followed {
         let since = before.map_or(now, |place| place.since);
         let shared_tokens = begun.shared_tokens.min(begun.tokens);
         let follows = self.turns.len() < TURNS_MAX;
+        // A prompt that contains the response to one before shows that this has ended, also where the event was lost.
+        let has_response = old.is_some_and(|old| old.is_extended_by(begun.chain));
+        let round = old.map_or(0, |old| old.round).wrapping_add(u32::from(has_response));
+        let others = old.filter(|_| !has_response).map_or(0, |old| old.under_way);
         let conversation = Conversation {
             head,
             anchor,
@@ -178,14 +186,15 @@ impl Followed {
             shared_tokens,
             tenant: begun.tenant,
             place: Some(Place { endpoint: begun.endpoint, since }),
-            under_way: old.map_or(0, |old| old.under_way).saturating_add(u32::from(follows)),
+            under_way: others.saturating_add(u32::from(follows)),
+            round,
             turns: old.map_or(0, |old| old.turns).saturating_add(1),
             seen: now,
             is_gone: false,
         };
         self.enter(begun.conversation, conversation);
         if follows {
-            self.turns.insert(begun.key, Turn { conversation: begun.conversation, since: now });
+            self.turns.insert(begun.key, Turn { conversation: begun.conversation, round, since: now });
         }
         old
     }
@@ -194,8 +203,10 @@ impl Followed {
     pub(super) fn end(&mut self, key: RequestKey, now: Timestamp) -> Option<ConversationId> {
         let turn = self.turns.remove(&key)?;
         let conversation = self.conversations.get_mut(&turn.conversation)?;
-        conversation.under_way = conversation.under_way.saturating_sub(1);
-        conversation.seen = conversation.seen.max(now);
+        if conversation.round == turn.round {
+            conversation.under_way = conversation.under_way.saturating_sub(1);
+            conversation.seen = conversation.seen.max(now);
+        }
         Some(turn.conversation)
     }
 
@@ -226,6 +237,7 @@ impl Followed {
             tenant: TenantId(from.tenant),
             place: endpoint.map(|endpoint| Place { endpoint, since }),
             under_way: 0,
+            round: 0,
             turns: from.turns,
             seen: now.minus_ms(from.idle_ms),
             // Whoever wrote the snapshot has counted it, or will.
@@ -358,11 +370,17 @@ impl Conversation {
     /// Whether a prompt is a turn after its latest one.
     fn is_continued_by(&self, chain: &[CellHash]) -> bool {
         let cells = index(self.cells);
-        let has = |depth: usize, cell| depth.checked_sub(1).and_then(|at| chain.get(at)) == Some(&cell);
         let is_idle = self.under_way == 0;
         // What comes while a turn is under way, and does not contain its response, is another request that looks alike.
-        (has(cells, self.last) && (is_idle || chain.len() > cells))
-            || (is_idle && chain.len() >= cells && has(marked_cells(cells), self.mark))
+        self.is_extended_by(chain)
+            || (is_idle && has(chain, cells, self.last))
+            || (is_idle && chain.len() >= cells && has(chain, marked_cells(cells), self.mark))
+    }
+
+    /// Whether a prompt contains its latest one, and more.
+    fn is_extended_by(&self, chain: &[CellHash]) -> bool {
+        let cells = index(self.cells);
+        chain.len() > cells && has(chain, cells, self.last)
     }
 }
 
@@ -383,6 +401,11 @@ impl Places {
             self.shared.push((head, tokens));
         }
     }
+}
+
+/// Whether a chain has a cell at a depth, from one.
+fn has(chain: &[CellHash], depth: usize, cell: CellHash) -> bool {
+    depth.checked_sub(1).and_then(|at| chain.get(at)) == Some(&cell)
 }
 
 /// The depth, in cells from one, of the mark of a chain of so many.
