@@ -1,9 +1,7 @@
 //! The arms of a comparison: who chooses, and what stands around it.
 
 use crate::args::Args;
-use crate::rules::{
-    Apart, Concur, ConcurSettings, Endless, Fixed, Gated, Line, LlmdGate, Programs, Rule, RuleName,
-};
+use crate::rules::{Apart, Concur, ConcurSettings, Endless, Fixed, Line, LlmdGate, Programs, Rule, RuleName};
 use crate::run::{Played, Spec, play};
 use crate::scenario::Family;
 use crate::warmpath::{Deployment, NetworkSpec, Proxies, ProxiesSpec};
@@ -15,7 +13,8 @@ pub const ABLATIONS: [Term; 7] =
     [Term::Queue, Term::Prefill, Term::Contention, Term::Later, Term::Stall, Term::Decode, Term::Evict];
 
 /// How long requests may wait for room, in seconds: what an operator accepts.
-pub const GATES_S: [u32; 2] = [120, 300];
+pub const WAITS_S: [u32; 2] = [120, WAIT_S];
+const WAIT_S: u32 = 300;
 
 /// KV tokens of an engine of the bound: whatever its requests use at once has room, and what it forgets, it is told
 /// again.
@@ -38,8 +37,6 @@ pub enum Arm {
     Holding(HoldingName),
     /// Ours, whose requests may wait for room so many seconds.
     Held(u32, Deployment),
-    /// The gate that ships, with perfect sight; its requests wait up to so many seconds.
-    Gate(u32),
     /// Where engines could pass on what they prefill: none does. Ours chooses among all of them.
     Never,
     /// Where they can: another rule, on engines that have one part each.
@@ -87,8 +84,6 @@ pub enum Kind {
     Held,
     /// The same under conditions that the others are spared.
     HeldProxies,
-    /// The gate, with perfect sight.
-    Gate,
     /// Ours, on engines that have the roles that other rules need.
     Roles,
     /// Ours, less a term.
@@ -121,10 +116,9 @@ pub(crate) fn arms(args: &Args) -> Vec<Arm> {
         term => Some(Arm::Without(term, Deployment::EXACT)),
     });
     let others = std::iter::once(Arm::Never).chain(fixed);
-    let held = |deployment: Deployment| GATES_S.into_iter().map(move |room_s| Arm::Held(room_s, deployment));
+    let held = |deployment: Deployment| WAITS_S.into_iter().map(move |room_s| Arm::Held(room_s, deployment));
     let held_several = held(deployment).filter(|_| several.is_some());
-    let gates = GATES_S.into_iter().map(Arm::Gate);
-    let ours = several.into_iter().chain(held(Deployment::EXACT)).chain(held_several).chain(gates);
+    let ours = several.into_iter().chain(held(Deployment::EXACT)).chain(held_several);
     let holding = HoldingName::ALL.map(Arm::Holding);
     let all = others.chain(rules).chain(holding).chain(ours).chain([Arm::Roles]);
     all.chain(without).chain([Arm::Endless]).collect()
@@ -197,7 +191,6 @@ impl Arm {
             Self::Holding(name) => name.name(),
             Self::Held(room_s, Deployment::EXACT) => format!("warmpath-held-{room_s}"),
             Self::Held(room_s, deployment) => format!("warmpath-{}-held-{room_s}", deployment.proxies),
-            Self::Gate(room_s) => format!("gate-{room_s}"),
             Self::Never => "never".to_owned(),
             Self::Fixed(name) => name.name().to_owned(),
             Self::Roles => "warmpath-roles".to_owned(),
@@ -214,7 +207,6 @@ impl Arm {
             Self::Holding(_) => Kind::Holding,
             Self::Held(_, Deployment::EXACT) => Kind::Held,
             Self::Held(..) => Kind::HeldProxies,
-            Self::Gate(_) => Kind::Gate,
             Self::Without(_, Deployment::EXACT) => Kind::Ablation,
             Self::Without(..) => Kind::ProxiesAblation,
             Self::Endless => Kind::Bound,
@@ -226,8 +218,9 @@ impl Arm {
         match self {
             Self::Rule(RuleName::Warmpath) | Self::Proxies(_) => true,
             Self::Never | Self::Fixed(_) | Self::Roles => family == Family::Split,
-            Self::Holding(_) | Self::Gate(_) | Self::Held(..) => family == Family::Held,
-            Self::Rule(_) => family != Family::Split,
+            // Where every request is sent at once, a gate has to cost nothing.
+            Self::Rule(_) | Self::Held(WAIT_S, Deployment::EXACT) => family != Family::Split,
+            Self::Holding(_) | Self::Held(..) => family == Family::Held,
             Self::Without(..) | Self::Endless => family == Family::Whole,
         }
     }
@@ -258,7 +251,6 @@ impl Arm {
             }
             Self::Holding(name) => play(&equal, name.rule(equal.first()).as_mut()),
             Self::Held(room_s, deployment) => ours(&equal, ProxiesSpec { deployment, room_s, ..exact }),
-            Self::Gate(room_s) => play(&equal, &mut Gated::new(f64::from(room_s))),
             Self::Never => ours(&Spec { has_transfer: false, ..equal }, exact),
             Self::Fixed(name) => play(spec, &mut name.rule()),
             Self::Roles => ours(spec, exact),

@@ -23,8 +23,8 @@ const SESSIONS_MORE: usize = 140;
 
 /// What the groups of sessions are called.
 const AGENTS: &str = "agents";
-const CHATS: &str = "chats";
-const TENANTS: [&str; 2] = ["few", "many"];
+const CHATS: &str = Scenario::CHATS;
+const TENANTS: [&str; 2] = [Scenario::FEW, "many"];
 
 const MS_PER_S: f64 = 1_000.0;
 
@@ -110,6 +110,19 @@ pub struct UnknownScenario {
 impl Scenario {
     /// The one whose load is mixed, of those with prefill and decode apart.
     pub const SPLIT_MIXED: &str = "split-mixed";
+
+    /// Agents alone, twice as many as the caches hold, and too few to need a gate.
+    pub const CROWDED: &str = "agentic-64";
+    /// See [`Self::CROWDED`].
+    pub const UNCROWDED: [&str; 3] = ["agentic-8", "agentic-16", "agentic-32"];
+    /// The group of sessions that are conversations, and the scenario in which they are alone on half of the engines.
+    pub const CHATS: &str = "chats";
+    /// See [`Self::CHATS`].
+    pub const CHATS_ALONE: &str = "chats-half";
+    /// The group of sessions of the tenant with few agents, and the scenario in which it is alone on half of the engines.
+    pub const FEW: &str = "few";
+    /// See [`Self::FEW`].
+    pub const FEW_ALONE: &str = "agentic-16-half";
 
     /// All scenarios, in the order of reports.
     pub fn all() -> Vec<Self> {

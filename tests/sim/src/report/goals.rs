@@ -2,6 +2,7 @@
 //! for that very figure.
 
 use super::group::{Group, Read, SplitLoad};
+use super::held_goals;
 use crate::arm::Kind;
 use crate::calibrate::{ArmRun, Ladder, Stand};
 use crate::rules::RuleName;
@@ -15,6 +16,8 @@ const MEAN_RATIO: (f64, f64) = (0.9, 1.02);
 const P99_RATIO_MAX: f64 = 1.0;
 /// Mean TTFT of several proxies over that of one router for which nothing is late.
 const PROXIES_RATIO_MAX: f64 = 1.05;
+/// Mean E2E of one router whose requests may wait over that of one whose requests do not.
+const GATE_RATIO_MAX: f64 = 1.01;
 /// The ladder's rate for which there are goals.
 const LADDER_RATE: f64 = 60.0;
 /// TTFT p90 at that rate, in milliseconds.
@@ -31,7 +34,8 @@ const SPLIT_MIXED_RATIO_MAX: f64 = 0.9;
 
 /// All goals of all workloads.
 pub(super) fn goals(groups: &[Group], ladders: &[Ladder]) -> Vec<Goal> {
-    groups.iter().flat_map(of_group).chain(ladders.iter().flat_map(of_ladder)).collect()
+    let held = held_goals::goals(groups);
+    groups.iter().flat_map(of_group).chain(held).chain(ladders.iter().flat_map(of_ladder)).collect()
 }
 
 fn of_group(group: &Group) -> Vec<Goal> {
@@ -69,6 +73,10 @@ fn of_group(group: &Group) -> Vec<Goal> {
             (Limit::most(PROXIES_RATIO_MAX), Unit::Ratio),
             Some("one proxy"),
         );
+    }
+    if let Some(held) = group.of(Kind::Held) {
+        let ratio = held.figures.e2e_mean_ms / ours.e2e_mean_ms;
+        add("mean E2E, with a gate", ratio, (Limit::most(GATE_RATIO_MAX), Unit::Ratio), Some("none"));
     }
     if group.workload.ladder_rate.is_some_and(|rate| rate.total_cmp(&LADDER_RATE).is_eq()) {
         add("p90 TTFT", ours.ttft_p90_ms, (Limit::most(LADDER_TTFT_P90_MS_MAX), Unit::Of("ms")), None);
@@ -120,7 +128,14 @@ fn of_ladder(ladder: &Ladder) -> Vec<Goal> {
     arms.map(of_arm).collect()
 }
 
-fn goal(group: &str, name: &str, found: f64, limit: Limit, unit: Unit, against: Option<&str>) -> Goal {
+pub(super) fn goal(
+    group: &str,
+    name: &str,
+    found: f64,
+    limit: Limit,
+    unit: Unit,
+    against: Option<&str>,
+) -> Goal {
     let goal = Goal::new(name, Spread::of([found]), limit, unit);
     Goal { group: group.to_owned(), against: against.map(str::to_owned), ..goal }
 }

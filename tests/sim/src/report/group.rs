@@ -209,7 +209,7 @@ impl Line {
         match self.kind {
             Kind::Other | Kind::Holding => Role::Other,
             Kind::Ours | Kind::Held => Role::Ours,
-            Kind::Proxies | Kind::HeldProxies | Kind::Roles | Kind::Gate => Role::Proxies,
+            Kind::Proxies | Kind::HeldProxies | Kind::Roles => Role::Proxies,
             Kind::Ablation | Kind::ProxiesAblation => Role::Ablation,
             Kind::Bound => Role::Bound,
         }

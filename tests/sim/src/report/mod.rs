@@ -11,6 +11,7 @@ mod document;
 mod goals;
 mod group;
 mod held;
+mod held_goals;
 mod joining;
 mod json;
 mod overall;

@@ -10,7 +10,6 @@ mod affinity_marginal;
 mod apart;
 mod dynamo;
 mod endless;
-mod gated;
 mod held;
 mod least_requests;
 mod llmd_affinity;
@@ -28,7 +27,6 @@ use warmpath_engine::model::Stats;
 
 pub use apart::Apart;
 pub use endless::Endless;
-pub use gated::Gated;
 pub use held::{Concur, ConcurSettings, Fixed, Line, LlmdGate, Programs};
 pub use name::{RuleName, UnknownRule};
 pub use random::Random;
