@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 use crate::wire;
 use std::collections::BTreeMap;
 
-/// Conversations of one pool that are followed: 2 MiB. Beyond, the one that is idle for longest is dropped.
+/// Conversations of one pool that are followed: 4 MiB, a quarter of a kilobyte each. Beyond, the one that is idle for longest is dropped.
 pub const CONVERSATIONS_MAX: usize = 16_384;
 /// Turns under way that are followed; those beyond count as ended.
 pub const TURNS_MAX: usize = 16_384;
@@ -23,8 +23,9 @@ pub const TURNS_MAX: usize = 16_384;
 const TURN_MS_MAX: u64 = 10 * 60 * 1_000;
 /// How long a conversation is followed after its last turn, in milliseconds: an engine under load keeps nothing for half an hour.
 const IDLE_MS_MAX: u64 = 30 * 60 * 1_000;
-/// Cells between two anchors: about 4,000 tokens, so that a prompt of a hundred thousand has 25.
+/// Cells between two anchors: about 4,000 tokens, so that a prompt of a hundred thousand has 25. A power of two.
 const ANCHOR_CELLS: usize = 64;
+const _: () = assert!(ANCHOR_CELLS.is_power_of_two());
 /// Cells at the end of a prompt that the next turn may replace.
 const REWRITTEN_CELLS_MAX: usize = 2;
 /// Cells that a prompt must have for that: of a short one, so much is another question.
@@ -132,7 +133,7 @@ impl Followed {
             if let Some((_, deepest)) = continued.max() {
                 return Some(deepest);
             }
-            depth = if depth > ANCHOR_CELLS { depth - ANCHOR_CELLS } else { usize::from(depth > 1) };
+            depth = if depth > ANCHOR_CELLS { depth - ANCHOR_CELLS } else { depth / 2 };
         }
     }
 
@@ -413,7 +414,11 @@ fn marked_cells(cells: usize) -> usize {
     if cells < REWRITTEN_PROMPT_CELLS_MIN { cells } else { cells - REWRITTEN_CELLS_MAX }
 }
 
-/// The depth, in cells from one, of the anchor of a chain of so many.
+/// The depth, in cells from one, of the anchor of a chain of so many: of short ones, which are many, the depths are closer.
 fn anchor_depth(cells: usize) -> usize {
-    if cells < ANCHOR_CELLS { cells.min(1) } else { cells - cells % ANCHOR_CELLS }
+    if cells < ANCHOR_CELLS {
+        cells.checked_ilog2().map_or(0, |log| 1 << log)
+    } else {
+        cells - cells % ANCHOR_CELLS
+    }
 }
