@@ -74,6 +74,18 @@ fn found(tree: &Prefixes, chain: &[CellHash]) -> Vec<(u16, usize)> {
     found.iter().map(|entry| (entry.slot.0, usize::try_from(entry.cells).unwrap())).collect()
 }
 
+/// Letters of a text up to the last one behind which another text of the tree goes on differently.
+fn shared_by_hand(text: &[u8], cells: &BTreeSet<u64>) -> usize {
+    let has = |text: &[u8]| chain(text).last().is_some_and(|cell| cells.contains(&cell.0));
+    let is_branch = |length: &usize| {
+        let next = text.get(*length);
+        let others = (0..2).filter(|letter| has(&[&text[..*length], &[*letter]].concat()));
+        let others = others.filter(|letter| Some(letter) != next).count();
+        has(&text[..*length]) && others > usize::from(next.is_none())
+    };
+    (1..=text.len()).rev().find(is_branch).unwrap_or(0)
+}
+
 fn cells_by_walk(tree: &Prefixes) -> Vec<BTreeSet<u64>> {
     let mut cells = vec![BTreeSet::new(); usize::from(SLOTS)];
     let mut depths: Vec<u64> = Vec::new();
@@ -127,6 +139,7 @@ proptest! {
                 let expected: Vec<(u16, usize)> =
                     (0..).zip(&naive).map(|(slot, naive)| (slot, naive.run_of(&chain))).filter(|(_, cells)| *cells > 0).collect();
                 prop_assert_eq!(found(&tree, &chain), expected);
+                prop_assert_eq!(usize::try_from(tree.shared(&chain)).unwrap(), shared_by_hand(text, &distinct));
             }
         }
         let expected: Vec<BTreeSet<u64>> = naive.iter().map(|naive| naive.cells.iter().copied().collect()).collect();

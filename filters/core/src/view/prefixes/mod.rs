@@ -131,12 +131,19 @@ impl Prefixes {
         let (mut at, mut shared, mut parent) = (0, 0, NO_NODE);
         while let Some((id, node)) = chain.get(at).and_then(|head| self.nodes.child(parent, *head)) {
             let same = common(node.cells(), chain.get(at..).unwrap_or_default());
+            let is_whole = same == node.cells().len();
             at += same;
-            let is_leaving = same < node.cells().len() && at < chain.len();
-            if is_leaving || (same == node.cells().len() && node.is_branching()) {
+            let next = chain.get(at);
+            // Whether others go on behind its cells in another way than the chain.
+            let is_branch = match next {
+                Some(next) if is_whole => node.branches_but(self.nodes.child(id, *next).is_some()),
+                Some(_) => true,
+                None => is_whole && node.branches_but(true),
+            };
+            if is_branch {
                 shared = at;
             }
-            if same < node.cells().len() {
+            if !is_whole {
                 break;
             }
             parent = id;

@@ -206,9 +206,9 @@ impl Node {
         &self.cells
     }
 
-    /// Whether chains that share it go different ways behind it.
-    pub(super) fn is_branching(&self) -> bool {
-        self.children > 1
+    /// Whether chains go on behind it, besides one of them if `is_one_known`.
+    pub(super) fn branches_but(&self, is_one_known: bool) -> bool {
+        self.children > u32::from(is_one_known)
     }
 
     pub(super) fn depth(&self) -> u32 {
