@@ -18,7 +18,7 @@ default:
 
 # --- use -------------------------------------------------------------------------------------------
 
-# Runs a workload through plain Envoy, then through Warmpath: two minutes; ./just demo k8s: in a Kubernetes cluster; ./just demo pd: prefill and decode apart.
+# Runs a workload through plain Envoy, then through Warmpath: two minutes; ./just demo k8s: in a Kubernetes cluster; ./just demo pd: prefill and decode apart; ./just demo agents: waiting in the proxy.
 demo *args: (announce "warmpath-lab") wasm envoy
     @case " {{ args }} " in *" k8s "*) tests/cluster/install-control-plane > /dev/null && cargo build --release -p warmpath -p warmpath-engine ;; esac
     cargo run --release -p warmpath-lab -- demo {{ args }}

@@ -56,6 +56,9 @@ pub enum Place {
     K8s,
     /// As processes of this machine: long and short prompts, with prefill and decode together and apart.
     Pd,
+    /// As processes of this machine: coding agents whose contexts are twice what the caches hold, with and without waiting
+    /// in the proxy.
+    Agents,
 }
 
 /// `bench-cluster`
@@ -88,7 +91,7 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 8, default_value_if("place", "pd", "4"))]
     pub engines: usize,
     /// How many times faster than real the engines run.
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, default_value_if("place", "agents", "10"))]
     pub time_scale: f64,
     /// Hardware and model of the engines.
     #[arg(long, default_value_t = Preset::Qwen3On2)]
@@ -97,8 +100,14 @@ pub struct DemoArgs {
     #[arg(long)]
     pub kv_tokens: Option<usize>,
     /// Conversations that are under way at the same time.
-    #[arg(long, default_value_t = 160, default_value_if("place", "pd", "48"))]
+    #[arg(long, default_value_t = 160, default_value_ifs([("place", "pd", "48"), ("place", "agents", "64")]))]
     pub clients: usize,
+    /// Of `demo agents`: how long it measures, in seconds of model time.
+    #[arg(long, default_value_t = 1_200.0)]
+    pub seconds: f64,
+    /// Of `demo agents`: how long a request may wait in the proxy for room, in seconds of model time.
+    #[arg(long, default_value_t = 300.0)]
+    pub room_s: f64,
     /// System prompts, each shared by a group of conversations.
     #[arg(long, default_value_t = crate::workload::GROUPS)]
     pub groups: usize,
@@ -112,7 +121,7 @@ pub struct DemoArgs {
     /// One engine responds to every request with this status after three milliseconds.
     #[arg(long, value_name = "STATUS")]
     pub failing: Option<u16>,
-    /// Which arms to play, in this order. `demo pd` has its own, and plays all of them.
+    /// Which arms to play, in this order. `demo pd` and `demo agents` have their own, and play all of them.
     #[arg(long, value_delimiter = ',', default_values_t = Arm::ALL)]
     pub arms: Vec<Arm>,
     /// Where the report goes, instead of the target folder.

@@ -18,6 +18,10 @@ pub enum Arm {
     Apart,
     /// The same, where each engine may prefill and decode for others, too.
     Either,
+    /// The same as `Warmpath`, where nobody waits in the proxy.
+    AllAtOnce,
+    /// The same, where requests wait in the proxy for room in the caches.
+    Held,
 }
 
 /// A side of a comparison.
@@ -32,7 +36,7 @@ pub enum Side {
 /// A name that no arm has.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "unknown arm {0:?}, known are round-robin, least-request, warmpath; of `demo pd` together, apart, either"
+    "unknown arm {0:?}, known are round-robin, least-request, warmpath; of `demo pd` together, apart, either; of `demo agents` all-at-once, held"
 )]
 pub struct UnknownArm(String);
 
@@ -45,6 +49,9 @@ impl Arm {
     /// The arms that differ in the legs that engines take.
     pub const LEGS: [Self; 3] = [Self::Together, Self::Apart, Self::Either];
 
+    /// The arms that differ in what waits in the proxy.
+    pub const HOLDS: [Self; 2] = [Self::AllAtOnce, Self::Held];
+
     /// The name in reports and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
@@ -54,6 +61,8 @@ impl Arm {
             Self::Together => "together",
             Self::Apart => "apart",
             Self::Either => "either",
+            Self::AllAtOnce => "all-at-once",
+            Self::Held => "held",
         }
     }
 
@@ -62,7 +71,9 @@ impl Arm {
         match self {
             Self::RoundRobin => "rr",
             Self::LeastRequest => "lr",
-            Self::Warmpath | Self::Together | Self::Apart | Self::Either => self.name(),
+            Self::Warmpath | Self::Together | Self::Apart | Self::Either | Self::AllAtOnce | Self::Held => {
+                self.name()
+            }
         }
     }
 
@@ -71,15 +82,17 @@ impl Arm {
         match self {
             Self::RoundRobin => Some(Lb::RoundRobin),
             Self::LeastRequest => Some(Lb::LeastRequest),
-            Self::Warmpath | Self::Together | Self::Apart | Self::Either => None,
+            Self::Warmpath | Self::Together | Self::Apart | Self::Either | Self::AllAtOnce | Self::Held => {
+                None
+            }
         }
     }
 
     /// Whether a comparison is about this arm, or what it is compared with; neither of an arm that only stands beside them.
     pub const fn side(self) -> Option<Side> {
         match self {
-            Self::Warmpath | Self::Apart => Some(Side::Ours),
-            Self::RoundRobin | Self::LeastRequest | Self::Together => Some(Side::Plain),
+            Self::Warmpath | Self::Apart | Self::Held => Some(Side::Ours),
+            Self::RoundRobin | Self::LeastRequest | Self::Together | Self::AllAtOnce => Some(Side::Plain),
             Self::Either => None,
         }
     }
@@ -95,7 +108,7 @@ impl FromStr for Arm {
     type Err = UnknownArm;
 
     fn from_str(name: &str) -> Result<Self, UnknownArm> {
-        let mut arms = Self::ALL.into_iter().chain(Self::LEGS);
+        let mut arms = Self::ALL.into_iter().chain(Self::LEGS).chain(Self::HOLDS);
         arms.find(|arm| arm.short() == name || arm.name() == name).ok_or_else(|| UnknownArm(name.to_owned()))
     }
 }

@@ -1,5 +1,6 @@
 //! `demo`: the same conversations through plain Envoy and through Warmpath, and what it gained.
 
+use crate::agents;
 use crate::args::{DemoArgs, Place};
 use crate::arm::Arm;
 use crate::cluster::{Cluster, Spec, params};
@@ -28,9 +29,14 @@ const FAILING_AFTER_MS: u64 = 3;
 pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let report = match args.place {
         Place::Machine | Place::Pd => play(args).await?,
+        Place::Agents => agents::play(args).await?,
         Place::K8s => kubernetes::play(args).await?,
     };
-    let name = if args.place == Place::Pd { "demo-pd" } else { "demo" };
+    let name = match args.place {
+        Place::Machine | Place::K8s => "demo",
+        Place::Pd => "demo-pd",
+        Place::Agents => "demo-agents",
+    };
     let folder = args.out.clone().unwrap_or_else(|| paths::report_folder(name));
     report.print();
     report.write(&folder)?;
@@ -107,7 +113,9 @@ pub(crate) fn plan(args: &DemoArgs) -> anyhow::Result<Planned> {
         "engines, clients and scale must be positive"
     );
     let text: Arc<[Conversation]> = match args.place {
-        Place::Machine | Place::K8s => conversations(args.seed, args.groups, args.conversations_per_group),
+        Place::Machine | Place::K8s | Place::Agents => {
+            conversations(args.seed, args.groups, args.conversations_per_group)
+        }
         Place::Pd => mixed(args.seed, args.groups * args.conversations_per_group),
     }
     .into();
@@ -258,8 +266,8 @@ mod tests {
     #[test]
     fn only_conversations_without_images_are_compared() {
         let arm = Arm::Warmpath;
-        let with = ArmRun { arm, calls: vec![call(110.0, false), call(900.0, true)] };
-        let without = ArmRun { arm, calls: vec![call(100.0, false), call(50.0, false)] };
+        let with = ArmRun::whole(arm, vec![call(110.0, false), call(900.0, true)]);
+        let without = ArmRun::whole(arm, vec![call(100.0, false), call(50.0, false)]);
         let (ratio, label) = images_goal(&with, &without);
         assert_eq!(ratio, "1.10x");
         assert!(label.contains("110 ms and 100 ms") && label.contains("900 ms"), "{label}");
@@ -270,7 +278,7 @@ mod tests {
         let lost = Call { outcome: Err(Lost::Status(StatusCode::INTERNAL_SERVER_ERROR)), ..call(0.0, false) };
         let mut calls = vec![call(1.0, false); 199];
         calls.push(lost);
-        let (share, label) = failing_goal(&ArmRun { arm: Arm::Warmpath, calls }, 500);
+        let (share, label) = failing_goal(&ArmRun::whole(Arm::Warmpath, calls), 500);
         assert_eq!(share, "0.5 %");
         assert!(label.contains("1 of 200"), "{label}");
     }

@@ -22,6 +22,7 @@
 )]
 #![allow(clippy::print_stdout, reason = "a command-line program talks on standard output")]
 
+pub mod agents;
 pub mod args;
 pub mod arm;
 pub mod bench;

@@ -6,7 +6,7 @@ use warmpath_lab::args::{DemoArgs, Place, ReplayArgs};
 use warmpath_lab::arm::Arm;
 use warmpath_lab::measure::Summary;
 use warmpath_lab::report::Report;
-use warmpath_lab::{demo, replay};
+use warmpath_lab::{agents, demo, replay};
 
 /// Requests of one conversation at least and at most times the conversations below.
 const REQUESTS: std::ops::RangeInclusive<usize> = 18..=42;
@@ -24,6 +24,8 @@ fn small() -> DemoArgs {
         preset: Preset::Qwen3On2,
         kv_tokens: None,
         clients: 3,
+        seconds: 0.0,
+        room_s: 0.0,
         groups: 2,
         conversations_per_group: 3,
         images: false,
@@ -92,4 +94,21 @@ async fn a_trace_is_played_through_two_envoys() {
     let ours = arm(&report, Arm::Warmpath);
     assert_eq!((ours.requests, ours.lost), (20, 0), "{ours:?}");
     assert!(ours.cached_share <= ours.ideal_cached_share, "{ours:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_the_agents_is_lost_with_and_without_waiting() {
+    let args = DemoArgs {
+        place: Place::Agents,
+        clients: 4,
+        time_scale: 60.0,
+        seconds: 120.0,
+        room_s: 60.0,
+        ..small()
+    };
+    println!("seed {}", args.seed);
+    let report = agents::play(&args).await.unwrap();
+    for summary in Arm::HOLDS.map(|of| arm(&report, of)) {
+        assert!(summary.lost == 0 && summary.requests > 0, "{summary:?}");
+    }
 }

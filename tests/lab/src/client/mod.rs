@@ -5,6 +5,7 @@ mod sse;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::time::Duration;
 use warmpath_engine::api::Protocol;
 use warmpath_http::JSON;
@@ -42,6 +43,8 @@ pub enum Lost {
     NoResponse,
     /// A response with another status than 200.
     Status(StatusCode),
+    /// The same, with the seconds after which to ask again.
+    Refused(StatusCode, u16),
     /// The connection broke in the middle of the stream.
     Cut,
     /// The stream ended without its end mark, its usage or any text.
@@ -55,7 +58,7 @@ impl Lost {
     pub fn label(self) -> String {
         match self {
             Self::NoResponse => "no-response".to_owned(),
-            Self::Status(status) => format!("status-{}", status.as_u16()),
+            Self::Status(status) | Self::Refused(status, _) => format!("status-{}", status.as_u16()),
             Self::Cut => "cut".to_owned(),
             Self::Incomplete => "incomplete".to_owned(),
         }
@@ -72,10 +75,22 @@ impl Client {
 
     /// Sends a request that asks for a stream with usage, and reads it to its end.
     pub async fn ask(&self, protocol: Protocol, body: Bytes) -> Result<Heard, Lost> {
+        self.ask_noting(protocol, body, &OnceLock::new()).await
+    }
+
+    /// The same; `first` is set as soon as the first piece of text is there.
+    pub async fn ask_noting(
+        &self,
+        protocol: Protocol,
+        body: Bytes,
+        first: &OnceLock<()>,
+    ) -> Result<Heard, Lost> {
         let sent = self.http.open(Method::POST, path(protocol), &[JSON], body).await;
         let mut response = sent.map_err(|_| Lost::NoResponse)?;
         if response.status != StatusCode::OK {
-            return Err(Lost::Status(response.status));
+            let again_s = response.header("retry-after").and_then(|seconds| seconds.parse().ok());
+            return Err(again_s
+                .map_or(Lost::Status(response.status), |seconds| Lost::Refused(response.status, seconds)));
         }
         let engine = response.header("x-engine").unwrap_or_default().to_owned();
         let (mut stream, mut ttft) = (Stream::default(), None);
@@ -83,6 +98,7 @@ impl Client {
             stream.feed(&chunk.bytes);
             if ttft.is_none() && !stream.text().is_empty() {
                 ttft = Some(chunk.after);
+                let _ = first.set(());
             }
         }
         let e2e = response.elapsed();

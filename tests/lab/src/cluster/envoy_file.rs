@@ -22,7 +22,7 @@ pub(super) fn write(
         .listener_port(spec.ports.gateway)
         .admin_port(spec.ports.admin)
         .engines(engines)
-        .plugin(plugin(&named(spec, engines), spec.explain));
+        .plugin(with_hold(plugin(&named(spec, engines), spec.explain), spec)?);
     if let Some(controller) = controller {
         config = config.controller(controller);
     }
@@ -31,6 +31,17 @@ pub(super) fn write(
         None => config.wasm(if spec.is_faulty { paths::wasm_faulty()? } else { paths::wasm()? }),
     };
     config.write(file).context("cannot write envoy's configuration")
+}
+
+/// How long requests may wait, for the time before the controller's first snapshot.
+fn with_hold(mut plugin: Value, spec: &Spec) -> anyhow::Result<Value> {
+    if let Some(hold) = &spec.hold {
+        let pool = plugin.pointer_mut("/pools/0").context("the filter's configuration has no pool")?;
+        let seconds = |ms: u32| ms / 1_000;
+        pool["hold"] =
+            json!({ "room_s": seconds(hold.room_ms_max), "endpoint_s": seconds(hold.endpoint_ms_max) });
+    }
+    Ok(plugin)
 }
 
 /// The engines that the filter's configuration names: none where only the controller knows them, or their roles.

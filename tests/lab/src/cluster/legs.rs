@@ -6,7 +6,9 @@ use warmpath_engine::{LoadFailure, Role, Transfer, TransferProtocol};
 /// The legs of engine `number` of `engines`; `None`: the arm's engines pass no KV on.
 pub(super) fn role(arm: Arm, number: usize, engines: usize) -> Option<Role> {
     match arm {
-        Arm::RoundRobin | Arm::LeastRequest | Arm::Warmpath | Arm::Together => None,
+        Arm::RoundRobin | Arm::LeastRequest | Arm::Warmpath | Arm::Together | Arm::AllAtOnce | Arm::Held => {
+            None
+        }
         Arm::Apart if number < engines / 2 => Some(Role::Prefill),
         Arm::Apart => Some(Role::Decode),
         Arm::Either => Some(Role::Both),

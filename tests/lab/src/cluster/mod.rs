@@ -13,7 +13,9 @@ use anyhow::Context;
 use futures::future::try_join_all;
 use std::net::{Ipv4Addr, SocketAddr};
 use tempfile::TempDir;
+use warmpath::config::Pool;
 use warmpath::run::Running;
+use warmpath_core::wire;
 use warmpath_engine::{EngineServer, Fault, Params, Preset, ServerConfig};
 use warmpath_envoy::process::{Envoy, Launch};
 use warmpath_envoy::resources::GATEWAY;
@@ -55,6 +57,8 @@ pub struct Spec {
     pub explain: bool,
     /// Whether the filter is the build that can be made to trap.
     pub is_faulty: bool,
+    /// How long requests of the pool may wait in the proxy; `None`: not at all.
+    pub hold: Option<wire::Hold>,
     /// Whether the controller comes only when it is called, and the filter's configuration names no endpoint.
     pub controller_later: bool,
 }
@@ -82,6 +86,7 @@ pub struct Cluster {
     /// Where the controller is, or will be; and how fast its engines are.
     controller_at: (SocketAddr, SocketAddr),
     arm: Arm,
+    hold: Option<wire::Hold>,
     time_scale: f64,
     envoys: Vec<Envoy>,
     gateways: Vec<SocketAddr>,
@@ -107,6 +112,7 @@ impl Spec {
             ports: Ports::default(),
             explain: false,
             is_faulty: false,
+            hold: None,
             controller_later: false,
         }
     }
@@ -151,6 +157,7 @@ impl Cluster {
             controller,
             controller_at,
             arm: spec.arm,
+            hold: spec.hold.clone(),
             time_scale: spec.time_scale,
             envoys,
             gateways,
@@ -179,7 +186,7 @@ impl Cluster {
     pub async fn start_controller(&mut self) -> anyhow::Result<()> {
         let addresses: Vec<_> = self.engines.iter().map(EngineServer::addr).collect();
         let (grpc, http) = self.controller_at;
-        let pool = controller::pool_of(self.arm, &addresses);
+        let pool = Pool { hold: self.hold.clone(), ..controller::pool_of(self.arm, &addresses) };
         self.controller = Some(start_controller(grpc, http, self.time_scale, pool).await?);
         Ok(())
     }
@@ -242,8 +249,8 @@ async fn first_controller(
     if spec.controller_later {
         return Ok((None, (at(free_port()?), http)));
     }
-    let controller =
-        start_controller(grpc, http, spec.time_scale, controller::pool_of(spec.arm, engines)).await?;
+    let pool = Pool { hold: spec.hold.clone(), ..controller::pool_of(spec.arm, engines) };
+    let controller = start_controller(grpc, http, spec.time_scale, pool).await?;
     let addresses = (controller.grpc_addr(), controller.http_addr());
     Ok((Some(controller), addresses))
 }

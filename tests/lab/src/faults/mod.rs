@@ -1,7 +1,7 @@
 //! `faults`: what clients notice while parts fail. Real Envoy, built filter, controller; only the engines are simulated.
 //!
 //! ```text
-//!  scrapes | controller | first | traps | engine | apart ─► setting (cluster) ─► traffic (clients) ─► verdict (a row of the table)
+//!  scrapes | controller | first | traps | engine | apart | held ─► setting (cluster) ─► traffic (clients) ─► verdict (a row of the table)
 //! ```
 //!
 //! Each scenario is a file. It plays at least a thousand requests, and is right when no more of them are lost than its
@@ -12,6 +12,7 @@ mod apart;
 mod controller;
 mod engine;
 mod first;
+mod held;
 mod scrapes;
 mod setting;
 mod traffic;
@@ -19,6 +20,7 @@ mod traps;
 mod verdict;
 
 pub use apart::Failing;
+pub use held::Holding;
 
 use crate::args::FaultsArgs;
 use anyhow::bail;
@@ -47,6 +49,8 @@ pub enum Scenario {
     Empty,
     /// Something of those that compute prompts and generate apart.
     Apart(Failing),
+    /// Something happens to requests that are held.
+    Held(Holding),
 }
 
 /// A name that no scenario has.
@@ -58,7 +62,7 @@ pub struct UnknownScenario(String);
 
 impl Scenario {
     /// All of them, in the order in which they are played.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 21] = [
         Self::Scrapes,
         Self::Controller,
         Self::First,
@@ -75,6 +79,11 @@ impl Scenario {
         Self::Apart(Failing::PrefillGone),
         Self::Apart(Failing::Controller),
         Self::Apart(Failing::Leaving),
+        Self::Held(Holding::Wake),
+        Self::Held(Holding::Leave),
+        Self::Held(Holding::Reload),
+        Self::Held(Holding::Trap),
+        Self::Held(Holding::Controller),
     ];
 
     /// The name on the command line.
@@ -89,6 +98,7 @@ impl Scenario {
             Self::Missing => "missing",
             Self::Empty => "empty",
             Self::Apart(failing) => failing.name(),
+            Self::Held(holding) => holding.name(),
         }
     }
 
@@ -100,6 +110,7 @@ impl Scenario {
             Self::Traps => traps::play().await,
             Self::Silent | Self::Error | Self::Missing | Self::Empty => engine::play(self).await,
             Self::Apart(failing) => apart::play(failing).await,
+            Self::Held(holding) => held::play(holding).await,
         }
     }
 }

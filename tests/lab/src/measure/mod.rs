@@ -4,5 +4,5 @@ mod call;
 mod summary;
 
 pub use call::{Answered, Call};
-pub use summary::{ArmRun, Summary};
+pub use summary::{ArmRun, Summary, Window};
 pub use warmpath_report::{Quantiles, percentile};

@@ -21,9 +21,13 @@ pub struct Progress {
 // === impl Progress ===
 
 impl Progress {
+    /// Requests of an arm that time ends: no part of them is done.
+    pub const ENDLESS: usize = usize::MAX;
+
     /// Nothing done yet of `requests`.
     pub fn new(arm: Arm, requests: usize) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let has_end = requests != Self::ENDLESS;
+        let bar = (has_end && std::io::stderr().is_terminal()).then(|| {
             let template = "{prefix:>14} [{bar:40}] {pos}/{len} {elapsed} {msg}";
             let style =
                 ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());

@@ -2,7 +2,7 @@
 
 use super::Progress;
 use crate::arm::Arm;
-use crate::client::{Client, Heard};
+use crate::client::{Client, Heard, Lost};
 use crate::cluster::{Cluster, MODEL, Spec};
 use crate::ideal::EndlessCache;
 use crate::measure::{Answered, ArmRun, Call};
@@ -10,7 +10,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use fnv::FnvHashMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use warmpath_engine::api::Protocol;
 
@@ -38,6 +38,8 @@ pub struct Question {
     prompt: Vec<u8>,
     /// Whether there is an image in it.
     pub has_image: bool,
+    /// When it was first sent, if it was refused.
+    since: Option<Instant>,
 }
 
 // === impl Stage ===
@@ -88,25 +90,40 @@ impl Stage {
         question: Question,
         due: Option<Instant>,
     ) -> anyhow::Result<Option<String>> {
-        let Question { protocol, body, prompt, has_image } = question;
+        Ok(self.ask_noting(number, question, due, &OnceLock::new()).await?.ok())
+    }
+
+    /// The same, with the reason if it is lost; `first` is set as soon as the first token is there.
+    pub async fn ask_noting(
+        &self,
+        number: usize,
+        question: Question,
+        due: Option<Instant>,
+        first: &OnceLock<()>,
+    ) -> anyhow::Result<Result<String, Lost>> {
+        let Question { protocol, body, prompt, has_image, since } = question;
         let client = number.checked_rem(self.clients.len()).and_then(|at| self.clients.get(at));
         let client = client.context("there is no gateway")?;
         let ideal_cached_tokens = lock(&self.ideal).ask(&prompt) as u64;
         let sent = Instant::now();
-        let heard = client.ask(protocol, body).await;
-        let outcome = heard.as_ref().map(|heard| self.answered(heard)).map_err(|lost| *lost);
+        let heard = client.ask_noting(protocol, body, first).await;
+        let before = since.map_or(Duration::ZERO, |since| sent.saturating_duration_since(since));
+        let outcome = heard.as_ref().map(|heard| self.answered(heard, before)).map_err(|lost| *lost);
         lock(&self.calls).push(Call {
-            at_ms: self.model_ms(sent - self.begun),
+            at_ms: self.model_ms((sent - self.begun).saturating_sub(before)),
             late_ms: due.map_or(0.0, |due| self.model_ms(sent.saturating_duration_since(due))),
             ideal_cached_tokens,
             has_image,
             outcome,
         });
         self.progress.step(outcome.is_err());
-        let Ok(heard) = heard else { return Ok(None) };
+        let heard = match heard {
+            Ok(heard) => heard,
+            Err(lost) => return Ok(Err(lost)),
+        };
         let whole = [prompt.as_slice(), heard.text.as_bytes()].concat();
         lock(&self.ideal).store(&whole);
-        Ok(Some(heard.text))
+        Ok(Ok(heard.text))
     }
 
     /// What became of all requests so far, in the order in which they were sent.
@@ -114,21 +131,23 @@ impl Stage {
         self.progress.finish();
         let mut calls = std::mem::take(&mut *lock(&self.calls));
         calls.sort_by(|one, other| one.at_ms.total_cmp(&other.at_ms));
-        ArmRun { arm: self.arm, calls }
+        ArmRun::whole(self.arm, calls)
     }
 
-    fn answered(&self, heard: &Heard) -> Answered {
+    /// `before`: how long the client had waited when it was sent for the last time.
+    fn answered(&self, heard: &Heard, before: Duration) -> Answered {
         Answered {
             engine: self.engines.get(&heard.engine).copied(),
-            ttft_ms: self.model_ms(heard.ttft),
-            e2e_ms: self.model_ms(heard.e2e),
+            ttft_ms: self.model_ms(before + heard.ttft),
+            e2e_ms: self.model_ms(before + heard.e2e),
             prompt_tokens: heard.usage.prompt_tokens,
             cached_tokens: heard.usage.cached_tokens,
             output_tokens: heard.usage.output_tokens,
         }
     }
 
-    fn model_ms(&self, wall: Duration) -> f64 {
+    /// A time of the wall clock in milliseconds of the model.
+    pub fn model_ms(&self, wall: Duration) -> f64 {
         wall.as_secs_f64() * MS_PER_S * self.time_scale
     }
 }
@@ -136,12 +155,18 @@ impl Stage {
 // === impl Question ===
 
 impl Question {
+    /// Its times count from then on.
+    #[must_use]
+    pub fn waiting_since(self, since: Instant) -> Self {
+        Self { since: Some(since), ..self }
+    }
+
     /// Reads the prompt out of a body, as the engine will.
     pub fn new(protocol: Protocol, body: impl Into<Bytes>) -> anyhow::Result<Self> {
         let body = body.into();
         let ask = protocol.parse(&body).ok().context("the engine would refuse this body")?;
         let prompt = ask.prompts.into_iter().next().context("a body without a prompt")?;
-        Ok(Self { protocol, body, prompt, has_image: false })
+        Ok(Self { protocol, body, prompt, has_image: false, since: None })
     }
 }
 

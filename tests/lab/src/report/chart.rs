@@ -19,7 +19,7 @@ const SHARE: Axis = Axis { label: "share of requests", scale: Scale::Linear, sho
 
 fn arm(name: &str) -> chart::Arm {
     let role = match name {
-        "warmpath" | "apart" => Role::Ours,
+        "warmpath" | "apart" | "held" => Role::Ours,
         "least-request" | "either" => Role::Other,
         _ => Role::Plain,
     };

@@ -28,6 +28,7 @@ pub(super) fn document(info: &RunInfo, runs: &[ArmRun], arms: &[Summary]) -> Doc
         Kind::Demo => "The same conversations, with and without cache-aware routing",
         Kind::Replay => "A recorded trace, with and without cache-aware routing",
         Kind::Pd => "The same requests, with prefill and decode together and apart",
+        Kind::Agents => "The same coding agents, with and without waiting in the proxy",
     };
     let differs = match info.kind {
         Kind::Demo | Kind::Replay => "Only the choice of the engine differs.",
@@ -35,6 +36,14 @@ pub(super) fn document(info: &RunInfo, runs: &[ArmRun], arms: &[Summary]) -> Doc
             "Only the legs of requests that each engine takes differ: all (together), one half prefills and the other \
                      decodes (apart), or each also for others (either)."
         }
+        Kind::Agents => {
+            "Only whether requests wait in the proxy for room in the caches differs: none (all-at-once), or those of agents \
+                     for which there is no room (held)."
+        }
+    };
+    let same = match info.kind {
+        Kind::Demo | Kind::Replay | Kind::Pd => format!("The same {requests} requests"),
+        Kind::Agents => "The same agents".to_owned(),
     };
     let sections = [
         charts("Time to first token", "Further left is faster.", chart::distribution(runs)),
@@ -50,7 +59,7 @@ pub(super) fn document(info: &RunInfo, runs: &[ArmRun], arms: &[Summary]) -> Doc
     Document {
         title: title.to_owned(),
         lead: format!(
-            "The same {requests} requests in every arm, {} cold simulated engines each, a real Envoy {}. {differs}",
+            "{same} in every arm, {} cold simulated engines each, a real Envoy {}. {differs}",
             info.engines, info.envoy_version
         ),
         facts: facts(info, arms),
@@ -65,8 +74,13 @@ fn facts(info: &RunInfo, arms: &[Summary]) -> Vec<(String, String)> {
     let wanted = match info.kind {
         Kind::Demo | Kind::Replay => ["TTFT p50", "TTFT p99", "output tokens/s"],
         Kind::Pd => ["TTFT p50", "time per token p99", "output tokens/s"],
+        Kind::Agents => ["requests/s", "TTFT p50", "end to end p50"],
     };
-    let beside = if info.kind == Kind::Pd { Arm::Together.name() } else { "the best plain arm" };
+    let beside = match info.kind {
+        Kind::Demo | Kind::Replay => "the best plain arm",
+        Kind::Pd => Arm::Together.name(),
+        Kind::Agents => Arm::AllAtOnce.name(),
+    };
     let verdicts = rows(arms).into_iter().filter(|row| wanted.contains(&row.label)).filter_map(|row| {
         let label = format!("{}, beside {beside}", row.label);
         Some((row.verdict?, label))
@@ -98,7 +112,11 @@ fn numbers(info: &RunInfo, runs: &[ArmRun], arms: &[Summary]) -> Section {
         let verdict = row.verdict.unwrap_or_default();
         std::iter::once(row.label.to_owned()).chain(row.cells).chain([verdict]).collect::<Row>()
     };
-    let versus = if info.kind == Kind::Pd { "apart vs together" } else { "vs best plain" };
+    let versus = match info.kind {
+        Kind::Demo | Kind::Replay => "vs best plain",
+        Kind::Pd => "apart vs together",
+        Kind::Agents => "held vs all-at-once",
+    };
     let header = std::iter::once("").chain(arms.iter().map(|arm| arm.name)).chain([versus]);
     Section {
         title: "All numbers".to_owned(),
@@ -113,7 +131,7 @@ fn method(info: &RunInfo) -> Section {
     let scale = info.time_scale;
     let choice = match info.kind {
         Kind::Demo | Kind::Replay => "the plain arms leave out the filter and let Envoy choose",
-        Kind::Pd => "in every arm, the filter chooses",
+        Kind::Pd | Kind::Agents => "in every arm, the filter chooses",
     };
     let line = |name: &str, value: String| (name.to_owned(), value);
     let mut lines = vec![

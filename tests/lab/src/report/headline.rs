@@ -24,7 +24,10 @@ enum Better {
 type Read = fn(&Summary) -> f64;
 type Show = fn(f64) -> String;
 
-const ROWS: [(&str, Better, Read, Show); 14] = [
+/// Requests without a first token at the end of an arm that time ends.
+const WAITING: &str = "waiting at the end";
+
+const ROWS: [(&str, Better, Read, Show); 16] = [
     ("prompt tokens cached", Better::Higher, |arm| arm.cached_share, percent),
     ("  one endless cache", Better::Neither, |arm| arm.ideal_cached_share, percent),
     ("TTFT p50", Better::Lower, |arm| arm.ttft_ms.p50, time_ms),
@@ -36,9 +39,11 @@ const ROWS: [(&str, Better, Read, Show); 14] = [
     ("end to end p99", Better::Lower, |arm| arm.e2e_ms.p99, time_ms),
     ("time per token p50", Better::Lower, |arm| arm.tpot_ms.p50, time_ms),
     ("time per token p99", Better::Lower, |arm| arm.tpot_ms.p99, time_ms),
+    ("requests/s", Better::Higher, |arm| arm.requests_per_s, rate),
     ("output tokens/s", Better::Higher, |arm| arm.output_tokens_per_s, count),
     ("requests", Better::Neither, |arm| arm.requests as f64, count),
     ("lost", Better::Neither, |arm| arm.lost as f64, count),
+    (WAITING, Better::Neither, |arm| arm.waiting as f64, count),
 ];
 
 /// All rows.
@@ -48,7 +53,8 @@ pub(super) fn rows(arms: &[Summary]) -> Vec<Row> {
         cells: arms.iter().map(|arm| show(read(arm))).collect(),
         verdict: verdict(arms, better, read),
     };
-    ROWS.into_iter().map(row).collect()
+    let has_waiting = arms.iter().any(|arm| arm.waiting > 0);
+    ROWS.into_iter().filter(|(label, ..)| *label != WAITING || has_waiting).map(row).collect()
 }
 
 /// What is printed where two numbers are the same to two decimals of their ratio.
@@ -77,6 +83,10 @@ fn side(arm: &Summary) -> Option<Side> {
     arm.name.parse().ok().and_then(Arm::side)
 }
 
+fn rate(value: f64) -> String {
+    format!("{value:.2}")
+}
+
 fn count(value: f64) -> String {
     format!("{value:.0}")
 }
@@ -97,6 +107,8 @@ mod tests {
             name,
             requests: 1,
             lost: 0,
+            waiting: 0,
+            requests_per_s: 1.0,
             cached_share,
             ideal_cached_share: 0.8,
             ttft_ms,
@@ -111,7 +123,7 @@ mod tests {
         let with = |name, output_tokens_per_s| Summary { output_tokens_per_s, ..summary(name, 1.0, 0.5) };
         let verdict = |ours| {
             let arms = [with("round-robin", 839.4), with("warmpath", ours)];
-            rows(&arms)[11].verdict.clone().unwrap()
+            rows(&arms)[12].verdict.clone().unwrap()
         };
         assert_eq!(verdict(839.1), "the same");
         assert_eq!(verdict(839.9), "the same");
@@ -130,8 +142,9 @@ mod tests {
         assert_eq!(rows[0].verdict.as_deref(), Some("3.00x higher"));
         assert_eq!(rows[2].verdict.as_deref(), Some("3.00x lower"));
         assert_eq!(rows[2].cells, ["900 ms", "600 ms", "200 ms"]);
-        assert_eq!((rows[11].label, rows[11].verdict.as_deref()), ("output tokens/s", Some("the same")));
-        assert_eq!(rows[12].verdict, None);
+        assert_eq!((rows[12].label, rows[12].verdict.as_deref()), ("output tokens/s", Some("the same")));
+        assert_eq!(rows[13].verdict, None);
+        assert!(rows.iter().all(|row| row.label != WAITING), "nobody waits");
         assert!(
             super::rows(&arms[..2]).iter().all(|row| row.verdict.is_none()),
             "without us there is no verdict"

@@ -15,6 +15,8 @@ pub enum Kind {
     Replay,
     /// Long and short prompts, closed loop, with prefill and decode together and apart.
     Pd,
+    /// Coding agents, closed loop, with and without waiting in the proxy.
+    Agents,
 }
 
 /// How a comparison was made.

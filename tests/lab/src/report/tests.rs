@@ -23,8 +23,8 @@ fn sample() -> Report {
         Call { at_ms, late_ms: 2.0, ideal_cached_tokens: 90, has_image: false, outcome: Ok(answer) }
     };
     let lost = Call { outcome: Err(Lost::Status(StatusCode::BAD_GATEWAY)), ..call(1, 0.0, 0) };
-    let plain = ArmRun { arm: Arm::RoundRobin, calls: vec![call(0, 400.0, 40), lost] };
-    let ours = ArmRun { arm: Arm::Warmpath, calls: vec![call(0, 100.0, 80), call(1, 100.0, 80)] };
+    let plain = ArmRun::whole(Arm::RoundRobin, vec![call(0, 400.0, 40), lost]);
+    let ours = ArmRun::whole(Arm::Warmpath, vec![call(0, 100.0, 80), call(1, 100.0, 80)]);
     let info = RunInfo {
         kind: Kind::Replay,
         seed: 7,
@@ -49,11 +49,11 @@ fn the_json_is_what_others_read() {
     let expected = json!({
         "arms": [
             {
-                "name": "round-robin", "requests": 2, "lost": 1, "cached_share": 0.4, "ideal_cached_share": 0.9,
+                "name": "round-robin", "requests": 2, "lost": 1, "waiting": 0, "requests_per_s": 1.0, "cached_share": 0.4, "ideal_cached_share": 0.9,
                 "ttft_ms": same(400.0), "tpot_ms": same(600.0 / 19.0), "e2e_ms": same(1_000.0), "output_tokens_per_s": 20.0,
             },
             {
-                "name": "warmpath", "requests": 2, "lost": 0, "cached_share": 0.8, "ideal_cached_share": 0.9,
+                "name": "warmpath", "requests": 2, "lost": 0, "waiting": 0, "requests_per_s": 1.0, "cached_share": 0.8, "ideal_cached_share": 0.9,
                 "ttft_ms": same(100.0), "tpot_ms": same(900.0 / 19.0), "e2e_ms": same(1_000.0), "output_tokens_per_s": 20.0,
             },
         ],
@@ -84,7 +84,7 @@ fn the_page_needs_nothing_but_itself() {
 
 #[test]
 fn a_comparison_without_answers_is_still_a_page() {
-    let runs = vec![ArmRun { arm: Arm::Warmpath, calls: Vec::new() }];
+    let runs = vec![ArmRun::whole(Arm::Warmpath, Vec::new())];
     let report = Report::new(sample().info, runs);
     assert!(!report.document().to_html().contains("NaN"));
     report.to_json().unwrap();

@@ -4,11 +4,13 @@
 //! (constants below), with shorter answers, so that a run takes a minute and not an hour. The answers are not
 //! part of it: they are what the engine really said, appended turn by turn.
 
+mod agents;
 mod conversation;
 mod mixed;
 mod sample;
 mod words;
 
+pub use agents::{Agent, AgentTurn, agents, describe_agents};
 pub use conversation::{Conversation, Turn, conversations, image, with_images};
 pub use mixed::{describe_mixed, mixed};
 pub use words::words;
