@@ -42,6 +42,11 @@ const BREAK_EVEN_MS_DEFAULT: u64 = 18_000;
 /// wait for the places of large ones.
 const SMALL_SHARE: f64 = 0.02;
 
+/// How long requests that wait for an endpoint stay after the first ones came in a list of all pools, in milliseconds. Such a list
+/// begins a stream to a controller, and the proxy's clusters have streams of their own, which may come later: with the shipped
+/// configuration they try again every two seconds. Of a change on a stream that is open, the controller sends the clusters first.
+const SETTLE_MS: u64 = 3_000;
+
 /// The gate of one pool. See the module.
 #[derive(Clone, Debug)]
 pub struct Admission {
@@ -57,6 +62,8 @@ pub struct Admission {
     leases_ms: [u64; 2],
     /// What the engines were like a moment ago.
     engines: Engines,
+    /// Until when requests that wait for an endpoint stay, though the pool has one.
+    settled_at: Timestamp,
 }
 
 /// An endpoint that may be chosen, with what it holds.
@@ -126,6 +133,7 @@ impl Admission {
             gaps: [Gaps::default(); 2],
             leases_ms: [BREAK_EVEN_MS_DEFAULT; 2],
             engines: Engines::default(),
+            settled_at: Timestamp::ZERO,
         }
     }
 
@@ -150,6 +158,20 @@ impl Admission {
         self.hold.room_ms_max > 0
             && self.engines.is_near_full
             && float(tokens) > float(self.engines.room_tokens) * SMALL_SHARE
+    }
+
+    /// The pool has endpoints again, and they came in a list of all pools.
+    pub(crate) fn wake(&mut self, now: Timestamp) {
+        let waits = self.queue.iter().any(|waiting| waiting.held_for == wire::HeldFor::Endpoint);
+        if waits {
+            self.settled_at = now.plus_ms(SETTLE_MS);
+        }
+    }
+
+    /// Whether the proxy's cluster may lack the endpoints that the pool has: nobody is sent there.
+    pub fn is_settling(&self, now: Timestamp) -> bool {
+        // A clock that was set back must not prolong it.
+        now < self.settled_at && self.settled_at.ms_since(now) <= SETTLE_MS
     }
 
     /// Whether requests may have to wait for room.

@@ -13,7 +13,6 @@ use super::{Admission, Asked, HeldKey, Room, Verdict};
 use crate::ids::{ConversationId, EndpointId, TenantId};
 use crate::num::{count, float};
 use crate::time::Timestamp;
-use crate::wire::HeldFor;
 use std::collections::BTreeMap;
 
 /// Share of what an endpoint holds that may be given away in places. The rest is for small prompts, which are not followed, and for
@@ -80,15 +79,10 @@ impl Admission {
         self.verdict_of(asked, false, &plan, now)
     }
 
-    /// The held request that goes on next, if it can now: the same in all VMs. Whoever holds it sends it.
+    /// The request held for room that goes on next, if it can now: the same in all VMs. Whoever holds it sends it.
     pub fn next(&self, rooms: &[Room], now: Timestamp) -> Option<(HeldKey, Verdict)> {
         if rooms.is_empty() || self.queue.is_empty() {
             return None;
-        }
-        // They wait for an endpoint, and there is one.
-        let for_endpoint = self.queue.iter().filter(|waiting| waiting.held_for == HeldFor::Endpoint);
-        if let Some(first) = for_endpoint.min_by_key(|waiting| (waiting.since, waiting.key)) {
-            return Some((first.key, Verdict::Open));
         }
         let order = self.order(now);
         let first = order.first()?.waiting;

@@ -7,7 +7,7 @@ use crate::ids::{CellHash, ConversationId, EndpointId, OriginId, RequestKey, Slo
 use crate::limits::CELLS_PER_PROMPT_MAX;
 use crate::num::{count, float, float_len};
 use crate::time::Timestamp;
-use crate::wire::{Conversation, Ended, Held, Released, Routed, Turn};
+use crate::wire::{Conversation, Ended, Held, Pools, Released, Routed, Turn};
 
 /// Share of what an endpoint can hold from which conversations are followed: below, nothing is evicted that anybody could wait for.
 const NEAR_FULL_SHARE: f64 = 0.9;
@@ -98,6 +98,27 @@ impl View {
     /// The request held for a pool that goes on next, if one can now. The same in all VMs: whoever holds it sends it.
     pub fn next_held(&self, pool: &Pool, now: Timestamp) -> Option<(HeldKey, Verdict)> {
         self.admission(pool.name())?.next(&self.rooms(pool, now), now)
+    }
+
+    /// Whether the proxy's cluster may lack the endpoints of a pool for which requests wait.
+    pub fn is_settling(&self, pool: &Pool, now: Timestamp) -> bool {
+        self.admission(pool.name()).is_some_and(|gate| gate.is_settling(now))
+    }
+
+    /// Takes a list of all pools. Those that have endpoints again settle.
+    pub(super) fn take_list(&mut self, pools: &Pools, now: Timestamp) -> Applied {
+        let asleep = |pool: &&Pool| pool.hold().is_some() && !pool.has_takers();
+        let asleep: Vec<String> =
+            self.pools.iter().filter(asleep).map(|pool| pool.name().to_owned()).collect();
+        let applied = self.set_pools(pools);
+        for pool in self.pools.iter().filter(|pool| pool.has_takers()) {
+            if asleep.iter().any(|name| name == pool.name())
+                && let Some(gate) = self.admissions.of_mut(pool.name())
+            {
+                gate.wake(now);
+            }
+        }
+        applied
     }
 
     /// The turn that a request is which is sent to an endpoint; `new` names its conversation if that is not followed yet.

@@ -133,7 +133,7 @@ impl View {
             None => Applied::Unsupported,
             Some(Kind::Pools(pools)) => {
                 self.open_pools = None;
-                self.set_pools(pools)
+                self.take_list(pools, now)
             }
             Some(Kind::Pool(pool)) => self.set_pool(pool),
             Some(Kind::EngineStatus(status)) => self.set_status(status),

@@ -7,7 +7,7 @@ use crate::support::{
 };
 use std::time::Duration;
 use warmpath_core::router::DECISION_HEADER;
-use warmpath_core::wire::{Hold, Kind, Pool, Pools, Rewrite, RewriteTarget, TransferProtocol};
+use warmpath_core::wire::{Event, Hold, Kind, Pool, Pools, Rewrite, RewriteTarget, TransferProtocol};
 
 const ENDPOINT_MS_MAX: u32 = 60_000;
 
@@ -30,10 +30,14 @@ fn asleep<'a>(host: &Host, vm: &'a Vm) -> Controller<'a> {
     controller
 }
 
-/// The pools change, and the VM has its tick.
+/// Each of the pools changes by itself, and the VM has its tick.
 fn change(controller: &mut Controller<'_>, pools: Pools) {
-    controller.delta(vec![Kind::Pools(pools).into()]);
+    controller.delta(each(pools));
     controller.vm.tick();
+}
+
+fn each(pools: Pools) -> Vec<Event> {
+    pools.pools.into_iter().map(|pool| Kind::Pool(pool).into()).collect()
 }
 
 fn is_held(stream: &Stream) -> bool {
@@ -62,6 +66,30 @@ fn a_request_waits_for_the_first_endpoint_and_goes_there() {
     let line = stream.response_headers.get(DECISION_HEADER).expect("decisions are explained");
     assert!(line.contains(" held_for=endpoint held_ms=2000 "), "{line}");
     stream.finish();
+}
+
+#[test]
+fn endpoints_that_another_controller_brings_are_used_once_the_clusters_have_them() {
+    let host = Host::default();
+    let vm = vm(&host, &with_controller());
+    let mut controller = asleep(&host, &vm);
+    let mut held = serve(&vm, &chat("hello"));
+    controller.snapshot(vec![Kind::Pools(pools(2)).into()]);
+    let mut later = serve(&vm, &chat("hello there"));
+    for _ in 0..11 {
+        step(&host, &[&vm]);
+        held.catch_up();
+        later.catch_up();
+        assert!(is_held(&held) && is_held(&later), "the clusters may not have them yet");
+    }
+    for _ in 0..2 {
+        step(&host, &[&vm]);
+    }
+    held.catch_up();
+    later.catch_up();
+    assert_eq!((destinations(&held).len(), destinations(&later).len(), vm.held()), (2, 2, 0));
+    held.finish();
+    later.finish();
 }
 
 #[test]
@@ -266,7 +294,7 @@ fn split_later(protocol: TransferProtocol) -> (Host, Stream, Vm) {
     let others = busy(&vm);
     let mut stream = send(&vm, &long("whales").to_string());
     assert!(is_held(&stream));
-    controller.delta(vec![Kind::Pools(apart).into()]);
+    controller.delta(each(apart));
     stream.take_call(vm.tick_with_calls());
     stream.catch_up();
     assert_eq!((header(&stream, ":path"), vm.held()), (PATH, 0));
@@ -301,7 +329,7 @@ fn a_pool_that_is_gone_holds_nobody() {
     let mut others = pools(1);
     others.pools[0].name = "another".to_owned();
     others.pools[0].models = vec!["another".to_owned()];
-    change(&mut controller, others);
+    controller.delta(vec![Kind::Pools(others).into()]);
     step(&host, &[&vm]);
     stream.catch_up();
     let status = stream.reply.as_ref().map(|reply| reply.status);
