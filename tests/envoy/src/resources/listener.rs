@@ -19,8 +19,9 @@ use super::{BUFFER_BYTES_MAX, WasmFilter, wasm};
 /// The name of the listener, of its routes and of its statistics.
 pub const GATEWAY: &str = "gateway";
 
-/// How long a request may be silent: an answer that is not streamed is silent until its last token.
-pub(super) const SILENCE_MAX: Duration = Duration::from_hours(1);
+/// How long a request may be silent: a response that is not streamed is silent until its last token, and a request that waits is
+/// until then.
+pub(super) const SILENCE_MAX: Duration = Duration::from_mins(62);
 
 /// How long the headers of a request, and the whole of it, may take to arrive.
 const HEADERS_ARRIVAL_MAX: Duration = Duration::from_secs(10);
