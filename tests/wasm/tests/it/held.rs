@@ -6,7 +6,7 @@ use crate::support::{
 };
 use serde_json::{Value, json};
 use std::time::Duration;
-use warmpath_core::wire::{Event, Hold, Kind, Rewrite, RewriteTarget};
+use warmpath_core::wire::{Hold, Kind, Pool, Pools, Rewrite, RewriteTarget};
 use warmpath_host::{Host, Options, Stream, Vm};
 
 /// Hostcalls of a tick in which nothing goes on, however many requests are held: the clock, the log, and the lease when that is due.
@@ -24,18 +24,18 @@ fn config() -> Value {
 }
 
 /// The pool `llama` with so many endpoints, whose requests may wait for one, and where `llama` is `llama-2` to the engines.
-fn holding(count: usize) -> Event {
-    let mut event = pools(&endpoints(count));
-    let Some(Kind::Pools(pools)) = &mut event.kind else { panic!("these are pools") };
-    pools.pools[0].hold = Some(Hold { endpoint_ms_max: 60_000, ..Hold::default() });
+fn holding(count: usize) -> Pool {
+    let Some(Kind::Pools(pools)) = pools(&endpoints(count)).kind else { panic!("these are pools") };
+    let mut pool = pools.pools.into_iter().next().unwrap();
+    pool.hold = Some(Hold { endpoint_ms_max: 60_000, ..Hold::default() });
     let target = RewriteTarget { model: "llama-2".to_owned(), weight: 1 };
-    pools.pools[0].rewrites = vec![Rewrite { model: "llama".to_owned(), targets: vec![target] }];
-    event
+    pool.rewrites = vec![Rewrite { model: "llama".to_owned(), targets: vec![target] }];
+    pool
 }
 
 fn asleep<'a>(host: &Host, vm: &'a Vm) -> Controller<'a> {
     let mut controller = Controller::accept(host, &[vm]);
-    controller.snapshot(vec![holding(0)]);
+    controller.snapshot(vec![Kind::Pools(Pools { pools: vec![holding(0)] }).into()]);
     controller
 }
 
@@ -66,7 +66,7 @@ fn a_held_request_goes_on_with_its_body_as_it_is_edited_then() {
     empty.headers(&[(":method", "POST"), (":path", "/sleep")], true).unwrap();
     step(&host, &[&vm]);
     assert!([&whole, &long, &empty].into_iter().all(is_held));
-    controller.delta(vec![holding(2)]);
+    controller.delta(vec![Kind::Pool(holding(2)).into()]);
     vm.tick().unwrap();
     for stream in [&whole, &long, &empty] {
         assert_eq!(destinations(stream).len(), 2);
@@ -97,7 +97,7 @@ fn clients_leave_and_times_are_up_while_others_go_on() {
     stays.finish().unwrap();
     let (stays, leaves) = (serve(&vm, &chat("hello")), serve(&vm, &chat("good day")));
     leaves.finish().unwrap();
-    controller.delta(vec![holding(1)]);
+    controller.delta(vec![Kind::Pool(holding(1)).into()]);
     vm.tick().unwrap();
     assert_eq!(destinations(&stays).len(), 1);
     complete(stays);
@@ -111,9 +111,9 @@ fn hostcalls_of_holding_do_not_grow() {
     let vm = vm(&host, &config());
     let mut controller = asleep(&host, &vm);
     // A pool's metrics are defined at its first request.
-    controller.delta(vec![holding(2)]);
+    controller.delta(vec![Kind::Pool(holding(2)).into()]);
     complete(serve(&vm, &chat("hello")));
-    controller.delta(vec![holding(0)]);
+    controller.delta(vec![Kind::Pool(holding(0)).into()]);
     let mut streams: Vec<Stream> = (0..8).map(|_| serve(&vm, &chat("hello"))).collect();
     step(&host, &[&vm]);
     vm.reset_counts();
@@ -123,7 +123,7 @@ fn hostcalls_of_holding_do_not_grow() {
     vm.reset_counts();
     vm.tick().unwrap();
     assert!(vm.counts().total() <= HOSTCALLS_PER_WAITING_TICK_MAX, "{:?}", vm.counts().calls);
-    controller.delta(vec![holding(2)]);
+    controller.delta(vec![Kind::Pool(holding(2)).into()]);
     vm.reset_counts();
     vm.tick().unwrap();
     let each = vm.counts().total() / 9;
@@ -191,7 +191,7 @@ fn a_request_whose_body_is_withheld_waits_and_goes_on() {
         assert!(is_held(&held));
     }
     assert_eq!(counted(&host, &[&vm], "warmpath.held.endpoint"), 1);
-    controller.delta(vec![holding(2)]);
+    controller.delta(vec![Kind::Pool(holding(2)).into()]);
     vm.tick().unwrap();
     assert_eq!(destinations(&held).len(), 2);
     assert_eq!((held.upstream().body.len(), held.upstream().ended), (body.len(), true));

@@ -150,7 +150,8 @@ fn requests_held_in_a_trapped_vm_wait_for_their_clients_and_block_nobody() {
     for _ in 0..24 {
         step(&host, &[&one, &fresh]);
     }
-    controller.delta(vec![waking(&endpoints(2))]);
+    let Some(Kind::Pools(awake)) = waking(&endpoints(2)).kind else { panic!("these are pools") };
+    controller.delta(awake.pools.into_iter().map(|pool| Kind::Pool(pool).into()).collect());
     step(&host, &[&one, &fresh]);
     for stream in waits {
         assert_eq!(destinations(&stream).len(), 2);
