@@ -290,7 +290,7 @@ impl Admission {
         self.leases_ms = self.gaps.map(|gaps| gaps.lease_ms(refill_ms));
         self.drained.tick(!self.queue.is_empty());
         let [_, later_ms] = self.leases_ms;
-        self.switch.observe(engines.backlog_ms, (!self.queue.is_empty(), later_ms > 0), now);
+        self.switch.observe((engines.backlog_ms, refill_ms), (!self.queue.is_empty(), later_ms > 0), now);
     }
 
     fn gaps_after(&mut self, turns: u32) -> &mut Gaps {
