@@ -183,7 +183,9 @@ impl Coalescing {
             | Kind::Stored(_)
             | Kind::TransferSeen(_)
             | Kind::Ended(_)
-            | Kind::Conversation(_) => Self::Never,
+            | Kind::Conversation(_)
+            | Kind::Reported(_)
+            | Kind::Reporting(_) => Self::Never,
         }
     }
 

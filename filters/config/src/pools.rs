@@ -90,6 +90,7 @@ impl Pool {
             weight: self.weight,
             transfer: self.transfer.clone(),
             hold: self.hold.clone(),
+            prompt_format: None,
         }
     }
 }

@@ -4,6 +4,8 @@
 //! number has to be allocated: a proxy, its siblings and the controller agree on an endpoint's id because they agree on its
 //! address. On the wire they are bare numbers; the code converts at the edge.
 
+use crate::wire::PromptFormat;
+use prost::Message;
 use std::fmt;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -22,6 +24,10 @@ pub struct ResponseId(pub u64);
 /// Names one session of a client, in every process alike: the hash of a header that names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionKey(pub u64);
+
+/// Names a format in which engines write prompts: the same for equal ones, in every process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FormatId(pub u64);
 
 /// Names one proxy process; all its VMs and all its streams share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -99,6 +105,15 @@ impl SessionKey {
     /// Of the header's name and value.
     pub fn of(name: &str, value: &[u8]) -> Self {
         Self(xxh3_64_with_seed(value, xxh3_64(name.as_bytes())))
+    }
+}
+
+// === impl FormatId ===
+
+impl FormatId {
+    /// Of a format: its fields decide the text of a prompt, and so what its chain matches.
+    pub fn of(format: &PromptFormat) -> Self {
+        Self(xxh3_64(&format.encode_to_vec()))
     }
 }
 

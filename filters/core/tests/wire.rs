@@ -7,10 +7,11 @@ use prost::Message;
 use warmpath_core::limits::{EVENTS_PER_MESSAGE_MAX, MESSAGE_BYTES_SOFT_MAX};
 use warmpath_core::time::Timestamp;
 use warmpath_core::wire::{
-    Alive, Conversation, Current, Ended, EngineStatus, Event, Gone, Held, HeldFor, Hold, InFlightReport,
-    Kind, MessageChunker, Objective, Outcome, OutcomeClass, Page, PageError, Pool, PoolEndpoint, Pools,
-    Prefix, Proxies, Record, Released, Rewrite, RewriteTarget, Role, Routed, Source, Stored, StreamError,
-    Tenant, Transfer, TransferProtocol, TransferSeen, Turn, Up, UsageSeen, decode_down, decode_up,
+    Alive, ContentFormat, Conversation, Current, Ended, EngineStatus, Event, Gone, Held, HeldFor, Hold,
+    InFlightReport, Kind, MessageChunker, Objective, Outcome, OutcomeClass, Page, PageError, Pool,
+    PoolEndpoint, Pools, Prefix, PromptFormat, Proxies, Record, Released, Reported, Reporting, Rewrite,
+    RewriteTarget, Role, Routed, Source, SpecialToken, Stored, StreamError, Tenant, Tier, Transfer,
+    TransferProtocol, TransferSeen, Trust, Turn, Up, UsageSeen, decode_down, decode_up,
 };
 
 fn pool() -> Pool {
@@ -40,6 +41,13 @@ fn pool() -> Pool {
             room_ms_max: 1,
             endpoint_ms_max: 1,
             tenants: vec![Tenant { name: "t".into(), weight: 1 }],
+        }),
+        prompt_format: Some(PromptFormat {
+            chat_template: "{{ messages }}".into(),
+            text_prefix: "<s>".into(),
+            special_tokens: vec![SpecialToken { name: "bos_token".into(), text: "<s>".into() }],
+            template_arguments: "{}".into(),
+            content_format: ContentFormat::Parts.into(),
         }),
     }
 }
@@ -107,12 +115,12 @@ fn every_kind() -> Vec<Kind> {
         Kind::Stored(Stored { response: 1, endpoint: 1 }),
         Kind::TransferSeen(TransferSeen { prefill: 1, decode: 2, tokens: 1, us: 1 }),
     ];
-    kinds.extend(kinds_of_gates());
+    kinds.extend(kinds_of_gates_and_caches());
     kinds
 }
 
 /// The same of those that concern held requests and their conversations.
-fn kinds_of_gates() -> [Kind; 4] {
+fn kinds_of_gates_and_caches() -> [Kind; 6] {
     let held = Held {
         origin: 1,
         number: 1,
@@ -146,6 +154,13 @@ fn kinds_of_gates() -> [Kind; 4] {
         Kind::Held(held),
         Kind::Released(Released { origin: 1, number: 1 }),
         Kind::Conversation(conversation),
+        Kind::Reported(Reported {
+            endpoint: 1,
+            tier: Tier::Disk.into(),
+            stored: vec![2, 3],
+            removed: vec![4],
+        }),
+        Kind::Reporting(Reporting { endpoint: 1, trust: Trust::Partial.into(), is_cleared: true }),
     ]
 }
 

@@ -6,7 +6,7 @@
 use super::sink::Sink;
 use super::size::PARTS_MAX;
 use super::{Measured, MediaKind, MediaPart, Request, TextSink};
-use crate::ids::{CellHash, SessionKey};
+use crate::ids::{CellHash, FormatId, SessionKey};
 use crate::limits::{CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PER_PROMPT_MAX};
 use crate::num::{u32_len, u64_len};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -65,6 +65,12 @@ impl Root {
             xxh3_64_with_seed(part.as_bytes(), seed ^ u64_len(part.len()).rotate_left(32))
         };
         Self([pool, adapter, salt].into_iter().fold(FORMAT_SEED, fold))
+    }
+
+    /// The root of the same prompts as engines write them, in the format of this id, instead of in the canonical text.
+    #[must_use]
+    pub fn written(self, FormatId(format): FormatId) -> Self {
+        Self(xxh3_64_with_seed(&format.to_le_bytes(), self.0))
     }
 }
 

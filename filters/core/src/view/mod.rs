@@ -15,6 +15,7 @@ mod members;
 mod outcomes;
 mod pool;
 mod prefixes;
+mod reported;
 mod speed;
 mod stored;
 mod transfers;
@@ -158,6 +159,8 @@ impl View {
             Some(Kind::Held(held)) => self.hold(held, now),
             Some(Kind::Released(released)) => self.release(released),
             Some(Kind::Conversation(conversation)) => self.restore_conversation(conversation, now),
+            Some(Kind::Reported(reported)) => self.report(reported),
+            Some(Kind::Reporting(reporting)) => self.set_trust(reporting),
             Some(Kind::Proxies(proxies)) => self.set_proxies(proxies),
             Some(Kind::Current(_)) => {
                 self.statuses_at = Some(now);

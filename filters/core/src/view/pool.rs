@@ -5,7 +5,7 @@ use crate::ids::{EndpointId, Slot};
 use crate::limits::BYTES_PER_TOKEN_DEFAULT;
 use crate::num::{count, float};
 use crate::prompt::{Media, MediaKind, Size};
-use crate::wire::{self, Hold, Objective, Rewrite, Role, Transfer, TransferProtocol};
+use crate::wire::{self, Hold, Objective, PromptFormat, Rewrite, Role, Transfer, TransferProtocol};
 
 /// The model name that matches any model.
 pub const ANY_MODEL: &str = "*";
@@ -64,6 +64,7 @@ pub struct Pool {
     taking: [Members; 3],
     transfer: Option<Transfer>,
     hold: Option<Hold>,
+    prompt_format: Option<PromptFormat>,
     transfers: Transfers,
     text: TextRatio,
     /// The ratio at which the endpoints' capacities were last converted to cells.
@@ -164,6 +165,7 @@ impl Pool {
             taking,
             transfer: pool.transfer.clone(),
             hold: pool.hold.clone(),
+            prompt_format: pool.prompt_format.clone(),
             transfers: old.map(|old| old.transfers.clone()).unwrap_or_default(),
             text: old.map_or_else(TextRatio::default, |old| old.text),
             sized_bytes_per_token: old.map_or(BYTES_PER_TOKEN_DEFAULT, |old| old.sized_bytes_per_token),
@@ -216,6 +218,11 @@ impl Pool {
     /// How long its requests are held; `None`: not at all.
     pub fn hold(&self) -> Option<&Hold> {
         self.hold.as_ref()
+    }
+
+    /// How its engines write prompts; `None`: not known.
+    pub fn prompt_format(&self) -> Option<&PromptFormat> {
+        self.prompt_format.as_ref()
     }
 
     /// How long that takes.

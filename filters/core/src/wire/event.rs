@@ -1,6 +1,6 @@
 //! What the code needs to know of events beyond the schema: who may publish which kind, and what metrics call it.
 
-use super::{Event, HeldFor, Kind};
+use super::{Event, HeldFor, Kind, Tier, Trust};
 
 /// Which side may publish an event of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +27,13 @@ impl Kind {
     /// Which side may publish it.
     pub fn authority(&self) -> Authority {
         match self {
-            Self::Pools(_) | Self::Pool(_) | Self::EngineStatus(_) | Self::Proxies(_) | Self::Current(_) => {
-                Authority::Controller
-            }
+            Self::Pools(_)
+            | Self::Pool(_)
+            | Self::EngineStatus(_)
+            | Self::Proxies(_)
+            | Self::Current(_)
+            | Self::Reported(_)
+            | Self::Reporting(_) => Authority::Controller,
             Self::Routed(_)
             | Self::InFlight(_)
             | Self::Outcome(_)
@@ -64,6 +68,36 @@ impl Kind {
             Self::Held(_) => "held",
             Self::Released(_) => "released",
             Self::Conversation(_) => "conversation",
+            Self::Reported(_) => "reported",
+            Self::Reporting(_) => "reporting",
+        }
+    }
+}
+
+// === impl Tier ===
+
+impl Tier {
+    /// Its stable name in metrics and explanations.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Gpu => "gpu",
+            Self::Cpu => "cpu",
+            Self::Disk => "disk",
+            Self::Remote => "remote",
+        }
+    }
+}
+
+// === impl Trust ===
+
+impl Trust {
+    /// Its stable name in metrics and explanations.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Whole => "whole",
+            Self::Partial => "partial",
+            Self::Suspect => "suspect",
         }
     }
 }

@@ -68,7 +68,7 @@ pub struct Event {
     /// The change; a receiver that is older than the sender finds none, and skips the event.
     #[prost(
         oneof = "event::Kind",
-        tags = "1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20"
+        tags = "1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22"
     )]
     pub kind: ::core::option::Option<event::Kind>,
 }
@@ -131,6 +131,12 @@ pub mod event {
         /// A conversation that is followed. Take it over, unless more is known.
         #[prost(message, tag = "20")]
         Conversation(super::Conversation),
+        /// KV came to an engine or left it, as the engine says. Add and remove the cells.
+        #[prost(message, tag = "21")]
+        Reported(super::Reported),
+        /// How far the reports of one engine can be relied on. Replace the endpoint's state.
+        #[prost(message, tag = "22")]
+        Reporting(super::Reporting),
     }
 }
 /// All pools.
@@ -173,6 +179,38 @@ pub struct Pool {
     /// How long its requests are held in the proxy. Absent: not at all.
     #[prost(message, optional, tag = "10")]
     pub hold: ::core::option::Option<Hold>,
+    /// How its engines write prompts. Absent: not known, and the prompts' fields are hashed in an order of the router's own.
+    #[prost(message, optional, tag = "11")]
+    pub prompt_format: ::core::option::Option<PromptFormat>,
+}
+/// How engines write the prompts of requests, so that the text of a prompt is what they compute.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PromptFormat {
+    /// The model's chat template in Jinja. Empty: chats are not rendered.
+    #[prost(string, tag = "1")]
+    pub chat_template: ::prost::alloc::string::String,
+    /// Text that the tokenizer puts before a prompt that is not a chat: mostly that of its first special token.
+    #[prost(string, tag = "2")]
+    pub text_prefix: ::prost::alloc::string::String,
+    /// The special tokens that templates name.
+    #[prost(message, repeated, tag = "3")]
+    pub special_tokens: ::prost::alloc::vec::Vec<SpecialToken>,
+    /// Arguments of the template that the engine was started with, as a JSON object. Empty: none.
+    #[prost(string, tag = "4")]
+    pub template_arguments: ::prost::alloc::string::String,
+    /// Whether the template takes the parts of a message's content as a list.
+    #[prost(enumeration = "ContentFormat", tag = "5")]
+    pub content_format: i32,
+}
+/// A special token of a tokenizer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SpecialToken {
+    /// Its name in templates, such as `bos_token`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Its text.
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
 }
 /// How long requests of a pool are held in the proxy instead of being sent or refused.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -562,6 +600,36 @@ pub struct Proxies {
 /// The controller is alive, and what it has published of engines is as of now.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Current {}
+/// What changed in one engine's KV tiers. `removed` is applied first. A cell is held with all cells before it in its chain: the
+/// sender withholds those behind a gap.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Reported {
+    /// The endpoint.
+    #[prost(fixed64, tag = "1")]
+    pub endpoint: u64,
+    /// The tier from which the chain up to each of `stored` can be had: the lowest one of its cells.
+    #[prost(enumeration = "Tier", tag = "2")]
+    pub tier: i32,
+    /// Cells that it holds from now on. One that it had in another tier moves.
+    #[prost(fixed64, repeated, tag = "3")]
+    pub stored: ::prost::alloc::vec::Vec<u64>,
+    /// Cells that it holds in no tier any more.
+    #[prost(fixed64, repeated, tag = "4")]
+    pub removed: ::prost::alloc::vec::Vec<u64>,
+}
+/// How far the reports of one engine can be relied on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Reporting {
+    /// The endpoint.
+    #[prost(fixed64, tag = "1")]
+    pub endpoint: u64,
+    /// What can be relied on from now on.
+    #[prost(enumeration = "Trust", tag = "2")]
+    pub trust: i32,
+    /// Whether all cells that it reported are void: its cache was cleared, or is another one.
+    #[prost(bool, tag = "3")]
+    pub is_cleared: bool,
+}
 /// A response that an engine keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Stored {
@@ -626,6 +694,39 @@ impl Phase {
             "PHASE_ITEM" => Some(Self::Item),
             "PHASE_DONE" => Some(Self::Done),
             "PHASE_RESUMED" => Some(Self::Resumed),
+            _ => None,
+        }
+    }
+}
+/// How a template takes the content of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ContentFormat {
+    /// By what the template does with it, as engines find out.
+    Auto = 0,
+    /// As one string.
+    String = 1,
+    /// As a list of parts.
+    Parts = 2,
+}
+impl ContentFormat {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Auto => "CONTENT_FORMAT_AUTO",
+            Self::String => "CONTENT_FORMAT_STRING",
+            Self::Parts => "CONTENT_FORMAT_PARTS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CONTENT_FORMAT_AUTO" => Some(Self::Auto),
+            "CONTENT_FORMAT_STRING" => Some(Self::String),
+            "CONTENT_FORMAT_PARTS" => Some(Self::Parts),
             _ => None,
         }
     }
@@ -817,6 +918,80 @@ impl OutcomeClass {
             "OUTCOME_CLASS_UNREACHABLE" => Some(Self::Unreachable),
             "OUTCOME_CLASS_SILENT" => Some(Self::Silent),
             "OUTCOME_CLASS_EMPTY" => Some(Self::Empty),
+            _ => None,
+        }
+    }
+}
+/// Where an engine keeps KV. The lower, the longer it takes to load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Tier {
+    /// On the GPU.
+    Gpu = 0,
+    /// In the memory of its host.
+    Cpu = 1,
+    /// On a disk.
+    Disk = 2,
+    /// In a store that several engines share.
+    Remote = 3,
+}
+impl Tier {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Gpu => "TIER_GPU",
+            Self::Cpu => "TIER_CPU",
+            Self::Disk => "TIER_DISK",
+            Self::Remote => "TIER_REMOTE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TIER_GPU" => Some(Self::Gpu),
+            "TIER_CPU" => Some(Self::Cpu),
+            "TIER_DISK" => Some(Self::Disk),
+            "TIER_REMOTE" => Some(Self::Remote),
+            _ => None,
+        }
+    }
+}
+/// What can be relied on of an engine's reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Trust {
+    /// Nothing is reported: what its endpoint holds is learned.
+    None = 0,
+    /// All that it holds is reported.
+    Whole = 1,
+    /// What it reported is true, and it may hold more, from before the first report.
+    Partial = 2,
+    /// Reports are missing or late: what its endpoint holds is learned, until that is mended.
+    Suspect = 3,
+}
+impl Trust {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::None => "TRUST_NONE",
+            Self::Whole => "TRUST_WHOLE",
+            Self::Partial => "TRUST_PARTIAL",
+            Self::Suspect => "TRUST_SUSPECT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TRUST_NONE" => Some(Self::None),
+            "TRUST_WHOLE" => Some(Self::Whole),
+            "TRUST_PARTIAL" => Some(Self::Partial),
+            "TRUST_SUSPECT" => Some(Self::Suspect),
             _ => None,
         }
     }

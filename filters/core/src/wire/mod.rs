@@ -25,10 +25,11 @@ mod stream;
 pub use event::Authority;
 pub use generated::event::Kind;
 pub use generated::{
-    Alive, Conversation, Current, Down, Ended, EngineStatus, Event, Gone, Health, Held, HeldFor, Hello, Hold,
-    InFlightReport, Objective, Outcome, OutcomeClass, Phase, Pool, PoolEndpoint, Pools, Prefix, Proxies,
-    Released, ResumePoint, Rewrite, RewriteTarget, Role, Routed, Stored, Tenant, Transfer, TransferProtocol,
-    TransferSeen, Turn, Up, UsageSeen,
+    Alive, ContentFormat, Conversation, Current, Down, Ended, EngineStatus, Event, Gone, Health, Held,
+    HeldFor, Hello, Hold, InFlightReport, Objective, Outcome, OutcomeClass, Phase, Pool, PoolEndpoint, Pools,
+    Prefix, PromptFormat, Proxies, Released, Reported, Reporting, ResumePoint, Rewrite, RewriteTarget, Role,
+    Routed, SpecialToken, Stored, Tenant, Tier, Transfer, TransferProtocol, TransferSeen, Trust, Turn, Up,
+    UsageSeen,
 };
 pub use page::{Page, PageError, Record, Source};
 pub use prefix::{PrefixDecoder, PrefixEncoder, PrefixError};
