@@ -15,7 +15,7 @@ pub mod config;
 pub mod cost;
 pub mod hash;
 pub mod ids;
-mod json;
+pub(crate) use warmpath_json as json;
 pub mod limits;
 pub mod num;
 pub mod prompt;

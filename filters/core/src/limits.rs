@@ -31,7 +31,7 @@ pub const ENDPOINTS_MAX: usize = 8192;
 /// Models (and adapters) that one pool may serve.
 pub const MODELS_PER_POOL_MAX: usize = 1024;
 /// Length of a pool's, a model's or a cluster's name, in bytes.
-pub const NAME_BYTES_MAX: usize = 256;
+pub const NAME_BYTES_MAX: usize = crate::json::NAME_BYTES_MAX;
 
 /// Pools up to this size are examined whole; larger ones by their holders and a sample.
 pub const SCAN_ENDPOINTS_MAX: usize = 32;

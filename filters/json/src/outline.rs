@@ -8,7 +8,9 @@ use super::encoding::BOM_UTF8;
 use super::plain::plain;
 use super::unescape::name;
 use super::{JsonError, NESTING_MAX};
-use crate::limits::NAME_BYTES_MAX;
+
+/// Bytes that a name may have, such as a model's. Longer ones are not kept.
+pub const NAME_BYTES_MAX: usize = 256;
 
 /// Bytes kept of a key: a known one has at most 25 characters, each of six bytes if it is escaped.
 const KEY_BYTES_MAX: usize = 192;
@@ -17,7 +19,7 @@ const VALUE_BYTES_MAX: usize = 6 * NAME_BYTES_MAX + 8;
 
 /// A scalar that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Scalar {
+pub enum Scalar {
     /// A string, decoded.
     Text(String),
     /// `null`, as if the field were absent.
@@ -30,7 +32,7 @@ pub(crate) enum Scalar {
 
 /// Reads the fields `names`; of equal ones the last.
 #[derive(Debug)]
-pub(crate) struct Outline<const N: usize> {
+pub struct Outline<const N: usize> {
     names: [&'static str; N],
     watched: &'static [&'static str],
     holder: &'static str,
@@ -75,7 +77,8 @@ enum Escape {
 // === impl Outline ===
 
 impl<const N: usize> Outline<N> {
-    pub(crate) fn new(names: [&'static str; N]) -> Self {
+    /// Of the fields of these names.
+    pub fn new(names: [&'static str; N]) -> Self {
         Self {
             names,
             watched: &[],
@@ -93,17 +96,18 @@ impl<const N: usize> Outline<N> {
     }
 
     /// Looks out for fields of these names, and within the value of the field `holder`, which is not one of them by itself.
-    pub(crate) fn watching(self, names: &'static [&'static str], holder: &'static str) -> Self {
+    #[must_use]
+    pub fn watching(self, names: &'static [&'static str], holder: &'static str) -> Self {
         Self { watched: names, holder, ..self }
     }
 
     /// Whether there was one of the fields to look out for.
-    pub(crate) fn has_watched(&self) -> bool {
+    pub fn has_watched(&self) -> bool {
         self.has_watched
     }
 
     /// Reads the next piece of the body.
-    pub(crate) fn push(&mut self, piece: &[u8]) {
+    pub fn push(&mut self, piece: &[u8]) {
         let mut rest = piece;
         while self.error.is_none() && !rest.is_empty() {
             let used = match self.place {
@@ -115,7 +119,7 @@ impl<const N: usize> Outline<N> {
     }
 
     /// What was found, in the order of the names.
-    pub(crate) fn finish(self) -> Result<[Scalar; N], JsonError> {
+    pub fn finish(self) -> Result<[Scalar; N], JsonError> {
         match (self.error, self.place) {
             (Some(error), _) => Err(error),
             (None, Place::End) => Ok(self.found),
@@ -252,7 +256,7 @@ impl Scalar {
     }
 
     /// The text; `None` for `null`, or where the field is absent.
-    pub(crate) fn text(self) -> Result<Option<String>, JsonError> {
+    pub fn text(self) -> Result<Option<String>, JsonError> {
         match self {
             Self::Text(text) => Ok(Some(text)),
             Self::Null => Ok(None),

@@ -4,15 +4,15 @@
 
 /// The plain text at the head of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Plain {
+pub(crate) struct Plain {
     /// Bytes before the first one that a string may not contain unescaped.
-    pub(super) length: usize,
+    pub(crate) length: usize,
     /// Whether all of those are ASCII. Bytes that follow them may make it `false`.
-    pub(super) is_ascii: bool,
+    pub(crate) is_ascii: bool,
 }
 
 /// Measures the plain text at the head of `bytes`.
-pub(super) fn plain(bytes: &[u8]) -> Plain {
+pub(crate) fn plain(bytes: &[u8]) -> Plain {
     let mut found = in_blocks(bytes);
     for byte in bytes.get(found.length..).unwrap_or_default() {
         if is_stop(*byte) {
@@ -46,7 +46,7 @@ fn in_blocks(bytes: &[u8]) -> Plain {
         let controls = u8x16_le(block, u8x16_splat(b' ' - 1));
         let stops = u8x16_bitmask(v128_or(v128_or(quotes, backslashes), controls));
         if stops != 0 {
-            length += crate::num::index(stops.trailing_zeros());
+            length += usize::try_from(stops.trailing_zeros()).unwrap_or(usize::MAX);
             break;
         }
         length += 16;
@@ -74,7 +74,7 @@ fn in_blocks(bytes: &[u8]) -> Plain {
         // The high bit marks each byte that is a stop; a borrow may set marks above the lowest one wrongly.
         let stops = (quotes | backslashes | controls) & HIGHS;
         if stops != 0 {
-            length += crate::num::index(stops.trailing_zeros() / 8);
+            length += usize::try_from(stops.trailing_zeros() / 8).unwrap_or(usize::MAX);
             break;
         }
         length += 8;

@@ -17,7 +17,7 @@ enum Decoded {
 
 /// Decodes the bytes between a JSON string's quotes and passes the pieces to `push` until it returns `false`. Invalid
 /// input yields some text, never a panic.
-pub(crate) fn unescape(body: &[u8], push: &mut impl FnMut(&[u8]) -> bool) -> bool {
+pub fn unescape(body: &[u8], push: &mut impl FnMut(&[u8]) -> bool) -> bool {
     let mut rest = body;
     while let Some(at) = memchr(b'\\', rest) {
         let (plain, escape) = rest.split_at(at);
@@ -38,7 +38,7 @@ pub(crate) fn unescape(body: &[u8], push: &mut impl FnMut(&[u8]) -> bool) -> boo
 }
 
 /// Decodes all bytes between a JSON string's quotes, for a name: see [`to_name`] for halves of surrogate pairs.
-pub(super) fn name(body: &[u8]) -> Result<String, JsonError> {
+pub(crate) fn name(body: &[u8]) -> Result<String, JsonError> {
     let mut text = Vec::with_capacity(body.len());
     unescape(body, &mut |piece| {
         text.extend_from_slice(piece);

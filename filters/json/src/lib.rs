@@ -26,12 +26,12 @@ mod raw;
 mod tests;
 mod unescape;
 
-pub(crate) use edit::{Change, Changes, Edits};
-pub(crate) use encoding::as_utf8;
-pub(crate) use fields::KnownFields;
-pub(crate) use outline::{Outline, Scalar};
-pub(crate) use raw::Raw;
-pub(crate) use unescape::unescape;
+pub use edit::{Change, Changes, Edits};
+pub use encoding::as_utf8;
+pub use fields::KnownFields;
+pub use outline::{NAME_BYTES_MAX, Outline, Scalar};
+pub use raw::Raw;
+pub use unescape::unescape;
 
 use plain::plain;
 use std::borrow::Cow;
@@ -41,7 +41,7 @@ const NESTING_MAX: usize = 1 << 16;
 
 /// Why a value could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum JsonError {
+pub enum JsonError {
     /// The input ends early.
     Truncated,
     /// A string that the caller reads is not UTF-8.
@@ -56,7 +56,7 @@ pub(crate) enum JsonError {
 
 /// Reads values in turn.
 #[derive(Debug)]
-pub(crate) struct Scanner<'a> {
+pub struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
     /// Whether nothing has been read yet of the object or list that was opened last.
@@ -82,7 +82,7 @@ struct Skipped {
 
 impl<'a> Scanner<'a> {
     /// Starts at the first byte.
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+    pub fn new(bytes: &'a [u8]) -> Self {
         Self {
             bytes,
             at: 0,
@@ -95,17 +95,18 @@ impl<'a> Scanner<'a> {
     }
 
     /// Looks out for fields of these names.
-    pub(crate) fn watching(self, names: &'static [&'static str]) -> Self {
+    #[must_use]
+    pub fn watching(self, names: &'static [&'static str]) -> Self {
         Self { watched: names, ..self }
     }
 
     /// Whether there was one of the fields to look out for.
-    pub(crate) fn has_watched(&self) -> bool {
+    pub fn has_watched(&self) -> bool {
         self.has_watched
     }
 
     /// The next byte that is not whitespace, without consuming it.
-    pub(crate) fn peek(&mut self) -> Result<u8, JsonError> {
+    pub fn peek(&mut self) -> Result<u8, JsonError> {
         while let Some(byte) = self.bytes.get(self.at) {
             if !matches!(byte, b' ' | b'\n' | b'\t' | b'\r') {
                 return Ok(*byte);
@@ -116,33 +117,33 @@ impl<'a> Scanner<'a> {
     }
 
     /// Checks that only whitespace follows.
-    pub(crate) fn end(&mut self) -> Result<(), JsonError> {
+    pub fn end(&mut self) -> Result<(), JsonError> {
         if self.peek().is_err() { Ok(()) } else { Err(JsonError::Syntax) }
     }
 
     /// Opens a list.
-    pub(crate) fn open_list(&mut self) -> Result<(), JsonError> {
+    pub fn open_list(&mut self) -> Result<(), JsonError> {
         self.open(b'[')
     }
 
     /// Advances to the next item of the innermost open list. `false` when the list has ended.
-    pub(crate) fn has_item(&mut self) -> Result<bool, JsonError> {
+    pub fn has_item(&mut self) -> Result<bool, JsonError> {
         self.has_more(b']')
     }
 
     /// Opens an object whose fields are all read.
-    pub(crate) fn open_object(&mut self) -> Result<(), JsonError> {
+    pub fn open_object(&mut self) -> Result<(), JsonError> {
         self.open(b'{')
     }
 
     /// Advances to the next field of the innermost open object and returns its name; the caller must then read its value.
     /// `None` when the object has ended.
-    pub(crate) fn next_key(&mut self) -> Result<Option<Cow<'a, str>>, JsonError> {
+    pub fn next_key(&mut self) -> Result<Option<Cow<'a, str>>, JsonError> {
         if self.has_more(b'}')? { self.key().map(Some) } else { Ok(None) }
     }
 
     /// A string, decoded; `None` for `null`.
-    pub(crate) fn string(&mut self) -> Result<Option<Cow<'a, str>>, JsonError> {
+    pub fn string(&mut self) -> Result<Option<Cow<'a, str>>, JsonError> {
         match self.peek()? {
             b'"' => self.decoded().map(Some),
             b'n' => self.literal(b"null").map(|()| None),
@@ -151,19 +152,19 @@ impl<'a> Scanner<'a> {
     }
 
     /// A whole number from zero up; `None` for `null`.
-    pub(crate) fn number(&mut self) -> Result<Option<u64>, JsonError> {
+    pub fn number(&mut self) -> Result<Option<u64>, JsonError> {
         let raw = self.raw()?;
         if raw.is_null() { Ok(None) } else { raw.parsed().map(Some).ok_or(JsonError::Shape) }
     }
 
     /// Any value as it is written; `None` for `null`.
-    pub(crate) fn present(&mut self) -> Result<Option<Raw<'a>>, JsonError> {
+    pub fn present(&mut self) -> Result<Option<Raw<'a>>, JsonError> {
         Ok(Some(self.raw()?).filter(|raw| !raw.is_null()))
     }
 
     /// Whether the next value is more than `null`, `""`, `[]` or `{}`. It is not consumed, and may be cut after its first
     /// bytes.
-    pub(crate) fn is_filled(&mut self) -> Result<bool, JsonError> {
+    pub fn is_filled(&mut self) -> Result<bool, JsonError> {
         let closer = match self.peek()? {
             b'n' => return Ok(false),
             b'"' => return self.bytes.get(self.at + 1).map(|byte| *byte != b'"').ok_or(JsonError::Truncated),
@@ -179,7 +180,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Any value as it is written.
-    pub(crate) fn raw(&mut self) -> Result<Raw<'a>, JsonError> {
+    pub fn raw(&mut self) -> Result<Raw<'a>, JsonError> {
         self.peek()?;
         let start = self.at;
         let skipped = self.skip_value()?;
@@ -191,12 +192,12 @@ impl<'a> Scanner<'a> {
     }
 
     /// Skips a value.
-    pub(crate) fn skip(&mut self) -> Result<(), JsonError> {
+    pub fn skip(&mut self) -> Result<(), JsonError> {
         self.skip_value().map(|_| ())
     }
 
     /// A value as it is written and as `read` parses it, `None` where it has another shape.
-    pub(crate) fn read_or_raw<T>(
+    pub fn read_or_raw<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, JsonError>,
     ) -> Result<(Option<T>, Raw<'a>), JsonError> {

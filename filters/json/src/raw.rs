@@ -5,46 +5,46 @@ use std::str::FromStr;
 
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Raw<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) has_escape: bool,
+pub struct Raw<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) has_escape: bool,
 }
 
 // === impl Raw ===
 
 impl<'a> Raw<'a> {
     /// Its bytes, without whitespace around them.
-    pub(crate) fn bytes(self) -> &'a [u8] {
+    pub fn bytes(self) -> &'a [u8] {
         self.bytes
     }
 
     /// Whether it is `null`.
-    pub(crate) fn is_null(self) -> bool {
+    pub fn is_null(self) -> bool {
         self.bytes == b"null"
     }
 
     /// Whether it is a list.
-    pub(crate) fn is_list(self) -> bool {
+    pub fn is_list(self) -> bool {
         self.bytes.starts_with(b"[")
     }
 
     /// The bytes between the quotes of a string; `None` for any other value.
-    pub(crate) fn string_body(self) -> Option<&'a [u8]> {
+    pub fn string_body(self) -> Option<&'a [u8]> {
         self.bytes.strip_prefix(b"\"")?.strip_suffix(b"\"")
     }
 
     /// Whether a string may contain an escape.
-    pub(crate) fn has_escape(self) -> bool {
+    pub fn has_escape(self) -> bool {
         self.has_escape
     }
 
     /// The value, of a type that Rust and JSON write alike: `true`, `false`, whole numbers. `None` for any other value.
-    pub(crate) fn parsed<T: FromStr>(self) -> Option<T> {
+    pub fn parsed<T: FromStr>(self) -> Option<T> {
         std::str::from_utf8(self.bytes).ok()?.parse().ok()
     }
 
     /// A scanner that reads it again.
-    pub(crate) fn scanner(self) -> Scanner<'a> {
+    pub fn scanner(self) -> Scanner<'a> {
         Scanner { is_utf8: true, ..Scanner::new(self.bytes) }
     }
 }

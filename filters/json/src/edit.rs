@@ -7,11 +7,11 @@ use super::{JsonError, Scanner};
 use std::ops::Range;
 
 /// What is to become of fields of an object, by their names.
-pub(crate) type Changes<'a> = &'a [(&'a str, Change<'a>)];
+pub type Changes<'a> = &'a [(&'a str, Change<'a>)];
 
 /// What is to become of one field.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Change<'a> {
+pub enum Change<'a> {
     /// It goes, however often it is there.
     Remove,
     /// It gets this value, which is JSON. Of equal fields the last one counts, as for the engines' parsers.
@@ -22,13 +22,13 @@ pub(crate) enum Change<'a> {
 
 /// Replacements of parts of a text, in order, which do not overlap.
 #[derive(Debug, Default)]
-pub(crate) struct Edits(Vec<(Range<usize>, String)>);
+pub struct Edits(Vec<(Range<usize>, String)>);
 
 // === impl Edits ===
 
 impl Edits {
     /// What `changes` are to the object in `body`. [`JsonError::Shape`]: a value that fields are to be set in is no object.
-    pub(crate) fn of(body: &[u8], changes: Changes<'_>) -> Result<Self, JsonError> {
+    pub fn of(body: &[u8], changes: Changes<'_>) -> Result<Self, JsonError> {
         let mut edits = Self::default();
         let mut scanner = Scanner::new(body);
         edits.object(&mut scanner, changes)?;
@@ -37,17 +37,17 @@ impl Edits {
     }
 
     /// Whether nothing changes.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Whether a field is removed.
-    pub(crate) fn has_removal(&self) -> bool {
+    pub fn has_removal(&self) -> bool {
         self.0.iter().any(|(_, new)| new.is_empty())
     }
 
     /// `body` with the changes.
-    pub(crate) fn apply(&self, body: &[u8]) -> Vec<u8> {
+    pub fn apply(&self, body: &[u8]) -> Vec<u8> {
         let added: usize = self.0.iter().map(|(_, new)| new.len()).sum();
         let (mut text, mut at) = (Vec::with_capacity(body.len() + added), 0);
         for (range, new) in &self.0 {
@@ -162,7 +162,7 @@ impl Change<'_> {
 #[cfg(test)]
 mod tests {
     use super::{Change, Changes, Edits};
-    use crate::json::JsonError;
+    use crate::JsonError;
     use proptest::prelude::*;
 
     fn edited(body: &str, changes: Changes<'_>) -> Result<String, JsonError> {

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-pub(super) const BOM_UTF8: &[u8] = b"\xEF\xBB\xBF";
+pub(crate) const BOM_UTF8: &[u8] = b"\xEF\xBB\xBF";
 
 #[derive(Clone, Copy)]
 enum Order {
@@ -17,7 +17,7 @@ enum Order {
 
 /// The body in UTF-8 without a byte order mark; borrowed unless it was in UTF-16 or UTF-32. `None`: it has a character
 /// that does not exist, or ends in the middle of one.
-pub(crate) fn as_utf8(body: &[u8]) -> Option<Cow<'_, [u8]>> {
+pub fn as_utf8(body: &[u8]) -> Option<Cow<'_, [u8]>> {
     use Order::{Big, Little};
     // As Python's `json.detect_encoding`, in its order.
     match body {
@@ -34,7 +34,7 @@ pub(crate) fn as_utf8(body: &[u8]) -> Option<Cow<'_, [u8]>> {
 }
 
 /// Appends a code point, which may be half of a surrogate pair.
-pub(super) fn push_point(point: u32, out: &mut Vec<u8>) {
+pub(crate) fn push_point(point: u32, out: &mut Vec<u8>) {
     if let Some(character) = char::from_u32(point) {
         out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
     } else {
@@ -43,19 +43,19 @@ pub(super) fn push_point(point: u32, out: &mut Vec<u8>) {
 }
 
 /// The bytes of half of a surrogate pair.
-pub(super) fn half(point: u32) -> [u8; 3] {
+pub(crate) fn half(point: u32) -> [u8; 3] {
     let six = |shift: u32| u8::try_from((point >> shift) & 0x3F).unwrap_or(0) | 0x80;
     [0xED, six(6), six(0)]
 }
 
 /// Whether bytes are UTF-8 but for halves of surrogate pairs.
-pub(super) fn is_text(bytes: &[u8]) -> bool {
+pub(crate) fn is_text(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok() || Halves(bytes).all(|piece| piece.is_some())
 }
 
 /// Text with every half of a surrogate pair as U+FFFD and its four digits: for names, which engines' users see. `None`:
 /// not text.
-pub(super) fn to_name(bytes: &[u8]) -> Option<String> {
+pub(crate) fn to_name(bytes: &[u8]) -> Option<String> {
     let mut name = String::with_capacity(bytes.len());
     for piece in Halves(bytes) {
         let (text, half) = piece?;
