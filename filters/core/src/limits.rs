@@ -62,6 +62,13 @@ pub const CELLS_PER_VIEW_MAX: usize = 2 * 1024 * 1024;
 /// Memory of one view's prefix tree, in bytes; each endpoint gets an equal share. Every worker has a view. So many bytes hold
 /// all of those cells where prompts continue each other by five cells or more, and a quarter of them in prompts of one cell.
 pub const VIEW_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Those of them that reports of engines may take. While they do, learned prefixes, which count less then, have the rest.
+pub const REPORTED_BYTES_MAX: usize = VIEW_BYTES_MAX / 4 * 3;
+/// Bytes that one reported cell takes at one endpoint, at most: with the table half empty, or as one of two holders of a cell.
+pub const REPORTED_CELL_BYTES: usize = 36;
+/// Reported cells of all endpoints of one view: 1.4 million, of 89 million tokens. Beyond, the reports of an endpoint whose cells have no room
+/// count as partial.
+pub const REPORTED_CELLS_MAX: usize = REPORTED_BYTES_MAX / REPORTED_CELL_BYTES;
 
 /// The longest time that a request may be held, in seconds: an hour. Nobody waits longer for a pool that wakes.
 pub const HOLD_S_MAX: u32 = 3_600;

@@ -174,7 +174,7 @@ fn a_prefix_that_was_learned_under_a_wrong_parent_does_not_block_the_right_one()
     let right: Vec<CellHash> = (21..=24).chain(31..=34).map(CellHash).collect();
     let mut matches = Vec::new();
     view.prefixes().find(&right, &mut matches);
-    assert_eq!(matches, [Match { slot: Slot(0), cells: 8 }]);
+    assert_eq!(matches, [Match::on_gpu(Slot(0), 8)]);
 }
 
 #[test]

@@ -208,7 +208,15 @@ fn take_record(
 ) {
     let is_controllers = matches!(
         record.event.kind,
-        Some(Kind::Pools(_) | Kind::Pool(_) | Kind::Proxies(_) | Kind::EngineStatus(_) | Kind::Current(_))
+        Some(
+            Kind::Pools(_)
+                | Kind::Pool(_)
+                | Kind::Proxies(_)
+                | Kind::EngineStatus(_)
+                | Kind::Current(_)
+                | Kind::Reported(_)
+                | Kind::Reporting(_)
+        )
     );
     if follows_controller || !is_controllers {
         // What was published an hour ago is an hour old. A clock that was set back must not put it ahead.

@@ -3,13 +3,15 @@
 //! A prompt enters the prefix tree when its first token shows that the engine has computed it, and not at dispatch: a
 //! request that is refused leaves nothing in a cache, and must not evict what is there. Until then a similar prompt still
 //! has to find it, or a burst of equal prompts would be computed at as many engines. So those in flight are kept here, apart
-//! from the tree and outside its capacity.
+//! from the tree and outside its capacity. Where the engine reports what it holds, they stay for a moment after the first token, until
+//! the reports arrive.
 
 use super::Match;
 use crate::hash::{SeededMap, seeded};
 use crate::ids::{CellHash, OriginId, RequestKey, Slot};
 use crate::num::u32_len;
 use crate::time::Timestamp;
+use std::collections::VecDeque;
 
 /// Requests that are remembered.
 const REQUESTS_MAX: usize = 16_384;
@@ -17,6 +19,9 @@ const REQUESTS_MAX: usize = 16_384;
 const CELLS_MAX: usize = 1024 * 1024;
 /// How long an outcome may take, in milliseconds. Later it was lost: nobody waits half an hour for a first token.
 const AGE_MS_MAX: u64 = 30 * 60 * 1_000;
+/// How long a prompt stays expected after its first token where the engine reports its cache, in milliseconds. Engines publish
+/// with the step that stores a block, and the controller passes it on within some ten milliseconds; this is many times that.
+const REPORT_MS_MAX: u64 = 500;
 /// Requests with the same first cell that a search looks at, the newest first: that many prompts with one system prompt
 /// may be in prefill at once before some look less expected than they are.
 const EXAMINED_MAX: usize = 64;
@@ -27,6 +32,8 @@ pub(super) struct Expected {
     requests: SeededMap<RequestKey, Prompt>,
     /// The requests by the first cell of their prompts, in the order in which they came.
     by_head: SeededMap<CellHash, Vec<RequestKey>>,
+    /// Those whose first token has come, in that order: their engines are yet to report them.
+    served: VecDeque<(RequestKey, Timestamp)>,
     cells: usize,
 }
 
@@ -35,6 +42,8 @@ struct Prompt {
     slot: Slot,
     chain: Vec<CellHash>,
     since: Timestamp,
+    /// When its first token came.
+    served: Option<Timestamp>,
 }
 
 // === impl Expected ===
@@ -43,18 +52,19 @@ impl Expected {
     pub(super) fn new(seed: u64) -> Self {
         let (requests, by_head) =
             (SeededMap::with_hasher(seeded(seed)), SeededMap::with_hasher(seeded(seed)));
-        Self { requests, by_head, cells: 0 }
+        Self { requests, by_head, served: VecDeque::new(), cells: 0 }
     }
 
     /// Notes that `slot` will soon hold the chain. `false`: there is no room for it.
     pub(super) fn add(&mut self, key: RequestKey, slot: Slot, chain: Vec<CellHash>, now: Timestamp) -> bool {
         self.take(key);
         let Some(head) = chain.first().copied() else { return true };
-        if self.requests.len() >= REQUESTS_MAX || self.cells + chain.len() > CELLS_MAX {
+        while self.is_full(chain.len()) && self.drop_served() {}
+        if self.is_full(chain.len()) {
             return false;
         }
         self.cells += chain.len();
-        self.requests.insert(key, Prompt { slot, chain, since: now });
+        self.requests.insert(key, Prompt { slot, chain, since: now, served: None });
         self.by_head.entry(head).or_default().push(key);
         true
     }
@@ -62,6 +72,31 @@ impl Expected {
     /// The endpoint of which a request's prompt is expected.
     pub(super) fn slot(&self, key: RequestKey) -> Option<Slot> {
         self.requests.get(&key).map(|prompt| prompt.slot)
+    }
+
+    /// A request whose prompt is expected.
+    pub(super) fn get(&self, key: RequestKey) -> Option<(Slot, &[CellHash])> {
+        self.requests.get(&key).map(|prompt| (prompt.slot, prompt.chain.as_slice()))
+    }
+
+    /// A request has its first token. Where that was `reported_from` a moment on which the engine reports it, its prompt stays expected
+    /// until then.
+    pub(super) fn serve(&mut self, key: RequestKey, reported_from: Option<Timestamp>) {
+        match (self.requests.get_mut(&key), reported_from) {
+            (Some(prompt), Some(now)) if prompt.served.is_none() => {
+                prompt.served = Some(now);
+                self.served.push_back((key, now));
+            }
+            (_, Some(_)) => {}
+            (_, None) => drop(self.take(key)),
+        }
+    }
+
+    /// Drops the requests that their engines must have reported by now.
+    pub(super) fn settle(&mut self, now: Timestamp) {
+        while self.served.front().is_some_and(|(_, served)| now.ms_apart(*served) >= REPORT_MS_MAX) {
+            self.drop_served();
+        }
     }
 
     /// Takes out a request whose outcome is known.
@@ -94,9 +129,10 @@ impl Expected {
         self.drop_where(|_, prompt| now.ms_apart(prompt.since) > AGE_MS_MAX);
     }
 
-    /// Every request: its key, its slot and its chain.
+    /// Every request without a first token: its key, its slot and its chain.
     pub(super) fn iter(&self) -> impl Iterator<Item = (RequestKey, Slot, &[CellHash])> {
-        self.requests.iter().map(|(key, prompt)| (*key, prompt.slot, prompt.chain.as_slice()))
+        let waiting = self.requests.iter().filter(|(_, prompt)| prompt.served.is_none());
+        waiting.map(|(key, prompt)| (*key, prompt.slot, prompt.chain.as_slice()))
     }
 
     /// Raises each endpoint's match in `found`, which is sorted by slot, to what is expected of it.
@@ -107,12 +143,26 @@ impl Expected {
             match found.binary_search_by_key(&prompt.slot, |entry| entry.slot) {
                 Ok(at) => {
                     if let Some(entry) = found.get_mut(at) {
-                        entry.cells = entry.cells.max(cells);
+                        entry.raise_to(cells);
                     }
                 }
-                Err(at) => found.insert(at, Match { slot: prompt.slot, cells }),
+                Err(at) => found.insert(at, Match::on_gpu(prompt.slot, cells)),
             }
         }
+    }
+
+    fn is_full(&self, cells: usize) -> bool {
+        self.requests.len() >= REQUESTS_MAX || self.cells + cells > CELLS_MAX
+    }
+
+    /// Drops the one whose first token came first. `false`: there is none.
+    fn drop_served(&mut self) -> bool {
+        let Some((key, served)) = self.served.pop_front() else { return false };
+        // Its number may be that of another attempt by now.
+        if self.requests.get(&key).is_some_and(|prompt| prompt.served == Some(served)) {
+            self.take(key);
+        }
+        true
     }
 
     fn drop_where(&mut self, is_dropped: impl Fn(RequestKey, &Prompt) -> bool) {

@@ -17,7 +17,7 @@ impl View {
         events
     }
 
-    /// What [`View::export`] has of prefixes, of what is expected, of stored responses and of conversations, one by one. The requests
+    /// What [`View::export`] has of prefixes, reports, what is expected, stored responses and conversations, one by one. The requests
     /// that wait are not among it: they are published again every few seconds, and what is stored of them for longer is wrong.
     pub fn export_learned(&self, now: Timestamp, mut each: impl FnMut(Event)) {
         self.prefixes.walk(|visit| {
@@ -35,6 +35,7 @@ impl View {
             let (endpoint, origin, request) = (endpoint.id.0, key.origin.0, key.request);
             each(Kind::Routed(Routed { endpoint, cells, origin, request, turn: None }).into());
         }
+        self.export_reported(&mut each);
         for (response, endpoint) in self.stored.iter() {
             each(Kind::Stored(Stored { response: response.0, endpoint: endpoint.0 }).into());
         }

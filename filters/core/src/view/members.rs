@@ -2,7 +2,7 @@
 
 use super::{Applied, Endpoint, Pool, View};
 use crate::ids::{EndpointId, Slot};
-use crate::limits::{CELLS_PER_VIEW_MAX, ENDPOINTS_MAX, POOLS_MAX, VIEW_BYTES_MAX};
+use crate::limits::{CELLS_PER_VIEW_MAX, ENDPOINTS_MAX, POOLS_MAX, REPORTED_BYTES_MAX, VIEW_BYTES_MAX};
 use crate::num::{count, float, float_len};
 use crate::wire::{self, PoolEndpoint, Pools, Role};
 use fnv::{FnvHashMap, FnvHashSet};
@@ -92,6 +92,7 @@ impl View {
         endpoint.identity = if after == 0 { before } else { after };
         if is_another {
             self.prefixes.forget(slot);
+            self.reported.forget(slot);
             self.expected.forget(slot);
             self.admissions.forget(EndpointId::of(&listed.address));
         }
@@ -125,16 +126,24 @@ impl View {
             self.slots.remove(&endpoint.id);
             self.admissions.forget(endpoint.id);
             self.prefixes.forget(slot);
+            self.reported.forget(slot);
             self.expected.forget(slot);
         }
     }
 
     /// Gives every endpoint of every pool the cells that its capacity makes at the pool's ratio.
     fn resize_all(&mut self) {
-        self.prefixes.set_bytes_max(VIEW_BYTES_MAX / self.slots.len().max(1));
+        self.share_memory();
         for at in 0..self.pools.len() {
             self.resize_pool(at);
         }
+    }
+
+    /// Leaves learned prefixes the memory that reports do not take.
+    pub(super) fn share_memory(&mut self) {
+        let learned =
+            VIEW_BYTES_MAX.saturating_sub(self.reported.bytes()).max(VIEW_BYTES_MAX - REPORTED_BYTES_MAX);
+        self.prefixes.set_bytes_max(learned / self.slots.len().max(1));
     }
 
     pub(super) fn resize_pool(&mut self, at: usize) {

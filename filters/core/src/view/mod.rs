@@ -11,6 +11,7 @@ mod drain;
 mod endpoint;
 mod expected;
 mod export;
+mod matched;
 mod members;
 mod outcomes;
 mod pool;
@@ -25,8 +26,10 @@ pub use arrivals::{Arrivals, Arrived};
 pub use cluster::EVERY_POOL_CLUSTER;
 pub(crate) use cluster::stands_for;
 pub use endpoint::{Endpoint, Fitness, InFlight};
+pub use matched::Match;
 pub use pool::{ANY_MODEL, Leg, ModelMatch, Pool};
-pub use prefixes::{Holder, Match, Prefixes, Visit};
+pub use prefixes::{Holder, Prefixes, Visit};
+pub use reported::Reported;
 pub use speed::Speed;
 pub use transfers::Transfers;
 pub use turn::Turn;
@@ -37,7 +40,8 @@ use crate::limits::{CELL_BYTES_DEFAULT, CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PE
 use crate::share::pick;
 use crate::time::Timestamp;
 use crate::wire::{
-    EngineStatus, Event, Kind, Outcome, OutcomeClass, Prefix, Proxies, Role, Routed, TransferSeen, UsageSeen,
+    EngineStatus, Event, Kind, Outcome, OutcomeClass, Prefix, Proxies, Role, Routed, TransferSeen, Trust,
+    UsageSeen,
 };
 use admissions::Admissions;
 use discovered::OpenPools;
@@ -60,7 +64,9 @@ pub struct View {
     endpoints: Vec<Option<Endpoint>>,
     slots: FnvHashMap<EndpointId, Slot>,
     prefixes: Prefixes,
-    /// What requests in flight will add to `prefixes`.
+    /// What engines say that they hold: it counts instead of `prefixes` where it can be relied on.
+    reported: Reported,
+    /// What requests in flight will add to either.
     expected: Expected,
     stored: Stored,
     /// The pools whose endpoints nobody has named; `None` once a controller has named pools.
@@ -115,6 +121,7 @@ impl View {
             endpoints: Vec::new(),
             slots: FnvHashMap::default(),
             prefixes: Prefixes::new(seed),
+            reported: Reported::new(seed),
             expected: Expected::new(seed),
             stored: Stored::new(seed),
             open_pools: Some(OpenPools::default()),
@@ -130,6 +137,7 @@ impl View {
 
     /// Applies one event, received at `now` on any clock that the owner of this view always uses.
     pub fn apply(&mut self, event: &Event, now: Timestamp) -> Applied {
+        self.expected.settle(now);
         match &event.kind {
             None => Applied::Unsupported,
             Some(Kind::Pools(pools)) => {
@@ -164,6 +172,7 @@ impl View {
             Some(Kind::Proxies(proxies)) => self.set_proxies(proxies),
             Some(Kind::Current(_)) => {
                 self.statuses_at = Some(now);
+                self.note_silence();
                 Applied::Changed
             }
             Some(Kind::Stored(stored)) => {
@@ -181,6 +190,12 @@ impl View {
     pub fn set_process(&mut self, process: ProcessId) {
         self.process = Some(process);
         self.take_turn();
+        self.note_silence();
+    }
+
+    /// What a proxy knows of reports comes from a controller, which itself receives none.
+    fn note_silence(&mut self) {
+        self.reported.set_silent(self.process.is_some() && self.statuses_at.is_none());
     }
 
     /// This proxy's turn among those that route; always, until it is listed among others.
@@ -202,7 +217,10 @@ impl View {
                 endpoint.expire_status();
             }
         }
+        self.note_silence();
         self.expected.expire(now);
+        self.reported.sweep();
+        self.share_memory();
         self.expire_gates(now);
         let silent: Vec<OriginId> = self
             .origins
@@ -287,9 +305,13 @@ impl View {
         (0_u16..).map(Slot).zip(&self.endpoints).filter_map(|(slot, place)| Some((slot, place.as_ref()?)))
     }
 
-    /// How far each endpoint follows `chain`, with what requests in flight will add: by slot. `found` is cleared first.
+    /// How far each endpoint follows `chain`, as reported or else as learned, with what requests in flight will add: by slot. `found`
+    /// is cleared first.
     pub fn find(&self, chain: &[CellHash], found: &mut Vec<Match>) {
         self.prefixes.find(chain, found);
+        if !self.reported.is_idle() {
+            self.reported.refine(chain, found);
+        }
         self.expected.raise(chain, found);
     }
 
@@ -362,11 +384,15 @@ impl View {
             let key = RequestKey { origin: OriginId(outcome.origin), request: outcome.request };
             // It may be expected elsewhere by now, where Envoy sent it next: then this is about the attempt before.
             let is_here = self.expected.slot(key) == self.slot(EndpointId(outcome.endpoint));
-            if is_here
-                && let Some((slot, chain)) = self.expected.take(key)
-                && outcome.class() == OutcomeClass::Served
-            {
-                self.prefixes.learn(slot, &chain, now);
+            if is_here && outcome.class() == OutcomeClass::Served {
+                if let Some((slot, chain)) = self.expected.get(key) {
+                    self.prefixes.learn(slot, chain, now);
+                    // Its engine is yet to report it.
+                    let is_kept = self.reported.trust(slot) != Trust::None;
+                    self.expected.serve(key, is_kept.then_some(now));
+                }
+            } else if is_here {
+                self.expected.take(key);
             }
         }
         let Some(slot) = self.slot(EndpointId(outcome.endpoint)) else { return Applied::Unknown };

@@ -620,7 +620,7 @@ pub struct Reported {
 /// How far the reports of one engine can be relied on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Reporting {
-    /// The endpoint.
+    /// The endpoint. 0: every endpoint; what is known of reports begins here.
     #[prost(fixed64, tag = "1")]
     pub endpoint: u64,
     /// What can be relied on from now on.

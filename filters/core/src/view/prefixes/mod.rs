@@ -20,6 +20,7 @@ use crate::ids::{CellHash, Slot};
 use crate::limits::CELLS_PER_PROMPT_MAX;
 use crate::num::u32_len;
 use crate::time::Timestamp;
+use crate::view::Match;
 use age::{Gaps, Moment};
 use nodes::{NO_NODE, NodeId, Nodes, common, length16};
 use recency::Holding;
@@ -33,15 +34,6 @@ pub struct Prefixes {
     gaps: Gaps,
     /// Memory that the holdings of one endpoint may take, in bytes.
     bytes_max: usize,
-}
-
-/// How far one endpoint's holdings follow a chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Match {
-    /// The endpoint.
-    pub slot: Slot,
-    /// Cells from the first that it holds without a gap.
-    pub cells: u32,
 }
 
 /// One node met in a depth-first walk; see [`Prefixes::walk`].
@@ -107,9 +99,7 @@ impl Prefixes {
             let cells = |holder: &Holder| u32::from(holder.held).min(covered);
             let mut is_held_on = at == 0;
             if at == 0 {
-                found.extend(
-                    node.holders().iter().map(|holder| Match { slot: holder.slot, cells: cells(holder) }),
-                );
+                found.extend(node.holders().iter().map(|holder| Match::on_gpu(holder.slot, cells(holder))));
             } else {
                 for holder in node.holders() {
                     if let Some(entry) = of_slot(found, holder.slot).filter(|entry| entry.cells == depth) {
