@@ -51,6 +51,8 @@ const END_SEQUENCE: u64 = u64::MAX;
 pub struct Decoded {
     /// Its events.
     pub batch: Batch,
+    /// When it was made, by the engine's clock, in milliseconds since 1970.
+    pub made_ms: Option<i64>,
     /// The data-parallel rank that published it.
     pub rank: Option<u32>,
     /// What was skipped.
@@ -231,7 +233,7 @@ pub fn decode(payload: &[u8]) -> Result<Decoded, FrameError> {
     if parts < 2 {
         return Err(FrameError::Malformed);
     }
-    reader.skip()?;
+    decoded.made_ms = reader.milliseconds()?;
     let events = reader.array()?;
     if events > EVENTS_MAX {
         return Err(FrameError::TooLarge);

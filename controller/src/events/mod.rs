@@ -9,7 +9,9 @@
 //! steps.
 
 pub mod frame;
+mod groups;
 mod msgpack;
+pub mod trust;
 
 use warmpath_core::wire::{Tier, Trust};
 

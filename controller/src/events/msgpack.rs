@@ -6,6 +6,9 @@
 use rmp::Marker;
 use rmp::decode;
 
+/// Larger times are none: 30,000 years.
+const SECONDS_MAX: f64 = 1e12;
+
 /// What is left of a message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a> {
@@ -83,6 +86,20 @@ impl<'a> Reader<'a> {
         let number: i64 = decode::read_int(&mut other).map_err(|_| Malformed)?;
         self.rest = other;
         Ok(number.cast_unsigned())
+    }
+
+    /// Seconds with a fraction, as milliseconds; none if it is anything else.
+    pub(super) fn milliseconds(&mut self) -> Result<Option<i64>, Malformed> {
+        let value = *self;
+        self.skip()?;
+        let seconds =
+            decode::read_f64(&mut { value.rest }).ok().filter(|seconds| seconds.abs() < SECONDS_MAX);
+        #[expect(
+            clippy::as_conversions,
+            clippy::cast_possible_truncation,
+            reason = "within the range, as just seen"
+        )]
+        Ok(seconds.map(|seconds| (seconds * 1_000.0) as i64))
     }
 
     pub(super) fn text(&mut self) -> Result<&'a str, Malformed> {
