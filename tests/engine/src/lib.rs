@@ -27,6 +27,6 @@ pub mod text;
 
 pub use model::{Engine, Params, Preset};
 pub use server::{
-    EngineServer, Fault, Legs, LoadFailure, Nonsense, Opening, Role, Scrape, ServerConfig, State, Transfer,
-    TransferProtocol,
+    Encoding, EngineServer, EventFault, Fault, Hashes, KvEvents, Legs, LoadFailure, Nonsense, Opening, Role,
+    Scrape, ServerConfig, State, Transfer, TransferProtocol,
 };

@@ -2,11 +2,12 @@
 
 use anyhow::Context;
 use clap::Parser;
-use std::{io::Write, net::IpAddr, time::Duration};
+use std::{io::Write, net::IpAddr, path::PathBuf, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 use warmpath_engine::api::MediaTokens;
 use warmpath_engine::{
-    EngineServer, Fault, LoadFailure, Opening, Params, Preset, Role, ServerConfig, Transfer, TransferProtocol,
+    EngineServer, Fault, KvEvents, LoadFailure, Opening, Params, Preset, Role, ServerConfig, Transfer,
+    TransferProtocol,
 };
 
 const BYTES_PER_GBIT: f64 = 1e9 / 8.0;
@@ -81,6 +82,12 @@ struct Args {
     /// Seconds of the model's time that a prompt is kept for another engine.
     #[arg(long)]
     lease_s: Option<f64>,
+    /// A folder with a model's tokenizer.json and tokenizer_config.json, whose tokens and template the engines use.
+    #[arg(long)]
+    model_dir: Option<PathBuf>,
+    /// Publish KV events, in the JSON of vLLM's flag of this name, with `encoding` and `hashes` besides; `{}` takes free ports.
+    #[arg(long, value_parser = |text: &str| serde_json::from_str::<KvEvents>(text))]
+    kv_events_config: Option<KvEvents>,
     /// A fault from the start on, in the JSON of `/sim/fault`, of all engines or of one: `3={"fault":"silent"}`; repeatable.
     #[arg(long = "fault", value_parser = engine_fault)]
     faults: Vec<(Option<u16>, Fault)>,
@@ -121,6 +128,8 @@ impl Args {
             comment_interval: self.comment_interval_ms.map(Duration::from_millis),
             prefix_caching: !self.no_prefix_caching,
             transfer: self.transfer_of(number)?,
+            model_dir: self.model_dir.clone(),
+            events: self.kv_events_config.clone(),
             faults: self
                 .faults
                 .iter()

@@ -1,12 +1,12 @@
 //! `/v1/chat/completions`: messages and tools in, one assistant message out.
 
 use super::{
-    content::{Content, MediaTokens},
+    content::Content,
     error::ApiError,
     output::{Delta, ModelOutput, Wire},
-    request::{ParsedRequest, StreamOptions, only_one, read, required_tool},
+    request::{ParsedRequest, Prompt, Reading, StreamOptions, only_one, read, required_tool},
 };
-use crate::text::{Turn, render};
+use crate::text::{Template, Turn};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -36,23 +36,25 @@ struct Message {
 // === impl Message ===
 
 impl Message {
-    fn into_turn(self, media: MediaTokens) -> Turn {
-        let mut content = self.content.into_text(media);
-        content.extend(self.tool_calls.into_iter().flatten().map(|call| call.to_string()));
+    fn into_turn(self, reading: Reading) -> Turn {
+        let mut content = self.content.into_text(reading);
+        if reading.template == Template::Own {
+            content.extend(self.tool_calls.into_iter().flatten().map(|call| call.to_string()));
+        }
         Turn { role: self.role, content }
     }
 }
 
-pub(super) fn parse(body: &[u8], media: MediaTokens) -> Result<ParsedRequest, ApiError> {
+pub(super) fn parse(body: &[u8], reading: Reading) -> Result<ParsedRequest, ApiError> {
     let body: Body = read(body)?;
     only_one(body.n)?;
-    let turns: Vec<Turn> = body.messages.into_iter().map(|message| message.into_turn(media)).collect();
+    let turns: Vec<Turn> = body.messages.into_iter().map(|message| message.into_turn(reading)).collect();
     let tools = body.tools.unwrap_or_default();
-    let prompt = render(&tools, &turns);
+    let prompt = reading.template.render(&tools, &turns);
     Ok(ParsedRequest {
         model: body.model,
         cache_salt: body.cache_salt.unwrap_or_default(),
-        prompts: vec![prompt.into_bytes()],
+        prompts: vec![Prompt::Text(prompt)],
         output_tokens: body.max_completion_tokens.or(body.max_tokens),
         stream: body.stream.unwrap_or(false),
         tool: required_tool(body.tool_choice.as_ref(), &tools),

@@ -3,7 +3,7 @@
 use super::{
     error::ApiError,
     output::{Delta, ModelOutput, Wire},
-    request::{ParsedRequest, StreamOptions, only_one, read},
+    request::{self, ParsedRequest, StreamOptions, only_one, read},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -32,18 +32,14 @@ enum Prompt {
 // === impl Prompt ===
 
 impl Prompt {
-    fn into_bytes(self) -> Vec<Vec<u8>> {
+    fn into_list(self) -> Vec<request::Prompt> {
         match self {
-            Self::Text(text) => vec![text.into_bytes()],
-            Self::Texts(texts) => texts.into_iter().map(String::into_bytes).collect(),
-            Self::Tokens(tokens) => vec![bytes_of(&tokens)],
-            Self::TokenLists(lists) => lists.iter().map(|tokens| bytes_of(tokens)).collect(),
+            Self::Text(text) => vec![request::Prompt::Text(text)],
+            Self::Texts(texts) => texts.into_iter().map(request::Prompt::Text).collect(),
+            Self::Tokens(tokens) => vec![request::Prompt::Tokens(tokens)],
+            Self::TokenLists(lists) => lists.into_iter().map(request::Prompt::Tokens).collect(),
         }
     }
-}
-
-fn bytes_of(tokens: &[u32]) -> Vec<u8> {
-    tokens.iter().flat_map(|token| token.to_le_bytes()).collect()
 }
 
 pub(super) fn parse(body: &[u8]) -> Result<ParsedRequest, ApiError> {
@@ -52,7 +48,7 @@ pub(super) fn parse(body: &[u8]) -> Result<ParsedRequest, ApiError> {
     Ok(ParsedRequest {
         model: body.model,
         cache_salt: body.cache_salt.unwrap_or_default(),
-        prompts: body.prompt.into_bytes(),
+        prompts: body.prompt.into_list(),
         output_tokens: body.max_tokens,
         stream: body.stream.unwrap_or(false),
         tool: None,

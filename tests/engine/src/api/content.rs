@@ -3,6 +3,7 @@
 //! A part of another kind than text is some number of tokens to an engine, whatever its data weighs: it becomes as many
 //! filler words, which follow from its data, so that equal parts are equal prompt text and different ones are not.
 
+use super::request::Reading;
 use crate::{model::Root, text::Filler};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -61,10 +62,13 @@ impl Default for Content {
 impl Content {
     /// All text in order; media as their words. Other parts (tool calls, tool results) count as their JSON, so that equal
     /// parts are equal prompt text.
-    pub(super) fn into_text(self, media: MediaTokens) -> String {
+    pub(super) fn into_text(self, Reading { media, template }: Reading) -> String {
         match self {
             Self::Text(text) => text,
-            Self::Parts(parts) => parts.iter().map(|part| text_of_part(part, media)).collect(),
+            Self::Parts(parts) => {
+                let parts: Vec<_> = parts.iter().map(|part| text_of_part(part, media)).collect();
+                parts.join(template.between_parts())
+            }
             Self::Nothing(()) => String::new(),
         }
     }
@@ -96,7 +100,7 @@ mod tests {
     use serde_json::json;
 
     fn text(content: &Value) -> String {
-        serde_json::from_value::<Content>(content.clone()).unwrap().into_text(MediaTokens::default())
+        serde_json::from_value::<Content>(content.clone()).unwrap().into_text(Reading::default())
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! `/v1/messages`: Anthropic's protocol, whose usage counts cached tokens apart from the others.
 
 use super::{
-    content::{Content, MediaTokens},
+    content::Content,
     error::ApiError,
     output::{Delta, ModelOutput, Wire},
-    request::{ParsedRequest, read, required_tool},
+    request::{ParsedRequest, Prompt, Reading, read, required_tool},
 };
-use crate::text::{Turn, render};
+use crate::text::Turn;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -31,20 +31,20 @@ struct Message {
     content: Content,
 }
 
-pub(super) fn parse(body: &[u8], media: MediaTokens) -> Result<ParsedRequest, ApiError> {
+pub(super) fn parse(body: &[u8], reading: Reading) -> Result<ParsedRequest, ApiError> {
     let body: Body = read(body)?;
-    let system = body.system.into_text(media);
+    let system = body.system.into_text(reading);
     let system = (!system.is_empty()).then(|| Turn { role: "system".to_owned(), content: system });
     let said = body
         .messages
         .into_iter()
-        .map(|message| Turn { role: message.role, content: message.content.into_text(media) });
+        .map(|message| Turn { role: message.role, content: message.content.into_text(reading) });
     let tools = body.tools.unwrap_or_default();
     let turns: Vec<Turn> = system.into_iter().chain(said).collect();
     Ok(ParsedRequest {
         model: body.model,
         cache_salt: body.cache_salt.unwrap_or_default(),
-        prompts: vec![render(&tools, &turns).into_bytes()],
+        prompts: vec![Prompt::Text(reading.template.render(&tools, &turns))],
         output_tokens: body.max_tokens,
         stream: body.stream.unwrap_or(false),
         tool: required_tool(body.tool_choice.as_ref(), &tools),

@@ -18,7 +18,7 @@ mod responses;
 pub use content::MediaTokens;
 pub use error::ApiError;
 pub use output::{Choice, Delta, ModelOutput, Wire};
-pub use request::ParsedRequest;
+pub use request::{ParsedRequest, Prompt, Reading};
 
 /// The protocols that the engine serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,18 +36,18 @@ pub enum Protocol {
 // === impl Protocol ===
 
 impl Protocol {
-    /// Reads a request body, media as the usual number of tokens.
+    /// Reads a request body as an engine without settings does.
     pub fn parse(self, body: &[u8]) -> Result<ParsedRequest, ApiError> {
-        self.parse_with(body, MediaTokens::default())
+        self.parse_with(body, Reading::default())
     }
 
     /// Reads a request body.
-    pub fn parse_with(self, body: &[u8], media: MediaTokens) -> Result<ParsedRequest, ApiError> {
+    pub fn parse_with(self, body: &[u8], reading: Reading) -> Result<ParsedRequest, ApiError> {
         match self {
             Self::Completions => completions::parse(body),
-            Self::Chat => chat::parse(body, media),
-            Self::Responses => responses::parse(body, media),
-            Self::Messages => messages::parse(body, media),
+            Self::Chat => chat::parse(body, reading),
+            Self::Responses => responses::parse(body, reading),
+            Self::Messages => messages::parse(body, reading),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A request, independent of its protocol.
 
-use super::ApiError;
+use super::{ApiError, MediaTokens};
+use crate::text::Template;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -11,8 +12,8 @@ pub struct ParsedRequest {
     pub model: Option<String>,
     /// Separates caches of tenants; empty for none.
     pub cache_salt: String,
-    /// The bytes of each prompt; each gets one choice.
-    pub prompts: Vec<Vec<u8>>,
+    /// Each gets one choice.
+    pub prompts: Vec<Prompt>,
     /// Tokens to generate for each prompt, if the request limits them.
     pub output_tokens: Option<usize>,
     /// Whether to respond with server-sent events.
@@ -21,6 +22,36 @@ pub struct ParsedRequest {
     pub tool: Option<String>,
     /// Whether the stream ends with the usage (OpenAI only; the other protocols always report it).
     pub include_usage: bool,
+}
+
+/// A prompt as the request has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    /// A text, of a chat the rendered one.
+    Text(String),
+    /// The tokens themselves.
+    Tokens(Vec<u32>),
+}
+
+// === impl Prompt ===
+
+impl Prompt {
+    /// Its bytes, where a token is the four bytes of its id.
+    pub fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Text(text) => text.into_bytes(),
+            Self::Tokens(tokens) => tokens.iter().flat_map(|token| token.to_le_bytes()).collect(),
+        }
+    }
+}
+
+/// How an engine reads requests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reading {
+    /// How many tokens images and the like become.
+    pub media: MediaTokens,
+    /// How chats are rendered.
+    pub template: Template,
 }
 
 /// The tool that a request insists on: `"required"` or `{"type": "any"}` is its first one, any other object the one that it

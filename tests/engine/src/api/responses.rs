@@ -1,12 +1,12 @@
 //! `/v1/responses`: input items in, output items out. Nothing is stored, as with vLLM's default.
 
 use super::{
-    content::{Content, MediaTokens, text_of_part},
+    content::{Content, text_of_part},
     error::ApiError,
     output::{Delta, ModelOutput, Wire},
-    request::{ParsedRequest, read, required_tool},
+    request::{ParsedRequest, Prompt, Reading, read, required_tool},
 };
-use crate::text::{Turn, render};
+use crate::text::Turn;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -46,16 +46,16 @@ struct Message {
 
 /// Messages keep their role. Other items (function calls and their outputs) are their JSON, media in them apart: calls belong to
 /// the assistant, the rest to the tool.
-fn turn_of(item: &Value, media: MediaTokens) -> Turn {
+fn turn_of(item: &Value, reading: Reading) -> Turn {
     let kind = item.get("type").and_then(Value::as_str).unwrap_or("message");
     let role = if kind == "function_call" || kind == "reasoning" { "assistant" } else { "tool" };
     match Message::deserialize(item) {
-        Ok(message) => Turn { role: message.role, content: message.content.into_text(media) },
-        Err(_) => Turn { role: role.to_owned(), content: text_of_part(item, media) },
+        Ok(message) => Turn { role: message.role, content: message.content.into_text(reading) },
+        Err(_) => Turn { role: role.to_owned(), content: text_of_part(item, reading.media) },
     }
 }
 
-pub(super) fn parse(body: &[u8], media: MediaTokens) -> Result<ParsedRequest, ApiError> {
+pub(super) fn parse(body: &[u8], reading: Reading) -> Result<ParsedRequest, ApiError> {
     let body: Body = read(body)?;
     if let Some(id) = body.previous_response_id {
         return Err(ApiError::Invalid(format!("previous_response_id {id:?}: responses are not stored")));
@@ -65,12 +65,12 @@ pub(super) fn parse(body: &[u8], media: MediaTokens) -> Result<ParsedRequest, Ap
     let mut turns: Vec<Turn> = system.into_iter().collect();
     match body.input {
         Input::Text(content) => turns.push(Turn { role: "user".to_owned(), content }),
-        Input::Items(items) => turns.extend(items.into_iter().map(|item| turn_of(&item, media))),
+        Input::Items(items) => turns.extend(items.into_iter().map(|item| turn_of(&item, reading))),
     }
     Ok(ParsedRequest {
         model: body.model,
         cache_salt: body.cache_salt.unwrap_or_default(),
-        prompts: vec![render(&tools, &turns).into_bytes()],
+        prompts: vec![Prompt::Text(reading.template.render(&tools, &turns))],
         output_tokens: body.max_output_tokens,
         stream: body.stream.unwrap_or(false),
         tool: required_tool(body.tool_choice.as_ref(), &tools),

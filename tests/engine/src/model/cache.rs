@@ -9,6 +9,7 @@
 
 use super::{
     chain::{BlockHash, BlockMap},
+    changes::{CacheChange, Changes},
     free_list::FreeList,
     tier::TierStore,
 };
@@ -51,6 +52,7 @@ pub struct PagedCache {
     index: BlockMap<BlockId>,
     /// Where evicted blocks go: into the first, and what falls out of it into the next.
     below: Vec<TierStore>,
+    pub(super) changes: Changes,
 }
 
 // === impl PagedCache ===
@@ -68,6 +70,7 @@ impl PagedCache {
             free: FreeList::full(blocks),
             index: BlockMap::default(),
             below: tiers.into_iter().map(TierStore::new).collect(),
+            changes: Changes::default(),
         }
     }
 
@@ -152,26 +155,37 @@ impl PagedCache {
         if let Some(hash) = block.hash.take() {
             self.index.remove(&hash);
             self.sink(hash);
+            self.changes.note(CacheChange::Removed(hash));
         }
         Some(BlockId(id))
     }
 
     fn sink(&mut self, evicted: BlockHash) {
         let mut falling = Some(evicted);
-        for tier in &mut self.below {
+        for (at, tier) in self.below.iter_mut().enumerate() {
             let Some(hash) = falling else { return };
+            if tier.touch(hash) {
+                return;
+            }
             falling = tier.put(hash);
+            if falling != Some(hash) {
+                self.changes.note(CacheChange::Sunk { block: hash, tier: at });
+                let dropped = falling.map(|block| CacheChange::Dropped { block, tier: at });
+                if let Some(dropped) = dropped {
+                    self.changes.note(dropped);
+                }
+            }
         }
     }
 
-    /// Names a block that is in use and full, so that later requests find it. Does nothing when another
-    /// block already has that name.
-    pub fn publish(&mut self, block: BlockId, hash: BlockHash) {
+    /// Names a block that is in use and full, so that later requests find it. Does nothing, and returns false, when
+    /// another block already has that name.
+    pub fn publish(&mut self, block: BlockId, hash: BlockHash) -> bool {
         debug_assert!(self.refs(block) > 0, "a free block cannot have been filled");
-        if let Entry::Vacant(entry) = self.index.entry(hash) {
-            entry.insert(block);
-            self.blocks[block.0 as usize].hash = Some(hash);
-        }
+        let Entry::Vacant(entry) = self.index.entry(hash) else { return false };
+        entry.insert(block);
+        self.blocks[block.0 as usize].hash = Some(hash);
+        true
     }
 
     /// Gives back one use of each block of a chain, given in prompt order.
@@ -193,6 +207,7 @@ impl PagedCache {
             block.hash = None;
         }
         self.below.iter_mut().for_each(TierStore::clear);
+        self.changes.note(CacheChange::Cleared);
     }
 
     fn share(&mut self, block: BlockId) {

@@ -11,6 +11,7 @@ use super::{
     arrive::{Held, Loading},
     cache::PagedCache,
     chain::BlockHash,
+    changes::CacheChange,
     event::{Event, EventKind, FinishReason},
     load::Link,
     params::Params,
@@ -221,6 +222,22 @@ impl Engine {
         self.cache.forget();
     }
 
+    /// Keeps account of the cache's changes from now on, for [`Self::take_changes`].
+    pub fn record_changes(&mut self) {
+        self.cache.changes.start();
+    }
+
+    /// What has changed in the cache, one list for each step that has ended since the last call. What changed after the
+    /// last of them comes with the next.
+    pub fn take_changes(&mut self) -> Vec<Vec<CacheChange>> {
+        self.cache.changes.take()
+    }
+
+    /// Forgets the changes that were not taken.
+    pub fn discard_changes(&mut self) {
+        self.cache.changes.discard();
+    }
+
     /// The part of a chain that may be taken from the cache: the last known token is always computed,
     /// because its computation makes the next one.
     pub(super) fn reusable<'a>(&self, known: usize, chain: &'a [BlockHash]) -> &'a [BlockHash] {
@@ -329,6 +346,7 @@ impl Engine {
             }
             false
         });
+        cache.changes.end_step();
         for (id, blocks) in to_hold {
             self.hold(at_s, id, blocks);
         }

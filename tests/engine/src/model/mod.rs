@@ -14,6 +14,7 @@ mod adapters;
 mod arrive;
 mod cache;
 mod chain;
+mod changes;
 mod engine;
 mod event;
 mod free_list;
@@ -30,6 +31,7 @@ pub use cache::{Acquired, BlockId, PagedCache};
 pub use chain::{
     BlockHash, Root, TOKEN_BYTES, chain_of_bytes, chain_of_ids, chain_of_tokens, tokens_of_bytes,
 };
+pub use changes::CacheChange;
 pub use engine::{Engine, SubmitError};
 pub use event::{Event, EventKind, FinishReason};
 pub use load::LoadTime;

@@ -4,7 +4,10 @@
 //! `scheduler_reserve_full_isl`), and gets them at once: only decodes can run out of blocks later. Then the
 //! request admitted last gives up its blocks and starts over, with the tokens it has generated.
 
-use super::{cache::PagedCache, engine::Engine, event::EventKind, sequence::Sequence, steptime::StepLoad};
+use super::{
+    cache::PagedCache, changes::CacheChange, engine::Engine, event::EventKind, sequence::Sequence,
+    steptime::StepLoad,
+};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 // === impl Engine ===
@@ -202,8 +205,10 @@ impl Engine {
 pub(super) fn publish(cache: &mut PagedCache, block_tokens: usize, sequence: &mut Sequence) {
     let full = (sequence.computed + sequence.scheduled) / block_tokens;
     let full = full.min(sequence.request.chain.len());
-    for block in sequence.published..full {
-        cache.publish(sequence.blocks[block], sequence.request.chain[block]);
+    for at in sequence.published..full {
+        if cache.publish(sequence.blocks[at], sequence.request.chain[at]) {
+            cache.changes.note(CacheChange::Stored { request: sequence.request.id, at });
+        }
     }
     sequence.published = sequence.published.max(full);
 }

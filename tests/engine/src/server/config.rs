@@ -1,11 +1,12 @@
 //! The settings of a simulated engine's server.
 
-use super::{fault::Fault, legs::Transfer};
+use super::{events::KvEvents, fault::Fault, legs::Transfer};
 use crate::{
     api::MediaTokens,
     model::{LoadTime, Params, Preset, StepTime},
 };
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Tokens to generate when the request names no limit.
@@ -55,6 +56,11 @@ pub struct ServerConfig {
     /// Its part in requests that two engines serve together; `None`: it overlooks what they say about that, as vLLM does
     /// without a connector. How long a transfer takes, and how long a prompt is kept, is in [`Params`].
     pub transfer: Option<Transfer>,
+    /// A folder with a model's `tokenizer.json` and `tokenizer_config.json`: prompts become its tokens, and chats are rendered
+    /// by its template. `None`: four bytes are a token.
+    pub model_dir: Option<PathBuf>,
+    /// Whether and how the engine publishes what its cache holds.
+    pub events: Option<KvEvents>,
     /// Faults from the start on.
     pub faults: Vec<Fault>,
 }
@@ -79,6 +85,8 @@ impl Default for ServerConfig {
             comment_interval: None,
             prefix_caching: true,
             transfer: None,
+            model_dir: None,
+            events: None,
             faults: Vec::new(),
         }
     }

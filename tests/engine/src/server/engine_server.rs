@@ -2,12 +2,17 @@
 
 use super::{
     config::ServerConfig,
+    events::{Publisher, Sources},
     fault::{Fault, Faults},
     hub::Hub,
     listen, metrics,
     state::State,
 };
-use crate::model::Root;
+use crate::{
+    api::Reading,
+    model::Root,
+    text::{Cut, Filler, Template, Vocabulary},
+};
 use std::{
     collections::BTreeMap,
     io,
@@ -18,7 +23,11 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+};
 
 /// A simulated engine that listens. Dropping it stops it at once; [`Self::shutdown`] also waits for the end.
 #[derive(Debug)]
@@ -35,6 +44,8 @@ pub struct EngineServer {
 pub(super) struct App {
     pub(super) config: ServerConfig,
     pub(super) hub: Arc<Hub>,
+    pub(super) cut: Cut,
+    publisher: Option<Publisher>,
     pub(super) faults: Arc<Faults>,
     addr: SocketAddr,
     /// Where other engines find it.
@@ -57,12 +68,24 @@ impl EngineServer {
         let side_port = config.transfer.as_ref().map_or(0, |transfer| transfer.side_port);
         let side_socket = TcpListener::bind((addr.ip(), side_port)).await?;
         let side_addr = side_socket.local_addr()?;
+        let cut = match &config.model_dir {
+            None => Cut::FourBytes,
+            Some(folder) => Cut::Model(Arc::new(Vocabulary::read(folder).map_err(io::Error::other)?)),
+        };
+        let faults = Arc::new(Faults::new());
+        let (publishing, to_publish) = mpsc::unbounded_channel();
+        let publisher = match &config.events {
+            None => None,
+            Some(events) => Some(Publisher::start(events, addr.ip(), Arc::clone(&faults), to_publish).await?),
+        };
         let app = Arc::new(App {
             addr,
             side_addr,
-            hub: Arc::new(Hub::new(&config)),
+            hub: Arc::new(Hub::new(&config, publisher.is_some().then_some(publishing))),
+            cut,
+            publisher,
             config,
-            faults: Arc::new(Faults::new()),
+            faults,
             stop: Notify::new(),
             requests: Mutex::default(),
             frozen: Mutex::default(),
@@ -106,6 +129,11 @@ impl EngineServer {
         self.app.lift_after(order, time);
     }
 
+    /// Where it publishes KV events now, if it does; waits while it is dead.
+    pub async fn events_endpoint(&self) -> Option<String> {
+        self.app.event_sources().await.map(|sources| sources.endpoint)
+    }
+
     /// The engine's numbers.
     pub fn state(&self) -> State {
         self.app.state()
@@ -146,6 +174,22 @@ impl App {
         let order = self.faults.put(fault);
         let faults = Arc::clone(&self.faults);
         (order, async move { faults.applied(order).await })
+    }
+
+    /// How it reads requests.
+    pub(super) fn reading(&self) -> Reading {
+        let template = if let Cut::Model(_) = self.cut { Vocabulary::TEMPLATE } else { Template::Own };
+        Reading { media: self.config.media, template }
+    }
+
+    /// The output that follows from a prompt.
+    pub(super) fn filler(&self, fingerprint: u64) -> Filler {
+        self.cut.filler(fingerprint, self.config.seed)
+    }
+
+    /// Where KV events come from, if they do.
+    pub(super) async fn event_sources(&self) -> Option<Sources> {
+        self.publisher.as_ref()?.sources().await
     }
 
     /// A request has ended the process.

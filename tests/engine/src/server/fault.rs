@@ -82,6 +82,17 @@ pub enum Fault {
     },
     /// Something is wrong with `/metrics` and with nothing else.
     Scrape(Scrape),
+    /// Something is wrong with the next batches of KV events and with nothing else.
+    Events {
+        /// What.
+        what: EventFault,
+        /// For how many batches; `None`: until cleared.
+        #[serde(default)]
+        count: Option<u32>,
+        /// Every which batch, from 1, which is all.
+        #[serde(default = "all")]
+        every: NonZeroU32,
+    },
     /// Breaks the connection of streams in the middle, without an end of the chunked body.
     Cut {
         /// The number of chunks that arrive before.
@@ -109,6 +120,28 @@ pub enum Nonsense {
     NoHandover,
     /// The same with a handover that names nothing.
     EmptyHandover,
+}
+
+/// What is wrong with a batch of KV events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventFault {
+    /// It is not sent; a replay has it.
+    Gap,
+    /// It is not sent, and no replay has it.
+    Lost,
+    /// It is not even numbered: nobody can see that it is missing.
+    Silence,
+    /// It is sent after the next one.
+    Reorder,
+    /// It is sent twice.
+    Repeat,
+    /// Its payload is no msgpack.
+    Garbage,
+    /// Its payload ends in the middle.
+    Truncated,
+    /// It has two frames instead of three.
+    Frames,
 }
 
 /// What is wrong with `/metrics`.
@@ -146,6 +179,11 @@ impl Fault {
     pub const fn status(code: u16, count: Option<u32>) -> Self {
         Self::Status { code, count, after_ms: 0, every: NonZeroU32::MIN }
     }
+
+    /// The next `count` batches of KV events are spoilt like this; `None`: until cleared.
+    pub const fn events(what: EventFault, count: Option<u32>) -> Self {
+        Self::Events { what, count, every: NonZeroU32::MIN }
+    }
 }
 
 /// A [`Fault`] as `POST /sim/fault` takes it.
@@ -182,6 +220,7 @@ pub(super) struct InForce {
     half: Option<Counted<()>>,
     late: Option<Counted<Duration>>,
     pub(super) scrape: Option<(u64, Scrape)>,
+    events: Option<Counted<EventFault>>,
     cut: Option<Counted<usize>>,
     /// How often the engine died.
     pub(super) deaths: u64,
@@ -249,6 +288,9 @@ impl InForce {
                 self.late = Some(Counted::new(order, Duration::from_millis(ms), count, every));
             }
             Fault::Scrape(scrape) => self.scrape = Some((order, scrape)),
+            Fault::Events { what, count, every } => {
+                self.events = Some(Counted::new(order, what, count, every));
+            }
             Fault::Cut { after_chunks, count } => {
                 self.cut = Some(Counted::new(order, after_chunks, count, all()));
             }
@@ -274,6 +316,7 @@ impl InForce {
         self.half = self.half.filter(|other| other.order != order);
         self.late = self.late.filter(|other| other.order != order);
         self.scrape = self.scrape.filter(|(other, _)| *other != order);
+        self.events = self.events.filter(|other| other.order != order);
         self.cut = self.cut.filter(|other| other.order != order);
     }
 }
@@ -368,6 +411,11 @@ impl Faults {
     /// After how many pieces the next stream must break, if it must; counts it.
     pub(super) fn take_cut(&self) -> Option<usize> {
         self.take(|in_force| &mut in_force.cut)
+    }
+
+    /// What is wrong with the next batch of KV events, if anything; counts it.
+    pub(super) fn take_event_fault(&self) -> Option<EventFault> {
+        self.take(|in_force| &mut in_force.events)
     }
 
     /// What is wrong with `/metrics`, and the order's name.

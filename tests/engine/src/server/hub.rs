@@ -2,6 +2,7 @@
 
 use super::{
     config::ServerConfig,
+    events::{Content, Contents, Publishing},
     flight::{Flight, Ticket},
     legs::{KeptPrompts, Legs},
     metrics::Latencies,
@@ -19,7 +20,10 @@ use std::{
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
 
 /// One engine's model with its clock and its listeners.
 #[derive(Debug)]
@@ -49,6 +53,8 @@ pub(super) struct Core {
     next_id: u64,
     rejected: u64,
     latencies: Latencies,
+    /// Where KV events go.
+    reports: Option<Reports>,
     /// The counters when the process began: it counts from zero.
     at_start: Stats,
     rejected_at_start: u64,
@@ -57,6 +63,13 @@ pub(super) struct Core {
     pub(super) fetch_error: Option<String>,
     /// Seconds since 1970 when the process began.
     started_unix_s: f64,
+}
+
+/// Who publishes the cache's changes, and what the blocks in them hold.
+#[derive(Debug)]
+struct Reports {
+    contents: Contents,
+    publisher: mpsc::UnboundedSender<Publishing>,
 }
 
 #[derive(Debug)]
@@ -121,11 +134,18 @@ impl Readings<'_> {
 // === impl Hub ===
 
 impl Hub {
-    pub(super) fn new(config: &ServerConfig) -> Self {
+    /// With a publisher, the cache's changes go there.
+    pub(super) fn new(config: &ServerConfig, publisher: Option<mpsc::UnboundedSender<Publishing>>) -> Self {
         let (params, scale) = config.timing();
+        let mut engine = Engine::new(params.clone());
+        let reports = publisher.map(|publisher| {
+            engine.record_changes();
+            Reports { contents: Contents::new(params.tiers.iter().map(|tier| tier.tier)), publisher }
+        });
         Self {
             core: Mutex::new(Core {
-                engine: Engine::new(params.clone()),
+                engine,
+                reports,
                 kept: KeptPrompts::default(),
                 legs: Legs::default(),
                 sources: PromptSources::default(),
@@ -150,10 +170,12 @@ impl Hub {
     }
 
     /// Hands the prompts of one HTTP request to the model, all or none. The ids in `requests` are overwritten.
-    /// The reader is woken at first tokens, at ends, and every `wake_every` tokens between.
+    /// The reader is woken at first tokens, at ends, and every `wake_every` tokens between. `contents` are those of the
+    /// requests, or none.
     pub(super) fn submit(
         self: &Arc<Self>,
         requests: Vec<Request>,
+        contents: &[Arc<Content>],
         wake_every: usize,
     ) -> Result<Ticket, ApiError> {
         let flight = Arc::new(Flight::new(requests.len()));
@@ -190,6 +212,9 @@ impl Hub {
                 return Err(self.refuse(core, ticket, error.into()));
             }
             core.in_flight.insert(id, in_flight);
+            if let (Some(reports), Some(content)) = (&mut core.reports, contents.get(slot)) {
+                reports.contents.enter(id, Arc::clone(content));
+            }
             ticket.ids.push(id);
         }
         core.advance(now_s, self.scale);
@@ -207,9 +232,12 @@ impl Hub {
 
     /// Takes requests back from the model; finished ones are gone already.
     pub(super) fn take_back(&self, ids: &[RequestId]) {
-        self.with(|Core { engine, in_flight, .. }, now_s| {
+        self.with(|Core { engine, in_flight, reports, .. }, now_s| {
             for id in ids.iter().filter(|id| in_flight.remove(id).is_some()) {
                 engine.abort(now_s, *id);
+                if let Some(reports) = reports {
+                    reports.contents.leave(*id);
+                }
             }
         });
     }
@@ -226,12 +254,28 @@ impl Hub {
         self.lock().engine.forget();
     }
 
+    /// Empties the cache unless a request uses a block of it; whether it did.
+    pub(super) fn reset(&self) -> bool {
+        self.with(|core, _| {
+            let is_unused = core.engine.stats().blocks_in_use == 0;
+            if is_unused {
+                core.engine.forget();
+            }
+            is_unused
+        })
+    }
+
     /// The process is another one: its cache is empty, nothing is kept, its counters begin at zero.
     pub(super) fn restart(&self) {
         self.restarts.fetch_add(1, Ordering::Relaxed);
         self.with(|core, now_s| {
             core.engine.forget();
             core.engine.drop_held(now_s);
+            core.engine.discard_changes();
+            if let Some(reports) = &core.reports {
+                // It ends with the engine.
+                let _ = reports.publisher.send(Publishing::Restarted);
+            }
             core.kept = KeptPrompts::default();
             core.sources = PromptSources::default();
             core.latencies = Latencies::default();
@@ -329,8 +373,18 @@ impl Core {
 
     /// Runs the model up to `now_s` and delivers its events to the flights.
     fn advance(&mut self, now_s: f64, scale: f64) {
-        for event in self.engine.advance(now_s) {
+        let events = self.engine.advance(now_s);
+        self.report();
+        for event in events {
             self.deliver(event, scale);
+        }
+    }
+
+    /// Publishes what changed in the cache.
+    fn report(&mut self) {
+        let Some(reports) = &mut self.reports else { return };
+        for events in reports.contents.events(self.engine.take_changes()) {
+            let _ = reports.publisher.send(Publishing::Batch(events));
         }
     }
 
@@ -375,6 +429,9 @@ impl Core {
             EventKind::Finished(_) => {
                 self.latencies.request((at_s - request.submitted_at_s) / scale);
                 self.in_flight.remove(&id);
+                if let Some(reports) = &mut self.reports {
+                    reports.contents.leave(id);
+                }
             }
         }
     }

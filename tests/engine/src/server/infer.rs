@@ -3,6 +3,7 @@
 use super::{
     config::Opening,
     engine_server::App,
+    events::Content,
     flight::Ticket,
     legs,
     reply::{Body, CACHED_TOKENS, PROMPT_TOKENS, json as reply_json, with_body},
@@ -11,8 +12,8 @@ use super::{
 };
 use crate::{
     api::{ApiError, Choice, ModelOutput, ParsedRequest, Protocol},
-    model::{Request, RequestId, Root, TOKEN_BYTES, chain_of_bytes, tokens_of_bytes},
-    text::{Filler, token_ids},
+    model::{Request, RequestId, Root},
+    text::Tokenized,
 };
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
@@ -26,6 +27,8 @@ pub(super) struct Job {
     pub(super) stream: bool,
     pub(super) output: ModelOutput,
     pub(super) requests: Vec<Request>,
+    /// What their blocks hold, where that is published.
+    pub(super) contents: Vec<Arc<Content>>,
     /// Of each prompt, what its output follows from.
     pub(super) fingerprints: Vec<u64>,
     /// The tokens of the first prompt.
@@ -43,7 +46,7 @@ pub(super) async fn infer(
 ) -> Result<Response<Body>, ApiError> {
     // First, so that a request which is refused below gives up what it would have fetched.
     let leg = legs::read(app, protocol, body)?;
-    let parsed = protocol.parse_with(body, app.config.media)?;
+    let parsed = protocol.parse_with(body, app.reading())?;
     let mut job = plan(app, protocol, request_id, parsed)?;
     if let Some(empty) = app.faults.take_empty() {
         app.count_fault();
@@ -59,7 +62,7 @@ pub(super) async fn infer(
 /// Hands a job to the model.
 pub(super) fn submit(app: &App, job: &Job) -> Result<Ticket, ApiError> {
     let wake_every = if job.stream { app.config.tokens_per_chunk } else { usize::MAX };
-    app.hub.submit(job.requests.clone(), wake_every)
+    app.hub.submit(job.requests.clone(), &job.contents, wake_every)
 }
 
 /// The response to a job that the model has.
@@ -129,14 +132,19 @@ fn plan(
     }
     let root = Root::new(&config.model, adapter, &parsed.cache_salt);
     let output_tokens = parsed.output_tokens.unwrap_or(config.default_output_tokens);
-    let fingerprints = parsed.prompts.iter().map(|prompt| fingerprint(root, prompt)).collect();
-    let prompt_tokens = parsed.prompts.first().map(|prompt| token_ids(prompt)).unwrap_or_default();
+    let prompts: Vec<_> = parsed.prompts.into_iter().map(|prompt| app.cut.tokens(prompt)).collect();
+    let fingerprints: Vec<_> = prompts.iter().map(|prompt| prompt.fingerprint(root)).collect();
+    let prompt_tokens = prompts.first().map(Tokenized::ids).unwrap_or_default();
     let is_capped = parsed.output_tokens.is_some();
-    let (choices, requests) = parsed
-        .prompts
-        .into_iter()
-        .map(|prompt| choose(app, root, prompt, output_tokens))
-        .unzip::<_, _, Vec<_>, Vec<_>>();
+    let (mut choices, mut requests, mut contents) = (Vec::new(), Vec::new(), Vec::new());
+    for (prompt, fingerprint) in prompts.into_iter().zip(&fingerprints) {
+        let (choice, request, whole) = choose(app, root, prompt, *fingerprint, output_tokens);
+        if config.events.is_some() {
+            contents.push(Arc::new(content(app, adapter, &parsed.cache_salt, &request, &whole)));
+        }
+        choices.push(choice);
+        requests.push(request);
+    }
     let created_s = unix_s();
     let id = request_id.unwrap_or_else(|| format!("{:016x}", root.fingerprint(&app.next_id().to_le_bytes())));
     let output = ModelOutput {
@@ -148,26 +156,38 @@ fn plan(
         capped: parsed.output_tokens.is_some(),
         include_usage: parsed.include_usage,
     };
-    Ok(Job { protocol, stream: parsed.stream, output, requests, fingerprints, prompt_tokens, is_capped })
+    let stream = parsed.stream;
+    Ok(Job { protocol, stream, output, requests, contents, fingerprints, prompt_tokens, is_capped })
 }
 
-/// What the output of a prompt follows from. A prompt that comes as its tokens, the last one filled with zeros, is the same.
-fn fingerprint(root: Root, prompt: &[u8]) -> u64 {
-    let mut whole = prompt.to_vec();
-    whole.resize(tokens_of_bytes(prompt.len()) * TOKEN_BYTES, 0);
-    root.fingerprint(&whole)
-}
-
-/// The output for one prompt, and the model's request for both.
-fn choose(app: &App, root: Root, prompt: Vec<u8>, output_tokens: usize) -> (Choice, Request) {
-    let prompt_tokens = tokens_of_bytes(prompt.len());
-    let filler = Filler::new(fingerprint(root, &prompt), app.config.seed);
+/// The output for one prompt, the model's request for both, and both as tokens.
+fn choose(
+    app: &App,
+    root: Root,
+    prompt: Tokenized,
+    fingerprint: u64,
+    output_tokens: usize,
+) -> (Choice, Request, Tokenized) {
+    let prompt_tokens = prompt.count();
+    let filler = app.filler(fingerprint);
     // The model refuses an output that cannot fit; its words must not be generated first.
     let fits = prompt_tokens + output_tokens <= app.hub.params.kv_tokens;
-    let mut text = prompt;
-    text.extend_from_slice(filler.text(0..if fits { output_tokens } else { 0 }).as_bytes());
+    let mut whole = prompt;
+    whole.append(&filler, if fits { output_tokens } else { 0 });
     let root = if app.config.prefix_caching { root } else { root.apart(app.next_id()) };
-    let chain = chain_of_bytes(root, &text, app.hub.params.block_tokens);
+    let chain = whole.chain(root, app.hub.params.block_tokens);
     let request = Request::new(RequestId(0), prompt_tokens, output_tokens, chain);
-    (Choice { filler, prompt_tokens, cached_tokens: 0, output_tokens }, request)
+    (Choice { filler, prompt_tokens, cached_tokens: 0, output_tokens }, request, whole)
+}
+
+/// What the blocks of a request hold; an adapter's number is its place in the settings, from 1.
+fn content(app: &App, adapter: &str, salt: &str, request: &Request, whole: &Tokenized) -> Content {
+    let number = app.config.adapters.iter().position(|known| known == adapter).unwrap_or(0) as u32 + 1;
+    Content {
+        chain: request.chain.clone(),
+        tokens: whole.ids(),
+        block_tokens: app.hub.params.block_tokens,
+        adapter: (!adapter.is_empty()).then(|| (number, adapter.to_owned())),
+        salt: salt.to_owned(),
+    }
 }

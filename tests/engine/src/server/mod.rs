@@ -4,7 +4,8 @@
 //!  listen ─► route ─► api ─► hub: the model under one lock ─► flight ─► stream ─► client
 //!    ▲          ▲              ▲ driver task: sleeps until the next step ends
 //!    └──────────┴── fault ─────┘
-//!                              legs: what engines that share a request say to each other
+//!                              │    legs: what engines that share a request say to each other
+//!                              events: what the cache holds, published over ZMQ
 //! ```
 //!
 //! One lock and one driver task an engine, because a step is microseconds of work: eight engines share two
@@ -12,6 +13,7 @@
 
 mod config;
 mod engine_server;
+mod events;
 mod fault;
 mod flight;
 mod histogram;
@@ -30,6 +32,7 @@ mod tokens;
 
 pub use config::{Opening, ServerConfig};
 pub use engine_server::EngineServer;
-pub use fault::{Fault, Nonsense, Scrape};
+pub use events::{Encoding, Hashes, KvEvents};
+pub use fault::{EventFault, Fault, Nonsense, Scrape};
 pub use legs::{Legs, LoadFailure, Role, Transfer, TransferProtocol, UnknownName};
 pub use state::State;

@@ -31,11 +31,14 @@ enum Route {
     Infer(Protocol),
     CountTokens,
     Tokenize,
+    Detokenize,
     Render(Protocol),
     Models,
     Version,
     Health,
     Metrics,
+    ResetPrefixCache,
+    EventSources,
     SimState,
     SimFault,
     Unknown,
@@ -52,6 +55,9 @@ impl Route {
             "/v1/responses" => (Self::Infer(Protocol::Responses), "/v1/responses", Method::POST),
             "/v1/messages" => (Self::Infer(Protocol::Messages), "/v1/messages", Method::POST),
             "/v1/messages/count_tokens" => (Self::CountTokens, "/v1/messages/count_tokens", Method::POST),
+            "/detokenize" => (Self::Detokenize, "/detokenize", Method::POST),
+            "/reset_prefix_cache" => (Self::ResetPrefixCache, "/reset_prefix_cache", Method::POST),
+            "/kv_event_sources" => (Self::EventSources, "/kv_event_sources", Method::GET),
             "/tokenize" => (Self::Tokenize, "/tokenize", Method::POST),
             "/v1/completions/render" => {
                 (Self::Render(Protocol::Completions), "/v1/completions/render", Method::POST)
@@ -150,6 +156,12 @@ async fn dispatch(
             require_json(&request)?;
             tokens::tokenize(app, &read_body(request).await?)
         }
+        Route::Detokenize => {
+            require_json(&request)?;
+            tokens::detokenize(app, &read_body(request).await?)
+        }
+        Route::ResetPrefixCache => Ok(reply_json(StatusCode::OK, &json!({"success": app.hub.reset()}))),
+        Route::EventSources => Ok(event_sources(app).await),
         Route::Render(protocol) => {
             require_json(&request)?;
             tokens::render(app, protocol, &read_body(request).await?)
@@ -227,6 +239,19 @@ async fn read_body(request: Request<Incoming>) -> Result<bytes::Bytes, ApiError>
         Err(error) if error.is::<LengthLimitError>() => Err(ApiError::TooLarge(BODY_BYTES_MAX)),
         Err(error) => Err(ApiError::Invalid(format!("the body ended early: {error}"))),
     }
+}
+
+/// Where each rank's events come from; nothing, where there are none.
+async fn event_sources(app: &App) -> Response<Body> {
+    let (Some(events), Some(sources)) = (&app.config.events, app.event_sources().await) else {
+        return reply_json(StatusCode::OK, &json!({}));
+    };
+    let source = json!({
+        "enable_kv_cache_events": true, "publisher": "zmq", "endpoint": sources.endpoint,
+        "replay_endpoint": sources.replay_endpoint, "buffer_steps": events.buffer_steps, "hwm": 100_000,
+        "max_queue_size": 100_000, "topic": events.topic,
+    });
+    reply_json(StatusCode::OK, &json!({events.data_parallel_rank.to_string(): source}))
 }
 
 fn models(app: &App) -> Response<Body> {

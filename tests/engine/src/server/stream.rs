@@ -128,7 +128,7 @@ impl EventStream {
     fn piece(&mut self, events: &mut String) -> bool {
         for at in 0..self.output.choices.len() {
             let (filler, output_tokens) =
-                (self.output.choices[at].filler, self.output.choices[at].output_tokens);
+                (self.output.choices[at].filler.clone(), self.output.choices[at].output_tokens);
             let sent = self.sent[at];
             let step = if sent == 0 { 1 } else { self.tokens_per_chunk };
             let end = (sent + step).min(output_tokens);

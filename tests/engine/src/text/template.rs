@@ -10,8 +10,24 @@
 //!
 //! ChatML in shape. A conversation's next prompt begins with the last prompt and the last response, byte for byte,
 //! so the next turn finds both in the cache.
+//!
+//! An engine with a model's tokenizer renders as that model's `chat_template` says, written here as code: only the one that
+//! [`CHAT_ML`] spells. A renderer of Jinja, shared with the router, would hide its mistakes from the tests.
 
 use serde_json::Value;
+
+/// The only template that [`Template::ChatMl`] is.
+pub const CHAT_ML: &str = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+/// How messages become a prompt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Template {
+    /// The engine's own, with tools.
+    #[default]
+    Own,
+    /// [`CHAT_ML`], which knows no tools, and to which vLLM gives several parts of text as so many lines.
+    ChatMl,
+}
 
 const START: &str = "<|im_start|>";
 const END: &str = "<|im_end|>\n";
@@ -25,8 +41,28 @@ pub struct Turn {
     pub content: String,
 }
 
+// === impl Template ===
+
+impl Template {
+    /// The prompt whose response follows `turns`.
+    pub fn render(self, tools: &[Value], turns: &[Turn]) -> String {
+        match self {
+            Self::Own => render(tools, turns),
+            Self::ChatMl => render(&[], turns),
+        }
+    }
+
+    /// What stands between the parts of a message.
+    pub fn between_parts(self) -> &'static str {
+        match self {
+            Self::Own => "",
+            Self::ChatMl => "\n",
+        }
+    }
+}
+
 /// The prompt whose response follows `turns`. Tools come first, with the system message if it is the first turn.
-pub fn render(tools: &[Value], turns: &[Turn]) -> String {
+fn render(tools: &[Value], turns: &[Turn]) -> String {
     let bytes: usize = turns.iter().map(|turn| turn.content.len() + 64).sum();
     let mut prompt = String::with_capacity(bytes + 64);
     let (system, rest) = match turns.split_first() {

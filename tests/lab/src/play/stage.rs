@@ -165,7 +165,7 @@ impl Question {
     pub fn new(protocol: Protocol, body: impl Into<Bytes>) -> anyhow::Result<Self> {
         let body = body.into();
         let ask = protocol.parse(&body).ok().context("the engine would refuse this body")?;
-        let prompt = ask.prompts.into_iter().next().context("a body without a prompt")?;
+        let prompt = ask.prompts.into_iter().next().context("a body without a prompt")?.into_bytes();
         Ok(Self { protocol, body, prompt, has_image: false, since: None })
     }
 }

@@ -15,7 +15,6 @@ use crate::{
         infer::{self, Job},
         reply::Body,
     },
-    text::Filler,
 };
 use futures::future::try_join_all;
 use http::Response;
@@ -111,7 +110,7 @@ async fn fetched(
             app.hub.count_leg(|legs| &mut legs.prompts_stale);
         }
         let choice = &mut job.output.choices[slot];
-        choice.filler = Filler::new(slip.fingerprint, app.config.seed);
+        choice.filler = app.filler(slip.fingerprint);
         // The last token of a prompt is always computed: it makes the first one of the output.
         ticket.cached_elsewhere.push(if is_pushed { choice.prompt_tokens - 1 } else { slip.cached_tokens });
     }

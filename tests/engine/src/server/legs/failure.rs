@@ -12,7 +12,6 @@ use crate::{
         infer::{self, Job},
         reply::{Body, broken_after, whole, with_body},
     },
-    text::Filler,
 };
 use http::{Response, StatusCode};
 use serde_json::json;
@@ -43,7 +42,7 @@ pub(super) async fn respond(
     }
     app.hub.count_leg(|legs| &mut legs.prompts_recomputed);
     for (choice, fingerprint) in job.output.choices.iter_mut().zip(&job.fingerprints) {
-        choice.filler = Filler::new(*fingerprint, app.config.seed);
+        choice.filler = app.filler(*fingerprint);
     }
     job.requests.iter_mut().for_each(|request| request.leg = Leg::Whole);
     let ticket = infer::submit(app, &job)?;
