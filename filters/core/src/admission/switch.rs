@@ -82,14 +82,28 @@ impl Switch {
 mod tests {
     use super::*;
 
+    /// What the engines need to compute all that they hold, and a queue that counts.
+    const REFILL_MS: u64 = 18_000;
+    const BACKLOG_MS: u64 = 1_000;
+
     /// Whether a gate is used after two minutes of such a backlog at engines of such a speed, where all prefixes are lost.
     fn is_used(backlog_ms: u64, refill_ms: u64) -> bool {
-        let mut switch = Switch::default();
-        (0..100).for_each(|_| switch.note_turn(100, 0));
+        let mut switch = with_turns(100, 0);
         for second in 0..120 {
-            switch.observe((backlog_ms, refill_ms), (false, true), Timestamp::from_ms(second * 1_000));
+            switch.observe((backlog_ms, refill_ms), (false, true), at(second));
         }
         switch.is_on()
+    }
+
+    /// So many turns of a hundred cells, of which an engine still had some.
+    fn with_turns(turns: usize, found: u32) -> Switch {
+        let mut switch = Switch::default();
+        (0..turns).for_each(|_| switch.note_turn(100, found));
+        switch
+    }
+
+    fn at(second: u64) -> Timestamp {
+        Timestamp::from_ms(1_000_000 + second * 1_000)
     }
 
     #[test]
@@ -98,5 +112,39 @@ mod tests {
         assert!(!is_used(300, 18_000));
         assert!(is_used(3_000, 18_000));
         assert!(!is_used(3_000, 180_000), "slow ones have such a queue with every long prompt");
+    }
+
+    #[test]
+    fn both_must_be_seen_and_often_enough() {
+        let is_used = |mut switch: Switch, backlog_ms| {
+            (0..60).for_each(|second| switch.observe((backlog_ms, REFILL_MS), (false, true), at(second)));
+            switch.is_on()
+        };
+        assert!(is_used(with_turns(30, 0), BACKLOG_MS));
+        assert!(!is_used(with_turns(10, 0), BACKLOG_MS), "too few turns");
+        assert!(!is_used(with_turns(30, 95), BACKLOG_MS), "nearly all was found");
+        assert!(!is_used(with_turns(30, 0), 0), "nobody waits at the engines");
+    }
+
+    #[test]
+    fn it_is_left_when_nobody_had_to_wait_for_a_minute() {
+        let mut switch = with_turns(30, 0);
+        switch.observe((BACKLOG_MS * 10, REFILL_MS), (false, true), at(0));
+        (1..100).for_each(|second| switch.observe((0, REFILL_MS), (true, true), at(second)));
+        assert!(switch.is_on(), "somebody waits");
+        (100..160).for_each(|second| switch.observe((0, REFILL_MS), (false, true), at(second)));
+        assert!(switch.is_on());
+        switch.observe((0, REFILL_MS), (false, true), at(160));
+        assert!(!switch.is_on());
+    }
+
+    #[test]
+    fn it_is_left_at_once_when_no_place_is_worth_keeping() {
+        let mut switch = with_turns(30, 0);
+        switch.observe((BACKLOG_MS * 10, REFILL_MS), (true, true), at(0));
+        switch.observe((BACKLOG_MS * 10, REFILL_MS), (true, false), at(1));
+        assert!(!switch.is_on());
+        switch.observe((BACKLOG_MS * 10, REFILL_MS), (true, false), at(2));
+        assert!(!switch.is_on(), "whoever waits still");
     }
 }

@@ -23,10 +23,18 @@ fn holding(mut pools: Pools) -> Pools {
     pools
 }
 
-/// A controller that names a pool without endpoints to a VM.
-fn asleep<'a>(host: &Host, vm: &'a Vm) -> Controller<'a> {
-    let mut controller = Controller::accept(host, &[vm]);
+/// A host with so many VMs.
+fn started<const VMS: usize>() -> (Host, [Vm; VMS]) {
+    let host = Host::default();
+    let vms = std::array::from_fn(|_| vm(&host, &with_controller()));
+    (host, vms)
+}
+
+/// A controller that names a pool without endpoints to the VMs.
+fn asleep<'a>(host: &Host, vms: &[&'a Vm]) -> Controller<'a> {
+    let mut controller = Controller::accept(host, vms);
     controller.snapshot(vec![Kind::Pools(pools(0)).into()]);
+    step(host, vms);
     controller
 }
 
@@ -46,9 +54,8 @@ fn is_held(stream: &Stream) -> bool {
 
 #[test]
 fn a_request_waits_for_the_first_endpoint_and_goes_there() {
-    let host = Host::default();
-    let vm = vm(&host, &with_controller());
-    let mut controller = asleep(&host, &vm);
+    let (host, [vm]) = started();
+    let mut controller = asleep(&host, &[&vm]);
     let mut stream = serve(&vm, &chat("hello"));
     for _ in 0..8 {
         step(&host, &[&vm]);
@@ -70,9 +77,8 @@ fn a_request_waits_for_the_first_endpoint_and_goes_there() {
 
 #[test]
 fn endpoints_that_another_controller_brings_are_used_once_the_clusters_have_them() {
-    let host = Host::default();
-    let vm = vm(&host, &with_controller());
-    let mut controller = asleep(&host, &vm);
+    let (host, [vm]) = started();
+    let mut controller = asleep(&host, &[&vm]);
     let mut held = serve(&vm, &chat("hello"));
     controller.snapshot(vec![Kind::Pools(pools(2)).into()]);
     let mut later = serve(&vm, &chat("hello there"));
@@ -94,9 +100,8 @@ fn endpoints_that_another_controller_brings_are_used_once_the_clusters_have_them
 
 #[test]
 fn a_request_is_routed_as_if_it_had_just_come() {
-    let host = Host::default();
-    let vm = vm(&host, &with_controller());
-    let mut controller = asleep(&host, &vm);
+    let (host, [vm]) = started();
+    let mut controller = asleep(&host, &[&vm]);
     let body = chat("hello").to_string();
     let mut stream = post(&vm, "/v1/chat/completions", &body);
     let mut awake = pools(2);
@@ -111,9 +116,8 @@ fn a_request_is_routed_as_if_it_had_just_come() {
 
 #[test]
 fn requests_go_on_in_the_order_in_which_they_came() {
-    let host = Host::default();
-    let vm = vm(&host, &with_controller());
-    let mut controller = asleep(&host, &vm);
+    let (host, [vm]) = started();
+    let mut controller = asleep(&host, &[&vm]);
     let mut streams: Vec<Stream> = Vec::new();
     for number in 0..40 {
         streams.push(serve(&vm, &chat(&format!("topic {number}"))));
@@ -134,9 +138,8 @@ fn requests_go_on_in_the_order_in_which_they_came() {
 
 #[test]
 fn a_request_whose_time_is_up_is_refused() {
-    let host = Host::default();
-    let vm = vm(&host, &with_controller());
-    let _controller = asleep(&host, &vm);
+    let (host, [vm]) = started();
+    let _controller = asleep(&host, &[&vm]);
     let mut stream = serve(&vm, &chat("hello"));
     host.advance(Duration::from_secs(9));
     vm.tick();
@@ -161,9 +164,8 @@ fn a_request_whose_time_is_up_is_refused() {
 
 #[test]
 fn a_clock_that_is_set_back_or_ahead_refuses_nobody() {
-    let host = Host::default();
-    let vm = vm(&host, &with_controller());
-    let mut controller = asleep(&host, &vm);
+    let (host, [vm]) = started();
+    let mut controller = asleep(&host, &[&vm]);
     let mut stream = serve(&vm, &chat("hello"));
     step(&host, &[&vm]);
     host.set_back(Duration::from_hours(1));
@@ -180,16 +182,13 @@ fn a_clock_that_is_set_back_or_ahead_refuses_nobody() {
 
 #[test]
 fn a_client_that_leaves_leaves_nothing() {
-    let host = Host::default();
-    let (one, other) = (&vm(&host, &with_controller()), &vm(&host, &with_controller()));
-    let mut controller = Controller::accept(&host, &[one, other]);
-    controller.snapshot(vec![Kind::Pools(pools(0)).into()]);
-    step(&host, &[one, other]);
+    let (host, [one, other]) = &started();
+    let mut controller = asleep(host, &[one, other]);
     let streams = [serve(one, &chat("hello")), serve(one, &chat("good day"))];
-    step(&host, &[one, other]);
+    step(host, &[one, other]);
     assert_eq!((one.held(), other.held()), (2, 2), "all VMs know all of them");
     streams.into_iter().for_each(Stream::finish);
-    step(&host, &[one, other]);
+    step(host, &[one, other]);
     assert_eq!((one.held(), other.held()), (0, 0));
     assert_eq!(host.metric("warmpath.hold_left.endpoint"), 2);
     change(&mut controller, pools(2));
@@ -197,9 +196,8 @@ fn a_client_that_leaves_leaves_nothing() {
 
 #[test]
 fn a_request_to_which_the_proxy_responds_is_not_held_any_more() {
-    let host = Host::default();
-    let vm = vm(&host, &with_controller());
-    let mut controller = asleep(&host, &vm);
+    let (host, [vm]) = started();
+    let mut controller = asleep(&host, &[&vm]);
     let mut stream = serve(&vm, &chat("hello"));
     stream.response_headers(&[(":status", "504")], true);
     assert_eq!(vm.held(), 0);
@@ -212,9 +210,8 @@ fn a_request_to_which_the_proxy_responds_is_not_held_any_more() {
 
 #[test]
 fn only_requests_for_work_wait_and_only_where_the_pool_says_so() {
-    let host = Host::default();
-    let vm = vm(&host, &with_controller());
-    let mut controller = asleep(&host, &vm);
+    let (host, [vm]) = started();
+    let mut controller = asleep(&host, &[&vm]);
     let list = get(&vm, "/v1/models");
     change(&mut controller, pools_of(0..0));
     let request = serve(&vm, &chat("hello"));
@@ -227,9 +224,8 @@ fn only_requests_for_work_wait_and_only_where_the_pool_says_so() {
 
 #[test]
 fn a_request_without_a_body_waits_as_well() {
-    let host = Host::default();
-    let vm = vm(&host, &with_controller());
-    let mut controller = asleep(&host, &vm);
+    let (host, [vm]) = started();
+    let mut controller = asleep(&host, &[&vm]);
     let mut stream = vm.request();
     stream.headers(&[(":method", "POST"), (":path", "/sleep")], true);
     assert!(is_held(&stream));
@@ -241,9 +237,8 @@ fn a_request_without_a_body_waits_as_well() {
 
 #[test]
 fn a_body_that_is_not_read_comes_while_its_request_is_held() {
-    let host = Host::default();
-    let vm = vm(&host, &with_controller());
-    let mut controller = asleep(&host, &vm);
+    let (host, [vm]) = started();
+    let mut controller = asleep(&host, &[&vm]);
     let mut stream = vm.request();
     let headers = [(":method", "POST"), (":path", "/v1/audio/transcriptions"), ("content-type", "audio/wav")];
     stream.headers(&headers, false);
@@ -261,9 +256,8 @@ fn a_body_that_is_not_read_comes_while_its_request_is_held() {
 
 #[test]
 fn a_form_waits_without_being_read_again() {
-    let host = Host::default();
-    let vm = vm(&host, &with_controller());
-    let mut controller = asleep(&host, &vm);
+    let (host, [vm]) = started();
+    let mut controller = asleep(&host, &[&vm]);
     let mut two = pools(0);
     two.pools.push(Pool { name: "other".to_owned(), models: vec!["other".to_owned()], ..Pool::default() });
     change(&mut controller, two);
@@ -283,9 +277,8 @@ fn a_form_waits_without_being_read_again() {
 
 /// A long request to a pool that lacks its engine for decode legs, which then comes.
 fn split_later(protocol: TransferProtocol) -> (Host, Stream, Vm) {
-    let host = Host::default();
-    let vm = vm(&host, &with_controller());
-    let mut controller = asleep(&host, &vm);
+    let (host, [vm]) = started();
+    let mut controller = asleep(&host, &[&vm]);
     let apart = holding(apart(1, 1, protocol).pools);
     let mut lacking = apart.clone();
     lacking.pools[0].endpoints.clear();
@@ -322,9 +315,8 @@ fn a_request_goes_on_in_two_legs_together() {
 
 #[test]
 fn a_pool_that_is_gone_holds_nobody() {
-    let host = Host::default();
-    let vm = vm(&host, &with_controller());
-    let mut controller = asleep(&host, &vm);
+    let (host, [vm]) = started();
+    let mut controller = asleep(&host, &[&vm]);
     let mut stream = serve(&vm, &chat("hello"));
     let mut others = pools(1);
     others.pools[0].name = "another".to_owned();
@@ -339,15 +331,12 @@ fn a_pool_that_is_gone_holds_nobody() {
 
 #[test]
 fn a_controller_that_comes_back_learns_who_waits() {
-    let host = Host::default();
-    let (one, other) = (&vm(&host, &with_controller()), &vm(&host, &with_controller()));
-    let mut controller = Controller::accept(&host, &[one, other]);
-    controller.snapshot(vec![Kind::Pools(pools(0)).into()]);
-    step(&host, &[one, other]);
+    let (host, [one, other]) = &started();
+    let controller = asleep(host, &[one, other]);
     let streams = [serve(one, &chat("hello")), serve(other, &chat("good day"))];
-    step(&host, &[one, other]);
+    step(host, &[one, other]);
     controller.close();
-    let again = Controller::accept(&host, &[one, other]);
+    let again = Controller::accept(host, &[one, other]);
     let held = again.events().into_iter().filter(|kind| matches!(kind, Kind::Held(_)));
     assert_eq!(held.count(), 2, "with the first messages, those of all VMs");
     streams.into_iter().for_each(Stream::finish);
@@ -355,14 +344,11 @@ fn a_controller_that_comes_back_learns_who_waits() {
 
 #[test]
 fn a_vm_that_only_holds_is_alive() {
-    let host = Host::default();
-    let (one, other) = (&vm(&host, &with_controller()), &vm(&host, &with_controller()));
-    let mut controller = Controller::accept(&host, &[one, other]);
-    controller.snapshot(vec![Kind::Pools(pools(0)).into()]);
-    step(&host, &[one, other]);
+    let (host, [one, other]) = &started();
+    let _controller = asleep(host, &[one, other]);
     let stream = serve(one, &chat("hello"));
     for _ in 0..40 {
-        step(&host, &[one, other]);
+        step(host, &[one, other]);
     }
     assert_eq!((one.held(), other.held()), (1, 1));
     stream.finish();
@@ -370,19 +356,16 @@ fn a_vm_that_only_holds_is_alive() {
 
 #[test]
 fn requests_held_in_a_vm_that_is_gone_are_forgotten() {
-    let host = Host::default();
-    let (one, other) = (&vm(&host, &with_controller()), &vm(&host, &with_controller()));
-    let mut controller = Controller::accept(&host, &[one, other]);
-    controller.snapshot(vec![Kind::Pools(pools(0)).into()]);
-    step(&host, &[one, other]);
+    let (host, [one, other]) = &started();
+    let mut controller = asleep(host, &[one, other]);
     let gone = if one.holds_lease() { other } else { one };
     let left = if one.holds_lease() { one } else { other };
     let _stuck = serve(gone, &chat("hello"));
     let mut waits = serve(left, &chat("good day"));
-    step(&host, &[left]);
+    step(host, &[left]);
     assert_eq!(left.held(), 2);
     for _ in 0..24 {
-        step(&host, &[left]);
+        step(host, &[left]);
     }
     assert_eq!(left.held(), 1, "it is silent");
     change(&mut controller, pools(1));
@@ -393,11 +376,8 @@ fn requests_held_in_a_vm_that_is_gone_are_forgotten() {
 
 #[test]
 fn workers_do_not_wait_for_each_other_when_a_pool_wakes() {
-    let host = Host::default();
-    let (one, other) = (&vm(&host, &with_controller()), &vm(&host, &with_controller()));
-    let mut controller = Controller::accept(&host, &[one, other]);
-    controller.snapshot(vec![Kind::Pools(pools(0)).into()]);
-    step(&host, &[one, other]);
+    let (host, [one, other]) = &started();
+    let mut controller = asleep(host, &[one, other]);
     // The other one's come first, and it has no tick.
     let (left, gone) = if one.holds_lease() { (one, other) } else { (other, one) };
     let theirs: Vec<Stream> = (0..8).map(|_| serve(gone, &chat("hello"))).collect();
@@ -412,15 +392,14 @@ fn workers_do_not_wait_for_each_other_when_a_pool_wakes() {
 
 #[test]
 fn a_vm_that_starts_knows_who_waits() {
-    let host = Host::default();
-    let one = &vm(&host, &with_controller());
-    let _controller = asleep(&host, one);
+    let (host, [one]) = &started();
+    let _controller = asleep(host, &[one]);
     let streams: Vec<Stream> = (0..3).map(|_| serve(one, &chat("hello"))).collect();
-    step(&host, &[one]);
-    let fresh = vm(&host, &with_controller());
+    step(host, &[one]);
+    let fresh = vm(host, &with_controller());
     assert_eq!(fresh.held(), 3);
     finish_all(streams);
-    step(&host, &[one, &fresh]);
-    step(&host, &[one, &fresh]);
+    step(host, &[one, &fresh]);
+    step(host, &[one, &fresh]);
     assert_eq!(fresh.held(), 0);
 }

@@ -207,7 +207,7 @@ async fn talk(
         // Every other request comes back to an old conversation, once all of them have begun.
         let topic = if turn % 2 == 0 { turn / 2 % TOPICS } else { TOPICS + turn };
         let is_return = turn % 2 == 0 && turn / 2 >= TOPICS;
-        match ask(&client, seed + topic).await {
+        match ask(&client, seed + topic, PATIENCE).await {
             Ok(answer) => heard.answers.push(Answer { is_return, ..answer }),
             Err(lost) => *heard.lost.entry(lost.label()).or_default() += 1,
         }
@@ -255,7 +255,8 @@ pub(super) async fn talk_on(mut connection: Connection, seed: u64, end: &End) ->
     (heard, is_open.then_some(connection))
 }
 
-async fn ask_on(connection: &mut Connection, topic: u64) -> Result<Answer, Lost> {
+/// One request on a connection.
+pub(super) async fn ask_on(connection: &mut Connection, topic: u64) -> Result<Answer, Lost> {
     let sent = Instant::now();
     let body = body(topic, ANSWER_TOKENS).into();
     let response = connection.send(Method::POST, path(Protocol::Chat), &[JSON], body).await;
@@ -277,10 +278,11 @@ async fn ask_on(connection: &mut Connection, topic: u64) -> Result<Answer, Lost>
     })
 }
 
-async fn ask(client: &Client, topic: u64) -> Result<Answer, Lost> {
+/// One request, on which the client gives up after so long.
+pub(super) async fn ask(client: &Client, topic: u64, patience: Duration) -> Result<Answer, Lost> {
     let body = body(topic, ANSWER_TOKENS);
     let sent = Instant::now();
-    let asked = timeout(PATIENCE, client.ask(Protocol::Chat, body.into()));
+    let asked = timeout(patience, client.ask(Protocol::Chat, body.into()));
     let heard = asked.await.map_err(|_| Lost::NoResponse)??;
     Ok(Answer {
         first_token_at: sent + heard.ttft,

@@ -5,9 +5,9 @@
 
 mod set;
 
-use super::traffic::{Answer, Heard, body};
+use super::traffic::{self, Answer, Heard, ask_on, body};
 use super::verdict::Verdict;
-use crate::client::{Client, Lost, Stream, path};
+use crate::client::{Client, Lost, path};
 use anyhow::{Context, ensure};
 use futures::future::join_all;
 use http::{Method, StatusCode};
@@ -15,17 +15,14 @@ use set::{Set, Setup};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 use warmpath_engine::api::Protocol;
-use warmpath_http::{Connection, JSON};
+use warmpath_http::JSON;
 
 /// How often the pool sleeps, and how many clients ask each time and stay.
 const ROUNDS: usize = 5;
 const STAYING: usize = 220;
 /// Of ten clients, so many leave where some do.
 const LEAVING_OF_TEN: usize = 3;
-/// Tokens of a response.
-const ANSWER_TOKENS: usize = 8;
 /// A client gives up after this, and its request counts as lost.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -175,20 +172,8 @@ fn ask(set: &Set, round: usize, clients: usize) -> Vec<Asked> {
     let gateway = set.gateway;
     (0..clients)
         .map(|number| {
-            let body = body((round * 10_000 + number) as u64, ANSWER_TOKENS);
-            let client = Client::new(gateway);
-            tokio::spawn(async move {
-                let begun = Instant::now();
-                let asked = timeout(PATIENCE, client.ask(Protocol::Chat, body.into()));
-                let heard = asked.await.map_err(|_| Lost::NoResponse)??;
-                Ok(Answer {
-                    first_token_at: begun + heard.ttft,
-                    waited: heard.ttft,
-                    engine: heard.engine,
-                    is_return: false,
-                    cached_tokens: heard.usage.cached_tokens,
-                })
-            })
+            let (client, topic) = (Client::new(gateway), (round * 10_000 + number) as u64);
+            tokio::spawn(async move { traffic::ask(&client, topic, PATIENCE).await })
         })
         .collect()
 }
@@ -205,7 +190,8 @@ async fn ask_workers(set: &Set, round: usize, held: &mut usize) -> anyhow::Resul
                 continue;
             }
             let topic = (round * 10_000 + number * WORKERS + worker) as u64;
-            let request = tokio::spawn(ask_on(connection.with_time_max(PATIENCE), topic));
+            let mut connection = connection.with_time_max(PATIENCE);
+            let request = tokio::spawn(async move { ask_on(&mut connection, topic).await });
             if worker == TRAPPED {
                 paused.push(request);
             } else {
@@ -223,26 +209,4 @@ async fn ask_workers(set: &Set, round: usize, held: &mut usize) -> anyhow::Resul
         "the filter does not trap: WARMPATH_WASM_FAULTY is not the faulty build"
     );
     Ok((staying, paused))
-}
-
-async fn ask_on(mut connection: Connection, topic: u64) -> Result<Answer, Lost> {
-    let sent = Instant::now();
-    let body = body(topic, ANSWER_TOKENS).into();
-    let response = connection.send(Method::POST, path(Protocol::Chat), &[JSON], body).await;
-    let response = response.map_err(|_| Lost::NoResponse)?;
-    if response.status != StatusCode::OK {
-        return Err(Lost::Status(response.status));
-    }
-    let mut stream = Stream::default();
-    stream.feed(&response.body);
-    let engine = response.header("x-engine").unwrap_or_default().to_owned();
-    let (_, usage) = stream.finish().ok_or(Lost::Incomplete)?;
-    let waited = sent.elapsed();
-    Ok(Answer {
-        first_token_at: sent + waited,
-        waited,
-        engine,
-        is_return: false,
-        cached_tokens: usage.cached_tokens,
-    })
 }

@@ -2,8 +2,6 @@
 //!
 //! What it gains is for the simulator to say. Here is what must hold for any load: nobody starves, and no tenant pays for another.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
-
 use proptest::prelude::*;
 use warmpath_core::admission::{Admission, Asked, Engines, Room, Sent, Verdict};
 use warmpath_core::ids::{CellHash, ConversationId, EndpointId, OriginId, RequestKey, TenantId};
