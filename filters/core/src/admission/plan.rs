@@ -73,7 +73,7 @@ impl Admission {
             return Verdict::Open;
         }
         let mut plan = self.plan(rooms, asked.tenant, now);
-        if let Some(first) = self.order(now).first() {
+        if let [first] = self.order(1, now).as_slice() {
             self.reserve(&first.waiting.asked, &mut plan);
         }
         self.verdict_of(asked, false, &plan, now)
@@ -84,13 +84,13 @@ impl Admission {
         if rooms.is_empty() || self.queue.is_empty() {
             return None;
         }
-        let order = self.order(now);
+        let order = self.order(EXAMINED_MAX, now);
         let first = order.first()?.waiting;
         if !self.switch.is_on() {
             return Some((first.key, Verdict::Open));
         }
         let mut plan = self.plan(rooms, first.asked.tenant, now);
-        for (at, one) in order.iter().take(EXAMINED_MAX).enumerate() {
+        for (at, one) in order.iter().enumerate() {
             match self.verdict_of(&one.waiting.asked, one.is_overdue, &plan, now) {
                 Verdict::Full if at == 0 || one.is_overdue => self.reserve(&one.waiting.asked, &mut plan),
                 Verdict::Full => {}
@@ -134,31 +134,6 @@ impl Admission {
                 self.followed.displace(id);
             }
         }
-    }
-
-    /// Tokens of all that wait ahead of a request that comes now, and of itself.
-    pub(super) fn tokens_ahead(&self, asked: &Asked, now: Timestamp) -> u64 {
-        let own_start = self
-            .order(now)
-            .iter()
-            .filter(|one| one.waiting.asked.tenant == asked.tenant)
-            .fold(self.shares.start(asked.tenant), |start, one| {
-                start + self.shares.cost(asked.tenant, one.waiting.asked.own_tokens())
-            });
-        let mut starts: BTreeMap<TenantId, f64> = BTreeMap::new();
-        let mut ahead = asked.own_tokens();
-        for one in self.order(now) {
-            let other = one.waiting.asked;
-            let next = starts.entry(other.tenant).or_insert_with(|| self.shares.start(other.tenant));
-            let start = *next;
-            *next += self.shares.cost(other.tenant, other.own_tokens());
-            let is_before = other.priority > asked.priority
-                || (other.priority == asked.priority && (start <= own_start || other.tenant == asked.tenant));
-            if one.is_overdue || is_before {
-                ahead = ahead.saturating_add(other.own_tokens());
-            }
-        }
-        ahead
     }
 
     fn verdict_of(&self, asked: &Asked, is_overdue: bool, plan: &Plan, now: Timestamp) -> Verdict {
@@ -229,7 +204,7 @@ impl Admission {
 
     /// The shares of the tenants that have places or wait, one that asks included.
     fn tenant_shares(&self, rooms: &[Room], asking: TenantId) -> TenantShares {
-        let waiting = self.queue.iter().map(|waiting| (waiting.asked.tenant, 0));
+        let waiting = self.queue.tenants().map(|(tenant, _)| (tenant, 0));
         let placed = rooms.iter().flat_map(|room| self.followed.at(room.endpoint));
         let placed = placed.map(|(_, of)| (of.tenant, of.own_tokens));
         let mut shares = TenantShares::default();

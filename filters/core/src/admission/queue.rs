@@ -1,11 +1,13 @@
 //! The requests of a pool that wait, in all proxies.
 //!
-//! Every VM knows all of them, so that the order is one order, and a scaler sees them.
+//! Every VM knows all of them, so that the order is one order, and a scaler sees them. Those that wait for room stand in two further
+//! lists, of keys alone, from which that order follows.
 
 use crate::ids::{ConversationId, OriginId, TenantId};
 use crate::time::Timestamp;
 use crate::wire::{self, HeldFor};
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 /// Requests of a pool that are known to wait, in all proxies; those beyond wait where they are, unseen by others.
 pub const HELD_MAX: usize = 16_384;
@@ -57,7 +59,22 @@ pub struct Waiting {
 #[derive(Clone, Debug, Default)]
 pub struct Queue {
     waiting: BTreeMap<HeldKey, Waiting>,
+    by_age: BTreeSet<(Timestamp, HeldKey)>,
+    /// The tokens that each needs for itself.
+    by_tenant: BTreeMap<TenantId, BTreeMap<Rank, u64>>,
 }
+
+/// What comes first of one tenant's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    priority: Reverse<i32>,
+    pub(super) since: Timestamp,
+    pub(super) key: HeldKey,
+}
+
+/// What one tenant has waiting for room, first to last, with the tokens that each needs for itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OfTenant<'a>(btree_map::Iter<'a, Rank, u64>);
 
 // === impl Asked ===
 
@@ -85,25 +102,68 @@ impl Queue {
         };
         let (held_for, body_bytes) = (held.held_for(), held.body_bytes);
         let since = now.minus_ms(held.age_ms);
-        self.waiting.insert(key, Waiting { key, asked, held_for, since, body_bytes, repeated: now });
+        self.remove(key);
+        let waiting = Waiting { key, asked, held_for, since, body_bytes, repeated: now };
+        self.waiting.insert(key, waiting);
+        if held_for == HeldFor::Room {
+            self.by_age.insert((since, key));
+            self.by_tenant.entry(asked.tenant).or_default().insert(Rank::of(&waiting), asked.own_tokens());
+        }
     }
 
     pub(super) fn remove(&mut self, key: HeldKey) {
-        self.waiting.remove(&key);
+        let Some(waiting) = self.waiting.remove(&key) else { return };
+        self.by_age.remove(&(waiting.since, key));
+        if let Some(of_tenant) = self.by_tenant.get_mut(&waiting.asked.tenant) {
+            of_tenant.remove(&Rank::of(&waiting));
+            if of_tenant.is_empty() {
+                self.by_tenant.remove(&waiting.asked.tenant);
+            }
+        }
     }
 
     pub(super) fn drop_origin(&mut self, origin: OriginId) {
-        self.waiting.retain(|key, _| key.origin != origin);
+        self.remove_all(|waiting| waiting.key.origin == origin);
     }
 
     /// Drops those that whoever holds them repeats no more: they were released, and nobody has said so.
     pub(super) fn expire(&mut self, now: Timestamp) {
-        self.waiting.retain(|_, waiting| now.ms_apart(waiting.repeated) <= SILENCE_MS_MAX);
+        self.remove_all(|waiting| now.ms_apart(waiting.repeated) > SILENCE_MS_MAX);
+    }
+
+    fn remove_all(&mut self, goes: impl Fn(&Waiting) -> bool) {
+        let going: Vec<HeldKey> = self.waiting.values().filter(|one| goes(one)).map(|one| one.key).collect();
+        for key in going {
+            self.remove(key);
+        }
+    }
+
+    pub(super) fn get(&self, key: HeldKey) -> Option<&Waiting> {
+        self.waiting.get(&key)
+    }
+
+    /// Those that wait for room, the oldest first.
+    pub(super) fn by_age(&self) -> impl Iterator<Item = &Waiting> {
+        self.by_age.iter().filter_map(|(_, key)| self.waiting.get(key))
+    }
+
+    /// The tenants of those that wait for room, each with its own.
+    pub(super) fn tenants(&self) -> impl Iterator<Item = (TenantId, OfTenant<'_>)> {
+        self.by_tenant.iter().map(|(tenant, all)| (*tenant, OfTenant(all.iter())))
+    }
+
+    pub(super) fn of_tenant(&self, tenant: TenantId) -> OfTenant<'_> {
+        self.by_tenant.get(&tenant).map(|all| OfTenant(all.iter())).unwrap_or_default()
     }
 
     /// How many wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// How many tenants have requests that wait for room.
+    pub fn tenants_len(&self) -> usize {
+        self.by_tenant.len()
     }
 
     /// Whether nobody waits.
@@ -114,5 +174,27 @@ impl Queue {
     /// All that wait, in any order.
     pub fn iter(&self) -> impl Iterator<Item = &Waiting> {
         self.waiting.values()
+    }
+}
+
+// === impl Rank ===
+
+impl Rank {
+    fn of(waiting: &Waiting) -> Self {
+        Self { priority: Reverse(waiting.asked.priority), since: waiting.since, key: waiting.key }
+    }
+
+    pub(super) fn priority(&self) -> i32 {
+        self.priority.0
+    }
+}
+
+// === impl OfTenant ===
+
+impl Iterator for OfTenant<'_> {
+    type Item = (Rank, u64);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|(rank, own_tokens)| (*rank, *own_tokens))
     }
 }

@@ -28,8 +28,8 @@ use std::cmp::Reverse;
 /// Held requests that go on in one tick of a VM. Each has its body parsed once more, half a millisecond for a long prompt, and the
 /// other requests of the worker wait meanwhile.
 const RESUMED_PER_TICK_MAX: u32 = 16;
-/// Requests of a pool that may be put in order in a tick: where more wait in all proxies, fewer ticks look for the next one.
-const ORDERED_PER_TICK_MAX: usize = 512;
+/// Tenants of a pool that may be put in order in a tick: where requests of more wait in all proxies, fewer ticks look for the next one.
+const TENANTS_PER_TICK_MAX: usize = 512;
 /// Time between two looks for those that have waited too long, in milliseconds.
 const EXPIRE_MS: u64 = 100;
 /// In so many seconds each held request is published once more: what another proxy has missed, it learns then.
@@ -178,8 +178,8 @@ impl<S: SharedMap> Router<S> {
         let (before, after) = pools.split_at_checked(from)?;
         let mut unknown = None;
         for pool in after.iter().chain(before).filter(|pool| pool.hold().is_some()) {
-            let waiting = self.view.admission(pool.name()).map_or(0, |gate| gate.queue().len());
-            if !self.holds.ticks.is_multiple_of(1 + waiting / ORDERED_PER_TICK_MAX) {
+            let tenants = self.view.admission(pool.name()).map_or(0, |gate| gate.queue().tenants_len());
+            if !self.holds.ticks.is_multiple_of(1 + tenants / TENANTS_PER_TICK_MAX) {
                 continue;
             }
             let next = self.view.next_held(pool, now).filter(|(key, _)| key.origin == self.ledger.origin());
