@@ -1,16 +1,19 @@
 //! What engines publish of their KV caches: which token blocks they store and remove.
 //!
 //! ```text
-//!   engine ═ ZMQ ═► frame ─► trust ─► Step
+//!   engine ═ ZMQ ═► frame ─► trust ─► Step ─► blocks ─► cells
+//!                                                ▲
+//!                                      tokens ───┘
 //! ```
 //!
 //! Engines number their messages. `frame` makes events of one message, `trust` judges by the numbers how far all of them
-//! together can be relied on. What the events say of token blocks is not yet text: that is the work of those who take the
-//! steps.
+//! together can be relied on. `blocks` makes of token blocks the cells that proxies know, with the text of `tokens`.
 
+pub mod blocks;
 pub mod frame;
 mod groups;
 mod msgpack;
+pub mod tokens;
 pub mod trust;
 
 use warmpath_core::wire::{Tier, Trust};

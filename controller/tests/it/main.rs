@@ -12,6 +12,7 @@
 mod api;
 mod backlog;
 mod binary;
+mod blocks;
 mod check;
 mod config;
 mod documented;
@@ -28,5 +29,6 @@ mod stream;
 mod support;
 mod taught;
 mod telemetry;
+mod tokens;
 mod wasm;
 mod xds;

@@ -22,11 +22,19 @@ const SESSION_SEED: u64 = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Root(u64);
 
+/// The hash of a cell that follows `previous` in its chain: the last cell before it, or what a chain begins with
+/// ([`Root::start`]). Whoever knows that and the text since then can continue a chain at any place.
+pub fn next_cell(CellHash(previous): CellHash, cell: &[u8]) -> CellHash {
+    // The previous hash is not the cell's own seed: beyond 240 bytes XXH3 first derives a secret of 192 bytes from
+    // every new seed.
+    CellHash(xxh3_64_with_seed(&xxh3_64(cell).to_le_bytes(), previous))
+}
+
 /// Cuts and hashes text piece by piece.
 #[derive(Debug)]
 pub(super) struct CellHasher<'a> {
     cell_bytes: usize,
-    previous: u64,
+    previous: CellHash,
     pending: Vec<u8>,
     chain: &'a mut Vec<CellHash>,
     measured: Measured,
@@ -38,7 +46,7 @@ pub(super) struct CellHasher<'a> {
 pub fn cells_of(request: &Request<'_>, root: Root, cell_bytes: usize, chain: &mut Vec<CellHash>) -> Measured {
     chain.clear();
     let cell_bytes = cell_bytes.clamp(CELL_BYTES_MIN, CELL_BYTES_MAX);
-    let mut hasher = CellHasher::new(cell_bytes, root.0, chain);
+    let mut hasher = CellHasher::new(cell_bytes, root, chain);
     request.text(&mut Sink::Cells(&mut hasher));
     hasher.measured
 }
@@ -72,21 +80,24 @@ impl Root {
     pub fn written(self, FormatId(format): FormatId) -> Self {
         Self(xxh3_64_with_seed(&format.to_le_bytes(), self.0))
     }
+
+    /// What the first cell of its chains follows.
+    pub fn start(self) -> CellHash {
+        CellHash(self.0)
+    }
 }
 
 // === impl CellHasher ===
 
 impl<'a> CellHasher<'a> {
-    fn new(cell_bytes: usize, root: u64, chain: &'a mut Vec<CellHash>) -> Self {
+    fn new(cell_bytes: usize, root: Root, chain: &'a mut Vec<CellHash>) -> Self {
         let pending = Vec::with_capacity(cell_bytes);
-        Self { cell_bytes, previous: root, pending, chain, measured: Measured::default() }
+        Self { cell_bytes, previous: root.start(), pending, chain, measured: Measured::default() }
     }
 
     fn close_cell(&mut self, cell: &[u8]) -> bool {
-        // The previous hash is not the cell's own seed: beyond 240 bytes XXH3 first derives a secret of 192 bytes from
-        // every new seed.
-        self.previous = xxh3_64_with_seed(&xxh3_64(cell).to_le_bytes(), self.previous);
-        self.chain.push(CellHash(self.previous));
+        self.previous = next_cell(self.previous, cell);
+        self.chain.push(self.previous);
         self.chain.len() < CELLS_PER_PROMPT_MAX
     }
 }
@@ -146,7 +157,7 @@ mod tests {
 
     fn chain(pieces: &[&[u8]], cell_bytes: usize) -> Vec<CellHash> {
         let mut chain = Vec::new();
-        let mut hasher = CellHasher::new(cell_bytes, 7, &mut chain);
+        let mut hasher = CellHasher::new(cell_bytes, Root(7), &mut chain);
         for piece in pieces {
             hasher.push(piece);
         }
@@ -160,6 +171,20 @@ mod tests {
             cuts.sort_unstable();
             let pieces: Vec<&[u8]> = cuts.windows(2).map(|w| &text[w[0]..w[1]]).collect();
             prop_assert_eq!(chain(&pieces, 64), chain(&[&text], 64));
+        }
+
+        #[test]
+        fn a_chain_goes_on_at_any_place(text in prop::collection::vec(any::<u8>(), 0..2000), at in 0_usize..2000) {
+            let whole = chain(&[&text], 64);
+            let at = at.min(text.len());
+            let before = at / 64;
+            let mut previous = before.checked_sub(1).map_or(Root(7).start(), |last| whole[last]);
+            let mut chain = whole[..before].to_vec();
+            for cell in text[before * 64..].chunks_exact(64) {
+                previous = next_cell(previous, cell);
+                chain.push(previous);
+            }
+            prop_assert_eq!(chain, whole);
         }
 
         #[test]

@@ -26,7 +26,7 @@ mod sink;
 mod size;
 mod text;
 
-pub use cells::{Root, cells_of, session_cells};
+pub use cells::{Root, cells_of, next_cell, session_cells};
 pub use omit::OMITTED_PREFIXES_DEFAULT;
 pub use size::{Measured, Media, MediaKind, MediaPart, Size};
 pub use text::TextSink;
