@@ -52,6 +52,8 @@ enum Event {
 struct Model {
     cells: BTreeMap<u64, u64>,
     turns: Vec<(RequestKey, u64)>,
+    /// The latest turn of each conversation. Its prompt contains the response to the one before, so that has ended.
+    latest: BTreeMap<u64, RequestKey>,
     requests: u64,
 }
 
@@ -93,6 +95,7 @@ impl Model {
                 self.requests += 1;
                 let key = RequestKey { origin: OriginId(origin), request: self.requests };
                 self.turns.push((key, conversation));
+                self.latest.insert(conversation, key);
                 let turn = Turn {
                     conversation,
                     tokens: cells * CELL_TOKENS,
@@ -189,7 +192,8 @@ proptest! {
             }
             // No place is taken from whoever has a turn under way, unless its endpoint has become cold.
             for one in gate.export(now).filter(|one| one.endpoint == 0) {
-                let under_way = model.turns.iter().any(|(_, of)| *of == one.conversation);
+                let latest = model.latest.get(&one.conversation);
+                let under_way = model.turns.iter().any(|(key, _)| Some(key) == latest);
                 let is_cold = steps.iter().any(|step| matches!(step, Step::EndpointCold(_)));
                 prop_assert!(!under_way || is_cold, "{one:?}");
             }
