@@ -44,6 +44,8 @@ pub(super) struct Checkpoint {
     /// The page from which this VM has read the log, while what lies before it is not known yet.
     missing_before: Option<u64>,
     missing_since: Timestamp,
+    /// Whether no checkpoint that holds what is missing has come in time.
+    has_given_up: bool,
 }
 
 /// What says where a checkpoint is.
@@ -78,26 +80,36 @@ struct Writer {
 // === impl Checkpoint ===
 
 impl Checkpoint {
-    /// Notes that this VM reads the log from `page` on, and knows nothing of what came before.
-    pub(super) fn miss_before(&mut self, page: u64, now: Timestamp) {
+    /// Notes that this VM reads the log from `page` on, and knows nothing of what came before. Returns whether there was anything.
+    fn miss_before(&mut self, page: u64, now: Timestamp) -> bool {
         self.missing_before = (page > 0).then_some(page);
         self.missing_since = now;
+        self.has_given_up = false;
+        page > 0
     }
 }
 
 // === impl Router ===
 
 impl<S: SharedMap> Router<S> {
+    /// What the log had before its next page is missing here.
+    pub(super) fn miss_log(&mut self, now: Timestamp) {
+        if self.checkpoint.miss_before(self.log.number(), now) {
+            self.view.fall_behind();
+        }
+    }
+
     /// Reads what this VM has missed, and writes a checkpoint when one is due. Once a tick.
     pub(super) fn tend_checkpoint(&mut self, now: Timestamp, out: &mut Vec<Output>) {
         if !self.load_checkpoint(now, out) && now.ms_apart(self.checkpoint.missing_since) >= MISSING_MS_MAX {
-            self.checkpoint.missing_before = None;
+            self.give_up_missing(now, out);
         }
         let behind = self.log.number().saturating_sub(self.checkpoint.reaches);
         let is_busy = now.ms_apart(self.busy_at) < pace::BUSY_MS;
         let share = if is_busy { DUE_SHARE_BUSY } else { DUE_SHARE_IDLE };
         // A VM that lacks something itself would leave it out.
-        if behind < self.log.pages() / share || self.checkpoint.missing_before.is_some() {
+        let is_missing = self.checkpoint.missing_before.is_some() && !self.checkpoint.has_given_up;
+        if behind < self.log.pages() / share || is_missing {
             return;
         }
         let (head, version) = self.checkpoint_head();
@@ -147,10 +159,48 @@ impl<S: SharedMap> Router<S> {
                 self.view.apply(&event, at);
             }
         }
-        self.checkpoint.missing_before = None;
+        self.repeat_reports(head.reaches);
         self.checkpoint.reaches = head.reaches;
         out.push(Output::Count(Counter::CheckpointRead, 1));
-        true
+        // Its writer may have lacked reports itself: then another one is waited for, while all else is known.
+        let lacks_reports = self.view.reported().is_behind();
+        self.checkpoint.missing_before = lacks_reports.then_some(head.reaches + 1);
+        self.checkpoint.has_given_up |= lacks_reports;
+        !lacks_reports
+    }
+
+    /// Applies what came since a checkpoint of reports once more: they are as old as it is now. What is learned adds up, and is not
+    /// changed by it.
+    fn repeat_reports(&mut self, reaches: u64) {
+        if self.view.reported().is_behind() {
+            return;
+        }
+        let Self { view, log, shared, pending, .. } = self;
+        let mut repeat = |event: &Event, at: Timestamp| {
+            if matches!(event.kind, Some(Kind::Reported(_) | Kind::Reporting(_))) {
+                view.apply(event, at);
+            }
+        };
+        let is_whole = log.read_again(shared, reaches, |record| repeat(&record.event, record.at));
+        for record in pending.iter() {
+            repeat(&record.event, record.at);
+        }
+        if !is_whole {
+            self.view.fall_behind();
+        }
+    }
+
+    /// No checkpoint holds what is missing. What was learned is lost; of reports a snapshot brings all, and only the controller has
+    /// one.
+    fn give_up_missing(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        if self.view.reported().is_behind() {
+            self.checkpoint.has_given_up = true;
+            // Asked for again, as another VM may have the stream by then.
+            self.checkpoint.missing_since = now;
+            self.request_snapshot(now, out);
+        } else {
+            self.checkpoint.missing_before = None;
+        }
     }
 
     fn write_checkpoint(&mut self, last: Head, now: Timestamp, out: &mut Vec<Output>) {

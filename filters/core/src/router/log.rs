@@ -158,6 +158,24 @@ impl Log {
         report
     }
 
+    /// Passes every record from the start of page `from` to the last one that was read to `each`, and perhaps some behind it; prefixes
+    /// as they are written. `false`: some are gone from the ring, or cannot be read.
+    pub(super) fn read_again(
+        &self,
+        shared: &mut impl SharedMap,
+        from: u64,
+        mut each: impl FnMut(Record),
+    ) -> bool {
+        (from..=self.number).all(|number| {
+            let page = Page::from_bytes(shared.get(&self.key_of(number)).value);
+            // The one that is open may not have been written to yet.
+            let is_next = |page: &Page| number == self.number && page.number() < number;
+            page.is_ok_and(|page| {
+                is_next(&page) || page.number() == number && page.read(Page::start(), &mut each).is_ok()
+            })
+        })
+    }
+
     /// Reads on until the page that takes the next record, and returns it. `None`: the ring has overrun.
     fn read_to_open(
         &mut self,

@@ -259,7 +259,7 @@ impl<S: SharedMap> Router<S> {
         }
         if self.plugins.len() == 1 {
             // What comes before the ring's oldest page is in the checkpoint, and what that reaches need not be read again.
-            self.checkpoint.miss_before(self.log.number(), now);
+            self.miss_log(now);
             self.load_checkpoint(now, out);
         }
         // The log may contain events about these endpoints.

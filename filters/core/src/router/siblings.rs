@@ -111,7 +111,7 @@ impl<S: SharedMap> Router<S> {
         if self.read_on(now, out).has_overrun {
             // Endpoints may have come and gone in what was lost; what is left is about those of today.
             self.load_endpoints(now, out);
-            self.checkpoint.miss_before(self.log.number(), now);
+            self.miss_log(now);
             self.load_checkpoint(now, out);
             self.read_on(now, out);
         }

@@ -48,6 +48,7 @@ mod legs_in_any_order;
 mod outcome;
 mod pools;
 mod proxy;
+mod reported;
 mod rescue;
 mod response;
 mod resume;

@@ -248,6 +248,16 @@ impl<S: SharedMap> Router<S> {
         self.uplink.state = State::Opening;
     }
 
+    /// Has the controller send all that it knows, if this VM is the one that it sends to: the stream begins anew.
+    pub(super) fn request_snapshot(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        let State::Open(open) = &self.uplink.state else { return };
+        let id = open.id;
+        self.uplink.followed = None;
+        self.uplink.pending_follow = None;
+        out.push(Output::CancelUplink { uplink: id });
+        self.uplink_closed(id, now, out);
+    }
+
     /// What became of [`Output::OpenUplink`].
     pub(super) fn uplink_opened(&mut self, uplink: Option<UplinkId>, now: Timestamp, out: &mut Vec<Output>) {
         if !matches!(self.uplink.state, State::Opening) {

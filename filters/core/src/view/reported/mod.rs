@@ -178,6 +178,11 @@ impl Reported {
         }
     }
 
+    /// Whether events were missed since all endpoints were last reset.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
     /// Whether the controller, from which all reports come, has fallen silent. What it sends when it is back begins with what was
     /// missed.
     pub(super) fn set_silent(&mut self, is_silent: bool) {
@@ -260,6 +265,11 @@ impl View {
     /// What engines reported.
     pub fn reported(&self) -> &Reported {
         &self.reported
+    }
+
+    /// Events were missed. Reports count only from the next reset of all endpoints on, as removals may have been among them.
+    pub(crate) fn fall_behind(&mut self) {
+        self.reported.is_behind = true;
     }
 
     /// KV came to an engine or left it.

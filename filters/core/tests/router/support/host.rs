@@ -15,7 +15,7 @@ use warmpath_core::router::{
     Watch,
 };
 use warmpath_core::time::Timestamp;
-use warmpath_core::view::Endpoint;
+use warmpath_core::view::{Endpoint, Pool, View};
 
 /// One proxy process.
 #[derive(Clone, Debug)]
@@ -208,7 +208,7 @@ impl Vm {
         self.tick_with_calls();
     }
 
-    /// The calls that the tick makes, with the requests that they are for.
+    /// The same; returns the calls that it makes, with the requests that they are for.
     pub(crate) fn tick_with_calls(&self) -> Vec<(ExchangeId, Call)> {
         let (mut entered, mut calls) = (None, Vec::new());
         for plugin in self.plugins() {
@@ -238,16 +238,17 @@ impl Vm {
         self.0.router.borrow().holds_lease()
     }
 
-    /// What its view has of an endpoint.
     pub(crate) fn endpoint(&self, address: &str) -> Endpoint {
-        let router = self.0.router.borrow();
-        let slot = router.view().slot(EndpointId::of(address)).expect("it is in a pool");
-        router.view().endpoint(slot).expect("it is in a pool").clone()
+        let found = |view: &View| view.endpoint(view.slot(EndpointId::of(address))?).cloned();
+        self.with_view(found).expect("it is in a pool")
     }
 
-    /// Distinct cells in its view.
+    pub(crate) fn with_view<T>(&self, look: impl FnOnce(&View) -> T) -> T {
+        look(self.0.router.borrow().view())
+    }
+
     pub(crate) fn cells(&self) -> usize {
-        self.0.router.borrow().view().prefixes().cells()
+        self.with_view(|view| view.prefixes().cells())
     }
 
     pub(crate) fn tick_ms(&self) -> u64 {
@@ -258,11 +259,10 @@ impl Vm {
         self.0.number
     }
 
-    /// The held requests that its view knows, in all proxies.
+    /// The held requests of a view, in all proxies.
     pub(crate) fn held(&self) -> usize {
-        let router = self.0.router.borrow();
-        let gates = router.view().pools().iter().filter_map(|pool| router.view().admission(pool.name()));
-        gates.map(|gate| gate.queue().iter().count()).sum()
+        let of = |view: &View, pool: &Pool| view.admission(pool.name()).map_or(0, |gate| gate.queue().len());
+        self.with_view(|view| view.pools().iter().map(|pool| of(view, pool)).sum())
     }
 
     pub(crate) fn uplinks(&self) -> Vec<Uplink> {
