@@ -1,7 +1,9 @@
 //! The `kubernetes` section: what is followed in a cluster, and what is written there.
 
 use std::collections::BTreeMap;
-use warmpath_config::{Entry, Fields, Problem, Reader, Unique, WEIGHT_MAX, hold, transfer};
+use warmpath_config::{
+    Entry, Fields, KvEvents, Problem, Prompt, Reader, Unique, WEIGHT_MAX, hold, pools, transfer,
+};
 use warmpath_core::limits::{MODELS_PER_POOL_MAX, POOLS_MAX};
 use warmpath_core::wire::{Hold, Transfer};
 
@@ -32,6 +34,8 @@ pub struct Kubernetes {
     pub lease: ObjectName,
     /// The other replicas; `None` for a single controller.
     pub peers: Option<Peers>,
+    /// The directory with the tokenizers that InferencePools may name, each a directory in it.
+    pub tokenizers: Option<String>,
 }
 
 /// An object's name.
@@ -62,6 +66,10 @@ pub struct PodPool {
     pub transfer: Option<Transfer>,
     /// How long its requests may wait in the proxy; `None`: none does.
     pub hold: Option<Hold>,
+    /// As in [`warmpath_config::Pool`].
+    pub prompt: Option<Prompt>,
+    /// Where its engines publish what they hold.
+    pub kv_events: KvEvents,
 }
 
 /// The pods of the other replicas.
@@ -86,6 +94,7 @@ impl Default for Kubernetes {
             gateway: None,
             lease: ObjectName { namespace: String::new(), name: LEASE_DEFAULT.to_owned() },
             peers: None,
+            tokenizers: None,
         }
     }
 }
@@ -122,6 +131,7 @@ pub(super) fn read(entry: &Entry<'_>, reader: &mut Reader) -> Kubernetes {
     let gateway = fields.optional("gateway").map(|entry| read_object(&entry, "service", "", reader));
     let lease = fields.optional("lease").map(|entry| read_object(&entry, "name", LEASE_DEFAULT, reader));
     let peers = fields.optional("peers").map(|entry| read_peers(&entry, reader));
+    let tokenizers = fields.optional("tokenizers").and_then(|entry| reader.name(&entry));
     fields.finish(reader);
     Kubernetes {
         namespaces,
@@ -130,6 +140,7 @@ pub(super) fn read(entry: &Entry<'_>, reader: &mut Reader) -> Kubernetes {
         gateway,
         lease: lease.unwrap_or(default.lease),
         peers,
+        tokenizers,
     }
 }
 
@@ -156,9 +167,11 @@ fn read_pool(entry: &Entry<'_>, seen: &mut Unique, reader: &mut Reader) -> PodPo
     let transfer = fields.optional("transfer").map(|entry| transfer::read(&entry, reader));
     let beside = hold::Beside { has_transfer: transfer.is_some(), has_controller: true };
     let hold = fields.optional("hold").map(|entry| hold::read(&entry, beside, reader));
+    let (mut prompt, mut kv_events) = (None, KvEvents::default());
+    pools::read_caches(&mut fields, &mut prompt, &mut kv_events, reader);
     fields.finish(reader);
     let (ports, weight) = (ports.unwrap_or_default(), weight.unwrap_or_default());
-    PodPool { name, selector, ports, models, adapters, weight, transfer, hold }
+    PodPool { name, selector, ports, models, adapters, weight, transfer, hold, prompt, kv_events }
 }
 
 fn read_ports(entry: &Entry<'_>, reader: &mut Reader) -> Vec<u16> {

@@ -153,7 +153,8 @@ fn read(root: &Entry<'_>, reader: &mut Reader) -> Settings {
     let cell_bytes = cells::read(&mut fields, reader);
     let omitted_prefixes = omitted::read(&mut fields, reader);
     let explain_token = fields.optional("explain_token").and_then(|entry| reader.name(&entry));
-    let rules = Rules { endpoints: EndpointsRule::Required, takes_hosts: true, has_tiers: true };
+    let engines: Option<pools::ReadEngines> = Some(pools::read_engines);
+    let rules = Rules { endpoints: EndpointsRule::Required, takes_hosts: true, engines };
     let kubernetes = fields.optional("kubernetes").map(|entry| kubernetes::read(&entry, reader));
     let pools =
         if kubernetes.is_some() { fields.optional("pools") } else { fields.required("pools", reader) };

@@ -10,12 +10,16 @@
 //! together can be relied on. `blocks` makes of token blocks the cells that proxies know, with the text of `tokens`.
 
 pub mod blocks;
+pub mod format;
+pub mod formats;
 pub mod frame;
 mod groups;
 mod msgpack;
+pub mod reporter;
 pub mod tokens;
 pub mod trust;
 
+use std::net::SocketAddr;
 use warmpath_core::wire::{Tier, Trust};
 
 /// What one message says, in the engine's order.
@@ -92,4 +96,15 @@ pub enum Step {
         /// Whether everything that was reported before is void.
         is_cleared: bool,
     },
+}
+
+/// What is to be done about one rank of an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The engine.
+    pub endpoint: SocketAddr,
+    /// Its data-parallel rank. What is void is void of this rank alone.
+    pub rank: u32,
+    /// In this order.
+    pub steps: Vec<Step>,
 }

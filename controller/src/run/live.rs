@@ -4,11 +4,13 @@
 //!   config::Watched ─┐
 //!   config::Names ───┤                ┌─► publish::Hub, xds::Publisher
 //!   watch::Followed ─┼─► Live ─ pools ┤
-//!   Models ──────────┘                └─► telemetry, replicas
+//!   Models ──────────┤                └─► telemetry, replicas
+//!   Formats ─────────┘
 //! ```
 
 use super::waking::Waking;
 use crate::config::{LoadError, Names, Pool, RESOLVE_INTERVAL, Reload, Settings, Watched};
+use crate::events::formats::Formats;
 use crate::metrics::Metrics;
 use crate::publish::Shared;
 use crate::replicas::Replicas;
@@ -44,6 +46,7 @@ pub(super) struct Live {
     pub(super) telemetry: Telemetry,
     pub(super) models: Models,
     pub(super) connectors: Connectors,
+    pub(super) formats: Formats,
     /// The pools as they were published last.
     pub(super) published: Option<Pools>,
     pub(super) endpoints: Publisher,
@@ -94,12 +97,13 @@ impl Live {
             };
             tokio::select! {
                 () = shared.stopped() => return,
-                () = settled => self.follow(),
-                () = moved => self.follow(),
+                () = settled => self.follow().await,
+                () = moved => self.follow().await,
                 () = models.changed() => self.publish_pools(),
                 () = connectors.changed() => self.publish_pools(),
                 _ = ticks.tick() => {
-                    if self.names.resolve(&self.settings).await { self.follow() }
+                    let is_moved = self.names.resolve(&self.settings).await;
+                    if is_moved || self.formats.refresh(&self.pools).await { self.follow().await }
                     if self.unknown.is_none() { self.publish_endpoints() }
                 }
                 read = read => self.reload(read).await,
@@ -108,14 +112,16 @@ impl Live {
     }
 
     /// Follows the endpoints as they are configured and resolved now.
-    pub(super) fn follow(&mut self) {
+    pub(super) async fn follow(&mut self) {
         let mut pools = self.names.expand(&self.settings.pools);
         if let Some(cluster) = &self.cluster {
-            let followed = cluster.borrow();
-            let Some(followed) = followed.as_ref() else { return };
+            let followed = cluster.borrow().clone();
+            let Some(followed) = followed else { return };
             pools.extend(followed.pools.iter().cloned());
             self.replicas.follow(&followed.replicas);
         }
+        // Before the pools are published: their prompts would be written in one way, and a moment later in another.
+        self.formats.refresh(&pools).await;
         self.settled = self.waking.settle(&pools, Instant::now());
         self.pools = pools;
         self.publish_pools();
@@ -135,6 +141,9 @@ impl Live {
         let mut pools = warmpath_config::pools::to_wire(&named);
         self.models.fill(&mut pools);
         self.connectors.fill(&mut pools);
+        for (wire, pool) in pools.pools.iter_mut().zip(&named) {
+            wire.prompt_format = self.formats.of(pool).map(|written| written.format.clone());
+        }
         let kinds = changes(self.published.as_ref(), &pools);
         self.shared.with(|hub, now| kinds.into_iter().for_each(|kind| hub.publish(kind, now)));
         self.published = Some(pools);
@@ -166,7 +175,7 @@ impl Live {
         let (scrape, pools) = (settings.scrape, settings.pools);
         self.settings = Settings { scrape, pools, ..self.settings.clone() };
         self.names.resolve(&self.settings).await;
-        self.follow();
+        self.follow().await;
     }
 }
 

@@ -7,6 +7,7 @@ mod waking;
 use crate::api;
 use crate::clock::Clock;
 use crate::config::{Names, Settings, Watched};
+use crate::events::formats::Formats;
 use crate::identity::{Identity, IdentityError};
 use crate::index::Index;
 use crate::metrics::Metrics;
@@ -121,12 +122,13 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
         telemetry,
         models,
         connectors,
+        formats: Formats::default(),
         published,
         endpoints,
         started_at: Instant::now(),
         metrics,
     };
-    live.follow();
+    live.follow().await;
     tracing::info!(grpc = %grpc_addr, http = %http_addr, "controller started");
     tasks.extend([
         tokio::spawn(serve_grpc(grpc, identity, service, is_known, shared.clone())),

@@ -3,7 +3,8 @@
 use super::problem::Problem;
 use crate::config::ObjectName;
 use std::collections::{BTreeMap, BTreeSet};
-use warmpath_config::{WEIGHT_MAX, transfer};
+use warmpath_config::kv_events::Ports;
+use warmpath_config::{KvEvents, Prompt, WEIGHT_MAX, transfer};
 use warmpath_core::limits::{
     HOLD_S_MAX, MODELS_PER_POOL_MAX, NAME_BYTES_MAX, TENANT_WEIGHT_MAX, TENANTS_PER_POOL_MAX,
 };
@@ -24,6 +25,10 @@ const HOLD_ROOM: &str = "warmpath.dev/hold-room";
 const HOLD_ENDPOINT: &str = "warmpath.dev/hold-endpoint";
 /// Tenants with their weights, `name=weight`, comma-separated.
 const HOLD_TENANTS: &str = "warmpath.dev/hold-tenants";
+/// The tokenizer of its model, by the name of its directory.
+const TOKENIZER: &str = "warmpath.dev/tokenizer";
+/// Where its engines publish what they hold: `discovered`, `none`, or a port, with that of replays behind a comma.
+const KV_EVENTS: &str = "warmpath.dev/kv-events";
 
 /// The annotations of an InferencePool. One that is not valid is a problem, and counts as if it were not there.
 pub(super) struct Annotations<'a> {
@@ -84,6 +89,28 @@ impl Annotations<'_> {
         Some(Hold { room_ms_max, endpoint_ms_max, tenants: tenants.unwrap_or_default() })
     }
 
+    /// `tokenizers` is the directory of all that may be named: whoever may write an InferencePool must not read files with it.
+    pub(super) fn prompt(&mut self, tokenizers: Option<&str>) -> Option<Prompt> {
+        let name = self.read(TOKENIZER, read_directory)?;
+        let Some(tokenizers) = tokenizers else {
+            self.report(
+                TOKENIZER,
+                "set kubernetes.tokenizers in the controller's file to the directory that it is in",
+            );
+            return None;
+        };
+        Some(Prompt { tokenizer: format!("{tokenizers}/{name}"), ..Prompt::default() })
+    }
+
+    pub(super) fn kv_events(&mut self, has_prompt: bool) -> KvEvents {
+        let events = self.read(KV_EVENTS, read_kv_events);
+        if !has_prompt && events.as_ref().is_some_and(|events| *events != KvEvents::Off) {
+            let remedy = format!("add {TOKENIZER}, without which the engines' tokens are no text");
+            self.report(KV_EVENTS, &remedy);
+        }
+        events.unwrap_or_default()
+    }
+
     fn read<T>(&mut self, annotation: &str, parse: fn(&str) -> Result<T, String>) -> Option<T> {
         let read = parse(self.of.get(annotation)?);
         read.map_err(|what| self.report(annotation, &what)).ok()
@@ -130,6 +157,29 @@ fn read_protocol(name: &str) -> Result<TransferProtocol, String> {
 fn read_port(port: &str) -> Result<u16, String> {
     let port = port.trim().parse().ok().filter(|port| *port > 0);
     port.ok_or_else(|| format!("write a port from 1 to {}", u16::MAX))
+}
+
+fn read_directory(name: &str) -> Result<String, String> {
+    let name = read_name(name.trim())?;
+    if name.is_empty() || name.starts_with('.') || name.contains('/') {
+        return Err("write the name of a directory, without slashes and without a dot before it".to_owned());
+    }
+    Ok(name)
+}
+
+fn read_kv_events(source: &str) -> Result<KvEvents, String> {
+    let (port, replay) = match source.trim() {
+        "discovered" => return Ok(KvEvents::Discovered),
+        "none" => return Ok(KvEvents::Off),
+        ports => ports.split_once(',').map_or((ports, None), |(port, replay)| (port, Some(replay))),
+    };
+    let replay_port = replay.map(read_port).transpose();
+    match (read_port(port), replay_port) {
+        (Ok(port), Ok(replay_port)) => {
+            Ok(KvEvents::Ports(Ports { port, replay_port, ranks: 1, topic: String::new() }))
+        }
+        _ => Err("write discovered, none, or a port, with that of replays behind a comma".to_owned()),
+    }
 }
 
 fn read_wait_ms(seconds: &str) -> Result<u32, String> {

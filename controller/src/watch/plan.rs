@@ -12,7 +12,7 @@ use crate::config::{Kubernetes, Member, ObjectName, PORTS_MAX, Peers, Pool, Sele
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use warmpath_config::WEIGHT_MAX;
+use warmpath_config::{KvEvents, Prompt, WEIGHT_MAX};
 use warmpath_core::limits::{ENDPOINTS_MAX, NAME_BYTES_MAX, POOLS_MAX};
 use warmpath_core::wire::{Hold, Objective, Rewrite, RewriteTarget, Transfer};
 
@@ -49,6 +49,8 @@ struct PoolSpec {
     weight: u32,
     transfer: Option<Transfer>,
     hold: Option<Hold>,
+    prompt: Option<Prompt>,
+    kv_events: KvEvents,
 }
 
 /// What follows from `facts`.
@@ -79,6 +81,8 @@ fn described(facts: &Facts, settings: &Kubernetes, problems: &mut BTreeSet<Probl
         weight: pool.weight,
         transfer: pool.transfer.clone(),
         hold: pool.hold.clone(),
+        prompt: pool.prompt.clone(),
+        kv_events: pool.kv_events.clone(),
     });
     let mut found: Vec<PoolSpec> = of_file.collect();
     let mut named: BTreeSet<ObjectName> = found.iter().map(|pool| pool.name.clone()).collect();
@@ -94,7 +98,7 @@ fn described(facts: &Facts, settings: &Kubernetes, problems: &mut BTreeSet<Probl
     }
     objects.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
     for (_, name, object) in objects {
-        match read_pool(name, object, problems) {
+        match read_pool(name, object, settings.tokenizers.as_deref(), problems) {
             Ok(pool) => found.push(pool),
             Err(what) => {
                 problems.insert(Problem::Invalid { object: name.clone(), what });
@@ -109,6 +113,7 @@ fn described(facts: &Facts, settings: &Kubernetes, problems: &mut BTreeSet<Probl
 fn read_pool(
     name: &ObjectName,
     object: &Described,
+    tokenizers: Option<&str>,
     problems: &mut BTreeSet<Problem>,
 ) -> Result<PoolSpec, String> {
     let spec = &object.spec;
@@ -129,7 +134,7 @@ fn read_pool(
         return Err("spec.targetPorts names no port".to_owned());
     }
     let mut annotations = Annotations { name, of: &object.annotations, problems };
-    let transfer = annotations.transfer();
+    let (transfer, prompt) = (annotations.transfer(), annotations.prompt(tokenizers));
     Ok(PoolSpec {
         name: name.clone(),
         selector,
@@ -139,6 +144,8 @@ fn read_pool(
         weight: annotations.weight(),
         hold: annotations.hold(transfer.is_some()),
         transfer,
+        kv_events: annotations.kv_events(prompt.is_some()),
+        prompt,
     })
 }
 
@@ -146,7 +153,8 @@ fn read_pool(
 
 impl Plan {
     fn add(&mut self, described: PoolSpec, facts: &Facts, endpoint_count: &mut usize) {
-        let PoolSpec { name, selector, ports, models, adapters, weight, transfer, hold } = described;
+        let PoolSpec { name, selector, ports, models, adapters, weight, transfer, hold, prompt, kv_events } =
+            described;
         if self.pools.len() >= POOLS_MAX {
             self.problems.insert(Problem::TooMany { pool: name, of: "pools", max: POOLS_MAX });
             return;
@@ -196,6 +204,8 @@ impl Plan {
             weight,
             transfer,
             hold,
+            prompt,
+            kv_events,
             ..Pool::default()
         });
     }

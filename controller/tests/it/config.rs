@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 use warmpath::config::{LoadError, Settings, load};
-use warmpath_core::wire::{Role, TransferProtocol};
+use warmpath_config::KvEvents;
+use warmpath_config::kv_events::Ports;
+use warmpath_core::wire::{ContentFormat, Role, TransferProtocol};
 
 const RIGHT: &str = include_str!("../fixtures/config/right.yaml");
 const WRONG: &str = include_str!("../fixtures/config/wrong.yaml");
@@ -97,4 +99,59 @@ fn a_file_that_is_not_there_is_reported_by_name() {
     let error = load(Path::new("/nowhere/warmpath.yaml")).unwrap_err();
     assert!(matches!(&error, LoadError::Unreadable { .. }));
     assert_eq!(error.to_string(), "cannot read /nowhere/warmpath.yaml");
+}
+
+#[test]
+fn a_pool_says_how_to_know_what_its_engines_hold() {
+    let of = |fields: &str| {
+        let text = format!("pools: [{{name: a, models: [m], endpoints: [], {fields}}}]");
+        Settings::parse(&text).map(|mut settings| settings.pools.remove(0)).map_err(|it| it.to_string())
+    };
+    let pool = of(
+        r#"prompt: {tokenizer: /models/llama, content_format: openai, template_arguments: '{"thinking": false}'}"#,
+    );
+    let pool = pool.unwrap();
+    let prompt = pool.prompt.unwrap();
+    assert_eq!((prompt.tokenizer.as_str(), prompt.chat_template), ("/models/llama", None));
+    assert_eq!(prompt.content_format, ContentFormat::Parts);
+    assert_eq!(prompt.template_arguments, r#"{"thinking": false}"#);
+    assert_eq!(pool.kv_events, KvEvents::Discovered);
+    let ports =
+        of("prompt: {tokenizer: t}, kv_events: {source: ports, port: 5557, ranks: 2}").unwrap().kv_events;
+    let wanted = Ports { port: 5557, replay_port: None, ranks: 2, topic: String::new() };
+    assert_eq!(ports, KvEvents::Ports(wanted));
+    assert_eq!(of("kv_events: {source: none}").unwrap().kv_events, KvEvents::Off);
+    for (fields, wanted) in [
+        ("prompt: {}", "pools[0].prompt.tokenizer is missing: add it"),
+        (
+            "prompt: {tokenizer: t, content_format: parts}",
+            "pools[0].prompt.content_format is `parts`, which is not known: write one of auto, string, openai",
+        ),
+        (
+            "prompt: {tokenizer: t, template_arguments: '[1]'}",
+            "pools[0].prompt.template_arguments is `[1]`, which is not a JSON object: write it as {\"name\": value}",
+        ),
+        (
+            "kv_events: {source: discovered}",
+            "pools[0].kv_events follows the engines' KV events, and the pool has no `prompt`, without which their tokens \
+             are no text: add `prompt` with the model's tokenizer, or remove it",
+        ),
+        (
+            "prompt: {tokenizer: t}, kv_events: {source: zmq}",
+            "pools[0].kv_events.source is `zmq`, which is not known: write one of discovered, ports, none",
+        ),
+        ("prompt: {tokenizer: t}, kv_events: {source: ports}", "pools[0].kv_events.port is missing: add it"),
+        (
+            "prompt: {tokenizer: t}, kv_events: {source: discovered, port: 5557}",
+            "pools[0].kv_events.port belongs to the source `ports`, and the source is `discovered`: remove it, or change \
+             `source`",
+        ),
+        (
+            "prompt: {tokenizer: t}, kv_events: {source: ports, port: 0, ranks: 65}",
+            "pools[0].kv_events.port is 0, which is too small: choose a whole number from 1 to 65535\n\
+             line 1: pools[0].kv_events.ranks is 65, which is too large: choose a whole number from 1 to 64",
+        ),
+    ] {
+        assert_eq!(of(fields).unwrap_err(), format!("line 1: {wanted}"));
+    }
 }

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use warmpath::config::{Kubernetes, Member, ObjectName, PodPool, Selector};
 use warmpath::watch::{Described, Facts, Item, Kind, Plan, Pod, Problem, Revision, Source, Update, plan};
-use warmpath_config::Pool;
+use warmpath_config::kv_events::Ports;
+use warmpath_config::{KvEvents, Pool};
 use warmpath_core::limits::ENDPOINTS_MAX;
 use warmpath_core::wire::{
     Hold, Objective, Rewrite, RewriteTarget, Role, Tenant, Transfer, TransferProtocol,
@@ -111,6 +112,8 @@ fn pools_of_both_groups_and_of_the_file_become_pools() {
         weight: 7,
         transfer: Some(transfer(TransferProtocol::Pull, 0)),
         hold: Some(hold(0, 60)),
+        prompt: None,
+        kv_events: KvEvents::Off,
     }];
     let plan = cluster.plan();
     assert_eq!(plan.pools[0].weight, 7);
@@ -265,6 +268,38 @@ fn a_pool_says_how_long_its_requests_may_wait() {
         let (kept, problems) = read(&[("hold-endpoint", "9"), (annotation, value)]);
         assert_eq!(kept, Some(hold(0, 9)), "{value}");
         assert_eq!(problems, [format!("llm/p: annotation warmpath.dev/{annotation}: {what}")]);
+    }
+}
+
+#[test]
+fn a_pool_names_its_tokenizer_and_where_its_engines_publish() {
+    let read = |tokenizers: Option<&str>, annotations: &[(&str, &str)]| {
+        let mut cluster = Cluster::default();
+        cluster.settings.tokenizers = tokenizers.map(str::to_owned);
+        let of = |(name, value): &(&str, &str)| (format!("warmpath.dev/{name}"), (*value).to_owned());
+        cluster.add(Kind::InferencePool, "p", 0, annotations.iter().map(of).collect(), pool("a"));
+        let plan = cluster.pods("a", &[pod("10.0.0.1")]).plan();
+        let pool = plan.pools[0].clone();
+        let problems = plan.problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+        (pool.prompt.map(|prompt| prompt.tokenizer), pool.kv_events, problems)
+    };
+    let llama = Some("/models/llama".to_owned());
+    let (named, models) = (("tokenizer", "llama"), Some("/models"));
+    assert_eq!(read(models, &[named]), (llama.clone(), KvEvents::Discovered, vec![]));
+    let ports =
+        KvEvents::Ports(Ports { port: 5557, replay_port: Some(5558), ranks: 1, topic: String::new() });
+    assert_eq!(read(models, &[named, ("kv-events", "5557, 5558")]), (llama.clone(), ports, vec![]));
+    assert_eq!(read(models, &[named, ("kv-events", "none")]), (llama, KvEvents::Off, vec![]));
+    for (tokenizers, annotation, value, what) in [
+        (models, "tokenizer", "../secrets", "write the name of a directory"),
+        (models, "tokenizer", "a/b", "write the name of a directory"),
+        (None, "tokenizer", "llama", "set kubernetes.tokenizers"),
+        (models, "kv-events", "5557", "add warmpath.dev/tokenizer"),
+        (models, "kv-events", "zmq", "write discovered, none, or a port"),
+    ] {
+        let (prompt, _, problems) = read(tokenizers, &[(annotation, value)]);
+        assert_eq!(prompt, None);
+        assert!(problems.len() == 1 && problems[0].contains(what), "{problems:?}");
     }
 }
 

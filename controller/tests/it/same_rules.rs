@@ -29,7 +29,9 @@ fn faults(result: Result<Pools, Faults>) -> BTreeSet<String> {
     let neutral = faults.map(|mut fault| {
         match &mut fault.problem {
             Problem::Repeated { first, .. } => first.line = None,
-            Problem::Unknown { known } => known.retain(|field| *field != "kv_below_gpu_tokens"),
+            Problem::Unknown { known } => {
+                known.retain(|field| !["kv_below_gpu_tokens", "prompt", "kv_events"].contains(field));
+            }
             Problem::Type { wanted, .. } | Problem::Address { wanted, .. } if *wanted == Wanted::Endpoint => {
                 *wanted = Wanted::Address;
             }

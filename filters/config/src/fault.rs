@@ -127,6 +127,18 @@ pub enum Problem {
     RoomApart,
     /// A wait for an endpoint in a filter without a controller: its pool never lacks one.
     AlwaysEndpoints,
+    /// Text that is no JSON object.
+    NoObject {
+        /// The text.
+        text: String,
+    },
+    /// A port of KV events whose source names its own, or has none.
+    NoPorts {
+        /// The source.
+        source: &'static str,
+    },
+    /// KV events in a pool whose prompts' text is not known.
+    NoPrompt,
     /// A filter's pool without endpoints, and no controller that could publish them.
     NoEndpoints,
     /// A filter with neither pools nor a controller.
@@ -225,16 +237,52 @@ impl std::error::Error for Faults {}
 
 // === impl Problem ===
 
+impl Problem {
+    /// The text of one that names nothing of the document.
+    fn fixed(&self) -> &'static str {
+        match self {
+            Self::Duplicate => "is given twice: remove one",
+            Self::Missing => "is missing: add it",
+            Self::NoTransfer => {
+                "lists engines for one leg of a request, and the pool has no `transfer`, so that no request would be split: \
+                 add `transfer` with the engines' protocol, or list them in `endpoints`"
+            }
+            Self::HoldsNothing => {
+                "holds no request: set `room_s`, `endpoint_s` or both to the longest wait in seconds, or remove it"
+            }
+            Self::RoomApart => {
+                "is a wait for room, and the pool has `transfer`, where requests wait for an endpoint only: remove one of both"
+            }
+            Self::AlwaysEndpoints => {
+                "is a wait for an endpoint, and without a `controller` a pool always has those of its list: remove it, or \
+                 add a `controller`"
+            }
+            Self::NoPrompt => {
+                "follows the engines' KV events, and the pool has no `prompt`, without which their tokens are no text: add \
+                 `prompt` with the model's tokenizer, or remove it"
+            }
+            Self::NoEndpoints => {
+                "lists no engine, and no `controller` publishes any: list the ip:port of at least one, or add a \
+                 `controller`"
+            }
+            Self::NothingToRouteTo => {
+                "has neither `pools` nor a `controller`, so there is nothing to route to: add one of them"
+            }
+            _ => "is not valid",
+        }
+    }
+}
+
 /// What is wrong, a colon, and how to fix it; the field's path is the subject.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Syntax { format, detail, remedy } => write!(f, "is not valid {format} ({detail}): {remedy}"),
+            Self::Syntax { format, detail, remedy } => {
+                write!(f, "is not valid {format} ({detail}): {remedy}")
+            }
             Self::Unknown { known } => {
                 write!(f, "is not a known field: remove it, or use one of {}", known.join(", "))
             }
-            Self::Duplicate => f.write_str("is given twice: remove one"),
-            Self::Missing => f.write_str("is missing: add it"),
             Self::Type { wanted, found } => write!(f, "must be {wanted}, but {found}: {}", wanted.remedy()),
             Self::Range { value, min, max } => {
                 let size = if value < min { "small" } else { "large" };
@@ -270,27 +318,14 @@ impl fmt::Display for Problem {
             Self::NoBootstrap { protocol } => {
                 write!(f, "is a port that the protocol {protocol} does not have: remove it")
             }
-            Self::NoTransfer => f.write_str(
-                "lists engines for one leg of a request, and the pool has no `transfer`, so that no request would be split: \
-                 add `transfer` with the engines' protocol, or list them in `endpoints`",
-            ),
-            Self::HoldsNothing => f.write_str(
-                "holds no request: set `room_s`, `endpoint_s` or both to the longest wait in seconds, or remove it",
-            ),
-            Self::RoomApart => f.write_str(
-                "is a wait for room, and the pool has `transfer`, where requests wait for an endpoint only: remove one of both",
-            ),
-            Self::AlwaysEndpoints => f.write_str(
-                "is a wait for an endpoint, and without a `controller` a pool always has those of its list: remove it, or \
-                 add a `controller`",
-            ),
-            Self::NoEndpoints => f.write_str(
-                "lists no engine, and no `controller` publishes any: list the ip:port of at least one, or add a \
-                 `controller`",
-            ),
-            Self::NothingToRouteTo => {
-                f.write_str("has neither `pools` nor a `controller`, so there is nothing to route to: add one of them")
+            Self::NoObject { text } => {
+                write!(f, "is `{}`, which is not a JSON object: write it as {{\"name\": value}}", shown(text))
             }
+            Self::NoPorts { source } => write!(
+                f,
+                "belongs to the source `ports`, and the source is `{source}`: remove it, or change `source`"
+            ),
+            other => f.write_str(other.fixed()),
         }
     }
 }

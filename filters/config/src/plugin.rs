@@ -62,7 +62,7 @@ fn read(root: &Entry<'_>, environment: &impl Fn(&str) -> Option<String>, reader:
         reader.report(&root.place, Problem::NothingToRouteTo);
     }
     let endpoints = if controller.is_some() { EndpointsRule::Optional } else { EndpointsRule::AtLeastOne };
-    let rules = Rules { endpoints, takes_hosts: false, has_tiers: false };
+    let rules = Rules { endpoints, takes_hosts: false, engines: None };
     let pools = pools.map(|entry| pools::read(&entry, rules, reader)).unwrap_or_default();
     let controller = controller.map(|entry| read_controller(&entry, environment, reader));
     let cell_bytes = cells::read(&mut fields, reader);

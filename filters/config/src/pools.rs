@@ -2,8 +2,8 @@
 
 use crate::fault::Problem;
 use crate::members::{self, Member, NamedMembers, SeenMembers};
-use crate::reader::{Entry, Reader, Unique};
-use crate::{hold, rewrites, transfer};
+use crate::reader::{Entry, Fields, Reader, Unique};
+use crate::{KvEvents, Prompt, hold, kv_events, prompt, rewrites, transfer};
 use prost::Message;
 use warmpath_core::limits::{
     ENDPOINTS_MAX, EVENT_BYTES_MAX, KV_BELOW_GPU_TOKENS_MAX, MODELS_PER_POOL_MAX, POOLS_MAX,
@@ -26,6 +26,11 @@ pub struct Pool {
     /// Tokens that each engine holds in tiers below its GPU, beside those on it; `None` leaves it to what the engines
     /// report. Proxies receive it as a part of each endpoint's status.
     pub kv_below_gpu_tokens: Option<u64>,
+    /// What its engines' prompts and tokens are read with; `None`: what they hold is learned alone. Proxies receive what a
+    /// controller makes of it.
+    pub prompt: Option<Prompt>,
+    /// Where its engines publish what they hold.
+    pub kv_events: KvEvents,
     /// As in [`wire::Pool::rewrites`].
     pub rewrites: Vec<wire::Rewrite>,
     /// As in [`wire::Pool::objectives`]. No file has them.
@@ -39,15 +44,18 @@ pub struct Pool {
 }
 
 /// In what a filter's pools and a controller's differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// What a pool must say of its endpoints.
     pub endpoints: EndpointsRule,
     /// Whether endpoints may be host names.
     pub takes_hosts: bool,
-    /// Whether `kv_below_gpu_tokens` is a field.
-    pub has_tiers: bool,
+    /// Reads the fields about what a controller reads of engines, if they exist. A function, so that a filter does not contain it.
+    pub engines: Option<ReadEngines>,
 }
+
+/// Reads such fields of a pool into it.
+pub type ReadEngines = fn(&mut Fields<'_>, &mut Pool, &mut Reader);
 
 /// What a pool must say of its endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,25 +149,44 @@ fn read_pool(entry: &Entry<'_>, rules: Rules, seen: &mut Seen, reader: &mut Read
     let has_controller = rules.endpoints != EndpointsRule::AtLeastOne;
     let beside = hold::Beside { has_transfer: transfer.is_some(), has_controller };
     let hold = fields.optional("hold").map(|entry| hold::read(&entry, beside, reader));
-    let kv_below_gpu_tokens = if rules.has_tiers {
-        let entry = fields.optional("kv_below_gpu_tokens");
-        entry.and_then(|entry| reader.number(&entry, 1..=KV_BELOW_GPU_TOKENS_MAX))
-    } else {
-        None
-    };
-    fields.finish(reader);
-    Pool {
+    let mut pool = Pool {
         name: name.unwrap_or_default(),
         models: models.unwrap_or_default(),
         adapters: adapters.unwrap_or_default(),
         endpoints: members.addresses,
         hosts: members.hosts,
-        kv_below_gpu_tokens,
         rewrites: rewrites.unwrap_or_default(),
-        objectives: Vec::new(),
-        weight: 0,
         transfer,
         hold,
+        ..Pool::default()
+    };
+    if let Some(read) = rules.engines {
+        read(&mut fields, &mut pool, reader);
+    }
+    fields.finish(reader);
+    pool
+}
+
+/// Reads the fields about a pool's engines, for [`Rules::engines`].
+pub fn read_engines(fields: &mut Fields<'_>, pool: &mut Pool, reader: &mut Reader) {
+    let tokens = fields.optional("kv_below_gpu_tokens");
+    pool.kv_below_gpu_tokens = tokens.and_then(|entry| reader.number(&entry, 1..=KV_BELOW_GPU_TOKENS_MAX));
+    read_caches(fields, &mut pool.prompt, &mut pool.kv_events, reader);
+}
+
+/// Reads how to know what engines hold.
+pub fn read_caches(
+    fields: &mut Fields<'_>,
+    prompt: &mut Option<Prompt>,
+    kv_events: &mut KvEvents,
+    reader: &mut Reader,
+) {
+    *prompt = fields.optional("prompt").map(|entry| prompt::read(&entry, reader));
+    if let Some(entry) = fields.optional("kv_events") {
+        *kv_events = kv_events::read(&entry, reader);
+        if prompt.is_none() && *kv_events != KvEvents::Off {
+            reader.report(&entry.place, Problem::NoPrompt);
+        }
     }
 }
 

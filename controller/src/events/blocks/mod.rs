@@ -203,6 +203,24 @@ impl Blocks {
     }
 }
 
+// === impl Counts ===
+
+impl Counts {
+    /// The sums of both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            stored: self.stored + other.stored,
+            removed: self.removed + other.removed,
+            orphans: self.orphans + other.orphans,
+            lost: self.lost + other.lost,
+            unknown_tokens: self.unknown_tokens + other.unknown_tokens,
+            opaque: self.opaque + other.opaque,
+            beyond: self.beyond + other.beyond,
+        }
+    }
+}
+
 // === impl Rank ===
 
 impl Rank {

@@ -1,0 +1,271 @@
+//! What a model's files say of prompts: the text of its tokens, and how engines write a request as text.
+//!
+//! ```text
+//!   tokenizer.json ────────────────────┐
+//!   tokenizer_config.json, config.json ┼─► Written ─► tokens, for blocks
+//!   chat_template.jinja ───────────────┘       └────► PromptFormat, for proxies
+//! ```
+//!
+//! The files are those that the engines load, by the rules of Hugging Face's `transformers` and of vLLM.
+
+use super::tokens::{TOKENIZER_BYTES_MAX, TokenText, Tokenizer, TokenizerError};
+use serde_json::{Map, Value};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use thiserror::Error;
+use warmpath_config::Prompt;
+use warmpath_core::ids::FormatId;
+use warmpath_core::wire::{PromptFormat, SpecialToken};
+
+/// The largest of the small files, in bytes: templates with all their tools have some 20 KB, configurations with each added token of a
+/// large vocabulary some hundred.
+const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Special tokens that are passed on.
+const SPECIAL_TOKENS_MAX: usize = 64;
+const TOKENIZER: &str = "tokenizer.json";
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+const SPECIAL_TOKENS: &str = "special_tokens_map.json";
+const MODEL_CONFIG: &str = "config.json";
+const CHAT_TEMPLATE: &str = "chat_template.jinja";
+/// All of them, for changes.
+const FILES: [&str; 5] = [TOKENIZER, TOKENIZER_CONFIG, SPECIAL_TOKENS, MODEL_CONFIG, CHAT_TEMPLATE];
+/// Models whose chats vLLM writes with code of its own instead of their template.
+const CODED: [&str; 4] = ["gpt_oss", "deepseek_v32", "deepseek_v4", "kimi_k3"];
+
+/// How a model's prompts are written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// As proxies receive it.
+    pub format: PromptFormat,
+    /// Its name.
+    pub id: FormatId,
+    /// The text of its tokens.
+    pub tokens: TokenText,
+    /// What does not work with it.
+    pub notes: Vec<Note>,
+}
+
+/// What does not work with a model, in words for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// It has no chat template.
+    NoTemplate,
+    /// Its engines write chats with code of their own.
+    Coded,
+    /// Some of its tokens take the spaces beside them.
+    Greedy,
+}
+
+/// Files that cannot be used.
+#[derive(Debug, Error)]
+pub enum FormatError {
+    /// A file cannot be read.
+    #[error("cannot read {path}: mount the model's tokenizer there")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is too large.
+    #[error("{path} has more than {max} bytes: it is another file")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most that are read.
+        max: u64,
+    },
+    /// The tokenizer is of no use.
+    #[error("{path} cannot be used: take the file of the model that the engines serve")]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: TokenizerError,
+    },
+    /// A file is no JSON object.
+    #[error("{path} is not a JSON object")]
+    NoObject {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The template is no text.
+    #[error("{path} is not UTF-8")]
+    NotUtf8 {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// When files were changed, and their sizes: a large tokenizer is not read to see whether it is the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stamp(Vec<Option<(SystemTime, u64)>>);
+
+// === impl Written ===
+
+impl Written {
+    /// Reads the files.
+    pub fn read(prompt: &Prompt) -> Result<Self, FormatError> {
+        let (tokenizer_path, directory) = places(prompt);
+        let json = required(&tokenizer_path, TOKENIZER_BYTES_MAX)?;
+        let tokenizer = Tokenizer::read(&json)
+            .map_err(|source| FormatError::Tokenizer { path: tokenizer_path.clone(), source })?;
+        drop(json);
+        let config = object(&directory.join(TOKENIZER_CONFIG))?;
+        let specials = object(&directory.join(SPECIAL_TOKENS))?;
+        let mut special_tokens = special_tokens(&config);
+        for token in self::special_tokens(&specials) {
+            if special_tokens.iter().all(|known| known.name != token.name) {
+                special_tokens.push(token);
+            }
+        }
+        special_tokens.truncate(SPECIAL_TOKENS_MAX);
+        let mut notes = Vec::new();
+        let chat_template = template(prompt, &directory, &config, &mut notes)?;
+        if !tokenizer.greedy.is_empty() {
+            notes.push(Note::Greedy);
+        }
+        let format = PromptFormat {
+            chat_template,
+            text_prefix: prefix(&tokenizer, &config, &special_tokens),
+            special_tokens,
+            template_arguments: prompt.template_arguments.clone(),
+            content_format: prompt.content_format.into(),
+        };
+        Ok(Self { id: FormatId::of(&format), format, tokens: tokenizer.tokens, notes })
+    }
+}
+
+// === impl Note ===
+
+impl Note {
+    /// What it means, for people.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::NoTemplate => {
+                "no chat template was found: chats are routed by what was learned (set prompt.chat_template)"
+            }
+            Self::Coded => {
+                "the engines write this model's chats without a template: chats are routed by what was learned"
+            }
+            Self::Greedy => {
+                "some of the tokenizer's special tokens take the spaces beside them: prompts with such spaces are not found"
+            }
+        }
+    }
+}
+
+// === impl Stamp ===
+
+impl Stamp {
+    /// Of the files as they are now.
+    pub fn of(prompt: &Prompt) -> Self {
+        let (tokenizer, directory) = places(prompt);
+        let template = prompt.chat_template.as_ref().map(PathBuf::from);
+        let files = FILES.iter().map(|name| directory.join(name)).chain([tokenizer]).chain(template);
+        let stamp = |path: PathBuf| {
+            let file = std::fs::metadata(path).ok()?;
+            Some((file.modified().ok()?, file.len()))
+        };
+        Self(files.map(stamp).collect())
+    }
+}
+
+/// The tokenizer, and the directory of the others.
+fn places(prompt: &Prompt) -> (PathBuf, PathBuf) {
+    let path = PathBuf::from(&prompt.tokenizer);
+    if path.is_dir() {
+        return (path.join(TOKENIZER), path);
+    }
+    let directory = path.parent().map(Path::to_owned).unwrap_or_default();
+    (path, directory)
+}
+
+fn read(path: &Path, max: u64) -> Result<Option<Vec<u8>>, FormatError> {
+    let unreadable = |source| FormatError::Unreadable { path: path.to_owned(), source };
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let mut content = Vec::new();
+    let read = file.take(max + 1).read_to_end(&mut content).map_err(unreadable)?;
+    if u64::try_from(read).is_ok_and(|read| read > max) {
+        return Err(FormatError::TooLarge { path: path.to_owned(), max });
+    }
+    Ok(Some(content))
+}
+
+fn required(path: &Path, max: u64) -> Result<Vec<u8>, FormatError> {
+    let missing =
+        || FormatError::Unreadable { path: path.to_owned(), source: io::ErrorKind::NotFound.into() };
+    read(path, max)?.ok_or_else(missing)
+}
+
+/// A JSON object; an empty one where there is no file.
+fn object(path: &Path) -> Result<Map<String, Value>, FormatError> {
+    let Some(content) = read(path, FILE_BYTES_MAX)? else { return Ok(Map::new()) };
+    serde_json::from_slice(&content).map_err(|_| FormatError::NoObject { path: path.to_owned() })
+}
+
+/// Those that are named, as templates name them.
+fn special_tokens(config: &Map<String, Value>) -> Vec<SpecialToken> {
+    let named = config.iter().filter(|(name, _)| name.ends_with("_token"));
+    let tokens = named.filter_map(|(name, value)| {
+        let text = value.as_str().or_else(|| value.get("content")?.as_str())?;
+        Some(SpecialToken { name: name.clone(), text: text.to_owned() })
+    });
+    tokens.collect()
+}
+
+fn template(
+    prompt: &Prompt,
+    directory: &Path,
+    config: &Map<String, Value>,
+    notes: &mut Vec<Note>,
+) -> Result<String, FormatError> {
+    let text = |path: &Path, content: Vec<u8>| {
+        String::from_utf8(content).map_err(|_| FormatError::NotUtf8 { path: path.to_owned() })
+    };
+    if let Some(path) = prompt.chat_template.as_ref().map(PathBuf::from) {
+        return text(&path, required(&path, FILE_BYTES_MAX)?);
+    }
+    let model = object(&directory.join(MODEL_CONFIG))?;
+    if model.get("model_type").and_then(Value::as_str).is_some_and(|kind| CODED.contains(&kind)) {
+        notes.push(Note::Coded);
+        return Ok(String::new());
+    }
+    let path = directory.join(CHAT_TEMPLATE);
+    if let Some(content) = read(&path, FILE_BYTES_MAX)? {
+        return text(&path, content);
+    }
+    // Of several ones, engines take the default, unless a request says otherwise.
+    let named = |list: &Vec<Value>| {
+        let default = list.iter().find(|one| one.get("name").and_then(Value::as_str) == Some("default"))?;
+        default.get("template")?.as_str().map(str::to_owned)
+    };
+    let template = config.get("chat_template").and_then(|template| match template {
+        Value::String(template) => Some(template.clone()),
+        Value::Array(list) => named(list),
+        _ => None,
+    });
+    if template.is_none() {
+        notes.push(Note::NoTemplate);
+    }
+    Ok(template.unwrap_or_default())
+}
+
+/// What the tokenizer puts before a prompt. Llama's and Gemma's tokenizers take their configuration's word for it.
+fn prefix(tokenizer: &Tokenizer, config: &Map<String, Value>, special_tokens: &[SpecialToken]) -> String {
+    let adds = config.get("add_bos_token").and_then(Value::as_bool);
+    let first = special_tokens.iter().find(|token| token.name == "bos_token");
+    let class = config.get("tokenizer_class").and_then(Value::as_str).unwrap_or_default();
+    match (adds, first) {
+        (Some(true), Some(first)) if tokenizer.prefix.is_empty() => first.text.clone(),
+        (Some(false), Some(first)) if ["Llama", "Gemma"].iter().any(|kind| class.contains(kind)) => {
+            tokenizer.prefix.strip_prefix(&first.text).unwrap_or(&tokenizer.prefix).trim_start().to_owned()
+        }
+        _ => tokenizer.prefix.clone(),
+    }
+}

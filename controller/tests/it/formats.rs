@@ -1,0 +1,103 @@
+//! What a model's files say of prompts, and that they are read again when they change.
+
+use std::path::Path;
+use warmpath::config::Pool;
+use warmpath::events::format::{FormatError, Note, Written};
+use warmpath::events::formats::Formats;
+use warmpath_config::Prompt;
+
+const TOKENIZER: &str = include_str!("../../../tests/engine/data/tiny-model/tokenizer.json");
+const CONFIG: &str = include_str!("../../../tests/engine/data/tiny-model/tokenizer_config.json");
+
+fn prompt(path: &Path) -> Prompt {
+    Prompt { tokenizer: path.to_string_lossy().into_owned(), ..Prompt::default() }
+}
+
+fn model(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        std::fs::write(directory.path().join(name), content).unwrap();
+    }
+    directory
+}
+
+#[test]
+fn a_model_is_read_from_its_directory_or_its_tokenizer() {
+    let directory = model(&[("tokenizer.json", TOKENIZER), ("tokenizer_config.json", CONFIG)]);
+    let written = Written::read(&prompt(directory.path())).unwrap();
+    assert!(written.format.chat_template.contains("<|im_start|>"));
+    let special = |name: &str| written.format.special_tokens.iter().find(|token| token.name == name);
+    assert_eq!(special("eos_token").unwrap().text, "<|im_end|>");
+    assert_eq!(special("bos_token"), None, "it is null");
+    assert_eq!((written.format.text_prefix.as_str(), written.notes.len()), ("", 0));
+    let alone = Written::read(&prompt(&directory.path().join("tokenizer.json"))).unwrap();
+    assert_eq!((alone.id, alone.tokens), (written.id, written.tokens));
+}
+
+#[test]
+fn the_template_is_the_one_that_engines_take() {
+    let named =
+        r#"{"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]}"#;
+    let of = |files: &[(&str, &str)], change: &dyn Fn(&mut Prompt, &Path)| {
+        let directory = model(&[&[("tokenizer.json", TOKENIZER)], files].concat());
+        let mut prompt = prompt(directory.path());
+        change(&mut prompt, directory.path());
+        let written = Written::read(&prompt).unwrap();
+        (written.format.chat_template, written.notes)
+    };
+    let nothing = |_: &mut Prompt, _: &Path| {};
+    assert_eq!(of(&[], &nothing), (String::new(), vec![Note::NoTemplate]));
+    assert_eq!(of(&[("tokenizer_config.json", named)], &nothing), ("d".to_owned(), vec![]));
+    let beside = [("tokenizer_config.json", named), ("chat_template.jinja", "j")];
+    assert_eq!(of(&beside, &nothing), ("j".to_owned(), vec![]));
+    let own = |prompt: &mut Prompt, directory: &Path| {
+        let path = directory.join("own.jinja");
+        std::fs::write(&path, "o").unwrap();
+        prompt.chat_template = Some(path.to_string_lossy().into_owned());
+    };
+    assert_eq!(of(&beside, &own), ("o".to_owned(), vec![]));
+    let coded = [beside[1], ("config.json", r#"{"model_type": "gpt_oss"}"#)];
+    assert_eq!(of(&coded, &nothing), (String::new(), vec![Note::Coded]));
+}
+
+#[test]
+fn the_first_token_is_as_the_configuration_says() {
+    let adds = r#"{"bos_token": {"content": "<|endoftext|>"}, "add_bos_token": true}"#;
+    let directory = model(&[("tokenizer.json", TOKENIZER), ("tokenizer_config.json", adds)]);
+    let written = Written::read(&prompt(directory.path())).unwrap();
+    assert_eq!(written.format.text_prefix, "<|endoftext|>");
+}
+
+#[test]
+fn files_that_are_of_no_use_are_named() {
+    let missing = Written::read(&prompt(Path::new("/nowhere"))).unwrap_err();
+    assert_eq!(missing.to_string(), "cannot read /nowhere: mount the model's tokenizer there");
+    let broken = model(&[("tokenizer.json", "{}")]);
+    let broken = Written::read(&prompt(broken.path())).unwrap_err();
+    assert!(matches!(broken, FormatError::Tokenizer { .. }), "{broken}");
+    let config = model(&[("tokenizer.json", TOKENIZER), ("tokenizer_config.json", "[]")]);
+    let config = Written::read(&prompt(config.path())).unwrap_err();
+    assert!(matches!(config, FormatError::NoObject { .. }), "{config}");
+}
+
+#[tokio::test]
+async fn files_that_change_are_read_again_when_they_rest() {
+    let directory = model(&[("tokenizer.json", TOKENIZER), ("chat_template.jinja", "one")]);
+    let pools = [Pool { prompt: Some(prompt(directory.path())), ..Pool::default() }];
+    let mut formats = Formats::default();
+    assert!(formats.refresh(&pools).await);
+    let template = |formats: &Formats| formats.of(&pools[0]).unwrap().format.chat_template.clone();
+    assert_eq!(template(&formats), "one");
+    assert!(!formats.refresh(&pools).await);
+    std::fs::write(directory.path().join("chat_template.jinja"), "another").unwrap();
+    assert!(!formats.refresh(&pools).await, "it may be half written");
+    assert!(formats.refresh(&pools).await);
+    assert_eq!(template(&formats), "another");
+    std::fs::remove_file(directory.path().join("tokenizer.json")).unwrap();
+    formats.refresh(&pools).await;
+    assert!(formats.refresh(&pools).await);
+    assert_eq!(template(&formats), "another", "what was good stays");
+    assert!(formats.fault(&pools[0]).unwrap().contains("cannot read"));
+    assert!(formats.refresh(&[]).await);
+    assert!(formats.of(&pools[0]).is_none());
+}
