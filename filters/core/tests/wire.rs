@@ -7,11 +7,11 @@ use prost::Message;
 use warmpath_core::limits::{EVENTS_PER_MESSAGE_MAX, MESSAGE_BYTES_SOFT_MAX};
 use warmpath_core::time::Timestamp;
 use warmpath_core::wire::{
-    Alive, ContentFormat, Conversation, Current, Ended, EngineStatus, Event, Gone, Held, HeldFor, Hold,
-    InFlightReport, Kind, MessageChunker, Objective, Outcome, OutcomeClass, Page, PageError, Pool,
-    PoolEndpoint, Pools, Prefix, PromptFormat, Proxies, Record, Released, Reported, Reporting, Rewrite,
-    RewriteTarget, Role, Routed, Source, SpecialToken, Stored, StreamError, Tenant, Tier, Transfer,
-    TransferProtocol, TransferSeen, Trust, Turn, Up, UsageSeen, decode_down, decode_up,
+    Alive, ChatJoint, ChatLiteral, ChatPiece, ChatProgram, ChatShape, ChatTable, Conversation, Current,
+    Ended, EngineStatus, Event, Gone, Held, HeldFor, Hold, InFlightReport, Kind, MessageChunker, Objective,
+    Outcome, OutcomeClass, Page, PageError, Pool, PoolEndpoint, Pools, Prefix, PromptFormat, Proxies, Record,
+    Released, Reported, Reporting, Rewrite, RewriteTarget, Role, Routed, Source, Stored, StreamError, Tenant,
+    Tier, Transfer, TransferProtocol, TransferSeen, Trust, Turn, Up, UsageSeen, decode_down, decode_up,
 };
 
 fn pool() -> Pool {
@@ -42,13 +42,35 @@ fn pool() -> Pool {
             endpoint_ms_max: 1,
             tenants: vec![Tenant { name: "t".into(), weight: 1 }],
         }),
-        prompt_format: Some(PromptFormat {
-            chat_template: "{{ messages }}".into(),
+        prompt_format: Some(Box::new(PromptFormat {
             text_prefix: "<s>".into(),
-            special_tokens: vec![SpecialToken { name: "bos_token".into(), text: "<s>".into() }],
-            template_arguments: "{}".into(),
-            content_format: ContentFormat::Parts.into(),
-        }),
+            chat: Some(ChatProgram {
+                shape: Some(ChatShape {
+                    has_parts: true,
+                    has_developer: true,
+                    reads_names: true,
+                    is_result_id_first: true,
+                    tools_place: 1,
+                    tools_as: 1,
+                    system_place: 1,
+                    call_order: 1,
+                }),
+                switches: vec!["enable_thinking".into()],
+                arguments: vec!["date_string".into()],
+                guards: vec!["</think>".into()],
+                literals: vec![ChatLiteral {
+                    pieces: vec![ChatPiece { text: "t".into(), now: "%d".into() }],
+                }],
+                tables: vec![ChatTable {
+                    has_tools: true,
+                    switches: vec![1],
+                    fields: vec![1],
+                    forms: vec![1],
+                    joints: vec![ChatJoint { from: 1, to: 1, literal: 1 }],
+                    empty: vec![1],
+                }],
+            }),
+        })),
     }
 }
 

@@ -29,7 +29,9 @@ pub fn code() -> Result<String, Box<dyn Error>> {
     let schema = protox::compile([SCHEMA], [core().join("proto")])?;
     let package = Module::from_protobuf_package_name(PACKAGE);
     let requests = schema.file.into_iter().map(|file| (package.clone(), file)).collect();
-    let mut modules = Config::new().format(true).generate(requests)?;
+    // Every event is as large as the largest, and few have this.
+    let mut modules =
+        Config::new().format(true).boxed(".warmpath.v1.Pool.prompt_format").generate(requests)?;
     let code = modules.remove(&package).ok_or("the schema has another package")?;
     let (_, code) = code.split_once('\n').ok_or("the code is empty")?;
     Ok(format!("{HEAD}{code}"))

@@ -82,7 +82,7 @@ impl View {
             weight: pool.weight(),
             transfer: pool.transfer().cloned(),
             hold: pool.hold().cloned(),
-            prompt_format: pool.prompt_format().cloned(),
+            prompt_format: pool.prompt_format().cloned().map(Box::new),
         }
     }
 }

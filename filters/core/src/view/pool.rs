@@ -64,7 +64,7 @@ pub struct Pool {
     taking: [Members; 3],
     transfer: Option<Transfer>,
     hold: Option<Hold>,
-    prompt_format: Option<PromptFormat>,
+    prompt_format: Option<Box<PromptFormat>>,
     transfers: Transfers,
     text: TextRatio,
     /// The ratio at which the endpoints' capacities were last converted to cells.
@@ -222,7 +222,7 @@ impl Pool {
 
     /// How its engines write prompts; `None`: not known.
     pub fn prompt_format(&self) -> Option<&PromptFormat> {
-        self.prompt_format.as_ref()
+        self.prompt_format.as_deref()
     }
 
     /// How long that takes.

@@ -180,37 +180,121 @@ pub struct Pool {
     #[prost(message, optional, tag = "10")]
     pub hold: ::core::option::Option<Hold>,
     /// How its engines write prompts. Absent: not known, and the prompts' fields are hashed in an order of the router's own.
-    #[prost(message, optional, tag = "11")]
-    pub prompt_format: ::core::option::Option<PromptFormat>,
+    #[prost(message, optional, boxed, tag = "11")]
+    pub prompt_format: ::core::option::Option<::prost::alloc::boxed::Box<PromptFormat>>,
 }
 /// How engines write the prompts of requests, so that the text of a prompt is what they compute.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PromptFormat {
-    /// The model's chat template in Jinja. Empty: chats are not rendered.
-    #[prost(string, tag = "1")]
-    pub chat_template: ::prost::alloc::string::String,
     /// Text that the tokenizer puts before a prompt that is not a chat: mostly that of its first special token.
-    #[prost(string, tag = "2")]
-    pub text_prefix: ::prost::alloc::string::String,
-    /// The special tokens that templates name.
-    #[prost(message, repeated, tag = "3")]
-    pub special_tokens: ::prost::alloc::vec::Vec<SpecialToken>,
-    /// Arguments of the template that the engine was started with, as a JSON object. Empty: none.
-    #[prost(string, tag = "4")]
-    pub template_arguments: ::prost::alloc::string::String,
-    /// Whether the template takes the parts of a message's content as a list.
-    #[prost(enumeration = "ContentFormat", tag = "5")]
-    pub content_format: i32,
-}
-/// A special token of a tokenizer.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SpecialToken {
-    /// Its name in templates, such as `bos_token`.
     #[prost(string, tag = "1")]
-    pub name: ::prost::alloc::string::String,
-    /// Its text.
-    #[prost(string, tag = "2")]
+    pub text_prefix: ::prost::alloc::string::String,
+    /// How chats are written. Absent: not known.
+    #[prost(message, optional, tag = "2")]
+    pub chat: ::core::option::Option<ChatProgram>,
+}
+/// What a model's chat template was reduced to: the text between two fields of a request, by what the fields are. The numbers of
+/// kinds, circumstances and forms are those of the crate warmpath-template.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ChatProgram {
+    /// The order of fields in the text.
+    #[prost(message, optional, tag = "1")]
+    pub shape: ::core::option::Option<ChatShape>,
+    /// Names of arguments of the template that decide which table holds, if they are booleans.
+    #[prost(string, repeated, tag = "2")]
+    pub switches: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Names of arguments that change the text in other ways.
+    #[prost(string, repeated, tag = "3")]
+    pub arguments: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Text that the template looks for in the contents of messages.
+    #[prost(string, repeated, tag = "4")]
+    pub guards: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The texts between fields.
+    #[prost(message, repeated, tag = "5")]
+    pub literals: ::prost::alloc::vec::Vec<ChatLiteral>,
+    /// What is written, by the tools and switches of a request.
+    #[prost(message, repeated, tag = "6")]
+    pub tables: ::prost::alloc::vec::Vec<ChatTable>,
+}
+/// The order in which a template writes the fields of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChatShape {
+    /// Whether parts of a content are fields of their own.
+    #[prost(bool, tag = "1")]
+    pub has_parts: bool,
+    /// Whether the template knows the role of developers.
+    #[prost(bool, tag = "2")]
+    pub has_developer: bool,
+    /// Whether it reads the names of messages.
+    #[prost(bool, tag = "3")]
+    pub reads_names: bool,
+    /// Whether the id of a result stands before its content.
+    #[prost(bool, tag = "4")]
+    pub is_result_id_first: bool,
+    /// Where the tools stand: before all, after the system message, before the first message after that, before the last of a user.
+    #[prost(uint32, tag = "5")]
+    pub tools_place: u32,
+    /// What of a tool is one text: all of it, its function, or each field.
+    #[prost(uint32, tag = "6")]
+    pub tools_as: u32,
+    /// Where a system message at the head stands: there, or before the last message.
+    #[prost(uint32, tag = "7")]
+    pub system_place: u32,
+    /// The order of a call's name, arguments and id, as one of six.
+    #[prost(uint32, tag = "8")]
+    pub call_order: u32,
+}
+/// A text between fields.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ChatLiteral {
+    /// Its pieces.
+    #[prost(message, repeated, tag = "1")]
+    pub pieces: ::prost::alloc::vec::Vec<ChatPiece>,
+}
+/// A piece of a text between fields.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChatPiece {
+    /// Text.
+    #[prost(string, tag = "1")]
     pub text: ::prost::alloc::string::String,
+    /// If not empty: the time in this format of strftime, in place of text.
+    #[prost(string, tag = "2")]
+    pub now: ::prost::alloc::string::String,
+}
+/// What is written for some requests.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ChatTable {
+    /// Whether the request has tools.
+    #[prost(bool, tag = "1")]
+    pub has_tools: bool,
+    /// What it gives for each switch: zero: nothing, 1: false, 2: true.
+    #[prost(uint32, repeated, tag = "2")]
+    pub switches: ::prost::alloc::vec::Vec<u32>,
+    /// Keys of fields, ascending.
+    #[prost(uint32, repeated, tag = "3")]
+    pub fields: ::prost::alloc::vec::Vec<u32>,
+    /// The form of each.
+    #[prost(uint32, repeated, tag = "4")]
+    pub forms: ::prost::alloc::vec::Vec<u32>,
+    /// The texts between fields, ascending by their keys.
+    #[prost(message, repeated, tag = "5")]
+    pub joints: ::prost::alloc::vec::Vec<ChatJoint>,
+    /// The kinds whose fields may be empty.
+    #[prost(uint32, repeated, tag = "6")]
+    pub empty: ::prost::alloc::vec::Vec<u32>,
+}
+/// What stands between two fields.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChatJoint {
+    /// The key of the field before it.
+    #[prost(uint32, tag = "1")]
+    pub from: u32,
+    /// The key of the field after it.
+    #[prost(uint32, tag = "2")]
+    pub to: u32,
+    /// Which of the literals.
+    #[prost(uint32, tag = "3")]
+    pub literal: u32,
 }
 /// How long requests of a pool are held in the proxy instead of being sent or refused.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -694,39 +778,6 @@ impl Phase {
             "PHASE_ITEM" => Some(Self::Item),
             "PHASE_DONE" => Some(Self::Done),
             "PHASE_RESUMED" => Some(Self::Resumed),
-            _ => None,
-        }
-    }
-}
-/// How a template takes the content of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum ContentFormat {
-    /// By what the template does with it, as engines find out.
-    Auto = 0,
-    /// As one string.
-    String = 1,
-    /// As a list of parts.
-    Parts = 2,
-}
-impl ContentFormat {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Auto => "CONTENT_FORMAT_AUTO",
-            Self::String => "CONTENT_FORMAT_STRING",
-            Self::Parts => "CONTENT_FORMAT_PARTS",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "CONTENT_FORMAT_AUTO" => Some(Self::Auto),
-            "CONTENT_FORMAT_STRING" => Some(Self::String),
-            "CONTENT_FORMAT_PARTS" => Some(Self::Parts),
             _ => None,
         }
     }

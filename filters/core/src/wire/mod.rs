@@ -14,9 +14,11 @@
 //! The encoding is protobuf: fields can be added while proxies and controllers of different versions meet. The messages
 //! are generated from `filters/core/proto/warmpath/v1/state.proto`.
 
+mod chat;
 mod event;
 #[rustfmt::skip]
 #[expect(unreachable_pub, reason = "generated code makes everything public")]
+#[expect(clippy::struct_excessive_bools, reason = "fields of messages mean one thing each")]
 mod generated;
 mod page;
 mod prefix;
@@ -25,11 +27,11 @@ mod stream;
 pub use event::Authority;
 pub use generated::event::Kind;
 pub use generated::{
-    Alive, ContentFormat, Conversation, Current, Down, Ended, EngineStatus, Event, Gone, Health, Held,
-    HeldFor, Hello, Hold, InFlightReport, Objective, Outcome, OutcomeClass, Phase, Pool, PoolEndpoint, Pools,
-    Prefix, PromptFormat, Proxies, Released, Reported, Reporting, ResumePoint, Rewrite, RewriteTarget, Role,
-    Routed, SpecialToken, Stored, Tenant, Tier, Transfer, TransferProtocol, TransferSeen, Trust, Turn, Up,
-    UsageSeen,
+    Alive, ChatJoint, ChatLiteral, ChatPiece, ChatProgram, ChatShape, ChatTable, Conversation, Current, Down,
+    Ended, EngineStatus, Event, Gone, Health, Held, HeldFor, Hello, Hold, InFlightReport, Objective, Outcome,
+    OutcomeClass, Phase, Pool, PoolEndpoint, Pools, Prefix, PromptFormat, Proxies, Released, Reported,
+    Reporting, ResumePoint, Rewrite, RewriteTarget, Role, Routed, Stored, Tenant, Tier, Transfer,
+    TransferProtocol, TransferSeen, Trust, Turn, Up, UsageSeen,
 };
 pub use page::{Page, PageError, Record, Source};
 pub use prefix::{PrefixDecoder, PrefixEncoder, PrefixError};
