@@ -16,7 +16,7 @@ use std::time::SystemTime;
 use thiserror::Error;
 use warmpath_config::Prompt;
 use warmpath_core::ids::FormatId;
-use warmpath_core::wire::{PromptFormat, SpecialToken};
+use warmpath_core::wire::PromptFormat;
 
 /// The largest of the small files, in bytes: templates with all their tools have some 20 KB, configurations with each added token of a
 /// large vocabulary some hundred.
@@ -38,6 +38,10 @@ const CODED: [&str; 4] = ["gpt_oss", "deepseek_v32", "deepseek_v4", "kimi_k3"];
 pub struct Written {
     /// As proxies receive it.
     pub format: PromptFormat,
+    /// The chat template; empty if there is none.
+    pub template: String,
+    /// The special tokens by their names in templates.
+    pub special_tokens: Vec<(String, String)>,
     /// Its name.
     pub id: FormatId,
     /// The text of its tokens.
@@ -116,24 +120,20 @@ impl Written {
         let specials = object(&directory.join(SPECIAL_TOKENS))?;
         let mut special_tokens = special_tokens(&config);
         for token in self::special_tokens(&specials) {
-            if special_tokens.iter().all(|known| known.name != token.name) {
+            if special_tokens.iter().all(|(known, _)| *known != token.0) {
                 special_tokens.push(token);
             }
         }
         special_tokens.truncate(SPECIAL_TOKENS_MAX);
         let mut notes = Vec::new();
-        let chat_template = template(prompt, &directory, &config, &mut notes)?;
+        let template = template(prompt, &directory, &config, &mut notes)?;
         if !tokenizer.greedy.is_empty() {
             notes.push(Note::Greedy);
         }
-        let format = PromptFormat {
-            chat_template,
-            text_prefix: prefix(&tokenizer, &config, &special_tokens),
-            special_tokens,
-            template_arguments: prompt.template_arguments.clone(),
-            content_format: prompt.content_format.into(),
-        };
-        Ok(Self { id: FormatId::of(&format), format, tokens: tokenizer.tokens, notes })
+        let text_prefix = prefix(&tokenizer, &config, &special_tokens);
+        let format = PromptFormat { text_prefix, chat: None };
+        let id = FormatId::of(&format);
+        Ok(Self { id, format, template, special_tokens, tokens: tokenizer.tokens, notes })
     }
 }
 
@@ -210,11 +210,11 @@ fn object(path: &Path) -> Result<Map<String, Value>, FormatError> {
 }
 
 /// Those that are named, as templates name them.
-fn special_tokens(config: &Map<String, Value>) -> Vec<SpecialToken> {
+fn special_tokens(config: &Map<String, Value>) -> Vec<(String, String)> {
     let named = config.iter().filter(|(name, _)| name.ends_with("_token"));
     let tokens = named.filter_map(|(name, value)| {
         let text = value.as_str().or_else(|| value.get("content")?.as_str())?;
-        Some(SpecialToken { name: name.clone(), text: text.to_owned() })
+        Some((name.clone(), text.to_owned()))
     });
     tokens.collect()
 }
@@ -257,14 +257,14 @@ fn template(
 }
 
 /// What the tokenizer puts before a prompt. Llama's and Gemma's tokenizers take their configuration's word for it.
-fn prefix(tokenizer: &Tokenizer, config: &Map<String, Value>, special_tokens: &[SpecialToken]) -> String {
+fn prefix(tokenizer: &Tokenizer, config: &Map<String, Value>, special_tokens: &[(String, String)]) -> String {
     let adds = config.get("add_bos_token").and_then(Value::as_bool);
-    let first = special_tokens.iter().find(|token| token.name == "bos_token");
+    let first = special_tokens.iter().find(|(name, _)| name == "bos_token").map(|(_, text)| text);
     let class = config.get("tokenizer_class").and_then(Value::as_str).unwrap_or_default();
     match (adds, first) {
-        (Some(true), Some(first)) if tokenizer.prefix.is_empty() => first.text.clone(),
+        (Some(true), Some(first)) if tokenizer.prefix.is_empty() => first.clone(),
         (Some(false), Some(first)) if ["Llama", "Gemma"].iter().any(|kind| class.contains(kind)) => {
-            tokenizer.prefix.strip_prefix(&first.text).unwrap_or(&tokenizer.prefix).trim_start().to_owned()
+            tokenizer.prefix.strip_prefix(first).unwrap_or(&tokenizer.prefix).trim_start().to_owned()
         }
         _ => tokenizer.prefix.clone(),
     }

@@ -142,7 +142,7 @@ impl Live {
         self.models.fill(&mut pools);
         self.connectors.fill(&mut pools);
         for (wire, pool) in pools.pools.iter_mut().zip(&named) {
-            wire.prompt_format = self.formats.of(pool).map(|written| written.format.clone());
+            wire.prompt_format = self.formats.of(pool).map(|written| Box::new(written.format.clone()));
         }
         let kinds = changes(self.published.as_ref(), &pools);
         self.shared.with(|hub, now| kinds.into_iter().for_each(|kind| hub.publish(kind, now)));

@@ -5,7 +5,8 @@ use std::time::Duration;
 use warmpath::config::{LoadError, Settings, load};
 use warmpath_config::KvEvents;
 use warmpath_config::kv_events::Ports;
-use warmpath_core::wire::{ContentFormat, Role, TransferProtocol};
+use warmpath_config::prompt::ContentFormat;
+use warmpath_core::wire::{Role, TransferProtocol};
 
 const RIGHT: &str = include_str!("../fixtures/config/right.yaml");
 const WRONG: &str = include_str!("../fixtures/config/wrong.yaml");

@@ -25,9 +25,9 @@ fn model(files: &[(&str, &str)]) -> tempfile::TempDir {
 fn a_model_is_read_from_its_directory_or_its_tokenizer() {
     let directory = model(&[("tokenizer.json", TOKENIZER), ("tokenizer_config.json", CONFIG)]);
     let written = Written::read(&prompt(directory.path())).unwrap();
-    assert!(written.format.chat_template.contains("<|im_start|>"));
-    let special = |name: &str| written.format.special_tokens.iter().find(|token| token.name == name);
-    assert_eq!(special("eos_token").unwrap().text, "<|im_end|>");
+    assert!(written.template.contains("<|im_start|>"));
+    let special = |name: &str| written.special_tokens.iter().find(|(known, _)| known == name);
+    assert_eq!(special("eos_token").unwrap().1, "<|im_end|>");
     assert_eq!(special("bos_token"), None, "it is null");
     assert_eq!((written.format.text_prefix.as_str(), written.notes.len()), ("", 0));
     let alone = Written::read(&prompt(&directory.path().join("tokenizer.json"))).unwrap();
@@ -43,7 +43,7 @@ fn the_template_is_the_one_that_engines_take() {
         let mut prompt = prompt(directory.path());
         change(&mut prompt, directory.path());
         let written = Written::read(&prompt).unwrap();
-        (written.format.chat_template, written.notes)
+        (written.template, written.notes)
     };
     let nothing = |_: &mut Prompt, _: &Path| {};
     assert_eq!(of(&[], &nothing), (String::new(), vec![Note::NoTemplate]));
@@ -86,7 +86,7 @@ async fn files_that_change_are_read_again_when_they_rest() {
     let pools = [Pool { prompt: Some(prompt(directory.path())), ..Pool::default() }];
     let mut formats = Formats::default();
     assert!(formats.refresh(&pools).await);
-    let template = |formats: &Formats| formats.of(&pools[0]).unwrap().format.chat_template.clone();
+    let template = |formats: &Formats| formats.of(&pools[0]).unwrap().template.clone();
     assert_eq!(template(&formats), "one");
     assert!(!formats.refresh(&pools).await);
     std::fs::write(directory.path().join("chat_template.jinja"), "another").unwrap();

@@ -2,7 +2,18 @@
 
 use crate::fault::Problem;
 use crate::reader::{Entry, Reader};
-use warmpath_core::wire::ContentFormat;
+
+/// How a chat template takes the content of a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ContentFormat {
+    /// By what the template does with it, as engines find out.
+    #[default]
+    Auto,
+    /// As one string.
+    String,
+    /// As a list of parts.
+    Parts,
+}
 
 /// The formats of contents, by the names that vLLM gives them.
 const FORMATS: [(&str, ContentFormat); 3] =
