@@ -14,7 +14,7 @@ pub enum ContentFormat {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
+pub(crate) enum Token {
     Name(String),
     Text(String),
     Number,
@@ -272,7 +272,7 @@ fn arguments(tokens: &[Token]) -> Vec<Vec<Token>> {
 }
 
 /// The tokens of each tag, and whether it is a statement.
-fn tags(template: &str) -> Vec<(bool, Vec<Token>)> {
+pub(crate) fn tags(template: &str) -> Vec<(bool, Vec<Token>)> {
     let mut found = Vec::new();
     let mut rest = template;
     while let Some(at) = rest.find('{') {

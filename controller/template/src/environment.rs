@@ -20,6 +20,9 @@ const RECURSION_MAX: usize = 100;
 /// The name of the variable that holds the time. No template can name it.
 pub(crate) const NOW: &str = " now";
 
+/// The time of a probe: the format is written in its place, between characters for private use.
+pub(crate) const PROBED: &str = "probed";
+
 /// The only template's name.
 pub(crate) const TEMPLATE: &str = "chat";
 
@@ -72,7 +75,11 @@ fn raise_exception(message: Option<&str>) -> Result<Value, Error> {
 }
 
 fn strftime_now(state: &State<'_, '_>, format: &str) -> Result<String, Error> {
-    let now = state.lookup(NOW).and_then(|now| u64::try_from(now).ok());
+    let now = state.lookup(NOW);
+    if now.as_ref().and_then(Value::as_str) == Some(PROBED) {
+        return Ok(format!("\u{e000}{format}\u{e001}"));
+    }
+    let now = now.and_then(|now| u64::try_from(now).ok());
     let now = now.ok_or_else(|| invalid("the time is not known").with_source(NoClock))?;
     strftime(now, format).ok_or_else(|| invalid("unknown directive of strftime"))
 }

@@ -14,15 +14,20 @@
 mod chat;
 mod content;
 mod environment;
+mod guards;
+mod probes;
 mod python;
+mod reduce;
 mod source;
 mod value;
 
 pub use content::ContentFormat;
+pub use reduce::reduce;
 
-use environment::{NOW, NoClock, Refusal, TEMPLATE};
+use environment::{NOW, NoClock, PROBED, Refusal, TEMPLATE};
 use minijinja::value::DynObject;
 use minijinja::{Environment, Error, ErrorKind, Value};
+use std::collections::BTreeSet;
 use std::fmt;
 use warmpath_template::{Chat, Unwritten};
 
@@ -50,6 +55,7 @@ pub struct Template {
     variables: Vec<(String, Value)>,
     content_format: ContentFormat,
     has_developer: bool,
+    source: String,
 }
 
 /// Why a template cannot be used.
@@ -118,7 +124,7 @@ impl Template {
         let has_developer =
             ["\"developer\"", "'developer'"].iter().any(|role| source.template.contains(role));
         let content_format = source.content_format.unwrap_or_else(|| ContentFormat::of(source.template));
-        Ok(Self { environment, variables, content_format, has_developer })
+        Ok(Self { environment, variables, content_format, has_developer, source: source.template.to_owned() })
     }
 
     /// How the template takes contents.
@@ -128,6 +134,15 @@ impl Template {
 
     /// The text of a chat. `now`: microseconds since 1970, if they are known.
     pub fn render(&self, chat: &Chat<'_>, now: Option<u64>) -> Result<String, Unwritten> {
+        self.render_at(chat, now.map(Value::from))
+    }
+
+    /// The text of a probe, with the formats of times in their places.
+    fn render_probe(&self, chat: &Chat<'_>) -> Result<String, Unwritten> {
+        self.render_at(chat, Some(Value::from(PROBED)))
+    }
+
+    fn render_at(&self, chat: &Chat<'_>, now: Option<Value>) -> Result<String, Unwritten> {
         if chat.is_continued {
             // The engine marks where the last message goes on, renders, and cuts the text at the mark.
             return Err(Unwritten::Arguments);
@@ -137,7 +152,23 @@ impl Template {
         template.render(context).map_err(|error| unwritten(&error))
     }
 
-    fn context(&self, chat: &Chat<'_>, now: Option<u64>) -> Result<Value, Unwritten> {
+    fn source(&self) -> &str {
+        &self.source
+    }
+
+    fn has_developer(&self) -> bool {
+        self.has_developer
+    }
+
+    /// The variables that the template reads.
+    fn variables(&self) -> BTreeSet<String> {
+        let template = self.environment.get_template(TEMPLATE);
+        template
+            .map(|template| template.undeclared_variables(false).into_iter().collect())
+            .unwrap_or_default()
+    }
+
+    fn context(&self, chat: &Chat<'_>, now: Option<Value>) -> Result<Value, Unwritten> {
         let none = || Value::from(());
         let mut variables = self.variables.clone();
         if let Some(arguments) = chat.arguments {
@@ -162,7 +193,7 @@ impl Template {
         set(&mut variables, "documents", documents.unwrap_or_else(none));
         set(&mut variables, "add_generation_prompt", Value::from(!chat.has_no_generation_prompt));
         if let Some(now) = now {
-            set(&mut variables, NOW, Value::from(now));
+            set(&mut variables, NOW, now);
         }
         Ok(Value::from_pairs(variables))
     }

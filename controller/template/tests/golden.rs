@@ -4,11 +4,12 @@
 
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
-use warmpath_jinja::{ContentFormat, Source, Template};
+use warmpath_jinja::{ContentFormat, Source, Template, reduce};
 use warmpath_json::Scanner;
-use warmpath_template::Chat;
+use warmpath_template::{Chat, Unwritten};
 
 /// 2026-11-26 09:05:07, as in `data/make.py`.
 const NOW_US: u64 = 1_795_683_907_000_000;
@@ -121,4 +122,51 @@ fn a_rendered_chat_is_the_engines_byte_for_byte() {
     }
     assert!(equal > 400, "only {equal} cases have a text");
     assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
+}
+
+/// What the program of a template writes is what the template does, or nothing. `data/coverage.txt` says how much that is.
+#[test]
+fn a_reduced_template_writes_the_same_or_nothing() {
+    let mut page =
+        String::from("template, cases with a text, of them written by the program, the others by reason\n");
+    let mut differences = Vec::new();
+    for golden in goldens() {
+        let template = Template::compile(&source(&golden)).unwrap();
+        let program = reduce(&template);
+        let (mut texts, mut written) = (0, 0);
+        let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for case in &golden.cases {
+            let Some(expected) = &case.text else { continue };
+            texts += 1;
+            let mut text = Vec::new();
+            let result = with_chat(&case.body, |chat| match &program {
+                Some(program) => program.write(chat, Some(NOW_US), &mut |piece| {
+                    text.extend_from_slice(piece);
+                    true
+                }),
+                None => Err(Unwritten::Failed),
+            });
+            match result {
+                Ok(()) if text == expected.as_bytes() => written += 1,
+                Ok(()) => differences.push(format!(
+                    "{} {}\n expected {expected:?}\n got      {:?}",
+                    golden.name,
+                    case.name,
+                    String::from_utf8_lossy(&text)
+                )),
+                Err(reason) => reasons.entry(reason.label()).or_default().push(&case.name),
+            }
+        }
+        let reasons: Vec<String> =
+            reasons.iter().map(|(reason, cases)| format!("{reason}: {}", cases.join(" "))).collect();
+        writeln!(page, "{}, {texts}, {written}, {}", golden.name, reasons.join("; ")).unwrap();
+    }
+    assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
+    let known = fs::read_to_string(data().join("coverage.txt")).unwrap_or_default();
+    // Write it: WARMPATH_COVERAGE=1 cargo test -p warmpath-jinja --test golden
+    if std::env::var_os("WARMPATH_COVERAGE").is_some() {
+        fs::write(data().join("coverage.txt"), &page).unwrap();
+        return;
+    }
+    assert!(known == page, "coverage.txt is out of date, or less is covered:\n{page}");
 }

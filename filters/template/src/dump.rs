@@ -18,7 +18,7 @@ pub enum Layout {
     Indented(usize),
 }
 
-/// Writes a JSON value again. `None`: not JSON, nested too deep, or with text that is not UTF-8.
+/// Writes a JSON value again. `None`: not JSON, nested too deep, with text that is not UTF-8, or with a repeated key.
 pub(crate) fn dump(json: &[u8], layout: Layout) -> Option<String> {
     let mut out = String::with_capacity(json.len() + json.len() / 8);
     let mut scanner = Scanner::new(json);
@@ -82,13 +82,20 @@ impl Dump<'_> {
                 scanner.open_object().ok()?;
                 self.out.push('{');
                 let mut is_first = true;
+                let mut keys = Vec::new();
                 while let Some(key) = scanner.next_key().ok()? {
                     self.next(&mut is_first, depth + 1);
                     quote(&key, self.out);
+                    keys.push(key);
                     self.out.push_str(if self.layout == Layout::Compact { ":" } else { ": " });
                     self.value(scanner, depth + 1)?;
                 }
                 self.close(is_first, depth, '}');
+                // Of a repeated key, Python writes the last value in the place of the first.
+                keys.sort_unstable();
+                if keys.windows(2).any(|pair| pair.first() == pair.last()) {
+                    return None;
+                }
             }
             b'[' if depth < DEPTH_MAX => {
                 scanner.open_list().ok()?;
@@ -182,7 +189,8 @@ mod tests {
             dump(br#"{"a": [1, {}], "b": 2}"#, Layout::Indented(2)).unwrap(),
             "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": 2\n}"
         );
-        for wrong in ["", "{", "[1", "{\"a\":1}}", "\"\\ud800\"", &"[".repeat(100)] {
+        for wrong in ["", "{", "[1", "{\"a\":1}}", "\"\\ud800\"", &"[".repeat(100), r#"{"a":1,"b":2,"a":3}"#]
+        {
             assert_eq!(dump(wrong.as_bytes(), Layout::Spaced), None, "{wrong}");
         }
     }

@@ -47,6 +47,11 @@ pub enum Kind {
     ToolParameters = 17,
 }
 
+impl Kind {
+    /// How many there are.
+    pub const COUNT: usize = 18;
+}
+
 impl Key {
     /// The message comes after the last one of a user.
     pub const LATE: u32 = 1 << 8;
@@ -72,6 +77,8 @@ impl Key {
     pub const PARAMETERS: u32 = 1 << 18;
     /// A tool says whether it is strict.
     pub const STRICT: u32 = 1 << 19;
+    /// The bits of all circumstances.
+    pub const CIRCUMSTANCES: std::ops::Range<u32> = 8..20;
 
     /// Of a kind, in some circumstances.
     pub fn new(kind: Kind, circumstances: u32) -> Self {
@@ -81,6 +88,13 @@ impl Key {
     /// The number of its kind.
     pub fn kind(self) -> u8 {
         self.0.to_le_bytes()[0]
+    }
+
+    /// Without the circumstances that do not matter: those of its kind that do are in `kept`.
+    #[must_use]
+    pub fn masked(self, kept: &[u32]) -> Self {
+        let kept = kept.get(usize::from(self.kind())).copied().unwrap_or(u32::MAX);
+        Self(self.0 & (kept | 0xFF))
     }
 
     /// Whether it is of a kind.

@@ -51,6 +51,8 @@ pub struct Table {
     pub joints: Vec<Joint>,
     /// The kinds whose fields may be empty, by number.
     pub empty: Vec<u8>,
+    /// The circumstances that matter, by kind.
+    pub kept: Vec<u32>,
 }
 
 /// What stands between two fields.
@@ -89,18 +91,19 @@ impl Program {
         let mut from = None;
         for slot in slots {
             self.check(&slot, table)?;
-            let form = table.form(slot.key).ok_or(Unwritten::Uncovered)?;
+            let key = slot.key.masked(&table.kept);
+            let form = table.form(key).ok_or(Unwritten::Uncovered)?;
             if form == Form::Dropped {
                 continue;
             }
             let before = match from {
-                Some(from) => self.between(table, from, slot.key).ok_or(Unwritten::Uncovered)?,
+                Some(from) => self.between(table, from, key).ok_or(Unwritten::Uncovered)?,
                 None => &[],
             };
             if now.is_none() && before.iter().any(|piece| matches!(piece, Piece::Now(_))) {
                 return Err(Unwritten::NoClock);
             }
-            from = Some(slot.key);
+            from = Some(key);
             let field = formed(slot.field, form)?;
             bytes = bytes.saturating_add(match &field {
                 Field::Text(text) => text.len(),

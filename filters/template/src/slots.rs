@@ -25,6 +25,10 @@ pub struct Shape {
     pub is_result_id_first: bool,
     /// Whether it reads the names of messages.
     pub reads_names: bool,
+    /// Whether it writes calls.
+    pub has_calls: bool,
+    /// Whether it writes reasoning.
+    pub has_reasoning: bool,
 }
 
 /// Where the tools stand.
@@ -102,6 +106,8 @@ impl Shape {
         call: [CallPart::Name, CallPart::Arguments, CallPart::Id],
         is_result_id_first: false,
         reads_names: false,
+        has_calls: true,
+        has_reasoning: true,
     };
 
     /// All orders of a call's fields, in the order of their numbers on the wire.
@@ -253,20 +259,22 @@ impl<'a> Writer<'a> {
     }
 
     fn write_assistant(&mut self, mut circumstances: u32, message: &Message<'a>) {
-        let reasoning = message.reasoning.as_ref().filter(|reasoning| !reasoning.is_empty());
+        let reasoning =
+            message.reasoning.as_ref().filter(|text| self.shape.has_reasoning && !text.is_empty());
+        let calls = if self.shape.has_calls { message.calls.as_slice() } else { &[] };
         let has_content = message.parts.iter().any(|part| !part.is_empty());
         circumstances |= if reasoning.is_some() { Key::REASONED } else { 0 };
-        circumstances |= if message.calls.is_empty() { 0 } else { Key::CALLS };
+        circumstances |= if calls.is_empty() { 0 } else { Key::CALLS };
         if let Some(reasoning) = reasoning {
             let bare = if has_content { 0 } else { Key::BARE };
             self.push(Kind::Reasoning, circumstances | bare, Field::Text(reasoning.clone()));
         }
-        if has_content || message.calls.is_empty() {
+        if has_content || calls.is_empty() {
             self.write_content(Kind::Assistant, circumstances, message);
         } else {
             circumstances |= Key::BARE;
         }
-        for (at, call) in message.calls.iter().enumerate() {
+        for (at, call) in calls.iter().enumerate() {
             let first = if at == 0 { Key::FIRST } else { 0 };
             self.write_call(circumstances | first, call);
         }

@@ -51,6 +51,8 @@ impl ChatShape {
             has_developer: shape.has_developer,
             reads_names: shape.reads_names,
             is_result_id_first: shape.is_result_id_first,
+            has_calls: shape.has_calls,
+            has_reasoning: shape.has_reasoning,
             tools_place: number(&ToolsPlace::ALL, &shape.tools_place),
             tools_as: number(&ToolsAs::ALL, &shape.tools_as),
             system_place: number(&SystemPlace::ALL, &shape.system_place),
@@ -64,6 +66,8 @@ impl ChatShape {
             has_developer: self.has_developer,
             reads_names: self.reads_names,
             is_result_id_first: self.is_result_id_first,
+            has_calls: self.has_calls,
+            has_reasoning: self.has_reasoning,
             tools_place: of_number(&ToolsPlace::ALL, self.tools_place)?,
             tools_as: of_number(&ToolsAs::ALL, self.tools_as)?,
             system_place: of_number(&SystemPlace::ALL, self.system_place)?,
@@ -85,6 +89,7 @@ impl ChatTable {
             forms: table.forms.iter().map(|(_, form)| number(&Form::ALL, form)).collect(),
             joints: table.joints.iter().map(joint).collect(),
             empty: table.empty.iter().map(|kind| u32::from(*kind)).collect(),
+            kept: table.kept.clone(),
         }
     }
 
@@ -103,6 +108,7 @@ impl ChatTable {
             forms: self.fields.iter().zip(&self.forms).map(form).collect::<Option<_>>()?,
             joints: self.joints.iter().map(joint).collect(),
             empty: self.empty.iter().map(|kind| u8::try_from(*kind).ok()).collect::<Option<_>>()?,
+            kept: self.kept.clone(),
         };
         table.forms.sort_by_key(|(key, _)| *key);
         table.joints.sort_by_key(|joint| (joint.from, joint.to));

@@ -243,6 +243,12 @@ pub struct ChatShape {
     /// The order of a call's name, arguments and id, as one of six.
     #[prost(uint32, tag = "8")]
     pub call_order: u32,
+    /// Whether it writes calls.
+    #[prost(bool, tag = "9")]
+    pub has_calls: bool,
+    /// Whether it writes reasoning.
+    #[prost(bool, tag = "10")]
+    pub has_reasoning: bool,
 }
 /// A text between fields.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -282,6 +288,9 @@ pub struct ChatTable {
     /// The kinds whose fields may be empty.
     #[prost(uint32, repeated, tag = "6")]
     pub empty: ::prost::alloc::vec::Vec<u32>,
+    /// The circumstances that matter, by kind.
+    #[prost(uint32, repeated, tag = "7")]
+    pub kept: ::prost::alloc::vec::Vec<u32>,
 }
 /// What stands between two fields.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
