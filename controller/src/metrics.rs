@@ -60,10 +60,31 @@ pub struct HeldRequests {
     pub gate_lost: Family<[(&'static str, String); 1], Gauge<f64, AtomicU64>>,
 }
 
+/// What comes of engines' KV events.
+#[derive(Debug, Default)]
+pub struct KvEvents {
+    /// Messages, by where they came from.
+    pub messages: Counters,
+    /// Events, by kind.
+    pub events: Counters,
+    /// Events and fields that were skipped, by reason.
+    pub skipped: Counters,
+    /// Messages that could not be understood, by reason.
+    pub undecodable: Counters,
+    /// What was missing, late or begun anew, by kind.
+    pub faults: Counters,
+    /// Connections that ended or were not made, by reason.
+    pub connections_failed: Counters,
+    /// Feeds, by how far they are relied on.
+    pub feeds: Family<[(&'static str, &'static str); 1], Gauge>,
+}
+
 /// All metrics.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// What comes of engines' KV events.
+    pub kv: KvEvents,
     /// Endpoints, by pool and health.
     pub endpoints: Family<[(&'static str, String); 2], Gauge>,
     /// What is shown for each engine.
@@ -125,6 +146,7 @@ impl Default for Metrics {
         registry.register("scrape_duration_seconds", "Duration of scrapes", scrape_seconds.clone());
         let mut metrics = Self {
             registry: Registry::default(),
+            kv: KvEvents::default(),
             endpoints: Family::default(),
             engines: Engines::default(),
             held: HeldRequests::default(),
@@ -162,6 +184,7 @@ impl Metrics {
         to.register("endpoints", "Endpoints by pool and health", self.endpoints.clone());
         self.engines.register(to);
         self.held.register(to);
+        self.kv.register(to);
         to.register("scrapes", "Scrapes by outcome", self.scrapes.clone());
         to.register(
             "pool_unscrapable",
@@ -247,6 +270,28 @@ impl Engines {
         self.in_flight.clear();
         self.held_cells.clear();
         self.outcomes.clear();
+    }
+}
+
+// === impl KvEvents ===
+
+impl KvEvents {
+    fn register(&self, to: &mut Registry) {
+        to.register("kv_messages", "Messages with KV events", self.messages.clone());
+        to.register("kv_events", "KV events by kind", self.events.clone());
+        to.register("kv_events_skipped", "What was skipped of KV events", self.skipped.clone());
+        to.register("kv_undecodable", "Messages that were not understood", self.undecodable.clone());
+        to.register(
+            "kv_faults",
+            "Messages that were missing, late or of another process",
+            self.faults.clone(),
+        );
+        to.register(
+            "kv_connections_failed",
+            "Connections for KV events that ended or were not made",
+            self.connections_failed.clone(),
+        );
+        to.register("kv_feeds", "Feeds of KV events by trust", self.feeds.clone());
     }
 }
 

@@ -1,23 +1,35 @@
 //! What engines publish of their KV caches: which token blocks they store and remove.
 //!
 //! ```text
-//!   engine ═ ZMQ ═► frame ─► trust ─► Step ─► blocks ─► cells
-//!                                                ▲
-//!                                      tokens ───┘
+//!   engine ═ ZMQ ═► zmtp ─► frame ─► trust ─► Report ─► blocks ─► cells
+//!     │                                          tokens ──┘
+//!     └ /kv_event_sources ─► sources ─► subscriber: one feed for each engine and rank
 //! ```
 //!
 //! Engines number their messages. `frame` makes events of one message, `trust` judges by the numbers how far all of them
 //! together can be relied on. `blocks` makes of token blocks the cells that proxies know, with the text of `tokens`.
 
 pub mod blocks;
+mod board;
+mod feed;
 pub mod format;
 pub mod formats;
 pub mod frame;
 mod groups;
+mod lines;
+mod listen;
 mod msgpack;
 pub mod reporter;
+mod sources;
+mod subscriber;
 pub mod tokens;
 pub mod trust;
+mod zmtp;
+
+pub use board::{Board, Process, Seen};
+pub use lines::Lines;
+pub use sources::{RANKS_MAX, Source, Sources, TOPIC_BYTES_MAX};
+pub use subscriber::{Feeds, Followed};
 
 use std::net::SocketAddr;
 use warmpath_core::wire::{Tier, Trust};

@@ -7,6 +7,7 @@ mod waking;
 use crate::api;
 use crate::clock::Clock;
 use crate::config::{Names, Settings, Watched};
+use crate::events::Board;
 use crate::events::formats::Formats;
 use crate::identity::{Identity, IdentityError};
 use crate::index::Index;
@@ -94,7 +95,7 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
     let shared = Shared::new(hub, Clock::default(), stopping.clone());
     let mut names = Names::default();
     names.resolve(&settings).await;
-    let telemetry = Telemetry::new(shared.clone(), Arc::clone(&metrics));
+    let telemetry = Telemetry::new(shared.clone(), Arc::clone(&metrics), Board::default());
     let mut tasks = Vec::new();
     let cluster = follow_cluster(&settings, &metrics, &stopping, &mut tasks).await?;
     let api = api::Api::new(shared.clone(), Arc::clone(&metrics), telemetry.fleet(), telemetry.unseen())

@@ -24,15 +24,17 @@ pub use engine::{EngineKind, Reading};
 pub use fleet::{Fleet, Seen};
 pub use models::Models;
 pub use page::{Sample, samples};
+pub(crate) use scrape::Scraper;
 
 use crate::config::{Member, Pool, Scrape};
+use crate::events::{Board, Process};
 use crate::metrics::Metrics;
 use crate::publish::Shared;
 use connectors::{QUERY_PATH, query_port};
 use fnv::FnvHashMap;
 use models::LIST_INTERVAL;
 use pace::Pace;
-use scrape::{MODELS_PATH, Scraper, Source};
+use scrape::{MODELS_PATH, Source};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -63,6 +65,7 @@ pub struct Telemetry {
     fleet: Fleet,
     models: Models,
     connectors: Connectors,
+    board: Board,
     unseen: Arc<AtomicUsize>,
 }
 
@@ -104,6 +107,8 @@ struct Target {
     fleet: Fleet,
     models: Models,
     connectors: Connectors,
+    /// Those who follow its KV events look there for another process.
+    board: Board,
     /// When its list of models was read last, and in which incarnation.
     listed: Option<(Instant, u64)>,
     /// The same of its id.
@@ -117,8 +122,8 @@ struct Target {
 // === impl Telemetry ===
 
 impl Telemetry {
-    /// Nothing is scraped yet.
-    pub fn new(shared: Shared, metrics: Arc<Metrics>) -> Self {
+    /// Nothing is scraped yet. What scrapes show of engines' processes is reported to `board`.
+    pub fn new(shared: Shared, metrics: Arc<Metrics>, board: Board) -> Self {
         Self {
             shared,
             metrics,
@@ -127,6 +132,7 @@ impl Telemetry {
             fleet: Fleet::default(),
             models: Models::default(),
             connectors: Connectors::default(),
+            board,
             unseen: Arc::default(),
         }
     }
@@ -192,6 +198,7 @@ impl Telemetry {
             fleet: self.fleet.clone(),
             models: self.models.clone(),
             connectors: self.connectors.clone(),
+            board: self.board.clone(),
             listed: None,
             identified: None,
             tried: None,
@@ -250,6 +257,8 @@ impl Target {
                     hub.publish(Kind::EngineStatus(status), now);
                 }
             });
+            let process = Process { incarnation: tracker.incarnation(), work: tracker.work_done() };
+            self.board.report(self.address, process);
             self.unseen = None;
             if shown == Health::Healthy && !matches!(outcome, Outcome::Failed(_)) {
                 if reads_models {

@@ -30,7 +30,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Scrapes engines; copies share their connections.
 #[derive(Clone, Debug)]
-pub(super) struct Scraper {
+pub(crate) struct Scraper {
     client: Client<HttpConnector, Empty<Bytes>>,
 }
 
@@ -90,7 +90,7 @@ impl Scraper {
     }
 
     /// The page at a path, if there is one.
-    pub(super) async fn page(
+    pub(crate) async fn page(
         &self,
         address: SocketAddr,
         path: &'static str,

@@ -172,6 +172,11 @@ impl Tracker {
         self.incarnation
     }
 
+    /// What the engine has done, by its counters.
+    pub(super) fn work_done(&self) -> Option<u64> {
+        self.work_done
+    }
+
     /// What the scrapes show after an outcome that [`Tracker::step`] has yet to take in, whatever is published.
     pub(super) fn health_with(&self, outcome: Outcome, unhealthy_after: u32) -> Health {
         match outcome {

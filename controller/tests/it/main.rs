@@ -16,6 +16,7 @@ mod blocks;
 mod check;
 mod config;
 mod documented;
+mod events;
 mod formats;
 mod get;
 mod held;

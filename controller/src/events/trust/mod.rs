@@ -17,10 +17,11 @@
 //! part of the whole, until the engine clears its cache, or the known blocks come to what it can hold.
 
 mod held;
+mod inputs;
 mod lag;
 mod restarts;
 
-use super::frame::{Decoded, FrameError};
+use super::frame::Decoded;
 use super::groups::Groups;
 use super::{Batch, KvEvent, Step};
 use held::{Held, Kept};
@@ -29,6 +30,7 @@ use restarts::Restarts;
 use warmpath_core::time::Timestamp;
 use warmpath_core::wire::{Tier, Trust};
 
+pub use inputs::{Ask, Content, Faults, Outcome};
 pub use lag::LAG_MS_MAX;
 
 /// How long a replay may bring nothing. vLLM serves one between two batches, and waits for a batch for 100 ms at most; it
@@ -36,50 +38,6 @@ pub use lag::LAG_MS_MAX;
 const REPLAY_IDLE_MS_MAX: u64 = 3_000;
 /// Replays in a row that bring nothing new before the gap is given up.
 const REPLAYS_MAX: u32 = 3;
-/// A request for the messages from a number on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ask {
-    /// Returned with each of its messages: those of an older request are ignored.
-    pub id: u64,
-    /// The number.
-    pub from: u64,
-}
-
-/// What a message brought.
-#[derive(Clone, Debug)]
-pub struct Content {
-    /// Its events; why it cannot be understood.
-    pub decoded: Result<Decoded, FrameError>,
-    /// XXH3-64 of its payload.
-    pub digest: u64,
-    /// Bytes of its payload.
-    pub bytes: usize,
-}
-
-/// What follows from an input.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// What the receiver is to do, in this order.
-    pub steps: Vec<Step>,
-    /// Ask for a replay now; an earlier one is void.
-    pub ask: Option<Ask>,
-}
-
-/// What went wrong, for metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
-    /// Messages that were missing.
-    pub gaps: u64,
-    /// Those that no replay brought.
-    pub lost: u64,
-    /// Beginnings of another process, and clears of unknown origin.
-    pub restarts: u64,
-    /// Replays that were asked for.
-    pub replays: u64,
-    /// Messages that came too late.
-    pub late: u64,
-}
-
 /// The state of one rank of one engine.
 #[derive(Debug)]
 pub struct Follower {
