@@ -7,6 +7,8 @@
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use warmpath_config::KvEvents;
+use warmpath_config::kv_events::Ports;
 
 /// The path of the list.
 pub(super) const SOURCES_PATH: &str = "/kv_event_sources";
@@ -72,6 +74,22 @@ impl Default for Sources {
 }
 
 impl Sources {
+    /// What the configuration of a pool says.
+    pub fn of(events: &KvEvents) -> Self {
+        match events {
+            KvEvents::Discovered => Self::default(),
+            KvEvents::Ports(Ports { port, replay_port, ranks, topic }) => Self {
+                discovers: false,
+                port: Some(*port),
+                replay_port: *replay_port,
+                ranks: u32::from(*ranks),
+                topic: topic.clone(),
+                connect: false,
+            },
+            KvEvents::Off => Self { discovers: false, ..Self::default() },
+        }
+    }
+
     /// What is configured for an engine at an address.
     pub fn configured(&self, engine: SocketAddr) -> Vec<Source> {
         let of = |rank: u32| {

@@ -4,10 +4,11 @@
 //!   config::Watched ─┐
 //!   config::Names ───┤                ┌─► publish::Hub, xds::Publisher
 //!   watch::Followed ─┼─► Live ─ pools ┤
-//!   Models ──────────┤                └─► telemetry, replicas
+//!   Models ──────────┤                └─► telemetry, replicas, caches
 //!   Formats ─────────┘
 //! ```
 
+use super::caches::Caches;
 use super::waking::Waking;
 use crate::config::{LoadError, Names, Pool, RESOLVE_INTERVAL, Reload, Settings, Watched};
 use crate::events::formats::Formats;
@@ -47,6 +48,7 @@ pub(super) struct Live {
     pub(super) models: Models,
     pub(super) connectors: Connectors,
     pub(super) formats: Formats,
+    pub(super) caches: Caches,
     /// The pools as they were published last.
     pub(super) published: Option<Pools>,
     pub(super) endpoints: Publisher,
@@ -131,6 +133,7 @@ impl Live {
         }
         // An engine's status means nothing to those who do not know the engine.
         self.telemetry.follow(&self.settled, self.settings.scrape);
+        self.caches.follow(&self.settled, &self.formats);
     }
 
     /// Publishes the pools with what their engines list, if anything of it has changed.

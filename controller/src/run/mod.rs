@@ -1,5 +1,6 @@
 //! Wiring: starts the parts, and stops them again. `live` keeps what they follow up to date, `serve` has the servers.
 
+mod caches;
 mod live;
 mod serve;
 mod waking;
@@ -7,7 +8,6 @@ mod waking;
 use crate::api;
 use crate::clock::Clock;
 use crate::config::{Names, Settings, Watched};
-use crate::events::Board;
 use crate::events::formats::Formats;
 use crate::identity::{Identity, IdentityError};
 use crate::index::Index;
@@ -18,6 +18,7 @@ use crate::telemetry::Telemetry;
 use crate::watch::{self as cluster, ClusterError, Followed};
 use crate::xds::{EndpointService, Publisher};
 use crate::{leader, status};
+use caches::Caches;
 use live::{Live, Unknown};
 use serve::{listen, serve_grpc, serve_http, tick};
 use std::hash::{BuildHasher, RandomState};
@@ -92,11 +93,13 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
     let wasm = settings.wasm_file.as_deref().map(api::Wasm::load).transpose()?;
     let identity = Identity::load(&settings, Arc::clone(&metrics))?;
     let hub = Hub::new(Index::new(new_instance(), settings.cell_bytes, random()), Arc::clone(&metrics));
-    let shared = Shared::new(hub, Clock::default(), stopping.clone());
+    let clock = Clock::default();
+    let shared = Shared::new(hub, clock, stopping.clone());
     let mut names = Names::default();
     names.resolve(&settings).await;
-    let telemetry = Telemetry::new(shared.clone(), Arc::clone(&metrics), Board::default());
-    let mut tasks = Vec::new();
+    let (caches, reporter) = Caches::start(&shared, &metrics, clock, settings.cell_bytes);
+    let telemetry = Telemetry::new(shared.clone(), Arc::clone(&metrics), caches.board());
+    let mut tasks = vec![reporter];
     let cluster = follow_cluster(&settings, &metrics, &stopping, &mut tasks).await?;
     let api = api::Api::new(shared.clone(), Arc::clone(&metrics), telemetry.fleet(), telemetry.unseen())
         .omitting(&settings.omitted_prefixes)
@@ -124,6 +127,7 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
         models,
         connectors,
         formats: Formats::default(),
+        caches,
         published,
         endpoints,
         started_at: Instant::now(),
