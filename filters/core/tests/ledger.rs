@@ -10,7 +10,7 @@ use warmpath_core::router::{Booking, Ledger};
 use warmpath_core::routing::Candidate;
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::Fitness;
-use warmpath_core::wire::{InFlightReport, Kind, OutcomeClass};
+use warmpath_core::wire::{InFlightReport, Kind, OutcomeClass, Trust};
 
 #[derive(Clone, Debug)]
 enum Action {
@@ -47,6 +47,8 @@ fn candidate(endpoint: u64, work_tokens: u64) -> Candidate {
         cells: 0,
         held_tokens: 0,
         cached_tokens: 0,
+        loaded_tokens: 0,
+        trust: Trust::None,
         work: PrefillWork(work_tokens),
         work_ahead: Some(PrefillWork(work_tokens)),
         requests: 0,

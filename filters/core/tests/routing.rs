@@ -275,11 +275,8 @@ proptest! {
                 prompt_tokens: TOKENS,
                 cached_tokens: (held[at] * 64).min(TOKENS - 1),
                 output_tokens: 256,
-                // The caches have room.
-                evicted_tokens: 0.0,
-                is_either: false,
-                // Nobody else routes.
-                contention_share: 0.0,
+                // The caches have room, all that they hold is on the GPU, and nobody else routes.
+                ..Work::default()
             };
             let terms = CostInput::new(endpoint, &averages, Timestamp::from_ms(1)).terms(&work);
             (endpoint.fitness(Timestamp::from_ms(1)), Weights::default().total_s(&terms))
@@ -334,8 +331,8 @@ fn each_term_can_be_left_out_and_counts_otherwise() {
     let whole = costs(Weights::default());
     for term in Term::ALL {
         let counts = costs(Weights::default().without(term)) != whole;
-        // There is room in both caches, and nothing is split.
-        assert_eq!(counts, !matches!(term, Term::Evict | Term::Transfer), "{}", term.label());
+        // There is room in both caches, nothing is below the GPU, and nothing is split.
+        assert_eq!(counts, !matches!(term, Term::Evict | Term::Load | Term::Transfer), "{}", term.label());
     }
 }
 

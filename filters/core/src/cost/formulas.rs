@@ -29,6 +29,8 @@ pub(super) fn terms(input: &CostInput<'_>, work: &Work) -> Terms {
     Terms::of(|term| match term {
         Term::Queue => queue_s,
         Term::Prefill => prefill_s,
+        // Beside the steps of others, which do not wait for it.
+        Term::Load => work.loaded.work_tokens() * input.prefill_s_per_token,
         // Of a pair of endpoints, which this is not.
         Term::Transfer => 0.0,
         Term::Contention => contention(work, prefill_s),

@@ -1,8 +1,9 @@
-//! The cost of a choice, in seconds: eight terms and their weighted sum.
+//! The cost of a choice, in seconds: nine terms and their weighted sum.
 //!
 //! ```text
 //!   queue       work in flight to the endpoint and not yet prefilled
 //! + prefill     this prompt's uncached part
+//! + load        the KV's way from below the GPU, where a tier there has it
 //! + transfer    the KV's way from the endpoint that computes it, where the request is split
 //! + contention  the prefill again where another proxy may send a similar one at this moment
 //! + later       the longer waiting of requests that arrive while it is busy
@@ -13,17 +14,19 @@
 //!
 //! The sum is the change in the waiting time of all requests, so affinity, spill-over and balance need no weights
 //! against each other: a long hit wins until the queue in front of it costs more than computing the prefix again
-//! elsewhere. It states one preference: the first four count twice, as a client sees nothing before the first token
+//! elsewhere. It states one preference: the first five count twice, as a client sees nothing before the first token
 //! ([`Weights`]). Everything is proportional to the endpoint's learned prefill speed, whose ratios to the other
 //! constants vary little between models and GPUs (step-time tables of NVIDIA AIConfigurator for H100), and to
 //! values learned from the pool's responses: their length, their cache hits, the load.
 
 mod averages;
 mod formulas;
+mod load;
 mod terms;
 mod work;
 
 pub use averages::Averages;
+pub use load::Loaded;
 pub use terms::{Term, Terms, Weights};
 pub use work::PrefillWork;
 
@@ -37,6 +40,8 @@ pub struct Work {
     pub prompt_tokens: u64,
     /// Tokens of those that the endpoint holds.
     pub cached_tokens: u64,
+    /// Tokens of those that it has to load.
+    pub loaded: Loaded,
     /// The expected tokens of the response.
     pub output_tokens: u64,
     /// Work that the endpoint would have to do again for what it evicts, in tokens' worth, by the chance that it is

@@ -18,6 +18,8 @@ pub enum Term {
     Queue,
     /// Its own prefill.
     Prefill,
+    /// The load of its KV from below the GPU.
+    Load,
     /// The transfer of its KV from another endpoint.
     Transfer,
     /// A prefill that another proxy may be sending.
@@ -44,9 +46,10 @@ pub struct Weights([f64; Term::COUNT]);
 
 impl Term {
     /// All of them, in the order of the sum.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Queue,
         Self::Prefill,
+        Self::Load,
         Self::Transfer,
         Self::Contention,
         Self::Later,
@@ -71,6 +74,7 @@ impl Term {
         match self {
             Self::Queue => ("queue", WAIT_WEIGHT),
             Self::Prefill => ("prefill", WAIT_WEIGHT),
+            Self::Load => ("load", WAIT_WEIGHT),
             Self::Transfer => ("transfer", WAIT_WEIGHT),
             Self::Contention => ("contention", WAIT_WEIGHT),
             Self::Later => ("later", 1.0),
@@ -96,7 +100,7 @@ impl Terms {
 
     /// Predicted time to the first token: what the request itself waits for.
     pub fn ttft_s(&self) -> f64 {
-        self[Term::Queue] + self[Term::Prefill] + self[Term::Transfer]
+        self[Term::Queue] + self[Term::Prefill] + self[Term::Load] + self[Term::Transfer]
     }
 
     /// The same with another value of one term.
@@ -181,7 +185,8 @@ mod tests {
     fn waiting_weighs_twice_and_a_term_that_is_left_out_nothing() {
         let weights = Weights::default();
         assert!(
-            (weights.total_s(&numbered()) - (2.0 * (1.0 + 2.0 + 3.0 + 4.0) + 5.0 + 6.0 + 7.0 + 8.0)).abs()
+            (weights.total_s(&numbered()) - (2.0 * (1.0 + 2.0 + 3.0 + 4.0 + 5.0) + 6.0 + 7.0 + 8.0 + 9.0))
+                .abs()
                 < 1e-12
         );
         for term in Term::ALL {

@@ -3,6 +3,7 @@
 use crate::cost::{PrefillWork, Terms};
 use crate::ids::EndpointId;
 use crate::view::Fitness;
+use crate::wire::Trust;
 use std::fmt;
 
 /// A choice that was made.
@@ -35,6 +36,10 @@ pub struct Candidate {
     pub held_tokens: u64,
     /// Tokens of those that are believed to be in its cache.
     pub cached_tokens: u64,
+    /// Tokens of those that it has to load from below the GPU.
+    pub loaded_tokens: u64,
+    /// How far what its engine reports of its cache can be relied on.
+    pub trust: Trust,
     /// Requests there now.
     pub requests: u32,
     /// Prefill work that the request would bring.

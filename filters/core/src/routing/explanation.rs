@@ -93,6 +93,12 @@ pub struct CandidateExplanation {
     pub cells: u32,
     /// The same in tokens.
     pub cached_tokens: u64,
+    /// Tokens of those that it has to load from below the GPU.
+    #[serde(default)]
+    pub loaded_tokens: u64,
+    /// How far what its engine reports of its cache can be relied on: [`crate::wire::Trust::label`].
+    #[serde(default)]
+    pub trust: String,
     /// Requests there now.
     pub requests: u32,
     /// The cost: the weighted sum of the terms.
@@ -211,6 +217,8 @@ impl CandidateExplanation {
             fitness: candidate.fitness.label().to_owned(),
             cells: candidate.cells,
             cached_tokens: candidate.cached_tokens,
+            loaded_tokens: candidate.loaded_tokens,
+            trust: candidate.trust.label().to_owned(),
             requests: candidate.requests,
             cost_s: candidate.cost_s,
             terms_s: candidate.terms,

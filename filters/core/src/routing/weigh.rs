@@ -2,11 +2,12 @@
 
 use super::sample::next_random;
 use super::{Candidate, Options, Query};
-use crate::cost::{Averages, CostInput, PrefillWork, Terms, Work};
+use crate::cost::{Averages, CostInput, Loaded, PrefillWork, Terms, Work};
 use crate::ids::Slot;
 use crate::num::{count, float, float_len, index};
 use crate::time::Timestamp;
 use crate::view::{Endpoint, Fitness, Leg, Match, Turn};
+use crate::wire::{Tier, Trust};
 
 /// One endpoint and the work of the request there.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +20,8 @@ pub(super) struct Weighed<'a> {
     held_tokens: u64,
     cached_tokens: u64,
     requests: u32,
+    loaded_tokens: u64,
+    trust: Trust,
     /// Prefill work that the request would bring.
     work: PrefillWork,
     prefill_s_per_token: f64,
@@ -39,6 +42,8 @@ struct Around<'a> {
     averages: &'a Averages,
     turn: Turn,
     endpoints: usize,
+    /// Cells from the first that every endpoint can load from a store that they share.
+    shared_cells: u32,
     /// Share of the prompt that no endpoint holds.
     new_share: f64,
 }
@@ -62,6 +67,8 @@ impl Weighed<'_> {
             cells: self.cells,
             held_tokens: self.held_tokens,
             cached_tokens: self.cached_tokens,
+            loaded_tokens: self.loaded_tokens,
+            trust: self.trust,
             requests: self.requests,
             work,
             work_ahead: (!endpoint.is_held_up(now)).then(|| backlog.plus(work)),
@@ -84,8 +91,19 @@ pub(super) fn weigh_all<'a>(
     let averages = Averages::of(slots.iter().filter_map(|slot| view.endpoint(*slot)), options.now);
     let longest = matches.iter().map(|found| found.cells).max().unwrap_or(0);
     let new_share = 1.0 - float(u64::from(longest)) / float_len(query.chain.len().max(1));
-    let around =
-        Around { query, options, leg, matches, averages: &averages, turn, endpoints: slots.len(), new_share };
+    let shared_cells = shared_cells(matches);
+    let endpoints = slots.len();
+    let around = Around {
+        query,
+        options,
+        leg,
+        matches,
+        averages: &averages,
+        turn,
+        endpoints,
+        shared_cells,
+        new_share,
+    };
     let each = slots
         .iter()
         .enumerate()
@@ -99,16 +117,19 @@ pub(super) fn weigh_all<'a>(
 fn weigh<'a>(around: &Around<'_>, endpoint: &'a Endpoint, position: usize, slot: Slot) -> Weighed<'a> {
     let Around { query, options, leg, matches, .. } = around;
     let found = matches.binary_search_by_key(&slot, |found| found.slot).ok().and_then(|at| matches.get(at));
-    let cells = found.map_or(0, |found| found.cells);
-    let held_tokens = query.tokens_in(cells);
+    let own = found.copied().unwrap_or_else(|| Match::on_gpu(slot, 0));
+    let held = own.with_shared(around.shared_cells);
+    let held_tokens = query.tokens_in(held.cells);
     let cached_tokens = endpoint.believed_tokens(held_tokens);
+    let loaded = loaded(query, &held, cached_tokens);
     let is_our_turn = around.turn.has(position, around.endpoints, options.now);
     let work = Work {
         prompt_tokens: query.prompt_tokens,
         // What is transferred need not be computed.
         cached_tokens: if *leg == Leg::Decode { query.prompt_tokens } else { cached_tokens },
+        loaded,
         output_tokens: if *leg == Leg::Prefill { 1 } else { query.output_tokens() },
-        evicted_tokens: evicted_tokens(query, slot, cells, options.now),
+        evicted_tokens: evicted_tokens(query, slot, own.cells, options.now),
         is_either: [Leg::Prefill, Leg::Decode].iter().all(|leg| query.pool().takes(*leg, slot)),
         contention_share: if is_our_turn || *leg == Leg::Decode { 0.0 } else { around.new_share },
     };
@@ -119,9 +140,11 @@ fn weigh<'a>(around: &Around<'_>, endpoint: &'a Endpoint, position: usize, slot:
         endpoint,
         fitness: endpoint.fitness(options.now),
         is_elsewhere: *leg == Leg::Whole && !query.places.is_empty() && !query.places.contains(&slot),
-        cells,
+        cells: held.cells,
         held_tokens,
         cached_tokens,
+        loaded_tokens: loaded.tokens(),
+        trust: query.view().reported().trust(slot),
         requests: endpoint.requests(),
         work: PrefillWork::of(work.prompt_tokens, work.cached_tokens),
         prefill_s_per_token: input.prefill_s_per_token(),
@@ -130,6 +153,28 @@ fn weigh<'a>(around: &Around<'_>, endpoint: &'a Endpoint, position: usize, slot:
         cost_us: count(cost_s * 1e6),
         chance: next_random(options.nonce ^ endpoint.id.0),
     }
+}
+
+/// Cells from the first that some endpoint can load from a shared store: nobody's advantage, for all others can, too.
+fn shared_cells(matches: &[Match]) -> u32 {
+    let shared = matches.iter().filter(|found| found.cells_in(Tier::Remote) > 0);
+    shared.map(|found| found.cells).max().unwrap_or(0)
+}
+
+/// Tokens of what an endpoint holds that have to be loaded; `believed` of them are really there.
+fn loaded(query: &Query<'_>, held: &Match, believed: u64) -> Loaded {
+    let gpu_cells = held.cells_in(Tier::Gpu);
+    if gpu_cells == held.cells {
+        return Loaded::default();
+    }
+    let mut cells = gpu_cells;
+    let mut tokens = query.tokens_in(cells).min(believed);
+    let mut of = |tier| {
+        cells += held.cells_in(tier);
+        let end = query.tokens_in(cells).min(believed);
+        end.saturating_sub(std::mem::replace(&mut tokens, end))
+    };
+    Loaded { cpu_tokens: of(Tier::Cpu), disk_tokens: of(Tier::Disk), remote_tokens: of(Tier::Remote) }
 }
 
 /// Work to be done again for what an endpoint that holds `cells` of the prompt evicts for the rest, in tokens'

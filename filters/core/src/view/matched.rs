@@ -45,6 +45,13 @@ impl Match {
         }
     }
 
+    /// The same with the first `cells` cells, which it can load from a store that all share.
+    pub(crate) fn with_shared(self, cells: u32) -> Self {
+        let [cpu, disk, remote] = self.lower;
+        let added = cells.saturating_sub(self.cells);
+        Self { cells: self.cells + added, lower: [cpu, disk, remote + added], ..self }
+    }
+
     /// The first `cells` cells are about to be on the GPU.
     pub(super) fn raise_to(&mut self, cells: u32) {
         let mut raised = cells.saturating_sub(self.cells_in(Tier::Gpu));

@@ -209,7 +209,7 @@ fn a_vm_that_the_log_has_overtaken_believes_no_report_until_it_knows_what_it_mis
     assert_eq!(found(&stage.others[0]), (Trust::Whole, 5, vec![5, 0, 0, 0]));
 }
 
-/// The checkpoint that tells a VM what it missed is older than what it has read of the log since.
+/// The checkpoint from which a VM learns what it missed is older than what it has read of the log since.
 #[test]
 fn what_was_reported_since_a_checkpoint_is_not_lost_with_it() {
     let host = Host::default();
