@@ -213,6 +213,17 @@ impl<'a> Scanner<'a> {
         Ok((None, self.raw()?))
     }
 
+    /// A value as `read` parses it and as it is written.
+    pub fn read_with_raw<T, E: From<JsonError>>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<(T, Raw<'a>), E> {
+        self.peek()?;
+        let start = self.at;
+        let found = read(self)?;
+        Ok((found, Raw { bytes: self.since(start), has_escape: true }))
+    }
+
     fn since(&self, start: usize) -> &'a [u8] {
         self.bytes.get(start..self.at).unwrap_or_default()
     }

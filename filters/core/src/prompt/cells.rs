@@ -51,6 +51,21 @@ pub fn cells_of(request: &Request<'_>, root: Root, cell_bytes: usize, chain: &mu
     hasher.measured
 }
 
+/// Hashes text that `write` sends into `chain` (which is cleared first), as [`cells_of`] does. If it fails, what the chain has is of
+/// no use.
+pub(super) fn cells_from<E>(
+    root: Root,
+    cell_bytes: usize,
+    chain: &mut Vec<CellHash>,
+    write: impl FnOnce(&mut Sink<'_, '_>) -> Result<(), E>,
+) -> Result<Measured, E> {
+    chain.clear();
+    let cell_bytes = cell_bytes.clamp(CELL_BYTES_MIN, CELL_BYTES_MAX);
+    let mut hasher = CellHasher::new(cell_bytes, root, chain);
+    write(&mut Sink::Cells(&mut hasher))?;
+    Ok(hasher.measured)
+}
+
 /// Fills `chain` (which is cleared first) with the cells of a session whose prompt is unknown: as many as a prompt of its body's
 /// size would have. Like the turns of a conversation, a longer prompt of a session begins with the cells of a shorter one; no
 /// other session has them.

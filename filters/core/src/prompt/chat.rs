@@ -13,6 +13,22 @@ use std::borrow::Cow;
 pub(super) struct ChatPrompt<'a> {
     pub(super) tools: Option<Raw<'a>>,
     pub(super) messages: Vec<Message<'a>>,
+    pub(super) template: TemplateFields<'a>,
+}
+
+/// What of a body only the engine's chat template reads.
+#[derive(Debug, Default)]
+pub(super) struct TemplateFields<'a> {
+    /// All messages as they are written.
+    pub(super) messages: Option<Raw<'a>>,
+    pub(super) documents: Option<Raw<'a>>,
+    pub(super) arguments: Option<Raw<'a>>,
+    pub(super) reasoning_effort: Option<Raw<'a>>,
+    pub(super) generation_prompt: Option<Raw<'a>>,
+    pub(super) continued: Option<Raw<'a>>,
+    pub(super) special_tokens: Option<Raw<'a>>,
+    /// It brings its own template, or has its prompt cut.
+    pub(super) is_special: bool,
 }
 
 #[derive(Debug, Default)]
@@ -27,7 +43,7 @@ pub(super) struct Message<'a> {
 /// Parses a chat body.
 pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonError> {
     let mut request = Request::new(Prompt::None);
-    let mut prompt = ChatPrompt { tools: None, messages: Vec::new() };
+    let mut prompt = ChatPrompt { tools: None, messages: Vec::new(), template: TemplateFields::default() };
     let (mut max_tokens, mut max_completion_tokens) = (None, None);
     let mut fields = KnownFields::open(
         scanner,
@@ -40,15 +56,35 @@ pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonEr
             "stream_options",
             "max_tokens",
             "max_completion_tokens",
+            "documents",
+            "chat_template_kwargs",
+            "reasoning_effort",
+            "add_generation_prompt",
+            "continue_final_message",
+            "add_special_tokens",
+            "chat_template",
+            "truncate_prompt_tokens",
         ],
     )?;
     while let Some(name) = fields.next(scanner)? {
         match name {
-            "messages" => prompt.messages = messages(scanner, message)?,
+            "messages" => {
+                let (messages, raw) = scanner.read_with_raw(|scanner| messages(scanner, message))?;
+                (prompt.messages, prompt.template.messages) = (messages, Some(raw));
+            }
             "tools" => prompt.tools = scanner.present()?,
             "stream_options" => request.has_usage_in_stream = includes_usage(scanner)?,
             "max_tokens" => max_tokens = scanner.raw()?.parsed(),
             "max_completion_tokens" => max_completion_tokens = scanner.raw()?.parsed(),
+            "documents" => prompt.template.documents = scanner.present()?,
+            "chat_template_kwargs" => prompt.template.arguments = scanner.present()?,
+            "reasoning_effort" => prompt.template.reasoning_effort = scanner.present()?,
+            "add_generation_prompt" => prompt.template.generation_prompt = scanner.present()?,
+            "continue_final_message" => prompt.template.continued = scanner.present()?,
+            "add_special_tokens" => prompt.template.special_tokens = scanner.present()?,
+            "chat_template" | "truncate_prompt_tokens" => {
+                prompt.template.is_special |= scanner.present()?.is_some();
+            }
             _ => request.read(name, scanner)?,
         }
     }

@@ -6,7 +6,7 @@
 use super::content::includes_usage;
 use super::list::list;
 use super::text::Length;
-use super::{Prompt, Request, TextSink, text};
+use super::{Prompt, Request, Start, TextSink, text};
 use crate::json::{JsonError, KnownFields, Raw, Scanner};
 use crate::limits::{PROMPT_ITEMS_MAX, PROMPT_TOKENS_READ_MAX};
 use crate::num::u64_len;
@@ -30,7 +30,17 @@ pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonEr
     let (mut prompt, mut embeds) = (CompletionPrompt::None, None);
     let mut fields = KnownFields::open(
         scanner,
-        &["model", "prompt", "prompt_embeds", "cache_salt", "stream", "stream_options", "max_tokens"],
+        &[
+            "model",
+            "prompt",
+            "prompt_embeds",
+            "cache_salt",
+            "stream",
+            "stream_options",
+            "max_tokens",
+            "add_special_tokens",
+            "truncate_prompt_tokens",
+        ],
     )?;
     while let Some(name) = fields.next(scanner)? {
         match name {
@@ -43,6 +53,11 @@ pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonEr
             "prompt_embeds" => embeds = scanner.present()?,
             "stream_options" => request.has_usage_in_stream = includes_usage(scanner)?,
             "max_tokens" => request.output_tokens_max = scanner.raw()?.parsed(),
+            "add_special_tokens" if scanner.raw()?.parsed() == Some(false) && request.start != Start::Cut => {
+                request.start = Start::Plain;
+            }
+            "truncate_prompt_tokens" if scanner.present()?.is_some() => request.start = Start::Cut,
+            "add_special_tokens" | "truncate_prompt_tokens" => {}
             _ => request.read(name, scanner)?,
         }
     }

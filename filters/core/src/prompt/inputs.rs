@@ -4,7 +4,7 @@
 //! Engines read them as the prompt of a completion or of a chat, so they have the cells of one. Inputs with images are
 //! objects, whose fields differ from engine to engine. A list is matched by its first input.
 
-use super::chat::{self, ChatPrompt};
+use super::chat::{self, ChatPrompt, TemplateFields};
 use super::completions;
 use super::content::{self, content_text, parts_text};
 use super::text::Beyond;
@@ -43,7 +43,9 @@ pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonEr
         }
     }
     request.prompt = match (messages, input) {
-        (Some(messages), _) => Prompt::Chat(ChatPrompt { tools, messages }),
+        (Some(messages), _) => {
+            Prompt::Chat(ChatPrompt { tools, messages, template: TemplateFields::default() })
+        }
         (None, Some(input)) if text::first_byte(input) == Some(b'{') => Prompt::Inputs(InputsPrompt(input)),
         (None, Some(input)) => Prompt::Completions(completions::lenient_prompt_of(input)),
         (None, None) => Prompt::None,

@@ -25,11 +25,13 @@ mod responses;
 mod sink;
 mod size;
 mod text;
+mod written;
 
 pub use cells::{Root, cells_of, next_cell, session_cells};
 pub use omit::OMITTED_PREFIXES_DEFAULT;
 pub use size::{Measured, Media, MediaKind, MediaPart, Size};
 pub use text::TextSink;
+pub use written::{Format, Unwritten, written_cells};
 
 use crate::ids::SessionKey;
 use crate::json::{JsonError, KnownFields, Scanner};
@@ -85,8 +87,20 @@ pub struct Request<'a> {
     pub session: Option<SessionKey>,
     /// The proxy's cluster to which its route leads, where that decides between pools.
     pub cluster: Option<&'a str>,
+    start: Start,
     prompt: Prompt<'a>,
     omitted: Omitted<'a>,
+}
+
+/// What an engine puts before the prompt of a completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// The tokens that begin every text.
+    Prefixed,
+    /// Nothing.
+    Plain,
+    /// Not known: the prompt is cut to a number of tokens.
+    Cut,
 }
 
 /// The parts of a body that reach the engine's prompt, by format.
@@ -215,6 +229,7 @@ impl<'a> Request<'a> {
             is_steering: false,
             session: None,
             cluster: None,
+            start: Start::Prefixed,
             prompt,
             omitted: Omitted::Default,
         }

@@ -1,7 +1,7 @@
 //! The router's metrics and their names. Names are part of the interface: `docs/metrics.md` lists them.
 
 use super::reasons::{HoldEnd, LegFailure, NotHeld, StaysWhole, Unread};
-use crate::prompt::PromptError;
+use crate::prompt::{PromptError, Unwritten};
 use crate::routing::{NoEndpoint, Reason, Unsplit};
 use crate::split::{HandoverError, Whole};
 use crate::wire::{HeldFor, OutcomeClass};
@@ -21,6 +21,10 @@ pub enum Counter {
     RejectedUnread,
     /// A prompt that was not read.
     Unread(Unread),
+    /// A prompt whose text is known as the engine computes it.
+    Written,
+    /// A prompt whose text is not, although its pool has a format of prompts.
+    Unwritten(Unwritten),
     /// A request was paused for a body that the proxy did not show, and was resumed without it.
     Resumed,
     /// A request was held.
@@ -127,7 +131,7 @@ pub enum Histogram {
 
 impl Counter {
     /// All of them, so that a shell can define them at the start: a rate needs a series that begins at zero.
-    pub const ALL: [Self; 94] = [
+    pub const ALL: [Self; 105] = [
         Self::Decision(Reason::Warm),
         Self::Decision(Reason::Spill),
         Self::Decision(Reason::Cold),
@@ -151,6 +155,17 @@ impl Counter {
         Self::Unread(Unread::Form),
         Self::Unread(Unread::NoBody),
         Self::Unread(Unread::Withheld),
+        Self::Written,
+        Self::Unwritten(Unwritten::Api),
+        Self::Unwritten(Unwritten::Tokens),
+        Self::Unwritten(Unwritten::NoTemplate),
+        Self::Unwritten(Unwritten::Media),
+        Self::Unwritten(Unwritten::Malformed),
+        Self::Unwritten(Unwritten::Arguments),
+        Self::Unwritten(Unwritten::Role),
+        Self::Unwritten(Unwritten::Uncovered),
+        Self::Unwritten(Unwritten::Guarded),
+        Self::Unwritten(Unwritten::NoClock),
         Self::Resumed,
         Self::Held(HeldFor::Endpoint),
         Self::Held(HeldFor::Room),
@@ -249,6 +264,8 @@ impl Counter {
             Self::RejectedUnread => "warmpath.rejected.model_unread",
             Self::RejectedSteering => "warmpath.rejected.transfer_fields",
             Self::Unread(reason) => reason.name(),
+            Self::Written => "warmpath.written",
+            Self::Unwritten(reason) => reason.name(),
             Self::Resumed => "warmpath.resumed",
             Self::NotHeld(reason) => reason.name(),
             Self::Held(HeldFor::Endpoint) => "warmpath.held.endpoint",
@@ -335,79 +352,6 @@ impl HoldEnd {
     }
 }
 
-// === impl StaysWhole ===
-
-impl StaysWhole {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Cost(Unsplit::WholeIsCheaper) => "warmpath.whole.cheaper",
-            Self::Cost(Unsplit::NoPrefill) => "warmpath.whole.no_prefill_endpoint",
-            Self::Cost(Unsplit::NoDecode) => "warmpath.whole.no_decode_endpoint",
-            Self::Body(Whole::Format) => "warmpath.whole.format",
-            Self::Body(Whole::Unreadable) => "warmpath.whole.unreadable",
-            Self::Body(Whole::OneToken) => "warmpath.whole.one_token",
-            Self::Body(Whole::Choices) => "warmpath.whole.choices",
-            Self::Body(Whole::Prompts) => "warmpath.whole.prompts",
-            Self::Body(Whole::PromptLogprobs) => "warmpath.whole.prompt_logprobs",
-            Self::Body(Whole::Stored) => "warmpath.whole.stored",
-            Self::Unread => "warmpath.whole.unread",
-            Self::NotEditable => "warmpath.whole.not_editable",
-            Self::NoCluster => "warmpath.whole.no_cluster",
-            Self::NoHandover => "warmpath.whole.no_handover",
-        }
-    }
-}
-
-// === impl LegFailure ===
-
-impl LegFailure {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Refused => "warmpath.prefill_leg.refused",
-            Self::Rejected => "warmpath.prefill_leg.rejected",
-            Self::Full => "warmpath.prefill_leg.full",
-            Self::Faulty => "warmpath.prefill_leg.faulty",
-            Self::Unreachable => "warmpath.prefill_leg.unreachable",
-            Self::Silent => "warmpath.prefill_leg.silent",
-            Self::Handover(HandoverError::Unreadable) => "warmpath.prefill_leg.handover_unreadable",
-            Self::Handover(HandoverError::Absent) => "warmpath.prefill_leg.handover_absent",
-            Self::Handover(HandoverError::TooLarge) => "warmpath.prefill_leg.handover_too_large",
-        }
-    }
-}
-
-// === impl Unread ===
-
-impl Unread {
-    /// Whether the body may nevertheless hold a prompt.
-    pub(super) fn hides_prompt(self) -> bool {
-        matches!(self, Self::Encoded | Self::Prompt(PromptError::TooLarge) | Self::Withheld)
-    }
-
-    /// Its stable name in responses.
-    pub(super) fn label(self) -> &'static str {
-        let name = self.name();
-        name.rsplit_once('.').map_or(name, |(_, label)| label)
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Prompt(PromptError::Empty) => "warmpath.unread.empty",
-            Self::Prompt(PromptError::TooLarge) => "warmpath.unread.too_large",
-            Self::Prompt(PromptError::Truncated) => "warmpath.unread.truncated",
-            Self::Prompt(PromptError::NotUtf8) => "warmpath.unread.not_utf8",
-            Self::Prompt(PromptError::NotJson) => "warmpath.unread.not_json",
-            Self::Prompt(PromptError::WrongShape) => "warmpath.unread.wrong_shape",
-            Self::Prompt(PromptError::TooDeep) => "warmpath.unread.too_deep",
-            Self::Encoded => "warmpath.unread.encoded",
-            Self::NotJson => "warmpath.unread.content_type",
-            Self::Form => "warmpath.unread.form",
-            Self::NoBody => "warmpath.unread.no_body",
-            Self::Withheld => "warmpath.unread.withheld",
-        }
-    }
-}
-
 // === impl Gauge ===
 
 impl Gauge {
@@ -471,7 +415,7 @@ mod tests {
 
     #[test]
     fn every_metric_is_in_its_list() {
-        let source = include_str!("metrics.rs");
+        let source = [include_str!("metrics.rs"), include_str!("reasons.rs")].concat();
         let named: BTreeSet<_> =
             source.lines().filter_map(|line| line.split_once("=> \"")?.1.split('"').next()).collect();
         let counters = Counter::ALL.iter().map(|counter| counter.name());

@@ -1,6 +1,6 @@
-//! Why requests are treated as they are: what metrics count, and responses say. Their names are in [`super::metrics`].
+//! Why requests are treated as they are: what metrics count, and responses say, with their names.
 
-use crate::prompt::PromptError;
+use crate::prompt::{PromptError, Unwritten};
 use crate::routing::Unsplit;
 use crate::split::{HandoverError, Whole};
 
@@ -79,4 +79,96 @@ pub enum NotHeld {
     Shed,
     /// It has waited for as long as its pool allows.
     Expired,
+}
+
+// === impl StaysWhole ===
+
+impl StaysWhole {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Cost(Unsplit::WholeIsCheaper) => "warmpath.whole.cheaper",
+            Self::Cost(Unsplit::NoPrefill) => "warmpath.whole.no_prefill_endpoint",
+            Self::Cost(Unsplit::NoDecode) => "warmpath.whole.no_decode_endpoint",
+            Self::Body(Whole::Format) => "warmpath.whole.format",
+            Self::Body(Whole::Unreadable) => "warmpath.whole.unreadable",
+            Self::Body(Whole::OneToken) => "warmpath.whole.one_token",
+            Self::Body(Whole::Choices) => "warmpath.whole.choices",
+            Self::Body(Whole::Prompts) => "warmpath.whole.prompts",
+            Self::Body(Whole::PromptLogprobs) => "warmpath.whole.prompt_logprobs",
+            Self::Body(Whole::Stored) => "warmpath.whole.stored",
+            Self::Unread => "warmpath.whole.unread",
+            Self::NotEditable => "warmpath.whole.not_editable",
+            Self::NoCluster => "warmpath.whole.no_cluster",
+            Self::NoHandover => "warmpath.whole.no_handover",
+        }
+    }
+}
+
+// === impl LegFailure ===
+
+impl LegFailure {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "warmpath.prefill_leg.refused",
+            Self::Rejected => "warmpath.prefill_leg.rejected",
+            Self::Full => "warmpath.prefill_leg.full",
+            Self::Faulty => "warmpath.prefill_leg.faulty",
+            Self::Unreachable => "warmpath.prefill_leg.unreachable",
+            Self::Silent => "warmpath.prefill_leg.silent",
+            Self::Handover(HandoverError::Unreadable) => "warmpath.prefill_leg.handover_unreadable",
+            Self::Handover(HandoverError::Absent) => "warmpath.prefill_leg.handover_absent",
+            Self::Handover(HandoverError::TooLarge) => "warmpath.prefill_leg.handover_too_large",
+        }
+    }
+}
+
+// === impl Unread ===
+
+impl Unread {
+    /// Whether the body may nevertheless hold a prompt.
+    pub(super) fn hides_prompt(self) -> bool {
+        matches!(self, Self::Encoded | Self::Prompt(PromptError::TooLarge) | Self::Withheld)
+    }
+
+    /// Its stable name in responses.
+    pub(super) fn label(self) -> &'static str {
+        let name = self.name();
+        name.rsplit_once('.').map_or(name, |(_, label)| label)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Prompt(PromptError::Empty) => "warmpath.unread.empty",
+            Self::Prompt(PromptError::TooLarge) => "warmpath.unread.too_large",
+            Self::Prompt(PromptError::Truncated) => "warmpath.unread.truncated",
+            Self::Prompt(PromptError::NotUtf8) => "warmpath.unread.not_utf8",
+            Self::Prompt(PromptError::NotJson) => "warmpath.unread.not_json",
+            Self::Prompt(PromptError::WrongShape) => "warmpath.unread.wrong_shape",
+            Self::Prompt(PromptError::TooDeep) => "warmpath.unread.too_deep",
+            Self::Encoded => "warmpath.unread.encoded",
+            Self::NotJson => "warmpath.unread.content_type",
+            Self::Form => "warmpath.unread.form",
+            Self::NoBody => "warmpath.unread.no_body",
+            Self::Withheld => "warmpath.unread.withheld",
+        }
+    }
+}
+
+// === impl Unwritten ===
+
+impl Unwritten {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Api => "warmpath.unwritten.api",
+            Self::Tokens => "warmpath.unwritten.tokens",
+            Self::NoTemplate => "warmpath.unwritten.no_template",
+            Self::Media => "warmpath.unwritten.media",
+            Self::Malformed => "warmpath.unwritten.malformed",
+            Self::Arguments => "warmpath.unwritten.arguments",
+            Self::Role => "warmpath.unwritten.role",
+            Self::Uncovered => "warmpath.unwritten.uncovered",
+            Self::Guarded => "warmpath.unwritten.guarded",
+            Self::NoClock => "warmpath.unwritten.no_clock",
+        }
+    }
 }

@@ -241,6 +241,12 @@ impl<S: SharedMap> Router<S> {
             }
             return;
         }
+        let written = query.as_ref().ok().and_then(|query| query.written).filter(|_| admitted.is_none());
+        out.extend(
+            written.map(|written| {
+                Output::Count(written.map_or_else(Counter::Unwritten, |()| Counter::Written), 1)
+            }),
+        );
         let planned = match plan(query, (traits, reading.hints.tenant), &options, admitted.as_ref()) {
             Err(Stop::Refused(NoEndpoint::NoneKnown)) if self.view.is_open_to_models() => {
                 Ok(Planned { whole: Routed::of_model(model, traits), split: None })

@@ -4,7 +4,9 @@ use super::NoEndpoint;
 use crate::ids::{CellHash, EndpointId, ResponseId, SessionKey, Slot};
 use crate::limits::CELLS_PER_PROMPT_MAX;
 use crate::num::{count, float_len, u64_len};
-use crate::prompt::{Api, Measured, Media, MediaPart, Request, Root, Size, cells_of, session_cells};
+use crate::prompt::{
+    Api, Measured, Media, MediaPart, Request, Root, Size, Unwritten, cells_of, session_cells, written_cells,
+};
 use crate::time::Timestamp;
 use crate::view::{Leg, ModelMatch, Pool, View};
 
@@ -32,6 +34,8 @@ pub struct Query<'a> {
     pub places: Vec<Slot>,
     /// What the request's objective makes of it: higher is more important.
     pub priority: i32,
+    /// Whether the chain is over the text that the engine computes; `None`: the pool has no format of prompts.
+    pub written: Option<Result<(), Unwritten>>,
     view: &'a View,
     pool: &'a Pool,
     model: &'a str,
@@ -68,7 +72,7 @@ impl<'a> Query<'a> {
             let salt = request.cache_salt.as_deref().unwrap_or_default();
             let root = Root::new(pool.name(), variant, salt);
             query.chain.reserve_exact((body_bytes / view.cell_bytes()).clamp(1, CELLS_PER_PROMPT_MAX));
-            cells_of(request, root, view.cell_bytes(), &mut query.chain)
+            query.measure(request, root, now)
         } else {
             Measured { size: unread_size(body_bytes), ..Measured::default() }
         };
@@ -155,11 +159,27 @@ impl<'a> Query<'a> {
             pinned: None,
             places: Vec::new(),
             priority: 0,
+            written: None,
             view,
             pool,
             model,
             target: None,
         }
+    }
+
+    /// Fills the chain: with the cells of the text that the engine computes, if that is known.
+    fn measure(&mut self, request: &Request<'_>, root: Root, now: Timestamp) -> Measured {
+        let cell_bytes = self.view.cell_bytes();
+        if let Some(format) = self.pool.format() {
+            match written_cells(request, root, format, (cell_bytes, now), &mut self.chain) {
+                Ok(measured) => {
+                    self.written = Some(Ok(()));
+                    return measured;
+                }
+                Err(reason) => self.written = Some(Err(reason)),
+            }
+        }
+        cells_of(request, root, cell_bytes, &mut self.chain)
     }
 
     fn sized(self, size: Size) -> Self {

@@ -4,8 +4,9 @@ use super::transfers::Transfers;
 use crate::ids::{EndpointId, Slot};
 use crate::limits::BYTES_PER_TOKEN_DEFAULT;
 use crate::num::{count, float};
-use crate::prompt::{Media, MediaKind, Size};
+use crate::prompt::{Format, Media, MediaKind, Size};
 use crate::wire::{self, Hold, Objective, PromptFormat, Rewrite, Role, Transfer, TransferProtocol};
+use std::sync::Arc;
 
 /// The model name that matches any model.
 pub const ANY_MODEL: &str = "*";
@@ -65,6 +66,8 @@ pub struct Pool {
     transfer: Option<Transfer>,
     hold: Option<Hold>,
     prompt_format: Option<Box<PromptFormat>>,
+    /// The same, ready for use.
+    format: Option<Arc<Format>>,
     transfers: Transfers,
     text: TextRatio,
     /// The ratio at which the endpoints' capacities were last converted to cells.
@@ -165,6 +168,10 @@ impl Pool {
             taking,
             transfer: pool.transfer.clone(),
             hold: pool.hold.clone(),
+            format: old.filter(|old| old.prompt_format == pool.prompt_format).map_or_else(
+                || pool.prompt_format.as_deref().map(|format| Arc::new(Format::of(format))),
+                |old| old.format.clone(),
+            ),
             prompt_format: pool.prompt_format.clone(),
             transfers: old.map(|old| old.transfers.clone()).unwrap_or_default(),
             text: old.map_or_else(TextRatio::default, |old| old.text),
@@ -223,6 +230,11 @@ impl Pool {
     /// How its engines write prompts; `None`: not known.
     pub fn prompt_format(&self) -> Option<&PromptFormat> {
         self.prompt_format.as_deref()
+    }
+
+    /// The same, ready for use.
+    pub fn format(&self) -> Option<&Format> {
+        self.format.as_deref()
     }
 
     /// How long that takes.
