@@ -15,8 +15,11 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use thiserror::Error;
 use warmpath_config::Prompt;
+use warmpath_config::prompt::ContentFormat;
 use warmpath_core::ids::FormatId;
-use warmpath_core::wire::PromptFormat;
+use warmpath_core::wire::{ChatProgram, PromptFormat};
+use warmpath_jinja::{Source, Template, reduce};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// The largest of the small files, in bytes: templates with all their tools have some 20 KB, configurations with each added token of a
 /// large vocabulary some hundred.
@@ -46,6 +49,8 @@ pub struct Written {
     pub id: FormatId,
     /// The text of its tokens.
     pub tokens: TokenText,
+    /// Another one for other files.
+    pub revision: u64,
     /// What does not work with it.
     pub notes: Vec<Note>,
 }
@@ -57,6 +62,8 @@ pub enum Note {
     NoTemplate,
     /// Its engines write chats with code of their own.
     Coded,
+    /// Its template is not understood.
+    Unreduced,
     /// Some of its tokens take the spaces beside them.
     Greedy,
 }
@@ -115,6 +122,7 @@ impl Written {
         let json = required(&tokenizer_path, TOKENIZER_BYTES_MAX)?;
         let tokenizer = Tokenizer::read(&json)
             .map_err(|source| FormatError::Tokenizer { path: tokenizer_path.clone(), source })?;
+        let digest = xxh3_64(&json);
         drop(json);
         let config = object(&directory.join(TOKENIZER_CONFIG))?;
         let specials = object(&directory.join(SPECIAL_TOKENS))?;
@@ -131,9 +139,11 @@ impl Written {
             notes.push(Note::Greedy);
         }
         let text_prefix = prefix(&tokenizer, &config, &special_tokens);
-        let format = PromptFormat { text_prefix, chat: None };
+        let chat = program(prompt, &template, &special_tokens, &mut notes);
+        let format = PromptFormat { text_prefix, chat };
         let id = FormatId::of(&format);
-        Ok(Self { id, format, template, special_tokens, tokens: tokenizer.tokens, notes })
+        let revision = digest ^ id.0;
+        Ok(Self { id, format, template, special_tokens, tokens: tokenizer.tokens, revision, notes })
     }
 }
 
@@ -148,6 +158,9 @@ impl Note {
             }
             Self::Coded => {
                 "the engines write this model's chats without a template: chats are routed by what was learned"
+            }
+            Self::Unreduced => {
+                "the chat template is not understood: chats are routed by what was learned (check that it is the engines' own)"
             }
             Self::Greedy => {
                 "some of the tokenizer's special tokens take the spaces beside them: prompts with such spaces are not found"
@@ -254,6 +267,36 @@ fn template(
         notes.push(Note::NoTemplate);
     }
     Ok(template.unwrap_or_default())
+}
+
+/// What the template is reduced to; none without one, and where nothing of it can be.
+fn program(
+    prompt: &Prompt,
+    template: &str,
+    special_tokens: &[(String, String)],
+    notes: &mut Vec<Note>,
+) -> Option<ChatProgram> {
+    if template.is_empty() {
+        return None;
+    }
+    let special_tokens: Vec<(&str, &str)> =
+        special_tokens.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let content_format = match prompt.content_format {
+        ContentFormat::Auto => None,
+        ContentFormat::String => Some(warmpath_jinja::ContentFormat::Text),
+        ContentFormat::Parts => Some(warmpath_jinja::ContentFormat::Parts),
+    };
+    let source = Source {
+        template,
+        special_tokens: &special_tokens,
+        arguments: &prompt.template_arguments,
+        content_format,
+    };
+    let program = Template::compile(&source).ok().and_then(|template| reduce(&template));
+    if program.is_none() {
+        notes.push(Note::Unreduced);
+    }
+    program.as_ref().map(ChatProgram::of)
 }
 
 /// What the tokenizer puts before a prompt. Llama's and Gemma's tokenizers take their configuration's word for it.

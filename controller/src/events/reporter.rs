@@ -242,8 +242,7 @@ impl<F: Fn(SocketAddr, u32) + Send + 'static> Reporter<F> {
 
 impl Target {
     fn is_same(&self, other: &Self) -> bool {
-        let is_written = Arc::ptr_eq(&self.written, &other.written)
-            || (self.written.id == other.written.id && self.written.tokens == other.written.tokens);
+        let is_written = self.written.revision == other.written.revision;
         self.identity == other.identity && self.pool == other.pool && is_written
     }
 }

@@ -51,7 +51,8 @@ impl Caches {
             let sources = Sources::of(&pool.kv_events);
             for member in &pool.endpoints {
                 let (pool, written) = (pool.name.clone(), Arc::clone(written));
-                let identity = member.identity;
+                // Another tokenizer makes other text of all that has come: it has to come again.
+                let identity = member.identity ^ written.revision;
                 targets.insert(member.address, Target { identity, pool, written });
                 followed.push((member.address, Followed { identity, sources: sources.clone() }));
             }

@@ -13,6 +13,7 @@ mod api;
 mod backlog;
 mod binary;
 mod blocks;
+mod caches;
 mod check;
 mod config;
 mod documented;
