@@ -22,10 +22,14 @@ const TURNS: [&str; 13] = [
 const BEFORE: [&str; 3] = ["", "ua", "uBta"];
 
 /// Words that are no turns.
-const OTHERS: [&str; 10] = ["uu", "uua", "a", "au", "uasua", "uasu", "usu", "ssu", "uaau", "uBtu"];
+const OTHERS: [&str; 13] =
+    ["uu", "uua", "a", "au", "uasua", "uasu", "usu", "ssu", "uaau", "uBtu", "uBn", "uBna", "uBnuBna"];
 
 /// With several parts: `S`, `U` and `P` of the system, the user and the assistant.
 const PARTS: [&str; 8] = ["U", "Su", "SU", "sU", "uPu", "UPU", "UaU", "uaU"];
+
+/// Of the words from which a table is learned, one in so many is compared again, with other texts.
+const STEP: usize = 4;
 
 /// A chat to be rendered.
 #[derive(Clone, Debug)]
@@ -57,9 +61,16 @@ pub(crate) fn to_learn(has_tools: bool, has_parts: bool) -> Vec<Probe> {
     probes
 }
 
+/// Chats that few clients send. What they contradict is kept, and they are not written.
+pub(crate) fn rare(has_tools: bool) -> Vec<Probe> {
+    let words = with_and_without_system(OTHERS.map(str::to_owned).to_vec());
+    words.iter().map(|word| probe(word, has_tools, Texts::Marked)).collect()
+}
+
 /// Other chats, to compare with what was learned: the same words with other texts, and longer conversations.
 pub(crate) fn to_compare(has_tools: bool, has_parts: bool) -> Vec<Probe> {
-    let mut words = words(has_parts);
+    let mut words: Vec<String> = words(has_parts).into_iter().step_by(STEP).collect();
+    words.extend(with_and_without_system(OTHERS.map(str::to_owned).to_vec()));
     for (at, first) in TURNS.iter().enumerate() {
         for (step, second) in TURNS.iter().enumerate() {
             let third = TURNS.get((at * 5 + step * 3) % TURNS.len()).copied().unwrap_or_default();
@@ -100,10 +111,13 @@ fn words(has_parts: bool) -> Vec<String> {
             words.push([before, turn, "uBt"].concat());
         }
     }
-    words.extend(OTHERS.map(str::to_owned));
     if has_parts {
         words.extend(PARTS.map(str::to_owned));
     }
+    with_and_without_system(words)
+}
+
+fn with_and_without_system(mut words: Vec<String>) -> Vec<String> {
     let with_system =
         words.iter().filter(|word| !word.starts_with(['s', 'S'])).map(|word| ["s", word].concat());
     let with_system: Vec<String> = with_system.collect();
@@ -144,7 +158,7 @@ impl Writer {
     fn text(&mut self) -> String {
         let mark = self.mark();
         let number = match self.texts {
-            Texts::Marked => return format!("\n \t{mark} \"\u{e9}\" \\ it's\n <b>\n\n more \n\n"),
+            Texts::Marked => return format!("\n\n\n \t{mark} \"\u{e9}\" \\ it's\n <b>\n\n more \n\n\n"),
             Texts::Empty(letter) if letter == self.letter => return String::new(),
             Texts::Empty(_) => self.marks,
             Texts::Mixed(number) => number + self.marks,

@@ -174,11 +174,14 @@ fn learn(
     let mut learned = Learned { kept: vec![u32::MAX; Kind::COUNT], ..Learned::default() };
     let arguments = arguments_of(program, switches);
     let has_parts = program.shape.has_parts;
-    for probe in probes::to_learn(has_tools, has_parts) {
+    let common = probes::to_learn(has_tools, has_parts).into_iter().map(|probe| (probe, false));
+    let rare = probes::rare(has_tools).into_iter().map(|probe| (probe, true));
+    for (probe, is_rare) in common.chain(rare) {
         let chat = chat_of(&probe, Some(&arguments));
         let Ok(text) = template.render_probe(&chat) else { continue };
         let Ok(slots) = slots(&chat, program.shape) else { continue };
-        if let Some(found) = align(&text, &slots, None) {
+        let Some(found) = align(&text, &slots, None) else { continue };
+        if !is_rare || learned.agrees(&found) {
             learned.add(&found);
         }
     }
@@ -297,6 +300,19 @@ fn pieces(text: &str) -> Vec<Piece> {
 // === impl Learned ===
 
 impl Learned {
+    /// Whether nothing of a chat contradicts what is known.
+    fn agrees(&self, found: &[Found<'_>]) -> bool {
+        let mut from = None;
+        found.iter().all(|Found { key, form, before }| {
+            let is_known = self.forms.get(key).is_none_or(|known| known == form);
+            if *form == Form::Dropped {
+                return is_known;
+            }
+            let joint = from.replace(*key).map(|from| (from, *key));
+            is_known && joint.and_then(|joint| self.joints.get(&joint)).is_none_or(|known| known == before)
+        })
+    }
+
     fn add(&mut self, found: &[Found<'_>]) {
         let mut from = None;
         for Found { key, form, before } in found {
@@ -341,6 +357,7 @@ impl Learned {
             if known.is_some_and(|known| known != *form) {
                 return None;
             }
+            is_shown |= known == Some(Form::Dropped);
         }
         let mask = |(from, to): &(Key, Key)| (from.masked(&merged.kept), to.masked(&merged.kept));
         for (joint, text) in &self.joints {

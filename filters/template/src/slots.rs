@@ -324,8 +324,9 @@ impl<'a> Writer<'a> {
     }
 
     fn write_tools(&mut self) {
+        let system = if self.places.has_system { Key::SYSTEM } else { 0 };
         for (at, tool) in std::mem::take(&mut self.tools).into_iter().enumerate() {
-            let mut circumstances = if at == 0 { Key::FIRST } else { 0 };
+            let mut circumstances = system | if at == 0 { Key::FIRST } else { 0 };
             match self.shape.tools_as {
                 ToolsAs::Whole => self.push(Kind::Tool, circumstances, Field::Json(tool.whole().into())),
                 ToolsAs::Function => {
