@@ -32,8 +32,10 @@ const ORDERS_MAX: usize = 4;
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How often an engine is asked again that has a rank without a connection.
 const CUT_INTERVAL: Duration = Duration::from_secs(5);
-/// The same of an engine without any source.
-const UNKNOWN_INTERVAL: Duration = Duration::from_mins(1);
+/// The same of an engine without any source, at first: it may be about to start.
+const UNKNOWN_MIN: Duration = Duration::from_secs(1);
+/// And after several in vain: one that does not know the question logs it.
+const UNKNOWN_MAX: Duration = Duration::from_mins(1);
 /// How long the response may take.
 const LIST_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -67,6 +69,8 @@ struct Engine {
     process: Process,
     /// Whether it has listed its sockets.
     has_listed: bool,
+    /// How long it is not asked again that has none.
+    unknown: Duration,
 }
 
 /// The task of one rank.
@@ -131,6 +135,7 @@ impl Feeds {
             feeds: BTreeMap::new(),
             process: Process::default(),
             has_listed: false,
+            unknown: UNKNOWN_MIN,
         };
         // It ends by itself when the sender is gone, after it has taken back what it has reported.
         tokio::spawn(engine.run());
@@ -155,7 +160,7 @@ impl Engine {
             let followed = self.followed.borrow_and_update().clone();
             if followed.identity != identity {
                 identity = followed.identity;
-                self.has_listed = false;
+                (self.has_listed, self.unknown) = (false, UNKNOWN_MIN);
                 self.set(Vec::new()).await;
             }
             if let Some(sources) = self.find(&followed.sources).await {
@@ -243,6 +248,7 @@ impl Engine {
             let process = self.common.board.process(self.address);
             let before = std::mem::replace(&mut self.process, process).incarnation;
             if before != process.incarnation && process.incarnation != 0 {
+                self.unknown = UNKNOWN_MIN;
                 if before != 0 {
                     let ranks = self.feeds.keys();
                     ranks.for_each(|rank| self.lines.order(self.address, *rank, Order::Renewed));
@@ -251,8 +257,11 @@ impl Engine {
             }
             let seen = self.common.board.seen(self.address);
             let is_cut = seen.iter().any(|(_, seen)| !seen.is_connected);
-            let interval = if is_cut { CUT_INTERVAL } else { UNKNOWN_INTERVAL };
-            if (is_cut || seen.is_empty()) && since.elapsed() >= interval {
+            if is_cut && since.elapsed() >= CUT_INTERVAL {
+                return true;
+            }
+            if seen.is_empty() && since.elapsed() >= self.unknown {
+                self.unknown = (self.unknown * 2).min(UNKNOWN_MAX);
                 return true;
             }
         }

@@ -222,6 +222,38 @@ async fn what_was_lost_is_fetched_again() {
 }
 
 #[tokio::test]
+async fn a_receiver_that_is_behind_loses_nothing_for_good() {
+    let (mut publisher, address) = Publisher::bind("tcp://127.0.0.1:0", 0).await;
+    let mut router = RouterSocket::new();
+    let replay = router.bind("tcp://127.0.0.1:0").await.unwrap().to_string().replace("tcp://", "");
+    let history = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let shared = Arc::clone(&history);
+    let server: JoinHandle<()> = tokio::spawn(serve(router, move || shared.lock().unwrap().clone()));
+    let mut follow = Follow::of(address, Some(replay.parse().unwrap()));
+    until("there is a connection", async || {
+        let seen = follow.feeds.board().seen(follow.engine);
+        seen.iter().any(|(_, seen)| seen.is_connected).then_some(())
+    })
+    .await;
+    // Nobody takes a report, and more is published than all queues hold.
+    for round in 0..100 {
+        for block in 0..100 {
+            let name = if round % 2 == 0 { "BlockStored" } else { "BlockRemoved" };
+            publisher.publish(name, block).await;
+        }
+        history.lock().unwrap().clone_from(&publisher.published);
+    }
+    until("it has caught up", async || {
+        publisher.publish("BlockStored", 7).await;
+        history.lock().unwrap().clone_from(&publisher.published);
+        follow.take();
+        (follow.trust == Trust::Whole && follow.held.iter().eq(&[7])).then_some(())
+    })
+    .await;
+    server.abort();
+}
+
+#[tokio::test]
 async fn a_gap_without_a_replay_voids_what_was_reported() {
     let (mut publisher, address) = Publisher::bind("tcp://127.0.0.1:0", 0).await;
     let mut follow = Follow::of(address, None);
