@@ -222,7 +222,7 @@ impl<'a> Writer<'a> {
                 if waits {
                     self.system = Some(message);
                 } else {
-                    self.write_content(Kind::System, Key::FIRST, &message);
+                    self.write_content(Kind::System, Key::FIRST, message.parts);
                 }
                 if place == ToolsPlace::AfterSystem {
                     self.write_tools();
@@ -232,23 +232,23 @@ impl<'a> Writer<'a> {
             if at == self.places.last
                 && let Some(system) = self.system.take()
             {
-                self.write_content(Kind::System, Key::FIRST | Key::LAST, &system);
+                self.write_content(Kind::System, Key::FIRST | Key::LAST, system.parts);
             }
-            self.write_message(at, &message);
+            self.write_message(at, message);
         }
     }
 
-    fn write_message(&mut self, at: usize, message: &Message<'a>) {
+    fn write_message(&mut self, at: usize, message: Message<'a>) {
         let mut circumstances = if at == self.places.last { Key::LAST } else { 0 };
         if self.places.last_user.is_none_or(|last| at > last) {
             circumstances |= Key::LATE;
         }
         match &*message.role {
-            "system" => self.write_content(Kind::System, circumstances, message),
+            "system" => self.write_content(Kind::System, circumstances, message.parts),
             "user" => {
                 circumstances |= if self.places.first_user == Some(at) { Key::FIRST } else { 0 };
                 circumstances |= if self.places.last_user == Some(at) { Key::LAST_USER } else { 0 };
-                self.write_content(Kind::User, circumstances, message);
+                self.write_content(Kind::User, circumstances, message.parts);
             }
             "tool" => {
                 circumstances |= if self.places.first_result == Some(at) { Key::FIRST } else { 0 };
@@ -258,37 +258,36 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn write_assistant(&mut self, mut circumstances: u32, message: &Message<'a>) {
-        let reasoning =
-            message.reasoning.as_ref().filter(|text| self.shape.has_reasoning && !text.is_empty());
-        let calls = if self.shape.has_calls { message.calls.as_slice() } else { &[] };
+    fn write_assistant(&mut self, mut circumstances: u32, message: Message<'a>) {
+        let reasoning = message.reasoning.filter(|text| self.shape.has_reasoning && !text.is_empty());
+        let calls = if self.shape.has_calls { message.calls } else { Vec::new() };
         let has_content = message.parts.iter().any(|part| !part.is_empty());
         circumstances |= if reasoning.is_some() { Key::REASONED } else { 0 };
         circumstances |= if calls.is_empty() { 0 } else { Key::CALLS };
         if let Some(reasoning) = reasoning {
             let bare = if has_content { 0 } else { Key::BARE };
-            self.push(Kind::Reasoning, circumstances | bare, Field::Text(reasoning.clone()));
+            self.push(Kind::Reasoning, circumstances | bare, Field::Text(reasoning));
         }
         if has_content || calls.is_empty() {
-            self.write_content(Kind::Assistant, circumstances, message);
+            self.write_content(Kind::Assistant, circumstances, message.parts);
         } else {
             circumstances |= Key::BARE;
         }
-        for (at, call) in calls.iter().enumerate() {
+        for (at, call) in calls.into_iter().enumerate() {
             let first = if at == 0 { Key::FIRST } else { 0 };
             self.write_call(circumstances | first, call);
         }
     }
 
-    fn write_call(&mut self, circumstances: u32, call: &Call<'a>) {
+    fn write_call(&mut self, circumstances: u32, mut call: Call<'a>) {
         for part in self.shape.call {
             let (kind, field) = match part {
-                CallPart::Name => (Kind::CallName, Field::Text(call.name.clone())),
-                CallPart::Id => (Kind::CallId, Field::Text(call.id.clone())),
+                CallPart::Name => (Kind::CallName, Field::Text(std::mem::take(&mut call.name))),
+                CallPart::Id => (Kind::CallId, Field::Text(std::mem::take(&mut call.id))),
                 CallPart::Arguments => {
-                    let arguments = match &call.arguments {
+                    let arguments = match std::mem::take(&mut call.arguments) {
                         Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-                        Cow::Owned(text) => Cow::Owned(text.clone().into_bytes()),
+                        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
                     };
                     (Kind::CallArguments, Field::Json(arguments))
                 }
@@ -297,29 +296,29 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn write_result(&mut self, circumstances: u32, message: &Message<'a>) {
-        let id = message.call_id.clone().map(Field::Text);
+    fn write_result(&mut self, circumstances: u32, message: Message<'a>) {
+        let id = message.call_id.map(Field::Text);
         let (before, after) = if self.shape.is_result_id_first { (id, None) } else { (None, id) };
         if let Some(id) = before {
             self.push(Kind::ResultId, circumstances, id);
         }
-        let content = Field::Text(joined(&message.parts));
+        let content = Field::Text(joined(message.parts));
         self.push(Kind::Result, circumstances, content);
         if let Some(id) = after {
             self.push(Kind::ResultId, circumstances, id);
         }
-        if let Some(name) = &message.name {
-            self.push(Kind::ResultName, circumstances, Field::Text(name.clone()));
+        if let Some(name) = message.name {
+            self.push(Kind::ResultName, circumstances, Field::Text(name));
         }
     }
 
-    fn write_content(&mut self, kind: Kind, circumstances: u32, message: &Message<'a>) {
-        if !self.shape.has_parts || message.parts.len() < 2 {
-            return self.push(kind, circumstances, Field::Text(joined(&message.parts)));
+    fn write_content(&mut self, kind: Kind, circumstances: u32, parts: Vec<Cow<'a, str>>) {
+        if !self.shape.has_parts || parts.len() < 2 {
+            return self.push(kind, circumstances, Field::Text(joined(parts)));
         }
-        for (at, part) in message.parts.iter().enumerate() {
+        for (at, part) in parts.into_iter().enumerate() {
             let further = if at == 0 { 0 } else { Key::PART };
-            self.push(kind, circumstances | further, Field::Text(part.clone()));
+            self.push(kind, circumstances | further, Field::Text(part));
         }
     }
 
@@ -353,10 +352,10 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn joined<'a>(parts: &[Cow<'a, str>]) -> Cow<'a, str> {
-    match parts {
-        [] => Cow::Borrowed(""),
-        [part] => part.clone(),
-        parts => Cow::Owned(parts.join("\n")),
+fn joined(mut parts: Vec<Cow<'_, str>>) -> Cow<'_, str> {
+    match parts.len() {
+        0 => Cow::Borrowed(""),
+        1 => parts.swap_remove(0),
+        _ => Cow::Owned(parts.join("\n")),
     }
 }
