@@ -160,7 +160,7 @@ pub(super) fn label(health: Health) -> &'static str {
     match health {
         Health::Unknown => "unknown",
         Health::Healthy => "healthy",
-        Health::Unhealthy => "unhealthy",
+        Health::Unhealthy | Health::Absent => "unhealthy",
     }
 }
 

@@ -342,7 +342,7 @@ impl Target {
         match health {
             Health::Unhealthy => tracing::warn!(%endpoint, last = outcome.label(), "endpoint is unhealthy"),
             Health::Healthy => tracing::info!(%endpoint, last = outcome.label(), "endpoint is healthy"),
-            Health::Unknown => {}
+            Health::Unknown | Health::Absent => {}
         }
     }
 }

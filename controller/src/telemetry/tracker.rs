@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Pure: time is an argument. Silent while nothing changes. Where every endpoint of a pool fails at once, the fault is more
-//! likely the controller's own network than all of the engines: they are published as unknown then.
+//! likely the controller's own network than all of the engines: they are published as unknown then. If their hosts respond that nobody
+//! listens, the network is well, and the engines do not run: they are published as absent, so that requests may wait for them.
 //!
 //! Failed scrapes alone say nothing about an engine's cache. Whether its process is another one is judged at the next good
 //! scrape, by [`Tracker::is_renewed`], and published as a new incarnation.
@@ -78,6 +79,8 @@ pub(super) struct Tracker {
     /// The configured size of the tiers below the GPU; `None` to use the engine's report.
     kv_below_gpu_tokens: Option<u64>,
     failures: u32,
+    /// How many of the last of those found that nobody listens.
+    refusals: u32,
     /// The first of those failures.
     failing_since: Option<Timestamp>,
     /// The last status that was published.
@@ -112,6 +115,7 @@ impl Tracker {
             endpoint,
             kv_below_gpu_tokens: None,
             failures: 0,
+            refusals: 0,
             failing_since: None,
             published: None,
             is_seen: false,
@@ -141,7 +145,7 @@ impl Tracker {
         self.note_connection(scraped.connection);
         let failing_since = self.failing_since.take();
         self.doubt.is_long |= failing_since.is_some_and(|at| now.ms_since(at) >= UNREACHABLE_MS_MAX);
-        self.failures = 0;
+        (self.failures, self.refusals) = (0, 0);
         let mut changes = Vec::new();
         if self.is_renewed(reading) {
             changes.extend(self.renew(reading.and_then(|reading| reading.started_ms)));
@@ -237,8 +241,11 @@ impl Tracker {
 
     fn fail(&mut self, failure: Failure, rules: Rules, now: Timestamp) -> Option<EngineStatus> {
         self.failures = self.failures.saturating_add(1);
-        self.doubt.is_cut |= failure == Failure::Refused;
+        let is_refused = failure == Failure::Refused;
+        self.doubt.is_cut |= is_refused;
+        self.refusals = if is_refused { self.refusals.saturating_add(1) } else { 0 };
         let is_unhealthy = self.failures >= rules.unhealthy_after;
+        let is_absent = self.refusals >= rules.unhealthy_after;
         let since = self.failing_since.get_or_insert(now);
         if is_unhealthy && !rules.is_alone {
             // Whatever keeps the controller from the whole pool says nothing about this engine.
@@ -246,6 +253,7 @@ impl Tracker {
         }
         match (is_unhealthy, rules.is_alone) {
             (true, true) => self.set_health(Health::Unhealthy),
+            (true, false) if is_absent => self.set_health(Health::Absent),
             (true, false) => self.set_health(Health::Unknown),
             (false, _) if self.failures >= STATUS_FAILURES_MAX => self.set_health(self.published?.health()),
             (false, _) => None,
@@ -372,6 +380,26 @@ mod tests {
         assert_eq!(tracker.health_with(LATE, 1), Health::Unhealthy, "for people, the scrapes fail");
         let rules = Rules { is_alone: true, ..rules };
         assert_eq!(step_by(&mut tracker, LATE, rules, 0)[0].health(), Health::Unhealthy, "others are back");
+    }
+
+    #[test]
+    fn where_nobody_listens_at_any_address_of_the_pool_it_is_absent() {
+        let mut tracker = tracker();
+        let rules = Rules { unhealthy_after: 2, is_alone: false };
+        let mut health =
+            |outcome, rules| step_by(&mut tracker, outcome, rules, 0).last().map(EngineStatus::health);
+        assert_eq!(health(LATE, rules), None);
+        assert_eq!(health(REFUSED, rules), Some(Health::Unknown), "one of two");
+        assert_eq!(health(REFUSED, rules), Some(Health::Absent));
+        assert_eq!(health(LATE, rules), Some(Health::Unknown), "it may be the network");
+        assert_eq!(health(REFUSED, rules), None);
+        assert_eq!(health(REFUSED, rules), Some(Health::Absent));
+        assert_eq!(
+            health(REFUSED, Rules { is_alone: true, ..rules }),
+            Some(Health::Unhealthy),
+            "others are there"
+        );
+        assert_eq!(health(page(1, 0), rules), Some(Health::Healthy));
     }
 
     #[test]

@@ -169,7 +169,7 @@ impl Admission {
     }
 
     /// Whether the proxy's cluster may lack the endpoints that the pool has: nobody is sent there.
-    pub fn is_settling(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_settling(&self, now: Timestamp) -> bool {
         // A clock that was set back must not prolong it.
         now < self.settled_at && self.settled_at.ms_since(now) <= SETTLE_MS
     }

@@ -100,9 +100,14 @@ impl View {
         self.admission(pool.name())?.next(&self.rooms(pool, now), now)
     }
 
-    /// Whether the proxy's cluster may lack the endpoints of a pool for which requests wait.
-    pub fn is_settling(&self, pool: &Pool, now: Timestamp) -> bool {
-        self.admission(pool.name()).is_some_and(|gate| gate.is_settling(now))
+    /// Whether a request to a pool that has endpoints waits for one all the same: nobody listens at any of them, or the proxy's
+    /// cluster may lack them yet.
+    pub fn is_waking(&self, pool: &Pool, now: Timestamp) -> bool {
+        let is_settling = || self.admission(pool.name()).is_some_and(|gate| gate.is_settling(now));
+        let is_absent = |slot: &Slot| self.endpoint(*slot).is_none_or(|endpoint| endpoint.is_absent(now));
+        let are_absent = |leg| pool.taking(leg).iter().all(is_absent);
+        pool.has_takers()
+            && ([Leg::Whole, Leg::Prefill, Leg::Decode].into_iter().all(are_absent) || is_settling())
     }
 
     /// Takes a list of all pools. Those that have endpoints again settle.

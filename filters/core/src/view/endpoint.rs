@@ -165,7 +165,7 @@ impl Endpoint {
         }
         self.capacity_tokens = status.capacity_tokens.unwrap_or(self.capacity_tokens);
         let health = status.health();
-        if health == Health::Healthy && self.health == Health::Unhealthy {
+        if health == Health::Healthy && matches!(self.health, Health::Unhealthy | Health::Absent) {
             self.forgive();
         }
         self.health = health;
@@ -396,14 +396,22 @@ impl Endpoint {
 
     /// Whether it may be chosen now.
     pub fn fitness(&self, now: Timestamp) -> Fitness {
-        let has_served = self.served.is_some_and(|served| now.ms_apart(served) < SERVED_MS_FRESH);
-        if self.health == Health::Unhealthy && !has_served {
+        if matches!(self.health, Health::Unhealthy | Health::Absent) && !self.has_served(now) {
             Fitness::Unhealthy
         } else if self.is_avoided(now) {
             Fitness::Avoided
         } else {
             Fitness::Fit
         }
+    }
+
+    /// Whether nobody listens there, as far as the controller and recent requests show.
+    pub fn is_absent(&self, now: Timestamp) -> bool {
+        self.health == Health::Absent && !self.has_served(now)
+    }
+
+    fn has_served(&self, now: Timestamp) -> bool {
+        self.served.is_some_and(|served| now.ms_apart(served) < SERVED_MS_FRESH)
     }
 
     fn is_avoided(&self, now: Timestamp) -> bool {

@@ -873,6 +873,9 @@ pub enum Health {
     /// Several scrapes in a row failed, while others of the pool succeed. It is not chosen, unless a response came from it
     /// a moment ago or the whole pool is so.
     Unhealthy = 2,
+    /// Nobody listens at its address, and the scrapes of all others of the pool fail, too: the engines do not run yet, or no more.
+    /// It is chosen where the whole pool is so, unless requests may wait until that has an endpoint.
+    Absent = 3,
 }
 impl Health {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -884,6 +887,7 @@ impl Health {
             Self::Unknown => "HEALTH_UNKNOWN",
             Self::Healthy => "HEALTH_HEALTHY",
             Self::Unhealthy => "HEALTH_UNHEALTHY",
+            Self::Absent => "HEALTH_ABSENT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -892,6 +896,7 @@ impl Health {
             "HEALTH_UNKNOWN" => Some(Self::Unknown),
             "HEALTH_HEALTHY" => Some(Self::Healthy),
             "HEALTH_UNHEALTHY" => Some(Self::Unhealthy),
+            "HEALTH_ABSENT" => Some(Self::Absent),
             _ => None,
         }
     }

@@ -2,12 +2,16 @@
 
 use crate::support::legs::{PATH, apart, busy, header, long, send};
 use crate::support::{
-    Controller, Host, Stream, Vm, chat, counted, destinations, finish_all, get, pools_of, post, serve, step,
-    vm, with_controller,
+    Controller, EVENT_STREAM, Host, Stream, TOKEN, Vm, chat, chosen, counted, destinations, finish_all, get,
+    pools_of, post, serve, step, vm, with_controller,
 };
 use std::time::Duration;
+use warmpath_core::ids::EndpointId;
 use warmpath_core::router::DECISION_HEADER;
-use warmpath_core::wire::{Event, Hold, Kind, Pool, Pools, Rewrite, RewriteTarget, TransferProtocol};
+use warmpath_core::wire::{
+    EngineStatus, Event, Health, Hold, Kind, Pool, PoolEndpoint, Pools, Rewrite, RewriteTarget,
+    TransferProtocol,
+};
 
 const ENDPOINT_MS_MAX: u32 = 60_000;
 
@@ -96,6 +100,74 @@ fn endpoints_that_another_controller_brings_are_used_once_the_clusters_have_them
     assert_eq!((destinations(&held).len(), destinations(&later).len(), vm.held()), (2, 2, 0));
     held.finish();
     later.finish();
+}
+
+/// Both endpoints of the pool have a health.
+fn healths(controller: &mut Controller<'_>, healths: [Health; 2]) {
+    let status = |(endpoint, health): (&PoolEndpoint, Health)| {
+        let endpoint = EndpointId::of(&endpoint.address).0;
+        Kind::EngineStatus(EngineStatus { endpoint, health: health.into(), ..EngineStatus::default() }).into()
+    };
+    let endpoints = pools(2).pools[0].endpoints.clone();
+    controller.delta(endpoints.iter().zip(healths).map(status).collect());
+    controller.vm.tick();
+}
+
+#[test]
+fn a_request_waits_where_nobody_listens_at_any_endpoint() {
+    let (host, [vm]) = started();
+    let mut controller = asleep(&host, &[&vm]);
+    change(&mut controller, pools(2));
+    healths(&mut controller, [Health::Absent; 2]);
+    let mut stream = serve(&vm, &chat("hello"));
+    for _ in 0..8 {
+        step(&host, &[&vm]);
+        stream.catch_up();
+        assert!(is_held(&stream));
+    }
+    healths(&mut controller, [Health::Absent, Health::Healthy]);
+    stream.catch_up();
+    assert_eq!(chosen(&stream), pools(2).pools[0].endpoints[1].address);
+    stream.complete();
+}
+
+#[test]
+fn a_request_for_which_nobody_came_to_listen_is_sent_all_the_same() {
+    let (host, [vm]) = started();
+    let mut controller = asleep(&host, &[&vm]);
+    change(&mut controller, pools(2));
+    healths(&mut controller, [Health::Absent; 2]);
+    let mut stream = serve(&vm, &chat("hello"));
+    for _ in 0..6 {
+        host.advance(Duration::from_secs(9));
+        vm.tick();
+        stream.catch_up();
+        assert!(is_held(&stream));
+    }
+    host.advance(Duration::from_secs(7));
+    vm.tick();
+    stream.catch_up();
+    assert_eq!(destinations(&stream).len(), 2, "the controller may be wrong");
+    stream.response_headers(&EVENT_STREAM, false);
+    stream.response_body(TOKEN, true);
+    let served = chosen(&stream);
+    stream.finish();
+    let next = serve(&vm, &chat("good day"));
+    assert_eq!(chosen(&next), served, "it was");
+    next.complete();
+}
+
+#[test]
+fn a_request_does_not_wait_for_engines_of_which_nobody_knows_whether_they_run() {
+    let (host, [vm]) = started();
+    let mut controller = asleep(&host, &[&vm]);
+    change(&mut controller, pools(2));
+    for known in [[Health::Unknown; 2], [Health::Absent, Health::Unknown], [Health::Unhealthy; 2]] {
+        healths(&mut controller, known);
+        let stream = serve(&vm, &chat("hello"));
+        assert!(!destinations(&stream).is_empty(), "{known:?}");
+        stream.finish();
+    }
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub(in crate::router) fn plan(
     let may_wait = hold.endpoint_ms_max > 0 && admitted.is_none_or(Admitted::may_wait);
     let wait = may_wait.then(wait);
     let wait = match wait {
-        Some(wait) if query.view().is_settling(query.pool(), options.now) => return Err(Stop::Held(wait)),
+        Some(wait) if query.view().is_waking(query.pool(), options.now) => return Err(Stop::Held(wait)),
         wait => wait,
     };
     let mut planned = Planned::of_query(query, traits, options).map_err(|reason| match (reason, wait) {

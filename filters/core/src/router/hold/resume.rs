@@ -203,10 +203,11 @@ impl<S: SharedMap> Router<S> {
         {
             return None;
         }
-        let pools =
-            self.view.pools().iter().filter(|pool| {
-                pool.hold().is_some() && pool.has_takers() && !self.view.is_settling(pool, now)
-            });
+        let pools = self
+            .view
+            .pools()
+            .iter()
+            .filter(|pool| pool.hold().is_some() && pool.has_takers() && !self.view.is_waking(pool, now));
         let awake: Vec<&str> = pools.map(Pool::name).collect();
         let is_next = |id: &&ExchangeId| match self.exchanges.get(id) {
             Some(Exchange::Held(held)) => {
