@@ -19,7 +19,7 @@ const TURNS: [&str; 13] = [
 ];
 
 /// Turns before the one that is looked at.
-const BEFORE: [&str; 3] = ["", "ua", "uBta"];
+const BEFORE: [&str; 2] = ["", "uBta"];
 
 /// Words that are no turns.
 const OTHERS: [&str; 13] =

@@ -56,7 +56,7 @@ struct Found<'t> {
 }
 
 /// What is known of one table while it is learned.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Learned {
     forms: BTreeMap<Key, Form>,
     joints: BTreeMap<(Key, Key), String>,
@@ -80,8 +80,14 @@ pub fn reduce(template: &Template) -> Option<Program> {
         Program { shape, switches, arguments, guards, literals: Vec::new(), tables: Vec::new() };
     let mut literals: BTreeMap<String, u32> = BTreeMap::new();
     for has_tools in [false, true] {
+        let mut without_switch: Option<Learned> = None;
         for switches in settings(program.switches.len()) {
-            let Some(learned) = learn(template, &program, has_tools, &switches) else { continue };
+            let same =
+                without_switch.clone().filter(|_| changes_nothing(template, &program, has_tools, &switches));
+            let Some(learned) = same.or_else(|| learn(template, &program, has_tools, &switches)) else {
+                continue;
+            };
+            without_switch.get_or_insert_with(|| learned.clone());
             let table = learned.table(has_tools, switches, &mut literals);
             program.tables.push(table);
         }
@@ -105,6 +111,20 @@ fn settings(switches: usize) -> Vec<Vec<Option<bool>>> {
         }
     }
     settings
+}
+
+/// Whether a setting of switches makes no difference to any of some chats.
+fn changes_nothing(
+    template: &Template,
+    program: &Program,
+    has_tools: bool,
+    switches: &[Option<bool>],
+) -> bool {
+    let arguments = arguments_of(program, switches);
+    probes::to_compare(has_tools, program.shape.has_parts).iter().step_by(3).all(|probe| {
+        let with = template.render_probe(&chat_of(probe, Some(&arguments)));
+        with == template.render_probe(&chat_of(probe, None))
+    })
 }
 
 fn arguments_of(program: &Program, switches: &[Option<bool>]) -> Vec<u8> {
