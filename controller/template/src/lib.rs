@@ -3,6 +3,7 @@
 //! ```text
 //!   messages, tools (JSON) ─► chat: as the engine hands them to its template ─┐
 //!   template, special tokens ─► source ─► minijinja ──────────────────────────┴─► text
+//!   probes, rendered ─► reduce ─► the program that the filter runs
 //! ```
 //!
 //! Engines hash tokens, and tokens come from this text. A canonical text of the router's own serves to recognise prompts that it
@@ -61,7 +62,7 @@ pub struct Template {
 /// Why a template cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unusable {
-    /// Longer than [`SOURCE_BYTES_MAX`].
+    /// Longer than a template may be.
     TooLong,
     /// Its source is not understood.
     Syntax,

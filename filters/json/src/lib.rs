@@ -50,7 +50,7 @@ pub enum JsonError {
     Syntax,
     /// A value has another type than the caller expects.
     Shape,
-    /// Objects and lists are nested deeper than [`NESTING_MAX`].
+    /// Objects and lists are nested too deep.
     TooDeep,
 }
 
