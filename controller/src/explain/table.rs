@@ -131,10 +131,10 @@ mod tests {
              "cost_s":5.0,"terms_s":{"prefill":1.25,"contention":1.25}}]}"#;
         let wanted = "\
 pool llama, adapter sql, warm: 900 tokens in 14 cells, 2 considered
-endpoint        fitness  cells  cached  requests  cost ms  queue  prefill  load  transfer  contention  later  stall  decode  evict
-10.0.0.1:8000       fit     12     768         3     23.3    1.0      9.8   0.0       0.0         0.0    0.2    0.0     1.5    0.0
-10.0.0.12:8000  avoided      0       0         0   5000.0    0.0   1250.0   0.0       0.0      1250.0    0.0    0.0     0.0    0.0
-cost = 2 x queue + 2 x prefill + 2 x load + 2 x transfer + 2 x contention + later + stall + decode + evict, all in milliseconds; the least wins
+endpoint        fitness  cells  cached  requests  cost ms  queue  prefill  load  adapter  transfer  contention  later  stall  decode  evict
+10.0.0.1:8000       fit     12     768         3     23.3    1.0      9.8   0.0      0.0       0.0         0.0    0.2    0.0     1.5    0.0
+10.0.0.12:8000  avoided      0       0         0   5000.0    0.0   1250.0   0.0      0.0       0.0      1250.0    0.0    0.0     0.0    0.0
+cost = 2 x queue + 2 x prefill + 2 x load + 2 x adapter + 2 x transfer + 2 x contention + later + stall + decode + evict, all in milliseconds; the least wins
 ";
         assert_eq!(Table(&serde_json::from_slice(json).unwrap()).to_string(), wanted);
     }
@@ -190,11 +190,11 @@ cost = 2 x queue + 2 x prefill + 2 x load + 2 x transfer + 2 x contention + late
 pool llama, cold: 9000 tokens in 140 cells, 0 considered
 no endpoint takes it whole
 in two legs: cheaper, 750.0 ms, with 8800 tokens passed on in 50.0 ms
-prefill         fitness  cells  cached  requests  cost ms  queue  prefill  load  transfer  contention  later  stall  decode  evict
-10.0.0.1:8000       fit      0       0         1    500.0    0.0    250.0   0.0       0.0         0.0    0.0    0.0     0.0    0.0
-decode          fitness  cells  cached  requests  cost ms  queue  prefill  load  transfer  contention  later  stall  decode  evict
-10.0.0.12:8000      fit      0       0         1    500.0    0.0      0.0   0.0      50.0         0.0    0.0    0.0     0.0    0.0
-cost = 2 x queue + 2 x prefill + 2 x load + 2 x transfer + 2 x contention + later + stall + decode + evict, all in milliseconds; the least wins
+prefill         fitness  cells  cached  requests  cost ms  queue  prefill  load  adapter  transfer  contention  later  stall  decode  evict
+10.0.0.1:8000       fit      0       0         1    500.0    0.0    250.0   0.0      0.0       0.0         0.0    0.0    0.0     0.0    0.0
+decode          fitness  cells  cached  requests  cost ms  queue  prefill  load  adapter  transfer  contention  later  stall  decode  evict
+10.0.0.12:8000      fit      0       0         1    500.0    0.0      0.0   0.0      0.0      50.0         0.0    0.0    0.0     0.0    0.0
+cost = 2 x queue + 2 x prefill + 2 x load + 2 x adapter + 2 x transfer + 2 x contention + later + stall + decode + evict, all in milliseconds; the least wins
 ";
         assert_eq!(explained(&split), wanted);
         let none = r#"{"is_cheaper":false,"reason":"no_decode_endpoint","cost_s":0,"transfer_tokens":0,"transfer_s":0,

@@ -9,6 +9,7 @@
 //! | blocks | `..{num_gpu_blocks}` | `..{num_pages}` | `trtllm_kv_cache_max_blocks` | `..{kv_cache_block_type="max"}` |
 //! | or tokens | `..{kv_cache_size_tokens}` | `sglang:max_total_num_tokens` | | |
 //! | tier below | `vllm:kv_offload_config_info{cpu_kv_cache_size_tokens}` | `sglang:hicache_host_total_tokens` | | |
+//! | adapters | `vllm:lora_requests_info{max_lora}` | | | |
 //! | legs | | `sglang:num_running_reqs{engine_type}` | | |
 //! | connector | `vllm:nixl_..` | | | |
 //! | work done | `vllm:prompt_tokens_total`, .. | `sglang:prompt_tokens_total`, .. | `trtllm_request_success_total` | `nv_inference_count`, .. |
@@ -88,6 +89,8 @@ struct Quantities {
     kind: Option<EngineKind>,
     legs: Option<Role>,
     has_nixl: bool,
+    /// LoRA adapters in a batch at most; of several series, the newest one's value counts.
+    adapter_slots: Option<(f64, u32)>,
 }
 
 // === impl Reading ===
@@ -113,6 +116,7 @@ impl Reading {
             capacity_tokens,
             block_tokens: Some(count32(block_tokens)).filter(|tokens| *tokens > 0),
             kv_below_gpu_tokens: tier_tokens.saturating_sub(capacity_tokens.unwrap_or_default()),
+            adapter_slots: page_of.adapter_slots.map_or(0, |(_, slots)| slots),
             ..EngineStatus::default()
         };
         let started_ms = known(count(page_of.started_s.largest() * 1000.0));
@@ -139,6 +143,7 @@ impl Quantities {
                 self.used.add(sample);
             }
             b"vllm:gpu_cache_usage_perc" => self.used_old.add(sample),
+            b"vllm:lora_requests_info" => self.adapters(sample),
             b"vllm:cache_config_info" => {
                 self.config(sample, "block_size", "num_gpu_blocks", "kv_cache_size_tokens");
             }
@@ -172,6 +177,14 @@ impl Quantities {
     }
 
     /// Capacity given in labels; engines write `None` there until they know it.
+    /// vLLM keeps a series for each set of adapters that were in use together; its value is when that was.
+    fn adapters(&mut self, sample: &Sample<'_>) {
+        let is_newest = self.adapter_slots.is_none_or(|(newest, _)| sample.value >= newest);
+        if let Some(slots) = number(sample, "max_lora").filter(|_| is_newest) {
+            self.adapter_slots = Some((sample.value, count32(slots)));
+        }
+    }
+
     fn config(&mut self, sample: &Sample<'_>, block_tokens: &str, blocks: &str, tokens: &str) {
         let block_tokens = number(sample, block_tokens);
         let product = block_tokens.zip(number(sample, blocks)).map(|(tokens, blocks)| tokens * blocks);

@@ -50,6 +50,10 @@ pub struct RequestKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConversationId(pub u64);
 
+/// Names one LoRA adapter, in every process alike: the hash of its name. Zero: the base model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AdapterId(pub u64);
+
 /// Names one tenant, in every process alike: the hash of its name. Zero: a request that names none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TenantId(pub u64);
@@ -87,6 +91,18 @@ impl ResponseId {
     /// Of the `id` that the engine gave the response.
     pub fn of(id: &str) -> Self {
         Self(xxh3_64(id.as_bytes()))
+    }
+}
+
+// === impl AdapterId ===
+
+impl AdapterId {
+    /// The base model: no adapter.
+    pub const BASE: Self = Self(0);
+
+    /// Of an adapter's name.
+    pub fn of(name: &str) -> Self {
+        Self(if name.is_empty() { 0 } else { xxh3_64(name.as_bytes()) })
     }
 }
 

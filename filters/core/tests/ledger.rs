@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use warmpath_core::cost::{PrefillWork, Terms};
-use warmpath_core::ids::{CellHash, EndpointId, OriginId};
+use warmpath_core::ids::{AdapterId, CellHash, EndpointId, OriginId};
 use warmpath_core::router::{Booking, Ledger};
 use warmpath_core::routing::Candidate;
 use warmpath_core::time::Timestamp;
@@ -49,6 +49,7 @@ fn candidate(endpoint: u64, work_tokens: u64) -> Candidate {
         cached_tokens: 0,
         loaded_tokens: 0,
         trust: Trust::None,
+        adapter: AdapterId::BASE,
         work: PrefillWork(work_tokens),
         work_ahead: Some(PrefillWork(work_tokens)),
         requests: 0,

@@ -94,6 +94,7 @@ fn every_kind() -> Vec<Kind> {
         block_tokens: Some(1),
         kv_below_gpu_tokens: 1,
         incarnation: 1,
+        adapter_slots: 8,
     };
     let outcome = Outcome {
         endpoint: 1,
@@ -116,7 +117,14 @@ fn every_kind() -> Vec<Kind> {
         Kind::Pool(pool.clone()),
         Kind::Pools(Pools { pools: vec![pool] }),
         Kind::EngineStatus(status),
-        Kind::Routed(Routed { endpoint: 1, cells: vec![1, 2], origin: 1, request: 1, turn: Some(turn()) }),
+        Kind::Routed(Routed {
+            endpoint: 1,
+            cells: vec![1, 2],
+            origin: 1,
+            request: 1,
+            turn: Some(turn()),
+            adapter: 7,
+        }),
         Kind::InFlight(load),
         Kind::Outcome(outcome),
         Kind::Alive(Alive { origin: 1 }),

@@ -31,6 +31,7 @@ pub(super) fn terms(input: &CostInput<'_>, work: &Work) -> Terms {
         Term::Prefill => prefill_s,
         // Beside the steps of others, which do not wait for it.
         Term::Load => work.loaded.work_tokens() * input.prefill_s_per_token,
+        Term::Adapter => super::adapter::wait_s(input, work, response_s(input, work.output_tokens)),
         // Of a pair of endpoints, which this is not.
         Term::Transfer => 0.0,
         Term::Contention => contention(work, prefill_s),
@@ -86,11 +87,20 @@ fn stall(input: &CostInput<'_>, prefill_s: f64) -> f64 {
 /// prompts avoid those that generate, responses avoid those that prefill. Where every endpoint has to prefill what it
 /// generates from, `u` differs by chance, and to follow it would cost hits.
 fn decode(input: &CostInput<'_>, work: &Work) -> f64 {
-    let ours = float(input.endpoint.used_tokens());
     let theirs = float(work.prompt_tokens) * f64::from(input.endpoint.decodes());
-    let step_work = STEP_WORK + CONTEXT_WORK * (ours + theirs);
+    let step_work = step_work(input) + CONTEXT_WORK * theirs;
     let share = if work.is_either { prefill_share(input) } else { 0.0 };
     float(work.output_tokens) * step_work * input.prefill_s_per_token / (1.0 - share)
+}
+
+/// Time of a decode step there, in tokens' worth.
+fn step_work(input: &CostInput<'_>) -> f64 {
+    STEP_WORK + CONTEXT_WORK * float(input.endpoint.used_tokens())
+}
+
+/// Time from the first token of such a response there to its last.
+pub(super) fn response_s(input: &CostInput<'_>, output_tokens: u64) -> f64 {
+    float(output_tokens) * step_work(input) * input.prefill_s_per_token
 }
 
 /// Share of the endpoint's time that prefills have filled of late.

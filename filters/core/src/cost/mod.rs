@@ -1,9 +1,10 @@
-//! The cost of a choice, in seconds: nine terms and their weighted sum.
+//! The cost of a choice, in seconds: ten terms and their weighted sum.
 //!
 //! ```text
 //!   queue       work in flight to the endpoint and not yet prefilled
 //! + prefill     this prompt's uncached part
 //! + load        the KV's way from below the GPU, where a tier there has it
+//! + adapter     its LoRA adapter's way onto the GPU, and the wait for a place in the batch
 //! + transfer    the KV's way from the endpoint that computes it, where the request is split
 //! + contention  the prefill again where another proxy may send a similar one at this moment
 //! + later       the longer waiting of requests that arrive while it is busy
@@ -14,11 +15,12 @@
 //!
 //! The sum is the change in the waiting time of all requests, so affinity, spill-over and balance need no weights
 //! against each other: a long hit wins until the queue in front of it costs more than computing the prefix again
-//! elsewhere. It states one preference: the first five count twice, as a client sees nothing before the first token
+//! elsewhere. It states one preference: the first six count twice, as a client sees nothing before the first token
 //! ([`Weights`]). Everything is proportional to the endpoint's learned prefill speed, whose ratios to the other
 //! constants vary little between models and GPUs (step-time tables of NVIDIA AIConfigurator for H100), and to
 //! values learned from the pool's responses: their length, their cache hits, the load.
 
+mod adapter;
 mod averages;
 mod formulas;
 mod load;
@@ -30,6 +32,7 @@ pub use load::Loaded;
 pub use terms::{Term, Terms, Weights};
 pub use work::PrefillWork;
 
+use crate::ids::AdapterId;
 use crate::time::Timestamp;
 use crate::view::Endpoint;
 
@@ -44,6 +47,10 @@ pub struct Work {
     pub loaded: Loaded,
     /// The expected tokens of the response.
     pub output_tokens: u64,
+    /// The LoRA adapter that it needs.
+    pub adapter: AdapterId,
+    /// Other adapters that requests need which were sent there and have no first token.
+    pub coming: usize,
     /// Work that the endpoint would have to do again for what it evicts, in tokens' worth, by the chance that it is
     /// asked for.
     pub evicted_tokens: f64,
@@ -79,6 +86,11 @@ impl<'a> CostInput<'a> {
     /// The endpoint's learned speed, in seconds.
     pub fn prefill_s_per_token(&self) -> f64 {
         self.prefill_s_per_token
+    }
+
+    /// Whether the batch has requests of an adapter, as far as that is known, where responses have so many tokens.
+    pub fn is_in_batch(&self, adapter: AdapterId, output_tokens: u64) -> bool {
+        adapter::is_in_batch(self, adapter, formulas::response_s(self, output_tokens))
     }
 
     /// The terms of the cost of sending `work` there.

@@ -20,6 +20,8 @@ pub enum Term {
     Prefill,
     /// The load of its KV from below the GPU.
     Load,
+    /// Its LoRA adapter.
+    Adapter,
     /// The transfer of its KV from another endpoint.
     Transfer,
     /// A prefill that another proxy may be sending.
@@ -46,10 +48,11 @@ pub struct Weights([f64; Term::COUNT]);
 
 impl Term {
     /// All of them, in the order of the sum.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Queue,
         Self::Prefill,
         Self::Load,
+        Self::Adapter,
         Self::Transfer,
         Self::Contention,
         Self::Later,
@@ -75,6 +78,7 @@ impl Term {
             Self::Queue => ("queue", WAIT_WEIGHT),
             Self::Prefill => ("prefill", WAIT_WEIGHT),
             Self::Load => ("load", WAIT_WEIGHT),
+            Self::Adapter => ("adapter", WAIT_WEIGHT),
             Self::Transfer => ("transfer", WAIT_WEIGHT),
             Self::Contention => ("contention", WAIT_WEIGHT),
             Self::Later => ("later", 1.0),
@@ -100,7 +104,10 @@ impl Terms {
 
     /// Predicted time to the first token: what the request itself waits for.
     pub fn ttft_s(&self) -> f64 {
-        self[Term::Queue] + self[Term::Prefill] + self[Term::Load] + self[Term::Transfer]
+        [Term::Queue, Term::Prefill, Term::Load, Term::Adapter, Term::Transfer]
+            .iter()
+            .map(|term| self[*term])
+            .sum()
     }
 
     /// The same with another value of one term.
@@ -185,7 +192,8 @@ mod tests {
     fn waiting_weighs_twice_and_a_term_that_is_left_out_nothing() {
         let weights = Weights::default();
         assert!(
-            (weights.total_s(&numbered()) - (2.0 * (1.0 + 2.0 + 3.0 + 4.0 + 5.0) + 6.0 + 7.0 + 8.0 + 9.0))
+            (weights.total_s(&numbered())
+                - (2.0 * (1.0 + 2.0 + 3.0 + 4.0 + 5.0 + 6.0) + 7.0 + 8.0 + 9.0 + 10.0))
                 .abs()
                 < 1e-12
         );

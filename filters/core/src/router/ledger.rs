@@ -12,7 +12,7 @@
 //! next event makes up for a lost one.
 
 use crate::cost::PrefillWork;
-use crate::ids::{CellHash, EndpointId, OriginId};
+use crate::ids::{AdapterId, CellHash, EndpointId, OriginId};
 use crate::routing::Candidate;
 use crate::time::Timestamp;
 use crate::view::InFlight;
@@ -46,6 +46,8 @@ pub struct Booking {
     turn: Option<Turn>,
     /// Tokens of its response so far, where that matters: to the turn.
     output_tokens: u64,
+    /// The adapter that it needs.
+    adapter: AdapterId,
 }
 
 /// The time to a first token, and the work that it took.
@@ -131,7 +133,7 @@ impl Booking {
         now: Timestamp,
     ) -> (Self, Vec<Kind>) {
         let share = InFlight { requests: 1, prefills: 1, prefill_work: chosen.work, context_tokens };
-        let (mut booking, kinds) = Self::shared(ledger, chosen.id, (chain, turn, share), now);
+        let (mut booking, kinds) = Self::shared(ledger, chosen.id, (chain, turn, share, chosen.adapter), now);
         booking.backlog = chosen.work_ahead.map(|ahead| ahead.minus(chosen.work));
         (booking, kinds)
     }
@@ -145,13 +147,13 @@ impl Booking {
         sent: Timestamp,
     ) -> (Self, Vec<Kind>) {
         let share = InFlight { requests: 1, prefills: 1, prefill_work: work, context_tokens };
-        Self::shared(ledger, endpoint, (chain, None, share), sent)
+        Self::shared(ledger, endpoint, (chain, None, share, AdapterId::BASE), sent)
     }
 
     fn shared(
         ledger: &mut Ledger,
         endpoint: EndpointId,
-        (chain, turn, share): (Vec<CellHash>, Option<Turn>, InFlight),
+        (chain, turn, share, adapter): (Vec<CellHash>, Option<Turn>, InFlight, AdapterId),
         sent: Timestamp,
     ) -> (Self, Vec<Kind>) {
         ledger.requests += 1;
@@ -167,6 +169,7 @@ impl Booking {
             has_outcome: false,
             turn,
             output_tokens: 0,
+            adapter,
         };
         ledger.add(booking.endpoint, share);
         let mut kinds = vec![ledger.load(booking.endpoint)];
@@ -184,7 +187,7 @@ impl Booking {
     ) -> (Self, Vec<Kind>) {
         let share =
             InFlight { requests: 1, prefills: 0, prefill_work: PrefillWork::default(), context_tokens };
-        Self::shared(ledger, endpoint, (chain, None, share), now)
+        Self::shared(ledger, endpoint, (chain, None, share, AdapterId::BASE), now)
     }
 
     /// The endpoint that it was sent to.
@@ -324,7 +327,14 @@ impl Booking {
     fn routed(&self, ledger: &Ledger) -> Option<Kind> {
         let cells: Vec<u64> = self.chain.iter().map(|cell| cell.0).collect();
         let (endpoint, origin, request) = (self.endpoint.0, ledger.origin.0, self.request);
-        let turn = self.turn;
-        (!cells.is_empty()).then_some(Kind::Routed(Routed { endpoint, cells, origin, request, turn }))
+        let (turn, adapter) = (self.turn, self.adapter.0);
+        (!cells.is_empty()).then_some(Kind::Routed(Routed {
+            endpoint,
+            cells,
+            origin,
+            request,
+            turn,
+            adapter,
+        }))
     }
 }

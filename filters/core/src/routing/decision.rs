@@ -1,7 +1,7 @@
 //! A decision and its reasons.
 
 use crate::cost::{PrefillWork, Terms};
-use crate::ids::EndpointId;
+use crate::ids::{AdapterId, EndpointId};
 use crate::view::Fitness;
 use crate::wire::Trust;
 use std::fmt;
@@ -49,6 +49,8 @@ pub struct Candidate {
     pub work_ahead: Option<PrefillWork>,
     /// Its prefill speed, in seconds per token.
     pub prefill_s_per_token: f64,
+    /// The adapter that the request needs there.
+    pub adapter: AdapterId,
     /// The terms of its cost.
     pub terms: Terms,
     /// The cost: their weighted sum.

@@ -1,7 +1,7 @@
 //! The properties of a request that routing uses: its pool, its chain, its size.
 
 use super::NoEndpoint;
-use crate::ids::{CellHash, EndpointId, ResponseId, SessionKey, Slot};
+use crate::ids::{AdapterId, CellHash, EndpointId, ResponseId, SessionKey, Slot};
 use crate::limits::CELLS_PER_PROMPT_MAX;
 use crate::num::{count, float_len, u64_len};
 use crate::prompt::{
@@ -36,6 +36,8 @@ pub struct Query<'a> {
     pub priority: i32,
     /// Whether the chain is over the text that the engine computes; `None`: the pool has no format of prompts.
     pub written: Option<Result<(), Unwritten>>,
+    /// The LoRA adapter that it needs.
+    pub adapter: AdapterId,
     view: &'a View,
     pool: &'a Pool,
     model: &'a str,
@@ -64,6 +66,7 @@ impl<'a> Query<'a> {
         let mut query = Self::new(view, pool, model);
         query.target = request.and_then(|request| request.target.as_deref());
         let variant = query.target.map_or(variant, |target| pool.variant(target));
+        query.adapter = pool.adapter(variant);
         let Some(request) = request else {
             // What cannot be read is taken for text.
             return Ok(query.sized(unread_size(body_bytes)));
@@ -100,6 +103,7 @@ impl<'a> Query<'a> {
         let mut query = Self::new(view, pool, model).sized(unread_size(body_bytes));
         // An estimate teaches nothing about the bytes of a token.
         query.text_bytes = None;
+        query.adapter = pool.adapter(variant);
         if let Some(session) = session {
             let root = Root::new(pool.name(), variant, "");
             session_cells(session, root, body_bytes / view.cell_bytes(), &mut query.chain);
@@ -124,8 +128,9 @@ impl<'a> Query<'a> {
         now: Timestamp,
     ) -> Result<Self, NoEndpoint> {
         let conversation = || chain.first().map_or(now.us(), |cell| cell.0);
-        let pool = pool_of(view, model, (None, now), conversation)?.pool;
-        Ok(Self { chain, output_tokens_max, ..Self::new(view, pool, model).sized(size) })
+        let ModelMatch { pool, variant } = pool_of(view, model, (None, now), conversation)?;
+        let adapter = pool.adapter(variant);
+        Ok(Self { chain, output_tokens_max, adapter, ..Self::new(view, pool, model).sized(size) })
     }
 
     /// Sets the priority of the objective that the request names.
@@ -160,6 +165,7 @@ impl<'a> Query<'a> {
             places: Vec::new(),
             priority: 0,
             written: None,
+            adapter: AdapterId::BASE,
             view,
             pool,
             model,

@@ -3,7 +3,7 @@
 use super::sample::next_random;
 use super::{Candidate, Options, Query};
 use crate::cost::{Averages, CostInput, Loaded, PrefillWork, Terms, Work};
-use crate::ids::Slot;
+use crate::ids::{AdapterId, Slot};
 use crate::num::{count, float, float_len, index};
 use crate::time::Timestamp;
 use crate::view::{Endpoint, Fitness, Leg, Match, Turn};
@@ -22,6 +22,7 @@ pub(super) struct Weighed<'a> {
     requests: u32,
     loaded_tokens: u64,
     trust: Trust,
+    adapter: AdapterId,
     /// Prefill work that the request would bring.
     work: PrefillWork,
     prefill_s_per_token: f64,
@@ -73,6 +74,7 @@ impl Weighed<'_> {
             work,
             work_ahead: (!endpoint.is_held_up(now)).then(|| backlog.plus(work)),
             prefill_s_per_token: self.prefill_s_per_token,
+            adapter: self.adapter,
             terms: self.terms,
             cost_s: self.cost_s,
         }
@@ -123,17 +125,22 @@ fn weigh<'a>(around: &Around<'_>, endpoint: &'a Endpoint, position: usize, slot:
     let cached_tokens = endpoint.believed_tokens(held_tokens);
     let loaded = loaded(query, &held, cached_tokens);
     let is_our_turn = around.turn.has(position, around.endpoints, options.now);
+    let input = CostInput::new(endpoint, around.averages, options.now);
+    let output_tokens = if *leg == Leg::Prefill { 1 } else { query.output_tokens() };
     let work = Work {
         prompt_tokens: query.prompt_tokens,
         // What is transferred need not be computed.
         cached_tokens: if *leg == Leg::Decode { query.prompt_tokens } else { cached_tokens },
         loaded,
-        output_tokens: if *leg == Leg::Prefill { 1 } else { query.output_tokens() },
+        adapter: query.adapter,
+        coming: query
+            .view()
+            .adapters_coming(slot, query.adapter, |one| input.is_in_batch(one, output_tokens)),
+        output_tokens,
         evicted_tokens: evicted_tokens(query, slot, own.cells, options.now),
         is_either: [Leg::Prefill, Leg::Decode].iter().all(|leg| query.pool().takes(*leg, slot)),
         contention_share: if is_our_turn || *leg == Leg::Decode { 0.0 } else { around.new_share },
     };
-    let input = CostInput::new(endpoint, around.averages, options.now);
     let terms = input.terms(&work);
     let cost_s = options.weights.total_s(&terms);
     Weighed {
@@ -145,6 +152,7 @@ fn weigh<'a>(around: &Around<'_>, endpoint: &'a Endpoint, position: usize, slot:
         cached_tokens,
         loaded_tokens: loaded.tokens(),
         trust: query.view().reported().trust(slot),
+        adapter: query.adapter,
         requests: endpoint.requests(),
         work: PrefillWork::of(work.prompt_tokens, work.cached_tokens),
         prefill_s_per_token: input.prefill_s_per_token(),

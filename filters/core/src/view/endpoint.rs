@@ -4,6 +4,7 @@
 //! to the microsecond for traffic that comes through them. The engine's *status* is late by a scrape interval, but also
 //! counts traffic that comes another way. A reader takes the larger.
 
+use super::adapters::Adapters;
 use super::arrivals::Arrivals;
 use super::drain::Drain;
 use super::outcomes::Outcomes;
@@ -83,6 +84,8 @@ pub struct Endpoint {
     /// When the newest request that got its first token was sent.
     proved: Timestamp,
     outcomes: Outcomes,
+    /// The LoRA adapters that it has used lately.
+    pub(super) adapters: Adapters,
     /// Share of the tokens that were expected in its cache that were there.
     hit_share: f64,
 }
@@ -148,6 +151,7 @@ impl Endpoint {
             served: None,
             proved: Timestamp::ZERO,
             outcomes: Outcomes::default(),
+            adapters: Adapters::default(),
             hit_share: 1.0,
         }
     }
@@ -161,6 +165,7 @@ impl Endpoint {
         if has_restarted {
             self.forgive();
             self.outcomes = Outcomes::default();
+            self.adapters = Adapters::default();
             self.hit_share = 1.0;
         }
         self.capacity_tokens = status.capacity_tokens.unwrap_or(self.capacity_tokens);
@@ -310,6 +315,11 @@ impl Endpoint {
     /// Tokens of those that it should hold that it will find: as many, unless responses show that its cache lacks them.
     pub fn believed_tokens(&self, held: u64) -> u64 {
         if self.hit_share >= HIT_SHARE_FULL { held } else { count(float(held) * self.hit_share) }
+    }
+
+    /// The LoRA adapters that it has used lately.
+    pub fn adapters(&self) -> &Adapters {
+        &self.adapters
     }
 
     /// The rate at which work arrives there.

@@ -8,10 +8,10 @@
 
 use super::Match;
 use crate::hash::{SeededMap, seeded};
-use crate::ids::{CellHash, OriginId, RequestKey, Slot};
+use crate::ids::{AdapterId, CellHash, OriginId, RequestKey, Slot};
 use crate::num::u32_len;
 use crate::time::Timestamp;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Requests that are remembered.
 const REQUESTS_MAX: usize = 16_384;
@@ -35,6 +35,8 @@ pub(super) struct Expected {
     /// Those whose first token has come, in that order: their engines are yet to report them.
     served: VecDeque<(RequestKey, Timestamp)>,
     cells: usize,
+    /// Requests without a first token that need an adapter.
+    adapters: BTreeMap<(Slot, AdapterId), u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,6 +46,7 @@ struct Prompt {
     since: Timestamp,
     /// When its first token came.
     served: Option<Timestamp>,
+    adapter: AdapterId,
 }
 
 // === impl Expected ===
@@ -52,11 +55,17 @@ impl Expected {
     pub(super) fn new(seed: u64) -> Self {
         let (requests, by_head) =
             (SeededMap::with_hasher(seeded(seed)), SeededMap::with_hasher(seeded(seed)));
-        Self { requests, by_head, served: VecDeque::new(), cells: 0 }
+        Self { requests, by_head, served: VecDeque::new(), cells: 0, adapters: BTreeMap::new() }
     }
 
     /// Notes that `slot` will soon hold the chain. `false`: there is no room for it.
-    pub(super) fn add(&mut self, key: RequestKey, slot: Slot, chain: Vec<CellHash>, now: Timestamp) -> bool {
+    pub(super) fn add(
+        &mut self,
+        key: RequestKey,
+        (slot, adapter): (Slot, AdapterId),
+        chain: Vec<CellHash>,
+        now: Timestamp,
+    ) -> bool {
         self.take(key);
         let Some(head) = chain.first().copied() else { return true };
         while self.is_full(chain.len()) && self.drop_served() {}
@@ -64,8 +73,9 @@ impl Expected {
             return false;
         }
         self.cells += chain.len();
-        self.requests.insert(key, Prompt { slot, chain, since: now, served: None });
+        self.requests.insert(key, Prompt { slot, chain, since: now, served: None, adapter });
         self.by_head.entry(head).or_default().push(key);
+        self.count_adapter(slot, adapter, true);
         true
     }
 
@@ -79,13 +89,37 @@ impl Expected {
         self.requests.get(&key).map(|prompt| (prompt.slot, prompt.chain.as_slice()))
     }
 
+    /// The adapter that a request needs.
+    pub(super) fn adapter(&self, key: RequestKey) -> AdapterId {
+        self.requests.get(&key).map_or(AdapterId::BASE, |prompt| prompt.adapter)
+    }
+
+    /// The adapters that requests to a slot need which have no first token.
+    pub(super) fn adapters(&self, slot: Slot) -> impl Iterator<Item = AdapterId> {
+        let of_slot = (slot, AdapterId::BASE)..=(slot, AdapterId(u64::MAX));
+        self.adapters.range(of_slot).map(|((_, adapter), _)| *adapter)
+    }
+
+    fn count_adapter(&mut self, slot: Slot, adapter: AdapterId, is_more: bool) {
+        if adapter == AdapterId::BASE {
+            return;
+        }
+        let requests = self.adapters.entry((slot, adapter)).or_default();
+        *requests = if is_more { *requests + 1 } else { requests.saturating_sub(1) };
+        if *requests == 0 {
+            self.adapters.remove(&(slot, adapter));
+        }
+    }
+
     /// A request has its first token. Where that was `reported_from` a moment on which the engine reports it, its prompt stays expected
     /// until then.
     pub(super) fn serve(&mut self, key: RequestKey, reported_from: Option<Timestamp>) {
         match (self.requests.get_mut(&key), reported_from) {
             (Some(prompt), Some(now)) if prompt.served.is_none() => {
                 prompt.served = Some(now);
+                let (slot, adapter) = (prompt.slot, prompt.adapter);
                 self.served.push_back((key, now));
+                self.count_adapter(slot, adapter, false);
             }
             (_, Some(_)) => {}
             (_, None) => drop(self.take(key)),
@@ -101,7 +135,10 @@ impl Expected {
 
     /// Takes out a request whose outcome is known.
     pub(super) fn take(&mut self, key: RequestKey) -> Option<(Slot, Vec<CellHash>)> {
-        let Prompt { slot, chain, .. } = self.requests.remove(&key)?;
+        let Prompt { slot, chain, served, adapter, .. } = self.requests.remove(&key)?;
+        if served.is_none() {
+            self.count_adapter(slot, adapter, false);
+        }
         self.cells -= chain.len();
         if let Some(head) = chain.first()
             && let Some(keys) = self.by_head.get_mut(head)
@@ -129,10 +166,10 @@ impl Expected {
         self.drop_where(|_, prompt| now.ms_apart(prompt.since) > AGE_MS_MAX);
     }
 
-    /// Every request without a first token: its key, its slot and its chain.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (RequestKey, Slot, &[CellHash])> {
+    /// Every request without a first token: its key, its slot and adapter, and its chain.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (RequestKey, (Slot, AdapterId), &[CellHash])> {
         let waiting = self.requests.iter().filter(|(_, prompt)| prompt.served.is_none());
-        waiting.map(|(key, prompt)| (*key, prompt.slot, prompt.chain.as_slice()))
+        waiting.map(|(key, prompt)| (*key, (prompt.slot, prompt.adapter), prompt.chain.as_slice()))
     }
 
     /// Raises each endpoint's match in `found`, which is sorted by slot, to what is expected of it.
@@ -219,7 +256,7 @@ mod tests {
         ) {
             let mut expected = Expected::new(1);
             for (number, (slot, text)) in (0..).zip(&prompts) {
-                prop_assert!(expected.add(key(number), Slot(*slot), chain(text), Timestamp::ZERO));
+                prop_assert!(expected.add(key(number), (Slot(*slot), AdapterId::BASE), chain(text), Timestamp::ZERO));
             }
             for number in &gone {
                 expected.take(key(*number));
@@ -244,7 +281,7 @@ mod tests {
         for number in 0..4 {
             expected.add(
                 key(number),
-                Slot(u16::try_from(number).unwrap() % 2),
+                (Slot(u16::try_from(number).unwrap() % 2), AdapterId::BASE),
                 chain(b"abc"),
                 Timestamp::ZERO,
             );
@@ -259,8 +296,9 @@ mod tests {
     fn it_is_bounded_in_cells_and_in_age() {
         let mut expected = Expected::new(1);
         let long: Vec<CellHash> = (0..4096).map(CellHash).collect();
-        let taken =
-            (0..1000).filter(|number| expected.add(key(*number), Slot(0), long.clone(), Timestamp::ZERO));
+        let taken = (0..1000).filter(|number| {
+            expected.add(key(*number), (Slot(0), AdapterId::BASE), long.clone(), Timestamp::ZERO)
+        });
         assert_eq!(taken.count(), CELLS_MAX / 4096);
         expected.expire(Timestamp::from_ms(AGE_MS_MAX + 1));
         assert_eq!(expected.cells, 0);

@@ -29,11 +29,12 @@ impl View {
             let depth = crate::num::u32_len(visit.depth);
             each(Prefix { depth, cells: visit.cells.to_vec(), endpoints, held }.into());
         });
-        for (key, slot, chain) in self.expected.iter() {
+        for (key, (slot, adapter), chain) in self.expected.iter() {
             let Some(endpoint) = self.endpoint(slot) else { continue };
             let cells = chain.iter().map(|cell| cell.0).collect();
             let (endpoint, origin, request) = (endpoint.id.0, key.origin.0, key.request);
-            each(Kind::Routed(Routed { endpoint, cells, origin, request, turn: None }).into());
+            let routed = Routed { endpoint, cells, origin, request, turn: None, adapter: adapter.0 };
+            each(Kind::Routed(routed).into());
         }
         self.export_reported(&mut each);
         for (response, endpoint) in self.stored.iter() {

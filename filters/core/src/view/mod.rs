@@ -3,6 +3,7 @@
 //! It is a value: events go in ([`View::apply`]), a choice reads it ([`crate::routing`]), a snapshot comes out
 //! ([`View::export`]). Every VM has its own; they agree because they apply the same events.
 
+mod adapters;
 mod admissions;
 mod arrivals;
 mod cluster;
@@ -22,6 +23,7 @@ mod stored;
 mod transfers;
 mod turn;
 
+pub use adapters::Adapters;
 pub use arrivals::{Arrivals, Arrived};
 pub use cluster::EVERY_POOL_CLUSTER;
 pub(crate) use cluster::stands_for;
@@ -35,7 +37,7 @@ pub use transfers::Transfers;
 pub use turn::Turn;
 
 use crate::hash::{SeededMap, seeded};
-use crate::ids::{CellHash, EndpointId, OriginId, ProcessId, RequestKey, ResponseId, Slot};
+use crate::ids::{AdapterId, CellHash, EndpointId, OriginId, ProcessId, RequestKey, ResponseId, Slot};
 use crate::limits::{CELL_BYTES_DEFAULT, CELL_BYTES_MAX, CELL_BYTES_MIN, CELLS_PER_PROMPT_MAX, PROXIES_MAX};
 use crate::share::pick;
 use crate::time::Timestamp;
@@ -191,11 +193,6 @@ impl View {
         self.process = Some(process);
         self.take_turn();
         self.note_silence();
-    }
-
-    /// What a proxy knows of reports comes from a controller, which itself receives none.
-    fn note_silence(&mut self) {
-        self.reported.set_silent(self.process.is_some() && self.statuses_at.is_none());
     }
 
     /// This proxy's turn among those that route; always, until it is listed among others.
@@ -373,7 +370,7 @@ impl View {
             true
         } else {
             let key = RequestKey { origin: OriginId(routed.origin), request: routed.request };
-            self.expected.add(key, slot, cells.collect(), now)
+            self.expected.add(key, (slot, AdapterId(routed.adapter)), cells.collect(), now)
         };
         if is_cut || !has_room { Applied::Cut } else { Applied::Changed }
     }
@@ -385,8 +382,12 @@ impl View {
             // It may be expected elsewhere by now, where Envoy sent it next: then this is about the attempt before.
             let is_here = self.expected.slot(key) == self.slot(EndpointId(outcome.endpoint));
             if is_here && outcome.class() == OutcomeClass::Served {
+                let adapter = self.expected.adapter(key);
                 if let Some((slot, chain)) = self.expected.get(key) {
                     self.prefixes.learn(slot, chain, now);
+                    if let Some(endpoint) = self.endpoints.get_mut(slot.index()).and_then(Option::as_mut) {
+                        endpoint.adapters.serve(adapter, now);
+                    }
                     // Its engine is yet to report it.
                     let is_kept = self.reported.trust(slot) != Trust::None;
                     self.expected.serve(key, is_kept.then_some(now));

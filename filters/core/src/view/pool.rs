@@ -1,7 +1,7 @@
 //! A pool: the endpoints that serve the same models, and the ratio of text to tokens.
 
 use super::transfers::Transfers;
-use crate::ids::{EndpointId, Slot};
+use crate::ids::{AdapterId, EndpointId, Slot};
 use crate::limits::BYTES_PER_TOKEN_DEFAULT;
 use crate::num::{count, float};
 use crate::prompt::{Format, Media, MediaKind, Size};
@@ -254,6 +254,12 @@ impl Pool {
     /// The base models' names; `*` takes any.
     pub fn models(&self) -> &[String] {
         &self.models
+    }
+
+    /// The adapter that a variant of its model is, if it is one.
+    pub fn adapter(&self, variant: &str) -> AdapterId {
+        let is_adapter = self.adapters.iter().any(|adapter| adapter == variant);
+        if is_adapter { AdapterId::of(variant) } else { AdapterId::BASE }
     }
 
     /// The adapters' names.

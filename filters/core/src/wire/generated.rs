@@ -420,6 +420,9 @@ pub struct EngineStatus {
     /// is cold then. Zero: not known.
     #[prost(uint64, tag = "9")]
     pub incarnation: u64,
+    /// LoRA adapters that its batch may mix; zero: not known.
+    #[prost(uint32, tag = "10")]
+    pub adapter_slots: u32,
 }
 /// A request that was sent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -440,6 +443,9 @@ pub struct Routed {
     /// The turn of a conversation that it is. Absent: its conversation is not followed.
     #[prost(message, optional, tag = "5")]
     pub turn: ::core::option::Option<Turn>,
+    /// The LoRA adapter that it needs: XXH3-64 of the name. Zero: none.
+    #[prost(fixed64, tag = "6")]
+    pub adapter: u64,
 }
 /// A turn of a conversation, under way from Routed to Ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -272,6 +272,11 @@ impl View {
         self.reported.is_behind = true;
     }
 
+    /// What a proxy knows of reports comes from a controller, which itself receives none.
+    pub(super) fn note_silence(&mut self) {
+        self.reported.set_silent(self.process.is_some() && self.statuses_at.is_none());
+    }
+
     /// KV came to an engine or left it.
     pub(super) fn report(&mut self, reported: &wire::Reported) -> Applied {
         let Some(slot) = self.slot(EndpointId(reported.endpoint)) else { return Applied::Unknown };
