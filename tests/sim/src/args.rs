@@ -17,6 +17,8 @@ pub const WORKERS_DEFAULT: usize = 2;
 pub const DELAY_MS_DEFAULT: f64 = 5.0;
 /// And how much more at most.
 pub const JITTER_MS_DEFAULT: f64 = 2.5;
+/// How late what engines report of their caches reaches the controller, in milliseconds.
+const REPORTS_MS_DEFAULT: f64 = 5.0;
 /// Share of messages with which their stream breaks.
 pub const BREAKS_DEFAULT: f64 = 0.001;
 /// How often metrics are read, in milliseconds: the default of the shipped controller.
@@ -59,6 +61,9 @@ pub struct Args {
     /// By how much more it may be late, in milliseconds.
     #[arg(long, default_value_t = JITTER_MS_DEFAULT, value_parser = not_negative)]
     pub jitter_ms: f64,
+    /// How late what engines report of their caches reaches the controller, in milliseconds, where they report.
+    #[arg(long, default_value_t = REPORTS_MS_DEFAULT, value_parser = not_negative)]
+    pub reports_ms: f64,
     /// Share of those messages with which their stream breaks.
     #[arg(long, default_value_t = BREAKS_DEFAULT, value_parser = share)]
     pub breaks: f64,

@@ -29,6 +29,8 @@ pub enum Arm {
     Rule(RuleName),
     /// Ours in several routers.
     Proxies(Deployment),
+    /// Ours, where engines report what they hold, so many seconds late.
+    Reported(f64, Deployment),
     /// Ours without a term of its cost.
     Without(Term, Deployment),
     /// The bound: engines that share one endless cache, and have room for every adapter.
@@ -86,6 +88,10 @@ pub enum Kind {
     HeldProxies,
     /// Ours, on engines that have the roles that other rules need.
     Roles,
+    /// Ours, with engines that report what they hold.
+    Reported,
+    /// The same under conditions that the others are spared.
+    ReportedProxies,
     /// Ours, less a term.
     Ablation,
     /// Ours in several proxies, less the term that only they have.
@@ -118,7 +124,10 @@ pub(crate) fn arms(args: &Args) -> Vec<Arm> {
     let others = std::iter::once(Arm::Never).chain(fixed);
     let held = |deployment: Deployment| WAITS_S.into_iter().map(move |room_s| Arm::Held(room_s, deployment));
     let held_several = held(deployment).filter(|_| several.is_some());
-    let ours = several.into_iter().chain(held(Deployment::EXACT)).chain(held_several);
+    let reported = |deployment| Arm::Reported(args.reports_ms / MS_PER_S, deployment);
+    let reported_several = several.map(|_| reported(deployment));
+    let ours = several.into_iter().chain([reported(Deployment::EXACT)]).chain(reported_several);
+    let ours = ours.chain(held(Deployment::EXACT)).chain(held_several);
     let holding = HoldingName::ALL.map(Arm::Holding);
     let all = others.chain(rules).chain(holding).chain(ours).chain([Arm::Roles]);
     all.chain(without).chain([Arm::Endless]).collect()
@@ -186,6 +195,8 @@ impl Arm {
         match self {
             Self::Rule(rule) => rule.name().to_owned(),
             Self::Proxies(deployment) => format!("warmpath-{}", deployment.proxies),
+            Self::Reported(_, Deployment::EXACT) => "warmpath-exact".to_owned(),
+            Self::Reported(_, deployment) => format!("warmpath-{}-exact", deployment.proxies),
             Self::Without(term, ..) => format!("{}{}", Self::WITHOUT, term.label()),
             Self::Endless => "endless".to_owned(),
             Self::Holding(name) => name.name(),
@@ -203,6 +214,8 @@ impl Arm {
             Self::Rule(RuleName::Warmpath) => Kind::Ours,
             Self::Rule(_) | Self::Never | Self::Fixed(_) => Kind::Other,
             Self::Proxies(..) => Kind::Proxies,
+            Self::Reported(_, Deployment::EXACT) => Kind::Reported,
+            Self::Reported(..) => Kind::ReportedProxies,
             Self::Roles => Kind::Roles,
             Self::Holding(_) => Kind::Holding,
             Self::Held(_, Deployment::EXACT) => Kind::Held,
@@ -216,7 +229,7 @@ impl Arm {
     /// Whether it is played on workloads of a family.
     pub fn suits(self, family: Family) -> bool {
         match self {
-            Self::Rule(RuleName::Warmpath) | Self::Proxies(_) => true,
+            Self::Rule(RuleName::Warmpath) | Self::Proxies(_) | Self::Reported(..) => true,
             Self::Never | Self::Fixed(_) | Self::Roles => family == Family::Split,
             // Where every request is sent at once, a gate has to cost nothing.
             Self::Rule(_) | Self::Held(WAIT_S, Deployment::EXACT) => family != Family::Split,
@@ -238,6 +251,9 @@ impl Arm {
                 None => ours(&equal, exact),
             },
             Self::Proxies(deployment) => ours(&equal, ProxiesSpec { deployment, ..exact }),
+            Self::Reported(late_s, deployment) => {
+                ours(&equal, ProxiesSpec { deployment, reports_s: Some(late_s), ..exact })
+            }
             Self::Without(term, deployment) => {
                 ours(&equal, ProxiesSpec { deployment, weights: exact.weights.without(term), ..exact })
             }

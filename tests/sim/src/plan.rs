@@ -159,7 +159,7 @@ mod tests {
         let plan = plan(&["--workloads", "split-long,mooncake", "--decoders", "4"]).unwrap();
         let [split, whole] = &plan.scenarios[..] else { panic!("two were asked for") };
         let names = |scenario| plan.arms(scenario).map(Arm::name).collect::<Vec<_>>();
-        let all = "never always llm-d-16 dynamo-2048 warmpath warmpath-4 warmpath-roles";
+        let all = "never always llm-d-16 dynamo-2048 warmpath warmpath-4 warmpath-exact warmpath-4-exact warmpath-roles";
         assert_eq!(names(split), all.split(' ').collect::<Vec<_>>());
         assert!(!names(whole).contains(&"never".to_owned()));
         assert_eq!((plan.spec(split).decoders, plan.spec(whole).decoders), (4, 0));

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Adapters of the workloads that have any: more than a batch may mix, and few of them asked for often.
-const LORA: LoraSpec = LoraSpec { adapters: 32, exponent: 1.0 };
+pub(crate) const LORA: LoraSpec = LoraSpec { adapters: 32, exponent: 1.0 };
 
 /// How long agentic sessions are played where requests may be held, in seconds.
 const HELD_S: f64 = 1_200.0;

@@ -208,8 +208,8 @@ impl Line {
     pub(super) fn role(&self) -> Role {
         match self.kind {
             Kind::Other | Kind::Holding => Role::Other,
-            Kind::Ours | Kind::Held => Role::Ours,
-            Kind::Proxies | Kind::HeldProxies | Kind::Roles => Role::Proxies,
+            Kind::Ours | Kind::Held | Kind::Reported => Role::Ours,
+            Kind::Proxies | Kind::ReportedProxies | Kind::HeldProxies | Kind::Roles => Role::Proxies,
             Kind::Ablation | Kind::ProxiesAblation => Role::Ablation,
             Kind::Bound => Role::Bound,
         }

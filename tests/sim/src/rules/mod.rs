@@ -23,7 +23,7 @@ mod sglang;
 
 use crate::fleet::{Among, Fleet};
 use crate::workload::Job;
-use warmpath_engine::model::Stats;
+use warmpath_engine::model::{BlockHash, Stats};
 
 pub use apart::Apart;
 pub use endless::Endless;
@@ -51,6 +51,17 @@ pub enum Route {
         /// After so many seconds.
         retry_s: f64,
     },
+}
+
+/// A block that came into a tier of an engine, or left it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The block.
+    pub block: BlockHash,
+    /// The tier: 0 for the GPU, then as [`warmpath_engine::model::Tier::ALL`].
+    pub tier: usize,
+    /// Whether it is there now.
+    pub is_stored: bool,
 }
 
 /// Chooses engines, and hears what became of it.
@@ -84,6 +95,14 @@ pub trait Rule {
 
     /// An engine's metrics were read.
     fn scraped(&mut self, _now_s: f64, _engine: usize, _stats: &Stats) {}
+
+    /// Whether [`Self::changed`] is to be called.
+    fn follows_caches(&self) -> bool {
+        false
+    }
+
+    /// What an engine holds has changed in a step that has just ended.
+    fn changed(&mut self, _now_s: f64, _engine: usize, _changes: Vec<Change>) {}
 
     /// An engine joined: from now on the first `engines` of the fleet may be chosen.
     fn joined(&mut self, _now_s: f64, _engines: usize) {}

@@ -8,6 +8,7 @@
 //!          wake    ─► rule.wake
 //! ```
 
+mod changes;
 mod sessions;
 mod split;
 
@@ -218,6 +219,11 @@ impl<'a> Run<'a> {
             too_long: 0,
             preemptions: 0,
         };
+        if run.rule.follows_caches() {
+            for engine in 0..spec.engines.len() {
+                run.fleet.node_mut(engine).engine.record_changes();
+            }
+        }
         for engine in (0..spec.first()).chain(spec.decoding()) {
             run.put(run.scrape_offset_s(engine), Due::Scrape { engine });
         }
@@ -306,6 +312,7 @@ impl<'a> Run<'a> {
                     for event in self.fleet.node_mut(engine).engine.advance(now_s) {
                         self.take(engine, &event);
                     }
+                    self.report_changes(now_s, engine);
                     self.plan_step(engine);
                 }
             }

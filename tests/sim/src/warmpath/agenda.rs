@@ -30,6 +30,12 @@ impl<T> Agenda<T> {
         self.entries.push(Entry { at, number: self.planned, due });
     }
 
+    /// Drops entries.
+    #[cfg(test)]
+    pub(super) fn retain(&mut self, is_kept: impl Fn(&T) -> bool) {
+        self.entries.retain(|entry| is_kept(&entry.due));
+    }
+
     /// When the next entry is due.
     pub(super) fn next_at(&self) -> Option<Timestamp> {
         self.entries.peek().map(|entry| entry.at)

@@ -74,6 +74,14 @@ impl Controller {
         }
     }
 
+    /// What it makes of its engines' reports.
+    pub(super) fn publish(&mut self, events: Vec<Kind>, now: Timestamp) {
+        let Some(hub) = &mut self.hub else { return };
+        for event in events {
+            hub.publish(event, now);
+        }
+    }
+
     /// An engine's metrics were read.
     pub(super) fn scraped(&mut self, status: EngineStatus, now: Timestamp) {
         let Some(hub) = &mut self.hub else { return };

@@ -40,6 +40,8 @@ pub struct ProxiesSpec {
     pub weights: Weights,
     /// How long requests may wait for room, in seconds; 0: none does.
     pub room_s: u32,
+    /// How late what engines report of their caches reaches the controller, in seconds; `None`: they report nothing.
+    pub reports_s: Option<f64>,
 }
 
 // === impl Deployment ===
@@ -60,6 +62,6 @@ impl Deployment {
 impl ProxiesSpec {
     /// One router beside the controller.
     pub fn exact(seed: u64) -> Self {
-        Self { deployment: Deployment::EXACT, seed, weights: Weights::default(), room_s: 0 }
+        Self { deployment: Deployment::EXACT, seed, weights: Weights::default(), room_s: 0, reports_s: None }
     }
 }

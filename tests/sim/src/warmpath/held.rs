@@ -7,7 +7,7 @@
 
 use super::process::{PLUGIN, VmAt};
 use super::world::World;
-use super::{POOL, size};
+use super::{adapters, size};
 use crate::workload::Job;
 use std::collections::VecDeque;
 use warmpath_core::ids::TenantId;
@@ -27,7 +27,7 @@ pub(super) enum Fate<'a> {
 /// The prompt of a request as the filter reads it.
 pub(super) fn prompt(job: &Job) -> Prompt<'static> {
     Prompt {
-        model: POOL,
+        model: adapters::model(job.adapter),
         chain: job.cells.to_vec(),
         size: size(job),
         output_tokens_max: job.output_tokens_max,

@@ -10,6 +10,7 @@
 //! Nothing that decides is written here: what a proxy-wasm shell does (`filters/router`) is done to the same
 //! inputs and outputs. See `README.md` for what is played and what is not.
 
+mod adapters;
 mod agenda;
 mod clock;
 mod controller;
@@ -18,11 +19,12 @@ mod flight;
 mod held;
 mod network;
 mod process;
+mod reports;
 mod world;
 
 use crate::fleet::Fleet;
 use crate::mixture::IMAGE_TOKENS;
-use crate::rules::{Route, Rule};
+use crate::rules::{Change, Route, Rule};
 use crate::run::Spec;
 use crate::workload::Job;
 use clock::{second, wall_clock};
@@ -31,6 +33,7 @@ use flight::{Flight, TEXT_PIECE};
 use fnv::FnvHashMap;
 use held::Fate;
 use process::{PLUGIN, VmAt};
+use reports::Reports;
 use std::ops::Range;
 use warmpath_core::config::{Config, ControllerConfig, Explain, HoldLimits};
 use warmpath_core::ids::EndpointId;
@@ -55,7 +58,8 @@ pub struct Proxies {
     world: World,
     flights: FnvHashMap<u64, Flight>,
     addresses: Vec<String>,
-    block_tokens: Vec<usize>,
+    /// Tokens of a block, and adapters in a batch, of each engine.
+    sizes: Vec<(usize, usize)>,
     /// Tokens of each engine's tiers below its GPU.
     below_gpu_tokens: Vec<usize>,
     shape: Shape,
@@ -71,6 +75,15 @@ struct Shape {
     has_transfer: bool,
     /// How long requests may wait for room, in seconds; 0: none does.
     room_s: u32,
+}
+
+// === impl Shape ===
+
+impl Shape {
+    /// Whether an engine is listed while the first `open` may be chosen.
+    fn lists(&self, open: usize, engine: usize) -> bool {
+        engine < open || self.decoding.contains(&engine)
+    }
 }
 
 // === impl Proxies ===
@@ -95,10 +108,13 @@ impl Proxies {
             hold: HoldLimits::default(),
             explain: Explain::Nobody,
         };
+        let reports = spec.reports_s.map(|delay_s| Reports::new(&addresses, delay_s));
+        let mut world = World::new(spec, config, reports);
+        world.list_reporting(|at| shape.lists(run.first(), at));
         Self {
-            world: World::new(spec, config),
+            world,
             flights: FnvHashMap::default(),
-            block_tokens: engines.iter().map(|params| params.block_tokens).collect(),
+            sizes: engines.iter().map(|params| (params.block_tokens, params.adapters_max)).collect(),
             below_gpu_tokens: engines.iter().map(below_gpu_tokens).collect(),
             addresses,
             shape,
@@ -190,6 +206,9 @@ impl Proxies {
 impl Rule for Proxies {
     fn route(&mut self, now_s: f64, id: u64, job: &Job, _fleet: &Fleet) -> Route {
         self.advance(now_s);
+        if let Some(reports) = &mut self.world.reports {
+            reports.note(job);
+        }
         let vm = self.next_vm();
         let exchange = ExchangeId(u32::try_from(id).expect("requests are numbered from 0"));
         self.flights.insert(id, Flight::new(vm, exchange, job));
@@ -265,7 +284,7 @@ impl Rule for Proxies {
         self.advance(now_s);
         let status = EngineStatus {
             kv_below_gpu_tokens: self.below_gpu_tokens[engine] as u64,
-            ..status(&self.addresses[engine], stats, self.block_tokens[engine])
+            ..status(&self.addresses[engine], stats, self.sizes[engine])
         };
         let now = self.world.now;
         self.world.controller.scraped(status, now);
@@ -278,8 +297,19 @@ impl Rule for Proxies {
         let now = self.world.now;
         let pools = pools(&self.addresses, engines, &self.shape);
         self.world.controller.set_pools(pools, now);
+        let shape = self.shape.clone();
+        self.world.list_reporting(|at| shape.lists(engines, at));
         self.world.pump();
         self.world.advance(now);
+    }
+
+    fn follows_caches(&self) -> bool {
+        self.world.reports.is_some()
+    }
+
+    fn changed(&mut self, now_s: f64, engine: usize, changes: Vec<Change>) {
+        self.advance(now_s);
+        self.world.report(engine, changes);
     }
 
     fn wake_s(&self) -> Option<f64> {
@@ -313,7 +343,7 @@ fn pools(addresses: &[String], open: usize, shape: &Shape) -> Pools {
         (false, true) => Role::Decode,
         (false, false) => Role::Prefill,
     };
-    let listed = addresses.iter().enumerate().filter(|(at, _)| *at < open || decoding.contains(at));
+    let listed = addresses.iter().enumerate().filter(|(at, _)| shape.lists(open, *at));
     let endpoints = listed
         .map(|(at, address)| PoolEndpoint {
             address: address.clone(),
@@ -324,7 +354,7 @@ fn pools(addresses: &[String], open: usize, shape: &Shape) -> Pools {
     let pool = Pool {
         name: POOL.into(),
         models: vec![POOL.into()],
-        adapters: Vec::new(),
+        adapters: adapters::names(),
         endpoints,
         transfer: shape.has_transfer.then(wire::Transfer::default),
         hold: (shape.room_s > 0).then(|| Hold { room_ms_max: shape.room_s * MS_PER_S, ..Hold::default() }),
@@ -343,7 +373,7 @@ fn size(job: &Job) -> Size {
 }
 
 /// What the controller reads from an engine's metrics page.
-fn status(address: &str, stats: &Stats, block_tokens: usize) -> EngineStatus {
+fn status(address: &str, stats: &Stats, (block_tokens, adapter_slots): (usize, usize)) -> EngineStatus {
     EngineStatus {
         endpoint: EndpointId::of(address).0,
         health: Health::Healthy.into(),
@@ -352,6 +382,7 @@ fn status(address: &str, stats: &Stats, block_tokens: usize) -> EngineStatus {
         kv_used_permille: u32::try_from(count(stats.kv_usage() * 1000.0)).unwrap_or(u32::MAX),
         capacity_tokens: Some((stats.blocks_total * block_tokens) as u64),
         block_tokens: u32::try_from(block_tokens).ok(),
+        adapter_slots: adapter_slots as u32,
         ..EngineStatus::default()
     }
 }

@@ -4,6 +4,8 @@ use super::{Deployment, NetworkSpec, Proxies, ProxiesSpec};
 use crate::rules::Rule;
 use crate::run::{Played, Spec, play};
 use crate::workload::{LadderShape, LadderStage, Texts, Workload, ladder_stage};
+use warmpath_core::ids::EndpointId;
+use warmpath_core::wire::{self, Trust};
 use warmpath_engine::Preset;
 use warmpath_engine::model::{Params, Tier, TierParams};
 
@@ -154,4 +156,50 @@ fn both_legs_are_released_and_splits_end_at_another_engine() {
     let splits = played.records.iter().filter(|record| record.is_split).count();
     assert!(splits > 0, "{splits} were split");
     assert_released(proxies, &played);
+}
+
+/// What the routers know in the end is what the engines hold, whatever was late, lost or begun anew on the way.
+#[test]
+fn every_router_knows_what_engines_report_though_streams_break_and_everything_restarts() {
+    let seed = 11;
+    let shape = LadderShape { groups: 60, system_tokens: 1_280, ..SHAPE };
+    let workload = workload(shape, 30.0, 12.0, seed);
+    let tiers = vec![TierParams::new(Preset::Qwen3On2, Tier::Cpu, 20_000)];
+    // Little room, so that blocks are evicted to the tier and from there.
+    let small = Params { kv_tokens: 20_000, tiers, ..engine() };
+    let spec = Spec { starts_s: vec![3.0], ..Spec::new(vec![small; 3]) };
+    let network = NetworkSpec { break_share: 0.02, ..NETWORK };
+    let deployment =
+        Deployment { network, controller_restarts_s: Some(5.0), vm_rebuilds_s: Some(1.0), ..DEPLOYMENT };
+    let reporting = ProxiesSpec { deployment, reports_s: Some(0.005), ..ProxiesSpec::exact(seed) };
+    let mut proxies = Proxies::new(reporting, &spec);
+    let played = play(&spec, &workload, &mut proxies);
+    assert_eq!(played.lost, 0);
+    // From now on nothing breaks, and there is time for all that was missed.
+    proxies.world.calm();
+    proxies.advance(played.end_s + 30.0);
+    let reports = proxies.world.reports.as_ref().expect("engines report");
+    let (mut held, mut lower) = (0, 0);
+    for (number, vm) in proxies.world.processes.iter().flat_map(|process| &process.vms).enumerate() {
+        let view = vm.router.view();
+        for (engine, address) in proxies.addresses.iter().enumerate() {
+            let slot = view.slot(EndpointId::of(address)).expect("all are listed");
+            assert_eq!(view.reported().trust(slot), Trust::Whole, "router {number}, engine {engine}");
+            for job in workload.jobs() {
+                let mut found = Vec::new();
+                view.find(&job.cells, &mut found);
+                let found = found.iter().find(|found| found.slot == slot);
+                let cells = |tier| found.map_or(0, |found| found.cells_in(tier) as usize);
+                let all = found.map_or(0, |found| found.cells as usize);
+                assert_eq!(
+                    (all, cells(wire::Tier::Gpu)),
+                    reports.held(engine, job),
+                    "router {number}, engine {engine}"
+                );
+                held += all;
+                lower += cells(wire::Tier::Cpu);
+            }
+        }
+    }
+    assert!(held > lower && lower > 0, "{held} cells, {lower} of them below the GPU");
 }

@@ -14,6 +14,8 @@ use super::controller::{self, Controller};
 use super::deployment::{Deployment, ProxiesSpec};
 use super::network::{Lane, Network};
 use super::process::{Handled, PLUGIN, Process, VmAt};
+use super::reports::Reports;
+use crate::rules::Change;
 use crate::workload::{Job, mix};
 use bytes::Bytes;
 use fnv::FnvHashMap;
@@ -44,6 +46,8 @@ pub(super) struct World {
     /// Names the next VM.
     seed: u64,
     rebuilds: usize,
+    /// What engines report of their caches, where they do.
+    pub(super) reports: Option<Reports>,
     /// The requests that are held.
     pub(super) held: FnvHashMap<u32, Job>,
     /// Those that are not any longer, with what their routers want done for them.
@@ -59,6 +63,7 @@ enum Due {
     UpClosed(UplinkId),
     Down { uplink: UplinkId, message: Bytes },
     DownClosed(UplinkId),
+    Reports,
     ControllerTick,
     ControllerStops,
     ControllerStarts,
@@ -78,7 +83,7 @@ struct Stream {
 
 impl World {
     /// A world at second 0: every process has its snapshot, if the network lets it through in time.
-    pub(super) fn new(spec: ProxiesSpec, config: Config) -> Self {
+    pub(super) fn new(spec: ProxiesSpec, config: Config, reports: Option<Reports>) -> Self {
         let begin = Timestamp::from_ms(SECOND_ZERO.ms() - STARTUP_MS);
         let mut world = Self {
             now: begin,
@@ -92,6 +97,7 @@ impl World {
             weights: spec.weights,
             seed: mix(spec.seed),
             rebuilds: 0,
+            reports,
             held: FnvHashMap::default(),
             freed: VecDeque::new(),
         };
@@ -132,11 +138,34 @@ impl World {
         self.perform(vm, handled)
     }
 
+    /// From now on no stream breaks and nothing restarts.
+    #[cfg(test)]
+    pub(super) fn calm(&mut self) {
+        (self.deployment.controller_restarts_s, self.deployment.vm_rebuilds_s) = (None, None);
+        self.network = Network::new(super::NetworkSpec { break_share: 0.0, ..self.deployment.network }, 1);
+        self.agenda.retain(|due| !matches!(due, Due::Rebuild | Due::ControllerStops));
+    }
+
     /// Sends what the controller has to send.
     pub(super) fn pump(&mut self) {
         for (uplink, message) in self.controller.take(self.now) {
             self.send_down(uplink, message);
         }
+    }
+
+    /// What an engine holds has changed.
+    pub(super) fn report(&mut self, engine: usize, changes: Vec<Change>) {
+        let Some(reports) = &mut self.reports else { return };
+        let at = after(self.now, reports.delay_s());
+        reports.send(at, engine, changes);
+        self.agenda.plan(at, Due::Reports);
+    }
+
+    /// The controller follows the engines that are listed now.
+    pub(super) fn list_reporting(&mut self, is_listed: impl Fn(usize) -> bool) {
+        let events = self.reports.as_mut().map(|reports| reports.list(is_listed));
+        self.controller.publish(events.unwrap_or_default(), self.now);
+        self.pump();
     }
 
     fn happen(&mut self, due: Due) {
@@ -161,6 +190,11 @@ impl World {
                     self.handle(vm, Input::UplinkClosed { uplink });
                 }
             }
+            Due::Reports => {
+                let events = self.reports.as_mut().map(|reports| reports.receive(self.now));
+                self.controller.publish(events.unwrap_or_default(), self.now);
+                self.pump();
+            }
             Due::ControllerTick => {
                 self.controller.tick(self.now);
                 self.pump();
@@ -174,6 +208,8 @@ impl World {
             }
             Due::ControllerStarts => {
                 self.controller.start(self.now);
+                let replayed = self.reports.as_ref().map(Reports::replay);
+                self.controller.publish(replayed.unwrap_or_default(), self.now);
                 self.plan_again(self.now, self.deployment.controller_restarts_s, Due::ControllerStops);
             }
             Due::Rebuild => {
