@@ -208,3 +208,16 @@ fn pages_show_what_engines_pass_kv_on_with_and_which_legs_they_take() {
     }
     assert_eq!(Reading::of(TRTLLM.as_bytes()).legs, None, "its label of this name says something else");
 }
+
+/// A series stays for each set of adapters that were in use together, as after a restart with another number of places.
+#[test]
+fn of_several_series_of_adapters_the_newest_one_counts() {
+    let series = |adapters: &str, slots: u32, at: f64| {
+        format!(
+            "vllm:lora_requests_info{{max_lora=\"{slots}\",running_lora_adapters=\"{adapters}\",waiting_lora_adapters=\"{adapters}\"}} {at:e}\n"
+        )
+    };
+    let page = [series("a", 2, 1.7953e9), series("a,b", 4, 1.7955e9), series("", 2, 1.7954e9)].concat();
+    assert_eq!(read(&page).adapter_slots, 4);
+    assert_eq!(read("vllm:num_requests_running 1\n").adapter_slots, 0, "not known");
+}
