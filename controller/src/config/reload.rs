@@ -96,6 +96,7 @@ impl Reload {
         let fields = [
             ("listen.grpc", old.listen.grpc != new.listen.grpc),
             ("listen.http", old.listen.http != new.listen.http),
+            ("listen.kv_events", old.listen_kv_events != new.listen_kv_events),
             ("cell_bytes", old.cell_bytes != new.cell_bytes),
             ("explain_token", old.explain_token != new.explain_token),
             ("kubernetes", old.kubernetes != new.kubernetes),

@@ -35,6 +35,8 @@ const UNHEALTHY_AFTER_MAX: u64 = 100;
 pub struct Settings {
     /// Where to listen. A change needs a restart.
     pub listen: Listen,
+    /// Where engines connect to that publish KV events so. A change needs a restart.
+    pub listen_kv_events: Option<SocketAddr>,
     /// How engines are scraped.
     pub scrape: Scrape,
     /// Bytes of prompt text in a cell; every proxy must have the same. A change needs a restart.
@@ -95,6 +97,7 @@ impl Settings {
     pub fn new(listen: Listen) -> Self {
         Self {
             listen,
+            listen_kv_events: None,
             scrape: Scrape::default(),
             cell_bytes: CELL_BYTES_DEFAULT,
             omitted_prefixes: OMITTED_PREFIXES_DEFAULT.map(str::to_owned).to_vec(),
@@ -163,8 +166,10 @@ fn read(root: &Entry<'_>, reader: &mut Reader) -> Settings {
     let token_file = file(fields.optional("token_file"), reader);
     let wasm_file = file(fields.optional("wasm_file"), reader);
     fields.finish(reader);
+    let (listen, listen_kv_events) = listen.unwrap_or_default();
     Settings {
-        listen: listen.unwrap_or_default(),
+        listen,
+        listen_kv_events,
         scrape: scrape.unwrap_or_default(),
         cell_bytes,
         omitted_prefixes,
@@ -189,11 +194,12 @@ fn file(entry: Option<Entry<'_>>, reader: &mut Reader) -> Option<PathBuf> {
     reader.name(&entry?).map(PathBuf::from)
 }
 
-fn read_listen(entry: &Entry<'_>, reader: &mut Reader) -> Listen {
+fn read_listen(entry: &Entry<'_>, reader: &mut Reader) -> (Listen, Option<SocketAddr>) {
     let mut fields = reader.fields(entry);
     let default = Listen::default();
     let grpc = fields.optional("grpc");
     let http = fields.optional("http");
+    let kv_events = fields.optional("kv_events");
     fields.finish(reader);
     let mut address = |field: &Option<Entry<'_>>, default: SocketAddr| {
         field.as_ref().and_then(|entry| reader.address(entry)).unwrap_or(default)
@@ -204,16 +210,18 @@ fn read_listen(entry: &Entry<'_>, reader: &mut Reader) -> Listen {
     };
     // The file is at fault, not the default that it collides with; so a default comes first.
     let is_http_default = http.is_none();
-    let mut both = [(place(grpc, "grpc"), listen.grpc), (place(http, "http"), listen.http)];
+    let kv_events_address = kv_events.as_ref().and_then(|entry| reader.address(entry));
+    let mut all = vec![(place(grpc, "grpc"), listen.grpc), (place(http, "http"), listen.http)];
     if is_http_default {
-        both.reverse();
+        all.reverse();
     }
+    all.extend(kv_events_address.map(|address| (place(kv_events, "kv_events"), address)));
     let mut taken = Unique::new("choose another port");
     // Port 0 is another port each time.
-    for (place, address) in both.into_iter().filter(|(_, address)| address.port() != 0) {
+    for (place, address) in all.into_iter().filter(|(_, address)| address.port() != 0) {
         taken.add(&place, address.to_string(), reader);
     }
-    listen
+    (listen, kv_events_address)
 }
 
 fn read_scrape(entry: &Entry<'_>, reader: &mut Reader) -> Scrape {

@@ -86,6 +86,7 @@ impl Sources {
                 topic: topic.clone(),
                 connect: false,
             },
+            KvEvents::Connections => Self { discovers: false, connect: true, ..Self::default() },
             KvEvents::Off => Self { discovers: false, ..Self::default() },
         }
     }

@@ -9,6 +9,7 @@ use crate::events::{Board, Feeds, Followed, Sources};
 use crate::metrics::Metrics;
 use crate::publish::Shared;
 use std::sync::Arc;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -35,6 +36,11 @@ impl Caches {
         let filled = move |endpoint, rank| lines.filled(endpoint, rank);
         let reporter = Reporter::new(shared.clone(), clock, cell_bytes, reports, targeted, filled);
         (Self { feeds, targets }, tokio::spawn(reporter.run()))
+    }
+
+    /// Takes the connections of engines that connect.
+    pub(super) fn listen(&mut self, listener: TcpListener) {
+        self.feeds.listen(listener);
     }
 
     /// What is seen of the feeds.

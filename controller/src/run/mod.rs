@@ -97,7 +97,10 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
     let shared = Shared::new(hub, clock, stopping.clone());
     let mut names = Names::default();
     names.resolve(&settings).await;
-    let (caches, reporter) = Caches::start(&shared, &metrics, clock, settings.cell_bytes);
+    let (mut caches, reporter) = Caches::start(&shared, &metrics, clock, settings.cell_bytes);
+    if let Some(address) = settings.listen_kv_events {
+        caches.listen(listen(address).await?.0);
+    }
     let telemetry = Telemetry::new(shared.clone(), Arc::clone(&metrics), caches.board());
     let mut tasks = vec![reporter];
     let cluster = follow_cluster(&settings, &metrics, &stopping, &mut tasks).await?;

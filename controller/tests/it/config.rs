@@ -122,6 +122,8 @@ fn a_pool_says_how_to_know_what_its_engines_hold() {
     let wanted = Ports { port: 5557, replay_port: None, ranks: 2, topic: String::new() };
     assert_eq!(ports, KvEvents::Ports(wanted));
     assert_eq!(of("kv_events: {source: none}").unwrap().kv_events, KvEvents::Off);
+    let connections = of("prompt: {tokenizer: t}, kv_events: {source: connections}").unwrap().kv_events;
+    assert_eq!(connections, KvEvents::Connections);
     for (fields, wanted) in [
         ("prompt: {}", "pools[0].prompt.tokenizer is missing: add it"),
         (
@@ -139,7 +141,7 @@ fn a_pool_says_how_to_know_what_its_engines_hold() {
         ),
         (
             "prompt: {tokenizer: t}, kv_events: {source: zmq}",
-            "pools[0].kv_events.source is `zmq`, which is not known: write one of discovered, ports, none",
+            "pools[0].kv_events.source is `zmq`, which is not known: write one of discovered, ports, connections, none",
         ),
         ("prompt: {tokenizer: t}, kv_events: {source: ports}", "pools[0].kv_events.port is missing: add it"),
         (

@@ -6,7 +6,7 @@ use crate::reader::{Entry, Fields, Reader};
 /// The most data-parallel ranks of one engine.
 pub const RANKS_MAX: u64 = 64;
 /// The sources by their names.
-const SOURCES: [&str; 3] = ["discovered", "ports", "none"];
+const SOURCES: [&str; 4] = ["discovered", "ports", "connections", "none"];
 
 /// Where engines publish.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum KvEvents {
     Discovered,
     /// At the same ports of each engine's address.
     Ports(Ports),
+    /// Over connections that the engines make to the controller.
+    Connections,
     /// Nowhere, or what they publish is not followed.
     Off,
 }
@@ -65,6 +67,7 @@ pub fn read(entry: &Entry<'_>, reader: &mut Reader) -> KvEvents {
             ranks: ranks.unwrap_or(1),
             topic: topic.unwrap_or_default(),
         }),
+        Some("connections") => KvEvents::Connections,
         Some("none") => KvEvents::Off,
         _ => KvEvents::Discovered,
     }
