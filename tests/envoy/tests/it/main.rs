@@ -15,6 +15,7 @@ mod eds;
 mod endpoints;
 mod filter;
 mod held;
+mod knowledge;
 mod legs;
 mod override_host;
 mod refusal;

@@ -53,6 +53,10 @@ pub(crate) struct Setup {
     pub(crate) hold: Value,
     /// Fields of the plugin's configuration besides pools and controller.
     pub(crate) fields: Value,
+    /// What the engines are, in turn, but for their names and models.
+    pub(crate) kinds: Vec<ServerConfig>,
+    /// Further fields of each pool in the controller's file.
+    pub(crate) pool_fields: Value,
 }
 
 // === impl Setup ===
@@ -71,6 +75,8 @@ impl Default for Setup {
             rewrites: json!([]),
             hold: Value::Null,
             fields: json!({}),
+            kinds: vec![ServerConfig::instant()],
+            pool_fields: json!({}),
         }
     }
 }
@@ -93,7 +99,8 @@ impl Stack {
         for at in 0..setup.engines {
             let pool = setup.pools.iter().find(|(_, members)| members.contains(&at));
             let model = pool.map_or(MODEL, |(model, _)| model).to_owned();
-            let config = ServerConfig { name: format!("engine-{at}"), model, ..ServerConfig::instant() };
+            let kind = setup.kinds[at % setup.kinds.len()].clone();
+            let config = ServerConfig { name: format!("engine-{at}"), model, ..kind };
             engines.push(EngineServer::start(config).await.unwrap());
         }
         let addresses: Vec<_> = engines.iter().map(EngineServer::addr).collect();
@@ -231,6 +238,7 @@ fn pools(of: &[(&'static str, Range<usize>)], addresses: &[SocketAddr], setup: &
         if !setup.hold.is_null() {
             pool["hold"] = setup.hold.clone();
         }
+        pool.as_object_mut().unwrap().extend(setup.pool_fields.as_object().unwrap().clone());
         pool
     };
     of.iter().map(pool).collect()
