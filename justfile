@@ -74,6 +74,12 @@ live-pd: wasm envoy
     @engines=$(tests/live/install-engines) && "$engines/venv/bin/python" -B tests/live/prefill_decode.py \
         "$engines" {{ target }}/debug/warmpath "$(tests/envoy/install-envoy)" {{ wasm }}
 
+# Runs real vLLM engines with small caches, and compares what Warmpath believes with what they say: five minutes once installed.
+live *args: wasm envoy
+    cargo build --quiet -p warmpath
+    @engines=$(tests/live/install-engines) && "$engines/venv/bin/python" -B tests/live/cache_knowledge.py \
+        "$engines" {{ target }}/debug/warmpath "$(tests/envoy/install-envoy)" {{ wasm }} {{ args }}
+
 # Announces the first build, which is silent for minutes.
 [private]
 announce program:

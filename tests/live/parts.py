@@ -16,17 +16,10 @@ import yaml
 MODEL = "tiny"
 READY_S = 300
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-CONNECTOR = {
-    "kv_connector": "NixlConnector",
-    "kv_role": "kv_both",
-    "kv_buffer_device": "cpu",
-    "kv_load_failure_policy": "recompute",
-}
-# Blocks of 32 tokens, the least on a CPU, and so few that they are soon used for other prompts: a decode engine that read them
-# late would compute with these.
+BLOCK_TOKENS = 32  # the least on a CPU
 ENGINE_ARGUMENTS = (
-    f"--served-model-name {MODEL} --host 127.0.0.1 --enforce-eager --dtype float32 --max-model-len 4096 --block-size 32"
-    " --max-num-seqs 16 --num-gpu-blocks-override 768 --distributed-executor-backend uni --seed 1"
+    f"--served-model-name {MODEL} --host 127.0.0.1 --enforce-eager --dtype float32 --max-model-len 4096"
+    f" --block-size {BLOCK_TOKENS} --max-num-seqs 16 --distributed-executor-backend uni --seed 1"
 ).split()
 PREFIX = "wasmcustom.warmpath."
 
@@ -67,8 +60,11 @@ class Process:
             except OSError:
                 pass
             time.sleep(0.2)
-        tail = "\n".join(self.log.read_text(encoding="utf-8").splitlines()[-30:])
-        raise SystemExit(f"{self.name} does not start; the end of its log:\n{tail}")
+        lines = self.log.read_text(encoding="utf-8").splitlines()
+        # The reason is often far above the end, which says that the start has failed.
+        reasons = [line for line in lines if "Error: " in line][:3]
+        tail = "\n".join([*reasons, "...", *lines[-30:]])
+        raise SystemExit(f"{self.name} does not start; from its log:\n{tail}")
 
     def end(self, by):
         try:
@@ -81,8 +77,8 @@ class Process:
 class Engine(Process):
     """A vLLM server."""
 
-    def __init__(self, name, place, folder, has_connector):
-        self.port = free_port()
+    def __init__(self, name, place, folder, arguments, environment=None, port=None):
+        self.port = port or free_port()
         environment = {
             # Its server and its engine; no third process for one worker.
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -90,19 +86,14 @@ class Engine(Process):
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "OMP_NUM_THREADS": "1",
             "VLLM_HOST_IP": "127.0.0.1",
-            "VLLM_NIXL_SIDE_CHANNEL_HOST": "127.0.0.1",
-            "VLLM_NIXL_SIDE_CHANNEL_PORT": str(free_port()),
-            "UCX_TLS": "tcp,self",
-            "UCX_NET_DEVICES": "lo",
             "VLLM_CACHE_ROOT": str(place / "cache"),
             "HF_HUB_OFFLINE": "1",
             "VLLM_NO_USAGE_STATS": "1",
             "DO_NOT_TRACK": "1",
+            **(environment or {}),
         }
         program = place / "venv/bin/vllm"
-        command = [program, "serve", place / "model", "--port", self.port, *ENGINE_ARGUMENTS]
-        if has_connector:
-            command += ["--kv-transfer-config", json.dumps(CONNECTOR)]
+        command = [program, "serve", place / "model", "--port", self.port, *ENGINE_ARGUMENTS, *arguments]
         super().__init__(name, command, folder, environment)
 
     def is_healthy(self):
@@ -126,7 +117,8 @@ class Engine(Process):
 
 
 class Setup:
-    """All of them, ready for requests."""
+    """All of them, ready for requests. What is measured says which engines there are, in `start_engines`, and in `pool` and
+    `plugin` what the shipped files say else."""
 
     def __init__(self, place, controller, envoy, wasm, folder):
         self.place, self.folder, self.processes = place, folder, []
@@ -134,6 +126,8 @@ class Setup:
         self.gateway, self.admin, self.grpc, self.http = (free_port() for _ in range(4))
 
     def __enter__(self):
+        # As an interrupt does: so that no engine outlives this.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         try:
             self.start()
         except BaseException:
@@ -146,12 +140,14 @@ class Setup:
             process.end(signal.SIGKILL)
 
     def start(self):
-        print("starting three engines, which takes a minute", file=sys.stderr)
-        self.prefill = self.own(Engine("prefill", self.place, self.folder, True))
-        self.decode = self.own(Engine("decode", self.place, self.folder, True))
-        self.alone = self.own(Engine("alone", self.place, self.folder, False))
-        for engine in [self.prefill, self.decode, self.alone]:
+        print("starting the engines, which takes a minute", file=sys.stderr)
+        self.engines = self.start_engines()
+        for engine in self.engines:
             engine.wait_until(engine.is_healthy)
+        self.start_routing()
+
+    def start_routing(self):
+        """Controller and proxy, which know nothing yet."""
         config = self.write("controller.yaml", self.controller_config())
         command = [self.controller, "controller", "--config", config]
         self.own(Process("controller", command, self.folder)).wait_until(lambda: get(self.http, "/readyz"))
@@ -159,6 +155,11 @@ class Setup:
         command = [self.envoy, "-c", config, "--concurrency", "1", "--log-level", "warning", "--disable-hot-restart"]
         envoy = self.own(Process("envoy", command, self.folder))
         envoy.wait_until(lambda: self.stats().get("feed.snapshot"))
+
+    def end_routing(self):
+        for process in [process for process in self.processes if process not in self.engines]:
+            process.end(signal.SIGKILL)
+            self.processes.remove(process)
 
     def own(self, process):
         self.processes.append(process)
@@ -174,9 +175,7 @@ class Setup:
         config["listen"] = {"grpc": f"127.0.0.1:{self.grpc}", "http": f"127.0.0.1:{self.http}"}
         pool = config["pools"][0]
         del pool["endpoints"]
-        pool["prefill"] = [f"127.0.0.1:{self.prefill.port}"]
-        pool["decode"] = [f"127.0.0.1:{self.decode.port}"]
-        pool["transfer"] = {"protocol": "nixl"}
+        pool.update(self.pool())
         return config
 
     def envoy_config(self):
@@ -188,7 +187,10 @@ class Setup:
         manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
         code = manager["http_filters"][0]["typed_config"]["config"]["vm_config"]["code"]
         code["local"]["filename"] = str(self.wasm.resolve())
-        ports = {"engines": [self.prefill.port, self.decode.port], "warmpath_controller": [self.grpc]}
+        configuration = manager["http_filters"][0]["typed_config"]["config"]["configuration"]
+        plugin = {**json.loads(configuration["value"]), **self.plugin()}
+        configuration["value"] = json.dumps(plugin)
+        ports = {"engines": [engine.port for engine in self.routed()], "warmpath_controller": [self.grpc]}
         for cluster in resources["clusters"]:
             endpoints = [{"endpoint": {"address": address(port)}} for port in ports[cluster["name"]]]
             cluster["load_assignment"]["endpoints"] = [{"lb_endpoints": endpoints}]
@@ -204,7 +206,7 @@ class Setup:
         return counts
 
     def keep_logs(self):
-        kept = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "live-pd"
+        kept = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / self.NAME
         shutil.copytree(self.folder, kept, dirs_exist_ok=True)
         print(f"\nlogs and configuration: {kept}")
 

@@ -17,6 +17,7 @@ import tempfile
 import threading
 
 import parts
+from table import Table
 
 REQUESTS = 200
 REQUESTS_WITHOUT_PREFILL = 100
@@ -27,6 +28,14 @@ READER_TOKENS = 700
 TOKENS = 24
 WORDS_PER_PROMPT = 1_400
 TIMEOUT_S = 120
+CONNECTOR = {
+    "kv_connector": "NixlConnector",
+    "kv_role": "kv_both",
+    "kv_buffer_device": "cpu",
+    "kv_load_failure_policy": "recompute",
+}
+# So few that they are soon used for other prompts: a decode engine that read them late would compute with these.
+BLOCKS = 768
 TEXT = " ".join(page.read_text(encoding="utf-8") for page in sorted((parts.ROOT / "docs").glob("*.md"))).split()
 
 # Each of them ends the process of a decode engine that gets it, or hangs there.
@@ -121,15 +130,34 @@ def all_served(statuses):
     return f"{served} of {len(statuses)}", 0 < served == len(statuses)
 
 
-class Table:
-    """Prints rows, and knows whether all were right."""
+class Setup(parts.Setup):
+    NAME = "live-pd"
 
-    def __init__(self):
-        self.all_right = True
+    def start_engines(self):
+        self.prefill, self.decode, self.alone = (self.engine(name) for name in ["prefill", "decode", "alone"])
+        return [self.prefill, self.decode, self.alone]
 
-    def row(self, what, seen, is_right=True):
-        self.all_right &= is_right
-        print(f"{what:<82} {seen:>12}{'' if is_right else '   WRONG'}", flush=True)
+    def engine(self, name):
+        arguments = ["--num-gpu-blocks-override", BLOCKS]
+        if name != "alone":
+            arguments += ["--kv-transfer-config", json.dumps(CONNECTOR)]
+        environment = {
+            "VLLM_NIXL_SIDE_CHANNEL_HOST": "127.0.0.1",
+            "VLLM_NIXL_SIDE_CHANNEL_PORT": str(parts.free_port()),
+            "UCX_TLS": "tcp,self",
+            "UCX_NET_DEVICES": "lo",
+        }
+        return self.own(parts.Engine(name, self.place, self.folder, arguments, environment))
+
+    def routed(self):
+        return [self.prefill, self.decode]
+
+    def pool(self):
+        prefill, decode = ([f"127.0.0.1:{engine.port}"] for engine in self.routed())
+        return {"prefill": prefill, "decode": decode, "transfer": {"protocol": "nixl"}}
+
+    def plugin(self):
+        return {}
 
 
 def differences(through, alone):
@@ -190,7 +218,7 @@ def main():
     engines, controller, envoy, wasm = map(pathlib.Path, sys.argv[1:5])
     table = Table()
     programs = (engines, controller, envoy, wasm)
-    with tempfile.TemporaryDirectory() as folder, parts.Setup(*programs, pathlib.Path(folder)) as setup:
+    with tempfile.TemporaryDirectory() as folder, Setup(*programs, pathlib.Path(folder)) as setup:
         for part in [both_engines, harmful, without_prefill]:
             part(setup, table)
         print("\nthe filter's counts:")
