@@ -77,6 +77,10 @@ pub struct KvEvents {
     pub connections_failed: Counters,
     /// Feeds, by how far they are relied on.
     pub feeds: Family<[(&'static str, &'static str); 1], Gauge>,
+    /// What became of the blocks of the engines that are followed.
+    pub blocks: Family<[(&'static str, &'static str); 1], Gauge>,
+    /// By pool: whether proxies write its prompts as its engines do.
+    pub formats: Family<[(&'static str, String); 1], Gauge>,
 }
 
 /// All metrics.
@@ -292,6 +296,8 @@ impl KvEvents {
             self.connections_failed.clone(),
         );
         to.register("kv_feeds", "Feeds of KV events by trust", self.feeds.clone());
+        to.register("kv_blocks", "Blocks that engines reported, by what became of them", self.blocks.clone());
+        to.register("kv_pool_written", "1 while prompts are written as the engines do", self.formats.clone());
     }
 }
 

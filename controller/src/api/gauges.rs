@@ -2,6 +2,7 @@
 
 use super::held::{REASONS, Waiting, waiting};
 use super::state::{label, scraped};
+use crate::events::knowledge::Knowledge;
 use crate::metrics::{EndpointLabels, Metrics};
 use crate::publish::Hub;
 use crate::telemetry::Fleet;
@@ -79,4 +80,25 @@ fn set_endpoint(
 
 fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Sets the gauges of what is known of engines' caches.
+pub(super) fn set_knowledge(knowledge: &Knowledge, metrics: &Metrics) {
+    let counts = knowledge.caches().counts();
+    let fates = [
+        ("stored", counts.stored),
+        ("removed", counts.removed),
+        ("orphan", counts.orphans),
+        ("lost", counts.lost),
+        ("unknown_tokens", counts.unknown_tokens),
+        ("opaque", counts.opaque),
+        ("beyond", counts.beyond),
+    ];
+    for (fate, count) in fates {
+        metrics.kv.blocks.get_or_create(&[("fate", fate)]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    metrics.kv.formats.clear();
+    for (pool, prompt) in knowledge.prompts() {
+        metrics.kv.formats.get_or_create(&[("pool", pool)]).set(i64::from(prompt.is_written));
+    }
 }

@@ -12,11 +12,12 @@ mod state;
 mod wasm;
 
 pub use page::{
-    EndpointState, HeldState, HoldState, PoolState, ProblemPage, ProxiesPage, ProxyState, RefusedState,
-    ReplicaState, StatePage, TransferState, WatchPage,
+    EndpointState, HeldState, HoldState, KvState, PoolState, ProblemPage, PromptState, ProxiesPage,
+    ProxyState, RefusedState, ReplicaState, StatePage, TransferState, WatchPage,
 };
 pub use wasm::{Wasm, WasmError};
 
+use crate::events::knowledge::Knowledge;
 use crate::metrics::Metrics;
 use crate::publish::Shared;
 use crate::telemetry::Fleet;
@@ -50,6 +51,7 @@ pub struct Api {
     omitted_prefixes: Arc<[String]>,
     explain: Explain,
     wasm: Option<Wasm>,
+    knowledge: Knowledge,
 }
 
 /// Who is served explanations: they show anybody who guesses a prompt which engine holds how much of it.
@@ -80,6 +82,7 @@ impl Api {
             omitted_prefixes,
             explain: Explain::Nobody,
             wasm: None,
+            knowledge: Knowledge::default(),
         }
     }
 
@@ -112,6 +115,12 @@ impl Api {
         Self { wasm, ..self }
     }
 
+    /// Shows what is known of engines' caches, and how.
+    #[must_use]
+    pub fn knowing(self, knowledge: Knowledge) -> Self {
+        Self { knowledge, ..self }
+    }
+
     /// All routes.
     pub fn router(self) -> Router {
         Router::new()
@@ -140,6 +149,7 @@ impl Api {
 
 async fn metrics(State(api): State<Api>) -> impl IntoResponse {
     api.shared.with(|hub, now| gauges::set(hub, &api.fleet, &api.metrics, now));
+    gauges::set_knowledge(&api.knowledge, &api.metrics);
     ([(header::CONTENT_TYPE, OPENMETRICS)], api.metrics.page())
 }
 

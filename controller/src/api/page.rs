@@ -82,8 +82,52 @@ pub struct PoolState {
     pub held_for_room: HeldState,
     /// The requests that proxies hold until the pool has an endpoint.
     pub held_for_endpoint: HeldState,
+    /// How its prompts are written; null: it does not say, and what engines hold is learned.
+    pub prompt: Option<PromptState>,
     /// Its endpoints.
     pub endpoints: Vec<EndpointState>,
+}
+
+/// How a pool's prompts are written.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PromptState {
+    /// The files that it names.
+    pub tokenizer: String,
+    /// Whether proxies write prompts as the engines do.
+    pub is_written: bool,
+    /// Why the files are of no use.
+    pub fault: Option<String>,
+    /// Whether it is not used any more, because the engines' prompts are other ones.
+    pub is_mismatched: bool,
+    /// What does not work with it.
+    pub notes: Vec<String>,
+}
+
+/// What an engine reports of its cache.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KvState {
+    /// How far it is relied on: `none`, `whole`, `partial` or `suspect`.
+    pub trust: String,
+    /// Where it publishes, by rank; empty if it does not say.
+    pub sources: Vec<String>,
+    /// Ranks of those that are connected.
+    pub connected: usize,
+    /// Why one is not.
+    pub problem: Option<String>,
+    /// Messages that came.
+    pub messages: u64,
+    /// Blocks that are known.
+    pub blocks: usize,
+    /// Cells of these that are reported to proxies.
+    pub cells: usize,
+    /// Blocks that it stored so far.
+    pub stored: u64,
+    /// Blocks of those with tokens that the tokenizer does not have.
+    pub unknown_tokens: u64,
+    /// Blocks that waited in vain for the one before them.
+    pub lost: u64,
 }
 
 /// How the engines of a pool pass KV on.
@@ -183,6 +227,8 @@ pub struct EndpointState {
     pub prefill_s_per_token: f64,
     /// As [`PoolState::cached_share`].
     pub cached_share: Option<f64>,
+    /// What it reports of its cache; null if that is not followed.
+    pub kv: Option<KvState>,
 }
 
 /// The page of `GET /proxies`: who is connected to one replica.

@@ -2,15 +2,18 @@
 
 use super::held::{self, Waiting};
 use super::page::{
-    EndpointState, HeldState, HoldState, PoolState, ProblemPage, StatePage, TransferState, WatchPage,
+    EndpointState, HeldState, HoldState, KvState, PoolState, ProblemPage, PromptState, StatePage,
+    TransferState, WatchPage,
 };
 use super::{Api, proxies};
 use crate::clock::Clock;
+use crate::events::knowledge::{Knowledge, PromptSeen};
 use crate::publish::{Cached, Hub};
 use crate::telemetry::{EngineKind, Fleet, Seen};
 use crate::watch::{Followed, Problem, SourceState, WatchState};
 use axum::Json;
 use axum::extract::State;
+use std::net::SocketAddr;
 use std::time::Instant;
 use warmpath_config::transfer::protocol_name;
 use warmpath_core::admission::Admission;
@@ -27,6 +30,7 @@ struct Facts<'a> {
     hub: &'a Hub,
     fleet: &'a Fleet,
     cluster: &'a Followed,
+    knowledge: &'a Knowledge,
     now: Timestamp,
 }
 
@@ -36,7 +40,8 @@ pub(super) async fn show(State(api): State<Api>) -> Json<StatePage> {
     let cluster = api.cluster.as_ref().and_then(|cluster| cluster.borrow().clone()).unwrap_or_default();
     let mut connected = api.shared.with(|hub, now| proxies::own(hub, now));
     let replicas = proxies::add_others(&proxies::addresses(&cluster, api.port), &mut connected).await;
-    let page = api.shared.with(|hub, now| Facts { hub, fleet: &api.fleet, cluster: &cluster, now }.page());
+    let (fleet, knowledge, cluster) = (&api.fleet, &api.knowledge, &cluster);
+    let page = api.shared.with(|hub, now| Facts { hub, fleet, cluster, knowledge, now }.page());
     Json(StatePage { replicas, proxies: connected.proxies, refused: connected.refused, ..page })
 }
 
@@ -75,6 +80,7 @@ impl Facts<'_> {
             hold: view.admission(pool.name()).map(hold),
             held_for_room: self.held(pool, HeldFor::Room),
             held_for_endpoint: self.held(pool, HeldFor::Endpoint),
+            prompt: self.knowledge.prompt(pool.name()).map(prompt),
             endpoints: endpoints.into_iter().map(|(slot, endpoint)| self.endpoint(slot, endpoint)).collect(),
         }
     }
@@ -116,6 +122,7 @@ impl Facts<'_> {
             capacity_cells,
             prefill_s_per_token: endpoint.measured_speed().prefill_s_per_token(),
             cached_share: self.hub.cached_at(endpoint.id, self.now).share(),
+            kv: endpoint.address.parse().ok().and_then(|address| kv(self.knowledge, address)),
         }
     }
 
@@ -123,6 +130,35 @@ impl Facts<'_> {
         let address = endpoint.address.parse().ok()?;
         self.cluster.pods.get(&address).map(ToString::to_string)
     }
+}
+
+fn prompt(seen: PromptSeen) -> PromptState {
+    PromptState {
+        tokenizer: seen.tokenizer,
+        is_written: seen.is_written,
+        fault: seen.fault,
+        is_mismatched: seen.is_mismatched,
+        notes: seen.notes.into_iter().map(str::to_owned).collect(),
+    }
+}
+
+/// What an engine reports, if it is followed.
+fn kv(knowledge: &Knowledge, address: SocketAddr) -> Option<KvState> {
+    let cache = knowledge.cache(address)?;
+    let feeds = knowledge.feeds(address);
+    let source = |publisher: Option<SocketAddr>| publisher.map_or_else(String::new, |at| at.to_string());
+    Some(KvState {
+        trust: cache.trust.label().to_owned(),
+        sources: feeds.iter().map(|(_, feed)| source(feed.source.publisher)).collect(),
+        connected: feeds.iter().filter(|(_, feed)| feed.is_connected).count(),
+        problem: feeds.iter().find_map(|(_, feed)| feed.problem).map(str::to_owned),
+        messages: feeds.iter().map(|(_, feed)| feed.messages).sum(),
+        blocks: cache.blocks,
+        cells: cache.cells,
+        stored: cache.counts.stored,
+        unknown_tokens: cache.counts.unknown_tokens,
+        lost: cache.counts.lost,
+    })
 }
 
 fn watch(watch: &WatchState) -> WatchPage {

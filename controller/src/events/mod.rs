@@ -16,6 +16,7 @@ pub mod format;
 pub mod formats;
 pub mod frame;
 mod groups;
+pub mod knowledge;
 mod lines;
 mod listen;
 mod msgpack;

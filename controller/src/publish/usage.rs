@@ -13,6 +13,9 @@ use warmpath_core::wire::UsageSeen;
 /// the filter reads one in eight.
 const HALF_LIFE_MS: f64 = 300_000.0;
 
+/// Cached tokens from which on it means something that they were not expected: those of some long prompts.
+const UNEXPECTED_TOKENS_MIN: f64 = 20_000.0;
+
 /// Prompt tokens, and those of them that were cached; both fade.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Cached {
@@ -20,6 +23,8 @@ pub struct Cached {
     pub prompt_tokens: f64,
     /// Those that the engine had in its cache.
     pub cached_tokens: f64,
+    /// Those that the proxy expected there.
+    pub expected_tokens: f64,
 }
 
 /// What one response reported.
@@ -43,18 +48,29 @@ impl Cached {
         (self.prompt_tokens >= 1.0).then(|| self.cached_tokens / self.prompt_tokens)
     }
 
+    /// Whether engines find much more in their caches than proxies expect there. Where all that engines hold is reported, the
+    /// text of the prompts is then another one than that of the engines' tokens.
+    pub fn is_unexpected(self) -> bool {
+        self.cached_tokens >= UNEXPECTED_TOKENS_MIN && self.expected_tokens * 2.0 < self.cached_tokens
+    }
+
     /// The sums of two.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
             prompt_tokens: self.prompt_tokens + other.prompt_tokens,
             cached_tokens: self.cached_tokens + other.cached_tokens,
+            expected_tokens: self.expected_tokens + other.expected_tokens,
         }
     }
 
     fn faded(self, ms: u64) -> Self {
         let share = (-float(ms) / HALF_LIFE_MS).exp2();
-        Self { prompt_tokens: self.prompt_tokens * share, cached_tokens: self.cached_tokens * share }
+        Self {
+            prompt_tokens: self.prompt_tokens * share,
+            cached_tokens: self.cached_tokens * share,
+            expected_tokens: self.expected_tokens * share,
+        }
     }
 }
 
@@ -64,7 +80,11 @@ impl Report {
     /// A report; none without a count of cached tokens, which says nothing.
     pub(super) fn of(usage: &UsageSeen) -> Option<Self> {
         let cached_tokens = usage.cached_tokens?.min(usage.prompt_tokens);
-        let seen = Cached { prompt_tokens: float(usage.prompt_tokens), cached_tokens: float(cached_tokens) };
+        let seen = Cached {
+            prompt_tokens: float(usage.prompt_tokens),
+            cached_tokens: float(cached_tokens),
+            expected_tokens: float(usage.expected_cached_tokens.min(usage.prompt_tokens)),
+        };
         Some(Self { endpoint: EndpointId(usage.endpoint), seen })
     }
 }
@@ -105,6 +125,18 @@ mod tests {
 
     fn seen(prompt_tokens: u64, cached_tokens: Option<u64>) -> UsageSeen {
         UsageSeen { endpoint: 7, prompt_tokens, cached_tokens, ..UsageSeen::default() }
+    }
+
+    #[test]
+    fn prompts_that_engines_find_and_proxies_do_not_are_unexpected() {
+        let of = |cached: u64, expected: u64| {
+            let seen = UsageSeen { expected_cached_tokens: expected, ..seen(40_000, Some(cached)) };
+            Report::of(&seen).unwrap().seen.is_unexpected()
+        };
+        assert!(of(30_000, 10_000));
+        assert!(!of(30_000, 20_000));
+        assert!(!of(10_000, 0), "too few to say");
+        assert!(!of(0, 40_000));
     }
 
     #[test]

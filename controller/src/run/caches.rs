@@ -3,21 +3,31 @@
 
 use crate::clock::Clock;
 use crate::config::Pool;
+use crate::events::format::Written;
 use crate::events::formats::Formats;
+use crate::events::knowledge::{Knowledge, PromptSeen};
 use crate::events::reporter::{Reporter, Target, Targets};
 use crate::events::{Board, Feeds, Followed, Sources};
 use crate::metrics::Metrics;
-use crate::publish::Shared;
+use crate::publish::{Cached, Shared};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use warmpath_config::KvEvents;
+use warmpath_core::ids::EndpointId;
+use warmpath_core::wire::Trust;
 
 /// The feeds, and the task that takes their reports.
 #[derive(Debug)]
 pub(super) struct Caches {
     feeds: Feeds,
     targets: watch::Sender<Targets>,
+    knowledge: Knowledge,
+    /// Pools whose prompts turned out to be other ones than their engines', with the files of that time.
+    mismatched: BTreeMap<String, u64>,
 }
 
 // === impl Caches ===
@@ -35,7 +45,9 @@ impl Caches {
         let lines = feeds.lines();
         let filled = move |endpoint, rank| lines.filled(endpoint, rank);
         let reporter = Reporter::new(shared.clone(), clock, cell_bytes, reports, targeted, filled);
-        (Self { feeds, targets }, tokio::spawn(reporter.run()))
+        let knowledge = Knowledge::new(feeds.board(), reporter.caches());
+        let caches = Self { feeds, targets, knowledge, mismatched: BTreeMap::new() };
+        (caches, tokio::spawn(reporter.run()))
     }
 
     /// Takes the connections of engines that connect.
@@ -48,12 +60,73 @@ impl Caches {
         self.feeds.board()
     }
 
+    /// What is known, for people.
+    pub(super) fn knowledge(&self) -> Knowledge {
+        self.knowledge.clone()
+    }
+
+    /// How a pool's prompts are written, unless that has turned out to be wrong.
+    pub(super) fn written<'a>(&self, pool: &Pool, formats: &'a Formats) -> Option<&'a Arc<Written>> {
+        let written = formats.of(pool)?;
+        (self.mismatched.get(&pool.name) != Some(&written.revision)).then_some(written)
+    }
+
+    /// Compares what engines found in their caches with what was expected there, in pools whose engines report all that they hold.
+    /// Returns whether a pool goes back to what is learned. It stays so until its files change.
+    pub(super) fn judge(&mut self, shared: &Shared, pools: &[Pool], formats: &Formats) -> bool {
+        let mut is_changed = false;
+        for pool in pools {
+            let Some(revision) = self.written(pool, formats).map(|written| written.revision) else {
+                continue;
+            };
+            let whole = |address: &&SocketAddr| {
+                self.knowledge.cache(**address).is_some_and(|seen| seen.trust == Trust::Whole)
+            };
+            let addresses: Vec<SocketAddr> = pool.endpoints.iter().map(|member| member.address).collect();
+            let usage = shared.with(|hub, now| {
+                let of = |address: &SocketAddr| hub.cached_at(EndpointId::of(&address.to_string()), now);
+                addresses.iter().filter(whole).map(of).fold(Cached::default(), Cached::and)
+            });
+            if usage.is_unexpected() {
+                let pool = &pool.name;
+                let (cached, expected) = (usage.cached_tokens.round(), usage.expected_tokens.round());
+                tracing::error!(
+                    pool,
+                    cached,
+                    expected,
+                    "engines find prompts in their caches that their reports do not show: prompts are routed by what is \
+                     learned from now on. Check prompt.tokenizer and the chat template against what the engines load"
+                );
+                self.mismatched.insert(pool.clone(), revision);
+                is_changed = true;
+            }
+        }
+        is_changed
+    }
+
+    /// Shows people how the pools' prompts are written.
+    fn show(&self, pools: &[Pool], formats: &Formats) {
+        let named = pools.iter().filter_map(|pool| Some((pool, pool.prompt.as_ref()?)));
+        let seen = named.map(|(pool, prompt)| {
+            let (known, used) = (formats.of(pool), self.written(pool, formats));
+            let seen = PromptSeen {
+                tokenizer: prompt.tokenizer.clone(),
+                is_written: used.is_some(),
+                fault: formats.fault(pool).map(str::to_owned),
+                is_mismatched: known.is_some() && used.is_none(),
+                notes: known.iter().flat_map(|written| &written.notes).map(|note| note.text()).collect(),
+            };
+            (pool.name.clone(), seen)
+        });
+        self.knowledge.set_prompts(seen.collect());
+    }
+
     /// Follows the engines of these pools from now on.
     pub(super) fn follow(&mut self, pools: &[Pool], formats: &Formats) {
         let mut targets = Targets::default();
         let mut followed = Vec::new();
-        for pool in pools {
-            let Some(written) = formats.of(pool) else { continue };
+        for pool in pools.iter().filter(|pool| pool.kv_events != KvEvents::Off) {
+            let Some(written) = self.written(pool, formats) else { continue };
             let sources = Sources::of(&pool.kv_events);
             for member in &pool.endpoints {
                 let (pool, written) = (pool.name.clone(), Arc::clone(written));
@@ -66,5 +139,6 @@ impl Caches {
         // First those who take the reports, so that none is lost.
         self.targets.send_replace(targets);
         self.feeds.follow(followed);
+        self.show(pools, formats);
     }
 }

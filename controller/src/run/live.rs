@@ -105,7 +105,9 @@ impl Live {
                 () = connectors.changed() => self.publish_pools(),
                 _ = ticks.tick() => {
                     let is_moved = self.names.resolve(&self.settings).await;
-                    if is_moved || self.formats.refresh(&self.pools).await { self.follow().await }
+                    let is_written = self.formats.refresh(&self.pools).await;
+                    let is_wrong = self.caches.judge(&self.shared, &self.settled, &self.formats);
+                    if is_moved || is_written || is_wrong { self.follow().await }
                     if self.unknown.is_none() { self.publish_endpoints() }
                 }
                 read = read => self.reload(read).await,
@@ -145,7 +147,8 @@ impl Live {
         self.models.fill(&mut pools);
         self.connectors.fill(&mut pools);
         for (wire, pool) in pools.pools.iter_mut().zip(&named) {
-            wire.prompt_format = self.formats.of(pool).map(|written| Box::new(written.format.clone()));
+            wire.prompt_format =
+                self.caches.written(pool, &self.formats).map(|written| Box::new(written.format.clone()));
         }
         let kinds = changes(self.published.as_ref(), &pools);
         self.shared.with(|hub, now| kinds.into_iter().for_each(|kind| hub.publish(kind, now)));

@@ -108,6 +108,7 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
         .omitting(&settings.omitted_prefixes)
         .listening_at(http_addr, settings.explain_token.as_deref())
         .serving(wasm)
+        .knowing(caches.knowledge())
         .following(cluster.clone());
     let (models, connectors) = (telemetry.models(), telemetry.connectors());
     let (serve, is_known) = oneshot::channel();

@@ -9,7 +9,7 @@ use warmpath_core::ids::{CellHash, EndpointId, FormatId};
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
 use warmpath_core::prompt::{Api, Request, Root, cells_of};
 use warmpath_core::view::View;
-use warmpath_core::wire::Trust;
+use warmpath_core::wire::{Kind, Trust, UsageSeen};
 use warmpath_engine::{EngineServer, KvEvents, ServerConfig};
 use warmpath_http::Client;
 
@@ -76,4 +76,31 @@ async fn what_an_engine_holds_is_what_a_proxy_believes() {
     engine.shutdown().await;
     proxy.until("the engine is gone", |view| believed(view, id, &chain).0 != Trust::Whole).await;
     controller.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_pool_whose_text_is_not_its_engines_goes_back_to_what_is_learned() {
+    let engine = engine().await;
+    let id = EndpointId::of(&engine.addr().to_string());
+    let mut settings = settings(&[engine.addr()]);
+    let tokenizer = model().to_string_lossy().into_owned();
+    settings.pools[0].prompt = Some(Prompt { tokenizer, ..Prompt::default() });
+    let controller = run::start(settings).await.unwrap();
+    let mut proxy = Proxy::connect(controller.grpc_addr(), 1).await;
+    proxy.until("the engine is followed", |view| believed(view, id, &[]).0 == Trust::Whole).await;
+    assert!(proxy.view.pools()[0].prompt_format().is_some());
+    let usage = UsageSeen {
+        pool: "main".to_owned(),
+        endpoint: id.0,
+        prompt_bytes: 200_000,
+        prompt_tokens: 50_000,
+        cached_tokens: Some(30_000),
+        ..UsageSeen::default()
+    };
+    proxy.report([Kind::UsageSeen(usage)]).await;
+    let is_back =
+        |view: &View| view.pools()[0].prompt_format().is_none() && believed(view, id, &[]).0 == Trust::None;
+    proxy.until("the format is taken back", is_back).await;
+    controller.shutdown().await;
+    engine.shutdown().await;
 }

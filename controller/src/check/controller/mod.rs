@@ -1,5 +1,6 @@
 //! Checks of a controller, by its HTTP API: itself, its pools and engines, and the proxies that are connected.
 
+mod caches;
 mod engines;
 mod holds;
 mod itself;
@@ -24,8 +25,15 @@ const PAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 const METRICS_PREFIX: &[u8] = b"warmpath_controller_";
 
 /// All checks of a controller.
-pub(super) static CHECKS: [&[&Check]; 6] =
-    [&itself::CHECKS, &pools::CHECKS, &engines::CHECKS, &legs::CHECKS, &holds::CHECKS, &proxies::CHECKS];
+pub(super) static CHECKS: [&[&Check]; 7] = [
+    &itself::CHECKS,
+    &pools::CHECKS,
+    &engines::CHECKS,
+    &caches::CHECKS,
+    &legs::CHECKS,
+    &holds::CHECKS,
+    &proxies::CHECKS,
+];
 
 /// The pages of a controller.
 #[derive(Clone, Debug, Default)]
@@ -106,6 +114,7 @@ pub fn check(pages: &Pages, to: &mut Findings) {
     itself::check(pages, to);
     pools::check(&pages.state, to);
     engines::check(&pages.state, to);
+    caches::check(&pages.state, to);
     legs::check(&pages.state, to);
     holds::check(&pages.state, to);
     proxies::check(&pages.state, to);

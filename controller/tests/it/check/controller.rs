@@ -71,6 +71,43 @@ fn pools_without_engines_or_models_are_found() {
 }
 
 #[test]
+fn what_keeps_reports_of_caches_from_counting_is_found() {
+    let whole = json!({"trust": "whole", "sources": ["10.0.0.1:5557"], "connected": 1, "stored": 100});
+    let of = |prompt: Value, kv: Value| {
+        let mut state = state();
+        state["pools"][0]["prompt"] = json!({"tokenizer": "/models/llama", "is_written": true});
+        state["pools"][0]["endpoints"][0]["kv"] = whole.clone();
+        for (into, from) in [("/pools/0/prompt", prompt), ("/pools/0/endpoints/0/kv", kv)] {
+            let into = state.pointer_mut(into).unwrap().as_object_mut().unwrap();
+            into.extend(from.as_object().unwrap().clone());
+        }
+        found_of(&pages(&state))
+    };
+    let nothing = || json!({});
+    assert_eq!(of(nothing(), nothing()), Vec::<String>::new());
+    let files = "cannot read /models/llama/tokenizer.json: mount the model's tokenizer there";
+    assert_eq!(of(json!({"fault": files}), nothing()), [format!("error cache.files pool llama: {files}")]);
+    let template = "no chat template was found";
+    assert_eq!(
+        of(json!({"notes": [template]}), nothing()),
+        [format!("warning cache.template pool llama: {template}")]
+    );
+    let mismatch = of(json!({"is_mismatched": true}), nothing());
+    assert_eq!(mismatch, ["error cache.match pool llama: it does not"]);
+    let first = "pool llama: 1 of 1: 10.0.0.1:8000";
+    for (kv, wanted) in [
+        (json!({"sources": [], "connected": 0}), format!("warning cache.feed {first}")),
+        (json!({"connected": 0}), format!("warning cache.feed {first}")),
+        (json!({"trust": "suspect"}), format!("warning cache.trust {first}")),
+        (json!({"trust": "partial"}), format!("warning cache.trust {first}")),
+        (json!({"unknown_tokens": 90}), format!("error cache.tokens {first}")),
+    ] {
+        let found = of(nothing(), kv);
+        assert!(found.len() == 1 && found[0].starts_with(&wanted), "{found:?}");
+    }
+}
+
+#[test]
 fn a_replica_that_does_not_respond_is_found() {
     let replicas = json!([{"address": "10.0.0.8:18002", "name": "b"},
                           {"address": "10.0.0.9:18002", "problem": "cannot reach it"}]);
