@@ -1,7 +1,7 @@
 //! Measures what following an engine's blocks costs: memory and processor time for a million blocks of conversations, and the time
 //! that evictions take.
 //!
-//! `cargo run --release -p warmpath --example blocks [tokens in a block]`
+//! `cargo run --release -p warmpath --example blocks -- [tokens in a block]`
 
 #![expect(
     clippy::print_stdout,

@@ -31,7 +31,7 @@ use warmpath_core::num::u64_len;
 use warmpath_core::time::Timestamp;
 use warmpath_core::wire::{Tier, Trust};
 
-/// Blocks of one rank that are followed: 16 million tokens in blocks of 16, which take some 150 MB.
+/// Blocks of one rank that are followed: 16 million tokens in blocks of 16, which take 150 MB.
 pub const BLOCKS_PER_RANK_MAX: usize = 1 << 20;
 /// Data-parallel ranks of one endpoint that are followed.
 pub const RANKS_MAX: usize = 64;
