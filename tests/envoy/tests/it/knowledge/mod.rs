@@ -50,7 +50,7 @@ fn setup_of(events: Vec<KvEvents>) -> Setup {
         events.into_iter().map(|events| ServerConfig { events: Some(events), ..kind.clone() }).collect();
     let (engines, pools) = (kinds.len(), vec![(MODEL, 0..kinds.len())]);
     let pool_fields = json!({ "adapters": [ADAPTER], "prompt": { "tokenizer": model_dir() } });
-    Setup { engines, pools, kinds, pool_fields, ..Setup::default() }
+    Setup { pools, engines, kinds, pool_fields, ..Setup::default() }
 }
 
 /// A text that begins like no other topic's; 2,100 bytes.
