@@ -77,9 +77,22 @@ impl Models {
 
     /// Names the models of pools whose configuration does not: what their engines list, adapters apart. Where they list
     /// nothing, the only pool takes any name, and one of several takes none.
+    ///
+    /// A pool that takes any name, and whose prompts are compared with what its engines report, gets the names of their base
+    /// models beside it: reports have no other name for a base model than that it is no adapter, and of a name that is
+    /// unknown nobody could say which of the two it is.
     pub fn name(&self, pools: &mut [Pool]) {
         let is_only = pools.len() == 1;
         let lists = self.lock();
+        let takes_any = |pool: &Pool| pool.prompt.is_some() && pool.models.iter().any(|name| name == ANY_MODEL);
+        for pool in pools.iter_mut().filter(|pool| takes_any(pool)) {
+            let objects = pool.endpoints.iter().filter_map(|member| lists.get(&member.address)).flatten();
+            for base in objects.filter(|object| !object.is_adapter()).take(OBJECTS_MAX) {
+                if pool.models.len() < MODELS_PER_POOL_MAX && !pool.models.contains(&base.id) {
+                    pool.models.push(base.id.clone());
+                }
+            }
+        }
         for pool in pools.iter_mut().filter(|pool| pool.models.is_empty()) {
             let objects = pool.endpoints.iter().filter_map(|member| lists.get(&member.address)).flatten();
             let mut taken: FnvHashSet<String> = pool.adapters.iter().cloned().collect();
@@ -186,6 +199,23 @@ mod tests {
         models.take(any(1).address, list.as_bytes());
         let wanted = [(list_of(&["llama", "other"]), list_of(&["sql"])), (list_of(&["other"]), vec![])];
         assert_eq!(named(&both), wanted, "two pools may serve one model");
+    }
+
+    #[test]
+    fn what_engines_report_of_a_pool_that_takes_any_model_is_found_under_the_names_of_its_models() {
+        let models = Models::default();
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        models.take(address, br#"{"data":[{"id":"llama","parent":null},{"id":"sql","parent":"llama"}]}"#);
+        let pool = config::Pool {
+            models: vec!["*".to_owned()],
+            endpoints: vec![Member::from(address)],
+            ..config::Pool::default()
+        };
+        let with_prompt = config::Pool { prompt: Some(warmpath_config::Prompt::default()), ..pool.clone() };
+        let mut pools = [pool, with_prompt];
+        models.name(&mut pools);
+        let [without, with] = pools.map(|pool| pool.models);
+        assert_eq!((without, with), (vec!["*".to_owned()], vec!["*".to_owned(), "llama".to_owned()]));
     }
 
     #[test]
