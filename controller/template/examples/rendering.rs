@@ -1,6 +1,6 @@
 //! What the text of a chat costs: rendered by the template, written by its program, and merely copied. Prints a table.
 //!
-//!     cargo run --release -p warmpath-jinja --example cost -- controller/template/tests/data/templates/*.jinja
+//!     cargo run --release -p warmpath-jinja --example rendering -- controller/template/tests/data/templates/*.jinja
 
 #![allow(
     clippy::print_stdout,

@@ -2,7 +2,7 @@
 //! publish much else.
 //!
 //! ```sh
-//! ./just wasm envoy && cargo run --release -p warmpath-envoy --example events -- 10000
+//! ./just wasm envoy && cargo run --release -p warmpath-envoy --example reports -- 10000
 //! ```
 //!
 //! The argument is the number of blocks that all engines together store in a second; about as many are evicted. A prompt is sent to an
