@@ -84,7 +84,8 @@ impl Models {
     pub fn name(&self, pools: &mut [Pool]) {
         let is_only = pools.len() == 1;
         let lists = self.lock();
-        let takes_any = |pool: &Pool| pool.prompt.is_some() && pool.models.iter().any(|name| name == ANY_MODEL);
+        let takes_any =
+            |pool: &Pool| pool.prompt.is_some() && pool.models.iter().any(|name| name == ANY_MODEL);
         for pool in pools.iter_mut().filter(|pool| takes_any(pool)) {
             let objects = pool.endpoints.iter().filter_map(|member| lists.get(&member.address)).flatten();
             for base in objects.filter(|object| !object.is_adapter()).take(OBJECTS_MAX) {
