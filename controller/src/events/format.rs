@@ -31,10 +31,23 @@ const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 const MODEL_CONFIG: &str = "config.json";
 const CHAT_TEMPLATE: &str = "chat_template.jinja";
+/// Mistral's own tokenizer. Where it is, vLLM takes it, and with it Mistral's own code for chats.
+const MISTRAL_TOKENIZER: &str = "tekken.json";
 /// All of them, for changes.
-const FILES: [&str; 5] = [TOKENIZER, TOKENIZER_CONFIG, SPECIAL_TOKENS, MODEL_CONFIG, CHAT_TEMPLATE];
-/// Models whose chats vLLM writes with code of its own instead of their template.
-const CODED: [&str; 4] = ["gpt_oss", "deepseek_v32", "deepseek_v4", "kimi_k3"];
+const FILES: [&str; 6] =
+    [TOKENIZER, TOKENIZER_CONFIG, SPECIAL_TOKENS, MODEL_CONFIG, CHAT_TEMPLATE, MISTRAL_TOKENIZER];
+/// Models whose chats vLLM writes with code of its own instead of their template, by `model_type`.
+const CODED_TYPE: &str = "gpt_oss";
+/// And by `architectures`.
+const CODED_ARCHITECTURES: [&str; 7] = [
+    "DeepseekV32ForCausalLM",
+    "DeepseekV41ForCausalLM",
+    "DeepseekV4ForCausalLM",
+    "DeepseekV4ForConditionalGeneration",
+    "InklingForCausalLM",
+    "InklingForConditionalGeneration",
+    "KimiK3ForConditionalGeneration",
+];
 
 /// How a model's prompts are written.
 #[derive(Clone, Debug)]
@@ -157,7 +170,7 @@ impl Note {
                 "no chat template was found: chats are routed by what was learned (set prompt.chat_template)"
             }
             Self::Coded => {
-                "the engines write this model's chats without a template: chats are routed by what was learned"
+                "the engines write this model's chats without a template: chats are routed by what was learned (if yours use one, set prompt.chat_template)"
             }
             Self::Unreduced => {
                 "the chat template is not understood: chats are routed by what was learned (check that it is the engines' own)"
@@ -232,6 +245,14 @@ fn special_tokens(config: &Map<String, Value>) -> Vec<(String, String)> {
     tokens.collect()
 }
 
+/// Whether engines write this model's chats with code of their own, by the rules of vLLM 0.32.
+fn is_coded(model: &Map<String, Value>) -> bool {
+    let architectures = model.get("architectures").and_then(Value::as_array);
+    let mut architectures = architectures.into_iter().flatten().filter_map(Value::as_str);
+    model.get("model_type").and_then(Value::as_str) == Some(CODED_TYPE)
+        || architectures.any(|name| CODED_ARCHITECTURES.contains(&name))
+}
+
 fn template(
     prompt: &Prompt,
     directory: &Path,
@@ -244,8 +265,7 @@ fn template(
     if let Some(path) = prompt.chat_template.as_ref().map(PathBuf::from) {
         return text(&path, required(&path, FILE_BYTES_MAX)?);
     }
-    let model = object(&directory.join(MODEL_CONFIG))?;
-    if model.get("model_type").and_then(Value::as_str).is_some_and(|kind| CODED.contains(&kind)) {
+    if directory.join(MISTRAL_TOKENIZER).exists() || is_coded(&object(&directory.join(MODEL_CONFIG))?) {
         notes.push(Note::Coded);
         return Ok(String::new());
     }

@@ -56,8 +56,44 @@ fn the_template_is_the_one_that_engines_take() {
         prompt.chat_template = Some(path.to_string_lossy().into_owned());
     };
     assert_eq!(of(&beside, &own), ("o".to_owned(), vec![]));
-    let coded = [beside[1], ("config.json", r#"{"model_type": "gpt_oss"}"#)];
-    assert_eq!(of(&coded, &nothing), (String::new(), vec![Note::Coded]));
+}
+
+#[test]
+fn chats_that_engines_write_by_their_own_code_have_no_template() {
+    let of = |name: &str, content: &str| {
+        let files = [("tokenizer.json", TOKENIZER), ("chat_template.jinja", "j"), (name, content)];
+        let directory = model(&files);
+        let beside = Written::read(&prompt(directory.path())).unwrap();
+        let named = directory.path().join("chat_template.jinja").to_string_lossy().into_owned();
+        let named = Prompt { chat_template: Some(named), ..prompt(directory.path()) };
+        assert_eq!(
+            Written::read(&named).unwrap().template,
+            "j",
+            "{content}: where a template is named, it counts"
+        );
+        (beside.template, beside.notes)
+    };
+    let coded = [
+        ("config.json", r#"{"model_type": "gpt_oss", "architectures": ["GptOssForCausalLM"]}"#),
+        ("config.json", r#"{"model_type": "deepseek_v32", "architectures": ["DeepseekV32ForCausalLM"]}"#),
+        ("config.json", r#"{"architectures": ["DeepseekV41ForCausalLM"]}"#),
+        (
+            "config.json",
+            r#"{"model_type": "inkling_mm_model", "architectures": ["InklingForConditionalGeneration"]}"#,
+        ),
+        ("tekken.json", "{}"),
+    ];
+    for (name, content) in coded {
+        assert_eq!(of(name, content), (String::new(), vec![Note::Coded]), "{content}");
+    }
+    let templated = [
+        r#"{"model_type": "cohere2", "architectures": ["Cohere2ForCausalLM"]}"#,
+        r#"{"model_type": "glm_moe_dsa", "architectures": ["GlmMoeDsaForCausalLM"]}"#,
+        r#"{"architectures": "DeepseekV32ForCausalLM"}"#,
+    ];
+    for content in templated {
+        assert_eq!(of("config.json", content), ("j".to_owned(), vec![]), "{content}");
+    }
 }
 
 #[test]
