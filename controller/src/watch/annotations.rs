@@ -95,7 +95,7 @@ impl Annotations<'_> {
         let Some(tokenizers) = tokenizers else {
             self.report(
                 TOKENIZER,
-                "set kubernetes.tokenizers in the controller's file to the directory that it is in",
+                "set kubernetes.tokenizers in the controller's file to the directory that it is in, or list it in the chart's controller.tokenizers",
             );
             return None;
         };

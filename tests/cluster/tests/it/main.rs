@@ -8,6 +8,7 @@
 )]
 #![allow(clippy::print_stdout, reason = "how many requests a test sent is part of its result")]
 
+mod caches;
 mod check;
 mod churn;
 mod controller;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
             test!(controller::pools_outlive_the_api_server).alone(),
             test!(gateway::the_charts_envoys_send_a_prompt_to_the_engine_that_holds_it),
             test!(release::an_upgrade_keeps_the_token_and_an_uninstall_leaves_nothing),
+            test!(caches::what_engines_hold_is_known_by_the_tokenizers_that_the_chart_mounts),
             test!(churn::no_request_is_lost_while_engines_change),
             test!(churn::no_request_is_lost_with_a_node),
             test!(churn::no_request_is_lost_while_controllers_change),

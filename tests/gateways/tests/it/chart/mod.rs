@@ -1,5 +1,6 @@
 //! What the chart renders.
 
+mod caches;
 pub(crate) mod envoy;
 mod pods;
 mod rbac;

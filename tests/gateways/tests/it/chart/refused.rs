@@ -3,7 +3,7 @@
 use super::IMAGE;
 use warmpath_gateways::{Chart, ChartError};
 
-const REFUSED: [(&str, &str); 42] = [
+const REFUSED: [(&str, &str); 50] = [
     (
         "gateway: {istio: {mode: waypoint}}",
         "at '/gateway/istio/mode': value must be one of 'gateway', 'inferencePool', 'sidecar'",
@@ -49,6 +49,35 @@ const REFUSED: [(&str, &str); 42] = [
         "pools: [{name: a, selector: {app: c}, ports: [1], hold: {room_s: 1, tenants: [{name: t}]}}]",
         "at '/pools/0/hold/tenants/0': missing property 'weight'",
     ),
+    (
+        "pools: [{name: a, selector: {app: c}, ports: [1], prompt: {tokenizer: ../config}}]",
+        "at '/pools/0/prompt/tokenizer': '../config' does not match pattern",
+    ),
+    (
+        "pools: [{name: a, selector: {app: c}, ports: [1], prompt: {content_format: openai}}]",
+        "at '/pools/0/prompt': missing property 'tokenizer'",
+    ),
+    (
+        "pools: [{name: a, selector: {app: c}, ports: [1], kv_events: {source: zmq}}]",
+        "at '/pools/0/kv_events/source': value must be one of 'discovered', 'ports', 'connections', 'none'",
+    ),
+    (
+        "pools: [{name: a, selector: {app: c}, ports: [1], kv_events: {source: ports, port: 5557, ranks: 65}}]",
+        "at '/pools/0/kv_events/ranks': maximum: got 65, want 64",
+    ),
+    (
+        "controller: {tokenizers: [{name: a/b, volume: {configMap: {name: c}}}]}",
+        "at '/controller/tokenizers/0/name': 'a/b' does not match pattern",
+    ),
+    (
+        "controller: {tokenizers: [{name: a, volume: {pvc: {claimName: c}}}]}",
+        "at '/controller/tokenizers/0/volume': additional properties 'pvc' not allowed",
+    ),
+    (
+        "controller: {tokenizers: [{name: a, volume: {configMap: {name: c}, hostPath: {path: /c}}}]}",
+        "at '/controller/tokenizers/0/volume': maxProperties: got 2, want 1",
+    ),
+    ("controller: {kvEventsPort: 65536}", "at '/controller/kvEventsPort': maximum: got 65,536, want 65,535"),
     ("gateway: {replica: 3}", "at '/gateway': additional properties 'replica' not allowed"),
     ("replicas: 2", "at '': additional properties 'replicas' not allowed"),
     ("controller: {replicas: 0}", "at '/controller/replicas': minimum: got 0, want 1"),
@@ -106,7 +135,7 @@ const REFUSED: [(&str, &str); 42] = [
 ];
 
 /// What only the values together show.
-const CONTRADICTORY: [(&str, &str); 15] = [
+const CONTRADICTORY: [(&str, &str); 25] = [
     (
         "gateway: {kind: istio}",
         "gateway.wasm.sha256 is required for source http: it is in dist/SHA256SUMS after `./just build`",
@@ -156,6 +185,46 @@ const CONTRADICTORY: [(&str, &str); 15] = [
     (
         "pools: [{name: a, selector: {app: c}, ports: [1], transfer: {protocol: nixl}, hold: {room_s: 60, endpoint_s: 60}}]",
         "pools[0].hold.room_s is given with transfer, where requests wait for an endpoint only: remove one of both",
+    ),
+    (
+        "pools: [{name: a, selector: {app: c}, ports: [1], prompt: {tokenizer: m/it}}]",
+        "pools[0].prompt.tokenizer is m/it, which no entry of controller.tokenizers mounts: add one with the name m",
+    ),
+    (
+        "controller: {tokenizers: [{name: m, volume: {configMap: {name: c}}}]}\npools: [{name: a, selector: {app: c}, ports: [1], prompt: {tokenizer: m, chat_template: n/it.jinja}}]",
+        "pools[0].prompt.chat_template is n/it.jinja, which no entry of controller.tokenizers mounts: add one with the name n",
+    ),
+    (
+        "controller: {tokenizers: [{name: m, volume: {configMap: {name: c}}}, {name: m, volume: {configMap: {name: d}}}]}",
+        "controller.tokenizers[1] has the name of another entry, m: rename one",
+    ),
+    (
+        "pools: [{name: a, selector: {app: c}, ports: [1], kv_events: {source: discovered}}]",
+        "pools[0].kv_events is given without prompt, by which the engines' tokens become text: add prompt.tokenizer",
+    ),
+    (
+        "pools: [{name: a, selector: {app: c}, ports: [1], kv_events: {source: ports}}]",
+        "pools[0].kv_events.port is required for source ports: name the port where the engines publish, such as 5557",
+    ),
+    (
+        "pools: [{name: a, selector: {app: c}, ports: [1], kv_events: {source: discovered, replay_port: 5558}}]",
+        "pools[0].kv_events has port, replay_port, ranks or topic, which only source ports takes: set source to ports, or remove them",
+    ),
+    (
+        "pools: [{name: a, selector: {app: c}, ports: [1], kv_events: {source: connections}}]",
+        "pools[0].kv_events.source is connections, and the controller has no port for them: set controller.kvEventsPort, such as 5557",
+    ),
+    (
+        "controller: {kvEventsPort: 5557}",
+        "controller.kvEventsPort is given with several replicas, of which each engine would connect to one: set controller.replicas to 1",
+    ),
+    (
+        "controller: {kvEventsPort: 18002}",
+        "controller.kvEventsPort is another port of the controller: choose one besides 18000 and 18002",
+    ),
+    (
+        "controller: {kvEventsPort: 5557}\nnetworkPolicy: {enabled: true}",
+        "networkPolicy.engines is required with controller.kvEventsPort: list the pods of the engines that connect",
     ),
     ("image: {controller: \"\"}", "image.controller: name the image that you built with `./just image`"),
 ];
