@@ -3,14 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use serde_json::{Value, json};
-use warmpath_core::ids::CellHash;
+use warmpath_core::cost::Weights;
+use warmpath_core::ids::{CellHash, EndpointId};
 use warmpath_core::prompt::{Api, Request, Unwritten};
-use warmpath_core::routing::Query;
+use warmpath_core::routing::{Options, Query, Reason, choose};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{
     ChatJoint, ChatLiteral, ChatPiece, ChatProgram, ChatShape, ChatTable, Kind, Pool, PoolEndpoint, Pools,
-    PromptFormat,
+    PromptFormat, Reporting, Routed, Trust,
 };
 
 /// 2026-11-26.
@@ -145,6 +146,26 @@ fn what_has_no_text_keeps_its_canonical_cells_and_says_why() {
         chain_at(&known, Api::Chat, &chat(&json!({})), Timestamp::ZERO).2,
         Some(Err(Unwritten::NoClock))
     );
+}
+
+#[test]
+fn what_an_engine_holds_of_a_prompt_that_has_no_text_is_learned_where_all_else_is_reported() {
+    let endpoint = EndpointId::of("10.0.0.1:80").0;
+    let reason = |body: &Value| {
+        let mut view = written();
+        let cells = chain(&view, Api::Chat, body).0.into_iter().map(|CellHash(cell)| cell).collect();
+        let whole = Reporting { endpoint, trust: Trust::Whole.into(), is_cleared: true };
+        for kind in [Kind::Reporting(whole), Kind::Routed(Routed { endpoint, cells, ..Routed::default() })] {
+            view.apply(&kind.into(), NOW);
+        }
+        let body = body.to_string();
+        let request = Request::parse(Api::Chat, body.as_bytes()).unwrap();
+        let query = Query::of_request(&view, Api::Chat, Some(&request), body.len(), NOW).unwrap();
+        let options = Options { alternates: 0, nonce: 0, now: NOW, weights: Weights::default() };
+        choose(&query, &options).unwrap().reason
+    };
+    assert_eq!(reason(&chat(&json!({}))), Reason::Cold, "it is not among the reports");
+    assert_eq!(reason(&chat(&json!({"chat_template": "{{ 1 }}"}))), Reason::Warm);
 }
 
 #[test]

@@ -32,8 +32,7 @@ pub struct Options {
 
 /// Chooses an endpoint for a whole request.
 pub fn choose(query: &Query<'_>, options: &Options) -> Result<Decision, NoEndpoint> {
-    let mut matches = Vec::new();
-    query.view().find(&query.chain, &mut matches);
+    let matches = query.matches();
     let ranked = rank(query, options, Leg::Whole, &matches);
     ranked.decision(query, options, options.alternates).ok_or(NoEndpoint::NoneKnown)
 }

@@ -8,7 +8,7 @@ use crate::prompt::{
     Api, Measured, Media, MediaPart, Request, Root, Size, Unwritten, cells_of, session_cells, written_cells,
 };
 use crate::time::Timestamp;
-use crate::view::{Leg, ModelMatch, Pool, View};
+use crate::view::{Leg, Match, ModelMatch, Pool, View};
 
 /// Text in a body whose prompt has to be guessed from its length, as a share: the rest is JSON around it.
 const TEXT_SHARE: f64 = 0.95;
@@ -38,6 +38,8 @@ pub struct Query<'a> {
     pub written: Option<Result<(), Unwritten>>,
     /// The LoRA adapter that it needs.
     pub adapter: AdapterId,
+    /// Whether the chain is of a kind that engines do not report: what counts is what was learned.
+    is_learned: bool,
     view: &'a View,
     pool: &'a Pool,
     model: &'a str,
@@ -107,6 +109,7 @@ impl<'a> Query<'a> {
         if let Some(session) = session {
             let root = Root::new(pool.name(), variant, "");
             session_cells(session, root, body_bytes / view.cell_bytes(), &mut query.chain);
+            query.is_learned = true;
         }
         Ok(query)
     }
@@ -166,6 +169,7 @@ impl<'a> Query<'a> {
             priority: 0,
             written: None,
             adapter: AdapterId::BASE,
+            is_learned: false,
             view,
             pool,
             model,
@@ -182,10 +186,21 @@ impl<'a> Query<'a> {
                     self.written = Some(Ok(()));
                     return measured;
                 }
-                Err(reason) => self.written = Some(Err(reason)),
+                Err(reason) => (self.written, self.is_learned) = (Some(Err(reason)), true),
             }
         }
         cells_of(request, root, cell_bytes, &mut self.chain)
+    }
+
+    /// How far what each endpoint holds follows the prompt.
+    pub(super) fn matches(&self) -> Vec<Match> {
+        let mut found = Vec::new();
+        if self.is_learned {
+            self.view.find_learned(&self.chain, &mut found);
+        } else {
+            self.view.find(&self.chain, &mut found);
+        }
+        found
     }
 
     fn sized(self, size: Size) -> Self {

@@ -75,8 +75,7 @@ pub fn split(query: &Query<'_>, options: &Options, whole: Option<&Decision>) -> 
 
 /// The best pair of endpoints, whatever it costs. `must_be_fit`: only endpoints that may be chosen at the moment are better than none.
 pub(super) fn pair(query: &Query<'_>, options: &Options, must_be_fit: bool) -> Result<Split, Unsplit> {
-    let mut matches = Vec::new();
-    query.view().find(&query.chain, &mut matches);
+    let matches = query.matches();
     let prefill = leg(query, options, Leg::Prefill, &matches).ok_or(Unsplit::NoPrefill)?;
     let decode = leg(query, options, Leg::Decode, &matches).ok_or(Unsplit::NoDecode)?;
     let is_fit = |one: &&Candidate| !must_be_fit || one.fitness == Fitness::Fit;

@@ -1,6 +1,7 @@
 //! How far what an endpoint holds follows a prompt, and in which tiers that is.
 
-use crate::ids::Slot;
+use super::View;
+use crate::ids::{CellHash, Slot};
 use crate::wire::Tier;
 
 /// Tiers below the GPU.
@@ -18,6 +19,27 @@ pub struct Match {
     pub cells: u32,
     /// Those of them that have to be loaded, by the tier they come from: the host's memory, the disk, the shared store.
     lower: [u32; LOWER_TIERS],
+}
+
+// === impl View ===
+
+impl View {
+    /// How far each endpoint follows `chain`, as reported or else as learned, with what requests in flight will add: by slot. `found`
+    /// is cleared first.
+    pub fn find(&self, chain: &[CellHash], found: &mut Vec<Match>) {
+        self.prefixes.find(chain, found);
+        if !self.reported.is_idle() {
+            self.reported.refine(chain, found);
+        }
+        self.expected.raise(chain, found);
+    }
+
+    /// As [`View::find`], by what was learned alone: for a chain that is not over the text that engines compute. Reports are of that
+    /// text, so none of them has such a chain, whatever the engine holds.
+    pub fn find_learned(&self, chain: &[CellHash], found: &mut Vec<Match>) {
+        self.prefixes.find(chain, found);
+        self.expected.raise(chain, found);
+    }
 }
 
 // === impl Match ===

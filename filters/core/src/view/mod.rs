@@ -302,16 +302,6 @@ impl View {
         (0_u16..).map(Slot).zip(&self.endpoints).filter_map(|(slot, place)| Some((slot, place.as_ref()?)))
     }
 
-    /// How far each endpoint follows `chain`, as reported or else as learned, with what requests in flight will add: by slot. `found`
-    /// is cleared first.
-    pub fn find(&self, chain: &[CellHash], found: &mut Vec<Match>) {
-        self.prefixes.find(chain, found);
-        if !self.reported.is_idle() {
-            self.reported.refine(chain, found);
-        }
-        self.expected.raise(chain, found);
-    }
-
     /// The endpoint that keeps a stored response, if it is still in a pool.
     pub fn keeper(&self, response: ResponseId) -> Option<Slot> {
         self.slot(self.stored.endpoint(response)?)
