@@ -15,7 +15,7 @@ use super::board::{Board, Seen};
 use super::frame::{Message, decode};
 use super::sources::Source;
 use super::trust::{Content, Faults, Follower, Outcome};
-use super::{KvEvent, Report};
+use super::{KvEvent, Report, Step};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use replay::{Replays, Reply};
@@ -37,6 +37,9 @@ const SILENT_MIN: Duration = Duration::from_secs(10);
 const SILENT_MAX: Duration = Duration::from_secs(640);
 /// What it must have done meanwhile, by its counters: tokens of prompts and responses, of which some fill a block.
 const WORK_MIN: u64 = 2_048;
+
+/// Why the events of an engine do not come that works and publishes nothing.
+const MUTE: &str = "no_events";
 
 /// What comes of a connection.
 #[derive(Debug)]
@@ -79,6 +82,10 @@ pub(super) struct Feed {
     connection: Option<u64>,
     faults: Faults,
     silence: Silence,
+    /// Whether this process has ever published anything.
+    has_published: bool,
+    /// Whether it should have, and has not. A replay of nothing then shows nothing.
+    is_mute: bool,
 }
 
 /// Since when nothing has come.
@@ -122,6 +129,8 @@ impl Feed {
             connection: None,
             faults: Faults::default(),
             silence: Silence { since: Instant::now(), work: None, allowed: SILENT_MIN },
+            has_published: false,
+            is_mute: false,
         }
     }
 
@@ -147,7 +156,10 @@ impl Feed {
                 Some(arrival) = arrivals.recv() => self.arrived(arrival),
                 Some(reply) = self.replays.next() => self.replied(reply),
                 Some(order) = orders.recv() => match order {
-                    Order::Renewed => self.follower.renewed(clock.now()),
+                    Order::Renewed => {
+                        (self.has_published, self.is_mute) = (false, false);
+                        self.follower.renewed(clock.now())
+                    }
                     Order::Filled => self.follower.filled(),
                 },
                 () = ticks => self.follower.tick(clock.now()),
@@ -171,7 +183,8 @@ impl Feed {
         match arrival {
             Arrival::Connected { connection } => {
                 self.connection = Some(connection);
-                self.note(|seen| (seen.is_connected, seen.problem) = (true, None));
+                let problem = self.is_mute.then_some(MUTE);
+                self.note(|seen| (seen.is_connected, seen.problem) = (true, problem));
                 let mut outcome = self.follower.disconnected();
                 let connected = self.follower.connected(now);
                 outcome.steps.extend(connected.steps);
@@ -184,7 +197,8 @@ impl Feed {
                     seen.last = Some(Instant::now());
                 });
                 let content = self.content(&message, "published");
-                self.follower.published(message.sequence, content, now)
+                let outcome = self.follower.published(message.sequence, content, now);
+                self.spoken(outcome)
             }
             Arrival::Disconnected { connection, why }
                 if self.connection.is_none_or(|of| of == connection) =>
@@ -204,7 +218,8 @@ impl Feed {
         match reply {
             Reply::Message { ask, message } => {
                 let content = self.content(&message, "replayed");
-                self.follower.replayed(ask, message.sequence, content, now)
+                let outcome = self.follower.replayed(ask, message.sequence, content, now);
+                self.spoken(outcome)
             }
             Reply::Ended { ask } => self.follower.replay_ended(ask, now),
             Reply::Failed { ask } => self.follower.replay_failed(ask, now),
@@ -243,17 +258,45 @@ impl Feed {
         }
         let allowed = (self.silence.allowed * 2).min(SILENT_MAX);
         self.silence = Silence { since: Instant::now(), work: None, allowed };
-        if self.source.publisher.is_none() {
-            return Outcome::default();
+        self.is_mute = !self.has_published;
+        if self.is_mute {
+            self.note(|seen| seen.problem = Some(MUTE));
         }
-        self.common.metrics.kv.connections_failed.get_or_create(&[("reason", "no_events")]).inc();
+        if self.source.publisher.is_none() {
+            return self.trusted();
+        }
+        self.common.metrics.kv.connections_failed.get_or_create(&[("reason", MUTE)]).inc();
         self.connection = None;
         self.dial();
         self.follower.disconnected()
     }
 
+    /// What follows from a message, of which the engine has published at least one by now.
+    fn spoken(&mut self, mut outcome: Outcome) -> Outcome {
+        self.has_published = true;
+        if std::mem::take(&mut self.is_mute) {
+            self.note(|seen| seen.problem = None);
+            outcome.steps.splice(0..0, self.trusted().steps);
+        }
+        outcome
+    }
+
+    /// How far it is relied on: no more than before a replay, where it works and has never published anything.
+    fn trust(&self) -> Trust {
+        self.limited(self.follower.trust())
+    }
+
+    fn limited(&self, trust: Trust) -> Trust {
+        if self.is_mute && trust != Trust::None { Trust::Suspect } else { trust }
+    }
+
+    fn trusted(&self) -> Outcome {
+        let step = Step::Trust { trust: self.trust(), is_cleared: false };
+        Outcome { steps: vec![step], ..Outcome::default() }
+    }
+
     /// Passes on what an input came to. Returns whether anybody takes it.
-    async fn take(&mut self, outcome: Outcome) -> bool {
+    async fn take(&mut self, mut outcome: Outcome) -> bool {
         if let Some(ask) = outcome.ask {
             self.replays.ask(ask);
         }
@@ -261,7 +304,12 @@ impl Feed {
         if outcome.steps.is_empty() {
             return true;
         }
-        let trust = self.follower.trust();
+        for step in &mut outcome.steps {
+            if let Step::Trust { trust, .. } = step {
+                *trust = self.limited(*trust);
+            }
+        }
+        let trust = self.trust();
         self.note(|seen| seen.trust = trust);
         self.common.show();
         let report = Report { endpoint: self.endpoint, rank: self.source.rank, steps: outcome.steps };
@@ -301,5 +349,85 @@ fn label(event: &KvEvent) -> &'static str {
         KvEvent::Stored(_) => "stored",
         KvEvent::Removed { .. } => "removed",
         KvEvent::Cleared => "cleared",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::board::Process;
+    use bytes::Bytes;
+
+    /// A feed, the last trust that it reported, and the connection that it has.
+    struct Played {
+        feed: Feed,
+        reports: mpsc::Receiver<Report>,
+        connection: u64,
+    }
+
+    // === impl Played ===
+
+    impl Played {
+        async fn trust_after(&mut self, outcome: Outcome) -> Trust {
+            // Nobody is there who could be asked.
+            assert!(self.feed.take(Outcome { ask: None, ..outcome }).await);
+            while self.reports.try_recv().is_ok() {}
+            let seen = self.feed.common.board.seen(self.feed.endpoint);
+            seen.first().map(|(_, seen)| seen.trust).unwrap_or_default()
+        }
+
+        /// It connects, and a replay has nothing.
+        async fn replay_nothing(&mut self) -> Trust {
+            self.connection += 1;
+            let connected = self.feed.arrived(Arrival::Connected { connection: self.connection });
+            let ask = connected.ask.map(|ask| ask.id).unwrap_or_default();
+            self.trust_after(connected).await;
+            let ended = self.feed.replied(Reply::Ended { ask });
+            self.trust_after(ended).await
+        }
+
+        /// The engine works for long enough, and publishes nothing.
+        async fn work(&mut self) -> Trust {
+            for work in [0, WORK_MIN] {
+                let process = Process { incarnation: 1, work: Some(work) };
+                self.feed.common.board.report(self.feed.endpoint, process);
+                let begin = Instant::now().checked_sub(self.feed.silence.allowed);
+                self.feed.silence.since = begin.unwrap_or(self.feed.silence.since);
+                let outcome = self.feed.look();
+                self.trust_after(outcome).await;
+            }
+            self.replay_nothing().await
+        }
+
+        async fn publish(&mut self, sequence: u64) -> Trust {
+            let payload = Bytes::from_static(&[0x93, 0, 0x90, 0]);
+            let message = Message { topic: Bytes::new(), sequence, payload };
+            let outcome = self.feed.arrived(Arrival::Message { connection: self.connection, message });
+            self.trust_after(outcome).await
+        }
+
+        fn problem(&self) -> Option<&'static str> {
+            self.feed.common.board.seen(self.feed.endpoint).first().and_then(|(_, seen)| seen.problem)
+        }
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_works_and_has_never_published_anything_is_not_taken_for_an_empty_one() {
+        let (reports, received) = mpsc::channel(8);
+        let board = Board::default();
+        let endpoint = SocketAddr::from(([127, 0, 0, 1], 1));
+        let source =
+            Source { rank: 0, publisher: Some(endpoint), replay: Some(endpoint), topic: String::new() };
+        board.follow(endpoint, true);
+        board.insert(endpoint, source.clone());
+        let common = Common { reports, board, metrics: Arc::default(), clock: Clock::default() };
+        let (sender, _arrivals) = mpsc::channel(8);
+        let feed = Feed::new(endpoint, source, common, sender);
+        let mut played = Played { feed, reports: received, connection: 0 };
+
+        assert_eq!(played.replay_nothing().await, Trust::Whole, "it may have done nothing yet");
+        assert_eq!((played.work().await, played.problem()), (Trust::Suspect, Some(MUTE)));
+        assert_eq!((played.publish(0).await, played.problem()), (Trust::Whole, None));
+        assert_eq!((played.work().await, played.problem()), (Trust::Whole, None), "its prompts may be known");
     }
 }
