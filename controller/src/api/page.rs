@@ -98,8 +98,8 @@ pub struct PromptState {
     pub is_written: bool,
     /// Why the files are of no use.
     pub fault: Option<String>,
-    /// Whether it is not used any more, because the engines' prompts are other ones.
-    pub is_mismatched: bool,
+    /// Why it is not used any more: what shows that the engines' prompts are other ones.
+    pub mismatch: Option<String>,
     /// What does not work with it.
     pub notes: Vec<String>,
 }
@@ -227,6 +227,8 @@ pub struct EndpointState {
     pub prefill_s_per_token: f64,
     /// As [`PoolState::cached_share`].
     pub cached_share: Option<f64>,
+    /// Whether the usage in its responses says how many tokens were cached; null without any.
+    pub says_cached: Option<bool>,
     /// What it reports of its cache; null if that is not followed.
     pub kv: Option<KvState>,
 }
@@ -271,6 +273,8 @@ pub struct ProxyState {
     pub version: String,
     /// Bytes of text in its cells; null if it does not state them.
     pub cell_bytes: Option<u32>,
+    /// Whether it takes what engines report of their caches; null if its replica does not know.
+    pub takes_reports: Option<bool>,
     /// For how long it has been connected.
     pub connected_ms: u64,
     /// Requests that it has in flight.

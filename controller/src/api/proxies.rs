@@ -41,6 +41,7 @@ pub(super) fn own(hub: &Hub, now: Timestamp) -> ProxiesPage {
         node: proxy.node.clone(),
         version: proxy.version.clone(),
         cell_bytes: Some(proxy.cell_bytes).filter(|bytes| *bytes > 0),
+        takes_reports: Some(proxy.takes_reports),
         connected_ms: now.ms_since(proxy.since),
         requests: requests.get(&proxy.process).copied().unwrap_or_default(),
         held: held.get(&proxy.process).copied().unwrap_or_default(),

@@ -95,6 +95,7 @@ impl Facts<'_> {
         let (status, in_flight) = (endpoint.status(), endpoint.in_flight());
         let (held_cells, capacity_cells) = self.hub.index().view().prefixes().held(slot);
         let seen = seen(self.fleet, endpoint);
+        let cached = self.hub.cached_at(endpoint.id, self.now);
         EndpointState {
             address: endpoint.address.clone(),
             pod: self.pod(endpoint),
@@ -121,7 +122,8 @@ impl Facts<'_> {
             held_cells,
             capacity_cells,
             prefill_s_per_token: endpoint.measured_speed().prefill_s_per_token(),
-            cached_share: self.hub.cached_at(endpoint.id, self.now).share(),
+            cached_share: cached.share(),
+            says_cached: cached.is_said(),
             kv: endpoint.address.parse().ok().and_then(|address| kv(self.knowledge, address)),
         }
     }
@@ -137,7 +139,7 @@ fn prompt(seen: PromptSeen) -> PromptState {
         tokenizer: seen.tokenizer,
         is_written: seen.is_written,
         fault: seen.fault,
-        is_mismatched: seen.is_mismatched,
+        mismatch: seen.mismatch,
         notes: seen.notes.into_iter().map(str::to_owned).collect(),
     }
 }

@@ -23,8 +23,8 @@ pub struct PromptSeen {
     pub is_written: bool,
     /// Why its files are of no use.
     pub fault: Option<String>,
-    /// Whether it is not used any more, because the engines' prompts are other ones.
-    pub is_mismatched: bool,
+    /// Why it is not used any more: what shows that the engines' prompts are other ones.
+    pub mismatch: Option<String>,
     /// What does not work with it.
     pub notes: Vec<&'static str>,
 }

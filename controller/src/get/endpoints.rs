@@ -24,7 +24,16 @@ pub(super) fn rows(state: &StatePage, is_wide: bool) -> Rows {
         "ADDRESS", "POD", "POOL", "ROLE", "STATE", "RUNNING", "WAITING", "KV", "HELD", "CACHED", "PREFILL",
     ];
     if is_wide {
-        headings.extend(["ENGINE", "REQUESTS", "PREFILLS", "CELLS", "CAPACITY", "BELOW-GPU", "SCRAPED"]);
+        headings.extend([
+            "ENGINE",
+            "REQUESTS",
+            "PREFILLS",
+            "CELLS",
+            "CAPACITY",
+            "BELOW-GPU",
+            "TRUST",
+            "SCRAPED",
+        ]);
     }
     Rows { headings, rows: all(state).map(|(pool, endpoint)| row(pool, endpoint, is_wide)).collect() }
 }
@@ -55,6 +64,7 @@ fn row(pool: &PoolState, endpoint: &EndpointState, is_wide: bool) -> Vec<String>
             short(u64_len(endpoint.held_cells)),
             short(endpoint.capacity_tokens),
             short(endpoint.kv_below_gpu_tokens),
+            or_unknown(endpoint.kv.as_ref().map(|kv| kv.trust.as_str())),
             endpoint.scraped_ms.map_or_else(|| UNKNOWN.to_owned(), age),
         ]);
     }

@@ -218,7 +218,7 @@ impl Hub {
             (Kind::Outcome(outcome), Author::Proxy(_)) => Some(*outcome),
             _ => None,
         };
-        let usage = if let Kind::UsageSeen(usage) = &kind { Report::of(usage) } else { None };
+        let usage = if let Kind::UsageSeen(usage) = &kind { Some(Report::of(usage)) } else { None };
         let accepted = match (kind, author) {
             (Kind::Prefix(whole), Author::Proxy(process) | Author::Replica(process)) => {
                 self.learn(process, whole, now).map(|()| None)

@@ -25,6 +25,8 @@ pub struct ConnectedProxy {
     pub version: String,
     /// Bytes of text in its cells; zero if it does not state them.
     pub cell_bytes: u32,
+    /// Whether it takes what engines report of their caches.
+    pub takes_reports: bool,
     /// When it connected.
     pub since: Timestamp,
 }
@@ -62,6 +64,7 @@ impl Roster {
             node: clip(&hello.node).to_owned(),
             version: clip(&hello.version).to_owned(),
             cell_bytes: hello.cell_bytes,
+            takes_reports: hello.takes_reports,
             since: now,
         };
         self.connected.insert(id, proxy);

@@ -25,6 +25,8 @@ pub struct Cached {
     pub cached_tokens: f64,
     /// Those that the proxy expected there.
     pub expected_tokens: f64,
+    /// Tokens of prompts of which the engine does not say how many were cached; not among the others.
+    pub unsaid_tokens: f64,
 }
 
 /// What one response reported.
@@ -48,6 +50,11 @@ impl Cached {
         (self.prompt_tokens >= 1.0).then(|| self.cached_tokens / self.prompt_tokens)
     }
 
+    /// Whether the engine says how many tokens were cached; none where no usage was reported.
+    pub fn is_said(self) -> Option<bool> {
+        (self.prompt_tokens + self.unsaid_tokens >= 1.0).then_some(self.prompt_tokens >= self.unsaid_tokens)
+    }
+
     /// Whether engines find much more in their caches than proxies expect there. Where all that engines hold is reported, the
     /// text of the prompts is then another one than that of the engines' tokens.
     pub fn is_unexpected(self) -> bool {
@@ -61,6 +68,7 @@ impl Cached {
             prompt_tokens: self.prompt_tokens + other.prompt_tokens,
             cached_tokens: self.cached_tokens + other.cached_tokens,
             expected_tokens: self.expected_tokens + other.expected_tokens,
+            unsaid_tokens: self.unsaid_tokens + other.unsaid_tokens,
         }
     }
 
@@ -70,6 +78,7 @@ impl Cached {
             prompt_tokens: self.prompt_tokens * share,
             cached_tokens: self.cached_tokens * share,
             expected_tokens: self.expected_tokens * share,
+            unsaid_tokens: self.unsaid_tokens * share,
         }
     }
 }
@@ -77,15 +86,19 @@ impl Cached {
 // === impl Report ===
 
 impl Report {
-    /// A report; none without a count of cached tokens, which says nothing.
-    pub(super) fn of(usage: &UsageSeen) -> Option<Self> {
-        let cached_tokens = usage.cached_tokens?.min(usage.prompt_tokens);
-        let seen = Cached {
-            prompt_tokens: float(usage.prompt_tokens),
-            cached_tokens: float(cached_tokens),
-            expected_tokens: float(usage.expected_cached_tokens.min(usage.prompt_tokens)),
-        };
-        Some(Self { endpoint: EndpointId(usage.endpoint), seen })
+    /// A report.
+    pub(super) fn of(usage: &UsageSeen) -> Self {
+        let prompt_tokens = float(usage.prompt_tokens);
+        let seen = usage.cached_tokens.map_or_else(
+            || Cached { unsaid_tokens: prompt_tokens, ..Cached::default() },
+            |cached_tokens| Cached {
+                prompt_tokens,
+                cached_tokens: float(cached_tokens.min(usage.prompt_tokens)),
+                expected_tokens: float(usage.expected_cached_tokens.min(usage.prompt_tokens)),
+                ..Cached::default()
+            },
+        );
+        Self { endpoint: EndpointId(usage.endpoint), seen }
     }
 }
 
@@ -131,7 +144,7 @@ mod tests {
     fn prompts_that_engines_find_and_proxies_do_not_are_unexpected() {
         let of = |cached: u64, expected: u64| {
             let seen = UsageSeen { expected_cached_tokens: expected, ..seen(40_000, Some(cached)) };
-            Report::of(&seen).unwrap().seen.is_unexpected()
+            Report::of(&seen).seen.is_unexpected()
         };
         assert!(of(30_000, 10_000));
         assert!(!of(30_000, 20_000));
@@ -140,12 +153,19 @@ mod tests {
     }
 
     #[test]
+    fn an_engine_that_does_not_say_what_was_cached_is_known_as_one() {
+        let of = |cached_tokens| Report::of(&seen(100, cached_tokens)).seen;
+        assert_eq!(super::Cached::default().is_said(), None);
+        assert_eq!(of(None).is_said(), Some(false));
+        assert_eq!(of(Some(0)).is_said(), Some(true));
+        assert_eq!(of(None).and(of(None)).and(of(Some(10))).is_said(), Some(false));
+    }
+
+    #[test]
     fn what_was_reported_lately_outweighs_what_was_before() {
         let mut usage = Usage::default();
         let mut share = |ms, usage_seen: UsageSeen| {
-            if let Some(report) = Report::of(&usage_seen) {
-                usage.add(report, Timestamp::from_ms(ms));
-            }
+            usage.add(Report::of(&usage_seen), Timestamp::from_ms(ms));
             usage.of(EndpointId(7), Timestamp::from_ms(ms)).share()
         };
         assert_eq!(share(0, seen(100, None)), None, "an engine that does not report it");

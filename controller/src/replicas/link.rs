@@ -101,6 +101,7 @@ impl Link {
             resume: self.reached,
             cell_bytes: u32::try_from(cell_bytes).unwrap_or_default(),
             replica: true,
+            takes_reports: true,
         };
         // Kept alive while the stream is read: dropping it would end the stream.
         let (up, messages) = mpsc::channel(1);

@@ -6,7 +6,7 @@ use crate::config::Pool;
 use crate::events::format::Written;
 use crate::events::formats::Formats;
 use crate::events::knowledge::{Knowledge, PromptSeen};
-use crate::events::reporter::{Reporter, Target, Targets};
+use crate::events::reporter::{Reporter, Seen, Target, Targets};
 use crate::events::{Board, Feeds, Followed, Sources};
 use crate::metrics::Metrics;
 use crate::publish::{Cached, Shared};
@@ -26,8 +26,16 @@ pub(super) struct Caches {
     feeds: Feeds,
     targets: watch::Sender<Targets>,
     knowledge: Knowledge,
-    /// Pools whose prompts turned out to be other ones than their engines', with the files of that time.
-    mismatched: BTreeMap<String, u64>,
+    /// Pools whose prompts turned out to be other ones than their engines'.
+    mismatched: BTreeMap<String, Mismatch>,
+}
+
+/// What showed that a pool's text is another one than its engines'.
+#[derive(Debug)]
+struct Mismatch {
+    /// The files of that time.
+    revision: u64,
+    seen: String,
 }
 
 // === impl Caches ===
@@ -68,11 +76,16 @@ impl Caches {
     /// How a pool's prompts are written, unless that has turned out to be wrong.
     pub(super) fn written<'a>(&self, pool: &Pool, formats: &'a Formats) -> Option<&'a Arc<Written>> {
         let written = formats.of(pool)?;
-        (self.mismatched.get(&pool.name) != Some(&written.revision)).then_some(written)
+        self.mismatch(pool, written).is_none().then_some(written)
+    }
+
+    fn mismatch(&self, pool: &Pool, written: &Written) -> Option<&Mismatch> {
+        self.mismatched.get(&pool.name).filter(|mismatch| mismatch.revision == written.revision)
     }
 
     /// Compares what engines found in their caches with what was expected there, in pools whose engines report all that they hold.
-    /// Returns whether a pool goes back to what is learned. It stays so until its files change.
+    /// Returns whether a pool goes back to what is learned. It stays so until its files change. Of engines that have reported
+    /// nothing yet it is not the text that is in doubt.
     pub(super) fn judge(&mut self, shared: &Shared, pools: &[Pool], formats: &Formats) -> bool {
         let mut is_changed = false;
         for pool in pools {
@@ -80,7 +93,8 @@ impl Caches {
                 continue;
             };
             let whole = |address: &&SocketAddr| {
-                self.knowledge.cache(**address).is_some_and(|seen| seen.trust == Trust::Whole)
+                let is_known = |seen: Seen| seen.trust == Trust::Whole && seen.counts.stored > 0;
+                self.knowledge.cache(**address).is_some_and(is_known)
             };
             let addresses: Vec<SocketAddr> = pool.endpoints.iter().map(|member| member.address).collect();
             let usage = shared.with(|hub, now| {
@@ -97,7 +111,8 @@ impl Caches {
                     "engines find prompts in their caches that their reports do not show: prompts are routed by what is \
                      learned from now on. Check prompt.tokenizer and the chat template against what the engines load"
                 );
-                self.mismatched.insert(pool.clone(), revision);
+                let seen = format!("they found {cached} tokens, of which their reports showed {expected}");
+                self.mismatched.insert(pool.clone(), Mismatch { revision, seen });
                 is_changed = true;
             }
         }
@@ -108,12 +123,13 @@ impl Caches {
     fn show(&self, pools: &[Pool], formats: &Formats) {
         let named = pools.iter().filter_map(|pool| Some((pool, pool.prompt.as_ref()?)));
         let seen = named.map(|(pool, prompt)| {
-            let (known, used) = (formats.of(pool), self.written(pool, formats));
+            let known = formats.of(pool);
+            let mismatch = known.and_then(|written| self.mismatch(pool, written));
             let seen = PromptSeen {
                 tokenizer: prompt.tokenizer.clone(),
-                is_written: used.is_some(),
+                is_written: known.is_some() && mismatch.is_none(),
                 fault: formats.fault(pool).map(str::to_owned),
-                is_mismatched: known.is_some() && used.is_none(),
+                mismatch: mismatch.map(|mismatch| mismatch.seen.clone()),
                 notes: known.iter().flat_map(|written| &written.notes).map(|note| note.text()).collect(),
             };
             (pool.name.clone(), seen)

@@ -89,6 +89,10 @@ async fn a_pool_whose_text_is_not_its_engines_goes_back_to_what_is_learned() {
     let mut proxy = Proxy::connect(controller.grpc_addr(), 1).await;
     proxy.until("the engine is followed", |view| believed(view, id, &[]).0 == Trust::Whole).await;
     assert!(proxy.view.pools()[0].prompt_format().is_some());
+    // Of an engine that has reported nothing, it is not the text that is in doubt.
+    let body = json!({"model": "sim", "prompt": "The licence permits everybody to copy. ".repeat(40), "max_tokens": 1});
+    let stored = Client::http1(engine.addr()).post_json("/v1/completions", &body).await.unwrap();
+    assert!(stored.status.is_success(), "{}", stored.text());
     let usage = UsageSeen {
         pool: "main".to_owned(),
         endpoint: id.0,

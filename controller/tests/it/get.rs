@@ -22,6 +22,7 @@ async fn proxies_are_listed_while_they_are_connected_and_refused_ones_with_the_r
         node: "gateway-a".to_owned(),
         version: "0.0.9".to_owned(),
         cell_bytes: 256,
+        takes_reports: true,
         ..Hello::default()
     };
     let misfit = Hello { process: 8, node: "gateway-b".to_owned(), cell_bytes: 64, ..hello.clone() };
@@ -38,7 +39,7 @@ async fn proxies_are_listed_while_they_are_connected_and_refused_ones_with_the_r
     .await;
     let [proxy_state] = state.proxies.as_slice() else { panic!("{:?}", state.proxies) };
     assert_eq!((proxy_state.node.as_str(), proxy_state.version.as_str()), ("gateway-a", "0.0.9"));
-    assert_eq!(proxy_state.cell_bytes, Some(256));
+    assert_eq!((proxy_state.cell_bytes, proxy_state.takes_reports), (Some(256), Some(true)));
     let [refused] = state.refused.as_slice() else { panic!("{:?}", state.refused) };
     assert_eq!((refused.node.as_str(), refused.reason.as_str()), ("gateway-b", "cell_bytes"));
     assert!(refused.message.contains("64 bytes"), "{refused:?}");

@@ -61,21 +61,32 @@ pub(super) fn judge(
     is_bad: impl Fn(&EndpointState) -> bool,
     to: &mut Findings,
 ) {
+    judge_each(check, subject, endpoints, |endpoint| is_bad(endpoint).then(|| describe(endpoint)), to);
+}
+
+/// As [`judge`], with a word on each that is bad.
+pub(super) fn judge_each(
+    check: &'static Check,
+    subject: &str,
+    endpoints: &[&EndpointState],
+    fault: impl Fn(&EndpointState) -> Option<String>,
+    to: &mut Findings,
+) {
     if endpoints.is_empty() {
         return;
     }
-    let bad: Vec<&&EndpointState> = endpoints.iter().filter(|endpoint| is_bad(endpoint)).collect();
+    let bad: Vec<String> = endpoints.iter().filter_map(|endpoint| fault(endpoint)).collect();
     if bad.is_empty() {
         to.ok(check, subject, format!("engines: {}", endpoints.len()));
         return;
     }
-    let named: Vec<String> = bad.iter().take(NAMED_MAX).map(|endpoint| describe(endpoint)).collect();
+    let named = bad.iter().take(NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
     let more = bad.len().saturating_sub(NAMED_MAX);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    to.bad(check, subject, format!("{} of {}: {}{more}", bad.len(), endpoints.len(), named.join(", ")));
+    to.bad(check, subject, format!("{} of {}: {named}{more}", bad.len(), endpoints.len()));
 }
 
-fn describe(endpoint: &EndpointState) -> String {
+pub(super) fn describe(endpoint: &EndpointState) -> String {
     let mut text = endpoint.address.clone();
     if let Some(pod) = &endpoint.pod {
         text.push_str(&[" (", pod, ")"].concat());

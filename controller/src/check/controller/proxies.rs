@@ -19,6 +19,14 @@ static VERSION: Check = Check {
     remedy: "upgrade the filter to the controller's version: `./just build` writes both",
 };
 
+static REPORTS: Check = Check {
+    id: "proxy.reports",
+    worst: Level::Warning,
+    why: "the proxy's filter is too old to know what engines report of their caches: it routes by what is learned, and other \
+          proxies learn nothing from it about pools with a `prompt`",
+    remedy: "upgrade the filter to the controller's version: `./just build` writes both",
+};
+
 static REFUSED: Check = Check {
     id: "proxy.refused",
     worst: Level::Error,
@@ -41,7 +49,7 @@ static NODE: Check = Check {
 };
 
 /// In the order of docs/check.md.
-pub(super) static CHECKS: [&Check; 5] = [&CONNECTED, &VERSION, &REFUSED, &CELL_BYTES, &NODE];
+pub(super) static CHECKS: [&Check; 6] = [&CONNECTED, &VERSION, &REPORTS, &REFUSED, &CELL_BYTES, &NODE];
 
 pub(super) fn check(state: &StatePage, to: &mut Findings) {
     let proxies = &state.proxies;
@@ -59,6 +67,15 @@ pub(super) fn check(state: &StatePage, to: &mut Findings) {
     }
     if odd.is_empty() {
         to.ok(&VERSION, "", format!("all {}", state.version));
+    }
+    if state.pools.iter().any(|pool| pool.prompt.is_some()) {
+        let takes_none = |proxy: &&ProxyState| proxy.takes_reports == Some(false);
+        for proxy in proxies.iter().filter(takes_none) {
+            to.bad(&REPORTS, format!("proxy {}", proxy.node), "it takes none");
+        }
+        if !proxies.iter().any(|proxy| takes_none(&proxy)) {
+            to.ok(&REPORTS, "", "all take them".to_owned());
+        }
     }
     let misfits =
         proxies.iter().filter(|proxy| proxy.cell_bytes.is_some_and(|bytes| index(bytes) != state.cell_bytes));

@@ -92,19 +92,43 @@ fn what_keeps_reports_of_caches_from_counting_is_found() {
         of(json!({"notes": [template]}), nothing()),
         [format!("warning cache.template pool llama: {template}")]
     );
-    let mismatch = of(json!({"is_mismatched": true}), nothing());
-    assert_eq!(mismatch, ["error cache.match pool llama: it does not"]);
+    let mismatch = of(json!({"mismatch": "they found 9 tokens, of which their reports showed 0"}), nothing());
+    assert_eq!(
+        mismatch,
+        ["error cache.match pool llama: they found 9 tokens, of which their reports showed 0"]
+    );
     let first = "pool llama: 1 of 1: 10.0.0.1:8000";
     for (kv, wanted) in [
-        (json!({"sources": [], "connected": 0}), format!("warning cache.feed {first}")),
-        (json!({"connected": 0}), format!("warning cache.feed {first}")),
-        (json!({"trust": "suspect"}), format!("warning cache.trust {first}")),
-        (json!({"trust": "partial"}), format!("warning cache.trust {first}")),
-        (json!({"unknown_tokens": 90}), format!("error cache.tokens {first}")),
-    ] {
-        let found = of(nothing(), kv);
-        assert!(found.len() == 1 && found[0].starts_with(&wanted), "{found:?}");
+        (json!({"sources": [], "connected": 0}), "warning cache.feed", "it lists no sockets"),
+        (json!({"connected": 0}), "warning cache.feed", "10.0.0.1:5557: no connection yet"),
+        (
+            json!({"connected": 0, "problem": "connection"}),
+            "warning cache.feed",
+            "10.0.0.1:5557: it refuses the connection, or ends it",
+        ),
+        (
+            json!({"problem": "no_events", "trust": "suspect"}),
+            "warning cache.feed",
+            "10.0.0.1:5557: it works, and publishes nothing",
+        ),
+        (json!({"trust": "suspect"}), "warning cache.trust", "suspect"),
+        (json!({"trust": "partial"}), "warning cache.trust", "partial"),
+        (json!({"unknown_tokens": 90, "cells": 1}), "error cache.tokens", "blocks 100, unknown 90, cells 1"),
+        // Nothing behind an unknown token is text, and of all that only the first block is counted.
+        (json!({"unknown_tokens": 1, "blocks": 100}), "error cache.tokens", "blocks 100, unknown 1, cells 0"),
+    ]
+    .map(|(kv, id, why)| (kv, format!("{id} {first} ({why})")))
+    {
+        assert_eq!(of(nothing(), kv), [wanted]);
     }
+    let mut old = state();
+    old["pools"][0]["prompt"] = json!({"tokenizer": "/models/llama", "is_written": true});
+    old["proxies"][0]["takes_reports"] = json!(false);
+    assert_eq!(found_of(&pages(&old)), ["warning proxy.reports proxy a: it takes none"]);
+    let mut silent = state();
+    silent["pools"][0]["prompt"] = json!({"tokenizer": "/models/llama", "is_written": true});
+    silent["pools"][0]["endpoints"][0]["says_cached"] = json!(false);
+    assert_eq!(found_of(&pages(&silent)), [format!("warning cache.usage {first}")]);
 }
 
 #[test]

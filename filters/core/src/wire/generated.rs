@@ -35,6 +35,10 @@ pub struct Hello {
     /// proxies report, and nothing that it finds out by itself.
     #[prost(bool, tag = "6")]
     pub replica: bool,
+    /// It takes what engines report of their caches, and writes prompts by the format of their pool. A filter of before that does
+    /// neither: it skips these events, and routes by what is learned.
+    #[prost(bool, tag = "7")]
+    pub takes_reports: bool,
 }
 /// A state that a proxy has reached.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -22,7 +22,8 @@ impl<S: SharedMap> Router<S> {
         let node = plugin.map(|plugin| plugin.node.clone()).unwrap_or_default();
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let cell_bytes = u32_len(self.view.cell_bytes());
-        let hello = Hello { process: self.process().0, node, version, resume, cell_bytes, replica: false };
+        let process = self.process().0;
+        let hello = Hello { process, node, version, resume, cell_bytes, replica: false, takes_reports: true };
         send(uplink, &Up { hello: Some(hello), events: Vec::new() }, out);
         let held = self.process_holds(now).into_iter().map(Kind::Held);
         send_all(uplink, self.ledger.loads().into_iter().chain(held).map(Event::from), out);
