@@ -82,9 +82,9 @@ pub(super) struct Feed {
     connection: Option<u64>,
     faults: Faults,
     silence: Silence,
-    /// Whether this process has ever published anything.
+    /// Whether anything of this process has come other than by a replay: what only replays bring has another topic.
     has_published: bool,
-    /// Whether it should have, and has not. A replay of nothing then shows nothing.
+    /// Whether it should have, and has not. A replay then shows no more than what was there before it.
     is_mute: bool,
 }
 
@@ -218,8 +218,7 @@ impl Feed {
         match reply {
             Reply::Message { ask, message } => {
                 let content = self.content(&message, "replayed");
-                let outcome = self.follower.replayed(ask, message.sequence, content, now);
-                self.spoken(outcome)
+                self.follower.replayed(ask, message.sequence, content, now)
             }
             Reply::Ended { ask } => self.follower.replay_ended(ask, now),
             Reply::Failed { ask } => self.follower.replay_failed(ask, now),
