@@ -47,10 +47,11 @@ pub(crate) async fn send(connection: &mut Connection, body: &Value) -> Response 
     connection.send(Method::POST, PATH, &[JSON], body.to_string().into()).await.unwrap()
 }
 
-/// The candidates for a request, best first; `None` while the filter has none.
+/// The candidates for a request, best first; `None` while the filter has none. Fails if the connection has ended: whoever asks again
+/// would wait for what cannot come.
 pub(crate) async fn explain(connection: &mut Connection, body: &Value) -> Option<Vec<Candidate>> {
     let body = Bytes::from(body.to_string());
-    candidates(&connection.send(Method::POST, PATH, &[JSON, EXPLAIN], body).await.ok()?)
+    candidates(&connection.send(Method::POST, PATH, &[JSON, EXPLAIN], body).await.unwrap())
 }
 
 /// The same over any connection.
