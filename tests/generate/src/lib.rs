@@ -1,8 +1,11 @@
-//! The Rust code of the wire schema, generated from `filters/core/proto`.
+//! What is generated and checked in: the Rust code of the wire schema, from `filters/core/proto`, and the chart's definition of
+//! ModelService (`definition`).
 //!
-//! A build script would do it at every build and bring its dependencies into the filter's; here it is done when the
+//! A build script would generate the code at every build and bring its dependencies into the filter's; here it is done when the
 //! schema changes (`just generate`), the code is checked in, and a test compares. The compiler of the schema is a Rust
 //! crate, so nobody has to install `protoc`.
+
+pub mod definition;
 
 use prost_build::{Config, Module};
 use std::error::Error;
@@ -37,9 +40,10 @@ pub fn code() -> Result<String, Box<dyn Error>> {
     Ok(format!("{HEAD}{code}"))
 }
 
-/// Brings the checked-in code up to date.
+/// Brings what is checked in up to date.
 pub fn write() -> Result<(), Box<dyn Error>> {
-    Ok(fs::write(path(), code()?)?)
+    fs::write(path(), code()?)?;
+    Ok(fs::write(definition::path(), definition::yaml()?)?)
 }
 
 fn core() -> PathBuf {

@@ -1,4 +1,4 @@
-//! Writes the generated code into the tree: `just generate`.
+//! Writes what is generated into the tree: `just generate`.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     warmpath_generate::write()
