@@ -66,6 +66,11 @@ impl Lease {
         now.ms_apart(self.checked_at) >= self.check_after_ms
     }
 
+    /// Whether another VM may have taken it, as this one has not renewed it in time.
+    pub(super) fn has_lapsed(&self, now: Timestamp) -> bool {
+        self.is_held && now.ms_apart(self.checked_at) >= LEASE_MS
+    }
+
     /// Decides by the stored lease.
     pub(super) fn verdict(&self, stored: Option<StoredLease>, now: Timestamp) -> Verdict {
         match stored {

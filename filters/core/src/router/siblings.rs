@@ -89,6 +89,7 @@ impl<S: SharedMap> Router<S> {
 
     /// Appends the pending events to the log.
     pub(super) fn flush(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        self.confirm_lease(now, out);
         if self.pending.is_empty() {
             return;
         }

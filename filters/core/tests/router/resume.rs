@@ -27,6 +27,8 @@ enum Op {
     Status { endpoint: usize, running: u32 },
     /// Messages of the controller arrive.
     Deliver { messages: usize },
+    /// So do messages of streams that newer ones have taken the place of, at the VMs that had them; the last one is the end.
+    Late { messages: usize },
     /// Time passes and a VM is woken.
     Wake { vm: usize, ms: u64 },
     /// The stream breaks, with whatever was on its way.
@@ -47,6 +49,8 @@ struct Controller {
     published: Vec<Event>,
     view: View,
     stream: Option<Stream>,
+    /// Those that newer ones have taken the place of, with what is still on its way.
+    superseded: VecDeque<Stream>,
     streams: u32,
 }
 
@@ -109,6 +113,11 @@ impl Controller {
         }
         stream.sent = self.published.len();
     }
+
+    fn drop_streams(&mut self, is_dropped: impl Fn(&Stream) -> bool) {
+        self.stream.take_if(|stream| is_dropped(stream));
+        self.superseded.retain(|stream| !is_dropped(stream));
+    }
 }
 
 // === impl World ===
@@ -122,6 +131,7 @@ impl World {
             published: Vec::new(),
             view: View::default(),
             stream: None,
+            superseded: VecDeque::new(),
             streams: 0,
         };
         Self { map, vms, seed: VMS as u64, now, controller }
@@ -139,7 +149,9 @@ impl World {
                     Output::SendUplink { uplink, message } if self.is_open(uplink) => {
                         self.controller.greet(&Up::decode(message.as_slice()).unwrap());
                     }
-                    Output::CancelUplink { uplink } if self.is_open(uplink) => self.controller.stream = None,
+                    Output::CancelUplink { uplink } => {
+                        self.controller.drop_streams(|stream| stream.uplink == uplink)
+                    }
                     _ => {}
                 }
             }
@@ -148,9 +160,11 @@ impl World {
         }
     }
 
-    /// One process has one stream: a controller drops the older one.
+    /// One process has one stream: a controller ends the older one, which its VM may notice later.
     fn open(&mut self, vm: usize) -> UplinkId {
-        self.break_stream();
+        self.controller.send();
+        let older = self.controller.stream.take();
+        self.controller.superseded.extend(older);
         self.controller.streams += 1;
         let uplink = UplinkId(self.controller.streams);
         self.controller.stream = Some(Stream { uplink, vm, sent: 0, on_its_way: VecDeque::new() });
@@ -177,6 +191,19 @@ impl World {
         }
     }
 
+    fn deliver_late(&mut self, messages: usize) {
+        for _ in 0..messages {
+            let Some(mut stream) = self.controller.superseded.pop_front() else { return };
+            let (vm, uplink) = (stream.vm, stream.uplink);
+            if let Some(down) = stream.on_its_way.pop_front() {
+                self.controller.superseded.push_front(stream);
+                self.handle(vm, Input::UplinkMessage { uplink, message: &down.encode_to_vec() });
+            } else {
+                self.handle(vm, Input::UplinkClosed { uplink });
+            }
+        }
+    }
+
     fn status(&mut self, endpoint: usize, running: u32) {
         self.controller.publish(Kind::EngineStatus(EngineStatus {
             endpoint: EndpointId::of(&address(endpoint)).0,
@@ -195,6 +222,7 @@ impl World {
             }
             Op::Status { endpoint, running } => self.status(endpoint, running),
             Op::Deliver { messages } => self.deliver(messages),
+            Op::Late { messages } => self.deliver_late(messages),
             Op::Wake { vm, ms } => {
                 self.now = self.now.plus_ms(ms);
                 self.handle(vm, Input::Tick { plugin: PLUGIN });
@@ -209,9 +237,7 @@ impl World {
                 let holder = self.controller.stream.as_ref().map(|stream| stream.vm);
                 let Some(vm) = vm.or(holder) else { return };
                 // The host drops the streams of a VM that traps.
-                if self.controller.stream.as_ref().is_some_and(|stream| stream.vm == vm) {
-                    self.controller.stream = None;
-                }
+                self.controller.drop_streams(|stream| stream.vm == vm);
                 self.seed += 1;
                 self.vms[vm] = SoloVm::new(&self.map, controlled(), self.seed * 0x9E37, self.now);
             }
@@ -223,6 +249,7 @@ impl World {
     /// Nothing breaks any more: all are woken and everything arrives.
     fn settle(&mut self) {
         self.map.congest(0);
+        self.deliver_late(usize::MAX);
         for _ in 0..SETTLE_STEPS {
             self.now = self.now.plus_ms(STEP_MS);
             for vm in 0..VMS {
@@ -247,6 +274,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(first, count, running)| Op::Pools { first, count, running }),
         3 => (0..2 * ENDPOINTS, 0_u32..9).prop_map(|(endpoint, running)| Op::Status { endpoint, running }),
         6 => (0_usize..6).prop_map(|messages| Op::Deliver { messages }),
+        2 => (0_usize..6).prop_map(|messages| Op::Late { messages }),
         10 => (0..VMS, 0_u64..400).prop_map(|(vm, ms)| Op::Wake { vm, ms }),
         1 => Just(Op::Break),
         1 => Just(Op::Restart),
@@ -270,6 +298,27 @@ proptest! {
         for (number, vm) in world.vms.iter().enumerate() {
             prop_assert_eq!(known(vm.router.view()), published.clone(), "VM {}", number);
         }
+    }
+}
+
+/// The VM that had the stream was stopped, with messages on their way, while another one followed the controller.
+#[test]
+fn what_a_stopped_vm_receives_late_does_not_count_as_the_newest() {
+    let mut world = World::new();
+    world.settle();
+    world.perform(&Op::Pools { first: 0, count: 1, running: 1 });
+    let stopped = world.controller.stream.as_ref().expect("one of them holds the stream").vm;
+    world.controller.send();
+    let next = (stopped + 1) % VMS;
+    while world.controller.stream.as_ref().is_some_and(|stream| stream.vm == stopped) {
+        world.perform(&Op::Wake { vm: next, ms: STEP_MS });
+    }
+    world.perform(&Op::Status { endpoint: 0, running: 0 });
+    world.perform(&Op::Deliver { messages: 100 });
+    world.perform(&Op::Late { messages: 100 });
+    for vm in 0..VMS {
+        world.perform(&Op::Wake { vm, ms: STEP_MS });
+        assert_eq!(known(world.vms[vm].router.view()), known(&world.controller.view), "VM {vm}");
     }
 }
 

@@ -29,6 +29,7 @@ impl<S: SharedMap> Router<S> {
         now: Timestamp,
         out: &mut Vec<Output>,
     ) {
+        self.confirm_lease(now, out);
         let followed = self.uplink.followed;
         let Some(open) = self.uplink.open_mut(id) else { return };
         let down = match decode_down(message) {

@@ -171,6 +171,9 @@ impl<S: SharedMap> Router<S> {
         if self.uplink.lease.is_due(now) {
             self.check_lease(now, out);
         }
+        if let Some(plugin) = self.uplink.plugin {
+            self.cancel_superseded(plugin, out);
+        }
         if self.uplink.is_useless(now) {
             let random = self.random();
             self.release_lease();
@@ -188,6 +191,14 @@ impl<S: SharedMap> Router<S> {
                     self.store_endpoints();
                 }
             }
+        }
+    }
+
+    /// Looks at the lease if it has lapsed, in any plugin's context. A VM that was stopped may have messages, and records for the log, that
+    /// are older than what the next holder has appended since: behind that, they would count as the newest.
+    pub(super) fn confirm_lease(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        if self.uplink.lease.has_lapsed(now) {
+            self.check_lease(now, out);
         }
     }
 
@@ -213,8 +224,8 @@ impl<S: SharedMap> Router<S> {
             self.uplink.has_lost_events = self.uplink.followed.is_some();
             self.uplink.without_stream_since = Some(now);
             self.uplink.state = State::Waiting { since: now, wait_ms: 0 };
-        } else if let State::Open(open) = self.leave_uplink() {
-            out.push(Output::CancelUplink { uplink: open.id });
+        } else if let (State::Open(open), Some(plugin)) = (self.leave_uplink(), self.uplink.plugin) {
+            self.uplink.superseded.push((plugin, open.id));
             closed(out);
         }
     }
