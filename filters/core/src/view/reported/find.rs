@@ -3,6 +3,9 @@
 //! An endpoint that reports a cell holds all before it, and none of those in a lower tier. So the ends can be searched for by
 //! halving, for all endpoints at once: each look at the table divides those that are left into two groups. A chain of 4,096 cells takes a
 //! dozen looks, where a walk would take as many as it has cells.
+//!
+//! Many endpoints often end at the same cell, where the beginning of prompts ends that all share. Cells that have as many holders have
+//! the same ones, as nobody holds a cell and not those before it: counting shows that a group need not be divided.
 
 use super::Reported;
 use super::table::{Holder, rank};
@@ -15,17 +18,22 @@ use crate::wire::Tier;
 #[derive(Clone, Copy)]
 struct Candidate {
     slot: Slot,
-    /// The tier of the chain's first cell.
-    first: Tier,
-    /// The tier of the last cell that it is known to hold.
-    last: Tier,
+    /// The tier of the chain's first cell; `None`: whatever it holds is on the GPU.
+    first: Option<Tier>,
 }
 
 /// The cells between which the candidates' ends are: they hold the one at `held` and not the one at `lacking`.
 #[derive(Clone, Copy)]
 struct Range {
-    held: usize,
-    lacking: usize,
+    held: Place,
+    lacking: Place,
+}
+
+/// A cell of the chain, by its place, and how many slots hold it, void or not. None holds what is behind the last one.
+#[derive(Clone, Copy)]
+struct Place {
+    at: usize,
+    holders: usize,
 }
 
 // === impl Reported ===
@@ -36,14 +44,26 @@ impl Reported {
     pub(super) fn follow(&self, chain: &[CellHash], found: &mut Vec<Match>) {
         found.clear();
         let Some(first) = chain.first() else { return };
-        let candidate =
-            |holder: &Holder| Candidate { slot: holder.slot(), first: holder.tier(), last: holder.tier() };
-        let candidates: Vec<Candidate> =
-            self.holders_of(*first).filter(|holder| self.is_believed(holder.slot())).map(candidate).collect();
+        let holders = self.table.holders_of(*first);
+        let mut candidates = Vec::with_capacity(holders.len());
+        candidates.extend(holders.iter().filter_map(|holder| self.candidate(*holder)));
         if !candidates.is_empty() {
-            self.halve(chain, Range { held: 0, lacking: chain.len() }, candidates, found);
-            found.sort_unstable_by_key(|found| found.slot);
+            found.reserve(candidates.len());
+            let held = Place { at: 0, holders: holders.len() };
+            let lacking = Place { at: chain.len(), holders: 0 };
+            self.halve(chain, Range { held, lacking }, candidates, found);
+            // Groups are sorted in themselves, which this sort, and no unstable one, makes use of.
+            found.sort_by_key(|found| found.slot);
         }
+    }
+
+    /// A holder of the first cell, if it is believed.
+    fn candidate(&self, holder: Holder) -> Option<Candidate> {
+        let slot = holder.slot();
+        let feed = self.feeds.get(slot.index()).filter(|feed| feed.epoch == holder.epoch())?;
+        let [_, lower @ ..] = feed.cells;
+        let first = (lower != [0; 3]).then_some(holder.tier());
+        self.is_believed(slot).then_some(Candidate { slot, first })
     }
 
     /// Finds the ends of candidates. No deeper than a chain can be halved: only those that end before the middle are left to a
@@ -55,9 +75,20 @@ impl Reported {
         mut candidates: Vec<Candidate>,
         found: &mut Vec<Match>,
     ) {
-        while range.lacking - range.held > 1 {
-            let middle = range.held + (range.lacking - range.held) / 2;
-            let Some(cell) = chain.get(middle) else { break };
+        while range.lacking.at - range.held.at > 1 {
+            let at = range.held.at + (range.lacking.at - range.held.at) / 2;
+            let Some(cell) = chain.get(at) else { break };
+            let middle = Place { at, holders: self.table.holders_of(*cell).len() };
+            // A void holder says nothing of the cells before its own, some of which may be swept.
+            let is_counted = self.unswept == 0;
+            if middle.holders == 0 || is_counted && middle.holders == range.lacking.holders {
+                range.lacking = middle;
+                continue;
+            }
+            if is_counted && middle.holders == range.held.holders {
+                range.held = middle;
+                continue;
+            }
             let (further, ended) = self.divide(*cell, &candidates);
             if further.is_empty() {
                 range.lacking = middle;
@@ -69,35 +100,29 @@ impl Reported {
             candidates = further;
             range.held = middle;
         }
-        let cells = range.held + 1;
+        let cells = range.held.at + 1;
         found.extend(candidates.into_iter().map(|candidate| self.matched(chain, cells, candidate)));
     }
 
     /// The candidates that hold a cell, and the others. Both lists are sorted by slot, so one walk along them is enough.
     fn divide(&self, cell: CellHash, candidates: &[Candidate]) -> (Vec<Candidate>, Vec<Candidate>) {
-        let mut holders = self.holders_of(cell).peekable();
-        if holders.peek().is_none() {
-            return (Vec::new(), Vec::new());
-        }
-        let (mut further, mut ended) = (Vec::with_capacity(candidates.len()), Vec::new());
-        for candidate in candidates {
-            while holders.next_if(|holder| holder.slot() < candidate.slot).is_some() {}
-            match holders.next_if(|holder| holder.slot() == candidate.slot) {
-                Some(holder) => further.push(Candidate { last: holder.tier(), ..*candidate }),
-                None => ended.push(*candidate),
-            }
-        }
-        (further, ended)
+        let mut holders = self.holders_of(cell).map(|holder| holder.slot()).peekable();
+        candidates.iter().partition(|candidate| {
+            while holders.next_if(|slot| *slot < candidate.slot).is_some() {}
+            holders.peek() == Some(&candidate.slot)
+        })
     }
 
     /// A candidate's match, whose end is known: what is left are the ends of its tiers.
     fn matched(&self, chain: &[CellHash], cells: usize, candidate: Candidate) -> Match {
+        let Some(first) = candidate.first else { return Match::on_gpu(candidate.slot, u32_len(cells)) };
+        let last = self.tier_of(chain.get(cells - 1), candidate.slot).unwrap_or(first);
         let mut tiers = [0_u32; 4];
         let mut begin = 0;
         for (tier, count) in (0_u8..).zip(&mut tiers) {
-            let end = if tier >= rank(candidate.last) {
+            let end = if tier >= rank(last) {
                 cells
-            } else if tier < rank(candidate.first) {
+            } else if tier < rank(first) {
                 begin
             } else {
                 self.end_of_tier(chain, begin..cells, candidate.slot, tier)
@@ -113,15 +138,19 @@ impl Reported {
         let (mut low, mut high) = (range.start, range.end);
         while low < high {
             let middle = low + (high - low) / 2;
-            let holder = chain
-                .get(middle)
-                .and_then(|cell| self.holders_of(*cell).find(|holder| holder.slot() == slot));
-            if holder.is_some_and(|holder| rank(holder.tier()) <= tier) {
+            if self.tier_of(chain.get(middle), slot).is_some_and(|held| rank(held) <= tier) {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
         low
+    }
+
+    /// In which tier a slot holds a cell.
+    fn tier_of(&self, cell: Option<&CellHash>, slot: Slot) -> Option<Tier> {
+        let holders = self.table.holders_of(*cell?);
+        let at = holders.binary_search_by_key(&slot, |holder| holder.slot()).ok()?;
+        holders.get(at).filter(|holder| self.is_current(**holder)).map(|holder| holder.tier())
     }
 }

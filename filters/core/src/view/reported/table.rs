@@ -13,7 +13,7 @@ use crate::ids::{CellHash, Slot};
 use crate::limits::ENDPOINTS_MAX;
 use crate::wire::Tier;
 use foldhash::fast::FixedState;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash, Hasher};
 
 /// Shards, a power of two: with as many cells as there may be, each has some 5,000.
 pub(super) const SHARDS: usize = 256;
@@ -35,8 +35,11 @@ pub(super) struct Holder(u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Epoch(pub(super) u16);
 
-/// Cells are kept in bytes: twelve in all with the holder, where an aligned number would make it sixteen.
-type Shard = SeededMap<[u8; 8], Holder>;
+/// A cell, kept in bytes: twelve in all with the holder, where an aligned number would make it sixteen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Key([u8; 8]);
+
+type Shard = SeededMap<Key, Holder>;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -100,6 +103,25 @@ pub(super) fn rank(tier: Tier) -> u8 {
     }
 }
 
+// === impl Key ===
+
+impl Key {
+    fn of(cell: CellHash) -> Self {
+        Self(cell.0.to_le_bytes())
+    }
+
+    fn cell(self) -> CellHash {
+        CellHash(u64::from_le_bytes(self.0))
+    }
+}
+
+impl Hash for Key {
+    /// As a number: of bytes, the hash would take their length and a loop.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.cell().0);
+    }
+}
+
 // === impl Table ===
 
 impl Table {
@@ -111,7 +133,7 @@ impl Table {
 
     /// Who holds a cell, by slot; some may be of an epoch that is over.
     pub(super) fn holders_of(&self, cell: CellHash) -> &[Holder] {
-        let place = self.shards.get(self.shard_of(cell)).and_then(|shard| shard.get(&cell.0.to_le_bytes()));
+        let place = self.shards.get(self.shard_of(cell)).and_then(|shard| shard.get(&Key::of(cell)));
         match place.map(|place| (place, place.list())) {
             None => &[],
             Some((_, Some(list))) => self.lists.get(list),
@@ -125,7 +147,7 @@ impl Table {
             self.shards.resize_with(SHARDS, || Shard::with_hasher(seeded(self.seed)));
         }
         let at = self.shard_of(cell);
-        let place = self.shards.get_mut(at)?.entry(cell.0.to_le_bytes()).or_insert(Holder(LIST | u32::MAX));
+        let place = self.shards.get_mut(at)?.entry(Key::of(cell)).or_insert(Holder(LIST | u32::MAX));
         let replaced = if *place == Holder(LIST | u32::MAX) {
             *place = holder;
             None
@@ -145,7 +167,7 @@ impl Table {
     pub(super) fn remove(&mut self, cell: CellHash, slot: Slot) -> Option<Holder> {
         let at = self.shard_of(cell);
         let shard = self.shards.get_mut(at)?;
-        let key = cell.0.to_le_bytes();
+        let key = Key::of(cell);
         let place = shard.get_mut(&key)?;
         let removed = if let Some(list) = place.list() {
             let removed = self.lists.remove(list, slot)?;
@@ -190,7 +212,7 @@ impl Table {
     /// Passes on every cell of one shard with each of its holders.
     pub(super) fn each_of(&self, shard: usize, mut each: impl FnMut(CellHash, Holder)) {
         for (key, place) in self.shards.get(shard).into_iter().flatten() {
-            let cell = CellHash(u64::from_le_bytes(*key));
+            let cell = key.cell();
             match place.list() {
                 Some(list) => self.lists.get(list).iter().for_each(|holder| each(cell, *holder)),
                 None => each(cell, *place),
@@ -206,7 +228,7 @@ impl Table {
     /// Bytes of memory taken. A hash table's bucket is an entry and a control byte, and an eighth of the buckets stay empty.
     pub(super) fn bytes(&self) -> usize {
         let buckets: usize = self.shards.iter().map(|shard| shard.capacity() * 8 / 7).sum();
-        let entry = size_of::<([u8; 8], Holder)>() + 1;
+        let entry = size_of::<(Key, Holder)>() + 1;
         buckets * entry + self.shards.capacity() * size_of::<Shard>() + self.lists.bytes()
     }
 
