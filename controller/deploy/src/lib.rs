@@ -12,5 +12,9 @@
 //! vendor would be the obvious way; but it cannot refuse what no engine can do, and cannot say why it makes what it makes.
 
 pub mod api;
+mod engines;
+mod hardware;
+mod json;
 pub mod plan;
+pub mod text;
 pub mod yaml;

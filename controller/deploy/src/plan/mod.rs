@@ -5,13 +5,30 @@
 
 mod cluster;
 mod names;
+mod notes;
 mod observed;
+mod patch;
+mod pod;
+mod problems;
+mod routing;
+mod shape;
+mod status;
+mod validate;
+mod volumes;
+mod workload;
 
 pub use cluster::{Cluster, InferencePools, Picker};
 pub use names::{ENDPOINT_LABEL, LLM_D_ROLE_LABEL, ROLE_LABEL, SERVICE_LABEL};
 pub use observed::{Diagnosis, ObjectRef, Observed, ObservedRole, Traffic};
+pub use problems::Problem;
+
+pub(crate) use shape::Shape;
 
 use crate::api::{ModelService, ModelServiceStatus};
+use crate::engines::{self, Context, HTTP_PORT};
+use names::{Owner, reference};
+use pod::Pod;
+use problems::Problems;
 use serde_json::Value;
 
 /// What should be there.
@@ -25,6 +42,8 @@ pub struct Plan {
     pub status: ModelServiceStatus,
     /// What a person should see as Events.
     pub events: Vec<Note>,
+    /// What is wrong with the specification, all of it.
+    pub problems: Vec<Problem>,
 }
 
 /// An object to apply.
@@ -49,6 +68,41 @@ pub struct Note {
 
 /// What should be there for `service`.
 pub fn plan(service: &ModelService, cluster: &Cluster, observed: &Observed) -> Plan {
-    let _ = (service, cluster, observed);
-    Plan::default()
+    let spec = &service.spec;
+    let owner = Owner::of(service);
+    let mut problems = Problems::default();
+    let mut shapes = shape::shapes(spec, &mut problems);
+    for shape in &mut shapes {
+        if let Some(image) = cluster.images.get(&shape.image) {
+            shape.image.clone_from(image);
+        }
+    }
+    validate::validate(spec, &shapes, cluster, &mut problems);
+    let ports = shapes.iter().map(|shape| shape.ranks_per_pod).max().unwrap_or(1);
+    let mut objects = Vec::new();
+    for shape in &shapes {
+        let launch = engines::launch(Context { spec, shape, cache: shape.cache });
+        let pod = Pod { owner: &owner, spec, shape, launch: &launch, ports };
+        objects.extend(workload::objects(pod, observed, &mut problems));
+    }
+    objects.extend(routing::objects(&owner, spec, &shapes, ports, cluster, &mut problems));
+    let problems = problems.into_list();
+    if !problems.is_empty() {
+        let (status, events) = (status::invalid(service, &problems), notes::invalid(&problems));
+        return Plan { status, events, problems, ..Plan::default() };
+    }
+    let planned: Vec<ObjectRef> = objects.iter().map(|object| reference(&object.manifest)).collect();
+    let is_extra = |owned: &&ObjectRef| !planned.contains(owned);
+    Plan {
+        retire: observed.owned.iter().filter(is_extra).cloned().collect(),
+        status: status::status(service, &owner, &shapes, observed),
+        events: notes::advice(spec, &shapes),
+        objects,
+        problems,
+    }
+}
+
+/// The address of the Service with all engines, within the cluster.
+fn routing_address(owner: &Owner<'_>) -> String {
+    format!("http://{}.{}:{HTTP_PORT}", owner.name, owner.namespace)
 }

@@ -1,0 +1,149 @@
+//! How each engine is started: its command, flags, environment and ports.
+//!
+//! Flags are those of vLLM 0.32.0, whose parser takes all that the golden plans have, of SGLang 0.5.23 and of TensorRT-LLM 1.2.
+
+mod flags;
+mod sglang;
+mod trtllm;
+mod vllm;
+mod vllm_cache;
+
+pub(crate) use flags::flag_name;
+
+use crate::api::{Engine, EngineKind, KvCache, ModelServiceSpec, RoleName};
+use crate::plan::Shape;
+use flags::Flags;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// The engines' port, that of the first rank; the others of a pod have the next ones.
+pub(crate) const HTTP_PORT: u16 = 8_000;
+/// The port for KV events of rank 0, and that of their replays. Each rank has the next one, so several leave room between the two.
+const EVENTS: (u16, u16) = (5_557, 5_558);
+const EVENTS_OF_RANKS: (u16, u16) = (20_000, 22_000);
+/// NIXL's default.
+const SIDE_CHANNEL_PORT: u16 = 5_600;
+/// The engines' default.
+pub(crate) const BOOTSTRAP_PORT: u16 = 8_998;
+/// Where the model is in the container, if it comes from a volume.
+pub(crate) const MODEL_PATH: &str = "/model";
+/// Where downloads are kept.
+pub(crate) const WEIGHTS_PATH: &str = "/weights";
+/// Where adapters are, one directory each.
+pub(crate) const ADAPTERS_PATH: &str = "/adapters";
+/// Where small files of the engine are.
+pub(crate) const FILES_PATH: &str = "/etc/warmpath";
+/// Where the chat template is.
+pub(crate) const TEMPLATE_PATH: &str = "/etc/warmpath-template/template.jinja";
+/// Where the shared store's claim is.
+pub(crate) const SHARED_PATH: &str = "/kv-shared";
+
+/// How an engine is started.
+#[derive(Debug, Default)]
+pub(crate) struct Launch {
+    pub(crate) command: Vec<String>,
+    pub(crate) args: Vec<String>,
+    /// The arguments of the further pods of a replica, where they differ.
+    pub(crate) worker_args: Option<Vec<String>>,
+    pub(crate) env: Vec<Value>,
+    pub(crate) ports: Vec<(String, u16)>,
+    /// Small files by their names, in [`FILES_PATH`].
+    pub(crate) files: BTreeMap<String, String>,
+    /// Where its health is.
+    pub(crate) health: (String, u16),
+    /// Whether all pods of a replica take requests, in place of the first alone.
+    pub(crate) all_serve: bool,
+}
+
+/// What an engine is started for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) spec: &'a ModelServiceSpec,
+    pub(crate) shape: &'a Shape<'a>,
+    pub(crate) cache: &'a KvCache,
+}
+
+/// How the engine of a role is started.
+pub(crate) fn launch(context: Context<'_>) -> Launch {
+    match context.spec.engine.kind {
+        EngineKind::Vllm => vllm::launch(context),
+        EngineKind::Sglang => sglang::launch(context),
+        EngineKind::Trtllm => trtllm::launch(context),
+    }
+}
+
+/// The names that requests use.
+pub(crate) fn served_names(spec: &ModelServiceSpec) -> Vec<String> {
+    if spec.model.served_names.is_empty() {
+        vec![spec.model.name.clone()]
+    } else {
+        spec.model.served_names.clone()
+    }
+}
+
+/// The ports for KV events and their replays, of rank 0.
+pub(crate) fn event_ports(shape: &Shape<'_>) -> (u16, u16) {
+    if shape.role.parallelism.data > 1 { EVENTS_OF_RANKS } else { EVENTS }
+}
+
+/// An environment variable.
+fn env(name: &str, value: impl Into<String>) -> Value {
+    json!({"name": name, "value": value.into()})
+}
+
+/// An environment variable with a field of the pod.
+fn env_of_field(name: &str, path: &str) -> Value {
+    json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}})
+}
+
+/// The directory of the model in a volume, or its repository on the hub.
+fn model_argument(spec: &ModelServiceSpec) -> String {
+    let within = |path: &Option<String>| match path.as_deref().map(|path| path.trim_matches('/')) {
+        Some(path) if !path.is_empty() => format!("{MODEL_PATH}/{path}"),
+        _ => MODEL_PATH.to_owned(),
+    };
+    let source = spec.model.source.as_ref();
+    if let Some(claim) = source.and_then(|source| source.claim.as_ref()) {
+        return within(&claim.path);
+    }
+    if let Some(image) = source.and_then(|source| source.image.as_ref()) {
+        return within(&image.path);
+    }
+    let hub = source.and_then(|source| source.hub.as_ref());
+    hub.and_then(|hub| hub.repository.clone()).unwrap_or_else(|| spec.model.name.clone())
+}
+
+/// What downloads need.
+fn hub_env(spec: &ModelServiceSpec) -> Vec<Value> {
+    let source = spec.model.source.as_ref();
+    if source.is_some_and(|source| source.hub.is_none()) {
+        // A pod whose model is on a volume should not ask the hub for anything.
+        return vec![env("HF_HUB_OFFLINE", "1")];
+    }
+    let mut found = vec![env("HF_HOME", WEIGHTS_PATH)];
+    if let Some(token) = source.and_then(|source| source.hub.as_ref()?.token.as_ref()) {
+        let reference = json!({"name": token.name, "key": token.key});
+        found.push(json!({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}}));
+    }
+    found
+}
+
+fn revision(spec: &ModelServiceSpec) -> Option<&str> {
+    spec.model.source.as_ref()?.hub.as_ref()?.revision.as_deref()
+}
+
+/// The user's own arguments for a role.
+fn user_args<'a>(engine: &'a Engine, shape: &'a Shape<'_>) -> impl Iterator<Item = &'a str> + Clone {
+    engine.args.iter().chain(&shape.role.args).map(String::as_str)
+}
+
+/// Names of ports have at most 15 characters.
+fn http_ports(ranks: u32) -> Vec<(String, u16)> {
+    let name = |rank: u16| if rank == 0 { "http".to_owned() } else { format!("http-{rank}") };
+    let ranks = u16::try_from(ranks).unwrap_or(1);
+    (0..ranks).map(|rank| (name(rank), HTTP_PORT.saturating_add(rank))).collect()
+}
+
+fn is_prefill(name: RoleName) -> bool {
+    name == RoleName::Prefill
+}

@@ -1,0 +1,132 @@
+//! The workload of a role: a Deployment, or a LeaderWorkerSet where a replica takes several nodes.
+
+use super::Object;
+use super::names::Owner;
+use super::observed::Observed;
+use super::patch::patched;
+use super::pod::Pod;
+use super::problems::Problems;
+use super::shape::{Shape, path};
+use crate::api::{ModelServiceSpec, RoleName, Workload};
+use crate::hardware::Request;
+use crate::json::put;
+use serde_json::{Map, Value, json};
+
+/// Seconds that a rollout may take beyond the start of an engine, before it counts as stuck.
+const PROGRESS_SECONDS: i32 = 600;
+const REVISIONS: i32 = 3;
+
+/// The objects of a role.
+pub(super) fn objects(pod: Pod<'_>, observed: &Observed, problems: &mut Problems) -> Vec<Object> {
+    let Pod { owner, spec, shape, .. } = pod;
+    let name = owner.workload(shape.name);
+    let mut found = Vec::new();
+    if let Some(Request::Claim(claim)) = shape.device.request {
+        let selectors: Vec<Value> =
+            claim.selectors.iter().map(|text| json!({"cel": {"expression": text}})).collect();
+        let mut exactly = json!({"deviceClassName": claim.device_class, "count": shape.devices_per_pod});
+        if !selectors.is_empty() {
+            put(&mut exactly, "selectors", selectors);
+        }
+        let manifest = json!({
+            "apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaimTemplate",
+            "metadata": owner.metadata(&name, Some(shape.name)),
+            "spec": {"spec": {"devices": {"requests": [{"name": "devices", "exactly": exactly}]}}},
+        });
+        found.push(Object {
+            manifest,
+            reason: format!("each pod of {} claims {} devices", shape.name, shape.devices_per_pod),
+        });
+    }
+    let patches = [
+        ("spec.engine.podTemplate".to_owned(), &spec.engine.pod_template),
+        (format!("{}.podTemplate", path(shape.name)), &shape.role.pod_template),
+    ];
+    let mut template = |is_worker: bool| patched(pod.template(is_worker), &patches, problems);
+    let replicas = replicas(spec, shape, observed);
+    let rollout = &spec.rollout;
+    let kind = workload(owner, shape);
+    let (mut body, reason) = if shape.nodes == 1 {
+        let body = json!({
+            "revisionHistoryLimit": REVISIONS,
+            "progressDeadlineSeconds": rollout.startup_seconds.saturating_add(PROGRESS_SECONDS),
+            "selector": {"matchLabels": selector(owner, shape.name)},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": rollout.max_surge, "maxUnavailable": rollout.max_unavailable}},
+            "template": template(false),
+        });
+        (body, format!("a replica of {} fits one node", shape.name))
+    } else {
+        let body = json!({
+            "startupPolicy": "LeaderCreated",
+            "rolloutStrategy": {"type": "RollingUpdate", "rollingUpdateConfiguration": {"maxSurge": rollout.max_surge, "maxUnavailable": rollout.max_unavailable}},
+            "leaderWorkerTemplate": {
+                "size": shape.nodes,
+                "restartPolicy": "RecreateGroupOnPodRestart",
+                "leaderTemplate": template(false),
+                "workerTemplate": template(true),
+            },
+        });
+        let devices = shape.devices_per_pod.saturating_mul(shape.nodes);
+        (
+            body,
+            format!(
+                "a replica of {} takes {devices} devices, {} nodes with {} each",
+                shape.name, shape.nodes, shape.devices_per_pod
+            ),
+        )
+    };
+    if let Some(replicas) = replicas {
+        put(&mut body, "replicas", replicas);
+    }
+    let metadata = owner.metadata(&name, Some(shape.name));
+    let manifest =
+        json!({"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": body});
+    found.push(Object { manifest, reason });
+    found.extend(disruption(owner, shape));
+    found
+}
+
+/// The workload's kind and name.
+pub(super) fn workload(owner: &Owner<'_>, shape: &Shape<'_>) -> Workload {
+    let (api_version, kind) = if shape.nodes == 1 {
+        ("apps/v1", "Deployment")
+    } else {
+        ("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet")
+    };
+    Workload { api_version: api_version.to_owned(), kind: kind.to_owned(), name: owner.workload(shape.name) }
+}
+
+/// The replicas to ask for; `None`: another scaler does.
+pub(super) fn replicas(spec: &ModelServiceSpec, shape: &Shape<'_>, observed: &Observed) -> Option<i32> {
+    if spec.autoscaling.external {
+        return None;
+    }
+    let (min, max) = (shape.role.replicas.min, shape.role.replicas.max.unwrap_or(shape.role.replicas.min));
+    let least = if spec.autoscaling.scale_to_zero { 0 } else { min };
+    match observed.roles.get(&shape.name).and_then(|role| role.scaled) {
+        Some(scaled) if spec.autoscaling.enabled => Some(scaled.clamp(least, max.max(least))),
+        // Nothing scales yet: a service that may scale to zero must not begin there, because nothing would wake it.
+        _ if spec.autoscaling.enabled => Some(min.max(1)),
+        _ => Some(min),
+    }
+}
+
+/// Nodes are drained one pod of a role at a time. A group of several nodes restarts as one, which a budget of pods cannot say.
+fn disruption(owner: &Owner<'_>, shape: &Shape<'_>) -> Option<Object> {
+    let most = shape.role.replicas.max.unwrap_or(shape.role.replicas.min);
+    if shape.nodes > 1 || most < 2 {
+        return None;
+    }
+    let manifest = json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+        "metadata": owner.metadata(&owner.workload(shape.name), Some(shape.name)),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector(owner, shape.name)}},
+    });
+    Some(Object { manifest, reason: format!("drained nodes take one pod of {} at a time", shape.name) })
+}
+
+fn selector(owner: &Owner<'_>, role: RoleName) -> Map<String, Value> {
+    let mut labels = owner.labels(Some(role));
+    labels.retain(|name, _| name.starts_with("warmpath.dev/"));
+    labels
+}
