@@ -52,14 +52,20 @@ impl std::error::Error for NoClock {}
 
 /// The environment of chat templates.
 pub(crate) fn environment() -> Result<Environment<'static>, Error> {
+    let mut environment = bare_environment()?;
+    environment.add_function("raise_exception", raise_exception);
+    environment.add_function("strftime_now", strftime_now);
+    Ok(environment)
+}
+
+/// What vLLM tries a template in: without the functions that only chat templates have.
+pub(crate) fn bare_environment() -> Result<Environment<'static>, Error> {
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_fuel(Some(FUEL_MAX));
     environment.set_recursion_limit(RECURSION_MAX);
     environment.set_formatter(write_value);
     environment.set_unknown_method_callback(method);
-    environment.add_function("raise_exception", raise_exception);
-    environment.add_function("strftime_now", strftime_now);
     environment.add_filter("tojson", to_json);
     environment.add_filter("trim", trim);
     environment.add_filter("string", string);

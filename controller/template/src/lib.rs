@@ -153,6 +153,23 @@ impl Template {
         template.render(context).map_err(|error| unwritten(&error))
     }
 
+    /// Whether engines move the system messages of `/v1/messages` to the head: where the template fails with one between two
+    /// messages of a user, which vLLM tries as it starts. It tries it with nothing else that templates need, so one that calls for the
+    /// date fails, too.
+    pub fn merges_system(&self) -> bool {
+        let chat: Vec<Value> = ["system", "user", "system", "user"]
+            .into_iter()
+            .map(|role| Value::from_pairs([("role", role), ("content", "t")]))
+            .collect();
+        let context = Value::from_pairs([
+            ("messages", Value::from(chat)),
+            ("add_generation_prompt", Value::from(false)),
+        ]);
+        let rendered = environment::bare_environment()
+            .and_then(|environment| environment.render_str(&self.source, context));
+        rendered.is_err()
+    }
+
     fn source(&self) -> &str {
         &self.source
     }

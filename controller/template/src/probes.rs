@@ -22,11 +22,26 @@ const TURNS: [&str; 13] = [
 const BEFORE: [&str; 2] = ["", "uBta"];
 
 /// Words that are no turns.
-const OTHERS: [&str; 13] =
-    ["uu", "uua", "a", "au", "uasua", "uasu", "usu", "ssu", "uaau", "uBtu", "uBn", "uBna", "uBnuBna"];
+const OTHERS: [&str; 16] = [
+    "uu", "uua", "a", "au", "us", "uas", "uasua", "uasu", "uaus", "usu", "ssu", "uaau", "uBtu", "uBn",
+    "uBna", "uBnuBna",
+];
 
 /// With several parts: `S`, `U` and `P` of the system, the user and the assistant.
 const PARTS: [&str; 8] = ["U", "Su", "SU", "sU", "uPu", "UPU", "UaU", "uaU"];
+
+/// The tools of a chat: whether each has a description and parameters, and whether it says that it is strict.
+const TOOLS: [(bool, bool, Option<bool>); 9] = [
+    (true, true, None),
+    (true, true, None),
+    (false, true, None),
+    (true, false, None),
+    (false, false, None),
+    (true, true, Some(true)),
+    (true, true, Some(false)),
+    (false, true, Some(true)),
+    (true, false, Some(false)),
+];
 
 /// Of the words from which a table is learned, one in so many is compared again, with other texts.
 const STEP: usize = 4;
@@ -237,9 +252,11 @@ impl Writer {
     }
 
     fn tools(&mut self) -> Vec<Value> {
+        let start = self.marks / 3 % TOOLS.len();
+        let is_alone = self.marks.is_multiple_of(3);
         let mut tools = Vec::new();
-        for (has_description, has_parameters) in
-            [(true, true), (true, true), (false, true), (true, false), (false, false)]
+        for (has_description, has_parameters, is_strict) in
+            TOOLS.into_iter().cycle().skip(start).take(TOOLS.len())
         {
             let mut function = json!({"name": self.mark()});
             if has_description {
@@ -254,10 +271,13 @@ impl Writer {
                 });
                 add(&mut function, "parameters", parameters);
             }
+            if let Some(is_strict) = is_strict {
+                add(&mut function, "strict", json!(is_strict));
+            }
             tools.push(json!({"type": "function", "function": function}));
         }
         // The first alone, too: what stands before and after the only tool.
-        if self.marks.is_multiple_of(3) {
+        if is_alone {
             tools.truncate(1);
         }
         tools

@@ -76,8 +76,15 @@ pub fn reduce(template: &Template) -> Option<Program> {
     let is_argument = |name: &&String| !switches.contains(name) && !KNOWN.contains(&name.as_str());
     let arguments = named.iter().filter(is_argument).cloned().collect();
     let guards = guards::guards(template.source());
-    let mut program =
-        Program { shape, switches, arguments, guards, literals: Vec::new(), tables: Vec::new() };
+    let mut program = Program {
+        shape,
+        switches,
+        arguments,
+        guards,
+        literals: Vec::new(),
+        tables: Vec::new(),
+        merges_system: template.merges_system(),
+    };
     let mut literals: BTreeMap<String, u32> = BTreeMap::new();
     for has_tools in [false, true] {
         let mut without_switch: Option<Learned> = None;

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 use warmpath_jinja::{ContentFormat, Source, Template, reduce};
-use warmpath_json::Scanner;
-use warmpath_template::{Chat, Unwritten};
+use warmpath_json::{Raw, Scanner};
+use warmpath_template::{Chat, MessagesBody, Program, ResponsesBody, Unwritten};
 
 /// 2026-11-26 09:05:07, as in `data/make.py`.
 const NOW_US: u64 = 1_795_683_907_000_000;
@@ -17,9 +18,18 @@ const NOW_US: u64 = 1_795_683_907_000_000;
 const TOKENS: [(&str, &str); 3] =
     [("bos_token", "<|bos|>"), ("eos_token", "<|eos|>"), ("pad_token", "<|pad|>")];
 
+/// What a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Chat,
+    Messages,
+    Responses,
+}
+
 struct Case {
+    format: Format,
     name: String,
-    /// As it is written in `cases.json`: the order of fields counts.
+    /// As it is written in its file: the order of fields counts.
     body: String,
     /// `None`: the engine rejects it.
     text: Option<String>,
@@ -29,7 +39,72 @@ struct Golden {
     name: String,
     template: String,
     content_format: ContentFormat,
+    /// `None`: an engine with this template does not start.
+    merges_system: Option<bool>,
     cases: Vec<Case>,
+}
+
+// === impl Format ===
+
+impl Format {
+    const ALL: [Self; 3] = [Self::Chat, Self::Messages, Self::Responses];
+
+    /// The name of its file, and of its expectations.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "cases",
+            Self::Messages => "messages",
+            Self::Responses => "responses",
+        }
+    }
+}
+
+// === impl Case ===
+
+impl Case {
+    /// What a program writes of it.
+    fn written(&self, program: &Program) -> Result<String, Unwritten> {
+        let fields = fields(&self.body);
+        let raw = |name: &str| fields.get(name).filter(|raw| *raw != "null").map(|raw| raw_of(raw));
+        let mut text = Vec::new();
+        let mut sink = |piece: &[u8]| {
+            text.extend_from_slice(piece);
+            true
+        };
+        let given = match self.format {
+            Format::Chat => {
+                with_chat(&self.body, |chat| program.write(chat, Some(NOW_US), &mut sink))?;
+                return Ok(String::from_utf8(text).unwrap());
+            }
+            Format::Messages => {
+                let body = MessagesBody {
+                    messages: raw("messages").unwrap().bytes(),
+                    system: raw("system"),
+                    tools: raw("tools"),
+                    thinking: raw("thinking"),
+                    output_config: raw("output_config"),
+                    arguments: raw("chat_template_kwargs"),
+                };
+                body.given(program)?
+            }
+            Format::Responses => {
+                let body = ResponsesBody {
+                    instructions: raw("instructions"),
+                    input: raw("input"),
+                    tools: raw("tools"),
+                    reasoning: raw("reasoning"),
+                    arguments: raw("chat_template_kwargs"),
+                };
+                body.given()?
+            }
+        };
+        program.write_given(given, Some(NOW_US), &mut sink)?;
+        Ok(String::from_utf8(text).unwrap())
+    }
+}
+
+fn raw_of(json: &str) -> Raw<'_> {
+    Scanner::new(json.as_bytes()).raw().unwrap()
 }
 
 fn data() -> PathBuf {
@@ -49,17 +124,21 @@ fn fields(json: &str) -> BTreeMap<String, String> {
 }
 
 fn goldens() -> Vec<Golden> {
-    let bodies = fields(&fs::read_to_string(data().join("cases.json")).unwrap());
+    let bodies = Format::ALL.map(|format| {
+        (format, fields(&fs::read_to_string(data().join(format!("{}.json", format.name()))).unwrap()))
+    });
     let mut found = Vec::new();
     for entry in fs::read_dir(data().join("templates")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let expected = fs::read(data().join("expected").join(format!("{name}.json"))).unwrap();
         let expected: Value = serde_json::from_slice(&expected).unwrap();
-        let cases = bodies.iter().map(|(case, body)| Case {
+        let cases = bodies.iter().flat_map(|(format, bodies)| bodies.iter().map(|body| (*format, body)));
+        let cases = cases.map(|(format, (case, body))| Case {
+            format,
             name: case.clone(),
             body: body.clone(),
-            text: expected["cases"][case]["text"].as_str().map(str::to_owned),
+            text: expected[format.name()][case]["text"].as_str().map(str::to_owned),
         });
         found.push(Golden {
             template: fs::read_to_string(&path).unwrap(),
@@ -68,6 +147,7 @@ fn goldens() -> Vec<Golden> {
             } else {
                 ContentFormat::Text
             },
+            merges_system: expected["merges_system"].as_bool(),
             cases: cases.collect(),
             name,
         });
@@ -94,10 +174,17 @@ fn source(golden: &Golden) -> Source<'_> {
     Source { template: &golden.template, special_tokens: &TOKENS, ..Source::default() }
 }
 
+fn compiled(golden: &Golden) -> Template {
+    Template::compile(&source(golden)).unwrap_or_else(|error| panic!("{}: {error}", golden.name))
+}
+
 #[test]
-fn the_content_format_is_found_as_vllm_finds_it() {
+fn what_vllm_derives_from_a_template_is_found() {
     for golden in goldens() {
         assert_eq!(ContentFormat::of(&golden.template), golden.content_format, "{}", golden.name);
+        if let Some(merges_system) = golden.merges_system {
+            assert_eq!(compiled(&golden).merges_system(), merges_system, "{}", golden.name);
+        }
     }
 }
 
@@ -106,9 +193,11 @@ fn a_rendered_chat_is_the_engines_byte_for_byte() {
     let mut differences = Vec::new();
     let mut equal = 0;
     for golden in goldens() {
-        let template =
-            Template::compile(&source(&golden)).unwrap_or_else(|error| panic!("{}: {error}", golden.name));
-        for case in &golden.cases {
+        let template = compiled(&golden);
+        // Of a chat that is continued, only the program knows where it ends.
+        let is_rendered =
+            |case: &&Case| case.format == Format::Chat && with_chat(&case.body, |chat| !chat.is_continued);
+        for case in golden.cases.iter().filter(is_rendered) {
             let rendered = with_chat(&case.body, |chat| template.render(chat, Some(NOW_US)));
             match (&case.text, rendered) {
                 (Some(text), Ok(rendered)) if *text == rendered => equal += 1,
@@ -124,42 +213,50 @@ fn a_rendered_chat_is_the_engines_byte_for_byte() {
     assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
 }
 
-/// What the program of a template writes is what the template does, or nothing. `data/coverage.txt` says how much that is.
-#[test]
-fn a_reduced_template_writes_the_same_or_nothing() {
-    let mut page =
-        String::from("template, cases with a text, of them written by the program, the others by reason\n");
-    let mut differences = Vec::new();
-    for golden in goldens() {
-        let template = Template::compile(&source(&golden)).unwrap();
-        let program = reduce(&template);
+/// The lines of a template in `data/coverage.txt`, and where its program writes something else than the engine.
+fn coverage(golden: &Golden) -> (String, Vec<String>) {
+    let program = reduce(&compiled(golden));
+    let (mut lines, mut differences) = (String::new(), Vec::new());
+    for format in Format::ALL {
         let (mut texts, mut written) = (0, 0);
         let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for case in &golden.cases {
+        for case in golden.cases.iter().filter(|case| case.format == format) {
+            let result = program.as_ref().map_or(Err(Unwritten::Failed), |program| case.written(program));
+            // What the engine rejects may have any text.
             let Some(expected) = &case.text else { continue };
             texts += 1;
-            let mut text = Vec::new();
-            let result = with_chat(&case.body, |chat| match &program {
-                Some(program) => program.write(chat, Some(NOW_US), &mut |piece| {
-                    text.extend_from_slice(piece);
-                    true
-                }),
-                None => Err(Unwritten::Failed),
-            });
             match result {
-                Ok(()) if text == expected.as_bytes() => written += 1,
-                Ok(()) => differences.push(format!(
-                    "{} {}\n expected {expected:?}\n got      {:?}",
-                    golden.name,
-                    case.name,
-                    String::from_utf8_lossy(&text)
+                Ok(text) if text == *expected => written += 1,
+                Ok(text) => differences.push(format!(
+                    "{} {format:?} {}\n expected {expected:?}\n got      {text:?}",
+                    golden.name, case.name
                 )),
                 Err(reason) => reasons.entry(reason.label()).or_default().push(&case.name),
             }
         }
         let reasons: Vec<String> =
             reasons.iter().map(|(reason, cases)| format!("{reason}: {}", cases.join(" "))).collect();
-        writeln!(page, "{}, {texts}, {written}, {}", golden.name, reasons.join("; ")).unwrap();
+        let name = format.name();
+        writeln!(lines, "{}, {name}, {texts}, {written}, {}", golden.name, reasons.join("; ")).unwrap();
+    }
+    (lines, differences)
+}
+
+/// What the program of a template writes is what the template does, or nothing. `data/coverage.txt` says how much that is.
+#[test]
+fn a_reduced_template_writes_the_same_or_nothing() {
+    let mut page = String::from(
+        "template, format, cases with a text, of them written by the program, the others by reason\n",
+    );
+    let goldens = goldens();
+    let found: Vec<(String, Vec<String>)> = thread::scope(|scope| {
+        let running: Vec<_> = goldens.iter().map(|golden| scope.spawn(|| coverage(golden))).collect();
+        running.into_iter().map(|running| running.join().unwrap()).collect()
+    });
+    let mut differences = Vec::new();
+    for (lines, of_one) in found {
+        page.push_str(&lines);
+        differences.extend(of_one);
     }
     assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
     let known = fs::read_to_string(data().join("coverage.txt")).unwrap_or_default();

@@ -72,6 +72,7 @@ fn pool() -> Pool {
                     empty: vec![1],
                     kept: vec![1],
                 }],
+                merges_system: true,
             }),
         })),
     }

@@ -114,6 +114,35 @@ fn a_chat_has_the_cells_of_the_text_that_its_engine_computes() {
     assert_ne!(chain(&view, Api::Completions, &prefixed).0, chain(&view, Api::Completions, &plain).0);
 }
 
+/// [`chat`] as `/v1/responses` has it.
+fn responses(fields: &Value) -> Value {
+    let text = |kind: &str, text: &str| json!([{"type": kind, "text": text}]);
+    let mut body = json!({
+        "model": "m",
+        "input": [
+            {"role": "user", "content": "a \"question\"\n ".repeat(80)},
+            {"type": "message", "role": "assistant", "content": text("output_text", "one\ntwo")},
+            {"type": "message", "role": "user", "content": text("input_text", &"more ".repeat(200))},
+        ],
+    });
+    body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    body
+}
+
+#[test]
+fn a_chat_of_any_format_has_the_cells_of_the_same_text() {
+    let view = written();
+    let plain = json!({"model": "m", "prompt": chat_text(), "add_special_tokens": false});
+    let messages =
+        chat(&json!({"max_tokens": 4, "metadata": {"user_id": "u"}, "thinking": {"type": "adaptive"}}));
+    let (cells, _, is_written) = chain(&view, Api::Messages, &messages);
+    assert_eq!((cells, is_written), (chain(&view, Api::Completions, &plain).0, Some(Ok(()))));
+    // Those of /v1/responses begin with the tokenizer's first token, as a completion does.
+    let prefixed = json!({"model": "m", "prompt": chat_text()});
+    let (cells, _, is_written) = chain(&view, Api::Responses, &responses(&json!({})));
+    assert_eq!((cells, is_written), (chain(&view, Api::Completions, &prefixed).0, Some(Ok(()))));
+}
+
 #[test]
 fn what_has_no_text_keeps_its_canonical_cells_and_says_why() {
     let (known, unknown) = (written(), view(None));
@@ -128,14 +157,19 @@ fn what_has_no_text_keeps_its_canonical_cells_and_says_why() {
             chat(&json!({"tools": [{"type": "function", "function": {"name": "f"}}]})),
             Unwritten::Arguments,
         ),
-        (Api::Chat, chat(&json!({"continue_final_message": true})), Unwritten::Arguments),
+        (Api::Chat, chat(&json!({"continue_final_message": true})), Unwritten::Malformed),
         (Api::Completions, json!({"model": "m", "prompt": [1, 2, 3]}), Unwritten::Tokens),
         (
             Api::Completions,
             json!({"model": "m", "prompt": "p", "truncate_prompt_tokens": 5}),
             Unwritten::Arguments,
         ),
-        (Api::Messages, chat(&json!({})), Unwritten::Api),
+        (Api::Messages, chat(&json!({"system": "s".repeat(600)})), Unwritten::Uncovered),
+        (Api::Messages, chat(&json!({"thinking": {"type": "on"}})), Unwritten::Malformed),
+        (Api::Responses, responses(&json!({"previous_response_id": "resp_1"})), Unwritten::Stored),
+        (Api::Responses, responses(&json!({"truncation": "auto"})), Unwritten::Arguments),
+        (Api::Responses, responses(&json!({"input": [{"type": "web_search_call"}]})), Unwritten::Malformed),
+        (Api::Generate, json!({"model": "m", "text": "t"}), Unwritten::Api),
     ];
     for (api, body, reason) in cases {
         let (cells, bytes, is_written) = chain(&known, api, &body);

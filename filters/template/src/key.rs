@@ -75,10 +75,14 @@ impl Key {
     pub const DESCRIBED: u32 = 1 << 17;
     /// A tool has parameters.
     pub const PARAMETERS: u32 = 1 << 18;
-    /// A tool says whether it is strict.
-    pub const STRICT: u32 = 1 << 19;
+    /// A tool says whether it is loaded later.
+    pub const DEFERRED: u32 = 1 << 19;
+    /// A tool is strict.
+    pub const STRICT: u32 = 1 << 20;
+    /// A tool says that it is not strict.
+    pub const LENIENT: u32 = 1 << 21;
     /// The bits of all circumstances.
-    pub const CIRCUMSTANCES: std::ops::Range<u32> = 8..20;
+    pub const CIRCUMSTANCES: std::ops::Range<u32> = 8..22;
 
     /// Of a kind, in some circumstances.
     pub fn new(kind: Kind, circumstances: u32) -> Self {

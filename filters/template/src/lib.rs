@@ -1,7 +1,7 @@
 //! The text of a chat as engines compute it, written by a program that the model's chat template was reduced to.
 //!
 //! ```text
-//!   controller: template ─► probes, rendered ─► program ═ state stream ═► filter: messages, tools ─► slots ─► text
+//!   controller: template ─► probes, rendered ─► program ═ state stream ═► filter: request ─► given ─► slots ─► text
 //! ```
 //!
 //! Engines hash tokens, and tokens come from this text: only cells of it can be compared with what engines report. Most templates
@@ -12,9 +12,12 @@
 mod chat;
 mod dump;
 mod form;
+mod given;
 mod key;
 mod messages;
+mod messages_body;
 mod program;
+mod responses_body;
 mod slots;
 mod strftime;
 mod tools;
@@ -22,7 +25,10 @@ mod tools;
 pub use chat::{Chat, Unwritten};
 pub use dump::Layout;
 pub use form::{Form, is_space};
+pub use given::Given;
 pub use key::{Key, Kind};
+pub use messages_body::MessagesBody;
 pub use program::{Joint, Piece, Program, Table};
+pub use responses_body::ResponsesBody;
 pub use slots::{CallPart, Field, Shape, Slot, SystemPlace, ToolsAs, ToolsPlace, slots};
 pub use strftime::strftime;

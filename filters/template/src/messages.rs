@@ -66,7 +66,7 @@ pub(crate) fn text(raw: Raw<'_>) -> Result<Cow<'_, str>, Unwritten> {
     str::from_utf8(body).map(Cow::Borrowed).map_err(|_| Unwritten::Malformed)
 }
 
-fn message<'a>(scanner: &mut Scanner<'a>) -> Result<Message<'a>, Unwritten> {
+pub(crate) fn message<'a>(scanner: &mut Scanner<'a>) -> Result<Message<'a>, Unwritten> {
     let mut found = Message::default();
     let (mut role, mut content, mut calls) = (None, None, None);
     let (mut reasoning, mut reasoning_content, mut call_id, mut name) = (None, None, None, None);
@@ -106,15 +106,20 @@ fn message<'a>(scanner: &mut Scanner<'a>) -> Result<Message<'a>, Unwritten> {
     Ok(found)
 }
 
-fn without_billing_header(part: Cow<'_, str>) -> Option<Cow<'_, str>> {
-    if !part.starts_with(BILLING_HEADER) {
+/// Whether a text begins with the line that engines cut out.
+pub(crate) fn is_billing_header(text: &str) -> bool {
+    text.starts_with(BILLING_HEADER)
+}
+
+pub(crate) fn without_billing_header(part: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    if !is_billing_header(&part) {
         return Some(part);
     }
     let (_, rest) = part.split_once('\n')?;
     if rest.is_empty() { None } else { Some(Cow::Owned(rest.to_owned())) }
 }
 
-fn parts(content: Raw<'_>) -> Result<Vec<Cow<'_, str>>, Unwritten> {
+pub(crate) fn parts(content: Raw<'_>) -> Result<Vec<Cow<'_, str>>, Unwritten> {
     if content.is_list() { list(&mut content.scanner(), part) } else { Ok(vec![text(content)?]) }
 }
 
@@ -172,7 +177,7 @@ fn call<'a>(scanner: &mut Scanner<'a>) -> Result<Call<'a>, Unwritten> {
 }
 
 /// What is no JSON, or no object, is in the conversation for good: engines take it for an empty object.
-fn object_or_empty(arguments: Cow<'_, str>) -> Cow<'_, str> {
+pub(crate) fn object_or_empty(arguments: Cow<'_, str>) -> Cow<'_, str> {
     let mut scanner = Scanner::new(arguments.as_bytes());
     let is_object = scanner.peek() == Ok(b'{') && scanner.skip().is_ok() && scanner.end().is_ok();
     if is_object { arguments } else { Cow::Borrowed("{}") }

@@ -4,7 +4,8 @@
 //! two fields, or no form for a field, the request has no text here: what the controller has not seen the template do is not
 //! guessed.
 
-use crate::{Chat, Field, Form, Key, Shape, Slot, Unwritten, slots, strftime};
+use crate::slots::slots_of;
+use crate::{Chat, Field, Form, Given, Key, Kind, Shape, Slot, Unwritten, strftime};
 use memchr::memchr;
 use std::borrow::Cow;
 use warmpath_json::Scanner;
@@ -27,6 +28,8 @@ pub struct Program {
     pub literals: Vec<Vec<Piece>>,
     /// See [`Table`].
     pub tables: Vec<Table>,
+    /// Whether engines move the system messages between others to the head, where a format has such.
+    pub merges_system: bool,
 }
 
 /// A piece of text between fields.
@@ -68,6 +71,7 @@ pub struct Joint {
 
 /// A field that is written, and the text before it.
 struct Step<'a> {
+    key: Key,
     before: &'a [Piece],
     form: Form,
     field: Field<'a>,
@@ -84,8 +88,22 @@ impl Program {
         now: Option<u64>,
         sink: &mut dyn FnMut(&[u8]) -> bool,
     ) -> Result<(), Unwritten> {
-        let table = self.table(chat)?;
-        let slots = slots(chat, self.shape)?;
+        self.write_given(Given::of(chat)?, now, sink)
+    }
+
+    /// The same of a chat of any format.
+    pub fn write_given(
+        &self,
+        given: Given<'_>,
+        now: Option<u64>,
+        sink: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<(), Unwritten> {
+        let table = self.table(&given)?;
+        let is_continued = given.is_continued;
+        if is_continued && !given.has_no_generation_prompt {
+            return Err(Unwritten::Malformed);
+        }
+        let slots = slots_of(given, self.shape)?;
         let mut steps = Vec::with_capacity(slots.len());
         let mut bytes = 0_usize;
         let mut from = None;
@@ -110,7 +128,10 @@ impl Program {
                 Field::Json(json) => json.len(),
                 Field::Nothing => 0,
             });
-            steps.push(Step { before, form, field });
+            steps.push(Step { key, before, form, field });
+        }
+        if is_continued {
+            end_in_content(&mut steps)?;
         }
         if bytes > TEXT_BYTES_MAX {
             return Err(Unwritten::TooLarge);
@@ -123,16 +144,16 @@ impl Program {
         Ok(())
     }
 
-    fn table(&self, chat: &Chat<'_>) -> Result<&Table, Unwritten> {
+    fn table(&self, given: &Given<'_>) -> Result<&Table, Unwritten> {
         let mut switches = vec![None; self.switches.len()];
-        if let Some(effort) = chat.reasoning_effort {
+        if let Some(effort) = given.reasoning_effort {
             if self.arguments.iter().any(|name| name == "reasoning_effort") {
                 return Err(Unwritten::Arguments);
             }
             let is_enabled = effort != br#""none""#;
             self.switch(&mut switches, "enable_thinking", Some(is_enabled))?;
         }
-        if let Some(arguments) = chat.arguments {
+        if let Some(arguments) = given.arguments {
             let mut scanner = Scanner::new(arguments);
             scanner.open_object()?;
             while let Some(name) = scanner.next_key()? {
@@ -150,7 +171,7 @@ impl Program {
                 }
             }
         }
-        let has_tools = chat.tools.is_some();
+        let has_tools = !given.tools.is_empty();
         let fits = |table: &&Table| table.has_tools == has_tools && table.switches == switches;
         self.tables.iter().find(fits).ok_or(Unwritten::Arguments)
     }
@@ -219,6 +240,29 @@ impl Step<'_> {
             Field::Json(json) => sink(json),
         }
     }
+}
+
+/// Ends a chat in its last content, which is to be continued. Engines mark that place with text that ends in a space, render,
+/// and cut the text at the mark: where the mark's space is still there, they keep the content's own, too.
+fn end_in_content(steps: &mut Vec<Step<'_>>) -> Result<(), Unwritten> {
+    let end = steps.pop().ok_or(Unwritten::Uncovered)?;
+    let last = steps.last_mut().ok_or(Unwritten::Uncovered)?;
+    let is_content = last.key.is(Kind::User) || last.key.is(Kind::Assistant);
+    let is_empty = matches!(&last.field, Field::Text(text) if text.is_empty());
+    if !is_content || is_empty {
+        return Err(Unwritten::Uncovered);
+    }
+    let is_spaced = matches!(end.before.first(), Some(Piece::Text(text)) if text.starts_with(' '));
+    last.form = match last.form {
+        Form::TrimLines => Form::TrimStartLines,
+        Form::Trim if is_spaced => Form::TrimStart,
+        Form::TrimEnd if is_spaced => Form::AsIs,
+        form @ (Form::AsIs | Form::Trim | Form::TrimStart | Form::TrimEnd | Form::TrimStartLines) => form,
+        Form::Dropped | Form::Quoted | Form::Json | Form::Compact | Form::Indented2 | Form::Indented4 => {
+            return Err(Unwritten::Uncovered);
+        }
+    };
+    Ok(())
 }
 
 /// JSON is written again before anything else is, because only then is it known to be JSON.

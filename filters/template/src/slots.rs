@@ -1,8 +1,8 @@
 //! The fields of a chat in the order in which a template writes them, each with what its place is.
 
-use crate::messages::{Call, Message, messages};
-use crate::tools::{Tool, tools};
-use crate::{Chat, Key, Kind, Unwritten};
+use crate::messages::{Call, Message};
+use crate::tools::Tool;
+use crate::{Chat, Given, Key, Kind, Unwritten};
 use std::borrow::Cow;
 
 /// In which order a template writes what a request has.
@@ -158,10 +158,20 @@ struct Writer<'a> {
 
 /// The fields of a chat.
 pub fn slots<'a>(chat: &Chat<'a>, shape: Shape) -> Result<Vec<Slot<'a>>, Unwritten> {
-    if chat.is_continued || chat.documents.is_some() {
-        return Err(Unwritten::Arguments);
+    slots_of(Given::of(chat)?, shape)
+}
+
+/// The fields of a chat of any format.
+pub(crate) fn slots_of(given: Given<'_>, shape: Shape) -> Result<Vec<Slot<'_>>, Unwritten> {
+    let Given { mut messages, tools, has_no_generation_prompt, has_names_first, .. } = given;
+    let writes_arguments_first = || {
+        let first = shape.call.iter().find(|part| **part != CallPart::Id);
+        shape.has_calls && first == Some(&CallPart::Arguments)
+    };
+    if has_names_first && messages.iter().any(|message| !message.calls.is_empty()) && writes_arguments_first()
+    {
+        return Err(Unwritten::Uncovered);
     }
-    let mut messages = messages(chat.messages)?;
     for (at, message) in messages.iter_mut().enumerate() {
         if shape.reads_names && (message.has_more || message.name.is_some() && message.role != "tool") {
             return Err(Unwritten::Uncovered);
@@ -187,10 +197,9 @@ pub fn slots<'a>(chat: &Chat<'a>, shape: Shape) -> Result<Vec<Slot<'a>>, Unwritt
         has_system: position("system") == Some(0),
     };
     let slots = Vec::with_capacity(2 + 2 * messages.len());
-    let tools = chat.tools.map(tools).transpose()?.unwrap_or_default();
     let mut writer = Writer { shape, places, tools, system: None, slots };
     writer.write(messages);
-    let end = if chat.has_no_generation_prompt { Kind::EndOfChat } else { Kind::End };
+    let end = if has_no_generation_prompt { Kind::EndOfChat } else { Kind::End };
     writer.push(end, 0, Field::Nothing);
     Ok(writer.slots)
 }
@@ -334,17 +343,18 @@ impl<'a> Writer<'a> {
                 ToolsAs::Fields => {
                     circumstances |= if tool.description.is_some() { Key::DESCRIBED } else { 0 };
                     circumstances |= if tool.parameters.is_some() { Key::PARAMETERS } else { 0 };
-                    circumstances |= if tool.is_strict { Key::STRICT } else { 0 };
+                    circumstances |= if tool.is_deferred { Key::DEFERRED } else { 0 };
+                    circumstances |= match tool.strict {
+                        Some(true) => Key::STRICT,
+                        Some(false) => Key::LENIENT,
+                        None => 0,
+                    };
                     self.push(Kind::ToolName, circumstances, Field::Text(tool.name));
                     if let Some(description) = tool.description {
                         self.push(Kind::ToolDescription, circumstances, Field::Text(description));
                     }
                     if let Some(parameters) = tool.parameters {
-                        self.push(
-                            Kind::ToolParameters,
-                            circumstances,
-                            Field::Json(parameters.bytes().into()),
-                        );
+                        self.push(Kind::ToolParameters, circumstances, Field::Json(parameters));
                     }
                 }
             }

@@ -6,19 +6,52 @@ use crate::messages::{list, text};
 use std::borrow::Cow;
 use warmpath_json::{KnownFields, Raw, Scanner};
 
-/// See the module.
+/// See the module. Its fields as they are written, and the names that stand before them are left out.
 #[derive(Clone, Debug)]
 pub(crate) struct Tool<'a> {
     pub(crate) name: Cow<'a, str>,
     pub(crate) description: Option<Cow<'a, str>>,
-    pub(crate) parameters: Option<Raw<'a>>,
-    pub(crate) is_strict: bool,
-    fields: [Option<Raw<'a>>; 6],
+    pub(crate) parameters: Option<Cow<'a, [u8]>>,
+    /// Whether it says that it is strict, and what.
+    pub(crate) strict: Option<bool>,
+    /// Whether it says that it is loaded later.
+    pub(crate) is_deferred: bool,
+    written: Written<'a>,
 }
 
+/// What of a tool is JSON, as it is written.
+#[derive(Clone, Debug)]
+struct Written<'a> {
+    name: Raw<'a>,
+    description: Option<Raw<'a>>,
+    strict: Option<Raw<'a>>,
+    deferred: Option<Raw<'a>>,
+    /// What stands beside the function, not in it.
+    outer_deferred: Option<Raw<'a>>,
+}
+
+/// What of a function the formats have, under names of their own.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Function<'a> {
+    pub(crate) name: Option<Raw<'a>>,
+    pub(crate) description: Option<Raw<'a>>,
+    pub(crate) parameters: Option<Cow<'a, [u8]>>,
+    pub(crate) strict: Option<Raw<'a>>,
+    pub(crate) deferred: Option<Raw<'a>>,
+}
+
+/// The tools of `/v1/chat/completions`.
 pub(crate) fn tools(json: &[u8]) -> Result<Vec<Tool<'_>>, Unwritten> {
+    tools_of(json, tool)
+}
+
+/// The tools of a list of any format.
+pub(crate) fn tools_of<'a>(
+    json: &'a [u8],
+    read: impl Fn(&mut Scanner<'a>) -> Result<Tool<'a>, Unwritten>,
+) -> Result<Vec<Tool<'a>>, Unwritten> {
     let mut scanner = Scanner::new(json);
-    let found = list(&mut scanner, tool)?;
+    let found = list(&mut scanner, read)?;
     scanner.end()?;
     if found.is_empty() { Err(Unwritten::Malformed) } else { Ok(found) }
 }
@@ -37,54 +70,78 @@ fn tool<'a>(scanner: &mut Scanner<'a>) -> Result<Tool<'a>, Unwritten> {
     if kind.is_some_and(|kind| kind.string_body() != Some(b"function")) {
         return Err(Unwritten::Malformed);
     }
-    let [mut name, mut description, mut parameters, mut strict, mut own_deferred] = [None; 5];
+    let mut found = Function::default();
     let mut scanner = function.ok_or(Unwritten::Malformed)?.scanner();
     let mut fields =
         KnownFields::open(&mut scanner, &["name", "description", "parameters", "strict", "defer_loading"])?;
     while let Some(field) = fields.next(&mut scanner)? {
-        let target = match field {
-            "name" => &mut name,
-            "description" => &mut description,
-            "parameters" => &mut parameters,
-            "strict" => &mut strict,
-            _ => &mut own_deferred,
-        };
-        *target = scanner.present()?;
+        found.set(field, scanner.present()?);
     }
-    Ok(Tool {
-        name: text(name.ok_or(Unwritten::Malformed)?)?,
-        description: description.map(text).transpose()?,
-        parameters,
-        is_strict: strict.is_some() || own_deferred.or(deferred).is_some(),
-        fields: [name, description, parameters, strict, own_deferred.or(deferred), deferred],
-    })
+    found.deferred = found.deferred.or(deferred);
+    found.tool(deferred)
 }
+
+// === impl Function ===
+
+impl<'a> Function<'a> {
+    /// Takes a field in: the name of the parameters is the only one in which formats differ.
+    pub(crate) fn set(&mut self, field: &str, value: Option<Raw<'a>>) {
+        match field {
+            "name" => self.name = value,
+            "description" => self.description = value,
+            "strict" => self.strict = value,
+            "defer_loading" => self.deferred = value,
+            _ => self.parameters = value.map(|value| Cow::Borrowed(value.bytes())),
+        }
+    }
+
+    /// The tool of this function, with what stands beside it.
+    pub(crate) fn tool(self, outer_deferred: Option<Raw<'a>>) -> Result<Tool<'a>, Unwritten> {
+        let name = self.name.ok_or(Unwritten::Malformed)?;
+        Ok(Tool {
+            name: text(name)?,
+            description: self.description.map(text).transpose()?,
+            parameters: self.parameters,
+            strict: self.strict.map(|strict| strict.parsed().ok_or(Unwritten::Malformed)).transpose()?,
+            is_deferred: self.deferred.is_some(),
+            written: Written {
+                name,
+                description: self.description,
+                strict: self.strict,
+                deferred: self.deferred,
+                outer_deferred,
+            },
+        })
+    }
+}
+
+// === impl Tool ===
 
 impl Tool<'_> {
     /// The JSON of its function.
     pub(crate) fn function(&self) -> Vec<u8> {
-        let [name, description, parameters, strict, deferred, _] = self.fields;
         let null = b"null".as_slice();
-        let required = [("name", name), ("description", description), ("parameters", parameters)];
-        let required = required.map(|(name, value)| (name, Some(value.map_or(null, Raw::bytes))));
-        let optional = [("strict", strict), ("defer_loading", deferred)];
-        object(required.into_iter().chain(optional.map(|(name, value)| (name, value.map(Raw::bytes)))))
+        let Written { name, description, strict, deferred, .. } = &self.written;
+        object([
+            ("name", Some(name.bytes())),
+            ("description", Some(description.map_or(null, Raw::bytes))),
+            ("parameters", Some(self.parameters.as_deref().unwrap_or(null))),
+            ("strict", strict.map(Raw::bytes)),
+            ("defer_loading", deferred.map(Raw::bytes)),
+        ])
     }
 
     /// The JSON of all of it.
     pub(crate) fn whole(&self) -> Vec<u8> {
-        let function = self.function();
-        let deferred = self.fields.last().copied().flatten().map(Raw::bytes);
-        let fields = [
+        object([
             ("type", Some(br#""function""#.as_slice())),
-            ("function", Some(&function)),
-            ("defer_loading", deferred),
-        ];
-        object(fields.into_iter())
+            ("function", Some(&self.function())),
+            ("defer_loading", self.written.outer_deferred.map(Raw::bytes)),
+        ])
     }
 }
 
-fn object<'a>(fields: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>) -> Vec<u8> {
+fn object<const N: usize>(fields: [(&str, Option<&[u8]>); N]) -> Vec<u8> {
     let mut json = b"{".to_vec();
     for (name, value) in fields {
         let Some(value) = value else { continue };

@@ -26,6 +26,7 @@ fn program() -> Program {
             kept: vec![0; Kind::COUNT],
             ..Table::default()
         }],
+        merges_system: false,
     }
 }
 

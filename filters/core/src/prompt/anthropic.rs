@@ -1,12 +1,13 @@
 //! `/v1/messages`: Anthropic's format, which vLLM and SGLang serve too.
 //!
 //! Fields: <https://docs.anthropic.com/en/api/messages>. Clients move `cache_control` markers from turn to turn, so
-//! only the fields of a block that reach the prompt are read.
+//! only the fields of a block that reach the prompt are read. The text that engines make of it is `warmpath-template`'s.
 
 use super::omit::{AfterLine, Omitted};
 use super::{Prompt, Request, TextSink, content, text};
 use crate::json::{JsonError, KnownFields, Raw, Scanner};
 use std::borrow::Cow;
+use warmpath_template::MessagesBody;
 
 /// The fields of the body that make up its prompt.
 #[derive(Debug, Default)]
@@ -14,6 +15,11 @@ pub(super) struct MessagesPrompt<'a> {
     tools: Option<Raw<'a>>,
     system: Option<Raw<'a>>,
     messages: Vec<Message<'a>>,
+    /// All messages as they are written.
+    written: Option<Raw<'a>>,
+    thinking: Option<Raw<'a>>,
+    output_config: Option<Raw<'a>>,
+    arguments: Option<Raw<'a>>,
 }
 
 /// A message's role and content.
@@ -43,13 +49,30 @@ pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonEr
     let mut prompt = MessagesPrompt::default();
     let mut fields = KnownFields::open(
         scanner,
-        &["model", "tools", "system", "messages", "cache_salt", "stream", "max_tokens"],
+        &[
+            "model",
+            "tools",
+            "system",
+            "messages",
+            "cache_salt",
+            "stream",
+            "max_tokens",
+            "thinking",
+            "output_config",
+            "chat_template_kwargs",
+        ],
     )?;
     while let Some(name) = fields.next(scanner)? {
         match name {
             "tools" => prompt.tools = scanner.present()?,
             "system" => prompt.system = scanner.present()?,
-            "messages" => prompt.messages = content::messages(scanner, message)?,
+            "messages" => {
+                let (messages, raw) = scanner.read_with_raw(|scanner| content::messages(scanner, message))?;
+                (prompt.messages, prompt.written) = (messages, Some(raw));
+            }
+            "thinking" => prompt.thinking = scanner.present()?,
+            "output_config" => prompt.output_config = scanner.present()?,
+            "chat_template_kwargs" => prompt.arguments = scanner.present()?,
             "max_tokens" => request.output_tokens_max = scanner.raw()?.parsed(),
             _ => request.read(name, scanner)?,
         }
@@ -111,6 +134,18 @@ fn tool<'a>(scanner: &mut Scanner<'a>) -> Result<Tool<'a>, JsonError> {
         *target = scanner.present()?;
     }
     Ok(tool)
+}
+
+/// What of it engines write as a chat.
+pub(super) fn body<'a>(prompt: &MessagesPrompt<'a>) -> MessagesBody<'a> {
+    MessagesBody {
+        messages: prompt.written.map(Raw::bytes).unwrap_or_default(),
+        system: prompt.system,
+        tools: prompt.tools,
+        thinking: prompt.thinking,
+        output_config: prompt.output_config,
+        arguments: prompt.arguments,
+    }
 }
 
 /// Sends the canonical text.

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::json::{JsonError, KnownFields, Raw, Scanner};
 use std::borrow::Cow;
+use warmpath_template::ResponsesBody;
 
 /// The fields of the body that make up its prompt.
 #[derive(Debug, Default)]
@@ -18,6 +19,10 @@ pub(super) struct ResponsesPrompt<'a> {
     instructions: Option<Raw<'a>>,
     pub(super) previous: Option<Cow<'a, str>>,
     input: Option<Raw<'a>>,
+    reasoning: Option<Raw<'a>>,
+    arguments: Option<Raw<'a>>,
+    /// It brings messages in a format of its own, or has its prompt cut.
+    pub(super) is_special: bool,
 }
 
 #[derive(Default)]
@@ -45,6 +50,11 @@ pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonEr
             "cache_salt",
             "stream",
             "max_output_tokens",
+            "reasoning",
+            "chat_template_kwargs",
+            "prompt",
+            "previous_input_messages",
+            "truncation",
         ],
     )?;
     while let Some(name) = fields.next(scanner)? {
@@ -54,11 +64,29 @@ pub(super) fn parse<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, JsonEr
             "previous_response_id" => prompt.previous = scanner.string()?,
             "input" => prompt.input = scanner.present()?,
             "max_output_tokens" => request.output_tokens_max = scanner.raw()?.parsed(),
+            "reasoning" => prompt.reasoning = scanner.present()?,
+            "chat_template_kwargs" => prompt.arguments = scanner.present()?,
+            "prompt" | "previous_input_messages" => prompt.is_special |= scanner.present()?.is_some(),
+            "truncation" => {
+                let truncation = scanner.present()?;
+                prompt.is_special |= truncation.is_some_and(|value| value.string_body() != Some(b"disabled"));
+            }
             _ => request.read(name, scanner)?,
         }
     }
     request.prompt = Prompt::Responses(prompt);
     Ok(request)
+}
+
+/// What of it engines write as a chat.
+pub(super) fn body<'a>(prompt: &ResponsesPrompt<'a>) -> ResponsesBody<'a> {
+    ResponsesBody {
+        instructions: prompt.instructions,
+        input: prompt.input,
+        tools: prompt.tools,
+        reasoning: prompt.reasoning,
+        arguments: prompt.arguments,
+    }
 }
 
 /// Sends the canonical text.

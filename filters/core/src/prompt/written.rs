@@ -1,8 +1,8 @@
 //! Prompts as their engines write them, where a pool's format is known: the cells of that text are those that engines report.
 //!
 //! ```text
-//!   PromptFormat ─► Format (once for each pool) ─► chat: program ─────┐
-//!                                                  completion: prefix ┴─► text ─► cells, under a root of the format
+//!   PromptFormat ─► Format (once for each pool) ─► chat, messages, responses: program ─┐
+//!                                                  completion: prefix ─────────────────┴─► text ─► cells, under a root of the format
 //! ```
 //!
 //! What has no text here keeps the canonical one, and with it what the router learns by itself.
@@ -10,13 +10,14 @@
 use super::cells::cells_from;
 use super::chat::ChatPrompt;
 use super::completions::CompletionPrompt;
+use super::responses::{self, ResponsesPrompt};
 use super::text::string_or_raw;
-use super::{Measured, Prompt, Request, Root, Start, TextSink};
+use super::{Measured, Prompt, Request, Root, Start, TextSink, anthropic};
 use crate::ids::{CellHash, FormatId};
 use crate::json::Raw;
 use crate::time::Timestamp;
 use crate::wire::{ChatProgram, PromptFormat};
-use warmpath_template::{Chat, Program};
+use warmpath_template::{Chat, Given, Program};
 
 /// Before this moment, a clock is no clock of the wall: 2020. Tests and the simulator count from zero.
 const WALL_CLOCK_FROM: Timestamp = Timestamp::from_ms(1_577_836_800_000);
@@ -35,6 +36,8 @@ pub struct Format {
 pub enum Unwritten {
     /// Requests of this path are not converted.
     Api,
+    /// It goes on from a response that only its engine has.
+    Stored,
     /// The prompt is not given as text.
     Tokens,
     /// Nothing is known of how chats are written, or it is of a newer kind.
@@ -77,12 +80,12 @@ pub fn written_cells(
             Ok(())
         }
         Prompt::Completions(_) => Err(Unwritten::Tokens),
-        Prompt::Generate(_)
-        | Prompt::Responses(_)
-        | Prompt::Messages(_)
-        | Prompt::Inputs(_)
-        | Prompt::Pairs(_)
-        | Prompt::None => Err(Unwritten::Api),
+        Prompt::Messages(prompt) => {
+            let program = format.program()?;
+            format.write(anthropic::body(prompt).given(program)?, now, sink)
+        }
+        Prompt::Responses(prompt) => format.write_response(prompt, now, sink),
+        Prompt::Generate(_) | Prompt::Inputs(_) | Prompt::Pairs(_) | Prompt::None => Err(Unwritten::Api),
     })
 }
 
@@ -101,7 +104,7 @@ impl Format {
         now: Timestamp,
         sink: &mut impl TextSink,
     ) -> Result<(), Unwritten> {
-        let program = self.chat.as_ref().ok_or(Unwritten::NoTemplate)?;
+        self.program()?;
         let fields = &prompt.template;
         let messages = fields.messages.ok_or(Unwritten::Api)?;
         if fields.is_special {
@@ -120,13 +123,58 @@ impl Format {
         if is(fields.special_tokens, true) {
             sink.push(self.text_prefix.as_bytes());
         }
+        self.write(Given::of(&chat)?, now, sink)
+    }
+
+    fn write_response(
+        &self,
+        prompt: &ResponsesPrompt<'_>,
+        now: Timestamp,
+        sink: &mut impl TextSink,
+    ) -> Result<(), Unwritten> {
+        self.program()?;
+        if prompt.previous.is_some() {
+            return Err(Unwritten::Stored);
+        }
+        if prompt.is_special {
+            return Err(Unwritten::Arguments);
+        }
+        // Unlike those of a chat, its tokens begin as those of any text do.
+        sink.push(self.text_prefix.as_bytes());
+        self.write(responses::body(prompt).given()?, now, sink)
+    }
+
+    fn program(&self) -> Result<&Program, Unwritten> {
+        self.chat.as_ref().ok_or(Unwritten::NoTemplate)
+    }
+
+    fn write(&self, given: Given<'_>, now: Timestamp, sink: &mut impl TextSink) -> Result<(), Unwritten> {
         let now = Some(now).filter(|now| *now >= WALL_CLOCK_FROM).map(Timestamp::us);
-        program.write(&chat, now, &mut |piece| sink.push(piece))?;
+        self.program()?.write_given(given, now, &mut |piece| sink.push(piece))?;
         Ok(())
     }
 }
 
 // === impl Unwritten ===
+
+impl Unwritten {
+    /// Its stable name, as in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Stored => "stored",
+            Self::Tokens => "tokens",
+            Self::NoTemplate => "no_template",
+            Self::Media => "media",
+            Self::Malformed => "malformed",
+            Self::Arguments => "arguments",
+            Self::Role => "role",
+            Self::Uncovered => "uncovered",
+            Self::Guarded => "guarded",
+            Self::NoClock => "no_clock",
+        }
+    }
+}
 
 impl From<warmpath_template::Unwritten> for Unwritten {
     fn from(reason: warmpath_template::Unwritten) -> Self {

@@ -131,7 +131,7 @@ pub enum Histogram {
 
 impl Counter {
     /// All of them, so that a shell can define them at the start: a rate needs a series that begins at zero.
-    pub const ALL: [Self; 105] = [
+    pub const ALL: [Self; 106] = [
         Self::Decision(Reason::Warm),
         Self::Decision(Reason::Spill),
         Self::Decision(Reason::Cold),
@@ -157,6 +157,7 @@ impl Counter {
         Self::Unread(Unread::Withheld),
         Self::Written,
         Self::Unwritten(Unwritten::Api),
+        Self::Unwritten(Unwritten::Stored),
         Self::Unwritten(Unwritten::Tokens),
         Self::Unwritten(Unwritten::NoTemplate),
         Self::Unwritten(Unwritten::Media),

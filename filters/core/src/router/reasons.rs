@@ -160,6 +160,7 @@ impl Unwritten {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Api => "warmpath.unwritten.api",
+            Self::Stored => "warmpath.unwritten.stored",
             Self::Tokens => "warmpath.unwritten.tokens",
             Self::NoTemplate => "warmpath.unwritten.no_template",
             Self::Media => "warmpath.unwritten.media",

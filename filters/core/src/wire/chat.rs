@@ -21,6 +21,7 @@ impl ChatProgram {
             guards: program.guards.clone(),
             literals: program.literals.iter().map(literal).collect(),
             tables: program.tables.iter().map(ChatTable::of).collect(),
+            merges_system: program.merges_system,
         }
     }
 
@@ -38,6 +39,7 @@ impl ChatProgram {
             guards: self.guards.clone(),
             literals: self.literals.iter().map(literal).collect(),
             tables: self.tables.iter().map(ChatTable::table).collect::<Option<_>>()?,
+            merges_system: self.merges_system,
         })
     }
 }

@@ -219,6 +219,9 @@ pub struct ChatProgram {
     /// What is written, by the tools and switches of a request.
     #[prost(message, repeated, tag = "6")]
     pub tables: ::prost::alloc::vec::Vec<ChatTable>,
+    /// Whether engines move the system messages of /v1/messages to the head, because the template rejects them elsewhere.
+    #[prost(bool, tag = "7")]
+    pub merges_system: bool,
 }
 /// The order in which a template writes the fields of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
