@@ -79,7 +79,15 @@ fn pool() -> Pool {
 }
 
 fn turn() -> Turn {
-    Turn { conversation: 1, tokens: 1, shared_tokens: 1, tenant: 1, waited_ms: 1, is_new: true }
+    Turn {
+        conversation: 1,
+        tokens: 1,
+        shared_tokens: 1,
+        tenant: 1,
+        waited_ms: 1,
+        is_new: true,
+        is_learned: true,
+    }
 }
 
 /// One of each kind, every field set.

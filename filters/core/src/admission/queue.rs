@@ -36,6 +36,8 @@ pub struct Asked {
     pub tenant: TenantId,
     /// Its priority: higher is more important; below zero, it may be refused.
     pub priority: i32,
+    /// Whether the cells of its prompt are of a kind that engines do not report.
+    pub is_learned: bool,
 }
 
 /// One that waits.
@@ -99,6 +101,8 @@ impl Queue {
             shared_tokens: 0,
             tenant: TenantId(held.tenant),
             priority: held.priority,
+            // It is asked again when it goes on.
+            is_learned: false,
         };
         let (held_for, body_bytes) = (held.held_for(), held.body_bytes);
         let since = now.minus_ms(held.age_ms);

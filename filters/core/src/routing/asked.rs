@@ -27,7 +27,8 @@ impl Query<'_> {
             Some(known) => gate.shared_tokens(known),
             None => self.tokens_in(view.prefixes().shared(&self.chain)),
         };
-        Some(Asked { conversation, tokens, shared_tokens, tenant, priority: self.priority })
+        let (priority, is_learned) = (self.priority, self.is_learned);
+        Some(Asked { conversation, tokens, shared_tokens, tenant, priority, is_learned })
     }
 
     /// Tokens of the response that is expected. Clients set bounds far above what they expect.

@@ -7,6 +7,8 @@ use crate::admission::{Asked, Verdict};
 use crate::cost::{Term, Terms};
 use crate::ids::{EndpointId, TenantId};
 use crate::num::float;
+use crate::prompt::Unwritten;
+use crate::wire::Trust;
 use serde::{Deserialize, Serialize};
 
 /// See the module.
@@ -30,6 +32,10 @@ pub struct Explanation {
     pub prompt_tokens: u64,
     /// Whole cells of the prompt.
     pub cells: usize,
+    /// Whether the text that the engine computes is known, where the pool says how its prompts are written: `written`, or why not,
+    /// [`crate::prompt::Unwritten::label`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
     /// Endpoints whose cost was computed.
     pub considered: usize,
     /// Whether the pool's gate lets it pass, where requests may wait for room.
@@ -91,6 +97,9 @@ pub struct CandidateExplanation {
     pub fitness: String,
     /// Cells of the prompt that it holds.
     pub cells: u32,
+    /// What says so: its engine's reports (`reported`), what proxies have learned (`learned`), or whichever is more (`both`).
+    #[serde(default)]
+    pub cells_by: String,
     /// The same in tokens.
     pub cached_tokens: u64,
     /// Tokens of those that it has to load from below the GPU.
@@ -136,9 +145,14 @@ impl Explanation {
             reason: decision.map_or("none", |decision| decision.reason.label()).to_owned(),
             prompt_tokens: query.prompt_tokens,
             cells: query.chain.len(),
+            text: query
+                .written
+                .map(|written| written.map_or_else(Unwritten::label, |()| "written").to_owned()),
             considered: decision.map_or(0, |decision| decision.considered),
             gate: None,
-            candidates: decision.map(CandidateExplanation::all).unwrap_or_default(),
+            candidates: decision
+                .map(|decision| CandidateExplanation::all(query, decision))
+                .unwrap_or_default(),
             split: None,
         }
     }
@@ -198,8 +212,8 @@ impl SplitExplanation {
             cost_s: split.cost_s,
             transfer_tokens: split.transfer_tokens,
             transfer_s: split.decode.chosen.terms[Term::Transfer],
-            prefill: CandidateExplanation::all(&split.prefill),
-            decode: CandidateExplanation::all(&split.decode),
+            prefill: CandidateExplanation::all(query, &split.prefill),
+            decode: CandidateExplanation::all(query, &split.decode),
         }
     }
 }
@@ -207,12 +221,18 @@ impl SplitExplanation {
 // === impl CandidateExplanation ===
 
 impl CandidateExplanation {
-    fn all(decision: &Decision) -> Vec<Self> {
-        decision.ranked().map(Self::new).collect()
+    fn all(query: &Query<'_>, decision: &Decision) -> Vec<Self> {
+        decision.ranked().map(|candidate| Self::new(query, candidate)).collect()
     }
 
-    fn new(candidate: &Candidate) -> Self {
+    fn new(query: &Query<'_>, candidate: &Candidate) -> Self {
+        let cells_by = match candidate.trust {
+            Trust::Whole if !query.is_learned => "reported",
+            Trust::Partial if !query.is_learned => "both",
+            Trust::None | Trust::Whole | Trust::Partial | Trust::Suspect => "learned",
+        };
         Self {
+            cells_by: cells_by.to_owned(),
             endpoint: candidate.address.clone(),
             fitness: candidate.fitness.label().to_owned(),
             cells: candidate.cells,

@@ -39,7 +39,7 @@ pub struct Query<'a> {
     /// The LoRA adapter that it needs.
     pub adapter: AdapterId,
     /// Whether the chain is of a kind that engines do not report: what counts is what was learned.
-    is_learned: bool,
+    pub(super) is_learned: bool,
     view: &'a View,
     pool: &'a Pool,
     model: &'a str,

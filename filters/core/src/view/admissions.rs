@@ -1,6 +1,6 @@
 //! The gates of a view's pools: which events concern them, and what they are asked.
 
-use super::{Applied, Endpoint, Fitness, Leg, Pool, View};
+use super::{Applied, Endpoint, Fitness, Leg, Match, Pool, View};
 use crate::admission::{Admission, Asked, Engines, HeldKey, Room, Sent, Verdict, Waiting};
 use crate::cost::Averages;
 use crate::ids::{CellHash, ConversationId, EndpointId, OriginId, RequestKey, Slot};
@@ -143,6 +143,7 @@ impl View {
             tenant: asked.tenant.0,
             waited_ms,
             is_new: place != Some(endpoint),
+            is_learned: asked.is_learned,
         }
     }
 
@@ -198,8 +199,19 @@ impl View {
         let chain: Vec<CellHash> =
             routed.cells.iter().take(CELLS_PER_PROMPT_MAX).map(|cell| CellHash(*cell)).collect();
         let mut found = Vec::new();
-        self.find(&chain, &mut found);
-        let found_cells = found.iter().map(|found| found.cells).max().unwrap_or(0);
+        if turn.is_learned {
+            self.find_learned(&chain, &mut found);
+        } else {
+            self.find(&chain, &mut found);
+        }
+        // What responses show that an endpoint lacks of what it should hold, it lacks of this prompt: one in which requests wait for
+        // room that others take loses prefixes that nobody here has seen it lose.
+        let really = |found: &Match| {
+            let hit_share = self.endpoint(found.slot).map_or(1.0, Endpoint::hit_share);
+            count(f64::from(found.cells) * hit_share)
+        };
+        let found_cells = found.iter().map(really).max().unwrap_or(0);
+        let found_cells = u32::try_from(found_cells).unwrap_or(u32::MAX);
         let Some(gate) = self.admissions.of_mut(pool.name()) else { return };
         let key = RequestKey { origin: OriginId(routed.origin), request: routed.request };
         gate.sent(Sent { key, endpoint, chain: &chain, turn, found_cells }, &rooms, now);

@@ -317,6 +317,11 @@ impl Endpoint {
         if self.hit_share >= HIT_SHARE_FULL { held } else { count(float(held) * self.hit_share) }
     }
 
+    /// Share of the tokens that were expected in its cache that were there, by the usage of its responses.
+    pub fn hit_share(&self) -> f64 {
+        self.hit_share
+    }
+
     /// The LoRA adapters that it has used lately.
     pub fn adapters(&self) -> &Adapters {
         &self.adapters

@@ -475,6 +475,9 @@ pub struct Turn {
     /// Whether the conversation had no place there before.
     #[prost(bool, tag = "6")]
     pub is_new: bool,
+    /// Whether its cells are of a kind that engines do not report: the text that its engine computes is not known.
+    #[prost(bool, tag = "7")]
+    pub is_learned: bool,
 }
 /// The end of a request whose conversation is followed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -136,6 +136,7 @@ impl Played {
             shared_tokens: of.shared_tokens,
             tenant: of.tenant,
             priority: 0,
+            is_learned: false,
         }
     }
 
