@@ -35,6 +35,10 @@ pub enum Command {
     Proxy(ProxyCommand),
     /// List what a controller knows: pools, endpoints, or the proxies that are connected to it.
     Get(GetArgs),
+    /// Show what ModelServices would become: workloads, Services and an InferencePool, each with the reason why.
+    ///
+    /// To compare with a cluster: warmpath plan -f FILE -o yaml | kubectl diff --server-side -f -
+    Plan(PlanArgs),
     /// Check a controller, Envoys and a cluster: what is wrong, and how to fix it.
     ///
     /// The exit status is 0 without errors, 1 with errors, and 2 where something could not be checked.
@@ -140,6 +144,35 @@ pub enum CheckOutput {
     Text,
     /// One JSON object.
     Json,
+}
+
+/// See [`Command::Plan`].
+#[derive(Clone, Debug, Args)]
+pub struct PlanArgs {
+    /// The file with ModelServices; `-` for standard input.
+    #[arg(long, short)]
+    pub file: PathBuf,
+    /// Form of the output.
+    #[arg(long, short, value_enum, default_value = "text")]
+    pub output: PlanOutput,
+    /// The namespace of ModelServices that name none.
+    #[arg(long, short, default_value = "default")]
+    pub namespace: String,
+    /// Assume an API server without LeaderWorkerSets.
+    #[arg(long)]
+    pub without_leader_worker_sets: bool,
+    /// Assume InferencePools that must name a picker, as until version 1.5 of their definition.
+    #[arg(long)]
+    pub with_picker: bool,
+}
+
+/// Forms of the output of `warmpath plan`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PlanOutput {
+    /// A table.
+    Text,
+    /// Manifests.
+    Yaml,
 }
 
 /// See [`Command::Get`].

@@ -31,6 +31,7 @@ pub mod index;
 mod leader;
 pub mod logs;
 pub mod metrics;
+pub mod plan;
 pub mod proxy;
 pub mod publish;
 pub mod replicas;

@@ -9,7 +9,7 @@ use warmpath::args::{
     CheckArgs, CheckOutput, Cli, Command, ControllerArgs, ExplainArgs, GetArgs, ProxyCommand,
 };
 use warmpath::config::Settings;
-use warmpath::{check, config, explain, get, logs, proxy, run};
+use warmpath::{check, config, explain, get, logs, plan, proxy, run};
 
 /// Time between two lists of `warmpath get --watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
@@ -41,6 +41,7 @@ fn command(cli: &Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Proxy(command) => runtime.block_on(of_proxy(command)),
         Command::Get(args) => runtime.block_on(list(args)),
+        Command::Plan(args) => write!(std::io::stdout(), "{}", plan::run(args)?).context("cannot print"),
         Command::Check(args) => return runtime.block_on(examine(args)),
     }?;
     Ok(ExitCode::SUCCESS)

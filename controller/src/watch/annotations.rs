@@ -27,6 +27,8 @@ const HOLD_ENDPOINT: &str = "warmpath.dev/hold-endpoint";
 const HOLD_TENANTS: &str = "warmpath.dev/hold-tenants";
 /// The tokenizer of its model, by the name of its directory.
 const TOKENIZER: &str = "warmpath.dev/tokenizer";
+/// The chat template that its engines use in place of the model's own, by the name of its file in one of those directories.
+const CHAT_TEMPLATE: &str = "warmpath.dev/chat-template";
 /// Where its engines publish what they hold: `discovered`, `none`, or a port, with that of replays behind a comma.
 const KV_EVENTS: &str = "warmpath.dev/kv-events";
 
@@ -91,7 +93,14 @@ impl Annotations<'_> {
 
     /// `tokenizers` is the directory of all that may be named: whoever may write an InferencePool must not read files with it.
     pub(super) fn prompt(&mut self, tokenizers: Option<&str>) -> Option<Prompt> {
-        let name = self.read(TOKENIZER, read_directory)?;
+        let template = self.read(CHAT_TEMPLATE, read_file);
+        let Some(name) = self.read(TOKENIZER, read_directory) else {
+            if template.is_some() {
+                let remedy = format!("add {TOKENIZER}, without which the engines' tokens are no text");
+                self.report(CHAT_TEMPLATE, &remedy);
+            }
+            return None;
+        };
         let Some(tokenizers) = tokenizers else {
             self.report(
                 TOKENIZER,
@@ -99,7 +108,8 @@ impl Annotations<'_> {
             );
             return None;
         };
-        Some(Prompt { tokenizer: format!("{tokenizers}/{name}"), ..Prompt::default() })
+        let chat_template = template.map(|file| format!("{tokenizers}/{file}"));
+        Some(Prompt { tokenizer: format!("{tokenizers}/{name}"), chat_template, ..Prompt::default() })
     }
 
     pub(super) fn kv_events(&mut self, has_prompt: bool) -> KvEvents {
@@ -165,6 +175,19 @@ fn read_directory(name: &str) -> Result<String, String> {
         return Err("write the name of a directory, without slashes and without a dot before it".to_owned());
     }
     Ok(name)
+}
+
+/// A path below the tokenizers, which does not lead out of them.
+fn read_file(path: &str) -> Result<String, String> {
+    let path = read_name(path.trim())?;
+    let is_part = |part: &str| !part.is_empty() && !part.starts_with('.');
+    if !path.contains('/') || !path.split('/').all(is_part) {
+        return Err(
+            "write a directory and a file in it, such as templates/llama.jinja, without a dot before either"
+                .to_owned(),
+        );
+    }
+    Ok(path)
 }
 
 fn read_kv_events(source: &str) -> Result<KvEvents, String> {

@@ -294,6 +294,8 @@ fn a_pool_names_its_tokenizer_and_where_its_engines_publish() {
         (models, "tokenizer", "../secrets", "write the name of a directory"),
         (models, "tokenizer", "a/b", "write the name of a directory"),
         (None, "tokenizer", "llama", "set kubernetes.tokenizers"),
+        (models, "chat-template", "templates/../../secrets", "write a directory and a file in it"),
+        (models, "chat-template", "templates/llama.jinja", "add warmpath.dev/tokenizer"),
         (models, "kv-events", "5557", "add warmpath.dev/tokenizer"),
         (models, "kv-events", "zmq", "write discovered, none, or a port"),
     ] {
@@ -301,6 +303,18 @@ fn a_pool_names_its_tokenizer_and_where_its_engines_publish() {
         assert_eq!(prompt, None);
         assert!(problems.len() == 1 && problems[0].contains(what), "{problems:?}");
     }
+}
+
+#[test]
+fn a_pool_names_a_chat_template_of_its_own() {
+    let mut cluster = Cluster::default();
+    cluster.settings.tokenizers = Some("/models".to_owned());
+    let of = |(name, value): (&str, &str)| (format!("warmpath.dev/{name}"), value.to_owned());
+    let annotations = [("tokenizer", "llama"), ("chat-template", "templates/llama.jinja")];
+    cluster.add(Kind::InferencePool, "p", 0, annotations.into_iter().map(of).collect(), pool("a"));
+    let plan = cluster.pods("a", &[pod("10.0.0.1")]).plan();
+    let template = plan.pools[0].prompt.clone().and_then(|prompt| prompt.chat_template);
+    assert_eq!(template.as_deref(), Some("/models/templates/llama.jinja"));
 }
 
 #[test]
