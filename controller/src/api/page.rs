@@ -114,8 +114,10 @@ pub struct KvState {
     pub sources: Vec<String>,
     /// Ranks of those that are connected.
     pub connected: usize,
-    /// Why one is not.
+    /// Why one is not, or why nothing comes.
     pub problem: Option<String>,
+    /// The topic of what one publishes in place of what is followed.
+    pub topic: Option<String>,
     /// Messages that came.
     pub messages: u64,
     /// Blocks that are known.

@@ -139,7 +139,10 @@ fn prompt(seen: PromptSeen) -> PromptState {
         tokenizer: seen.tokenizer,
         is_written: seen.is_written,
         fault: seen.fault,
-        mismatch: seen.mismatch,
+        mismatch: seen.mismatch.map(|(seen, until)| {
+            let minutes = until.saturating_duration_since(Instant::now()).as_secs().div_ceil(60);
+            format!("{seen}; they are tried again in {minutes} min")
+        }),
         notes: seen.notes.into_iter().map(str::to_owned).collect(),
     }
 }
@@ -154,6 +157,7 @@ fn kv(knowledge: &Knowledge, address: SocketAddr) -> Option<KvState> {
         sources: feeds.iter().map(|(_, feed)| source(feed.source.publisher)).collect(),
         connected: feeds.iter().filter(|(_, feed)| feed.is_connected).count(),
         problem: feeds.iter().find_map(|(_, feed)| feed.problem).map(str::to_owned),
+        topic: feeds.iter().find_map(|(_, feed)| feed.topic.clone()),
         messages: feeds.iter().map(|(_, feed)| feed.messages).sum(),
         blocks: cache.blocks,
         cells: cache.cells,

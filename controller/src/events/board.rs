@@ -32,6 +32,8 @@ pub struct Seen {
     pub is_connected: bool,
     /// Why there is none, by its name in metrics.
     pub problem: Option<&'static str>,
+    /// The topic of what comes in place of what is followed.
+    pub topic: Option<String>,
     /// Messages that came.
     pub messages: u64,
     /// When the last one came.
@@ -97,6 +99,7 @@ impl Board {
             trust: Trust::None,
             is_connected: false,
             problem: None,
+            topic: None,
             messages: 0,
             last: None,
             faults: Faults::default(),

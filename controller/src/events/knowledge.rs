@@ -5,6 +5,7 @@ use super::reporter::{Caches, Seen};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// See the module. Its copies share one state.
 #[derive(Clone, Debug, Default)]
@@ -23,8 +24,8 @@ pub struct PromptSeen {
     pub is_written: bool,
     /// Why its files are of no use.
     pub fault: Option<String>,
-    /// Why it is not used any more: what shows that the engines' prompts are other ones.
-    pub mismatch: Option<String>,
+    /// Why it is not used: what shows that the engines' prompts are other ones. And when it is tried again.
+    pub mismatch: Option<(String, Instant)>,
     /// What does not work with it.
     pub notes: Vec<&'static str>,
 }

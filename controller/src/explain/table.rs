@@ -7,7 +7,7 @@ use warmpath_core::cost::Term;
 use warmpath_core::routing::{CandidateExplanation, Explanation, GateExplanation, SplitExplanation};
 
 /// Headings of the columns between that of the endpoint and those of the terms.
-const COLUMNS: [&str; 5] = ["fitness", "cells", "cached", "requests", "cost ms"];
+const COLUMNS: [&str; 6] = ["fitness", "cells", "by", "cached", "requests", "cost ms"];
 
 /// Spaces between two columns.
 const GAP: usize = 2;
@@ -32,6 +32,9 @@ impl fmt::Display for Table<'_> {
             }
         }
         writeln!(f, ", {reason}: {prompt_tokens} tokens in {cells} cells, {considered} considered")?;
+        if let Some(why) = explanation.text.as_deref().filter(|text| *text != "written") {
+            writeln!(f, "its text is not known ({why}): what counts is what was learned")?;
+        }
         if let Some(gate) = &explanation.gate {
             write_gate(gate, f)?;
         }
@@ -100,6 +103,7 @@ fn row(candidate: &CandidateExplanation) -> Vec<String> {
         candidate.endpoint.clone(),
         candidate.fitness.clone(),
         candidate.cells.to_string(),
+        candidate.cells_by.clone(),
         candidate.cached_tokens.to_string(),
         candidate.requests.to_string(),
         ms(candidate.cost_s),
@@ -125,15 +129,15 @@ mod tests {
     fn columns_line_up() {
         let json = br#"{"pool":"llama","model":"sql","is_adapter":true,"reason":"warm","prompt_tokens":900,"cells":14,
             "considered":2,"candidates":[
-            {"endpoint":"10.0.0.1:8000","fitness":"fit","cells":12,"cached_tokens":768,"requests":3,
+            {"endpoint":"10.0.0.1:8000","fitness":"fit","cells":12,"cells_by":"reported","cached_tokens":768,"requests":3,
              "cost_s":0.0233,"terms_s":{"queue":0.001,"prefill":0.0098,"later":0.0002,"decode":0.0015}},
-            {"endpoint":"10.0.0.12:8000","fitness":"avoided","cells":0,"cached_tokens":0,"requests":0,
+            {"endpoint":"10.0.0.12:8000","fitness":"avoided","cells":0,"cells_by":"learned","cached_tokens":0,"requests":0,
              "cost_s":5.0,"terms_s":{"prefill":1.25,"contention":1.25}}]}"#;
         let wanted = "\
 pool llama, adapter sql, warm: 900 tokens in 14 cells, 2 considered
-endpoint        fitness  cells  cached  requests  cost ms  queue  prefill  load  adapter  transfer  contention  later  stall  decode  evict
-10.0.0.1:8000       fit     12     768         3     23.3    1.0      9.8   0.0      0.0       0.0         0.0    0.2    0.0     1.5    0.0
-10.0.0.12:8000  avoided      0       0         0   5000.0    0.0   1250.0   0.0      0.0       0.0      1250.0    0.0    0.0     0.0    0.0
+endpoint        fitness  cells        by  cached  requests  cost ms  queue  prefill  load  adapter  transfer  contention  later  stall  decode  evict
+10.0.0.1:8000       fit     12  reported     768         3     23.3    1.0      9.8   0.0      0.0       0.0         0.0    0.2    0.0     1.5    0.0
+10.0.0.12:8000  avoided      0   learned       0         0   5000.0    0.0   1250.0   0.0      0.0       0.0      1250.0    0.0    0.0     0.0    0.0
 cost = 2 x queue + 2 x prefill + 2 x load + 2 x adapter + 2 x transfer + 2 x contention + later + stall + decode + evict, all in milliseconds; the least wins
 ";
         assert_eq!(Table(&serde_json::from_slice(json).unwrap()).to_string(), wanted);
@@ -167,7 +171,7 @@ cost = 2 x queue + 2 x prefill + 2 x load + 2 x adapter + 2 x transfer + 2 x con
     fn both_legs_follow() {
         let candidate = |endpoint: &str, terms: &str| {
             format!(
-                r#"{{"endpoint":"{endpoint}","fitness":"fit","cells":0,"cached_tokens":0,"requests":1,"cost_s":0.5,
+                r#"{{"endpoint":"{endpoint}","fitness":"fit","cells":0,"cells_by":"both","cached_tokens":0,"requests":1,"cost_s":0.5,
                     "terms_s":{terms}}}"#
             )
         };
@@ -190,10 +194,10 @@ cost = 2 x queue + 2 x prefill + 2 x load + 2 x adapter + 2 x transfer + 2 x con
 pool llama, cold: 9000 tokens in 140 cells, 0 considered
 no endpoint takes it whole
 in two legs: cheaper, 750.0 ms, with 8800 tokens passed on in 50.0 ms
-prefill         fitness  cells  cached  requests  cost ms  queue  prefill  load  adapter  transfer  contention  later  stall  decode  evict
-10.0.0.1:8000       fit      0       0         1    500.0    0.0    250.0   0.0      0.0       0.0         0.0    0.0    0.0     0.0    0.0
-decode          fitness  cells  cached  requests  cost ms  queue  prefill  load  adapter  transfer  contention  later  stall  decode  evict
-10.0.0.12:8000      fit      0       0         1    500.0    0.0      0.0   0.0      0.0      50.0         0.0    0.0    0.0     0.0    0.0
+prefill         fitness  cells    by  cached  requests  cost ms  queue  prefill  load  adapter  transfer  contention  later  stall  decode  evict
+10.0.0.1:8000       fit      0  both       0         1    500.0    0.0    250.0   0.0      0.0       0.0         0.0    0.0    0.0     0.0    0.0
+decode          fitness  cells    by  cached  requests  cost ms  queue  prefill  load  adapter  transfer  contention  later  stall  decode  evict
+10.0.0.12:8000      fit      0  both       0         1    500.0    0.0      0.0   0.0      0.0      50.0         0.0    0.0    0.0     0.0    0.0
 cost = 2 x queue + 2 x prefill + 2 x load + 2 x adapter + 2 x transfer + 2 x contention + later + stall + decode + evict, all in milliseconds; the least wins
 ";
         assert_eq!(explained(&split), wanted);

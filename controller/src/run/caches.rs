@@ -1,5 +1,8 @@
 //! Whose KV events are followed: those of the engines of pools whose prompts can be written as the engines see them. The
 //! tokens of others are no text.
+//!
+//! Engines of a pool whose text has turned out to be wrong are followed all the same, so that people see what else there is to mend;
+//! proxies are sent nothing of it.
 
 use crate::clock::Clock;
 use crate::config::Pool;
@@ -10,9 +13,10 @@ use crate::events::reporter::{Reporter, Seen, Target, Targets};
 use crate::events::{Board, Feeds, Followed, Sources};
 use crate::metrics::Metrics;
 use crate::publish::{Cached, Shared};
-use std::collections::BTreeMap;
+use crate::run::verdicts::{Verdict, Verdicts};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -27,15 +31,7 @@ pub(super) struct Caches {
     targets: watch::Sender<Targets>,
     knowledge: Knowledge,
     /// Pools whose prompts turned out to be other ones than their engines'.
-    mismatched: BTreeMap<String, Mismatch>,
-}
-
-/// What showed that a pool's text is another one than its engines'.
-#[derive(Debug)]
-struct Mismatch {
-    /// The files of that time.
-    revision: u64,
-    seen: String,
+    verdicts: Verdicts,
 }
 
 // === impl Caches ===
@@ -54,7 +50,7 @@ impl Caches {
         let filled = move |endpoint, rank| lines.filled(endpoint, rank);
         let reporter = Reporter::new(shared.clone(), clock, cell_bytes, reports, targeted, filled);
         let knowledge = Knowledge::new(feeds.board(), reporter.caches());
-        let caches = Self { feeds, targets, knowledge, mismatched: BTreeMap::new() };
+        let caches = Self { feeds, targets, knowledge, verdicts: Verdicts::default() };
         (caches, tokio::spawn(reporter.run()))
     }
 
@@ -76,18 +72,19 @@ impl Caches {
     /// How a pool's prompts are written, unless that has turned out to be wrong.
     pub(super) fn written<'a>(&self, pool: &Pool, formats: &'a Formats) -> Option<&'a Arc<Written>> {
         let written = formats.of(pool)?;
-        self.mismatch(pool, written).is_none().then_some(written)
+        self.verdict(pool, written).is_none().then_some(written)
     }
 
-    fn mismatch(&self, pool: &Pool, written: &Written) -> Option<&Mismatch> {
-        self.mismatched.get(&pool.name).filter(|mismatch| mismatch.revision == written.revision)
+    fn verdict(&self, pool: &Pool, written: &Written) -> Option<&Verdict> {
+        self.verdicts.of(&pool.name, written.revision)
     }
 
     /// Compares what engines found in their caches with what was expected there, in pools whose engines report all that they hold.
-    /// Returns whether a pool goes back to what is learned. It stays so until its files change. Of engines that have reported
-    /// nothing yet it is not the text that is in doubt.
-    pub(super) fn judge(&mut self, shared: &Shared, pools: &[Pool], formats: &Formats) -> bool {
-        let mut is_changed = false;
+    /// Returns whether a pool goes back to what is learned, or is tried again. Of engines that have reported nothing yet it is not
+    /// the text that is in doubt.
+    pub(super) fn judge(&mut self, shared: &Shared, pools: &[Pool], formats: &Formats, now: Instant) -> bool {
+        self.verdicts.retain(|name| pools.iter().any(|pool| pool.name == name));
+        let mut is_changed = self.verdicts.expire(now);
         for pool in pools {
             let Some(revision) = self.written(pool, formats).map(|written| written.revision) else {
                 continue;
@@ -109,10 +106,10 @@ impl Caches {
                     cached,
                     expected,
                     "engines find prompts in their caches that their reports do not show: prompts are routed by what is \
-                     learned from now on. Check prompt.tokenizer and the chat template against what the engines load"
+                     learned for a while. Check prompt.tokenizer and the chat template against what the engines load"
                 );
                 let seen = format!("they found {cached} tokens, of which their reports showed {expected}");
-                self.mismatched.insert(pool.clone(), Mismatch { revision, seen });
+                self.verdicts.add(pool, revision, seen, now);
                 is_changed = true;
             }
         }
@@ -124,12 +121,12 @@ impl Caches {
         let named = pools.iter().filter_map(|pool| Some((pool, pool.prompt.as_ref()?)));
         let seen = named.map(|(pool, prompt)| {
             let known = formats.of(pool);
-            let mismatch = known.and_then(|written| self.mismatch(pool, written));
+            let mismatch = known.and_then(|written| self.verdict(pool, written));
             let seen = PromptSeen {
                 tokenizer: prompt.tokenizer.clone(),
                 is_written: known.is_some() && mismatch.is_none(),
                 fault: formats.fault(pool).map(str::to_owned),
-                mismatch: mismatch.map(|mismatch| mismatch.seen.clone()),
+                mismatch: mismatch.map(Verdict::seen),
                 notes: known.iter().flat_map(|written| &written.notes).map(|note| note.text()).collect(),
             };
             (pool.name.clone(), seen)
@@ -142,13 +139,14 @@ impl Caches {
         let mut targets = Targets::default();
         let mut followed = Vec::new();
         for pool in pools.iter().filter(|pool| pool.kv_events != KvEvents::Off) {
-            let Some(written) = self.written(pool, formats) else { continue };
+            let Some(written) = formats.of(pool) else { continue };
+            let is_withheld = self.verdict(pool, written).is_some();
             let sources = Sources::of(&pool.kv_events);
             for member in &pool.endpoints {
                 let (pool, written) = (pool.name.clone(), Arc::clone(written));
-                // Another tokenizer makes other text of all that has come: it has to come again.
-                let identity = member.identity ^ written.revision;
-                targets.insert(member.address, Target { identity, pool, written });
+                // Another tokenizer makes other text of all that has come: it has to come again. So has what was withheld.
+                let identity = member.identity ^ written.revision ^ u64::from(is_withheld);
+                targets.insert(member.address, Target { identity, pool, written, is_withheld });
                 followed.push((member.address, Followed { identity, sources: sources.clone() }));
             }
         }

@@ -106,7 +106,7 @@ impl Live {
                 _ = ticks.tick() => {
                     let is_moved = self.names.resolve(&self.settings).await;
                     let is_written = self.formats.refresh(&self.pools).await;
-                    let is_wrong = self.caches.judge(&self.shared, &self.settled, &self.formats);
+                    let is_wrong = self.caches.judge(&self.shared, &self.settled, &self.formats, Instant::now());
                     if is_moved || is_written || is_wrong { self.follow().await }
                     if self.unknown.is_none() { self.publish_endpoints() }
                 }

@@ -3,6 +3,7 @@
 mod caches;
 mod live;
 mod serve;
+mod verdicts;
 mod waking;
 
 use crate::api;

@@ -1,9 +1,9 @@
 //! From a simulated engine's cache to a proxy's view: what it stores, evicts and clears, over its own sockets.
 
-use super::support::{Proxy, settings};
+use super::support::{Proxy, get, settings, until};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use warmpath::run;
+use warmpath::run::{self, Running};
 use warmpath_config::Prompt;
 use warmpath_core::ids::{CellHash, EndpointId, FormatId};
 use warmpath_core::limits::CELL_BYTES_DEFAULT;
@@ -17,14 +17,23 @@ fn model() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/engine/data/tiny-model"))
 }
 
-async fn engine() -> EngineServer {
+/// An engine, and a controller and a proxy that know all that it holds.
+async fn followed() -> (EngineServer, Running, Proxy) {
     let config = ServerConfig {
         model_dir: Some(model()),
         events: Some(KvEvents::default()),
         time_scale: 0.0,
         ..ServerConfig::default()
     };
-    EngineServer::start(config).await.unwrap()
+    let engine = EngineServer::start(config).await.unwrap();
+    let mut settings = settings(&[engine.addr()]);
+    let tokenizer = model().to_string_lossy().into_owned();
+    settings.pools[0].prompt = Some(Prompt { tokenizer, ..Prompt::default() });
+    let controller = run::start(settings).await.unwrap();
+    let mut proxy = Proxy::connect(controller.grpc_addr(), 1).await;
+    let id = EndpointId::of(&engine.addr().to_string());
+    proxy.until("the engine is followed", |view| believed(view, id, &[]).0 == Trust::Whole).await;
+    (engine, controller, proxy)
 }
 
 /// What a view believes of an engine, and how much of a prompt it has there.
@@ -38,14 +47,8 @@ fn believed(view: &View, engine: EndpointId, chain: &[CellHash]) -> (Trust, u32)
 
 #[tokio::test]
 async fn what_an_engine_holds_is_what_a_proxy_believes() {
-    let engine = engine().await;
+    let (engine, controller, mut proxy) = followed().await;
     let id = EndpointId::of(&engine.addr().to_string());
-    let mut settings = settings(&[engine.addr()]);
-    let tokenizer = model().to_string_lossy().into_owned();
-    settings.pools[0].prompt = Some(Prompt { tokenizer, ..Prompt::default() });
-    let controller = run::start(settings).await.unwrap();
-    let mut proxy = Proxy::connect(controller.grpc_addr(), 1).await;
-    proxy.until("the engine is followed", |view| believed(view, id, &[]).0 == Trust::Whole).await;
     let format = proxy.view.pools()[0].prompt_format().map(FormatId::of).unwrap();
 
     let prompt = "The licence permits everybody to copy, modify and distribute the work. ".repeat(40);
@@ -80,14 +83,8 @@ async fn what_an_engine_holds_is_what_a_proxy_believes() {
 
 #[tokio::test]
 async fn a_pool_whose_text_is_not_its_engines_goes_back_to_what_is_learned() {
-    let engine = engine().await;
+    let (engine, controller, mut proxy) = followed().await;
     let id = EndpointId::of(&engine.addr().to_string());
-    let mut settings = settings(&[engine.addr()]);
-    let tokenizer = model().to_string_lossy().into_owned();
-    settings.pools[0].prompt = Some(Prompt { tokenizer, ..Prompt::default() });
-    let controller = run::start(settings).await.unwrap();
-    let mut proxy = Proxy::connect(controller.grpc_addr(), 1).await;
-    proxy.until("the engine is followed", |view| believed(view, id, &[]).0 == Trust::Whole).await;
     assert!(proxy.view.pools()[0].prompt_format().is_some());
     // Of an engine that has reported nothing, it is not the text that is in doubt.
     let body = json!({"model": "sim", "prompt": "The licence permits everybody to copy. ".repeat(40), "max_tokens": 1});
@@ -105,6 +102,17 @@ async fn a_pool_whose_text_is_not_its_engines_goes_back_to_what_is_learned() {
     let is_back =
         |view: &View| view.pools()[0].prompt_format().is_none() && believed(view, id, &[]).0 == Trust::None;
     proxy.until("the format is taken back", is_back).await;
+    // What else there is to see of its engines is seen all the same.
+    let seen = until("the engine is followed for people", async || {
+        let (_, page) = get(controller.http_addr(), "/state").await;
+        let page: Value = serde_json::from_str(&page).unwrap();
+        let pool = page["pools"][0].clone();
+        (pool["endpoints"][0]["kv"]["trust"] == "whole").then_some(pool)
+    })
+    .await;
+    let mismatch = seen["prompt"]["mismatch"].as_str().unwrap();
+    assert!(mismatch.starts_with("they found ") && mismatch.contains("reports showed 0;"), "{mismatch}");
+    assert!(mismatch.ends_with("they are tried again in 15 min"), "{mismatch}");
     controller.shutdown().await;
     engine.shutdown().await;
 }

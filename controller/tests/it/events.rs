@@ -5,7 +5,7 @@ use crate::support::until;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -76,6 +76,35 @@ impl Publisher {
         message.push_back(Bytes::copy_from_slice(&sequence.to_be_bytes()));
         message.push_back(self.published.last().unwrap().clone());
         self.socket.send(message).await.unwrap();
+    }
+}
+
+/// A socket that replays what it was given.
+struct Replays {
+    address: SocketAddr,
+    history: Arc<Mutex<Vec<Bytes>>>,
+    server: JoinHandle<()>,
+}
+
+impl Replays {
+    async fn start() -> Self {
+        let mut router = RouterSocket::new();
+        let address = router.bind("tcp://127.0.0.1:0").await.unwrap().to_string().replace("tcp://", "");
+        let history = Arc::<Mutex<Vec<Bytes>>>::default();
+        let shared = Arc::clone(&history);
+        let server = tokio::spawn(serve(router, move || shared.lock().unwrap().clone()));
+        Self { address: address.parse().unwrap(), history, server }
+    }
+
+    /// Replays from now on what a publisher has published so far.
+    fn take(&self, publisher: &Publisher) {
+        self.history.lock().unwrap().clone_from(&publisher.published);
+    }
+}
+
+impl Drop for Replays {
+    fn drop(&mut self) {
+        self.server.abort();
     }
 }
 
@@ -193,43 +222,34 @@ async fn what_an_engine_publishes_is_reported() {
 #[tokio::test]
 async fn what_was_lost_is_fetched_again() {
     let (mut publisher, address) = Publisher::bind("tcp://127.0.0.1:0", 0).await;
-    let mut router = RouterSocket::new();
-    let replay = router.bind("tcp://127.0.0.1:0").await.unwrap().to_string().replace("tcp://", "");
-    let history = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let shared = Arc::clone(&history);
-    let server: JoinHandle<()> = tokio::spawn(serve(router, move || shared.lock().unwrap().clone()));
+    let replays = Replays::start().await;
     for block in 2..200 {
         publisher.lose("BlockStored", block % 128);
     }
     publisher.lose("BlockRemoved", 5);
-    history.lock().unwrap().clone_from(&publisher.published);
-    let mut follow = Follow::of(address, Some(replay.parse().unwrap()));
+    replays.take(&publisher);
+    let mut follow = Follow::of(address, Some(replays.address));
     let all: Vec<u64> = (0..128).filter(|block| *block != 5).collect();
     follow.until(Trust::Whole, &all).await;
     publisher.lose("BlockRemoved", 6);
-    history.lock().unwrap().clone_from(&publisher.published);
+    replays.take(&publisher);
     let rest: Vec<u64> = all.into_iter().filter(|block| *block != 6).collect();
     until("the gap is closed", async || {
         publisher.publish("BlockStored", 7).await;
-        history.lock().unwrap().clone_from(&publisher.published);
+        replays.take(&publisher);
         follow.take();
         (follow.held.iter().eq(&rest)).then_some(())
     })
     .await;
     follow.until(Trust::Whole, &rest).await;
     assert_eq!(follow.voids, 0);
-    server.abort();
 }
 
 #[tokio::test]
 async fn a_receiver_that_is_behind_loses_nothing_for_good() {
     let (mut publisher, address) = Publisher::bind("tcp://127.0.0.1:0", 0).await;
-    let mut router = RouterSocket::new();
-    let replay = router.bind("tcp://127.0.0.1:0").await.unwrap().to_string().replace("tcp://", "");
-    let history = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let shared = Arc::clone(&history);
-    let server: JoinHandle<()> = tokio::spawn(serve(router, move || shared.lock().unwrap().clone()));
-    let mut follow = Follow::of(address, Some(replay.parse().unwrap()));
+    let replays = Replays::start().await;
+    let mut follow = Follow::of(address, Some(replays.address));
     until("there is a connection", async || {
         let seen = follow.feeds.board().seen(follow.engine);
         seen.iter().any(|(_, seen)| seen.is_connected).then_some(())
@@ -241,16 +261,15 @@ async fn a_receiver_that_is_behind_loses_nothing_for_good() {
             let name = if round % 2 == 0 { "BlockStored" } else { "BlockRemoved" };
             publisher.publish(name, block).await;
         }
-        history.lock().unwrap().clone_from(&publisher.published);
+        replays.take(&publisher);
     }
     until("it has caught up", async || {
         publisher.publish("BlockStored", 7).await;
-        history.lock().unwrap().clone_from(&publisher.published);
+        replays.take(&publisher);
         follow.take();
         (follow.trust == Trust::Whole && follow.held.iter().eq(&[7])).then_some(())
     })
     .await;
-    server.abort();
 }
 
 #[tokio::test]
@@ -282,6 +301,34 @@ async fn a_restarted_engine_is_met_again_and_holds_nothing_of_before() {
     })
     .await;
     follow.until(Trust::Whole, &[40]).await;
+}
+
+#[tokio::test]
+async fn an_engine_that_publishes_under_another_topic_is_named_and_not_relied_on() {
+    let (mut publisher, address) = Publisher::bind("tcp://127.0.0.1:0", 0).await;
+    let replays = Replays::start().await;
+    publisher.lose("BlockStored", 1);
+    replays.take(&publisher);
+    let (port, replay_port) = (Some(address.port()), Some(replays.address.port()));
+    let topic = "llama".to_owned();
+    let mut follow =
+        Follow::new(Sources { discovers: false, port, replay_port, topic, ..Sources::default() });
+    follow.until(Trust::Whole, &[1]).await;
+    let seen = |follow: &Follow| {
+        let (_, seen) = follow.feeds.board().seen(follow.engine).pop().unwrap();
+        (seen.problem, seen.topic)
+    };
+    until("the topic is seen", async || {
+        publisher.publish("BlockStored", 2).await;
+        (seen(&follow) == (Some("topic"), Some("kv-events".to_owned()))).then_some(())
+    })
+    .await;
+    follow.until(Trust::Suspect, &[1]).await;
+    publisher.topic = b"llama";
+    replays.take(&publisher);
+    publisher.publish("BlockStored", 3).await;
+    follow.until(Trust::Whole, &[1, 2, 3]).await;
+    assert_eq!(seen(&follow), (None, None));
 }
 
 #[tokio::test]

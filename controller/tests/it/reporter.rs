@@ -1,12 +1,13 @@
 //! From the steps of feeds to what proxies are sent.
 
+use crate::support;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use warmpath::clock::Clock;
 use warmpath::config::Pool;
 use warmpath::events::format::Written;
-use warmpath::events::reporter::{Reporter, Target, Targets};
+use warmpath::events::reporter::{Caches, Reporter, Target, Targets};
 use warmpath::events::tokens::Before;
 use warmpath::events::{Batch, BlockHash, KvEvent, Report, Step, StoredBlocks};
 use warmpath::index::Index;
@@ -31,6 +32,7 @@ struct Bench {
     targets: watch::Sender<Targets>,
     filled: mpsc::UnboundedReceiver<u32>,
     written: Arc<Written>,
+    caches: Caches,
     _stop: watch::Sender<bool>,
 }
 
@@ -54,15 +56,20 @@ impl Bench {
         let (sender, filled) = mpsc::unbounded_channel();
         let filled_at = move |_, rank| sender.send(rank).unwrap();
         let reporter = Reporter::new(shared.clone(), clock, CELL_BYTES, receiver, followed, filled_at);
+        let caches = reporter.caches();
         tokio::spawn(reporter.run());
-        let bench = Self { shared, reports, targets, filled, written, _stop: stop };
+        let bench = Self { shared, reports, targets, filled, written, caches, _stop: stop };
         bench.follow(7);
         bench
     }
 
     fn follow(&self, identity: u64) {
+        self.follow_as(identity, false);
+    }
+
+    fn follow_as(&self, identity: u64, is_withheld: bool) {
         let written = Arc::clone(&self.written);
-        let target = Target { identity, pool: "pool".to_owned(), written };
+        let target = Target { identity, pool: "pool".to_owned(), written, is_withheld };
         self.targets.send_replace(Targets::from([(ADDRESS.parse().unwrap(), target)]));
     }
 
@@ -136,6 +143,28 @@ async fn what_engines_report_reaches_the_view() {
     bench.until(&chain, (Trust::Whole, chain.len())).await;
     bench.follow(8);
     bench.until(&chain, (Trust::None, 0)).await;
+}
+
+#[tokio::test]
+async fn what_is_withheld_is_followed_and_reaches_no_view() {
+    let bench = Bench::new();
+    bench.follow_as(8, true);
+    let (stored, chain) = bench.stored();
+    let address = ADDRESS.parse().unwrap();
+    let seen = || bench.caches.seen(address).filter(|seen| seen.blocks > 0);
+    support::until("its blocks are seen", async || {
+        bench.step(vec![trust(Trust::Whole, true), stored.clone()]).await;
+        seen().map(|seen| assert_eq!((seen.trust, seen.cells), (Trust::Whole, chain.len())))
+    })
+    .await;
+    assert_eq!(bench.believed(&chain), (Trust::None, 0));
+    // What it has reported before does not come again by itself.
+    bench.follow(7);
+    support::until("it is followed anew", async || {
+        bench.step(vec![trust(Trust::Whole, true), stored.clone()]).await;
+        (bench.believed(&chain) == (Trust::Whole, chain.len())).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ static MATCH: Check = Check {
     why: "engines find prompts in their caches that their reports do not show: tokenizer or template are not those of the \
           engines, so the pool is routed by what is learned",
     remedy: "compare prompt.tokenizer, chat_template, template_arguments and content_format with what the engines were started \
-             with, and change the file or the configuration; the controller then tries again",
+             with, and change the file or the configuration; the controller tries again then, and by itself after a while",
 };
 
 static FEED: Check = Check {
@@ -113,10 +113,12 @@ fn not_coming(kv: &KvState) -> Option<String> {
     if kv.connected == kv.sources.len() && kv.problem.is_none() {
         return None;
     }
+    let topic = kv.topic.as_ref().map(|topic| format!("it publishes under another topic, {topic:?}"));
     let why = match kv.problem.as_deref() {
         None => "no connection yet",
         Some("connection") => "it refuses the connection, or ends it",
         Some("silent") => "no sign of life",
+        Some("topic") => topic.as_deref().unwrap_or("it publishes under another topic"),
         Some("no_events") => "it works, and publishes nothing",
         Some("protocol" | "socket") => "no socket that publishes is there",
         Some("mechanism") => "it wants encryption or credentials",

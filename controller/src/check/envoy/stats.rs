@@ -32,6 +32,12 @@ impl<'a> Stats<'a> {
         self.values.keys().any(|name| name.starts_with("warmpath."))
     }
 
+    /// Those whose names begin so and that are not zero, by what follows.
+    pub(super) fn under(&self, start: &str) -> Vec<(&'a str, u64)> {
+        let of = |(name, value): (&&'a str, &u64)| Some((name.strip_prefix(start)?, *value));
+        self.values.iter().filter_map(of).filter(|(_, value)| *value > 0).collect()
+    }
+
     /// The sum of those that begin and end so.
     pub(super) fn sum(&self, start: &str, end: &str) -> u64 {
         let fits = self.values.iter().filter(|(name, _)| name.starts_with(start) && name.ends_with(end));

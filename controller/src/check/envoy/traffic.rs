@@ -2,6 +2,7 @@
 
 use super::stats::Stats;
 use crate::check::finding::{Check, Findings, Level};
+use std::cmp::Reverse;
 use warmpath_core::num::float;
 
 /// Fewest requests for which a share is meaningful.
@@ -12,6 +13,10 @@ const TOKENS_MIN: u64 = 100_000;
 const FAILED_MAX: f64 = 0.01;
 /// Largest share of requests that Envoy may place.
 const FALLBACK_MAX: f64 = 0.1;
+/// Largest share of prompts without a text.
+const UNWRITTEN_MAX: f64 = 0.2;
+/// Reasons that are named, the most frequent first.
+const REASONS_MAX: usize = 3;
 /// Smallest share of the predicted tokens that must be cached.
 const KEPT_MIN: f64 = 0.5;
 
@@ -59,6 +64,15 @@ static FAILED: Check = Check {
     remedy: "see the engines' logs, and warmpath_controller_engine_outcomes by endpoint; full engines need more replicas",
 };
 
+static UNWRITTEN: Check = Check {
+    id: "traffic.unwritten",
+    worst: Level::Warning,
+    why: "the text that engines compute is not known of many prompts of pools with a tokenizer: what engines report does not count for \
+          these, and what they hold is learned",
+    remedy: "docs/metrics.md says what each reason of warmpath.unwritten means, and docs/cache-knowledge.md which prompts have a text; \
+             no_template and uncovered may be mended by prompt.chat_template",
+};
+
 static PREDICTION: Check = Check {
     id: "traffic.prediction",
     worst: Level::Warning,
@@ -69,8 +83,8 @@ static PREDICTION: Check = Check {
 };
 
 /// In the order of docs/check.md.
-pub(super) static CHECKS: [&Check; 7] =
-    [&RELOADS, &WITHHELD, &FALLBACK, &NO_ENDPOINT, &LAST_RESORT, &FAILED, &PREDICTION];
+pub(super) static CHECKS: [&Check; 8] =
+    [&RELOADS, &WITHHELD, &FALLBACK, &NO_ENDPOINT, &LAST_RESORT, &FAILED, &UNWRITTEN, &PREDICTION];
 
 pub(super) fn check(stats: &Stats<'_>, to: &mut Findings) {
     if !stats.has_filter() {
@@ -88,12 +102,29 @@ pub(super) fn check(stats: &Stats<'_>, to: &mut Findings) {
     none(&LAST_RESORT, "warmpath.last_resort", to);
     share(&FALLBACK, (stats.of_name("warmpath.decision.fallback"), decisions), FALLBACK_MAX, to);
     share(&FAILED, (stats.of_name("warmpath.failed"), decisions), FAILED_MAX, to);
+    unwritten(stats, to);
     let (predicted, cached) =
         (stats.of_name("warmpath.tokens.predicted"), stats.of_name("warmpath.tokens.cached"));
     if predicted >= TOKENS_MIN {
         let seen = format!("{cached} tokens were cached of {predicted} that were expected");
         to.judge(&PREDICTION, float(cached) >= KEPT_MIN * float(predicted), "", seen);
     }
+}
+
+/// Prompts of pools whose format is known; of other pools none are counted.
+fn unwritten(stats: &Stats<'_>, to: &mut Findings) {
+    let mut reasons = stats.under("warmpath.unwritten.");
+    reasons.sort_by_key(|(reason, count)| (Reverse(*count), *reason));
+    let unwritten = reasons.iter().map(|(_, count)| count).sum::<u64>();
+    let all = unwritten + stats.of_name("warmpath.written");
+    if all < REQUESTS_MIN {
+        return;
+    }
+    let named = reasons.iter().take(REASONS_MAX).map(|(reason, count)| format!("{reason} {count}"));
+    let named: Vec<String> = named.collect();
+    let of = if named.is_empty() { String::new() } else { format!(": {}", named.join(", ")) };
+    let is_ok = float(unwritten) <= UNWRITTEN_MAX * float(all);
+    to.judge(&UNWRITTEN, is_ok, "", format!("{unwritten} of {all} prompts{of}"));
 }
 
 fn share(check: &'static Check, (part, all): (u64, u64), max: f64, to: &mut Findings) {

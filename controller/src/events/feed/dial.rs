@@ -1,6 +1,7 @@
 //! A connection to a publisher that is bound, made again and again.
 
 use super::Arrival;
+use crate::events::TOPIC_BYTES_MAX;
 use crate::events::frame::Message;
 use crate::events::zmtp::{Connection, Kind};
 use std::net::SocketAddr;
@@ -39,18 +40,29 @@ async fn follow(
         Ok(socket) => socket,
         Err(error) => return error.label(),
     };
-    if let Err(error) = socket.subscribe(topic).await {
+    // To all topics: a publisher sends nothing of others to whoever subscribes to one, and a topic that nobody publishes would look
+    // like an engine that is idle.
+    if let Err(error) = socket.subscribe("").await {
         return error.label();
     }
     if arrivals.send(Arrival::Connected { connection }).await.is_err() {
         return "ended";
     }
+    let mut is_foreign = false;
     loop {
         let message = match socket.receive().await {
             Ok(parts) => Message::published(&parts),
             Err(error) => return error.label(),
         };
         match message {
+            Ok(message) if !message.topic.starts_with(topic.as_bytes()) => {
+                let topic = String::from_utf8_lossy(&message.topic).chars().take(TOPIC_BYTES_MAX).collect();
+                if !std::mem::replace(&mut is_foreign, true)
+                    && arrivals.send(Arrival::Foreign { connection, topic }).await.is_err()
+                {
+                    return "ended";
+                }
+            }
             Ok(message) => {
                 *received += 1;
                 if arrivals.send(Arrival::Message { connection, message }).await.is_err() {

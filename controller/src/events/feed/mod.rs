@@ -40,13 +40,28 @@ const WORK_MIN: u64 = 2_048;
 
 /// Why the events of an engine do not come that works and publishes nothing.
 const MUTE: &str = "no_events";
+/// The same of one that publishes under other topics only.
+const FOREIGN: &str = "topic";
 
 /// What comes of a connection.
 #[derive(Debug)]
 pub(super) enum Arrival {
-    Connected { connection: u64 },
-    Message { connection: u64, message: Message },
-    Disconnected { connection: u64, why: &'static str },
+    Connected {
+        connection: u64,
+    },
+    Message {
+        connection: u64,
+        message: Message,
+    },
+    /// The first message of another topic than the one that is followed.
+    Foreign {
+        connection: u64,
+        topic: String,
+    },
+    Disconnected {
+        connection: u64,
+        why: &'static str,
+    },
 }
 
 /// What a feed must know from elsewhere.
@@ -158,6 +173,7 @@ impl Feed {
                 Some(order) = orders.recv() => match order {
                     Order::Renewed => {
                         (self.has_published, self.is_mute) = (false, false);
+                        self.note(|seen| seen.topic = None);
                         self.follower.renewed(clock.now())
                     }
                     Order::Filled => self.follower.filled(),
@@ -183,8 +199,11 @@ impl Feed {
         match arrival {
             Arrival::Connected { connection } => {
                 self.connection = Some(connection);
-                let problem = self.is_mute.then_some(MUTE);
-                self.note(|seen| (seen.is_connected, seen.problem) = (true, problem));
+                let is_mute = self.is_mute;
+                self.note(|seen| {
+                    let mute = if seen.topic.is_some() { FOREIGN } else { MUTE };
+                    (seen.is_connected, seen.problem) = (true, is_mute.then_some(mute));
+                });
                 let mut outcome = self.follower.disconnected();
                 let connected = self.follower.connected(now);
                 outcome.steps.extend(connected.steps);
@@ -200,6 +219,9 @@ impl Feed {
                 let outcome = self.follower.published(message.sequence, content, now);
                 self.spoken(outcome)
             }
+            Arrival::Foreign { connection, topic } if self.connection == Some(connection) => {
+                self.foreign(topic)
+            }
             Arrival::Disconnected { connection, why }
                 if self.connection.is_none_or(|of| of == connection) =>
             {
@@ -209,7 +231,9 @@ impl Feed {
                 self.follower.disconnected()
             }
             // Of a connection that another one has replaced.
-            Arrival::Message { .. } | Arrival::Disconnected { .. } => Outcome::default(),
+            Arrival::Message { .. } | Arrival::Foreign { .. } | Arrival::Disconnected { .. } => {
+                Outcome::default()
+            }
         }
     }
 
@@ -259,7 +283,7 @@ impl Feed {
         self.silence = Silence { since: Instant::now(), work: None, allowed };
         self.is_mute = !self.has_published;
         if self.is_mute {
-            self.note(|seen| seen.problem = Some(MUTE));
+            self.note(|seen| seen.problem = seen.problem.or(Some(MUTE)));
         }
         if self.source.publisher.is_none() {
             return self.trusted();
@@ -270,11 +294,22 @@ impl Feed {
         self.follower.disconnected()
     }
 
+    /// Of an engine that publishes something else, and nothing of what is followed, a replay may bring what it once had, and nothing
+    /// will say when that leaves.
+    fn foreign(&mut self, topic: String) -> Outcome {
+        if self.has_published {
+            return Outcome::default();
+        }
+        self.is_mute = true;
+        self.note(|seen| (seen.problem, seen.topic) = (Some(FOREIGN), Some(topic)));
+        self.trusted()
+    }
+
     /// What follows from a message, of which the engine has published at least one by now.
     fn spoken(&mut self, mut outcome: Outcome) -> Outcome {
         self.has_published = true;
         if std::mem::take(&mut self.is_mute) {
-            self.note(|seen| seen.problem = None);
+            self.note(|seen| (seen.problem, seen.topic) = (None, None));
             outcome.steps.splice(0..0, self.trusted().steps);
         }
         outcome

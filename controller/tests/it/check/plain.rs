@@ -334,6 +334,12 @@ fn counters_that_show_faults_are_found() {
     );
     assert_eq!(one("decision.warm: 1000\nfailed: 20"), ["warning traffic.failed 20 of 1000 requests"]);
     assert_eq!(
+        one("written: 70\nunwritten.media: 5\nunwritten.uncovered: 25\nunwritten.api: 0"),
+        ["warning traffic.unwritten 30 of 100 prompts: uncovered 25, media 5"]
+    );
+    assert_eq!(one("written: 90\nunwritten.media: 10"), Vec::<String>::new());
+    assert_eq!(one("unwritten.media: 10"), Vec::<String>::new(), "too few prompts");
+    assert_eq!(
         one("tokens.predicted: 200000\ntokens.cached: 50000"),
         ["warning traffic.prediction 50000 tokens were cached of 200000 that were expected"]
     );
