@@ -74,7 +74,7 @@ live-pd: wasm envoy
     @engines=$(tests/live/install-engines) && "$engines/venv/bin/python" -B tests/live/prefill_decode.py \
         "$engines" {{ target }}/debug/warmpath "$(tests/envoy/install-envoy)" {{ wasm }}
 
-# Runs real vLLM engines with small caches, and compares what Warmpath believes with what they say: five minutes once installed.
+# Runs real vLLM engines with small caches, and compares what Warmpath believes with what they say: a quarter of an hour once installed.
 live *args: wasm envoy
     cargo build --quiet -p warmpath
     @engines=$(tests/live/install-engines) && "$engines/venv/bin/python" -B tests/live/cache_knowledge.py \

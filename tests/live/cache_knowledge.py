@@ -29,6 +29,8 @@ TIMEOUT_S = 120
 REPORTED_S = 60
 SEED = 1
 CONVERSATIONS, TURNS, UNDER_WAY = 24, 6, 10
+# How requests are routed: the third way without the proxy.
+WAYS = ["KV events", "learned prefixes", "round robin"]
 SYSTEM_WORDS, USER_WORDS, OUTPUT_TOKENS = 160, 50, 40
 SYSTEMS = 3
 TURNS_PAST = 2
@@ -42,6 +44,7 @@ class Setup(parts.Setup):
     def __init__(self, programs, folder, engines):
         super().__init__(*programs, folder)
         self.engines_wanted, self.is_exact, self.cell_bytes = engines, True, CELL_BYTES
+        self.endless, self.turns = Endless(parts.BLOCK_TOKENS), 0
 
     def start_engines(self):
         command = [sys.executable, pathlib.Path(__file__).with_name("adapters.py"), self.folder / "adapters", *ADAPTERS]
@@ -81,10 +84,15 @@ class Setup(parts.Setup):
         self.end_routing()
         for engine in self.engines:
             self.empty(engine)
-        self.is_exact, self.cell_bytes = is_exact, cell_bytes
+        self.is_exact, self.cell_bytes, self.endless = is_exact, cell_bytes, Endless(parts.BLOCK_TOKENS)
         self.start_routing()
         if is_exact:
             self.wait_reported()
+
+    def next_port(self):
+        """Of the engines in turn."""
+        self.turns += 1
+        return self.engines[self.turns % len(self.engines)].port
 
     def empty(self, engine):
         """Its cache. The engine says so with its next step."""
@@ -165,26 +173,32 @@ def mixed(conversations):
 
 
 class Run:
-    """The traffic of one part, and what became of it."""
+    """Some traffic in one way, and what became of it."""
 
-    def __init__(self, setup, tokens):
-        self.setup, self.tokens = setup, tokens
-        self.endless = Endless(parts.BLOCK_TOKENS)
+    def __init__(self, setup, tokens, way):
+        self.setup, self.tokens, self.way = setup, tokens, way
         self.score = Score(tokens, setup.cell_bytes, parts.BLOCK_TOKENS)
         self.cached, self.possible, self.served, self.sent = 0, 0, 0, 0
+        # Only what engines report shows what they evict.
+        self.is_judged = way == "KV events"
 
-    def play(self, conversations, port=None):
-        """Through the gateway, unless `port` gives another one."""
+    def play(self, conversations, is_past=lambda _: False):
+        """All turns. Those of which `is_past` says so go past the gateway, as if they came through another one."""
         for conversation in mixed(conversations):
-            self.turn(conversation, port(conversation) if port else None)
+            self.turn(conversation, is_past(conversation))
         return self
 
-    def turn(self, conversation, port=None):
-        """One request, through the gateway unless a port is given."""
+    def turn(self, conversation, is_past=False):
+        """One request."""
         body = conversation.body(self.tokens.words)
         self.sent += 1
-        expected = None if port else believed(self.setup.gateway, body)
-        headers, response = call(port or self.setup.gateway, "/v1/chat/completions", body)
+        port, is_predicted = self.setup.gateway, self.way != "round robin" and not is_past
+        if is_past:
+            port = self.setup.engines[conversation.number % len(self.setup.engines)].port
+        elif self.way == "round robin":
+            port = self.setup.next_port()
+        expected = believed(port, body) if is_predicted else {}
+        headers, response = call(port, "/v1/chat/completions", body)
         if not isinstance(response, dict):
             print(f"  {response}", file=sys.stderr)
             return
@@ -192,10 +206,10 @@ class Run:
         prompt, output = response["prompt_token_ids"], response["choices"][0]["token_ids"]
         cached = response["usage"]["prompt_tokens_details"]["cached_tokens"]
         self.cached += cached
-        self.possible += self.endless.find(conversation.root(), prompt)
-        self.endless.add(conversation.root(), prompt, output)
+        self.possible += self.setup.endless.find(conversation.root(), prompt)
+        self.setup.endless.add(conversation.root(), prompt, output)
         conversation.said(response["choices"][0]["message"]["content"])
-        if expected is not None:
+        if is_predicted:
             endpoint = headers["x-warmpath-decision"].rsplit("endpoints=")[1].split(",")[0]
             about = f"conversation {conversation.number}, turn {conversation.turn}, {endpoint}"
             self.score.add(prompt, expected.get(endpoint, 0), cached, about)
@@ -208,93 +222,90 @@ def chats():
     return [Conversation(number) for number in range(CONVERSATIONS)]
 
 
-def past_gateway(setup):
-    """Every third conversation begins past this gateway, as one does that comes through another."""
-
-    def port(conversation):
-        is_past = conversation.number % 3 == 2 and conversation.turn < TURNS_PAST
-        return setup.engines[conversation.number % len(setup.engines)].port if is_past else None
-
-    return port
+def is_past_gateway(conversation):
+    """Every third conversation begins past this gateway."""
+    return conversation.number % 3 == 2 and conversation.turn < TURNS_PAST
 
 
-def predicted(table, what, run, is_judged=True):
+def compare(setup, table, what, play, cell_bytes=CELL_BYTES):
+    """The same traffic in each way, on engines that hold nothing. `play` gives the runs of one way, by what they are."""
+    shares = {}
+    for way in WAYS:
+        setup.restart_routing(is_exact=way == "KV events", cell_bytes=cell_bytes)
+        for phase, run in play(way).items():
+            name = f"{what}{phase}, {way}"
+            if way != "round robin":
+                predicted(table, f"{name}: predicted within a block", run)
+            table.row(f"{name}: status 200", f"{run.served} of {run.sent}", run.served == run.sent)
+            shares.setdefault(phase, {})[way] = run.share()
+            table.row("  cached tokens, of an endless cache's", f"{run.share():.1%}")
+    return shares
+
+
+def predicted(table, what, run):
     score = run.score
-    is_right = not is_judged or score.share() >= RIGHT_SHARE
-    table.row(what, f"{score.right} of {score.all}", is_right)
-    for line in score.wrong[:3]:
-        print(f"    {line}")
-
-
-def served(table, run):
-    table.row("  status 200", f"{run.served} of {run.sent}", run.served == run.sent)
+    table.row(what, f"{score.right} of {score.all}", not run.is_judged or score.share() >= RIGHT_SHARE)
+    if run.is_judged:
+        for line in score.wrong[:3]:
+            print(f"    {line}")
+        table.row("  tokens between the worst prediction and the truth", score.worst)
 
 
 def knowledge(setup, tokens, table):
-    """The same conversations, routed by what engines report, by what was routed, and in turn."""
-    setup.restart_routing(is_exact=True)
-    exact = Run(setup, tokens).play(chats(), past_gateway(setup))
-    predicted(table, "chats, routed by KV events: predicted within a block", exact)
-    served(table, exact)
-    setup.restart_routing(is_exact=False)
-    learned = Run(setup, tokens).play(chats(), past_gateway(setup))
-    predicted(table, "the same, routed by learned prefixes: predicted within a block", learned, is_judged=False)
-    setup.restart_routing(is_exact=False)
-    ports = [engine.port for engine in setup.engines]
-    turns = iter(range(sys.maxsize))
-    in_turn = Run(setup, tokens).play(chats(), lambda _: ports[next(turns) % len(ports)])
-    for name, run in [("KV events", exact), ("learned prefixes", learned), ("round robin", in_turn)]:
-        is_right = name != "KV events" or run.share() >= learned.share() > in_turn.share()
-        table.row(f"  cached tokens, of an endless cache's, {name}", f"{run.share():.1%}", is_right)
+    """Conversations, some of which the proxy does not see begin."""
+    play = lambda way: {"": Run(setup, tokens, way).play(chats(), is_past_gateway)}
+    shares = compare(setup, table, "chats", play)[""]
+    exact, learned, in_turn = (shares[way] for way in WAYS)
+    table.row("  KV events find most, and round robin least", "", exact >= learned > in_turn)
 
 
 def roots(setup, tokens, table):
     """Adapters and salts with the same text."""
-    setup.restart_routing(is_exact=True)
     kinds = [(parts.MODEL, None), ("lora-a", None), ("lora-b", None), (parts.MODEL, "tenant-7"), ("lora-a", "tenant-7")]
-    run = Run(setup, tokens).play([Conversation(number, *kinds[number % len(kinds)]) for number in range(CONVERSATIONS)])
-    predicted(table, "with adapters and salts: predicted within a block", run)
-    served(table, run)
+
+    def play(way):
+        conversations = [Conversation(number, *kinds[number % len(kinds)]) for number in range(CONVERSATIONS)]
+        return {"": Run(setup, tokens, way).play(conversations)}
+
+    compare(setup, table, "adapters and salts", play)
 
 
 def small_cells(setup, tokens, table):
-    setup.restart_routing(is_exact=True, cell_bytes=64)
-    run = Run(setup, tokens).play(chats())
-    predicted(table, "in cells of 64 bytes: predicted within a block", run)
-    table.row("  tokens between the worst prediction and the truth", run.score.worst)
+    """Cells that are shorter than a block."""
+    play = lambda way: {"": Run(setup, tokens, way).play(chats())}
+    compare(setup, table, "cells of 64 bytes", play, cell_bytes=64)
 
 
 def reset(setup, tokens, table):
     """One engine forgets everything, and says so with its next step; then another one's process ends and comes back."""
-    setup.restart_routing(is_exact=True)
-    all_chats = chats()
-    warm = Run(setup, tokens)
-    for conversation in all_chats[:UNDER_WAY] * 2:
-        warm.turn(conversation)
-    setup.empty(setup.engines[0])
-    time.sleep(1)  # Nothing to wait for shows that a message has not come.
-    after = Run(setup, tokens)
-    for conversation in all_chats[:UNDER_WAY] * 2:
-        after.turn(conversation)
-    predicted(table, "after a reset of one engine's cache: predicted within a block", after)
-    served(table, after)
 
-    engine = setup.engines[-1]
-    engine.end(signal.SIGKILL)
-    without = Run(setup, tokens)
-    for conversation in all_chats[:UNDER_WAY]:
-        without.turn(conversation)
-    served(table, without)
-    setup.processes.remove(engine)
-    again = setup.engine(setup.engines_wanted - 1, engine.port)
-    setup.engines[-1] = again
-    again.wait_until(again.is_healthy)
-    setup.wait_reported()
-    back = Run(setup, tokens)
-    for conversation in all_chats[:UNDER_WAY] * 3:
-        back.turn(conversation)
-    predicted(table, "after kill -9 and restart of one engine: predicted within a block", back)
-    served(table, back)
+    def play(way):
+        under_way = chats()[:UNDER_WAY]
+        runs = {phase: Run(setup, tokens, way) for phase in ["", ", after a reset", ", one engine killed", ", it is back"]}
+        warm, after, without, back = runs.values()
+        # The decision names the engine that is gone, and Envoy goes on to another.
+        without.is_judged = False
+
+        def turns(run, count):
+            for conversation in under_way * count:
+                run.turn(conversation)
+
+        turns(warm, 2)
+        setup.empty(setup.engines[0])
+        time.sleep(1)  # Nothing to wait for shows that a message has not come.
+        turns(after, 2)
+        engine = setup.engines.pop()
+        engine.end(signal.SIGKILL)
+        setup.processes.remove(engine)
+        turns(without, 1)
+        setup.engines.append(setup.engine(len(setup.engines), engine.port))
+        setup.engines[-1].wait_until(setup.engines[-1].is_healthy)
+        if setup.is_exact:
+            setup.wait_reported()
+        turns(back, 3)
+        return runs
+
+    compare(setup, table, "resets", play)
 
 
 PARTS = {part.__name__: part for part in [knowledge, roots, small_cells, reset]}

@@ -14,7 +14,7 @@ import urllib.request
 import yaml
 
 MODEL = "tiny"
-READY_S = 300
+READY_S = 900
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BLOCK_TOKENS = 32  # the least on a CPU
 ENGINE_ARGUMENTS = (
