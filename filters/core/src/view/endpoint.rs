@@ -384,6 +384,11 @@ impl Endpoint {
         self.proved >= sent && self.proved > Timestamp::ZERO
     }
 
+    /// Whether any request has got its first token since `sent`, whenever that one was sent.
+    pub(super) fn has_served_since(&self, sent: Timestamp) -> bool {
+        self.has_proved(sent) || self.served.is_some_and(|served| served >= sent)
+    }
+
     fn forgive(&mut self) {
         self.failures = 0;
         self.avoid_until = Timestamp::ZERO;

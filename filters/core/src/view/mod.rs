@@ -421,8 +421,9 @@ impl View {
         let others = || self.peers(slot);
         let sent = now.minus_ms(outcome.age_ms);
         match outcome.class() {
+            // One that has given any request its first token since is full, and not hung.
             OutcomeClass::Silent => {
-                !endpoint.has_proved(sent) && others().any(|other| other.has_proved(sent))
+                !endpoint.has_served_since(sent) && others().any(|other| other.has_proved(sent))
             }
             _ => endpoint.outcomes().is_worse(others().map(Endpoint::outcomes), now),
         }

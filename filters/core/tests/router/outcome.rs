@@ -223,6 +223,50 @@ fn an_engine_that_accepts_and_never_responds_is_found_out() {
     finish_all(open);
 }
 
+/// An engine whose KV cache is full gives each request room when an earlier one has ended. Others are faster meanwhile: that is no
+/// reason to take from it the conversations whose prefixes it holds.
+#[test]
+fn an_engine_where_requests_wait_for_room_is_not_taken_for_a_silent_one() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(2));
+    let fitness =
+        |engine: &str| explain(&vm, &chat("hello")).of(engine, "fitness").as_str().unwrap().to_owned();
+    let serve_first = |stream: &mut Stream| {
+        stream.response_headers(&EVENT_STREAM, false);
+        stream.response_body(TOKEN, false);
+    };
+    let turn = |number: u64| {
+        let prompt = text("whales", 200_000) + &text(&format!("turn {number}"), 400);
+        chat_with(&prompt, &json!({"stream": true}))
+    };
+    let mut first = serve(&vm, &turn(0));
+    let there = chosen(&first);
+    serve_first(&mut first);
+    let (mut served, mut waiting) = (vec![first], Vec::new());
+    // Ten requests a second. Those of the conversation come twice as fast as they get room.
+    for number in 1..600 {
+        let is_turn = number % 30 == 0;
+        let mut stream = serve(&vm, &if is_turn { turn(number) } else { next_prompt(number) });
+        host.advance(Duration::from_millis(100));
+        vm.tick();
+        assert_eq!(fitness(&there), "fit", "after {number} requests, {} wait", waiting.len());
+        if chosen(&stream) == there {
+            waiting.push(stream);
+        } else {
+            serve_first(&mut stream);
+            stream.finish();
+        }
+        if number % 60 == 0 && !waiting.is_empty() {
+            let mut oldest = waiting.remove(0);
+            serve_first(&mut oldest);
+            served.push(oldest);
+        }
+    }
+    assert!(counted(&host, &[&vm], "warmpath.outcome.silent") >= 1, "some waited for long");
+    finish_all(served);
+    finish_all(waiting);
+}
+
 #[test]
 fn a_response_that_is_no_stream_stops_counting_as_prefill_when_the_model_says_so() {
     let host = Host::default();
