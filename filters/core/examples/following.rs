@@ -3,7 +3,7 @@
 //! `cargo run --release -p warmpath-core --example following`
 //!
 //! So many endpoints share a prompt's beginning, and some of them hold all of it, in a table that holds as many cells as a
-//! busy pool's. Each look is for another prompt, as the caches of the processor would else answer.
+//! busy pool's. Each look is for another prompt, as the caches of the processor would serve it otherwise.
 
 #![allow(
     clippy::print_stdout,
