@@ -43,6 +43,16 @@ pub enum Command {
     ///
     /// The exit status is 0 without errors, 1 with errors, and 2 where something could not be checked.
     Check(CheckArgs),
+    /// Print the definition of ModelService, or apply it to a cluster.
+    Crd(CrdArgs),
+}
+
+/// See [`Command::Crd`].
+#[derive(Debug, Args)]
+pub struct CrdArgs {
+    /// Apply it to the cluster that this runs in, or that KUBECONFIG names.
+    #[arg(long)]
+    pub apply: bool,
 }
 
 /// See [`Command::Controller`].

@@ -21,6 +21,7 @@ pub mod check;
 pub mod clock;
 mod columns;
 pub mod config;
+pub mod deploy;
 pub mod events;
 pub mod explain;
 #[cfg(test)]

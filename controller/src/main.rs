@@ -6,9 +6,10 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 use warmpath::args::{
-    CheckArgs, CheckOutput, Cli, Command, ControllerArgs, ExplainArgs, GetArgs, ProxyCommand,
+    CheckArgs, CheckOutput, Cli, Command, ControllerArgs, CrdArgs, ExplainArgs, GetArgs, ProxyCommand,
 };
 use warmpath::config::Settings;
+use warmpath::deploy::definition;
 use warmpath::{check, config, explain, get, logs, plan, proxy, run};
 
 /// Time between two lists of `warmpath get --watch`.
@@ -43,6 +44,7 @@ fn command(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Get(args) => runtime.block_on(list(args)),
         Command::Plan(args) => write!(std::io::stdout(), "{}", plan::run(args)?).context("cannot print"),
         Command::Check(args) => return runtime.block_on(examine(args)),
+        Command::Crd(args) => runtime.block_on(define(args)),
     }?;
     Ok(ExitCode::SUCCESS)
 }
@@ -114,6 +116,15 @@ async fn examine(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     };
     printed.context("cannot print")?;
     Ok(ExitCode::from(report.status()))
+}
+
+async fn define(args: &CrdArgs) -> anyhow::Result<()> {
+    let text = if args.apply {
+        format!("{} applied", definition::apply().await?)
+    } else {
+        serde_json::to_string_pretty(&definition::definition())?
+    };
+    writeln!(std::io::stdout(), "{text}").context("cannot print")
 }
 
 async fn list(args: &GetArgs) -> anyhow::Result<()> {

@@ -133,6 +133,8 @@ pub struct Metrics {
     pub reloads: Counters,
     /// Failures of watches, by resource and reason.
     pub watch_failures: Family<[(&'static str, &'static str); 2], Counter>,
+    /// Writes for ModelServices, by resource and result.
+    pub deploy_writes: Family<[(&'static str, &'static str); 2], Counter>,
     /// What is wrong with what is in the cluster, by kind.
     pub cluster_problems: Family<[(&'static str, &'static str); 1], Gauge>,
     /// Distinct cells in the view.
@@ -173,6 +175,7 @@ impl Default for Metrics {
             overflowed: Counter::default(),
             reloads: Family::default(),
             watch_failures: Family::default(),
+            deploy_writes: Family::default(),
             cluster_problems: Family::default(),
             view_cells: Gauge::default(),
             generation: Gauge::default(),
@@ -215,6 +218,11 @@ impl Metrics {
         to.register("overflowed", "Times a proxy fell too far behind", self.overflowed.clone());
         to.register("config_reloads", "Changes of the configuration file", self.reloads.clone());
         to.register("watch_failures", "Failures of watches of the API server", self.watch_failures.clone());
+        to.register(
+            "deploy_writes",
+            "Writes for ModelServices to the API server",
+            self.deploy_writes.clone(),
+        );
         to.register(
             "cluster_problems",
             "What is wrong with pools and pods in the cluster",

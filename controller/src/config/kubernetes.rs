@@ -16,6 +16,11 @@ pub const PORTS_MAX: usize = 8;
 /// The lease's name when the file names none.
 const LEASE_DEFAULT: &str = "warmpath";
 
+/// The cluster's DNS domain when the file names none.
+const DOMAIN_DEFAULT: &str = "cluster.local";
+/// Images that may be replaced.
+const IMAGES_MAX: usize = 64;
+
 /// Labels that a pod must have, all of them.
 pub type Selector = BTreeMap<String, String>;
 
@@ -26,6 +31,14 @@ pub struct Kubernetes {
     pub namespaces: Vec<String>,
     /// Whether InferencePools are followed.
     pub inference_pools: bool,
+    /// Whether ModelServices are carried out.
+    pub model_services: bool,
+    /// The controller's Service, which InferencePools of ModelServices name as their picker where they must name one.
+    pub service: Option<ObjectName>,
+    /// The cluster's DNS domain.
+    pub cluster_domain: String,
+    /// Images for the engines of ModelServices, in place of those that their presets name.
+    pub engine_images: BTreeMap<String, String>,
     /// Pools that no InferencePool describes.
     pub pools: Vec<PodPool>,
     /// The gateway's Service, which the status of InferencePools names as their parent; `None` writes no status.
@@ -90,6 +103,10 @@ impl Default for Kubernetes {
         Self {
             namespaces: Vec::new(),
             inference_pools: true,
+            model_services: false,
+            service: None,
+            cluster_domain: DOMAIN_DEFAULT.to_owned(),
+            engine_images: BTreeMap::new(),
             pools: Vec::new(),
             gateway: None,
             lease: ObjectName { namespace: String::new(), name: LEASE_DEFAULT.to_owned() },
@@ -105,7 +122,8 @@ impl Kubernetes {
     pub fn within(mut self, own: &str) -> Self {
         let peers = self.peers.as_mut().map(|peers| &mut peers.namespace);
         let gateway = self.gateway.as_mut().map(|gateway| &mut gateway.namespace);
-        for namespace in [Some(&mut self.lease.namespace), gateway, peers].into_iter().flatten() {
+        let service = self.service.as_mut().map(|service| &mut service.namespace);
+        for namespace in [Some(&mut self.lease.namespace), gateway, service, peers].into_iter().flatten() {
             if namespace.is_empty() {
                 own.clone_into(namespace);
             }
@@ -127,6 +145,10 @@ pub(super) fn read(entry: &Entry<'_>, reader: &mut Reader) -> Kubernetes {
     let default = Kubernetes::default();
     let namespaces = names(&mut fields, "namespaces", NAMESPACES_MAX, reader);
     let inference_pools = fields.optional("inference_pools").and_then(|entry| reader.flag(&entry));
+    let model_services = fields.optional("model_services").and_then(|entry| reader.flag(&entry));
+    let service = fields.optional("service").map(|entry| read_object(&entry, "name", "", reader));
+    let cluster_domain = fields.optional("cluster_domain").and_then(|entry| reader.name(&entry));
+    let engine_images = fields.optional("engine_images").map(|entry| read_images(&entry, reader));
     let pools = fields.optional("pools").map(|entry| read_pools(&entry, reader)).unwrap_or_default();
     let gateway = fields.optional("gateway").map(|entry| read_object(&entry, "service", "", reader));
     let lease = fields.optional("lease").map(|entry| read_object(&entry, "name", LEASE_DEFAULT, reader));
@@ -136,12 +158,26 @@ pub(super) fn read(entry: &Entry<'_>, reader: &mut Reader) -> Kubernetes {
     Kubernetes {
         namespaces,
         inference_pools: inference_pools.unwrap_or(default.inference_pools),
+        model_services: model_services.unwrap_or(default.model_services),
+        service,
+        cluster_domain: cluster_domain.unwrap_or(default.cluster_domain),
+        engine_images: engine_images.unwrap_or_default(),
         pools,
         gateway,
         lease: lease.unwrap_or(default.lease),
         peers,
         tokenizers,
     }
+}
+
+/// Reads a map from images to images.
+fn read_images(entry: &Entry<'_>, reader: &mut Reader) -> BTreeMap<String, String> {
+    let mut images = reader.fields(entry);
+    let found = images.rest();
+    images.finish(reader);
+    reader.bound(&entry.place, found.len(), "images", IMAGES_MAX);
+    let image = |(name, entry): (&str, Entry<'_>)| Some((name.to_owned(), reader.name(&entry)?));
+    found.into_iter().filter_map(image).collect()
 }
 
 fn read_pools(entry: &Entry<'_>, reader: &mut Reader) -> Vec<PodPool> {

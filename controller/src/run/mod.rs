@@ -18,7 +18,7 @@ use crate::replicas::Replicas;
 use crate::telemetry::Telemetry;
 use crate::watch::{self as cluster, ClusterError, Followed};
 use crate::xds::{EndpointService, Publisher};
-use crate::{leader, status};
+use crate::{deploy, leader, status};
 use caches::Caches;
 use live::{Live, Unknown};
 use serve::{listen, serve_grpc, serve_http, tick};
@@ -182,7 +182,8 @@ impl Drop for Running {
     }
 }
 
-/// Follows the cluster if the settings say so, and writes the status of InferencePools while this replica holds the lease.
+/// Follows the cluster if the settings say so. While this replica holds the lease, it carries out ModelServices and writes the
+/// status of InferencePools.
 async fn follow_cluster(
     settings: &Settings,
     metrics: &Arc<Metrics>,
@@ -193,12 +194,21 @@ async fn follow_cluster(
     let (client, namespace) = cluster::client().await?;
     let kubernetes = kubernetes.within(&namespace);
     let followed = cluster::start(client.clone(), kubernetes.clone(), Arc::clone(metrics));
-    if let Some(gateway) = kubernetes.gateway {
+    if kubernetes.gateway.is_some() || kubernetes.model_services {
         let pod = std::env::var("HOSTNAME").unwrap_or_default();
         let identity = format!("{pod}_{}", new_instance());
-        let (is_leader, task) = leader::start(client.clone(), kubernetes.lease, identity, stop.clone());
+        let lease = kubernetes.lease.clone();
+        let (is_leader, task) = leader::start(client.clone(), lease, identity, stop.clone());
         tasks.push(task);
-        tokio::spawn(status::write(client, gateway, followed.clone(), is_leader));
+        if kubernetes.model_services {
+            let grpc_port = settings.listen.grpc.port();
+            let settings = deploy::Settings { kubernetes: kubernetes.clone(), grpc_port, pod };
+            let deployed = deploy::run(client.clone(), settings, is_leader.clone(), Arc::clone(metrics));
+            tokio::spawn(deployed);
+        }
+        if let Some(gateway) = kubernetes.gateway {
+            tokio::spawn(status::write(client, gateway, followed.clone(), is_leader));
+        }
     }
     Ok(Some(followed))
 }

@@ -74,7 +74,7 @@ async fn ask(client: &Client, seen: &mut Seen) -> Result<(), Box<dyn std::error:
             *seen = Seen { etag: parts.headers.get(header::ETAG).cloned(), kinds: kinds_of(&body)? };
         }
         // A cluster may have taken this right from service accounts: then each watch finds out for itself.
-        StatusCode::FORBIDDEN => *seen = Seen { etag: None, kinds: Kind::OF_POOLS.into() },
+        StatusCode::FORBIDDEN => *seen = Seen { etag: None, kinds: Kind::DEFINED.into() },
         status => return Err(status.to_string().into()),
     }
     Ok(())
@@ -87,7 +87,7 @@ fn kinds_of(body: &[u8]) -> Result<BTreeSet<Kind>, serde_json::Error> {
         kind: String,
     }
     if serde_json::from_slice::<Named>(body)?.kind != LIST_KIND {
-        return Ok(Kind::OF_POOLS.into());
+        return Ok(Kind::DEFINED.into());
     }
     let list: APIGroupDiscoveryList = serde_json::from_slice(body)?;
     let mut kinds = BTreeSet::new();
@@ -100,7 +100,7 @@ fn kinds_of(body: &[u8]) -> Result<BTreeSet<Kind>, serde_json::Error> {
                     && version.version.as_deref() == Some(&resource.version)
                     && version.resources.iter().any(|it| it.resource.as_deref() == Some(&resource.plural))
             };
-            kinds.extend(Kind::OF_POOLS.iter().filter(has));
+            kinds.extend(Kind::DEFINED.iter().filter(has));
         }
     }
     Ok(kinds)
@@ -124,7 +124,10 @@ mod tests {
             Vec::from_iter(kinds_of(list.to_string().as_bytes()).unwrap())
         };
         let pools = ["inferencepools"];
-        assert_eq!(kinds(&[group("inference.networking.k8s.io", "v1", &pools)]), [Kind::InferencePool]);
+        assert_eq!(
+            kinds(&[group("inference.networking.k8s.io", "v1", &pools)]),
+            [Kind::InferencePool, Kind::OwnPool]
+        );
         assert_eq!(kinds(&[group("inference.networking.k8s.io", "v2", &pools)]), []);
         assert_eq!(kinds(&[group("example.com", "v1", &pools)]), []);
         let old =
@@ -136,7 +139,7 @@ mod tests {
     #[test]
     fn an_api_server_that_lists_only_groups_may_know_every_kind() {
         let list = json!({"kind": "APIGroupList", "groups": [{"name": "apps"}]}).to_string();
-        assert_eq!(Vec::from_iter(kinds_of(list.as_bytes()).unwrap()), Kind::OF_POOLS);
+        assert_eq!(Vec::from_iter(kinds_of(list.as_bytes()).unwrap()), Kind::DEFINED);
         assert!(kinds_of(b"<html>").is_err());
     }
 
@@ -156,7 +159,7 @@ mod tests {
         let mut seen = Seen::default();
         for _ in 0..3 {
             ask(&client, &mut seen).await.unwrap();
-            assert_eq!(Vec::from_iter(seen.kinds.clone()), Kind::OF_POOLS);
+            assert_eq!(Vec::from_iter(seen.kinds.clone()), Kind::DEFINED);
         }
     }
 
@@ -167,6 +170,6 @@ mod tests {
         });
         let mut seen = Seen::default();
         ask(&client, &mut seen).await.unwrap();
-        assert_eq!(Vec::from_iter(seen.kinds), Kind::OF_POOLS);
+        assert_eq!(Vec::from_iter(seen.kinds), Kind::DEFINED);
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! A source is one watch, an update is what it reports, and a list replaces everything that its source had.
 
+use super::engine::EnginePod;
 use super::kinds::Kind;
 use super::pod::Pod;
 use crate::config::{ObjectName, Selector};
 use k8s_openapi::jiff::Timestamp;
+use kube::api::DynamicObject;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// One watch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,8 +28,12 @@ pub struct Source {
 pub enum Item {
     /// A pod.
     Pod(Pod),
-    /// Any other object.
+    /// An object that describes pools.
     Object(Described),
+    /// A pod of a ModelService.
+    Engine(EnginePod),
+    /// A ModelService, or an object that it becomes.
+    Whole(Arc<DynamicObject>),
 }
 
 /// An object other than a pod.
@@ -153,12 +160,17 @@ impl Facts {
         self.sources.get(source)
     }
 
-    /// All objects of a kind, in the order of their names.
-    pub fn objects(&self, kind: Kind) -> impl Iterator<Item = (&ObjectName, &Described)> {
+    /// All items of a kind, in the order of their namespaces and names.
+    pub fn items(&self, kind: Kind) -> impl Iterator<Item = (&ObjectName, &Item)> {
         let shown = self.sources.iter().filter(move |(source, _)| source.kind == kind);
-        shown.flat_map(|(_, shown)| &shown.items).filter_map(|(name, item)| match item {
+        shown.flat_map(|(_, shown)| &shown.items)
+    }
+
+    /// All objects that describe pools of a kind, in the order of their names.
+    pub fn objects(&self, kind: Kind) -> impl Iterator<Item = (&ObjectName, &Described)> {
+        self.items(kind).filter_map(|(name, item)| match item {
             Item::Object(object) => Some((name, object)),
-            Item::Pod(_) => None,
+            _ => None,
         })
     }
 }

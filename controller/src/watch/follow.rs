@@ -4,6 +4,7 @@
 //! restarted, where it was if the server still knows that place. No event announces that it works again; the absence of failures
 //! does.
 
+use super::engine::{ApiEngine, EnginePod};
 use super::facts::{Described, Item, Revision, Source, SourceState, Update};
 use super::kinds::Kind;
 use super::pod::{ApiPod, Pod};
@@ -17,6 +18,7 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -55,6 +57,10 @@ pub(super) async fn follow(client: Client, source: Source, to: mpsc::Sender<Repo
     let resource = source.kind.resource();
     match source.kind {
         Kind::Pod => run(api::<ApiPod>(client, &source, &resource), source, read_pod, to).await,
+        Kind::EnginePod => run(api::<ApiEngine>(client, &source, &resource), source, read_engine, to).await,
+        kind if kind.is_kept_whole() => {
+            run(api::<DynamicObject>(client, &source, &resource), source, read_whole, to).await;
+        }
         _ => run(api::<DynamicObject>(client, &source, &resource), source, read_object, to).await,
     }
 }
@@ -96,7 +102,7 @@ async fn run<K>(
             }
             Ok(Some(Err(error))) => {
                 let (state, wait) = retry.failed(classify(&error));
-                let is_missing = state == SourceState::Missing && source.kind != Kind::Pod;
+                let is_missing = state == SourceState::Missing && Kind::DEFINED.contains(&source.kind);
                 tracing::debug!(kind = source.kind.label(), %error, "watch failed");
                 if to.send((source.clone(), Update::Failed(state))).await.is_err() || is_missing {
                     return;
@@ -130,6 +136,16 @@ fn take<K>(
 
 pub(super) fn read_pod(pod: ApiPod) -> Option<(ObjectName, Item)> {
     Pod::read(pod).map(|(name, pod)| (name, Item::Pod(pod)))
+}
+
+fn read_engine(pod: ApiEngine) -> Option<(ObjectName, Item)> {
+    EnginePod::read(pod).map(|(name, pod)| (name, Item::Engine(pod)))
+}
+
+fn read_whole(object: DynamicObject) -> Option<(ObjectName, Item)> {
+    let namespace = object.metadata.namespace.clone().unwrap_or_default();
+    let name = ObjectName { namespace, name: object.metadata.name.clone()? };
+    Some((name, Item::Whole(Arc::new(object))))
 }
 
 pub(super) fn read_object(mut object: DynamicObject) -> Option<(ObjectName, Item)> {

@@ -16,6 +16,7 @@
 mod annotations;
 mod cluster;
 mod discovery;
+mod engine;
 mod facts;
 mod follow;
 mod hold;
@@ -25,14 +26,17 @@ mod log;
 mod plan;
 mod pod;
 mod problem;
+mod watches;
 
 pub use cluster::{Followed, WatchState, client, start};
+pub use engine::EnginePod;
 pub use facts::{Described, Facts, Item, Revision, Source, SourceState, Update};
 pub use kinds::Kind;
 pub use list::list;
 pub use plan::{Plan, plan};
 pub use pod::Pod;
 pub use problem::Problem;
+pub(crate) use watches::Watches;
 
 use thiserror::Error;
 

@@ -163,7 +163,7 @@ impl Plan {
         let shown = facts.shown(&source);
         let pods = shown.into_iter().flat_map(|shown| &shown.items).filter_map(|(name, item)| match item {
             Item::Pod(pod) => Some((name, pod)),
-            Item::Object(_) => None,
+            _ => None,
         });
         let (mut endpoints, mut pod_count) = (Vec::new(), 0);
         for (pod_name, pod) in pods {

@@ -28,6 +28,9 @@ pub(super) static CHECKS: [&Check; 1] = [&RIGHTS];
 /// What a watch takes.
 const WATCH: &[&str] = &["get", "list", "watch"];
 
+/// What it takes to make objects, and to keep them as they should be.
+const MAKE: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
+
 /// What the controller does in its own namespace.
 pub const OF_ITSELF: [Right; 3] = [
     Right::of_lease(&["get", "update"], true),
@@ -150,6 +153,22 @@ impl Right {
         iter::once(Kind::Pod).chain(Kind::OF_POOLS).map(Self::of_watch).chain(iter::once(status))
     }
 
+    /// What it does besides where it carries out ModelServices.
+    pub fn of_models() -> impl Iterator<Item = Self> {
+        let own = |resource, verbs| Self { group: "warmpath.dev", resource, verbs, is_named: false };
+        let made = Kind::OF_MODELS.map(|kind| Self { verbs: MAKE, ..Self::of_watch(kind) });
+        let events =
+            Self { group: "events.k8s.io", resource: "events", verbs: &["create", "patch"], is_named: false };
+        [
+            Self::of_watch(Kind::ModelService),
+            own("modelservices/status", &["patch"]),
+            own("modelservices/finalizers", &["update"]),
+            events,
+        ]
+        .into_iter()
+        .chain(made)
+    }
+
     fn of_watch(kind: Kind) -> Self {
         let (resource, group) = kind.label().split_once('.').unwrap_or((kind.label(), ""));
         Self { group, resource, verbs: WATCH, is_named: false }
@@ -184,19 +203,41 @@ impl Rights {
     /// Asks the API server about each verb.
     pub(super) async fn of(client: &Client, namespace: &str, account: &Account) -> Result<Self, String> {
         let own = if account.is_home(namespace) { &OF_ITSELF[..] } else { &[] };
-        let mut lacking = Vec::new();
-        for right in Right::of_pools().chain(own.iter().copied()) {
-            let mut refused = Vec::new();
-            for verb in right.verbs {
-                let may = account.may(client, right.attributes(namespace, verb, account.name())).await;
-                if !may.map_err(|error| format!("rights of {}: {}", account.user(), chain(&error)))? {
-                    refused.push(*verb);
-                }
-            }
-            lacking.push((right, refused));
-        }
-        Ok(Self { account: account.user(), refused: refused(&lacking) })
+        let always =
+            lacking(client, namespace, account, Right::of_pools().chain(own.iter().copied())).await?;
+        let models = lacking(client, namespace, account, Right::of_models()).await?;
+        let refused = refused(&always).into_iter().chain(refused_of_models(&models));
+        Ok(Self { account: account.user(), refused: refused.collect() })
     }
+}
+
+/// Of each right the verbs that are refused.
+async fn lacking(
+    client: &Client,
+    namespace: &str,
+    account: &Account,
+    rights: impl Iterator<Item = Right>,
+) -> Result<Vec<(Right, Vec<&'static str>)>, String> {
+    let mut lacking = Vec::new();
+    for right in rights {
+        let mut refused = Vec::new();
+        for verb in right.verbs {
+            let may = account.may(client, right.attributes(namespace, verb, account.name())).await;
+            if !may.map_err(|error| format!("rights of {}: {}", account.user(), chain(&error)))? {
+                refused.push(*verb);
+            }
+        }
+        lacking.push((right, refused));
+    }
+    Ok(lacking)
+}
+
+/// The same of what ModelServices need. Without any right to these they are not carried out here, as by default.
+fn refused_of_models(lacking: &[(Right, Vec<&'static str>)]) -> Vec<String> {
+    let mut own = lacking.iter().filter(|(right, _)| right.group == Kind::ModelService.names().0);
+    let carries_out = own.any(|(right, refused)| refused.len() < right.verbs.len());
+    let needed = lacking.iter().filter(|(_, refused)| carries_out && !refused.is_empty());
+    needed.map(line).collect()
 }
 
 /// What is refused that the controller needs, by what is refused of each right. Without any right to InferencePools and what
@@ -207,11 +248,12 @@ fn refused(lacking: &[(Right, Vec<&'static str>)]) -> Vec<String> {
     let needed = lacking
         .iter()
         .filter(|(right, refused)| !refused.is_empty() && (follows_kinds || !right.is_of_inference()));
-    let line = |(Right { group, resource, .. }, refused): &(Right, Vec<&str>)| {
-        let dot = if group.is_empty() { "" } else { "." };
-        format!("{} {resource}{dot}{group}", refused.join(", "))
-    };
     needed.map(line).collect()
+}
+
+fn line((Right { group, resource, .. }, refused): &(Right, Vec<&'static str>)) -> String {
+    let dot = if group.is_empty() { "" } else { "." };
+    format!("{} {resource}{dot}{group}", refused.join(", "))
 }
 
 /// Checks them.
@@ -227,7 +269,7 @@ pub fn check(rights: &Rights, to: &mut Findings) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Right, refused};
+    use super::{Right, refused, refused_of_models};
 
     #[test]
     fn rights_to_kinds_are_missed_only_where_some_are_there() {
@@ -247,5 +289,22 @@ mod tests {
         let pools = with(&[], false, true);
         assert_eq!(pools[0], "get, list, watch inferencepools.inference.networking.k8s.io");
         assert_eq!(pools.len(), 2);
+    }
+
+    #[test]
+    fn rights_to_make_workloads_are_missed_only_where_model_services_are_carried_out() {
+        let with = |has_services: bool| {
+            let all = Right::of_models().map(|right| match right.resource {
+                "modelservices" if has_services => (right, Vec::new()),
+                _ => (right, right.verbs.to_vec()),
+            });
+            refused_of_models(&all.collect::<Vec<_>>())
+        };
+        assert_eq!(with(false), Vec::<String>::new());
+        let missed = with(true);
+        assert!(
+            missed.contains(&"get, list, watch, create, patch, delete deployments.apps".to_owned()),
+            "{missed:?}"
+        );
     }
 }

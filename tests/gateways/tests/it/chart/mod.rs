@@ -2,6 +2,7 @@
 
 mod caches;
 pub(crate) mod envoy;
+mod models;
 mod pods;
 mod rbac;
 mod refused;

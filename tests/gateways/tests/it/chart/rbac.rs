@@ -73,6 +73,15 @@ fn cluster_wide_the_same_rules_hold_everywhere() {
 }
 
 #[test]
+fn the_rights_to_make_workloads_come_with_the_models() {
+    for values in ["modelServices: true", "model: {name: a}\ngpu: {type: cpu}"] {
+        let rendered = render(values);
+        let role = rendered.object("Role", "llm-warmpath-controller").unwrap();
+        assert_eq!(allowed(role), done(Right::of_pools().chain(Right::of_models())), "{values}");
+    }
+}
+
+#[test]
 fn without_inference_pools_only_pods_are_read() {
     let rendered = render("inferencePools: false\npools: [{name: a, selector: {app: vllm}, ports: [8000]}]");
     let role = rendered.object("Role", "llm-warmpath-controller").unwrap();

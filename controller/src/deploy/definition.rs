@@ -1,0 +1,36 @@
+//! `warmpath crd`: the definition of ModelService, for people and for the chart's hook, which applies it before an upgrade.
+
+use super::difference::MANAGER;
+use crate::watch::{self, ClusterError};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::ResourceExt as _;
+use kube::api::{Api, Patch, PatchParams};
+use thiserror::Error;
+
+/// Why the definition was not applied.
+#[derive(Debug, Error)]
+pub enum DefinitionError {
+    /// There is no cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The API server refuses it.
+    #[error("cannot apply the definition")]
+    Apply(#[source] Box<kube::Error>),
+}
+
+/// The definition.
+pub fn definition() -> CustomResourceDefinition {
+    warmpath_deploy::api::crd()
+}
+
+/// Applies the definition to the cluster that this runs in, or that KUBECONFIG names, and returns its name. By force: the one that
+/// Helm installed belongs to Helm, which never changes it again.
+pub async fn apply() -> Result<String, DefinitionError> {
+    let (client, _) = watch::client().await?;
+    let definition = definition();
+    let name = definition.name_any();
+    let api: Api<CustomResourceDefinition> = Api::all(client);
+    let applied = api.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&definition)).await;
+    applied.map_err(|error| DefinitionError::Apply(Box::new(error)))?;
+    Ok(name)
+}

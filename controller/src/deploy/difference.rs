@@ -1,0 +1,431 @@
+//! What a manifest would change of an object that is there. Pure.
+//!
+//! The API server records in `metadata.managedFields` who set which field. From that record and the object itself follows, without
+//! a request, whether an apply would change anything, and which fields it must leave alone because others set them. To send the
+//! manifest each time and let the API server find that nothing changes would be a write call for each object and each change
+//! anywhere in the cluster; a hash of the manifest in an annotation would miss what others have changed since.
+
+use super::quantity::is_same_quantity;
+use serde_json::{Map, Value};
+
+/// The field manager, by which the API server knows what the controller set.
+pub(super) const MANAGER: &str = "warmpath";
+
+/// A field that somebody else set to another value. It stays as they set it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Contested {
+    /// Its path: `.spec.template.spec.containers[engine].image`.
+    pub(super) path: String,
+    /// Who set it.
+    pub(super) manager: String,
+}
+
+/// What is to be done with an object that is there.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Difference {
+    /// The manifest without the fields that others set.
+    pub(super) manifest: Value,
+    /// Those fields.
+    pub(super) contested: Vec<Contested>,
+    /// Whether the object has all of the manifest already, and nothing of an earlier one.
+    pub(super) is_same: bool,
+}
+
+/// The record of one node of an object: what is ours of it, and what is others'.
+#[derive(Clone, Debug, Default)]
+struct Owners<'a> {
+    own: Option<&'a Value>,
+    others: Vec<(&'a str, &'a Value)>,
+}
+
+/// A comparison under way.
+#[derive(Debug)]
+struct Walk {
+    contested: Vec<Contested>,
+    is_same: bool,
+}
+
+/// Compares a manifest with the object that is there.
+pub(super) fn difference(desired: &Value, live: &Value) -> Difference {
+    let owners = Owners::of(live);
+    // What was never applied has no record of ours, even if it looks the same.
+    let mut walk = Walk { contested: Vec::new(), is_same: owners.own.is_some() };
+    let own = owners.own;
+    let manifest = walk.keep(desired, Some(live), &owners, "").unwrap_or_default();
+    let is_same = walk.is_same && !own.is_some_and(|fields| is_stale(fields, &manifest));
+    Difference { manifest, contested: walk.contested, is_same }
+}
+
+// === impl Owners ===
+
+impl<'a> Owners<'a> {
+    /// The record of an object. What was written to its status does not count: that is nobody's to apply.
+    fn of(live: &'a Value) -> Self {
+        let mut owners = Self::default();
+        let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+        for entry in entries.into_iter().flatten() {
+            let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
+            let Some(fields) = entry.get("fieldsV1") else { continue };
+            match (text("manager"), text("operation"), text("subresource")) {
+                (_, _, "status") => {}
+                (MANAGER, "Apply", _) => owners.own = Some(fields),
+                (manager, _, _) => owners.others.push((manager, fields)),
+            }
+        }
+        owners
+    }
+
+    /// The record of a child: `f:NAME` of a map, `k:{...}` of a list.
+    fn child(&self, key: &str) -> Self {
+        Self {
+            own: self.own.and_then(|fields| fields.get(key)),
+            others: self.others.iter().filter_map(|(name, fields)| Some((*name, fields.get(key)?))).collect(),
+        }
+    }
+
+    /// The keys of a list's element, if the list is one whose elements have keys.
+    fn key_of(&self, element: &Value) -> Option<&'a str> {
+        let all = self.own.into_iter().chain(self.others.iter().map(|(_, fields)| *fields));
+        let mut keys = all.filter_map(Value::as_object).flat_map(Map::keys);
+        keys.find(|key| is_key_of(key, element)).map(String::as_str)
+    }
+
+    fn is_keyed(&self) -> bool {
+        let all = self.own.into_iter().chain(self.others.iter().map(|(_, fields)| *fields));
+        all.filter_map(Value::as_object).flat_map(Map::keys).any(|key| key.starts_with("k:"))
+    }
+}
+
+// === impl Walk ===
+
+impl Walk {
+    /// What stays of `desired` in the manifest; `None`: others set all of it.
+    fn keep(
+        &mut self,
+        desired: &Value,
+        live: Option<&Value>,
+        owners: &Owners<'_>,
+        path: &str,
+    ) -> Option<Value> {
+        match (desired, live) {
+            (Value::Object(fields), Some(Value::Object(found))) if !owners.is_whole() => {
+                Some(Value::Object(self.keep_map(fields, found, owners, path)))
+            }
+            (Value::Array(elements), Some(Value::Array(found))) if owners.is_keyed() => {
+                Some(Value::Array(self.keep_list(elements, found, owners, path)))
+            }
+            _ => self.keep_whole(desired, live, owners, path),
+        }
+    }
+
+    fn keep_map(
+        &mut self,
+        fields: &Map<String, Value>,
+        found: &Map<String, Value>,
+        owners: &Owners<'_>,
+        path: &str,
+    ) -> Map<String, Value> {
+        let mut kept = Map::new();
+        for (name, desired) in fields {
+            let owners = owners.child(&format!("f:{name}"));
+            if let Some(value) = self.keep(desired, found.get(name), &owners, &format!("{path}.{name}")) {
+                kept.insert(name.clone(), value);
+            }
+        }
+        kept
+    }
+
+    fn keep_list(
+        &mut self,
+        elements: &[Value],
+        found: &[Value],
+        owners: &Owners<'_>,
+        path: &str,
+    ) -> Vec<Value> {
+        let mut kept = Vec::new();
+        for desired in elements {
+            let key = owners.key_of(desired);
+            let live = key.and_then(|key| found.iter().find(|element| is_key_of(key, element)));
+            let path = format!("{path}[{}]", key.map(words_of).unwrap_or_default());
+            let owners = key.map(|key| owners.child(key)).unwrap_or_default();
+            kept.extend(self.keep(desired, live, &owners, &path));
+        }
+        kept
+    }
+
+    /// A value that has one owner, whatever is in it.
+    fn keep_whole(
+        &mut self,
+        desired: &Value,
+        live: Option<&Value>,
+        owners: &Owners<'_>,
+        path: &str,
+    ) -> Option<Value> {
+        if covers(desired, live, path) {
+            return Some(desired.clone());
+        }
+        if let Some((manager, _)) = owners.others.first() {
+            self.contested.push(Contested { path: path.to_owned(), manager: (*manager).to_owned() });
+            return None;
+        }
+        self.is_same = false;
+        Some(desired.clone())
+    }
+}
+
+impl Owners<'_> {
+    /// Whether the record has this node, and nothing below it.
+    fn is_whole(&self) -> bool {
+        let mut all = self.own.into_iter().chain(self.others.iter().map(|(_, fields)| *fields));
+        all.any(|fields| fields.as_object().is_some_and(Map::is_empty))
+    }
+}
+
+/// Whether `live` has all of `desired`; it may have more: what the API server adds by default.
+fn covers(desired: &Value, live: Option<&Value>, path: &str) -> bool {
+    let Some(live) = live else { return is_empty(desired) };
+    match (desired, live) {
+        (Value::Object(desired), Value::Object(live)) => {
+            desired.iter().all(|(name, value)| covers(value, live.get(name), &format!("{path}.{name}")))
+        }
+        (Value::Array(desired), Value::Array(live)) => {
+            desired.len() == live.len()
+                && desired.iter().zip(live).all(|(desired, live)| covers(desired, Some(live), path))
+        }
+        _ => desired == live || is_same_quantity(desired, live, path),
+    }
+}
+
+/// Whether the API server may leave such a value out.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(value) => value.as_i64() == Some(0),
+        Value::String(value) => value.is_empty(),
+        Value::Array(value) => value.is_empty(),
+        Value::Object(value) => value.values().all(is_empty),
+    }
+}
+
+/// Whether fields are ours that the manifest lacks: an earlier one had them.
+fn is_stale(fields: &Value, manifest: &Value) -> bool {
+    let Some(fields) = fields.as_object() else { return false };
+    fields.iter().any(|(key, below)| {
+        let found = if let Some(name) = key.strip_prefix("f:") {
+            manifest.get(name)
+        } else if key.starts_with("k:") {
+            manifest.as_array().and_then(|elements| elements.iter().find(|element| is_key_of(key, element)))
+        } else if let Some(value) = key.strip_prefix("v:") {
+            let value = serde_json::from_str::<Value>(value).unwrap_or_default();
+            manifest.as_array().and_then(|elements| elements.iter().find(|element| **element == value))
+        } else {
+            // The node itself.
+            return false;
+        };
+        found.is_none_or(|found| is_stale(below, found))
+    })
+}
+
+/// Whether a list's element has the key `k:{"name":"engine"}`. A field of the key that it lacks has its default.
+fn is_key_of(key: &str, element: &Value) -> bool {
+    let Some(key) = key.strip_prefix("k:") else { return false };
+    let Ok(Value::Object(key)) = serde_json::from_str(key) else { return false };
+    let mut is_any = false;
+    let fits = key.iter().all(|(name, value)| {
+        let found = element.get(name);
+        is_any |= found.is_some();
+        found.is_none_or(|found| found == value)
+    });
+    fits && is_any
+}
+
+/// The values of a key, for people.
+fn words_of(key: &str) -> String {
+    let fields: Option<Map<String, Value>> =
+        key.strip_prefix("k:").and_then(|key| serde_json::from_str(key).ok());
+    let words = fields.into_iter().flat_map(Map::into_iter).map(|(_, value)| match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    });
+    words.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Contested, difference};
+    use serde_json::{Value, json};
+
+    fn live(more: &Value) -> Value {
+        let mut live = json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {
+                "name": "llama",
+                "labels": {"app": "llama", "team": "search"},
+                "managedFields": [
+                    {"manager": "warmpath", "operation": "Apply", "fieldsV1": {
+                        "f:metadata": {"f:labels": {"f:app": {}}},
+                        "f:spec": {
+                            "f:replicas": {},
+                            "f:selector": {},
+                            "f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"engine\"}": {
+                                ".": {}, "f:name": {}, "f:image": {}, "f:args": {},
+                                "f:ports": {"k:{\"containerPort\":8000,\"protocol\":\"TCP\"}": {".": {}, "f:containerPort": {}}},
+                                "f:resources": {"f:limits": {"f:cpu": {}}},
+                            }}}},
+                        },
+                    }},
+                    {"manager": "kube-controller-manager", "operation": "Update", "subresource": "status",
+                     "fieldsV1": {"f:status": {"f:replicas": {}}}},
+                ],
+            },
+            "spec": {
+                "replicas": 2,
+                "revisionHistoryLimit": 10,
+                "selector": {"matchLabels": {"app": "llama"}},
+                "template": {"spec": {"containers": [
+                    {"name": "sidecar", "image": "mesh"},
+                    {"name": "engine", "image": "vllm:1", "args": ["a", "b"], "imagePullPolicy": "IfNotPresent",
+                     "ports": [{"containerPort": 8000, "protocol": "TCP"}], "resources": {"limits": {"cpu": "500m"}}},
+                ]}},
+            },
+            "status": {"replicas": 2},
+        });
+        merge(&mut live, more);
+        live
+    }
+
+    fn merge(value: &mut Value, more: &Value) {
+        match (value, more) {
+            (Value::Object(value), Value::Object(more)) => {
+                for (name, more) in more {
+                    merge(value.entry(name.clone()).or_insert(Value::Null), more);
+                }
+            }
+            (Value::Array(value), Value::Array(more)) => value.extend(more.clone()),
+            (value, more) => *value = more.clone(),
+        }
+    }
+
+    fn desired() -> Value {
+        json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "llama", "labels": {"app": "llama"}},
+            "spec": {
+                "replicas": 2,
+                "selector": {"matchLabels": {"app": "llama"}},
+                "template": {"spec": {"containers": [{
+                    "name": "engine", "image": "vllm:1", "args": ["a", "b"],
+                    "ports": [{"containerPort": 8000}], "resources": {"limits": {"cpu": 0.5}},
+                }]}},
+            },
+        })
+    }
+
+    /// The live object, with one more writer.
+    fn also_written(manager: &str, fields: &Value, more: &Value) -> Value {
+        let entry = json!({"manager": manager, "operation": "Update", "fieldsV1": fields});
+        let mut live = live(more);
+        merge(&mut live, &json!({"metadata": {"managedFields": [entry]}}));
+        live
+    }
+
+    #[test]
+    fn what_is_there_with_defaults_and_fields_of_others_is_the_same() {
+        let found = difference(&desired(), &live(&json!({})));
+        assert!(found.is_same, "{found:?}");
+        assert_eq!(found.manifest, desired());
+    }
+
+    #[test]
+    fn each_change_of_the_manifest_is_one_of_the_object() {
+        for (pointer, value) in [
+            ("/spec/replicas", json!(4)),
+            ("/spec/template/spec/containers/0/image", json!("vllm:2")),
+            ("/spec/template/spec/containers/0/args", json!(["a"])),
+            ("/spec/template/spec/containers/0/ports/0/containerPort", json!(8001)),
+            ("/spec/template/spec/containers/0/resources/limits/cpu", json!("2")),
+            ("/metadata/labels/app", json!("other")),
+        ] {
+            let mut changed = desired();
+            *changed.pointer_mut(pointer).unwrap() = value;
+            let found = difference(&changed, &live(&json!({})));
+            assert!(!found.is_same && found.contested.is_empty(), "{pointer}");
+        }
+        let mut more = desired();
+        more["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "more"}));
+        assert!(!difference(&more, &live(&json!({}))).is_same);
+    }
+
+    #[test]
+    fn a_field_that_an_earlier_manifest_had_is_given_up() {
+        for (pointer, name) in [
+            ("/spec", "replicas"),
+            ("/metadata/labels", "app"),
+            ("/spec/template/spec/containers/0", "args"),
+            ("/spec/template/spec/containers/0", "ports"),
+        ] {
+            let mut less = desired();
+            less.pointer_mut(pointer).unwrap().as_object_mut().unwrap().remove(name);
+            assert!(!difference(&less, &live(&json!({}))).is_same, "{pointer}/{name}");
+        }
+    }
+
+    #[test]
+    fn what_others_set_stays_as_they_set_it() {
+        let of_spec = |fields: Value| json!({"f:spec": fields});
+        let image =
+            json!({"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"engine\"}": {"f:image": {}}}}}});
+        let scaled =
+            also_written("kubectl", &of_spec(json!({"f:replicas": {}})), &json!({"spec": {"replicas": 3}}));
+        let mut changed = desired();
+        changed["spec"]["template"]["spec"]["containers"][0]["image"] = json!("vllm:2");
+        for (desired, live, path) in [
+            (desired(), scaled, ".spec.replicas"),
+            (
+                changed,
+                also_written("kubectl", &of_spec(image), &json!({})),
+                ".spec.template.spec.containers[engine].image",
+            ),
+        ] {
+            let found = difference(&desired, &live);
+            let contested = Contested { path: path.to_owned(), manager: "kubectl".to_owned() };
+            assert_eq!(found.contested, [contested]);
+            // Both set it before: our share is given up, so that no conflict remains.
+            assert!(!found.is_same);
+        }
+    }
+
+    #[test]
+    fn a_field_that_others_took_over_is_written_no_more() {
+        let mut live = also_written(
+            "kubectl-edit",
+            &json!({"f:spec": {"f:replicas": {}}}),
+            &json!({"spec": {"replicas": 3}}),
+        );
+        let own = live.pointer_mut("/metadata/managedFields/0/fieldsV1/f:spec").unwrap();
+        own.as_object_mut().unwrap().remove("f:replicas");
+        let found = difference(&desired(), &live);
+        assert!(found.is_same && found.contested.len() == 1, "{found:?}");
+        assert_eq!(found.manifest.pointer("/spec/replicas"), None);
+    }
+
+    #[test]
+    fn what_was_never_applied_is_applied_even_if_it_looks_the_same() {
+        let mut foreign = live(&json!({}));
+        foreign["metadata"].as_object_mut().unwrap().remove("managedFields");
+        assert!(!difference(&desired(), &foreign).is_same);
+    }
+
+    #[test]
+    fn values_that_the_api_server_leaves_out_are_no_difference() {
+        let mut sparse = desired();
+        merge(
+            &mut sparse,
+            &json!({"spec": {"paused": false, "minReadySeconds": 0, "template": {"metadata": {}}}}),
+        );
+        assert!(difference(&sparse, &live(&json!({}))).is_same);
+    }
+}

@@ -1,0 +1,120 @@
+//! Carries out ModelServices: makes the objects that follow from each, keeps them so, and reports how they do.
+//!
+//! ```text
+//!   watches (ModelServices, what they became, its pods) ─► seen ─► warmpath_deploy::plan (pure) ─► step (pure) ─► apply
+//!                                                                        └─► status, Events
+//! ```
+//!
+//! Only the replica that holds the Lease does so, and only it has these watches: one that takes over lists everything, and writes
+//! what is missing. At rest it sends no requests, because what an object lacks is seen from the object itself (`difference`).
+//!
+//! There is no finalizer. Each object names its ModelService as its owner, so that the cluster's garbage collector removes them, also
+//! when no controller is there any more. Whatever fails (the API server, the role, a manifest) changes nothing of what runs.
+
+mod apply;
+pub mod definition;
+mod difference;
+mod events;
+mod offers;
+mod pass;
+mod planned;
+mod quantity;
+mod retry;
+mod seen;
+mod status;
+mod step;
+
+use crate::config::{Kubernetes, Selector};
+use crate::metrics::Metrics;
+use crate::watch::{Kind, Source, Watches};
+use kube::Client;
+use pass::Carrier;
+use seen::is_complete;
+use std::iter;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Changes within this time are carried out together: a rollout changes a Deployment and its pods many times a second.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+
+/// What is carried out, and by whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Where, and with what.
+    pub(crate) kubernetes: Kubernetes,
+    /// The port of this controller's gRPC.
+    pub(crate) grpc_port: u16,
+    /// The name of this pod, for Events.
+    pub(crate) pod: String,
+}
+
+/// Carries out ModelServices from now on, while `is_leader` is true, and until its sender is gone.
+pub(crate) async fn run(
+    client: Client,
+    settings: Settings,
+    mut is_leader: watch::Receiver<bool>,
+    metrics: Arc<Metrics>,
+) {
+    while is_leader.wait_for(|leads| *leads).await.is_ok() {
+        let carried = lead(&client, &settings, is_leader.clone(), &metrics);
+        tokio::select! {
+            () = carried => {}
+            // The one that leads next must not find this one writing.
+            () = until_lost(is_leader.clone()) => tracing::info!("another replica carries out ModelServices"),
+        }
+    }
+}
+
+async fn until_lost(mut is_leader: watch::Receiver<bool>) {
+    // An error means that the sender is gone, and with it the lease.
+    let _ = is_leader.wait_for(|leads| !*leads).await;
+}
+
+/// Carries out ModelServices while this replica leads.
+async fn lead(
+    client: &Client,
+    settings: &Settings,
+    is_leader: watch::Receiver<bool>,
+    metrics: &Arc<Metrics>,
+) {
+    let mut watches = Watches::new(client.clone(), Arc::clone(metrics));
+    for source in sources(&settings.kubernetes.namespaces) {
+        watches.open(source);
+    }
+    let mut carrier = Carrier::new(client.clone(), settings, is_leader, Arc::clone(metrics));
+    let mut due: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            has_changed = watches.next() => if has_changed {
+                let soon = Instant::now() + DEBOUNCE;
+                due = Some(due.map_or(soon, |due| due.min(soon)));
+            },
+            () = until(due) => {
+                due = if is_complete(watches.facts()) { carrier.pass(watches.facts()).await } else { None };
+            }
+        }
+    }
+}
+
+/// All that is watched, in each namespace: ModelServices, and what has Warmpath's label.
+fn sources(namespaces: &[String]) -> Vec<Source> {
+    let managed = Selector::from([("app.kubernetes.io/managed-by".to_owned(), "warmpath".to_owned())]);
+    let places: Vec<Option<String>> =
+        if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
+    let of_place = |namespace: &Option<String>| {
+        let source = |kind, selector| Source { kind, namespace: namespace.clone(), selector };
+        let made = Kind::OF_MODELS.into_iter().chain([Kind::EnginePod]);
+        let made: Vec<Source> = made.map(|kind| source(kind, managed.clone())).collect();
+        iter::once(source(Kind::ModelService, Selector::new())).chain(made)
+    };
+    places.iter().flat_map(of_place).collect()
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}

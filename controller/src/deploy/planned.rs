@@ -1,0 +1,133 @@
+//! A ModelService's plan: what the watches have shown becomes what `warmpath_deploy` reads, and its plan becomes steps. Pure.
+
+use super::events::Note;
+use super::seen::Seen;
+use super::step::Target;
+use crate::watch::Kind;
+use kube::api::DynamicObject;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use warmpath_deploy::api::{Condition, ModelService, ModelServiceStatus, Phase, RoleName};
+use warmpath_deploy::plan::{Cluster, Observed, ObservedRole, ROLE_LABEL, plan};
+
+/// Reasons of pods that do not come up that a role names.
+const TROUBLES_MAX: usize = 3;
+
+/// What is to be done for a ModelService.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Planned {
+    /// The objects that there should be.
+    pub(super) manifests: Vec<Value>,
+    /// Those that there should be no more.
+    pub(super) retire: Vec<Target>,
+    /// How it does.
+    pub(super) status: ModelServiceStatus,
+    /// What a person should see.
+    pub(super) notes: Vec<Note>,
+}
+
+/// Plans a ModelService.
+pub(super) fn planned(seen: &Seen, cluster: &Cluster) -> Planned {
+    let service = serde_json::to_value(seen.service.as_ref());
+    let service: ModelService = match service.and_then(serde_json::from_value) {
+        Ok(service) => service,
+        Err(error) => return unreadable(&error),
+    };
+    let plan = plan(&service, cluster, &observed(seen));
+    let retire = plan.retire.iter().filter_map(|object| {
+        let is_it = |target: &&Target| {
+            let resource = target.kind.resource();
+            resource.api_version == object.api_version
+                && resource.kind == object.kind
+                && target.name.name == object.name
+        };
+        seen.made.keys().find(is_it).cloned()
+    });
+    let notes = plan.events.iter().map(|note| Note {
+        is_warning: note.is_warning,
+        reason: note.reason.clone(),
+        message: note.message.clone(),
+    });
+    Planned {
+        retire: retire.collect(),
+        notes: notes.collect(),
+        manifests: plan.objects.into_iter().map(|object| object.manifest).collect(),
+        status: plan.status,
+    }
+}
+
+/// What an object is that an older or newer definition has let in.
+fn unreadable(error: &serde_json::Error) -> Planned {
+    let message = format!(
+        "it does not fit the definition that this controller knows ({error}): apply the definition of the same version"
+    );
+    let condition = Condition {
+        kind: "Valid".to_owned(),
+        status: "False".to_owned(),
+        observed_generation: None,
+        last_transition_time: String::new(),
+        reason: "Unreadable".to_owned(),
+        message: message.clone(),
+    };
+    let status = ModelServiceStatus {
+        phase: Some(Phase::Invalid),
+        message: Some(message),
+        conditions: vec![condition],
+        ..ModelServiceStatus::default()
+    };
+    Planned { status, ..Planned::default() }
+}
+
+fn observed(seen: &Seen) -> Observed {
+    let owned = seen.made.keys().map(|target| {
+        let resource = target.kind.resource();
+        warmpath_deploy::plan::ObjectRef {
+            api_version: resource.api_version,
+            kind: resource.kind,
+            name: target.name.name.clone(),
+        }
+    });
+    let mut roles = BTreeMap::new();
+    for (target, object) in &seen.made {
+        if let (Kind::Deployment | Kind::LeaderWorkerSet, Some(role)) = (target.kind, role_of(object)) {
+            roles.insert(role, observed_role(object, seen, role));
+        }
+    }
+    Observed { roles, owned: owned.collect(), ..Observed::default() }
+}
+
+fn observed_role(workload: &DynamicObject, seen: &Seen, role: RoleName) -> ObservedRole {
+    let number = |pointer: &str| {
+        let number = workload.data.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
+        i32::try_from(number).unwrap_or(i32::MAX)
+    };
+    let observed = workload.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
+    ObservedRole {
+        wanted: number("/spec/replicas"),
+        ready: number("/status/readyReplicas"),
+        updated: number("/status/updatedReplicas"),
+        // A LeaderWorkerSet has no such field.
+        is_current: observed.is_none_or(|observed| Some(observed) >= workload.metadata.generation),
+        troubles: troubles(seen, role),
+        scaled: None,
+    }
+}
+
+/// Why pods do not come up, with how many there are for each reason.
+fn troubles(seen: &Seen, role: RoleName) -> Vec<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let of_role = seen.pods.values().filter(|pod| pod.role == role.as_str() && !pod.is_leaving);
+    for trouble in of_role.filter_map(|pod| pod.trouble.as_deref()) {
+        *counts.entry(trouble).or_default() += 1;
+    }
+    let line = |(trouble, count): (&str, usize)| match count {
+        1 => format!("1 pod: {trouble}"),
+        count => format!("{count} pods: {trouble}"),
+    };
+    counts.into_iter().map(line).take(TROUBLES_MAX).collect()
+}
+
+fn role_of(object: &DynamicObject) -> Option<RoleName> {
+    let label = object.metadata.labels.as_ref()?.get(ROLE_LABEL)?;
+    [RoleName::Serve, RoleName::Prefill, RoleName::Decode].into_iter().find(|role| role.as_str() == label)
+}

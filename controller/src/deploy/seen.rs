@@ -1,0 +1,97 @@
+//! What the watches have shown, by ModelService. Pure.
+
+use super::step::Target;
+use crate::config::ObjectName;
+use crate::watch::{EnginePod, Facts, Item, Kind, SourceState};
+use kube::api::DynamicObject;
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use warmpath_deploy::plan::SERVICE_LABEL;
+
+/// A ModelService, and what has become of it.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    /// Its name.
+    pub(super) name: ObjectName,
+    /// It.
+    pub(super) service: Arc<DynamicObject>,
+    /// The objects with its label.
+    pub(super) made: BTreeMap<Target, Arc<DynamicObject>>,
+    /// The pods with its label, by their names.
+    pub(super) pods: BTreeMap<String, EnginePod>,
+}
+
+/// Whether all is known that there is: what is not seen would be made again, or be taken for gone.
+pub(super) fn is_complete(facts: &Facts) -> bool {
+    facts.sources().all(|(_, shown)| shown.is_known || shown.state == SourceState::Missing)
+}
+
+/// All ModelServices with what they became.
+pub(super) fn seen(facts: &Facts) -> Vec<Seen> {
+    let services = whole(facts, Kind::ModelService).map(|(name, service)| Seen {
+        name: name.clone(),
+        service: Arc::clone(service),
+        made: BTreeMap::new(),
+        pods: BTreeMap::new(),
+    });
+    let mut seen: BTreeMap<ObjectName, Seen> = services.map(|seen| (seen.name.clone(), seen)).collect();
+    for kind in Kind::OF_MODELS {
+        for (name, object) in whole(facts, kind) {
+            let label = object.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_LABEL));
+            let of = label.map(|label| ObjectName { namespace: name.namespace.clone(), name: label.clone() });
+            if let Some(of) = of.and_then(|of| seen.get_mut(&of)) {
+                of.made.insert(Target { kind, name: name.clone() }, Arc::clone(object));
+            }
+        }
+    }
+    for (name, pod) in engines(facts) {
+        let of = ObjectName { namespace: name.namespace.clone(), name: pod.service.clone() };
+        if let Some(of) = seen.get_mut(&of) {
+            of.pods.insert(name.name.clone(), pod.clone());
+        }
+    }
+    seen.into_values().collect()
+}
+
+fn whole(facts: &Facts, kind: Kind) -> impl Iterator<Item = (&ObjectName, &Arc<DynamicObject>)> {
+    facts.items(kind).filter_map(|(name, item)| match item {
+        Item::Whole(object) => Some((name, object)),
+        _ => None,
+    })
+}
+
+fn engines(facts: &Facts) -> impl Iterator<Item = (&ObjectName, &EnginePod)> {
+    facts.items(Kind::EnginePod).filter_map(|(name, item)| match item {
+        Item::Engine(pod) => Some((name, pod)),
+        _ => None,
+    })
+}
+
+// === impl Seen ===
+
+impl Seen {
+    /// The UID that its objects name as their owner's.
+    pub(super) fn uid(&self) -> &str {
+        self.service.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// Grows with each change of its specification.
+    pub(super) fn generation(&self) -> i64 {
+        self.service.metadata.generation.unwrap_or_default()
+    }
+
+    /// Differs when anything of it has changed.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.service.metadata.resource_version.hash(&mut hasher);
+        for (target, object) in &self.made {
+            target.name.name.hash(&mut hasher);
+            object.metadata.resource_version.hash(&mut hasher);
+        }
+        for (name, pod) in &self.pods {
+            (name, &pod.role, pod.is_ready, pod.is_leaving, &pod.trouble).hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+}

@@ -1,0 +1,175 @@
+//! A pod that a ModelService made, reduced to what its status says of how it comes up.
+
+use crate::config::ObjectName;
+use kube::api::{NotUsed, Object};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use warmpath_deploy::plan::{ROLE_LABEL, SERVICE_LABEL};
+
+/// Bytes of a trouble that are kept.
+const TROUBLE_BYTES_MAX: usize = 300;
+/// Waits that are no trouble: every container has them when it starts.
+const BEGINNINGS: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+
+/// A pod of the API without its specification, which is most of a pod and is not read.
+pub(super) type ApiEngine = Object<NotUsed, Status>;
+
+/// A pod's status.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Status {
+    conditions: Vec<Condition>,
+    init_container_statuses: Vec<Container>,
+    container_statuses: Vec<Container>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Condition {
+    r#type: String,
+    status: String,
+    reason: String,
+    message: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Container {
+    name: String,
+    state: States,
+    last_state: States,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct States {
+    waiting: Option<State>,
+    terminated: Option<State>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct State {
+    reason: String,
+    message: String,
+    exit_code: Option<i32>,
+}
+
+/// A pod of a ModelService.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EnginePod {
+    /// The name of the ModelService.
+    pub service: String,
+    /// The role that it has there.
+    pub role: String,
+    /// Whether it is ready.
+    pub is_ready: bool,
+    /// Whether it is being deleted.
+    pub is_leaving: bool,
+    /// Why it does not come up, in words.
+    pub trouble: Option<String>,
+}
+
+// === impl EnginePod ===
+
+impl EnginePod {
+    /// Reads a pod of the API.
+    pub(super) fn read(pod: ApiEngine) -> Option<(ObjectName, Self)> {
+        let meta = pod.metadata;
+        let status = pod.status.unwrap_or_default();
+        let name = ObjectName { namespace: meta.namespace.unwrap_or_default(), name: meta.name? };
+        let mut labels: BTreeMap<String, String> = meta.labels.unwrap_or_default();
+        let is_ready = status.is(|it| it.r#type == "Ready" && it.status == "True");
+        let pod = Self {
+            service: labels.remove(SERVICE_LABEL).unwrap_or_default(),
+            role: labels.remove(ROLE_LABEL).unwrap_or_default(),
+            is_ready,
+            is_leaving: meta.deletion_timestamp.is_some(),
+            trouble: if is_ready { None } else { status.trouble() },
+        };
+        Some((name, pod))
+    }
+}
+
+// === impl Status ===
+
+impl Status {
+    fn is(&self, holds: impl Fn(&Condition) -> bool) -> bool {
+        self.conditions.iter().any(holds)
+    }
+
+    fn trouble(&self) -> Option<String> {
+        let unscheduled = self
+            .conditions
+            .iter()
+            .find(|it| it.r#type == "PodScheduled" && it.status == "False" && !it.reason.is_empty());
+        let all = self.init_container_statuses.iter().chain(&self.container_statuses);
+        let trouble = unscheduled
+            .map(|condition| format!("{}: {}", condition.reason, condition.message))
+            .or_else(|| all.into_iter().find_map(Container::trouble))?;
+        let end = trouble.floor_char_boundary(TROUBLE_BYTES_MAX);
+        trouble.get(..end).map(str::to_owned)
+    }
+}
+
+// === impl Container ===
+
+impl Container {
+    fn trouble(&self) -> Option<String> {
+        let waiting = self.state.waiting.as_ref().filter(|it| !BEGINNINGS.contains(&it.reason.as_str()));
+        let failed = |state: &&State| state.exit_code.is_some_and(|code| code != 0);
+        let ended = self.state.terminated.as_ref().or(self.last_state.terminated.as_ref()).filter(failed);
+        let words = match (waiting, ended) {
+            (Some(waiting), Some(State { exit_code: Some(code), .. })) => {
+                format!("{}: its last exit code is {code}", waiting.reason)
+            }
+            (Some(waiting), _) => format!("{}: {}", waiting.reason, waiting.message),
+            (None, Some(State { exit_code: Some(code), .. })) => format!("ended with exit code {code}"),
+            (None, _) => return None,
+        };
+        Some(format!("container {}: {}", self.name, words.trim_end_matches([':', ' '])))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ApiEngine, EnginePod};
+    use serde_json::{Value, json};
+
+    fn trouble(status: &Value) -> Option<String> {
+        let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": []}, "status": status});
+        EnginePod::read(serde_json::from_value::<ApiEngine>(pod).unwrap()).unwrap().1.trouble
+    }
+
+    #[test]
+    fn a_pod_that_does_not_come_up_says_why() {
+        for (status, expected) in [
+            (json!({}), None),
+            (
+                json!({"containerStatuses": [{"name": "engine", "state": {"waiting": {"reason": "ContainerCreating"}}}]}),
+                None,
+            ),
+            (
+                json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                    "message": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."}]}),
+                Some("Unschedulable: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu."),
+            ),
+            (
+                json!({"containerStatuses": [{"name": "engine", "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}]}),
+                Some("container engine: ErrImagePull: not found"),
+            ),
+            (
+                json!({"containerStatuses": [{"name": "engine", "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
+                    "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}),
+                Some("container engine: CrashLoopBackOff: its last exit code is 137"),
+            ),
+            (
+                json!({"conditions": [{"type": "Ready", "status": "True", "lastProbeTime": null}],
+                    "containerStatuses": [{"name": "engine", "lastState": {"terminated": {"exitCode": 1}}}]}),
+                None,
+            ),
+        ] {
+            assert_eq!(trouble(&status).as_deref(), expected, "{status}");
+        }
+    }
+}
