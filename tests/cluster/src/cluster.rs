@@ -29,6 +29,9 @@ use tokio::task::JoinSet;
 /// Nodes for all tests.
 const NODES: u8 = 3;
 
+/// The label of their GPUs' product, as NVIDIA's feature discovery writes it.
+const GPU_LABEL: (&str, &str) = ("nvidia.com/gpu.product", "NVIDIA-H100-80GB-HBM3");
+
 /// Lines of each log that a failed test shows.
 const LOG_LINES: usize = 40;
 
@@ -82,7 +85,8 @@ impl Cluster {
             folder,
         };
         for number in 1..=NODES {
-            let node = cluster.node(&format!("node-{number}"), BTreeMap::new(), None).await?;
+            let labels = BTreeMap::from([(GPU_LABEL.0.to_owned(), GPU_LABEL.1.to_owned())]);
+            let node = cluster.node(&format!("node-{number}"), labels, None).await?;
             cluster.nodes.lock().await.push(node);
         }
         Ok(cluster)
@@ -105,6 +109,11 @@ impl Cluster {
         network::own(range).await.context("cannot take the addresses")?;
         let taint = Some("warmpath.dev/hollow".to_owned());
         Node::start(Setting { taint, is_hollow: true, ..self.setting(name)? }).await
+    }
+
+    /// The folder of all that the cluster writes.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     fn setting(&self, name: &str) -> anyhow::Result<Setting> {

@@ -29,6 +29,7 @@ mod release;
 mod service;
 mod tools;
 mod traffic;
+mod vllm;
 mod wait;
 
 pub use self::cluster::{Cluster, Namespace, is_ready};

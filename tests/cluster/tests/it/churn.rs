@@ -19,7 +19,7 @@ const OUTAGE: Duration = Duration::from_mins(1);
 const CONTROLLER: &str = "warmpath-controller";
 
 /// The pod that holds the Lease of the controllers.
-async fn leader(namespace: &Namespace) -> anyhow::Result<Pod> {
+pub(crate) async fn leader(namespace: &Namespace) -> anyhow::Result<Pod> {
     let leases: Api<Lease> = namespace.api();
     let labels = "app.kubernetes.io/component=controller";
     until("a controller that holds the Lease", async || {

@@ -48,20 +48,30 @@ impl Load {
         namespace.apply(engines).await?;
         namespace.ready("app=vllm", count).await?;
         let release = namespace.install(values).await?;
-        release.ready("gateway", 2).await?;
         release.ready("controller", 2).await?;
+        Self::through(namespace, release, "llama", "app=vllm").await
+    }
+
+    /// Begins with what is installed already: requests for `model`, whose engines have these labels.
+    pub(crate) async fn through(
+        namespace: &Namespace,
+        release: Release,
+        model: &str,
+        labels: &str,
+    ) -> anyhow::Result<Self> {
+        release.ready("gateway", 2).await?;
         let gateway = namespace.service("warmpath-gateway").await?;
         // Ready pods are endpoints of their Service a moment later; until then it closes connections.
         let client = Client::http1(gateway);
         let body =
-            json!({"model": "llama", "max_tokens": 1, "messages": [{"role": "user", "content": "begin"}]});
+            json!({"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": "begin"}]});
         until("a response through the Service", async || {
             let response = client.post_json("/v1/chat/completions", &body).await.ok()?;
             response.status.is_success().then_some(())
         })
         .await?;
-        let lifetimes = Lifetimes::watch(namespace, "app=vllm");
-        let traffic = Traffic::start(gateway, "llama", CLIENTS);
+        let lifetimes = Lifetimes::watch(namespace, labels);
+        let traffic = Traffic::start(gateway, model, CLIENTS);
         traffic.more(REQUESTS / 10).await?;
         Ok(Self { release, traffic, lifetimes, served: 0 })
     }

@@ -14,6 +14,7 @@ mod churn;
 mod controller;
 mod gateway;
 mod load;
+mod models;
 mod pods;
 mod release;
 mod rights;
@@ -50,6 +51,15 @@ fn main() -> ExitCode {
             test!(churn::no_request_is_lost_without_the_api_server).alone(),
             test!(churn::no_request_is_lost_in_outages_of_a_minute).alone().long(),
             test!(churn::no_request_is_lost_while_a_hundred_engines_change).alone().long(),
+            test!(models::the_charts_keys_become_engines_that_serve_scale_and_go),
+            test!(models::what_is_as_it_should_be_is_not_written_again),
+            test!(models::a_field_that_somebody_takes_over_stays_as_they_set_it),
+            test!(models::an_object_of_somebody_else_is_left_alone),
+            test!(models::an_edit_that_cannot_be_carried_out_keeps_what_runs),
+            test!(models::no_request_is_lost_while_a_model_changes),
+            test!(models::a_model_survives_the_api_server).alone(),
+            test!(models::a_model_survives_an_outage_of_a_minute).alone().long(),
+            test!(models::a_model_deleted_while_it_scales_leaves_nothing),
             test!(waking::requests_wait_for_a_pool_that_is_scaled_to_zero),
             test!(secured::no_request_is_lost_while_certificate_and_token_are_renewed),
             test!(secured::a_proxy_without_the_token_gets_nothing),
@@ -61,6 +71,7 @@ fn main() -> ExitCode {
         |cluster| {
             Box::pin(async move {
                 cluster.add_own_images()?;
+                cluster.add_vllm_images("--preset llama-3.1-8b-tp1 --time-scale 20")?;
                 cluster.install_inference_extension().await
             })
         },

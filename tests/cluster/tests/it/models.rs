@@ -1,0 +1,299 @@
+//! ModelServices become running engines, and stay so: made by the chart, scaled, edited, taken over, deleted.
+
+use crate::gateway::values;
+use crate::load::Load;
+use anyhow::{Context, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::Api;
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use warmpath_cluster::{Call, Namespace, Release, until};
+
+/// The model of the tests, and the ModelService that the chart makes of it.
+const MODEL: &str = "meta-llama/Llama-3.1-8B-Instruct";
+const SERVICE: &str = "llama-3-1-8b-instruct";
+
+/// The controller's account, whose calls are counted.
+const ACCOUNT: &str = "warmpath-controller";
+
+/// How long an outage takes in the test that is run only when asked for.
+const OUTAGE: Duration = Duration::from_mins(1);
+
+/// The values of the project's first promise, with two controllers and two Envoys that stop quickly.
+pub(crate) fn seed(prefill: u32, decode: u32) -> Value {
+    let mut seed = values();
+    seed["model"] = json!({"name": MODEL});
+    seed["prefill"] = json!({"replicas": prefill});
+    seed["decode"] = json!({"replicas": decode});
+    seed["gpu"] = json!({"type": "nvidia-h100"});
+    seed
+}
+
+fn role(name: &str) -> String {
+    format!("warmpath.dev/model-service={SERVICE},warmpath.dev/role={name}")
+}
+
+fn services(namespace: &Namespace) -> Api<DynamicObject> {
+    let resource = ApiResource {
+        group: "warmpath.dev".to_owned(),
+        version: "v1alpha1".to_owned(),
+        api_version: "warmpath.dev/v1alpha1".to_owned(),
+        kind: "ModelService".to_owned(),
+        plural: "modelservices".to_owned(),
+    };
+    Api::namespaced_with(namespace.client.clone(), &namespace.name, &resource)
+}
+
+/// Waits until the ModelService's status has a condition with this status and reason; returns its message.
+async fn condition(namespace: &Namespace, kind: &str, status: &str, reason: &str) -> anyhow::Result<String> {
+    let api = services(namespace);
+    let mut last = None;
+    let what = format!("{kind}={status} ({reason}) of the ModelService");
+    let found = until(&what, async || {
+        let service = api.get(SERVICE).await.ok()?;
+        let generation = service.metadata.generation;
+        last = service.data.get("status").cloned();
+        let conditions = last.as_ref()?.get("conditions")?.as_array()?;
+        let condition = conditions.iter().find(|it| it["type"] == kind)?;
+        let is_it = condition["status"] == status
+            && (reason.is_empty() || condition["reason"] == reason)
+            && condition["observedGeneration"].as_i64() == generation;
+        is_it.then(|| condition["message"].as_str().unwrap_or_default().to_owned())
+    });
+    found.await.with_context(|| format!("the last status: {last:?}"))
+}
+
+async fn ready(namespace: &Namespace) -> anyhow::Result<()> {
+    condition(namespace, "Ready", "True", "").await.map(drop)
+}
+
+/// Changes the ModelService's specification.
+async fn edit(namespace: &Namespace, spec: Value) -> anyhow::Result<()> {
+    let patch = Patch::Merge(json!({"spec": spec}));
+    services(namespace).patch(SERVICE, &PatchParams::default(), &patch).await?;
+    Ok(())
+}
+
+async fn deployment(namespace: &Namespace, role: &str) -> anyhow::Result<Deployment> {
+    let api: Api<Deployment> = namespace.api();
+    let labels = ListParams::default().labels(&self::role(role));
+    api.list(&labels).await?.items.pop().with_context(|| format!("no Deployment for the role {role}"))
+}
+
+/// What the controller has written so far, besides its Lease.
+fn writes(namespace: &Namespace) -> Vec<Call> {
+    let calls = namespace.cluster.control_plane.calls(&namespace.name, ACCOUNT);
+    let is_write = |call: &Call| {
+        ["create", "update", "patch", "delete"].contains(&call.verb.as_str())
+            && call.resource() != "leases.coordination.k8s.io"
+    };
+    calls.into_iter().filter(is_write).collect()
+}
+
+/// Waits until everything that a ModelService became is gone.
+async fn nothing_left(namespace: &Namespace) -> anyhow::Result<()> {
+    let kinds = "pods,services,deployments,replicasets,configmaps,poddisruptionbudgets,inferencepools.inference.networking.k8s.io,modelservices";
+    let mut left = String::new();
+    until("all that the ModelService became to be gone", async || {
+        let labels = "app.kubernetes.io/managed-by=warmpath";
+        left = namespace.kubectl(&["get", kinds, "-l", labels, "-o", "name"]).await.ok()?.stdout;
+        left.is_empty().then_some(())
+    })
+    .await
+    .with_context(|| format!("left: {left}"))
+}
+
+async fn installed(namespace: &Namespace, values: &Value) -> anyhow::Result<Release> {
+    let release = namespace.install(values).await?;
+    release.ready("controller", 2).await?;
+    ready(namespace).await?;
+    Ok(release)
+}
+
+pub(crate) async fn the_charts_keys_become_engines_that_serve_scale_and_go(
+    namespace: Namespace,
+) -> anyhow::Result<()> {
+    let release = installed(&namespace, &seed(2, 4)).await?;
+    namespace.ready(&role("prefill"), 2).await?;
+    namespace.ready(&role("decode"), 4).await?;
+    let mut load = Load::through(&namespace, release, MODEL, &role("decode")).await?;
+    load.goes_on("2 prefill and 4 decode engines").await?;
+    load.release.upgrade(&seed(2, 6)).await?;
+    namespace.ready(&role("decode"), 6).await?;
+    ready(&namespace).await?;
+    load.goes_on("6 decode engines").await?;
+    let release = load.release.clone();
+    load.finish().await;
+    let shown =
+        namespace.kubectl(&["get", "modelservices,inferencepools.inference.networking.k8s.io"]).await?;
+    println!("{}{}", shown.stdout, shown.stderr);
+    let described = namespace.kubectl(&["describe", "modelservice", SERVICE]).await?.stdout;
+    ensure!(described.contains("Created"), "no Event says what was made: {described}");
+    release.uninstall().await?;
+    nothing_left(&namespace).await
+}
+
+pub(crate) async fn what_is_as_it_should_be_is_not_written_again(namespace: Namespace) -> anyhow::Result<()> {
+    let release = installed(&namespace, &seed(1, 1)).await?;
+    let before = writes(&namespace);
+    ensure!(!before.is_empty(), "the audit log has no writes");
+    // A new leader knows nothing, and lists everything anew.
+    let pods: Api<Pod> = namespace.api();
+    for controller in release.ready("controller", 2).await? {
+        pods.delete(controller.metadata.name.as_deref().unwrap(), &DeleteParams::default()).await?;
+    }
+    release.ready("controller", 2).await?;
+    touched_and_observed(&namespace).await?;
+    let after = writes(&namespace);
+    let of_objects = |call: &&Call| !call.uri.contains("/status") && !call.resource().starts_with("events");
+    let [before, after] = [&before, &after].map(|all| all.iter().filter(of_objects).collect::<Vec<_>>());
+    ensure!(before.len() == after.len(), "written again: {:?}", &after[before.len()..]);
+    Ok(())
+}
+
+/// Annotates the ModelService, and waits until a controller has observed another generation: it has looked at everything then.
+async fn touched_and_observed(namespace: &Namespace) -> anyhow::Result<()> {
+    // A field that changes nothing of what is made.
+    edit(namespace, json!({"objectives": {"ttftMilliseconds": 500}})).await?;
+    ready(namespace).await
+}
+
+pub(crate) async fn a_field_that_somebody_takes_over_stays_as_they_set_it(
+    namespace: Namespace,
+) -> anyhow::Result<()> {
+    installed(&namespace, &seed(1, 2)).await?;
+    let decode = deployment(&namespace, "decode").await?;
+    let name = decode.metadata.name.context("a Deployment without a name")?;
+    let scaled = namespace.kubectl(&["scale", "deployment", &name, "--replicas=3"]).await?;
+    ensure!(scaled.is_success, "{}", scaled.stderr);
+    let message = condition(&namespace, "Applied", "False", "FieldsOfOthers").await?;
+    ensure!(message.contains(".spec.replicas is set by kubectl"), "{message}");
+    namespace.ready(&role("decode"), 3).await?;
+    // The rest of the object stays ours.
+    edit(&namespace, json!({"engine": {"env": [{"name": "SEEN", "value": "yes"}]}})).await?;
+    until("the new template beside the replicas of somebody else", async || {
+        let spec = deployment(&namespace, "decode").await.ok()?.spec?;
+        let env = spec.template.spec?.containers.into_iter().next()?.env?;
+        (env.iter().any(|it| it.name == "SEEN") && spec.replicas == Some(3)).then_some(())
+    })
+    .await
+}
+
+pub(crate) async fn an_object_of_somebody_else_is_left_alone(namespace: Namespace) -> anyhow::Result<()> {
+    let foreign = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": SERVICE},
+        "spec": {"selector": {"app": "other"}, "ports": [{"port": 80}]},
+    });
+    namespace.apply(foreign).await?;
+    namespace.install(&seed(1, 1)).await?;
+    let message = condition(&namespace, "Applied", "False", "NameTaken").await?;
+    ensure!(message.contains(SERVICE), "{message}");
+    let api: Api<Service> = namespace.api();
+    let spec = api.get(SERVICE).await?.spec.context("a Service without a spec")?;
+    ensure!(spec.selector.is_some_and(|labels| labels.contains_key("app")), "it was changed");
+    // Mended by the user, it goes on by itself.
+    api.delete(SERVICE, &DeleteParams::default()).await?;
+    condition(&namespace, "Applied", "True", "").await.map(drop)
+}
+
+pub(crate) async fn an_edit_that_cannot_be_carried_out_keeps_what_runs(
+    namespace: Namespace,
+) -> anyhow::Result<()> {
+    let release = installed(&namespace, &seed(1, 2)).await?;
+    let uids = async || {
+        let pods = namespace.pods(&role("decode")).await?;
+        anyhow::Ok(pods.into_iter().filter_map(|pod| pod.metadata.uid).collect::<BTreeSet<_>>())
+    };
+    let before = uids().await?;
+    let mut load = Load::through(&namespace, release, MODEL, &role("decode")).await?;
+    // The API server refuses this one, and tells where.
+    let refused = edit(&namespace, json!({"roles": {"decode": {"replicas": {"min": -1}}}})).await;
+    ensure!(
+        refused.is_err_and(|error| format!("{error:?}").contains("replicas")),
+        "a negative count is taken"
+    );
+    // An image that nobody has: the rollout waits, and says what for.
+    edit(&namespace, json!({"engine": {"image": "registry.example.com/no-such:1"}})).await?;
+    let api = services(&namespace);
+    until("the status to say what it waits for", async || {
+        let status = api.get(SERVICE).await.ok()?.data.get("status")?.to_string();
+        status.contains("ErrImagePull").then_some(())
+    })
+    .await?;
+    load.goes_on("an image that cannot be pulled").await?;
+    let still = uids().await?;
+    ensure!(before.is_subset(&still), "a pod that served was removed: {before:?} {still:?}");
+    edit(&namespace, json!({"engine": {"image": null}})).await?;
+    ready(&namespace).await?;
+    load.goes_on("the image mended").await?;
+    load.finish().await;
+    Ok(())
+}
+
+pub(crate) async fn no_request_is_lost_while_a_model_changes(namespace: Namespace) -> anyhow::Result<()> {
+    let release = installed(&namespace, &seed(1, 3)).await?;
+    let mut load = Load::through(&namespace, release, MODEL, &role("decode")).await?;
+    edit(&namespace, json!({"engine": {"env": [{"name": "ROLLED", "value": "1"}]}})).await?;
+    until("all engines to be new ones", async || {
+        let pods = namespace.pods(&role("decode")).await.ok()?;
+        let is_new = |pod: &Pod| {
+            let env =
+                pod.spec.iter().flat_map(|spec| &spec.containers).flat_map(|it| it.env.iter().flatten());
+            env.into_iter().any(|it| it.name == "ROLLED")
+        };
+        (pods.len() == 3 && pods.iter().all(is_new)).then_some(())
+    })
+    .await?;
+    ready(&namespace).await?;
+    load.goes_on("all engines replaced by new ones").await?;
+    // The leader is killed while it carries this out.
+    let leader = crate::churn::leader(&namespace).await?;
+    edit(&namespace, json!({"roles": {"decode": {"replicas": {"min": 5}}}})).await?;
+    namespace.kill(&leader).await?;
+    namespace.ready(&role("decode"), 5).await?;
+    ready(&namespace).await?;
+    load.goes_on("the leader killed while it scaled to 5").await?;
+    edit(&namespace, json!({"roles": {"decode": {"replicas": {"min": 2}}}})).await?;
+    namespace.ready(&role("decode"), 2).await?;
+    load.goes_on("scaled to 2").await?;
+    load.finish().await;
+    Ok(())
+}
+
+pub(crate) async fn a_model_survives_the_api_server(namespace: Namespace) -> anyhow::Result<()> {
+    outage(namespace, Duration::ZERO).await
+}
+
+pub(crate) async fn a_model_survives_an_outage_of_a_minute(namespace: Namespace) -> anyhow::Result<()> {
+    outage(namespace, OUTAGE).await
+}
+
+async fn outage(namespace: Namespace, time: Duration) -> anyhow::Result<()> {
+    let release = installed(&namespace, &seed(1, 2)).await?;
+    let mut load = Load::through(&namespace, release, MODEL, &role("decode")).await?;
+    let control_plane = &namespace.cluster.control_plane;
+    control_plane.kill_api_server().await;
+    let went_on = load.goes_on_for(time, &format!("no API server, at least {} s", time.as_secs())).await;
+    control_plane.restart_api_server().await?;
+    went_on?;
+    edit(&namespace, json!({"roles": {"decode": {"replicas": {"min": 3}}}})).await?;
+    namespace.ready(&role("decode"), 3).await?;
+    ready(&namespace).await?;
+    load.goes_on("the API server back").await?;
+    load.finish().await;
+    Ok(())
+}
+
+pub(crate) async fn a_model_deleted_while_it_scales_leaves_nothing(
+    namespace: Namespace,
+) -> anyhow::Result<()> {
+    installed(&namespace, &seed(1, 1)).await?;
+    edit(&namespace, json!({"roles": {"decode": {"replicas": {"min": 6}}}})).await?;
+    services(&namespace).delete(SERVICE, &DeleteParams::default()).await?;
+    nothing_left(&namespace).await
+}
