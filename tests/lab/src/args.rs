@@ -52,7 +52,7 @@ pub enum Place {
     /// As processes of this machine.
     #[default]
     Machine,
-    /// In a Kubernetes cluster that is started for it, installed with the chart.
+    /// In a Kubernetes cluster that is started for it: a model, installed with the chart, changed and removed under load.
     K8s,
     /// As processes of this machine: long and short prompts, with prefill and decode together and apart.
     Pd,
@@ -91,7 +91,7 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 8, default_value_if("place", "pd", "4"))]
     pub engines: usize,
     /// How many times faster than real the engines run.
-    #[arg(long, default_value_t = 5.0, default_value_if("place", "agents", "10"))]
+    #[arg(long, default_value_t = 5.0, default_value_ifs([("place", "agents", "10"), ("place", "k8s", "20")]))]
     pub time_scale: f64,
     /// Hardware and model of the engines.
     #[arg(long, default_value_t = Preset::Qwen3On2)]
@@ -100,7 +100,7 @@ pub struct DemoArgs {
     #[arg(long)]
     pub kv_tokens: Option<usize>,
     /// Conversations that are under way at the same time.
-    #[arg(long, default_value_t = 160, default_value_ifs([("place", "pd", "48"), ("place", "agents", "64")]))]
+    #[arg(long, default_value_t = 160, default_value_ifs([("place", "pd", "48"), ("place", "agents", "64"), ("place", "k8s", "16")]))]
     pub clients: usize,
     /// Of `demo agents`: how long it measures, in seconds of model time.
     #[arg(long, default_value_t = 1_200.0)]

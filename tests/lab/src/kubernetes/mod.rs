@@ -1,195 +1,239 @@
-//! `demo k8s`: the demo in a Kubernetes cluster, from nothing to the chart's uninstall.
+//! `demo k8s`: a model in a Kubernetes cluster, from nothing to the chart's uninstall, with the commands of a user.
 //!
 //! ```text
-//!  etcd, API server, ... ─► engines + InferencePool ─► plain Envoys: the same conversations ─┐
-//!  (warmpath-cluster)                               └► helm install ─► the chart's Envoys ───┴─► the same table as `demo`
+//!  etcd, API server, ... ─► helm install ─► ModelService ─► 2 prefill and 4 decode engines ─► requests through the chart's Envoys
+//!  (warmpath-cluster)                        helm upgrade: 6 decode engines; another image ─► the requests go on, none is lost
+//!                                            helm uninstall ─► nothing is left
 //! ```
 //!
-//! The engines come first, as in a cluster that runs a model already. Each arm gets new engine pods, so that all start cold. The
-//! demo ends with an uninstall, and fails if anything of the chart is left.
+//! The engines are simulated; everything else is what a cluster runs. The demo fails when a request is lost, or anything is left.
 
-mod manifests;
 pub mod scale;
 mod steps;
 
 use self::steps::Steps;
 use crate::args::DemoArgs;
-use crate::arm::Arm;
-use crate::cluster::{params, scrape};
-use crate::demo::{Planned, RunInfoOf, plan, run_info};
-use crate::measure::ArmRun;
-use crate::play::{Progress, Stage, converse};
-use crate::report::Report;
 use anyhow::{Context, ensure};
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use kube::api::DeleteParams;
 use serde_json::{Value, json};
-use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
-use warmpath_cluster::manifests::pool;
+use std::time::Duration;
 use warmpath_cluster::{
-    Cluster, Namespace, Release, engine_address, enter_isolation, harness, pod_address, run, until,
+    Cluster, Namespace, Release, Tally, Traffic, engine_address, enter_isolation, harness, pod_address, until,
 };
-use warmpath_envoy::envoy_binary;
+use warmpath_http::Client;
 
 /// Where model and gateway are.
 const NAMESPACE: &str = "llm";
 
-/// The engines' Deployment and label.
-const ENGINES: &str = "vllm";
+/// The model, and the ModelService that the chart makes of it.
+const MODEL: &str = "meta-llama/Llama-3.1-8B-Instruct";
+const SERVICE: &str = "llama-3-1-8b-instruct";
 
-/// The plain Envoys.
-const PLAIN: &str = "plain-envoy";
+/// The image of the controllers.
+const IMAGE: &str = "warmpath/controller:demo";
 
-/// Envoys of each arm.
-const ENVOYS: usize = 2;
-
-/// The port of all Envoys.
-const GATEWAY_PORT: u16 = 8080;
+/// The image that the engines get in the course of the demo: another tag of the same.
+const ENGINE_IMAGE: &str = "docker.io/vllm/vllm-openai:next";
 
 /// The controller's port for people.
 const HTTP_PORT: u16 = 18_002;
 
-/// Plays all arms in a cluster of their own.
-pub async fn play(args: &DemoArgs) -> anyhow::Result<Report> {
+/// Requests of each part, at least.
+const REQUESTS: usize = 1_000;
+
+/// The most time that a part of the demo may take: images are pulled, and engines start, in no time here.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// Plays the demo in a cluster of its own.
+pub async fn play(args: &DemoArgs) -> anyhow::Result<()> {
     ensure!(!args.images && args.failing.is_none(), "--images and --failing are not for k8s");
     enter_isolation()?;
     tokio::spawn(harness::end_on_signals());
-    let planned = plan(args)?;
     let mut steps = Steps::default();
     let cluster = Arc::new(Cluster::start().await?);
-    steps.done("control plane and three nodes");
-    let runs = in_cluster(args, &planned, &cluster, &mut steps).await;
+    steps.done("control plane and three nodes with 8 GPUs each, as far as Kubernetes knows");
+    let played = in_cluster(args, &cluster, &mut steps).await;
     cluster.stop().await;
-    let runs = runs?;
-    let of = RunInfoOf { envoys: ENVOYS, envoy_version: envoy_version().await?, goals: vec![] };
-    let info = run_info(args, &runs, planned.all.len(), of);
-    Ok(Report::new(info, runs))
+    played
 }
 
-async fn in_cluster(
-    args: &DemoArgs,
-    planned: &Planned,
-    cluster: &Arc<Cluster>,
-    steps: &mut Steps,
-) -> anyhow::Result<Vec<ArmRun>> {
+async fn in_cluster(args: &DemoArgs, cluster: &Arc<Cluster>, steps: &mut Steps) -> anyhow::Result<()> {
     cluster.add_own_images()?;
+    cluster.add_vllm_images(&format!("--preset {} --time-scale {}", args.preset, args.time_scale))?;
     cluster.install_inference_extension().await?;
-    steps.done("definitions of InferencePool");
+    steps.done("the definition of InferencePool");
     let namespace = cluster.namespace(NAMESPACE).await?;
-    namespace.apply(pool(ENGINES, ENGINES)).await?;
-    let mut runs = Vec::new();
-    for arm in &args.arms {
-        let played = play_arm(args, planned, &namespace, *arm, steps).await;
-        if played.is_err() {
-            namespace.explain().await;
-        }
-        runs.push(played?);
+    let played = story(args, &namespace, steps).await;
+    if played.is_err() {
+        namespace.explain().await;
     }
-    Ok(runs)
+    played
 }
 
-async fn play_arm(
-    args: &DemoArgs,
-    planned: &Planned,
-    namespace: &Namespace,
-    arm: Arm,
-    steps: &mut Steps,
-) -> anyhow::Result<ArmRun> {
-    let engines = cold_engines(args, namespace).await?;
-    steps.done(&format!("{} engines ready", engines.len()));
-    match arm.plain() {
-        Some(_) => plain(args, planned, namespace, arm, &engines, steps).await,
-        None => warmpath(args, planned, namespace, &engines, steps).await,
+async fn story(args: &DemoArgs, namespace: &Namespace, steps: &mut Steps) -> anyhow::Result<()> {
+    let set = ["prefill.replicas=2", "decode.replicas=4", "gpu.type=nvidia-h100"];
+    let named = [format!("image.controller={IMAGE}"), format!("model.name={MODEL}")];
+    let sets: Vec<&str> = named.iter().map(String::as_str).chain(set).collect();
+    helm(namespace, "install", &sets, &quick()).await?;
+    steps.done("the release is installed");
+    let release = Release { namespace: namespace.clone(), image: IMAGE.to_owned() };
+    let prefill = engines(namespace, "prefill", 2).await?;
+    engines(namespace, "decode", 4).await?;
+    steps.done("2 prefill and 4 decode engines ready");
+    let controllers = release.ready("controller", 2).await?;
+    release.ready("gateway", 2).await?;
+    service_ready(namespace).await?;
+    steps.done("2 controllers and 2 Envoys ready, and the ModelService says so, too");
+    let traffic = talk(args, namespace).await?;
+    let mut parts = Parts { traffic, last: Tally::default() };
+    parts.go_on("requests to 2 prefill and 4 decode engines", steps).await?;
+    let split = computed(&prefill).await?;
+    println!("         the prefill engines computed the prompts of {split} of them for the decode engines");
+    show(namespace, &["get", "modelservices,inferencepools.inference.networking.k8s.io,pods"]).await?;
+    show_pools(&controllers).await?;
+    steps.restart();
+    helm(namespace, "upgrade", &["decode.replicas=6"], &Value::Null).await?;
+    engines(namespace, "decode", 6).await?;
+    service_ready(namespace).await?;
+    parts.go_on("decode engines 4 -> 6, while requests went on", steps).await?;
+    let image = format!("model.spec.engine.image={ENGINE_IMAGE}");
+    helm(namespace, "upgrade", &["decode.replicas=6", &image], &Value::Null).await?;
+    rolled_out(namespace).await?;
+    parts.go_on("all 8 engines replaced by a new image's, while requests went on", steps).await?;
+    show(namespace, &["describe", "modelservice", SERVICE]).await?;
+    let tally = parts.traffic.stop().await;
+    println!(
+        "{} requests served, {} of them mostly from a cache, {} lost, the slowest {} ms\n",
+        tally.served,
+        tally.warm,
+        tally.lost.len(),
+        tally.slowest.as_millis()
+    );
+    ensure!(tally.lost.is_empty(), "lost: {:?}", tally.lost.iter().take(5).collect::<Vec<_>>());
+    steps.restart();
+    println!("$ helm --namespace {NAMESPACE} uninstall warmpath");
+    release.uninstall().await?;
+    nothing_left(namespace).await?;
+    steps.done("uninstalled; no object of the release, the ModelService or its engines is left");
+    Ok(())
+}
+
+/// The requests of the demo, part by part.
+struct Parts {
+    traffic: Traffic,
+    last: Tally,
+}
+
+// === impl Parts ===
+
+impl Parts {
+    /// Waits for more requests, and fails when one was lost.
+    async fn go_on(&mut self, what: &str, steps: &mut Steps) -> anyhow::Result<()> {
+        self.traffic.more(REQUESTS).await?;
+        let tally = self.traffic.tally();
+        let (served, lost) = (tally.served - self.last.served, tally.lost.len());
+        steps.done(&format!("{what}: {served} requests, {lost} lost"));
+        ensure!(lost == 0, "lost: {:?}", tally.lost.iter().take(5).collect::<Vec<_>>());
+        self.last = tally;
+        Ok(())
     }
 }
 
-/// New engine pods, which hold nothing.
-async fn cold_engines(args: &DemoArgs, namespace: &Namespace) -> anyhow::Result<Vec<Pod>> {
-    delete_deployment(namespace, ENGINES).await?;
-    until("the old engines to be gone", async || {
-        namespace.pods(&format!("app={ENGINES}")).await.ok()?.is_empty().then_some(())
+/// Values beside those of the command line: pods that end quickly, and need little.
+fn quick() -> Value {
+    json!({
+        "controller": {"resources": {"requests": {"cpu": "100m"}}, "settings": {"scrape": {"interval_ms": 200}}},
+        "gateway": {"workers": 1, "drainSeconds": 5, "resources": {"requests": {"cpu": "100m"}}},
+    })
+}
+
+/// Runs `helm`, and prints the command without the values that only this demo needs.
+async fn helm(namespace: &Namespace, command: &str, sets: &[&str], values: &Value) -> anyhow::Result<()> {
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../controller/chart").display().to_string();
+    let mut arguments = vec![command, "warmpath", &chart];
+    let reused = if values.is_null() { &["--reuse-values"][..] } else { &["--values", "-"] };
+    arguments.extend(reused);
+    arguments.extend(sets.iter().flat_map(|set| ["--set", *set]));
+    let shown: Vec<String> = sets.iter().map(|set| format!("--set {set}")).collect();
+    let reuse = if values.is_null() { "--reuse-values " } else { "" };
+    println!(
+        "\n$ helm --namespace {NAMESPACE} {command} warmpath controller/chart {reuse}\\\n    {}",
+        shown.join(" \\\n    ")
+    );
+    let done = namespace.helm(&arguments, &values.to_string()).await?;
+    ensure!(done.is_success, "helm {command}: {}", done.stderr);
+    Ok(())
+}
+
+fn labels(role: &str) -> String {
+    format!("warmpath.dev/model-service={SERVICE},warmpath.dev/role={role}")
+}
+
+async fn engines(namespace: &Namespace, role: &str, count: usize) -> anyhow::Result<Vec<Pod>> {
+    namespace.ready(&labels(role), count).await
+}
+
+/// Waits until the ModelService says that everything is as it should be.
+async fn service_ready(namespace: &Namespace) -> anyhow::Result<()> {
+    let seconds = format!("--timeout={}s", PATIENCE.as_secs());
+    let arguments = ["wait", "modelservice", SERVICE, "--for=condition=Ready", &seconds];
+    let waited = namespace.kubectl(&arguments).await?;
+    ensure!(waited.is_success, "the ModelService is not ready: {}{}", waited.stdout, waited.stderr);
+    Ok(())
+}
+
+/// Waits until all engines have the new image, and are ready.
+async fn rolled_out(namespace: &Namespace) -> anyhow::Result<()> {
+    for (role, count) in [("prefill", 2), ("decode", 6)] {
+        until(&format!("{count} {role} engines of the new image"), async || {
+            let pods = namespace.ready(&labels(role), count).await.ok()?;
+            let image = |pod: &Pod| pod.spec.as_ref()?.containers.first()?.image.clone();
+            pods.iter().all(|pod| image(pod).as_deref() == Some(ENGINE_IMAGE)).then_some(())
+        })
+        .await?;
+    }
+    service_ready(namespace).await
+}
+
+/// Starts clients once the first request is served.
+async fn talk(args: &DemoArgs, namespace: &Namespace) -> anyhow::Result<Traffic> {
+    let gateway = namespace.service("warmpath-gateway").await?;
+    let client = Client::http1(gateway);
+    let body = json!({"model": MODEL, "max_tokens": 1, "messages": [{"role": "user", "content": "begin"}]});
+    until("a response through the gateway's Service", async || {
+        let response = client.post_json("/v1/chat/completions", &body).await.ok()?;
+        response.status.is_success().then_some(())
     })
     .await?;
-    namespace.apply(manifests::engines(args, ENGINES)).await?;
-    namespace.ready(&format!("app={ENGINES}"), args.engines).await
+    Ok(Traffic::start(gateway, MODEL, args.clients))
 }
 
-/// Envoys with a policy of their own and no filter.
-async fn plain(
-    args: &DemoArgs,
-    planned: &Planned,
-    namespace: &Namespace,
-    arm: Arm,
-    engines: &[Pod],
-    steps: &mut Steps,
-) -> anyhow::Result<ArmRun> {
-    let addresses: Vec<SocketAddr> = engines.iter().map(engine_address).collect::<anyhow::Result<_>>()?;
-    let lb = arm.plain().context("an arm without a policy")?;
-    namespace.apply(manifests::plain_config(PLAIN, lb, &addresses)?).await?;
-    namespace.apply(manifests::plain_envoys(PLAIN, ENVOYS)).await?;
-    let gateways = namespace.ready(&format!("app={PLAIN}"), ENVOYS).await?;
-    steps.done(&format!("{ENVOYS} plain Envoys ready"));
-    let run = converse_through(args, planned, arm, &gateways, engines).await?;
-    steps.done(&format!("requests, {arm}"));
-    delete_deployment(namespace, PLAIN).await?;
-    Ok(run)
-}
-
-/// The chart, its Envoys, and its end.
-async fn warmpath(
-    args: &DemoArgs,
-    planned: &Planned,
-    namespace: &Namespace,
-    engines: &[Pod],
-    steps: &mut Steps,
-) -> anyhow::Result<ArmRun> {
-    let release = namespace.install(&values(args)).await?;
-    steps.done("helm install warmpath controller/chart");
-    let gateways = release.ready("gateway", ENVOYS).await?;
-    let controllers = release.ready("controller", 2).await?;
-    steps.done("2 controllers and 2 Envoys ready");
-    let run = converse_through(args, planned, Arm::Warmpath, &gateways, engines).await?;
-    steps.done("requests, warmpath");
-    show(namespace, &controllers).await?;
-    steps.restart();
-    uninstall(namespace, &release).await?;
-    steps.done("helm uninstall warmpath; nothing of it is left");
-    Ok(run)
-}
-
-async fn converse_through(
-    args: &DemoArgs,
-    planned: &Planned,
-    arm: Arm,
-    gateways: &[Pod],
-    engines: &[Pod],
-) -> anyhow::Result<ArmRun> {
-    let gateways: Vec<SocketAddr> =
-        gateways.iter().map(|pod| pod_address(pod, GATEWAY_PORT)).collect::<anyhow::Result<_>>()?;
-    let names = engines.iter().filter_map(|pod| pod.metadata.name.clone());
-    let speed = (args.time_scale, params(args.preset, args.kv_tokens).block_tokens);
-    let stage = Arc::new(Stage::before(arm, &gateways, names, speed, Progress::new(arm, planned.requests)));
-    converse(&stage, &planned.all, args.clients).await?;
-    Ok(stage.finish())
-}
-
-/// What a user would look at, with the commands.
-async fn show(namespace: &Namespace, controllers: &[Pod]) -> anyhow::Result<()> {
-    for arguments in [
-        &["get", "pods", "-o", "wide"][..],
-        &["get", "inferencepools.inference.networking.k8s.io"],
-        &["get", "services,poddisruptionbudgets,leases"],
-    ] {
-        let shown = namespace.kubectl(arguments).await?;
-        println!("\n$ kubectl -n {NAMESPACE} {}\n{}{}", arguments.join(" "), shown.stdout, shown.stderr);
+/// How many requests engines have served, as their own pages count.
+async fn computed(engines: &[Pod]) -> anyhow::Result<f64> {
+    let mut sum = 0.0;
+    for engine in engines {
+        let page = Client::http1(engine_address(engine)?).get("/metrics").await?.body;
+        let page = String::from_utf8_lossy(&page).into_owned();
+        let lines = page.lines().filter(|line| line.starts_with("vllm:request_success_total"));
+        sum += lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>();
     }
+    Ok(sum)
+}
+
+async fn show(namespace: &Namespace, arguments: &[&str]) -> anyhow::Result<()> {
+    let shown = namespace.kubectl(arguments).await?;
+    println!("\n$ kubectl --namespace {NAMESPACE} {}\n{}{}", arguments.join(" "), shown.stdout, shown.stderr);
+    Ok(())
+}
+
+/// What `warmpath get` lists.
+async fn show_pools(controllers: &[Pod]) -> anyhow::Result<()> {
     let controller = pod_address(controllers.first().context("no controller")?, HTTP_PORT)?;
-    let client = warmpath_http::Client::http1(controller);
+    let client = Client::http1(controller);
     let state: warmpath::api::StatePage = serde_json::from_slice(&client.get("/state").await?.body)?;
-    for kind in ["pools", "endpoints", "proxies"] {
+    for kind in ["pools", "endpoints"] {
         println!("$ warmpath get {kind}");
         let arguments = ["warmpath-lab", "get", kind];
         let cli = <warmpath::args::Cli as clap::Parser>::try_parse_from(arguments)?;
@@ -201,51 +245,18 @@ async fn show(namespace: &Namespace, controllers: &[Pod]) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Removes the chart, and fails when something of it stays.
-async fn uninstall(namespace: &Namespace, release: &Release) -> anyhow::Result<()> {
-    release.uninstall().await?;
-    let kinds = "pods,services,deployments,configmaps,secrets,serviceaccounts,roles,rolebindings,leases,\
-                 poddisruptionbudgets,networkpolicies,horizontalpodautoscalers";
+/// Fails when something of the release, or of what its ModelService became, stays.
+async fn nothing_left(namespace: &Namespace) -> anyhow::Result<()> {
+    let kinds = "pods,services,deployments,replicasets,configmaps,secrets,serviceaccounts,roles,rolebindings,leases,jobs,\
+                 poddisruptionbudgets,networkpolicies,horizontalpodautoscalers,modelservices,\
+                 inferencepools.inference.networking.k8s.io";
     let mut left = Vec::new();
     until("what the chart brought to be gone", async || {
         let names = namespace.kubectl(&["get", kinds, "-o", "name"]).await.ok()?.stdout;
-        left = names.lines().filter(|name| name.contains("warmpath")).map(str::to_owned).collect();
+        let is_ours = |name: &&str| name.contains("warmpath") || name.contains(SERVICE);
+        left = names.lines().filter(is_ours).map(str::to_owned).collect();
         left.is_empty().then_some(())
     })
     .await
     .with_context(|| format!("left behind: {left:?}"))
-}
-
-fn values(args: &DemoArgs) -> Value {
-    json!({
-        "controller": {
-            "replicas": 2,
-            "settings": {"scrape": {"interval_ms": scrape(args.time_scale).interval.as_millis()}},
-        },
-        "gateway": {
-            "kind": "envoy",
-            "replicas": ENVOYS,
-            "workers": 1,
-            "drainSeconds": 5,
-            "resources": {"requests": {"cpu": "100m"}},
-        },
-    })
-}
-
-async fn delete_deployment(namespace: &Namespace, name: &str) -> anyhow::Result<()> {
-    let deployments: Api<Deployment> = namespace.api();
-    match deployments.delete(name, &DeleteParams::background()).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(error) => Err(error).context("cannot delete a Deployment"),
-    }
-}
-
-/// What the binary says of itself: `hash/version/state/build/ssl`.
-async fn envoy_version() -> anyhow::Result<String> {
-    let mut command = tokio::process::Command::new(envoy_binary()?);
-    command.arg("--version");
-    let said = run(command, "").await?.stdout;
-    let version = said.split_whitespace().last().and_then(|long| long.split('/').nth(1));
-    Ok(version.unwrap_or_default().to_owned())
 }

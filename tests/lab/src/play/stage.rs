@@ -9,7 +9,6 @@ use crate::measure::{Answered, ArmRun, Call};
 use anyhow::Context;
 use bytes::Bytes;
 use fnv::FnvHashMap;
-use std::net::SocketAddr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use warmpath_engine::api::Protocol;
@@ -47,26 +46,14 @@ pub struct Question {
 impl Stage {
     /// A stage before a cluster. Time begins now.
     pub fn new(cluster: &Cluster, spec: &Spec, progress: Progress) -> Self {
-        let names = cluster.engines().iter().map(|engine| engine.name().to_owned());
-        let speed = (spec.time_scale, spec.params.block_tokens);
-        Self::before(spec.arm, cluster.gateways(), names, speed, progress)
-    }
-
-    /// A stage before `gateways`, behind which are `engines` of this time scale and with blocks of so many tokens.
-    pub fn before(
-        arm: Arm,
-        gateways: &[SocketAddr],
-        engines: impl Iterator<Item = String>,
-        (time_scale, block_tokens): (f64, usize),
-        progress: Progress,
-    ) -> Self {
+        let engines = cluster.engines().iter().enumerate();
         Self {
-            arm,
-            clients: gateways.iter().map(|gateway| Client::new(*gateway)).collect(),
-            engines: engines.enumerate().map(|(number, name)| (name, number)).collect(),
-            time_scale,
+            arm: spec.arm,
+            clients: cluster.gateways().iter().map(|gateway| Client::new(*gateway)).collect(),
+            engines: engines.map(|(number, engine)| (engine.name().to_owned(), number)).collect(),
+            time_scale: spec.time_scale,
             begun: Instant::now(),
-            ideal: Mutex::new(EndlessCache::new(MODEL, block_tokens)),
+            ideal: Mutex::new(EndlessCache::new(MODEL, spec.params.block_tokens)),
             calls: Mutex::default(),
             progress,
         }
