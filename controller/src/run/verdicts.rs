@@ -82,7 +82,7 @@ mod tests {
             let holds = Duration::from_hours(1).mul_f64(hours);
             verdicts.add("p", 1, "seen".into(), now);
             assert!(verdicts.of("p", 1).is_some());
-            assert!(!verdicts.expire(now + holds - Duration::from_secs(1)), "{hours} h");
+            assert!(!verdicts.expire(now + holds.saturating_sub(Duration::from_secs(1))), "{hours} h");
             now += holds;
             assert!(verdicts.expire(now), "{hours} h");
             assert!(verdicts.of("p", 1).is_none() && !verdicts.expire(now));
