@@ -150,7 +150,7 @@ impl World {
                         self.controller.greet(&Up::decode(message.as_slice()).unwrap());
                     }
                     Output::CancelUplink { uplink } => {
-                        self.controller.drop_streams(|stream| stream.uplink == uplink)
+                        self.controller.drop_streams(|stream| stream.uplink == uplink);
                     }
                     _ => {}
                 }
