@@ -7,7 +7,6 @@ use warmpath::check::envoy::{Pages, Wanted, check};
 use warmpath::check::finding::Findings;
 
 const ENVOY_YAML: &str = include_str!("../../../../envoy/envoy.yaml");
-
 const LISTENER: &str = "/configs/1/static_listeners/0/listener";
 const MANAGER: &str = "/configs/1/static_listeners/0/listener/filter_chains/0/filters/0/typed_config";
 const PLUGIN: &str = "/configs/1/static_listeners/0/listener/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";

@@ -211,7 +211,7 @@ pub(crate) async fn an_edit_that_cannot_be_carried_out_keeps_what_runs(
     };
     let before = uids().await?;
     let mut load = Load::through(&namespace, release, MODEL, &role("decode")).await?;
-    // The API server refuses this one, and tells where.
+    // The API server refuses this one, and says where.
     let refused = edit(&namespace, json!({"roles": {"decode": {"replicas": {"min": -1}}}})).await;
     ensure!(
         refused.is_err_and(|error| format!("{error:?}").contains("replicas")),
