@@ -165,7 +165,7 @@ lint: (tool "cargo-machete" machete_version) (tool "cargo-deny" deny_version)
     cargo fmt --all --check
     cargo clippy --quiet --workspace --exclude warmpath-router --all-targets -- -D warnings
     cargo clippy --quiet -p warmpath-json -p warmpath-template -p warmpath-core -p warmpath-config -p warmpath-router --target wasm32-wasip1 -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p warmpath-json -p warmpath-template -p warmpath-core -p warmpath-config -p warmpath -p warmpath-jinja -p warmpath-engine -p warmpath-host -p warmpath-http -p warmpath-envoy -p warmpath-cluster -p warmpath-lab -p warmpath-report -p warmpath-sim
+    RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p warmpath-json -p warmpath-template -p warmpath-core -p warmpath-config -p warmpath -p warmpath-scale -p warmpath-jinja -p warmpath-engine -p warmpath-host -p warmpath-http -p warmpath-envoy -p warmpath-cluster -p warmpath-lab -p warmpath-report -p warmpath-sim
     {{ target }}/tools/cargo-machete-{{ machete_version }}/bin/cargo-machete --skip-target-dir
     {{ target }}/tools/cargo-deny-{{ deny_version }}/bin/cargo-deny --log-level error check bans licenses sources
 

@@ -1,0 +1,307 @@
+//! How many engines a load needs, for each of three demands.
+//!
+//! ```text
+//!   P   prefill work, in engine-seconds a second = work tokens/s x seconds a token
+//!   D   output tokens/s;  k = what one more request adds to a decode step, in seconds;  t0 = a step without requests
+//!
+//!   prefill  the 90th percentile of wait + own prefill <= objective, the wait by Sakasegawa's formula for M/G/n queues, where decode
+//!            steps take k D of n engines
+//!   decode   mean time between tokens I(n) = t0 n / (n - P - k D) <= objective: by Little's law D I / n requests run at an engine, a
+//!            step of theirs takes t0 + k D I / n, and prefills take P / n of the time
+//!   KV room  D I(n) requests, and so many more as a Poisson process exceeds in one case of ten, fit into n caches
+//! ```
+//!
+//! A share of time or of memory that must not be exceeded would be simpler, and wrong for most pools: two engines at 60 % queue for
+//! longer than twenty at 85 %.
+
+use crate::policy::{Objectives, REPLICAS_MAX};
+use crate::reason::Reason;
+use crate::seen::{Legs, Speeds};
+
+/// Busy share of engines that is never planned for, whatever the objective.
+const BUSY_MAX: f64 = 0.95;
+/// Share of requests that may miss an objective.
+const LATE_SHARE: f64 = 0.1;
+/// Standard deviations that a Poisson number exceeds in one case of ten.
+const TENTH: f64 = 1.2816;
+/// Share of the KV cache that requests may fill: beyond, engines preempt.
+const KV_SHARE: f64 = 0.9;
+/// Objective of the time between tokens that can be planned for, in steps without requests: below, no number of engines is enough.
+const INTER_TOKEN_STEPS_MIN: f64 = 1.25;
+/// Time in which a backlog is to be worked off, in times that an engine takes to start: engines for less would come too late.
+const DRAIN_WAKES: f64 = 2.0;
+
+/// What is expected to arrive, per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Load {
+    pub(crate) requests: f64,
+    pub(crate) work_tokens: f64,
+    pub(crate) work_tokens_squared: f64,
+    pub(crate) output_tokens: f64,
+    /// Tokens that an engine keeps, summed over the requests of a second.
+    pub(crate) context_tokens: f64,
+}
+
+/// The engines that each demand needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Need {
+    /// For the objective of first tokens.
+    pub prefill: u32,
+    /// For the objective of the time between tokens.
+    pub decode: u32,
+    /// For the contexts of the requests that are under way.
+    pub kv_room: u32,
+    /// Beyond the most of these, for what waits already.
+    pub backlog: u32,
+}
+
+/// A role's load with all that its need depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Loaded<'a> {
+    pub(crate) legs: Legs,
+    pub(crate) load: Load,
+    pub(crate) speeds: &'a Speeds,
+    pub(crate) objectives: &'a Objectives,
+    /// What prefill is corrected by.
+    pub(crate) prefill_factor: f64,
+    /// What decode is corrected by.
+    pub(crate) decode_factor: f64,
+}
+
+// === impl Need ===
+
+impl Need {
+    /// All together.
+    pub fn replicas(self) -> u32 {
+        let most = self.prefill.max(self.decode).max(self.kv_room);
+        most.saturating_add(self.backlog).min(REPLICAS_MAX)
+    }
+
+    /// What asks for most.
+    pub(crate) fn reason(self) -> Reason {
+        let most = self.prefill.max(self.decode).max(self.kv_room);
+        match () {
+            () if self.backlog > 0 => Reason::Backlog,
+            () if most == 0 => Reason::Least,
+            () if self.prefill == most => Reason::Prefill,
+            () if self.decode == most => Reason::Decode,
+            () => Reason::KvRoom,
+        }
+    }
+}
+
+// === impl Loaded ===
+
+impl Loaded<'_> {
+    /// The engines that it needs, with a backlog of so much work beside `ready` engines.
+    pub(crate) fn need(&self, backlog_tokens: f64, ready: u32) -> Need {
+        let has_prefill = self.legs != Legs::Decode;
+        let has_decode = self.legs != Legs::Prefill;
+        Need {
+            prefill: if has_prefill { least(|engines| self.prefill_fits(engines)) } else { 0 },
+            decode: if has_decode { least(|engines| self.decode_fits(engines)) } else { 0 },
+            kv_room: if has_decode { least(|engines| self.contexts_fit(engines)) } else { 0 },
+            backlog: if has_prefill { self.backlog(backlog_tokens, ready) } else { 0 },
+        }
+    }
+
+    /// The same with a load that is higher by a share.
+    pub(crate) fn higher(mut self, share: f64) -> Self {
+        let factor = 1.0 + share;
+        let load = &mut self.load;
+        for rate in [
+            &mut load.requests,
+            &mut load.work_tokens,
+            &mut load.work_tokens_squared,
+            &mut load.output_tokens,
+            &mut load.context_tokens,
+        ] {
+            *rate *= factor;
+        }
+        self
+    }
+
+    /// Engine-seconds of prefill a second.
+    fn prefill_busy(&self) -> f64 {
+        if self.legs == Legs::Decode { 0.0 } else { self.load.work_tokens * self.speeds.prefill_s_per_token }
+    }
+
+    /// Engine-seconds a second that requests add to decode steps.
+    fn decode_busy(&self) -> f64 {
+        if self.legs == Legs::Prefill { 0.0 } else { self.load.output_tokens * self.step_s_of_one() }
+    }
+
+    /// What one more request adds to a step.
+    fn step_s_of_one(&self) -> f64 {
+        self.speeds.step_s_per_request + self.speeds.step_s_per_context_token * self.context_tokens()
+    }
+
+    /// Tokens that a request keeps, in the mean.
+    fn context_tokens(&self) -> f64 {
+        ratio(self.load.context_tokens, self.load.requests)
+    }
+
+    fn prefill_fits(&self, engines: f64) -> bool {
+        let busy = self.prefill_busy() * self.prefill_factor;
+        let servers = engines - self.decode_busy();
+        let share = if servers > 0.0 { busy / servers } else { f64::INFINITY };
+        if busy <= 0.0 {
+            return servers > 0.0 || self.decode_busy() <= 0.0;
+        }
+        if share >= BUSY_MAX {
+            return false;
+        }
+        let mean = ratio(self.load.work_tokens, self.load.requests);
+        // One and the square of the coefficient of variation.
+        let unequal = ratio(self.load.work_tokens_squared, self.load.requests * mean * mean).max(1.0);
+        let own_s = mean * self.speeds.prefill_s_per_token;
+        let long_s = own_s * (1.0 + (unequal - 1.0).sqrt());
+        // Where long prompts alone miss the objective, no number of engines helps: the wait may then be as long as a prefill.
+        let wait_s = (self.objectives.ttft_s - long_s).max(own_s);
+        let queues = share.powf((2.0 * (engines + 1.0)).sqrt() - 1.0);
+        let decline = 2.0 * servers * (1.0 - share) / (own_s * unequal);
+        queues * (-decline * wait_s).exp() <= LATE_SHARE
+    }
+
+    /// The mean time between tokens with so many engines; `None`: they do not keep up.
+    fn inter_token_s(&self, engines: f64) -> Option<f64> {
+        let free = engines - (self.prefill_busy() + self.decode_busy()) * self.decode_factor;
+        (free > 0.0).then(|| self.speeds.step_s * engines / free)
+    }
+
+    fn decode_fits(&self, engines: f64) -> bool {
+        let least_s = INTER_TOKEN_STEPS_MIN * self.speeds.step_s;
+        let objective_s = self.objectives.inter_token_s.max(least_s);
+        self.load.output_tokens <= 0.0
+            || self.inter_token_s(engines).is_some_and(|step_s| step_s <= objective_s)
+    }
+
+    fn contexts_fit(&self, engines: f64) -> bool {
+        if self.load.output_tokens <= 0.0 {
+            return true;
+        }
+        let Some(inter_token_s) = self.inter_token_s(engines) else { return false };
+        let running = self.load.output_tokens * inter_token_s;
+        let most = running + TENTH * running.sqrt();
+        most * self.context_tokens() <= KV_SHARE * self.speeds.kv_tokens * engines
+    }
+
+    fn backlog(&self, tokens: f64, ready: u32) -> u32 {
+        let waits_s = tokens * self.speeds.prefill_s_per_token;
+        // What the engines that are there do in the time that a first token may take is no backlog.
+        let beyond_s = waits_s - f64::from(ready) * self.objectives.ttft_s;
+        let drain_s = (DRAIN_WAKES * self.speeds.wake_s).max(self.objectives.ttft_s);
+        let engines = warmpath_core::num::count((beyond_s / drain_s).max(0.0));
+        u32::try_from(engines).unwrap_or(REPLICAS_MAX).min(REPLICAS_MAX)
+    }
+}
+
+/// The fewest engines that are enough; none where none are. What is enough stays enough with more.
+fn least(is_enough: impl Fn(f64) -> bool) -> u32 {
+    if is_enough(0.0) {
+        return 0;
+    }
+    let (mut few, mut enough) = (0, REPLICAS_MAX);
+    while enough - few > 1 {
+        let middle = few.midpoint(enough);
+        if is_enough(f64::from(middle)) { enough = middle } else { few = middle }
+    }
+    enough
+}
+
+fn ratio(sum: f64, count: f64) -> f64 {
+    if count > 0.0 { sum / count } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Load, Loaded, Need};
+    use crate::policy::Objectives;
+    use crate::reason::Reason;
+    use crate::seen::{Legs, Speeds};
+
+    const OBJECTIVES: Objectives = Objectives { ttft_s: 2.0, inter_token_s: 0.05 };
+
+    fn load(per_s: f64, work: f64, output: f64, context: f64) -> Load {
+        Load {
+            requests: per_s,
+            work_tokens: per_s * work,
+            work_tokens_squared: per_s * work * work * 2.0,
+            output_tokens: per_s * output,
+            context_tokens: per_s * context,
+        }
+    }
+
+    fn need_of(legs: Legs, load: Load) -> Need {
+        let speeds = Speeds::default();
+        let loaded = Loaded {
+            legs,
+            load,
+            speeds: &speeds,
+            objectives: &OBJECTIVES,
+            prefill_factor: 1.0,
+            decode_factor: 1.0,
+        };
+        loaded.need(0.0, 0)
+    }
+
+    #[test]
+    fn nothing_needs_nothing() {
+        for legs in [Legs::Both, Legs::Prefill, Legs::Decode] {
+            assert_eq!(need_of(legs, Load::default()), Need::default());
+        }
+        assert_eq!(Need::default().reason(), Reason::Least);
+    }
+
+    #[test]
+    fn each_demand_asks_for_its_own_engines() {
+        // 4,000 tokens of prompt take 0.24 s: twenty a second fill 4.7 engines.
+        let prompts = need_of(Legs::Prefill, load(20.0, 4_000.0, 200.0, 4_100.0));
+        assert_eq!((prompts.decode, prompts.kv_room), (0, 0));
+        assert!((5..=7).contains(&prompts.prefill), "{prompts:?}");
+        let responses = need_of(Legs::Decode, load(20.0, 4_000.0, 1_000.0, 4_500.0));
+        assert_eq!(responses.prefill, 0);
+        assert!(responses.decode >= 5, "20,000 tokens a second of contexts of 4,500: {responses:?}");
+        let contexts = need_of(Legs::Decode, load(1.0, 0.0, 1_000.0, 100_000.0));
+        assert!(contexts.kv_room >= contexts.decode && contexts.kv_room > 5, "{contexts:?}");
+        assert_eq!(contexts.reason(), Reason::KvRoom);
+    }
+
+    #[test]
+    fn large_pools_run_fuller_than_small_ones() {
+        let of = |per_s: f64| {
+            f64::from(need_of(Legs::Prefill, load(per_s, 4_000.0, 1.0, 4_000.0)).prefill) / per_s
+        };
+        assert!(of(200.0) < of(4.0), "{} {}", of(200.0), of(4.0));
+    }
+
+    #[test]
+    fn an_objective_that_no_number_of_engines_reaches_asks_for_a_bounded_number() {
+        let speeds = Speeds::default();
+        let strict = Objectives { ttft_s: 1e-6, inter_token_s: 1e-6 };
+        let loaded = Loaded {
+            legs: Legs::Both,
+            load: load(10.0, 4_000.0, 200.0, 4_100.0),
+            speeds: &speeds,
+            objectives: &strict,
+            prefill_factor: 1.0,
+            decode_factor: 1.0,
+        };
+        assert!(loaded.need(0.0, 0).replicas() < 30, "{:?}", loaded.need(0.0, 0));
+    }
+
+    #[test]
+    fn what_waits_asks_for_engines_that_come_in_time_to_help() {
+        let speeds = Speeds { wake_s: 100.0, ..Speeds::default() };
+        let loaded = Loaded {
+            legs: Legs::Both,
+            load: Load::default(),
+            speeds: &speeds,
+            objectives: &OBJECTIVES,
+            prefill_factor: 1.0,
+            decode_factor: 1.0,
+        };
+        let of = |seconds: f64, ready| loaded.need(seconds / speeds.prefill_s_per_token, ready).backlog;
+        assert_eq!((of(2.0, 1), of(90.0, 1), of(600.0, 0), of(600.0, 100)), (0, 0, 3, 2));
+    }
+}
