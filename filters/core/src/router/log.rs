@@ -117,7 +117,8 @@ impl Log {
         report
     }
 
-    /// Appends records, after passing to `each` every record that was there before them.
+    /// Appends records, after passing to `each` every record that was there before them. Where the ring has overrun, it stops as
+    /// [`Self::read`] does.
     pub(super) fn append(
         &mut self,
         shared: &mut impl SharedMap,
@@ -129,17 +130,11 @@ impl Log {
         while tries < TRIES_PER_PAGE_MAX
             && let Some(rest) = records.get(report.appended..).filter(|rest| !rest.is_empty())
         {
-            let had_overrun = report.read.has_overrun;
             let open = match self.open.take().filter(|open| open.version.is_some()) {
                 Some(open) => Some(open),
                 None => self.read_to_open(shared, &mut report.read, &mut each),
             };
-            let Some(mut open) = open else {
-                if report.read.has_overrun && !had_overrun {
-                    continue;
-                }
-                return report;
-            };
+            let Some(mut open) = open else { return report };
             let taken = fill(&mut open.page, rest, self.shape.page_bytes_soft_max);
             let stored = shared.set(&self.key, open.page.as_bytes(), open.version);
             if stored == Err(Conflict) {

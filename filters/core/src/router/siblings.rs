@@ -94,6 +94,13 @@ impl<S: SharedMap> Router<S> {
             return;
         }
         self.flushed_at = now;
+        if self.append_pending(now, out).has_overrun {
+            self.recover_log(now, out);
+            self.append_pending(now, out);
+        }
+    }
+
+    fn append_pending(&mut self, now: Timestamp, out: &mut Vec<Output>) -> ReadReport {
         let follows_controller = self.follows_controller();
         let Self { view, outbox, holds, log, shared, pending, .. } = self;
         let report = log.append(shared, pending, |record| {
@@ -105,17 +112,23 @@ impl<S: SharedMap> Router<S> {
             }
         }
         note_append(report, out);
+        report.read
     }
 
     /// Applies the siblings' new events.
     pub(super) fn read_log(&mut self, now: Timestamp, out: &mut Vec<Output>) {
         if self.read_on(now, out).has_overrun {
-            // Endpoints may have come and gone in what was lost; what is left is about those of today.
-            self.load_endpoints(now, out);
-            self.miss_log(now);
-            self.load_checkpoint(now, out);
+            self.recover_log(now, out);
             self.read_on(now, out);
         }
+    }
+
+    /// Takes over what the ring had before its oldest page, from where this VM reads on.
+    fn recover_log(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        // Endpoints may have come and gone in what was lost; what is left is about those of today.
+        self.load_endpoints(now, out);
+        self.miss_log(now);
+        self.load_checkpoint(now, out);
     }
 
     fn read_on(&mut self, now: Timestamp, out: &mut Vec<Output>) -> ReadReport {

@@ -5,6 +5,7 @@ use crate::support::{
     static_config, step, text, vm, with_controller,
 };
 use crate::support::{Host, Vm};
+use std::time::Duration;
 
 /// Prompt that fills a page: its chain alone is longer than 4 KiB.
 const PROMPT_BYTES: usize = 140_000;
@@ -66,6 +67,26 @@ fn pools_that_changed_while_a_vm_slept_through_the_ring_are_known_to_it() {
     serve(&asleep, &chat("hello")).finish();
     controller.delta(vec![pools(&["10.9.9.9:80".to_owned()])]);
     fill_ring(&holder);
+    let stream = serve(&asleep, &chat("hello"));
+    assert_eq!(destinations(&stream), ["10.9.9.9:80"]);
+    stream.finish();
+}
+
+/// An append that found the ring gone round read on, and nothing took in what was lost.
+#[test]
+fn pools_that_changed_before_a_vm_that_slept_appends_are_known_to_it() {
+    let host = Host::default();
+    let config = with_controller();
+    let (holder, asleep) = (vm(&host, &config), vm(&host, &config));
+    let mut controller = Controller::accept(&host, &[&holder]);
+    controller.snapshot(vec![pools(&endpoints(2))]);
+    let stream = serve(&asleep, &chat("hello"));
+    controller.delta(vec![pools(&["10.9.9.9:80".to_owned()])]);
+    fill_ring(&holder);
+    // Long enough after its last append for what its end publishes not to wait.
+    host.advance(Duration::from_secs(1));
+    stream.finish();
+    assert_eq!(host.metric("warmpath.log.overrun"), 1, "found by the append");
     let stream = serve(&asleep, &chat("hello"));
     assert_eq!(destinations(&stream), ["10.9.9.9:80"]);
     stream.finish();
