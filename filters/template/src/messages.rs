@@ -66,6 +66,43 @@ pub(crate) fn text(raw: Raw<'_>) -> Result<Cow<'_, str>, Unwritten> {
     str::from_utf8(body).map(Cow::Borrowed).map_err(|_| Unwritten::Malformed)
 }
 
+/// The same of a field that must be there.
+pub(crate) fn required(field: Option<Raw<'_>>) -> Result<Cow<'_, str>, Unwritten> {
+    text(field.ok_or(Unwritten::Malformed)?)
+}
+
+/// The same of a field that may be left out.
+pub(crate) fn optional(field: Option<Raw<'_>>) -> Result<Option<Cow<'_, str>>, Unwritten> {
+    field.map(text).transpose()
+}
+
+/// Of an object, the only field that counts: its last value.
+pub(crate) fn only_field<'a>(
+    scanner: &mut Scanner<'a>,
+    name: &'static [&'static str],
+) -> Result<Option<Raw<'a>>, Unwritten> {
+    let mut found = None;
+    let mut fields = KnownFields::open(scanner, name)?;
+    while fields.next(scanner)?.is_some() {
+        found = scanner.present()?;
+    }
+    Ok(found)
+}
+
+/// How hard a model is to think, as an object states it.
+pub(crate) fn effort_of(given: Option<Raw<'_>>) -> Result<Option<&[u8]>, Unwritten> {
+    let effort = given.map(|given| only_field(&mut given.scanner(), &["effort"])).transpose()?.flatten();
+    Ok(effort.map(Raw::bytes))
+}
+
+impl<'a> Message<'a> {
+    /// The system message of a text, without what engines cut out.
+    pub(crate) fn system(text: Cow<'a, str>) -> Self {
+        let parts = without_billing_header(text).into_iter().collect();
+        Self { role: Cow::Borrowed("system"), parts, ..Self::default() }
+    }
+}
+
 pub(crate) fn message<'a>(scanner: &mut Scanner<'a>) -> Result<Message<'a>, Unwritten> {
     let mut found = Message::default();
     let (mut role, mut content, mut calls) = (None, None, None);
@@ -90,19 +127,19 @@ pub(crate) fn message<'a>(scanner: &mut Scanner<'a>) -> Result<Message<'a>, Unwr
         };
         *target = scanner.present()?;
     }
-    found.role = text(role.ok_or(Unwritten::Malformed)?)?;
+    found.role = required(role)?;
     found.parts = content.map(parts).transpose()?.unwrap_or_default();
     match &*found.role {
         "system" => found.parts = found.parts.into_iter().filter_map(without_billing_header).collect(),
         "assistant" => {
-            found.reasoning = reasoning.or(reasoning_content).map(text).transpose()?;
+            found.reasoning = optional(reasoning.or(reasoning_content))?;
             found.calls =
                 calls.map(|calls| list(&mut calls.scanner(), call)).transpose()?.unwrap_or_default();
         }
-        "tool" => found.call_id = call_id.map(text).transpose()?,
+        "tool" => found.call_id = optional(call_id)?,
         _ => {}
     }
-    found.name = name.filter(|name| name.string_body().is_some()).map(text).transpose()?;
+    found.name = optional(name.filter(|name| name.string_body().is_some()))?;
     Ok(found)
 }
 
@@ -136,7 +173,7 @@ fn part<'a>(scanner: &mut Scanner<'a>) -> Result<Cow<'a, str>, Unwritten> {
         };
         *target = scanner.present()?;
     }
-    let chosen = match &*text(kind.ok_or(Unwritten::Malformed)?)? {
+    let chosen = match &*required(kind)? {
         "text" | "input_text" | "output_text" => plain,
         "refusal" => refusal,
         "thinking" => thinking,
@@ -145,7 +182,7 @@ fn part<'a>(scanner: &mut Scanner<'a>) -> Result<Cow<'a, str>, Unwritten> {
     if uuid.is_some() {
         return Err(Unwritten::Malformed);
     }
-    text(chosen.ok_or(Unwritten::Malformed)?)
+    required(chosen)
 }
 
 fn call<'a>(scanner: &mut Scanner<'a>) -> Result<Call<'a>, Unwritten> {
@@ -169,11 +206,7 @@ fn call<'a>(scanner: &mut Scanner<'a>) -> Result<Call<'a>, Unwritten> {
         let target = if field == "name" { &mut name } else { &mut arguments };
         *target = scanner.present()?;
     }
-    Ok(Call {
-        id: text(id.ok_or(Unwritten::Malformed)?)?,
-        name: text(name.ok_or(Unwritten::Malformed)?)?,
-        arguments: object_or_empty(text(arguments.ok_or(Unwritten::Malformed)?)?),
-    })
+    Ok(Call { id: required(id)?, name: required(name)?, arguments: object_or_empty(required(arguments)?) })
 }
 
 /// What is no JSON, or no object, is in the conversation for good: engines take it for an empty object.

@@ -3,7 +3,7 @@
 //! The rules are those of vLLM 0.32. What it rejects, or makes up (an id of a call that has none), has no text here.
 
 use crate::messages::{
-    Call, Message, is_billing_header, list, object_or_empty, text, without_billing_header,
+    Call, Message, effort_of, is_billing_header, list, object_or_empty, only_field, optional, required, text,
 };
 use crate::tools::{Function, Tool, tools_of};
 use crate::{Chat, Given, Program, Unwritten};
@@ -81,15 +81,14 @@ impl<'a> MessagesBody<'a> {
 
     fn effort(&self, program: &Program) -> Result<Option<&'a [u8]>, Unwritten> {
         if let Some(thinking) = self.thinking {
-            let kind = one_field(thinking, &["type"])?.ok_or(Unwritten::Malformed)?;
-            match &*text(kind)? {
+            let kind = only_field(&mut thinking.scanner(), &["type"])?;
+            match &*required(kind)? {
                 "disabled" => return Ok(Some(program.disabled_effort())),
                 "enabled" | "adaptive" => {}
                 _ => return Err(Unwritten::Malformed),
             }
         }
-        let effort = self.output_config.map(|config| one_field(config, &["effort"])).transpose()?.flatten();
-        Ok(effort.map(Raw::bytes))
+        effort_of(self.output_config)
     }
 }
 
@@ -112,17 +111,6 @@ impl Program {
     }
 }
 
-/// The last value of an object's only field that counts.
-fn one_field<'a>(object: Raw<'a>, name: &'static [&'static str]) -> Result<Option<Raw<'a>>, Unwritten> {
-    let mut found = None;
-    let mut scanner = object.scanner();
-    let mut fields = KnownFields::open(&mut scanner, name)?;
-    while fields.next(&mut scanner)?.is_some() {
-        found = scanner.present()?;
-    }
-    Ok(found)
-}
-
 fn turn<'a>(scanner: &mut Scanner<'a>) -> Result<Turn<'a>, Unwritten> {
     let (mut role, mut content) = (None, None);
     let mut fields = KnownFields::open(scanner, &["role", "content"])?;
@@ -130,22 +118,12 @@ fn turn<'a>(scanner: &mut Scanner<'a>) -> Result<Turn<'a>, Unwritten> {
         let target = if field == "role" { &mut role } else { &mut content };
         *target = scanner.present()?;
     }
-    Ok((text(role.ok_or(Unwritten::Malformed)?)?, content.ok_or(Unwritten::Malformed)?))
+    Ok((required(role)?, content.ok_or(Unwritten::Malformed)?))
 }
 
 fn tool<'a>(scanner: &mut Scanner<'a>) -> Result<Tool<'a>, Unwritten> {
-    let mut found = Function::default();
-    let mut schema = None;
-    let mut fields =
-        KnownFields::open(scanner, &["name", "description", "input_schema", "strict", "defer_loading"])?;
-    while let Some(field) = fields.next(scanner)? {
-        let value = scanner.present()?;
-        if field == "input_schema" {
-            schema = value;
-        } else {
-            found.set(field, value);
-        }
-    }
+    let names = &["input_schema", "name", "description", "strict", "defer_loading"];
+    let (mut found, schema) = Function::read(scanner, names)?;
     // Tools of the vendor's own have no schema, and engines do not know them.
     found.parameters = Some(with_type(schema.ok_or(Unwritten::Malformed)?)?);
     found.tool(None)
@@ -170,9 +148,7 @@ fn with_type(schema: Raw<'_>) -> Result<Cow<'_, [u8]>, Unwritten> {
 
 /// A system message of some texts, if they come to anything.
 fn system(texts: Vec<Cow<'_, str>>) -> Option<Message<'_>> {
-    let joined = joined(texts, "")?;
-    let parts = without_billing_header(joined).into_iter().collect();
-    Some(Message { role: Cow::Borrowed("system"), parts, ..Message::default() })
+    joined(texts, "").map(Message::system)
 }
 
 /// `None` for no texts, and for empty ones.
@@ -227,7 +203,7 @@ fn block<'a>(scanner: &mut Scanner<'a>) -> Result<Block<'a>, Unwritten> {
         };
         *target = scanner.present()?;
     }
-    block.kind = text(kind.ok_or(Unwritten::Malformed)?)?;
+    block.kind = required(kind)?;
     Ok(block)
 }
 
@@ -271,10 +247,6 @@ fn converse<'a>(
     }
     messages.push(message);
     Ok(())
-}
-
-fn optional(value: Option<Raw<'_>>) -> Result<Option<Cow<'_, str>>, Unwritten> {
-    value.map(text).transpose()
 }
 
 fn call<'a>(block: &Block<'a>) -> Result<Call<'a>, Unwritten> {

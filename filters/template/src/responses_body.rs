@@ -3,7 +3,9 @@
 //! The rules are those of vLLM 0.32. What it rejects, or keeps in a store of its own, has no text here.
 
 use crate::dump::quote;
-use crate::messages::{Call, Message, list, message, object_or_empty, parts, text, without_billing_header};
+use crate::messages::{
+    Call, Message, effort_of, list, message, object_or_empty, only_field, optional, parts, required, text,
+};
 use crate::tools::{Function, Tool};
 use crate::{Given, Unwritten};
 use std::borrow::Cow;
@@ -56,9 +58,8 @@ impl<'a> ResponsesBody<'a> {
     /// The chat.
     pub fn given(&self) -> Result<Given<'a>, Unwritten> {
         let mut messages = Messages::default();
-        if let Some(instructions) = self.instructions.map(text).transpose()?.filter(|text| !text.is_empty()) {
-            let parts = without_billing_header(instructions).into_iter().collect();
-            messages.messages.push(Message { role: Cow::Borrowed("system"), parts, ..Message::default() });
+        if let Some(instructions) = optional(self.instructions)?.filter(|text| !text.is_empty()) {
+            messages.messages.push(Message::system(instructions));
         }
         let is_continued = match self.input.ok_or(Unwritten::Malformed)? {
             input if input.is_list() => messages.read(input)?,
@@ -75,22 +76,11 @@ impl<'a> ResponsesBody<'a> {
             messages: messages.messages,
             tools: self.tools.map(tools).transpose()?.unwrap_or_default(),
             arguments: self.arguments.map(Raw::bytes),
-            reasoning_effort: self.effort()?.map(Raw::bytes),
+            reasoning_effort: effort_of(self.reasoning)?,
             is_continued,
             has_no_generation_prompt: is_continued,
             has_names_first: true,
         })
-    }
-
-    fn effort(&self) -> Result<Option<Raw<'a>>, Unwritten> {
-        let Some(reasoning) = self.reasoning else { return Ok(None) };
-        let mut effort = None;
-        let mut scanner = reasoning.scanner();
-        let mut fields = KnownFields::open(&mut scanner, &["effort"])?;
-        while fields.next(&mut scanner)?.is_some() {
-            effort = scanner.present()?;
-        }
-        Ok(effort)
     }
 }
 
@@ -103,18 +93,8 @@ fn tools(given: Raw<'_>) -> Result<Vec<Tool<'_>>, Unwritten> {
 }
 
 fn tool<'a>(scanner: &mut Scanner<'a>) -> Result<Option<Tool<'a>>, Unwritten> {
-    let mut found = Function::default();
-    let mut kind = None;
     let names = &["type", "name", "description", "parameters", "strict", "defer_loading"];
-    let mut fields = KnownFields::open(scanner, names)?;
-    while let Some(field) = fields.next(scanner)? {
-        let value = scanner.present()?;
-        if field == "type" {
-            kind = value;
-        } else {
-            found.set(field, value);
-        }
-    }
+    let (found, kind) = Function::read(scanner, names)?;
     match kind.and_then(Raw::string_body) {
         Some(b"function") => found.tool(None).map(Some),
         // Engines describe these as functions, in words of their own.
@@ -145,15 +125,15 @@ fn item<'a>(scanner: &mut Scanner<'a>) -> Result<(Item<'a>, Raw<'a>), Unwritten>
         while let Some(name) = fields.next(scanner)? {
             let target = match name {
                 "type" => {
-                    item.kind = scanner.present()?.map(text).transpose()?;
+                    item.kind = optional(scanner.present()?)?;
                     continue;
                 }
                 "role" => {
-                    item.role = scanner.present()?.map(text).transpose()?;
+                    item.role = optional(scanner.present()?)?;
                     continue;
                 }
                 "status" => {
-                    item.status = scanner.present()?.map(text).transpose()?;
+                    item.status = optional(scanner.present()?)?;
                     continue;
                 }
                 "content" => &mut item.content,
@@ -180,12 +160,7 @@ fn first_text(parts: Option<Raw<'_>>) -> Result<Option<Cow<'_, str>>, Unwritten>
     if !scanner.has_item()? {
         return Ok(None);
     }
-    let mut found = None;
-    let mut fields = KnownFields::open(&mut scanner, &["text"])?;
-    while fields.next(&mut scanner)?.is_some() {
-        found = scanner.present()?;
-    }
-    found.map(text).transpose()?.map(Some).ok_or(Unwritten::Malformed)
+    required(only_field(&mut scanner, &["text"])?).map(Some)
 }
 
 // === impl Messages ===
@@ -219,17 +194,17 @@ impl<'a> Messages<'a> {
     fn add(&mut self, item: &Item<'a>, raw: Raw<'a>) -> Result<(), Unwritten> {
         match (item.kind.as_deref(), item.role.as_deref()) {
             (Some("function_call"), _) => {
-                let name = text(item.name.ok_or(Unwritten::Malformed)?)?;
-                let name = match item.namespace.map(text).transpose()?.filter(|space| !space.is_empty()) {
+                let name = required(item.name)?;
+                let name = match optional(item.namespace)?.filter(|space| !space.is_empty()) {
                     Some(space) => Cow::Owned([&*space, NAMESPACE_SEPARATOR, &*name].concat()),
                     None => name,
                 };
-                let arguments = object_or_empty(text(item.arguments.ok_or(Unwritten::Malformed)?)?);
+                let arguments = object_or_empty(required(item.arguments)?);
                 self.add_call(item.call_id, name, arguments)
             }
             (Some("custom_tool_call"), _) => {
-                let name = text(item.name.ok_or(Unwritten::Malformed)?)?;
-                let input = item.input.map(text).transpose()?.unwrap_or_default();
+                let name = required(item.name)?;
+                let input = optional(item.input)?.unwrap_or_default();
                 let mut arguments = String::from("{\"input\":");
                 quote(&input, &mut arguments);
                 arguments.push('}');
@@ -238,7 +213,7 @@ impl<'a> Messages<'a> {
             (Some("reasoning"), _) => self.add_reasoning(item),
             (Some("function_call_output" | "custom_tool_call_output"), _) => {
                 let content = item.output.ok_or(Unwritten::Malformed)?;
-                let call_id = Some(text(item.call_id.ok_or(Unwritten::Malformed)?)?);
+                let call_id = Some(required(item.call_id)?);
                 let parts = parts(content)?;
                 self.push(Message { role: Cow::Borrowed("tool"), parts, call_id, ..Message::default() });
                 Ok(())
@@ -268,7 +243,7 @@ impl<'a> Messages<'a> {
         name: Cow<'a, str>,
         arguments: Cow<'a, str>,
     ) -> Result<(), Unwritten> {
-        let id = text(id.ok_or(Unwritten::Malformed)?)?;
+        let id = required(id)?;
         self.assistant(|_| true)?.calls.push(Call { id, name, arguments });
         Ok(())
     }

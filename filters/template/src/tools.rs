@@ -2,7 +2,7 @@
 //! JSON again.
 
 use crate::Unwritten;
-use crate::messages::{list, text};
+use crate::messages::{list, optional, text};
 use std::borrow::Cow;
 use warmpath_json::{KnownFields, Raw, Scanner};
 
@@ -84,6 +84,24 @@ fn tool<'a>(scanner: &mut Scanner<'a>) -> Result<Tool<'a>, Unwritten> {
 // === impl Function ===
 
 impl<'a> Function<'a> {
+    /// Reads one that stands with other fields. `names`: the field that is returned as it is, and those of the function.
+    pub(crate) fn read(
+        scanner: &mut Scanner<'a>,
+        names: &'static [&'static str],
+    ) -> Result<(Self, Option<Raw<'a>>), Unwritten> {
+        let (mut found, mut first) = (Self::default(), None);
+        let mut fields = KnownFields::open(scanner, names)?;
+        while let Some(field) = fields.next(scanner)? {
+            let value = scanner.present()?;
+            if names.first() == Some(&field) {
+                first = value;
+            } else {
+                found.set(field, value);
+            }
+        }
+        Ok((found, first))
+    }
+
     /// Takes a field in: the name of the parameters is the only one in which formats differ.
     pub(crate) fn set(&mut self, field: &str, value: Option<Raw<'a>>) {
         match field {
@@ -100,7 +118,7 @@ impl<'a> Function<'a> {
         let name = self.name.ok_or(Unwritten::Malformed)?;
         Ok(Tool {
             name: text(name)?,
-            description: self.description.map(text).transpose()?,
+            description: optional(self.description)?,
             parameters: self.parameters,
             strict: self.strict.map(|strict| strict.parsed().ok_or(Unwritten::Malformed)).transpose()?,
             is_deferred: self.deferred.is_some(),
