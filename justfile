@@ -80,6 +80,11 @@ live *args: wasm envoy
     @engines=$(tests/live/install-engines) && "$engines/venv/bin/python" -B tests/live/cache_knowledge.py \
         "$engines" {{ target }}/debug/warmpath "$(tests/envoy/install-envoy)" {{ wasm }} {{ args }}
 
+# Writes what one real engine publishes and finds into a fixture of the controller's tests: two minutes once installed.
+live-capture:
+    @engines=$(tests/live/install-engines) && "$engines/venv/bin/python" -B tests/live/capture.py "$engines" \
+        > controller/tests/fixtures/events/conversation.txt
+
 # Lets vLLM's own parser read the flags of the golden plans of ModelServices: a minute once installed.
 live-flags:
     @engines=$(tests/live/install-engines) && HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 "$engines/venv/bin/python" -B tests/live/flags.py \

@@ -35,6 +35,8 @@ SYSTEM_WORDS, USER_WORDS, OUTPUT_TOKENS = 160, 50, 40
 SYSTEMS = 3
 TURNS_PAST = 2
 RIGHT_SHARE = 0.99
+# Between ways that find the same: two engines that are as good are chosen between at random.
+CHANCE_SHARE = 0.01
 TEXT = " ".join(page.read_text(encoding="utf-8") for page in sorted((parts.ROOT / "docs").glob("*.md"))).split()
 
 
@@ -256,7 +258,8 @@ def knowledge(setup, tokens, table):
     play = lambda way: {"": Run(setup, tokens, way).play(chats(), is_past_gateway)}
     shares = compare(setup, table, "chats", play)[""]
     exact, learned, in_turn = (shares[way] for way in WAYS)
-    table.row("  KV events find most, and round robin least", "", exact >= learned > in_turn)
+    is_right = exact >= learned - CHANCE_SHARE and learned > in_turn
+    table.row("  KV events find no less than learned prefixes, and round robin least", "", is_right)
 
 
 def roots(setup, tokens, table):

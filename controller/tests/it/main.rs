@@ -16,6 +16,7 @@ mod blocks;
 mod caches;
 mod check;
 mod config;
+mod conversation;
 mod documented;
 mod events;
 mod formats;
