@@ -5,32 +5,25 @@
 //! ```
 //!
 //! vLLM writes an event as a map since 0.24 and as an array before, in which each release appended fields; SGLang copied
-//! both, and TensorRT-LLM the map. The name of an event comes first in either. What is not known is skipped and counted:
+//! both, and TensorRT-LLM the map, with a field of its own for images. The name of an event comes first in either. What is not known is skipped and counted:
 //! events, fields and media of later releases must not stop what is understood. A payload of another form is refused as a
 //! whole: a removal that it may contain must not go unnoticed.
+
+mod values;
 
 use super::msgpack::{Malformed, Reader, Shape};
 use super::{Batch, BlockHash, ExtraKey, KvEvent, StoredBlocks};
 use bytes::Bytes;
 use thiserror::Error;
+use values::{ExtraKeys, TEXT_BYTES_MAX, Tokens, extra_keys, hash, hashes, text, tokens};
+use warmpath_core::num::index;
 use warmpath_core::wire::Tier;
-use xxhash_rust::xxh3::xxh3_64;
 
 /// Bytes of a message's payload: a prompt of a million tokens has 5 MB.
 pub const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Events of one message: one step of an engine evicts at most what it stores, and 100,000 blocks of 16 tokens are more than
 /// any prompt has.
 const EVENTS_MAX: usize = 1 << 17;
-/// Blocks of one event.
-const EVENT_BLOCKS_MAX: usize = 1 << 17;
-/// Tokens of one event.
-const EVENT_TOKENS_MAX: usize = 1 << 21;
-/// Extra keys of one block: the adapter, the salt, and an image for every few tokens.
-const BLOCK_KEYS_MAX: usize = 256;
-/// Bytes of a name that an engine gives a block.
-const HASH_BYTES_MAX: usize = 64;
-/// Bytes of an adapter's name, of a salt, and of any other text.
-const TEXT_BYTES_MAX: usize = 4096;
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +61,7 @@ pub struct Skipped {
     pub fields: u64,
     /// Known events about unknown media.
     pub media: u64,
-    /// Blocks of an adapter without its name, as vLLM published them before 0.17.
+    /// Blocks of an adapter without its name, as TensorRT-LLM publishes them, and vLLM before 0.17.
     pub adapters: u64,
     /// Stored blocks whose numbers of names, tokens and keys do not fit each other.
     pub shapes: u64,
@@ -140,7 +133,7 @@ enum Name {
 struct Fields<'a> {
     hashes: Option<Vec<BlockHash>>,
     parent: Option<BlockHash>,
-    tokens: Option<Vec<u32>>,
+    tokens: Option<Tokens>,
     block_tokens: u32,
     is_adapted: bool,
     lora: Option<&'a str>,
@@ -150,14 +143,6 @@ struct Fields<'a> {
     kind: Option<&'a str>,
     is_remote: bool,
     salt: Option<&'a str>,
-}
-
-/// The extra keys of one event.
-#[derive(Debug, Default)]
-struct ExtraKeys {
-    keys: Vec<Option<Vec<ExtraKey>>>,
-    /// For how many blocks they are; none where the event has none.
-    blocks: Option<usize>,
 }
 
 // === impl Message ===
@@ -213,6 +198,11 @@ impl From<Malformed> for FrameError {
 // === impl Skipped ===
 
 impl Skipped {
+    /// Events that stored blocks, of which nothing is known therefore.
+    pub fn blocks(&self) -> u64 {
+        self.adapters + self.shapes
+    }
+
     /// The counts with their names in metrics.
     pub fn labelled(self) -> [(&'static str, u64); 5] {
         [
@@ -316,7 +306,8 @@ impl Field {
             "lora_id" => Self::LoraId,
             "lora_name" => Self::LoraName,
             "medium" => Self::Medium,
-            "extra_keys" => Self::ExtraKeys,
+            // TensorRT-LLM lists images apart.
+            "extra_keys" | "mm_keys" => Self::ExtraKeys,
             "group_idx" => Self::Group,
             "kv_cache_spec_kind" => Self::Kind,
             "locality" => Self::Locality,
@@ -352,7 +343,7 @@ impl<'a> Fields<'a> {
             Field::LoraName => self.lora = reader.some(text)?,
             Field::Medium => self.medium = reader.some(text)?,
             Field::ExtraKeys if reader.peek()? == Shape::Nil => reader.skip()?,
-            Field::ExtraKeys => self.extra_keys = extra_keys(reader)?,
+            Field::ExtraKeys => self.extra_keys.add(extra_keys(reader)?),
             Field::Group => self.group = reader.some(Reader::unsigned)?.unwrap_or(0),
             Field::Kind => self.kind = reader.some(text)?,
             Field::Locality => self.is_remote = reader.some(text)? == Some("REMOTE"),
@@ -374,7 +365,7 @@ impl<'a> Fields<'a> {
         if name == Name::Removed {
             return Ok(Some(KvEvent::Removed { hashes, tier, group: self.group }));
         }
-        let tokens = self.tokens.ok_or(FrameError::Incomplete)?;
+        let Tokens { tokens, first_other } = self.tokens.ok_or(FrameError::Incomplete)?;
         if self.is_adapted && self.lora.is_none() {
             skipped.adapters += 1;
             return Ok(None);
@@ -382,16 +373,16 @@ impl<'a> Fields<'a> {
         let block_tokens = if tokens.is_empty() { 0 } else { self.block_tokens };
         let expected = usize::try_from(block_tokens).ok().and_then(|size| size.checked_mul(hashes.len()));
         let is_aligned = self.extra_keys.blocks.is_none_or(|blocks| blocks == hashes.len());
-        let mut extra_keys = self.extra_keys.keys;
+        let mut extra_keys = self.extra_keys;
         if expected != Some(tokens.len()) || !is_aligned {
             skipped.shapes += 1;
             return Ok(None);
         }
         if let Some(salt) = self.salt.filter(|_| self.parent.is_none()) {
-            extra_keys.resize(hashes.len(), None);
-            if let Some(first) = extra_keys.first_mut() {
-                first.get_or_insert_default().push(ExtraKey::Text(salt.to_owned()));
-            }
+            extra_keys.push(0, hashes.len(), ExtraKey::Text(salt.to_owned()));
+        }
+        if let Some(block) = first_other.and_then(|token| token.checked_div(index(block_tokens))) {
+            extra_keys.push(block, hashes.len(), ExtraKey::Other);
         }
         Ok(Some(KvEvent::Stored(StoredBlocks {
             hashes,
@@ -399,7 +390,7 @@ impl<'a> Fields<'a> {
             tokens,
             block_tokens,
             lora: self.lora.map(ToOwned::to_owned),
-            extra_keys,
+            extra_keys: extra_keys.keys,
             tier,
             group: self.group,
             kind: self.kind.map(ToOwned::to_owned),
@@ -417,79 +408,6 @@ fn tier(medium: Option<&str>, is_remote: bool) -> Option<Tier> {
         Some(_) => return None,
     };
     Some(if is_remote { Tier::Remote } else { local })
-}
-
-fn hash(reader: &mut Reader<'_>) -> Result<BlockHash, Malformed> {
-    if reader.peek()? == Shape::Integer {
-        return reader.bits().map(BlockHash);
-    }
-    let bytes = reader.bytes()?;
-    (bytes.len() <= HASH_BYTES_MAX).then(|| BlockHash(xxh3_64(bytes))).ok_or(Malformed)
-}
-
-fn hashes(reader: &mut Reader<'_>) -> Result<Vec<BlockHash>, FrameError> {
-    let length = reader.array()?;
-    if length > EVENT_BLOCKS_MAX {
-        return Err(FrameError::TooLarge);
-    }
-    Ok((0..length).map(|_| hash(reader)).collect::<Result<_, _>>()?)
-}
-
-fn tokens(reader: &mut Reader<'_>) -> Result<Vec<u32>, FrameError> {
-    let length = reader.array()?;
-    if length > EVENT_TOKENS_MAX {
-        return Err(FrameError::TooLarge);
-    }
-    Ok((0..length).map(|_| token(reader)).collect::<Result<_, _>>()?)
-}
-
-/// A token's id. SGLang writes pairs, each of a token and the next one, where it speculates with EAGLE.
-fn token(reader: &mut Reader<'_>) -> Result<u32, Malformed> {
-    if reader.peek()? != Shape::Array {
-        return reader.unsigned();
-    }
-    if reader.array()? != 2 {
-        return Err(Malformed);
-    }
-    let first = reader.unsigned()?;
-    reader.skip()?;
-    Ok(first)
-}
-
-/// The keys of all blocks, and for how many blocks there are some. No keys where no block has any, which is the usual case.
-fn extra_keys(reader: &mut Reader<'_>) -> Result<ExtraKeys, FrameError> {
-    let length = reader.array()?;
-    if length > EVENT_BLOCKS_MAX {
-        return Err(FrameError::TooLarge);
-    }
-    let mut keys = Vec::new();
-    for at in 0..length {
-        if let Some(of_block) = reader.some(block_keys)? {
-            keys.resize(length, None);
-            if let Some(of_this) = keys.get_mut(at) {
-                *of_this = Some(of_block);
-            }
-        }
-    }
-    Ok(ExtraKeys { keys, blocks: Some(length) })
-}
-
-fn block_keys(reader: &mut Reader<'_>) -> Result<Vec<ExtraKey>, Malformed> {
-    let length = reader.array()?;
-    if length > BLOCK_KEYS_MAX {
-        return Err(Malformed);
-    }
-    let key = |reader: &mut Reader<'_>| {
-        if reader.peek()? == Shape::Text {
-            return text(reader).map(|text| ExtraKey::Text(text.to_owned()));
-        }
-        reader.skip().map(|()| ExtraKey::Other)
-    };
-    (0..length).map(|_| key(reader)).collect()
-}
-
-fn text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Malformed> {
-    reader.text().and_then(|text| if text.len() <= TEXT_BYTES_MAX { Ok(text) } else { Err(Malformed) })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What real messages decode to, and that no bytes at all make the decoder panic.
 
-use super::{BLOCK_KEYS_MAX, Decoded, EVENTS_MAX, FrameError, Message, PAYLOAD_BYTES_MAX, Skipped, decode};
+use super::values::BLOCK_KEYS_MAX;
+use super::{Decoded, EVENTS_MAX, FrameError, Message, PAYLOAD_BYTES_MAX, Skipped, decode};
 use crate::events::{BlockHash, ExtraKey, KvEvent, StoredBlocks};
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -9,19 +10,23 @@ use warmpath_core::wire::Tier;
 use xxhash_rust::xxh3::xxh3_64;
 
 const VLLM: &str = include_str!("../../../tests/fixtures/events/vllm.txt");
+const TENSORRT_LLM: &str = include_str!("../../../tests/fixtures/events/tensorrt-llm.txt");
 
-/// The payloads of the fixture, by name.
+/// The payloads of vLLM's fixture, by name.
 fn payloads() -> Vec<(&'static str, Vec<u8>)> {
-    let lines = VLLM.lines().filter(|line| !line.starts_with('#'));
-    let payloads: Vec<_> = lines
-        .map(|line| {
-            let parts: Vec<&str> = line.split(' ').collect();
-            let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-            (parts[0], parts[2].as_bytes().chunks(2).map(byte).collect())
-        })
-        .collect();
+    let payloads = payloads_of(VLLM);
     assert_eq!(payloads.len(), 17, "the fixture has changed");
     payloads
+}
+
+fn payloads_of(fixture: &'static str) -> Vec<(&'static str, Vec<u8>)> {
+    let lines = fixture.lines().filter(|line| !line.starts_with('#'));
+    let payloads = lines.map(|line| {
+        let parts: Vec<&str> = line.split(' ').collect();
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        (parts[0], parts[2].as_bytes().chunks(2).map(byte).collect())
+    });
+    payloads.collect()
 }
 
 fn captured(name: &str) -> Decoded {
@@ -131,6 +136,27 @@ fn sglang_writes_signed_hashes_and_pairs_of_tokens() {
     let stored = stored(&decoded.batch.events[0]);
     assert_eq!((stored.hashes[0], &stored.tokens[..]), (BlockHash(u64::MAX), &[5, 6][..]));
     assert_eq!(stored.extra_keys, [Some(vec![ExtraKey::Text("t".to_owned())])]);
+}
+
+#[test]
+fn tensorrt_llm_writes_vllms_maps_and_lists_images_apart() {
+    let payload =
+        |name| decode(&payloads_of(TENSORRT_LLM).into_iter().find(|(of, _)| *of == name).unwrap().1);
+    let plain = payload("plain").unwrap();
+    let image = [None, Some(vec![ExtraKey::Other])];
+    let [event, removed] = &plain.batch.events[..] else { panic!("{plain:?}") };
+    assert_eq!((plain.rank, plain.skipped), (Some(0), Skipped::default()));
+    let of = stored(event);
+    let hashes = [BlockHash(0x1111_1111_1111_1111), BlockHash(0xeeee_eeee_eeee_eeef)];
+    assert_eq!((&of.hashes[..], of.parent, of.tier, of.group), (&hashes[..], None, Tier::Gpu, 0));
+    assert_eq!((&of.tokens[..], of.block_tokens, of.extra_keys.len()), (&[1, 2, 3, 4][..], 2, 0));
+    assert_eq!(*removed, KvEvent::Removed { hashes: vec![hashes[1]], tier: Tier::Gpu, group: 0 });
+    let keyed = payload("image-keys").unwrap();
+    assert_eq!(keyed.skipped, Skipped::default());
+    assert_eq!(stored(&keyed.batch.events[0]).extra_keys, image, "a key for the block with the image");
+    let digests = payload("image-digests").unwrap();
+    assert_eq!(stored(&digests.batch.events[0]).extra_keys, image, "digests in place of tokens");
+    assert_eq!(payload("adapter").unwrap().skipped.adapters, 1, "it states the number alone");
 }
 
 #[test]

@@ -14,7 +14,8 @@
 //! known already, and must be the same byte for byte.
 //!
 //! A gap that no replay closes voids everything: it may have removed any block. What is stored after it is true again, and a
-//! part of the whole, until the engine clears its cache, or the known blocks come to what it can hold.
+//! part of the whole, until the engine clears its cache, or the known blocks come to what it can hold. So is what is known of an
+//! engine that stores blocks of which its events do not say enough.
 
 mod held;
 mod inputs;
@@ -348,7 +349,7 @@ impl Follower {
     fn accept(&mut self, sequence: u64, content: Content, out: &mut Outcome) {
         self.next = Some(sequence.saturating_add(1));
         self.last_digest = Some(content.digest);
-        let Ok(Decoded { mut batch, .. }) = content.decoded else {
+        let Ok(Decoded { mut batch, skipped, .. }) = content.decoded else {
             // It may have removed anything.
             self.is_void = true;
             self.basis = Trust::None;
@@ -359,6 +360,9 @@ impl Follower {
         }
         self.groups.filter(&mut batch);
         self.note(&batch);
+        if self.basis == Trust::Whole && skipped.blocks() > 0 {
+            self.basis = Trust::Partial;
+        }
         if !batch.events.is_empty() {
             if self.is_void || self.wanted() == Trust::Suspect {
                 self.settle(out);

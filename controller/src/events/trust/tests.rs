@@ -3,7 +3,7 @@
 mod histories;
 
 use super::{Ask, Content, Follower, LAG_MS_MAX, Outcome, REPLAY_IDLE_MS_MAX, REPLAYS_MAX, lowest};
-use crate::events::frame::{Decoded, FrameError};
+use crate::events::frame::{Decoded, FrameError, Skipped};
 use crate::events::{Batch, BlockHash, KvEvent, Step, StoredBlocks};
 use warmpath_core::time::Timestamp;
 use warmpath_core::wire::{Tier, Trust};
@@ -96,6 +96,18 @@ fn one_that_is_met_later_is_known_in_part() {
         ["cleared", "whole"],
         "nothing from before is left"
     );
+}
+
+/// Prompts of adapters were not found at all where an engine states adapters by their numbers: the rest counted as the whole.
+#[test]
+fn one_that_stores_blocks_of_which_its_events_do_not_say_enough_is_known_in_part() {
+    let mut follower = following(false, 3);
+    let skipped = Skipped { adapters: 1, ..Skipped::default() };
+    let mut unnamed = content(0, 4, Vec::new());
+    unnamed.decoded = Ok(Decoded { skipped, ..Decoded::default() });
+    assert_eq!(short(&follower.published(4, unnamed, NOW)), ["partial"]);
+    let cleared = content(0, 5, vec![KvEvent::Cleared]);
+    assert_eq!(short(&follower.published(5, cleared, NOW)), ["cleared", "whole"], "they have gone as well");
 }
 
 #[test]
