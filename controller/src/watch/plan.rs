@@ -9,7 +9,7 @@ use super::kinds::Kind;
 use super::pod::Pod;
 use super::problem::Problem;
 use crate::config::{Kubernetes, Member, ObjectName, PORTS_MAX, Peers, Pool, Selector};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use warmpath_config::{KvEvents, Prompt, WEIGHT_MAX};
@@ -91,7 +91,7 @@ fn described(facts: &Facts, settings: &Kubernetes, problems: &mut BTreeSet<Probl
         for (name, object) in facts.objects(kind) {
             if named.insert(name.clone()) {
                 objects.push((object.revision.created, name, object));
-            } else {
+            } else if !is_copy(kind, name, object, facts) {
                 problems.insert(Problem::Shadowed { pool: name.clone() });
             }
         }
@@ -108,6 +108,33 @@ fn described(facts: &Facts, settings: &Kubernetes, problems: &mut BTreeSet<Probl
     found
 }
 
+/// Whether an InferencePool of the older group says what the one of its name in the newer group says. KServe makes both.
+fn is_copy(kind: Kind, name: &ObjectName, object: &Described, facts: &Facts) -> bool {
+    let mut newer = facts.objects(Kind::InferencePool);
+    let same = |(other, newer): (&ObjectName, &Described)| {
+        other == name
+            && labels(&newer.spec) == labels(&object.spec)
+            && ports(&newer.spec) == ports(&object.spec)
+    };
+    kind == Kind::InferencePoolAlpha && newer.any(same)
+}
+
+/// The labels that an InferencePool of either group selects.
+fn labels(spec: &Value) -> Option<&Map<String, Value>> {
+    spec.pointer("/selector/matchLabels").or_else(|| spec.get("selector")).and_then(Value::as_object)
+}
+
+/// The ports of an InferencePool of either group.
+fn ports(spec: &Value) -> Vec<u16> {
+    let listed = spec.get("targetPorts").and_then(Value::as_array);
+    let numbers = listed.into_iter().flatten().filter_map(|port| port.get("number"));
+    let ports = numbers.chain(spec.get("targetPortNumber")).filter_map(|number| {
+        number.as_u64().and_then(|number| u16::try_from(number).ok()).filter(|port| *port > 0)
+    });
+    let mut seen = BTreeSet::new();
+    ports.filter(|port| seen.insert(*port)).take(PORTS_MAX).collect()
+}
+
 /// Reads an InferencePool of either group. The newer one has `selector.matchLabels` and `targetPorts`; the older one has the
 /// labels in `selector` itself, and `targetPortNumber`. Warmpath picks the endpoints, whatever picker the pool names.
 fn read_pool(
@@ -117,19 +144,12 @@ fn read_pool(
     problems: &mut BTreeSet<Problem>,
 ) -> Result<PoolSpec, String> {
     let spec = &object.spec;
-    let labels = spec.pointer("/selector/matchLabels").or_else(|| spec.get("selector"));
-    let labels = labels.and_then(Value::as_object).filter(|labels| !labels.is_empty());
+    let labels = labels(spec).filter(|labels| !labels.is_empty());
     let labels = labels.ok_or("spec.selector names no label: it would select every pod")?;
     let label = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
     let selector: Option<Selector> = labels.iter().map(label).collect();
     let selector = selector.ok_or("spec.selector has a label whose value is not a string")?;
-    let listed = spec.get("targetPorts").and_then(Value::as_array);
-    let numbers = listed.into_iter().flatten().filter_map(|port| port.get("number"));
-    let ports = numbers.chain(spec.get("targetPortNumber")).filter_map(|number| {
-        number.as_u64().and_then(|number| u16::try_from(number).ok()).filter(|port| *port > 0)
-    });
-    let mut seen = BTreeSet::new();
-    let ports: Vec<u16> = ports.filter(|port| seen.insert(*port)).take(PORTS_MAX).collect();
+    let ports = ports(spec);
     if ports.is_empty() {
         return Err("spec.targetPorts names no port".to_owned());
     }

@@ -208,6 +208,18 @@ fn pools_that_exclude_each_other_are_named_and_the_older_one_counts() {
 }
 
 #[test]
+fn a_pool_that_kserve_makes_in_both_groups_is_no_mistake() {
+    let copy = |port: u16| json!({"selector": {"app": "a"}, "targetPortNumber": port});
+    let of_both = |port| {
+        let cluster = Cluster::default().object(Kind::InferencePool, "p", 0, pool("a"));
+        cluster.object(Kind::InferencePoolAlpha, "p", 0, copy(port)).pods("a", &[pod("10.0.0.1")])
+    };
+    assert_eq!(of_both(8000).problems(), []);
+    assert_eq!(endpoints(&of_both(8000).plan(), "llm/p"), ["10.0.0.1:8000"]);
+    assert_eq!(of_both(8001).problems(), [Problem::Shadowed { pool: named("p") }]);
+}
+
+#[test]
 fn an_annotation_that_is_no_list_of_names_is_reported() {
     let mut cluster = Cluster::default();
     let annotations = [("warmpath.dev/models".to_owned(), "a\u{7}b".to_owned())].into();

@@ -16,6 +16,8 @@ pub enum Tool {
     ControllerManager,
     /// The scheduler.
     Scheduler,
+    /// The controller of LeaderWorkerSets, with its webhooks.
+    LeaderWorkerSets,
     /// The users' command.
     Kubectl,
     /// The installer of charts.
@@ -39,6 +41,7 @@ impl Tool {
             Self::ApiServer => "kube-apiserver",
             Self::ControllerManager => "kube-controller-manager",
             Self::Scheduler => "kube-scheduler",
+            Self::LeaderWorkerSets => "lws",
             Self::Kubectl => "kubectl",
             Self::Helm => "helm",
         }

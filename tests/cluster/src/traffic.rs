@@ -31,6 +31,12 @@ pub struct Tally {
     pub served: usize,
     /// Of them, those that found most of their prompt in the engine's cache.
     pub warm: usize,
+    /// The tokens of their prompts, and how many of those the engines had in their caches.
+    pub prompt_tokens: usize,
+    /// See `prompt_tokens`.
+    pub cached_tokens: usize,
+    /// The time that all of them took together, one after the other.
+    pub waited: Duration,
     /// The longest time that one of them took.
     pub slowest: Duration,
     /// Why others were lost, in words.
@@ -55,12 +61,12 @@ pub struct Span {
 // === impl Traffic ===
 
 impl Traffic {
-    /// Starts so many clients of `gateway`, each with one request at a time.
-    pub fn start(gateway: SocketAddr, model: &str, count: usize) -> Self {
+    /// Starts so many clients of `gateway`, each with one request at a time. Those of another topic share no text with them.
+    pub fn start(gateway: SocketAddr, model: &str, topic: &str, count: usize) -> Self {
         let tally = Arc::new(Mutex::new(Tally { ended: vec![0; count], ..Tally::default() }));
         let mut clients = JoinSet::new();
         for number in 0..count {
-            clients.spawn(talk(gateway, model.to_owned(), number, Arc::clone(&tally)));
+            clients.spawn(talk(gateway, model.to_owned(), topic.to_owned(), number, Arc::clone(&tally)));
         }
         Self { tally, clients }
     }
@@ -115,11 +121,12 @@ impl From<Instant> for Span {
 }
 
 /// One client: conversations one after the other, each turn with all that was said before.
-async fn talk(gateway: SocketAddr, model: String, number: usize, tally: Arc<Mutex<Tally>>) {
+async fn talk(gateway: SocketAddr, model: String, topic: String, number: usize, tally: Arc<Mutex<Tally>>) {
     let client = Client::http1(gateway).with_time_max(PATIENCE);
     for conversation in 0_usize.. {
         let prompt: Vec<String> = (0..WORDS).map(|word| format!("{number}.{conversation}.{word}")).collect();
-        let mut messages = vec![json!({"role": "system", "content": prompt.join(" ")})];
+        let begin = format!("{topic} {}", prompt.join(" "));
+        let mut messages = vec![json!({"role": "system", "content": begin})];
         for turn in 0..TURNS {
             messages.push(json!({"role": "user", "content": format!("turn {turn}")}));
             let body = json!({"model": model, "max_tokens": 8, "messages": messages});
@@ -130,10 +137,14 @@ async fn talk(gateway: SocketAddr, model: String, number: usize, tally: Arc<Mute
                 *ended += 1;
             }
             match response {
-                Ok((engine, text, is_warm)) => {
+                Ok(Response { engine, text, prompt_tokens, cached_tokens }) => {
+                    let took = sent.elapsed();
                     tally.served += 1;
-                    tally.slowest = tally.slowest.max(sent.elapsed());
-                    tally.warm += usize::from(is_warm);
+                    tally.waited += took;
+                    tally.slowest = tally.slowest.max(took);
+                    tally.prompt_tokens += prompt_tokens;
+                    tally.cached_tokens += cached_tokens;
+                    tally.warm += usize::from(cached_tokens * 2 > prompt_tokens);
                     tally.by_engine.entry(engine).or_insert(Span::from(sent)).extend(sent);
                     messages.push(json!({"role": "assistant", "content": text}));
                 }
@@ -146,8 +157,16 @@ async fn talk(gateway: SocketAddr, model: String, number: usize, tally: Arc<Mute
     }
 }
 
-/// One request: the engine that served it, its text, and whether most of the prompt was cached.
-async fn ask(client: &Client, body: &Value) -> Result<(String, String, bool), String> {
+/// A response, with what the engine says of itself and of the prompt.
+struct Response {
+    engine: String,
+    text: String,
+    prompt_tokens: usize,
+    cached_tokens: usize,
+}
+
+/// One request.
+async fn ask(client: &Client, body: &Value) -> Result<Response, String> {
     let sent = client.post_json("/v1/chat/completions", body).await;
     let response = sent.map_err(|error| format!("{error}: {:?}", std::error::Error::source(&error)))?;
     let text = String::from_utf8_lossy(&response.body).into_owned();
@@ -157,8 +176,12 @@ async fn ask(client: &Client, body: &Value) -> Result<(String, String, bool), St
     let header =
         |name: &str| response.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let number = |name: &str| header(name).parse::<usize>().unwrap_or_default();
-    let is_warm = number("x-engine-cached-tokens") * 2 > number("x-engine-prompt-tokens");
     let page: Value = serde_json::from_str(&text).map_err(|error| format!("not JSON: {error}"))?;
     let said = page.pointer("/choices/0/message/content").and_then(Value::as_str).unwrap_or_default();
-    Ok((header("x-engine").to_owned(), said.to_owned(), is_warm))
+    Ok(Response {
+        engine: header("x-engine").to_owned(),
+        text: said.to_owned(),
+        prompt_tokens: number("x-engine-prompt-tokens"),
+        cached_tokens: number("x-engine-cached-tokens"),
+    })
 }

@@ -4,6 +4,7 @@
 //! seconds: how long a silent node counts as ready, and how long its pods then stay.
 
 mod audit;
+mod groups;
 mod keys;
 
 pub use self::audit::Call;
@@ -37,6 +38,8 @@ pub struct ControlPlane {
     etcd: Mutex<Option<Process>>,
     api_server: Mutex<Option<Process>>,
     others: Mutex<Vec<Process>>,
+    /// The controller of LeaderWorkerSets, once a test has asked for it.
+    groups: Mutex<Option<Process>>,
 }
 
 // === impl ControlPlane ===
@@ -49,6 +52,7 @@ impl ControlPlane {
             etcd: Mutex::default(),
             api_server: Mutex::default(),
             others: Mutex::default(),
+            groups: Mutex::default(),
         };
         fs::create_dir_all(plane.folder.join("certs")).context("cannot make the control plane's folder")?;
         let (signing, checking) = keys::service_account_keys()?;
@@ -153,6 +157,9 @@ impl ControlPlane {
 
     /// Ends everything.
     pub(crate) async fn stop(&self) {
+        if let Some(mut groups) = self.groups.lock().await.take() {
+            groups.kill().await;
+        }
         self.stop_others().await;
         self.kill_api_server().await;
         if let Some(mut etcd) = self.etcd.lock().await.take() {

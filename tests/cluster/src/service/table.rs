@@ -1,7 +1,7 @@
 //! Services with their ready endpoints, from which names and proxies follow.
 
 use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -31,22 +31,15 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(services: &[Arc<Service>], slices: &[Arc<EndpointSlice>]) -> Self {
         let mut entries: Vec<Entry> = services.iter().map(|service| entry(service, slices)).collect();
+        entries.extend(services.iter().flat_map(|service| hosts(service, slices)));
         entries.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         Self { entries }
     }
 }
 
 fn entry(service: &Service, slices: &[Arc<EndpointSlice>]) -> Entry {
-    let metadata = &service.metadata;
-    let (namespace, name) =
-        (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default());
-    let slices = || {
-        slices.iter().filter(|slice| {
-            let labels = slice.metadata.labels.as_ref();
-            slice.metadata.namespace.as_ref() == Some(&namespace)
-                && labels.and_then(|labels| labels.get(SERVICE_LABEL)) == Some(&name)
-        })
-    };
+    let (namespace, name) = named(service);
+    let slices = || of_service(service, slices);
     let spec = service.spec.clone().unwrap_or_default();
     let own = spec.cluster_ip.as_deref().and_then(|address| address.parse::<IpAddr>().ok());
     let publishes_all = spec.publish_not_ready_addresses.unwrap_or_default();
@@ -73,14 +66,59 @@ fn entry(service: &Service, slices: &[Arc<EndpointSlice>]) -> Entry {
     Entry { namespace, name, addresses, ports }
 }
 
+/// The names of the pods of a Service without an address of its own: `pod.service`.
+fn hosts(service: &Service, slices: &[Arc<EndpointSlice>]) -> Vec<Entry> {
+    let (namespace, name) = named(service);
+    let spec = service.spec.clone().unwrap_or_default();
+    if spec.cluster_ip.as_deref() != Some("None") {
+        return Vec::new();
+    }
+    let publishes_all = spec.publish_not_ready_addresses.unwrap_or_default();
+    let found =
+        of_service(service, slices).flat_map(|slice| known(slice, publishes_all)).filter_map(|endpoint| {
+            let host = endpoint.hostname.as_ref()?;
+            let addresses = endpoint.addresses.iter().filter_map(|address| address.parse().ok());
+            Some(Entry {
+                namespace: namespace.clone(),
+                name: format!("{host}.{name}"),
+                addresses: addresses.collect(),
+                ports: BTreeMap::new(),
+            })
+        });
+    found.collect()
+}
+
+/// The namespace and name of a Service.
+fn named(service: &Service) -> (String, String) {
+    let metadata = &service.metadata;
+    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}
+
+/// The slices of a Service.
+fn of_service<'a>(
+    service: &Service,
+    slices: &'a [Arc<EndpointSlice>],
+) -> impl Iterator<Item = &'a Arc<EndpointSlice>> {
+    let (namespace, name) = named(service);
+    slices.iter().filter(move |slice| {
+        let labels = slice.metadata.labels.as_ref();
+        slice.metadata.namespace.as_ref() == Some(&namespace)
+            && labels.and_then(|labels| labels.get(SERVICE_LABEL)) == Some(&name)
+    })
+}
+
 /// The addresses of a slice that take connections.
 fn endpoints(slice: &EndpointSlice, publishes_all: bool) -> impl Iterator<Item = IpAddr> {
-    let is_ready = move |endpoint: &&k8s_openapi::api::discovery::v1::Endpoint| {
+    let addresses = known(slice, publishes_all).flat_map(|endpoint| &endpoint.addresses);
+    addresses.filter_map(|address| address.parse().ok())
+}
+
+/// The endpoints of a slice that names lead to.
+fn known(slice: &EndpointSlice, publishes_all: bool) -> impl Iterator<Item = &Endpoint> {
+    slice.endpoints.iter().filter(move |endpoint| {
         let ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready);
         publishes_all || ready.unwrap_or(true)
-    };
-    let ready = slice.endpoints.iter().filter(is_ready);
-    ready.flat_map(|endpoint| &endpoint.addresses).filter_map(|address| address.parse().ok())
+    })
 }
 
 #[cfg(test)]
@@ -98,7 +136,7 @@ mod tests {
             "addressType": "IPv4",
             "ports": [{"name": "http", "port": 8000}],
             "endpoints": [
-                {"addresses": ["10.99.1.1"], "conditions": {"ready": true}},
+                {"addresses": ["10.99.1.1"], "conditions": {"ready": true}, "hostname": "group-0"},
                 {"addresses": ["10.99.1.2"], "conditions": {"ready": false}},
             ],
         });
@@ -111,6 +149,7 @@ mod tests {
     fn connections_go_to_ready_endpoints_on_the_target_port() {
         let table = table("10.96.0.7");
         let own: SocketAddr = "10.96.0.7:80".parse().unwrap();
+        assert_eq!(table.entries.len(), 1, "pods behind an address of its own have no names");
         assert_eq!(table.entries[0].ports[&own], ["10.99.1.1:8000".parse().unwrap()]);
         assert_eq!(table.entries[0].addresses, [own.ip()]);
     }
@@ -118,7 +157,9 @@ mod tests {
     #[test]
     fn the_name_of_a_headless_service_leads_to_its_pods() {
         let table = table("None");
-        assert_eq!(table.entries[0].addresses, ["10.99.1.1".parse::<IpAddr>().unwrap()]);
-        assert!(table.entries[0].ports.is_empty());
+        assert_eq!(table.entries[1].addresses, ["10.99.1.1".parse::<IpAddr>().unwrap()]);
+        assert!(table.entries[1].ports.is_empty());
+        assert_eq!(table.entries[0].name, "group-0.vllm", "a pod of it has a name of its own");
+        assert_eq!(table.entries[0].addresses, table.entries[1].addresses);
     }
 }

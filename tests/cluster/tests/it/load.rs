@@ -71,7 +71,7 @@ impl Load {
         })
         .await?;
         let lifetimes = Lifetimes::watch(namespace, labels);
-        let traffic = Traffic::start(gateway, model, CLIENTS);
+        let traffic = Traffic::start(gateway, model, "test", CLIENTS);
         traffic.more(REQUESTS / 10).await?;
         Ok(Self { release, traffic, lifetimes, served: 0 })
     }

@@ -13,9 +13,12 @@ mod check;
 mod churn;
 mod controller;
 mod gateway;
+mod groups;
+mod kserve;
 mod load;
 mod models;
 mod pods;
+mod refused;
 mod release;
 mod rights;
 mod secured;
@@ -60,11 +63,15 @@ fn main() -> ExitCode {
             test!(models::a_model_survives_the_api_server).alone(),
             test!(models::a_model_survives_an_outage_of_a_minute).alone().long(),
             test!(models::a_model_deleted_while_it_scales_leaves_nothing),
+            test!(groups::a_replica_of_two_nodes_is_routed_to_at_its_first),
+            test!(groups::each_rank_of_a_replica_of_two_nodes_is_routed_to),
             test!(waking::requests_wait_for_a_pool_that_is_scaled_to_zero),
             test!(secured::no_request_is_lost_while_certificate_and_token_are_renewed),
             test!(secured::a_proxy_without_the_token_gets_nothing),
             test!(check::what_is_wrong_is_found_and_nothing_else),
             test!(check::the_controllers_own_pod_can_check_everything),
+            test!(kserve::a_model_of_kserve_is_left_alone_and_routed_to),
+            test!(refused::what_is_wrong_is_refused_at_admission_or_in_the_status),
             test!(rights::a_role_that_lacks_a_verb_is_named_in_the_log),
             test!(rights::the_charts_role_is_enough),
         ],

@@ -19,6 +19,9 @@ const SERVICE: &str = "llama-3-1-8b-instruct";
 /// The controller's account, whose calls are counted.
 const ACCOUNT: &str = "warmpath-controller";
 
+/// The label of all that ModelServices become.
+const MADE_HERE: &str = "app.kubernetes.io/managed-by=warmpath";
+
 /// How long an outage takes in the test that is run only when asked for.
 const OUTAGE: Duration = Duration::from_mins(1);
 
@@ -49,11 +52,21 @@ fn services(namespace: &Namespace) -> Api<DynamicObject> {
 
 /// Waits until the ModelService's status has a condition with this status and reason; returns its message.
 async fn condition(namespace: &Namespace, kind: &str, status: &str, reason: &str) -> anyhow::Result<String> {
+    condition_of(namespace, SERVICE, kind, status, reason).await
+}
+
+async fn condition_of(
+    namespace: &Namespace,
+    name: &str,
+    kind: &str,
+    status: &str,
+    reason: &str,
+) -> anyhow::Result<String> {
     let api = services(namespace);
     let mut last = None;
-    let what = format!("{kind}={status} ({reason}) of the ModelService");
+    let what = format!("{kind}={status} ({reason}) of ModelService {name}");
     let found = until(&what, async || {
-        let service = api.get(SERVICE).await.ok()?;
+        let service = api.get(name).await.ok()?;
         let generation = service.metadata.generation;
         last = service.data.get("status").cloned();
         let conditions = last.as_ref()?.get("conditions")?.as_array()?;
@@ -66,8 +79,21 @@ async fn condition(namespace: &Namespace, kind: &str, status: &str, reason: &str
     found.await.with_context(|| format!("the last status: {last:?}"))
 }
 
-async fn ready(namespace: &Namespace) -> anyhow::Result<()> {
-    condition(namespace, "Ready", "True", "").await.map(drop)
+/// Waits until the status has these words.
+async fn says(namespace: &Namespace, words: &str) -> anyhow::Result<()> {
+    let api = services(namespace);
+    let mut last = String::new();
+    let what = format!("{words} in the status of the ModelService");
+    let found = until(&what, async || {
+        last = api.get(SERVICE).await.ok()?.data.get("status")?.to_string();
+        last.contains(words).then_some(())
+    });
+    found.await.with_context(|| format!("the last status: {last}"))
+}
+
+/// Waits until a ModelService is ready.
+pub(crate) async fn ready(namespace: &Namespace, name: &str) -> anyhow::Result<()> {
+    condition_of(namespace, name, "Ready", "True", "").await.map(drop)
 }
 
 /// Changes the ModelService's specification.
@@ -93,12 +119,11 @@ fn writes(namespace: &Namespace) -> Vec<Call> {
     calls.into_iter().filter(is_write).collect()
 }
 
-/// Waits until everything that a ModelService became is gone.
-async fn nothing_left(namespace: &Namespace) -> anyhow::Result<()> {
-    let kinds = "pods,services,deployments,replicasets,configmaps,poddisruptionbudgets,inferencepools.inference.networking.k8s.io,modelservices";
+/// Waits until everything with these labels is gone.
+pub(crate) async fn nothing_left(namespace: &Namespace, labels: &str) -> anyhow::Result<()> {
+    let kinds = "pods,services,deployments,replicasets,leaderworkersets,statefulsets,configmaps,poddisruptionbudgets,inferencepools.inference.networking.k8s.io,modelservices";
     let mut left = String::new();
     until("all that the ModelService became to be gone", async || {
-        let labels = "app.kubernetes.io/managed-by=warmpath";
         left = namespace.kubectl(&["get", kinds, "-l", labels, "-o", "name"]).await.ok()?.stdout;
         left.is_empty().then_some(())
     })
@@ -109,7 +134,7 @@ async fn nothing_left(namespace: &Namespace) -> anyhow::Result<()> {
 async fn installed(namespace: &Namespace, values: &Value) -> anyhow::Result<Release> {
     let release = namespace.install(values).await?;
     release.ready("controller", 2).await?;
-    ready(namespace).await?;
+    ready(namespace, SERVICE).await?;
     Ok(release)
 }
 
@@ -123,7 +148,7 @@ pub(crate) async fn the_charts_keys_become_engines_that_serve_scale_and_go(
     load.goes_on("2 prefill and 4 decode engines").await?;
     load.release.upgrade(&seed(2, 6)).await?;
     namespace.ready(&role("decode"), 6).await?;
-    ready(&namespace).await?;
+    ready(&namespace, SERVICE).await?;
     load.goes_on("6 decode engines").await?;
     let release = load.release.clone();
     load.finish().await;
@@ -133,7 +158,7 @@ pub(crate) async fn the_charts_keys_become_engines_that_serve_scale_and_go(
     let described = namespace.kubectl(&["describe", "modelservice", SERVICE]).await?.stdout;
     ensure!(described.contains("Created"), "no Event says what was made: {described}");
     release.uninstall().await?;
-    nothing_left(&namespace).await
+    nothing_left(&namespace, MADE_HERE).await
 }
 
 pub(crate) async fn what_is_as_it_should_be_is_not_written_again(namespace: Namespace) -> anyhow::Result<()> {
@@ -158,13 +183,14 @@ pub(crate) async fn what_is_as_it_should_be_is_not_written_again(namespace: Name
 async fn touched_and_observed(namespace: &Namespace) -> anyhow::Result<()> {
     // A field that changes nothing of what is made.
     edit(namespace, json!({"objectives": {"ttftMilliseconds": 500}})).await?;
-    ready(namespace).await
+    ready(namespace, SERVICE).await
 }
 
 pub(crate) async fn a_field_that_somebody_takes_over_stays_as_they_set_it(
     namespace: Namespace,
 ) -> anyhow::Result<()> {
-    installed(&namespace, &seed(1, 2)).await?;
+    let release = installed(&namespace, &seed(1, 2)).await?;
+    let mut load = Load::through(&namespace, release, MODEL, &role("decode")).await?;
     let decode = deployment(&namespace, "decode").await?;
     let name = decode.metadata.name.context("a Deployment without a name")?;
     let scaled = namespace.kubectl(&["scale", "deployment", &name, "--replicas=3"]).await?;
@@ -179,7 +205,10 @@ pub(crate) async fn a_field_that_somebody_takes_over_stays_as_they_set_it(
         let env = spec.template.spec?.containers.into_iter().next()?.env?;
         (env.iter().any(|it| it.name == "SEEN") && spec.replicas == Some(3)).then_some(())
     })
-    .await
+    .await?;
+    load.goes_on("a field taken over").await?;
+    load.finish().await;
+    Ok(())
 }
 
 pub(crate) async fn an_object_of_somebody_else_is_left_alone(namespace: Namespace) -> anyhow::Result<()> {
@@ -217,19 +246,28 @@ pub(crate) async fn an_edit_that_cannot_be_carried_out_keeps_what_runs(
         refused.is_err_and(|error| format!("{error:?}").contains("replicas")),
         "a negative count is taken"
     );
-    // An image that nobody has: the rollout waits, and says what for.
-    edit(&namespace, json!({"engine": {"image": "registry.example.com/no-such:1"}})).await?;
-    let api = services(&namespace);
-    until("the status to say what it waits for", async || {
-        let status = api.get(SERVICE).await.ok()?.data.get("status")?.to_string();
-        status.contains("ErrImagePull").then_some(())
-    })
-    .await?;
-    load.goes_on("an image that cannot be pulled").await?;
-    let still = uids().await?;
-    ensure!(before.is_subset(&still), "a pod that served was removed: {before:?} {still:?}");
+    // This one passes the schema, and no node could run it.
+    edit(&namespace, json!({"roles": {"decode": {"parallelism": {"tensor": 12}}}})).await?;
+    let message = condition(&namespace, "Valid", "False", "").await?;
+    ensure!(message.contains("spec.roles.decode.parallelism"), "{message}");
+    load.goes_on("an edit that no node could run").await?;
+    edit(&namespace, json!({"roles": {"decode": {"parallelism": null}}})).await?;
+    // Images that nobody has, or that end at once: the rollout waits, and says what for.
+    namespace.cluster.add_vllm_that_exits("registry.example.com/exits", 3)?;
+    for (image, trouble) in [
+        ("registry.example.com/no-such:1", "ErrImagePull"),
+        ("registry.example.com/exits:1", "CrashLoopBackOff: its last exit code is 3"),
+    ] {
+        edit(&namespace, json!({"engine": {"image": image}})).await?;
+        let message = condition(&namespace, "Degraded", "True", "").await?;
+        says(&namespace, trouble).await.with_context(|| format!("at first: {message}"))?;
+        load.goes_on(trouble).await?;
+        let still = uids().await?;
+        ensure!(before.is_subset(&still), "a pod that served was removed: {before:?} {still:?}");
+    }
     edit(&namespace, json!({"engine": {"image": null}})).await?;
-    ready(&namespace).await?;
+    ready(&namespace, SERVICE).await?;
+    condition(&namespace, "Degraded", "False", "").await?;
     load.goes_on("the image mended").await?;
     load.finish().await;
     Ok(())
@@ -249,14 +287,14 @@ pub(crate) async fn no_request_is_lost_while_a_model_changes(namespace: Namespac
         (pods.len() == 3 && pods.iter().all(is_new)).then_some(())
     })
     .await?;
-    ready(&namespace).await?;
+    ready(&namespace, SERVICE).await?;
     load.goes_on("all engines replaced by new ones").await?;
     // The leader is killed while it carries this out.
     let leader = crate::churn::leader(&namespace).await?;
     edit(&namespace, json!({"roles": {"decode": {"replicas": {"min": 5}}}})).await?;
     namespace.kill(&leader).await?;
     namespace.ready(&role("decode"), 5).await?;
-    ready(&namespace).await?;
+    ready(&namespace, SERVICE).await?;
     load.goes_on("the leader killed while it scaled to 5").await?;
     edit(&namespace, json!({"roles": {"decode": {"replicas": {"min": 2}}}})).await?;
     namespace.ready(&role("decode"), 2).await?;
@@ -283,7 +321,7 @@ async fn outage(namespace: Namespace, time: Duration) -> anyhow::Result<()> {
     went_on?;
     edit(&namespace, json!({"roles": {"decode": {"replicas": {"min": 3}}}})).await?;
     namespace.ready(&role("decode"), 3).await?;
-    ready(&namespace).await?;
+    ready(&namespace, SERVICE).await?;
     load.goes_on("the API server back").await?;
     load.finish().await;
     Ok(())
@@ -292,8 +330,26 @@ async fn outage(namespace: Namespace, time: Duration) -> anyhow::Result<()> {
 pub(crate) async fn a_model_deleted_while_it_scales_leaves_nothing(
     namespace: Namespace,
 ) -> anyhow::Result<()> {
-    installed(&namespace, &seed(1, 1)).await?;
+    let release = installed(&namespace, &seed(1, 1)).await?;
+    let mut load = Load::through(&namespace, release, MODEL, &role("decode")).await?;
+    let other = json!({
+        "apiVersion": "warmpath.dev/v1alpha1",
+        "kind": "ModelService",
+        "metadata": {"name": "other"},
+        "spec": {
+            "model": {"name": "other"},
+            "roles": {"serve": {"replicas": {"min": 6}, "hardware": {"gpu": {"type": "nvidia-h100"}}}},
+        },
+    });
+    namespace.apply(other).await?;
+    let of_other = "warmpath.dev/model-service=other";
+    until("its first engines", async || (!namespace.pods(of_other).await.ok()?.is_empty()).then_some(()))
+        .await?;
+    services(&namespace).delete("other", &DeleteParams::default()).await?;
+    nothing_left(&namespace, of_other).await?;
+    load.goes_on("another model deleted while its engines started").await?;
+    load.finish().await;
     edit(&namespace, json!({"roles": {"decode": {"replicas": {"min": 6}}}})).await?;
     services(&namespace).delete(SERVICE, &DeleteParams::default()).await?;
-    nothing_left(&namespace).await
+    nothing_left(&namespace, MADE_HERE).await
 }

@@ -207,7 +207,7 @@ async fn talk(args: &DemoArgs, namespace: &Namespace) -> anyhow::Result<Traffic>
         response.status.is_success().then_some(())
     })
     .await?;
-    Ok(Traffic::start(gateway, MODEL, args.clients))
+    Ok(Traffic::start(gateway, MODEL, "demo", args.clients))
 }
 
 /// How many requests engines have served, as their own pages count.
