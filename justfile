@@ -80,6 +80,13 @@ live *args: wasm envoy
     @engines=$(tests/live/install-engines) && "$engines/venv/bin/python" -B tests/live/cache_knowledge.py \
         "$engines" {{ target }}/debug/warmpath "$(tests/envoy/install-envoy)" {{ wasm }} {{ args }}
 
+# Runs a real vLLM engine by the plan of a ModelService, behind Envoy: two minutes once installed. Needs unshare and ip, as `test-cluster` does.
+live-plan: wasm envoy
+    cargo build --quiet -p warmpath
+    @engines=$(tests/live/install-engines) && envoy=$(tests/envoy/install-envoy) && unshare --user --map-root-user --net sh -c \
+        'ip link set lo up && exec "$@"' sh "$engines/venv/bin/python" -B tests/live/planned.py "$engines" {{ target }}/debug/warmpath \
+        "$envoy" {{ wasm }}
+
 # Writes what one real engine publishes and finds into a fixture of the controller's tests: two minutes once installed.
 live-capture:
     @engines=$(tests/live/install-engines) && "$engines/venv/bin/python" -B tests/live/capture.py "$engines" \
