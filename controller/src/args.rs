@@ -33,7 +33,7 @@ pub enum Command {
     /// Prepare, probe and drain an Envoy. The kubelet runs this in Envoy's pods.
     #[command(subcommand)]
     Proxy(ProxyCommand),
-    /// List what a controller knows: pools, endpoints, or the proxies that are connected to it.
+    /// List what a controller knows: pools, endpoints, or the proxies that are connected to it. Or the models of a cluster.
     Get(GetArgs),
     /// Show what ModelServices would become: workloads, Services and an InferencePool, each with the reason why.
     ///
@@ -200,6 +200,9 @@ pub struct GetArgs {
     /// Only this pool, or the endpoints of this pool.
     #[arg(long)]
     pub pool: Option<String>,
+    /// Only models of this namespace. Default: that of KUBECONFIG, or of the pod that this runs in.
+    #[arg(long, short)]
+    pub namespace: Option<String>,
     /// Leave the headings out.
     #[arg(long)]
     pub no_headers: bool,
@@ -211,6 +214,9 @@ pub struct GetArgs {
 /// What `warmpath get` lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
+    /// ModelServices of a cluster, with their roles.
+    #[value(aliases = ["model", "modelservices", "ms"])]
+    Models,
     /// Pools, with the sums of their endpoints.
     #[value(alias = "pool")]
     Pools,
@@ -229,7 +235,7 @@ pub enum GetOutput {
     Text,
     /// A table with more columns.
     Wide,
-    /// A list of JSON objects, with the fields of the controller's `/state`.
+    /// A list of JSON objects, with the fields of the controller's `/state`, or of the ModelServices.
     Json,
 }
 

@@ -32,6 +32,7 @@ pub mod index;
 mod leader;
 pub mod logs;
 pub mod metrics;
+pub mod picker;
 pub mod plan;
 pub mod proxy;
 pub mod publish;

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 use warmpath::args::{
-    CheckArgs, CheckOutput, Cli, Command, ControllerArgs, CrdArgs, ExplainArgs, GetArgs, ProxyCommand,
+    CheckArgs, CheckOutput, Cli, Command, ControllerArgs, CrdArgs, ExplainArgs, GetArgs, Kind, ProxyCommand,
 };
 use warmpath::config::Settings;
 use warmpath::deploy::definition;
@@ -131,9 +131,16 @@ async fn list(args: &GetArgs) -> anyhow::Result<()> {
     let mut ticks = tokio::time::interval(WATCH_INTERVAL);
     loop {
         ticks.tick().await;
-        let state = get::state(&args.controller).await?;
-        let (mut out, mut notes) = (std::io::stdout().lock(), std::io::stderr().lock());
-        get::print(&mut out, &mut notes, state, args).context("cannot print")?;
+        if args.kind == Kind::Models {
+            let models = get::models(args.namespace.as_deref()).await?;
+            let (mut out, mut notes) = (std::io::stdout().lock(), std::io::stderr().lock());
+            get::print_models(&mut out, &mut notes, &models, args).context("cannot print")?;
+        } else {
+            let state = get::state(&args.controller).await?;
+            let (mut out, mut notes) = (std::io::stdout().lock(), std::io::stderr().lock());
+            get::print(&mut out, &mut notes, state, args).context("cannot print")?;
+        }
+        let mut out = std::io::stdout().lock();
         if !args.watch {
             return Ok(());
         }

@@ -11,6 +11,7 @@
 //! controller, `warmpath plan` without a cluster, and tests that compare whole manifests. A Helm chart with templates per engine and
 //! vendor would be the obvious way; but it cannot refuse what no engine can do, and cannot say why it makes what it makes.
 
+pub mod adapters;
 pub mod api;
 mod engines;
 mod hardware;

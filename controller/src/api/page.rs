@@ -74,6 +74,9 @@ pub struct PoolState {
     /// Share of the prompts' tokens that engines recently found in their caches, by the usage that this replica's proxies reported;
     /// null without any.
     pub cached_share: Option<f64>,
+    /// The time, in milliseconds, within which nine of ten streamed responses have begun lately, from the dispatch of the request (of two
+    /// legs: of the second) to the first token; null where there were too few.
+    pub ttft_p90_ms: Option<f64>,
     /// How its engines pass KV on; null: no request is split.
     pub transfer: Option<TransferState>,
     /// How long its requests may wait in the proxy; null: none does.

@@ -8,7 +8,7 @@ use super::page::{
 use super::{Api, proxies};
 use crate::clock::Clock;
 use crate::events::knowledge::{Knowledge, PromptSeen};
-use crate::publish::{Cached, Hub};
+use crate::publish::{Cached, FirstTokens, Hub};
 use crate::telemetry::{EngineKind, Fleet, Seen};
 use crate::watch::{Followed, Problem, SourceState, WatchState};
 use axum::Json;
@@ -36,13 +36,30 @@ struct Facts<'a> {
 
 /// Responds with the state.
 pub(super) async fn show(State(api): State<Api>) -> Json<StatePage> {
-    // A copy, so that an update does not wait for the page.
-    let cluster = api.cluster.as_ref().and_then(|cluster| cluster.borrow().clone()).unwrap_or_default();
+    let cluster = api.followed();
     let mut connected = api.shared.with(|hub, now| proxies::own(hub, now));
     let replicas = proxies::add_others(&proxies::addresses(&cluster, api.port), &mut connected).await;
-    let (fleet, knowledge, cluster) = (&api.fleet, &api.knowledge, &cluster);
-    let page = api.shared.with(|hub, now| Facts { hub, fleet, cluster, knowledge, now }.page());
+    let page = api.page(&cluster);
     Json(StatePage { replicas, proxies: connected.proxies, refused: connected.refused, ..page })
+}
+
+// === impl Api ===
+
+impl Api {
+    /// The state as this replica knows it by itself, without the proxies of any.
+    pub(crate) fn state(&self) -> StatePage {
+        self.page(&self.followed())
+    }
+
+    /// A copy, so that an update does not wait for the page.
+    fn followed(&self) -> Followed {
+        self.cluster.as_ref().and_then(|cluster| cluster.borrow().clone()).unwrap_or_default()
+    }
+
+    fn page(&self, cluster: &Followed) -> StatePage {
+        let (fleet, knowledge) = (&self.fleet, &self.knowledge);
+        self.shared.with(|hub, now| Facts { hub, fleet, cluster, knowledge, now }.page())
+    }
 }
 
 // === impl Facts ===
@@ -70,12 +87,16 @@ impl Facts<'_> {
         let endpoints: Vec<(Slot, &Endpoint)> =
             pool.slots().iter().filter_map(|slot| Some((*slot, view.endpoint(*slot)?))).collect();
         let cached = endpoints.iter().map(|(_, endpoint)| self.hub.cached_at(endpoint.id, self.now));
+        let first_tokens =
+            endpoints.iter().map(|(_, endpoint)| self.hub.first_tokens_at(endpoint.id, self.now));
+        let first_tokens = first_tokens.fold(FirstTokens::default(), |sum, of_one| sum.and(&of_one));
         PoolState {
             name: pool.name().to_owned(),
             models: pool.models().to_vec(),
             adapters: pool.adapters().to_vec(),
             bytes_per_token: pool.bytes_per_token(),
             cached_share: cached.fold(Cached::default(), Cached::and).share(),
+            ttft_p90_ms: first_tokens.percentile_ms(0.9),
             transfer: pool.transfer().map(transfer),
             hold: view.admission(pool.name()).map(hold),
             held_for_room: self.held(pool, HeldFor::Room),

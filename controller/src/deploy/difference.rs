@@ -83,16 +83,24 @@ impl<'a> Owners<'a> {
         }
     }
 
+    /// The records of all.
+    fn records(&self) -> impl Iterator<Item = &'a Map<String, Value>> {
+        let all = self.own.into_iter().chain(self.others.iter().map(|(_, fields)| *fields));
+        all.filter_map(Value::as_object)
+    }
+
     /// The keys of a list's element, if the list is one whose elements have keys.
     fn key_of(&self, element: &Value) -> Option<&'a str> {
-        let all = self.own.into_iter().chain(self.others.iter().map(|(_, fields)| *fields));
-        let mut keys = all.filter_map(Value::as_object).flat_map(Map::keys);
-        keys.find(|key| is_key_of(key, element)).map(String::as_str)
+        self.records().flat_map(Map::keys).find(|key| is_key_of(key, element)).map(String::as_str)
     }
 
     fn is_keyed(&self) -> bool {
-        let all = self.own.into_iter().chain(self.others.iter().map(|(_, fields)| *fields));
-        all.filter_map(Value::as_object).flat_map(Map::keys).any(|key| key.starts_with("k:"))
+        self.records().flat_map(Map::keys).any(|key| key.starts_with("k:"))
+    }
+
+    /// Whether the record has this node, and nothing below it.
+    fn is_whole(&self) -> bool {
+        self.records().any(Map::is_empty)
     }
 }
 
@@ -145,7 +153,7 @@ impl Walk {
         let mut kept = Vec::new();
         for desired in elements {
             let key = owners.key_of(desired);
-            let live = key.and_then(|key| found.iter().find(|element| is_key_of(key, element)));
+            let live = key.and_then(|key| element_of(key, found));
             let path = format!("{path}[{}]", key.map(words_of).unwrap_or_default());
             let owners = key.map(|key| owners.child(key)).unwrap_or_default();
             kept.extend(self.keep(desired, live, &owners, &path));
@@ -170,14 +178,6 @@ impl Walk {
         }
         self.is_same = false;
         Some(desired.clone())
-    }
-}
-
-impl Owners<'_> {
-    /// Whether the record has this node, and nothing below it.
-    fn is_whole(&self) -> bool {
-        let mut all = self.own.into_iter().chain(self.others.iter().map(|(_, fields)| *fields));
-        all.any(|fields| fields.as_object().is_some_and(Map::is_empty))
     }
 }
 
@@ -215,7 +215,7 @@ fn is_stale(fields: &Value, manifest: &Value) -> bool {
         let found = if let Some(name) = key.strip_prefix("f:") {
             manifest.get(name)
         } else if key.starts_with("k:") {
-            manifest.as_array().and_then(|elements| elements.iter().find(|element| is_key_of(key, element)))
+            manifest.as_array().and_then(|elements| element_of(key, elements))
         } else if let Some(value) = key.strip_prefix("v:") {
             let value = serde_json::from_str::<Value>(value).unwrap_or_default();
             manifest.as_array().and_then(|elements| elements.iter().find(|element| **element == value))
@@ -227,10 +227,19 @@ fn is_stale(fields: &Value, manifest: &Value) -> bool {
     })
 }
 
+/// The element of a list that has the key.
+fn element_of<'a>(key: &str, elements: &'a [Value]) -> Option<&'a Value> {
+    elements.iter().find(|element| is_key_of(key, element))
+}
+
+/// The fields of a key: `k:{"name":"engine"}`.
+fn fields_of(key: &str) -> Option<Map<String, Value>> {
+    serde_json::from_str(key.strip_prefix("k:")?).ok()
+}
+
 /// Whether a list's element has the key `k:{"name":"engine"}`. A field of the key that it lacks has its default.
 fn is_key_of(key: &str, element: &Value) -> bool {
-    let Some(key) = key.strip_prefix("k:") else { return false };
-    let Ok(Value::Object(key)) = serde_json::from_str(key) else { return false };
+    let Some(key) = fields_of(key) else { return false };
     let mut is_any = false;
     let fits = key.iter().all(|(name, value)| {
         let found = element.get(name);
@@ -242,9 +251,7 @@ fn is_key_of(key: &str, element: &Value) -> bool {
 
 /// The values of a key, for people.
 fn words_of(key: &str) -> String {
-    let fields: Option<Map<String, Value>> =
-        key.strip_prefix("k:").and_then(|key| serde_json::from_str(key).ok());
-    let words = fields.into_iter().flat_map(Map::into_iter).map(|(_, value)| match value {
+    let words = fields_of(key).into_iter().flat_map(Map::into_iter).map(|(_, value)| match value {
         Value::String(text) => text,
         other => other.to_string(),
     });

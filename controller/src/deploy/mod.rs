@@ -1,8 +1,8 @@
 //! Carries out ModelServices: makes the objects that follow from each, keeps them so, and reports how they do.
 //!
 //! ```text
-//!   watches (ModelServices, what they became, its pods) ─► seen ─► warmpath_deploy::plan (pure) ─► step (pure) ─► apply
-//!                                                                        └─► status, Events
+//!   watches (ModelServices, what they became, its pods) ─┬► seen ─► warmpath_deploy::plan (pure) ─► step (pure) ─► apply
+//!   state of the router ─► insight ──────────────────────┘                └─► status, Events
 //! ```
 //!
 //! Only the replica that holds the Lease does so, and only it has these watches: one that takes over lists everything, and writes
@@ -11,10 +11,12 @@
 //! There is no finalizer. Each object names its ModelService as its owner, so that the cluster's garbage collector removes them, also
 //! when no controller is there any more. Whatever fails (the API server, the role, a manifest) changes nothing of what runs.
 
+mod adapters;
 mod apply;
 pub mod definition;
 mod difference;
 mod events;
+mod insight;
 mod offers;
 mod pass;
 mod planned;
@@ -24,17 +26,20 @@ mod seen;
 mod status;
 mod step;
 
-use crate::config::{Kubernetes, Selector};
+use crate::api::{Api, StatePage};
+use crate::config::{Kubernetes, ObjectName, Selector};
 use crate::metrics::Metrics;
-use crate::watch::{Kind, Source, Watches};
+use crate::watch::{Facts, Kind, Source, Watches};
+use adapters::{Keeper, Target, Targets};
+use insight::{Insights, LOOK_INTERVAL, insights};
 use kube::Client;
 use pass::Carrier;
-use seen::is_complete;
+use seen::{is_complete, services};
 use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 
 /// Changes within this time are carried out together: a rollout changes a Deployment and its pods many times a second.
 const DEBOUNCE: Duration = Duration::from_millis(200);
@@ -54,11 +59,12 @@ pub(crate) struct Settings {
 pub(crate) async fn run(
     client: Client,
     settings: Settings,
+    api: Api,
     mut is_leader: watch::Receiver<bool>,
     metrics: Arc<Metrics>,
 ) {
     while is_leader.wait_for(|leads| *leads).await.is_ok() {
-        let carried = lead(&client, &settings, is_leader.clone(), &metrics);
+        let carried = lead(&client, &settings, &api, is_leader.clone(), &metrics);
         tokio::select! {
             () = carried => {}
             // The one that leads next must not find this one writing.
@@ -76,6 +82,7 @@ async fn until_lost(mut is_leader: watch::Receiver<bool>) {
 async fn lead(
     client: &Client,
     settings: &Settings,
+    api: &Api,
     is_leader: watch::Receiver<bool>,
     metrics: &Arc<Metrics>,
 ) {
@@ -84,18 +91,29 @@ async fn lead(
         watches.open(source);
     }
     let mut carrier = Carrier::new(client.clone(), settings, is_leader, Arc::clone(metrics));
+    let (mut shown, keeper) = (Insights::default(), Keeper::start());
+    let mut looks = tokio::time::interval_at(Instant::now() + LOOK_INTERVAL, LOOK_INTERVAL);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut due: Option<Instant> = None;
     loop {
         tokio::select! {
-            has_changed = watches.next() => if has_changed {
-                let soon = Instant::now() + DEBOUNCE;
-                due = Some(due.map_or(soon, |due| due.min(soon)));
-            },
+            has_changed = watches.next() => if has_changed { due = soon(due) },
+            _ = looks.tick() => {
+                let state = api.state();
+                keeper.follow(targets(watches.facts(), &state));
+                if shown.take(insights(&state, keeper.diagnoses()), Instant::now()) { due = soon(due) }
+            }
             () = until(due) => {
-                due = if is_complete(watches.facts()) { carrier.pass(watches.facts()).await } else { None };
+                due = if is_complete(watches.facts()) { carrier.pass(watches.facts(), &mut shown).await } else { None };
             }
         }
     }
+}
+
+/// The ModelServices that pin adapters, with the engines that should have them.
+fn targets(facts: &Facts, state: &StatePage) -> Targets {
+    let of = |(name, service)| Some((ObjectName::clone(name), Target::of(name, &service, state)?));
+    services(facts).filter_map(of).collect()
 }
 
 /// All that is watched, in each namespace: ModelServices, and what has Warmpath's label.
@@ -110,6 +128,12 @@ fn sources(namespaces: &[String]) -> Vec<Source> {
         iter::once(source(Kind::ModelService, Selector::new())).chain(made)
     };
     places.iter().flat_map(of_place).collect()
+}
+
+/// Shortly, or earlier if something is due by then.
+fn soon(due: Option<Instant>) -> Option<Instant> {
+    let soon = Instant::now() + DEBOUNCE;
+    Some(due.map_or(soon, |due| due.min(soon)))
 }
 
 async fn until(time: Option<Instant>) {

@@ -3,6 +3,7 @@
 use super::Settings;
 use super::apply::{Applier, Failure};
 use super::events::{Announcer, Note};
+use super::insight::Insights;
 use super::offers::{of_installation, with_kinds};
 use super::planned::{Planned, planned};
 use super::retry::Retry;
@@ -64,8 +65,9 @@ impl Carrier {
     }
 
     /// Carries out what has changed, or is due again. Returns when the next try is due.
-    pub(super) async fn pass(&mut self, facts: &Facts) -> Option<Instant> {
-        let all = seen(facts);
+    pub(super) async fn pass(&mut self, facts: &Facts, shown: &mut Insights) -> Option<Instant> {
+        let all = seen(facts, shown);
+        shown.retain(|name| all.iter().any(|seen| seen.name == *name));
         let cluster = with_kinds(self.cluster.clone(), facts, &self.applier.client).await;
         if self.cluster != cluster {
             // Every plan may change.
@@ -137,7 +139,7 @@ impl Carrier {
             Ok(_) => self.count("modelservices/status", "written"),
             // Deleted a moment ago.
             Err(Failure::Absent(_)) => {}
-            Err(failure) => applied.troubles.push(Trouble::new("its status", failure)),
+            Err(failure) => applied.troubles.push(Trouble::of_status(failure)),
         }
         true
     }
@@ -195,11 +197,11 @@ impl Carrier {
                 self.count(target.kind.label(), "contested");
                 // The next look at the object leaves them out.
                 let why = Failure::Contested(fields);
-                applied.troubles.push(Trouble::new(&target.to_string(), why));
+                applied.troubles.push(Trouble::of(target, why));
             }
             Err(failure) => {
                 self.count(target.kind.label(), failure.label());
-                applied.troubles.push(Trouble::new(&target.to_string(), failure));
+                applied.troubles.push(Trouble::of(target, failure));
             }
         }
     }
@@ -216,134 +218,4 @@ fn now() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Carrier, Settings};
-    use crate::config::{Kubernetes, ObjectName, Selector};
-    use crate::fake_api::FakeApi;
-    use crate::watch::{Facts, Item, Kind, Source, Update};
-    use http::{Method, Response, StatusCode};
-    use kube::api::DynamicObject;
-    use serde_json::{Value, json};
-    use std::collections::BTreeMap;
-    use std::sync::{Arc, Mutex};
-    use tokio::sync::watch;
-
-    /// Method and kind of each call.
-    type Calls = Arc<Mutex<Vec<(Method, String)>>>;
-
-    fn service() -> Value {
-        json!({
-            "apiVersion": "warmpath.dev/v1alpha1",
-            "kind": "ModelService",
-            "metadata": {"name": "llama", "namespace": "llm", "uid": "u", "generation": 1, "resourceVersion": "1"},
-            "spec": {
-                "model": {"name": "meta-llama/Llama-3.1-8B-Instruct"},
-                "roles": {"serve": {"hardware": {"gpu": {"type": "cpu"}}}},
-            },
-        })
-    }
-
-    /// What watches have shown that have listed everything.
-    fn facts(objects: &[(Kind, Value)]) -> Facts {
-        let mut facts = Facts::default();
-        for kind in Kind::OF_MODELS.into_iter().chain([Kind::ModelService, Kind::EnginePod]) {
-            let source = Source { kind, namespace: None, selector: Selector::new() };
-            let of_kind = objects.iter().filter(|(of, _)| *of == kind).map(|(_, object)| {
-                let object: DynamicObject = serde_json::from_value(object.clone()).unwrap();
-                let name = object.metadata.name.clone().unwrap();
-                (ObjectName { namespace: "llm".to_owned(), name }, Item::Whole(Arc::new(object)))
-            });
-            facts.open(source.clone());
-            facts.apply(&source, Update::Listed(of_kind.collect::<BTreeMap<_, _>>()));
-        }
-        facts
-    }
-
-    /// A carrier whose API server has nothing, and does with writes of a kind what `refuses` says.
-    fn carrier(refuses: fn(&str) -> bool) -> (Carrier, watch::Sender<bool>, Calls) {
-        let calls = Calls::default();
-        let log = Arc::clone(&calls);
-        let client = FakeApi::client(move |request| {
-            let path = request.uri().path().to_owned();
-            let mut parts = path.rsplit('/');
-            let last = parts.next().unwrap().to_owned();
-            let kind = parts.next().unwrap().to_owned();
-            let kind = if last == "status" { "status".to_owned() } else { kind };
-            log.lock().unwrap().push((request.method().clone(), kind.clone()));
-            let (status, body) = if *request.method() == Method::GET {
-                (
-                    StatusCode::NOT_FOUND,
-                    json!({"kind": "Status", "code": 404, "reason": "NotFound"}).to_string(),
-                )
-            } else if refuses(&kind) {
-                (
-                    StatusCode::UNPROCESSABLE_ENTITY,
-                    json!({"kind": "Status", "code": 422, "message": "no"}).to_string(),
-                )
-            } else {
-                (StatusCode::OK, json!({"apiVersion": "v1", "kind": "K", "metadata": {}}).to_string())
-            };
-            Response::builder().status(status).body(body).unwrap()
-        });
-        let (leads, is_leader) = watch::channel(true);
-        let service = ObjectName { namespace: "llm".to_owned(), name: "warmpath-controller".to_owned() };
-        let kubernetes = Kubernetes { service: Some(service), ..Kubernetes::default() };
-        let settings = Settings { kubernetes, grpc_port: 18_000, pod: "pod".to_owned() };
-        (Carrier::new(client, &settings, is_leader, Arc::default()), leads, calls)
-    }
-
-    fn patched(calls: &Calls) -> Vec<String> {
-        let patches =
-            calls.lock().unwrap().clone().into_iter().filter(|(method, _)| *method == Method::PATCH);
-        patches.map(|(_, kind)| kind).collect()
-    }
-
-    #[tokio::test]
-    async fn what_has_not_changed_is_looked_at_once() {
-        let (mut carrier, _leads, calls) = carrier(|_| false);
-        let facts = facts(&[(Kind::ModelService, service())]);
-        assert_eq!(carrier.pass(&facts).await, None);
-        let first = calls.lock().unwrap().len();
-        assert!(patched(&calls).contains(&"deployments".to_owned()), "{:?}", patched(&calls));
-        carrier.pass(&facts).await;
-        assert_eq!(calls.lock().unwrap().len(), first);
-    }
-
-    #[tokio::test]
-    async fn an_object_that_is_refused_does_not_keep_the_others_from_being_made() {
-        let (mut carrier, _leads, calls) = carrier(|kind| kind == "deployments");
-        let facts = facts(&[(Kind::ModelService, service())]);
-        let due = carrier.pass(&facts).await;
-        assert!(due.is_some(), "it is tried again");
-        let patched = patched(&calls);
-        for kind in ["deployments", "services", "inferencepools", "status"] {
-            assert!(patched.contains(&kind.to_owned()), "{kind}: {patched:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_model_service_that_is_being_deleted_is_left_to_the_garbage_collector() {
-        let (mut carrier, _leads, calls) = carrier(|_| false);
-        let mut leaving = service();
-        leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-        carrier.pass(&facts(&[(Kind::ModelService, leaving)])).await;
-        assert_eq!(patched(&calls), Vec::<String>::new());
-    }
-
-    #[tokio::test]
-    async fn a_replica_that_does_not_lead_writes_nothing() {
-        let (mut carrier, leads, calls) = carrier(|_| false);
-        leads.send_replace(false);
-        carrier.pass(&facts(&[(Kind::ModelService, service())])).await;
-        assert_eq!(patched(&calls), Vec::<String>::new());
-    }
-
-    #[tokio::test]
-    async fn what_does_not_fit_the_definition_changes_nothing_but_the_status() {
-        let (mut carrier, _leads, calls) = carrier(|_| false);
-        let mut odd = service();
-        odd["spec"]["roles"] = json!("many");
-        carrier.pass(&facts(&[(Kind::ModelService, odd)])).await;
-        assert_eq!(patched(&calls), ["status"]);
-    }
-}
+mod tests;

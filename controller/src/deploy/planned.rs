@@ -1,6 +1,7 @@
 //! A ModelService's plan: what the watches have shown becomes what `warmpath_deploy` reads, and its plan becomes steps. Pure.
 
-use super::events::Note;
+use super::events::{About, Note};
+use super::insight::{Insight, is_diagnosis};
 use super::seen::Seen;
 use super::step::Target;
 use crate::watch::Kind;
@@ -8,7 +9,7 @@ use kube::api::DynamicObject;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use warmpath_deploy::api::{Condition, ModelService, ModelServiceStatus, Phase, RoleName};
-use warmpath_deploy::plan::{Cluster, Observed, ObservedRole, ROLE_LABEL, plan};
+use warmpath_deploy::plan::{Cluster, Diagnosis, Observed, ObservedRole, ROLE_LABEL, plan};
 
 /// Reasons of pods that do not come up that a role names.
 const TROUBLES_MAX: usize = 3;
@@ -46,6 +47,7 @@ pub(super) fn planned(seen: &Seen, cluster: &Cluster) -> Planned {
     let notes = plan.events.iter().map(|note| Note {
         is_warning: note.is_warning,
         reason: note.reason.clone(),
+        about: About::Field(note.field.clone()),
         message: note.message.clone(),
     });
     Planned {
@@ -93,7 +95,22 @@ fn observed(seen: &Seen) -> Observed {
             roles.insert(role, observed_role(object, seen, role));
         }
     }
-    Observed { roles, owned: owned.collect(), ..Observed::default() }
+    let Insight { traffic, diagnoses } = seen.insight.clone().unwrap_or_else(|| before(&seen.service));
+    Observed { roles, owned: owned.collect(), traffic, diagnoses }
+}
+
+/// The diagnoses that the status has: a controller that has just begun to lead knows nothing yet, and takes nothing back.
+fn before(service: &DynamicObject) -> Insight {
+    let status = service.data.get("status").cloned().unwrap_or_default();
+    let status: ModelServiceStatus = serde_json::from_value(status).unwrap_or_default();
+    let of_router = status.conditions.into_iter().filter(|condition| is_diagnosis(&condition.kind));
+    let diagnoses = of_router.map(|condition| Diagnosis {
+        is_fine: condition.status == "True",
+        kind: condition.kind,
+        reason: condition.reason,
+        message: condition.message,
+    });
+    Insight { traffic: None, diagnoses: diagnoses.collect() }
 }
 
 fn observed_role(workload: &DynamicObject, seen: &Seen, role: RoleName) -> ObservedRole {
@@ -113,18 +130,19 @@ fn observed_role(workload: &DynamicObject, seen: &Seen, role: RoleName) -> Obser
     }
 }
 
-/// Why pods do not come up, with how many there are for each reason.
+/// Why pods do not come up: for each reason the first pod by its name, and how many others there are.
 fn troubles(seen: &Seen, role: RoleName) -> Vec<String> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    let of_role = seen.pods.values().filter(|pod| pod.role == role.as_str() && !pod.is_leaving);
-    for trouble in of_role.filter_map(|pod| pod.trouble.as_deref()) {
-        *counts.entry(trouble).or_default() += 1;
+    let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let of_role = seen.pods.iter().filter(|(_, pod)| pod.role == role.as_str() && !pod.is_leaving);
+    for (name, trouble) in of_role.filter_map(|(name, pod)| Some((name, pod.trouble.as_deref()?))) {
+        by_reason.entry(trouble).or_default().push(name);
     }
-    let line = |(trouble, count): (&str, usize)| match count {
-        1 => format!("1 pod: {trouble}"),
-        count => format!("{count} pods: {trouble}"),
+    let line = |(trouble, pods): (&str, Vec<&str>)| match pods.as_slice() {
+        [] => trouble.to_owned(),
+        [pod] => format!("pod {pod}: {trouble}"),
+        [pod, more @ ..] => format!("pod {pod} and {} more: {trouble}", more.len()),
     };
-    counts.into_iter().map(line).take(TROUBLES_MAX).collect()
+    by_reason.into_iter().map(line).take(TROUBLES_MAX).collect()
 }
 
 fn role_of(object: &DynamicObject) -> Option<RoleName> {

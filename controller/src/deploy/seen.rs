@@ -1,5 +1,6 @@
 //! What the watches have shown, by ModelService. Pure.
 
+use super::insight::{Insight, Insights};
 use super::step::Target;
 use crate::config::ObjectName;
 use crate::watch::{EnginePod, Facts, Item, Kind, SourceState};
@@ -7,6 +8,7 @@ use kube::api::DynamicObject;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use warmpath_deploy::api::ModelService;
 use warmpath_deploy::plan::SERVICE_LABEL;
 
 /// A ModelService, and what has become of it.
@@ -20,6 +22,8 @@ pub(super) struct Seen {
     pub(super) made: BTreeMap<Target, Arc<DynamicObject>>,
     /// The pods with its label, by their names.
     pub(super) pods: BTreeMap<String, EnginePod>,
+    /// What the controller knows beyond that; `None`: nothing yet.
+    pub(super) insight: Option<Insight>,
 }
 
 /// Whether all is known that there is: what is not seen would be made again, or be taken for gone.
@@ -28,12 +32,13 @@ pub(super) fn is_complete(facts: &Facts) -> bool {
 }
 
 /// All ModelServices with what they became.
-pub(super) fn seen(facts: &Facts) -> Vec<Seen> {
+pub(super) fn seen(facts: &Facts, shown: &Insights) -> Vec<Seen> {
     let services = whole(facts, Kind::ModelService).map(|(name, service)| Seen {
         name: name.clone(),
         service: Arc::clone(service),
         made: BTreeMap::new(),
         pods: BTreeMap::new(),
+        insight: shown.of(name).cloned(),
     });
     let mut seen: BTreeMap<ObjectName, Seen> = services.map(|seen| (seen.name.clone(), seen)).collect();
     for kind in Kind::OF_MODELS {
@@ -52,6 +57,15 @@ pub(super) fn seen(facts: &Facts) -> Vec<Seen> {
         }
     }
     seen.into_values().collect()
+}
+
+/// All ModelServices that can be read.
+pub(super) fn services(facts: &Facts) -> impl Iterator<Item = (&ObjectName, ModelService)> {
+    whole(facts, Kind::ModelService).filter_map(|(name, service)| Some((name, read(service)?)))
+}
+
+fn read(service: &DynamicObject) -> Option<ModelService> {
+    serde_json::to_value(service).and_then(serde_json::from_value).ok()
 }
 
 fn whole(facts: &Facts, kind: Kind) -> impl Iterator<Item = (&ObjectName, &Arc<DynamicObject>)> {
@@ -92,6 +106,7 @@ impl Seen {
         for (name, pod) in &self.pods {
             (name, &pod.role, pod.is_ready, pod.is_leaving, &pod.trouble).hash(&mut hasher);
         }
+        self.insight.hash(&mut hasher);
         hasher.finish()
     }
 }

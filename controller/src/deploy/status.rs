@@ -2,7 +2,7 @@
 
 use super::apply::Failure;
 use super::difference::Contested;
-use super::events::Note;
+use super::events::{About, Note};
 use super::step::Target;
 use kube::api::DynamicObject;
 use serde_json::Value;
@@ -27,7 +27,8 @@ pub(super) struct Applied {
 /// A write that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trouble {
-    what: String,
+    /// The object; `None`: the ModelService's status.
+    target: Option<Target>,
     failure: Failure,
 }
 
@@ -87,7 +88,7 @@ impl Applied {
 
     fn words(&self) -> String {
         let words: Vec<String> =
-            self.troubles.iter().take(NAMED_MAX).map(|it| format!("{}: {}", it.what, it.why())).collect();
+            self.troubles.iter().take(NAMED_MAX).map(|it| format!("{}: {}", it.what(), it.why())).collect();
         joined(words, self.troubles.len())
     }
 
@@ -114,8 +115,12 @@ fn joined(mut words: Vec<String>, of: usize) -> String {
 // === impl Trouble ===
 
 impl Trouble {
-    pub(super) fn new(what: &str, failure: Failure) -> Self {
-        Self { what: what.to_owned(), failure }
+    pub(super) fn of(target: Target, failure: Failure) -> Self {
+        Self { target: Some(target), failure }
+    }
+
+    pub(super) fn of_status(failure: Failure) -> Self {
+        Self { target: None, failure }
     }
 
     /// Whether it may pass without anybody doing anything.
@@ -124,8 +129,8 @@ impl Trouble {
     }
 
     /// What could not be written.
-    pub(super) fn what(&self) -> &str {
-        &self.what
+    pub(super) fn what(&self) -> String {
+        self.target.as_ref().map_or_else(|| "its status".to_owned(), Target::to_string)
     }
 
     /// Why, in words.
@@ -150,7 +155,8 @@ impl Trouble {
         Note {
             is_warning: true,
             reason: self.failure.reason().to_owned(),
-            message: format!("{}: {}", self.what, self.why()),
+            about: self.target.clone().map_or_else(|| About::Field("status".to_owned()), About::Object),
+            message: format!("{}: {}", self.what(), self.why()),
         }
     }
 }
@@ -244,7 +250,7 @@ mod tests {
     #[test]
     fn what_fails_is_said_and_what_others_set_is_named() {
         let refused = Applied {
-            troubles: vec![Trouble::new("Deployment llama-decode", Failure::Refused("no".to_owned()))],
+            troubles: vec![Trouble::of(deployment(), Failure::Refused("no".to_owned()))],
             ..Applied::default()
         };
         let status = settle(planned(true), &refused, &service(None), "t").unwrap();
@@ -262,7 +268,7 @@ mod tests {
     #[test]
     fn an_api_server_that_is_away_makes_nothing_degraded() {
         let away = Applied {
-            troubles: vec![Trouble::new("Service llama", Failure::Away("refused".to_owned()))],
+            troubles: vec![Trouble::of(deployment(), Failure::Away("refused".to_owned()))],
             ..Applied::default()
         };
         assert_eq!(settle(planned(true), &away, &service(None), "t").unwrap()["phase"], "Ready");

@@ -1,21 +1,27 @@
-//! `warmpath get`: pools, endpoints or proxies as the controller knows them, as a table or as JSON.
+//! `warmpath get`: pools, endpoints or proxies as the controller knows them, or the models of a cluster, as a table or as JSON.
 //!
 //! ```text
-//!   controller's /state ─► StatePage ─► rows of one kind ─► columns | JSON
+//!   controller's /state ─► StatePage ────┐
+//!                                        ├─► rows of one kind ─► columns | JSON
+//!   API server ─► ModelServices ─────────┘
 //! ```
 //!
 //! The columns are for people and for `awk`: one word per cell, no colours, `-` for unknown values.
 
 mod endpoints;
+mod models;
 mod pools;
 mod proxies;
 mod words;
+
+pub use models::{ModelsError, models};
 
 use crate::api::StatePage;
 use crate::args::{GetArgs, GetOutput, Kind};
 use crate::columns::{Side, aligned};
 use crate::web::{self, Bounds, WebError};
 use std::io::{self, Write};
+use warmpath_deploy::api::ModelService;
 
 /// The most bytes of a page that are read: an endpoint takes some 700 bytes, and there may be 8192.
 const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -54,15 +60,36 @@ pub fn print(
             Kind::Pools => serde_json::to_string_pretty(&state.pools),
             Kind::Endpoints => serde_json::to_string_pretty(&endpoints::json(&state)),
             Kind::Proxies => serde_json::to_string_pretty(&state.proxies),
+            Kind::Models => return Ok(()),
         };
         return writeln!(out, "{}", json?);
     }
     let is_wide = args.output == GetOutput::Wide;
-    let Rows { headings, rows } = match args.kind {
+    let rows = match args.kind {
         Kind::Pools => pools::rows(&state, is_wide),
         Kind::Endpoints => endpoints::rows(&state, is_wide),
         Kind::Proxies => proxies::rows(&state, is_wide),
+        Kind::Models => return Ok(()),
     };
+    write_table(out, notes, rows, args)
+}
+
+/// Prints the models of a cluster, and on `notes` what they wait for.
+pub fn print_models(
+    out: &mut impl Write,
+    notes: &mut impl Write,
+    models: &[ModelService],
+    args: &GetArgs,
+) -> io::Result<()> {
+    if args.output == GetOutput::Json {
+        return writeln!(out, "{}", serde_json::to_string_pretty(models)?);
+    }
+    write_table(out, notes, models::rows(models, args.output == GetOutput::Wide), args)?;
+    write!(notes, "{}", models::waits(models))
+}
+
+fn write_table(out: &mut impl Write, notes: &mut impl Write, listed: Rows, args: &GetArgs) -> io::Result<()> {
+    let Rows { headings, rows } = listed;
     if rows.is_empty() {
         return writeln!(notes, "{}", empty(args));
     }
@@ -78,6 +105,7 @@ pub fn print(
 fn empty(args: &GetArgs) -> String {
     match (args.kind, &args.pool) {
         (Kind::Proxies, _) => "No proxies are connected; `warmpath check --envoy URL` says why.".to_owned(),
+        (Kind::Models, _) => "No models; docs/model-service.md says how to make one.".to_owned(),
         (_, Some(pool)) => format!("No pool {pool}, or it has no endpoints."),
         (Kind::Pools, None) => "No pools.".to_owned(),
         (Kind::Endpoints, None) => "No endpoints.".to_owned(),
@@ -104,15 +132,20 @@ mod tests {
       "proxies":[{"replica":"controller-0","process":"0a","node":"gateway-7d","version":"0.1.0","cell_bytes":256,"connected_ms":7384000,
         "requests":9,"held":2}]}"#;
 
-    fn printed(json: &str, kind: Kind, output: GetOutput, pool: Option<&str>) -> (String, String) {
-        let args = GetArgs {
+    fn args(kind: Kind, output: GetOutput, pool: Option<&str>) -> GetArgs {
+        GetArgs {
             kind,
             controller: String::new(),
             output,
             pool: pool.map(str::to_owned),
+            namespace: None,
             no_headers: false,
             watch: false,
-        };
+        }
+    }
+
+    fn printed(json: &str, kind: Kind, output: GetOutput, pool: Option<&str>) -> (String, String) {
+        let args = args(kind, output, pool);
         let state: StatePage = serde_json::from_str(json).unwrap();
         let (mut out, mut notes) = (Vec::new(), Vec::new());
         print(&mut out, &mut notes, state, &args).unwrap();
@@ -142,6 +175,30 @@ NODE         VERSION   CONNECTED   REQUESTS   HELD   REPLICA        PROCESS   CE
 gateway-7d   0.1.0     2h3m        9          2      controller-0   0a        256
 ";
         assert_eq!(table(Kind::Proxies, GetOutput::Wide), wanted);
+    }
+
+    #[test]
+    fn a_model_is_a_row_with_its_roles_and_what_it_waits_for_a_note() {
+        let model = serde_json::json!({
+            "apiVersion": "warmpath.dev/v1alpha1", "kind": "ModelService", "metadata": {"name": "llama", "namespace": "llm"},
+            "spec": {"model": {"name": "meta-llama/Llama-3.1-8B-Instruct"}, "roles": {}},
+            "status": {"phase": "Degraded", "cached": "73%", "ttftP90": "420ms", "message": "decode: pod d-0: OOMKilled", "roles": [
+                {"name": "prefill", "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llama-prefill"}, "wanted": 2, "ready": 2, "updated": 2},
+                {"name": "decode", "workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llama-decode"}, "wanted": 4, "ready": 3, "updated": 4}]},
+        });
+        let models = [serde_json::from_value(model).unwrap()];
+        let args = args(Kind::Models, GetOutput::Text, None);
+        let (mut out, mut notes) = (Vec::new(), Vec::new());
+        super::print_models(&mut out, &mut notes, &models, &args).unwrap();
+        let wanted = "\
+NAME        MODEL                              READY                    CACHED   TTFT-P90   PHASE
+llm/llama   meta-llama/Llama-3.1-8B-Instruct   prefill:2/2,decode:3/4   73%      420ms      Degraded
+";
+        assert_eq!(String::from_utf8(out).unwrap(), wanted);
+        assert_eq!(String::from_utf8(notes).unwrap(), "llm/llama: decode: pod d-0: OOMKilled.\n");
+        let (mut out, mut notes) = (Vec::new(), Vec::new());
+        super::print_models(&mut out, &mut notes, &[], &args).unwrap();
+        assert!(out.is_empty() && notes.starts_with(b"No models"));
     }
 
     #[test]

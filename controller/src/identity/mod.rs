@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A proxy that is believed can steer any prompt anywhere, and one that is served sees which prompts are cached where. So every
-//! RPC requires a token, in one place before all services: a service that is added later cannot forget it. Files are read again
+//! RPC requires a token, in one place before all services: a service that is added later cannot forget it. The services that know
+//! nothing and believe nothing are named there ([`open`]). Files are read again
 //! while the controller runs, because Secrets and certificates are renewed; if new ones are invalid, the old ones stay in use.
 //! Metrics and the API are on another port, which has neither.
 
@@ -18,7 +19,7 @@ mod files;
 mod peer;
 mod token;
 
-pub use admission::Admission;
+pub use admission::{Admission, open};
 pub use certificate::CertificateError;
 pub use connections::{Connection, connections};
 pub use peer::Peers;

@@ -5,6 +5,7 @@
 //! the same order.
 
 use super::backlog::{Added, Backlog};
+use super::latency::{FirstTokens, Latency};
 use super::message::Stamp;
 use super::outcomes::Outcomes;
 use super::roster::{ConnectedProxy, RefusedProxy, Roster};
@@ -39,6 +40,7 @@ pub struct Hub {
     departures: Vec<Departure>,
     pub(super) turns: Turns,
     outcomes: Outcomes,
+    latency: Latency,
     usage: Usage,
     pub(super) roster: Roster,
     /// The round of teaching that goes on.
@@ -111,6 +113,7 @@ impl Hub {
             departures: Vec::new(),
             turns: Turns::default(),
             outcomes: Outcomes::default(),
+            latency: Latency::default(),
             usage: Usage::default(),
             roster: Roster::default(),
             expire_at: Timestamp::ZERO,
@@ -213,11 +216,9 @@ impl Hub {
 
     /// Takes in an event of a proxy that `author` is or speaks for, and sends it on. A prefix must be whole.
     pub(super) fn accept(&mut self, author: Author, kind: Kind, now: Timestamp) {
+        let outcome = if let Kind::Outcome(outcome) = &kind { Some(*outcome) } else { None };
         // Each replica counts what its own proxies report, so that the sums over all replicas are right.
-        let outcome = match (&kind, author) {
-            (Kind::Outcome(outcome), Author::Proxy(_)) => Some(*outcome),
-            _ => None,
-        };
+        let is_own = matches!(author, Author::Proxy(_));
         let usage = if let Kind::UsageSeen(usage) = &kind { Some(Report::of(usage)) } else { None };
         let accepted = match (kind, author) {
             (Kind::Prefix(whole), Author::Proxy(process) | Author::Replica(process)) => {
@@ -233,7 +234,10 @@ impl Hub {
         match accepted {
             Ok(Some(delta)) => {
                 if let Some(outcome) = &outcome {
-                    self.outcomes.note(outcome);
+                    self.latency.note(outcome, self.index.view(), now);
+                }
+                if let Some(outcome) = outcome.filter(|_| is_own) {
+                    self.outcomes.note(&outcome);
                 }
                 if let Some(usage) = usage {
                     self.usage.note(usage, self.index.view(), now);
@@ -272,6 +276,7 @@ impl Hub {
         }
         if is_pools {
             self.outcomes.retain(self.index.view());
+            self.latency.retain(self.index.view());
             self.usage.retain(self.index.view());
         }
     }
@@ -279,6 +284,11 @@ impl Hub {
     /// What the requests at an endpoint came to, by class.
     pub fn outcomes_of(&self, endpoint: EndpointId) -> impl Iterator<Item = (&'static str, u64)> {
         self.outcomes.of(endpoint)
+    }
+
+    /// How long the first tokens at an endpoint have taken lately.
+    pub fn first_tokens_at(&self, endpoint: EndpointId, now: Timestamp) -> FirstTokens {
+        self.latency.of(endpoint, now)
     }
 
     /// How much of the prompts an endpoint found in its cache lately.

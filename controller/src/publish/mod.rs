@@ -10,6 +10,7 @@
 mod backlog;
 mod codec;
 mod hub;
+mod latency;
 mod message;
 mod outcomes;
 mod refusal;
@@ -23,6 +24,7 @@ mod usage;
 
 pub use backlog::{Added, Backlog};
 pub use hub::{Batch, Hub, StreamId};
+pub use latency::FirstTokens;
 pub use message::Stamp;
 pub use refusal::Refusal;
 pub(crate) use roster::clip;

@@ -11,7 +11,7 @@ use warmpath_core::wire::UsageSeen;
 
 /// After this time a token counts half, in milliseconds: long enough for some hundred reports of a busy engine, of whose streams
 /// the filter reads one in eight.
-const HALF_LIFE_MS: f64 = 300_000.0;
+pub(super) const HALF_LIFE_MS: f64 = 300_000.0;
 
 /// Cached tokens from which on it means something that they were not expected: those of some long prompts.
 const UNEXPECTED_TOKENS_MIN: f64 = 20_000.0;

@@ -20,6 +20,7 @@ use crate::watch::{self as cluster, ClusterError, Followed};
 use crate::xds::{EndpointService, Publisher};
 use crate::{deploy, leader, status};
 use caches::Caches;
+use kube::Client;
 use live::{Live, Unknown};
 use serve::{listen, serve_grpc, serve_http, tick};
 use std::hash::{BuildHasher, RandomState};
@@ -104,13 +105,16 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
     }
     let telemetry = Telemetry::new(shared.clone(), Arc::clone(&metrics), caches.board());
     let mut tasks = vec![reporter];
-    let cluster = follow_cluster(&settings, &metrics, &stopping, &mut tasks).await?;
+    let (cluster, leading) = follow_cluster(&settings, &metrics, &stopping, &mut tasks).await?;
     let api = api::Api::new(shared.clone(), Arc::clone(&metrics), telemetry.fleet(), telemetry.unseen())
         .omitting(&settings.omitted_prefixes)
         .listening_at(http_addr, settings.explain_token.as_deref())
         .serving(wasm)
         .knowing(caches.knowledge())
         .following(cluster.clone());
+    if let Some(Leading { client, deployed, is_leader }) = leading {
+        tokio::spawn(deploy::run(client, deployed, api.clone(), is_leader, Arc::clone(&metrics)));
+    }
     let (models, connectors) = (telemetry.models(), telemetry.connectors());
     let (serve, is_known) = oneshot::channel();
     let unknown = Some(Unknown::new(telemetry.hold(), serve));
@@ -182,18 +186,26 @@ impl Drop for Running {
     }
 }
 
-/// Follows the cluster if the settings say so. While this replica holds the lease, it carries out ModelServices and writes the
-/// status of InferencePools.
+/// What carries out ModelServices, once there is a state to look at.
+struct Leading {
+    client: Client,
+    deployed: deploy::Settings,
+    is_leader: watch::Receiver<bool>,
+}
+
+/// Follows the cluster if the settings say so. While this replica holds the lease, it writes the status of InferencePools, and what is
+/// returned with the cluster carries out ModelServices.
 async fn follow_cluster(
     settings: &Settings,
     metrics: &Arc<Metrics>,
     stop: &watch::Receiver<bool>,
     tasks: &mut Vec<JoinHandle<()>>,
-) -> Result<Option<watch::Receiver<Option<Followed>>>, StartError> {
-    let Some(kubernetes) = settings.kubernetes.clone() else { return Ok(None) };
+) -> Result<(Option<watch::Receiver<Option<Followed>>>, Option<Leading>), StartError> {
+    let Some(kubernetes) = settings.kubernetes.clone() else { return Ok((None, None)) };
     let (client, namespace) = cluster::client().await?;
     let kubernetes = kubernetes.within(&namespace);
     let followed = cluster::start(client.clone(), kubernetes.clone(), Arc::clone(metrics));
+    let mut leading = None;
     if kubernetes.gateway.is_some() || kubernetes.model_services {
         let pod = std::env::var("HOSTNAME").unwrap_or_default();
         let identity = format!("{pod}_{}", new_instance());
@@ -202,15 +214,14 @@ async fn follow_cluster(
         tasks.push(task);
         if kubernetes.model_services {
             let grpc_port = settings.listen.grpc.port();
-            let settings = deploy::Settings { kubernetes: kubernetes.clone(), grpc_port, pod };
-            let deployed = deploy::run(client.clone(), settings, is_leader.clone(), Arc::clone(metrics));
-            tokio::spawn(deployed);
+            let deployed = deploy::Settings { kubernetes: kubernetes.clone(), grpc_port, pod };
+            leading = Some(Leading { client: client.clone(), deployed, is_leader: is_leader.clone() });
         }
         if let Some(gateway) = kubernetes.gateway {
             tokio::spawn(status::write(client, gateway, followed.clone(), is_leader));
         }
     }
-    Ok(Some(followed))
+    Ok((Some(followed), leading))
 }
 
 /// A number that no earlier process had: a proxy must not mistake one controller's generations for another's.

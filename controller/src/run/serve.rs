@@ -2,7 +2,8 @@
 
 use super::StartError;
 use crate::api::Api;
-use crate::identity::{Identity, connections};
+use crate::identity::{Identity, connections, open};
+use crate::picker::Picker;
 use crate::publish::{Hub, Shared, StateService};
 use crate::xds::EndpointService;
 use envoy_types::pb::envoy::service::endpoint::v3::endpoint_discovery_service_server::EndpointDiscoveryServiceServer;
@@ -12,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tonic::service::InterceptorLayer;
 use tonic::transport::Server;
+use tower::util::MapRequestLayer;
 
 /// Interval of the checks for outdated state.
 const TICK_INTERVAL: Duration = Duration::from_millis(250);
@@ -43,7 +45,9 @@ pub(super) async fn serve_grpc(
     let served = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .layer(MapRequestLayer::new(open))
         .layer(InterceptorLayer::new(identity.admission()))
+        .add_service(Picker::service())
         .add_service(StateService::new(shared.clone()))
         .add_service(endpoints)
         .serve_with_incoming_shutdown(incoming, async move { shared.stopped().await });

@@ -4,6 +4,7 @@ use crate::config::ObjectName;
 use kube::api::{NotUsed, Object};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use warmpath_deploy::plan::{ROLE_LABEL, SERVICE_LABEL};
 
 /// Bytes of a trouble that are kept.
@@ -105,10 +106,25 @@ impl Status {
             .find(|it| it.r#type == "PodScheduled" && it.status == "False" && !it.reason.is_empty());
         let all = self.init_container_statuses.iter().chain(&self.container_statuses);
         let trouble = unscheduled
-            .map(|condition| format!("{}: {}", condition.reason, condition.message))
+            .map(Condition::unscheduled)
             .or_else(|| all.into_iter().find_map(Container::trouble))?;
         let end = trouble.floor_char_boundary(TROUBLE_BYTES_MAX);
         trouble.get(..end).map(str::to_owned)
+    }
+}
+
+// === impl Condition ===
+
+impl Condition {
+    /// Why no node takes the pod. The scheduler says first how many nodes it looked at, then what each lacks.
+    fn unscheduled(&self) -> String {
+        let is_full = self.message.contains("Insufficient") || self.message.contains("Too many pods");
+        let words = match self.reason.as_str() {
+            "Unschedulable" if is_full => "no node has room for it",
+            "Unschedulable" => "no node takes it",
+            other => other,
+        };
+        format!("{words}: {}", self.message)
     }
 }
 
@@ -120,14 +136,28 @@ impl Container {
         let failed = |state: &&State| state.exit_code.is_some_and(|code| code != 0);
         let ended = self.state.terminated.as_ref().or(self.last_state.terminated.as_ref()).filter(failed);
         let words = match (waiting, ended) {
-            (Some(waiting), Some(State { exit_code: Some(code), .. })) => {
-                format!("{}: its last exit code is {code}", waiting.reason)
-            }
-            (Some(waiting), _) => format!("{}: {}", waiting.reason, waiting.message),
-            (None, Some(State { exit_code: Some(code), .. })) => format!("ended with exit code {code}"),
-            (None, _) => return None,
+            (Some(waiting), Some(ended)) => format!("{}: it {}", waiting.reason, ended.end()),
+            (Some(waiting), None) => format!("{}: {}", waiting.reason, waiting.message),
+            (None, Some(ended)) => ended.end(),
+            (None, None) => return None,
         };
         Some(format!("container {}: {}", self.name, words.trim_end_matches([':', ' '])))
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// How it ended: code, reason if that says more, and the last line of its message.
+    fn end(&self) -> String {
+        let mut words = format!("ended with exit code {}", self.exit_code.unwrap_or_default());
+        if !matches!(self.reason.as_str(), "" | "Error") {
+            let _ = write!(words, " ({})", self.reason);
+        }
+        if let Some(line) = self.message.lines().map(str::trim).rfind(|line| !line.is_empty()) {
+            let _ = write!(words, ": {line}");
+        }
+        words
     }
 }
 
@@ -152,7 +182,14 @@ mod tests {
             (
                 json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
                     "message": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."}]}),
-                Some("Unschedulable: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu."),
+                Some("no node has room for it: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu."),
+            ),
+            (
+                json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                    "message": "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."}]}),
+                Some(
+                    "no node takes it: 0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.",
+                ),
             ),
             (
                 json!({"containerStatuses": [{"name": "engine", "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}]}),
@@ -161,7 +198,12 @@ mod tests {
             (
                 json!({"containerStatuses": [{"name": "engine", "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
                     "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}),
-                Some("container engine: CrashLoopBackOff: its last exit code is 137"),
+                Some("container engine: CrashLoopBackOff: it ended with exit code 137 (OOMKilled)"),
+            ),
+            (
+                json!({"containerStatuses": [{"name": "engine", "state": {"terminated": {"exitCode": 1, "reason": "Error",
+                    "message": "INFO starting\nValueError: max_model_len is too large\n"}}}]}),
+                Some("container engine: ended with exit code 1: ValueError: max_model_len is too large"),
             ),
             (
                 json!({"conditions": [{"type": "Ready", "status": "True", "lastProbeTime": null}],

@@ -88,6 +88,7 @@ async fn the_command_prints_what_the_controller_knows() {
         kind: Kind::Endpoints,
         controller: format!("http://{}", running.http_addr()),
         output: GetOutput::Text,
+        namespace: None,
         pool: None,
         no_headers: true,
         watch: false,

@@ -24,6 +24,7 @@ mod get;
 mod held;
 mod identity;
 mod pages;
+mod picker;
 mod plan;
 mod reload;
 mod replicas;

@@ -1,9 +1,8 @@
 //! The inference engine.
 
-use super::Env;
+use super::Additions;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 /// The inference engine, and what it gets beside what follows from the other fields.
 #[derive(Clone, Debug, JsonSchema, PartialEq, Default, Serialize, Deserialize)]
@@ -23,19 +22,9 @@ pub struct Engine {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(min = 1, max = 253)))]
     pub pull_secrets: Vec<String>,
-    /// Further arguments. One that Warmpath would set itself is left as it is written here.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 128), inner(length(min = 1, max = 8192)))]
-    pub args: Vec<String>,
-    /// Further environment variables. They replace those of the same name that Warmpath would set.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 128))]
-    pub env: Vec<Env>,
-    /// A patch of the pod template, `metadata` and `spec`: lists are merged by name, as `kubectl patch` does. The engine's container has
-    /// the name `engine`.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    #[schemars(schema_with = "patch_schema")]
-    pub pod_template: Map<String, Value>,
+    /// What is added to its containers and pods.
+    #[serde(flatten)]
+    pub additions: Additions,
 }
 
 /// Engines that Warmpath can start.
@@ -73,9 +62,4 @@ impl EngineKind {
             Self::Trtllm => "TensorRT-LLM",
         }
     }
-}
-
-/// Any fields: they are those of a pod template, which the API server checks when the workload is applied.
-pub(super) fn patch_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }

@@ -18,6 +18,6 @@ pub struct Env {
     pub value: Option<String>,
     /// Where its value comes from, as in a pod: `secretKeyRef`, `configMapKeyRef`, `fieldRef` or `resourceFieldRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "super::engine::patch_schema")]
+    #[schemars(schema_with = "super::additions::patch_schema")]
     pub value_from: Option<Map<String, Value>>,
 }

@@ -12,6 +12,7 @@
 )]
 
 mod adapters;
+mod additions;
 mod amount;
 mod autoscaling;
 mod cache;
@@ -31,6 +32,7 @@ mod transfer;
 mod volume;
 
 pub use adapters::{Adapter, AdapterLoad, Adapters};
+pub use additions::Additions;
 pub use amount::Amount;
 pub use autoscaling::{Autoscaling, Objectives};
 pub use cache::{CpuTier, GpuTier, KvCache, MooncakeStore, NvmeTier, SharedStore};

@@ -1,10 +1,9 @@
 //! Roles: what the replicas do.
 
-use super::{Env, Hardware, KvCache, Parallelism};
+use super::{Additions, Hardware, KvCache, Parallelism};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 /// What the replicas do: `serve`, or `prefill` and `decode`.
 #[derive(Clone, Debug, KubeSchema, PartialEq, Default, Serialize, Deserialize)]
@@ -44,18 +43,9 @@ pub struct Role {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
-    /// Further arguments, after the engine's.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 128), inner(length(min = 1, max = 8192)))]
-    pub args: Vec<String>,
-    /// Further environment variables, after the engine's.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 128))]
-    pub env: Vec<Env>,
-    /// A patch of the pod template, after the engine's.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    #[schemars(schema_with = "super::engine::patch_schema")]
-    pub pod_template: Map<String, Value>,
+    /// What is added to its containers and pods.
+    #[serde(flatten)]
+    pub additions: Additions,
 }
 
 /// How many replicas. A replica of several nodes counts as one.

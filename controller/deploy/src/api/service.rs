@@ -7,6 +7,38 @@ use super::{
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+/// The vendor of a role's hardware, with which the names of accelerators begin. CEL has no functions of one's own, and the two roles are of
+/// different types to it.
+macro_rules! vendor_of {
+    ($role:literal) => {
+        concat!(
+            "(has(self.roles.",
+            $role,
+            ".hardware.gpu) ? self.roles.",
+            $role,
+            ".hardware.gpu.type.split('-')[0] : ",
+            "has(self.roles.",
+            $role,
+            ".hardware.resources) ? self.roles.",
+            $role,
+            ".hardware.resources.vendor : ",
+            "has(self.roles.",
+            $role,
+            ".hardware.claims) ? self.roles.",
+            $role,
+            ".hardware.claims.vendor : '')"
+        )
+    };
+}
+
+/// Prefill and decode run on hardware of one vendor, or may try without.
+const ONE_VENDOR: &str = concat!(
+    "!has(self.roles.prefill) || !has(self.roles.decode) || (has(self.transfer) && self.transfer.acrossVendors) || ",
+    vendor_of!("prefill"),
+    " == ",
+    vendor_of!("decode")
+);
+
 /// A model that is served: from it follow workloads for each role, their volumes and engine flags, and an InferencePool.
 #[derive(Clone, Debug, CustomResource, KubeSchema, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -36,6 +68,7 @@ use serde::{Deserialize, Serialize};
 #[x_kube(
     validation = Rule::new("!has(self.transfer) || has(self.roles.prefill)").message("transfer: only roles prefill and decode pass KV on; remove it, or use these roles").field_path(".transfer"),
     validation = Rule::new("!has(self.transfer) || !has(self.transfer.protocol) || self.transfer.protocol == 'nixl' || self.engine.kind != 'trtllm'").message("transfer.protocol: TensorRT-LLM passes KV on over nixl (its own transceiver); remove it").field_path(".transfer"),
+    validation = Rule::new(ONE_VENDOR).message("roles: prefill and decode run on hardware of different vendors, whose attention kernels store KV differently; give both hardware of one vendor, or set transfer.acrossVendors to try it through the host's memory").field_path(".roles"),
     validation = Rule::new("!self.autoscaling.scaleToZero || self.autoscaling.enabled || self.autoscaling.external").message("autoscaling.scaleToZero: set autoscaling.enabled or autoscaling.external as well, without which nothing scales").field_path(".autoscaling"),
     validation = Rule::new("!(self.autoscaling.enabled && self.autoscaling.external)").message("autoscaling: enabled lets Warmpath scale, external leaves it to another scaler; set one").field_path(".autoscaling")
 )]

@@ -10,7 +10,7 @@ mod vllm_cache;
 
 pub(crate) use flags::flag_name;
 
-use crate::api::{Engine, EngineKind, KvCache, ModelServiceSpec, RoleName};
+use crate::api::{Adapter, Engine, EngineKind, KvCache, ModelServiceSpec, RoleName};
 use crate::plan::Shape;
 use flags::Flags;
 use serde_json::{Value, json};
@@ -128,13 +128,59 @@ fn hub_env(spec: &ModelServiceSpec) -> Vec<Value> {
     found
 }
 
+/// The flags that engines have alike, of their server and of the model. Each has its own name for the longest context.
+fn serving(spec: &ModelServiceSpec, context_length: &str, flags: &mut Flags) {
+    flags.set("--host", "0.0.0.0");
+    flags.set("--port", HTTP_PORT);
+    flags.set_some("--revision", revision(spec));
+    flags.set_some(context_length, spec.model.context_length);
+    if spec.model.chat_template.is_some() {
+        flags.set("--chat-template", TEMPLATE_PATH);
+    }
+}
+
+/// Where an engine publishes what it holds, as vLLM and SGLang read it.
+fn events(shape: &Shape<'_>) -> Value {
+    let (port, replay) = event_ports(shape);
+    json!({
+        "publisher": "zmq", "topic": "kv-events",
+        "endpoint": format!("tcp://*:{port}"), "replay_endpoint": format!("tcp://*:{replay}"),
+    })
+}
+
+/// A share that is stated in percent, as engines read it.
+fn share(percent: u32) -> String {
+    format!("0.{percent:02}")
+}
+
+/// Where an adapter is: a repository on the hub, or a directory.
+pub(crate) fn adapter_path(adapter: &Adapter) -> String {
+    match &adapter.source.hub {
+        Some(hub) => hub.repository.clone().unwrap_or_else(|| adapter.name.clone()),
+        None => format!("{ADAPTERS_PATH}/{}", adapter.name),
+    }
+}
+
+/// Adapters with their places, as the engines' lists have them.
+fn modules<'a>(adapters: impl Iterator<Item = &'a Adapter>) -> Vec<String> {
+    adapters.map(|adapter| format!("{}={}", adapter.name, adapter_path(adapter))).collect()
+}
+
 fn revision(spec: &ModelServiceSpec) -> Option<&str> {
     spec.model.source.as_ref()?.hub.as_ref()?.revision.as_deref()
 }
 
 /// The user's own arguments for a role.
 fn user_args<'a>(engine: &'a Engine, shape: &'a Shape<'_>) -> impl Iterator<Item = &'a str> + Clone {
-    engine.args.iter().chain(&shape.role.args).map(String::as_str)
+    engine.additions.args.iter().chain(&shape.role.additions.args).map(String::as_str)
+}
+
+/// The ports of the ranks of a pod, and those of their KV events.
+fn ports(shape: &Shape<'_>, ranks: u32) -> Vec<(String, u16)> {
+    let (events, replay) = event_ports(shape);
+    let mut ports = http_ports(ranks);
+    ports.extend([("kv-events".to_owned(), events), ("kv-replay".to_owned(), replay)]);
+    ports
 }
 
 /// Names of ports have at most 15 characters.

@@ -1,11 +1,10 @@
 //! SGLang. Flags as in `python3 -m sglang.launch_server --help` of 0.5.23.
 
 use super::{
-    ADAPTERS_PATH, BOOTSTRAP_PORT, Context, Flags, HTTP_PORT, Launch, SHARED_PATH, TEMPLATE_PATH, env,
-    env_of_field, event_ports, http_ports, hub_env, model_argument, revision, served_names, user_args,
+    BOOTSTRAP_PORT, Context, Flags, HTTP_PORT, Launch, SHARED_PATH, env, env_of_field, events, hub_env,
+    model_argument, modules, ports, served_names, serving, share, user_args,
 };
 use crate::api::{NixlBackend, RoleName, TransferProtocol};
-use serde_json::json;
 
 /// Where the nodes of a replica find each other.
 const INIT_PORT: u16 = 20_080;
@@ -15,14 +14,11 @@ pub(super) fn launch(context: Context<'_>) -> Launch {
     let Context { spec, shape, .. } = context;
     let mut args = vec![format!("--model-path={}", model_argument(spec))];
     args.extend(flags(context).into_args(user_args(&spec.engine, shape)));
-    let mut ports = http_ports(1);
-    let (events, replay) = event_ports(shape);
-    ports.extend([("kv-events".to_owned(), events), ("kv-replay".to_owned(), replay)]);
     Launch {
         command: ["python3", "-m", "sglang.launch_server"].map(str::to_owned).to_vec(),
         args,
         env: environment(context),
-        ports,
+        ports: ports(shape, 1),
         health: ("/health".to_owned(), HTTP_PORT),
         ..Launch::default()
     }
@@ -33,13 +29,7 @@ fn flags(context: Context<'_>) -> Flags {
     let mut flags = Flags::default();
     // SGLang has one name; requests may use any.
     flags.set_some("--served-model-name", served_names(spec).first());
-    flags.set("--host", "0.0.0.0");
-    flags.set("--port", HTTP_PORT);
-    flags.set_some("--revision", revision(spec));
-    flags.set_some("--context-length", spec.model.context_length);
-    if spec.model.chat_template.is_some() {
-        flags.set("--chat-template", TEMPLATE_PATH);
-    }
+    serving(spec, "--context-length", &mut flags);
     let parallel = &shape.role.parallelism;
     // The ranks of its attention are groups within the tensor-parallel ones.
     flags.set("--tp-size", parallel.tensor.saturating_mul(parallel.data));
@@ -54,7 +44,7 @@ fn flags(context: Context<'_>) -> Flags {
         flags.set("--dist-init-addr", format!("$(LWS_LEADER_ADDRESS):{INIT_PORT}"));
     }
     if let Some(gpu) = &cache.gpu {
-        flags.set_some("--mem-fraction-static", gpu.memory_percent.map(|percent| format!("0.{percent:02}")));
+        flags.set_some("--mem-fraction-static", gpu.memory_percent.map(share));
         flags.set_some("--page-size", gpu.block_tokens);
         flags.set_some("--kv-cache-dtype", gpu.data_type.as_ref());
     }
@@ -63,12 +53,7 @@ fn flags(context: Context<'_>) -> Flags {
     adapters(context, &mut flags);
     flags.switch("--enable-metrics");
     flags.switch("--enable-cache-report");
-    let (port, replay) = event_ports(shape);
-    let events = json!({
-        "publisher": "zmq", "topic": "kv-events",
-        "endpoint": format!("tcp://*:{port}"), "replay_endpoint": format!("tcp://*:{replay}"),
-    });
-    flags.set("--kv-events-config", events);
+    flags.set("--kv-events-config", events(shape));
     flags
 }
 
@@ -77,8 +62,11 @@ fn tiers(context: Context<'_>, flags: &mut Flags) {
     let Context { shape, cache, .. } = context;
     let Some(cpu) = &cache.cpu else { return };
     flags.switch("--enable-hierarchical-cache");
-    let share = cpu.size.units().unwrap_or_default().checked_div(u64::from(shape.devices_per_pod.max(1)));
-    flags.set("--hicache-size", share.unwrap_or_default().checked_div(GIGABYTE).unwrap_or_default().max(1));
+    let of_device = cpu.size.units().unwrap_or_default().checked_div(u64::from(shape.devices_per_pod.max(1)));
+    flags.set(
+        "--hicache-size",
+        of_device.unwrap_or_default().checked_div(GIGABYTE).unwrap_or_default().max(1),
+    );
     let shared = cache.shared.as_ref();
     if shared.is_some_and(|shared| shared.mooncake.is_some()) {
         flags.set("--hicache-storage-backend", "mooncake");
@@ -109,13 +97,7 @@ fn adapters(context: Context<'_>, flags: &mut Flags) {
     flags.switch("--enable-lora");
     flags.set_some("--max-loras-per-batch", adapters.active_max);
     flags.set_some("--max-lora-rank", adapters.rank_max);
-    let path = |adapter: &crate::api::Adapter| match &adapter.source.hub {
-        Some(hub) => hub.repository.clone().unwrap_or_else(|| adapter.name.clone()),
-        None => format!("{ADAPTERS_PATH}/{}", adapter.name),
-    };
-    let paths: Vec<String> =
-        adapters.list.iter().map(|adapter| format!("{}={}", adapter.name, path(adapter))).collect();
-    flags.list("--lora-paths", &paths);
+    flags.list("--lora-paths", &modules(adapters.list.iter()));
 }
 
 fn environment(context: Context<'_>) -> Vec<serde_json::Value> {

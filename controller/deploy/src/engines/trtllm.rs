@@ -2,7 +2,7 @@
 
 use super::{
     Context, FILES_PATH, Flags, HTTP_PORT, Launch, TEMPLATE_PATH, env_of_field, http_ports, hub_env,
-    model_argument, revision, user_args,
+    model_argument, revision, share, user_args,
 };
 use crate::json::put;
 use serde_json::json;
@@ -28,7 +28,7 @@ pub(super) fn launch(context: Context<'_>) -> Launch {
         flags.set("--chat_template", TEMPLATE_PATH);
     }
     let percent = cache.gpu.as_ref().and_then(|gpu| gpu.memory_percent);
-    flags.set_some("--kv_cache_free_gpu_memory_fraction", percent.map(|percent| format!("0.{percent:02}")));
+    flags.set_some("--kv_cache_free_gpu_memory_fraction", percent.map(share));
     flags.set("--extra_llm_api_options", format!("{FILES_PATH}/{OPTIONS_FILE}"));
     let mut args = vec![model_argument(spec)];
     args.extend(flags.into_args(user_args(&spec.engine, shape)));

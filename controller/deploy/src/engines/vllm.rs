@@ -1,12 +1,11 @@
 //! vLLM. Flags as in `vllm serve --help` of 0.32.0.
 
 use super::{
-    ADAPTERS_PATH, Context, Flags, HTTP_PORT, Launch, SIDE_CHANNEL_PORT, TEMPLATE_PATH, env, env_of_field,
-    event_ports, http_ports, hub_env, is_prefill, model_argument, revision, served_names, user_args,
-    vllm_cache,
+    ADAPTERS_PATH, Context, Flags, HTTP_PORT, Launch, SIDE_CHANNEL_PORT, env, env_of_field, events, hub_env,
+    is_prefill, model_argument, modules, ports, served_names, serving, share, user_args, vllm_cache,
 };
 use crate::api::{AdapterLoad, TransferProtocol, Vendor};
-use serde_json::json;
+use crate::json::put;
 
 /// Where the supervisor of several ranks says how they all do (`--data-parallel-supervisor-port`).
 const SUPERVISOR_PORT: u16 = 9_256;
@@ -30,9 +29,6 @@ pub(super) fn launch(context: Context<'_>) -> Launch {
         args.extend(flags.into_args(user_args(&spec.engine, shape)));
         args
     };
-    let mut ports = http_ports(shape.ranks_per_pod);
-    let (events, replay) = event_ports(shape);
-    ports.extend([("kv-events".to_owned(), events), ("kv-replay".to_owned(), replay)]);
     let (files, file_env) = vllm_cache::files(context);
     let mut env = environment(context);
     env.extend(file_env);
@@ -41,7 +37,7 @@ pub(super) fn launch(context: Context<'_>) -> Launch {
         args: args(serve),
         worker_args: worker.map(args),
         env,
-        ports,
+        ports: ports(shape, shape.ranks_per_pod),
         files,
         health: ("/health".to_owned(), if shape.ranks_per_pod > 1 { SUPERVISOR_PORT } else { HTTP_PORT }),
         all_serve: has_ranks,
@@ -52,30 +48,18 @@ fn flags(context: Context<'_>) -> Flags {
     let Context { spec, shape, cache } = context;
     let mut flags = Flags::default();
     flags.list("--served-model-name", &served_names(spec));
-    flags.set("--host", "0.0.0.0");
-    flags.set("--port", HTTP_PORT);
-    flags.set_some("--revision", revision(spec));
-    flags.set_some("--max-model-len", spec.model.context_length);
-    if spec.model.chat_template.is_some() {
-        flags.set("--chat-template", TEMPLATE_PATH);
-    }
+    serving(spec, "--max-model-len", &mut flags);
     parallelism(context, &mut flags);
     if let Some(gpu) = &cache.gpu {
-        flags.set_some(
-            "--gpu-memory-utilization",
-            gpu.memory_percent.map(|percent| format!("0.{percent:02}")),
-        );
+        flags.set_some("--gpu-memory-utilization", gpu.memory_percent.map(share));
         flags.set_some("--block-size", gpu.block_tokens);
         flags.set_some("--kv-cache-dtype", gpu.data_type.as_ref());
     }
     flags.set_some("--kv-transfer-config", vllm_cache::transfer_config(context));
     // Proxies compare what responses say with what engines report.
     flags.switch("--enable-prompt-tokens-details");
-    let (port, replay) = event_ports(shape);
-    let events = json!({
-        "enable_kv_cache_events": true, "publisher": "zmq", "topic": "kv-events",
-        "endpoint": format!("tcp://*:{port}"), "replay_endpoint": format!("tcp://*:{replay}"),
-    });
+    let mut events = events(shape);
+    put(&mut events, "enable_kv_cache_events", true);
     flags.set("--kv-events-config", events);
     adapters(context, &mut flags);
     // Requests that run when a pod leaves end as they would have.
@@ -132,18 +116,9 @@ fn adapters(context: Context<'_>, flags: &mut Flags) {
         adapters.list.len().max(usize::try_from(adapters.active_max.unwrap_or(1)).unwrap_or(1)),
     );
     flags.set_some("--max-lora-rank", adapters.rank_max);
-    let modules: Vec<String> =
-        pinned().map(|adapter| format!("{}={}", adapter.name, adapter_path(adapter))).collect();
+    let modules = modules(pinned());
     if !modules.is_empty() {
         flags.list("--lora-modules", &modules);
-    }
-}
-
-/// Where an adapter is: a repository on the hub, or a directory.
-fn adapter_path(adapter: &crate::api::Adapter) -> String {
-    match &adapter.source.hub {
-        Some(hub) => hub.repository.clone().unwrap_or_else(|| adapter.name.clone()),
-        None => format!("{ADAPTERS_PATH}/{}", adapter.name),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The engines' images for each vendor, as data.
 //!
 //! Releases whose flags the planner was written for. Sources: vLLM publishes `vllm/vllm-openai`, `vllm/vllm-openai-rocm` and
-//! `vllm/vllm-openai-cpu` with each release, and `vllm/vllm-tpu` with some; SGLang publishes `lmsysorg/sglang`, with suffixes for
-//! ROCm; NVIDIA publishes `tensorrt-llm/release`. There is no image of vLLM for Gaudi to pull: its plugin is built on one of
+//! `vllm/vllm-openai-cpu` with each release, and `vllm/vllm-tpu` with some; SGLang publishes `lmsysorg/sglang`, and for
+//! each of ROCm 7.0 and 7.2 and each of MI300 and MI350 a tag with `-rocm720-mi30x` and the like (its `release-docker-amd.yml`); NVIDIA publishes `tensorrt-llm/release`. There is no image of vLLM for Gaudi to pull: its plugin is built on one of
 //! `vault.habana.ai/gaudi-docker`, so the ModelService must name one.
 
 use super::Device;

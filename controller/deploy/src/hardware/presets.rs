@@ -4,7 +4,8 @@
 //! (`habana.ai/gaudi`) and GKE (`google.com/tpu`). Labels: NVIDIA's GPU feature discovery makes `nvidia.com/gpu.product` of the
 //! product's name, GKE sets `cloud.google.com/gke-accelerator`, AMD's node labeller sets `amd.com/gpu.device-id` (74a1 and 75a3 are the
 //! PCI ids of MI300X and MI355X), GKE sets `cloud.google.com/gke-tpu-accelerator` and `gke-tpu-topology` ("Plan TPUs in GKE").
-//! Devices of a node: DGX and HGX systems of NVIDIA, the OAM platforms of AMD and of Gaudi have 8; GKE's `ct5lp-hightpu-8t` and
+//! Nothing labels the generation of Gaudi: node feature discovery sets `pci-1da3.present` for all, and Intel's operator documents no label of
+//! the product; where a cluster has several, `nodeSelector` distinguishes them. Devices of a node: DGX and HGX systems of NVIDIA, the OAM platforms of AMD and of Gaudi have 8; GKE's `ct5lp-hightpu-8t` and
 //! `ct6e-standard-8t` have 8 chips in one host, topology 2x4.
 //!
 //! Nodes are required to have one of the labels, because pods of different products must not share a role: their speeds and caches

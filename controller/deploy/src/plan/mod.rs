@@ -62,6 +62,8 @@ pub struct Note {
     pub is_warning: bool,
     /// What it is, in one word.
     pub reason: String,
+    /// The field that it is about: `spec.transfer`. Two notes of one reason and field are one.
+    pub field: String,
     /// What it is, in words.
     pub message: String,
 }

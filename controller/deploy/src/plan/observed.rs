@@ -27,7 +27,7 @@ pub struct ObservedRole {
     pub updated: i32,
     /// Whether the status is about the current specification (`status.observedGeneration`).
     pub is_current: bool,
-    /// Why pods do not come up, in words, one for each reason: `2 pods: Insufficient nvidia.com/gpu`.
+    /// Why pods do not come up, in words, one for each reason: `pod llama-decode-7d and 2 more: no node has room for it`.
     pub troubles: Vec<String>,
     /// Replicas that Warmpath's scaler asks for; `None`: it does not scale.
     pub scaled: Option<i32>,

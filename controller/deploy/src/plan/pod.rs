@@ -129,6 +129,8 @@ impl Pod<'_> {
             "env": self.env(),
             "volumeMounts": mounts,
             "resources": self.resources(),
+            // The last lines of the log become the reason that the status shows.
+            "terminationMessagePolicy": "FallbackToLogsOnError",
             "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
         });
         if let Some(policy) = &spec.engine.pull_policy {
@@ -154,7 +156,7 @@ impl Pod<'_> {
 
     /// The engine's variables, then the user's, of which each replaces one of the same name.
     fn env(self) -> Vec<Value> {
-        let own = self.spec.engine.env.iter().chain(&self.shape.role.env);
+        let own = self.spec.engine.additions.env.iter().chain(&self.shape.role.additions.env);
         let mut all: Vec<Value> = self.launch.env.clone();
         for variable in own {
             let value = serde_json::to_value(variable).unwrap_or_default();

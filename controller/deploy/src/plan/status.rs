@@ -65,6 +65,8 @@ pub(super) fn status(
     let message = (!waits.is_empty()).then(|| waits.join("; "));
     let ready: Vec<String> =
         roles.iter().map(|role| format!("{} {}/{}", role.name, role.ready, role.wanted)).collect();
+    // What was reported last stays while nothing is: a service without requests is as warm as it was.
+    let before = service.status.clone().unwrap_or_default();
     let traffic = observed.traffic;
     ModelServiceStatus {
         observed_generation: service.metadata.generation,
@@ -72,10 +74,19 @@ pub(super) fn status(
         conditions: conditions(service, tally, message.as_deref(), observed),
         message,
         ready: Some(ready.join(", ")),
-        cached: traffic.map(|traffic| format!("{:.0}%", traffic.cached_percent)),
-        ttft_p90: traffic.map(|traffic| format!("{:.0}ms", traffic.ttft_ms_p90)),
+        cached: traffic.map(|traffic| format!("{:.0}%", traffic.cached_percent)).or(before.cached),
+        ttft_p90: traffic.map(|traffic| time(traffic.ttft_ms_p90)).or(before.ttft_p90),
         roles,
         addresses: vec![format!("inferencepool/{}", owner.name), routing_address(owner)],
+    }
+}
+
+/// A time with two digits or three: `42ms`, `1.3s`, `75s`.
+fn time(ms: f64) -> String {
+    match ms / 1e3 {
+        s if s < 1.0 => format!("{ms:.0}ms"),
+        s if s < 10.0 => format!("{s:.1}s"),
+        s => format!("{s:.0}s"),
     }
 }
 

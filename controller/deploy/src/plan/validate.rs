@@ -197,9 +197,10 @@ fn check_volume(volume: &Volume, field: &str, is_sized: bool, problems: &mut Pro
 }
 
 fn check_arguments(spec: &ModelServiceSpec, problems: &mut Problems) {
-    let engine = spec.engine.args.iter().enumerate().map(|(at, it)| (format!("spec.engine.args[{at}]"), it));
+    let engine =
+        spec.engine.additions.args.iter().enumerate().map(|(at, it)| (format!("spec.engine.args[{at}]"), it));
     let roles = spec.roles.iter().flat_map(|(name, role)| {
-        role.args.iter().enumerate().map(move |(at, it)| (format!("{}.args[{at}]", path(name)), it))
+        role.additions.args.iter().enumerate().map(move |(at, it)| (format!("{}.args[{at}]", path(name)), it))
     });
     for (field, argument) in engine.chain(roles) {
         let name = flag_name(argument);

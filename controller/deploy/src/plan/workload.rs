@@ -39,8 +39,8 @@ pub(super) fn objects(pod: Pod<'_>, observed: &Observed, problems: &mut Problems
         });
     }
     let patches = [
-        ("spec.engine.podTemplate".to_owned(), &spec.engine.pod_template),
-        (format!("{}.podTemplate", path(shape.name)), &shape.role.pod_template),
+        ("spec.engine.podTemplate".to_owned(), &spec.engine.additions.pod_template),
+        (format!("{}.podTemplate", path(shape.name)), &shape.role.additions.pod_template),
     ];
     let mut template = |is_worker: bool| patched(pod.template(is_worker), &patches, problems);
     let replicas = replicas(spec, shape, observed);

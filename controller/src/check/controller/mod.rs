@@ -112,12 +112,17 @@ impl Pages {
 /// Checks a controller.
 pub fn check(pages: &Pages, to: &mut Findings) {
     itself::check(pages, to);
-    pools::check(&pages.state, to);
-    engines::check(&pages.state, to);
-    caches::check(&pages.state, to);
-    legs::check(&pages.state, to);
-    holds::check(&pages.state, to);
+    check_pools(&pages.state, to);
     proxies::check(&pages.state, to);
+}
+
+/// Checks the pools of a state alone: the subject of each finding is one.
+pub(crate) fn check_pools(state: &StatePage, to: &mut Findings) {
+    pools::check(state, to);
+    engines::check(state, to);
+    caches::check(state, to);
+    legs::check(state, to);
+    holds::check(state, to);
 }
 
 fn counters(page: &[u8]) -> BTreeMap<String, f64> {

@@ -256,7 +256,7 @@ pub(crate) async fn an_edit_that_cannot_be_carried_out_keeps_what_runs(
     namespace.cluster.add_vllm_that_exits("registry.example.com/exits", 3)?;
     for (image, trouble) in [
         ("registry.example.com/no-such:1", "ErrImagePull"),
-        ("registry.example.com/exits:1", "CrashLoopBackOff: its last exit code is 3"),
+        ("registry.example.com/exits:1", "CrashLoopBackOff: it ended with exit code 3"),
     ] {
         edit(&namespace, json!({"engine": {"image": image}})).await?;
         let message = condition(&namespace, "Degraded", "True", "").await?;

@@ -5,7 +5,9 @@ use super::{
     events::{Publisher, Sources},
     fault::{Fault, Faults},
     hub::Hub,
-    listen, metrics,
+    listen,
+    lora::Adapters,
+    metrics,
     state::State,
 };
 use crate::{
@@ -43,6 +45,7 @@ pub struct EngineServer {
 #[derive(Debug)]
 pub(super) struct App {
     pub(super) config: ServerConfig,
+    pub(super) adapters: Adapters,
     pub(super) hub: Arc<Hub>,
     pub(super) cut: Cut,
     publisher: Option<Publisher>,
@@ -84,6 +87,7 @@ impl EngineServer {
             hub: Arc::new(Hub::new(&config, publisher.is_some().then_some(publishing))),
             cut,
             publisher,
+            adapters: Adapters::of(&config.adapters),
             config,
             faults,
             stop: Notify::new(),

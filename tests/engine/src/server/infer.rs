@@ -124,7 +124,7 @@ fn plan(
     let config = &app.config;
     let model = parsed.model.unwrap_or_else(|| config.model.clone());
     let adapter = if model == config.model { "" } else { &model };
-    if !adapter.is_empty() && !config.adapters.iter().any(|known| known == adapter) {
+    if !adapter.is_empty() && app.adapters.number(adapter).is_none() {
         return Err(ApiError::UnknownModel(model));
     }
     if parsed.prompts.is_empty() {
@@ -180,9 +180,9 @@ fn choose(
     (Choice { filler, prompt_tokens, cached_tokens: 0, output_tokens }, request, whole)
 }
 
-/// What the blocks of a request hold; an adapter's number is its place in the settings, from 1.
+/// What the blocks of a request hold; an adapter's number is its place among those that are loaded, from 1.
 fn content(app: &App, adapter: &str, salt: &str, request: &Request, whole: &Tokenized) -> Content {
-    let number = app.config.adapters.iter().position(|known| known == adapter).unwrap_or(0) as u32 + 1;
+    let number = app.adapters.number(adapter).unwrap_or(1);
     Content {
         chain: request.chain.clone(),
         tokens: whole.ids(),

@@ -21,6 +21,7 @@ mod hub;
 mod infer;
 mod legs;
 mod listen;
+mod lora;
 mod metrics;
 mod reply;
 mod route;

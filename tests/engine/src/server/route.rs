@@ -5,6 +5,7 @@ use super::{
     fault::{Nonsense, Scrape},
     infer,
     legs::TransferProtocol,
+    lora,
     reply::{Body, ENGINE, REQUEST_ID, broken, broken_after, json as reply_json, whole, with_body},
     sim, tokens,
 };
@@ -34,6 +35,8 @@ enum Route {
     Detokenize,
     Render(Protocol),
     Models,
+    LoadAdapter,
+    UnloadAdapter,
     Version,
     Health,
     Metrics,
@@ -66,6 +69,10 @@ impl Route {
                 (Self::Render(Protocol::Chat), "/v1/chat/completions/render", Method::POST)
             }
             "/version" => (Self::Version, "/version", Method::GET),
+            "/v1/load_lora_adapter" => (Self::LoadAdapter, "/v1/load_lora_adapter", Method::POST),
+            "/v1/unload_lora_adapter" => (Self::UnloadAdapter, "/v1/unload_lora_adapter", Method::POST),
+            "/load_lora_adapter" => (Self::LoadAdapter, "/load_lora_adapter", Method::POST),
+            "/unload_lora_adapter" => (Self::UnloadAdapter, "/unload_lora_adapter", Method::POST),
             "/v1/models" => (Self::Models, "/v1/models", Method::GET),
             "/health" => (Self::Health, "/health", Method::GET),
             "/metrics" => (Self::Metrics, "/metrics", Method::GET),
@@ -168,6 +175,14 @@ async fn dispatch(
         }
         Route::Version => Ok(reply_json(StatusCode::OK, &json!({"version": VLLM_VERSION}))),
         Route::Models => Ok(models(app)),
+        Route::LoadAdapter => {
+            require_json(&request)?;
+            lora::load(app, &read_body(request).await?)
+        }
+        Route::UnloadAdapter => {
+            require_json(&request)?;
+            lora::unload(app, &read_body(request).await?)
+        }
         Route::Health => Ok(whole(StatusCode::OK, "text/plain", "")),
         Route::Metrics => scrape(app).await,
         Route::SimState => Ok(sim::state(app)),
@@ -263,7 +278,8 @@ fn models(app: &App) -> Response<Body> {
             "max_model_len": parent.is_none().then_some(max_model_len),
         })
     };
-    let adapters = config.adapters.iter().map(|id| model(id, Some(&config.model)));
+    let adapters = app.adapters.names();
+    let adapters = adapters.iter().map(|id| model(id, Some(&config.model)));
     let data: Vec<_> = std::iter::once(model(&config.model, None)).chain(adapters).collect();
     reply_json(StatusCode::OK, &json!({"object": "list", "data": data}))
 }

@@ -1,0 +1,231 @@
+//! Passes over ModelServices at an API server of this process: what is written, how, and what is left alone.
+
+use super::{Carrier, Insights, Settings};
+use crate::config::{Kubernetes, ObjectName, Selector};
+use crate::fake_api::FakeApi;
+use crate::watch::{Facts, Item, Kind, Source, Update};
+use http::{Method, Response, StatusCode};
+use kube::api::DynamicObject;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+
+const NOT_FOUND: StatusCode = StatusCode::NOT_FOUND;
+
+/// What was called, in order.
+type Calls = Arc<Mutex<Vec<Call>>>;
+
+/// One call: method, kind, query and body.
+#[derive(Clone, Debug)]
+struct Call {
+    method: Method,
+    kind: String,
+    query: String,
+    body: Value,
+}
+
+fn service() -> Value {
+    json!({
+        "apiVersion": "warmpath.dev/v1alpha1",
+        "kind": "ModelService",
+        "metadata": {"name": "llama", "namespace": "llm", "uid": "u", "generation": 1, "resourceVersion": "1"},
+        "spec": {
+            "model": {"name": "meta-llama/Llama-3.1-8B-Instruct"},
+            "roles": {"serve": {"hardware": {"gpu": {"type": "cpu"}}}},
+        },
+    })
+}
+
+/// What watches have shown that have listed everything.
+fn facts(objects: &[(Kind, Value)]) -> Facts {
+    let mut facts = Facts::default();
+    for kind in Kind::OF_MODELS.into_iter().chain([Kind::ModelService, Kind::EnginePod]) {
+        let source = Source { kind, namespace: None, selector: Selector::new() };
+        let of_kind = objects.iter().filter(|(of, _)| *of == kind).map(|(_, object)| {
+            let object: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+            let name = object.metadata.name.clone().unwrap();
+            (ObjectName { namespace: "llm".to_owned(), name }, Item::Whole(Arc::new(object)))
+        });
+        facts.open(source.clone());
+        facts.apply(&source, Update::Listed(of_kind.collect::<BTreeMap<_, _>>()));
+    }
+    facts
+}
+
+/// A carrier whose API server has nothing, and does with writes of a kind what `refuses` says.
+fn carrier(refuses: fn(&str) -> bool) -> (Carrier, watch::Sender<bool>, Calls) {
+    let (leads, is_leader) = watch::channel(true);
+    let (carrier, calls) = carrier_at(is_leader, move |call| match call.method {
+        Method::GET => NOT_FOUND,
+        _ if refuses(&call.kind) => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::OK,
+    });
+    (carrier, leads, calls)
+}
+
+/// A carrier whose API server responds with what `respond` says. What it reads is an object of nobody.
+fn carrier_at(
+    is_leader: watch::Receiver<bool>,
+    mut respond: impl FnMut(&Call) -> StatusCode + Send + 'static,
+) -> (Carrier, Calls) {
+    let calls = Calls::default();
+    let log = Arc::clone(&calls);
+    let client = FakeApi::client(move |request| {
+        let path = request.uri().path().to_owned();
+        let mut parts = path.rsplit('/');
+        let last = parts.next().unwrap().to_owned();
+        let kind = parts.next().unwrap().to_owned();
+        let kind = if last == "status" { "status".to_owned() } else { kind };
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let body = serde_json::from_slice(request.body()).unwrap_or_default();
+        let call = Call { method: request.method().clone(), kind, query, body };
+        let status = respond(&call);
+        log.lock().unwrap().push(call);
+        let body = if status == StatusCode::OK {
+            json!({"apiVersion": "v1", "kind": "K", "metadata": {"name": "n"}})
+        } else {
+            let reason = if status == NOT_FOUND { "NotFound" } else { "Invalid" };
+            json!({"kind": "Status", "code": status.as_u16(), "reason": reason, "message": "no"})
+        };
+        Response::builder().status(status).body(body.to_string()).unwrap()
+    });
+    let service = ObjectName { namespace: "llm".to_owned(), name: "warmpath-controller".to_owned() };
+    let kubernetes = Kubernetes { service: Some(service), ..Kubernetes::default() };
+    let settings = Settings { kubernetes, grpc_port: 18_000, pod: "pod".to_owned() };
+    (Carrier::new(client, &settings, is_leader, Arc::default()), calls)
+}
+
+fn patched(calls: &Calls) -> Vec<String> {
+    let calls = calls.lock().unwrap();
+    calls.iter().filter(|call| call.method == Method::PATCH).map(|call| call.kind.clone()).collect()
+}
+
+#[tokio::test]
+async fn what_has_not_changed_is_looked_at_once() {
+    let (mut carrier, _leads, calls) = carrier(|_| false);
+    let facts = facts(&[(Kind::ModelService, service())]);
+    assert_eq!(carrier.pass(&facts, &mut Insights::default()).await, None);
+    let first = calls.lock().unwrap().len();
+    assert!(patched(&calls).contains(&"deployments".to_owned()), "{:?}", patched(&calls));
+    carrier.pass(&facts, &mut Insights::default()).await;
+    assert_eq!(calls.lock().unwrap().len(), first);
+}
+
+#[tokio::test]
+async fn an_object_that_is_refused_does_not_keep_the_others_from_being_made() {
+    let (mut carrier, _leads, calls) = carrier(|kind| kind == "deployments");
+    let facts = facts(&[(Kind::ModelService, service())]);
+    let due = carrier.pass(&facts, &mut Insights::default()).await;
+    assert!(due.is_some(), "it is tried again");
+    let patched = patched(&calls);
+    for kind in ["deployments", "services", "inferencepools", "status"] {
+        assert!(patched.contains(&kind.to_owned()), "{kind}: {patched:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_model_service_that_is_being_deleted_is_left_to_the_garbage_collector() {
+    let (mut carrier, _leads, calls) = carrier(|_| false);
+    let mut leaving = service();
+    leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    carrier.pass(&facts(&[(Kind::ModelService, leaving)]), &mut Insights::default()).await;
+    assert_eq!(patched(&calls), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_lead_writes_nothing() {
+    let (mut carrier, leads, calls) = carrier(|_| false);
+    leads.send_replace(false);
+    carrier.pass(&facts(&[(Kind::ModelService, service())]), &mut Insights::default()).await;
+    assert_eq!(patched(&calls), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_does_not_fit_the_definition_changes_nothing_but_the_status() {
+    let (mut carrier, _leads, calls) = carrier(|_| false);
+    let mut odd = service();
+    odd["spec"]["roles"] = json!("many");
+    carrier.pass(&facts(&[(Kind::ModelService, odd)]), &mut Insights::default()).await;
+    assert_eq!(patched(&calls), ["status"]);
+}
+
+#[tokio::test]
+async fn objects_are_applied_without_force_and_the_status_with_it() {
+    let (mut carrier, _leads, calls) = carrier(|_| false);
+    carrier.pass(&facts(&[(Kind::ModelService, service())]), &mut Insights::default()).await;
+    let calls = calls.lock().unwrap();
+    let patches: Vec<&Call> = calls.iter().filter(|call| call.method == Method::PATCH).collect();
+    assert!(patches.len() > 3, "{patches:?}");
+    for call in patches {
+        assert!(call.query.contains("fieldManager=warmpath"), "{call:?}");
+        assert_eq!(call.query.contains("force=true"), call.kind == "status", "{call:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_replica_that_loses_the_lease_during_a_write_writes_nothing_more() {
+    let (leads, is_leader) = watch::channel(true);
+    let (mut carrier, calls) = carrier_at(is_leader, move |call| {
+        if call.method == Method::GET {
+            return NOT_FOUND;
+        }
+        leads.send_replace(false);
+        StatusCode::OK
+    });
+    carrier.pass(&facts(&[(Kind::ModelService, service())]), &mut Insights::default()).await;
+    assert_eq!(patched(&calls).len(), 1, "{:?}", patched(&calls));
+}
+
+#[tokio::test]
+async fn an_object_of_somebody_else_that_the_watches_do_not_show_is_not_written_to() {
+    let (_leads, is_leader) = watch::channel(true);
+    // Everything that the plan names is there, without labels or owners.
+    let (mut carrier, calls) = carrier_at(is_leader, |_| StatusCode::OK);
+    carrier.pass(&facts(&[(Kind::ModelService, service())]), &mut Insights::default()).await;
+    assert_eq!(patched(&calls), ["status"]);
+    let calls = calls.lock().unwrap();
+    let status = calls.iter().find(|call| call.kind == "status").unwrap();
+    assert!(status.body.to_string().contains("NameTaken"), "{}", status.body);
+}
+
+#[tokio::test]
+async fn what_the_plan_no_longer_has_is_deleted_by_its_uid_and_only_if_it_is_ours() {
+    let (mut carrier, _leads, calls) = carrier(|_| false);
+    let left = |name: &str, owner: &str, uid: &str| {
+        let labels =
+            json!({"app.kubernetes.io/managed-by": "warmpath", "warmpath.dev/model-service": "llama"});
+        let owners =
+            json!([{"apiVersion": "v1", "kind": "K", "name": "n", "uid": owner, "controller": true}]);
+        let metadata = json!({"name": name, "namespace": "llm", "uid": uid, "labels": labels, "ownerReferences": owners});
+        (Kind::Deployment, json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata}))
+    };
+    let objects = [
+        (Kind::ModelService, service()),
+        left("llama-prefill", "u", "1"),
+        left("llama-decode", "other", "2"),
+    ];
+    carrier.pass(&facts(&objects), &mut Insights::default()).await;
+    let calls = calls.lock().unwrap();
+    let deleted: Vec<&Call> = calls.iter().filter(|call| call.method == Method::DELETE).collect();
+    assert_eq!(deleted.len(), 1, "{deleted:?}");
+    assert_eq!(deleted[0].body["preconditions"]["uid"], "1");
+}
+
+#[tokio::test]
+async fn a_change_of_what_was_made_is_looked_at_again() {
+    let (mut carrier, _leads, calls) = carrier(|_| false);
+    let made = |version: &str| {
+        let labels = json!({"warmpath.dev/model-service": "llama"});
+        let metadata =
+            json!({"name": "llama", "namespace": "llm", "resourceVersion": version, "labels": labels});
+        let object = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata});
+        facts(&[(Kind::ModelService, service()), (Kind::Service, object)])
+    };
+    carrier.pass(&made("1"), &mut Insights::default()).await;
+    let first = calls.lock().unwrap().len();
+    carrier.pass(&made("1"), &mut Insights::default()).await;
+    assert_eq!(calls.lock().unwrap().len(), first);
+    carrier.pass(&made("2"), &mut Insights::default()).await;
+    assert!(calls.lock().unwrap().len() > first, "somebody has changed the Service");
+}
