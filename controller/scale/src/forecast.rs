@@ -15,6 +15,9 @@ const RECENT_S: f64 = 60.0;
 /// Standard errors from which on a trend, or a departure from the level, counts: one in a hundred exceeds that by chance.
 const STANDARD_ERRORS: f64 = 2.5;
 
+/// Growth beyond the level that a trend is believed at most: a step looks like a trend for a while.
+const GROWTH_MAX: f64 = 0.5;
+
 /// What came, interval by interval.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Series {
@@ -94,7 +97,7 @@ impl Forecast {
     /// What is expected in `ahead_s` seconds. A fall is believed when it has come, because an engine too few costs more than one
     /// too many.
     pub(crate) fn ahead(self, ahead_s: f64) -> f64 {
-        self.level + self.slope.max(0.0) * ahead_s
+        self.level + (self.slope.max(0.0) * ahead_s).min(self.level * GROWTH_MAX)
     }
 }
 

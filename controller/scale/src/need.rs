@@ -6,9 +6,10 @@
 //!
 //!   prefill  the 90th percentile of wait + own prefill <= objective, the wait by Sakasegawa's formula for M/G/n queues, where decode
 //!            steps take k D of n engines
-//!   decode   mean time between tokens I(n) = t0 n / (n - P - k D) <= objective: by Little's law D I / n requests run at an engine, a
-//!            step of theirs takes t0 + k D I / n, and prefills take P / n of the time
-//!   KV room  D I(n) requests, and so many more as a Poisson process exceeds in one case of ten, fit into n caches
+//!   decode   mean time between tokens I = t0 / (1 - P/n - k D/n): by Little's law D I / n requests run at an engine, a step of theirs
+//!            takes t0 + k D I / n, and prefills take P / n of the time. Nine of ten responses meet the objective: the two shares are
+//!            those that are exceeded in one case of ten by the requests and prefills that a response happens to run beside
+//!   KV room  D I / n requests, I as it then is, and so many more as are exceeded in one case of ten, fit into a cache
 //! ```
 //!
 //! A share of time or of memory that must not be exceeded would be simpler, and wrong for most pools: two engines at 60 % queue for
@@ -24,10 +25,12 @@ const BUSY_MAX: f64 = 0.95;
 const LATE_SHARE: f64 = 0.1;
 /// Standard deviations that a Poisson number exceeds in one case of ten.
 const TENTH: f64 = 1.2816;
+/// The mean square of contexts over the square of their mean: as of times that are distributed exponentially.
+const CONTEXTS_UNEQUAL: f64 = 2.0;
 /// Share of the KV cache that requests may fill: beyond, engines preempt.
 const KV_SHARE: f64 = 0.9;
 /// Objective of the time between tokens that can be planned for, in steps without requests: below, no number of engines is enough.
-const INTER_TOKEN_STEPS_MIN: f64 = 1.25;
+const INTER_TOKEN_STEPS_MIN: f64 = 1.5;
 /// Time in which a backlog is to be worked off, in times that an engine takes to start: engines for less would come too late.
 const DRAIN_WAKES: f64 = 2.0;
 
@@ -163,27 +166,39 @@ impl Loaded<'_> {
         queues * (-decline * wait_s).exp() <= LATE_SHARE
     }
 
-    /// The mean time between tokens with so many engines; `None`: they do not keep up.
-    fn inter_token_s(&self, engines: f64) -> Option<f64> {
-        let free = engines - (self.prefill_busy() + self.decode_busy()) * self.decode_factor;
-        (free > 0.0).then(|| self.speeds.step_s * engines / free)
+    /// The objective of the time between tokens, as far as it can be planned for, in seconds.
+    fn inter_token_s(&self) -> f64 {
+        self.objectives.inter_token_s.max(INTER_TOKEN_STEPS_MIN * self.speeds.step_s)
     }
 
     fn decode_fits(&self, engines: f64) -> bool {
-        let least_s = INTER_TOKEN_STEPS_MIN * self.speeds.step_s;
-        let objective_s = self.objectives.inter_token_s.max(least_s);
-        self.load.output_tokens <= 0.0
-            || self.inter_token_s(engines).is_some_and(|step_s| step_s <= objective_s)
+        if self.load.output_tokens <= 0.0 {
+            return true;
+        }
+        let prefill = self.prefill_busy() * self.decode_factor / engines;
+        let decode = self.decode_busy() * self.decode_factor / engines;
+        let inter_token_s = self.inter_token_s();
+        let lasts_s = ratio(self.load.output_tokens, self.load.requests) * inter_token_s;
+        let squared_s = self.load.work_tokens_squared * self.speeds.prefill_s_per_token.powi(2) / engines;
+        let of_prefill = if prefill > 0.0 { ratio(squared_s, lasts_s) } else { 0.0 };
+        let of_decode = ratio(decode * decode, self.load.output_tokens * inter_token_s / engines);
+        let share = prefill + decode + TENTH * (of_prefill + of_decode).sqrt();
+        share <= 1.0 - self.speeds.step_s / inter_token_s
     }
 
     fn contexts_fit(&self, engines: f64) -> bool {
         if self.load.output_tokens <= 0.0 {
             return true;
         }
-        let Some(inter_token_s) = self.inter_token_s(engines) else { return false };
-        let running = self.load.output_tokens * inter_token_s;
-        let most = running + TENTH * running.sqrt();
-        most * self.context_tokens() <= KV_SHARE * self.speeds.kv_tokens * engines
+        let free = 1.0 - (self.prefill_busy() + self.decode_busy()) * self.decode_factor / engines;
+        if free <= 0.0 {
+            return false;
+        }
+        // Requests that run at an engine, as fast as it then is.
+        let inter_token_s = (self.speeds.step_s / free).min(self.inter_token_s());
+        let running = self.load.output_tokens * inter_token_s / engines;
+        let most = running + TENTH * (CONTEXTS_UNEQUAL * running).sqrt();
+        most * self.context_tokens() <= KV_SHARE * self.speeds.kv_tokens
     }
 
     fn backlog(&self, tokens: f64, ready: u32) -> u32 {

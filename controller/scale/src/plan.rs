@@ -223,14 +223,14 @@ impl RoleState {
         let break_even_s = break_even_s(role);
         self.enough.retain(|(at_s, _)| now_s - at_s <= break_even_s);
         // Whoever waits for engines that start says nothing of how many are enough.
-        if role.starting(0.0) > 0 || role.ready() == 0 {
-            return;
-        }
+        let (ready, starting) = (f64::from(role.ready()), f64::from(role.starting(0.0)));
+        let share = if ready > 0.0 { (1.0 - starting / ready).max(0.0) } else { 0.0 };
+        let wakes = demand.window_s / believable(&role.speeds).wake_s;
         if role.legs != Legs::Decode {
-            self.prefill = self.prefill.learn(demand.firsts, demand.firsts_late);
+            self.prefill = self.prefill.learn(share * demand.firsts, share * demand.firsts_late, wakes);
         }
         if role.legs != Legs::Prefill {
-            self.decode = self.decode.learn(demand.ends, demand.ends_late);
+            self.decode = self.decode.learn(share * demand.ends, share * demand.ends_late, wakes);
         }
     }
 

@@ -4,6 +4,7 @@ use crate::arm::{ABLATIONS, Arm, FixedName};
 use crate::mixture::Mixture;
 use crate::pool::{ENGINES, Pool};
 use crate::rules::RuleName;
+use crate::scaling::POLICIES;
 use crate::scenario::Scenario;
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
@@ -97,6 +98,13 @@ pub struct Args {
     /// A few short workloads, to see whether everything runs; too few requests to judge by.
     #[arg(long)]
     pub quick: bool,
+    /// Compares policies that scale engines over a simulated day, instead of rules that route. Of the other options, only
+    /// --seeds, --policies, --out and --quick apply.
+    #[arg(long, conflicts_with_all = ["workloads", "rules", "trace", "calibration"])]
+    pub scaling: bool,
+    /// Which of these policies to play; all by default.
+    #[arg(long, requires = "scaling", value_delimiter = ',', value_parser = PossibleValuesParser::new(POLICIES))]
+    pub policies: Vec<String>,
 }
 
 /// All names, behind the options.

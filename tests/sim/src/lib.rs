@@ -12,6 +12,8 @@
 //!                └─► calibrate (published ladders)
 //! ```
 //!
+//! Beside it, `scaling` plays days on which policies start and stop engines, with an engine that is quicker to play.
+//!
 //! Discrete events from one seed: the same seed gives the same bytes, on any machine. Nothing here waits; an
 //! hour of traffic takes seconds. The engines are the very model behind the simulated servers of the other
 //! tests, and requests go through the very `Router` that the filter is a shell of.
@@ -40,6 +42,7 @@ pub mod pool;
 pub mod report;
 pub mod rules;
 pub mod run;
+pub mod scaling;
 pub mod scenario;
 pub mod sweep;
 pub mod trace;

@@ -8,6 +8,7 @@ use std::thread;
 use warmpath_sim::args::Args;
 use warmpath_sim::plan::Plan;
 use warmpath_sim::report::{Info, Report};
+use warmpath_sim::scaling;
 use warmpath_sim::sweep::sweep;
 
 fn main() -> ExitCode {
@@ -22,6 +23,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> anyhow::Result<()> {
+    if args.scaling {
+        return scale(args);
+    }
     let plan = Plan::of(&args)?;
     let info = Info::of(&args, &plan);
     let seeds: Vec<String> = plan.seeds.iter().map(u64::to_string).collect();
@@ -37,6 +41,17 @@ fn run(args: Args) -> anyhow::Result<()> {
     let report = Report::new(info, swept);
     println!("\n{}", report.document().to_text());
     for path in report.write(&args.out.unwrap_or_else(folder))? {
+        println!("{}", path.display());
+    }
+    Ok(())
+}
+
+/// Days of engines that start and go.
+fn scale(args: Args) -> anyhow::Result<()> {
+    let options = scaling::Options { seeds: args.seeds, is_quick: args.quick, policies: args.policies };
+    let (document, json) = scaling::run(&options, &|what| eprintln!("{what}"));
+    println!("\n{}", document.to_text());
+    for path in document.write(&args.out.unwrap_or_else(|| folder().join("scaling")), &json)? {
         println!("{}", path.display());
     }
     Ok(())
