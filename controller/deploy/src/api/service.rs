@@ -39,6 +39,34 @@ const ONE_VENDOR: &str = concat!(
     vendor_of!("decode")
 );
 
+/// Whether a role has a maximum above its minimum.
+macro_rules! ranges {
+    ($role:literal) => {
+        concat!(
+            "has(self.roles.",
+            $role,
+            ") && has(self.roles.",
+            $role,
+            ".replicas.max) && self.roles.",
+            $role,
+            ".replicas.max > self.roles.",
+            $role,
+            ".replicas.min"
+        )
+    };
+}
+
+/// Where a role may have more replicas than its minimum, something scales.
+const SOMEBODY_SCALES: &str = concat!(
+    "self.autoscaling.enabled || self.autoscaling.external || [",
+    ranges!("serve"),
+    ", ",
+    ranges!("prefill"),
+    ", ",
+    ranges!("decode"),
+    "].all(scales, !scales)"
+);
+
 /// A model that is served: from it follow workloads for each role, their volumes and engine flags, and an InferencePool.
 #[derive(Clone, Debug, CustomResource, KubeSchema, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -69,6 +97,9 @@ const ONE_VENDOR: &str = concat!(
     validation = Rule::new("!has(self.transfer) || has(self.roles.prefill)").message("transfer: only roles prefill and decode pass KV on; remove it, or use these roles").field_path(".transfer"),
     validation = Rule::new("!has(self.transfer) || !has(self.transfer.protocol) || self.transfer.protocol == 'nixl' || self.engine.kind != 'trtllm'").message("transfer.protocol: TensorRT-LLM passes KV on over nixl (its own transceiver); remove it").field_path(".transfer"),
     validation = Rule::new(ONE_VENDOR).message("roles: prefill and decode run on hardware of different vendors, whose attention kernels store KV differently; give both hardware of one vendor, or set transfer.acrossVendors to try it through the host's memory").field_path(".roles"),
+    validation = Rule::new("!has(self.roles.prefill) || !has(self.router.hold) || !has(self.router.hold.roomSeconds)").message("router.hold.roomSeconds: requests wait for room only in pools without prefill and decode; remove it").field_path(".router.hold"),
+    validation = Rule::new("self.rollout.maxSurge > 0 || self.rollout.maxUnavailable > 0").message("rollout: with maxSurge 0 and maxUnavailable 0 no pod could be replaced; set one of them to 1").field_path(".rollout"),
+    validation = Rule::new(SOMEBODY_SCALES).message("roles: nothing scales, so that replicas.max has no effect; set autoscaling.enabled or external, or remove max").field_path(".roles"),
     validation = Rule::new("!self.autoscaling.scaleToZero || self.autoscaling.enabled || self.autoscaling.external").message("autoscaling.scaleToZero: set autoscaling.enabled or autoscaling.external as well, without which nothing scales").field_path(".autoscaling"),
     validation = Rule::new("!(self.autoscaling.enabled && self.autoscaling.external)").message("autoscaling: enabled lets Warmpath scale, external leaves it to another scaler; set one").field_path(".autoscaling")
 )]

@@ -236,8 +236,12 @@ impl Engines {
 
 #[cfg(test)]
 mod tests {
-    use super::{Diagnosis, Keeper, ObjectName, Target, Targets};
+    use super::{Diagnosis, Keeper, LIST, Models, ObjectName, Target, Targets};
     use crate::api::{EndpointState, PoolState, StatePage};
+    use bytes::Bytes;
+    use http::header::CONTENT_TYPE;
+    use http::{Request, StatusCode};
+    use http_body_util::Full;
     use serde_json::json;
     use std::time::Duration;
     use tokio::time::timeout;
@@ -298,6 +302,30 @@ mod tests {
             assert_eq!((found.kind.as_str(), found.reason.as_str()), ("AdaptersLoaded", "Loaded"));
             engine.shutdown().await;
         }
+    }
+
+    #[tokio::test]
+    async fn what_somebody_has_unloaded_is_loaded_again() {
+        let (keeper, engine) = (Keeper::start(), engine().await);
+        let at = engine.addr().to_string();
+        keeper.follow(targets(&service("acme/lora"), &at));
+        said(&keeper, true).await;
+        let url = crate::web::url(&at, "/v1/unload_lora_adapter");
+        let body = Full::new(Bytes::from(json!({"lora_name": "sql"}).to_string()));
+        let request = Request::post(&url).header(CONTENT_TYPE, "application/json").body(body);
+        assert_eq!(crate::web::send(url, request.unwrap(), LIST).await.unwrap().status, StatusCode::OK);
+        // A change is looked at at once.
+        keeper.follow(targets(&service("acme/lora-2"), &at));
+        let is_listed = async {
+            loop {
+                let models = crate::web::json::<Models>(&at, "/v1/models", LIST, "an engine").await.unwrap();
+                if models.data.iter().any(|model| model.id == "sql") {
+                    return;
+                }
+            }
+        };
+        timeout(DEADLINE, is_listed).await.unwrap();
+        engine.shutdown().await;
     }
 
     #[tokio::test]
