@@ -58,7 +58,7 @@ bench-pd *args: (announce "warmpath-lab") wasm envoy
     tests/lab/install-peers
     cargo run --release -p warmpath-lab -- bench-pd {{ args }}
 
-# Measures what 1,000 pods in 50 pools cost the controllers, in a Kubernetes cluster: four minutes once built.
+# Measures what 1,000 pods in 50 pools cost the controllers, in a Kubernetes cluster: four minutes once built. --model-services 200: ModelServices.
 bench-cluster *args: (announce "warmpath-lab") wasm envoy control-plane
     cargo build --release -p warmpath -p warmpath-engine
     cargo run --release -p warmpath-lab -- bench-cluster {{ args }}

@@ -76,6 +76,9 @@ pub struct BenchClusterArgs {
     /// Changes of pods in a second.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub changes_per_s: u32,
+    /// Measure so many ModelServices instead.
+    #[arg(long, default_value_t = 0, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(..=200))]
+    pub model_services: u16,
 }
 
 /// `demo`

@@ -2,15 +2,18 @@
 //!
 //! ```text
 //!  etcd, API server, ... ─► helm install ─► ModelService ─► 2 prefill and 4 decode engines ─► requests through the chart's Envoys
-//!  (warmpath-cluster)                        helm upgrade: 6 decode engines; another image ─► the requests go on, none is lost
+//!  (warmpath-cluster)                                            └► plain Envoy ─► the same requests to the same engines first
+//!                                            helm upgrade: 6 decode engines; another image ─► the requests go on, none is lost
 //!                                            helm uninstall ─► nothing is left
 //! ```
 //!
 //! The engines are simulated; everything else is what a cluster runs. The demo fails when a request is lost, or anything is left.
 
+mod plain;
 pub mod scale;
 mod steps;
 
+use self::plain::Part;
 use self::steps::Steps;
 use crate::args::DemoArgs;
 use anyhow::{Context, ensure};
@@ -80,17 +83,23 @@ async fn story(args: &DemoArgs, namespace: &Namespace, steps: &mut Steps) -> any
     steps.done("the release is installed");
     let release = Release { namespace: namespace.clone(), image: IMAGE.to_owned() };
     let prefill = engines(namespace, "prefill", 2).await?;
-    engines(namespace, "decode", 4).await?;
+    let decode = engines(namespace, "decode", 4).await?;
     steps.done("2 prefill and 4 decode engines ready");
     let controllers = release.ready("controller", 2).await?;
     release.ready("gateway", 2).await?;
     service_ready(namespace).await?;
     steps.done("2 controllers and 2 Envoys ready, and the ModelService says so, too");
+    let both = [prefill.clone(), decode].concat();
+    let through_plain = plain::play(namespace, MODEL, &both, args.clients, REQUESTS).await?;
+    steps.done("the same engines behind a plain Envoy, for comparison");
+    let before = computed(&prefill).await?;
     let traffic = talk(args, namespace).await?;
+    let ours = Part::play("Warmpath", &traffic, REQUESTS).await?;
     let mut parts = Parts { traffic, last: Tally::default() };
     parts.go_on("requests to 2 prefill and 4 decode engines", steps).await?;
-    let split = computed(&prefill).await?;
+    let split = computed(&prefill).await? - before;
     println!("         the prefill engines computed the prompts of {split} of them for the decode engines");
+    println!("\n{}", plain::table(&[through_plain, ours]).to_text());
     show(namespace, &["get", "modelservices,inferencepools.inference.networking.k8s.io,pods"]).await?;
     show_pools(&controllers).await?;
     steps.restart();
@@ -207,7 +216,7 @@ async fn talk(args: &DemoArgs, namespace: &Namespace) -> anyhow::Result<Traffic>
         response.status.is_success().then_some(())
     })
     .await?;
-    Ok(Traffic::start(gateway, MODEL, "demo", args.clients))
+    Ok(Traffic::start(gateway, MODEL, "ours", args.clients))
 }
 
 /// How many requests engines have served, as their own pages count.

@@ -101,7 +101,7 @@ fn name(number: usize) -> String {
 }
 
 /// One engine on all addresses.
-fn engine() -> anyhow::Result<Child> {
+pub(super) fn engine() -> anyhow::Result<Child> {
     let image = Image::built("warmpath-engine");
     let (program, _) = image.files.first().context("an image without files")?;
     let port = ENGINE_PORT.to_string();
@@ -115,6 +115,16 @@ fn engine() -> anyhow::Result<Child> {
 }
 
 async fn set_ready(pods: &Api<Pod>, number: usize, is_ready: bool) -> anyhow::Result<()> {
+    publish(pods, &name(number), number, is_ready).await
+}
+
+/// Publishes that a pod runs at the address of this number.
+pub(super) async fn publish(
+    pods: &Api<Pod>,
+    name: &str,
+    number: usize,
+    is_ready: bool,
+) -> anyhow::Result<()> {
     let address = Ipv4Addr::from(FIRST + u32::try_from(number)?);
     let ready = if is_ready { "True" } else { "False" };
     let status = json!({"status": {
@@ -123,6 +133,6 @@ async fn set_ready(pods: &Api<Pod>, number: usize, is_ready: bool) -> anyhow::Re
         "podIPs": [{"ip": address}],
         "conditions": [{"type": "Ready", "status": ready}],
     }});
-    pods.patch_status(&name(number), &PatchParams::default(), &Patch::Strategic(status)).await?;
+    pods.patch_status(name, &PatchParams::default(), &Patch::Strategic(status)).await?;
     Ok(())
 }

@@ -10,6 +10,7 @@
 //! simulated engine, so that the controllers scrape as many pages, over as many connections, as they would elsewhere.
 
 mod fleet;
+mod models;
 mod report;
 
 use self::fleet::Fleet;
@@ -77,13 +78,16 @@ pub async fn run(args: &BenchClusterArgs) -> anyhow::Result<()> {
     enter_isolation()?;
     tokio::spawn(harness::end_on_signals());
     let cluster = Arc::new(Cluster::start().await?);
-    let found = in_cluster(args, &cluster).await;
+    let measured = if args.model_services > 0 {
+        models::in_cluster(args, &cluster).await
+    } else {
+        in_cluster(args, &cluster).await
+    };
     cluster.stop().await;
-    report::print(args, &found?);
-    Ok(())
+    measured
 }
 
-async fn in_cluster(args: &BenchClusterArgs, cluster: &Arc<Cluster>) -> anyhow::Result<Found> {
+async fn in_cluster(args: &BenchClusterArgs, cluster: &Arc<Cluster>) -> anyhow::Result<()> {
     cluster.add_own_images()?;
     cluster.install_inference_extension().await?;
     let namespace = cluster.namespace(NAMESPACE).await?;
@@ -92,7 +96,8 @@ async fn in_cluster(args: &BenchClusterArgs, cluster: &Arc<Cluster>) -> anyhow::
     if measured.is_err() {
         namespace.explain().await;
     }
-    measured
+    report::print(args, &measured?);
+    Ok(())
 }
 
 async fn measure(args: &BenchClusterArgs, namespace: &Namespace, fleet: &Fleet) -> anyhow::Result<Found> {

@@ -1,5 +1,6 @@
 //! The measurement as tables on the terminal.
 
+use super::models::{self, Restart};
 use super::{Cost, Found, Restarted};
 use crate::args::BenchClusterArgs;
 use std::collections::BTreeMap;
@@ -11,45 +12,80 @@ const BYTES_PER_MB: f64 = 1e6;
 
 /// Prints what was found, with the machine's load, which it depends on.
 pub(super) fn print(args: &BenchClusterArgs, found: &Found) {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
-    println!("\n{} pods in {} pools; {cores} cores, load averages {load}\n", args.pods, args.pools);
-    println!("{}", costs(found).to_text());
+    println!("\n{} pods in {} pools; {}\n", args.pods, args.pools, machine());
+    let changes = format!("{} changes of pods", found.changes);
+    println!("{}", costs(&[("at rest", &found.rest), (&changes, &found.change)]).to_text());
     println!("Calls of the API server, of all controllers, in {} s:\n", args.seconds);
-    println!("{}", calls(&found.calls, &found.calls_of_change).to_text());
+    println!("{}", calls(["at rest", "while pods change"], [&found.calls, &found.calls_of_change]).to_text());
     println!("From the start of a controller's process:\n");
     println!("{}", restarts(&found.restarts).to_text());
 }
 
-fn costs(found: &Found) -> Table {
-    let row = |name: String, costs: &[Cost]| -> Row {
+/// Prints what ModelServices cost.
+pub(super) fn print_models(args: &BenchClusterArgs, found: &models::Found) {
+    let models::Found { ready, calls_of_ready, rest, calls: calls_at_rest, restart } = found;
+    println!(
+        "\n{} ModelServices, each with a prefill and a decode engine; {}\n",
+        args.model_services,
+        machine()
+    );
+    println!("All were Ready {:.1} s after the first was created.\n", ready.as_secs_f64());
+    println!("{}", costs(&[("at rest", rest)]).to_text());
+    println!("{}", after_kill(restart).to_text());
+    println!("Calls of the API server, of all controllers:\n");
+    let at_rest = format!("{} s at rest", args.seconds);
+    let columns = ["until Ready", &at_rest, "after the kill"];
+    println!("{}", calls(columns, [calls_of_ready, calls_at_rest, &restart.calls]).to_text());
+}
+
+/// The machine, as far as times depend on it.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
+    format!("{cores} cores, load averages {load}")
+}
+
+fn after_kill(restart: &Restart) -> Table {
+    let row =
+        |what: &str, time: Duration| Row::from([what.to_owned(), format!("{:.2} s", time.as_secs_f64())]);
+    let spent = restart.cpu.iter().enumerate();
+    let spent =
+        spent.map(|(at, time)| row(&format!("processor time of controller {} until then", at + 1), *time));
+    let looked = [
+        row("from the kill until the new leader had looked at all", restart.from_kill),
+        row("of this, with the Lease", restart.from_lease),
+    ];
+    Table::new(["all controllers killed", ""], looked.into_iter().chain(spent))
+}
+
+fn costs(all: &[(&str, &[Cost])]) -> Table {
+    let row = |(name, costs): &(&str, &[Cost])| -> Row {
         let cells = costs.iter().flat_map(|cost| {
             [format!("{:.1} %", cost.cpu * 100.0), format!("{:.0} MB", cost.bytes as f64 / BYTES_PER_MB)]
         });
-        std::iter::once(name).chain(cells).collect()
+        std::iter::once((*name).to_owned()).chain(cells).collect()
     };
-    let columns = (1..=found.rest.len())
+    let controllers = all.first().map_or(0, |(_, costs)| costs.len());
+    let columns = (1..=controllers)
         .flat_map(|number| [format!("controller {number}: of a core"), "resident".to_owned()]);
-    let header = std::iter::once(String::new()).chain(columns);
-    let changes = format!("{} changes of pods", found.changes);
-    Table::new(header, [row("at rest".to_owned(), &found.rest), row(changes, &found.change)])
+    Table::new(std::iter::once(String::new()).chain(columns), all.iter().map(row))
 }
 
-fn calls(rest: &[Call], change: &[Call]) -> Table {
-    let mut counts: BTreeMap<(String, String), [usize; 2]> = BTreeMap::new();
-    for (at, calls) in [rest, change].into_iter().enumerate() {
+fn calls<const N: usize>(columns: [&str; N], times: [&[Call]; N]) -> Table {
+    let mut counts: BTreeMap<(String, String), [usize; N]> = BTreeMap::new();
+    for (at, calls) in times.into_iter().enumerate() {
         for call in calls {
-            let count = counts.entry((call.verb.clone(), call.resource())).or_default();
+            let count = counts.entry((call.verb.clone(), call.resource())).or_insert([0; N]);
             if let Some(count) = count.get_mut(at) {
                 *count += 1;
             }
         }
     }
-    let rows = counts.into_iter().map(|((verb, resource), [rest, change])| {
-        Row::from([format!("{verb} {resource}"), rest.to_string(), change.to_string()])
+    let rows = counts.into_iter().map(|((verb, resource), counts)| -> Row {
+        std::iter::once(format!("{verb} {resource}")).chain(counts.map(|count| count.to_string())).collect()
     });
-    Table::new(["", "at rest", "while pods change"], rows)
+    Table::new(std::iter::once("").chain(columns), rows)
 }
 
 fn restarts(restarts: &[Restarted]) -> Table {
@@ -81,7 +117,7 @@ mod tests {
         let lease = "/apis/coordination.k8s.io/v1/namespaces/llm/leases/warmpath";
         let rest = [call("get", lease), call("get", lease)];
         let change = [call("get", lease), call("watch", "/api/v1/namespaces/llm/pods?watch=1")];
-        let text = calls(&rest, &change).to_text();
+        let text = calls(["at rest", "while pods change"], [&rest, &change]).to_text();
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[1], ["get", "leases.coordination.k8s.io", "2", "1"]);
         assert_eq!(lines[2], ["watch", "pods", "0", "1"]);
