@@ -176,7 +176,9 @@ impl World {
             Act::Serve => self.serve(),
             Act::Replay(messages) => self.replay(usize::from(messages % 8)),
             Act::Drop => {
-                self.replies.pop_front();
+                let was_there = self.replies.pop_front().is_some();
+                // Without a later message, nothing shows that it is missing, also where it came before, while a replay ran that broke off.
+                self.is_behind |= was_there && self.replies.is_empty();
             }
             Act::Fail => {
                 if let Some(ask) = self.ends.take().or_else(|| self.asked.take().map(|ask| ask.id)) {
