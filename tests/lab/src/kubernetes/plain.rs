@@ -55,7 +55,7 @@ impl Part {
 
 /// Both ways side by side.
 pub(super) fn table(parts: &[Part]) -> Table {
-    let header = ["", "requests", "requests/s", "prompt tokens from a cache", "mean response time"];
+    let header = ["", "requests", "a second of wall time", "prompt tokens from a cache", "mean wall time"];
     Table::new(header, parts.iter().map(Part::row))
 }
 
