@@ -113,9 +113,15 @@ fn configuration(certificates: &str) -> Value {
 /// What the API server asks it before it stores an object: the names and paths of its own manifests.
 fn webhooks(certificate: &ByteString) -> anyhow::Result<[Value; 2]> {
     let certificate = serde_json::to_value(certificate).context("no certificate")?;
-    let webhook = |name: &str, path: &str, group: &str, resource: &str, operations: &[&str]| {
+    let webhook = |name: &str,
+                   path: &str,
+                   group: &str,
+                   resource: &str,
+                   operations: &[&str],
+                   objects: Value| {
         json!({
             "name": name,
+            "objectSelector": objects,
             "clientConfig": {"url": format!("https://127.0.0.1:{WEBHOOK_PORT}{path}"), "caBundle": certificate},
             "rules": [{"apiGroups": [group], "apiVersions": ["v1"], "operations": operations, "resources": [resource]}],
             "admissionReviewVersions": ["v1"],
@@ -123,10 +129,10 @@ fn webhooks(certificate: &ByteString) -> anyhow::Result<[Value; 2]> {
         })
     };
     let of_groups = |name: &str, path: &str| {
-        webhook(name, path, "leaderworkerset.x-k8s.io", "leaderworkersets", &["CREATE", "UPDATE"])
+        webhook(name, path, "leaderworkerset.x-k8s.io", "leaderworkersets", &["CREATE", "UPDATE"], json!({}))
     };
-    let mut of_pods = webhook("mpod.kb.io", "/mutate--v1-pod", "", "pods", &["CREATE"]);
-    of_pods["objectSelector"] = json!({"matchExpressions": [{"key": GROUP_LABEL, "operator": "Exists"}]});
+    let in_groups = json!({"matchExpressions": [{"key": GROUP_LABEL, "operator": "Exists"}]});
+    let of_pods = webhook("mpod.kb.io", "/mutate--v1-pod", "", "pods", &["CREATE"], in_groups);
     let path = "leaderworkerset-x-k8s-io-v1-leaderworkerset";
     let configuration = |kind: &str, webhooks: Vec<Value>| {
         json!({
