@@ -70,8 +70,10 @@ impl Carrier {
         shown.retain(|name| all.iter().any(|seen| seen.name == *name));
         let cluster = with_kinds(self.cluster.clone(), facts, &self.applier.client).await;
         if self.cluster != cluster {
-            // Every plan may change.
-            self.carried.clear();
+            // Every plan may change. What was announced was.
+            for carried in self.carried.values_mut() {
+                *carried = Carried { notes: std::mem::take(&mut carried.notes), ..Carried::default() };
+            }
             self.cluster = cluster;
         }
         self.carried.retain(|name, _| all.iter().any(|seen| seen.name == *name));
@@ -107,6 +109,9 @@ impl Carrier {
             return (Vec::new(), before.to_vec());
         }
         let Planned { manifests, retire, status, mut notes } = planned(seen, &self.cluster);
+        // A leader before this one has announced what follows from a specification that it has observed.
+        let is_first = !self.carried.contains_key(&seen.name);
+        let before = if is_first && seen.is_observed() { notes.clone() } else { before.to_vec() };
         let mut applied = Applied::default();
         for manifest in &manifests {
             self.bring(seen, manifest, &mut applied).await;
@@ -115,7 +120,7 @@ impl Carrier {
             self.retire(seen, target, &mut applied).await;
         }
         if !self.write_status(seen, status, &mut applied).await {
-            return (applied.troubles, before.to_vec());
+            return (applied.troubles, before);
         }
         for trouble in &applied.troubles {
             let (service, what, why) = (&seen.name, trouble.what(), trouble.why());

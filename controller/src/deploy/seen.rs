@@ -5,6 +5,7 @@ use super::step::Target;
 use crate::config::ObjectName;
 use crate::watch::{EnginePod, Facts, Item, Kind, SourceState};
 use kube::api::DynamicObject;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -93,6 +94,12 @@ impl Seen {
     /// Grows with each change of its specification.
     pub(super) fn generation(&self) -> i64 {
         self.service.metadata.generation.unwrap_or_default()
+    }
+
+    /// Whether its status is that of its specification.
+    pub(super) fn is_observed(&self) -> bool {
+        let observed = self.service.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
+        observed == Some(self.generation())
     }
 
     /// Differs when anything of it has changed.

@@ -113,6 +113,22 @@ async fn what_has_not_changed_is_looked_at_once() {
 }
 
 #[tokio::test]
+async fn a_new_leader_does_not_announce_what_another_one_has() {
+    for (observed, expected) in [(0, 1), (1, 0)] {
+        let mut service = service();
+        let hardware = json!({"gpu": {"type": "nvidia-h100"}});
+        service["spec"]["roles"] =
+            json!({"prefill": {"hardware": hardware}, "decode": {"hardware": hardware}});
+        service["status"] = json!({"observedGeneration": observed});
+        let (mut carrier, _leads, calls) = carrier(|_| false);
+        carrier.pass(&facts(&[(Kind::ModelService, service)]), &mut Insights::default()).await;
+        let calls = calls.lock().unwrap();
+        let announced = calls.iter().filter(|call| call.body["reason"] == "NoRdma");
+        assert_eq!(announced.count(), expected, "{calls:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_object_that_is_refused_does_not_keep_the_others_from_being_made() {
     let (mut carrier, _leads, calls) = carrier(|kind| kind == "deployments");
     let facts = facts(&[(Kind::ModelService, service())]);
