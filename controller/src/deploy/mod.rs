@@ -97,11 +97,11 @@ async fn lead(
     let mut due: Option<Instant> = None;
     loop {
         tokio::select! {
-            has_changed = watches.next() => if has_changed { due = soon(due) },
+            has_changed = watches.next() => if has_changed { due = Some(soon(due)) },
             _ = looks.tick() => {
                 let state = api.state();
                 keeper.follow(targets(watches.facts(), &state));
-                if shown.take(insights(&state, keeper.diagnoses()), Instant::now()) { due = soon(due) }
+                if shown.take(insights(&state, keeper.diagnoses()), Instant::now()) { due = Some(soon(due)) }
             }
             () = until(due) => {
                 due = if is_complete(watches.facts()) { carrier.pass(watches.facts(), &mut shown).await } else { None };
@@ -131,9 +131,9 @@ fn sources(namespaces: &[String]) -> Vec<Source> {
 }
 
 /// Shortly, or earlier if something is due by then.
-fn soon(due: Option<Instant>) -> Option<Instant> {
+fn soon(due: Option<Instant>) -> Instant {
     let soon = Instant::now() + DEBOUNCE;
-    Some(due.map_or(soon, |due| due.min(soon)))
+    due.map_or(soon, |due| due.min(soon))
 }
 
 async fn until(time: Option<Instant>) {

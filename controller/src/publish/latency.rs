@@ -125,7 +125,9 @@ mod tests {
 
     fn latency(times: &[(u64, f64)]) -> Latency {
         let mut latency = Latency::default();
-        times.iter().for_each(|(at, ms)| latency.add(ENDPOINT, *ms, Timestamp::from_ms(*at)));
+        for (at, ms) in times {
+            latency.add(ENDPOINT, *ms, Timestamp::from_ms(*at));
+        }
         latency
     }
 

@@ -28,6 +28,7 @@ pub const SCRAPE_MS_DEFAULT: f64 = 200.0;
 /// Plays recorded traces against the routing core that ships and other published rules, and compares.
 #[derive(Clone, Debug, Parser)]
 #[command(version, after_help = known())]
+#[expect(clippy::struct_excessive_bools, reason = "each is one flag of the command line")]
 pub struct Args {
     /// Which workloads to play, by name (below); all by default.
     #[arg(long, value_delimiter = ',')]
