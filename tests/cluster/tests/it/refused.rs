@@ -49,15 +49,12 @@ pub(crate) async fn what_is_wrong_is_refused_at_admission_or_in_the_status(
     for case in serde_saphyr::from_multiple::<Value>(&text)? {
         let name = case.get("name").and_then(Value::as_str).context("a case without a name")?;
         let spec = case.get("spec").context("a case without a specification")?;
-        let place = match refusal(&namespace, spec).await? {
-            Some(message) => {
-                refused += 1;
-                format!("at admission: {message}")
-            }
-            None => {
-                taken += 1;
-                "in the status".to_owned()
-            }
+        let place = if let Some(message) = refusal(&namespace, spec).await? {
+            refused += 1;
+            format!("at admission: {message}")
+        } else {
+            taken += 1;
+            "in the status".to_owned()
         };
         writeln!(list, "{name}\n  {place}")?;
     }
