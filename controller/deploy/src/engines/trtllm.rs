@@ -9,8 +9,6 @@ use serde_json::json;
 use std::collections::BTreeMap;
 
 const OPTIONS_FILE: &str = "options.yaml";
-/// Events that the engine keeps until they are read.
-const EVENT_BUFFER: u32 = 65_536;
 
 pub(super) fn launch(context: Context<'_>) -> Launch {
     let Context { spec, shape, cache } = context;
@@ -48,7 +46,8 @@ pub(super) fn launch(context: Context<'_>) -> Launch {
 
 fn options(context: Context<'_>) -> serde_json::Value {
     let Context { spec, shape, cache } = context;
-    let mut kv = json!({"enable_block_reuse": true, "event_buffer_max_size": EVENT_BUFFER});
+    // No `event_buffer_max_size`: the engine would keep events for a reader of `/kv_cache_events`, and there is none.
+    let mut kv = json!({"enable_block_reuse": true});
     if let Some(bytes) = cache.cpu.as_ref().and_then(|cpu| cpu.size.units()) {
         // The size for each rank.
         put(&mut kv, "host_cache_size", bytes.checked_div(u64::from(shape.devices_per_pod.max(1))));

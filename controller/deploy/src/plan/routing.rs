@@ -137,8 +137,9 @@ fn event_source(spec: &ModelServiceSpec, shapes: &[Shape<'_>]) -> Option<String>
     let has_ranks = shapes.iter().any(|shape| shape.role.parallelism.data > 1);
     match spec.engine.kind {
         _ if is_listed => None,
-        // Its events are read over HTTP, by one reader. And the ports of several ranks behind one address cannot be stated here.
+        // Release 1.2, whose flags these are, publishes no events that several readers can follow.
         EngineKind::Trtllm => Some("none".to_owned()),
+        // The ports of several ranks behind one address cannot be stated here.
         _ if has_ranks => Some("none".to_owned()),
         _ => {
             let (port, replay) = event_ports(first);
