@@ -194,7 +194,7 @@ fn a_body_limit_of_the_route_counts_instead_of_the_listeners() {
 
 #[test]
 fn each_part_of_the_route_is_missed() {
-    let name = "route (/inference)?/v1/.+|(/v2)?/(generate|(de)?tokenize|encode|pooling|classify|score|rerank|health|version) \
+    let name = "route (/inference|/v2)?/(v1/.+|generate|(de)?tokenize|embed|encode|pooling|classify|score|rerank|health|version) \
                 of all";
     let of_route = |field: &'static str, value: Value, wanted: &str, seen: &str| {
         let wanted = format!("{wanted} {name}: {seen}");
@@ -415,7 +415,7 @@ fn found_held(pages: &Pages) -> Vec<String> {
 #[test]
 fn limits_that_cut_held_requests_are_found() {
     assert_eq!(found_held(&pages()), Vec::<String>::new());
-    let route = "route (/inference)?/v1/.+|(/v2)?/(generate|(de)?tokenize|encode|pooling|classify|score|rerank|health|version) \
+    let route = "route (/inference|/v2)?/(v1/.+|generate|(de)?tokenize|embed|encode|pooling|classify|score|rerank|health|version) \
                  of all";
     let waits = "and requests wait for up to 600 s";
     let cases = [

@@ -23,8 +23,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 /// The APIs for inference.
-const PUBLIC: &str =
-    "(/inference)?/v1/.+|(/v2)?/(generate|(de)?tokenize|encode|pooling|classify|score|rerank|health|version)";
+const PUBLIC: &str = "(/inference|/v2)?/(v1/.+|generate|(de)?tokenize|embed|encode|pooling|classify|score|rerank|health|version)";
 /// What is not public of that.
 const PRIVATE: &str = "/v1/((un)?load_lora_adapter|loads)([/?;#%].*)?";
 
