@@ -25,6 +25,7 @@ mod retry;
 mod seen;
 mod status;
 mod step;
+mod writer;
 
 use crate::api::{Api, StatePage};
 use crate::config::{Kubernetes, ObjectName, Selector};
@@ -103,8 +104,11 @@ async fn lead(
                 keeper.follow(targets(watches.facts(), &state));
                 if shown.take(insights(&state, keeper.diagnoses()), Instant::now()) { due = Some(soon(due)) }
             }
+            // What has changed of it meanwhile was not looked at.
+            () = carrier.ended() => due = Some(soon(due)),
             () = until(due) => {
-                due = if is_complete(watches.facts()) { carrier.pass(watches.facts(), &mut shown).await } else { None };
+                let now = Instant::now();
+                due = if is_complete(watches.facts()) { carrier.look(watches.facts(), &mut shown, now).await } else { None };
             }
         }
     }

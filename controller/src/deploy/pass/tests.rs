@@ -1,6 +1,6 @@
 //! Passes over ModelServices at an API server of this process: what is written, how, and what is left alone.
 
-use super::{Carrier, Insights, Settings};
+use super::{AT_ONCE_MAX, Carrier, DEBOUNCE, Insights, Settings};
 use crate::config::{Kubernetes, ObjectName, Selector};
 use crate::fake_api::FakeApi;
 use crate::watch::{Facts, Item, Kind, Source, Update};
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 const NOT_FOUND: StatusCode = StatusCode::NOT_FOUND;
 
@@ -96,6 +97,16 @@ fn carrier_at(
     (Carrier::new(client, &settings, is_leader, Arc::default()), calls)
 }
 
+/// Carries out all that is due, to the end. Returns when to look again.
+async fn pass(carrier: &mut Carrier, facts: &Facts) -> Option<Instant> {
+    let later = Instant::now() + DEBOUNCE;
+    carrier.look(facts, &mut Insights::default(), later).await;
+    while !carrier.busy.is_empty() {
+        carrier.ended().await;
+    }
+    carrier.look(facts, &mut Insights::default(), later).await
+}
+
 fn patched(calls: &Calls) -> Vec<String> {
     let calls = calls.lock().unwrap();
     calls.iter().filter(|call| call.method == Method::PATCH).map(|call| call.kind.clone()).collect()
@@ -105,10 +116,10 @@ fn patched(calls: &Calls) -> Vec<String> {
 async fn what_has_not_changed_is_looked_at_once() {
     let (mut carrier, _leads, calls) = carrier(|_| false);
     let facts = facts(&[(Kind::ModelService, service())]);
-    assert_eq!(carrier.pass(&facts, &mut Insights::default()).await, None);
+    assert_eq!(pass(&mut carrier, &facts).await, None);
     let first = calls.lock().unwrap().len();
     assert!(patched(&calls).contains(&"deployments".to_owned()), "{:?}", patched(&calls));
-    carrier.pass(&facts, &mut Insights::default()).await;
+    pass(&mut carrier, &facts).await;
     assert_eq!(calls.lock().unwrap().len(), first);
 }
 
@@ -121,7 +132,7 @@ async fn a_new_leader_does_not_announce_what_another_one_has() {
             json!({"prefill": {"hardware": hardware}, "decode": {"hardware": hardware}});
         service["status"] = json!({"observedGeneration": observed});
         let (mut carrier, _leads, calls) = carrier(|_| false);
-        carrier.pass(&facts(&[(Kind::ModelService, service)]), &mut Insights::default()).await;
+        pass(&mut carrier, &facts(&[(Kind::ModelService, service)])).await;
         let calls = calls.lock().unwrap();
         let announced = calls.iter().filter(|call| call.body["reason"] == "NoRdma");
         assert_eq!(announced.count(), expected, "{calls:?}");
@@ -132,7 +143,7 @@ async fn a_new_leader_does_not_announce_what_another_one_has() {
 async fn an_object_that_is_refused_does_not_keep_the_others_from_being_made() {
     let (mut carrier, _leads, calls) = carrier(|kind| kind == "deployments");
     let facts = facts(&[(Kind::ModelService, service())]);
-    let due = carrier.pass(&facts, &mut Insights::default()).await;
+    let due = pass(&mut carrier, &facts).await;
     assert!(due.is_some(), "it is tried again");
     let patched = patched(&calls);
     for kind in ["deployments", "services", "inferencepools", "status"] {
@@ -145,7 +156,7 @@ async fn a_model_service_that_is_being_deleted_is_left_to_the_garbage_collector(
     let (mut carrier, _leads, calls) = carrier(|_| false);
     let mut leaving = service();
     leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-    carrier.pass(&facts(&[(Kind::ModelService, leaving)]), &mut Insights::default()).await;
+    pass(&mut carrier, &facts(&[(Kind::ModelService, leaving)])).await;
     assert_eq!(patched(&calls), Vec::<String>::new());
 }
 
@@ -153,7 +164,7 @@ async fn a_model_service_that_is_being_deleted_is_left_to_the_garbage_collector(
 async fn a_replica_that_does_not_lead_writes_nothing() {
     let (mut carrier, leads, calls) = carrier(|_| false);
     leads.send_replace(false);
-    carrier.pass(&facts(&[(Kind::ModelService, service())]), &mut Insights::default()).await;
+    pass(&mut carrier, &facts(&[(Kind::ModelService, service())])).await;
     assert_eq!(patched(&calls), Vec::<String>::new());
 }
 
@@ -162,14 +173,14 @@ async fn what_does_not_fit_the_definition_changes_nothing_but_the_status() {
     let (mut carrier, _leads, calls) = carrier(|_| false);
     let mut odd = service();
     odd["spec"]["roles"] = json!("many");
-    carrier.pass(&facts(&[(Kind::ModelService, odd)]), &mut Insights::default()).await;
+    pass(&mut carrier, &facts(&[(Kind::ModelService, odd)])).await;
     assert_eq!(patched(&calls), ["status"]);
 }
 
 #[tokio::test]
 async fn objects_are_applied_without_force_and_the_status_with_it() {
     let (mut carrier, _leads, calls) = carrier(|_| false);
-    carrier.pass(&facts(&[(Kind::ModelService, service())]), &mut Insights::default()).await;
+    pass(&mut carrier, &facts(&[(Kind::ModelService, service())])).await;
     let calls = calls.lock().unwrap();
     let patches: Vec<&Call> = calls.iter().filter(|call| call.method == Method::PATCH).collect();
     assert!(patches.len() > 3, "{patches:?}");
@@ -189,7 +200,7 @@ async fn a_replica_that_loses_the_lease_during_a_write_writes_nothing_more() {
         leads.send_replace(false);
         StatusCode::OK
     });
-    carrier.pass(&facts(&[(Kind::ModelService, service())]), &mut Insights::default()).await;
+    pass(&mut carrier, &facts(&[(Kind::ModelService, service())])).await;
     assert_eq!(patched(&calls).len(), 1, "{:?}", patched(&calls));
 }
 
@@ -198,7 +209,7 @@ async fn an_object_of_somebody_else_that_the_watches_do_not_show_is_not_written_
     let (_leads, is_leader) = watch::channel(true);
     // Everything that the plan names is there, without labels or owners.
     let (mut carrier, calls) = carrier_at(is_leader, |_| StatusCode::OK);
-    carrier.pass(&facts(&[(Kind::ModelService, service())]), &mut Insights::default()).await;
+    pass(&mut carrier, &facts(&[(Kind::ModelService, service())])).await;
     assert_eq!(patched(&calls), ["status"]);
     let calls = calls.lock().unwrap();
     let status = calls.iter().find(|call| call.kind == "status").unwrap();
@@ -221,7 +232,7 @@ async fn what_the_plan_no_longer_has_is_deleted_by_its_uid_and_only_if_it_is_our
         left("llama-prefill", "u", "1"),
         left("llama-decode", "other", "2"),
     ];
-    carrier.pass(&facts(&objects), &mut Insights::default()).await;
+    pass(&mut carrier, &facts(&objects)).await;
     let calls = calls.lock().unwrap();
     let deleted: Vec<&Call> = calls.iter().filter(|call| call.method == Method::DELETE).collect();
     assert_eq!(deleted.len(), 1, "{deleted:?}");
@@ -238,10 +249,105 @@ async fn a_change_of_what_was_made_is_looked_at_again() {
         let object = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata});
         facts(&[(Kind::ModelService, service()), (Kind::Service, object)])
     };
-    carrier.pass(&made("1"), &mut Insights::default()).await;
+    pass(&mut carrier, &made("1")).await;
     let first = calls.lock().unwrap().len();
-    carrier.pass(&made("1"), &mut Insights::default()).await;
+    pass(&mut carrier, &made("1")).await;
     assert_eq!(calls.lock().unwrap().len(), first);
-    carrier.pass(&made("2"), &mut Insights::default()).await;
+    pass(&mut carrier, &made("2")).await;
     assert!(calls.lock().unwrap().len() > first, "somebody has changed the Service");
+}
+
+/// So many ModelServices, each in this version.
+fn many(count: usize, version: impl Fn(usize) -> usize) -> Facts {
+    let service = |number: usize| {
+        let mut service = service();
+        service["metadata"]["name"] = json!(name_of(number).name);
+        service["metadata"]["resourceVersion"] = json!(version(number).to_string());
+        (Kind::ModelService, service)
+    };
+    facts(&(0..count).map(service).collect::<Vec<_>>())
+}
+
+fn name_of(number: usize) -> ObjectName {
+    ObjectName { namespace: "llm".to_owned(), name: format!("model-{number:03}") }
+}
+
+#[tokio::test]
+async fn some_are_carried_out_at_once_and_all_of_them_once() {
+    let (mut carrier, _leads, calls) = carrier(|_| false);
+    let facts = many(3 * AT_ONCE_MAX, |_| 1);
+    assert_eq!(carrier.look(&facts, &mut Insights::default(), Instant::now()).await, None);
+    assert_eq!((carrier.busy.len(), carrier.waiting.len()), (AT_ONCE_MAX, 2 * AT_ONCE_MAX));
+    // A look meanwhile begins none a second time.
+    carrier.look(&facts, &mut Insights::default(), Instant::now()).await;
+    assert_eq!((carrier.busy.len(), carrier.waiting.len()), (AT_ONCE_MAX, 2 * AT_ONCE_MAX));
+    while !carrier.busy.is_empty() {
+        carrier.ended().await;
+        assert!(carrier.busy.len() <= AT_ONCE_MAX);
+    }
+    let statuses = patched(&calls).iter().filter(|kind| *kind == "status").count();
+    assert_eq!(statuses, 3 * AT_ONCE_MAX);
+}
+
+#[tokio::test]
+async fn those_that_change_all_the_time_do_not_keep_others_waiting() {
+    let (mut carrier, _leads, _calls) = carrier(|_| false);
+    let (count, mut now) = (4 * AT_ONCE_MAX, Instant::now());
+    // As many as may be under way, and the first by their names, are new in every look.
+    for look in 0..8 {
+        let facts = many(count, |number| if number < AT_ONCE_MAX { look } else { 0 });
+        carrier.look(&facts, &mut Insights::default(), now).await;
+        for _ in 0..AT_ONCE_MAX {
+            carrier.ended().await;
+        }
+        now += DEBOUNCE;
+    }
+    for number in 0..count {
+        assert!(carrier.carried.contains_key(&name_of(number)), "{number}");
+    }
+}
+
+#[tokio::test]
+async fn one_whose_calls_hang_does_not_hold_the_others_up() {
+    let (mut carrier, _leads, _calls) = carrier(|_| false);
+    carrier.busy.insert(name_of(0));
+    carrier.under_way.push(Box::pin(std::future::pending()));
+    let count = 3 * AT_ONCE_MAX;
+    carrier.look(&many(count, |_| 1), &mut Insights::default(), Instant::now()).await;
+    while carrier.busy.len() > 1 {
+        carrier.ended().await;
+    }
+    assert_eq!(carrier.carried.len(), count - 1, "all but the one that hangs");
+}
+
+#[tokio::test]
+async fn what_was_written_is_not_made_again_before_the_watches_can_have_shown_it() {
+    let (mut carrier, _leads, calls) = carrier(|_| false);
+    pass(&mut carrier, &many(1, |_| 1)).await;
+    let (written, now) = (calls.lock().unwrap().len(), Instant::now());
+    let due = carrier.look(&many(1, |_| 2), &mut Insights::default(), now).await;
+    assert!(carrier.busy.is_empty(), "the status that it wrote itself has changed it");
+    assert_eq!(calls.lock().unwrap().len(), written);
+    let due = due.unwrap();
+    assert!(due <= now + DEBOUNCE);
+    carrier.look(&many(1, |_| 2), &mut Insights::default(), due).await;
+    assert_eq!(carrier.busy.len(), 1);
+}
+
+#[tokio::test]
+async fn an_edit_is_carried_out_at_once_though_what_was_refused_waits() {
+    let (mut carrier, _leads, _calls) = carrier(|kind| kind == "deployments");
+    let facts_of = |generation: i64, version: &str| {
+        let mut service = service();
+        service["metadata"]["generation"] = json!(generation);
+        service["metadata"]["resourceVersion"] = json!(version);
+        facts(&[(Kind::ModelService, service)])
+    };
+    let retry = pass(&mut carrier, &facts_of(1, "1")).await.unwrap();
+    let later = Instant::now() + DEBOUNCE;
+    assert!(retry > later);
+    assert_eq!(carrier.look(&facts_of(1, "2"), &mut Insights::default(), later).await, Some(retry));
+    assert!(carrier.busy.is_empty(), "its status has changed it, nothing else");
+    carrier.look(&facts_of(2, "3"), &mut Insights::default(), later).await;
+    assert_eq!(carrier.busy.len(), 1);
 }
