@@ -89,7 +89,7 @@ pub struct MooncakeStore {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub metadata_server: Option<String>,
-    /// Host memory that each engine adds to the store.
+    /// Host memory that each pod adds to the store, for all its devices together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segment: Option<Amount>,
 }

@@ -10,7 +10,7 @@ mod vllm_cache;
 
 pub(crate) use flags::flag_name;
 
-use crate::api::{Adapter, Engine, EngineKind, KvCache, ModelServiceSpec, RoleName};
+use crate::api::{Adapter, Engine, EngineKind, HubSource, KeyRef, KvCache, ModelServiceSpec, RoleName};
 use crate::plan::Shape;
 use flags::Flags;
 use serde_json::{Value, json};
@@ -115,17 +115,30 @@ fn model_argument(spec: &ModelServiceSpec) -> String {
 
 /// What downloads need.
 fn hub_env(spec: &ModelServiceSpec) -> Vec<Value> {
-    let source = spec.model.source.as_ref();
-    if source.is_some_and(|source| source.hub.is_none()) {
-        // A pod whose model is on a volume should not ask the hub for anything.
-        return vec![env("HF_HUB_OFFLINE", "1")];
-    }
-    let mut found = vec![env("HF_HOME", WEIGHTS_PATH)];
-    if let Some(token) = source.and_then(|source| source.hub.as_ref()?.token.as_ref()) {
+    let is_on_volume = spec.model.source.as_ref().is_some_and(|source| source.hub.is_none());
+    let has_adapters = adapters_of_hub(spec).next().is_some();
+    let mut found = match (is_on_volume, has_adapters) {
+        // A pod that has all on volumes should not ask the hub for anything.
+        (true, false) => return vec![env("HF_HUB_OFFLINE", "1")],
+        // Without the volume of downloads, they go where the engine's image puts them.
+        (true, true) => Vec::new(),
+        (false, _) => vec![env("HF_HOME", WEIGHTS_PATH)],
+    };
+    if let Some(token) = hub_token(spec) {
         let reference = json!({"name": token.name, "key": token.key});
         found.push(json!({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}}));
     }
     found
+}
+
+fn adapters_of_hub(spec: &ModelServiceSpec) -> impl Iterator<Item = &HubSource> {
+    spec.adapters.iter().flat_map(|adapters| &adapters.list).filter_map(|adapter| adapter.source.hub.as_ref())
+}
+
+/// The one token that an engine has: the model's, or the first of an adapter.
+pub(crate) fn hub_token(spec: &ModelServiceSpec) -> Option<&KeyRef> {
+    let model = spec.model.source.iter().filter_map(|source| source.hub.as_ref());
+    model.chain(adapters_of_hub(spec)).find_map(|hub| hub.token.as_ref())
 }
 
 /// The flags that engines have alike, of their server and of the model. Each has its own name for the longest context.

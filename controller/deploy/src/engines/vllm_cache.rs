@@ -72,7 +72,9 @@ fn transfer(transfer: &Transfer, shape: &Shape<'_>) -> Value {
 /// The tiers below the devices' memory.
 fn tiers(context: Context<'_>) -> Option<Value> {
     let cache = context.cache;
-    let cpu_bytes = cache.cpu.as_ref()?.size.units()?;
+    // Each data-parallel rank is an engine with a tier of its own.
+    let ranks = u64::from(context.shape.ranks_per_pod.max(1));
+    let cpu_bytes = cache.cpu.as_ref()?.size.units()?.checked_div(ranks)?;
     let mut extra = json!({"cpu_bytes_to_use": cpu_bytes, "self_describing_kv_events": true});
     let file_tier = |root: &str, locality: &str| json!({"type": "fs", "root_dir": root, "enable_kv_events": true, "locality": locality});
     let mut below = Vec::new();
@@ -96,18 +98,20 @@ pub(super) fn files(context: Context<'_>) -> (BTreeMap<String, String>, Vec<Valu
     let store = context.cache.shared.as_ref().and_then(|shared| shared.mooncake.as_ref());
     let Some(store) = store else { return (BTreeMap::new(), Vec::new()) };
     let has_rdma = context.spec.transfer.as_ref().is_some_and(|transfer| transfer.rdma.is_some());
-    let text = mooncake(store, has_rdma).to_string();
+    let text = mooncake(store, has_rdma, context.shape.devices_per_pod).to_string();
     let path = format!("{FILES_PATH}/{MOONCAKE_FILE}");
     (BTreeMap::from([(MOONCAKE_FILE.to_owned(), text)]), vec![env("MOONCAKE_CONFIG_PATH", path)])
 }
 
-fn mooncake(store: &MooncakeStore, has_rdma: bool) -> Value {
+/// Each device's process adds a segment: SGLang divides what it is given among them, vLLM does not.
+fn mooncake(store: &MooncakeStore, has_rdma: bool, devices: u32) -> Value {
     let mut config = json!({
         "metadata_server": store.metadata_server.as_deref().unwrap_or("P2PHANDSHAKE"),
         "master_server_address": store.master,
         "protocol": if has_rdma { "rdma" } else { "tcp" },
     });
-    match store.segment.as_ref().and_then(crate::api::Amount::units) {
+    let segment = store.segment.as_ref().and_then(crate::api::Amount::units);
+    match segment.and_then(|bytes| bytes.checked_div(u64::from(devices.max(1)))) {
         Some(bytes) if bytes > 0 => put(&mut config, "global_segment_size", bytes),
         // The engine adds nothing: the store has memory of its own.
         _ => {

@@ -3,6 +3,7 @@
 //! Pure, and computed anew at each change: no state can be left over from an earlier one. Objects are complete manifests for
 //! server-side apply; a field that is not in them is somebody else's.
 
+mod claims;
 mod cluster;
 mod names;
 mod notes;

@@ -1,12 +1,13 @@
 //! The user's patches of a pod template.
 //!
 //! `k8s-openapi` merges lists by the keys that the API itself declares for server-side apply, so containers, variables, ports, volumes
-//! and mounts are merged as `kubectl patch` merges them. A patch is refused if it has a field that a pod template does not have:
+//! and mounts are merged as `kubectl patch` merges them. Two fields differ there, and are merged here: `nodeSelector`, which that takes for
+//! one value, and a volume's source, of which a volume has only one. A patch is refused if it has a field that a pod template does not have:
 //! the API server would refuse the workload later, and nobody would see why.
 
 use super::problems::Problems;
 use k8s_openapi::DeepMerge as _;
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::api::core::v1::{PodTemplateSpec, Volume};
 use serde_json::{Map, Value};
 
 /// A template with patches applied, in their order; each with its field, for messages.
@@ -29,12 +30,33 @@ pub(super) fn patched(
                     );
                     continue;
                 }
-                merged.merge_from(read);
+                merge(&mut merged, read);
             }
             Err(error) => problems.add(field.clone(), format!("it does not fit a pod template: {error}")),
         }
     }
     serde_json::to_value(merged).unwrap_or(template)
+}
+
+fn merge(into: &mut PodTemplateSpec, mut patch: PodTemplateSpec) {
+    if let (Some(pod), Some(patch)) = (&mut into.spec, &mut patch.spec) {
+        if let (Some(selector), Some(more)) = (&pod.node_selector, &mut patch.node_selector) {
+            for (label, value) in selector {
+                more.entry(label.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        let has_other_source = |old: &Volume| {
+            patch.volumes.iter().flatten().any(|new| new.name == old.name && source(new) != source(old))
+        };
+        pod.volumes.iter_mut().for_each(|volumes| volumes.retain(|old| !has_other_source(old)));
+    }
+    into.merge_from(patch);
+}
+
+/// What a volume comes from, by the name of the field that says so.
+fn source(volume: &Volume) -> Option<String> {
+    let Ok(Value::Object(fields)) = serde_json::to_value(volume) else { return None };
+    fields.into_iter().map(|(name, _)| name).find(|name| name != "name")
 }
 
 /// The first field of `patch` that `known` lacks, from `at` on.

@@ -1,5 +1,6 @@
 //! The pod template of a role.
 
+use super::claims;
 use super::names::{ENDPOINT_LABEL, LLM_D_ROLE_LABEL, Owner};
 use super::shape::Shape;
 use super::volumes::{file_annotation, memory, spread, volumes};
@@ -15,7 +16,7 @@ pub(super) const ENGINE: &str = "engine";
 const DEVICES: &str = "devices";
 /// Seconds between the deletion of a pod and SIGTERM: until then, every proxy knows that it leaves.
 const PRE_STOP_SECONDS: i32 = 5;
-/// Seconds that an engine has to end once its requests have ended.
+/// Seconds that an engine has to end once its requests have ended. One that hangs has no more: its requests do not end.
 const EXIT_SECONDS: i32 = 30;
 const PROBE_SECONDS: i32 = 10;
 const PORTS_ANNOTATION: &str = "llm-d.ai/active-ports";
@@ -112,7 +113,7 @@ impl Pod<'_> {
             put(
                 &mut pod,
                 "resourceClaims",
-                json!([{"name": DEVICES, "resourceClaimTemplateName": owner.workload(shape.name)}]),
+                json!([{"name": DEVICES, "resourceClaimTemplateName": claims::name(owner, shape)}]),
             );
         }
         pod
@@ -141,11 +142,15 @@ impl Pod<'_> {
             put(&mut container, "ports", ports.collect::<Vec<Value>>());
             let (path, port) = &launch.health;
             let probe = |period: i32, timeout: i32, failures: i32| json!({"httpGet": {"path": path, "port": port}, "periodSeconds": period, "timeoutSeconds": timeout, "failureThreshold": failures});
+            let restarting = |mut probe: Value| {
+                put(&mut probe, "terminationGracePeriodSeconds", PRE_STOP_SECONDS + EXIT_SECONDS);
+                probe
+            };
             let starts = spec.rollout.startup_seconds.checked_div(PROBE_SECONDS).unwrap_or(1).max(1);
-            put(&mut container, "startupProbe", probe(PROBE_SECONDS, 5, starts));
+            put(&mut container, "startupProbe", restarting(probe(PROBE_SECONDS, 5, starts)));
             put(&mut container, "readinessProbe", probe(5, 5, 3));
             // A step with long prompts may take seconds, in which some engines do not respond.
-            put(&mut container, "livenessProbe", probe(PROBE_SECONDS, 10, 6));
+            put(&mut container, "livenessProbe", restarting(probe(PROBE_SECONDS, 10, 6)));
         }
         if self.rdma().is_some() {
             // Memory that devices write to must not be swapped out.
@@ -180,7 +185,7 @@ impl Pod<'_> {
         if let Some(cpu) = shape.role.hardware.requests.as_ref().and_then(|requests| requests.cpu.as_ref()) {
             requests.insert("cpu".to_owned(), cpu.as_str().into());
         }
-        if let Some(memory) = memory(shape) {
+        if let Some(memory) = memory(self.spec, shape) {
             requests.insert("memory".to_owned(), memory.as_str().into());
             limits.insert("memory".to_owned(), memory.as_str().into());
         }

@@ -4,7 +4,7 @@ use super::cluster::{Cluster, InferencePools};
 use super::problems::Problems;
 use super::shape::{Shape, path};
 use crate::api::{AdapterLoad, EngineKind, ModelServiceSpec, NixlBackend, TransferProtocol, Vendor, Volume};
-use crate::engines::flag_name;
+use crate::engines::{flag_name, hub_token};
 use crate::hardware::Request;
 
 /// Flags that other fields set, because more than the engine depends on them.
@@ -187,12 +187,16 @@ fn check_volume(volume: &Volume, field: &str, is_sized: bool, problems: &mut Pro
     if count.iter().filter(|is_there| **is_there).count() != 1 {
         problems.add(field, "name exactly one of ephemeral, hostPath and claim");
     }
-    if let Some(ephemeral) = &volume.ephemeral
-        && ephemeral.storage_class.is_some()
-        && ephemeral.size.is_none()
-        && !is_sized
-    {
-        problems.add(format!("{field}.ephemeral.size"), "state a size, which a storage class needs");
+    match &volume.ephemeral {
+        Some(ephemeral) if ephemeral.storage_class.is_some() && ephemeral.size.is_none() && !is_sized => {
+            problems.add(format!("{field}.ephemeral.size"), "state a size, which a storage class needs");
+        }
+        // Engines fill a tier on a disk, and remove nothing. The kubelet evicts a pod whose emptyDir is full, within a second.
+        Some(ephemeral) if ephemeral.storage_class.is_none() && is_sized => {
+            let message = "name a storage class: engines fill the volume, and a pod whose emptyDir is full is evicted with its requests";
+            problems.add(format!("{field}.ephemeral.storageClass"), message);
+        }
+        _ => {}
     }
 }
 
@@ -287,6 +291,15 @@ fn check_adapters(spec: &ModelServiceSpec, problems: &mut Problems) {
         }
         if adapters.list.iter().take(at).any(|other| other.name == adapter.name) {
             problems.add(format!("{field}.name"), "give each adapter a name of its own");
+        }
+        let Some(hub) = &adapter.source.hub else { continue };
+        if hub.revision.is_some() {
+            let message = "engines load an adapter's newest revision: remove it, or put the files on a claim or into an image";
+            problems.add(format!("{field}.source.hub.revision"), message);
+        }
+        if hub.token.is_some() && hub.token.as_ref() != hub_token(spec) {
+            let message = "an engine has one token for the hub: name the same one everywhere";
+            problems.add(format!("{field}.source.hub.token"), message);
         }
     }
     let pinned = adapters.list.iter().filter(|adapter| adapter.load == AdapterLoad::Pinned).count();

@@ -1,7 +1,7 @@
 //! The volumes of a pod, and where its container has them.
 
 use super::shape::Shape;
-use crate::api::{Amount, ModelServiceSpec, Source, Volume, WhenUnsatisfiable};
+use crate::api::{Amount, EngineKind, ModelServiceSpec, Source, Volume, WhenUnsatisfiable};
 use crate::engines::{
     ADAPTERS_PATH, FILES_PATH, Launch, MODEL_PATH, SHARED_PATH, TEMPLATE_PATH, WEIGHTS_PATH,
 };
@@ -12,6 +12,9 @@ use serde_json::{Map, Value, json};
 const SHARED_MEMORY_BYTES: u64 = 16 << 30;
 /// Host memory of an engine beside its tier and the shared memory: weights pass through it while they are loaded.
 const HOST_MEMORY_BYTES: u64 = 32 << 30;
+
+/// What each device's process of vLLM has for transfers with a Mooncake store (`local_buffer_size` of its `MooncakeStoreConnector`).
+const MOONCAKE_BUFFER_BYTES: u64 = 4 << 30;
 
 /// Volumes, and mounts of them.
 #[derive(Debug, Default)]
@@ -65,15 +68,27 @@ pub(super) fn file_annotation(name: &str) -> String {
 }
 
 /// The host memory that a pod needs; `None`: what it needs is not known, and nothing is asked for.
-pub(super) fn memory(shape: &Shape<'_>) -> Option<Amount> {
+pub(super) fn memory(spec: &ModelServiceSpec, shape: &Shape<'_>) -> Option<Amount> {
     let stated = shape.role.hardware.requests.as_ref().and_then(|requests| requests.memory.clone());
-    let tier = tier_bytes(shape);
+    let tier = tier_bytes(shape).saturating_add(store_bytes(spec, shape));
     let derived = tier.saturating_add(HOST_MEMORY_BYTES).saturating_add(SHARED_MEMORY_BYTES);
     stated.or_else(|| (tier > 0).then(|| Amount::bytes(derived)))
 }
 
 fn tier_bytes(shape: &Shape<'_>) -> u64 {
     shape.cache.cpu.as_ref().and_then(|cpu| cpu.size.units()).unwrap_or_default()
+}
+
+/// Host memory that goes to a Mooncake store.
+fn store_bytes(spec: &ModelServiceSpec, shape: &Shape<'_>) -> u64 {
+    let Some(store) = shape.cache.shared.as_ref().and_then(|shared| shared.mooncake.as_ref()) else {
+        return 0;
+    };
+    let buffers = match spec.engine.kind {
+        EngineKind::Vllm => MOONCAKE_BUFFER_BYTES.saturating_mul(u64::from(shape.devices_per_pod)),
+        EngineKind::Sglang | EngineKind::Trtllm => 0,
+    };
+    store.segment.as_ref().and_then(Amount::units).unwrap_or_default().saturating_add(buffers)
 }
 
 fn source(volume: &Volume, size: Option<&Amount>) -> Value {

@@ -1,6 +1,7 @@
 //! The workload of a role: a Deployment, or a LeaderWorkerSet where a replica takes several nodes.
 
 use super::Object;
+use super::claims;
 use super::names::Owner;
 use super::observed::Observed;
 use super::patch::patched;
@@ -8,7 +9,6 @@ use super::pod::Pod;
 use super::problems::Problems;
 use super::shape::{Shape, path};
 use crate::api::{ModelServiceSpec, RoleName, Workload};
-use crate::hardware::Request;
 use crate::json::put;
 use serde_json::{Map, Value, json};
 
@@ -21,23 +21,7 @@ pub(super) fn objects(pod: Pod<'_>, observed: &Observed, problems: &mut Problems
     let Pod { owner, spec, shape, .. } = pod;
     let name = owner.workload(shape.name);
     let mut found = Vec::new();
-    if let Some(Request::Claim(claim)) = shape.device.request {
-        let selectors: Vec<Value> =
-            claim.selectors.iter().map(|text| json!({"cel": {"expression": text}})).collect();
-        let mut exactly = json!({"deviceClassName": claim.device_class, "count": shape.devices_per_pod});
-        if !selectors.is_empty() {
-            put(&mut exactly, "selectors", selectors);
-        }
-        let manifest = json!({
-            "apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaimTemplate",
-            "metadata": owner.metadata(&name, Some(shape.name)),
-            "spec": {"spec": {"devices": {"requests": [{"name": "devices", "exactly": exactly}]}}},
-        });
-        found.push(Object {
-            manifest,
-            reason: format!("each pod of {} claims {} devices", shape.name, shape.devices_per_pod),
-        });
-    }
+    found.extend(claims::template(owner, shape));
     let patches = [
         ("spec.engine.podTemplate".to_owned(), &spec.engine.additions.pod_template),
         (format!("{}.podTemplate", path(shape.name)), &shape.role.additions.pod_template),
