@@ -17,6 +17,7 @@
 
 mod correction;
 mod forecast;
+mod learn;
 mod leaving;
 mod need;
 mod plan;
@@ -24,6 +25,7 @@ mod policy;
 mod reason;
 mod seen;
 
+pub use learn::{Steps, Wake};
 pub use need::Need;
 pub use plan::{Planned, RolePlan, RoleState, State, break_even_s, plan, reversals_per_hour_max};
 pub use policy::{Bounds, Objectives, Policy, Problem, RawBounds, RawPolicy};

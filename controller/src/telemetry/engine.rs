@@ -14,6 +14,8 @@
 //! | connector | `vllm:nixl_..` | | | |
 //! | work done | `vllm:prompt_tokens_total`, .. | `sglang:prompt_tokens_total`, .. | `trtllm_request_success_total` | `nv_inference_count`, .. |
 //!
+//! The times between tokens are [`super::latency`]'s matter.
+//!
 //! The names follow the model server protocol of the Gateway API inference extension, except for tokens, the tier and
 //! `sglang:page_size`, which only the engines define: vLLM 0.33's `CPUOffloadingInfo`
 //! (`vllm/v1/kv_offload/cpu/common.py`), and SGLang 0.5.23's `SchedulerMetricsCollector`
@@ -28,6 +30,7 @@
 //! report bytes of host memory but not the bytes per token, TensorRT-LLM reports only how full its host pool is
 //! (`trtllm_kv_cache_host_utilization`), and none reports disks and remote stores.
 
+use super::latency::{Latencies, Reader};
 use super::page::{Sample, samples};
 use super::series::Series;
 use warmpath_core::num::{count, float};
@@ -91,6 +94,7 @@ struct Quantities {
     has_nixl: bool,
     /// LoRA adapters in a batch at most; of several series, the newest one's value counts.
     adapter_slots: Option<(f64, u32)>,
+    latencies: Reader,
 }
 
 // === impl Reading ===
@@ -98,6 +102,11 @@ struct Quantities {
 impl Reading {
     /// Reads a page. A page without any known name gives nothing: an engine of an unknown kind that is up.
     pub fn of(page: &[u8]) -> Self {
+        Self::with_latencies(page).0
+    }
+
+    /// The same, and how long tokens took since the engine's process started.
+    pub fn with_latencies(page: &[u8]) -> (Self, Latencies) {
         let mut page_of = Quantities::default();
         for sample in samples(page, is_known) {
             page_of.take(&sample);
@@ -121,7 +130,8 @@ impl Reading {
         };
         let started_ms = known(count(page_of.started_s.largest() * 1000.0));
         let Quantities { kind, legs, has_nixl, .. } = page_of;
-        Self { status, started_ms, work_done: page_of.work_done.map(count), kind, legs, has_nixl }
+        let work_done = page_of.work_done.map(count);
+        (Self { status, started_ms, work_done, kind, legs, has_nixl }, page_of.latencies.read())
     }
 }
 
@@ -172,7 +182,7 @@ impl Quantities {
             name if is_work_done(name) && sample.value.is_finite() => {
                 *self.work_done.get_or_insert_default() += sample.value;
             }
-            _ => {}
+            _ => self.latencies.take(sample),
         }
     }
 

@@ -4,6 +4,8 @@
 //! own network, or a policy on `/metrics`, is the more likely cause.
 
 use super::engine::{EngineKind, Reading};
+use super::latency::Latencies;
+use super::token_times::Page;
 use super::tracker::Outcome;
 use crate::config::Pool;
 use crate::metrics::Metrics;
@@ -23,6 +25,8 @@ pub struct Fleet {
 struct State {
     pools: Vec<Members>,
     seen: FnvHashMap<SocketAddr, Seen>,
+    /// The last one of each that showed how long tokens took.
+    pages: FnvHashMap<SocketAddr, Page>,
 }
 
 /// What the scrapes of one endpoint show.
@@ -60,6 +64,11 @@ impl Fleet {
         self.lock().seen.get(&address).copied()
     }
 
+    /// How long an endpoint's tokens took since its process started, by its last page; none before it has shown one.
+    pub(super) fn page(&self, address: SocketAddr) -> Option<Page> {
+        self.lock().pages.get(&address).cloned()
+    }
+
     /// Follows these pools from now on.
     pub(super) fn follow(&self, pools: &[Pool], metrics: &Metrics) {
         let mut state = self.lock();
@@ -70,7 +79,9 @@ impl Fleet {
             is_blind: blind(&pool.name),
         };
         let pools: Vec<Members> = pools.iter().map(members).collect();
-        state.seen.retain(|address, _| pools.iter().any(|pool| pool.endpoints.contains(address)));
+        let is_kept = |address: &SocketAddr| pools.iter().any(|pool| pool.endpoints.contains(address));
+        state.seen.retain(|address, _| is_kept(address));
+        state.pages.retain(|address, _| is_kept(address));
         metrics.unscrapable.clear();
         for pool in &pools {
             metrics.show_unscrapable(&pool.name, pool.is_blind);
@@ -86,7 +97,7 @@ impl Fleet {
         (health, outcome): (Health, Outcome),
         metrics: &Metrics,
     ) -> bool {
-        let State { pools, seen } = &mut *self.lock();
+        let State { pools, seen, .. } = &mut *self.lock();
         let before = seen.get(&address).copied();
         seen.insert(address, Seen::of(health, outcome, before));
         let fails =
@@ -102,6 +113,14 @@ impl Fleet {
             }
         }
         has_others
+    }
+
+    /// Records how long an endpoint's tokens took, by a page of it.
+    pub(super) fn report_latencies(&self, address: SocketAddr, latencies: Arc<Latencies>) {
+        let mut state = self.lock();
+        if state.pools.iter().any(|pool| pool.endpoints.contains(&address)) {
+            state.pages.insert(address, Page { at: Instant::now(), latencies });
+        }
     }
 
     /// Records whether an endpoint's bootstrap server accepts connections.

@@ -12,19 +12,23 @@
 mod connectors;
 mod engine;
 mod fleet;
+mod latency;
 mod models;
 mod pace;
 mod page;
 mod scrape;
 mod series;
+mod token_times;
 mod tracker;
 
 pub use connectors::Connectors;
 pub use engine::{EngineKind, Reading};
 pub use fleet::{Fleet, Seen};
+pub use latency::{Histogram, Latencies};
 pub use models::Models;
 pub use page::{Sample, samples};
 pub(crate) use scrape::Scraper;
+pub use token_times::{Ended, TokenTimes};
 
 use crate::config::{Member, Pool, Scrape};
 use crate::events::{Board, Process};
@@ -247,13 +251,16 @@ impl Target {
             self.metrics.scrapes.get_or_create(&[("outcome", outcome.label())]).inc();
             let shown = tracker.health_with(outcome, scrape.unhealthy_after);
             let is_alone = self.fleet.report(self.address, (shown, outcome), &self.metrics);
+            if let Some(latencies) = &scraped.latencies {
+                self.fleet.report_latencies(self.address, Arc::clone(latencies));
+            }
             if shown != health {
                 health = shown;
                 self.log(health, outcome);
             }
             let rules = Rules { unhealthy_after: scrape.unhealthy_after, is_alone };
             self.shared.with(|hub, now| {
-                for status in tracker.step(scraped, rules, now) {
+                for status in tracker.step(&scraped, rules, now) {
                     hub.publish(Kind::EngineStatus(status), now);
                 }
             });

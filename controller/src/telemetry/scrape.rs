@@ -1,6 +1,7 @@
 //! One scrape of one engine over HTTP.
 
 use super::engine::Reading;
+use super::latency::Latencies;
 use super::tracker::{Failure, Outcome, Scraped};
 use bytes::Bytes;
 use http::uri::PathAndQuery;
@@ -11,6 +12,7 @@ use hyper_util::client::legacy::connect::{HttpConnector, HttpInfo};
 use hyper_util::rt::TokioExecutor;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The most bytes of a metrics page that are read: a vLLM page has 60 KB, and some 20 KB more for each rank.
@@ -61,6 +63,7 @@ struct Look<'a> {
     client: &'a Client<HttpConnector, Empty<Bytes>>,
     address: SocketAddr,
     connection: Option<SocketAddr>,
+    latencies: Option<Arc<Latencies>>,
 }
 
 // === impl Scraper ===
@@ -83,10 +86,10 @@ impl Scraper {
         source: &mut Source,
         timeout: Duration,
     ) -> Scraped {
-        let mut look = Look { client: &self.client, address, connection: None };
+        let mut look = Look { client: &self.client, address, connection: None, latencies: None };
         let outcome = tokio::time::timeout(timeout, look.look(source)).await;
         let outcome = outcome.unwrap_or(Err(Failure::Timeout)).unwrap_or_else(Outcome::Failed);
-        Scraped { outcome, connection: look.connection }
+        Scraped { outcome, connection: look.connection, latencies: look.latencies }
     }
 
     /// The page at a path, if there is one.
@@ -96,7 +99,7 @@ impl Scraper {
         path: &'static str,
         timeout: Duration,
     ) -> Option<Bytes> {
-        let mut look = Look { client: &self.client, address, connection: None };
+        let mut look = Look { client: &self.client, address, connection: None, latencies: None };
         let get = look.get(PathAndQuery::from_static(path));
         match tokio::time::timeout(timeout, get).await {
             Ok(Ok(Reply::Page(page))) => Some(page),
@@ -112,7 +115,11 @@ impl Look<'_> {
         for _ in 0..=REDIRECTS_MAX {
             match self.get(source.path()).await? {
                 Reply::Page(page) if *source == Source::Usual && is_json(&page) => *source = Source::Trtllm,
-                Reply::Page(page) => return Ok(Outcome::Page(Reading::of(&page))),
+                Reply::Page(page) => {
+                    let (reading, latencies) = Reading::with_latencies(&page);
+                    self.latencies = Some(Arc::new(latencies));
+                    return Ok(Outcome::Page(reading));
+                }
                 Reply::Moved(path) => *source = Source::Moved(path),
                 Reply::Other => break,
             }

@@ -14,7 +14,9 @@
 //! scrape, by [`Tracker::is_renewed`], and published as a new incarnation.
 
 use super::engine::Reading;
+use super::latency::Latencies;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use warmpath_core::ids::EndpointId;
 use warmpath_core::time::Timestamp;
 use warmpath_core::wire::{EngineStatus, Health};
@@ -55,12 +57,14 @@ pub(super) enum Failure {
 }
 
 /// One scrape.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Scraped {
     /// What it came to.
     pub(super) outcome: Outcome,
     /// The local end of its connection, which names the connection.
     pub(super) connection: Option<SocketAddr>,
+    /// What its page shows of the time between tokens, for [`super::Fleet`].
+    pub(super) latencies: Option<Arc<Latencies>>,
 }
 
 /// What an outcome is judged by.
@@ -136,7 +140,7 @@ impl Tracker {
     }
 
     /// Takes in an outcome and returns what to publish, in order.
-    pub(super) fn step(&mut self, scraped: Scraped, rules: Rules, now: Timestamp) -> Vec<EngineStatus> {
+    pub(super) fn step(&mut self, scraped: &Scraped, rules: Rules, now: Timestamp) -> Vec<EngineStatus> {
         let reading = match scraped.outcome {
             Outcome::Page(reading) => Some(reading),
             Outcome::Alive => None,
@@ -323,7 +327,7 @@ mod tests {
     }
 
     fn step_by(tracker: &mut Tracker, outcome: Outcome, rules: Rules, ms: u64) -> Vec<EngineStatus> {
-        tracker.step(Scraped { outcome, connection: None }, rules, Timestamp::from_ms(ms))
+        tracker.step(&Scraped { outcome, connection: None, latencies: None }, rules, Timestamp::from_ms(ms))
     }
 
     fn step(tracker: &mut Tracker, outcome: Outcome) -> Vec<(Health, u32)> {
@@ -467,11 +471,15 @@ mod tests {
 
     #[test]
     fn a_replaced_connection_is_a_sign_where_there_is_no_other() {
-        let over = |port: u16, outcome| Scraped { outcome, connection: Some(([127, 0, 0, 1], port).into()) };
+        let over = |port: u16, outcome| Scraped {
+            outcome,
+            connection: Some(([127, 0, 0, 1], port).into()),
+            latencies: None,
+        };
         let incarnation = |outcome: Outcome| {
             let mut tracker = tracker();
             let ports = [1, 1, 1, 2];
-            let steps = ports.map(|port| tracker.step(over(port, outcome), RULES, Timestamp::ZERO));
+            let steps = ports.map(|port| tracker.step(&over(port, outcome), RULES, Timestamp::ZERO));
             steps.concat().last().unwrap().incarnation
         };
         assert_ne!(incarnation(page(1, 0)), 0);

@@ -1,10 +1,13 @@
 //! A pod that a ModelService made, reduced to what its status says of how it comes up.
 
 use crate::config::ObjectName;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{NotUsed, Object};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::IpAddr;
+use warmpath_core::ids::EndpointId;
 use warmpath_deploy::plan::{ROLE_LABEL, SERVICE_LABEL};
 
 /// Bytes of a trouble that are kept.
@@ -19,6 +22,8 @@ pub(super) type ApiEngine = Object<NotUsed, Status>;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Status {
+    #[serde(rename = "podIP")]
+    pod_ip: Option<IpAddr>,
     conditions: Vec<Condition>,
     init_container_statuses: Vec<Container>,
     container_statuses: Vec<Container>,
@@ -31,6 +36,8 @@ struct Condition {
     status: String,
     reason: String,
     message: String,
+    #[serde(rename = "lastTransitionTime")]
+    since: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -69,6 +76,15 @@ pub struct EnginePod {
     pub is_leaving: bool,
     /// Why it does not come up, in words.
     pub trouble: Option<String>,
+    /// The hash of its UID, which distinguishes it from an earlier pod of the same name.
+    pub identity: u64,
+    /// Its address, in the cluster's primary family; none until it has a network.
+    pub ip: Option<IpAddr>,
+    /// When it was made, in milliseconds since 1970 by the API server's clock, in whole seconds.
+    pub created_ms: Option<u64>,
+    /// When it became ready last, in milliseconds since 1970 by its node's clock, in whole seconds; none while it is not. A pod that
+    /// was ready before has become so more than once.
+    pub ready_ms: Option<u64>,
 }
 
 // === impl EnginePod ===
@@ -80,25 +96,31 @@ impl EnginePod {
         let status = pod.status.unwrap_or_default();
         let name = ObjectName { namespace: meta.namespace.unwrap_or_default(), name: meta.name? };
         let mut labels: BTreeMap<String, String> = meta.labels.unwrap_or_default();
-        let is_ready = status.is(|it| it.r#type == "Ready" && it.status == "True");
+        let ready = status.conditions.iter().find(|it| it.r#type == "Ready" && it.status == "True");
+        let (is_ready, ready_ms) = (ready.is_some(), ready.and_then(|it| unix_ms(it.since?)));
         let pod = Self {
             service: labels.remove(SERVICE_LABEL).unwrap_or_default(),
             role: labels.remove(ROLE_LABEL).unwrap_or_default(),
             is_ready,
             is_leaving: meta.deletion_timestamp.is_some(),
             trouble: if is_ready { None } else { status.trouble() },
+            identity: EndpointId::of(&meta.uid.unwrap_or_default()).0,
+            ip: status.pod_ip,
+            created_ms: meta.creation_timestamp.and_then(|time| unix_ms(time.0)),
+            ready_ms,
         };
         Some((name, pod))
     }
 }
 
+/// None for times before 1970.
+fn unix_ms(time: Timestamp) -> Option<u64> {
+    u64::try_from(time.as_millisecond()).ok()
+}
+
 // === impl Status ===
 
 impl Status {
-    fn is(&self, holds: impl Fn(&Condition) -> bool) -> bool {
-        self.conditions.iter().any(holds)
-    }
-
     fn trouble(&self) -> Option<String> {
         let unscheduled = self
             .conditions
@@ -169,6 +191,25 @@ mod tests {
     fn trouble(status: &Value) -> Option<String> {
         let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": []}, "status": status});
         EnginePod::read(serde_json::from_value::<ApiEngine>(pod).unwrap()).unwrap().1.trouble
+    }
+
+    #[test]
+    fn it_shows_when_it_was_made_and_became_ready() {
+        let read = |status: &str| {
+            let pod = json!({
+                "metadata": {"name": "p", "uid": "u", "creationTimestamp": "2026-01-01T00:00:10Z"},
+                "spec": {},
+                "status": {"podIP": "10.0.0.1", "conditions": [
+                    {"type": "Ready", "status": status, "lastTransitionTime": "2026-01-01T00:02:00Z"},
+                    {"type": "Initialized", "status": "True", "lastTransitionTime": null}]},
+            });
+            EnginePod::read(serde_json::from_value::<ApiEngine>(pod).unwrap()).unwrap().1
+        };
+        let (made_ms, ready_ms) = (1_767_225_610_000, 1_767_225_720_000);
+        let pod = read("True");
+        assert_eq!((pod.created_ms, pod.ready_ms), (Some(made_ms), Some(ready_ms)));
+        assert_eq!((pod.ip, pod.is_ready), (Some([10, 0, 0, 1].into()), true));
+        assert_eq!((read("False").created_ms, read("False").ready_ms), (Some(made_ms), None));
     }
 
     #[test]

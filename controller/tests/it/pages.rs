@@ -1,6 +1,6 @@
 //! Metrics pages of every engine -> its status.
 
-use warmpath::telemetry::{EngineKind, Reading};
+use warmpath::telemetry::{EngineKind, Latencies, Reading};
 use warmpath_core::wire::{EngineStatus, Role};
 
 const VLLM: &str = include_str!("../fixtures/pages/vllm.txt");
@@ -21,7 +21,11 @@ fn a_captured_vllm_page() {
         block_tokens: Some(32),
         ..EngineStatus::default()
     };
-    let read_vllm = Reading::of(VLLM.as_bytes());
+    let (read_vllm, latencies) = Reading::with_latencies(VLLM.as_bytes());
+    let Latencies { tokens, responses } = latencies;
+    assert_eq!((tokens.count, tokens.sum_s), (17.0, 0.056_467_734_000_079_87));
+    assert_eq!((responses.count, responses.sum_s), (3.0, 0.009_466_038_571_439_466));
+    assert_eq!((tokens.above(0.01), tokens.above(0.005)), (0.0, 8.5), "all are in the first bucket");
     assert_eq!(
         read_vllm,
         Reading {
