@@ -308,6 +308,7 @@ async fn metrics_have_the_names_of_vllm() {
         ("num_preemptions_total", "0.0"),
         ("time_to_first_token_seconds_count", "2.0"),
         ("inter_token_latency_seconds_count", "8.0"),
+        ("request_time_per_output_token_seconds_count", "2.0"),
         ("e2e_request_latency_seconds_count", "2.0"),
     ] {
         assert_eq!(value(&format!("vllm:{name}{labels}")), expected, "{name}");

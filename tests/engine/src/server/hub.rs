@@ -83,6 +83,7 @@ struct InFlight {
     prompt: PromptSources,
     transfer_at_s: f64,
     submitted_at_s: f64,
+    first_token_at_s: f64,
     last_token_at_s: f64,
 }
 
@@ -205,6 +206,7 @@ impl Hub {
                 prompt: PromptSources::of_prompt(request.prompt_tokens),
                 transfer_at_s: now_s,
                 submitted_at_s: now_s,
+                first_token_at_s: now_s,
                 last_token_at_s: now_s,
             };
             let id = request.id;
@@ -419,6 +421,7 @@ impl Core {
                 self.latencies.token(kind, (at_s - since_s) / scale);
                 if request.produced == 0 {
                     self.sources.add(request.prompt);
+                    request.first_token_at_s = at_s;
                 }
                 request.last_token_at_s = at_s;
                 request.produced += 1;
@@ -427,6 +430,8 @@ impl Core {
                 request.flight.produced(request.slot, request.produced, wake);
             }
             EventKind::Finished(_) => {
+                let generated_s = (request.last_token_at_s - request.first_token_at_s) / scale;
+                self.latencies.response(generated_s, request.produced);
                 self.latencies.request((at_s - request.submitted_at_s) / scale);
                 self.in_flight.remove(&id);
                 if let Some(reports) = &mut self.reports {

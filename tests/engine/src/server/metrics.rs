@@ -39,6 +39,7 @@ const TRANSFER_BOUNDS_BYTES: &[f64] = &[
 pub(super) struct Latencies {
     first_token: Histogram,
     inter_token: Histogram,
+    response: Histogram,
     request: Histogram,
     transfer: Histogram,
     transfer_bytes: Histogram,
@@ -58,6 +59,11 @@ impl Default for Latencies {
             inter_token: histogram(
                 "vllm:inter_token_latency_seconds",
                 "Histogram of inter-token latency in seconds.",
+                INTER_TOKEN_BOUNDS_S,
+            ),
+            response: histogram(
+                "vllm:request_time_per_output_token_seconds",
+                "Histogram of time_per_output_token_seconds per request.",
                 INTER_TOKEN_BOUNDS_S,
             ),
             request: histogram(
@@ -91,6 +97,11 @@ impl Latencies {
     pub(super) fn transfer(&mut self, took_s: f64, bytes: f64) {
         self.transfer.observe(took_s);
         self.transfer_bytes.observe(bytes);
+    }
+
+    /// A response of so many tokens took `generated_s` after its first. One of a single token counts with a time of 0, as in vLLM.
+    pub(super) fn response(&mut self, generated_s: f64, tokens: usize) {
+        self.response.observe(generated_s / tokens.saturating_sub(1).max(1) as f64);
     }
 
     /// A request finished `waited_s` after it arrived.
@@ -147,8 +158,8 @@ pub(super) fn render(readings: &Readings<'_>, params: &Params, config: &ServerCo
     if protocol == Some(TransferProtocol::Nixl) {
         nixl(&mut page, readings);
     }
-    let Latencies { first_token, inter_token, request, .. } = readings.latencies;
-    for histogram in [first_token, inter_token, request] {
+    let Latencies { first_token, inter_token, response, request, .. } = readings.latencies;
+    for histogram in [first_token, inter_token, response, request] {
         histogram.render(&page.labels, &mut page.text);
     }
     page.family("gauge", "cache_config_info", "Information of the LLMEngine CacheConfig");
