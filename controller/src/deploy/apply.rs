@@ -20,6 +20,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a message of the API server that are kept: it repeats whole objects.
 const MESSAGE_BYTES_MAX: usize = 500;
 
+/// What the API server says when a webhook with `failurePolicy: Fail` does not respond (`toStatusErr` of its admission plugins).
+const WEBHOOK_FAILS: &str = "failed calling webhook";
+
 /// Why something was not written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -33,6 +36,8 @@ pub(super) enum Failure {
     Refused(String),
     /// The role lacks a verb, or an admission or a quota forbids it.
     Forbidden(String),
+    /// A webhook that has to admit it fails. The API server reports that as its own failure.
+    Webhook(String),
     /// The API server cannot be reached, or fails.
     Away(String),
 }
@@ -123,6 +128,9 @@ impl Failure {
             Ok(StatusCode::NOT_FOUND) => Self::Absent(cut(&status.message)),
             Ok(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Self::Forbidden(cut(&status.message)),
             Ok(StatusCode::TOO_MANY_REQUESTS) => Self::Away(cut(&status.message)),
+            Ok(StatusCode::INTERNAL_SERVER_ERROR) if status.message.contains(WEBHOOK_FAILS) => {
+                Self::Webhook(cut(&status.message))
+            }
             Ok(code) if code.is_client_error() => Self::Refused(cut(&status.message)),
             _ => Self::Away(cut(&status.message)),
         }
@@ -174,6 +182,9 @@ mod tests {
         for code in [429, 500, 503] {
             assert_eq!(failure(code, &json!({})), Failure::Away(why()), "{code}");
         }
+        let webhook = "Internal error occurred: failed calling webhook \"a.b.c\": connection refused";
+        let failed = failure(500, &json!({"message": webhook}));
+        assert_eq!(failed, Failure::Webhook(webhook.to_owned()), "the API server is there");
         let conflict = json!({"details": {"causes": [
             {"reason": "FieldManagerConflict", "message": "conflict with \"kubectl-edit\" using apps/v1", "field": ".spec.replicas"},
         ]}});

@@ -51,9 +51,23 @@ pub(super) fn difference(desired: &Value, live: &Value) -> Difference {
     // What was never applied has no record of ours, even if it looks the same.
     let mut walk = Walk { contested: Vec::new(), is_same: owners.own.is_some() };
     let own = owners.own;
-    let manifest = walk.keep(desired, Some(live), &owners, "").unwrap_or_default();
+    let mut manifest = walk.keep(desired, Some(live), &owners, "").unwrap_or_default();
+    hand_over_replicas(&mut manifest, desired, live, &owners);
     let is_same = walk.is_same && !own.is_some_and(|fields| is_stale(fields, &manifest));
     Difference { manifest, contested: walk.contested, is_same }
+}
+
+/// Keeps the replicas of a workload that another scaler takes over, until it has written them. A field that nobody sets gets its
+/// default: one replica would be left of however many there are.
+fn hand_over_replicas(manifest: &mut Value, desired: &Value, live: &Value, owners: &Owners<'_>) {
+    let record = owners.child("f:spec").child("f:replicas");
+    let is_ours_alone = record.own.is_some() && record.others.is_empty();
+    let (Some(replicas), None) = (live.pointer("/spec/replicas"), desired.pointer("/spec/replicas")) else {
+        return;
+    };
+    if let (true, Some(Value::Object(spec))) = (is_ours_alone, manifest.get_mut("spec")) {
+        spec.insert("replicas".to_owned(), replicas.clone());
+    }
 }
 
 // === impl Owners ===
@@ -369,7 +383,6 @@ mod tests {
     #[test]
     fn a_field_that_an_earlier_manifest_had_is_given_up() {
         for (pointer, name) in [
-            ("/spec", "replicas"),
             ("/metadata/labels", "app"),
             ("/spec/template/spec/containers/0", "args"),
             ("/spec/template/spec/containers/0", "ports"),
@@ -378,6 +391,19 @@ mod tests {
             less.pointer_mut(pointer).unwrap().as_object_mut().unwrap().remove(name);
             assert!(!difference(&less, &live(&json!({}))).is_same, "{pointer}/{name}");
         }
+    }
+
+    #[test]
+    fn replicas_stay_until_another_scaler_has_written_them() {
+        let mut without = desired();
+        without["spec"].as_object_mut().unwrap().remove("replicas");
+        let four = json!({"spec": {"replicas": 4}});
+        let found = difference(&without, &live(&four));
+        assert!(found.is_same, "nothing is written: {found:?}");
+        assert_eq!(found.manifest["spec"]["replicas"], 4, "nor lost with what else is written");
+        let scaler = json!({"f:spec": {"f:replicas": {}}});
+        let found = difference(&without, &also_written("kube-controller-manager", &scaler, &four));
+        assert!(!found.is_same && found.manifest["spec"].get("replicas").is_none(), "{found:?}");
     }
 
     #[test]

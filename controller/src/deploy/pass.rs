@@ -57,6 +57,8 @@ struct Carried {
     fingerprint: Option<u64>,
     generation: i64,
     retry: Retry,
+    /// What failed. It is not tried again before `retry` says so.
+    troubles: Vec<Trouble>,
     /// What was announced.
     notes: Vec<Note>,
     /// By then the watches have shown what was written: what they do not show would be made again.
@@ -70,6 +72,8 @@ struct Ended {
     generation: i64,
     cluster: Arc<Cluster>,
     outcome: Outcome,
+    /// Whether more was tried, or failed, than what waits.
+    is_tried: bool,
 }
 
 // === impl Carrier ===
@@ -137,10 +141,9 @@ impl Carrier {
     fn due(&self, seen: &Seen, now: Instant) -> Option<Instant> {
         let Some(carried) = self.carried.get(&seen.name) else { return Some(now) };
         let due = match carried.retry.due {
-            // What was refused stays refused while its pods come and go.
-            Some(due) if carried.generation == seen.generation() => due,
             _ if carried.fingerprint != Some(seen.fingerprint()) => now,
-            _ => return None,
+            Some(due) => due,
+            None => return None,
         };
         Some(due.max(carried.shown_from))
     }
@@ -149,31 +152,40 @@ impl Carrier {
         while self.busy.len() < AT_ONCE_MAX
             && let Some(seen) = self.waiting.pop_front()
         {
-            let before = self.carried.get(&seen.name).map(|carried| carried.notes.clone());
+            let carried = self.carried.get(&seen.name);
+            let before = carried.map(|carried| carried.notes.clone());
+            // What was refused stays refused while pods come and go; the rest is brought up to date meanwhile.
+            let waits = |carried: &&Carried| {
+                carried.generation == seen.generation() && carried.retry.waits(Instant::now())
+            };
+            let held = carried.filter(waits).map(|carried| carried.troubles.clone()).unwrap_or_default();
             self.last = Some(seen.name.clone());
             self.busy.insert(seen.name.clone());
             let (writer, cluster) = (Arc::clone(&self.writer), Arc::clone(&self.cluster));
             let carried = async move {
-                let outcome = writer.carry(&seen, &cluster, before).await;
+                let outcome = writer.carry(&seen, &cluster, before, &held).await;
                 let (fingerprint, generation) = (seen.fingerprint(), seen.generation());
-                Ended { name: seen.name, fingerprint, generation, cluster, outcome }
+                let is_tried =
+                    held.is_empty() || outcome.troubles.iter().any(|trouble| !held.contains(trouble));
+                Ended { name: seen.name, fingerprint, generation, cluster, outcome, is_tried }
             };
             self.under_way.push(carried.boxed());
         }
     }
 
     fn note(&mut self, ended: Ended) {
-        let Ended { name, fingerprint, generation, cluster, outcome } = ended;
+        let Ended { name, fingerprint, generation, cluster, outcome, is_tried } = ended;
         let now = Instant::now();
         let Outcome { troubles, notes } = outcome;
         let before = self.carried.get(&name).filter(|carried| carried.generation == generation);
         let retry = before.map(|carried| carried.retry).unwrap_or_default();
-        let is_away = troubles.iter().any(Trouble::passes);
+        let is_away = troubles.iter().any(Trouble::ends_soon);
         let carried = Carried {
             // What a plan may use has changed meanwhile.
             fingerprint: Arc::ptr_eq(&cluster, &self.cluster).then_some(fingerprint),
             generation,
-            retry: retry.after(is_away, !troubles.is_empty(), now),
+            retry: if is_tried { retry.after(is_away, !troubles.is_empty(), now) } else { retry },
+            troubles,
             notes,
             shown_from: now + DEBOUNCE,
         };

@@ -123,9 +123,24 @@ impl Trouble {
         Self { target: None, failure }
     }
 
+    /// Whether it is about this object.
+    pub(super) fn is_of(&self, target: &Target) -> bool {
+        self.target.as_ref() == Some(target)
+    }
+
+    /// Whether it is about the ModelService's status.
+    pub(super) fn is_of_status(&self) -> bool {
+        self.target.is_none()
+    }
+
     /// Whether it may pass without anybody doing anything.
     pub(super) fn passes(&self) -> bool {
         matches!(self.failure, Failure::Away(_) | Failure::Contested(_))
+    }
+
+    /// Whether it is worth another try soon.
+    pub(super) fn ends_soon(&self) -> bool {
+        self.passes() || matches!(self.failure, Failure::Webhook(_))
     }
 
     /// What could not be written.
@@ -146,6 +161,7 @@ impl Trouble {
             Failure::Absent(message) => format!("the API server does not know it: {message}"),
             Failure::Refused(message) => format!("refused: {message}"),
             Failure::Forbidden(message) => format!("forbidden: {message}"),
+            Failure::Webhook(message) => format!("an admission webhook does not respond, so nothing is written: {message}"),
             Failure::Away(message) => format!("the API server is away: {message}"),
         }
     }
@@ -172,6 +188,7 @@ impl Failure {
             Self::Absent(_) => "KindMissing",
             Self::Refused(_) => "Refused",
             Self::Forbidden(_) => "Forbidden",
+            Self::Webhook(_) => "WebhookFails",
             Self::Away(_) => "ApiServerAway",
         }
     }
@@ -184,6 +201,7 @@ impl Failure {
             Self::Absent(_) => "absent",
             Self::Refused(_) => "refused",
             Self::Forbidden(_) => "forbidden",
+            Self::Webhook(_) => "webhook",
             Self::Away(_) => "away",
         }
     }

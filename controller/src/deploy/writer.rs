@@ -36,8 +36,15 @@ pub(super) struct Outcome {
 // === impl Writer ===
 
 impl Writer {
-    /// Carries out one ModelService. `before`: what was announced of it; `None`: nothing is known of that.
-    pub(super) async fn carry(&self, seen: &Seen, cluster: &Cluster, before: Option<Vec<Note>>) -> Outcome {
+    /// Carries out one ModelService. `before`: what was announced of it; `None`: nothing is known of that. `held`: what failed before, and
+    /// is not tried this time.
+    pub(super) async fn carry(
+        &self,
+        seen: &Seen,
+        cluster: &Cluster,
+        before: Option<Vec<Note>>,
+        held: &[Trouble],
+    ) -> Outcome {
         // The garbage collector has begun: what it removes must not be made again.
         if seen.service.metadata.deletion_timestamp.is_some() {
             return Outcome { troubles: Vec::new(), notes: before.unwrap_or_default() };
@@ -51,15 +58,23 @@ impl Writer {
         };
         let mut applied = Applied::default();
         for manifest in &manifests {
-            self.bring(seen, manifest, &mut applied).await;
+            match Target::of(manifest).and_then(|target| held.iter().find(|trouble| trouble.is_of(&target))) {
+                Some(trouble) => applied.troubles.push(trouble.clone()),
+                None => self.bring(seen, manifest, &mut applied).await,
+            }
         }
         for target in &retire {
-            self.retire(seen, target, &mut applied).await;
+            match held.iter().find(|trouble| trouble.is_of(target)) {
+                Some(trouble) => applied.troubles.push(trouble.clone()),
+                None => self.retire(seen, target, &mut applied).await,
+            }
         }
-        if !self.write_status(seen, status, &mut applied).await {
+        if let Some(trouble) = held.iter().find(|trouble| trouble.is_of_status()) {
+            applied.troubles.push(trouble.clone());
+        } else if !self.write_status(seen, status, &mut applied).await {
             return Outcome { troubles: applied.troubles, notes: before };
         }
-        for trouble in &applied.troubles {
+        for trouble in applied.troubles.iter().filter(|trouble| !held.contains(trouble)) {
             let (service, what, why) = (&seen.name, trouble.what(), trouble.why());
             tracing::warn!(%service, what, why, "a ModelService cannot be carried out as it is");
         }

@@ -15,7 +15,8 @@ pub struct Cluster {
     pub picker: Option<Picker>,
     /// The cluster's DNS domain.
     pub domain: String,
-    /// Images of the installation in place of the presets', by the preset's image, for example in a registry of one's own.
+    /// Images of the installation in place of the presets', by the preset's image, or by its repository: it then keeps its tag. For
+    /// example in a registry of one's own.
     pub images: BTreeMap<String, String>,
     /// The tokenizers that the controller has, by the names of their directories; `None`: not known.
     pub tokenizers: Option<BTreeSet<String>>,
@@ -45,6 +46,20 @@ pub struct Picker {
 
 // === impl Cluster ===
 
+impl Cluster {
+    /// The installation's image in place of a preset's; `None`: it has none.
+    pub(super) fn image_for(&self, preset: &str) -> Option<String> {
+        if let Some(image) = self.images.get(preset) {
+            return Some(image.clone());
+        }
+        // A colon before a slash belongs to the registry's port.
+        let (repository, tag) =
+            preset.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).unwrap_or((preset, ""));
+        let image = self.images.get(repository)?;
+        Some(if tag.is_empty() { image.clone() } else { format!("{image}:{tag}") })
+    }
+}
+
 impl Default for Cluster {
     /// A cluster that has everything, as `warmpath plan` assumes without one.
     fn default() -> Self {
@@ -56,6 +71,32 @@ impl Default for Cluster {
             domain: "cluster.local".to_owned(),
             images: BTreeMap::new(),
             tokenizers: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cluster;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn an_image_in_a_registry_of_ones_own_keeps_its_tag_over_releases() {
+        let images = [
+            ("docker.io/vllm/vllm-openai", "registry:5000/vllm"),
+            ("docker.io/lmsysorg/sglang:v1", "registry:5000/sglang:mine"),
+        ];
+        let images = images.map(|(preset, own)| (preset.to_owned(), own.to_owned()));
+        let cluster = Cluster { images: BTreeMap::from(images), ..Cluster::default() };
+        for (preset, expected) in [
+            ("docker.io/vllm/vllm-openai:v0.32.0", Some("registry:5000/vllm:v0.32.0")),
+            ("docker.io/vllm/vllm-openai:v0.33.0", Some("registry:5000/vllm:v0.33.0")),
+            ("docker.io/vllm/vllm-openai-rocm:v0.32.0", None),
+            ("docker.io/lmsysorg/sglang:v1", Some("registry:5000/sglang:mine")),
+            ("docker.io/lmsysorg/sglang:v2", None),
+            ("registry:5000/vllm", None),
+        ] {
+            assert_eq!(cluster.image_for(preset).as_deref(), expected, "{preset}");
         }
     }
 }

@@ -76,8 +76,8 @@ pub fn plan(service: &ModelService, cluster: &Cluster, observed: &Observed) -> P
     let mut problems = Problems::default();
     let mut shapes = shape::shapes(spec, &mut problems);
     for shape in &mut shapes {
-        if let Some(image) = cluster.images.get(&shape.image) {
-            shape.image.clone_from(image);
+        if let Some(image) = cluster.image_for(&shape.image) {
+            shape.image = image;
         }
     }
     validate::validate(spec, &shapes, cluster, &mut problems);

@@ -336,7 +336,8 @@ async fn what_was_written_is_not_made_again_before_the_watches_can_have_shown_it
 
 #[tokio::test]
 async fn an_edit_is_carried_out_at_once_though_what_was_refused_waits() {
-    let (mut carrier, _leads, _calls) = carrier(|kind| kind == "deployments");
+    let (mut carrier, _leads, calls) = carrier(|kind| kind == "deployments");
+    let refused_writes = |calls: &Calls| patched(calls).iter().filter(|kind| *kind == "deployments").count();
     let facts_of = |generation: i64, version: &str| {
         let mut service = service();
         service["metadata"]["generation"] = json!(generation);
@@ -344,10 +345,34 @@ async fn an_edit_is_carried_out_at_once_though_what_was_refused_waits() {
         facts(&[(Kind::ModelService, service)])
     };
     let retry = pass(&mut carrier, &facts_of(1, "1")).await.unwrap();
-    let later = Instant::now() + DEBOUNCE;
-    assert!(retry > later);
-    assert_eq!(carrier.look(&facts_of(1, "2"), &mut Insights::default(), later).await, Some(retry));
-    assert!(carrier.busy.is_empty(), "its status has changed it, nothing else");
-    carrier.look(&facts_of(2, "3"), &mut Insights::default(), later).await;
-    assert_eq!(carrier.busy.len(), 1);
+    assert_eq!(refused_writes(&calls), 1);
+    // Something else has changed, such as its pods.
+    assert_eq!(pass(&mut carrier, &facts_of(1, "2")).await, Some(retry), "no later than it was");
+    assert_eq!(refused_writes(&calls), 1, "what was refused waits");
+    pass(&mut carrier, &facts_of(2, "3")).await;
+    assert_eq!(refused_writes(&calls), 2);
+}
+
+#[tokio::test]
+async fn what_is_refused_does_not_keep_the_status_and_other_objects_as_they_were() {
+    let (mut carrier, _leads, calls) = carrier(|kind| kind == "services");
+    let of_ready = |ready: i64, version: &str| {
+        let labels = json!({"app.kubernetes.io/managed-by": "warmpath", "warmpath.dev/model-service": "llama", "warmpath.dev/role": "serve"});
+        let owners = json!([{"apiVersion": "v1", "kind": "K", "name": "n", "uid": "u", "controller": true}]);
+        let deployment = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "llama-serve", "namespace": "llm", "uid": "d", "resourceVersion": version, "labels": labels, "ownerReferences": owners},
+            "spec": {"replicas": 1},
+            "status": {"readyReplicas": ready, "updatedReplicas": 1, "replicas": 1},
+        });
+        facts(&[(Kind::ModelService, service()), (Kind::Deployment, deployment)])
+    };
+    pass(&mut carrier, &of_ready(0, "1")).await;
+    calls.lock().unwrap().clear();
+    pass(&mut carrier, &of_ready(1, "2")).await;
+    assert!(!patched(&calls).contains(&"services".to_owned()), "{:?}", patched(&calls));
+    let calls = calls.lock().unwrap();
+    let status = calls.iter().find(|call| call.kind == "status").expect("the status is written");
+    assert_eq!(status.body["status"]["roles"][0]["ready"], 1, "{}", status.body);
+    assert!(status.body.to_string().contains("Service llama"), "and still says what fails: {}", status.body);
 }
