@@ -19,6 +19,7 @@ mod report;
 mod setting;
 mod world;
 
+pub use policies::Hpa;
 pub use report::run;
 pub use setting::Options;
 

@@ -10,7 +10,8 @@ const TOLERANCE: f64 = 0.1;
 const STABLE_S: f64 = 300.0;
 
 /// See the module.
-pub(super) struct Hpa {
+#[derive(Clone, Debug)]
+pub struct Hpa {
     /// The metric of one replica that is aimed at.
     target: f64,
     max: u32,
@@ -22,12 +23,13 @@ pub(super) struct Hpa {
 // === impl Hpa ===
 
 impl Hpa {
-    pub(super) fn new(target: f64, max: u32) -> Self {
+    /// Aims at this much of the metric for each replica, with so many replicas at most.
+    pub fn new(target: f64, max: u32) -> Self {
         Self { target, max, replicas: 1, synced_s: f64::NEG_INFINITY, wanted: VecDeque::new() }
     }
 
     /// Replicas for the sum of the metric over all replicas.
-    pub(super) fn replicas(&mut self, sum: f64, now_s: f64) -> u32 {
+    pub fn replicas(&mut self, sum: f64, now_s: f64) -> u32 {
         if now_s - self.synced_s < SYNC_S {
             return self.replicas;
         }

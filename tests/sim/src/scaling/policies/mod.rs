@@ -11,6 +11,8 @@ mod keda;
 mod warmpath;
 mod wva;
 
+pub use self::hpa::Hpa;
+
 use super::setting::Model;
 
 /// What a policy decides.
