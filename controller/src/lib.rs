@@ -38,6 +38,7 @@ pub mod proxy;
 pub mod publish;
 pub mod replicas;
 pub mod run;
+mod scale;
 mod status;
 pub mod telemetry;
 pub mod watch;

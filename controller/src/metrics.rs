@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::sync::atomic::AtomicU64;
+use warmpath_scale::{Need, RolePlan};
 
 /// Prefix of every name.
 const PREFIX: &str = "warmpath_controller";
@@ -60,6 +61,17 @@ pub struct HeldRequests {
     pub gate_lost: Family<[(&'static str, String); 1], Gauge<f64, AtomicU64>>,
 }
 
+/// What the scaler asks for, by pool and role.
+#[derive(Debug, Default)]
+pub struct Scale {
+    /// Replicas.
+    pub wanted: Family<[(&'static str, String); 2], Gauge>,
+    /// What each demand needs, before bounds and steps.
+    pub needed: Family<[(&'static str, String); 3], Gauge>,
+    /// 1 for the reason of the number.
+    pub reason: Family<[(&'static str, String); 3], Gauge>,
+}
+
 /// What comes of engines' KV events.
 #[derive(Debug, Default)]
 pub struct KvEvents {
@@ -95,6 +107,8 @@ pub struct Metrics {
     pub engines: Engines,
     /// The requests that proxies hold.
     pub held: HeldRequests,
+    /// What the scaler asks for.
+    pub scale: Scale,
     /// Scrapes, by outcome.
     pub scrapes: Counters,
     /// Duration of scrapes, in seconds.
@@ -156,6 +170,7 @@ impl Default for Metrics {
             endpoints: Family::default(),
             engines: Engines::default(),
             held: HeldRequests::default(),
+            scale: Scale::default(),
             scrapes: Family::default(),
             scrape_seconds,
             unscrapable: Family::default(),
@@ -191,6 +206,7 @@ impl Metrics {
         to.register("endpoints", "Endpoints by pool and health", self.endpoints.clone());
         self.engines.register(to);
         self.held.register(to);
+        self.scale.register(to);
         self.kv.register(to);
         to.register("scrapes", "Scrapes by outcome", self.scrapes.clone());
         to.register(
@@ -282,6 +298,42 @@ impl Engines {
         self.in_flight.clear();
         self.held_cells.clear();
         self.outcomes.clear();
+    }
+}
+
+// === impl Scale ===
+
+impl Scale {
+    fn register(&self, to: &mut Registry) {
+        to.register("scale_replicas_wanted", "Replicas that the scaler asks for", self.wanted.clone());
+        to.register(
+            "scale_replicas_needed",
+            "Replicas that each demand needs, before bounds and steps",
+            self.needed.clone(),
+        );
+        to.register("scale_reason", "1 for the reason of the replicas that are wanted", self.reason.clone());
+    }
+
+    /// Drops all series.
+    pub fn clear(&self) {
+        self.wanted.clear();
+        self.needed.clear();
+        self.reason.clear();
+    }
+
+    /// Shows the plan of a role.
+    pub fn show(&self, pool: &str, role: &str, plan: &RolePlan) {
+        let labels = || [("pool", pool.to_owned()), ("role", role.to_owned())];
+        self.wanted.get_or_create(&labels()).set(i64::from(plan.replicas));
+        let Need { prefill, decode, kv_room, backlog } = plan.need;
+        for (demand, count) in
+            [("prefill", prefill), ("decode", decode), ("kv_room", kv_room), ("backlog", backlog)]
+        {
+            let [pool, role] = labels();
+            self.needed.get_or_create(&[pool, role, ("demand", demand.to_owned())]).set(i64::from(count));
+        }
+        let [pool, role] = labels();
+        self.reason.get_or_create(&[pool, role, ("reason", plan.reason.label().to_owned())]).set(1);
     }
 }
 

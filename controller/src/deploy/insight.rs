@@ -12,6 +12,7 @@ use crate::api::{PoolState, StatePage};
 use crate::check::controller::check_pools;
 use crate::check::finding::{Finding, Findings, Level};
 use crate::config::ObjectName;
+use crate::scale::{Scaled, Scaling};
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
@@ -63,7 +64,11 @@ pub(super) struct Insight {
 
 /// What is shown of each ModelService, and since when.
 #[derive(Debug, Default)]
-pub(super) struct Insights(BTreeMap<ObjectName, (Insight, Instant)>);
+pub(super) struct Insights {
+    shown: BTreeMap<ObjectName, (Insight, Instant)>,
+    /// What the scaler asks for.
+    scaled: Scaled,
+}
 
 /// What a state says of each pool that may be a ModelService's, and what else is found of each.
 pub(super) fn insights(
@@ -149,7 +154,17 @@ impl Hash for Insight {
 impl Insights {
     /// What is shown of a ModelService; `None`: nothing is known yet.
     pub(super) fn of(&self, name: &ObjectName) -> Option<&Insight> {
-        self.0.get(name).map(|(insight, _)| insight)
+        self.shown.get(name).map(|(insight, _)| insight)
+    }
+
+    /// What the scaler asks for of a ModelService; `None`: nothing.
+    pub(super) fn scaling(&self, name: &ObjectName) -> Option<&Scaling> {
+        self.scaled.get(name)
+    }
+
+    /// Takes in what the scaler asks for.
+    pub(super) fn scale(&mut self, scaled: Scaled) {
+        self.scaled = scaled;
     }
 
     /// Takes in a look at the state. Returns whether anything of it is to be shown.
@@ -157,12 +172,12 @@ impl Insights {
         // A pool that is away for a moment, as while the controller starts, takes nothing from the status.
         let mut is_changed = false;
         for (name, insight) in looked {
-            let is_due = match self.0.get(&name) {
+            let is_due = match self.shown.get(&name) {
                 Some((shown, since)) => shown.gives_way(&insight, now.duration_since(*since)),
                 None => true,
             };
             if is_due {
-                self.0.insert(name, (insight, now));
+                self.shown.insert(name, (insight, now));
                 is_changed = true;
             }
         }
@@ -171,7 +186,7 @@ impl Insights {
 
     /// Drops ModelServices that are gone.
     pub(super) fn retain(&mut self, is_there: impl Fn(&ObjectName) -> bool) {
-        self.0.retain(|name, _| is_there(name));
+        self.shown.retain(|name, _| is_there(name));
     }
 }
 

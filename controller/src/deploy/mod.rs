@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   watches (ModelServices, what they became, its pods) ─┬► seen ─► warmpath_deploy::plan (pure) ─► step (pure) ─► apply
-//!   state of the router ─► insight ──────────────────────┘                └─► status, Events
+//!   state of the router ─► insight ──────────────────────┤                └─► status, Events
+//!   scaler (each replica's own) ─► Scaled ───────────────┘
 //! ```
 //!
 //! Only the replica that holds the Lease does so, and only it has these watches: one that takes over lists everything, and writes
@@ -30,6 +31,7 @@ mod writer;
 use crate::api::{Api, StatePage};
 use crate::config::{Kubernetes, ObjectName, Selector};
 use crate::metrics::Metrics;
+use crate::scale::Scaled;
 use crate::watch::{Facts, Kind, Source, Watches};
 use adapters::{Keeper, Target, Targets};
 use insight::{Insights, LOOK_INTERVAL, insights};
@@ -61,11 +63,12 @@ pub(crate) async fn run(
     client: Client,
     settings: Settings,
     api: Api,
+    scaled: watch::Receiver<Scaled>,
     mut is_leader: watch::Receiver<bool>,
     metrics: Arc<Metrics>,
 ) {
     while is_leader.wait_for(|leads| *leads).await.is_ok() {
-        let carried = lead(&client, &settings, &api, is_leader.clone(), &metrics);
+        let carried = lead(&client, &settings, &api, scaled.clone(), is_leader.clone(), &metrics);
         tokio::select! {
             () = carried => {}
             // The one that leads next must not find this one writing.
@@ -84,6 +87,7 @@ async fn lead(
     client: &Client,
     settings: &Settings,
     api: &Api,
+    mut scaled: watch::Receiver<Scaled>,
     is_leader: watch::Receiver<bool>,
     metrics: &Arc<Metrics>,
 ) {
@@ -93,6 +97,7 @@ async fn lead(
     }
     let mut carrier = Carrier::new(client.clone(), settings, is_leader, Arc::clone(metrics));
     let (mut shown, keeper) = (Insights::default(), Keeper::start());
+    shown.scale(scaled.borrow_and_update().clone());
     let mut looks = tokio::time::interval_at(Instant::now() + LOOK_INTERVAL, LOOK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut due: Option<Instant> = None;
@@ -106,6 +111,11 @@ async fn lead(
             }
             // What has changed of it meanwhile was not looked at.
             () = carrier.ended() => due = Some(soon(due)),
+            // Requests wait for what the scaler asks for: at once.
+            Ok(()) = scaled.changed() => {
+                shown.scale(scaled.borrow_and_update().clone());
+                due = Some(Instant::now());
+            }
             () = until(due) => {
                 let now = Instant::now();
                 due = if is_complete(watches.facts()) { carrier.look(watches.facts(), &mut shown, now).await } else { None };

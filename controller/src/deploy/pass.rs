@@ -29,6 +29,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use warmpath_deploy::api::RoleName;
 use warmpath_deploy::plan::Cluster;
 
 /// ModelServices under way at once. Each has one call of the API server under way, which serves a few hundred of everybody's at once.
@@ -56,6 +57,8 @@ struct Carried {
     /// What was seen of it then; `None`: it is carried out again.
     fingerprint: Option<u64>,
     generation: i64,
+    /// What the scaler asked for then.
+    scaled: BTreeMap<RoleName, i32>,
     retry: Retry,
     /// What failed. It is not tried again before `retry` says so.
     troubles: Vec<Trouble>,
@@ -70,6 +73,7 @@ struct Ended {
     name: ObjectName,
     fingerprint: u64,
     generation: i64,
+    scaled: BTreeMap<RoleName, i32>,
     cluster: Arc<Cluster>,
     outcome: Outcome,
     /// Whether more was tried, or failed, than what waits.
@@ -154,9 +158,11 @@ impl Carrier {
         {
             let carried = self.carried.get(&seen.name);
             let before = carried.map(|carried| carried.notes.clone());
-            // What was refused stays refused while pods come and go; the rest is brought up to date meanwhile.
+            // What was refused stays refused while pods come and go; the rest is brought up to date meanwhile. A model that requests
+            // wait for does not wait.
             let waits = |carried: &&Carried| {
-                carried.generation == seen.generation() && carried.retry.waits(Instant::now())
+                let is_same = carried.generation == seen.generation() && carried.scaled == seen.scaled();
+                is_same && carried.retry.waits(Instant::now())
             };
             let held = carried.filter(waits).map(|carried| carried.troubles.clone()).unwrap_or_default();
             self.last = Some(seen.name.clone());
@@ -164,17 +170,18 @@ impl Carrier {
             let (writer, cluster) = (Arc::clone(&self.writer), Arc::clone(&self.cluster));
             let carried = async move {
                 let outcome = writer.carry(&seen, &cluster, before, &held).await;
-                let (fingerprint, generation) = (seen.fingerprint(), seen.generation());
+                let (fingerprint, generation, scaled) =
+                    (seen.fingerprint(), seen.generation(), seen.scaled());
                 let is_tried =
                     held.is_empty() || outcome.troubles.iter().any(|trouble| !held.contains(trouble));
-                Ended { name: seen.name, fingerprint, generation, cluster, outcome, is_tried }
+                Ended { name: seen.name, fingerprint, generation, scaled, cluster, outcome, is_tried }
             };
             self.under_way.push(carried.boxed());
         }
     }
 
     fn note(&mut self, ended: Ended) {
-        let Ended { name, fingerprint, generation, cluster, outcome, is_tried } = ended;
+        let Ended { name, fingerprint, generation, scaled, cluster, outcome, is_tried } = ended;
         let now = Instant::now();
         let Outcome { troubles, notes } = outcome;
         let before = self.carried.get(&name).filter(|carried| carried.generation == generation);
@@ -184,6 +191,7 @@ impl Carrier {
             // What a plan may use has changed meanwhile.
             fingerprint: Arc::ptr_eq(&cluster, &self.cluster).then_some(fingerprint),
             generation,
+            scaled,
             retry: if is_tried { retry.after(is_away, !troubles.is_empty(), now) } else { retry },
             troubles,
             notes,

@@ -4,6 +4,7 @@ use super::events::{About, Note};
 use super::insight::{Insight, is_diagnosis};
 use super::seen::Seen;
 use super::step::Target;
+use crate::scale::Verdict;
 use crate::watch::Kind;
 use kube::api::DynamicObject;
 use serde_json::Value;
@@ -95,8 +96,15 @@ fn observed(seen: &Seen) -> Observed {
             roles.insert(role, observed_role(object, seen, role));
         }
     }
-    let Insight { traffic, diagnoses } = seen.insight.clone().unwrap_or_else(|| before(&seen.service));
-    Observed { roles, owned: owned.collect(), traffic, diagnoses }
+    let Insight { traffic, mut diagnoses } = seen.insight.clone().unwrap_or_else(|| before(&seen.service));
+    diagnoses.extend(seen.scaling.as_ref().map(|scaling| scaled(&scaling.verdict)));
+    Observed { roles, scaled: seen.scaled(), owned: owned.collect(), traffic, diagnoses }
+}
+
+/// What the scaler says, as a condition.
+fn scaled(verdict: &Verdict) -> Diagnosis {
+    let Verdict { is_fine, reason, message } = verdict.clone();
+    Diagnosis { kind: "Scaling".to_owned(), is_fine, reason, message }
 }
 
 /// The diagnoses that the status has: a controller that has just begun to lead knows nothing yet, and takes nothing back.
@@ -126,7 +134,6 @@ fn observed_role(workload: &DynamicObject, seen: &Seen, role: RoleName) -> Obser
         // A LeaderWorkerSet has no such field.
         is_current: observed.is_none_or(|observed| Some(observed) >= workload.metadata.generation),
         troubles: troubles(seen, role),
-        scaled: None,
     }
 }
 

@@ -3,13 +3,14 @@
 use super::insight::{Insight, Insights};
 use super::step::Target;
 use crate::config::ObjectName;
+use crate::scale::Scaling;
 use crate::watch::{EnginePod, Facts, Item, Kind, SourceState};
 use kube::api::DynamicObject;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use warmpath_deploy::api::ModelService;
+use warmpath_deploy::api::{ModelService, RoleName};
 use warmpath_deploy::plan::SERVICE_LABEL;
 
 /// A ModelService, and what has become of it.
@@ -25,6 +26,8 @@ pub(super) struct Seen {
     pub(super) pods: BTreeMap<String, EnginePod>,
     /// What the controller knows beyond that; `None`: nothing yet.
     pub(super) insight: Option<Insight>,
+    /// What the scaler asks for; `None`: nothing.
+    pub(super) scaling: Option<Scaling>,
 }
 
 /// Whether all is known that there is: what is not seen would be made again, or be taken for gone.
@@ -40,6 +43,7 @@ pub(super) fn seen(facts: &Facts, shown: &Insights) -> Vec<Seen> {
         made: BTreeMap::new(),
         pods: BTreeMap::new(),
         insight: shown.of(name).cloned(),
+        scaling: shown.scaling(name).cloned(),
     });
     let mut seen: BTreeMap<ObjectName, Seen> = services.map(|seen| (seen.name.clone(), seen)).collect();
     for kind in Kind::OF_MODELS {
@@ -102,6 +106,12 @@ impl Seen {
         observed == Some(self.generation())
     }
 
+    /// The replicas that the scaler asks for.
+    pub(super) fn scaled(&self) -> BTreeMap<RoleName, i32> {
+        let roles = self.scaling.iter().flat_map(|scaling| &scaling.roles);
+        roles.map(|(role, of)| (*role, of.replicas)).collect()
+    }
+
     /// Differs when anything of it has changed.
     pub(super) fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -114,6 +124,8 @@ impl Seen {
             (name, &pod.role, pod.is_ready, pod.is_leaving, &pod.trouble).hash(&mut hasher);
         }
         self.insight.hash(&mut hasher);
+        self.scaled().hash(&mut hasher);
+        self.scaling.as_ref().map(|scaling| &scaling.verdict).hash(&mut hasher);
         hasher.finish()
     }
 }

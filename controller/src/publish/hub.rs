@@ -5,6 +5,7 @@
 //! the same order.
 
 use super::backlog::{Added, Backlog};
+use super::demand::{Arrival, Demand};
 use super::latency::{FirstTokens, Latency};
 use super::message::Stamp;
 use super::outcomes::Outcomes;
@@ -14,7 +15,7 @@ use super::turns::Turns;
 use super::usage::{Cached, Report, Usage};
 use crate::index::{Author, Delta, Dropped, Index, Reader};
 use crate::metrics::Metrics;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::Notify;
 use warmpath_core::ids::{EndpointId, Generation, InstanceId, OriginId, ProcessId};
@@ -42,6 +43,7 @@ pub struct Hub {
     outcomes: Outcomes,
     latency: Latency,
     usage: Usage,
+    pub(super) demand: Demand,
     pub(super) roster: Roster,
     /// The round of teaching that goes on.
     pub(super) taught: Taught,
@@ -50,6 +52,8 @@ pub struct Hub {
     expire_at: Timestamp,
     current_at: Timestamp,
     streams: u64,
+    /// The other replicas to which there is a stream.
+    pub(super) links: BTreeSet<ProcessId>,
     metrics: Arc<Metrics>,
 }
 
@@ -115,10 +119,12 @@ impl Hub {
             outcomes: Outcomes::default(),
             latency: Latency::default(),
             usage: Usage::default(),
+            demand: Demand::default(),
             roster: Roster::default(),
             expire_at: Timestamp::ZERO,
             current_at: Timestamp::ZERO,
             streams: 0,
+            links: BTreeSet::new(),
             metrics,
         }
     }
@@ -220,6 +226,7 @@ impl Hub {
         // Each replica counts what its own proxies report, so that the sums over all replicas are right.
         let is_own = matches!(author, Author::Proxy(_));
         let usage = if let Kind::UsageSeen(usage) = &kind { Some(Report::of(usage)) } else { None };
+        let arrival = Arrival::of(&kind, self.index.view());
         let accepted = match (kind, author) {
             (Kind::Prefix(whole), Author::Proxy(process) | Author::Replica(process)) => {
                 self.learn(process, whole, now).map(|()| None)
@@ -241,6 +248,9 @@ impl Hub {
                 }
                 if let Some(usage) = usage {
                     self.usage.note(usage, self.index.view(), now);
+                }
+                if let Some(arrival) = arrival {
+                    self.demand.note(arrival, self.index.view());
                 }
                 self.broadcast(&delta);
             }
@@ -278,6 +288,7 @@ impl Hub {
             self.outcomes.retain(self.index.view());
             self.latency.retain(self.index.view());
             self.usage.retain(self.index.view());
+            self.demand.retain(self.index.view());
         }
     }
 

@@ -63,6 +63,18 @@ impl FirstTokens {
         self
     }
 
+    /// How many there were.
+    pub fn count(&self) -> f64 {
+        self.0.iter().sum()
+    }
+
+    /// How many of them took longer, as far as the ranges show: those of the range that `ms` is in are not among them.
+    pub fn later_than(&self, ms: f64) -> f64 {
+        let begins = iter::successors(Some(FIRST_MS), |end| Some(end * step()));
+        let begins = iter::once(0.0).chain(begins);
+        begins.zip(self.0).filter(|(begin, _)| *begin >= ms).map(|(_, count)| count).sum()
+    }
+
     fn faded(mut self, ms: u64) -> Self {
         let share = (-float(ms) / HALF_LIFE_MS).exp2();
         for count in &mut self.0 {
@@ -71,7 +83,7 @@ impl FirstTokens {
         self
     }
 
-    fn note(&mut self, ms: f64) {
+    pub(super) fn note(&mut self, ms: f64) {
         let ends = iter::successors(Some(FIRST_MS), |end| Some(end * step()));
         let last = RANGES.saturating_sub(1);
         let range = ends.take(last).position(|end| ms <= end).unwrap_or(last);

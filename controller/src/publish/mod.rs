@@ -9,6 +9,7 @@
 
 mod backlog;
 mod codec;
+mod demand;
 mod hub;
 mod latency;
 mod message;
@@ -23,6 +24,7 @@ mod turns;
 mod usage;
 
 pub use backlog::{Added, Backlog};
+pub use demand::{Arrived, Taken};
 pub use hub::{Batch, Hub, StreamId};
 pub use latency::FirstTokens;
 pub use message::Stamp;

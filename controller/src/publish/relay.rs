@@ -15,12 +15,19 @@ use warmpath_core::wire::{Event, Kind, PrefixDecoder};
 impl Hub {
     /// A stream to another replica is open.
     pub fn replica_joined(&mut self, replica: ProcessId) {
+        self.links.insert(replica);
         self.rejoin(Author::Replica(replica));
     }
 
     /// It has ended. The requests of its proxies count for as long as those may take to connect here.
     pub fn replica_left(&mut self, replica: ProcessId, now: Timestamp) {
+        self.links.remove(&replica);
         self.depart(Author::Replica(replica), now);
+    }
+
+    /// Whether nothing of any proxy is received: none is connected here, and no other replica either.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.links.is_empty() && self.proxies().next().is_none()
     }
 
     /// Applies events of another replica, in the order of its stream, whose decoder is `prefixes`.

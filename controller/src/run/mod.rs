@@ -15,10 +15,11 @@ use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::publish::{Hub, Shared};
 use crate::replicas::Replicas;
-use crate::telemetry::Telemetry;
+use crate::scale::Scaled;
+use crate::telemetry::{Telemetry, TokenTimes};
 use crate::watch::{self as cluster, ClusterError, Followed};
 use crate::xds::{EndpointService, Publisher};
-use crate::{deploy, leader, status};
+use crate::{deploy, leader, scale, status};
 use caches::Caches;
 use kube::Client;
 use live::{Live, Unknown};
@@ -112,8 +113,8 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
         .serving(wasm)
         .knowing(caches.knowledge())
         .following(cluster.clone());
-    if let Some(Leading { client, deployed, is_leader }) = leading {
-        tokio::spawn(deploy::run(client, deployed, api.clone(), is_leader, Arc::clone(&metrics)));
+    if let Some(leading) = leading {
+        leading.begin(&api, &telemetry, &shared, &metrics);
     }
     let (models, connectors) = (telemetry.models(), telemetry.connectors());
     let (serve, is_known) = oneshot::channel();
@@ -190,7 +191,28 @@ impl Drop for Running {
 struct Leading {
     client: Client,
     deployed: deploy::Settings,
+    followed: watch::Receiver<Option<Followed>>,
     is_leader: watch::Receiver<bool>,
+}
+
+// === impl Leading ===
+
+impl Leading {
+    /// Scales ModelServices, and carries them out while this replica leads.
+    fn begin(self, api: &api::Api, telemetry: &Telemetry, shared: &Shared, metrics: &Arc<Metrics>) {
+        let Self { client, deployed, followed, is_leader } = self;
+        let (to, scaled) = watch::channel(Scaled::default());
+        let inputs = scale::Inputs {
+            client: client.clone(),
+            namespaces: deployed.kubernetes.namespaces.clone(),
+            shared: shared.clone(),
+            times: TokenTimes::new(telemetry.fleet()),
+            cluster: followed,
+            metrics: Arc::clone(metrics),
+        };
+        tokio::spawn(scale::run(inputs, to));
+        tokio::spawn(deploy::run(client, deployed, api.clone(), scaled, is_leader, Arc::clone(metrics)));
+    }
 }
 
 /// Follows the cluster if the settings say so. While this replica holds the lease, it writes the status of InferencePools, and what is
@@ -215,7 +237,8 @@ async fn follow_cluster(
         if kubernetes.model_services {
             let grpc_port = settings.listen.grpc.port();
             let deployed = deploy::Settings { kubernetes: kubernetes.clone(), grpc_port, pod };
-            leading = Some(Leading { client: client.clone(), deployed, is_leader: is_leader.clone() });
+            let (client, is_leader, followed) = (client.clone(), is_leader.clone(), followed.clone());
+            leading = Some(Leading { client, deployed, followed, is_leader });
         }
         if let Some(gateway) = kubernetes.gateway {
             tokio::spawn(status::write(client, gateway, followed.clone(), is_leader));

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use warmpath_core::ids::EndpointId;
-use warmpath_deploy::plan::{ROLE_LABEL, SERVICE_LABEL};
+use warmpath_deploy::plan::{ENDPOINT_LABEL, ROLE_LABEL, SERVICE_LABEL};
 
 /// Bytes of a trouble that are kept.
 const TROUBLE_BYTES_MAX: usize = 300;
@@ -70,6 +70,8 @@ pub struct EnginePod {
     pub service: String,
     /// The role that it has there.
     pub role: String,
+    /// Whether it takes requests: of a replica of several nodes, one pod does.
+    pub is_endpoint: bool,
     /// Whether it is ready.
     pub is_ready: bool,
     /// Whether it is being deleted.
@@ -101,6 +103,7 @@ impl EnginePod {
         let pod = Self {
             service: labels.remove(SERVICE_LABEL).unwrap_or_default(),
             role: labels.remove(ROLE_LABEL).unwrap_or_default(),
+            is_endpoint: labels.remove(ENDPOINT_LABEL).as_deref() == Some("true"),
             is_ready,
             is_leaving: meta.deletion_timestamp.is_some(),
             trouble: if is_ready { None } else { status.trouble() },

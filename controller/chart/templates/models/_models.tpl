@@ -14,10 +14,15 @@
 {{- $type := dig "gpu" "type" "" . -}}
 {{- $role := dict "hardware" (dict "gpu" (dict "type" $type)) -}}
 {{- $of := dict "serve" (dig "serve" "replicas" 0 . | int) "prefill" (dig "prefill" "replicas" 0 . | int) "decode" (dig "decode" "replicas" 0 . | int) -}}
+{{- $most := dict "serve" (dig "serve" "maxReplicas" 0 . | int) "prefill" (dig "prefill" "maxReplicas" 0 . | int) "decode" (dig "decode" "maxReplicas" 0 . | int) -}}
 {{- if not (or $of.serve $of.prefill $of.decode) }}{{ $_ := set $of "serve" 1 }}{{ end -}}
 {{- $roles := dict -}}
 {{- range $name, $count := $of }}
-{{- if $count }}{{ $_ := set $roles $name (merge (dict "replicas" (dict "min" $count)) (deepCopy $role)) }}{{ end -}}
+{{- if $count }}
+{{- $replicas := dict "min" $count -}}
+{{- with index $most $name }}{{ $_ := set $replicas "max" . }}{{ end -}}
+{{- $_ := set $roles $name (merge (dict "replicas" $replicas) (deepCopy $role)) }}
+{{- end -}}
 {{- end -}}
 {{- $spec := dict "model" (dict "name" .name) "roles" $roles -}}
 {{- $scaling := dict "enabled" (dig "autoscaling" "enabled" false .) "scaleToZero" (dig "autoscaling" "scaleToZero" false .) -}}

@@ -10,9 +10,13 @@ pub struct Autoscaling {
     /// Whether Warmpath scales each role between `replicas.min` and `replicas.max`.
     #[serde(default)]
     pub enabled: bool,
-    /// Whether it may scale to no replica when nothing is requested. Requests then wait in the proxy until one has started.
+    /// Whether all roles may go to no replica together when nothing is requested. Requests then wait in the proxy until one has started.
     #[serde(default)]
     pub scale_to_zero: bool,
+    /// For how long nothing must have been requested before it does, in seconds. Default: 600.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 604_800))]
+    pub idle_seconds: Option<u32>,
     /// Whether another scaler (HPA, KEDA) sets the replicas of the workloads: Warmpath leaves them alone.
     #[serde(default)]
     pub external: bool,

@@ -12,6 +12,7 @@ mod patch;
 mod pod;
 mod problems;
 mod routing;
+mod scaling;
 mod shape;
 mod status;
 mod validate;
@@ -22,6 +23,7 @@ pub use cluster::{Cluster, InferencePools, Picker};
 pub use names::{ENDPOINT_LABEL, LLM_D_ROLE_LABEL, ROLE_LABEL, SERVICE_LABEL};
 pub use observed::{Diagnosis, ObjectRef, Observed, ObservedRole, Traffic};
 pub use problems::Problem;
+pub use scaling::policy;
 
 pub(crate) use shape::Shape;
 

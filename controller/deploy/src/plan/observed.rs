@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Observed {
     /// The workloads by their roles, as far as they are there.
     pub roles: BTreeMap<RoleName, ObservedRole>,
+    /// Replicas that Warmpath's scaler asks for. A role that is not among them keeps those that it has.
+    pub scaled: BTreeMap<RoleName, i32>,
     /// All objects that the ModelService owns. Those that the plan does not have are retired.
     pub owned: BTreeSet<ObjectRef>,
     /// What proxies report of its requests, if there were enough of them.
@@ -29,8 +31,6 @@ pub struct ObservedRole {
     pub is_current: bool,
     /// Why pods do not come up, in words, one for each reason: `pod llama-decode-7d and 2 more: no node has room for it`.
     pub troubles: Vec<String>,
-    /// Replicas that Warmpath's scaler asks for; `None`: it does not scale.
-    pub scaled: Option<i32>,
 }
 
 /// What proxies report of the requests to a ModelService.

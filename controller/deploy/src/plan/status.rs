@@ -163,9 +163,9 @@ fn conditions(
             waits,
         ),
     ];
-    if spec.autoscaling.enabled && observed.roles.values().all(|role| role.scaled.is_none()) {
-        let message = "autoscaling.enabled is set, but nothing scales: the replicas stay at replicas.min, and at 1 at least";
-        all.push(condition(service, "Scaling", false, "NotActive", message));
+    if spec.autoscaling.enabled && observed.scaled.is_empty() {
+        let message = "the demand is not known yet: the replicas stay as they are";
+        all.push(condition(service, "Scaling", false, "NotYetSeen", message));
     }
     if spec.router.tokenizer.is_none() {
         let message = "what engines report of their caches does not count, only what responses show: set spec.router.tokenizer";

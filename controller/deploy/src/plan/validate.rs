@@ -2,6 +2,7 @@
 
 use super::cluster::{Cluster, InferencePools};
 use super::problems::Problems;
+use super::scaling::policy;
 use super::shape::{Shape, path};
 use crate::api::{AdapterLoad, EngineKind, ModelServiceSpec, NixlBackend, TransferProtocol, Vendor, Volume};
 use crate::engines::{flag_name, hub_token};
@@ -43,6 +44,11 @@ pub(super) fn validate(
         problems.add("spec", "the API server has no InferencePools: install the CRDs of the Gateway API Inference Extension (v1)");
     }
     check_roles(spec, problems);
+    if let Err(found) = policy(spec) {
+        for problem in found {
+            problems.add(problem.field, problem.message);
+        }
+    }
     for shape in shapes {
         check_shape(shape, cluster, problems);
         check_cache(spec, shape, problems);
@@ -71,10 +77,10 @@ fn check_roles(spec: &ModelServiceSpec, problems: &mut Problems) {
     }
     for (name, role) in roles.iter() {
         let field = format!("{}.replicas", path(name));
-        if role.replicas.max.is_some_and(|max| max < role.replicas.min) {
+        let scales = spec.autoscaling.enabled || spec.autoscaling.external;
+        if role.replicas.max.is_some_and(|max| max < role.replicas.min) && !scales {
             problems.add(format!("{field}.max"), "max must be at least min");
         }
-        let scales = spec.autoscaling.enabled || spec.autoscaling.external;
         if role.replicas.max.is_some_and(|max| max > role.replicas.min) && !scales {
             problems.add(
                 format!("{field}.max"),

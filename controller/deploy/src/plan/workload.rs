@@ -87,12 +87,13 @@ pub(super) fn replicas(spec: &ModelServiceSpec, shape: &Shape<'_>, observed: &Ob
     }
     let (min, max) = (shape.role.replicas.min, shape.role.replicas.max.unwrap_or(shape.role.replicas.min));
     let least = if spec.autoscaling.scale_to_zero { 0 } else { min };
-    match observed.roles.get(&shape.name).and_then(|role| role.scaled) {
-        Some(scaled) if spec.autoscaling.enabled => Some(scaled.clamp(least, max.max(least))),
-        // Nothing scales yet: a service that may scale to zero must not begin there, because nothing would wake it.
-        _ if spec.autoscaling.enabled => Some(min.max(1)),
-        _ => Some(min),
+    if !spec.autoscaling.enabled {
+        return Some(min);
     }
+    let scaled = observed.scaled.get(&shape.name).map(|scaled| (*scaled).clamp(least, max.max(least)));
+    // Until the scaler has seen anything, what runs stays.
+    let kept = || observed.roles.get(&shape.name).map(|role| role.wanted);
+    scaled.or_else(kept).or(Some(if spec.autoscaling.scale_to_zero { 0 } else { min.max(1) }))
 }
 
 /// Nodes are drained one pod of a role at a time. A group of several nodes restarts as one, which a budget of pods cannot say.

@@ -3,6 +3,7 @@
 use super::{AT_ONCE_MAX, Carrier, DEBOUNCE, Insights, Settings};
 use crate::config::{Kubernetes, ObjectName, Selector};
 use crate::fake_api::FakeApi;
+use crate::scale::{RoleScaling, Scaling};
 use crate::watch::{Facts, Item, Kind, Source, Update};
 use http::{Method, Response, StatusCode};
 use kube::api::DynamicObject;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use warmpath_deploy::api::RoleName;
 
 const NOT_FOUND: StatusCode = StatusCode::NOT_FOUND;
 
@@ -99,12 +101,16 @@ fn carrier_at(
 
 /// Carries out all that is due, to the end. Returns when to look again.
 async fn pass(carrier: &mut Carrier, facts: &Facts) -> Option<Instant> {
+    pass_with(carrier, facts, &mut Insights::default()).await
+}
+
+async fn pass_with(carrier: &mut Carrier, facts: &Facts, shown: &mut Insights) -> Option<Instant> {
     let later = Instant::now() + DEBOUNCE;
-    carrier.look(facts, &mut Insights::default(), later).await;
+    carrier.look(facts, shown, later).await;
     while !carrier.busy.is_empty() {
         carrier.ended().await;
     }
-    carrier.look(facts, &mut Insights::default(), later).await
+    carrier.look(facts, shown, later).await
 }
 
 fn patched(calls: &Calls) -> Vec<String> {
@@ -149,6 +155,34 @@ async fn an_object_that_is_refused_does_not_keep_the_others_from_being_made() {
     for kind in ["deployments", "services", "inferencepools", "status"] {
         assert!(patched.contains(&kind.to_owned()), "{kind}: {patched:?}");
     }
+}
+
+#[tokio::test]
+async fn a_model_is_woken_at_once_though_something_else_of_it_was_refused() {
+    let (mut carrier, _leads, calls) = carrier(|kind| kind == "services");
+    let mut sleeping = service();
+    sleeping["spec"]["roles"]["serve"]["replicas"] = json!({"min": 0, "max": 4});
+    sleeping["spec"]["autoscaling"] = json!({"enabled": true, "scaleToZero": true});
+    let (facts, mut shown) = (facts(&[(Kind::ModelService, sleeping)]), Insights::default());
+    let asks = |shown: &mut Insights, replicas| {
+        let name = ObjectName { namespace: "llm".to_owned(), name: "llama".to_owned() };
+        let role = RoleScaling { replicas, leaving: Vec::new() };
+        let scaling = Scaling { roles: BTreeMap::from([(RoleName::Serve, role)]), ..Scaling::default() };
+        shown.scale(BTreeMap::from([(name, scaling)]));
+    };
+    let written = || {
+        let calls = calls.lock().unwrap();
+        let deployments =
+            calls.iter().filter(|call| call.method == Method::PATCH && call.kind == "deployments");
+        deployments.map(|call| call.body["spec"]["replicas"].clone()).collect::<Vec<_>>()
+    };
+    pass_with(&mut carrier, &facts, &mut shown).await;
+    assert_eq!(written(), [json!(0)], "nobody asks for any");
+    pass_with(&mut carrier, &facts, &mut shown).await;
+    assert_eq!(written().len(), 1, "the refusal is tried again later");
+    asks(&mut shown, 2);
+    pass_with(&mut carrier, &facts, &mut shown).await;
+    assert_eq!(written(), [json!(0), json!(2)]);
 }
 
 #[tokio::test]

@@ -142,7 +142,8 @@ impl Queue {
         }
     }
 
-    pub(super) fn get(&self, key: HeldKey) -> Option<&Waiting> {
+    /// One of them.
+    pub fn get(&self, key: HeldKey) -> Option<&Waiting> {
         self.waiting.get(&key)
     }
 

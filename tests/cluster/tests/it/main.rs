@@ -21,6 +21,7 @@ mod pods;
 mod refused;
 mod release;
 mod rights;
+mod scaling;
 mod secured;
 mod waking;
 
@@ -66,6 +67,9 @@ fn main() -> ExitCode {
             test!(groups::a_replica_of_two_nodes_is_routed_to_at_its_first),
             test!(groups::each_rank_of_a_replica_of_two_nodes_is_routed_to),
             test!(waking::requests_wait_for_a_pool_that_is_scaled_to_zero),
+            test!(scaling::a_model_at_zero_wakes_for_its_requests_and_goes_back),
+            test!(scaling::no_request_is_lost_while_the_leader_dies_and_clients_leave),
+            test!(scaling::a_model_that_does_not_wake_says_so_and_no_request_hangs),
             test!(secured::no_request_is_lost_while_certificate_and_token_are_renewed),
             test!(secured::a_proxy_without_the_token_gets_nothing),
             test!(check::what_is_wrong_is_found_and_nothing_else),

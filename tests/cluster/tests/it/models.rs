@@ -13,8 +13,8 @@ use std::time::Duration;
 use warmpath_cluster::{Call, Namespace, Release, until};
 
 /// The model of the tests, and the ModelService that the chart makes of it.
-const MODEL: &str = "meta-llama/Llama-3.1-8B-Instruct";
-const SERVICE: &str = "llama-3-1-8b-instruct";
+pub(crate) const MODEL: &str = "meta-llama/Llama-3.1-8B-Instruct";
+pub(crate) const SERVICE: &str = "llama-3-1-8b-instruct";
 
 /// The controller's account, whose calls are counted.
 const ACCOUNT: &str = "warmpath-controller";
@@ -35,7 +35,7 @@ pub(crate) fn seed(prefill: u32, decode: u32) -> Value {
     seed
 }
 
-fn role(name: &str) -> String {
+pub(crate) fn role(name: &str) -> String {
     format!("warmpath.dev/model-service={SERVICE},warmpath.dev/role={name}")
 }
 
@@ -51,7 +51,12 @@ fn services(namespace: &Namespace) -> Api<DynamicObject> {
 }
 
 /// Waits until the ModelService's status has a condition with this status and reason; returns its message.
-async fn condition(namespace: &Namespace, kind: &str, status: &str, reason: &str) -> anyhow::Result<String> {
+pub(crate) async fn condition(
+    namespace: &Namespace,
+    kind: &str,
+    status: &str,
+    reason: &str,
+) -> anyhow::Result<String> {
     condition_of(namespace, SERVICE, kind, status, reason).await
 }
 
@@ -103,7 +108,7 @@ async fn edit(namespace: &Namespace, spec: Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn deployment(namespace: &Namespace, role: &str) -> anyhow::Result<Deployment> {
+pub(crate) async fn deployment(namespace: &Namespace, role: &str) -> anyhow::Result<Deployment> {
     let api: Api<Deployment> = namespace.api();
     let labels = ListParams::default().labels(&self::role(role));
     api.list(&labels).await?.items.pop().with_context(|| format!("no Deployment for the role {role}"))

@@ -31,7 +31,7 @@ fn without_a_model_the_chart_runs_none_and_gets_no_right_to() {
 #[test]
 fn a_model_with_prefill_and_decode_is_a_model_service_with_both_roles() {
     let services = services(&format!(
-        "{SERVED}prefill: {{replicas: 2}}\ndecode: {{replicas: 4}}\nautoscaling: {{enabled: true, scaleToZero: true}}"
+        "{SERVED}prefill: {{replicas: 2}}\ndecode: {{replicas: 4, maxReplicas: 8}}\nautoscaling: {{enabled: true, scaleToZero: true}}"
     ));
     let [service] = &services[..] else { panic!("{services:?}") };
     assert_eq!(service["metadata"]["name"], "llama-3-1-8b-instruct");
@@ -43,7 +43,7 @@ fn a_model_with_prefill_and_decode_is_a_model_service_with_both_roles() {
             "model": {"name": "meta-llama/Llama-3.1-8B-Instruct"},
             "roles": {
                 "prefill": {"replicas": {"min": 2}, "hardware": on},
-                "decode": {"replicas": {"min": 4}, "hardware": on},
+                "decode": {"replicas": {"min": 4, "max": 8}, "hardware": on},
             },
             "autoscaling": {"enabled": true, "scaleToZero": true},
         })

@@ -1,0 +1,40 @@
+//! What a ModelService asks of the scaler, as that reads it.
+
+use super::shape::path;
+use crate::api::ModelServiceSpec;
+use warmpath_scale::{Policy, Problem, RawBounds, RawPolicy};
+
+/// What an operator asks of the scaler, Warmpath's or another one that follows its numbers; `None`: nothing scales.
+///
+/// # Errors
+///
+/// Everything in it that contradicts itself.
+pub fn policy(spec: &ModelServiceSpec) -> Result<Option<Policy>, Vec<Problem>> {
+    let autoscaling = &spec.autoscaling;
+    if !(autoscaling.enabled || autoscaling.external) {
+        return Ok(None);
+    }
+    // Another scaler goes to zero by its own settings.
+    let least = if autoscaling.external && !autoscaling.scale_to_zero { 1 } else { i32::MIN };
+    let bounds = spec.roles.iter().map(|(name, role)| {
+        let min = role.replicas.min.max(least);
+        (path(name), RawBounds { min, max: role.replicas.max })
+    });
+    let objectives = spec.objectives.clone().unwrap_or_default();
+    let raw = RawPolicy {
+        roles: bounds.collect(),
+        scale_to_zero: autoscaling.scale_to_zero,
+        idle_s: autoscaling.idle_seconds.map(f64::from),
+        ttft_ms: objectives.ttft_milliseconds,
+        inter_token_ms: objectives.inter_token_milliseconds,
+    };
+    let within = |problem: Problem| {
+        let field = if problem.field.starts_with("spec.") {
+            problem.field
+        } else {
+            format!("spec.{}", problem.field)
+        };
+        Problem { field, ..problem }
+    };
+    Policy::of(&raw).map(Some).map_err(|problems| problems.into_iter().map(within).collect())
+}

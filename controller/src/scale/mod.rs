@@ -1,0 +1,252 @@
+//! The scaler: how many replicas each role of a ModelService should have, from what proxies, engines and the cluster show.
+//!
+//! ```text
+//!   watches (ModelServices, their pods) ─┐
+//!   Hub (requests, loads, held) ─────────┼► Look ─► Service ─► warmpath_scale::plan (pure) ─► Scaled ─► deploy (only the leader writes)
+//!   scrapes (time between tokens) ───────┘             └─ what was learned, and the state of the plan
+//! ```
+//!
+//! Each replica of the controller plans, though only the leader writes: a new leader has the history of the demand, and the model that
+//! requests wait for was woken by its plan as well. The watches are its own, because those of `deploy` end with the lease.
+//!
+//! A tick every few seconds, and one at once when a request is held for a service that sleeps. What is not known changes nothing: a
+//! controller that receives nothing of any proxy, or knows no pods, keeps the numbers.
+
+mod look;
+mod means;
+mod pods;
+mod scaled;
+mod service;
+
+#[cfg(test)]
+pub(crate) use scaled::RoleScaling;
+pub(crate) use scaled::{Scaled, Scaling, Verdict};
+
+use crate::config::{ObjectName, Selector};
+use crate::metrics::Metrics;
+use crate::publish::{Shared, Taken};
+use crate::telemetry::TokenTimes;
+use crate::watch::{EnginePod, Facts, Followed, Item, Kind, Source, SourceState, Watches};
+use kube::Client;
+use look::Look;
+use service::Service;
+use std::collections::BTreeMap;
+use std::iter;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior};
+use warmpath_core::num::float;
+use warmpath_deploy::api::{ModelService, RoleName};
+use warmpath_deploy::plan::policy;
+use warmpath_scale::Policy;
+
+/// Between two plans.
+const TICK: Duration = Duration::from_secs(5);
+/// The least time between two plans of services that sleep: each request that is held asks for one.
+const WAKE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What the scaler looks at.
+pub(crate) struct Inputs {
+    /// The API server.
+    pub(crate) client: Client,
+    /// The namespaces that are followed; none: all.
+    pub(crate) namespaces: Vec<String>,
+    /// What proxies report.
+    pub(crate) shared: Shared,
+    /// How long tokens take, as scrapes show.
+    pub(crate) times: TokenTimes,
+    /// The pod behind each endpoint.
+    pub(crate) cluster: watch::Receiver<Option<Followed>>,
+    /// Where plans are shown.
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// A ModelService that is scaled.
+#[derive(Clone, Debug, PartialEq)]
+struct Asked {
+    roles: Vec<RoleName>,
+    policy: Policy,
+    /// Whether another scaler sets the replicas, by the numbers of this one or its own.
+    is_external: bool,
+}
+
+/// Which services are planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    All,
+    /// Those that sleep.
+    Asleep,
+}
+
+struct Scaler {
+    inputs: Inputs,
+    services: BTreeMap<ObjectName, Service>,
+    to: watch::Sender<Scaled>,
+}
+
+/// Plans until the controller stops.
+pub(crate) async fn run(inputs: Inputs, to: watch::Sender<Scaled>) {
+    let shared = inputs.shared.clone();
+    let woken = shared.with(|hub, _| hub.woken());
+    let mut watches = Watches::new(inputs.client.clone(), Arc::clone(&inputs.metrics));
+    for source in sources(&inputs.namespaces) {
+        watches.open(source);
+    }
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut scaler = Scaler { inputs, services: BTreeMap::new(), to };
+    let (mut wake_at, mut ticked): (Option<Instant>, Instant) = (None, Instant::now());
+    loop {
+        tokio::select! {
+            () = shared.stopped() => return,
+            // What has changed is looked at with the next tick; a service that is new has one of its own.
+            has_changed = watches.next() => if has_changed { scaler.welcome(watches.facts()) },
+            _ = ticks.tick() => scaler.tick(watches.facts(), Which::All),
+            () = woken.notified() => wake_at = wake_at.or(Some(ticked + WAKE_INTERVAL)),
+            () = until(wake_at) => {
+                (wake_at, ticked) = (None, Instant::now());
+                scaler.tick(watches.facts(), Which::Asleep);
+            }
+        }
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn sources(namespaces: &[String]) -> Vec<Source> {
+    let managed = Selector::from([("app.kubernetes.io/managed-by".to_owned(), "warmpath".to_owned())]);
+    let places: Vec<Option<String>> =
+        if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
+    let of_place = |namespace: &Option<String>| {
+        let source = |kind, selector| Source { kind, namespace: namespace.clone(), selector };
+        iter::once(source(Kind::ModelService, Selector::new()))
+            .chain(iter::once(source(Kind::EnginePod, managed.clone())))
+    };
+    places.iter().flat_map(of_place).collect()
+}
+
+/// The ModelServices that are scaled, as far as their specifications can be carried out.
+fn asked(facts: &Facts) -> BTreeMap<ObjectName, Asked> {
+    let services = facts.items(Kind::ModelService).filter_map(|(name, item)| {
+        let Item::Whole(object) = item else { return None };
+        let service: ModelService =
+            serde_json::to_value(object.as_ref()).and_then(serde_json::from_value).ok()?;
+        let policy = policy(&service.spec).ok()??;
+        let roles = service.spec.roles.iter().map(|(role, _)| role).collect();
+        Some((name.clone(), Asked { roles, policy, is_external: service.spec.autoscaling.external }))
+    });
+    services.collect()
+}
+
+fn pods<'a>(facts: &'a Facts, service: &ObjectName) -> BTreeMap<&'a str, &'a EnginePod> {
+    let of_service = facts.items(Kind::EnginePod).filter_map(|(name, item)| match item {
+        Item::Engine(pod) if name.namespace == service.namespace && pod.service == service.name => {
+            Some((name.name.as_str(), pod))
+        }
+        _ => None,
+    });
+    of_service.collect()
+}
+
+/// Whether all is known that there is: pods that are not seen would be made again.
+fn is_complete(facts: &Facts) -> bool {
+    facts.sources().all(|(_, shown)| shown.is_known || shown.state == SourceState::Missing)
+}
+
+// === impl Scaler ===
+
+impl Scaler {
+    /// Plans services that have just come.
+    fn welcome(&mut self, facts: &Facts) {
+        if is_complete(facts) && asked(facts).keys().any(|name| !self.services.contains_key(name)) {
+            self.tick(facts, Which::All);
+        }
+    }
+
+    fn tick(&mut self, facts: &Facts, which: Which) {
+        let taken = self.inputs.shared.with(|hub, _| hub.take_demand());
+        self.note(&taken);
+        if !is_complete(facts) {
+            return;
+        }
+        let asked = asked(facts);
+        let addresses = self.inputs.cluster.borrow().as_ref().map(|it| it.pods.clone()).unwrap_or_default();
+        self.inputs.times.retain(|address| addresses.contains_key(address));
+        self.services.retain(|name, _| asked.contains_key(name));
+        for (name, asked) in &asked {
+            let service = self.services.entry(name.clone()).or_default();
+            if which == Which::Asleep && !service.is_asleep() {
+                continue;
+            }
+            let pods = pods(facts, name);
+            let (mut look, now_s) = self
+                .inputs
+                .shared
+                .with(|hub, now| (Look::of(name, &pods, (hub, &addresses), now), float(now.us()) / 1e6));
+            let objective_s = asked.policy.objectives.inter_token_s;
+            for endpoint in &mut look.endpoints {
+                let address = endpoint.address.parse().ok();
+                endpoint.ended =
+                    address.map(|address| self.inputs.times.take(address, objective_s)).unwrap_or_default();
+            }
+            service.plan(asked, &look, now_s);
+        }
+        self.show(&asked);
+        self.publish(&asked);
+    }
+
+    /// Adds what has arrived to the sums of each service.
+    fn note(&mut self, taken: &Taken) {
+        for (name, service) in &mut self.services {
+            service.note_held(taken.held.get(&pool_of(name)).copied().unwrap_or_default());
+        }
+        self.inputs.shared.with(|hub, _| {
+            let view = hub.index().view();
+            for (name, service) in &mut self.services {
+                let pool = view.pools().iter().find(|pool| pool.name() == pool_of(name));
+                let slots = pool.into_iter().flat_map(|pool| pool.slots());
+                for endpoint in slots.filter_map(|slot| view.endpoint(*slot)) {
+                    if let Some(arrived) = taken.endpoints.get(&endpoint.id) {
+                        service.note_arrived(endpoint.role, &endpoint.address, arrived);
+                    }
+                }
+            }
+        });
+    }
+
+    fn publish(&self, asked: &BTreeMap<ObjectName, Asked>) {
+        let ours =
+            self.services.iter().filter(|(name, _)| asked.get(*name).is_some_and(|it| !it.is_external));
+        let scaled: Scaled =
+            ours.filter_map(|(name, service)| Some((name.clone(), service.scaling()?.clone()))).collect();
+        self.to.send_if_modified(|before| {
+            let has_changed = !scaled::is_same(before, &scaled);
+            if has_changed {
+                *before = scaled;
+            }
+            has_changed
+        });
+    }
+
+    fn show(&self, asked: &BTreeMap<ObjectName, Asked>) {
+        let gauges = &self.inputs.metrics.scale;
+        gauges.clear();
+        for (name, service) in &self.services {
+            let roles = asked.get(name).map(|asked| asked.roles.as_slice()).unwrap_or_default();
+            for (role, plan) in roles.iter().zip(service.plans()) {
+                gauges.show(&pool_of(name), role.as_str(), plan);
+            }
+        }
+    }
+}
+
+/// The pool of a ModelService.
+fn pool_of(service: &ObjectName) -> String {
+    format!("{}/{}", service.namespace, service.name)
+}

@@ -1,0 +1,388 @@
+//! One ModelService: what it was asked, what was learned of it, and its last plan. Pure: a look and a time go in.
+
+use super::Asked;
+use super::look::{EndpointLook, Look};
+use super::means::Mean;
+use super::pods::Ages;
+use super::scaled::{RoleScaling, Scaling, Verdict};
+use crate::publish::Arrived;
+use crate::telemetry::Ended;
+use std::collections::BTreeMap;
+use warmpath_core::cost::PrefillWork;
+use warmpath_core::ids::EndpointId;
+use warmpath_core::num::{count, float, float_len};
+use warmpath_core::wire::Role as Takes;
+use warmpath_deploy::api::RoleName;
+use warmpath_scale::{
+    Backlog, Demand, Engine, EngineId, EngineState, Legs, Role, RolePlan, Seen, Speeds, State, Steps, Wake,
+    plan,
+};
+
+/// After this time a token that was routed to an engine counts half for the warmth of its cache, in seconds.
+const WARM_HALF_LIFE_S: f64 = 600.0;
+/// Plans in a row with engines that work for somebody of whom no proxy reports, until that counts: a scrape may be late.
+const STRANGE_PLANS: u32 = 3;
+/// A model that has had no engine ready for so many times of its usual start does not wake.
+const WAKES_MAX: f64 = 2.0;
+/// The least time before that is said, in seconds.
+const WAKE_S_MIN: f64 = 60.0;
+/// The shortest time that what has arrived is taken for, in seconds.
+const WINDOW_S_MIN: f64 = 5.0;
+/// A reason that changes without the replicas is shown at most this often, in seconds: each one is a write of the status.
+const SHOWN_S_MIN: f64 = 60.0;
+
+/// What the requests of a service bring.
+#[derive(Clone, Copy, Debug, Default)]
+struct Means {
+    work_tokens: Mean,
+    work_tokens_squared: Mean,
+    context_tokens: Mean,
+    output_tokens: Mean,
+}
+
+/// What has arrived since the last plan.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    /// Requests, those that are held among them.
+    requests: f64,
+    /// Those whose prompts the role for prompts was given.
+    prompts: f64,
+    held: f64,
+    firsts: f64,
+    firsts_late: f64,
+    ends: f64,
+    ends_late: f64,
+}
+
+/// What was learned of a role's engines, also of those that are gone.
+#[derive(Clone, Debug, Default)]
+struct Learned {
+    speeds: Speeds,
+    steps: Steps,
+    wake: Wake,
+}
+
+/// One ModelService.
+#[derive(Debug, Default)]
+pub(super) struct Service {
+    sums: Sums,
+    means: Means,
+    /// Tokens that were routed to each engine lately, by its address, and when that was noted.
+    warmth: BTreeMap<String, f64>,
+    ages: Ages,
+    /// What was learned of each role's engines.
+    learned: BTreeMap<RoleName, Learned>,
+    /// When the last plan was made; `None`: there is none, or what came before it says nothing.
+    planned_s: Option<f64>,
+    state: State,
+    plans: Vec<RolePlan>,
+    /// Since when replicas are wanted and none has been ready; `None`: not so.
+    waking_since_s: Option<f64>,
+    strange_plans: u32,
+    scaling: Option<Scaling>,
+    shown_s: f64,
+    objective_ms: f64,
+}
+
+// === impl Service ===
+
+impl Service {
+    /// Adds requests that proxies began to hold.
+    pub(super) fn note_held(&mut self, requests: f64) {
+        self.sums.requests += requests;
+        self.sums.held += requests;
+    }
+
+    /// Adds what has arrived at an engine.
+    pub(super) fn note_arrived(&mut self, takes: Takes, address: &str, arrived: &Arrived) {
+        let Self { sums, means, warmth, .. } = self;
+        if takes != Takes::Prefill {
+            sums.requests += arrived.requests;
+            means.context_tokens.add(arrived.context_tokens, arrived.booked);
+            means.output_tokens.add(arrived.output_tokens, arrived.responses);
+        }
+        if takes != Takes::Decode {
+            sums.prompts += arrived.requests;
+            sums.firsts += arrived.first_tokens.count();
+            sums.firsts_late += arrived.first_tokens.later_than(self.objective_ms);
+            means.work_tokens.add(arrived.work_tokens, arrived.booked);
+            means.work_tokens_squared.add(arrived.work_tokens_squared, arrived.booked);
+        }
+        *warmth.entry(address.to_owned()).or_default() += arrived.context_tokens;
+    }
+
+    /// Whether no replica is wanted.
+    pub(super) fn is_asleep(&self) -> bool {
+        self.plans.iter().all(|plan| plan.replicas == 0)
+    }
+
+    /// What is asked for; `None`: nothing yet.
+    pub(super) fn scaling(&self) -> Option<&Scaling> {
+        self.scaling.as_ref()
+    }
+
+    /// The last plan of each role.
+    pub(super) fn plans(&self) -> &[RolePlan] {
+        &self.plans
+    }
+
+    /// Plans anew.
+    pub(super) fn plan(&mut self, asked: &Asked, look: &Look, now_s: f64) {
+        self.objective_ms = asked.policy.objectives.ttft_s * 1e3;
+        self.learn(asked, look, now_s);
+        if let Some(verdict) = self.unknown(look) {
+            // What is there stays. The time until something is known again must not count as time without requests.
+            (self.planned_s, self.state, self.sums) = (None, State::default(), Sums::default());
+            if let Some(scaling) = &mut self.scaling {
+                scaling.verdict = verdict;
+            }
+            return;
+        }
+        // The request that wakes a model comes a moment after a plan: that is no five of them a second.
+        let window_s = self.planned_s.map_or(0.0, |at_s| (now_s - at_s).max(WINDOW_S_MIN));
+        let seen = self.seen(asked, look, window_s, now_s);
+        let planned = plan(&asked.policy, &seen, std::mem::take(&mut self.state), now_s);
+        (self.state, self.planned_s, self.sums) = (planned.state, Some(now_s), Sums::default());
+        self.plans = planned.roles;
+        let verdict = self.verdict(asked, look, &seen, now_s);
+        self.show(asked, look, verdict, now_s);
+    }
+
+    /// Why nothing can be said of the demand; `None`: it can.
+    fn unknown(&mut self, look: &Look) -> Option<Verdict> {
+        let sum = |of: fn(&EndpointLook) -> u64| look.endpoints.iter().map(of).sum::<u64>();
+        let is_strange =
+            sum(|it| it.reported) > 0 && sum(|it| it.in_flight) == 0 && self.sums.requests <= 0.0;
+        self.strange_plans = if is_strange { self.strange_plans.saturating_add(1) } else { 0 };
+        let (reason, message) = if look.is_deaf {
+            (
+                "NoProxies",
+                "no proxy is connected to the controller, so that the demand is not known: the replicas stay as they are",
+            )
+        } else if self.strange_plans >= STRANGE_PLANS {
+            (
+                "OtherClients",
+                "engines have requests of which no proxy reports, so that the demand is not known: the replicas stay as they are",
+            )
+        } else {
+            return None;
+        };
+        Some(Verdict { is_fine: false, reason: reason.to_owned(), message: message.to_owned() })
+    }
+
+    fn learn(&mut self, asked: &Asked, look: &Look, now_s: f64) {
+        let passed_s = self.planned_s.map_or(0.0, |at_s| now_s - at_s);
+        let Means { work_tokens, work_tokens_squared, context_tokens, output_tokens } = &mut self.means;
+        for mean in [work_tokens, work_tokens_squared, context_tokens, output_tokens] {
+            mean.fade(passed_s);
+        }
+        let share = (-passed_s / WARM_HALF_LIFE_S).exp2();
+        self.warmth.retain(|address, tokens| {
+            *tokens *= share;
+            look.endpoints.iter().any(|endpoint| endpoint.address == *address)
+        });
+        let pods = look.pods.iter().map(|(name, pod)| (name.as_str(), pod.is_ready));
+        let started = self.ages.note(pods, now_s);
+        let context_tokens = self.means.context_tokens.get().unwrap_or_default()
+            + self.means.output_tokens.get().unwrap_or(look.output_tokens) / 2.0;
+        for role in &asked.roles {
+            let learned = self.learned.entry(*role).or_default();
+            let of_role: Vec<&EndpointLook> =
+                look.endpoints.iter().filter(|endpoint| legs_of(endpoint.role) == legs(*role)).collect();
+            if let Some(mean) = mean(of_role.iter().filter_map(|endpoint| endpoint.prefill_s_per_token)) {
+                learned.speeds.prefill_s_per_token = mean;
+            }
+            if let Some(mean) = mean(of_role.iter().filter_map(|endpoint| endpoint.kv_tokens)) {
+                learned.speeds.kv_tokens = mean;
+            }
+            for (_, took_s) in started.iter().filter(|(name, _)| is_of(look, name, *role)) {
+                learned.wake.note(*took_s);
+            }
+            if let Some(wake_s) = learned.wake.wake_s() {
+                learned.speeds.wake_s = wake_s;
+            }
+            if *role == RoleName::Prefill {
+                continue;
+            }
+            // Of engines that do both, the time between tokens has prompts in it.
+            let work = self.sums.prompts * self.means.work_tokens.get().unwrap_or_default();
+            let busy = work * learned.speeds.prefill_s_per_token / (passed_s * float_len(of_role.len()));
+            let free = if *role == RoleName::Serve && busy.is_finite() { (1.0 - busy).max(0.0) } else { 1.0 };
+            for endpoint in of_role {
+                let Ended { ends, ends_late, step_s, running } = endpoint.ended;
+                self.sums.ends += ends;
+                self.sums.ends_late += ends_late;
+                let running = running.unwrap_or(float(endpoint.reported));
+                if let Some(step_s) = step_s {
+                    learned.steps.note(running, running * context_tokens, step_s * free);
+                }
+            }
+            learned.steps.apply(&mut learned.speeds);
+        }
+    }
+
+    fn seen(&self, asked: &Asked, look: &Look, window_s: f64, now_s: f64) -> Seen {
+        let Sums { requests, prompts, held, firsts, firsts_late, ends, ends_late } = self.sums;
+        let output_tokens = self.means.output_tokens.get().unwrap_or(look.output_tokens);
+        let held_prompt = look.held.tokens / float(look.held.all.max(1)) - look.output_tokens;
+        let held_work = PrefillWork::of(count(held_prompt.max(0.0)), 0).tokens();
+        let work = self.means.work_tokens.get().unwrap_or(held_work);
+        let work_squared = self.means.work_tokens_squared.get().unwrap_or(held_work * held_work);
+        let context = self.means.context_tokens.get().unwrap_or(held_prompt.max(0.0)) + output_tokens / 2.0;
+        let prompts = prompts + held;
+        let demand = Demand {
+            window_s,
+            requests,
+            work_tokens: prompts * work,
+            work_tokens_squared: prompts * work_squared,
+            output_tokens: requests * output_tokens,
+            context_tokens: requests * context,
+            firsts,
+            firsts_late,
+            ends,
+            ends_late,
+        };
+        let takes_prompts = look.endpoints.iter().filter(|endpoint| endpoint.role != Takes::Decode);
+        let backlog = Backlog {
+            held_requests: look.held.requests,
+            held_oldest_s: look.held.oldest_s,
+            work_tokens: takes_prompts.map(|endpoint| endpoint.work_tokens).sum::<f64>()
+                + float(look.held.all) * work,
+            requests_in_flight: look.endpoints.iter().map(|endpoint| endpoint.requests).sum(),
+        };
+        let roles = asked.roles.iter().map(|role| Role {
+            legs: legs(*role),
+            speeds: self.learned.get(role).map(|learned| learned.speeds).unwrap_or_default(),
+            engines: self.engines(*role, look, now_s),
+        });
+        Seen { demand, backlog, roles: roles.collect() }
+    }
+
+    fn engines(&self, role: RoleName, look: &Look, now_s: f64) -> Vec<Engine> {
+        let of_role = look.pods.iter().filter(|(_, pod)| pod.role == role.as_str());
+        let engine = |(name, pod): (&String, &super::look::PodLook)| {
+            let ranks = || look.endpoints.iter().filter(|endpoint| endpoint.pod.as_ref() == Some(name));
+            let warm = |endpoint: &EndpointLook| {
+                let routed = self.warmth.get(&endpoint.address).copied().unwrap_or_default();
+                routed.min(endpoint.held_tokens)
+            };
+            Engine {
+                id: id(name),
+                state: match (pod.is_leaving, pod.is_ready) {
+                    (true, _) => EngineState::Draining,
+                    (false, true) => EngineState::Ready,
+                    (false, false) => EngineState::Starting { for_s: self.ages.of(name, now_s) },
+                },
+                warm_tokens: ranks().map(warm).sum(),
+                requests: ranks().map(|endpoint| endpoint.requests).sum(),
+            }
+        };
+        of_role.map(engine).collect()
+    }
+
+    fn verdict(&mut self, asked: &Asked, look: &Look, seen: &Seen, now_s: f64) -> Verdict {
+        let is_waking = !self.is_asleep() && seen.roles.iter().all(|role| role.ready() == 0);
+        self.waking_since_s = is_waking.then(|| self.waking_since_s.unwrap_or(now_s));
+        let wake_s = seen.roles.iter().map(|role| role.speeds.wake_s).fold(0.0, f64::max);
+        let for_s = self.waking_since_s.map_or(0.0, |since_s| now_s - since_s);
+        let pods = look.pods.iter().filter(|(_, pod)| is_waking && !pod.is_leaving);
+        let trouble = pods.filter_map(|(name, pod)| Some((name, pod.trouble.as_ref()?))).next();
+        let why = match trouble {
+            Some((pod, trouble)) => Some(format!("pod {pod}: {trouble}")),
+            None if for_s > (WAKES_MAX * wake_s).max(WAKE_S_MIN) => Some(format!(
+                "no replica is ready after {WAKES_MAX} times of the usual start of {wake_s:.0} s"
+            )),
+            None => None,
+        };
+        if let Some(why) = why {
+            let message = format!("{why}; requests wait as long as spec.router.hold allows, then get a 503");
+            return Verdict { is_fine: false, reason: "DoesNotWake".to_owned(), message };
+        }
+        let plans = asked.roles.iter().zip(&self.plans);
+        let words: Vec<String> = plans
+            .clone()
+            .map(|(role, plan)| {
+                format!("{role} {}: {} (needs {})", plan.replicas, plan.reason.words(), plan.need.replicas())
+            })
+            .collect();
+        let main = plans.max_by_key(|(_, plan)| plan.reason).map(|(_, plan)| plan.reason).unwrap_or_default();
+        Verdict { is_fine: true, reason: camel(main.label()), message: words.join("; ") }
+    }
+
+    /// Shows the plan, if anybody should see it.
+    fn show(&mut self, asked: &Asked, look: &Look, verdict: Verdict, now_s: f64) {
+        let role = |(role, plan): (&RoleName, &RolePlan)| {
+            let leaving = plan.leaving.iter();
+            let name = |engine: &EngineId| look.pods.keys().find(|name| id(name) == *engine).cloned();
+            let replicas = i32::try_from(plan.replicas).unwrap_or(i32::MAX);
+            (*role, RoleScaling { replicas, leaving: leaving.filter_map(name).collect() })
+        };
+        let roles: BTreeMap<RoleName, RoleScaling> = asked.roles.iter().zip(&self.plans).map(role).collect();
+        let before = self.scaling.as_ref();
+        let is_kept = before.is_some_and(|before| {
+            let same = roles.iter().all(|(role, of)| {
+                before.roles.get(role).is_some_and(|before| before.replicas == of.replicas)
+            });
+            same && before.verdict.is_fine == verdict.is_fine && now_s - self.shown_s < SHOWN_S_MIN
+        });
+        let verdict = match before {
+            Some(before)
+                if is_kept || before.verdict.reason == verdict.reason && same_replicas(before, &roles) =>
+            {
+                before.verdict.clone()
+            }
+            _ => {
+                self.shown_s = now_s;
+                verdict
+            }
+        };
+        self.scaling = Some(Scaling { roles, verdict });
+    }
+}
+
+fn is_of(look: &Look, pod: &str, role: RoleName) -> bool {
+    look.pods.get(pod).is_some_and(|pod| pod.role == role.as_str())
+}
+
+fn same_replicas(before: &Scaling, roles: &BTreeMap<RoleName, RoleScaling>) -> bool {
+    roles.len() == before.roles.len()
+        && roles.iter().all(|(role, of)| before.roles.get(role).is_some_and(|it| it.replicas == of.replicas))
+}
+
+fn legs(role: RoleName) -> Legs {
+    match role {
+        RoleName::Serve => Legs::Both,
+        RoleName::Prefill => Legs::Prefill,
+        RoleName::Decode => Legs::Decode,
+    }
+}
+
+fn legs_of(takes: Takes) -> Legs {
+    match takes {
+        Takes::Both => Legs::Both,
+        Takes::Prefill => Legs::Prefill,
+        Takes::Decode => Legs::Decode,
+    }
+}
+
+/// An engine's name for the plan: its pod's.
+fn id(pod: &str) -> EngineId {
+    EngineId(EndpointId::of(pod).0)
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+    (count > 0.0).then(|| sum / count)
+}
+
+/// A condition's reason: `kv_room` as `KvRoom`.
+fn camel(label: &str) -> String {
+    let capital = |word: &str| {
+        let mut letters = word.chars();
+        letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect::<String>()
+    };
+    label.split('_').map(capital).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! A model that follows its demand: at zero until requests come, woken by them, and back at zero when they end.
+//!
+//! Prefill and decode engines take some seconds to start. Requests come through the chart's Envoys, which hold them.
+
+use crate::models::{MODEL, SERVICE, condition, deployment, nothing_left, role, seed};
+use anyhow::ensure;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+use warmpath_cluster::{Namespace, Release, until};
+use warmpath_http::Client;
+
+/// Requests that come at about the same time.
+const REQUESTS: u32 = 200;
+/// The time in which they come.
+const ARRIVE_MS: u32 = 5_000;
+/// How long an engine takes to start, in seconds: 20 s, four times as fast.
+const START_S: u32 = 5;
+/// How long requests may wait in a proxy, in seconds.
+const HOLD_S: u32 = 100;
+/// How long a client waits.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Both roles at zero, until somebody asks.
+fn sleeping(start_s: u32, hold_s: u32) -> Value {
+    let mut values = seed(1, 1);
+    let role = json!({"replicas": {"min": 0, "max": 3}});
+    values["autoscaling"] = json!({"enabled": true, "scaleToZero": true});
+    values["model"]["spec"] = json!({
+        "roles": {"prefill": role, "decode": role},
+        "autoscaling": {"idleSeconds": 20},
+        "engine": {"env": [{"name": "SIMULATED_START_SECONDS", "value": start_s.to_string()}]},
+        "router": {"hold": {"endpointSeconds": hold_s}},
+    });
+    values
+}
+
+/// Installs a model that sleeps, and waits until that is so.
+async fn asleep(namespace: &Namespace, values: &Value) -> anyhow::Result<(Release, SocketAddr)> {
+    let release = namespace.install(values).await?;
+    release.ready("controller", 2).await?;
+    let gateways = release.ready("gateway", 2).await?;
+    condition(namespace, "Scaling", "True", "").await?;
+    condition(namespace, "Ready", "False", "Idle").await?;
+    for name in ["prefill", "decode"] {
+        let replicas = deployment(namespace, name).await?.spec.and_then(|spec| spec.replicas);
+        ensure!(replicas == Some(0), "{name} has {replicas:?} replicas before anybody asked");
+    }
+    for controller in release.ready("controller", 2).await? {
+        until("both proxies at each controller", async || {
+            let state = release.state(&controller).await.ok()?;
+            (state.proxies.len() == gateways.len() && !state.pools.is_empty()).then_some(())
+        })
+        .await?;
+    }
+    Ok((release, namespace.service("warmpath-gateway").await?))
+}
+
+/// What became of a request: its status, and how long that took.
+type Sent = JoinHandle<anyhow::Result<(u16, Duration)>>;
+
+/// Sends requests within the time in which they come.
+fn send(gateway: SocketAddr, count: u32) -> Vec<Sent> {
+    let pause = Duration::from_millis((ARRIVE_MS / count).into());
+    let one = |at: u32| {
+        let client = Client::http1(gateway).with_time_max(PATIENCE);
+        let text = format!("request {at}: {}", "what is it that sleeps? ".repeat(40));
+        let body = json!({"model": MODEL, "max_tokens": 8, "messages": [{"role": "user", "content": text}]});
+        tokio::spawn(async move {
+            tokio::time::sleep(pause * at).await;
+            let begun = Instant::now();
+            let response = client.post_json("/v1/chat/completions", &body).await?;
+            Ok((response.status.as_u16(), begun.elapsed()))
+        })
+    };
+    (0..count).map(one).collect()
+}
+
+/// Waits for all responses; returns how many had which status, and the longest wait. A request without a response has the status 0.
+async fn responses(sent: Vec<Sent>) -> anyhow::Result<(BTreeMap<u16, usize>, Duration)> {
+    let (mut by_status, mut longest) = (BTreeMap::new(), Duration::ZERO);
+    for request in sent {
+        let (status, waited) = request.await?.unwrap_or_default();
+        *by_status.entry(status).or_default() += 1;
+        longest = longest.max(waited);
+    }
+    Ok((by_status, longest))
+}
+
+/// Waits until each controller knows of this many held requests, at least.
+async fn held(release: &Release, least: usize) -> anyhow::Result<()> {
+    for controller in release.ready("controller", 2).await? {
+        until(&format!("{least} held requests at each controller"), async || {
+            let state = release.state(&controller).await.ok()?;
+            (state.pools.first()?.held_for_endpoint.requests >= least).then_some(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn a_model_at_zero_wakes_for_its_requests_and_goes_back(
+    namespace: Namespace,
+) -> anyhow::Result<()> {
+    let (release, gateway) = asleep(&namespace, &sleeping(START_S, HOLD_S)).await?;
+    let begun = Instant::now();
+    let sent = send(gateway, REQUESTS);
+    namespace.ready(&role("decode"), 1).await?;
+    let ready_after = begun.elapsed();
+    let (by_status, longest) = responses(sent).await?;
+    println!(
+        "{REQUESTS} requests within {ARRIVE_MS} ms at zero, engines start in {START_S} s: first engine ready after {} ms, {by_status:?}, the longest {} ms",
+        ready_after.as_millis(),
+        longest.as_millis()
+    );
+    ensure!(by_status == BTreeMap::from([(200, 200)]), "lost: {by_status:?}");
+    namespace.ready(&role("prefill"), 1).await?;
+    // It goes back by itself, both roles together.
+    for name in ["prefill", "decode"] {
+        until(&format!("{name} at zero"), async || {
+            let replicas = deployment(&namespace, name).await.ok()?.spec?.replicas;
+            (replicas == Some(0)).then_some(())
+        })
+        .await?;
+    }
+    condition(&namespace, "Scaling", "True", "Idle").await?;
+    // And wakes again.
+    let (by_status, longest) = responses(send(gateway, 10)).await?;
+    println!("woken again: {by_status:?}, the longest {} ms", longest.as_millis());
+    ensure!(by_status == BTreeMap::from([(200, 10)]), "lost: {by_status:?}");
+    release.uninstall().await?;
+    nothing_left(&namespace, "app.kubernetes.io/managed-by=warmpath").await
+}
+
+pub(crate) async fn no_request_is_lost_while_the_leader_dies_and_clients_leave(
+    namespace: Namespace,
+) -> anyhow::Result<()> {
+    let (release, gateway) = asleep(&namespace, &sleeping(START_S, HOLD_S)).await?;
+    let leader = crate::churn::leader(&namespace).await?;
+    let mut sent = send(gateway, REQUESTS);
+    held(&release, 20).await?;
+    // Those who asked first leave, while they wait.
+    let left: Vec<Sent> = sent.drain(..10).collect();
+    left.iter().for_each(JoinHandle::abort);
+    namespace.kill(&leader).await?;
+    let (by_status, longest) = responses(sent).await?;
+    println!("the leader killed while they waited: {by_status:?}, the longest {} ms", longest.as_millis());
+    ensure!(by_status == BTreeMap::from([(200, 190)]), "lost: {by_status:?}");
+    // Nothing that clients have left keeps anything under way.
+    for controller in release.ready("controller", 2).await? {
+        until("no request held or under way", async || {
+            let state = release.state(&controller).await.ok()?;
+            let pool = state.pools.first()?;
+            let under_way: u32 = pool.endpoints.iter().map(|endpoint| endpoint.requests).sum();
+            (pool.held_for_endpoint.requests == 0 && under_way == 0).then_some(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn a_model_that_does_not_wake_says_so_and_no_request_hangs(
+    namespace: Namespace,
+) -> anyhow::Result<()> {
+    let mut values = sleeping(START_S, 20);
+    namespace.cluster.add_vllm_that_exits("vllm-that-does-not-wake", 3)?;
+    values["model"]["spec"]["engine"]["image"] = json!("vllm-that-does-not-wake");
+    let (_, gateway) = asleep(&namespace, &values).await?;
+    let sent = send(gateway, 20);
+    let message = condition(&namespace, "Scaling", "False", "DoesNotWake").await?;
+    ensure!(message.contains("exit code 3"), "{message}");
+    let (by_status, longest) = responses(sent).await?;
+    println!("a model that does not wake: {by_status:?}, the longest {} ms", longest.as_millis());
+    ensure!(by_status == BTreeMap::from([(503, 20)]), "each request gets a response: {by_status:?}");
+    let wanted = namespace.pods(&format!("warmpath.dev/model-service={SERVICE}")).await?;
+    ensure!(!wanted.is_empty(), "its pods were removed for it");
+    Ok(())
+}
