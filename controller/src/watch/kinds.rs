@@ -39,12 +39,6 @@ pub enum Kind {
     EnginePod,
 }
 
-const GROUP: &str = "inference.networking.k8s.io";
-const GROUP_ALPHA: &str = "inference.networking.x-k8s.io";
-const GROUP_LLM_D: &str = "llm-d.ai";
-const GROUP_OWN: &str = "warmpath.dev";
-const GROUP_LWS: &str = "leaderworkerset.x-k8s.io";
-
 // === impl Kind ===
 
 impl Kind {
@@ -83,23 +77,35 @@ impl Kind {
         Self::OwnPool,
     ];
 
-    /// Its group, version and kind.
-    pub fn names(self) -> (&'static str, &'static str, &'static str) {
+    /// Its version, its kind, and its name in metrics, messages and roles: plural and group.
+    fn names(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::InferencePool | Self::OwnPool => (GROUP, "v1", "InferencePool"),
-            Self::InferencePoolAlpha => (GROUP_ALPHA, "v1alpha2", "InferencePool"),
-            Self::InferenceObjective => (GROUP_LLM_D, "v1alpha2", "InferenceObjective"),
-            Self::InferenceObjectiveAlpha => (GROUP_ALPHA, "v1alpha2", "InferenceObjective"),
-            Self::InferenceModelRewrite => (GROUP_LLM_D, "v1alpha2", "InferenceModelRewrite"),
-            Self::InferenceModelRewriteAlpha => (GROUP_ALPHA, "v1alpha2", "InferenceModelRewrite"),
-            Self::Pod | Self::EnginePod => ("", "v1", "Pod"),
-            Self::ModelService => (GROUP_OWN, "v1alpha1", "ModelService"),
-            Self::Deployment => ("apps", "v1", "Deployment"),
-            Self::LeaderWorkerSet => (GROUP_LWS, "v1", "LeaderWorkerSet"),
-            Self::Service => ("", "v1", "Service"),
-            Self::ConfigMap => ("", "v1", "ConfigMap"),
-            Self::PodDisruptionBudget => ("policy", "v1", "PodDisruptionBudget"),
-            Self::ResourceClaimTemplate => ("resource.k8s.io", "v1", "ResourceClaimTemplate"),
+            Self::InferencePool | Self::OwnPool => {
+                ("v1", "InferencePool", "inferencepools.inference.networking.k8s.io")
+            }
+            Self::InferencePoolAlpha => {
+                ("v1alpha2", "InferencePool", "inferencepools.inference.networking.x-k8s.io")
+            }
+            Self::InferenceObjective => ("v1alpha2", "InferenceObjective", "inferenceobjectives.llm-d.ai"),
+            Self::InferenceObjectiveAlpha => {
+                ("v1alpha2", "InferenceObjective", "inferenceobjectives.inference.networking.x-k8s.io")
+            }
+            Self::InferenceModelRewrite => {
+                ("v1alpha2", "InferenceModelRewrite", "inferencemodelrewrites.llm-d.ai")
+            }
+            Self::InferenceModelRewriteAlpha => {
+                ("v1alpha2", "InferenceModelRewrite", "inferencemodelrewrites.inference.networking.x-k8s.io")
+            }
+            Self::Pod | Self::EnginePod => ("v1", "Pod", "pods"),
+            Self::ModelService => ("v1alpha1", "ModelService", "modelservices.warmpath.dev"),
+            Self::Deployment => ("v1", "Deployment", "deployments.apps"),
+            Self::LeaderWorkerSet => ("v1", "LeaderWorkerSet", "leaderworkersets.leaderworkerset.x-k8s.io"),
+            Self::Service => ("v1", "Service", "services"),
+            Self::ConfigMap => ("v1", "ConfigMap", "configmaps"),
+            Self::PodDisruptionBudget => ("v1", "PodDisruptionBudget", "poddisruptionbudgets.policy"),
+            Self::ResourceClaimTemplate => {
+                ("v1", "ResourceClaimTemplate", "resourceclaimtemplates.resource.k8s.io")
+            }
         }
     }
 
@@ -110,28 +116,25 @@ impl Kind {
 
     /// Its name in metrics, messages and roles: `inferencepools.inference.networking.k8s.io`.
     pub fn label(self) -> &'static str {
-        match self {
-            Self::InferencePool | Self::OwnPool => "inferencepools.inference.networking.k8s.io",
-            Self::InferencePoolAlpha => "inferencepools.inference.networking.x-k8s.io",
-            Self::InferenceObjective => "inferenceobjectives.llm-d.ai",
-            Self::InferenceObjectiveAlpha => "inferenceobjectives.inference.networking.x-k8s.io",
-            Self::InferenceModelRewrite => "inferencemodelrewrites.llm-d.ai",
-            Self::InferenceModelRewriteAlpha => "inferencemodelrewrites.inference.networking.x-k8s.io",
-            Self::Pod | Self::EnginePod => "pods",
-            Self::ModelService => "modelservices.warmpath.dev",
-            Self::Deployment => "deployments.apps",
-            Self::LeaderWorkerSet => "leaderworkersets.leaderworkerset.x-k8s.io",
-            Self::Service => "services",
-            Self::ConfigMap => "configmaps",
-            Self::PodDisruptionBudget => "poddisruptionbudgets.policy",
-            Self::ResourceClaimTemplate => "resourceclaimtemplates.resource.k8s.io",
-        }
+        let (_, _, label) = self.names();
+        label
+    }
+
+    /// Its plural and its group; kinds of the core have none.
+    fn plural_and_group(self) -> (&'static str, &'static str) {
+        self.label().split_once('.').unwrap_or((self.label(), ""))
+    }
+
+    /// Its group.
+    pub fn group(self) -> &'static str {
+        let (_, group) = self.plural_and_group();
+        group
     }
 
     /// The resource, in the client's form.
     pub fn resource(self) -> ApiResource {
-        let (group, version, kind) = self.names();
-        let plural = self.label().split('.').next().unwrap_or_default();
+        let (version, kind, _) = self.names();
+        let (plural, group) = self.plural_and_group();
         let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
         ApiResource {
             group: group.to_owned(),

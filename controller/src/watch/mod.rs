@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Watches only, no polling, except for kinds that the API server does not know (`discovery`). Pods are watched by the pools'
-//! selectors, which the server applies, so that a controller in a large cluster holds only what it routes to. EndpointSlices
-//! would be the obvious source, but a pool need not have a Service, and a slice lacks the pod's labels and lags by the endpoint
-//! controller's queue.
+//! selectors, which the server applies, so that a controller in a large cluster holds only what it routes to; those of all
+//! ModelServices of a namespace come over one watch. EndpointSlices would be the obvious source, but a pool need not have a
+//! Service, and a slice lacks the pod's labels and lags by the endpoint controller's queue.
 //!
 //! While the API server is away, everything continues with what is known.
 

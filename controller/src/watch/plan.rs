@@ -4,7 +4,7 @@
 //! earlier change.
 
 use super::annotations::Annotations;
-use super::facts::{Described, Facts, Item, Revision, Source};
+use super::facts::{Described, Facts, Item, Revision, Shown, Source};
 use super::kinds::Kind;
 use super::pod::Pod;
 use super::problem::Problem;
@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use warmpath_config::{KvEvents, Prompt, WEIGHT_MAX};
 use warmpath_core::limits::{ENDPOINTS_MAX, NAME_BYTES_MAX, POOLS_MAX};
 use warmpath_core::wire::{Hold, Objective, Rewrite, RewriteTarget, Transfer};
+use warmpath_deploy::plan::{ENDPOINT_LABEL, SERVICE_LABEL};
 
 /// Most objectives and rewrites of a pool, and targets of a rewrite. Any beyond are left out.
 const OBJECTIVES_MAX: usize = 256;
@@ -53,12 +54,16 @@ struct PoolSpec {
     kv_events: KvEvents,
 }
 
+/// The pods of ModelServices, by namespace and ModelService.
+type ByService<'a> = BTreeMap<(&'a str, &'a str), Vec<(&'a ObjectName, &'a Pod)>>;
+
 /// What follows from `facts`.
 pub fn plan(facts: &Facts, settings: &Kubernetes) -> Plan {
     let mut plan = Plan::default();
     let mut endpoint_count = 0;
+    let by_service = by_service(facts);
     for described in described(facts, settings, &mut plan.problems) {
-        plan.add(described, facts, &mut endpoint_count);
+        plan.add(described, facts, &by_service, &mut endpoint_count);
     }
     plan.inference_pools =
         facts.objects(Kind::InferencePool).map(|(name, pool)| (name.clone(), pool.revision)).collect();
@@ -68,6 +73,39 @@ pub fn plan(facts: &Facts, settings: &Kubernetes) -> Plan {
         plan.add_replicas(peers, facts);
     }
     plan
+}
+
+/// The watch that shows a pool's pods, and the ModelService whose pods they are if it shows those of others, too: one watch serves all
+/// ModelServices of a namespace, where one for each would cost the API server hundreds.
+fn source_of(pool: &ObjectName, selector: Selector) -> (Source, Option<String>) {
+    let shared = || Selector::from([(ENDPOINT_LABEL.to_owned(), "true".to_owned())]);
+    let service = selector.get(SERVICE_LABEL).cloned();
+    let mut rest = selector.clone();
+    rest.remove(SERVICE_LABEL);
+    let (selector, service) =
+        if service.is_some() && rest == shared() { (rest, service) } else { (selector, None) };
+    (Source { kind: Kind::Pod, namespace: Some(pool.namespace.clone()), selector }, service)
+}
+
+fn by_service(facts: &Facts) -> ByService<'_> {
+    let mut by_service = ByService::new();
+    let is_shared =
+        |source: &Source| source.kind == Kind::Pod && source.selector.contains_key(ENDPOINT_LABEL);
+    for (_, shown) in facts.sources().filter(|(source, _)| is_shared(source)) {
+        for (name, pod) in pods(shown) {
+            if let Some(service) = &pod.service {
+                by_service.entry((name.namespace.as_str(), service.as_str())).or_default().push((name, pod));
+            }
+        }
+    }
+    by_service
+}
+
+fn pods(shown: &Shown) -> impl Iterator<Item = (&ObjectName, &Pod)> {
+    shown.items.iter().filter_map(|(name, item)| match item {
+        Item::Pod(pod) => Some((name, pod)),
+        _ => None,
+    })
 }
 
 /// All pools, in order of preference: those of the file, then the others by age.
@@ -172,21 +210,29 @@ fn read_pool(
 // === impl Plan ===
 
 impl Plan {
-    fn add(&mut self, described: PoolSpec, facts: &Facts, endpoint_count: &mut usize) {
+    fn add(
+        &mut self,
+        described: PoolSpec,
+        facts: &Facts,
+        by_service: &ByService<'_>,
+        endpoint_count: &mut usize,
+    ) {
         let PoolSpec { name, selector, ports, models, adapters, weight, transfer, hold, prompt, kv_events } =
             described;
         if self.pools.len() >= POOLS_MAX {
             self.problems.insert(Problem::TooMany { pool: name, of: "pools", max: POOLS_MAX });
             return;
         }
-        let source = Source { kind: Kind::Pod, namespace: Some(name.namespace.clone()), selector };
+        let (source, service) = source_of(&name, selector);
         let shown = facts.shown(&source);
-        let pods = shown.into_iter().flat_map(|shown| &shown.items).filter_map(|(name, item)| match item {
-            Item::Pod(pod) => Some((name, pod)),
-            _ => None,
-        });
+        let of_pool: Vec<(&ObjectName, &Pod)> = match &service {
+            Some(service) => {
+                by_service.get(&(name.namespace.as_str(), service.as_str())).cloned().unwrap_or_default()
+            }
+            None => shown.into_iter().flat_map(pods).collect(),
+        };
         let (mut endpoints, mut pod_count) = (Vec::new(), 0);
-        for (pod_name, pod) in pods {
+        for (pod_name, pod) in of_pool {
             pod_count += 1;
             for member in members(pod, &ports) {
                 if self.pods.insert(member.address, pod_name.clone()).is_some()

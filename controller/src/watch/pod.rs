@@ -6,6 +6,7 @@ use serde::Deserialize;
 use std::net::IpAddr;
 use warmpath_core::ids::EndpointId;
 use warmpath_core::wire::Role;
+use warmpath_deploy::plan::SERVICE_LABEL;
 
 /// The label with a pod's role, which llm-d and KServe set.
 const ROLE_LABEL: &str = "llm-d.ai/role";
@@ -46,6 +47,8 @@ pub struct Pod {
     pub role: Option<Role>,
     /// The ports that it listens on, if it names them.
     pub active_ports: Option<Vec<u16>>,
+    /// The ModelService that made it, if one has.
+    pub service: Option<String>,
 }
 
 // === impl Pod ===
@@ -72,6 +75,7 @@ impl Pod {
             is_leaving: meta.deletion_timestamp.is_some(),
             role: role(label.map(String::as_str)),
             active_ports: ports.map(|ports| read_ports(ports)),
+            service: meta.labels.as_ref().and_then(|labels| labels.get(SERVICE_LABEL)).cloned(),
         };
         Some((name, pod))
     }

@@ -29,7 +29,15 @@ fn labels(app: &str) -> Selector {
 
 fn pod(ip: &str) -> Pod {
     let ip = Some(ip.parse().unwrap());
-    Pod { identity: 1, ip, is_ready: true, is_leaving: false, role: Some(Role::Both), active_ports: None }
+    Pod {
+        identity: 1,
+        ip,
+        is_ready: true,
+        is_leaving: false,
+        role: Some(Role::Both),
+        active_ports: None,
+        service: None,
+    }
 }
 
 fn pool(app: &str) -> Value {
@@ -422,4 +430,33 @@ fn objectives_and_rewrites_belong_to_the_pool_that_they_refer_to() {
         Problem::Invalid { object: named("young"), what: "spec.rules[1]: targets is empty".to_owned() };
     let lost = Problem::NoSuchPool { object: named("lost"), pool: named("q") };
     assert_eq!(cluster.problems(), [invalid, lost]);
+}
+
+#[test]
+fn pods_of_many_model_services_come_over_one_watch_and_are_told_apart() {
+    let of = |service: &str| {
+        json!({
+            "selector": {"matchLabels": {"warmpath.dev/model-service": service, "warmpath.dev/endpoint": "true"}},
+            "targetPorts": [{"number": 8000}],
+        })
+    };
+    let mut cluster = Cluster::default()
+        .object(Kind::InferencePool, "a", 3, of("a"))
+        .object(Kind::InferencePool, "b", 2, of("b"))
+        .object(Kind::InferencePool, "other", 1, pool("other"));
+    let selector = Selector::from([("warmpath.dev/endpoint".to_owned(), "true".to_owned())]);
+    let source = Source { kind: Kind::Pod, namespace: Some("llm".to_owned()), selector };
+    let pod = |ip: &str, service: &str| {
+        let pod = Pod { service: Some(service.to_owned()), ..pod(ip) };
+        (named(ip), Item::Pod(pod))
+    };
+    let pods = [pod("10.0.0.1", "a"), pod("10.0.0.2", "b"), pod("10.0.0.3", "a"), pod("10.0.0.4", "c")];
+    cluster.facts.open(source.clone());
+    cluster.facts.apply(&source, Update::Listed(pods.into()));
+    let plan = cluster.plan();
+    assert_eq!(endpoints(&plan, "llm/a"), ["10.0.0.1:8000", "10.0.0.3:8000"]);
+    assert_eq!(endpoints(&plan, "llm/b"), ["10.0.0.2:8000"]);
+    let of_pods = plan.sources.iter().filter(|it| it.kind == Kind::Pod);
+    assert_eq!(of_pods.count(), 2, "one for all ModelServices: {:?}", plan.sources);
+    assert!(plan.sources.contains(&source));
 }

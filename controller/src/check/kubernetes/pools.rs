@@ -4,7 +4,8 @@ use crate::check::finding::{Check, Findings, Level};
 use crate::config::Kubernetes;
 use crate::watch::{Facts, Item, Kind, Pod, Problem, Source, SourceState, Update, list, plan};
 use kube::Client;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use warmpath_deploy::plan::SERVICE_LABEL;
 
 /// Pods that are named one by one; of more only the number is.
 const NAMED_MAX: usize = 8;
@@ -98,17 +99,24 @@ pub fn check(pools: &Pools, to: &mut Findings) {
         to.bad(check, "", problem.to_string());
     }
     for (source, shown) in pools.facts.sources().filter(|(source, _)| source.kind == Kind::Pod) {
-        let labels: Vec<String> =
-            source.selector.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let pods: Vec<(String, bool)> = shown
-            .items
-            .iter()
-            .filter_map(|(name, item)| match item {
-                Item::Pod(pod) if !pod.is_leaving => Some((name.name.clone(), is_usable(pod))),
-                _ => None,
-            })
-            .collect();
-        check_pods(&format!("pods {}", labels.join(",")), &pods, to);
+        // One watch shows the pods of several ModelServices.
+        let mut by_service: BTreeMap<Option<&str>, Vec<(String, bool)>> = BTreeMap::new();
+        for (name, item) in &shown.items {
+            if let Item::Pod(pod) = item
+                && !pod.is_leaving
+            {
+                let of_service = by_service.entry(pod.service.as_deref()).or_default();
+                of_service.push((name.name.clone(), is_usable(pod)));
+            }
+        }
+        for (service, pods) in by_service {
+            let service = service.map(|service| (SERVICE_LABEL, service));
+            let of_source = source.selector.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            let of_source = of_source.filter(|(name, _)| *name != SERVICE_LABEL);
+            let labels: Vec<String> =
+                of_source.chain(service).map(|(name, value)| format!("{name}={value}")).collect();
+            check_pods(&format!("pods {}", labels.join(",")), &pods, to);
+        }
     }
 }
 

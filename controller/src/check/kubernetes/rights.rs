@@ -145,7 +145,7 @@ impl Right {
     /// What the controller does where pools are.
     pub fn of_pools() -> impl Iterator<Item = Self> {
         let status = Self {
-            group: Kind::InferencePool.names().0,
+            group: Kind::InferencePool.group(),
             resource: "inferencepools/status",
             verbs: &["patch"],
             is_named: false,
@@ -180,7 +180,7 @@ impl Right {
 
     /// Whether it is one to InferencePools, or to what goes with them.
     fn is_of_inference(self) -> bool {
-        Kind::OF_POOLS.iter().any(|kind| kind.names().0 == self.group)
+        Kind::OF_POOLS.iter().any(|kind| kind.group() == self.group)
     }
 
     fn attributes(self, namespace: &str, verb: &str, account: &str) -> ResourceAttributes {
@@ -234,7 +234,7 @@ async fn lacking(
 
 /// The same of what ModelServices need. Without any right to these they are not carried out here, as by default.
 fn refused_of_models(lacking: &[(Right, Vec<&'static str>)]) -> Vec<String> {
-    let mut own = lacking.iter().filter(|(right, _)| right.group == Kind::ModelService.names().0);
+    let mut own = lacking.iter().filter(|(right, _)| right.group == Kind::ModelService.group());
     let carries_out = own.any(|(right, refused)| refused.len() < right.verbs.len());
     let needed = lacking.iter().filter(|(_, refused)| carries_out && !refused.is_empty());
     needed.map(line).collect()

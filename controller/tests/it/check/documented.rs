@@ -5,7 +5,7 @@ use std::fmt::Write;
 use warmpath::check::catalog;
 
 const PAGE: &str = include_str!("../../../../docs/check.md");
-const HEADING: &str = "| id | at worst | why it matters | how to fix it |\n|---|---|---|---|\n";
+const HEADING: &str = "| id | severity | why it matters | how to fix it |\n|---|---|---|---|\n";
 
 #[test]
 fn the_page_has_the_checks_of_the_code() {

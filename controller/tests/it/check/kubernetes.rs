@@ -56,6 +56,7 @@ fn found(pools: &[(&str, Value)], pods: &[(&str, &str, bool)]) -> Vec<String> {
                 is_leaving: false,
                 role: Some(Role::Both),
                 active_ports: None,
+                service: None,
             })
         };
         let of_app = pods.iter().enumerate().filter(|(_, (of, ..))| *of == app);
