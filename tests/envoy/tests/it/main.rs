@@ -18,6 +18,7 @@ mod held;
 mod knowledge;
 mod legs;
 mod override_host;
+mod picker;
 mod refusal;
 mod shipped;
 mod stack;
