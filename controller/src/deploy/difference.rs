@@ -6,7 +6,8 @@
 //! anywhere in the cluster; a hash of the manifest in an annotation would miss what others have changed since.
 
 use super::quantity::is_same_quantity;
-use serde_json::{Map, Value};
+use kube::api::DynamicObject;
+use serde_json::{Map, Value, json};
 
 /// The field manager, by which the API server knows what the controller set.
 pub(super) const MANAGER: &str = "warmpath";
@@ -43,6 +44,13 @@ struct Owners<'a> {
 struct Walk {
     contested: Vec<Contested>,
     is_same: bool,
+}
+
+/// Whether others have set a field, by its path in the record.
+pub(super) fn is_set_by_others(object: &DynamicObject, path: &[&str]) -> bool {
+    let live = serde_json::to_value(&object.metadata).map(|metadata| json!({"metadata": metadata}));
+    let live = live.unwrap_or_default();
+    !path.iter().fold(Owners::of(&live), |owners, key| owners.child(key)).others.is_empty()
 }
 
 /// Compares a manifest with the object that is there.
@@ -274,8 +282,7 @@ fn words_of(key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Contested, difference};
-    use serde_json::{Value, json};
+    use super::{Contested, Value, difference, json};
 
     fn live(more: &Value) -> Value {
         let mut live = json!({

@@ -1,5 +1,6 @@
 //! A ModelService's plan: what the watches have shown becomes what `warmpath_deploy` reads, and its plan becomes steps. Pure.
 
+use super::difference::is_set_by_others;
 use super::events::{About, Note};
 use super::insight::{Insight, is_diagnosis};
 use super::seen::Seen;
@@ -10,7 +11,7 @@ use kube::api::DynamicObject;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use warmpath_deploy::api::{Condition, ModelService, ModelServiceStatus, Phase, RoleName};
-use warmpath_deploy::plan::{Cluster, Diagnosis, Observed, ObservedRole, ROLE_LABEL, plan};
+use warmpath_deploy::plan::{Cluster, Diagnosis, ObjectRef, Observed, ObservedWorkload, ROLE_LABEL, plan};
 
 /// Reasons of pods that do not come up that a role names.
 const TROUBLES_MAX: usize = 3;
@@ -82,23 +83,16 @@ fn unreadable(error: &serde_json::Error) -> Planned {
 }
 
 fn observed(seen: &Seen) -> Observed {
-    let owned = seen.made.keys().map(|target| {
-        let resource = target.kind.resource();
-        warmpath_deploy::plan::ObjectRef {
-            api_version: resource.api_version,
-            kind: resource.kind,
-            name: target.name.name.clone(),
-        }
-    });
-    let mut roles = BTreeMap::new();
+    let owned = seen.made.keys().map(reference);
+    let mut workloads = BTreeMap::new();
     for (target, object) in &seen.made {
         if let (Kind::Deployment | Kind::LeaderWorkerSet, Some(role)) = (target.kind, role_of(object)) {
-            roles.insert(role, observed_role(object, seen, role));
+            workloads.insert(reference(target), observed_workload(object, seen, role));
         }
     }
     let Insight { traffic, mut diagnoses } = seen.insight.clone().unwrap_or_else(|| before(&seen.service));
     diagnoses.extend(seen.scaling.as_ref().map(|scaling| scaled(&scaling.verdict)));
-    Observed { roles, scaled: seen.scaled(), owned: owned.collect(), traffic, diagnoses }
+    Observed { workloads, scaled: seen.scaled(), owned: owned.collect(), traffic, diagnoses }
 }
 
 /// What the scaler says, as a condition.
@@ -121,20 +115,41 @@ fn before(service: &DynamicObject) -> Insight {
     Insight { traffic: None, diagnoses: diagnoses.collect() }
 }
 
-fn observed_role(workload: &DynamicObject, seen: &Seen, role: RoleName) -> ObservedRole {
+fn reference(target: &Target) -> ObjectRef {
+    let resource = target.kind.resource();
+    ObjectRef { api_version: resource.api_version, kind: resource.kind, name: target.name.name.clone() }
+}
+
+fn observed_workload(workload: &DynamicObject, seen: &Seen, role: RoleName) -> ObservedWorkload {
     let number = |pointer: &str| {
         let number = workload.data.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
         i32::try_from(number).unwrap_or(i32::MAX)
     };
     let observed = workload.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
-    ObservedRole {
+    let mut troubles = troubles(seen, role);
+    troubles.extend(replica_failure(workload));
+    ObservedWorkload {
         wanted: number("/spec/replicas"),
+        is_scaled_by_others: is_set_by_others(workload, &["f:spec", "f:replicas"]),
+        replicas: number("/status/replicas"),
         ready: number("/status/readyReplicas"),
         updated: number("/status/updatedReplicas"),
         // A LeaderWorkerSet has no such field.
         is_current: observed.is_none_or(|observed| Some(observed) >= workload.metadata.generation),
-        troubles: troubles(seen, role),
+        troubles,
     }
+}
+
+/// Why there are no pods at all: a quota, an admission policy or a webhook refuses them.
+fn replica_failure(workload: &DynamicObject) -> Option<String> {
+    let conditions = workload.data.pointer("/status/conditions")?.as_array()?;
+    let text =
+        |condition: &Value, field: &str| condition.get(field).and_then(Value::as_str).map(str::to_owned);
+    let fails = |condition: &&Value| {
+        text(condition, "type").as_deref() == Some("ReplicaFailure")
+            && text(condition, "status").as_deref() == Some("True")
+    };
+    text(conditions.iter().find(fails)?, "message")
 }
 
 /// Why pods do not come up: for each reason the first pod by its name, and how many others there are.

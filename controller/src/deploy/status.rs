@@ -41,7 +41,10 @@ pub(super) fn settle(
 ) -> Option<Value> {
     let generation = service.metadata.generation;
     let old = service.data.get("status");
-    status.conditions.push(applied.condition(generation));
+    // What is not valid is not written.
+    if status.phase != Some(Phase::Invalid) {
+        status.conditions.push(applied.condition(generation));
+    }
     if !applied.troubles.is_empty() {
         status.message = Some(applied.words());
         if status.phase != Some(Phase::Invalid) && applied.troubles.iter().any(|it| !it.passes()) {

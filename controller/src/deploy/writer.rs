@@ -63,6 +63,8 @@ impl Writer {
                 None => self.bring(seen, manifest, &mut applied).await,
             }
         }
+        // What could not be made cannot take the place of what is there.
+        let retire = if applied.troubles.is_empty() { retire } else { Vec::new() };
         for target in &retire {
             match held.iter().find(|trouble| trouble.is_of(target)) {
                 Some(trouble) => applied.troubles.push(trouble.clone()),

@@ -123,3 +123,13 @@ impl Phase {
         }
     }
 }
+
+// === impl ModelServiceStatus ===
+
+impl ModelServiceStatus {
+    /// Whether each role has what it should have.
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(self.phase, Some(Phase::Ready | Phase::Idle))
+            && self.roles.iter().all(|role| role.message.is_none())
+    }
+}

@@ -21,7 +21,7 @@ mod workload;
 
 pub use cluster::{Cluster, InferencePools, Picker};
 pub use names::{ENDPOINT_LABEL, LLM_D_ROLE_LABEL, ROLE_LABEL, SERVICE_LABEL};
-pub use observed::{Diagnosis, ObjectRef, Observed, ObservedRole, Traffic};
+pub use observed::{Diagnosis, ObjectRef, Observed, ObservedWorkload, Traffic};
 pub use problems::Problem;
 pub use scaling::policy;
 
@@ -39,7 +39,7 @@ use serde_json::Value;
 pub struct Plan {
     /// The objects to apply, in this order. Empty where the ModelService is not valid: what is there stays as it is.
     pub objects: Vec<Object>,
-    /// The objects that are there and should not be.
+    /// The objects that are there and should not be, once nothing depends on them.
     pub retire: Vec<ObjectRef>,
     /// The status. Whoever writes it fills in `lastTransitionTime`, because a plan knows no time.
     pub status: ModelServiceStatus,
@@ -93,14 +93,18 @@ pub fn plan(service: &ModelService, cluster: &Cluster, observed: &Observed) -> P
     objects.extend(routing::objects(&owner, spec, &shapes, ports, cluster, &mut problems));
     let problems = problems.into_list();
     if !problems.is_empty() {
-        let (status, events) = (status::invalid(service, &problems), notes::invalid(&problems));
+        let status = status::invalid(service, observed, &problems);
+        let events = notes::invalid(&problems);
         return Plan { status, events, problems, ..Plan::default() };
     }
     let planned: Vec<ObjectRef> = objects.iter().map(|object| reference(&object.manifest)).collect();
-    let is_extra = |owned: &&ObjectRef| !planned.contains(owned);
+    let status = status::status(service, &owner, &shapes, observed);
+    // What serves stays until what takes its place does, where there is room for both.
+    let has_room = spec.rollout.max_surge > 0;
+    let is_extra = |owned: &&ObjectRef| !planned.contains(owned) && (status.is_settled() || !has_room);
     Plan {
         retire: observed.owned.iter().filter(is_extra).cloned().collect(),
-        status: status::status(service, &owner, &shapes, observed),
+        status,
         events: notes::advice(spec, &shapes),
         objects,
         problems,

@@ -1,13 +1,13 @@
 //! What the cluster shows of a ModelService, as plain values.
 
-use crate::api::RoleName;
+use crate::api::{RoleName, Workload};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the cluster shows of a ModelService.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observed {
-    /// The workloads by their roles, as far as they are there.
-    pub roles: BTreeMap<RoleName, ObservedRole>,
+    /// The workloads. A role whose replicas take one node more, or one less, has two for a while.
+    pub workloads: BTreeMap<ObjectRef, ObservedWorkload>,
     /// Replicas that Warmpath's scaler asks for. A role that is not among them keeps those that it has.
     pub scaled: BTreeMap<RoleName, i32>,
     /// All objects that the ModelService owns. Those that the plan does not have are retired.
@@ -20,9 +20,13 @@ pub struct Observed {
 
 /// What a workload's status, and its pods', say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ObservedRole {
+pub struct ObservedWorkload {
     /// `spec.replicas`.
     pub wanted: i32,
+    /// Whether others have set that, as `kubectl scale` does. It stays as they set it.
+    pub is_scaled_by_others: bool,
+    /// `status.replicas`: those of earlier pod templates as well.
+    pub replicas: i32,
     /// `status.readyReplicas`.
     pub ready: i32,
     /// `status.updatedReplicas`.
@@ -64,4 +68,14 @@ pub struct ObjectRef {
     pub kind: String,
     /// Its name.
     pub name: String,
+}
+
+// === impl Observed ===
+
+impl Observed {
+    /// What is seen of a workload; `None`: it is not there.
+    pub(crate) fn workload(&self, workload: &Workload) -> Option<&ObservedWorkload> {
+        let Workload { api_version, kind, name } = workload.clone();
+        self.workloads.get(&ObjectRef { api_version, kind, name })
+    }
 }

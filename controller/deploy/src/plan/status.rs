@@ -1,7 +1,7 @@
 //! The status: what is the case, what is waited for, and what is wrong, in words.
 
 use super::names::Owner;
-use super::observed::{Observed, ObservedRole};
+use super::observed::{Observed, ObservedWorkload};
 use super::problems::Problem;
 use super::routing_address;
 use super::shape::Shape;
@@ -10,6 +10,7 @@ use crate::api::{Condition, EngineKind, ModelService, ModelServiceStatus, Phase,
 
 /// Troubles of pods that a message names.
 const NAMED_MAX: usize = 3;
+const FINE: &str = "everything is as it should be";
 
 /// How the roles do, together.
 #[expect(clippy::struct_excessive_bools, reason = "four questions, each with its own meaning")]
@@ -21,25 +22,45 @@ struct Tally {
     has_trouble: bool,
 }
 
-/// The status of a ModelService that is not valid. What was ready stays as it is.
-pub(super) fn invalid(service: &ModelService, problems: &[Problem]) -> ModelServiceStatus {
+/// The status of a ModelService that is not valid. What runs is what an earlier specification asked for, and how that does is seen.
+pub(super) fn invalid(
+    service: &ModelService,
+    observed: &Observed,
+    problems: &[Problem],
+) -> ModelServiceStatus {
     let words: Vec<String> = problems.iter().map(Problem::to_string).collect();
     let message = words.join("; ");
     let before = service.status.clone().unwrap_or_default();
+    let as_seen = |role: RoleStatus| {
+        let seen = observed.workload(&role.workload);
+        let (ready, updated) = seen.map_or((0, 0), |seen| (seen.ready, seen.updated));
+        RoleStatus { ready, updated, message: waits_for(seen, role.wanted), ..role }
+    };
+    let roles: Vec<RoleStatus> = before.roles.into_iter().map(as_seen).collect();
+    let tally = tally(&roles, observed);
+    let waits = waits(&roles);
+    let mut conditions = vec![
+        condition(service, "Valid", false, "Invalid", &message),
+        condition(
+            service,
+            "Progressing",
+            false,
+            "Invalid",
+            "nothing is changed until the specification is valid",
+        ),
+    ];
+    if !roles.is_empty() {
+        conditions
+            .extend([ready(service, tally, waits.as_deref()), degraded(service, tally, waits.as_deref())]);
+        diagnoses(service, observed, &mut conditions);
+    }
     ModelServiceStatus {
         observed_generation: service.metadata.generation,
         phase: Some(Phase::Invalid),
-        message: Some(message.clone()),
-        conditions: vec![
-            condition(service, "Valid", false, "Invalid", &message),
-            condition(
-                service,
-                "Progressing",
-                false,
-                "Invalid",
-                "nothing is changed until the specification is valid",
-            ),
-        ],
+        message: Some(message),
+        ready: (!roles.is_empty()).then(|| counts(&roles)),
+        roles,
+        conditions,
         ..before
     }
 }
@@ -52,7 +73,7 @@ pub(super) fn status(
     observed: &Observed,
 ) -> ModelServiceStatus {
     let roles: Vec<RoleStatus> = shapes.iter().map(|shape| role(service, owner, shape, observed)).collect();
-    let tally = tally(shapes, &roles, observed);
+    let tally = tally(&roles, observed);
     let phase = match tally {
         Tally { is_idle: true, .. } => Phase::Idle,
         Tally { has_trouble: true, .. } => Phase::Degraded,
@@ -60,11 +81,7 @@ pub(super) fn status(
         Tally { can_serve: true, .. } => Phase::Progressing,
         _ => Phase::Pending,
     };
-    let waits: Vec<String> =
-        roles.iter().filter_map(|role| Some(format!("{}: {}", role.name, role.message.as_ref()?))).collect();
-    let message = (!waits.is_empty()).then(|| waits.join("; "));
-    let ready: Vec<String> =
-        roles.iter().map(|role| format!("{} {}/{}", role.name, role.ready, role.wanted)).collect();
+    let message = waits(&roles);
     // What was reported last stays while nothing is: a service without requests is as warm as it was.
     let before = service.status.clone().unwrap_or_default();
     let traffic = observed.traffic;
@@ -73,12 +90,26 @@ pub(super) fn status(
         phase: Some(phase),
         conditions: conditions(service, tally, message.as_deref(), observed),
         message,
-        ready: Some(ready.join(", ")),
+        ready: Some(counts(&roles)),
         cached: traffic.map(|traffic| format!("{:.0}%", traffic.cached_percent)).or(before.cached),
         ttft_p90: traffic.map(|traffic| time(traffic.ttft_ms_p90)).or(before.ttft_p90),
         roles,
         addresses: vec![format!("inferencepool/{}", owner.name), routing_address(owner)],
     }
+}
+
+/// What the roles wait for.
+fn waits(roles: &[RoleStatus]) -> Option<String> {
+    let waits: Vec<String> =
+        roles.iter().filter_map(|role| Some(format!("{}: {}", role.name, role.message.as_ref()?))).collect();
+    (!waits.is_empty()).then(|| waits.join("; "))
+}
+
+/// `prefill 2/2, decode 3/4`.
+fn counts(roles: &[RoleStatus]) -> String {
+    let counts: Vec<String> =
+        roles.iter().map(|role| format!("{} {}/{}", role.name, role.ready, role.wanted)).collect();
+    counts.join(", ")
 }
 
 /// A time with two digits or three: `42ms`, `1.3s`, `75s`.
@@ -91,20 +122,16 @@ fn time(ms: f64) -> String {
 }
 
 fn role(service: &ModelService, owner: &Owner<'_>, shape: &Shape<'_>, observed: &Observed) -> RoleStatus {
-    let seen = observed.roles.get(&shape.name);
-    let wanted = replicas(&service.spec, shape, observed).or(seen.map(|seen| seen.wanted)).unwrap_or(1);
+    let workload = workload(owner, shape);
+    let seen = observed.workload(&workload);
+    let as_seen = seen.map(|seen| seen.wanted);
+    let of_others = as_seen.filter(|_| seen.is_some_and(|seen| seen.is_scaled_by_others));
+    let wanted = of_others.or(replicas(owner, &service.spec, shape, observed)).or(as_seen).unwrap_or(1);
     let (ready, updated) = seen.map_or((0, 0), |seen| (seen.ready, seen.updated));
-    RoleStatus {
-        name: shape.name,
-        workload: workload(owner, shape),
-        wanted,
-        ready,
-        updated,
-        message: waits_for(seen, wanted),
-    }
+    RoleStatus { name: shape.name, workload, wanted, ready, updated, message: waits_for(seen, wanted) }
 }
 
-fn waits_for(seen: Option<&ObservedRole>, wanted: i32) -> Option<String> {
+fn waits_for(seen: Option<&ObservedWorkload>, wanted: i32) -> Option<String> {
     let Some(seen) = seen else { return Some("its workload is not there yet".to_owned()) };
     if !seen.troubles.is_empty() {
         let named: Vec<&str> = seen.troubles.iter().take(NAMED_MAX).map(String::as_str).collect();
@@ -118,16 +145,53 @@ fn waits_for(seen: Option<&ObservedRole>, wanted: i32) -> Option<String> {
     if seen.updated < wanted {
         return Some(format!("{} of {wanted} replicas have the current form", seen.updated));
     }
+    // Until they are gone, those that are ready may be the old ones.
+    if seen.replicas > seen.updated {
+        return Some(format!(
+            "{} replicas of the form before remain",
+            seen.replicas.saturating_sub(seen.updated)
+        ));
+    }
     (seen.ready < wanted).then(|| format!("{} of {wanted} replicas are ready", seen.ready))
 }
 
-fn tally(shapes: &[Shape<'_>], roles: &[RoleStatus], observed: &Observed) -> Tally {
-    let seen = |shape: &Shape<'_>| observed.roles.get(&shape.name);
+fn tally(roles: &[RoleStatus], observed: &Observed) -> Tally {
+    let seen = |role: &RoleStatus| observed.workload(&role.workload);
     Tally {
         is_complete: roles.iter().all(|role| role.message.is_none()),
-        can_serve: roles.iter().all(|role| role.ready > 0),
+        // A role that is at zero is not needed at present: decode engines serve alone.
+        can_serve: roles.iter().any(|role| role.ready > 0)
+            && roles.iter().all(|role| role.ready > 0 || role.wanted == 0),
         is_idle: roles.iter().all(|role| role.wanted == 0),
-        has_trouble: shapes.iter().any(|shape| seen(shape).is_some_and(|seen| !seen.troubles.is_empty())),
+        has_trouble: roles.iter().any(|role| seen(role).is_some_and(|seen| !seen.troubles.is_empty())),
+    }
+}
+
+fn ready(service: &ModelService, tally: Tally, waits: Option<&str>) -> Condition {
+    let (reason, message) = match (tally.can_serve, tally.is_idle) {
+        (true, _) => ("Serving", "each role that is wanted has a replica that is ready"),
+        (false, true) => ("Idle", "no replica is wanted at present"),
+        (false, false) => ("NotReady", waits.unwrap_or(FINE)),
+    };
+    condition(service, "Ready", tally.can_serve, reason, message)
+}
+
+fn degraded(service: &ModelService, tally: Tally, waits: Option<&str>) -> Condition {
+    let reason = if tally.has_trouble { "PodsFail" } else { "NoTrouble" };
+    condition(service, "Degraded", tally.has_trouble, reason, waits.unwrap_or(FINE))
+}
+
+/// The router's diagnoses, in place of what is known without it.
+fn diagnoses(service: &ModelService, observed: &Observed, all: &mut Vec<Condition>) {
+    for diagnosis in &observed.diagnoses {
+        all.retain(|known| known.kind != diagnosis.kind);
+        all.push(condition(
+            service,
+            &diagnosis.kind,
+            diagnosis.is_fine,
+            &diagnosis.reason,
+            &diagnosis.message,
+        ));
     }
 }
 
@@ -138,30 +202,18 @@ fn conditions(
     observed: &Observed,
 ) -> Vec<Condition> {
     let spec = &service.spec;
-    let waits = waits.unwrap_or("everything is as it should be");
-    let ready = match (tally.can_serve, tally.is_idle) {
-        (true, _) => ("Serving", "each role has a replica that is ready"),
-        (false, true) => ("Idle", "no replica is wanted at present"),
-        (false, false) => ("NotReady", waits),
-    };
     let progressing = !tally.is_complete && !tally.has_trouble;
     let mut all = vec![
         condition(service, "Valid", true, "Valid", "the specification can be carried out"),
-        condition(service, "Ready", tally.can_serve, ready.0, ready.1),
+        ready(service, tally, waits),
         condition(
             service,
             "Progressing",
             progressing,
             if progressing { "RollingOut" } else { "Settled" },
-            waits,
+            waits.unwrap_or(FINE),
         ),
-        condition(
-            service,
-            "Degraded",
-            tally.has_trouble,
-            if tally.has_trouble { "PodsFail" } else { "NoTrouble" },
-            waits,
-        ),
+        degraded(service, tally, waits),
     ];
     if spec.autoscaling.enabled && observed.scaled.is_empty() {
         let message = "the demand is not known yet: the replicas stay as they are";
@@ -175,16 +227,7 @@ fn conditions(
             "TensorRT-LLM publishes nothing that several readers could follow: what responses show counts";
         all.push(condition(service, "CacheKnowledge", false, "NotPublished", message));
     }
-    for diagnosis in &observed.diagnoses {
-        all.retain(|known| known.kind != diagnosis.kind);
-        all.push(condition(
-            service,
-            &diagnosis.kind,
-            diagnosis.is_fine,
-            &diagnosis.reason,
-            &diagnosis.message,
-        ));
-    }
+    diagnoses(service, observed, &mut all);
     all
 }
 

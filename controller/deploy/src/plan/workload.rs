@@ -27,7 +27,7 @@ pub(super) fn objects(pod: Pod<'_>, observed: &Observed, problems: &mut Problems
         (format!("{}.podTemplate", path(shape.name)), &shape.role.additions.pod_template),
     ];
     let mut template = |is_worker: bool| patched(pod.template(is_worker), &patches, problems);
-    let replicas = replicas(spec, shape, observed);
+    let replicas = replicas(owner, spec, shape, observed);
     let rollout = &spec.rollout;
     let kind = workload(owner, shape);
     let (mut body, reason) = if shape.nodes == 1 {
@@ -81,7 +81,12 @@ pub(super) fn workload(owner: &Owner<'_>, shape: &Shape<'_>) -> Workload {
 }
 
 /// The replicas to ask for; `None`: another scaler does.
-pub(super) fn replicas(spec: &ModelServiceSpec, shape: &Shape<'_>, observed: &Observed) -> Option<i32> {
+pub(super) fn replicas(
+    owner: &Owner<'_>,
+    spec: &ModelServiceSpec,
+    shape: &Shape<'_>,
+    observed: &Observed,
+) -> Option<i32> {
     if spec.autoscaling.external {
         return None;
     }
@@ -92,7 +97,7 @@ pub(super) fn replicas(spec: &ModelServiceSpec, shape: &Shape<'_>, observed: &Ob
     }
     let scaled = observed.scaled.get(&shape.name).map(|scaled| (*scaled).clamp(least, max.max(least)));
     // Until the scaler has seen anything, what runs stays.
-    let kept = || observed.roles.get(&shape.name).map(|role| role.wanted);
+    let kept = || observed.workload(&workload(owner, shape)).map(|seen| seen.wanted);
     scaled.or_else(kept).or(Some(if spec.autoscaling.scale_to_zero { 0 } else { min.max(1) }))
 }
 

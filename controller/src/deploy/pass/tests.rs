@@ -113,6 +113,23 @@ async fn pass_with(carrier: &mut Carrier, facts: &Facts, shown: &mut Insights) -
     carrier.look(facts, shown, later).await
 }
 
+/// An object that somebody has made for the ModelService, with a replica that is ready.
+fn made(kind: Kind, name: &str, owner: &str, uid: &str) -> (Kind, Value) {
+    let resource = kind.resource();
+    let role = name.rsplit('-').next();
+    let labels = json!({
+        "app.kubernetes.io/managed-by": "warmpath", "warmpath.dev/model-service": "llama", "warmpath.dev/role": role,
+    });
+    let owners = json!([{"apiVersion": "v1", "kind": "K", "name": "n", "uid": owner, "controller": true}]);
+    let object = json!({
+        "apiVersion": resource.api_version, "kind": resource.kind,
+        "metadata": {"name": name, "namespace": "llm", "uid": uid, "resourceVersion": uid, "labels": labels, "ownerReferences": owners},
+        "spec": {"replicas": 1},
+        "status": {"readyReplicas": 1, "updatedReplicas": 1, "replicas": 1},
+    });
+    (kind, object)
+}
+
 fn patched(calls: &Calls) -> Vec<String> {
     let calls = calls.lock().unwrap();
     calls.iter().filter(|call| call.method == Method::PATCH).map(|call| call.kind.clone()).collect()
@@ -253,18 +270,11 @@ async fn an_object_of_somebody_else_that_the_watches_do_not_show_is_not_written_
 #[tokio::test]
 async fn what_the_plan_no_longer_has_is_deleted_by_its_uid_and_only_if_it_is_ours() {
     let (mut carrier, _leads, calls) = carrier(|_| false);
-    let left = |name: &str, owner: &str, uid: &str| {
-        let labels =
-            json!({"app.kubernetes.io/managed-by": "warmpath", "warmpath.dev/model-service": "llama"});
-        let owners =
-            json!([{"apiVersion": "v1", "kind": "K", "name": "n", "uid": owner, "controller": true}]);
-        let metadata = json!({"name": name, "namespace": "llm", "uid": uid, "labels": labels, "ownerReferences": owners});
-        (Kind::Deployment, json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata}))
-    };
     let objects = [
         (Kind::ModelService, service()),
-        left("llama-prefill", "u", "1"),
-        left("llama-decode", "other", "2"),
+        made(Kind::Deployment, "llama-serve", "u", "0"),
+        made(Kind::Deployment, "llama-prefill", "u", "1"),
+        made(Kind::Deployment, "llama-decode", "other", "2"),
     ];
     pass(&mut carrier, &facts(&objects)).await;
     let calls = calls.lock().unwrap();
@@ -391,15 +401,9 @@ async fn an_edit_is_carried_out_at_once_though_what_was_refused_waits() {
 async fn what_is_refused_does_not_keep_the_status_and_other_objects_as_they_were() {
     let (mut carrier, _leads, calls) = carrier(|kind| kind == "services");
     let of_ready = |ready: i64, version: &str| {
-        let labels = json!({"app.kubernetes.io/managed-by": "warmpath", "warmpath.dev/model-service": "llama", "warmpath.dev/role": "serve"});
-        let owners = json!([{"apiVersion": "v1", "kind": "K", "name": "n", "uid": "u", "controller": true}]);
-        let deployment = json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": "llama-serve", "namespace": "llm", "uid": "d", "resourceVersion": version, "labels": labels, "ownerReferences": owners},
-            "spec": {"replicas": 1},
-            "status": {"readyReplicas": ready, "updatedReplicas": 1, "replicas": 1},
-        });
-        facts(&[(Kind::ModelService, service()), (Kind::Deployment, deployment)])
+        let (kind, mut deployment) = made(Kind::Deployment, "llama-serve", "u", version);
+        deployment["status"]["readyReplicas"] = json!(ready);
+        facts(&[(Kind::ModelService, service()), (kind, deployment)])
     };
     pass(&mut carrier, &of_ready(0, "1")).await;
     calls.lock().unwrap().clear();
@@ -409,4 +413,25 @@ async fn what_is_refused_does_not_keep_the_status_and_other_objects_as_they_were
     let status = calls.iter().find(|call| call.kind == "status").expect("the status is written");
     assert_eq!(status.body["status"]["roles"][0]["ready"], 1, "{}", status.body);
     assert!(status.body.to_string().contains("Service llama"), "and still says what fails: {}", status.body);
+}
+
+#[tokio::test]
+async fn what_serves_is_not_deleted_where_what_takes_its_place_is_refused() {
+    for (is_refused, deleted) in [(true, 0), (false, 1)] {
+        let (leads, is_leader) = watch::channel(true);
+        let (mut carrier, calls) = carrier_at(is_leader, move |call| match call.method {
+            Method::GET => NOT_FOUND,
+            _ if is_refused && call.kind == "inferencepools" => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => StatusCode::OK,
+        });
+        let objects = [
+            (Kind::ModelService, service()),
+            made(Kind::Deployment, "llama-serve", "u", "0"),
+            made(Kind::Deployment, "llama-decode", "u", "1"),
+        ];
+        pass(&mut carrier, &facts(&objects)).await;
+        let calls = calls.lock().unwrap();
+        assert_eq!(calls.iter().filter(|call| call.method == Method::DELETE).count(), deleted);
+        drop(leads);
+    }
 }
