@@ -158,8 +158,8 @@ fn defaults() -> [f64; 3] {
 }
 
 fn zip<A, B, C>(left: [A; 3], right: [B; 3], join: impl Fn(A, B) -> C) -> [C; 3] {
-    let ([a, b, c], [x, y, z]) = (left, right);
-    [join(a, x), join(b, y), join(c, z)]
+    let ([first, second, third], [one, two, three]) = (left, right);
+    [join(first, one), join(second, two), join(third, three)]
 }
 
 fn cross(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
