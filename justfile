@@ -18,9 +18,9 @@ default:
 
 # --- use -------------------------------------------------------------------------------------------
 
-# Runs a workload through plain Envoy, then through Warmpath: two minutes; ./just demo k8s: in a Kubernetes cluster; ./just demo pd: prefill and decode apart; ./just demo agents: waiting in the proxy.
+# Runs a workload through plain Envoy, then through Warmpath: two minutes; ./just demo k8s: in a Kubernetes cluster; ./just demo pd: prefill and decode apart; ./just demo agents: waiting in the proxy; ./just demo scale: engines that follow a day's demand.
 demo *args: (announce "warmpath-lab") wasm envoy
-    @case " {{ args }} " in *" k8s "*) tests/cluster/install-control-plane > /dev/null && cargo build --release -p warmpath -p warmpath-engine ;; esac
+    @case " {{ args }} " in *" k8s "* | *" scale "*) tests/cluster/install-control-plane > /dev/null && cargo build --release -p warmpath -p warmpath-engine ;; esac
     cargo run --release -p warmpath-lab -- demo {{ args }}
 
 # Makes parts fail while clients talk, and shows what they notice: eight minutes; --full takes ten more.

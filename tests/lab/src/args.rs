@@ -59,6 +59,9 @@ pub enum Place {
     /// As processes of this machine: coding agents whose contexts are twice what the caches hold, with and without waiting
     /// in the proxy.
     Agents,
+    /// In a Kubernetes cluster that is started for it: a day of demand within minutes, on a model that sleeps at night, with three ways to
+    /// choose the number of engines.
+    Scale,
 }
 
 /// `bench-cluster`
@@ -105,8 +108,8 @@ pub struct DemoArgs {
     /// Conversations that are under way at the same time.
     #[arg(long, default_value_t = 160, default_value_ifs([("place", "pd", "48"), ("place", "agents", "64"), ("place", "k8s", "16")]))]
     pub clients: usize,
-    /// Of `demo agents`: how long it measures, in seconds of model time.
-    #[arg(long, default_value_t = 1_200.0)]
+    /// Of `demo agents`: how long it measures, in seconds of model time. Of `demo scale`: how long the day is.
+    #[arg(long, default_value_t = 1_200.0, default_value_if("place", "scale", "480"))]
     pub seconds: f64,
     /// Of `demo agents`: how long a request may wait in the proxy for room, in seconds of model time.
     #[arg(long, default_value_t = 300.0)]

@@ -32,9 +32,11 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
         Place::Agents => agents::play(args).await?,
         // What it shows is no comparison, and has no report.
         Place::K8s => return kubernetes::play(args).await,
+        // It has a page of its own.
+        Place::Scale => return kubernetes::day::play(args).await,
     };
     let name = match args.place {
-        Place::Machine | Place::K8s => "demo",
+        Place::Machine | Place::K8s | Place::Scale => "demo",
         Place::Pd => "demo-pd",
         Place::Agents => "demo-agents",
     };
@@ -114,7 +116,7 @@ pub(crate) fn plan(args: &DemoArgs) -> anyhow::Result<Planned> {
         "engines, clients and scale must be positive"
     );
     let text: Arc<[Conversation]> = match args.place {
-        Place::Machine | Place::K8s | Place::Agents => {
+        Place::Machine | Place::K8s | Place::Agents | Place::Scale => {
             conversations(args.seed, args.groups, args.conversations_per_group)
         }
         Place::Pd => mixed(args.seed, args.groups * args.conversations_per_group),

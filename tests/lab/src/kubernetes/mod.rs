@@ -9,6 +9,7 @@
 //!
 //! The engines are simulated; everything else is what a cluster runs. The demo fails when a request is lost, or anything is left.
 
+pub(crate) mod day;
 mod plain;
 pub mod scale;
 mod steps;
