@@ -208,6 +208,11 @@ impl Namespace {
         Api::namespaced(self.client.clone(), &self.name)
     }
 
+    /// The ModelServices of this namespace.
+    pub fn model_services(&self) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.name, &warmpath::watch::Kind::ModelService.resource())
+    }
+
     /// Applies an object of this namespace.
     pub async fn apply(&self, object: serde_json::Value) -> anyhow::Result<DynamicObject> {
         let object: DynamicObject = serde_json::from_value(object).context("not an object")?;

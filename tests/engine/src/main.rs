@@ -70,6 +70,9 @@ struct Args {
     /// Which legs: both, prefill, decode; of several, separated by commas, the engines have them in turn.
     #[arg(long, default_value = "both", value_delimiter = ',')]
     role: Vec<Role>,
+    /// Address of the side channel, which other engines are told, instead of `--host`: with `0.0.0.0`, they would look at themselves.
+    #[arg(long)]
+    side_host: Option<IpAddr>,
     /// Port of the first engine's side channel; 0 takes free ports.
     #[arg(long, default_value_t = 0)]
     side_port: u16,
@@ -144,6 +147,7 @@ impl Args {
         let Some(protocol) = self.transfer else { return Ok(None) };
         Ok(Some(Transfer {
             role: self.role.get(usize::from(number) % self.role.len().max(1)).copied().unwrap_or_default(),
+            side_host: self.side_host,
             side_port: nth_port(self.side_port, number)?,
             load_failure: self.load_failure,
             ..Transfer::new(protocol)

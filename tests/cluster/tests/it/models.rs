@@ -6,11 +6,12 @@ use anyhow::{Context, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::Api;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
-use warmpath_cluster::{Call, Namespace, Release, until};
+use warmpath_cluster::{Call, Namespace, Release, engine_address, until};
+use warmpath_http::Client;
 
 /// The model of the tests, and the ModelService that the chart makes of it.
 pub(crate) const MODEL: &str = "meta-llama/Llama-3.1-8B-Instruct";
@@ -39,17 +40,6 @@ pub(crate) fn role(name: &str) -> String {
     format!("warmpath.dev/model-service={SERVICE},warmpath.dev/role={name}")
 }
 
-fn services(namespace: &Namespace) -> Api<DynamicObject> {
-    let resource = ApiResource {
-        group: "warmpath.dev".to_owned(),
-        version: "v1alpha1".to_owned(),
-        api_version: "warmpath.dev/v1alpha1".to_owned(),
-        kind: "ModelService".to_owned(),
-        plural: "modelservices".to_owned(),
-    };
-    Api::namespaced_with(namespace.client.clone(), &namespace.name, &resource)
-}
-
 /// Waits until the ModelService's status has a condition with this status and reason; returns its message.
 pub(crate) async fn condition(
     namespace: &Namespace,
@@ -67,7 +57,7 @@ async fn condition_of(
     status: &str,
     reason: &str,
 ) -> anyhow::Result<String> {
-    let api = services(namespace);
+    let api = namespace.model_services();
     let mut last = None;
     let what = format!("{kind}={status} ({reason}) of ModelService {name}");
     let found = until(&what, async || {
@@ -86,7 +76,7 @@ async fn condition_of(
 
 /// Waits until the status has these words.
 async fn says(namespace: &Namespace, words: &str) -> anyhow::Result<()> {
-    let api = services(namespace);
+    let api = namespace.model_services();
     let mut last = String::new();
     let what = format!("{words} in the status of the ModelService");
     let found = until(&what, async || {
@@ -104,7 +94,7 @@ pub(crate) async fn ready(namespace: &Namespace, name: &str) -> anyhow::Result<(
 /// Changes the ModelService's specification.
 async fn edit(namespace: &Namespace, spec: Value) -> anyhow::Result<()> {
     let patch = Patch::Merge(json!({"spec": spec}));
-    services(namespace).patch(SERVICE, &PatchParams::default(), &patch).await?;
+    namespace.model_services().patch(SERVICE, &PatchParams::default(), &patch).await?;
     Ok(())
 }
 
@@ -155,6 +145,7 @@ pub(crate) async fn the_charts_keys_become_engines_that_serve_scale_and_go(
     namespace.ready(&role("decode"), 6).await?;
     ready(&namespace, SERVICE).await?;
     load.goes_on("6 decode engines").await?;
+    prompts_come_from_other_engines(&namespace).await?;
     let release = load.release.clone();
     load.finish().await;
     let shown =
@@ -164,6 +155,18 @@ pub(crate) async fn the_charts_keys_become_engines_that_serve_scale_and_go(
     ensure!(described.contains("Created"), "no Event says what was made: {described}");
     release.uninstall().await?;
     nothing_left(&namespace, MADE_HERE).await
+}
+
+/// Fails if an engine could not fetch a prompt: the router would have the request computed anew, and nobody would notice.
+async fn prompts_come_from_other_engines(namespace: &Namespace) -> anyhow::Result<()> {
+    let mut handed_over = 0;
+    for pod in namespace.pods(MADE_HERE).await? {
+        let state = Client::http1(engine_address(&pod)?).get("/sim/state").await?.json();
+        ensure!(state["legs"]["fetches_failed"] == 0, "{}", state["fetch_error"]);
+        handed_over += state["legs"]["prompts_fetched"].as_u64().unwrap_or_default();
+    }
+    println!("{handed_over} prompts came from other engines");
+    Ok(())
 }
 
 pub(crate) async fn what_is_as_it_should_be_is_not_written_again(namespace: Namespace) -> anyhow::Result<()> {
@@ -350,11 +353,11 @@ pub(crate) async fn a_model_deleted_while_it_scales_leaves_nothing(
     let of_other = "warmpath.dev/model-service=other";
     until("its first engines", async || (!namespace.pods(of_other).await.ok()?.is_empty()).then_some(()))
         .await?;
-    services(&namespace).delete("other", &DeleteParams::default()).await?;
+    namespace.model_services().delete("other", &DeleteParams::default()).await?;
     nothing_left(&namespace, of_other).await?;
     load.goes_on("another model deleted while its engines started").await?;
     load.finish().await;
     edit(&namespace, json!({"roles": {"decode": {"replicas": {"min": 6}}}})).await?;
-    services(&namespace).delete(SERVICE, &DeleteParams::default()).await?;
+    namespace.model_services().delete(SERVICE, &DeleteParams::default()).await?;
     nothing_left(&namespace, MADE_HERE).await
 }

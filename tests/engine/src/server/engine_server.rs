@@ -68,8 +68,10 @@ impl EngineServer {
     pub async fn start(config: ServerConfig) -> io::Result<Self> {
         let socket = TcpListener::bind(config.listen).await?;
         let addr = socket.local_addr()?;
-        let side_port = config.transfer.as_ref().map_or(0, |transfer| transfer.side_port);
-        let side_socket = TcpListener::bind((addr.ip(), side_port)).await?;
+        let transfer = config.transfer.as_ref();
+        let side_host = transfer.and_then(|transfer| transfer.side_host).unwrap_or(addr.ip());
+        let side_port = transfer.map_or(0, |transfer| transfer.side_port);
+        let side_socket = TcpListener::bind((side_host, side_port)).await?;
         let side_addr = side_socket.local_addr()?;
         let cut = match &config.model_dir {
             None => Cut::FourBytes,
@@ -262,7 +264,9 @@ impl App {
             requests,
             prompt_tokens: readings.stats.prefix_cache_queries,
             cached_tokens: readings.stats.prefix_cache_hits,
+            prefill_tokens_computed: readings.stats.prefill_tokens_computed,
             generation_tokens: readings.stats.generation_tokens,
+            busy_s: readings.stats.busy_s,
             running: readings.stats.running,
             waiting: readings.stats.waiting,
             finished: readings.stats.finished,

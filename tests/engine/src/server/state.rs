@@ -15,8 +15,12 @@ pub struct State {
     pub prompt_tokens: u64,
     /// Those that the prefix cache held.
     pub cached_tokens: u64,
+    /// Prompt tokens computed, those computed again after a preemption included.
+    pub prefill_tokens_computed: u64,
     /// Tokens generated.
     pub generation_tokens: u64,
+    /// Seconds of the model's time spent in steps.
+    pub busy_s: f64,
     /// Requests that hold cache blocks now.
     pub running: usize,
     /// Requests in the queue now.

@@ -1,6 +1,6 @@
 //! How an engine passes keys and values on, as its flags would say it.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
 
 /// vLLM with NIXL waits without a bound for an engine that is stopped and not gone: longer than any test.
 const NIXL_TIME_MAX: Duration = Duration::from_hours(1);
@@ -53,7 +53,9 @@ pub struct Transfer {
     pub protocol: TransferProtocol,
     /// Which legs it takes.
     pub role: Role,
-    /// The port of its side channel, on the address that it listens on; 0 takes a free one.
+    /// The address of its side channel, which other engines are told; `None`: the one that it listens on.
+    pub side_host: Option<IpAddr>,
+    /// The port of its side channel; 0 takes a free one.
     pub side_port: u16,
     /// What happens when a prompt cannot be fetched.
     pub load_failure: LoadFailure,
@@ -148,6 +150,7 @@ impl Transfer {
         Self {
             protocol,
             role: Role::Both,
+            side_host: None,
             side_port: 0,
             load_failure: LoadFailure::Fail,
             load_failure_after: Duration::ZERO,
