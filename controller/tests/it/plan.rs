@@ -433,7 +433,7 @@ fn objectives_and_rewrites_belong_to_the_pool_that_they_refer_to() {
 }
 
 #[test]
-fn pods_of_many_model_services_come_over_one_watch_and_are_told_apart() {
+fn pods_of_many_model_services_come_over_one_watch_and_stay_apart() {
     let of = |service: &str| {
         json!({
             "selector": {"matchLabels": {"warmpath.dev/model-service": service, "warmpath.dev/endpoint": "true"}},

@@ -70,7 +70,7 @@ struct Args {
     /// Which legs: both, prefill, decode; of several, separated by commas, the engines have them in turn.
     #[arg(long, default_value = "both", value_delimiter = ',')]
     role: Vec<Role>,
-    /// Address of the side channel, which other engines are told, instead of `--host`: with `0.0.0.0`, they would look at themselves.
+    /// Address of the side channel, which it hands over, instead of `--host`: with `0.0.0.0`, other engines would ask themselves.
     #[arg(long)]
     side_host: Option<IpAddr>,
     /// Port of the first engine's side channel; 0 takes free ports.

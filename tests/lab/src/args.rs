@@ -97,16 +97,16 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 8, default_value_if("place", "pd", "4"))]
     pub engines: usize,
     /// How many times faster than real the engines run.
-    #[arg(long, default_value_t = 5.0, default_value_ifs([("place", "agents", "10"), ("place", "k8s", "20")]))]
+    #[arg(long, default_value_t = 5.0, default_value_ifs([("place", "agents", "10"), ("place", "k8s", "1")]))]
     pub time_scale: f64,
     /// Hardware and model of the engines.
-    #[arg(long, default_value_t = Preset::Qwen3On2)]
+    #[arg(long, default_value_t = Preset::Qwen3On2, default_value_if("place", "k8s", "llama-3.1-8b-tp1"))]
     pub preset: Preset,
     /// KV-cache capacity of an engine in tokens, instead of the preset's.
     #[arg(long)]
     pub kv_tokens: Option<usize>,
     /// Conversations that are under way at the same time.
-    #[arg(long, default_value_t = 160, default_value_ifs([("place", "pd", "48"), ("place", "agents", "64"), ("place", "k8s", "16")]))]
+    #[arg(long, default_value_t = 160, default_value_ifs([("place", "pd", "48"), ("place", "agents", "64"), ("place", "k8s", "72")]))]
     pub clients: usize,
     /// Of `demo agents`: how long it measures, in seconds of model time. Of `demo scale`: how long the day is.
     #[arg(long, default_value_t = 1_200.0, default_value_if("place", "scale", "480"))]
@@ -115,10 +115,10 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 300.0)]
     pub room_s: f64,
     /// System prompts, each shared by a group of conversations.
-    #[arg(long, default_value_t = crate::workload::GROUPS)]
+    #[arg(long, default_value_t = crate::workload::GROUPS, default_value_if("place", "k8s", "12"))]
     pub groups: usize,
     /// Conversations with each system prompt.
-    #[arg(long, default_value_t = crate::workload::CONVERSATIONS_PER_GROUP)]
+    #[arg(long, default_value_t = crate::workload::CONVERSATIONS_PER_GROUP, default_value_if("place", "k8s", "10"))]
     pub conversations_per_group: usize,
     /// A third of the conversations begin with an image of their own, 0.8 MB each. The same conversations are also played
     /// as text through Warmpath, to be compared with.

@@ -9,14 +9,16 @@
 //!
 //! The engines are simulated; everything else is what a cluster runs. The demo fails when a request is lost, or anything is left.
 
+mod compare;
 pub(crate) mod day;
 mod plain;
 pub mod scale;
 mod steps;
 
-use self::plain::Part;
+use self::compare::Places;
 use self::steps::Steps;
 use crate::args::DemoArgs;
+use crate::demo::TOKENS_PER_CHUNK;
 use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -24,7 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use warmpath_cluster::{
-    Cluster, Namespace, Release, Tally, Traffic, engine_address, enter_isolation, harness, pod_address, until,
+    Cluster, Namespace, Release, Tally, Traffic, enter_isolation, harness, pod_address, until,
 };
 use warmpath_http::Client;
 
@@ -43,6 +45,9 @@ const ENGINE_IMAGE: &str = "docker.io/vllm/vllm-openai:next";
 
 /// The controller's port for people.
 const HTTP_PORT: u16 = 18_002;
+
+/// Clients that ask again at once, while the cluster changes.
+const CLIENTS_WITHOUT_PAUSE: usize = 16;
 
 /// Requests of each part, at least.
 const REQUESTS: usize = 1_000;
@@ -65,7 +70,10 @@ pub async fn play(args: &DemoArgs) -> anyhow::Result<()> {
 
 async fn in_cluster(args: &DemoArgs, cluster: &Arc<Cluster>, steps: &mut Steps) -> anyhow::Result<()> {
     cluster.add_own_images()?;
-    cluster.add_vllm_images(&format!("--preset {} --time-scale {}", args.preset, args.time_scale))?;
+    cluster.add_vllm_images(&format!(
+        "--preset {} --time-scale {} --tokens-per-chunk {TOKENS_PER_CHUNK}",
+        args.preset, args.time_scale
+    ))?;
     cluster.install_inference_extension().await?;
     steps.done("the definition of InferencePool");
     let namespace = cluster.namespace(NAMESPACE).await?;
@@ -87,20 +95,21 @@ async fn story(args: &DemoArgs, namespace: &Namespace, steps: &mut Steps) -> any
     let decode = engines(namespace, "decode", 4).await?;
     steps.done("2 prefill and 4 decode engines ready");
     let controllers = release.ready("controller", 2).await?;
-    release.ready("gateway", 2).await?;
+    let gateways = release.ready("gateway", 2).await?;
     service_ready(namespace).await?;
     steps.done("2 controllers and 2 Envoys ready, and the ModelService says so, too");
-    let both = [prefill.clone(), decode].concat();
-    let through_plain = plain::play(namespace, MODEL, &both, args.clients, REQUESTS).await?;
-    steps.done("the same engines behind a plain Envoy, for comparison");
-    let before = computed(&prefill).await?;
-    let traffic = talk(args, namespace).await?;
-    let ours = Part::play("Warmpath", &traffic, REQUESTS).await?;
-    let mut parts = Parts { traffic, last: Tally::default() };
+    let places = Places {
+        namespace,
+        model: MODEL,
+        prefill: &prefill,
+        decode: &decode,
+        controllers: &controllers,
+        gateways: &gateways,
+    };
+    compare::play(args, &places).await?;
+    steps.done("the same conversations through plain Envoys and through Warmpath");
+    let mut parts = Parts { traffic: talk(namespace).await?, last: Tally::default() };
     parts.go_on("requests to 2 prefill and 4 decode engines", steps).await?;
-    let split = computed(&prefill).await? - before;
-    println!("         the prefill engines computed the prompts of {split} of them for the decode engines");
-    println!("\n{}", plain::table(&[through_plain, ours]).to_text());
     show(namespace, &["get", "modelservices,inferencepools.inference.networking.k8s.io,pods"]).await?;
     show_pools(&controllers).await?;
     steps.restart();
@@ -154,7 +163,7 @@ impl Parts {
 /// Values beside those of the command line: pods that end quickly, and need little.
 fn quick() -> Value {
     json!({
-        "controller": {"resources": {"requests": {"cpu": "100m"}}, "settings": {"scrape": {"interval_ms": 200}}},
+        "controller": {"resources": {"requests": {"cpu": "100m"}}, "settings": {"scrape": {"interval_ms": 500}}},
         "gateway": {"workers": 1, "drainSeconds": 5, "resources": {"requests": {"cpu": "100m"}}},
     })
 }
@@ -208,7 +217,7 @@ async fn rolled_out(namespace: &Namespace) -> anyhow::Result<()> {
 }
 
 /// Starts clients once the first request is served.
-async fn talk(args: &DemoArgs, namespace: &Namespace) -> anyhow::Result<Traffic> {
+async fn talk(namespace: &Namespace) -> anyhow::Result<Traffic> {
     let gateway = namespace.service("warmpath-gateway").await?;
     let client = Client::http1(gateway);
     let body = json!({"model": MODEL, "max_tokens": 1, "messages": [{"role": "user", "content": "begin"}]});
@@ -217,19 +226,7 @@ async fn talk(args: &DemoArgs, namespace: &Namespace) -> anyhow::Result<Traffic>
         response.status.is_success().then_some(())
     })
     .await?;
-    Ok(Traffic::start(gateway, MODEL, "ours", args.clients))
-}
-
-/// How many requests engines have served, as their own pages count.
-async fn computed(engines: &[Pod]) -> anyhow::Result<f64> {
-    let mut sum = 0.0;
-    for engine in engines {
-        let page = Client::http1(engine_address(engine)?).get("/metrics").await?.body;
-        let page = String::from_utf8_lossy(&page).into_owned();
-        let lines = page.lines().filter(|line| line.starts_with("vllm:request_success_total"));
-        sum += lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>();
-    }
-    Ok(sum)
+    Ok(Traffic::start(gateway, MODEL, "ours", CLIENTS_WITHOUT_PAUSE))
 }
 
 async fn show(namespace: &Namespace, arguments: &[&str]) -> anyhow::Result<()> {

@@ -4,7 +4,6 @@
 //! would have sent yet.
 
 use super::{Question, Stage};
-use crate::cluster::MODEL;
 use crate::workload::{Conversation, IMAGE_BYTES, Turn, image};
 use anyhow::Context;
 use futures::future::try_join_all;
@@ -57,7 +56,7 @@ async fn play(stage: &Stage, conversation: &Conversation, client: usize) -> anyh
             ]),
         };
         messages.push(json!({ "role": "user", "content": content }));
-        let mut question = Question::new(Protocol::Chat, body(&messages, turn))?;
+        let mut question = Question::new(Protocol::Chat, body(stage.model(), &messages, turn))?;
         question.has_image = conversation.image_seed.is_some();
         let Some(answer) = stage.ask(client, question, None).await? else { return Ok(()) };
         messages.push(json!({ "role": "assistant", "content": answer }));
@@ -65,9 +64,9 @@ async fn play(stage: &Stage, conversation: &Conversation, client: usize) -> anyh
     Ok(())
 }
 
-fn body(messages: &[Value], turn: &Turn) -> String {
+fn body(model: &str, messages: &[Value], turn: &Turn) -> String {
     let body = json!({
-        "model": MODEL,
+        "model": model,
         "messages": messages,
         "max_tokens": turn.answer_tokens,
         "stream": true,

@@ -10,4 +10,4 @@ pub use agents::{Span, work};
 pub use closed::converse;
 pub use open::replay;
 pub use progress::Progress;
-pub use stage::{Question, Stage};
+pub use stage::{Question, Setting, Stage};

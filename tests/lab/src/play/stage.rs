@@ -9,16 +9,35 @@ use crate::measure::{Answered, ArmRun, Call};
 use anyhow::Context;
 use bytes::Bytes;
 use fnv::FnvHashMap;
+use std::net::SocketAddr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use warmpath_engine::api::Protocol;
 
 const MS_PER_S: f64 = 1_000.0;
 
+/// Before what an arm is played.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The arm.
+    pub arm: Arm,
+    /// Where clients send requests; each client keeps to one.
+    pub gateways: Vec<SocketAddr>,
+    /// The names of the engines behind them.
+    pub engines: Vec<String>,
+    /// The model that requests name.
+    pub model: String,
+    /// Tokens of a block of the engines' caches.
+    pub block_tokens: usize,
+    /// How many times faster than real the engines run.
+    pub time_scale: f64,
+}
+
 /// An arm under way.
 #[derive(Debug)]
 pub struct Stage {
     arm: Arm,
+    model: String,
     /// One for each gateway.
     clients: Vec<Client>,
     engines: FnvHashMap<String, usize>,
@@ -46,17 +65,36 @@ pub struct Question {
 impl Stage {
     /// A stage before a cluster. Time begins now.
     pub fn new(cluster: &Cluster, spec: &Spec, progress: Progress) -> Self {
-        let engines = cluster.engines().iter().enumerate();
-        Self {
+        let setting = Setting {
             arm: spec.arm,
-            clients: cluster.gateways().iter().map(|gateway| Client::new(*gateway)).collect(),
-            engines: engines.map(|(number, engine)| (engine.name().to_owned(), number)).collect(),
+            gateways: cluster.gateways().to_vec(),
+            engines: cluster.engines().iter().map(|engine| engine.name().to_owned()).collect(),
+            model: MODEL.to_owned(),
+            block_tokens: spec.params.block_tokens,
             time_scale: spec.time_scale,
+        };
+        Self::before(setting, progress)
+    }
+
+    /// A stage before engines that run elsewhere. Time begins now.
+    pub fn before(setting: Setting, progress: Progress) -> Self {
+        let engines = setting.engines.into_iter().enumerate();
+        Self {
+            arm: setting.arm,
+            clients: setting.gateways.into_iter().map(Client::new).collect(),
+            engines: engines.map(|(number, name)| (name, number)).collect(),
+            time_scale: setting.time_scale,
             begun: Instant::now(),
-            ideal: Mutex::new(EndlessCache::new(MODEL, spec.params.block_tokens)),
+            ideal: Mutex::new(EndlessCache::new(&setting.model, setting.block_tokens)),
             calls: Mutex::default(),
             progress,
+            model: setting.model,
         }
+    }
+
+    /// The model that requests name.
+    pub fn model(&self) -> &str {
+        &self.model
     }
 
     /// The moment at `model_ms` of this arm, on the wall clock.

@@ -15,6 +15,9 @@ const VARIES: &str = "The seed fixes the requests. Envoy, the network and the cl
 const ENDLESS: &str = "One endless cache: what a single cache that never forgets would have found, with the requests in the \
                        order in which they were sent. No set of engines can find more.";
 
+/// The last column where an arm without the filter is the measure.
+pub(super) const BESIDE_BEST_PLAIN: &str = "vs best plain";
+
 /// The document.
 pub(super) fn document(info: &RunInfo, runs: &[ArmRun], arms: &[Summary]) -> Document {
     let requests = arms.first().map_or(0, |arm| arm.requests);
@@ -108,22 +111,22 @@ fn numbers(info: &RunInfo, runs: &[ArmRun], arms: &[Summary]) -> Section {
             notes.push(format!("{}: lost {count} by {reason}.", arm.name));
         }
     }
+    let versus = match info.kind {
+        Kind::Demo | Kind::Replay => BESIDE_BEST_PLAIN,
+        Kind::Pd => "apart vs together",
+        Kind::Agents => "held vs all-at-once",
+    };
+    Section { title: "All numbers".to_owned(), notes, table: all_numbers(arms, versus), ..Section::default() }
+}
+
+/// The table of all numbers; the last column compares.
+pub(super) fn all_numbers(arms: &[Summary], versus: &str) -> Table {
     let row = |row: super::headline::Row| {
         let verdict = row.verdict.unwrap_or_default();
         std::iter::once(row.label.to_owned()).chain(row.cells).chain([verdict]).collect::<Row>()
     };
-    let versus = match info.kind {
-        Kind::Demo | Kind::Replay => "vs best plain",
-        Kind::Pd => "apart vs together",
-        Kind::Agents => "held vs all-at-once",
-    };
     let header = std::iter::once("").chain(arms.iter().map(|arm| arm.name)).chain([versus]);
-    Section {
-        title: "All numbers".to_owned(),
-        notes,
-        table: Table::new(header, rows(arms).into_iter().map(row)),
-        ..Section::default()
-    }
+    Table::new(header, rows(arms).into_iter().map(row))
 }
 
 /// How it was measured, so that somebody else could.

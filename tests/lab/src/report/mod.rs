@@ -8,7 +8,7 @@ mod json;
 use crate::measure::{ArmRun, Summary};
 use std::collections::BTreeMap;
 use std::path::Path;
-use warmpath_report::Document;
+use warmpath_report::{Document, Table};
 
 pub use self::json::{Kind, RunInfo};
 
@@ -56,6 +56,11 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// All numbers of all arms, with Warmpath beside the best plain one.
+pub(crate) fn comparison(arms: &[Summary]) -> Table {
+    document::all_numbers(arms, document::BESIDE_BEST_PLAIN)
 }
 
 /// Parameters of a run, by name.

@@ -53,7 +53,7 @@ pub struct Transfer {
     pub protocol: TransferProtocol,
     /// Which legs it takes.
     pub role: Role,
-    /// The address of its side channel, which other engines are told; `None`: the one that it listens on.
+    /// The address of its side channel, which it hands over; `None`: the one that it listens on.
     pub side_host: Option<IpAddr>,
     /// The port of its side channel; 0 takes a free one.
     pub side_port: u16,

@@ -12,9 +12,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::Api;
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -87,7 +87,7 @@ async fn measure(args: &BenchClusterArgs, namespace: &Namespace) -> anyhow::Resu
     });
     let release = namespace.install(&values).await?;
     let controllers = release.ready("controller", CONTROLLERS).await?;
-    let api = services(namespace);
+    let api = namespace.model_services();
     let begun = Instant::now();
     let make = |number: usize| {
         let api = api.clone();
@@ -127,7 +127,7 @@ async fn restart(
     let killed = Instant::now();
     // They are looked at in the order of their names: the last one's new generation is seen when all others have been.
     let last = name(usize::from(args.model_services.saturating_sub(1)));
-    let api = services(namespace);
+    let api = namespace.model_services();
     let edit = Patch::Merge(json!({"spec": {"objectives": {"ttftMilliseconds": 500}}}));
     let generation = api.patch(&last, &PatchParams::default(), &edit).await?.metadata.generation;
     until("the last ModelService to be looked at", async || {
@@ -174,11 +174,11 @@ async fn publish_ready(namespace: Namespace) {
     }
 }
 
-/// Waits until every ModelService says that it is Ready: as long as it goes on. One leader makes them one after the other, and controller
-/// manager and scheduler have their limits of calls a second.
+/// Waits until every ModelService says that it is Ready: as long as it goes on. Controller manager and scheduler have their
+/// limits of calls a second.
 async fn until_all_ready(namespace: &Namespace, count: usize) -> anyhow::Result<()> {
     let is_ready = |service: &&DynamicObject| service.data.pointer("/status/phase") == Some(&json!("Ready"));
-    let api = services(namespace);
+    let api = namespace.model_services();
     let mut before = (0, 0);
     while before.0 < count {
         before = until("another write of the controllers, or another ModelService to be Ready", async || {
@@ -214,18 +214,6 @@ fn calls(namespace: &Namespace) -> Vec<Call> {
 fn is_write(call: &Call) -> bool {
     let writes = ["create", "update", "patch", "delete"].contains(&call.verb.as_str());
     writes && call.resource() != "leases.coordination.k8s.io"
-}
-
-fn services(namespace: &Namespace) -> Api<DynamicObject> {
-    let resource = ApiResource {
-        group: "warmpath.dev".to_owned(),
-        version: "v1alpha1".to_owned(),
-        api_version: "warmpath.dev/v1alpha1".to_owned(),
-        kind: "ModelService".to_owned(),
-        plural: "modelservices".to_owned(),
-    };
-    let client: Client = namespace.client.clone();
-    Api::namespaced_with(client, &namespace.name, &resource)
 }
 
 fn name(number: usize) -> String {
