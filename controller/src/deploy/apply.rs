@@ -90,6 +90,12 @@ impl Applier {
         }
     }
 
+    /// Merges a patch into a pod.
+    pub(super) async fn mark(&self, pod: &ObjectName, patch: &Value) -> Result<(), Failure> {
+        let api = self.api(&Target { kind: Kind::EnginePod, name: pod.clone() });
+        timely(api.patch(&pod.name, &PatchParams::default(), &Patch::Merge(patch))).await.map(drop)
+    }
+
     /// Replaces the status of a ModelService.
     pub(super) async fn write_status(
         &self,

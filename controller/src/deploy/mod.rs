@@ -18,6 +18,7 @@ pub mod definition;
 mod difference;
 mod events;
 mod insight;
+mod leaving;
 mod offers;
 mod pass;
 mod planned;
@@ -97,7 +98,6 @@ async fn lead(
     }
     let mut carrier = Carrier::new(client.clone(), settings, is_leader, Arc::clone(metrics));
     let (mut shown, keeper) = (Insights::default(), Keeper::start());
-    shown.scale(scaled.borrow_and_update().clone());
     let mut looks = tokio::time::interval_at(Instant::now() + LOOK_INTERVAL, LOOK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut due: Option<Instant> = None;
@@ -112,12 +112,10 @@ async fn lead(
             // What has changed of it meanwhile was not looked at.
             () = carrier.ended() => due = Some(soon(due)),
             // Requests wait for what the scaler asks for: at once.
-            Ok(()) = scaled.changed() => {
-                shown.scale(scaled.borrow_and_update().clone());
-                due = Some(Instant::now());
-            }
+            Ok(()) = scaled.changed() => due = Some(Instant::now()),
             () = until(due) => {
                 let now = Instant::now();
+                shown.scale(scaled.borrow().clone());
                 due = if is_complete(watches.facts()) { carrier.look(watches.facts(), &mut shown, now).await } else { None };
             }
         }

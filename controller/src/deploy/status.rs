@@ -10,6 +10,8 @@ use warmpath_deploy::api::{Condition, ModelServiceStatus, Phase};
 
 /// The condition that says whether the plan could be written.
 const APPLIED: &str = "Applied";
+/// The field with the replicas of a workload.
+const REPLICAS: &str = ".spec.replicas";
 /// Fields of others, and objects in trouble, that a message names.
 const NAMED_MAX: usize = 3;
 
@@ -45,6 +47,7 @@ pub(super) fn settle(
     if status.phase != Some(Phase::Invalid) {
         status.conditions.push(applied.condition(generation));
     }
+    applied.name_other_scalers(&mut status.conditions);
     if !applied.troubles.is_empty() {
         status.message = Some(applied.words());
         if status.phase != Some(Phase::Invalid) && applied.troubles.iter().any(|it| !it.passes()) {
@@ -86,6 +89,23 @@ impl Applied {
             last_transition_time: String::new(),
             reason: reason.to_owned(),
             message,
+        }
+    }
+
+    /// Where somebody else sets the replicas of a role, the scaler's numbers have no effect.
+    fn name_other_scalers(&self, conditions: &mut [Condition]) {
+        let replicas = |(target, fields): &(Target, Vec<Contested>)| {
+            let field = fields.iter().find(|field| field.path == REPLICAS)?;
+            Some(format!("{target} has replicas that {} sets, and keeps them", field.manager))
+        };
+        let found: Vec<String> = self.contested.iter().filter_map(replicas).collect();
+        for condition in conditions.iter_mut().filter(|it| it.kind == "Scaling" && !found.is_empty()) {
+            condition.status = "False".to_owned();
+            condition.reason = "OtherScaler".to_owned();
+            condition.message = format!(
+                "{}: remove the other scaler (an HPA, a ScaledObject, or what kubectl scale left), or set spec.autoscaling.external in place of enabled",
+                found.join("; ")
+            );
         }
     }
 
@@ -284,6 +304,31 @@ mod tests {
         assert_eq!(status["phase"], "Ready", "what others set is no fault");
         let message = "Deployment llama-decode .spec.replicas is set by kubectl, and stays as it is";
         assert_eq!(status["conditions"][1]["message"], message);
+    }
+
+    #[test]
+    fn a_role_whose_replicas_somebody_else_sets_is_said_not_to_be_scaled() {
+        let mut status = planned(true);
+        let scaling = Condition {
+            kind: "Scaling".to_owned(),
+            status: "True".to_owned(),
+            ..status.conditions[0].clone()
+        };
+        status.conditions.push(scaling);
+        let field =
+            Contested { path: ".spec.replicas".to_owned(), manager: "kube-controller-manager".to_owned() };
+        let contested = Applied { contested: vec![(deployment(), vec![field])], ..Applied::default() };
+        let status = settle(status, &contested, &service(None), "t").unwrap();
+        let scaling = &status["conditions"][1];
+        assert_eq!(
+            (&scaling["type"], &scaling["status"], &scaling["reason"]),
+            (&json!("Scaling"), &json!("False"), &json!("OtherScaler"))
+        );
+        let message = scaling["message"].as_str().unwrap();
+        assert!(
+            message.starts_with("Deployment llama-decode has replicas that kube-controller-manager sets"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -5,10 +5,12 @@
 
 use super::apply::{Applier, Failure};
 use super::events::{Announcer, Note};
+use super::leaving::{marks, patch};
 use super::planned::{Planned, planned};
 use super::seen::Seen;
 use super::status::{Applied, Trouble, settle};
 use super::step::{Step, Target, is_ours};
+use crate::config::ObjectName;
 use crate::metrics::Metrics;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
@@ -57,6 +59,7 @@ impl Writer {
             None => Vec::new(),
         };
         let mut applied = Applied::default();
+        self.mark(seen, &manifests).await;
         for manifest in &manifests {
             match Target::of(manifest).and_then(|target| held.iter().find(|trouble| trouble.is_of(&target))) {
                 Some(trouble) => applied.troubles.push(trouble.clone()),
@@ -86,6 +89,25 @@ impl Writer {
         let new: Vec<Note> = changes.chain(new).collect();
         self.announcer.announce(&seen.service, &new).await;
         Outcome { troubles: applied.troubles, notes }
+    }
+
+    /// Marks the pods that leave with the roles that shrink. One that cannot be marked leaves or stays as Kubernetes chooses.
+    async fn mark(&self, seen: &Seen, manifests: &[Value]) {
+        for (name, cost) in marks(seen, manifests) {
+            if !*self.is_leader.borrow() {
+                return;
+            }
+            let pod = ObjectName { namespace: seen.name.namespace.clone(), name };
+            match self.applier.mark(&pod, &patch(cost)).await {
+                Ok(()) => self.count("pods", "written"),
+                // It has left meanwhile.
+                Err(Failure::Absent(_)) => {}
+                Err(failure) => {
+                    self.count("pods", failure.label());
+                    tracing::warn!(%pod, ?failure, "a pod cannot be marked to leave first");
+                }
+            }
+        }
     }
 
     /// Writes the status if it differs. Returns whether this replica still leads.

@@ -227,9 +227,8 @@ impl Scaler {
             ours.filter_map(|(name, service)| Some((name.clone(), service.scaling()?.clone()))).collect();
         self.to.send_if_modified(|before| {
             let has_changed = !scaled::is_same(before, &scaled);
-            if has_changed {
-                *before = scaled;
-            }
+            // Who leaves first is read when somebody has to.
+            *before = scaled;
             has_changed
         });
     }

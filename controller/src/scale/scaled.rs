@@ -21,8 +21,8 @@ pub(crate) struct Scaling {
 pub(crate) struct RoleScaling {
     /// Replicas.
     pub(crate) replicas: i32,
-    /// The pods that should go, by their names, the first one first.
-    pub(crate) leaving: Vec<String>,
+    /// Its pods by their names, in the order in which they should leave if any has to.
+    pub(crate) order: Vec<String>,
 }
 
 /// Why the replicas are as they are.

@@ -312,10 +312,9 @@ impl Service {
     /// Shows the plan, if anybody should see it.
     fn show(&mut self, asked: &Asked, look: &Look, verdict: Verdict, now_s: f64) {
         let role = |(role, plan): (&RoleName, &RolePlan)| {
-            let leaving = plan.leaving.iter();
             let name = |engine: &EngineId| look.pods.keys().find(|name| id(name) == *engine).cloned();
             let replicas = i32::try_from(plan.replicas).unwrap_or(i32::MAX);
-            (*role, RoleScaling { replicas, leaving: leaving.filter_map(name).collect() })
+            (*role, RoleScaling { replicas, order: plan.order.iter().filter_map(name).collect() })
         };
         let roles: BTreeMap<RoleName, RoleScaling> = asked.roles.iter().zip(&self.plans).map(role).collect();
         let before = self.scaling.as_ref();

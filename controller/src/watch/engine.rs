@@ -10,6 +10,8 @@ use std::net::IpAddr;
 use warmpath_core::ids::EndpointId;
 use warmpath_deploy::plan::{ENDPOINT_LABEL, ROLE_LABEL, SERVICE_LABEL};
 
+/// The annotation with the cost of a pod's deletion: of the pods of a ReplicaSet that shrinks, those with the lowest go first.
+pub(crate) const DELETION_COST_ANNOTATION: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// Bytes of a trouble that are kept.
 const TROUBLE_BYTES_MAX: usize = 300;
 /// Waits that are no trouble: every container has them when it starts.
@@ -76,6 +78,8 @@ pub struct EnginePod {
     pub is_ready: bool,
     /// Whether it is being deleted.
     pub is_leaving: bool,
+    /// The cost of its deletion, as its annotation states it.
+    pub deletion_cost: Option<i32>,
     /// Why it does not come up, in words.
     pub trouble: Option<String>,
     /// The hash of its UID, which distinguishes it from an earlier pod of the same name.
@@ -97,6 +101,7 @@ impl EnginePod {
         let meta = pod.metadata;
         let status = pod.status.unwrap_or_default();
         let name = ObjectName { namespace: meta.namespace.unwrap_or_default(), name: meta.name? };
+        let cost = meta.annotations.as_ref().and_then(|all| all.get(DELETION_COST_ANNOTATION));
         let mut labels: BTreeMap<String, String> = meta.labels.unwrap_or_default();
         let ready = status.conditions.iter().find(|it| it.r#type == "Ready" && it.status == "True");
         let (is_ready, ready_ms) = (ready.is_some(), ready.and_then(|it| unix_ms(it.since?)));
@@ -106,6 +111,7 @@ impl EnginePod {
             is_endpoint: labels.remove(ENDPOINT_LABEL).as_deref() == Some("true"),
             is_ready,
             is_leaving: meta.deletion_timestamp.is_some(),
+            deletion_cost: cost.and_then(|cost| cost.parse().ok()),
             trouble: if is_ready { None } else { status.trouble() },
             identity: EndpointId::of(&meta.uid.unwrap_or_default()).0,
             ip: status.pod_ip,

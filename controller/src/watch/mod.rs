@@ -29,6 +29,7 @@ mod problem;
 mod watches;
 
 pub use cluster::{Followed, WatchState, client, start};
+pub(crate) use engine::DELETION_COST_ANNOTATION;
 pub use engine::EnginePod;
 pub use facts::{Described, Facts, Item, Revision, Source, SourceState, Update};
 pub use kinds::Kind;

@@ -183,7 +183,7 @@ async fn a_model_is_woken_at_once_though_something_else_of_it_was_refused() {
     let (facts, mut shown) = (facts(&[(Kind::ModelService, sleeping)]), Insights::default());
     let asks = |shown: &mut Insights, replicas| {
         let name = ObjectName { namespace: "llm".to_owned(), name: "llama".to_owned() };
-        let role = RoleScaling { replicas, leaving: Vec::new() };
+        let role = RoleScaling { replicas, order: Vec::new() };
         let scaling = Scaling { roles: BTreeMap::from([(RoleName::Serve, role)]), ..Scaling::default() };
         shown.scale(BTreeMap::from([(name, scaling)]));
     };

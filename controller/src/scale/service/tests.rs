@@ -143,10 +143,9 @@ fn requests_that_were_routed_count_and_the_coldest_pods_leave_first() {
     for _ in 0..600 {
         now_s += TICK_S;
         service.plan(&asked, &look, now_s);
-        let scaling = service.scaling().unwrap();
-        let prefill = &scaling.roles[&RoleName::Prefill];
-        if let Some(first) = prefill.leaving.first() {
-            assert_eq!(first, "prefill-2");
+        let prefill = &service.scaling().unwrap().roles[&RoleName::Prefill];
+        assert_eq!(prefill.order.first().map(String::as_str), Some("prefill-2"));
+        if prefill.replicas < grown[0] {
             return;
         }
     }

@@ -69,6 +69,8 @@ fn main() -> ExitCode {
             test!(waking::requests_wait_for_a_pool_that_is_scaled_to_zero),
             test!(scaling::a_model_at_zero_wakes_for_its_requests_and_goes_back),
             test!(scaling::no_request_is_lost_while_the_leader_dies_and_clients_leave),
+            test!(scaling::the_engine_with_the_warmest_cache_stays_when_a_role_shrinks),
+            test!(scaling::a_role_that_somebody_else_scales_is_left_to_them),
             test!(scaling::a_model_that_does_not_wake_says_so_and_no_request_hangs),
             test!(secured::no_request_is_lost_while_certificate_and_token_are_renewed),
             test!(secured::a_proxy_without_the_token_gets_nothing),

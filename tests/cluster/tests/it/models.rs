@@ -92,7 +92,7 @@ pub(crate) async fn ready(namespace: &Namespace, name: &str) -> anyhow::Result<(
 }
 
 /// Changes the ModelService's specification.
-async fn edit(namespace: &Namespace, spec: Value) -> anyhow::Result<()> {
+pub(crate) async fn edit(namespace: &Namespace, spec: Value) -> anyhow::Result<()> {
     let patch = Patch::Merge(json!({"spec": spec}));
     namespace.model_services().patch(SERVICE, &PatchParams::default(), &patch).await?;
     Ok(())

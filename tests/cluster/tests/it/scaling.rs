@@ -2,7 +2,7 @@
 //!
 //! Prefill and decode engines take some seconds to start. Requests come through the chart's Envoys, which hold them.
 
-use crate::models::{MODEL, SERVICE, condition, deployment, nothing_left, role, seed};
+use crate::models::{MODEL, SERVICE, condition, deployment, edit, nothing_left, ready, role, seed};
 use anyhow::ensure;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -176,5 +176,83 @@ pub(crate) async fn a_model_that_does_not_wake_says_so_and_no_request_hangs(
     ensure!(by_status == BTreeMap::from([(503, 20)]), "each request gets a response: {by_status:?}");
     let wanted = namespace.pods(&format!("warmpath.dev/model-service={SERVICE}")).await?;
     ensure!(!wanted.is_empty(), "its pods were removed for it");
+    Ok(())
+}
+
+/// Three engines that do everything, whose number the scaler may change.
+async fn three(namespace: &Namespace) -> anyhow::Result<(Release, SocketAddr)> {
+    let mut values = seed(0, 0);
+    values["serve"] = json!({"replicas": 3, "maxReplicas": 4});
+    values["autoscaling"] = json!({"enabled": true});
+    let release = namespace.install(&values).await?;
+    release.ready("controller", 2).await?;
+    release.ready("gateway", 2).await?;
+    namespace.ready(&role("serve"), 3).await?;
+    ready(namespace, SERVICE).await?;
+    condition(namespace, "Scaling", "True", "").await?;
+    Ok((release, namespace.service("warmpath-gateway").await?))
+}
+
+pub(crate) async fn the_engine_with_the_warmest_cache_stays_when_a_role_shrinks(
+    namespace: Namespace,
+) -> anyhow::Result<()> {
+    let (release, gateway) = three(&namespace).await?;
+    let client = Client::http1(gateway);
+    let text = "a long text that one engine keeps. ".repeat(400);
+    let body = json!({"model": MODEL, "max_tokens": 2, "messages": [{"role": "user", "content": text}]});
+    let mut engines = Vec::new();
+    for _ in 0..20 {
+        let response = client.post_json("/v1/chat/completions", &body).await?;
+        ensure!(response.status.is_success(), "{}", response.status);
+        let engine = response.headers.get("x-engine").and_then(|name| name.to_str().ok());
+        engines.extend(engine.map(str::to_owned));
+    }
+    let warm = engines.last().cloned().unwrap_or_default();
+    // The scaler has counted them when it has planned once more.
+    let leader = crate::churn::leader(&namespace).await?;
+    until("a metric of a need", async || {
+        let page = release.metrics(&leader).await.ok()?;
+        let needs =
+            |line: &&str| line.contains("scale_replicas_needed") && line.contains("demand=\"prefill\"");
+        page.lines().find(needs).is_some_and(|line| line.ends_with(" 1")).then_some(())
+    })
+    .await?;
+    edit(&namespace, json!({"roles": {"serve": {"replicas": {"min": 1, "max": 1}}}})).await?;
+    let left = until("one engine", async || {
+        let pods = namespace.pods(&role("serve")).await.ok()?;
+        (pods.len() == 1).then(|| pods.into_iter().filter_map(|pod| pod.metadata.name).collect::<Vec<_>>())
+    })
+    .await?;
+    println!("20 requests at {warm}; {left:?} is left");
+    ensure!(left == [warm.clone()], "{warm} has the prefix, and {left:?} stayed");
+    Ok(())
+}
+
+pub(crate) async fn a_role_that_somebody_else_scales_is_left_to_them(
+    namespace: Namespace,
+) -> anyhow::Result<()> {
+    three(&namespace).await?;
+    let name = deployment(&namespace, "serve").await?.metadata.name.unwrap_or_default();
+    let hpa = json!({
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "other"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+            "minReplicas": 4,
+            "maxReplicas": 4,
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}}],
+        },
+    });
+    namespace.apply(hpa).await?;
+    let message = condition(&namespace, "Scaling", "False", "OtherScaler").await?;
+    ensure!(message.contains(&format!("Deployment {name} has replicas that")), "{message}");
+    println!("{message}");
+    namespace.ready(&role("serve"), 4).await?;
+    // Its owner has the last word, whatever the demand is.
+    edit(&namespace, json!({"objectives": {"ttftMilliseconds": 500}})).await?;
+    condition(&namespace, "Scaling", "False", "OtherScaler").await?;
+    let replicas = deployment(&namespace, "serve").await?.spec.and_then(|spec| spec.replicas);
+    ensure!(replicas == Some(4), "{replicas:?}");
     Ok(())
 }
