@@ -31,8 +31,8 @@ impl Engine {
     }
 }
 
-fn note(steps: &mut Steps, (running, context): (f64, f64), step_s: f64) {
-    steps.note(running, running * context, step_s);
+fn note(steps: &mut Steps, (running, context): (f64, f64), seconds: f64) {
+    steps.note(running, running * context, seconds);
 }
 
 fn engines() -> impl Strategy<Value = Engine> {

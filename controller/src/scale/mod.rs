@@ -37,6 +37,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use warmpath_core::num::float;
+use warmpath_core::view::Pool;
 use warmpath_deploy::api::{ModelService, RoleName};
 use warmpath_deploy::plan::policy;
 use warmpath_scale::Policy;
@@ -210,7 +211,7 @@ impl Scaler {
             let view = hub.index().view();
             for (name, service) in &mut self.services {
                 let pool = view.pools().iter().find(|pool| pool.name() == pool_of(name));
-                let slots = pool.into_iter().flat_map(|pool| pool.slots());
+                let slots = pool.into_iter().flat_map(Pool::slots);
                 for endpoint in slots.filter_map(|slot| view.endpoint(*slot)) {
                     if let Some(arrived) = taken.endpoints.get(&endpoint.id) {
                         service.note_arrived(endpoint.role, &endpoint.address, arrived);

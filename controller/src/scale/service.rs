@@ -285,8 +285,8 @@ impl Service {
         self.waking_since_s = is_waking.then(|| self.waking_since_s.unwrap_or(now_s));
         let wake_s = seen.roles.iter().map(|role| role.speeds.wake_s).fold(0.0, f64::max);
         let for_s = self.waking_since_s.map_or(0.0, |since_s| now_s - since_s);
-        let pods = look.pods.iter().filter(|(_, pod)| is_waking && !pod.is_leaving);
-        let trouble = pods.filter_map(|(name, pod)| Some((name, pod.trouble.as_ref()?))).next();
+        let mut pods = look.pods.iter().filter(|(_, pod)| is_waking && !pod.is_leaving);
+        let trouble = pods.find_map(|(name, pod)| Some((name, pod.trouble.as_ref()?)));
         let why = match trouble {
             Some((pod, trouble)) => Some(format!("pod {pod}: {trouble}")),
             None if for_s > (WAKES_MAX * wake_s).max(WAKE_S_MIN) => Some(format!(

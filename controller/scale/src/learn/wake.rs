@@ -46,7 +46,9 @@ mod tests {
 
     fn after(starts_s: &[f64]) -> Option<f64> {
         let mut wake = Wake::default();
-        starts_s.iter().for_each(|seconds| wake.note(*seconds));
+        for seconds in starts_s {
+            wake.note(*seconds);
+        }
         wake.wake_s()
     }
 
