@@ -100,8 +100,8 @@ impl Applied {
         };
         let found: Vec<String> = self.contested.iter().filter_map(replicas).collect();
         for condition in conditions.iter_mut().filter(|it| it.kind == "Scaling" && !found.is_empty()) {
-            condition.status = "False".to_owned();
-            condition.reason = "OtherScaler".to_owned();
+            "False".clone_into(&mut condition.status);
+            "OtherScaler".clone_into(&mut condition.reason);
             condition.message = format!(
                 "{}: remove the other scaler (an HPA, a ScaledObject, or what kubectl scale left), or set spec.autoscaling.external in place of enabled",
                 found.join("; ")
