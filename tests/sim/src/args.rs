@@ -19,7 +19,7 @@ pub const DELAY_MS_DEFAULT: f64 = 5.0;
 /// And how much more at most.
 pub const JITTER_MS_DEFAULT: f64 = 2.5;
 /// How late what engines report of their caches reaches the controller, in milliseconds.
-const REPORTS_MS_DEFAULT: f64 = 5.0;
+pub const REPORTS_MS_DEFAULT: f64 = 5.0;
 /// Share of messages with which their stream breaks.
 pub const BREAKS_DEFAULT: f64 = 0.001;
 /// How often metrics are read, in milliseconds: the default of the shipped controller.
@@ -66,6 +66,9 @@ pub struct Args {
     /// How late what engines report of their caches reaches the controller, in milliseconds, where they report.
     #[arg(long, default_value_t = REPORTS_MS_DEFAULT, value_parser = not_negative)]
     pub reports_ms: f64,
+    /// Share of the batches of such reports that are lost on the way to the controller, which asks for them again.
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
+    pub lost_reports: f64,
     /// Share of those messages with which their stream breaks.
     #[arg(long, default_value_t = BREAKS_DEFAULT, value_parser = share)]
     pub breaks: f64,

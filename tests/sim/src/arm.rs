@@ -4,7 +4,7 @@ use crate::args::Args;
 use crate::rules::{Apart, Concur, ConcurSettings, Endless, Fixed, Line, LlmdGate, Programs, Rule, RuleName};
 use crate::run::{Played, Spec, play};
 use crate::scenario::Family;
-use crate::warmpath::{Deployment, NetworkSpec, Proxies, ProxiesSpec};
+use crate::warmpath::{Deployment, NetworkSpec, Proxies, ProxiesSpec, ReportsSpec};
 use crate::workload::Workload;
 use warmpath_core::cost::Term;
 
@@ -29,8 +29,8 @@ pub enum Arm {
     Rule(RuleName),
     /// Ours in several routers.
     Proxies(Deployment),
-    /// Ours, where engines report what they hold, so many seconds late.
-    Reported(f64, Deployment),
+    /// Ours, where engines report what they hold.
+    Reported(ReportsSpec, Deployment),
     /// Ours without a term of its cost.
     Without(Term, Deployment),
     /// The bound: engines that share one endless cache, and have room for every adapter.
@@ -124,7 +124,8 @@ pub(crate) fn arms(args: &Args) -> Vec<Arm> {
     let others = std::iter::once(Arm::Never).chain(fixed);
     let held = |deployment: Deployment| WAITS_S.into_iter().map(move |room_s| Arm::Held(room_s, deployment));
     let held_several = held(deployment).filter(|_| several.is_some());
-    let reported = |deployment| Arm::Reported(args.reports_ms / MS_PER_S, deployment);
+    let reports = ReportsSpec { delay_s: args.reports_ms / MS_PER_S, lost_share: args.lost_reports };
+    let reported = |deployment| Arm::Reported(reports, deployment);
     let reported_several = several.map(|_| reported(deployment));
     let ours = several.into_iter().chain([reported(Deployment::EXACT)]).chain(reported_several);
     let ours = ours.chain(held(Deployment::EXACT)).chain(held_several);
@@ -251,8 +252,8 @@ impl Arm {
                 None => ours(&equal, exact),
             },
             Self::Proxies(deployment) => ours(&equal, ProxiesSpec { deployment, ..exact }),
-            Self::Reported(late_s, deployment) => {
-                ours(&equal, ProxiesSpec { deployment, reports_s: Some(late_s), ..exact })
+            Self::Reported(reports, deployment) => {
+                ours(&equal, ProxiesSpec { deployment, reports: Some(reports), ..exact })
             }
             Self::Without(term, deployment) => {
                 ours(&equal, ProxiesSpec { deployment, weights: exact.weights.without(term), ..exact })

@@ -4,8 +4,8 @@ use super::Report;
 use super::group::WorkloadInfo;
 use super::overall::Overall;
 use crate::args::{
-    Args, BREAKS_DEFAULT, DELAY_MS_DEFAULT, JITTER_MS_DEFAULT, PROXIES_DEFAULT, SCRAPE_MS_DEFAULT,
-    WORKERS_DEFAULT,
+    Args, BREAKS_DEFAULT, DELAY_MS_DEFAULT, JITTER_MS_DEFAULT, PROXIES_DEFAULT, REPORTS_MS_DEFAULT,
+    SCRAPE_MS_DEFAULT, WORKERS_DEFAULT,
 };
 use crate::arm::{Arm, Kind};
 use crate::calibrate::Ladder;
@@ -38,6 +38,10 @@ pub struct Info {
     pub jitter_ms: f64,
     /// Share of them with which their stream broke.
     pub break_share: f64,
+    /// How late what engines report of their caches reached the controller, in milliseconds.
+    pub reports_ms: f64,
+    /// Share of the batches of such reports that were lost.
+    pub lost_reports: f64,
     /// Time between two restarts of the controller, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub controller_restarts_s: Option<f64>,
@@ -136,6 +140,8 @@ impl Info {
             delay_ms: args.delay_ms,
             jitter_ms: args.jitter_ms,
             break_share: args.breaks,
+            reports_ms: args.reports_ms,
+            lost_reports: args.lost_reports,
             controller_restarts_s: args.controller_restarts_s,
             vm_rebuilds_s: args.vm_rebuilds_s,
             mixture: args.mixture,
@@ -165,6 +171,8 @@ fn again(args: &Args, plan: &Plan) -> Vec<String> {
         ("delay-ms", args.delay_ms, DELAY_MS_DEFAULT),
         ("jitter-ms", args.jitter_ms, JITTER_MS_DEFAULT),
         ("breaks", args.breaks, BREAKS_DEFAULT),
+        ("reports-ms", args.reports_ms, REPORTS_MS_DEFAULT),
+        ("lost-reports", args.lost_reports, 0.0),
         ("scrape-ms", args.scrape_ms, SCRAPE_MS_DEFAULT),
     ];
     for (name, value, _) in network.iter().filter(|(_, value, usual)| value.total_cmp(usual).is_ne()) {

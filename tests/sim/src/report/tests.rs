@@ -61,6 +61,8 @@ fn info() -> Info {
         workers: 2,
         jitter_ms: 5.0,
         break_share: 0.001,
+        reports_ms: 5.0,
+        lost_reports: 0.0,
         controller_restarts_s: None,
         vm_rebuilds_s: None,
         mixture: Mixture::default(),

@@ -14,6 +14,15 @@ pub struct NetworkSpec {
     pub break_share: f64,
 }
 
+/// What engines report of their caches, on its way to the controller.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ReportsSpec {
+    /// How late it arrives, in seconds.
+    pub delay_s: f64,
+    /// Share of the batches that are lost.
+    pub lost_share: f64,
+}
+
 /// The proxies, the network and its accidents.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Deployment {
@@ -40,8 +49,8 @@ pub struct ProxiesSpec {
     pub weights: Weights,
     /// How long requests may wait for room, in seconds; 0: none does.
     pub room_s: u32,
-    /// How late what engines report of their caches reaches the controller, in seconds; `None`: they report nothing.
-    pub reports_s: Option<f64>,
+    /// What engines report of their caches; `None`: nothing.
+    pub reports: Option<ReportsSpec>,
 }
 
 // === impl Deployment ===
@@ -62,6 +71,6 @@ impl Deployment {
 impl ProxiesSpec {
     /// One router beside the controller.
     pub fn exact(seed: u64) -> Self {
-        Self { deployment: Deployment::EXACT, seed, weights: Weights::default(), room_s: 0, reports_s: None }
+        Self { deployment: Deployment::EXACT, seed, weights: Weights::default(), room_s: 0, reports: None }
     }
 }

@@ -28,7 +28,7 @@ use crate::rules::{Change, Route, Rule};
 use crate::run::Spec;
 use crate::workload::Job;
 use clock::{second, wall_clock};
-pub use deployment::{Deployment, NetworkSpec, ProxiesSpec};
+pub use deployment::{Deployment, NetworkSpec, ProxiesSpec, ReportsSpec};
 use flight::{Flight, TEXT_PIECE};
 use fnv::FnvHashMap;
 use held::Fate;
@@ -108,7 +108,7 @@ impl Proxies {
             hold: HoldLimits::default(),
             explain: Explain::Nobody,
         };
-        let reports = spec.reports_s.map(|delay_s| Reports::new(&addresses, delay_s));
+        let reports = spec.reports.map(|reports| Reports::new(&addresses, reports, spec.seed));
         let mut world = World::new(spec, config, reports);
         world.list_reporting(|at| shape.lists(run.first(), at));
         Self {

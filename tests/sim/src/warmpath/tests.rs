@@ -1,6 +1,6 @@
 //! Proxies whose streams are late and break, whose controller restarts, and whose VMs are built again.
 
-use super::{Deployment, NetworkSpec, Proxies, ProxiesSpec};
+use super::{Deployment, NetworkSpec, Proxies, ProxiesSpec, ReportsSpec};
 use crate::rules::Rule;
 use crate::run::{Played, Spec, play};
 use crate::workload::{LadderShape, LadderStage, Texts, Workload, ladder_stage};
@@ -160,7 +160,7 @@ fn both_legs_are_released_and_splits_end_at_another_engine() {
 
 /// What the routers know in the end is what the engines hold, whatever was late, lost or begun anew on the way.
 #[test]
-fn every_router_knows_what_engines_report_though_streams_break_and_everything_restarts() {
+fn every_router_knows_what_engines_report_though_reports_are_lost_streams_break_and_everything_restarts() {
     let seed = 11;
     let shape = LadderShape { groups: 60, system_tokens: 1_280, ..SHAPE };
     let workload = workload(shape, 30.0, 12.0, seed);
@@ -171,7 +171,8 @@ fn every_router_knows_what_engines_report_though_streams_break_and_everything_re
     let network = NetworkSpec { break_share: 0.02, ..NETWORK };
     let deployment =
         Deployment { network, controller_restarts_s: Some(5.0), vm_rebuilds_s: Some(1.0), ..DEPLOYMENT };
-    let reporting = ProxiesSpec { deployment, reports_s: Some(0.005), ..ProxiesSpec::exact(seed) };
+    let reports = Some(ReportsSpec { delay_s: 0.005, lost_share: 0.05 });
+    let reporting = ProxiesSpec { deployment, reports, ..ProxiesSpec::exact(seed) };
     let mut proxies = Proxies::new(reporting, &spec);
     let played = play(&spec, &workload, &mut proxies);
     assert_eq!(played.lost, 0);

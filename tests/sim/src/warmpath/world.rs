@@ -156,8 +156,7 @@ impl World {
     /// What an engine holds has changed.
     pub(super) fn report(&mut self, engine: usize, changes: Vec<Change>) {
         let Some(reports) = &mut self.reports else { return };
-        let at = after(self.now, reports.delay_s());
-        reports.send(at, engine, changes);
+        let at = reports.send(self.now, engine, changes);
         self.agenda.plan(at, Due::Reports);
     }
 
@@ -191,8 +190,12 @@ impl World {
                 }
             }
             Due::Reports => {
-                let events = self.reports.as_mut().map(|reports| reports.receive(self.now));
-                self.controller.publish(events.unwrap_or_default(), self.now);
+                let Some(reports) = &mut self.reports else { return };
+                let received = reports.receive(self.now);
+                for at in received.replays {
+                    self.agenda.plan(at, Due::Reports);
+                }
+                self.controller.publish(received.events, self.now);
                 self.pump();
             }
             Due::ControllerTick => {
@@ -208,7 +211,7 @@ impl World {
             }
             Due::ControllerStarts => {
                 self.controller.start(self.now);
-                let replayed = self.reports.as_ref().map(Reports::replay);
+                let replayed = self.reports.as_mut().map(Reports::replay);
                 self.controller.publish(replayed.unwrap_or_default(), self.now);
                 self.plan_again(self.now, self.deployment.controller_restarts_s, Due::ControllerStops);
             }
