@@ -38,6 +38,7 @@ const DRAIN_WAKES: f64 = 2.0;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Load {
     pub(crate) requests: f64,
+    /// Prefill work of the role: engines for responses have that of whole requests.
     pub(crate) work_tokens: f64,
     pub(crate) work_tokens_squared: f64,
     pub(crate) output_tokens: f64,
@@ -98,13 +99,13 @@ impl Need {
 impl Loaded<'_> {
     /// The engines that it needs, with a backlog of so much work beside `ready` engines.
     pub(crate) fn need(&self, backlog_tokens: f64, ready: u32) -> Need {
-        let has_prefill = self.legs != Legs::Decode;
+        let has_prefill = self.legs != Legs::Decode || self.load.work_tokens > 0.0;
         let has_decode = self.legs != Legs::Prefill;
         Need {
             prefill: if has_prefill { least(|engines| self.prefill_fits(engines)) } else { 0 },
             decode: if has_decode { least(|engines| self.decode_fits(engines)) } else { 0 },
             kv_room: if has_decode { least(|engines| self.contexts_fit(engines)) } else { 0 },
-            backlog: if has_prefill { self.backlog(backlog_tokens, ready) } else { 0 },
+            backlog: if self.legs != Legs::Decode { self.backlog(backlog_tokens, ready) } else { 0 },
         }
     }
 
@@ -126,7 +127,7 @@ impl Loaded<'_> {
 
     /// Engine-seconds of prefill a second.
     fn prefill_busy(&self) -> f64 {
-        if self.legs == Legs::Decode { 0.0 } else { self.load.work_tokens * self.speeds.prefill_s_per_token }
+        self.load.work_tokens * self.speeds.prefill_s_per_token
     }
 
     /// Engine-seconds a second that requests add to decode steps.
@@ -274,12 +275,23 @@ mod tests {
         let prompts = need_of(Legs::Prefill, load(20.0, 4_000.0, 200.0, 4_100.0));
         assert_eq!((prompts.decode, prompts.kv_room), (0, 0));
         assert!((5..=7).contains(&prompts.prefill), "{prompts:?}");
-        let responses = need_of(Legs::Decode, load(20.0, 4_000.0, 1_000.0, 4_500.0));
+        let responses = need_of(Legs::Decode, load(20.0, 0.0, 1_000.0, 4_500.0));
         assert_eq!(responses.prefill, 0);
         assert!(responses.decode >= 5, "20,000 tokens a second of contexts of 4,500: {responses:?}");
         let contexts = need_of(Legs::Decode, load(1.0, 0.0, 1_000.0, 100_000.0));
         assert!(contexts.kv_room >= contexts.decode && contexts.kv_room > 5, "{contexts:?}");
         assert_eq!(contexts.reason(), Reason::KvRoom);
+    }
+
+    #[test]
+    fn engines_for_responses_that_take_requests_whole_need_as_many_as_engines_for_both() {
+        let whole = load(20.0, 4_000.0, 200.0, 4_100.0);
+        let need = need_of(Legs::Decode, whole);
+        assert_eq!(need, need_of(Legs::Both, whole));
+        assert!(
+            need.prefill > need_of(Legs::Decode, Load { work_tokens: 0.0, ..whole }).replicas(),
+            "{need:?}"
+        );
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct State {
     requests: Series,
     work_tokens: Series,
     work_tokens_squared: Series,
+    whole_work_tokens: Series,
+    whole_work_tokens_squared: Series,
     output_tokens: Series,
     context_tokens: Series,
 }
@@ -107,7 +109,7 @@ pub fn plan(policy: &Policy, seen: &Seen, state: State, now_s: f64) -> Planned {
     for (at, role) in seen.roles.iter().enumerate() {
         let bounds = policy.roles.get(at).copied().unwrap_or(Bounds { min: 1, max: 1 });
         let speeds = believable(&role.speeds);
-        let load = state.load(&speeds, now_s);
+        let load = state.load(role.legs, &speeds, now_s);
         let Some(of_role) = state.roles.get_mut(at) else { continue };
         of_role.learn(role, &seen.demand, now_s);
         let loaded = Loaded {
@@ -181,19 +183,25 @@ impl State {
         self.requests.note(demand.requests, window_s, now_s);
         self.work_tokens.note(demand.work_tokens, window_s, now_s);
         self.work_tokens_squared.note(demand.work_tokens_squared, window_s, now_s);
+        self.whole_work_tokens.note(demand.whole_work_tokens, window_s, now_s);
+        self.whole_work_tokens_squared.note(demand.whole_work_tokens_squared, window_s, now_s);
         self.output_tokens.note(demand.output_tokens, window_s, now_s);
         self.context_tokens.note(demand.context_tokens, window_s, now_s);
         self
     }
 
     /// What is expected when an engine that is started now is ready.
-    fn load(&self, speeds: &Speeds, now_s: f64) -> Load {
+    fn load(&self, legs: Legs, speeds: &Speeds, now_s: f64) -> Load {
         let span_s = (SPAN_WAKES * speeds.wake_s).clamp(SPAN_S_MIN, SPAN_S_MAX);
         let ahead = |series: &Series| series.forecast(span_s, now_s).ahead(speeds.wake_s);
+        let (work_tokens, work_tokens_squared) = match legs {
+            Legs::Both | Legs::Prefill => (&self.work_tokens, &self.work_tokens_squared),
+            Legs::Decode => (&self.whole_work_tokens, &self.whole_work_tokens_squared),
+        };
         Load {
             requests: ahead(&self.requests),
-            work_tokens: ahead(&self.work_tokens),
-            work_tokens_squared: ahead(&self.work_tokens_squared),
+            work_tokens: ahead(work_tokens),
+            work_tokens_squared: ahead(work_tokens_squared),
             output_tokens: ahead(&self.output_tokens),
             context_tokens: ahead(&self.context_tokens),
         }

@@ -25,11 +25,15 @@ pub struct Demand {
     pub window_s: f64,
     /// Requests.
     pub requests: f64,
-    /// Their prefill work after what caches hold, in tokens' worth: the time that as many uncached tokens at the start of a prompt
+    /// Their prefill work, but that of whole requests at engines for responses, after what caches hold, in tokens' worth: the time that as many uncached tokens at the start of a prompt
     /// would take.
     pub work_tokens: f64,
     /// The sum of the squares of each request's work: how unequal they are decides how long they queue.
     pub work_tokens_squared: f64,
+    /// The same of the requests that engines for responses take whole, beside those that are split.
+    pub whole_work_tokens: f64,
+    /// The sum of the squares of that.
+    pub whole_work_tokens_squared: f64,
     /// Tokens of their responses, those that are expected for responses that have not ended.
     pub output_tokens: f64,
     /// Tokens that an engine keeps for each of them while it generates: prompt, and half of the response.

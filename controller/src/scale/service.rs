@@ -36,6 +36,9 @@ const SHOWN_S_MIN: f64 = 60.0;
 struct Means {
     work_tokens: Mean,
     work_tokens_squared: Mean,
+    /// Of requests at engines for responses, which have none of those that are split.
+    whole_work_tokens: Mean,
+    whole_work_tokens_squared: Mean,
     context_tokens: Mean,
     output_tokens: Mean,
 }
@@ -47,6 +50,8 @@ struct Sums {
     requests: f64,
     /// Those whose prompts the role for prompts was given.
     prompts: f64,
+    /// Those at engines for responses.
+    responses: f64,
     held: f64,
     firsts: f64,
     firsts_late: f64,
@@ -84,6 +89,32 @@ pub(super) struct Service {
     objective_ms: f64,
 }
 
+// === impl Means ===
+
+impl Means {
+    /// So many seconds pass.
+    fn fade(&mut self, seconds: f64) {
+        let Self {
+            work_tokens,
+            work_tokens_squared,
+            whole_work_tokens,
+            whole_work_tokens_squared,
+            context_tokens,
+            output_tokens,
+        } = self;
+        for mean in [
+            work_tokens,
+            work_tokens_squared,
+            whole_work_tokens,
+            whole_work_tokens_squared,
+            context_tokens,
+            output_tokens,
+        ] {
+            mean.fade(seconds);
+        }
+    }
+}
+
 // === impl Service ===
 
 impl Service {
@@ -107,6 +138,11 @@ impl Service {
             sums.firsts_late += arrived.first_tokens.later_than(self.objective_ms);
             means.work_tokens.add(arrived.work_tokens, arrived.booked);
             means.work_tokens_squared.add(arrived.work_tokens_squared, arrived.booked);
+        }
+        if takes == Takes::Decode {
+            sums.responses += arrived.requests;
+            means.whole_work_tokens.add(arrived.work_tokens, arrived.booked);
+            means.whole_work_tokens_squared.add(arrived.work_tokens_squared, arrived.booked);
         }
         *warmth.entry(address.to_owned()).or_default() += arrived.context_tokens;
     }
@@ -172,10 +208,7 @@ impl Service {
 
     fn learn(&mut self, asked: &Asked, look: &Look, now_s: f64) {
         let passed_s = self.planned_s.map_or(0.0, |at_s| now_s - at_s);
-        let Means { work_tokens, work_tokens_squared, context_tokens, output_tokens } = &mut self.means;
-        for mean in [work_tokens, work_tokens_squared, context_tokens, output_tokens] {
-            mean.fade(passed_s);
-        }
+        self.means.fade(passed_s);
         let share = (-passed_s / WARM_HALF_LIFE_S).exp2();
         self.warmth.retain(|address, tokens| {
             *tokens *= share;
@@ -222,7 +255,8 @@ impl Service {
     }
 
     fn seen(&self, asked: &Asked, look: &Look, window_s: f64, now_s: f64) -> Seen {
-        let Sums { requests, prompts, held, firsts, firsts_late, ends, ends_late } = self.sums;
+        let Sums { requests, prompts, responses, held, firsts, firsts_late, ends, ends_late } = self.sums;
+        let whole = |mean: Mean| responses * mean.get().unwrap_or_default();
         let output_tokens = self.means.output_tokens.get().unwrap_or(look.output_tokens);
         let held_prompt = look.held.tokens / float(look.held.all.max(1)) - look.output_tokens;
         let held_work = PrefillWork::of(count(held_prompt.max(0.0)), 0).tokens();
@@ -235,6 +269,8 @@ impl Service {
             requests,
             work_tokens: prompts * work,
             work_tokens_squared: prompts * work_squared,
+            whole_work_tokens: whole(self.means.whole_work_tokens),
+            whole_work_tokens_squared: whole(self.means.whole_work_tokens_squared),
             output_tokens: requests * output_tokens,
             context_tokens: requests * context,
             firsts,

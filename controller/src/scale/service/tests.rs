@@ -228,3 +228,31 @@ fn a_reason_that_changes_back_and_forth_is_shown_once_a_minute() {
     });
     assert_eq!(quick.count(), 0, "{shown:?}");
 }
+
+#[test]
+fn prompts_that_are_not_split_ask_for_engines_for_responses() {
+    let of = |work_tokens: f64| {
+        let (mut service, asked, look) = (Service::default(), split(100_000.0), ready(1));
+        let mut now_s = 1_000.0;
+        for _ in 0..60 {
+            now_s += TICK_S;
+            let arrived = Arrived {
+                requests: 50.0,
+                booked: 50.0,
+                work_tokens: 50.0 * work_tokens,
+                work_tokens_squared: 50.0 * work_tokens * work_tokens,
+                context_tokens: 50.0 * 8_000.0,
+                responses: 50.0,
+                output_tokens: 50.0 * 100.0,
+                ..Arrived::default()
+            };
+            service.note_arrived(Takes::Decode, "decode-0:8000", &arrived);
+            service.plan(&asked, &look, now_s);
+        }
+        replicas(&service)
+    };
+    // Ten prompts a second of 8,000 tokens keep nearly five engines busy.
+    let (split, whole) = (of(0.0), of(8_000.0));
+    assert_eq!(split[0], whole[0], "prompts that are not split ask for no engines for prompts");
+    assert!(whole[1] >= split[1] + 4, "{split:?} {whole:?}");
+}

@@ -42,6 +42,7 @@ impl Policy for Warmpath {
             firsts_late: window.firsts_late,
             ends: window.ends,
             ends_late: window.ends_late,
+            ..Demand::default()
         };
         let engine = |engine: &ViewEngine| Engine {
             id: EngineId(engine.number),
