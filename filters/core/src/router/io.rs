@@ -355,6 +355,11 @@ pub enum Notice {
         /// The pool.
         pool: String,
     },
+    /// The decode engines of a pool fail with what its prefill engines hand over.
+    NothingFetched {
+        /// The pool.
+        pool: String,
+    },
     /// The proxy withholds the bodies of requests that are paused at their headers.
     BodiesWithheld,
     /// It does not, as it turns out.
@@ -366,7 +371,7 @@ pub enum Notice {
 impl Notice {
     /// Whether an operator should act on it.
     pub fn is_warning(&self) -> bool {
-        matches!(self, Self::BodiesWithheld | Self::NothingHandedOver { .. })
+        matches!(self, Self::BodiesWithheld | Self::NothingHandedOver { .. } | Self::NothingFetched { .. })
     }
 }
 
@@ -384,6 +389,12 @@ impl fmt::Display for Notice {
                 f,
                 "pool `{pool}`: prefill engines compute prompts and hand nothing over: give them the connector that the \
                  pool's `transfer` names; until then its requests stay whole",
+            ),
+            Self::NothingFetched { pool } => write!(
+                f,
+                "pool `{pool}`: decode engines fail with what prefill engines hand over: let them reach those (vLLM hands over \
+                 VLLM_NIXL_SIDE_CHANNEL_HOST, which must be the pod's address), and give both the same connector; until then \
+                 its requests stay whole",
             ),
             Self::BodiesWithheld => f.write_str(
                 "the proxy withholds the bodies of requests from this filter, as it does without \

@@ -32,7 +32,7 @@ pub enum StaysWhole {
     Unread,
     /// A field could not be added to its body, or its pool's protocol is none that is known here.
     NotEditable,
-    /// The prefill engines of its pool hand nothing over.
+    /// The prefill engines of its pool hand nothing over, or its decode engines fail with what they do.
     NoHandover,
     /// No cluster is known through which its prefill leg would reach the pool's endpoints.
     NoCluster,

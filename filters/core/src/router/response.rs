@@ -100,6 +100,10 @@ impl<S: SharedMap> Router<S> {
             self.move_to(&mut sent, served_by, clock.now(), out);
         }
         let class = class_of(status);
+        if sent.kept.awaited.is_some() && matches!(class, Some(OutcomeClass::Faulty | OutcomeClass::Rejected))
+        {
+            self.note_fetch(&sent.kept.pool, false, clock.now(), out);
+        }
         let sent = match class {
             Some(class) => self.rescue(id, sent, (class, ends), clock.now(), out),
             None => Some(sent),
@@ -189,6 +193,11 @@ impl<S: SharedMap> Router<S> {
             kinds.extend(responding.transferred(time, out));
         }
         responding.set_watch(out);
+        let kept = &responding.sent.kept;
+        let fetched = (has_first_token && kept.awaited.is_some()).then(|| kept.pool.clone());
+        if let Some(pool) = fetched {
+            self.note_fetch(&pool, true, clock.now(), out);
+        }
         if !kinds.is_empty() {
             self.publish(kinds, When::Soon, clock.now(), out);
         }
@@ -259,6 +268,9 @@ impl<S: SharedMap> Router<S> {
                 if usage.is_some_and(|usage| usage.output_tokens > 0) {
                     kinds = responding.served(&mut self.ledger, now, out);
                 } else {
+                    if responding.sent.kept.awaited.is_some() {
+                        self.note_fetch(&responding.sent.kept.pool, false, now, out);
+                    }
                     self.settle(&mut responding.sent, OutcomeClass::Empty, now, out);
                 }
             }

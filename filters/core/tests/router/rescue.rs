@@ -188,3 +188,42 @@ fn a_decode_leg_that_fails_behind_its_prefill_leg_waits_for_the_others() {
     }
     assert_eq!(counted(&host, &[&vm], "warmpath.decode_leg.rescued"), 1);
 }
+
+/// Engines that cannot reach each other respond so to each decode leg: to a stream with an error in place of its first token.
+#[test]
+fn decode_engines_that_never_fetch_do_not_cost_every_request() {
+    for is_stream in [true, false] {
+        let (host, vm, others) = two_that_decode();
+        let is_split = |topic: &str| {
+            let mut body = long(topic);
+            body["stream"] = json!(is_stream);
+            let mut stream = send(&vm, &body.to_string());
+            let is_split = !stream.calls.is_empty();
+            if is_split {
+                stream.called(Some((200, &handed_over())));
+            }
+            stream.served_by = Some(stream.request_headers[DESTINATION].clone());
+            match (is_split, is_stream) {
+                (false, _) => {
+                    stream.response_headers(&EVENT_STREAM, false);
+                    stream.response_body(TOKEN, true);
+                }
+                (true, true) => {
+                    stream.response_headers(&EVENT_STREAM, false);
+                    stream.response_body(b"data: {\"error\":{\"code\":500}}\n\ndata: [DONE]\n\n", true);
+                }
+                (true, false) => {
+                    stream.response_headers(&[(":status", "500")], true);
+                    stream.called(Some((200, r#"{"choices":[]}"#)));
+                }
+            }
+            stream.finish();
+            is_split
+        };
+        let split = (0..12).filter(|number| is_split(&format!("unfetched {number}"))).count();
+        assert!((1..=4).contains(&split), "{is_stream}: {split}");
+        host.advance(Duration::from_mins(2));
+        assert!(is_split("later"), "they may be mended");
+        others.into_iter().for_each(Stream::finish);
+    }
+}

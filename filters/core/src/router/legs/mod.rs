@@ -23,6 +23,7 @@ mod rescue;
 
 pub(super) use awaited::Awaited;
 pub(super) use handovers::Handovers;
+use handovers::Step;
 pub(super) use prefill::Leg;
 pub(super) use rescue::{KeptBytes, Rescuing, Spare};
 
@@ -289,8 +290,10 @@ impl<S: SharedMap> Router<S> {
         };
         let goes_on = prefilling.handover.is_some() || !prefilling.others.is_empty();
         match failure {
-            None => self.handovers.note_good(&prefilling.whole.pool),
-            Some(LegFailure::Handover(_)) if self.handovers.note_bad(&prefilling.whole.pool, now) => {
+            None => self.handovers.note_good(Step::HandOver, &prefilling.whole.pool),
+            Some(LegFailure::Handover(_))
+                if self.handovers.note_bad(Step::HandOver, &prefilling.whole.pool, now) =>
+            {
                 out.push(Output::Notice(Notice::NothingHandedOver { pool: prefilling.whole.pool.clone() }));
             }
             Some(_) => {}
@@ -304,6 +307,15 @@ impl<S: SharedMap> Router<S> {
             out.push(Output::ReadBody);
         } else {
             self.leg_body(clock, id, &[], out);
+        }
+    }
+
+    /// Takes note of what came of a decode leg: whether its engine could use what it got.
+    pub(super) fn note_fetch(&mut self, pool: &str, is_good: bool, now: Timestamp, out: &mut Vec<Output>) {
+        if is_good {
+            self.handovers.note_good(Step::Fetch, pool);
+        } else if self.handovers.note_bad(Step::Fetch, pool, now) {
+            out.push(Output::Notice(Notice::NothingFetched { pool: pool.to_owned() }));
         }
     }
 
