@@ -105,7 +105,7 @@ impl Loaded<'_> {
             prefill: if has_prefill { least(|engines| self.prefill_fits(engines)) } else { 0 },
             decode: if has_decode { least(|engines| self.decode_fits(engines)) } else { 0 },
             kv_room: if has_decode { least(|engines| self.contexts_fit(engines)) } else { 0 },
-            backlog: if self.legs != Legs::Decode { self.backlog(backlog_tokens, ready) } else { 0 },
+            backlog: if self.legs == Legs::Decode { 0 } else { self.backlog(backlog_tokens, ready) },
         }
     }
 
