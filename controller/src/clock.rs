@@ -9,6 +9,14 @@ use warmpath_core::time::Timestamp;
 /// The time at which a clock is created: a day, longer than the age of anything that is published.
 const START: Timestamp = Timestamp::from_ms(24 * 60 * 60 * 1_000);
 
+/// Waits until a time; for ever where there is none.
+pub(crate) async fn until(time: Option<tokio::time::Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// A monotonic clock; its copies agree.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {

@@ -17,5 +17,7 @@ mod engines;
 mod hardware;
 mod json;
 pub mod plan;
+mod problems;
+mod shape;
 pub mod text;
 pub mod yaml;

@@ -228,8 +228,8 @@ pub struct EndpointState {
     pub held_cells: usize,
     /// Cells that it can hold on its GPU and below.
     pub capacity_cells: usize,
-    /// Its measured speed.
-    pub prefill_s_per_token: f64,
+    /// Its measured speed; null until first tokens have shown it.
+    pub prefill_s_per_token: Option<f64>,
     /// As [`PoolState::cached_share`].
     pub cached_share: Option<f64>,
     /// Whether the usage in its responses says how many tokens were cached; null without any.

@@ -142,7 +142,7 @@ impl Facts<'_> {
             context_tokens: in_flight.context_tokens,
             held_cells,
             capacity_cells,
-            prefill_s_per_token: endpoint.measured_speed().prefill_s_per_token(),
+            prefill_s_per_token: endpoint.measured_speed().learned_s_per_token(),
             cached_share: cached.share(),
             says_cached: cached.is_said(),
             kv: endpoint.address.parse().ok().and_then(|address| kv(self.knowledge, address)),

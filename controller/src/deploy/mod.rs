@@ -30,7 +30,8 @@ mod step;
 mod writer;
 
 use crate::api::{Api, StatePage};
-use crate::config::{Kubernetes, ObjectName, Selector};
+use crate::clock::until;
+use crate::config::{Kubernetes, ObjectName};
 use crate::metrics::Metrics;
 use crate::scale::Scaled;
 use crate::watch::{Facts, Kind, Source, Watches};
@@ -38,8 +39,7 @@ use adapters::{Keeper, Target, Targets};
 use insight::{Insights, LOOK_INTERVAL, insights};
 use kube::Client;
 use pass::Carrier;
-use seen::{is_complete, services};
-use std::iter;
+use seen::services;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -93,7 +93,8 @@ async fn lead(
     metrics: &Arc<Metrics>,
 ) {
     let mut watches = Watches::new(client.clone(), Arc::clone(metrics));
-    for source in sources(&settings.kubernetes.namespaces) {
+    let made: Vec<Kind> = Kind::OF_MODELS.into_iter().chain([Kind::EnginePod]).collect();
+    for source in Source::of_services(&settings.kubernetes.namespaces, &made) {
         watches.open(source);
     }
     let mut carrier = Carrier::new(client.clone(), settings, is_leader, Arc::clone(metrics));
@@ -116,7 +117,7 @@ async fn lead(
             () = until(due) => {
                 let now = Instant::now();
                 shown.scale(scaled.borrow().clone());
-                due = if is_complete(watches.facts()) { carrier.look(watches.facts(), &mut shown, now).await } else { None };
+                due = if watches.facts().is_complete() { carrier.look(watches.facts(), &mut shown, now).await } else { None };
             }
         }
     }
@@ -128,29 +129,8 @@ fn targets(facts: &Facts, state: &StatePage) -> Targets {
     services(facts).filter_map(of).collect()
 }
 
-/// All that is watched, in each namespace: ModelServices, and what has Warmpath's label.
-fn sources(namespaces: &[String]) -> Vec<Source> {
-    let managed = Selector::from([("app.kubernetes.io/managed-by".to_owned(), "warmpath".to_owned())]);
-    let places: Vec<Option<String>> =
-        if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
-    let of_place = |namespace: &Option<String>| {
-        let source = |kind, selector| Source { kind, namespace: namespace.clone(), selector };
-        let made = Kind::OF_MODELS.into_iter().chain([Kind::EnginePod]);
-        let made: Vec<Source> = made.map(|kind| source(kind, managed.clone())).collect();
-        iter::once(source(Kind::ModelService, Selector::new())).chain(made)
-    };
-    places.iter().flat_map(of_place).collect()
-}
-
 /// Shortly, or earlier if something is due by then.
 fn soon(due: Option<Instant>) -> Instant {
     let soon = Instant::now() + DEBOUNCE;
     due.map_or(soon, |due| due.min(soon))
-}
-
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
-    }
 }

@@ -4,7 +4,7 @@ use super::insight::{Insight, Insights};
 use super::step::Target;
 use crate::config::ObjectName;
 use crate::scale::Scaling;
-use crate::watch::{EnginePod, Facts, Item, Kind, SourceState};
+use crate::watch::{EnginePod, Facts, Item, Kind};
 use kube::api::DynamicObject;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -28,11 +28,6 @@ pub(super) struct Seen {
     pub(super) insight: Option<Insight>,
     /// What the scaler asks for; `None`: nothing.
     pub(super) scaling: Option<Scaling>,
-}
-
-/// Whether all is known that there is: what is not seen would be made again, or be taken for gone.
-pub(super) fn is_complete(facts: &Facts) -> bool {
-    facts.sources().all(|(_, shown)| shown.is_known || shown.state == SourceState::Missing)
 }
 
 /// All ModelServices with what they became.

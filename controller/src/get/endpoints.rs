@@ -54,7 +54,7 @@ fn row(pool: &PoolState, endpoint: &EndpointState, is_wide: bool) -> Vec<String>
         format!("{}%", endpoint.kv_used_permille / 10),
         held(endpoint),
         share(endpoint.cached_share),
-        per_second(endpoint.prefill_s_per_token),
+        endpoint.prefill_s_per_token.map_or_else(|| UNKNOWN.to_owned(), per_second),
     ];
     if is_wide {
         row.extend([

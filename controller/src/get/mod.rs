@@ -127,7 +127,7 @@ mod tests {
            "requests":13,"prefills":1,"held_cells":4000,"capacity_cells":9411,"prefill_s_per_token":0.00005,
            "cached_share":0.8},
           {"address":"10.0.0.12:8000","pod":null,"role":"both","health":"unhealthy","fitness":"unhealthy",
-           "scrape":"timeout","scraped_ms":75000,"running":0,"waiting":0,"capacity_tokens":300000}]},
+           "scrape":"timeout","scraped_ms":75000,"running":0,"waiting":0,"capacity_tokens":300000,"prefill_s_per_token":null}]},
         {"name":"llm/empty","models":[]}],
       "proxies":[{"replica":"controller-0","process":"0a","node":"gateway-7d","version":"0.1.0","cell_bytes":256,"connected_ms":7384000,
         "requests":9,"held":2}]}"#;

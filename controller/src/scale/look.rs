@@ -130,7 +130,7 @@ fn endpoint_look(endpoint: &Endpoint, pod: Option<&ObjectName>, held_tokens: f64
         reported: u64::from(status.running.saturating_add(status.waiting)),
         in_flight: u64::from(in_flight.requests),
         work_tokens: in_flight.prefill_work.tokens(),
-        prefill_s_per_token: speed.log().map(|_| speed.prefill_s_per_token()),
+        prefill_s_per_token: speed.learned_s_per_token(),
         kv_tokens: status.capacity_tokens.map(float),
         held_tokens,
         ended: Ended::default(),

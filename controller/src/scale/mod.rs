@@ -22,16 +22,16 @@ mod service;
 pub(crate) use scaled::RoleScaling;
 pub(crate) use scaled::{Scaled, Scaling, Verdict};
 
-use crate::config::{ObjectName, Selector};
+use crate::clock::until;
+use crate::config::ObjectName;
 use crate::metrics::Metrics;
 use crate::publish::{Shared, Taken};
 use crate::telemetry::TokenTimes;
-use crate::watch::{EnginePod, Facts, Followed, Item, Kind, Source, SourceState, Watches};
+use crate::watch::{EnginePod, Facts, Followed, Item, Kind, Source, Watches};
 use kube::Client;
 use look::Look;
 use service::Service;
 use std::collections::BTreeMap;
-use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -91,7 +91,7 @@ pub(crate) async fn run(inputs: Inputs, to: watch::Sender<Scaled>) {
     let shared = inputs.shared.clone();
     let woken = shared.with(|hub, _| hub.woken());
     let mut watches = Watches::new(inputs.client.clone(), Arc::clone(&inputs.metrics));
-    for source in sources(&inputs.namespaces) {
+    for source in Source::of_services(&inputs.namespaces, &[Kind::EnginePod]) {
         watches.open(source);
     }
     let mut ticks = tokio::time::interval(TICK);
@@ -111,25 +111,6 @@ pub(crate) async fn run(inputs: Inputs, to: watch::Sender<Scaled>) {
             }
         }
     }
-}
-
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn sources(namespaces: &[String]) -> Vec<Source> {
-    let managed = Selector::from([("app.kubernetes.io/managed-by".to_owned(), "warmpath".to_owned())]);
-    let places: Vec<Option<String>> =
-        if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
-    let of_place = |namespace: &Option<String>| {
-        let source = |kind, selector| Source { kind, namespace: namespace.clone(), selector };
-        iter::once(source(Kind::ModelService, Selector::new()))
-            .chain(iter::once(source(Kind::EnginePod, managed.clone())))
-    };
-    places.iter().flat_map(of_place).collect()
 }
 
 /// The ModelServices that are scaled, as far as their specifications can be carried out.
@@ -155,17 +136,12 @@ fn pods<'a>(facts: &'a Facts, service: &ObjectName) -> BTreeMap<&'a str, &'a Eng
     of_service.collect()
 }
 
-/// Whether all is known that there is: pods that are not seen would be made again.
-fn is_complete(facts: &Facts) -> bool {
-    facts.sources().all(|(_, shown)| shown.is_known || shown.state == SourceState::Missing)
-}
-
 // === impl Scaler ===
 
 impl Scaler {
     /// Plans services that have just come.
     fn welcome(&mut self, facts: &Facts) {
-        if is_complete(facts) && asked(facts).keys().any(|name| !self.services.contains_key(name)) {
+        if facts.is_complete() && asked(facts).keys().any(|name| !self.services.contains_key(name)) {
             self.tick(facts, Which::All);
         }
     }
@@ -173,7 +149,7 @@ impl Scaler {
     fn tick(&mut self, facts: &Facts, which: Which) {
         let taken = self.inputs.shared.with(|hub, _| hub.take_demand());
         self.note(&taken);
-        if !is_complete(facts) {
+        if !facts.is_complete() {
             return;
         }
         let asked = asked(facts);

@@ -8,10 +8,10 @@ use super::scaled::{RoleScaling, Scaling, Verdict};
 use crate::publish::Arrived;
 use crate::telemetry::Ended;
 use std::collections::BTreeMap;
-use warmpath_core::cost::PrefillWork;
 use warmpath_core::ids::EndpointId;
 use warmpath_core::num::{count, float, float_len};
 use warmpath_core::wire::Role as Takes;
+use warmpath_core::work::PrefillWork;
 use warmpath_deploy::api::RoleName;
 use warmpath_scale::{
     Backlog, Demand, Engine, EngineId, EngineState, Legs, Role, RolePlan, Seen, Speeds, State, Steps, Wake,

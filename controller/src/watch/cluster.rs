@@ -7,6 +7,7 @@ use super::kinds::Kind;
 use super::plan::{Plan, plan};
 use super::problem::Problem;
 use super::watches::Watches;
+use crate::clock::until;
 use crate::config::{Kubernetes, ObjectName, Pool, Selector};
 use crate::metrics::Metrics;
 use kube::Client;
@@ -154,12 +155,5 @@ impl Cluster {
             problems: self.plan.problems.clone(),
             watches: watches.collect(),
         }
-    }
-}
-
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }

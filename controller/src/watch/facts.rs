@@ -10,6 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::DynamicObject;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::iter;
 use std::sync::Arc;
 
 /// One watch.
@@ -104,6 +105,23 @@ pub struct Facts {
     sources: BTreeMap<Source, Shown>,
 }
 
+// === impl Source ===
+
+impl Source {
+    /// ModelServices, and of what has Warmpath's label the `made` kinds, in each namespace; none: in all.
+    pub fn of_services(namespaces: &[String], made: &[Kind]) -> Vec<Self> {
+        let managed = Selector::from([("app.kubernetes.io/managed-by".to_owned(), "warmpath".to_owned())]);
+        let places: Vec<Option<String>> =
+            if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
+        let of_place = |namespace: &Option<String>| {
+            let source = |kind, selector| Self { kind, namespace: namespace.clone(), selector };
+            let made: Vec<Self> = made.iter().map(|kind| source(*kind, managed.clone())).collect();
+            iter::once(source(Kind::ModelService, Selector::new())).chain(made)
+        };
+        places.iter().flat_map(of_place).collect()
+    }
+}
+
 // === impl Facts ===
 
 impl Facts {
@@ -141,6 +159,11 @@ impl Facts {
     /// controller (`is_first`) being forbidden to see them is not enough: it must not take them for gone.
     pub fn is_settled(&self, is_first: bool) -> bool {
         self.sources.values().all(Shown::is_settled) && !(is_first && self.hides_pools())
+    }
+
+    /// Whether all is known that there is: what is not seen would be made again, or be taken for gone.
+    pub fn is_complete(&self) -> bool {
+        self.sources.values().all(|shown| shown.is_known || shown.state == SourceState::Missing)
     }
 
     /// Whether the API server refuses to show pools, or pods of pools, that were never listed.

@@ -28,3 +28,4 @@ mod steering;
 pub mod time;
 pub mod view;
 pub mod wire;
+pub mod work;

@@ -4,13 +4,14 @@
 
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use warmpath_core::cost::{PrefillWork, Terms};
+use warmpath_core::cost::Terms;
 use warmpath_core::ids::{AdapterId, CellHash, EndpointId, OriginId};
 use warmpath_core::router::{Booking, Ledger};
 use warmpath_core::routing::Candidate;
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::Fitness;
 use warmpath_core::wire::{InFlightReport, Kind, OutcomeClass, Trust};
+use warmpath_core::work::PrefillWork;
 
 #[derive(Clone, Debug)]
 enum Action {

@@ -11,7 +11,7 @@ mod vllm_cache;
 pub(crate) use flags::flag_name;
 
 use crate::api::{Adapter, Engine, EngineKind, HubSource, KeyRef, KvCache, ModelServiceSpec, RoleName};
-use crate::plan::Shape;
+use crate::shape::Shape;
 use flags::Flags;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

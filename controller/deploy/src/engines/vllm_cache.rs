@@ -6,7 +6,7 @@
 use super::{Context, FILES_PATH, SHARED_PATH, env};
 use crate::api::{MooncakeStore, NixlBackend, RoleName, Transfer, TransferProtocol, Vendor};
 use crate::json::put;
-use crate::plan::Shape;
+use crate::shape::Shape;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

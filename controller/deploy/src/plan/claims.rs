@@ -6,9 +6,9 @@
 
 use super::Object;
 use super::names::Owner;
-use super::shape::Shape;
 use crate::hardware::Request;
 use crate::json::put;
+use crate::shape::Shape;
 use serde_json::{Value, json};
 
 /// FNV-1a of 32 bits (RFC 9923). It has to be the same in each release, which Rust's own hashers do not promise.

@@ -10,28 +10,25 @@ mod notes;
 mod observed;
 mod patch;
 mod pod;
-mod problems;
 mod routing;
 mod scaling;
-mod shape;
 mod status;
 mod validate;
 mod volumes;
 mod workload;
 
+pub use crate::problems::Problem;
 pub use cluster::{Cluster, InferencePools, Picker};
 pub use names::{ENDPOINT_LABEL, LLM_D_ROLE_LABEL, ROLE_LABEL, SERVICE_LABEL};
 pub use observed::{Diagnosis, ObjectRef, Observed, ObservedWorkload, Traffic};
-pub use problems::Problem;
 pub use scaling::policy;
-
-pub(crate) use shape::Shape;
 
 use crate::api::{ModelService, ModelServiceStatus};
 use crate::engines::{self, Context, HTTP_PORT};
+use crate::problems::Problems;
+use crate::shape::shapes;
 use names::{Owner, reference};
 use pod::Pod;
-use problems::Problems;
 use serde_json::Value;
 
 /// What should be there.
@@ -76,7 +73,7 @@ pub fn plan(service: &ModelService, cluster: &Cluster, observed: &Observed) -> P
     let spec = &service.spec;
     let owner = Owner::of(service);
     let mut problems = Problems::default();
-    let mut shapes = shape::shapes(spec, &mut problems);
+    let mut shapes = shapes(spec, &mut problems);
     for shape in &mut shapes {
         if let Some(image) = cluster.image_for(&shape.image) {
             shape.image = image;

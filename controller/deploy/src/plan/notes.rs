@@ -1,9 +1,9 @@
 //! What a person should see as Events.
 
 use super::Note;
-use super::problems::Problem;
-use super::shape::{Shape, path};
 use crate::api::{EngineKind, ModelServiceSpec};
+use crate::problems::Problem;
+use crate::shape::{Shape, path};
 
 /// What is wrong with a specification.
 pub(super) fn invalid(problems: &[Problem]) -> Vec<Note> {

@@ -5,7 +5,7 @@
 //! one value, and a volume's source, of which a volume has only one. A patch is refused if it has a field that a pod template does not have:
 //! the API server would refuse the workload later, and nobody would see why.
 
-use super::problems::Problems;
+use crate::problems::Problems;
 use k8s_openapi::DeepMerge as _;
 use k8s_openapi::api::core::v1::{PodTemplateSpec, Volume};
 use serde_json::{Map, Value};

@@ -2,12 +2,12 @@
 
 use super::claims;
 use super::names::{ENDPOINT_LABEL, LLM_D_ROLE_LABEL, Owner};
-use super::shape::Shape;
 use super::volumes::{file_annotation, memory, spread, volumes};
 use crate::api::{ModelServiceSpec, RoleName};
 use crate::engines::{HTTP_PORT, Launch};
 use crate::hardware::{Request, TPU_TOPOLOGY};
 use crate::json::put;
+use crate::shape::Shape;
 use serde_json::{Map, Value, json};
 
 /// The container with the engine.

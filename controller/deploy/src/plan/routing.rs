@@ -3,11 +3,11 @@
 use super::Object;
 use super::cluster::{Cluster, InferencePools};
 use super::names::{ENDPOINT_LABEL, Owner, SERVICE_LABEL};
-use super::problems::Problems;
 use crate::api::{EngineKind, ModelServiceSpec, TransferProtocol, Vendor};
 use crate::engines::{BOOTSTRAP_PORT, HTTP_PORT, event_ports, served_names};
 use crate::json::put;
-use crate::plan::Shape;
+use crate::problems::Problems;
+use crate::shape::Shape;
 use serde_json::{Map, Value, json};
 
 /// The longest wait that the router allows, in seconds.

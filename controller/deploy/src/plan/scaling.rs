@@ -1,7 +1,7 @@
 //! What a ModelService asks of the scaler, as that reads it.
 
-use super::shape::path;
 use crate::api::ModelServiceSpec;
+use crate::shape::path;
 use warmpath_scale::{Policy, Problem, RawBounds, RawPolicy};
 
 /// What an operator asks of the scaler, Warmpath's or another one that follows its numbers; `None`: nothing scales.

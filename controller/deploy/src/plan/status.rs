@@ -2,11 +2,11 @@
 
 use super::names::Owner;
 use super::observed::{Observed, ObservedWorkload};
-use super::problems::Problem;
 use super::routing_address;
-use super::shape::Shape;
 use super::workload::{replicas, workload};
 use crate::api::{Condition, EngineKind, ModelService, ModelServiceStatus, Phase, RoleStatus};
+use crate::problems::Problem;
+use crate::shape::Shape;
 
 /// Troubles of pods that a message names.
 const NAMED_MAX: usize = 3;

@@ -1,12 +1,12 @@
 //! What the schema cannot refuse: relations between fields, and what engines and connectors cannot do.
 
 use super::cluster::{Cluster, InferencePools};
-use super::problems::Problems;
 use super::scaling::policy;
-use super::shape::{Shape, path};
 use crate::api::{AdapterLoad, EngineKind, ModelServiceSpec, NixlBackend, TransferProtocol, Vendor, Volume};
 use crate::engines::{flag_name, hub_token};
 use crate::hardware::Request;
+use crate::problems::Problems;
+use crate::shape::{Shape, path};
 
 /// Flags that other fields set, because more than the engine depends on them.
 const RESERVED: [(&str, &str); 16] = [

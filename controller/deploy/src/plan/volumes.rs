@@ -1,11 +1,11 @@
 //! The volumes of a pod, and where its container has them.
 
-use super::shape::Shape;
 use crate::api::{Amount, EngineKind, ModelServiceSpec, Source, Volume, WhenUnsatisfiable};
 use crate::engines::{
     ADAPTERS_PATH, FILES_PATH, Launch, MODEL_PATH, SHARED_PATH, TEMPLATE_PATH, WEIGHTS_PATH,
 };
 use crate::json::put;
+use crate::shape::Shape;
 use serde_json::{Map, Value, json};
 
 /// Shared memory for what an engine's processes say to each other. vLLM and SGLang ask for more than a container's 64 MiB.

@@ -6,10 +6,10 @@ use super::names::Owner;
 use super::observed::Observed;
 use super::patch::patched;
 use super::pod::Pod;
-use super::problems::Problems;
-use super::shape::{Shape, path};
 use crate::api::{ModelServiceSpec, RoleName, Workload};
 use crate::json::put;
+use crate::problems::Problems;
+use crate::shape::{Shape, path};
 use serde_json::{Map, Value, json};
 
 /// Seconds that a rollout may take beyond the start of an engine, before it counts as stuck.

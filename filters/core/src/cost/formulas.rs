@@ -1,10 +1,11 @@
 //! The formula of each term, from the state of an endpoint and the work of the request. All results are in seconds.
 
 use super::averages::utilization;
-use super::{CostInput, PrefillWork, Term, Terms, Work};
+use super::{CostInput, Term, Terms, Work};
 use crate::num::float;
 use crate::time::Timestamp;
 use crate::view::Endpoint;
+use crate::work::PrefillWork;
 
 /// Work assumed of a waiting request that no proxy of ours has booked, in tokens: the mean prompt of the
 /// Azure conversation trace of 2023.

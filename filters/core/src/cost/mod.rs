@@ -25,12 +25,10 @@ mod averages;
 mod formulas;
 mod load;
 mod terms;
-mod work;
 
 pub use averages::Averages;
 pub use load::Loaded;
 pub use terms::{Term, Terms, Weights};
-pub use work::PrefillWork;
 
 use crate::ids::AdapterId;
 use crate::time::Timestamp;

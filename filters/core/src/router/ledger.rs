@@ -11,12 +11,12 @@
 //! Each step returns the events that publish it. In-flight work is published as the ledger's sum for the endpoint, so the
 //! next event makes up for a lost one.
 
-use crate::cost::PrefillWork;
 use crate::ids::{AdapterId, CellHash, EndpointId, OriginId};
 use crate::routing::Candidate;
 use crate::time::Timestamp;
 use crate::view::InFlight;
 use crate::wire::{Ended, InFlightReport, Kind, Outcome, OutcomeClass, Routed, Turn};
+use crate::work::PrefillWork;
 use fnv::FnvHashMap;
 
 /// The in-flight work of one VM, by endpoint.

@@ -18,7 +18,6 @@ use super::shared::SharedMap;
 use super::siblings::When;
 use super::status::class_of;
 use super::{Clock, Router};
-use crate::cost::PrefillWork;
 use crate::ids::{EndpointId, ResponseId};
 use crate::num::{count, float};
 use crate::prompt::Api;
@@ -26,6 +25,7 @@ use crate::response::{FirstToken, IdScan, TAIL_BYTES_MAX, Usage, UsageScan};
 use crate::time::Timestamp;
 use crate::view::Pool;
 use crate::wire::{Kind, Outcome, OutcomeClass, Stored, UsageSeen};
+use crate::work::PrefillWork;
 
 /// How many times its own work may have been ahead of a request whose first token teaches a speed.
 const BACKLOG_FACTOR_MAX: u64 = 4;

@@ -16,7 +16,6 @@ use super::siblings::When;
 use super::{Clock, Router, reply};
 use crate::body::Content;
 use crate::config::Explain;
-use crate::cost::PrefillWork;
 use crate::limits::{BODY_BYTES_KEPT_MAX, BODY_BYTES_MAX};
 use crate::num::count;
 use crate::prompt::{PromptError, Request};
@@ -24,6 +23,7 @@ use crate::routing::{Decision, Explanation, NoEndpoint, Options, Query, target};
 use crate::time::Timestamp;
 use crate::view::{Fitness, View};
 use crate::wire::HeldFor;
+use crate::work::PrefillWork;
 use std::cmp::Reverse;
 
 /// How long the first token of a stream may take before its endpoint can count as silent, in milliseconds; other responses

@@ -1,9 +1,10 @@
 //! A decision and its reasons.
 
-use crate::cost::{PrefillWork, Terms};
+use crate::cost::Terms;
 use crate::ids::{AdapterId, EndpointId};
 use crate::view::Fitness;
 use crate::wire::Trust;
+use crate::work::PrefillWork;
 use std::fmt;
 
 /// A choice that was made.

@@ -2,12 +2,13 @@
 
 use super::sample::next_random;
 use super::{Candidate, Options, Query};
-use crate::cost::{Averages, CostInput, Loaded, PrefillWork, Terms, Work};
+use crate::cost::{Averages, CostInput, Loaded, Terms, Work};
 use crate::ids::{AdapterId, Slot};
 use crate::num::{count, float, float_len, index};
 use crate::time::Timestamp;
 use crate::view::{Endpoint, Fitness, Leg, Match, Turn};
 use crate::wire::{Tier, Trust};
+use crate::work::PrefillWork;
 
 /// One endpoint and the work of the request there.
 #[derive(Clone, Copy, Debug)]

@@ -3,9 +3,9 @@
 //! A sliding window made of two: the previous window counts for the part of it that is less than a window ago. A
 //! decaying average would need an exponential for each endpoint and decision.
 
-use crate::cost::PrefillWork;
 use crate::num::float;
 use crate::time::Timestamp;
+use crate::work::PrefillWork;
 
 /// Length of a window, in milliseconds: long enough to contain some requests, short enough to follow a changing load.
 const WINDOW_MS: u64 = 32_000;
@@ -65,8 +65,8 @@ impl Arrivals {
 #[cfg(test)]
 mod tests {
     use super::{Arrivals, WINDOW_MS};
-    use crate::cost::PrefillWork;
     use crate::time::Timestamp;
+    use crate::work::PrefillWork;
 
     fn at(ms: u64) -> Timestamp {
         Timestamp::from_ms(ms)

@@ -4,9 +4,9 @@
 //! room in the KV cache, no free sequence. First tokens alone do not reveal that: while later requests overtake one that
 //! waits, first tokens keep arriving, and the time since the last one stays short.
 
-use crate::cost::PrefillWork;
 use crate::num::float;
 use crate::time::Timestamp;
+use crate::work::PrefillWork;
 
 const MS_PER_S: f64 = 1_000.0;
 
@@ -43,8 +43,8 @@ impl Drain {
 #[cfg(test)]
 mod tests {
     use super::Drain;
-    use crate::cost::PrefillWork;
     use crate::time::Timestamp;
+    use crate::work::PrefillWork;
 
     const S_PER_TOKEN: f64 = 1e-3;
 

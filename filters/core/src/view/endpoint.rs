@@ -9,13 +9,13 @@ use super::arrivals::Arrivals;
 use super::drain::Drain;
 use super::outcomes::Outcomes;
 use super::speed::Speed;
-use crate::cost::PrefillWork;
 use crate::hash::{SeededMap, seeded};
 use crate::ids::{EndpointId, OriginId};
 use crate::limits::{CAPACITY_TOKENS_DEFAULT, LOAD_REQUESTS_MAX, LOAD_TOKENS_MAX, ORIGIN_SILENCE_MS_MAX};
 use crate::num::{count, float};
 use crate::time::Timestamp;
 use crate::wire::{EngineStatus, Health, InFlightReport, Outcome, OutcomeClass, Role, UsageSeen};
+use crate::work::PrefillWork;
 
 /// Share of the booked work that counts as remaining, however long ago it was sent: overdue work is about to end, but
 /// has not ended.

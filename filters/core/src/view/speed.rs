@@ -7,8 +7,8 @@
 //! ([`super::Endpoint::is_held_up`]). A low quantile instead of the mean would not help: an engine whose batch stays full
 //! produces no other first tokens.
 
-use crate::cost::PrefillWork;
 use crate::num::float;
+use crate::work::PrefillWork;
 
 /// Prefill seconds per token before anything was observed: Qwen3-32B TP2 on H100, 17,009 tokens a second.
 const PREFILL_S_PER_TOKEN_DEFAULT: f64 = 1.0 / 17_009.0;
@@ -77,6 +77,11 @@ impl Speed {
     /// Seconds per token by its own observations alone.
     pub fn prefill_s_per_token(&self) -> f64 {
         self.log.exp()
+    }
+
+    /// As [`Self::prefill_s_per_token`]; `None` until something was observed.
+    pub fn learned_s_per_token(&self) -> Option<f64> {
+        (self.seen > 0.0).then(|| self.prefill_s_per_token())
     }
 
     /// Seconds per token, given the mean logarithm of the pool: the difference counts as far as it is significant (after

@@ -4,9 +4,9 @@
 //! shows counts against the pool's mean as far as it is significant; see [`super::Speed`].
 
 use super::speed::Speed;
-use crate::cost::PrefillWork;
 use crate::ids::EndpointId;
 use crate::num::{count, float};
+use crate::work::PrefillWork;
 use fnv::FnvHashMap;
 
 /// What a transfer takes however small it is, in seconds: the notice to the decode engine, the handshake's share, the wait for

@@ -210,7 +210,7 @@ impl World<'_> {
         pod.engine.submit(Request { number, conversation, prompt_tokens, output_tokens }, now_s);
         self.prompt_tokens += prompt_tokens;
         self.cached_tokens += cached;
-        let work = warmpath_core::cost::PrefillWork::of(prompt_tokens as u64, cached as u64).tokens();
+        let work = warmpath_core::work::PrefillWork::of(prompt_tokens as u64, cached as u64).tokens();
         self.window.work_tokens += work;
         self.window.work_tokens_squared += work * work;
     }

@@ -1,8 +1,8 @@
 //! What a role comes to: pods of a replica, devices and ranks of a pod.
 
-use super::problems::Problems;
 use crate::api::{EngineKind, KvCache, ModelServiceSpec, Role, RoleName, Vendor};
 use crate::hardware::{self, Device};
+use crate::problems::Problems;
 
 /// Ports that an InferencePool may have, each its own endpoint.
 const RANKS_PER_POD_MAX: u32 = 8;
