@@ -10,11 +10,15 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
 use warmpath_scale::{Need, RolePlan};
 
 /// Prefix of every name.
 const PREFIX: &str = "warmpath_controller";
+/// What a role may lack.
+const DEMANDS: [&str; 4] = ["prefill", "decode", "kv_room", "backlog"];
 /// Upper bounds of a scrape's duration, in seconds: an idle engine responds in 2 ms, the default timeout
 /// is 1 s.
 const SCRAPE_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
@@ -70,6 +74,8 @@ pub struct Scale {
     pub needed: Family<[(&'static str, String); 3], Gauge>,
     /// 1 for the reason of the number.
     pub reason: Family<[(&'static str, String); 3], Gauge>,
+    /// What is shown, with the reason.
+    shown: Mutex<BTreeMap<(String, &'static str), &'static str>>,
 }
 
 /// What comes of engines' KV events.
@@ -314,27 +320,41 @@ impl Scale {
         to.register("scale_reason", "1 for the reason of the replicas that are wanted", self.reason.clone());
     }
 
-    /// Drops all series.
-    pub fn clear(&self) {
-        self.wanted.clear();
-        self.needed.clear();
-        self.reason.clear();
-    }
-
-    /// Shows the plan of a role.
-    pub fn show(&self, pool: &str, role: &str, plan: &RolePlan) {
-        let labels = || [("pool", pool.to_owned()), ("role", role.to_owned())];
-        self.wanted.get_or_create(&labels()).set(i64::from(plan.replicas));
-        let Need { prefill, decode, kv_room, backlog } = plan.need;
-        for (demand, count) in
-            [("prefill", prefill), ("decode", decode), ("kv_room", kv_room), ("backlog", backlog)]
-        {
-            let [pool, role] = labels();
-            self.needed.get_or_create(&[pool, role, ("demand", demand.to_owned())]).set(i64::from(count));
+    /// Shows these plans, each of a pool's role, and no others. A series that stays is never absent between: a scaler that reads it
+    /// would take that for none.
+    pub fn show(&self, plans: impl Iterator<Item = (String, &'static str, RolePlan)>) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = std::mem::take(&mut *shown);
+        for (pool, role, plan) in plans {
+            let labels = || [("pool", pool.clone()), ("role", role.to_owned())];
+            self.wanted.get_or_create(&labels()).set(i64::from(plan.replicas));
+            let Need { prefill, decode, kv_room, backlog } = plan.need;
+            for (demand, count) in DEMANDS.into_iter().zip([prefill, decode, kv_room, backlog]) {
+                self.needed.get_or_create(&needed(&pool, role, demand)).set(i64::from(count));
+            }
+            let label = plan.reason.label();
+            self.reason.get_or_create(&reason(&pool, role, label)).set(1);
+            if let Some(old) = before.remove(&(pool.clone(), role)).filter(|old| *old != label) {
+                self.reason.remove(&reason(&pool, role, old));
+            }
+            shown.insert((pool, role), label);
         }
-        let [pool, role] = labels();
-        self.reason.get_or_create(&[pool, role, ("reason", plan.reason.label().to_owned())]).set(1);
+        for ((pool, role), label) in before {
+            self.wanted.remove(&[("pool", pool.clone()), ("role", role.to_owned())]);
+            for demand in DEMANDS {
+                self.needed.remove(&needed(&pool, role, demand));
+            }
+            self.reason.remove(&reason(&pool, role, label));
+        }
     }
+}
+
+fn needed(pool: &str, role: &str, demand: &str) -> [(&'static str, String); 3] {
+    [("pool", pool.to_owned()), ("role", role.to_owned()), ("demand", demand.to_owned())]
+}
+
+fn reason(pool: &str, role: &str, reason: &str) -> [(&'static str, String); 3] {
+    [("pool", pool.to_owned()), ("role", role.to_owned()), ("reason", reason.to_owned())]
 }
 
 // === impl KvEvents ===
@@ -387,5 +407,39 @@ impl HeldRequests {
         self.body_bytes.clear();
         self.gate_on.clear();
         self.gate_lost.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Scale;
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::registry::Registry;
+    use warmpath_scale::{Reason, RolePlan};
+
+    fn page(registry: &Registry) -> Vec<String> {
+        let mut page = String::new();
+        encode(&mut page, registry).unwrap();
+        page.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_plans_of_pools_that_are_gone_go_and_others_have_one_reason() {
+        let (scale, mut registry) = (Scale::default(), Registry::default());
+        scale.register(&mut registry);
+        let plan = |replicas, reason| RolePlan { replicas, reason, ..RolePlan::default() };
+        let show = |plans: &[(&str, RolePlan)]| {
+            scale.show(plans.iter().map(|(pool, plan)| ((*pool).to_owned(), "decode", plan.clone())));
+        };
+        show(&[("llm/a", plan(3, Reason::Decode)), ("llm/b", plan(1, Reason::Least))]);
+        show(&[("llm/a", plan(4, Reason::Backlog))]);
+        let shown = page(&registry);
+        assert!(
+            shown.contains(&r#"scale_replicas_wanted{pool="llm/a",role="decode"} 4"#.to_owned()),
+            "{shown:#?}"
+        );
+        let reasons: Vec<&String> = shown.iter().filter(|line| line.starts_with("scale_reason")).collect();
+        assert_eq!(reasons, [r#"scale_reason{pool="llm/a",role="decode",reason="backlog"} 1"#]);
+        assert!(!shown.iter().any(|line| line.contains("llm/b")), "{shown:#?}");
     }
 }

@@ -58,6 +58,11 @@ impl Series {
         self.samples.push_back(Sample { at_s: now_s - window_s / 2.0, window_s, rate });
     }
 
+    /// Nothing came and went for so many seconds.
+    pub(crate) fn later(&mut self, seconds: f64) {
+        self.samples.iter_mut().for_each(|sample| sample.at_s += seconds);
+    }
+
     /// What the last `span_s` seconds lead to expect.
     pub(crate) fn forecast(&self, span_s: f64, now_s: f64) -> Forecast {
         let counted = self.samples.iter().filter(|sample| sample.at_s >= now_s - span_s);

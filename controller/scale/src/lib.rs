@@ -28,6 +28,6 @@ mod seen;
 pub use learn::{Steps, Wake};
 pub use need::Need;
 pub use plan::{Planned, RolePlan, RoleState, State, break_even_s, plan, reversals_per_hour_max};
-pub use policy::{Bounds, Objectives, Policy, Problem, RawBounds, RawPolicy};
+pub use policy::{Bounds, Objectives, Policy, Problem, REPLICAS_MAX, RawBounds, RawPolicy};
 pub use reason::Reason;
 pub use seen::{Backlog, Demand, Engine, EngineId, EngineState, Legs, Role, Seen, Speeds};

@@ -14,6 +14,8 @@
 //!
 //! A share of time or of memory that must not be exceeded would be simpler, and wrong for most pools: two engines at 60 % queue for
 //! longer than twenty at 85 %.
+//!
+//! Where an engine has several ranks, each takes requests by itself: the formulas are theirs, and their number is divided at the end.
 
 use crate::policy::{Objectives, REPLICAS_MAX};
 use crate::reason::Reason;
@@ -65,6 +67,8 @@ pub(crate) struct Loaded<'a> {
     pub(crate) legs: Legs,
     pub(crate) load: Load,
     pub(crate) speeds: &'a Speeds,
+    /// Ranks of an engine.
+    pub(crate) ranks: u32,
     pub(crate) objectives: &'a Objectives,
     /// What prefill is corrected by.
     pub(crate) prefill_factor: f64,
@@ -102,11 +106,28 @@ impl Loaded<'_> {
         let has_prefill = self.legs != Legs::Decode || self.load.work_tokens > 0.0;
         let has_decode = self.legs != Legs::Prefill;
         Need {
-            prefill: if has_prefill { least(|engines| self.prefill_fits(engines)) } else { 0 },
-            decode: if has_decode { least(|engines| self.decode_fits(engines)) } else { 0 },
-            kv_room: if has_decode { least(|engines| self.contexts_fit(engines)) } else { 0 },
+            prefill: if has_prefill { self.least(|ranks| self.prefill_fits(ranks)) } else { 0 },
+            decode: if has_decode { self.least(|ranks| self.decode_fits(ranks)) } else { 0 },
+            kv_room: if has_decode { self.least(|ranks| self.contexts_fit(ranks)) } else { 0 },
             backlog: if self.legs == Legs::Decode { 0 } else { self.backlog(backlog_tokens, ready) },
         }
+    }
+
+    /// The fewest engines of which the ranks are enough; none where none are. What is enough stays enough with more.
+    fn least(&self, is_enough: impl Fn(f64) -> bool) -> u32 {
+        if is_enough(0.0) {
+            return 0;
+        }
+        let (mut few, mut enough) = (0, REPLICAS_MAX);
+        while enough - few > 1 {
+            let middle = few.midpoint(enough);
+            if is_enough(self.ranks_of(middle)) { enough = middle } else { few = middle }
+        }
+        enough
+    }
+
+    fn ranks_of(&self, engines: u32) -> f64 {
+        f64::from(engines) * f64::from(self.ranks.max(1))
     }
 
     /// The same with a load that is higher by a share.
@@ -205,24 +226,11 @@ impl Loaded<'_> {
     fn backlog(&self, tokens: f64, ready: u32) -> u32 {
         let waits_s = tokens * self.speeds.prefill_s_per_token;
         // What the engines that are there do in the time that a first token may take is no backlog.
-        let beyond_s = waits_s - f64::from(ready) * self.objectives.ttft_s;
+        let beyond_s = waits_s - self.ranks_of(ready) * self.objectives.ttft_s;
         let drain_s = (DRAIN_WAKES * self.speeds.wake_s).max(self.objectives.ttft_s);
-        let engines = warmpath_core::num::count((beyond_s / drain_s).max(0.0));
+        let engines = warmpath_core::num::count((beyond_s / drain_s / self.ranks_of(1)).max(0.0));
         u32::try_from(engines).unwrap_or(REPLICAS_MAX).min(REPLICAS_MAX)
     }
-}
-
-/// The fewest engines that are enough; none where none are. What is enough stays enough with more.
-fn least(is_enough: impl Fn(f64) -> bool) -> u32 {
-    if is_enough(0.0) {
-        return 0;
-    }
-    let (mut few, mut enough) = (0, REPLICAS_MAX);
-    while enough - few > 1 {
-        let middle = few.midpoint(enough);
-        if is_enough(f64::from(middle)) { enough = middle } else { few = middle }
-    }
-    enough
 }
 
 fn ratio(sum: f64, count: f64) -> f64 {
@@ -254,6 +262,7 @@ mod tests {
             legs,
             load,
             speeds: &speeds,
+            ranks: 1,
             objectives: &OBJECTIVES,
             prefill_factor: 1.0,
             decode_factor: 1.0,
@@ -295,6 +304,26 @@ mod tests {
     }
 
     #[test]
+    fn an_engine_of_eight_ranks_does_what_eight_engines_do() {
+        let speeds = Speeds::default();
+        let of = |ranks| Loaded {
+            legs: Legs::Both,
+            load: load(200.0, 4_000.0, 400.0, 4_200.0),
+            speeds: &speeds,
+            ranks,
+            objectives: &OBJECTIVES,
+            prefill_factor: 1.0,
+            decode_factor: 1.0,
+        };
+        let waits = 4_000.0 / speeds.prefill_s_per_token;
+        let (one, eight) = (of(1).need(waits, 8), of(8).need(waits, 1));
+        assert_eq!((eight.prefill, eight.decode), (one.prefill.div_ceil(8), one.decode.div_ceil(8)));
+        assert_eq!(eight.kv_room, one.kv_room.div_ceil(8));
+        assert!(eight.backlog.abs_diff(one.backlog / 8) <= 1 && eight.backlog > 0, "{eight:?} {one:?}");
+        assert!(one.replicas() > 40, "{one:?}");
+    }
+
+    #[test]
     fn large_pools_run_fuller_than_small_ones() {
         let of = |per_s: f64| {
             f64::from(need_of(Legs::Prefill, load(per_s, 4_000.0, 1.0, 4_000.0)).prefill) / per_s
@@ -310,6 +339,7 @@ mod tests {
             legs: Legs::Both,
             load: load(10.0, 4_000.0, 200.0, 4_100.0),
             speeds: &speeds,
+            ranks: 1,
             objectives: &strict,
             prefill_factor: 1.0,
             decode_factor: 1.0,
@@ -324,6 +354,7 @@ mod tests {
             legs: Legs::Both,
             load: Load::default(),
             speeds: &speeds,
+            ranks: 1,
             objectives: &OBJECTIVES,
             prefill_factor: 1.0,
             decode_factor: 1.0,

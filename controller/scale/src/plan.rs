@@ -31,6 +31,9 @@ const SPAN_S_MAX: f64 = 1_800.0;
 /// After so many times of its usual start, and so many seconds, an engine that starts counts as stuck.
 const STUCK_WAKES: f64 = 3.0;
 const STUCK_S_MIN: f64 = 600.0;
+/// Of so many engines that are ready, one may be stuck, by its node or its luck: it is made up for. If more are, more engines would
+/// not come up either.
+const READY_PER_STUCK: u32 = 4;
 /// Bounds of a believable start, in seconds.
 const WAKE_S_MIN: f64 = 1.0;
 const WAKE_S_MAX: f64 = 3_600.0;
@@ -93,8 +96,10 @@ pub fn plan(policy: &Policy, seen: &Seen, state: State, now_s: f64) -> Planned {
     if state.roles.len() != seen.roles.len() {
         state.roles = seen.roles.iter().map(|role| RoleState::beginning(role, now_s)).collect();
     }
-    let is_busy =
-        seen.demand.requests > 0.0 || seen.backlog.held_requests > 0 || seen.backlog.requests_in_flight > 0;
+    let is_busy = seen.is_partial
+        || seen.demand.requests > 0.0
+        || seen.backlog.held_requests > 0
+        || seen.backlog.requests_in_flight > 0;
     if is_busy || state.busy_at_s.is_none() {
         state.busy_at_s = Some(now_s);
     }
@@ -116,6 +121,7 @@ pub fn plan(policy: &Policy, seen: &Seen, state: State, now_s: f64) -> Planned {
             legs: role.legs,
             load,
             speeds: &speeds,
+            ranks: role.ranks,
             objectives: &policy.objectives,
             prefill_factor: of_role.prefill.factor(),
             decode_factor: of_role.decode.factor(),
@@ -128,8 +134,14 @@ pub fn plan(policy: &Policy, seen: &Seen, state: State, now_s: f64) -> Planned {
 /// For how long an engine is kept that nobody needs, in seconds: its start, and the prefill of what the coldest one holds.
 pub fn break_even_s(role: &Role) -> f64 {
     let speeds = believable(&role.speeds);
-    let again_s = speeds.wake_s + coldest_tokens(&role.engines).max(0.0) * speeds.prefill_s_per_token;
+    let warm_tokens = coldest_tokens(&role.engines).max(0.0) / f64::from(role.ranks.max(1));
+    let again_s = speeds.wake_s + warm_tokens * speeds.prefill_s_per_token;
     again_s.clamp(BREAK_EVEN_S_MIN, BREAK_EVEN_S_MAX)
+}
+
+/// Seconds after which an engine that starts is stuck.
+fn stuck_s(role: &Role) -> f64 {
+    (STUCK_WAKES * believable(&role.speeds).wake_s).max(STUCK_S_MIN)
 }
 
 /// How often a role's replicas change direction within any hour, at most, where an engine takes so long to start.
@@ -190,6 +202,31 @@ impl State {
         self
     }
 
+    /// For so many seconds nothing was known: they count neither as demand nor as silence, and nothing has become older by them.
+    #[must_use]
+    pub fn after_gap(mut self, seconds: f64) -> Self {
+        let seconds = if seconds.is_finite() { seconds.max(0.0) } else { 0.0 };
+        let later = |at_s: &mut f64| *at_s += seconds;
+        self.busy_at_s.iter_mut().for_each(later);
+        for role in &mut self.roles {
+            role.enough.iter_mut().for_each(|(at_s, _)| *at_s += seconds);
+            role.step.iter_mut().for_each(|(at_s, _)| *at_s += seconds);
+            role.grown_at_s.iter_mut().for_each(later);
+        }
+        for series in [
+            &mut self.requests,
+            &mut self.work_tokens,
+            &mut self.work_tokens_squared,
+            &mut self.whole_work_tokens,
+            &mut self.whole_work_tokens_squared,
+            &mut self.output_tokens,
+            &mut self.context_tokens,
+        ] {
+            series.later(seconds);
+        }
+        self
+    }
+
     /// What is expected when an engine that is started now is ready.
     fn load(&self, legs: Legs, speeds: &Speeds, now_s: f64) -> Load {
         let span_s = (SPAN_WAKES * speeds.wake_s).clamp(SPAN_S_MIN, SPAN_S_MAX);
@@ -231,7 +268,8 @@ impl RoleState {
         let break_even_s = break_even_s(role);
         self.enough.retain(|(at_s, _)| now_s - at_s <= break_even_s);
         // Whoever waits for engines that start says nothing of how many are enough.
-        let (ready, starting) = (f64::from(role.ready()), f64::from(role.starting(0.0)));
+        let starting = role.starting(0.0) - role.starting(stuck_s(role));
+        let (ready, starting) = (f64::from(role.ready()), f64::from(starting));
         let share = if ready > 0.0 { (1.0 - starting / ready).max(0.0) } else { 0.0 };
         let wakes = demand.window_s / believable(&role.speeds).wake_s;
         if role.legs != Legs::Decode {
@@ -272,16 +310,20 @@ impl RoleState {
     }
 
     fn follow(&mut self, need: Need, enough: u32, given: &Given<'_>) -> Reason {
-        let Given { bounds, role, now_s, .. } = *given;
-        let (needed, enough) = (need.replicas(), enough.clamp(bounds.min, bounds.max));
-        let wanted = needed.clamp(bounds.min, bounds.max);
+        let Given { bounds, seen, role, now_s, .. } = *given;
+        let needed = need.replicas();
+        let enough =
+            enough.max(if seen.is_partial { self.replicas } else { 0 }).clamp(bounds.min, bounds.max);
+        let stuck = role.starting(stuck_s(role));
+        // Those that do not come up are made up for as long as they are the exception.
+        let wanted = needed.saturating_add(if needed > role.ready() { stuck } else { 0 });
+        let wanted = wanted.clamp(bounds.min, bounds.max);
         self.replicas = self.replicas.clamp(bounds.min, bounds.max);
         let from =
             self.step.filter(|(at_s, _)| now_s - at_s < STEP_S).map_or(self.replicas, |(_, from)| from);
         let reason = if needed <= bounds.min { Reason::Least } else { need.reason() };
         if wanted > self.replicas {
-            let stuck_s = (STUCK_WAKES * given.loaded.speeds.wake_s).max(STUCK_S_MIN);
-            if role.starting(stuck_s) > 0 {
+            if stuck > role.ready().div_ceil(READY_PER_STUCK) {
                 self.note_enough(self.replicas, now_s);
                 return Reason::Stuck;
             }

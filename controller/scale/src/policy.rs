@@ -13,7 +13,7 @@ const INTER_TOKEN_S_DEFAULT: f64 = 0.1;
 /// The idle time where none is set, in seconds.
 const IDLE_S_DEFAULT: f64 = 600.0;
 /// Replicas that a role may have at most.
-pub(crate) const REPLICAS_MAX: u32 = 1024;
+pub const REPLICAS_MAX: u32 = 1024;
 
 /// What was written.
 #[derive(Clone, Debug, Default, PartialEq)]

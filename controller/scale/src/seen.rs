@@ -16,6 +16,8 @@ pub struct Seen {
     pub backlog: Backlog,
     /// Its roles, always in the same order.
     pub roles: Vec<Role>,
+    /// Whether more is asked for than the demand shows: it may ask for more engines, and never for fewer.
+    pub is_partial: bool,
 }
 
 /// What arrived since the plan before, whether or not an engine took it. Sums, not means.
@@ -53,8 +55,6 @@ pub struct Demand {
 pub struct Backlog {
     /// Requests that proxies hold because no engine is there.
     pub held_requests: u64,
-    /// How long the oldest of these has waited, in seconds.
-    pub held_oldest_s: f64,
     /// Prefill work of all that wait: held, queued at engines, under way.
     pub work_tokens: f64,
     /// Requests at engines.
@@ -66,9 +66,11 @@ pub struct Backlog {
 pub struct Role {
     /// What they do.
     pub legs: Legs,
-    /// What was learned of them.
+    /// What was learned of a rank.
     pub speeds: Speeds,
-    /// The engines that there are, in any order.
+    /// Ranks of an engine, each with requests, a batch and a KV cache of its own; at least one.
+    pub ranks: u32,
+    /// The engines that there are, in any order. One is what a replica of the role comes to.
     pub engines: Vec<Engine>,
 }
 
@@ -84,7 +86,7 @@ pub enum Legs {
     Decode,
 }
 
-/// What was learned of a role's engines.
+/// What was learned of a role's engines: of one rank, where they have several.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Speeds {
     /// Seconds for a token's worth of prefill work.
@@ -121,7 +123,7 @@ pub enum EngineState {
     Ready,
     /// It starts, for so many seconds.
     Starting {
-        /// Seconds since its pod was made.
+        /// Seconds since its pod was made, or ceased to be ready.
         for_s: f64,
     },
     /// It finishes what it has, and takes nothing new.

@@ -40,6 +40,8 @@ struct Play {
     next: u64,
     /// Whether engines that are made from now on never become ready, as where a node pool is full.
     is_full: bool,
+    /// Whether others ask, too, of whom nothing is known.
+    is_partial: bool,
     now_s: f64,
     state: State,
 }
@@ -58,6 +60,7 @@ impl Play {
             engines,
             next: 100,
             is_full: false,
+            is_partial: false,
             now_s: 0.0,
             state: State::default(),
         }
@@ -85,10 +88,11 @@ impl Play {
         let role = |(legs, engines): (&Legs, &Vec<(EngineId, f64)>)| Role {
             legs: *legs,
             speeds: self.speeds,
+            ranks: 1,
             engines: engines.iter().map(engine).collect(),
         };
         let roles = self.legs.iter().zip(&self.engines).map(role).collect();
-        Seen { demand, backlog: Backlog::default(), roles }
+        Seen { demand, backlog: Backlog::default(), roles, is_partial: self.is_partial }
     }
 
     /// One interval: returns what was seen, and the plan that was carried out.
@@ -215,10 +219,8 @@ proptest! {
         };
         let engine =
             Engine { id: EngineId(1), state: EngineState::Ready, warm_tokens: odd[3], requests: held };
-        let backlog = Backlog {
-            held_requests: held, held_oldest_s: odd[1], work_tokens: odd[2], requests_in_flight: held,
-        };
-        let seen = Seen { demand, backlog, roles: vec![Role { legs: Legs::Both, speeds, engines: vec![engine] }] };
+        let backlog = Backlog { held_requests: held, work_tokens: odd[5], requests_in_flight: held };
+        let seen = Seen { demand, backlog, roles: vec![Role { legs: Legs::Both, speeds, ranks: 1, engines: vec![engine] }], is_partial: false };
         let mut state = State::default();
         for at in 1..4 {
             let planned = plan(&policy, &seen, state, f64::from(at) * TICK_S);
@@ -264,11 +266,52 @@ fn engines_that_never_become_ready_are_not_multiplied() {
 }
 
 #[test]
+fn an_engine_on_a_broken_node_is_made_up_for() {
+    let mut play = Play::new(&[Legs::Both], 100, false, 60.0);
+    let settled = (0..120).map(|_| play.tick(20.0).1.roles[0].replicas).last().unwrap();
+    assert!(settled > 4, "{settled}");
+    // One of them never becomes ready.
+    play.engines[0].pop();
+    play.engines[0].push((EngineId(NEVER), play.now_s));
+    let after: Vec<u32> = (0..60).map(|_| play.tick(20.0).1.roles[0].replicas).collect();
+    assert_eq!(after.iter().max(), Some(&(settled + 1)), "{after:?}");
+    let grown = (0..60).map(|_| play.tick(60.0).1.roles[0].replicas).last().unwrap();
+    assert!(grown > 2 * settled, "{settled} engines for 20 a second, {grown} for 60");
+}
+
+#[test]
+fn demand_of_which_only_a_part_is_seen_takes_no_engine_away_and_does_not_sleep() {
+    let mut play = Play::new(&[Legs::Both], 100, true, 60.0);
+    let settled = (0..120).map(|_| play.tick(40.0).1.roles[0].replicas).last().unwrap();
+    play.is_partial = true;
+    let least = (0..400).map(|_| play.tick(0.0).1.roles[0].replicas).min().unwrap();
+    assert_eq!(least, settled);
+    let most = (0..100).map(|_| play.tick(80.0).1.roles[0].replicas).max().unwrap();
+    assert!(most > settled, "what is seen still asks for more");
+}
+
+#[test]
+fn a_gap_in_what_is_known_is_as_if_it_had_not_been() {
+    let (mut whole, mut broken) =
+        (Play::new(&[Legs::Both], 100, true, 60.0), Play::new(&[Legs::Both], 100, true, 60.0));
+    for at in 0..200_u32 {
+        let per_s = if at < 100 { 20.0 } else { 0.0 };
+        if at == 90 || at == 120 {
+            broken.now_s += 3_000.0;
+            broken.state = std::mem::take(&mut broken.state).after_gap(3_000.0);
+            broken.engines[0].iter_mut().for_each(|(_, made_s)| *made_s += 3_000.0);
+        }
+        let (whole, broken) = (whole.tick(per_s).1.roles, broken.tick(per_s).1.roles);
+        assert_eq!(whole[0].replicas, broken[0].replicas, "in interval {at}");
+    }
+}
+
+#[test]
 fn the_break_even_time_is_the_start_and_the_prefixes_of_whoever_goes_first() {
     let speeds = Speeds { wake_s: 100.0, prefill_s_per_token: 1e-3, ..Speeds::default() };
     let engine =
         |id, warm_tokens| Engine { id: EngineId(id), state: EngineState::Ready, warm_tokens, requests: 0 };
-    let role = |engines| Role { legs: Legs::Both, speeds, engines };
+    let role = |engines| Role { legs: Legs::Both, speeds, ranks: 1, engines };
     assert!((break_even_s(&role(vec![])) - 100.0).abs() < 1e-9);
     assert!((break_even_s(&role(vec![engine(1, 90_000.0), engine(2, 50_000.0)])) - 150.0).abs() < 1e-9);
     assert_eq!(

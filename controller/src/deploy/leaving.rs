@@ -4,6 +4,7 @@
 //! pods that should leave are marked before the number is written. A LeaderWorkerSet removes those with the highest numbers, and
 //! nothing changes that.
 
+use super::difference::is_set_by_others;
 use super::seen::Seen;
 use super::step::Target;
 use crate::watch::Kind;
@@ -20,6 +21,11 @@ pub(super) fn marks(seen: &Seen, manifests: &[Value]) -> Vec<(String, Option<i32
         let Some(target) = Target::of(manifest).filter(|target| target.kind == Kind::Deployment) else {
             continue;
         };
+        // Where others set the replicas, ours are not written.
+        let replicas = ["f:spec", "f:replicas"];
+        if seen.made.get(&target).is_some_and(|live| is_set_by_others(live, &replicas)) {
+            continue;
+        }
         let role = manifest.pointer("/metadata/labels").and_then(|labels| labels.get(ROLE_LABEL)?.as_str());
         let before = seen.made.get(&target).and_then(|live| live.data.pointer("/spec/replicas")?.as_u64());
         let after = manifest.pointer("/spec/replicas").and_then(Value::as_u64);

@@ -5,11 +5,10 @@ use crate::config::ObjectName;
 use crate::publish::Hub;
 use crate::telemetry::Ended;
 use crate::watch::EnginePod;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use warmpath_core::ids::Slot;
 use warmpath_core::num::{float, u64_len};
-use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Endpoint, Pool};
 use warmpath_core::wire::{HeldFor, Role};
 
@@ -18,8 +17,8 @@ use warmpath_core::wire::{HeldFor, Role};
 pub(super) struct Look {
     /// Its engines that take requests.
     pub(super) endpoints: Vec<EndpointLook>,
-    /// Its pods that take requests, or will, by their names.
-    pub(super) pods: BTreeMap<String, PodLook>,
+    /// Its replicas, by the name of the pod that takes the requests, or of the first that does.
+    pub(super) replicas: BTreeMap<String, ReplicaLook>,
     /// The requests that proxies hold for it.
     pub(super) held: HeldLook,
     /// Tokens of a response, as proxies expect it.
@@ -33,8 +32,8 @@ pub(super) struct Look {
 pub(super) struct EndpointLook {
     /// Where it listens.
     pub(super) address: String,
-    /// The pod that it is in, if that is known.
-    pub(super) pod: Option<String>,
+    /// The replica that it is in, if that is known: several endpoints may be of one.
+    pub(super) replica: Option<String>,
     /// The legs that it takes.
     pub(super) role: Role,
     /// Requests at it, by whichever source shows more.
@@ -55,14 +54,19 @@ pub(super) struct EndpointLook {
     pub(super) ended: Ended,
 }
 
-/// A pod of a service.
+/// A replica of a service: a pod, or a group of pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct PodLook {
+pub(super) struct ReplicaLook {
     /// The role's name.
     pub(super) role: String,
+    /// Distinguishes it from an earlier one of the same name.
+    pub(super) identity: u64,
+    /// Whether all of it takes requests.
     pub(super) is_ready: bool,
     pub(super) is_leaving: bool,
-    /// Why it does not come up, in words.
+    /// Its pods that take requests, or will.
+    pub(super) endpoints: BTreeSet<String>,
+    /// Why it does not come up, in words, with the pod.
     pub(super) trouble: Option<String>,
 }
 
@@ -71,8 +75,6 @@ pub(super) struct PodLook {
 pub(super) struct HeldLook {
     /// Those for which no engine is there.
     pub(super) requests: u64,
-    /// How long the oldest of these has waited, in seconds.
-    pub(super) oldest_s: f64,
     /// Tokens that engines would keep for all that wait, also those that wait for room.
     pub(super) tokens: f64,
     /// How many those are.
@@ -86,45 +88,68 @@ impl Look {
     pub(super) fn of(
         name: &ObjectName,
         pods: &BTreeMap<&str, &EnginePod>,
-        (hub, addresses): (&Hub, &BTreeMap<SocketAddr, ObjectName>),
-        now: Timestamp,
+        hub: &Hub,
+        addresses: &BTreeMap<SocketAddr, ObjectName>,
     ) -> Self {
         let view = hub.index().view();
         let pool = view.pools().iter().find(|pool| pool.name() == pool_of(name));
         let slots = pool.into_iter().flat_map(|pool| pool.slots().iter().map(move |slot| (pool, *slot)));
+        let replicas = replicas(pods);
+        let pods_of = |(name, replica): (&'_ String, &'_ ReplicaLook)| -> Vec<(String, String)> {
+            replica.endpoints.iter().map(|pod| (pod.clone(), name.clone())).collect()
+        };
+        let of_pod: BTreeMap<String, String> = replicas.iter().flat_map(pods_of).collect();
         let endpoint = |(pool, slot): (&Pool, Slot)| {
             let endpoint = view.endpoint(slot)?;
             let pod = endpoint.address.parse().ok().and_then(|address| addresses.get(&address));
+            let replica = pod.and_then(|pod| of_pod.get(pod.name.as_str()));
             let (cells, _) = view.prefixes().held(slot);
             let cell_tokens =
                 float(u64_len(view.cell_bytes())) / pool.bytes_per_token().max(f64::MIN_POSITIVE);
-            Some(endpoint_look(endpoint, pod, float(u64_len(cells)) * cell_tokens))
-        };
-        let pod = |(name, pod): (&&str, &&EnginePod)| {
-            let look = PodLook {
-                role: pod.role.clone(),
-                is_ready: pod.is_ready,
-                is_leaving: pod.is_leaving,
-                trouble: pod.trouble.clone(),
-            };
-            ((*name).to_owned(), look)
+            let held_tokens = float(u64_len(cells)) * cell_tokens;
+            Some(endpoint_look(endpoint, replica, held_tokens))
         };
         Self {
             endpoints: slots.filter_map(endpoint).collect(),
-            pods: pods.iter().filter(|(_, pod)| pod.is_endpoint).map(pod).collect(),
-            held: pool.map(|pool| held(hub, pool, now)).unwrap_or_default(),
+            held: pool.map(|pool| held(hub, pool)).unwrap_or_default(),
             output_tokens: pool.map(Pool::output_tokens).unwrap_or_default(),
             is_deaf: hub.is_deaf(),
+            replicas,
         }
     }
 }
 
-fn endpoint_look(endpoint: &Endpoint, pod: Option<&ObjectName>, held_tokens: f64) -> EndpointLook {
+/// The replicas that pods are of.
+fn replicas(pods: &BTreeMap<&str, &EnginePod>) -> BTreeMap<String, ReplicaLook> {
+    let mut groups: BTreeMap<(&str, Result<&str, &str>), ReplicaLook> = BTreeMap::new();
+    for (name, pod) in pods {
+        let key = (pod.role.as_str(), pod.group.as_deref().ok_or(*name));
+        let replica = groups.entry(key).or_insert_with(|| ReplicaLook {
+            role: pod.role.clone(),
+            is_ready: true,
+            ..ReplicaLook::default()
+        });
+        replica.is_leaving |= pod.is_leaving;
+        if let (None, Some(trouble)) = (&replica.trouble, &pod.trouble) {
+            replica.trouble = Some(format!("pod {name}: {trouble}"));
+        }
+        if pod.is_endpoint {
+            replica.is_ready &= pod.is_ready;
+            replica.identity ^= pod.identity;
+            replica.endpoints.insert((*name).to_owned());
+        }
+    }
+    // Workers without the pod that they work for serve nobody, and are soon gone.
+    let named = groups.into_values().filter_map(|it| Some((it.endpoints.first()?.clone(), it)));
+    named.collect()
+}
+
+fn endpoint_look(endpoint: &Endpoint, replica: Option<&String>, held_tokens: f64) -> EndpointLook {
     let (status, in_flight) = (endpoint.status(), endpoint.in_flight());
     let speed = endpoint.measured_speed();
     EndpointLook {
         address: endpoint.address.clone(),
-        pod: pod.map(|pod| pod.name.clone()),
+        replica: replica.cloned(),
         role: endpoint.role,
         requests: u64::from(endpoint.requests()),
         reported: u64::from(status.running.saturating_add(status.waiting)),
@@ -137,19 +162,44 @@ fn endpoint_look(endpoint: &Endpoint, pod: Option<&ObjectName>, held_tokens: f64
     }
 }
 
-fn held(hub: &Hub, pool: &Pool, now: Timestamp) -> HeldLook {
+fn held(hub: &Hub, pool: &Pool) -> HeldLook {
     let queue = hub.index().view().admission(pool.name()).into_iter().flat_map(|gate| gate.queue().iter());
-    queue.fold(HeldLook::default(), |sum, one| {
-        let waits = one.held_for == HeldFor::Endpoint;
-        HeldLook {
-            requests: sum.requests + u64::from(waits),
-            oldest_s: if waits {
-                sum.oldest_s.max(float(now.ms_since(one.since)) / 1e3)
-            } else {
-                sum.oldest_s
-            },
-            tokens: sum.tokens + float(one.asked.own_tokens()),
-            all: sum.all + 1,
-        }
+    queue.fold(HeldLook::default(), |sum, one| HeldLook {
+        requests: sum.requests + u64::from(one.held_for == HeldFor::Endpoint),
+        tokens: sum.tokens + float(one.asked.own_tokens()),
+        all: sum.all + 1,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::replicas;
+    use crate::watch::EnginePod;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_group_of_pods_is_one_replica_and_ready_with_the_last_of_those_that_take_requests() {
+        let pod = |group: Option<&str>, is_endpoint, is_ready| EnginePod {
+            role: "decode".to_owned(),
+            group: group.map(str::to_owned),
+            is_endpoint,
+            is_ready,
+            ..EnginePod::default()
+        };
+        let worker =
+            EnginePod { trouble: Some("no node has room for it".to_owned()), ..pod(Some("1"), false, false) };
+        let pods = [
+            ("x-0", pod(Some("0"), true, true)),
+            ("x-0-1", pod(Some("0"), true, false)),
+            ("x-1", pod(Some("1"), true, true)),
+            ("x-1-1", worker),
+            ("alone", pod(None, true, true)),
+            ("x-2-1", pod(Some("2"), false, true)),
+        ];
+        let found = replicas(&pods.iter().map(|(name, pod)| (*name, pod)).collect::<BTreeMap<_, _>>());
+        let ready: Vec<(&str, bool)> = found.iter().map(|(name, it)| (name.as_str(), it.is_ready)).collect();
+        assert_eq!(ready, [("alone", true), ("x-0", false), ("x-1", true)]);
+        assert_eq!(found["x-1"].trouble.as_deref(), Some("pod x-1-1: no node has room for it"));
+        assert_eq!(found["x-0"].endpoints.len(), 2);
+    }
 }

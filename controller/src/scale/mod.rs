@@ -12,6 +12,7 @@
 //! A tick every few seconds, and one at once when a request is held for a service that sleeps. What is not known changes nothing: a
 //! controller that receives nothing of any proxy, or knows no pods, keeps the numbers.
 
+mod asked;
 mod look;
 mod means;
 mod pods;
@@ -28,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::publish::{Shared, Taken};
 use crate::telemetry::TokenTimes;
 use crate::watch::{EnginePod, Facts, Followed, Item, Kind, Source, Watches};
+use asked::Specs;
 use kube::Client;
 use look::Look;
 use service::Service;
@@ -38,9 +40,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use warmpath_core::num::float;
 use warmpath_core::view::Pool;
-use warmpath_deploy::api::{ModelService, RoleName};
-use warmpath_deploy::plan::policy;
-use warmpath_scale::Policy;
+use warmpath_deploy::api::RoleName;
+use warmpath_scale::RolePlan;
 
 /// Between two plans.
 const TICK: Duration = Duration::from_secs(5);
@@ -63,25 +64,19 @@ pub(crate) struct Inputs {
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// A ModelService that is scaled.
-#[derive(Clone, Debug, PartialEq)]
-struct Asked {
-    roles: Vec<RoleName>,
-    policy: Policy,
-    /// Whether another scaler sets the replicas, by the numbers of this one or its own.
-    is_external: bool,
-}
-
 /// Which services are planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Which {
     All,
+    /// Those of which there is no plan yet.
+    New,
     /// Those that sleep.
     Asleep,
 }
 
 struct Scaler {
     inputs: Inputs,
+    specs: Specs,
     services: BTreeMap<ObjectName, Service>,
     to: watch::Sender<Scaled>,
 }
@@ -96,7 +91,7 @@ pub(crate) async fn run(inputs: Inputs, to: watch::Sender<Scaled>) {
     }
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut scaler = Scaler { inputs, services: BTreeMap::new(), to };
+    let mut scaler = Scaler { inputs, specs: Specs::default(), services: BTreeMap::new(), to };
     let (mut wake_at, mut ticked): (Option<Instant>, Instant) = (None, Instant::now());
     loop {
         tokio::select! {
@@ -111,19 +106,6 @@ pub(crate) async fn run(inputs: Inputs, to: watch::Sender<Scaled>) {
             }
         }
     }
-}
-
-/// The ModelServices that are scaled, as far as their specifications can be carried out.
-fn asked(facts: &Facts) -> BTreeMap<ObjectName, Asked> {
-    let services = facts.items(Kind::ModelService).filter_map(|(name, item)| {
-        let Item::Whole(object) = item else { return None };
-        let service: ModelService =
-            serde_json::to_value(object.as_ref()).and_then(serde_json::from_value).ok()?;
-        let policy = policy(&service.spec).ok()??;
-        let roles = service.spec.roles.iter().map(|(role, _)| role).collect();
-        Some((name.clone(), Asked { roles, policy, is_external: service.spec.autoscaling.external }))
-    });
-    services.collect()
 }
 
 fn pods<'a>(facts: &'a Facts, service: &ObjectName) -> BTreeMap<&'a str, &'a EnginePod> {
@@ -141,31 +123,46 @@ fn pods<'a>(facts: &'a Facts, service: &ObjectName) -> BTreeMap<&'a str, &'a Eng
 impl Scaler {
     /// Plans services that have just come.
     fn welcome(&mut self, facts: &Facts) {
-        if facts.is_complete() && asked(facts).keys().any(|name| !self.services.contains_key(name)) {
-            self.tick(facts, Which::All);
+        if !facts.is_complete() {
+            return;
+        }
+        self.specs.read(facts);
+        if self.specs.all().any(|(name, _)| !self.services.contains_key(name)) {
+            self.tick(facts, Which::New);
         }
     }
 
     fn tick(&mut self, facts: &Facts, which: Which) {
+        // A request that is held for a pool that is awake, or for none of these, changes nothing before the next tick.
+        if which == Which::Asleep && !self.services.values().any(Service::is_asleep) {
+            return;
+        }
         let taken = self.inputs.shared.with(|hub, _| hub.take_demand());
         self.note(&taken);
         if !facts.is_complete() {
             return;
         }
-        let asked = asked(facts);
-        let addresses = self.inputs.cluster.borrow().as_ref().map(|it| it.pods.clone()).unwrap_or_default();
+        self.specs.read(facts);
+        let (followed, none) = (self.inputs.cluster.borrow(), BTreeMap::new());
+        let addresses = followed.as_ref().map_or(&none, |it| &it.pods);
         self.inputs.times.retain(|address| addresses.contains_key(address));
-        self.services.retain(|name, _| asked.contains_key(name));
-        for (name, asked) in &asked {
-            let service = self.services.entry(name.clone()).or_default();
-            if which == Which::Asleep && !service.is_asleep() {
+        let specs = &self.specs;
+        self.services.retain(|name, service| specs.of(name).is_some_and(|asked| service.is_of(asked)));
+        for (name, asked) in self.specs.all() {
+            let service = self.services.entry(name.clone()).or_insert_with(|| Service::of(asked));
+            let is_due = match which {
+                Which::All => true,
+                Which::New => service.plans().is_empty(),
+                Which::Asleep => service.is_asleep(),
+            };
+            if !is_due {
                 continue;
             }
             let pods = pods(facts, name);
             let (mut look, now_s) = self
                 .inputs
                 .shared
-                .with(|hub, now| (Look::of(name, &pods, (hub, &addresses), now), float(now.us()) / 1e6));
+                .with(|hub, now| (Look::of(name, &pods, hub, addresses), float(now.us()) / 1e6));
             let objective_s = asked.policy.objectives.inter_token_s;
             for endpoint in &mut look.endpoints {
                 let address = endpoint.address.parse().ok();
@@ -174,8 +171,9 @@ impl Scaler {
             }
             service.plan(asked, &look, now_s);
         }
-        self.show(&asked);
-        self.publish(&asked);
+        drop(followed);
+        self.show();
+        self.publish();
     }
 
     /// Adds what has arrived to the sums of each service.
@@ -185,10 +183,11 @@ impl Scaler {
         }
         self.inputs.shared.with(|hub, _| {
             let view = hub.index().view();
-            for (name, service) in &mut self.services {
-                let pool = view.pools().iter().find(|pool| pool.name() == pool_of(name));
-                let slots = pool.into_iter().flat_map(Pool::slots);
-                for endpoint in slots.filter_map(|slot| view.endpoint(*slot)) {
+            for pool in view.pools() {
+                let Some(service) = service_of(pool).and_then(|name| self.services.get_mut(&name)) else {
+                    continue;
+                };
+                for endpoint in pool.slots().iter().filter_map(|slot| view.endpoint(*slot)) {
                     if let Some(arrived) = taken.endpoints.get(&endpoint.id) {
                         service.note_arrived(endpoint.role, &endpoint.address, arrived);
                     }
@@ -197,9 +196,9 @@ impl Scaler {
         });
     }
 
-    fn publish(&self, asked: &BTreeMap<ObjectName, Asked>) {
+    fn publish(&self) {
         let ours =
-            self.services.iter().filter(|(name, _)| asked.get(*name).is_some_and(|it| !it.is_external));
+            self.services.iter().filter(|(name, _)| self.specs.of(name).is_some_and(|it| !it.is_external));
         let scaled: Scaled =
             ours.filter_map(|(name, service)| Some((name.clone(), service.scaling()?.clone()))).collect();
         self.to.send_if_modified(|before| {
@@ -210,19 +209,24 @@ impl Scaler {
         });
     }
 
-    fn show(&self, asked: &BTreeMap<ObjectName, Asked>) {
-        let gauges = &self.inputs.metrics.scale;
-        gauges.clear();
-        for (name, service) in &self.services {
-            let roles = asked.get(name).map(|asked| asked.roles.as_slice()).unwrap_or_default();
-            for (role, plan) in roles.iter().zip(service.plans()) {
-                gauges.show(&pool_of(name), role.as_str(), plan);
-            }
-        }
+    fn show(&self) {
+        let plans = self.services.iter().flat_map(|(name, service)| {
+            let roles = self.specs.of(name).map(|asked| asked.roles.as_slice()).unwrap_or_default();
+            let of_role =
+                move |(role, plan): (&RoleName, &RolePlan)| (pool_of(name), role.as_str(), plan.clone());
+            roles.iter().zip(service.plans()).map(of_role).collect::<Vec<_>>()
+        });
+        self.inputs.metrics.scale.show(plans);
     }
 }
 
 /// The pool of a ModelService.
 fn pool_of(service: &ObjectName) -> String {
     format!("{}/{}", service.namespace, service.name)
+}
+
+/// The ModelService of a pool, if it has one.
+fn service_of(pool: &Pool) -> Option<ObjectName> {
+    let (namespace, name) = pool.name().split_once('/')?;
+    Some(ObjectName { namespace: namespace.to_owned(), name: name.to_owned() })
 }

@@ -1,7 +1,7 @@
 //! One ModelService: what it was asked, what was learned of it, and its last plan. Pure: a look and a time go in.
 
-use super::Asked;
-use super::look::{EndpointLook, Look};
+use super::asked::Asked;
+use super::look::{EndpointLook, Look, ReplicaLook};
 use super::means::Mean;
 use super::pods::Ages;
 use super::scaled::{RoleScaling, Scaling, Verdict};
@@ -14,14 +14,18 @@ use warmpath_core::wire::Role as Takes;
 use warmpath_core::work::PrefillWork;
 use warmpath_deploy::api::RoleName;
 use warmpath_scale::{
-    Backlog, Demand, Engine, EngineId, EngineState, Legs, Role, RolePlan, Seen, Speeds, State, Steps, Wake,
-    plan,
+    Backlog, Demand, Engine, EngineId, EngineState, Legs, Reason, Role, RolePlan, Seen, Speeds, State, Steps,
+    Wake, plan,
 };
 
 /// After this time a token that was routed to an engine counts half for the warmth of its cache, in seconds.
 const WARM_HALF_LIFE_S: f64 = 600.0;
 /// Plans in a row with engines that work for somebody of whom no proxy reports, until that counts: a scrape may be late.
 const STRANGE_PLANS: u32 = 3;
+/// Engines that report so many times the requests that proxies have there, and so many for each engine beyond, have some of others: a
+/// scrape is of another moment, and half of the proxies may be unseen.
+const STRANGE_TIMES: f64 = 1.5;
+const STRANGE_PER_ENGINE: f64 = 2.0;
 /// A model that has had no engine ready for so many times of its usual start does not wake.
 const WAKES_MAX: f64 = 2.0;
 /// The least time before that is said, in seconds.
@@ -70,15 +74,20 @@ struct Learned {
 /// One ModelService.
 #[derive(Debug, Default)]
 pub(super) struct Service {
+    /// Which ModelService it is, and what its engines are.
+    identity: u64,
+    engines: u64,
     sums: Sums,
     means: Means,
-    /// Tokens that were routed to each engine lately, by its address, and when that was noted.
+    /// Tokens that were routed to each engine lately, by its address.
     warmth: BTreeMap<String, f64>,
     ages: Ages,
     /// What was learned of each role's engines.
     learned: BTreeMap<RoleName, Learned>,
-    /// When the last plan was made; `None`: there is none, or what came before it says nothing.
+    /// When the last plan was made; `None`: there is none.
     planned_s: Option<f64>,
+    /// Whether nothing was known since.
+    is_blind: bool,
     state: State,
     plans: Vec<RolePlan>,
     /// Since when replicas are wanted and none has been ready; `None`: not so.
@@ -118,6 +127,16 @@ impl Means {
 // === impl Service ===
 
 impl Service {
+    /// Nothing is known of it yet.
+    pub(super) fn of(asked: &Asked) -> Self {
+        Self { identity: asked.identity, engines: asked.engines, ..Self::default() }
+    }
+
+    /// Whether this is the ModelService, and no earlier one of its name.
+    pub(super) fn is_of(&self, asked: &Asked) -> bool {
+        self.identity == asked.identity
+    }
+
     /// Adds requests that proxies began to hold.
     pub(super) fn note_held(&mut self, requests: f64) {
         self.sums.requests += requests;
@@ -165,18 +184,25 @@ impl Service {
     /// Plans anew.
     pub(super) fn plan(&mut self, asked: &Asked, look: &Look, now_s: f64) {
         self.objective_ms = asked.policy.objectives.ttft_s * 1e3;
-        self.learn(asked, look, now_s);
-        if let Some(verdict) = self.unknown(look) {
-            // What is there stays. The time until something is known again must not count as time without requests.
-            (self.planned_s, self.state, self.sums) = (None, State::default(), Sums::default());
-            if let Some(scaling) = &mut self.scaling {
-                scaling.verdict = verdict;
-            }
+        if self.engines != asked.engines {
+            (self.engines, self.learned) = (asked.engines, BTreeMap::new());
+        }
+        if look.is_deaf {
+            self.blind();
             return;
         }
+        if std::mem::take(&mut self.is_blind) {
+            // Neither demand nor silence: what was known then is known now, and one interval has passed.
+            let gap_s = self.planned_s.map_or(0.0, |at_s| (now_s - at_s - WINDOW_S_MIN).max(0.0));
+            self.state = std::mem::take(&mut self.state).after_gap(gap_s);
+            self.planned_s = self.planned_s.map(|at_s| at_s + gap_s);
+            self.sums = Sums::default();
+        }
+        self.learn(asked, look, now_s);
+        let is_partial = self.is_partial(look);
         // The request that wakes a model comes a moment after a plan: that is no five of them a second.
         let window_s = self.planned_s.map_or(0.0, |at_s| (now_s - at_s).max(WINDOW_S_MIN));
-        let seen = self.seen(asked, look, window_s, now_s);
+        let seen = self.seen(asked, look, is_partial, window_s, now_s);
         let planned = plan(&asked.policy, &seen, std::mem::take(&mut self.state), now_s);
         (self.state, self.planned_s, self.sums) = (planned.state, Some(now_s), Sums::default());
         self.plans = planned.roles;
@@ -184,26 +210,27 @@ impl Service {
         self.show(asked, look, verdict, now_s);
     }
 
-    /// Why nothing can be said of the demand; `None`: it can.
-    fn unknown(&mut self, look: &Look) -> Option<Verdict> {
-        let sum = |of: fn(&EndpointLook) -> u64| look.endpoints.iter().map(of).sum::<u64>();
-        let is_strange =
-            sum(|it| it.reported) > 0 && sum(|it| it.in_flight) == 0 && self.sums.requests <= 0.0;
-        self.strange_plans = if is_strange { self.strange_plans.saturating_add(1) } else { 0 };
-        let (reason, message) = if look.is_deaf {
-            (
+    /// Keeps what is there, because nothing is known.
+    fn blind(&mut self) {
+        self.is_blind = true;
+        self.sums = Sums::default();
+        if let Some(scaling) = &mut self.scaling {
+            scaling.verdict = verdict(
                 "NoProxies",
                 "no proxy is connected to the controller, so that the demand is not known: the replicas stay as they are",
-            )
-        } else if self.strange_plans >= STRANGE_PLANS {
-            (
-                "OtherClients",
-                "engines have requests of which no proxy reports, so that the demand is not known: the replicas stay as they are",
-            )
-        } else {
-            return None;
-        };
-        Some(Verdict { is_fine: false, reason: reason.to_owned(), message: message.to_owned() })
+            );
+        }
+    }
+
+    /// Whether engines have requests of which no proxy reports: other clients', or those of proxies of which nothing is received.
+    fn is_partial(&mut self, look: &Look) -> bool {
+        let sum = |of: fn(&EndpointLook) -> u64| float(look.endpoints.iter().map(of).sum::<u64>());
+        let (reported, in_flight) = (sum(|it| it.reported), sum(|it| it.in_flight));
+        let is_unseen = reported > 0.0 && in_flight <= 0.0 && self.sums.requests <= 0.0;
+        let most = STRANGE_TIMES * in_flight + STRANGE_PER_ENGINE * float_len(look.endpoints.len());
+        let is_strange = is_unseen || reported > most;
+        self.strange_plans = if is_strange { self.strange_plans.saturating_add(1) } else { 0 };
+        self.strange_plans >= STRANGE_PLANS
     }
 
     fn learn(&mut self, asked: &Asked, look: &Look, now_s: f64) {
@@ -214,8 +241,8 @@ impl Service {
             *tokens *= share;
             look.endpoints.iter().any(|endpoint| endpoint.address == *address)
         });
-        let pods = look.pods.iter().map(|(name, pod)| (name.as_str(), pod.is_ready));
-        let started = self.ages.note(pods, now_s);
+        let replicas = look.replicas.iter().map(|(name, replica)| (name.as_str(), replica));
+        let started = self.ages.note(replicas, now_s);
         let context_tokens = self.means.context_tokens.get().unwrap_or_default()
             + self.means.output_tokens.get().unwrap_or(look.output_tokens) / 2.0;
         for role in &asked.roles {
@@ -254,7 +281,7 @@ impl Service {
         }
     }
 
-    fn seen(&self, asked: &Asked, look: &Look, window_s: f64, now_s: f64) -> Seen {
+    fn seen(&self, asked: &Asked, look: &Look, is_partial: bool, window_s: f64, now_s: f64) -> Seen {
         let Sums { requests, prompts, responses, held, firsts, firsts_late, ends, ends_late } = self.sums;
         let whole = |mean: Mean| responses * mean.get().unwrap_or_default();
         let output_tokens = self.means.output_tokens.get().unwrap_or(look.output_tokens);
@@ -281,7 +308,6 @@ impl Service {
         let takes_prompts = look.endpoints.iter().filter(|endpoint| endpoint.role != Takes::Decode);
         let backlog = Backlog {
             held_requests: look.held.requests,
-            held_oldest_s: look.held.oldest_s,
             work_tokens: takes_prompts.map(|endpoint| endpoint.work_tokens).sum::<f64>()
                 + float(look.held.all) * work,
             requests_in_flight: look.endpoints.iter().map(|endpoint| endpoint.requests).sum(),
@@ -289,22 +315,23 @@ impl Service {
         let roles = asked.roles.iter().map(|role| Role {
             legs: legs(*role),
             speeds: self.learned.get(role).map(|learned| learned.speeds).unwrap_or_default(),
+            ranks: asked.ranks.get(role).copied().unwrap_or(1),
             engines: self.engines(*role, look, now_s),
         });
-        Seen { demand, backlog, roles: roles.collect() }
+        Seen { demand, backlog, roles: roles.collect(), is_partial }
     }
 
     fn engines(&self, role: RoleName, look: &Look, now_s: f64) -> Vec<Engine> {
-        let of_role = look.pods.iter().filter(|(_, pod)| pod.role == role.as_str());
-        let engine = |(name, pod): (&String, &super::look::PodLook)| {
-            let ranks = || look.endpoints.iter().filter(|endpoint| endpoint.pod.as_ref() == Some(name));
+        let of_role = look.replicas.iter().filter(|(_, replica)| replica.role == role.as_str());
+        let engine = |(name, replica): (&String, &ReplicaLook)| {
+            let ranks = || look.endpoints.iter().filter(|endpoint| endpoint.replica.as_ref() == Some(name));
             let warm = |endpoint: &EndpointLook| {
                 let routed = self.warmth.get(&endpoint.address).copied().unwrap_or_default();
                 routed.min(endpoint.held_tokens)
             };
             Engine {
                 id: id(name),
-                state: match (pod.is_leaving, pod.is_ready) {
+                state: match (replica.is_leaving, replica.is_ready) {
                     (true, _) => EngineState::Draining,
                     (false, true) => EngineState::Ready,
                     (false, false) => EngineState::Starting { for_s: self.ages.of(name, now_s) },
@@ -317,22 +344,34 @@ impl Service {
     }
 
     fn verdict(&mut self, asked: &Asked, look: &Look, seen: &Seen, now_s: f64) -> Verdict {
-        let is_waking = !self.is_asleep() && seen.roles.iter().all(|role| role.ready() == 0);
+        // One role without an engine is enough for nobody to be served: prompts go to engines for responses where there are none of
+        // their own, and nobody else generates.
+        let serves = |role: &Role| role.legs == Legs::Prefill || role.ready() > 0;
+        let is_waking = !self.is_asleep() && !seen.roles.iter().all(serves);
         self.waking_since_s = is_waking.then(|| self.waking_since_s.unwrap_or(now_s));
         let wake_s = seen.roles.iter().map(|role| role.speeds.wake_s).fold(0.0, f64::max);
         let for_s = self.waking_since_s.map_or(0.0, |since_s| now_s - since_s);
-        let mut pods = look.pods.iter().filter(|(_, pod)| is_waking && !pod.is_leaving);
-        let trouble = pods.find_map(|(name, pod)| Some((name, pod.trouble.as_ref()?)));
-        let why = match trouble {
-            Some((pod, trouble)) => Some(format!("pod {pod}: {trouble}")),
-            None if for_s > (WAKES_MAX * wake_s).max(WAKE_S_MIN) => Some(format!(
-                "no replica is ready after {WAKES_MAX} times of the usual start of {wake_s:.0} s"
-            )),
-            None => None,
-        };
-        if let Some(why) = why {
+        let is_stuck = self.plans.iter().any(|plan| plan.reason == Reason::Stuck);
+        let mut starting = look.replicas.values().filter(|it| !it.is_leaving && !it.is_ready);
+        let trouble = starting.find_map(|replica| replica.trouble.as_deref());
+        let late = for_s > (WAKES_MAX * wake_s).max(WAKE_S_MIN);
+        if is_waking && (late || trouble.is_some()) {
+            let why = trouble.map_or_else(
+                || format!("no replica is ready after {WAKES_MAX} times of the usual start of {wake_s:.0} s"),
+                str::to_owned,
+            );
             let message = format!("{why}; requests wait as long as spec.router.hold allows, then get a 503");
-            return Verdict { is_fine: false, reason: "DoesNotWake".to_owned(), message };
+            return verdict("DoesNotWake", &message);
+        }
+        if seen.is_partial {
+            return verdict(
+                "OtherClients",
+                "engines have requests of which no proxy reports, so that only part of the demand is known: the replicas do not become fewer",
+            );
+        }
+        if is_stuck {
+            let why = trouble.unwrap_or("engines that start do not become ready");
+            return verdict("Stuck", &format!("{why}: more replicas would not come up either"));
         }
         let plans = asked.roles.iter().zip(&self.plans);
         let words: Vec<String> = plans
@@ -348,24 +387,20 @@ impl Service {
     /// Shows the plan, if anybody should see it.
     fn show(&mut self, asked: &Asked, look: &Look, verdict: Verdict, now_s: f64) {
         let role = |(role, plan): (&RoleName, &RolePlan)| {
-            let name = |engine: &EngineId| look.pods.keys().find(|name| id(name) == *engine).cloned();
+            let name = |engine: &EngineId| look.replicas.keys().find(|name| id(name) == *engine).cloned();
             let replicas = i32::try_from(plan.replicas).unwrap_or(i32::MAX);
             (*role, RoleScaling { replicas, order: plan.order.iter().filter_map(name).collect() })
         };
         let roles: BTreeMap<RoleName, RoleScaling> = asked.roles.iter().zip(&self.plans).map(role).collect();
         let before = self.scaling.as_ref();
+        // A condition that is no longer true must not stay; words that only differ may, for a minute.
         let is_kept = before.is_some_and(|before| {
-            let same = roles.iter().all(|(role, of)| {
-                before.roles.get(role).is_some_and(|before| before.replicas == of.replicas)
-            });
-            same && before.verdict.is_fine == verdict.is_fine && now_s - self.shown_s < SHOWN_S_MIN
+            same_replicas(before, &roles)
+                && before.verdict.is_fine == verdict.is_fine
+                && now_s - self.shown_s < SHOWN_S_MIN
         });
         let verdict = match before {
-            Some(before)
-                if is_kept || before.verdict.reason == verdict.reason && same_replicas(before, &roles) =>
-            {
-                before.verdict.clone()
-            }
+            Some(before) if is_kept => before.verdict.clone(),
             _ => {
                 self.shown_s = now_s;
                 verdict
@@ -375,8 +410,13 @@ impl Service {
     }
 }
 
-fn is_of(look: &Look, pod: &str, role: RoleName) -> bool {
-    look.pods.get(pod).is_some_and(|pod| pod.role == role.as_str())
+/// What is not as it should be.
+fn verdict(reason: &str, message: &str) -> Verdict {
+    Verdict { is_fine: false, reason: reason.to_owned(), message: message.to_owned() }
+}
+
+fn is_of(look: &Look, replica: &str, role: RoleName) -> bool {
+    look.replicas.get(replica).is_some_and(|replica| replica.role == role.as_str())
 }
 
 fn same_replicas(before: &Scaling, roles: &BTreeMap<RoleName, RoleScaling>) -> bool {

@@ -12,6 +12,10 @@ use warmpath_deploy::plan::{ENDPOINT_LABEL, ROLE_LABEL, SERVICE_LABEL};
 
 /// The annotation with the cost of a pod's deletion: of the pods of a ReplicaSet that shrinks, those with the lowest go first.
 pub(crate) const DELETION_COST_ANNOTATION: &str = "controller.kubernetes.io/pod-deletion-cost";
+/// The label with the number of a LeaderWorkerSet's group: its pods are one replica, and those of its next life have the same names.
+const GROUP_LABEL: &str = "leaderworkerset.sigs.k8s.io/group-index";
+/// Phases in which a pod serves nobody ever again. An evicted one stays for as long as nobody deletes it, beside its successor.
+const PHASES_OVER: [&str; 2] = ["Failed", "Succeeded"];
 /// Bytes of a trouble that are kept.
 const TROUBLE_BYTES_MAX: usize = 300;
 /// Waits that are no trouble: every container has them when it starts.
@@ -24,6 +28,7 @@ pub(super) type ApiEngine = Object<NotUsed, Status>;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Status {
+    phase: String,
     #[serde(rename = "podIP")]
     pod_ip: Option<IpAddr>,
     conditions: Vec<Condition>,
@@ -74,9 +79,11 @@ pub struct EnginePod {
     pub role: String,
     /// Whether it takes requests: of a replica of several nodes, one pod does.
     pub is_endpoint: bool,
+    /// The group that it is in, if a replica has several pods.
+    pub group: Option<String>,
     /// Whether it is ready.
     pub is_ready: bool,
-    /// Whether it is being deleted.
+    /// Whether it is being deleted, or has ended for good.
     pub is_leaving: bool,
     /// The cost of its deletion, as its annotation states it.
     pub deletion_cost: Option<i32>,
@@ -109,8 +116,9 @@ impl EnginePod {
             service: labels.remove(SERVICE_LABEL).unwrap_or_default(),
             role: labels.remove(ROLE_LABEL).unwrap_or_default(),
             is_endpoint: labels.remove(ENDPOINT_LABEL).as_deref() == Some("true"),
+            group: labels.remove(GROUP_LABEL),
             is_ready,
-            is_leaving: meta.deletion_timestamp.is_some(),
+            is_leaving: meta.deletion_timestamp.is_some() || PHASES_OVER.contains(&status.phase.as_str()),
             deletion_cost: cost.and_then(|cost| cost.parse().ok()),
             trouble: if is_ready { None } else { status.trouble() },
             identity: EndpointId::of(&meta.uid.unwrap_or_default()).0,
@@ -194,7 +202,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::{ApiEngine, EnginePod};
+    use super::{ApiEngine, EnginePod, GROUP_LABEL};
     use serde_json::{Value, json};
 
     fn trouble(status: &Value) -> Option<String> {
@@ -219,6 +227,20 @@ mod tests {
         assert_eq!((pod.created_ms, pod.ready_ms), (Some(made_ms), Some(ready_ms)));
         assert_eq!((pod.ip, pod.is_ready), (Some([10, 0, 0, 1].into()), true));
         assert_eq!((read("False").created_ms, read("False").ready_ms), (Some(made_ms), None));
+    }
+
+    #[test]
+    fn an_evicted_pod_is_on_its_way_out_for_as_long_as_it_stays() {
+        let read = |phase: &str| {
+            let pod = json!({"metadata": {"name": "p", "labels": {GROUP_LABEL: "3"}}, "spec": {}, "status": {"phase": phase}});
+            EnginePod::read(serde_json::from_value::<ApiEngine>(pod).unwrap()).unwrap().1
+        };
+        for (phase, is_over) in
+            [("Pending", false), ("Running", false), ("Failed", true), ("Succeeded", true)]
+        {
+            assert_eq!(read(phase).is_leaving, is_over, "{phase}");
+        }
+        assert_eq!(read("Running").group.as_deref(), Some("3"));
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub use crate::problems::Problem;
 pub use cluster::{Cluster, InferencePools, Picker};
 pub use names::{ENDPOINT_LABEL, LLM_D_ROLE_LABEL, ROLE_LABEL, SERVICE_LABEL};
 pub use observed::{Diagnosis, ObjectRef, Observed, ObservedWorkload, Traffic};
-pub use scaling::policy;
+pub use scaling::{policy, ranks};
 
 use crate::api::{ModelService, ModelServiceStatus};
 use crate::engines::{self, Context, HTTP_PORT};

@@ -1,8 +1,9 @@
 //! What a ModelService asks of the scaler, as that reads it.
 
-use crate::api::ModelServiceSpec;
+use crate::api::{EngineKind, ModelServiceSpec, RoleName};
 use crate::shape::path;
-use warmpath_scale::{Policy, Problem, RawBounds, RawPolicy};
+use std::collections::BTreeMap;
+use warmpath_scale::{Policy, Problem, REPLICAS_MAX, RawBounds, RawPolicy};
 
 /// What an operator asks of the scaler, Warmpath's or another one that follows its numbers; `None`: nothing scales.
 ///
@@ -18,7 +19,9 @@ pub fn policy(spec: &ModelServiceSpec) -> Result<Option<Policy>, Vec<Problem>> {
     let least = if autoscaling.external && !autoscaling.scale_to_zero { 1 } else { i32::MIN };
     let bounds = spec.roles.iter().map(|(name, role)| {
         let min = role.replicas.min.max(least);
-        (path(name), RawBounds { min, max: role.replicas.max })
+        // Another scaler has its own maximum.
+        let most = autoscaling.external.then(|| i32::try_from(REPLICAS_MAX).unwrap_or(i32::MAX));
+        (path(name), RawBounds { min, max: role.replicas.max.or(most) })
     });
     let objectives = spec.objectives.clone().unwrap_or_default();
     let raw = RawPolicy {
@@ -37,4 +40,12 @@ pub fn policy(spec: &ModelServiceSpec) -> Result<Option<Policy>, Vec<Problem>> {
         Problem { field, ..problem }
     };
     Policy::of(&raw).map(Some).map_err(|problems| problems.into_iter().map(within).collect())
+}
+
+/// The ranks of a replica of each role that take requests by themselves, each with a port of its own: vLLM's, where data-parallel.
+/// Other engines spread requests over their ranks.
+pub fn ranks(spec: &ModelServiceSpec) -> BTreeMap<RoleName, u32> {
+    let has_ports = spec.engine.kind == EngineKind::Vllm;
+    let of = |data: u32| if has_ports { data.max(1) } else { 1 };
+    spec.roles.iter().map(|(name, role)| (name, of(role.parallelism.data))).collect()
 }

@@ -1,8 +1,9 @@
 //! A service through hours of looks, in no time: what it asks for, and what it must not.
 
-use super::super::look::{EndpointLook, HeldLook, Look, PodLook};
+use super::super::look::{EndpointLook, HeldLook, Look, ReplicaLook};
 use super::{Asked, Service, Takes};
 use crate::publish::Arrived;
+use std::collections::BTreeMap;
 use warmpath_deploy::api::RoleName;
 use warmpath_scale::{Policy, RawBounds, RawPolicy};
 
@@ -21,6 +22,9 @@ fn split(idle_s: f64) -> Asked {
         roles: vec![RoleName::Prefill, RoleName::Decode],
         policy: Policy::of(&raw).unwrap(),
         is_external: false,
+        identity: 1,
+        engines: 1,
+        ranks: BTreeMap::new(),
     }
 }
 
@@ -30,11 +34,11 @@ fn ready(count: usize) -> Look {
     for (role, takes) in [("prefill", Takes::Prefill), ("decode", Takes::Decode)] {
         for at in 0..count {
             let (name, address) = (format!("{role}-{at}"), format!("{role}-{at}:8000"));
-            let pod = PodLook { role: role.to_owned(), is_ready: true, ..PodLook::default() };
-            look.pods.insert(name.clone(), pod);
+            let replica = ReplicaLook { role: role.to_owned(), is_ready: true, ..ReplicaLook::default() };
+            look.replicas.insert(name.clone(), replica);
             look.endpoints.push(EndpointLook {
                 address,
-                pod: Some(name),
+                replica: Some(name),
                 role: takes,
                 ..EndpointLook::default()
             });
@@ -44,14 +48,14 @@ fn ready(count: usize) -> Look {
 }
 
 fn starting(mut look: Look) -> Look {
-    look.pods.values_mut().for_each(|pod| pod.is_ready = false);
+    look.replicas.values_mut().for_each(|replica| replica.is_ready = false);
     look.endpoints.clear();
     look
 }
 
 fn held(requests: u64) -> Look {
     let tokens = 4_000.0 * f64::from(u32::try_from(requests).unwrap());
-    let held = HeldLook { requests, oldest_s: 0.1, tokens, all: requests };
+    let held = HeldLook { requests, tokens, all: requests };
     Look { held, output_tokens: 200.0, ..Look::default() }
 }
 
@@ -193,7 +197,9 @@ fn a_model_that_does_not_wake_is_said_to_and_its_pods_stay() {
     service.plan(&asked, &Look::default(), 1_000.0);
     service.note_held(1.0);
     service.plan(&asked, &held(1), 1_000.2);
-    look.pods.values_mut().for_each(|pod| pod.trouble = Some("no node has room for it".to_owned()));
+    look.replicas
+        .values_mut()
+        .for_each(|replica| replica.trouble = Some("pod decode-0: no node has room for it".to_owned()));
     service.plan(&asked, &look, 1_005.0);
     assert_eq!((replicas(&service), reason(&service)), (vec![1, 1], "DoesNotWake"));
     assert!(service.scaling().unwrap().verdict.message.starts_with("pod decode-0: no node has room for it"));
@@ -255,4 +261,105 @@ fn prompts_that_are_not_split_ask_for_engines_for_responses() {
     let (split, whole) = (of(0.0), of(8_000.0));
     assert_eq!(split[0], whole[0], "prompts that are not split ask for no engines for prompts");
     assert!(whole[1] >= split[1] + 4, "{split:?} {whole:?}");
+}
+
+/// Plans with so many requests a second at each engine that does prompts, for so many seconds.
+fn load(service: &mut Service, asked: &Asked, look: &Look, per_s: f64, from_s: f64, seconds: f64) -> f64 {
+    let mut now_s = from_s;
+    while now_s < from_s + seconds {
+        now_s += TICK_S;
+        let requests = per_s * TICK_S;
+        let arrived = Arrived {
+            requests,
+            booked: requests,
+            work_tokens: requests * 4_000.0,
+            work_tokens_squared: requests * 4_000.0 * 4_000.0,
+            context_tokens: requests * 4_000.0,
+            ..Arrived::default()
+        };
+        let split = Arrived { work_tokens: 0.0, work_tokens_squared: 0.0, ..arrived.clone() };
+        for endpoint in &look.endpoints {
+            let arrived = if endpoint.role == Takes::Prefill { &arrived } else { &split };
+            service.note_arrived(endpoint.role, &endpoint.address, arrived);
+        }
+        service.plan(asked, look, now_s);
+    }
+    now_s
+}
+
+#[test]
+fn an_engine_that_restarts_does_not_stop_growth() {
+    let (mut service, asked, mut look) = (Service::default(), split(100_000.0), ready(4));
+    let now_s = load(&mut service, &asked, &look, 1.0, 1_000.0, 3_600.0);
+    let before = replicas(&service);
+    look.replicas.get_mut("prefill-0").unwrap().is_ready = false;
+    load(&mut service, &asked, &look, 5.0, now_s, 60.0);
+    assert!(replicas(&service)[0] > before[0].max(4), "{before:?} {:?}", service.scaling());
+}
+
+#[test]
+fn a_moment_without_a_proxy_forgets_nothing() {
+    let of = |gap_s: f64| {
+        let (mut service, asked, look) = (Service::default(), split(120.0), ready(4));
+        let now_s = load(&mut service, &asked, &look, 4.0, 1_000.0, 600.0);
+        let deaf = Look { is_deaf: true, ..look.clone() };
+        let now_s = pass(&mut service, &asked, &deaf, now_s, gap_s);
+        // Of what is known then, half of the idle time is over.
+        let quiet_s = pass(&mut service, &asked, &look, now_s, 60.0);
+        let halfway = replicas(&service);
+        let now_s = pass(&mut service, &asked, &deaf, quiet_s, gap_s);
+        pass(&mut service, &asked, &look, now_s, 1_200.0);
+        (halfway, replicas(&service))
+    };
+    let (halfway, asleep) = of(0.0);
+    assert!(halfway[0] > 1 && asleep == [0, 0], "{halfway:?} {asleep:?}");
+    assert_eq!(of(30.0), (halfway, asleep));
+}
+
+#[test]
+fn engines_with_far_more_requests_than_proxies_report_take_nothing_away() {
+    let (mut service, asked, mut look) = (Service::default(), split(100_000.0), ready(4));
+    for endpoint in &mut look.endpoints {
+        (endpoint.reported, endpoint.in_flight) = (40, 20);
+    }
+    let now_s = load(&mut service, &asked, &look, 0.1, 1_000.0, 7_200.0);
+    assert_eq!((replicas(&service), reason(&service)), (vec![4, 4], "OtherClients"));
+    for endpoint in &mut look.endpoints {
+        endpoint.reported = 20;
+    }
+    load(&mut service, &asked, &look, 0.1, now_s, 7_200.0);
+    assert!(replicas(&service)[0] < 4, "half of them were enough");
+}
+
+#[test]
+fn a_replica_of_eight_ranks_counts_as_one() {
+    let (mut one, mut eight) = (Service::default(), Service::default());
+    let (asked, look) = (split(100_000.0), ready(8));
+    load(&mut one, &asked, &look, 4.0, 1_000.0, 600.0);
+    let with_ranks = Asked { ranks: asked.roles.iter().map(|role| (*role, 8)).collect(), ..asked };
+    let mut of_one = look.clone();
+    of_one.replicas.retain(|name, _| name.ends_with("-0"));
+    for endpoint in &mut of_one.endpoints {
+        endpoint.replica =
+            endpoint.replica.as_ref().and_then(|name| Some(format!("{}-0", name.split_once('-')?.0)));
+    }
+    load(&mut eight, &with_ranks, &of_one, 4.0, 1_000.0, 600.0);
+    let (ranks, groups) = (replicas(&one)[0], replicas(&eight)[0]);
+    assert!(ranks >= 8 && groups == (ranks + 7) / 8, "{ranks} engines of one rank, {groups} of eight");
+}
+
+#[test]
+fn a_role_without_which_nobody_is_served_does_not_wake() {
+    let (mut service, asked, mut look) = (Service::default(), split(600.0), ready(1));
+    service.plan(&asked, &Look::default(), 1_000.0);
+    service.note_held(1.0);
+    let decode = look.replicas.get_mut("decode-0").unwrap();
+    (decode.is_ready, decode.trouble) = (false, Some("pod decode-0: ImagePullBackOff".to_owned()));
+    look.held = held(1).held;
+    service.plan(&asked, &look, 1_000.2);
+    assert_eq!(reason(&service), "DoesNotWake");
+    let decode = look.replicas.get_mut("decode-0").unwrap();
+    decode.trouble = Some("pod decode-0: no node has room for it".to_owned());
+    pass(&mut service, &asked, &look, 1_000.2, 120.0);
+    assert!(service.scaling().unwrap().verdict.message.contains("no node"), "{:?}", service.scaling());
 }

@@ -293,7 +293,6 @@ impl World<'_> {
             warm_tokens: pod.engine.warm_tokens(now_s - WARM_S),
         };
         let held_tokens = self.held.iter().map(|number| self.asked[*number].prompt_tokens).sum();
-        let oldest_s = self.held.first().map_or(0.0, |number| now_s - self.asked[*number].at_s);
         let outputs = self.output_sum;
         View {
             now_s,
@@ -301,7 +300,6 @@ impl World<'_> {
             output_tokens_mean: if outputs.1 > 0.0 { outputs.0 / outputs.1 } else { 250.0 },
             held: self.held.len(),
             held_tokens,
-            held_oldest_s: oldest_s,
             engines: self.pods.iter().map(engine).collect(),
         }
     }

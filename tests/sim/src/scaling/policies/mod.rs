@@ -40,7 +40,6 @@ pub(super) struct View {
     pub(super) output_tokens_mean: f64,
     pub(super) held: usize,
     pub(super) held_tokens: f64,
-    pub(super) held_oldest_s: f64,
     pub(super) engines: Vec<ViewEngine>,
 }
 

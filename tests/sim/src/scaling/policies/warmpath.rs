@@ -56,14 +56,13 @@ impl Policy for Warmpath {
         };
         let backlog = Backlog {
             held_requests: view.held as u64,
-            held_oldest_s: view.held_oldest_s,
             work_tokens: view.held_tokens
                 + view.engines.iter().map(|engine| engine.waiting_tokens).sum::<f64>(),
             requests_in_flight: view.engines.iter().map(|engine| engine.in_flight as u64).sum(),
         };
         let engines = view.engines.iter().map(engine).collect();
-        let roles = vec![Role { legs: Legs::Both, speeds: self.speeds, engines }];
-        let seen = Seen { demand, backlog, roles };
+        let roles = vec![Role { legs: Legs::Both, speeds: self.speeds, ranks: 1, engines }];
+        let seen = Seen { demand, backlog, roles, is_partial: false };
         let planned = plan(&self.policy, &seen, std::mem::take(&mut self.state), view.now_s);
         self.state = planned.state;
         let role = planned.roles.into_iter().next().unwrap_or_default();
