@@ -87,6 +87,27 @@ fn several_models_are_a_list_beside_the_first() {
     assert_eq!(services[1]["spec"]["roles"]["serve"]["hardware"]["gpu"]["type"], "amd-mi300x");
 }
 
+/// Blocks of YAML in the chart's README that begin with a comment that names them as values.
+#[test]
+fn the_values_that_the_readme_shows_are_rendered() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../controller/chart/README.md");
+    let readme = fs::read_to_string(readme).unwrap();
+    let blocks = readme.split("```yaml\n# values.yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let mut kinds = Vec::new();
+    for values in blocks {
+        let chart = Chart::new(values).unwrap();
+        let rendered = chart.render().unwrap_or_else(|error| panic!("{error}\nwith {values}"));
+        let service = rendered.of_kind("ModelService").next().unwrap();
+        // Routes lead to objects of the ModelService's name.
+        let name = service["metadata"]["name"].as_str().unwrap();
+        assert!(readme.contains(&format!("backendRefs: [{{name: {name}, port: 8000}}]")), "{name}");
+        assert!(readme.contains(&format!("kind: InferencePool, name: {name}}}")), "{name}");
+        let ours = ["EnvoyFilter", "EnvoyPatchPolicy"].map(|kind| rendered.of_kind(kind).count());
+        kinds.push(ours.map(|count| count > 0));
+    }
+    assert_eq!(kinds, [[true, false], [false, true]]);
+}
+
 fn refused(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/refused").join(name)
 }
