@@ -78,8 +78,11 @@ fn load(args: &ControllerArgs) -> anyhow::Result<(Settings, Option<config::Watch
 async fn controller(args: &ControllerArgs) -> anyhow::Result<()> {
     let (settings, watched) = load(args)?;
     let stop = run::stop_signal().context("cannot wait for signals")?;
-    let running = run::launch(settings, watched).await?;
-    let signal = stop.await;
+    let mut running = run::launch(settings, watched).await?;
+    let signal = tokio::select! {
+        signal = stop => signal,
+        part = running.broken() => bail!("a part of the controller has ended: {part}"),
+    };
     tracing::info!(signal, "stopping");
     running.shutdown().await;
     tracing::info!("stopped");

@@ -45,8 +45,11 @@ pub struct Running {
     grpc_addr: SocketAddr,
     http_addr: SocketAddr,
     stop: watch::Sender<bool>,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: Tasks,
 }
+
+/// The parts that run, with their names.
+type Tasks = Vec<(&'static str, JoinHandle<()>)>;
 
 /// Why a controller did not start.
 #[derive(Debug, Error)]
@@ -105,7 +108,7 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
         caches.listen(listen(address).await?.0);
     }
     let telemetry = Telemetry::new(shared.clone(), Arc::clone(&metrics), caches.board());
-    let mut tasks = vec![reporter];
+    let mut tasks: Tasks = vec![("reports", reporter)];
     let (cluster, leading) = follow_cluster(&settings, &metrics, &stopping, &mut tasks).await?;
     let api = api::Api::new(shared.clone(), Arc::clone(&metrics), telemetry.fleet(), telemetry.unseen())
         .omitting(&settings.omitted_prefixes)
@@ -114,7 +117,7 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
         .knowing(caches.knowledge())
         .following(cluster.clone());
     if let Some(leading) = leading {
-        leading.begin(&api, &telemetry, &shared, &metrics);
+        tasks.extend(leading.begin(&api, &telemetry, &shared, &metrics, &stopping));
     }
     let (models, connectors) = (telemetry.models(), telemetry.connectors());
     let (serve, is_known) = oneshot::channel();
@@ -146,10 +149,10 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
     live.follow().await;
     tracing::info!(grpc = %grpc_addr, http = %http_addr, "controller started");
     tasks.extend([
-        tokio::spawn(serve_grpc(grpc, identity, service, is_known, shared.clone())),
-        tokio::spawn(serve_http(http, api, shared.clone())),
-        tokio::spawn(tick(shared)),
-        tokio::spawn(live.run(watched)),
+        ("gRPC", tokio::spawn(serve_grpc(grpc, identity, service, is_known, shared.clone()))),
+        ("HTTP", tokio::spawn(serve_http(http, api, shared.clone()))),
+        ("clock", tokio::spawn(tick(shared))),
+        ("configuration", tokio::spawn(live.run(watched))),
     ]);
     Ok(Running { grpc_addr, http_addr, stop, tasks })
 }
@@ -167,10 +170,25 @@ impl Running {
         self.http_addr
     }
 
+    /// Waits until a part has ended by itself, and returns its name. None does but by a defect, such as a panic. The others then show
+    /// what was true before: whoever runs the controller should start it anew.
+    pub async fn broken(&mut self) -> &'static str {
+        let ends = self.tasks.iter_mut().map(|(name, task)| {
+            Box::pin(async move {
+                let _ = task.await;
+                *name
+            })
+        });
+        futures::future::select_all(ends).await.0
+    }
+
     /// Ends every stream and waits for the parts to end.
     pub async fn shutdown(mut self) {
         self.stop.send_replace(true);
-        for mut task in std::mem::take(&mut self.tasks) {
+        for (_, mut task) in std::mem::take(&mut self.tasks) {
+            if task.is_finished() {
+                continue;
+            }
             if tokio::time::timeout(SHUTDOWN_TIMEOUT, &mut task).await.is_err() {
                 task.abort();
             }
@@ -181,7 +199,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop.send_replace(true);
-        for task in &self.tasks {
+        for (_, task) in &self.tasks {
             task.abort();
         }
     }
@@ -199,7 +217,14 @@ struct Leading {
 
 impl Leading {
     /// Scales ModelServices, and carries them out while this replica leads.
-    fn begin(self, api: &api::Api, telemetry: &Telemetry, shared: &Shared, metrics: &Arc<Metrics>) {
+    fn begin(
+        self,
+        api: &api::Api,
+        telemetry: &Telemetry,
+        shared: &Shared,
+        metrics: &Arc<Metrics>,
+        stop: &watch::Receiver<bool>,
+    ) -> Tasks {
         let Self { client, deployed, followed, is_leader } = self;
         let (to, scaled) = watch::channel(Scaled::default());
         let inputs = scale::Inputs {
@@ -210,8 +235,9 @@ impl Leading {
             cluster: followed,
             metrics: Arc::clone(metrics),
         };
-        tokio::spawn(scale::run(inputs, to));
-        tokio::spawn(deploy::run(client, deployed, api.clone(), scaled, is_leader, Arc::clone(metrics)));
+        let deploy = deploy::run(client, deployed, api.clone(), scaled, is_leader, Arc::clone(metrics));
+        let deploy = until_stopped(deploy, stop.clone());
+        vec![("scaler", tokio::spawn(scale::run(inputs, to))), ("models", tokio::spawn(deploy))]
     }
 }
 
@@ -221,7 +247,7 @@ async fn follow_cluster(
     settings: &Settings,
     metrics: &Arc<Metrics>,
     stop: &watch::Receiver<bool>,
-    tasks: &mut Vec<JoinHandle<()>>,
+    tasks: &mut Tasks,
 ) -> Result<(Option<watch::Receiver<Option<Followed>>>, Option<Leading>), StartError> {
     let Some(kubernetes) = settings.kubernetes.clone() else { return Ok((None, None)) };
     let (client, namespace) = cluster::client().await?;
@@ -233,7 +259,7 @@ async fn follow_cluster(
         let identity = format!("{pod}_{}", new_instance());
         let lease = kubernetes.lease.clone();
         let (is_leader, task) = leader::start(client.clone(), lease, identity, stop.clone());
-        tasks.push(task);
+        tasks.push(("lease", task));
         if kubernetes.model_services {
             let grpc_port = settings.listen.grpc.port();
             let deployed = deploy::Settings { kubernetes: kubernetes.clone(), grpc_port, pod };
@@ -241,10 +267,20 @@ async fn follow_cluster(
             leading = Some(Leading { client, deployed, followed, is_leader });
         }
         if let Some(gateway) = kubernetes.gateway {
-            tokio::spawn(status::write(client, gateway, followed.clone(), is_leader));
+            let status =
+                until_stopped(status::write(client, gateway, followed.clone(), is_leader), stop.clone());
+            tasks.push(("status", tokio::spawn(status)));
         }
     }
     Ok((Some(followed), leading))
+}
+
+/// Runs a part that ends with nothing by itself.
+async fn until_stopped(part: impl Future<Output = ()>, mut stop: watch::Receiver<bool>) {
+    tokio::select! {
+        () = part => {}
+        _ = stop.wait_for(|is_stopping| *is_stopping) => {}
+    }
 }
 
 /// A number that no earlier process had: a proxy must not mistake one controller's generations for another's.
@@ -256,4 +292,22 @@ fn new_instance() -> InstanceId {
 /// Random bits: the keys of a `RandomState` come from the operating system.
 fn random() -> u64 {
     RandomState::new().hash_one(std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Running;
+    use tokio::sync::watch;
+
+    #[tokio::test]
+    async fn a_part_that_ends_by_itself_is_named() {
+        let (stop, _) = watch::channel(false);
+        let address = ([127, 0, 0, 1], 0).into();
+        let tasks = vec![
+            ("lives", tokio::spawn(std::future::pending())),
+            ("panics", tokio::spawn(async { panic!("as a defect would") })),
+        ];
+        let mut running = Running { grpc_addr: address, http_addr: address, stop, tasks };
+        assert_eq!(running.broken().await, "panics");
+    }
 }
