@@ -61,6 +61,9 @@ struct Args {
     /// Send a comment after so many milliseconds without a token, and after as many more.
     #[arg(long)]
     comment_interval_ms: Option<u64>,
+    /// On SIGTERM, let requests end for so many seconds at most.
+    #[arg(long, default_value_t = 0)]
+    shutdown_timeout: u64,
     /// Serve without a prefix cache.
     #[arg(long)]
     no_prefix_caching: bool,
@@ -186,7 +189,10 @@ async fn main() -> anyhow::Result<()> {
         servers.push(server);
     }
     tokio::select! {
-        _ = terminate.recv() => {}
+        _ = terminate.recv() => {
+            let time_max = Duration::from_secs(args.shutdown_timeout);
+            futures::future::join_all(servers.iter().map(|server| server.drain(time_max))).await;
+        }
         interrupted = tokio::signal::ctrl_c() => interrupted?,
     }
     futures::future::join_all(servers.into_iter().map(EngineServer::shutdown)).await;

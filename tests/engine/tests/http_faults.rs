@@ -51,6 +51,23 @@ async fn refuse_closes_the_port_and_lets_responses_end() {
 }
 
 #[tokio::test]
+async fn an_engine_that_drains_lets_responses_end_and_waits_for_no_longer_than_it_may() {
+    let engine =
+        EngineServer::start(ServerConfig { time_scale: 100.0, ..ServerConfig::default() }).await.unwrap();
+    let body = json!({"prompt": "abcd", "max_tokens": 500, "stream": true});
+    let stream = open(engine.addr(), COMPLETIONS, body).await.unwrap();
+    let rest = tokio::spawn(stream.rest());
+    engine.drain(Duration::from_mins(1)).await;
+    engine.shutdown().await;
+    assert!(!rest.await.unwrap().is_cut, "the response under way ends");
+    let slow = EngineServer::start(ServerConfig::default()).await.unwrap();
+    let stream = endless(&slow).await;
+    slow.drain(Duration::from_millis(10)).await;
+    slow.shutdown().await;
+    assert!(stream.rest().await.is_cut);
+}
+
+#[tokio::test]
 async fn refuse_closes_idle_connections() {
     let engine = instant().await;
     let mut connection = Connection::open(engine.addr()).await.unwrap();

@@ -21,7 +21,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -30,6 +30,9 @@ use tokio::{
     sync::{Notify, mpsc},
     task::JoinHandle,
 };
+
+/// Pause between two looks at the connections of an engine that drains.
+const DRAIN_LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A simulated engine that listens. Dropping it stops it at once; [`Self::shutdown`] also waits for the end.
 #[derive(Debug)]
@@ -54,6 +57,8 @@ pub(super) struct App {
     /// Where other engines find it.
     pub(super) side_addr: SocketAddr,
     pub(super) stop: Notify,
+    /// Connections of clients that are open.
+    pub(super) connections: AtomicUsize,
     requests: Mutex<BTreeMap<&'static str, u64>>,
     /// The page of `/metrics` that a fault keeps as it is, and the order's name.
     frozen: Mutex<Option<(u64, String)>>,
@@ -93,6 +98,7 @@ impl EngineServer {
             config,
             faults,
             stop: Notify::new(),
+            connections: AtomicUsize::new(0),
             requests: Mutex::default(),
             frozen: Mutex::default(),
             faulted: AtomicU64::new(0),
@@ -148,6 +154,19 @@ impl EngineServer {
     /// Empties the prefix cache, as a restart would.
     pub fn reset_cold(&self) {
         self.app.hub.forget();
+    }
+
+    /// Closes the port, and waits until the requests that it has are done, for `time_max` at most: vLLM's `--shutdown-timeout`.
+    /// Other engines still get the prompts that it keeps for them.
+    pub async fn drain(&self, time_max: Duration) {
+        self.fault(Fault::Refuse).await;
+        let done = async {
+            while self.app.connections.load(Ordering::Relaxed) > 0 {
+                tokio::time::sleep(DRAIN_LOOK_INTERVAL).await;
+            }
+        };
+        // What is not done by then is cut, as vLLM's is.
+        let _ = tokio::time::timeout(time_max, done).await;
     }
 
     /// Breaks all connections, closes the port and waits until all tasks have ended.

@@ -78,7 +78,8 @@ pub(super) async fn listen(app: Arc<App>, socket: TcpListener, addr: SocketAddr)
             () = app.stop.notified() => break,
             changed = watch.changed() => if changed.is_err() { break },
             Some(stream) = accept(socket.as_ref()) => {
-                connections.spawn(serve(Arc::clone(&app), stream));
+                let open = OpenConnection::of(&app);
+                connections.spawn(serve(open, stream));
             }
             Some(_) = connections.join_next() => {}
         }
@@ -104,13 +105,32 @@ async fn accept(socket: Option<&TcpListener>) -> Option<TcpStream> {
     Some(stream)
 }
 
+/// A connection that counts as open as long as this lives.
+struct OpenConnection(Arc<App>);
+
+// === impl OpenConnection ===
+
+impl OpenConnection {
+    fn of(app: &Arc<App>) -> Self {
+        app.connections.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(app))
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Serves one connection until it ends or a fault ends it.
-async fn serve(app: Arc<App>, stream: TcpStream) {
+async fn serve(open: OpenConnection, stream: TcpStream) {
+    let app = &open.0;
     let mut watch = app.faults.watch();
     let deaths = watch.borrow_and_update().deaths;
     // The connection that ordered the death still gets its response.
     let gave_order = Arc::new(AtomicBool::new(false));
-    let service = service_fn(|request| route::respond(Arc::clone(&app), Arc::clone(&gave_order), request));
+    let service = service_fn(|request| route::respond(Arc::clone(app), Arc::clone(&gave_order), request));
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     loop {
