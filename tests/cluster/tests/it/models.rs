@@ -75,7 +75,7 @@ async fn condition_of(
 }
 
 /// Waits until the status has these words.
-async fn says(namespace: &Namespace, words: &str) -> anyhow::Result<()> {
+pub(crate) async fn says(namespace: &Namespace, words: &str) -> anyhow::Result<()> {
     let api = namespace.model_services();
     let mut last = String::new();
     let what = format!("{words} in the status of the ModelService");

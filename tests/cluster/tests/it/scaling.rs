@@ -2,14 +2,15 @@
 //!
 //! Prefill and decode engines take some seconds to start. Requests come through the chart's Envoys, which hold them.
 
-use crate::models::{MODEL, SERVICE, condition, deployment, edit, nothing_left, ready, role, seed};
-use anyhow::ensure;
+use crate::models::{MODEL, SERVICE, condition, deployment, edit, nothing_left, ready, role, says, seed};
+use anyhow::{Context, ensure};
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
-use warmpath_cluster::{Namespace, Release, until};
+use warmpath_cluster::{Namespace, Release, Traffic, is_ready, until};
 use warmpath_http::Client;
 
 /// Requests that come at about the same time.
@@ -58,8 +59,19 @@ async fn asleep(namespace: &Namespace, values: &Value) -> anyhow::Result<(Releas
     Ok((release, namespace.service("warmpath-gateway").await?))
 }
 
-/// What became of a request: its status, and how long that took.
-type Sent = JoinHandle<anyhow::Result<(u16, Duration)>>;
+/// A request that is under way.
+type Sent = JoinHandle<anyhow::Result<Response>>;
+
+/// What became of a request.
+#[derive(Default)]
+struct Response {
+    /// Its status; 0 without a response.
+    status: u16,
+    /// How long that took.
+    waited: Duration,
+    /// After how many seconds to try again, if it says so.
+    retry_after_s: Option<u64>,
+}
 
 /// Sends requests within the time in which they come.
 fn send(gateway: SocketAddr, count: u32) -> Vec<Sent> {
@@ -72,21 +84,35 @@ fn send(gateway: SocketAddr, count: u32) -> Vec<Sent> {
             tokio::time::sleep(pause * at).await;
             let begun = Instant::now();
             let response = client.post_json("/v1/chat/completions", &body).await?;
-            Ok((response.status.as_u16(), begun.elapsed()))
+            let retry_after = response.headers.get("retry-after").and_then(|value| value.to_str().ok());
+            let retry_after_s = retry_after.and_then(|seconds| seconds.parse().ok());
+            Ok(Response { status: response.status.as_u16(), waited: begun.elapsed(), retry_after_s })
         })
     };
     (0..count).map(one).collect()
 }
 
+/// Waits for all responses.
+async fn all(sent: Vec<Sent>) -> anyhow::Result<Vec<Response>> {
+    let mut found = Vec::new();
+    for request in sent {
+        found.push(request.await?.unwrap_or_default());
+    }
+    Ok(found)
+}
+
+/// How many had which status, and the longest wait.
+fn count(responses: &[Response]) -> (BTreeMap<u16, usize>, Duration) {
+    let mut by_status = BTreeMap::new();
+    for response in responses {
+        *by_status.entry(response.status).or_default() += 1;
+    }
+    (by_status, responses.iter().map(|response| response.waited).max().unwrap_or_default())
+}
+
 /// Waits for all responses; returns how many had which status, and the longest wait. A request without a response has the status 0.
 async fn responses(sent: Vec<Sent>) -> anyhow::Result<(BTreeMap<u16, usize>, Duration)> {
-    let (mut by_status, mut longest) = (BTreeMap::new(), Duration::ZERO);
-    for request in sent {
-        let (status, waited) = request.await?.unwrap_or_default();
-        *by_status.entry(status).or_default() += 1;
-        longest = longest.max(waited);
-    }
-    Ok((by_status, longest))
+    Ok(count(&all(sent).await?))
 }
 
 /// Waits until each controller knows of this many held requests, at least.
@@ -161,6 +187,78 @@ pub(crate) async fn no_request_is_lost_while_the_leader_dies_and_clients_leave(
     Ok(())
 }
 
+/// Requests that a proxy holds by its name, as a controller shows it.
+async fn held_by(release: &Release, proxy: &str) -> anyhow::Result<usize> {
+    let controllers = release.ready("controller", 2).await?;
+    let state = release.state(controllers.first().context("no controller")?).await?;
+    let of_proxy = state.proxies.iter().filter(|one| one.node.starts_with(proxy));
+    Ok(of_proxy.map(|one| one.held as usize).sum())
+}
+
+pub(crate) async fn an_envoy_that_drains_loses_no_held_request_and_one_that_is_killed_only_its_own(
+    namespace: Namespace,
+) -> anyhow::Result<()> {
+    const HELD: u32 = 100;
+    let mut values = sleeping(20, HOLD_S);
+    values["gateway"]["drainSeconds"] = json!(HOLD_S);
+    let (release, gateway) = asleep(&namespace, &values).await?;
+    let envoys = release.ready("gateway", 2).await?;
+    let names: Vec<&str> = envoys.iter().filter_map(|pod| pod.metadata.name.as_deref()).collect();
+    let [drained, killed] = names[..] else { anyhow::bail!("other Envoys than two: {names:?}") };
+    let sent = send(gateway, HELD);
+    held(&release, HELD as usize).await?;
+    let (of_drained, of_killed) = (held_by(&release, drained).await?, held_by(&release, killed).await?);
+    ensure!(of_drained + of_killed == HELD as usize && of_drained > 0, "{of_drained} and {of_killed} held");
+    // As a rollout, or the drain of a node, does it.
+    let deletion = namespace.kubectl(&["delete", "pod", drained, "--wait=false"]).await?;
+    ensure!(deletion.is_success, "{}", deletion.stderr);
+    ensure!(held_by(&release, drained).await? == of_drained, "what an Envoy holds that drains is counted");
+    namespace.kill(envoys.last().context("no Envoy")?).await?;
+    let (by_status, longest) = responses(sent).await?;
+    println!(
+        "{HELD} held; the Envoy with {of_drained} of them drained, the one with {of_killed} killed: {by_status:?}, the longest {} ms",
+        longest.as_millis()
+    );
+    let served = by_status.get(&200).copied().unwrap_or_default();
+    let cut = by_status.get(&0).copied().unwrap_or_default();
+    ensure!((served, cut) == (of_drained, of_killed), "{by_status:?}");
+    // Nobody counts them any more.
+    for controller in release.ready("controller", 2).await? {
+        until("no held request", async || {
+            let state = release.state(&controller).await.ok()?;
+            (state.pools.first()?.held_for_endpoint.requests == 0).then_some(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn requests_beyond_the_bound_of_held_ones_are_refused_at_once(
+    namespace: Namespace,
+) -> anyhow::Result<()> {
+    /// Requests that each of the two Envoys may hold.
+    const BOUND: usize = 20;
+    let mut values = sleeping(20, HOLD_S);
+    values["gateway"]["filter"] = json!({"hold": {"requests_max": BOUND}});
+    let (release, gateway) = asleep(&namespace, &values).await?;
+    let sent = send(gateway, 120);
+    held(&release, 2 * BOUND).await?;
+    let responses = all(sent).await?;
+    let (by_status, longest) = count(&responses);
+    println!(
+        "120 requests, of which two Envoys may hold {BOUND} each: {by_status:?}, the longest {} ms",
+        longest.as_millis()
+    );
+    ensure!(by_status == BTreeMap::from([(200, 2 * BOUND), (503, 120 - 2 * BOUND)]), "{by_status:?}");
+    let served = responses.iter().filter(|response| response.status == 200);
+    let first_served = served.map(|response| response.waited).min().unwrap_or_default();
+    for refused in responses.iter().filter(|response| response.status == 503) {
+        ensure!(refused.retry_after_s.is_some_and(|seconds| seconds > 0), "no retry-after");
+        ensure!(refused.waited < first_served, "refused after {:?}, which is not at once", refused.waited);
+    }
+    Ok(())
+}
+
 pub(crate) async fn a_model_that_does_not_wake_says_so_and_no_request_hangs(
     namespace: Namespace,
 ) -> anyhow::Result<()> {
@@ -176,6 +274,77 @@ pub(crate) async fn a_model_that_does_not_wake_says_so_and_no_request_hangs(
     ensure!(by_status == BTreeMap::from([(503, 20)]), "each request gets a response: {by_status:?}");
     let wanted = namespace.pods(&format!("warmpath.dev/model-service={SERVICE}")).await?;
     ensure!(!wanted.is_empty(), "its pods were removed for it");
+    Ok(())
+}
+
+/// The uids of a role's pods, or of those of them that are ready.
+async fn uids(
+    namespace: &Namespace,
+    labels: &str,
+    is_one: fn(&Pod) -> bool,
+) -> anyhow::Result<BTreeSet<String>> {
+    let pods = namespace.pods(labels).await?;
+    Ok(pods.into_iter().filter(is_one).filter_map(|pod| pod.metadata.uid).collect())
+}
+
+pub(crate) async fn an_engine_that_never_becomes_ready_is_named_and_left_alone(
+    namespace: Namespace,
+) -> anyhow::Result<()> {
+    let labels = format!("warmpath.dev/model-service={SERVICE}");
+    let (_, gateway) = asleep(&namespace, &sleeping(START_S, HOLD_S)).await?;
+    // So that the usual start is known.
+    let (by_status, _) = responses(send(gateway, 10)).await?;
+    ensure!(by_status == BTreeMap::from([(200, 10)]), "{by_status:?}");
+    condition(&namespace, "Scaling", "True", "Idle").await?;
+    until("no pod", async || namespace.pods(&labels).await.ok()?.is_empty().then_some(())).await?;
+    let env = json!([{"name": "SIMULATED_START_SECONDS", "value": "100000"}]);
+    edit(&namespace, json!({"engine": {"env": env}})).await?;
+    let sent = send(gateway, 20);
+    let first = until("pods", async || {
+        let found = uids(&namespace, &labels, |_| true).await.ok()?;
+        (found.len() >= 2).then_some(found)
+    })
+    .await?;
+    let message = condition(&namespace, "Scaling", "False", "DoesNotWake").await?;
+    println!("{message}");
+    ensure!(message.contains("no replica is ready after 2 times of the usual start"), "{message}");
+    let (by_status, longest) = responses(sent).await?;
+    println!("{by_status:?}, the longest {} ms", longest.as_millis());
+    ensure!(by_status == BTreeMap::from([(503, 20)]), "each request gets a response: {by_status:?}");
+    let last = uids(&namespace, &labels, |_| true).await?;
+    ensure!(first.is_subset(&last) && last.len() <= 6, "{first:?} became {last:?}");
+    Ok(())
+}
+
+/// Three nodes with eight GPUs each, and engines that take eight.
+pub(crate) async fn a_pool_of_nodes_that_is_full_is_said_and_costs_no_engine_and_no_request(
+    namespace: Namespace,
+) -> anyhow::Result<()> {
+    let mut values = seed(0, 0);
+    values["serve"] = json!({"replicas": 4, "maxReplicas": 6});
+    values["autoscaling"] = json!({"enabled": true});
+    values["model"]["spec"] = json!({"roles": {"serve": {"parallelism": {"tensor": 8}}}});
+    let release = namespace.install(&values).await?;
+    release.ready("controller", 2).await?;
+    release.ready("gateway", 2).await?;
+    until("three engines that are ready", async || {
+        (uids(&namespace, &role("serve"), is_ready).await.ok()?.len() == 3).then_some(())
+    })
+    .await?;
+    says(&namespace, "no node has room for it").await?;
+    let ready_ones = uids(&namespace, &role("serve"), is_ready).await?;
+    let traffic = Traffic::start(namespace.service("warmpath-gateway").await?, MODEL, "full", 8);
+    traffic.more(500).await?;
+    let tally = traffic.stop().await;
+    let engines = uids(&namespace, &role("serve"), |_| true).await?;
+    println!("{} requests, {} lost, {} pods", tally.served, tally.lost.len(), engines.len());
+    ensure!(tally.lost.is_empty(), "{:?}", tally.lost.first());
+    ensure!(engines.len() <= 6 && ready_ones.is_subset(&engines), "{ready_ones:?} became {engines:?}");
+    // Whoever asks for less loses the one that waits for a node, and none that serves.
+    edit(&namespace, json!({"roles": {"serve": {"replicas": {"min": 3, "max": 3}}}})).await?;
+    ready(&namespace, SERVICE).await?;
+    let engines = uids(&namespace, &role("serve"), is_ready).await?;
+    ensure!(engines == ready_ones, "{ready_ones:?} became {engines:?}");
     Ok(())
 }
 
