@@ -119,7 +119,17 @@ pub(super) fn most(samples: &[Sample], role: usize) -> u32 {
 
 /// GPU-seconds of the day: each sample until the next.
 pub(super) fn gpu_s(samples: &[Sample]) -> f64 {
-    samples.iter().zip(samples.iter().skip(1)).map(|(one, next)| one.gpus * (next.at_s - one.at_s)).sum()
+    gpu_s_so_far(samples).last().map_or(0.0, |[_, gpu_s]| *gpu_s)
+}
+
+/// GPU-seconds until each sample, with its time.
+pub(super) fn gpu_s_so_far(samples: &[Sample]) -> Vec<[f64; 2]> {
+    let mut sum = 0.0;
+    let until = |(one, next): (&Sample, &Sample)| {
+        sum += one.gpus * (next.at_s - one.at_s);
+        [next.at_s, sum]
+    };
+    samples.iter().zip(samples.iter().skip(1)).map(until).collect()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use warmpath_engine::api::Protocol;
 
 /// Requests a second at the peak.
-const PEAK_PER_S: f64 = 6.0;
+const PEAK_PER_S: f64 = 10.0;
 /// When demand begins and ends, as shares of the day.
 const DAYLIGHT: (f64, f64) = (0.08, 0.80);
 /// System prompts, and their tokens.
@@ -37,8 +37,15 @@ struct Planned {
 pub(super) struct Called {
     /// When it was sent, in seconds of the day.
     pub(super) at_s: f64,
-    /// Its time to the first token, and its mean time between tokens, in milliseconds.
-    pub(super) outcome: Result<(f64, f64), Lost>,
+    pub(super) outcome: Result<Heard, Lost>,
+}
+
+/// What its client noticed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard {
+    pub(super) ttft_ms: f64,
+    /// The mean time between tokens.
+    pub(super) inter_token_ms: f64,
 }
 
 /// Sends the day's requests, each at its time, and waits until the day is over and all responses are there.
@@ -54,7 +61,7 @@ pub(super) async fn play(gateway: SocketAddr, args: &DemoArgs, begun: Instant) -
             let outcome = heard.map(|heard| {
                 let (ttft_ms, e2e_ms) = (heard.ttft.as_secs_f64() * 1e3, heard.e2e.as_secs_f64() * 1e3);
                 let tokens = heard.usage.output_tokens.saturating_sub(1).max(1) as f64;
-                (ttft_ms, (e2e_ms - ttft_ms) / tokens)
+                Heard { ttft_ms, inter_token_ms: (e2e_ms - ttft_ms) / tokens }
             });
             Called { at_s: planned.at_s, outcome }
         });

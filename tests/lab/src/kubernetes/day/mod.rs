@@ -127,6 +127,8 @@ fn values(policy: Policy) -> Value {
         Policy::Fixed(replicas) => json!({"min": replicas.get(role)}),
         Policy::Warmpath | Policy::Keda => json!({"min": 0, "max": ENGINES_MAX}),
     };
+    // The simulated engines are as fast as two H100.
+    let role = |role: usize| json!({"replicas": replicas(role), "parallelism": {"tensor": 2}});
     let is_ours = policy == Policy::Warmpath;
     let scales = !matches!(policy, Policy::Fixed(_));
     let mut autoscaling =
@@ -143,7 +145,7 @@ fn values(policy: Policy) -> Value {
         },
         "autoscaling": {"enabled": is_ours, "scaleToZero": is_ours},
         "model": {"name": MODEL, "spec": {
-            "roles": {"prefill": {"replicas": replicas(0)}, "decode": {"replicas": replicas(1)}},
+            "roles": {"prefill": role(0), "decode": role(1)},
             "autoscaling": autoscaling,
             "objectives": {"ttftMilliseconds": TTFT_MS, "interTokenMilliseconds": INTER_TOKEN_MS},
             "engine": {"env": [{"name": "SIMULATED_START_SECONDS", "value": START_S.to_string()}]},

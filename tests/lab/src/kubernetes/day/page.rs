@@ -1,6 +1,7 @@
 //! The page: what the day cost with each policy, what clients had, and how pods followed demand.
 
-use super::gauge::{Sample, gpu_s};
+use super::gauge::{Sample, gpu_s, gpu_s_so_far};
+use super::load::{Called, Heard};
 use super::policy::Policy;
 use super::{Day, INTER_TOKEN_MS, ROLES, TTFT_MS};
 use crate::args::DemoArgs;
@@ -9,12 +10,15 @@ use std::collections::BTreeMap;
 use warmpath_report::chart::{self, Axis, Chart, Line, Scale};
 use warmpath_report::{Document, Quantiles, Role, Row, Section, Table, number, percent, time_ms, times};
 
-/// Parts of the day in which times to the first token are put together.
+/// Parts of the day in which times to the first token are put together, and requests that met both objectives.
 const BINS: usize = 48;
+const S_PER_HOUR: f64 = 3_600.0;
 const TIME: Axis = Axis { label: "seconds of the day", scale: Scale::Linear, show: number };
 const ENGINES: Axis = Axis { label: "engines, starting or ready", scale: Scale::Linear, show: number };
 const HELD: Axis = Axis { label: "requests held in the proxy", scale: Scale::Linear, show: number };
 const UNDER_WAY: Axis = Axis { label: "requests under way and held", scale: Scale::Linear, show: number };
+const GPU_HOURS: Axis = Axis { label: "GPU-hours so far", scale: Scale::Linear, show: number };
+const MET: Axis = Axis { label: "requests that met both objectives", scale: Scale::Linear, show: percent };
 const TTFT: Axis =
     Axis { label: "time to first token, 90th percentile", scale: Scale::Logarithmic, show: time_ms };
 
@@ -24,7 +28,10 @@ struct Sum {
     requests: usize,
     /// By reason.
     lost: BTreeMap<String, usize>,
+    /// Shares of requests that met both objectives, that of first tokens, and that of the time between tokens.
     met: f64,
+    ttft_met: f64,
+    inter_token_met: f64,
     ttft_ms: Quantiles,
     first_ms: f64,
     most: [u32; 2],
@@ -45,6 +52,8 @@ pub(super) fn page(args: &DemoArgs, days: &[Day]) -> (Document, Value) {
         "requests",
         "lost",
         "both objectives met",
+        "first tokens",
+        "between tokens",
         "TTFT p50",
         "p90",
         "p99",
@@ -88,11 +97,13 @@ pub(super) fn page(args: &DemoArgs, days: &[Day]) -> (Document, Value) {
 pub(super) fn line(day: &Day) -> String {
     let sum = Sum::of(day);
     format!(
-        "{:.0} GPU-seconds, {} requests, lost: {}, {} met both objectives, TTFT p90 {}",
+        "{:.0} GPU-seconds, {} requests, lost: {}, {} met both objectives ({} first tokens, {} between tokens), TTFT p90 {}",
         sum.gpu_s,
         sum.requests,
         sum.lost(),
         percent(sum.met),
+        percent(sum.ttft_met),
+        percent(sum.inter_token_met),
         time_ms(sum.ttft_ms.p90)
     )
 }
@@ -116,12 +127,16 @@ fn charts(days: &[Day]) -> Vec<(String, Chart)> {
         let engines = |sample: &Sample| f64::from(sample.engines.get(number).copied().unwrap_or_default());
         found.push(over_time(&format!("Engines that {role}"), &ENGINES, &engines));
     }
-    let lines: Vec<Line> = days
-        .iter()
-        .map(|day| Line { arm: arm(day.policy), points: first_tokens(day), dots: Vec::new() })
-        .collect();
-    let title = "Time to first token";
-    found.push((title.to_owned(), chart::lines(title, [&TIME, &TTFT], &lines)));
+    let mut add = |title: &str, axis: &Axis, points: &dyn Fn(&Day) -> Vec<[f64; 2]>| {
+        let line = |day: &Day| Line { arm: arm(day.policy), points: points(day), dots: Vec::new() };
+        let lines: Vec<Line> = days.iter().map(line).collect();
+        found.push((title.to_owned(), chart::lines(title, [&TIME, axis], &lines)));
+    };
+    add("Time to first token", &TTFT, &first_tokens);
+    add("Objectives", &MET, &met_over_time);
+    add("Cost", &GPU_HOURS, &|day| {
+        gpu_s_so_far(&day.samples).into_iter().map(|[at_s, gpu_s]| [at_s, gpu_s / S_PER_HOUR]).collect()
+    });
     found
 }
 
@@ -136,16 +151,44 @@ fn arm(policy: Policy) -> chart::Arm {
 
 /// The 90th percentile of the times to the first token in each part of the day that has any.
 fn first_tokens(day: &Day) -> Vec<[f64; 2]> {
+    by_part(day, |calls| {
+        let times = calls.iter().filter_map(|call| call.outcome.as_ref().ok().map(|heard| heard.ttft_ms));
+        let times: Vec<f64> = times.collect();
+        (!times.is_empty()).then(|| Quantiles::of(times).p90)
+    })
+}
+
+/// The share of requests that met both objectives in each part of the day that has any.
+fn met_over_time(day: &Day) -> Vec<[f64; 2]> {
+    by_part(day, |calls| {
+        let met = calls.iter().filter(|call| call.outcome.as_ref().is_ok_and(is_met)).count();
+        (!calls.is_empty()).then(|| met as f64 / calls.len() as f64)
+    })
+}
+
+/// What `value` makes of the requests that came in each part of the day.
+fn by_part(day: &Day, value: impl Fn(&[&Called]) -> Option<f64>) -> Vec<[f64; 2]> {
     let end_s = day.samples.last().map_or(1.0, |sample| sample.at_s).max(1.0);
-    let bin_s = end_s / BINS as f64;
-    let bin = |number: usize| {
-        let from_s = number as f64 * bin_s;
-        let here = day.calls.iter().filter(|call| (from_s..from_s + bin_s).contains(&call.at_s));
-        let times: Vec<f64> =
-            here.filter_map(|call| call.outcome.as_ref().ok().map(|(ttft_ms, _)| *ttft_ms)).collect();
-        (!times.is_empty()).then(|| [from_s + bin_s / 2.0, Quantiles::of(times).p90])
+    let part_s = end_s / BINS as f64;
+    let part = |number: usize| {
+        let from_s = number as f64 * part_s;
+        let here = day.calls.iter().filter(|call| (from_s..from_s + part_s).contains(&call.at_s));
+        let calls: Vec<&Called> = here.collect();
+        Some([from_s + part_s / 2.0, value(&calls)?])
     };
-    (0..BINS).filter_map(bin).collect()
+    (0..BINS).filter_map(part).collect()
+}
+
+fn is_first_met(heard: &Heard) -> bool {
+    heard.ttft_ms <= f64::from(TTFT_MS)
+}
+
+fn is_rest_met(heard: &Heard) -> bool {
+    heard.inter_token_ms <= f64::from(INTER_TOKEN_MS)
+}
+
+fn is_met(heard: &Heard) -> bool {
+    is_first_met(heard) && is_rest_met(heard)
 }
 
 // === impl Sum ===
@@ -153,10 +196,10 @@ fn first_tokens(day: &Day) -> Vec<[f64; 2]> {
 impl Sum {
     fn of(day: &Day) -> Self {
         let served = || day.calls.iter().filter_map(|call| call.outcome.as_ref().ok());
-        let is_met = |(ttft_ms, inter_token_ms): &&(f64, f64)| {
-            *ttft_ms <= f64::from(TTFT_MS) && *inter_token_ms <= f64::from(INTER_TOKEN_MS)
-        };
         let requests = day.calls.len();
+        let share = |is_one: fn(&Heard) -> bool| {
+            served().filter(|heard| is_one(heard)).count() as f64 / requests.max(1) as f64
+        };
         let mut lost = BTreeMap::new();
         for reason in day.calls.iter().filter_map(|call| call.outcome.as_ref().err()) {
             *lost.entry(reason.label()).or_default() += 1;
@@ -174,9 +217,11 @@ impl Sum {
             gpu_s: gpu_s(&day.samples),
             requests,
             lost,
-            met: served().filter(is_met).count() as f64 / requests.max(1) as f64,
-            ttft_ms: Quantiles::of(served().map(|(ttft_ms, _)| *ttft_ms)),
-            first_ms: first.map_or(f64::NAN, |(ttft_ms, _)| *ttft_ms),
+            met: share(is_met),
+            ttft_met: share(is_first_met),
+            inter_token_met: share(is_rest_met),
+            ttft_ms: Quantiles::of(served().map(|heard| heard.ttft_ms)),
+            first_ms: first.map_or(f64::NAN, |heard| heard.ttft_ms),
             most: [most(0), most(1)],
         }
     }
@@ -198,6 +243,8 @@ impl Sum {
             self.requests.to_string(),
             self.lost(),
             percent(self.met),
+            percent(self.ttft_met),
+            percent(self.inter_token_met),
             time_ms(p50),
             time_ms(p90),
             time_ms(p99),
@@ -209,12 +256,17 @@ impl Sum {
 
     fn json(&self, day: &Day) -> Value {
         let sample = |sample: &Sample| {
-            json!([sample.at_s, sample.engines, sample.ready, sample.requests, sample.held])
+            json!([sample.at_s, sample.engines, sample.ready, sample.requests, sample.held, sample.gpus])
+        };
+        let call = |call: &Called| {
+            let heard = call.outcome.as_ref().ok();
+            json!([call.at_s, heard.map(|heard| heard.ttft_ms), heard.map(|heard| heard.inter_token_ms)])
         };
         json!({
             "policy": day.policy.name(), "setting": day.policy.words(), "gpu_s": self.gpu_s, "requests": self.requests,
-            "lost": self.lost, "met": self.met, "ttft_ms_p90": self.ttft_ms.p90, "ttft_ms_p99": self.ttft_ms.p99,
+            "lost": self.lost, "met": self.met, "ttft_met": self.ttft_met, "inter_token_met": self.inter_token_met, "ttft_ms_p90": self.ttft_ms.p90, "ttft_ms_p99": self.ttft_ms.p99,
             "samples": day.samples.iter().map(sample).collect::<Vec<_>>(),
+            "calls": day.calls.iter().map(call).collect::<Vec<_>>(),
         })
     }
 }
