@@ -19,6 +19,8 @@ const PRE_STOP_SECONDS: i32 = 5;
 /// Seconds that an engine has to end once its requests have ended. One that hangs has no more: its requests do not end.
 const EXIT_SECONDS: i32 = 30;
 const PROBE_SECONDS: i32 = 10;
+/// The same while it starts: requests wait for it, and are not served until a probe has found it ready.
+const STARTUP_PROBE_SECONDS: i32 = 2;
 const PORTS_ANNOTATION: &str = "llm-d.ai/active-ports";
 
 /// What a pod template is made for.
@@ -146,8 +148,12 @@ impl Pod<'_> {
                 put(&mut probe, "terminationGracePeriodSeconds", PRE_STOP_SECONDS + EXIT_SECONDS);
                 probe
             };
-            let starts = spec.rollout.startup_seconds.checked_div(PROBE_SECONDS).unwrap_or(1).max(1);
-            put(&mut container, "startupProbe", restarting(probe(PROBE_SECONDS, 5, starts)));
+            let starts = spec.rollout.startup_seconds.checked_div(STARTUP_PROBE_SECONDS).unwrap_or(1).max(1);
+            put(
+                &mut container,
+                "startupProbe",
+                restarting(probe(STARTUP_PROBE_SECONDS, STARTUP_PROBE_SECONDS, starts)),
+            );
             put(&mut container, "readinessProbe", probe(5, 5, 3));
             // A step with long prompts may take seconds, in which some engines do not respond.
             put(&mut container, "livenessProbe", restarting(probe(PROBE_SECONDS, 10, 6)));
