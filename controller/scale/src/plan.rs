@@ -272,9 +272,11 @@ impl RoleState {
         let (ready, starting) = (f64::from(role.ready()), f64::from(starting));
         let share = if ready > 0.0 { (1.0 - starting / ready).max(0.0) } else { 0.0 };
         let wakes = demand.window_s / believable(&role.speeds).wake_s;
-        if role.legs != Legs::Decode {
-            self.prefill = self.prefill.learn(share * demand.firsts, share * demand.firsts_late, wakes);
-        }
+        let (firsts, late) = match role.legs {
+            Legs::Both | Legs::Prefill => (demand.firsts, demand.firsts_late),
+            Legs::Decode => (demand.whole_firsts, demand.whole_firsts_late),
+        };
+        self.prefill = self.prefill.learn(share * firsts, share * late, wakes);
         if role.legs != Legs::Prefill {
             self.decode = self.decode.learn(share * demand.ends, share * demand.ends_late, wakes);
         }

@@ -40,10 +40,14 @@ pub struct Demand {
     pub output_tokens: f64,
     /// Tokens that an engine keeps for each of them while it generates: prompt, and half of the response.
     pub context_tokens: f64,
-    /// Requests whose first token came since then, or is overdue.
+    /// Requests whose first token came since then, or has become overdue, but those that engines for responses take whole.
     pub firsts: f64,
     /// Those of them that missed the objective.
     pub firsts_late: f64,
+    /// The same of the requests that engines for responses take whole.
+    pub whole_firsts: f64,
+    /// Those of these that missed the objective.
+    pub whole_firsts_late: f64,
     /// Responses that ended since then.
     pub ends: f64,
     /// Those of them whose mean time between tokens missed the objective.

@@ -204,7 +204,7 @@ proptest! {
     fn whatever_numbers_come_a_plan_comes_of_them(
         odd in prop::collection::vec(prop_oneof![
             Just(f64::NAN), Just(f64::INFINITY), Just(-1.0), Just(0.0), Just(1e300), 0.0..1e6_f64,
-        ], 18),
+        ], 20),
         held in any::<u64>(),
     ) {
         let policy = Play::new(&[Legs::Both], 7, false, 60.0).policy;
@@ -212,6 +212,7 @@ proptest! {
             window_s: odd[0], requests: odd[1], work_tokens: odd[2], work_tokens_squared: odd[3],
             output_tokens: odd[4], context_tokens: odd[5], firsts: odd[6], firsts_late: odd[7], ends: odd[8],
             ends_late: odd[9], whole_work_tokens: odd[16], whole_work_tokens_squared: odd[17],
+            whole_firsts: odd[18], whole_firsts_late: odd[19],
         };
         let speeds = Speeds {
             prefill_s_per_token: odd[10], step_s: odd[11], step_s_per_request: odd[12],

@@ -185,7 +185,8 @@ impl Coalescing {
             | Kind::Ended(_)
             | Kind::Conversation(_)
             | Kind::Reported(_)
-            | Kind::Reporting(_) => Self::Never,
+            | Kind::Reporting(_)
+            | Kind::WakeTime(_) => Self::Never,
         }
     }
 

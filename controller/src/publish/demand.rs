@@ -1,5 +1,8 @@
 //! What arrives, at each endpoint and at pools that have none: the scaler's input, as sums since it was last taken.
 //!
+//! First tokens are judged as the client waits for them: those of a request in two legs from when its first leg was sent, at the engine
+//! that generates. One that is overdue counts as late before it comes, for it may never come.
+//!
 //! Requests are counted by the events that proxies publish for each of them, which are never coalesced. Their work and contexts are
 //! not in these events; they are taken from the loads that proxies report, where they rise. Several requests in one report, or a rise
 //! that another's end hides, leave the mean right and the number wrong: so loads give means only.
@@ -11,13 +14,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Notify;
 use warmpath_core::admission::HeldKey;
-use warmpath_core::ids::{EndpointId, OriginId};
+use warmpath_core::hash::{SeededMap, seeded};
+use warmpath_core::ids::{EndpointId, OriginId, RequestKey};
 use warmpath_core::num::float;
+use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Endpoint, InFlight, View};
 use warmpath_core::wire::{HeldFor, Kind, OutcomeClass};
 
 /// Origins with requests that were released and not sent yet. What is lost beyond counts twice.
 const RELEASED_MAX: usize = 4_096;
+
+/// Requests without a first token that are followed: as many as a view remembers.
+const AWAITED_MAX: usize = 16_384;
 
 /// What arrived at an endpoint since it was last taken.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,8 +44,29 @@ pub struct Arrived {
     pub responses: f64,
     /// Their tokens.
     pub output_tokens: f64,
-    /// How long first tokens took.
-    pub first_tokens: FirstTokens,
+    /// First tokens of requests that it takes whole, and of prompts that it computes for other endpoints.
+    pub first_tokens: Firsts,
+    /// First tokens of requests whose prompts other endpoints compute.
+    pub split_first_tokens: Firsts,
+}
+
+/// First tokens.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Firsts {
+    /// How long those took that came, except those that had counted as overdue.
+    pub came: FirstTokens,
+    /// Those that became overdue: later than the objective, and not there.
+    pub overdue: f64,
+}
+
+/// A request without a first token.
+#[derive(Clone, Copy, Debug)]
+struct Awaited {
+    endpoint: EndpointId,
+    since: Timestamp,
+    /// Whether another endpoint computes its prompt.
+    decodes: bool,
+    is_overdue: bool,
 }
 
 /// All that arrived since it was last taken.
@@ -50,13 +79,14 @@ pub struct Taken {
 }
 
 /// The sums.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Demand {
     /// Whether anybody takes them.
     is_wanted: bool,
     taken: Taken,
     /// Requests that were held and are on their way to an endpoint, by whoever held them.
     released: FnvHashMap<OriginId, u32>,
+    awaited: SeededMap<RequestKey, Awaited>,
     woken: Arc<Notify>,
 }
 
@@ -64,11 +94,11 @@ pub(super) struct Demand {
 #[derive(Debug)]
 pub(super) enum Arrival {
     /// A request was sent to an endpoint.
-    Sent { endpoint: EndpointId, origin: OriginId },
+    Sent { endpoint: EndpointId, key: RequestKey, decodes: bool },
     /// A load was reported; `before`, it was this.
     Load { endpoint: EndpointId, before: InFlight },
     /// A first token, or the end of a request of which only that is published.
-    Came { endpoint: EndpointId, first_ms: Option<f64>, is_first_event: bool },
+    Came { endpoint: EndpointId, key: Option<RequestKey>, first_ms: Option<f64>, is_first_event: bool },
     /// A request is held that was not held before.
     Held { pool: String, held_for: HeldFor },
     /// It is held no more.
@@ -84,7 +114,8 @@ impl Arrival {
     pub(super) fn of(kind: &Kind, view: &View) -> Option<Self> {
         Some(match kind {
             Kind::Routed(routed) if routed.request != 0 => {
-                Self::Sent { endpoint: EndpointId(routed.endpoint), origin: OriginId(routed.origin) }
+                let key = RequestKey { origin: OriginId(routed.origin), request: routed.request };
+                Self::Sent { endpoint: EndpointId(routed.endpoint), key, decodes: routed.decodes }
             }
             Kind::InFlight(report) => {
                 let endpoint = EndpointId(report.endpoint);
@@ -93,8 +124,10 @@ impl Arrival {
             }
             Kind::Outcome(outcome) => {
                 let is_first = outcome.class() == OutcomeClass::Served;
+                let key = RequestKey { origin: OriginId(outcome.origin), request: outcome.request };
                 Self::Came {
                     endpoint: EndpointId(outcome.endpoint),
+                    key: (outcome.request != 0).then_some(key),
                     first_ms: (is_first && outcome.ttft_us > 0).then(|| float(outcome.ttft_us) / 1e3),
                     // A prompt of less than a cell is not published when it is sent.
                     is_first_event: is_first && outcome.request == 0,
@@ -120,8 +153,19 @@ impl Arrival {
 // === impl Demand ===
 
 impl Demand {
+    /// Without any. `seed` is random bits that no client knows.
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            is_wanted: false,
+            taken: Taken::default(),
+            released: FnvHashMap::default(),
+            awaited: SeededMap::with_hasher(seeded(seed)),
+            woken: Arc::default(),
+        }
+    }
+
     /// Adds what an event said, given the view after it.
-    pub(super) fn note(&mut self, arrival: Arrival, view: &View) {
+    pub(super) fn note(&mut self, arrival: Arrival, view: &View, now: Timestamp) {
         if let Arrival::Held { held_for: HeldFor::Endpoint, .. } = &arrival {
             self.woken.notify_one();
         }
@@ -129,8 +173,15 @@ impl Demand {
             return;
         }
         match arrival {
-            Arrival::Sent { endpoint, origin } => {
-                if !self.was_held(origin) {
+            Arrival::Sent { endpoint, key, decodes } => {
+                // One that was sent before is tried at another endpoint, and its client waits on.
+                let before = self.awaited.remove(&key);
+                let Awaited { since, is_overdue, .. } =
+                    before.unwrap_or(Awaited { endpoint, since: now, decodes, is_overdue: false });
+                if self.awaited.len() < AWAITED_MAX {
+                    self.awaited.insert(key, Awaited { endpoint, since, decodes, is_overdue });
+                }
+                if !self.was_held(key.origin) {
                     self.at(endpoint).requests += 1.0;
                 }
             }
@@ -146,11 +197,16 @@ impl Demand {
                 sum.work_tokens_squared += work * work / requests;
                 sum.context_tokens += float(context);
             }
-            Arrival::Came { endpoint, first_ms, is_first_event } => {
+            Arrival::Came { endpoint, key, first_ms, is_first_event } => {
+                let awaited = key.and_then(|key| self.awaited.remove(&key));
                 let sum = self.at(endpoint);
                 sum.requests += f64::from(u8::from(is_first_event));
-                if let Some(ms) = first_ms {
-                    sum.first_tokens.note(ms);
+                match (first_ms, awaited) {
+                    (None, _) | (_, Some(Awaited { is_overdue: true, .. })) => {}
+                    (Some(_), Some(Awaited { decodes: true, since, .. })) => {
+                        sum.split_first_tokens.came.note(float(now.ms_since(since)));
+                    }
+                    (Some(ms), _) => sum.first_tokens.came.note(ms),
                 }
             }
             Arrival::Held { pool, .. } => *self.taken.held.entry(pool).or_default() += 1.0,
@@ -163,6 +219,21 @@ impl Demand {
                 let sum = self.at(endpoint);
                 sum.responses += 1.0;
                 sum.output_tokens += output_tokens;
+            }
+        }
+    }
+
+    /// Counts the requests that wait for longer than the objective of their endpoint, in milliseconds.
+    fn note_overdue(&mut self, objectives_ms: &FnvHashMap<EndpointId, f64>, view: &View, now: Timestamp) {
+        let Self { awaited, taken, .. } = self;
+        awaited.retain(|key, _| view.awaits(*key));
+        for one in awaited.values_mut().filter(|one| !one.is_overdue) {
+            let Some(objective_ms) = objectives_ms.get(&one.endpoint) else { continue };
+            if float(now.ms_since(one.since)) > *objective_ms {
+                one.is_overdue = true;
+                let sum = taken.endpoints.entry(one.endpoint).or_default();
+                let firsts = if one.decodes { &mut sum.split_first_tokens } else { &mut sum.first_tokens };
+                firsts.overdue += 1.0;
             }
         }
     }
@@ -191,9 +262,15 @@ impl Demand {
 // === impl Hub ===
 
 impl Hub {
-    /// Takes what has arrived since the last call. Before the first one, nothing is counted.
-    pub(crate) fn take_demand(&mut self) -> Taken {
+    /// Takes what has arrived since the last call. Before the first one, nothing is counted. A first token that has not come at an
+    /// endpoint within its objective, in milliseconds, counts as late.
+    pub(crate) fn take_demand(
+        &mut self,
+        objectives_ms: &FnvHashMap<EndpointId, f64>,
+        now: Timestamp,
+    ) -> Taken {
         self.demand.is_wanted = true;
+        self.demand.note_overdue(objectives_ms, self.index.view(), now);
         // Those whose clients have left are never sent.
         self.demand.released.clear();
         std::mem::take(&mut self.demand.taken)
@@ -207,8 +284,9 @@ impl Hub {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arrival, Demand};
-    use warmpath_core::ids::EndpointId;
+    use super::{Arrival, Demand, Firsts};
+    use fnv::FnvHashMap;
+    use warmpath_core::ids::{EndpointId, OriginId, RequestKey};
     use warmpath_core::time::Timestamp;
     use warmpath_core::view::View;
     use warmpath_core::wire::{
@@ -226,14 +304,14 @@ mod tests {
         let pool = Pool { name: "p".to_owned(), endpoints: vec![endpoint], hold, ..Pool::default() };
         let mut view = View::new(1_024, 7);
         view.apply(&Event { kind: Some(Kind::Pools(Pools { pools: vec![pool] })) }, NOW);
-        (Demand { is_wanted: true, ..Demand::default() }, view)
+        (Demand { is_wanted: true, ..Demand::new(7) }, view)
     }
 
     fn note(demand: &mut Demand, view: &mut View, kind: Kind) {
         let arrival = Arrival::of(&kind, view);
         view.apply(&Event { kind: Some(kind) }, NOW);
         if let Some(arrival) = arrival {
-            demand.note(arrival, view);
+            demand.note(arrival, view, NOW);
         }
     }
 
@@ -273,8 +351,66 @@ mod tests {
             note(&mut demand, &mut view, kind);
         }
         let at = &demand.taken.endpoints[&id()];
-        assert_eq!((at.requests, at.first_tokens.count()), (2.0, 2.0));
-        assert_eq!((at.first_tokens.later_than(1.0), at.first_tokens.later_than(50.0)), (2.0, 0.0));
+        let came = &at.first_tokens.came;
+        assert_eq!((at.requests, came.count()), (2.0, 2.0));
+        assert_eq!((came.later_than(1.0), came.later_than(50.0)), (2.0, 0.0));
+    }
+
+    #[test]
+    fn a_first_token_that_does_not_come_counts_as_late_and_once() {
+        let (mut demand, mut view) = begun();
+        let objectives = FnvHashMap::from_iter([(id(), 2_000.0)]);
+        let outcome = |request, class: OutcomeClass| {
+            let (endpoint, origin, ttft_us) = (id().0, 5, 30_000_000);
+            Kind::Outcome(Outcome {
+                endpoint,
+                origin,
+                request,
+                class: class.into(),
+                ttft_us,
+                ..Outcome::default()
+            })
+        };
+        let overdue = |demand: &mut Demand, view: &View, ms| {
+            demand.note_overdue(&objectives, view, NOW.plus_ms(ms));
+            demand.taken.endpoints[&id()].first_tokens.overdue
+        };
+        for request in 1..=3 {
+            note(&mut demand, &mut view, routed(request));
+        }
+        note(&mut demand, &mut view, outcome(3, OutcomeClass::Full));
+        let found: Vec<f64> = [1_000, 5_000, 30_000].map(|ms| overdue(&mut demand, &view, ms)).to_vec();
+        assert_eq!(found, [0.0, 2.0, 2.0], "the third one was refused");
+        // One comes after all, the other one is tried elsewhere: neither counts again.
+        note(&mut demand, &mut view, outcome(1, OutcomeClass::Served));
+        note(&mut demand, &mut view, routed(2));
+        assert!((overdue(&mut demand, &view, 60_000) - 2.0).abs() < 1e-9);
+        assert_eq!(demand.taken.endpoints[&id()].first_tokens.came.count(), 0.0);
+    }
+
+    #[test]
+    fn the_first_token_of_two_legs_is_timed_from_the_first_one() {
+        let (mut demand, mut view) = begun();
+        let sent = Kind::Routed(Routed {
+            endpoint: id().0,
+            cells: vec![1],
+            origin: 5,
+            request: 1,
+            decodes: true,
+            ..Routed::default()
+        });
+        note(&mut demand, &mut view, sent);
+        // The decode leg took 20 ms, after a prefill leg of 4 s.
+        let arrival = Arrival::Came {
+            endpoint: id(),
+            key: Some(RequestKey { origin: OriginId(5), request: 1 }),
+            first_ms: Some(20.0),
+            is_first_event: false,
+        };
+        demand.note(arrival, &view, NOW.plus_ms(4_020));
+        let at = &demand.taken.endpoints[&id()];
+        assert_eq!(at.first_tokens, Firsts::default());
+        assert_eq!(at.split_first_tokens.came.later_than(3_000.0), 1.0);
     }
 
     #[test]

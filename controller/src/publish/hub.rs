@@ -111,6 +111,7 @@ impl Hub {
     pub fn new(index: Index, metrics: Arc<Metrics>) -> Self {
         Self {
             taught: Taught::new(index.seed()),
+            demand: Demand::new(index.seed()),
             passed_on: None,
             index,
             subscribers: BTreeMap::new(),
@@ -119,7 +120,6 @@ impl Hub {
             outcomes: Outcomes::default(),
             latency: Latency::default(),
             usage: Usage::default(),
-            demand: Demand::default(),
             roster: Roster::default(),
             expire_at: Timestamp::ZERO,
             current_at: Timestamp::ZERO,
@@ -250,7 +250,7 @@ impl Hub {
                     self.usage.note(usage, self.index.view(), now);
                 }
                 if let Some(arrival) = arrival {
-                    self.demand.note(arrival, self.index.view());
+                    self.demand.note(arrival, self.index.view(), now);
                 }
                 self.broadcast(&delta);
             }

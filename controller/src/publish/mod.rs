@@ -24,7 +24,7 @@ mod turns;
 mod usage;
 
 pub use backlog::{Added, Backlog};
-pub use demand::{Arrived, Taken};
+pub use demand::{Arrived, Firsts, Taken};
 pub use hub::{Batch, Hub, StreamId};
 pub use latency::FirstTokens;
 pub use message::Stamp;

@@ -26,20 +26,24 @@ pub(crate) use scaled::{Scaled, Scaling, Verdict};
 use crate::clock::until;
 use crate::config::ObjectName;
 use crate::metrics::Metrics;
-use crate::publish::{Shared, Taken};
+use crate::publish::{Hub, Shared, Taken};
 use crate::telemetry::TokenTimes;
 use crate::watch::{EnginePod, Facts, Followed, Item, Kind, Source, Watches};
 use asked::Specs;
+use fnv::FnvHashMap;
 use kube::Client;
 use look::Look;
-use service::Service;
+use service::{Service, WakeSeconds};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
-use warmpath_core::num::float;
-use warmpath_core::view::Pool;
+use warmpath_core::ids::EndpointId;
+use warmpath_core::num::{count, float};
+use warmpath_core::time::Timestamp;
+use warmpath_core::view::{Pool, View};
+use warmpath_core::wire::{Kind as CoreKind, WakeTime};
 use warmpath_deploy::api::RoleName;
 use warmpath_scale::RolePlan;
 
@@ -137,7 +141,10 @@ impl Scaler {
         if which == Which::Asleep && !self.services.values().any(Service::is_asleep) {
             return;
         }
-        let taken = self.inputs.shared.with(|hub, _| hub.take_demand());
+        let taken = self.inputs.shared.with(|hub, now| {
+            let objectives_ms = self.objectives_ms(hub.index().view());
+            hub.take_demand(&objectives_ms, now)
+        });
         self.note(&taken);
         if !facts.is_complete() {
             return;
@@ -170,10 +177,25 @@ impl Scaler {
                     address.map(|address| self.inputs.times.take(address, objective_s)).unwrap_or_default();
             }
             service.plan(asked, &look, now_s);
+            self.inputs
+                .shared
+                .with(|hub, now| publish_wake(hub, &pool_of(name), service.wake_time(now_s), now));
         }
         drop(followed);
         self.show();
         self.publish();
+    }
+
+    /// The objective of first tokens at each endpoint, in milliseconds, as far as services were planned before.
+    fn objectives_ms(&self, view: &View) -> FnvHashMap<EndpointId, f64> {
+        let planned =
+            self.services.iter().filter_map(|(name, service)| Some((name, service.objective_ms()?)));
+        let of_pool = |(name, objective_ms): (&ObjectName, f64)| {
+            let pool = view.pools().iter().find(|pool| pool.name() == pool_of(name));
+            let slots = pool.into_iter().flat_map(Pool::slots);
+            slots.filter_map(move |slot| Some((view.endpoint(*slot)?.id, objective_ms)))
+        };
+        planned.flat_map(of_pool).collect()
     }
 
     /// Adds what has arrived to the sums of each service.
@@ -217,6 +239,21 @@ impl Scaler {
             roles.iter().zip(service.plans()).map(of_role).collect::<Vec<_>>()
         });
         self.inputs.metrics.scale.show(plans);
+    }
+}
+
+/// Publishes how long a pool takes to wake, if proxies do not know it yet, and with each plan while it wakes: a proxy that has come
+/// back after a moment has the times of before.
+fn publish_wake(hub: &mut Hub, pool: &str, wake: Option<WakeSeconds>, now: Timestamp) {
+    let Some(known) = hub.index().view().pools().iter().find(|known| known.name() == pool) else { return };
+    let ms = |seconds: f64| count(seconds * 1e3);
+    let usual_ms = wake.map_or(0, |wake| ms(wake.usual_s));
+    let passed_ms = wake.and_then(|wake| wake.passed_s).map(ms);
+    let is_known = known.wake().map_or(usual_ms == 0, |known| {
+        known.usual_ms == usual_ms && known.since.is_none() && passed_ms.is_none()
+    });
+    if !is_known {
+        hub.publish(CoreKind::WakeTime(WakeTime { pool: pool.to_owned(), usual_ms, passed_ms }), now);
     }
 }
 

@@ -5,7 +5,7 @@ use super::look::{EndpointLook, Look, ReplicaLook};
 use super::means::Mean;
 use super::pods::Ages;
 use super::scaled::{RoleScaling, Scaling, Verdict};
-use crate::publish::Arrived;
+use crate::publish::{Arrived, Firsts};
 use crate::telemetry::Ended;
 use std::collections::BTreeMap;
 use warmpath_core::ids::EndpointId;
@@ -57,8 +57,12 @@ struct Sums {
     /// Those at engines for responses.
     responses: f64,
     held: f64,
+    /// Requests whose prompts the role for prompts was given, and that have a first token or wait too long for it.
     firsts: f64,
     firsts_late: f64,
+    /// The same of requests that engines for responses take whole.
+    whole_firsts: f64,
+    whole_firsts_late: f64,
     ends: f64,
     ends_late: f64,
 }
@@ -69,6 +73,15 @@ struct Learned {
     speeds: Speeds,
     steps: Steps,
     wake: Wake,
+}
+
+/// How long a service takes to wake.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct WakeSeconds {
+    /// What it usually takes, in seconds.
+    pub(super) usual_s: f64,
+    /// Seconds since it began; `None`: it does not wake now.
+    pub(super) passed_s: Option<f64>,
 }
 
 /// One ModelService.
@@ -153,10 +166,25 @@ impl Service {
         }
         if takes != Takes::Decode {
             sums.prompts += arrived.requests;
-            sums.firsts += arrived.first_tokens.count();
-            sums.firsts_late += arrived.first_tokens.later_than(self.objective_ms);
             means.work_tokens.add(arrived.work_tokens, arrived.booked);
             means.work_tokens_squared.add(arrived.work_tokens_squared, arrived.booked);
+        }
+        let late = |firsts: &Firsts| firsts.came.later_than(self.objective_ms) + firsts.overdue;
+        let all = |firsts: &Firsts| firsts.came.count() + firsts.overdue;
+        let (own, split) = (&arrived.first_tokens, &arrived.split_first_tokens);
+        // A prompt that is computed for another engine has its first token there, and its client waits for that.
+        let (own_firsts, whole_firsts) = match takes {
+            Takes::Both => (Some(own), None),
+            Takes::Prefill => (None, None),
+            Takes::Decode => (None, Some(own)),
+        };
+        for firsts in own_firsts.into_iter().chain([split]) {
+            sums.firsts += all(firsts);
+            sums.firsts_late += late(firsts);
+        }
+        if let Some(firsts) = whole_firsts {
+            sums.whole_firsts += all(firsts);
+            sums.whole_firsts_late += late(firsts);
         }
         if takes == Takes::Decode {
             sums.responses += arrived.requests;
@@ -174,6 +202,17 @@ impl Service {
     /// What is asked for; `None`: nothing yet.
     pub(super) fn scaling(&self) -> Option<&Scaling> {
         self.scaling.as_ref()
+    }
+
+    /// How long it takes to wake, if that has been learned. Roles wake together: the slowest one counts.
+    pub(super) fn wake_time(&self, now_s: f64) -> Option<WakeSeconds> {
+        let usual_s = self.learned.values().filter_map(|learned| learned.wake.wake_s()).reduce(f64::max)?;
+        Some(WakeSeconds { usual_s, passed_s: self.waking_since_s.map(|since_s| (now_s - since_s).max(0.0)) })
+    }
+
+    /// The objective of first tokens, in milliseconds; `None`: it was not planned yet.
+    pub(super) fn objective_ms(&self) -> Option<f64> {
+        (self.objective_ms > 0.0).then_some(self.objective_ms)
     }
 
     /// The last plan of each role.
@@ -282,7 +321,8 @@ impl Service {
     }
 
     fn seen(&self, asked: &Asked, look: &Look, is_partial: bool, window_s: f64, now_s: f64) -> Seen {
-        let Sums { requests, prompts, responses, held, firsts, firsts_late, ends, ends_late } = self.sums;
+        let Sums { requests, prompts, responses, held, ends, ends_late, .. } = self.sums;
+        let Sums { firsts, firsts_late, whole_firsts, whole_firsts_late, .. } = self.sums;
         let whole = |mean: Mean| responses * mean.get().unwrap_or_default();
         let output_tokens = self.means.output_tokens.get().unwrap_or(look.output_tokens);
         let held_prompt = look.held.tokens / float(look.held.all.max(1)) - look.output_tokens;
@@ -302,6 +342,8 @@ impl Service {
             context_tokens: requests * context,
             firsts,
             firsts_late,
+            whole_firsts,
+            whole_firsts_late,
             ends,
             ends_late,
         };

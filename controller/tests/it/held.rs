@@ -131,8 +131,14 @@ fn what_a_proxy_holds_goes_when_it_does() {
 fn turn(origin: u64, conversation: u64) -> Vec<Event> {
     let endpoint = EndpointId::of(ADDRESS).0;
     let turn = Turn { conversation, tokens: 9_000, is_new: true, ..Turn::default() };
-    let routed =
-        Routed { endpoint, cells: (1..=100).collect(), origin, request: 1, turn: Some(turn), adapter: 0 };
+    let routed = Routed {
+        endpoint,
+        cells: (1..=100).collect(),
+        origin,
+        request: 1,
+        turn: Some(turn),
+        ..Routed::default()
+    };
     vec![Kind::Routed(routed).into(), Kind::Ended(Ended { origin, request: 1, output_tokens: 50 }).into()]
 }
 

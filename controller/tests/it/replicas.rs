@@ -206,7 +206,7 @@ fn served(origin: u64) -> Vec<Event> {
     let (endpoint, request) = (endpoint(), 7);
     let class = OutcomeClass::Served.into();
     vec![
-        Kind::Routed(Routed { endpoint, cells: vec![1, 2], origin, request, turn: None, adapter: 0 }).into(),
+        Kind::Routed(Routed { endpoint, cells: vec![1, 2], origin, request, ..Routed::default() }).into(),
         Kind::Outcome(Outcome { endpoint, class, origin, request, ..Outcome::default() }).into(),
     ]
 }
@@ -320,8 +320,14 @@ fn a_conversation_has_one_place_at_every_replica() {
     let mut fleet = Fleet::new(2);
     let turn = Turn { conversation: 7, tokens: 9_000, is_new: true, ..Turn::default() };
     let (endpoint, request, origin) = (endpoint(), 1, 100);
-    let routed =
-        Routed { endpoint, cells: (1..=100).collect(), origin, request, turn: Some(turn), adapter: 0 };
+    let routed = Routed {
+        endpoint,
+        cells: (1..=100).collect(),
+        origin,
+        request,
+        turn: Some(turn),
+        ..Routed::default()
+    };
     let ended = Ended { origin, request, output_tokens: 50 };
     let proxy = Proxy::join(fleet.hub(0), 10);
     fleet.hub(0).receive(proxy.stream, vec![Kind::Routed(routed).into(), Kind::Ended(ended).into()], at(10));

@@ -60,7 +60,8 @@ impl World {
         self.requests += 1;
         let adapter = AdapterId::of(adapter).0;
         let (endpoint, request) = (id(at), self.requests);
-        let routed = Routed { endpoint, cells: vec![request], origin: ORIGIN, request, turn: None, adapter };
+        let routed =
+            Routed { endpoint, cells: vec![request], origin: ORIGIN, request, adapter, ..Routed::default() };
         self.apply(Kind::Routed(routed), ms);
         request
     }

@@ -2,7 +2,7 @@
 
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Applied, View};
-use warmpath_core::wire::{Event, Held, HeldFor, Hold, Kind, Pool, Pools, Released};
+use warmpath_core::wire::{Event, Held, HeldFor, Hold, Kind, Pool, Pools, Released, WakeTime};
 
 #[test]
 fn who_waits_is_part_of_a_snapshot_with_the_time_for_which_it_has() {
@@ -43,4 +43,26 @@ fn who_waits_is_part_of_a_snapshot_with_the_time_for_which_it_has() {
     copy.apply(&with(None), later);
     assert_eq!(waiting(&copy), [], "a pool that holds nothing");
     assert_eq!(copy.apply(&Kind::Held(held(4, 0)).into(), later), Applied::Unknown);
+}
+
+#[test]
+fn how_long_a_pool_takes_to_wake_survives_a_snapshot_and_a_new_list_of_endpoints() {
+    let pools = || {
+        let pool = Pool { name: "p".into(), models: vec!["m".into()], ..Pool::default() };
+        Event::from(Kind::Pools(Pools { pools: vec![pool] }))
+    };
+    let wake = |pool: &str, passed_ms| WakeTime { pool: pool.into(), usual_ms: 90_000, passed_ms };
+    let (mut view, then) = (View::default(), Timestamp::from_ms(100_000));
+    view.apply(&pools(), then);
+    view.apply(&Kind::WakeTime(wake("p", Some(20_000))).into(), then);
+    view.apply(&pools(), then);
+    assert_eq!(view.apply(&Kind::WakeTime(wake("other", None)).into(), then), Applied::Unknown);
+    let (mut copy, later) = (View::default(), then.plus_ms(30_000));
+    for event in view.export(later) {
+        copy.apply(&event, later);
+    }
+    let ready_in_ms = |view: &View| view.pools()[0].wake().map(|wake| wake.ready_in_ms(later));
+    assert_eq!((ready_in_ms(&view), ready_in_ms(&copy)), (Some(40_000), Some(40_000)));
+    copy.apply(&Kind::WakeTime(WakeTime { usual_ms: 0, ..wake("p", None) }).into(), later);
+    assert_eq!(ready_in_ms(&copy), None, "it is not known any more");
 }

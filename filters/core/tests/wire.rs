@@ -11,7 +11,8 @@ use warmpath_core::wire::{
     Ended, EngineStatus, Event, Gone, Held, HeldFor, Hold, InFlightReport, Kind, MessageChunker, Objective,
     Outcome, OutcomeClass, Page, PageError, Pool, PoolEndpoint, Pools, Prefix, PromptFormat, Proxies, Record,
     Released, Reported, Reporting, Rewrite, RewriteTarget, Role, Routed, Source, Stored, StreamError, Tenant,
-    Tier, Transfer, TransferProtocol, TransferSeen, Trust, Turn, Up, UsageSeen, decode_down, decode_up,
+    Tier, Transfer, TransferProtocol, TransferSeen, Trust, Turn, Up, UsageSeen, WakeTime, decode_down,
+    decode_up,
 };
 
 fn pool() -> Pool {
@@ -133,6 +134,7 @@ fn every_kind() -> Vec<Kind> {
             request: 1,
             turn: Some(turn()),
             adapter: 7,
+            decodes: true,
         }),
         Kind::InFlight(load),
         Kind::Outcome(outcome),
@@ -162,7 +164,7 @@ fn every_kind() -> Vec<Kind> {
 }
 
 /// The same of those that concern held requests and their conversations.
-fn kinds_of_gates_and_caches() -> [Kind; 6] {
+fn kinds_of_gates_and_caches() -> [Kind; 7] {
     let held = Held {
         origin: 1,
         number: 1,
@@ -203,6 +205,7 @@ fn kinds_of_gates_and_caches() -> [Kind; 6] {
             removed: vec![4],
         }),
         Kind::Reporting(Reporting { endpoint: 1, trust: Trust::Partial.into(), is_cleared: true }),
+        Kind::WakeTime(WakeTime { pool: "p".into(), usual_ms: 90_000, passed_ms: Some(0) }),
     ]
 }
 

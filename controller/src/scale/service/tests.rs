@@ -2,7 +2,7 @@
 
 use super::super::look::{EndpointLook, HeldLook, Look, ReplicaLook};
 use super::{Asked, Service, Takes};
-use crate::publish::Arrived;
+use crate::publish::{Arrived, Firsts};
 use std::collections::BTreeMap;
 use warmpath_deploy::api::RoleName;
 use warmpath_scale::{Policy, RawBounds, RawPolicy};
@@ -94,6 +94,26 @@ fn a_request_that_is_held_wakes_both_roles_at_once_and_silence_puts_both_to_slee
     assert_eq!(replicas(&service), [1, 1], "it has been idle for less than 120 s");
     pass(&mut service, &asked, &ready(1), now_s, 600.0);
     assert_eq!((replicas(&service), reason(&service)), (vec![0, 0], "Idle"));
+}
+
+#[test]
+fn the_time_that_a_model_takes_to_wake_is_known_after_it_has_woken_once() {
+    let (mut service, asked) = (Service::default(), split(60.0));
+    service.plan(&asked, &Look::default(), 1_000.0);
+    service.note_held(1.0);
+    service.plan(&asked, &held(1), 1_000.2);
+    assert_eq!(service.wake_time(1_000.2), None, "nothing is known of its starts");
+    let mut look = starting(ready(1));
+    look.held = held(1).held;
+    let now_s = pass(&mut service, &asked, &look, 1_000.2, 40.0);
+    let now_s = pass(&mut service, &asked, &ready(1), now_s, 200.0);
+    let wake = service.wake_time(now_s).unwrap();
+    assert_eq!((wake.usual_s, wake.passed_s), (40.0, None));
+    let now_s = pass(&mut service, &asked, &Look::default(), now_s, 400.0);
+    assert!(service.is_asleep());
+    service.note_held(1.0);
+    service.plan(&asked, &held(1), now_s);
+    assert_eq!(service.wake_time(now_s + 10.0).unwrap().passed_s, Some(10.0));
 }
 
 #[test]
@@ -233,6 +253,23 @@ fn a_reason_that_changes_back_and_forth_is_shown_once_a_minute() {
             && pair[0].1.verdict != pair[1].1.verdict
     });
     assert_eq!(quick.count(), 0, "{shown:?}");
+}
+
+#[test]
+fn first_tokens_are_judged_where_their_client_waits_for_them() {
+    let mut service = Service::default();
+    let (asked, look) = (split(100_000.0), ready(1));
+    service.plan(&asked, &look, 1_000.0);
+    let overdue = |overdue| Firsts { overdue, ..Firsts::default() };
+    let prompt = Arrived { first_tokens: overdue(3.0), ..Arrived::default() };
+    service.note_arrived(Takes::Prefill, "prefill-0:8000", &prompt);
+    assert_eq!(service.sums.firsts, 0.0, "its client has nothing of a prefill leg");
+    let response =
+        Arrived { first_tokens: overdue(2.0), split_first_tokens: overdue(1.0), ..Arrived::default() };
+    service.note_arrived(Takes::Decode, "decode-0:8000", &response);
+    let sums = service.sums;
+    assert_eq!((sums.firsts, sums.firsts_late), (1.0, 1.0), "engines for prompts are late with it");
+    assert_eq!((sums.whole_firsts, sums.whole_firsts_late), (2.0, 2.0));
 }
 
 #[test]

@@ -153,7 +153,7 @@ impl<S: SharedMap> Router<S> {
                     };
                     event.kind = Some(Kind::Prefix(whole));
                 }
-                let has_ages = matches!(event.kind, Some(Kind::Conversation(_)));
+                let has_ages = matches!(event.kind, Some(Kind::Conversation(_) | Kind::WakeTime(_)));
                 // A clock that was set back since does not make them younger than now.
                 let at = if has_ages { head.written.min(now) } else { now };
                 self.view.apply(&event, at);

@@ -48,6 +48,8 @@ pub struct Booking {
     output_tokens: u64,
     /// The adapter that it needs.
     adapter: AdapterId,
+    /// Whether another endpoint computes its prompt.
+    decodes: bool,
 }
 
 /// The time to a first token, and the work that it took.
@@ -170,6 +172,8 @@ impl Booking {
             turn,
             output_tokens: 0,
             adapter,
+            // Of what is computed here, there is at least a token.
+            decodes: share.prefills == 0,
         };
         ledger.add(booking.endpoint, share);
         let mut kinds = vec![ledger.load(booking.endpoint)];
@@ -335,6 +339,7 @@ impl Booking {
             request,
             turn,
             adapter,
+            decodes: self.decodes,
         }))
     }
 }

@@ -230,6 +230,7 @@ fn take_record(
                 | Kind::Current(_)
                 | Kind::Reported(_)
                 | Kind::Reporting(_)
+                | Kind::WakeTime(_)
         )
     );
     if follows_controller || !is_controllers {

@@ -6,7 +6,7 @@
 //! from the tree and outside its capacity. Where the engine reports what it holds, they stay for a moment after the first token, until
 //! the reports arrive.
 
-use super::Match;
+use super::{Match, View};
 use crate::hash::{SeededMap, seeded};
 use crate::ids::{AdapterId, CellHash, OriginId, RequestKey, Slot};
 use crate::num::u32_len;
@@ -82,6 +82,11 @@ impl Expected {
     /// The endpoint of which a request's prompt is expected.
     pub(super) fn slot(&self, key: RequestKey) -> Option<Slot> {
         self.requests.get(&key).map(|prompt| prompt.slot)
+    }
+
+    /// Whether a request has neither a first token nor another outcome.
+    pub(super) fn awaits(&self, key: RequestKey) -> bool {
+        self.requests.get(&key).is_some_and(|prompt| prompt.served.is_none())
     }
 
     /// A request whose prompt is expected.
@@ -212,6 +217,15 @@ impl Expected {
         for key in dropped {
             self.take(key);
         }
+    }
+}
+
+// === impl View ===
+
+impl View {
+    /// Whether a request that was sent has neither a first token nor another outcome.
+    pub fn awaits(&self, key: RequestKey) -> bool {
+        self.expected.awaits(key)
     }
 }
 

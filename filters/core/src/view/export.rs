@@ -17,7 +17,8 @@ impl View {
         events
     }
 
-    /// What [`View::export`] has of prefixes, reports, what is expected, stored responses and conversations, one by one. The requests
+    /// What [`View::export`] has of prefixes, reports, what is expected, stored responses, conversations and the times that pools
+    /// take to wake, one by one. The requests
     /// that wait are not among it: they are published again every few seconds, and what is stored of them for longer is wrong.
     pub fn export_learned(&self, now: Timestamp, mut each: impl FnMut(Event)) {
         self.prefixes.walk(|visit| {
@@ -33,12 +34,18 @@ impl View {
             let Some(endpoint) = self.endpoint(slot) else { continue };
             let cells = chain.iter().map(|cell| cell.0).collect();
             let (endpoint, origin, request) = (endpoint.id.0, key.origin.0, key.request);
-            let routed = Routed { endpoint, cells, origin, request, turn: None, adapter: adapter.0 };
+            let routed =
+                Routed { endpoint, cells, origin, request, turn: None, adapter: adapter.0, decodes: false };
             each(Kind::Routed(routed).into());
         }
         self.export_reported(&mut each);
         for (response, endpoint) in self.stored.iter() {
             each(Kind::Stored(Stored { response: response.0, endpoint: endpoint.0 }).into());
+        }
+        for pool in &self.pools {
+            if let Some(wake) = pool.wake() {
+                each(Kind::WakeTime(wake.export(pool.name(), now)).into());
+            }
         }
         self.admissions
             .export_conversations(now, |conversation| each(Kind::Conversation(conversation).into()));

@@ -22,6 +22,7 @@ mod speed;
 mod stored;
 mod transfers;
 mod turn;
+mod wake;
 
 pub use adapters::Adapters;
 pub use arrivals::{Arrivals, Arrived};
@@ -35,6 +36,7 @@ pub use reported::Reported;
 pub use speed::Speed;
 pub use transfers::Transfers;
 pub use turn::Turn;
+pub use wake::Wake;
 
 use crate::hash::{SeededMap, seeded};
 use crate::ids::{AdapterId, CellHash, EndpointId, OriginId, ProcessId, RequestKey, ResponseId, Slot};
@@ -171,6 +173,7 @@ impl View {
             Some(Kind::Conversation(conversation)) => self.restore_conversation(conversation, now),
             Some(Kind::Reported(reported)) => self.report(reported),
             Some(Kind::Reporting(reporting)) => self.set_trust(reporting),
+            Some(Kind::WakeTime(wake)) => self.set_wake(wake, now),
             Some(Kind::Proxies(proxies)) => self.set_proxies(proxies),
             Some(Kind::Current(_)) => {
                 self.statuses_at = Some(now);

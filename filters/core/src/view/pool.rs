@@ -1,6 +1,7 @@
 //! A pool: the endpoints that serve the same models, and the ratio of text to tokens.
 
 use super::transfers::Transfers;
+use super::wake::Wake;
 use crate::ids::{AdapterId, EndpointId, Slot};
 use crate::limits::BYTES_PER_TOKEN_DEFAULT;
 use crate::num::{count, float};
@@ -69,6 +70,8 @@ pub struct Pool {
     /// The same, ready for use.
     format: Option<Arc<Format>>,
     transfers: Transfers,
+    /// How long it takes to wake, if the controller has learned that.
+    wake: Option<Wake>,
     text: TextRatio,
     /// The ratio at which the endpoints' capacities were last converted to cells.
     sized_bytes_per_token: f64,
@@ -174,6 +177,7 @@ impl Pool {
             ),
             prompt_format: pool.prompt_format.clone(),
             transfers: old.map(|old| old.transfers.clone()).unwrap_or_default(),
+            wake: old.and_then(|old| old.wake),
             text: old.map_or_else(TextRatio::default, |old| old.text),
             sized_bytes_per_token: old.map_or(BYTES_PER_TOKEN_DEFAULT, |old| old.sized_bytes_per_token),
             media_tokens: old.map_or(MEDIA_TOKENS_DEFAULT, |old| old.media_tokens),
@@ -244,6 +248,15 @@ impl Pool {
 
     pub(super) fn learn_transfer(&mut self, pair: (EndpointId, EndpointId), tokens: u64, us: u64) {
         self.transfers.observe(pair, tokens, us);
+    }
+
+    /// How long it takes to have an endpoint; `None`: not known.
+    pub fn wake(&self) -> Option<Wake> {
+        self.wake
+    }
+
+    pub(super) fn set_wake(&mut self, wake: Option<Wake>) {
+        self.wake = wake;
     }
 
     /// Whether the pool contains an endpoint.

@@ -33,7 +33,8 @@ impl Kind {
             | Self::Proxies(_)
             | Self::Current(_)
             | Self::Reported(_)
-            | Self::Reporting(_) => Authority::Controller,
+            | Self::Reporting(_)
+            | Self::WakeTime(_) => Authority::Controller,
             Self::Routed(_)
             | Self::InFlight(_)
             | Self::Outcome(_)
@@ -70,6 +71,7 @@ impl Kind {
             Self::Conversation(_) => "conversation",
             Self::Reported(_) => "reported",
             Self::Reporting(_) => "reporting",
+            Self::WakeTime(_) => "wake_time",
         }
     }
 }

@@ -72,7 +72,7 @@ pub struct Event {
     /// The change; a receiver that is older than the sender finds none, and skips the event.
     #[prost(
         oneof = "event::Kind",
-        tags = "1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22"
+        tags = "1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23"
     )]
     pub kind: ::core::option::Option<event::Kind>,
 }
@@ -141,6 +141,9 @@ pub mod event {
         /// How far the reports of one engine can be relied on. Replace the endpoint's state.
         #[prost(message, tag = "22")]
         Reporting(super::Reporting),
+        /// How long a pool takes to wake. Replace what was known of it.
+        #[prost(message, tag = "23")]
+        WakeTime(super::WakeTime),
     }
 }
 /// All pools.
@@ -453,6 +456,9 @@ pub struct Routed {
     /// The LoRA adapter that it needs: XXH3-64 of the name. Zero: none.
     #[prost(fixed64, tag = "6")]
     pub adapter: u64,
+    /// Whether it is a decode leg: another endpoint computes its prompt, first or at the same time.
+    #[prost(bool, tag = "7")]
+    pub decodes: bool,
 }
 /// A turn of a conversation, under way from Routed to Ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -738,6 +744,19 @@ pub struct Reporting {
     /// Whether all cells that it reported are void: its cache was cleared, or is another one.
     #[prost(bool, tag = "3")]
     pub is_cleared: bool,
+}
+/// How long a pool without endpoints takes until it has one, as the controller has learned.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WakeTime {
+    /// The pool's name.
+    #[prost(string, tag = "1")]
+    pub pool: ::prost::alloc::string::String,
+    /// Time that it usually takes from the first held request, in milliseconds. Zero: not known.
+    #[prost(uint64, tag = "2")]
+    pub usual_ms: u64,
+    /// Time since it began to wake, in milliseconds. Absent: it does not wake now.
+    #[prost(uint64, optional, tag = "3")]
+    pub passed_ms: ::core::option::Option<u64>,
 }
 /// A response that an engine keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -31,7 +31,7 @@ pub use generated::{
     Ended, EngineStatus, Event, Gone, Health, Held, HeldFor, Hello, Hold, InFlightReport, Objective, Outcome,
     OutcomeClass, Phase, Pool, PoolEndpoint, Pools, Prefix, PromptFormat, Proxies, Released, Reported,
     Reporting, ResumePoint, Rewrite, RewriteTarget, Role, Routed, Stored, Tenant, Tier, Transfer,
-    TransferProtocol, TransferSeen, Trust, Turn, Up, UsageSeen,
+    TransferProtocol, TransferSeen, Trust, Turn, Up, UsageSeen, WakeTime,
 };
 pub use page::{Page, PageError, Record, Source};
 pub use prefix::{PrefixDecoder, PrefixEncoder, PrefixError};

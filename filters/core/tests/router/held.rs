@@ -10,7 +10,7 @@ use warmpath_core::ids::EndpointId;
 use warmpath_core::router::DECISION_HEADER;
 use warmpath_core::wire::{
     EngineStatus, Event, Health, Hold, Kind, Pool, PoolEndpoint, Pools, Rewrite, RewriteTarget,
-    TransferProtocol,
+    TransferProtocol, WakeTime,
 };
 
 const ENDPOINT_MS_MAX: u32 = 60_000;
@@ -232,6 +232,26 @@ fn a_request_whose_time_is_up_is_refused() {
     assert_eq!((vm.held(), host.metric("warmpath.rejected.hold_expired")), (0, 1));
     stream.finish();
     assert_eq!(host.metric("warmpath.hold_left.endpoint"), 0);
+}
+
+#[test]
+fn whoever_is_refused_while_a_model_wakes_is_told_when_it_will_be_there() {
+    let (host, [vm]) = started();
+    let mut controller = asleep(&host, &[&vm]);
+    let pool = pools(0).pools.remove(0).name;
+    let wake = WakeTime { pool, usual_ms: 100_000, passed_ms: Some(10_000) };
+    controller.delta(vec![Kind::WakeTime(wake).into()]);
+    let mut stream = serve(&vm, &chat("hello"));
+    for _ in 0..7 {
+        host.advance(Duration::from_secs(9));
+        vm.tick();
+    }
+    stream.catch_up();
+    let reply = stream.reply.as_ref().expect("its time is up");
+    let retry_s =
+        reply.headers.iter().find(|(name, _)| *name == "retry-after").map(|(_, value)| value.as_str());
+    assert_eq!(retry_s, Some("27"), "100 s, of which 10 and 63 have passed");
+    stream.finish();
 }
 
 #[test]

@@ -172,7 +172,12 @@ impl<S: SharedMap> Router<S> {
 
     /// How long a request is likely to wait, in milliseconds; `None`: nobody knows.
     pub(super) fn wait_ms(&self, wait: &Wait, now: Timestamp) -> Option<u64> {
-        let gate = self.view.admission(&wait.pool).filter(|_| wait.held_for == HeldFor::Room)?;
-        gate.wait_ms(&wait.asked, now)
+        match wait.held_for {
+            HeldFor::Room => self.view.admission(&wait.pool)?.wait_ms(&wait.asked, now),
+            HeldFor::Endpoint => {
+                let pool = self.view.pools().iter().find(|pool| pool.name() == wait.pool)?;
+                Some(pool.wake()?.ready_in_ms(now))
+            }
+        }
     }
 }
