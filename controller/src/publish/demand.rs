@@ -101,7 +101,7 @@ pub(super) enum Arrival {
     Came { endpoint: EndpointId, key: Option<RequestKey>, first_ms: Option<f64>, is_first_event: bool },
     /// A request is held that was not held before.
     Held { pool: String, held_for: HeldFor },
-    /// It is held no more.
+    /// It is held no more, and on its way to an endpoint.
     Released { origin: OriginId },
     /// A response has ended.
     Response { endpoint: EndpointId, output_tokens: f64 },
@@ -140,10 +140,13 @@ impl Arrival {
                 }
                 Self::Held { pool: held.pool.clone(), held_for: held.held_for() }
             }
-            Kind::Released(released) => Self::Released { origin: OriginId(released.origin) },
+            Kind::Released(released) if released.is_sent => {
+                Self::Released { origin: OriginId(released.origin) }
+            }
             Kind::UsageSeen(usage) => Self::Response {
                 endpoint: EndpointId(usage.endpoint),
-                output_tokens: float(usage.output_tokens?),
+                // None: embeddings and the like.
+                output_tokens: float(usage.output_tokens.unwrap_or_default()),
             },
             _ => return None,
         })
@@ -176,12 +179,13 @@ impl Demand {
             Arrival::Sent { endpoint, key, decodes } => {
                 // One that was sent before is tried at another endpoint, and its client waits on.
                 let before = self.awaited.remove(&key);
+                let is_first = before.is_none();
                 let Awaited { since, is_overdue, .. } =
                     before.unwrap_or(Awaited { endpoint, since: now, decodes, is_overdue: false });
                 if self.awaited.len() < AWAITED_MAX {
                     self.awaited.insert(key, Awaited { endpoint, since, decodes, is_overdue });
                 }
-                if !self.was_held(key.origin) {
+                if is_first && !self.was_held(key.origin) {
                     self.at(endpoint).requests += 1.0;
                 }
             }
@@ -328,13 +332,15 @@ mod tests {
         let (mut demand, mut view) = begun();
         let held = || Kind::Held(Held { origin: 5, number: 1, pool: "p".to_owned(), ..Held::default() });
         // Whoever holds it repeats it every few seconds.
-        for kind in [held(), held(), Kind::Released(Released { origin: 5, number: 1 }), routed(8), routed(9)]
+        let released = |is_sent| Kind::Released(Released { origin: 5, number: 1, is_sent });
+        // The first client has left; the second request goes on, and is tried at two endpoints; the third was never held.
+        for kind in [held(), held(), released(false), held(), released(true), routed(8), routed(8), routed(9)]
         {
             note(&mut demand, &mut view, kind);
         }
-        assert_eq!(demand.taken.held.get("p"), Some(&1.0));
+        assert_eq!(demand.taken.held.get("p"), Some(&2.0));
         let requests = demand.taken.endpoints[&id()].requests;
-        assert!((requests - 1.0).abs() < 1e-9, "the second one was not held: {requests}");
+        assert!((requests - 1.0).abs() < 1e-9, "only the last one was not held: {requests}");
     }
 
     #[test]

@@ -303,10 +303,15 @@ impl Service {
             if *role == RoleName::Prefill {
                 continue;
             }
-            // Of engines that do both, the time between tokens has prompts in it.
-            let work = self.sums.prompts * self.means.work_tokens.get().unwrap_or_default();
+            // Of engines that compute prompts as well, the time between tokens has these in it.
+            let work = match role {
+                RoleName::Decode => {
+                    self.sums.responses * self.means.whole_work_tokens.get().unwrap_or_default()
+                }
+                _ => self.sums.prompts * self.means.work_tokens.get().unwrap_or_default(),
+            };
             let busy = work * learned.speeds.prefill_s_per_token / (passed_s * float_len(of_role.len()));
-            let free = if *role == RoleName::Serve && busy.is_finite() { (1.0 - busy).max(0.0) } else { 1.0 };
+            let free = if busy.is_finite() { (1.0 - busy).max(0.0) } else { 1.0 };
             for endpoint in of_role {
                 let Ended { ends, ends_late, step_s, running } = endpoint.ended;
                 self.sums.ends += ends;

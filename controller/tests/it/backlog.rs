@@ -63,7 +63,7 @@ fn kind() -> impl Strategy<Value = Kind> {
         4 => (0..ORIGINS, 0..3_u64, 0..9_u64).prop_map(|(origin, number, age_ms)| {
             Kind::Held(Held { origin, number, pool: "p".to_owned(), age_ms, ..Held::default() })
         }),
-        4 => (0..ORIGINS, 0..3_u64).prop_map(|(origin, number)| Kind::Released(Released { origin, number })),
+        4 => (0..ORIGINS, 0..3_u64).prop_map(|(origin, number)| Kind::Released(Released { origin, number, is_sent: false })),
     ]
 }
 

@@ -48,7 +48,7 @@ fn held(origin: u64, number: u64, age_ms: u64) -> Event {
 }
 
 fn released(origin: u64, number: u64) -> Event {
-    Kind::Released(Released { origin, number }).into()
+    Kind::Released(Released { origin, number, is_sent: false }).into()
 }
 
 /// Origin, number and age of all that wait.

@@ -300,7 +300,8 @@ fn what_a_proxy_holds_is_known_at_every_replica_and_moves_with_it() {
     fleet.hub(0).receive(proxy.stream, vec![held(3).into()], at(30));
     fleet.hub(0).leave(proxy.stream, at(30));
     let moved = Proxy::join(fleet.hub(1), 10);
-    let released = [1, 2, 3].map(|number| Kind::Released(Released { origin: 100, number }).into());
+    let released =
+        [1, 2, 3].map(|number| Kind::Released(Released { origin: 100, number, is_sent: false }).into());
     fleet.hub(1).receive(moved.stream, released.into(), at(40));
     fleet.pump(at(50));
     assert_eq!(fleet.waiting()[1..], [0, 0], "what the first relays of it is older");

@@ -28,7 +28,7 @@ fn who_waits_is_part_of_a_snapshot_with_the_time_for_which_it_has() {
     for number in [1, 2, 3] {
         view.apply(&Kind::Held(held(number, 2_000)).into(), then);
     }
-    view.apply(&Kind::Released(Released { origin: 7, number: 2 }).into(), then);
+    view.apply(&Kind::Released(Released { origin: 7, number: 2, is_sent: false }).into(), then);
     let later = then.plus_ms(500);
     let waiting = |view: &View| -> Vec<Held> {
         let kinds = view.export(later).into_iter().filter_map(|event| event.kind);

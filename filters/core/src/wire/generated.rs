@@ -541,6 +541,9 @@ pub struct Released {
     /// Its number there.
     #[prost(uint64, tag = "2")]
     pub number: u64,
+    /// Whether it was sent.
+    #[prost(bool, tag = "3")]
+    pub is_sent: bool,
 }
 /// A conversation that is followed, in a snapshot.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

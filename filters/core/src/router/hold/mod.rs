@@ -290,7 +290,8 @@ impl<S: SharedMap> Router<S> {
             let waited_ms = self.holds.clock.ms(now).saturating_sub(place.came_ms);
             out.push(Output::Record(Histogram::HeldMs(place.wait.held_for), waited_ms));
         }
-        let released = Released { origin: self.ledger.origin().0, number: place.number };
+        let (origin, number) = (self.ledger.origin().0, place.number);
+        let released = Released { origin, number, is_sent: end == HoldEnd::Resumed };
         self.publish([Kind::Released(released)], When::Later, now, out);
     }
 

@@ -191,7 +191,12 @@ impl<S: SharedMap> Router<S> {
         }
         if let Some(HeldKey { origin, number }) = unknown {
             // One that is gone must not keep the others waiting.
-            self.publish([Kind::Released(Released { origin: origin.0, number })], When::Soon, now, out);
+            self.publish(
+                [Kind::Released(Released { origin: origin.0, number, is_sent: false })],
+                When::Soon,
+                now,
+                out,
+            );
         }
         None
     }
