@@ -18,6 +18,7 @@ mod means;
 mod pods;
 mod scaled;
 mod service;
+mod sums;
 
 #[cfg(test)]
 pub(crate) use scaled::RoleScaling;

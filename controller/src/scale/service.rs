@@ -5,7 +5,8 @@ use super::look::{EndpointLook, Look, ReplicaLook};
 use super::means::Mean;
 use super::pods::Ages;
 use super::scaled::{RoleScaling, Scaling, Verdict};
-use crate::publish::{Arrived, Firsts};
+use super::sums::Sums;
+use crate::publish::Arrived;
 use crate::telemetry::Ended;
 use std::collections::BTreeMap;
 use warmpath_core::ids::EndpointId;
@@ -45,26 +46,6 @@ struct Means {
     whole_work_tokens_squared: Mean,
     context_tokens: Mean,
     output_tokens: Mean,
-}
-
-/// What has arrived since the last plan.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sums {
-    /// Requests, those that are held among them.
-    requests: f64,
-    /// Those whose prompts the role for prompts was given.
-    prompts: f64,
-    /// Those at engines for responses.
-    responses: f64,
-    held: f64,
-    /// Requests whose prompts the role for prompts was given, and that have a first token or wait too long for it.
-    firsts: f64,
-    firsts_late: f64,
-    /// The same of requests that engines for responses take whole.
-    whole_firsts: f64,
-    whole_firsts_late: f64,
-    ends: f64,
-    ends_late: f64,
 }
 
 /// What was learned of a role's engines, also of those that are gone.
@@ -169,23 +150,7 @@ impl Service {
             means.work_tokens.add(arrived.work_tokens, arrived.booked);
             means.work_tokens_squared.add(arrived.work_tokens_squared, arrived.booked);
         }
-        let late = |firsts: &Firsts| firsts.came.later_than(self.objective_ms) + firsts.overdue;
-        let all = |firsts: &Firsts| firsts.came.count() + firsts.overdue;
-        let (own, split) = (&arrived.first_tokens, &arrived.split_first_tokens);
-        // A prompt that is computed for another engine has its first token there, and its client waits for that.
-        let (own_firsts, whole_firsts) = match takes {
-            Takes::Both => (Some(own), None),
-            Takes::Prefill => (None, None),
-            Takes::Decode => (None, Some(own)),
-        };
-        for firsts in own_firsts.into_iter().chain([split]) {
-            sums.firsts += all(firsts);
-            sums.firsts_late += late(firsts);
-        }
-        if let Some(firsts) = whole_firsts {
-            sums.whole_firsts += all(firsts);
-            sums.whole_firsts_late += late(firsts);
-        }
+        sums.note_firsts(takes, arrived, self.objective_ms);
         if takes == Takes::Decode {
             sums.responses += arrived.requests;
             means.whole_work_tokens.add(arrived.work_tokens, arrived.booked);

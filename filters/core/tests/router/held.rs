@@ -235,7 +235,7 @@ fn a_request_whose_time_is_up_is_refused() {
 }
 
 #[test]
-fn whoever_is_refused_while_a_model_wakes_is_told_when_it_will_be_there() {
+fn a_refusal_while_a_model_wakes_says_when_it_will_be_there() {
     let (host, [vm]) = started();
     let mut controller = asleep(&host, &[&vm]);
     let pool = pools(0).pools.remove(0).name;
