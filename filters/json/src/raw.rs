@@ -10,6 +10,9 @@ pub struct Raw<'a> {
     pub(crate) has_escape: bool,
 }
 
+/// What counts as true, as a string or as a number.
+const TRUE: [&[u8]; 7] = [b"true", b"1", b"1.0", b"yes", b"on", b"y", b"t"];
+
 // === impl Raw ===
 
 impl<'a> Raw<'a> {
@@ -41,6 +44,14 @@ impl<'a> Raw<'a> {
     /// The value, of a type that Rust and JSON write alike: `true`, `false`, whole numbers. `None` for any other value.
     pub fn parsed<T: FromStr>(self) -> Option<T> {
         std::str::from_utf8(self.bytes).ok()?.parse().ok()
+    }
+
+    /// Whether it is true as engines read their settings, which is leniently: `1`, `"yes"`.
+    ///
+    /// Source: pydantic's conversion table; vLLM, SGLang and TensorRT-LLM have models without `strict`.
+    pub fn is_true(self) -> bool {
+        let word = self.string_body().unwrap_or(self.bytes);
+        TRUE.iter().any(|known| word.eq_ignore_ascii_case(known))
     }
 
     /// A scanner that reads it again.

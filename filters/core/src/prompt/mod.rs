@@ -248,7 +248,7 @@ impl<'a> Request<'a> {
         match name {
             "model" => self.model = scanner.string()?.unwrap_or_default(),
             "cache_salt" => self.cache_salt = scanner.string()?,
-            "stream" => self.is_stream = scanner.raw()?.parsed().unwrap_or(false),
+            "stream" => self.is_stream = scanner.raw()?.is_true(),
             _ => scanner.skip()?,
         }
         Ok(())

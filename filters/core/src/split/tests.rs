@@ -130,6 +130,7 @@ fn what_depends_on_more_than_the_prompts_kv_stays_whole() {
         (Api::Chat, json!({"n": 2}), Some(Whole::Choices)),
         (Api::Completions, json!({"best_of": 3}), Some(Whole::Choices)),
         (Api::Chat, json!({"use_beam_search": true}), Some(Whole::Choices)),
+        (Api::Chat, json!({"n": null, "use_beam_search": false, "background": false}), None),
         (Api::Generate, json!({"sampling_params": {"n": 3}}), Some(Whole::Choices)),
         (Api::Completions, json!({"prompt": ["a", "b"]}), Some(Whole::Prompts)),
         (Api::Completions, json!({"prompt_embeds": "x"}), Some(Whole::Prompts)),
@@ -143,4 +144,25 @@ fn what_depends_on_more_than_the_prompts_kv_stays_whole() {
     ] {
         assert_eq!(reason(api, body.to_string().as_bytes()), expected, "{api:?} {body}");
     }
+}
+
+/// Engines read settings leniently: all of these are two choices to vLLM, and the second would read freed KV.
+#[test]
+fn a_setting_in_another_spelling_stays_whole() {
+    for (name, values, expected) in [
+        ("n", vec![json!(2.0), json!("2"), json!(" 2"), json!(true), json!([2])], Whole::Choices),
+        ("best_of", vec![json!(2.0), json!("2")], Whole::Choices),
+        ("use_beam_search", vec![json!(1), json!("true"), json!("yes"), json!(1.0)], Whole::Choices),
+        ("background", vec![json!(1), json!("on")], Whole::Stored),
+    ] {
+        for value in values {
+            let body = json!({ name: value });
+            assert_eq!(reason(Api::Chat, body.to_string().as_bytes()), Some(expected), "{body}");
+            let generate = json!({"sampling_params": body});
+            assert_eq!(reason(Api::Generate, generate.to_string().as_bytes()), Some(expected), "{generate}");
+        }
+    }
+    assert_eq!(reason(Api::Chat, br#"{"n": 2e0}"#), Some(Whole::Choices));
+    let echoed = json!({"prompt": "hi", "echo": 1, "logprobs": 1});
+    assert_eq!(reason(Api::Completions, echoed.to_string().as_bytes()), Some(Whole::PromptLogprobs));
 }

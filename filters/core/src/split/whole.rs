@@ -86,20 +86,21 @@ fn of_body(api: Api, body: &[u8]) -> Option<Whole> {
     else {
         return Some(Whole::Unreadable);
     };
-    let is_true = |raw: Option<Raw<'_>>| raw.is_some_and(|raw| raw.bytes() == b"true");
+    // Engines take `2.0`, `"2"` and `"yes"` as well. A second choice would read KV that is another prompt's by then, so what is not
+    // plainly one, or off, is taken for more.
+    let is_on = |raw: Option<Raw<'_>>| raw.is_some_and(|raw| raw.bytes() != b"false");
+    let is_many = |raw: Option<Raw<'_>>| raw.is_some_and(|raw| raw.bytes() != b"1");
     let number = |raw: Option<Raw<'_>>| raw.and_then(Raw::parsed::<u64>);
     let output_max = number(max_completion_tokens.or(max_output_tokens).or(max_tokens));
     let is_several = |prompt: Raw<'_>| prompt.is_list() && !is_tokens(prompt);
     match () {
         () if output_max.is_some_and(|max| max <= 1) => Some(Whole::OneToken),
-        () if [n, best_of].into_iter().any(|raw| number(raw).unwrap_or(1) > 1) || is_true(beam) => {
-            Some(Whole::Choices)
-        }
-        () if prompt_logprobs.is_some() || is_true(echo) && logprobs.is_some() => Some(Whole::PromptLogprobs),
+        () if [n, best_of].into_iter().any(is_many) || is_on(beam) => Some(Whole::Choices),
+        () if prompt_logprobs.is_some() || is_on(echo) && logprobs.is_some() => Some(Whole::PromptLogprobs),
         () if embeds.is_some() || api == Api::Completions && prompt.is_some_and(is_several) => {
             Some(Whole::Prompts)
         }
-        () if is_true(background) || previous.is_some() => Some(Whole::Stored),
+        () if is_on(background) || previous.is_some() => Some(Whole::Stored),
         () => None,
     }
 }
