@@ -78,7 +78,10 @@ impl<S: SharedMap> Router<S> {
             // The proxy itself has responded: its time is up.
             return self.end_held(&held, clock.now(), out);
         }
-        if self.hold_failure(id, (class_of(status), ends), out) {
+        // Without an upstream host, it is the response of Envoy or of a filter behind this one: it says nothing of an engine, and what it
+        // denies, nobody else may serve.
+        let class = if served_by.is_some() { class_of(status) } else { Some(OutcomeClass::None) };
+        if self.hold_failure(id, (class, ends), out) {
             return;
         }
         if self.is_overdue(id)
@@ -99,7 +102,6 @@ impl<S: SharedMap> Router<S> {
         {
             self.move_to(&mut sent, served_by, clock.now(), out);
         }
-        let class = class_of(status);
         if sent.kept.awaited.is_some() && matches!(class, Some(OutcomeClass::Faulty | OutcomeClass::Rejected))
         {
             self.note_fetch(&sent.kept.pool, false, clock.now(), out);

@@ -118,6 +118,30 @@ fn a_client_whose_every_request_fails_takes_no_engine_out() {
     assert_eq!(avoided, 0);
 }
 
+/// A rate limit or an authorization in a filter behind this one: the engine has not seen the request.
+#[test]
+fn a_client_that_another_filter_denies_takes_no_engine_out() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(4));
+    traffic(&host, &vm, 50, |_| "200");
+    let before = counted(&host, &[&vm], "warmpath.outcome.none");
+    for (number, status) in (0..60).zip(["429", "503", "403", "401", "500", "504", "200"].into_iter().cycle())
+    {
+        let body = chat(&format!("denied {number}"));
+        let mut stream = serve(&vm, &body);
+        stream.local_response(status);
+        stream.response_body(b"denied", true);
+        stream.finish();
+        assert!(holders(&vm, &body).is_empty(), "{status}: nobody has computed it");
+        let decision = explain(&vm, &chat("hello"));
+        for engine in decision.candidates() {
+            assert_eq!(decision.of(&engine, "fitness"), "fit", "{status}: {engine}");
+        }
+    }
+    assert_eq!(counted(&host, &[&vm], "warmpath.failed"), 0);
+    assert_eq!(counted(&host, &[&vm], "warmpath.outcome.none"), before + 60);
+}
+
 #[test]
 fn a_refused_prompt_is_not_cached() {
     let host = Host::default();

@@ -18,8 +18,8 @@ enum From {
     Chosen,
     /// One that Envoy took instead.
     Other(usize),
-    /// The host does not know.
-    Unknown,
+    /// None: the proxy responds itself.
+    Nobody,
 }
 
 #[derive(Clone, Debug)]
@@ -90,21 +90,23 @@ impl World {
         let served_by = match (from, &fresh) {
             (From::Other(number), _) => Some(address(number)),
             (From::Chosen, Some(open)) => Some(open.endpoint.clone()),
-            (From::Chosen, None) | (From::Unknown, _) => None,
+            (From::Chosen, None) | (From::Nobody, _) => None,
         };
         let mut failed = Vec::new();
         let mut has_moved = false;
         if let Some(open) = fresh {
-            open.status = Some(status);
+            // Without an upstream host, it is no response of an endpoint, whatever its status.
+            let is_endpoints = served_by.is_some();
+            open.status = Some(if is_endpoints { status } else { 0 });
             if let Some(served_by) = served_by.as_ref().filter(|served_by| **served_by != open.endpoint) {
                 failed.push(std::mem::replace(&mut open.endpoint, served_by.clone()));
                 has_moved = true;
             }
-            if matches!(status, 429 | 502 | 503 | 504) {
+            if is_endpoints && matches!(status, 429 | 502 | 503 | 504) {
                 failed.push(open.endpoint.clone());
             }
             // No first token will come.
-            open.is_prefilling &= is_success(status);
+            open.is_prefilling &= is_endpoints && is_success(status);
         }
         let refused = failed.len() - usize::from(has_moved);
         if ends && is_fresh {
@@ -174,7 +176,7 @@ fn from() -> impl Strategy<Value = From> {
     prop_oneof![
         4 => Just(From::Chosen),
         3 => (0..ENDPOINTS).prop_map(From::Other),
-        1 => Just(From::Unknown),
+        1 => Just(From::Nobody),
     ]
 }
 

@@ -174,11 +174,12 @@ impl Proxy {
         let id = self.head(number, &headers);
         self.piece(id, body, true);
         self.pass(200);
+        let destinations = self.requests[&id].headers.get(DESTINATION_HEADER).cloned();
         let head = Input::ResponseHead {
             exchange: id,
             status: Some(200),
             headers: &[],
-            served_by: None,
+            served_by: destinations.as_ref().and_then(|list| list.split(',').next()),
             ends: false,
         };
         self.handle(Some(id), head);

@@ -2,8 +2,8 @@
 //! any machine. A change that needs more must raise the number and justify it.
 
 use crate::support::{
-    EVENT_STREAM, JSON, assert_clean, chat, chat_with, get, serve, sharing_config, static_config, step, text,
-    vm,
+    EVENT_STREAM, JSON, assert_clean, chat, chat_with, get, respond_head, serve, sharing_config,
+    static_config, step, text, vm,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ const BYTES_PER_REQUEST_EXTRA_MAX: u64 = 3_000;
 fn served(vm: &Vm, body: &Value) -> Counts {
     vm.reset_counts();
     let mut stream = serve(vm, body);
-    stream.response_headers(&JSON, false).unwrap();
+    respond_head(&mut stream, &JSON, false);
     let usage =
         json!({"choices": [], "usage": {"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4}}});
     stream.response_body(usage.to_string().as_bytes(), true).unwrap();
@@ -41,7 +41,7 @@ fn served(vm: &Vm, body: &Value) -> Counts {
 fn streamed(vm: &Vm, body: &Value, chunks: usize) -> Counts {
     vm.reset_counts();
     let mut stream = serve(vm, body);
-    stream.response_headers(&EVENT_STREAM, false).unwrap();
+    respond_head(&mut stream, &EVENT_STREAM, false);
     for _ in 0..chunks {
         stream.response_body(b"data: {\"choices\":[{\"delta\":{\"content\":\" a\"}}]}\n\n", false).unwrap();
     }
@@ -195,7 +195,7 @@ fn memory_and_log_do_not_grow_with_requests() {
         let topic = if number % 2 == 0 { number % 50 } else { number };
         let mut stream = serve(&vm, &chat(&text(&format!("topic {topic}"), 1200)));
         if number % 7 != 0 {
-            stream.response_headers(&JSON, false).unwrap();
+            respond_head(&mut stream, &JSON, false);
             stream.response_body(b"{\"usage\":{\"prompt_tokens\":300}}", true).unwrap();
         }
         stream.finish().unwrap();

@@ -1,7 +1,8 @@
 //! Clients that leave, at every stage: nothing stays booked, nothing traps.
 
 use crate::support::{
-    EVENT_STREAM, assert_clean, chat, chat_with, counted, explain, serve, static_config, step, text, vm,
+    EVENT_STREAM, assert_clean, chat, chat_with, counted, explain, respond_head, serve, static_config, step,
+    text, vm,
 };
 use serde_json::json;
 use warmpath_host::{Host, Stream, Vm};
@@ -31,12 +32,12 @@ const STAGES: [Stage; 9] = [
     ("waiting for the response", true, sent),
     ("after the response's headers", true, |vm| {
         let mut stream = sent(vm);
-        stream.response_headers(&EVENT_STREAM, false).unwrap();
+        respond_head(&mut stream, &EVENT_STREAM, false);
         stream
     }),
     ("after the first byte", true, |vm| {
         let mut stream = sent(vm);
-        stream.response_headers(&EVENT_STREAM, false).unwrap();
+        respond_head(&mut stream, &EVENT_STREAM, false);
         stream.response_body(b"data: {", false).unwrap();
         stream
     }),
@@ -48,7 +49,7 @@ const STAGES: [Stage; 9] = [
     }),
     ("after the whole response", false, |vm| {
         let mut stream = sent(vm);
-        stream.response_headers(&EVENT_STREAM, false).unwrap();
+        respond_head(&mut stream, &EVENT_STREAM, false);
         stream.response_body(b"data: [DONE]\n\n", true).unwrap();
         stream
     }),

@@ -1,6 +1,6 @@
 //! Requests in two legs: the filter's own call, what the host may say of it, and the request that is paused meanwhile.
 
-use crate::support::{EVENT_STREAM, assert_clean, chat, chat_with, counted, explain, text, vm};
+use crate::support::{EVENT_STREAM, assert_clean, chat, chat_with, counted, explain, respond_head, text, vm};
 use serde_json::{Value, json};
 use std::time::Duration;
 use warmpath_host::{Action, Host, HttpCall, HttpCallState, Stream, Vm};
@@ -132,7 +132,7 @@ fn a_prompt_is_computed_by_a_call_and_its_request_goes_on_with_what_that_hands_o
         assert_eq!(String::from_utf8_lossy(&upstream.body), expected);
         assert!(upstream.ended && upstream.trailers.is_some() == has_trailers);
         assert_eq!(sent_to(&stream), DECODE);
-        stream.response_headers(&EVENT_STREAM, false).unwrap();
+        respond_head(&mut stream, &EVENT_STREAM, false);
         stream.response_body(b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n", true).unwrap();
         streams.push(stream);
         end(&host, &vm, streams);
@@ -258,7 +258,7 @@ fn legs_that_meet_go_at_once_and_the_call_ends_when_it_likes() {
             [&call.body, &stream.upstream().body].map(|body| serde_json::from_slice::<Value>(body).unwrap());
         assert_eq!((&leg, &leg["bootstrap_host"]), (&own, &json!("10.1.0.1")));
         if is_late {
-            stream.response_headers(&EVENT_STREAM, false).unwrap();
+            respond_head(&mut stream, &EVENT_STREAM, false);
         }
         vm.http_respond(call.id, &OK, b"{}", &[]).unwrap();
         streams.push(stream);
@@ -281,8 +281,7 @@ fn the_response_of_a_call_takes_the_place_of_a_failed_decode_leg() {
         let host = Host::default();
         let (vm, mut streams, mut stream, body) = decoding(&host, "rescued");
         let failed = sent_to(&stream);
-        stream.set_property(&["upstream", "address"], failed.as_bytes());
-        assert_eq!(stream.response_headers(&[(":status", "503")], false).unwrap(), Action::Pause);
+        assert_eq!(respond_head(&mut stream, &[(":status", "503")], false), Action::Pause);
         assert_eq!(stream.response_body(b"oh", false).unwrap(), Action::Pause);
         if has_trailers {
             assert_eq!(stream.response_trailers(&[("x-sum", "1")]).unwrap(), Action::Pause);
@@ -309,7 +308,7 @@ fn a_failure_that_nobody_can_mend_reaches_the_client_whole() {
         let host = Host::default();
         let (vm, mut streams, mut stream, _) = decoding(&host, "lost");
         host.set_cluster_down(CLUSTER, is_refused);
-        let action = stream.response_headers(&[(":status", "503"), ("x-why", "full")], false).unwrap();
+        let action = respond_head(&mut stream, &[(":status", "503"), ("x-why", "full")], false);
         assert_eq!(action, if is_refused { Action::Continue } else { Action::Pause });
         stream.response_body(b"oh", false).unwrap();
         stream.response_body(b" no", true).unwrap();
@@ -333,7 +332,7 @@ fn a_failure_that_nobody_can_mend_reaches_the_client_whole() {
 fn nothing_stays_of_a_client_that_leaves_while_its_request_is_served_anew() {
     let host = Host::default();
     let (vm, streams, mut stream, _) = decoding(&host, "gone");
-    stream.response_headers(&[(":status", "503")], true).unwrap();
+    respond_head(&mut stream, &[(":status", "503")], true);
     let call = pending(&vm);
     stream.finish().unwrap();
     vm.http_respond(call.id, &EVENT_STREAM, b"data: [DONE]\n\n", &[]).unwrap();
@@ -346,9 +345,7 @@ const EVENTS: &[u8] = b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\
 fn served_later(vm: &Vm) -> Stream {
     let mut stream = begin(vm);
     stream.body(chat("later").to_string().as_bytes(), true).unwrap();
-    let address = sent_to(&stream);
-    stream.set_property(&["upstream", "address"], address.split(',').next().unwrap().as_bytes());
-    stream.response_headers(&EVENT_STREAM, false).unwrap();
+    respond_head(&mut stream, &EVENT_STREAM, false);
     stream.response_body(EVENTS, true).unwrap();
     stream
 }
@@ -381,13 +378,37 @@ fn a_response_that_comes_late_and_yet_first_goes_on() {
     let host = Host::default();
     let (vm, mut streams, mut stream) = overdue(&host, "late");
     let call = pending(&vm);
-    stream.response_headers(&EVENT_STREAM, false).unwrap();
+    respond_head(&mut stream, &EVENT_STREAM, false);
     vm.http_respond(call.id, &EVENT_STREAM, EVENTS, &[]).unwrap();
     assert_eq!(stream.local_response(), None);
     stream.response_body(EVENTS, true).unwrap();
     assert_eq!(stream.downstream().body, EVENTS);
     streams.push(stream);
     end(&host, &vm, streams);
+}
+
+/// The engine fails while another one serves its request, and that one fails, too.
+#[test]
+fn a_failure_that_is_held_while_a_tick_has_others_called_reaches_the_client() {
+    for ends in [false, true] {
+        let host = Host::default();
+        let (vm, mut streams, mut stream) = overdue(&host, "lost");
+        assert_eq!(respond_head(&mut stream, &[(":status", "500"), ("x-why", "kv")], false), Action::Pause);
+        assert_eq!(stream.response_body(b"oh", ends).unwrap(), Action::Pause);
+        while let Some(call) = vm.http_calls().into_iter().find(|call| call.state == HttpCallState::Pending) {
+            vm.http_fail(call.id).unwrap();
+        }
+        if !ends {
+            assert_eq!(stream.response_body(b" no", true).unwrap(), Action::Continue);
+        }
+        let client = stream.downstream();
+        let body: &[u8] = if ends { b"oh" } else { b"oh no" };
+        assert_eq!((client.body.as_slice(), client.ended), (body, true));
+        assert_eq!(client.headers.unwrap().text("x-why"), Some("kv"));
+        streams.push(stream);
+        end(&host, &vm, streams);
+        assert_eq!(counted(&host, &[&vm], "warmpath.decode_leg.lost"), 1);
+    }
 }
 
 #[test]
@@ -431,7 +452,7 @@ fn what_two_legs_ask_of_the_host_does_not_grow() {
         vm.reset_counts();
         let (mut stream, _) = send(&vm, &long(topic), false);
         vm.http_respond(pending(&vm).id, &OK, &handed_over(), &[]).unwrap();
-        stream.response_headers(&EVENT_STREAM, false).unwrap();
+        respond_head(&mut stream, &EVENT_STREAM, false);
         stream.response_body(EVENTS, true).unwrap();
         streams.push(stream);
     }

@@ -1,8 +1,8 @@
 //! The router's inputs from a response: the end of the prefill, the end of the request, a failure of the endpoint.
 
 use crate::support::{
-    EVENT_STREAM, JSON, assert_clean, chat, chat_with, chosen, counted, destinations, explain, serve,
-    static_config, text, vm,
+    EVENT_STREAM, JSON, assert_clean, chat, chat_with, chosen, counted, destinations, explain, respond_head,
+    serve, static_config, text, vm,
 };
 use serde_json::json;
 use std::time::Duration;
@@ -36,7 +36,7 @@ fn tokens(host: &Host, vm: &Vm) -> (u64, u64) {
 
 /// Responds in pieces that are cut at these offsets.
 fn respond(mut stream: Stream, headers: &[(&str, &str)], body: &str, cuts: &[usize]) {
-    stream.response_headers(headers, false).unwrap();
+    respond_head(&mut stream, headers, false);
     let mut from = 0;
     for cut in cuts.iter().chain([&body.len()]) {
         stream.response_body(&body.as_bytes()[from..*cut], false).unwrap();
@@ -102,7 +102,7 @@ fn decision_header_is_set_only_where_the_configuration_explains() {
         let vm = vm(&host, &config);
         let mut stream = serve(&vm, &chat(&text("whales", 1000)));
         let there = chosen(&stream);
-        stream.response_headers(&JSON, true).unwrap();
+        respond_head(&mut stream, &JSON, true);
         let shown = stream.downstream().headers.unwrap().text("x-warmpath-decision").map(str::to_owned);
         stream.finish().unwrap();
         let matches =
@@ -117,7 +117,7 @@ fn a_response_passes_unchanged() {
     let host = Host::default();
     let vm = vm(&host, &static_config(2));
     let mut stream = serve(&vm, &chat_with("hello", &json!({"stream": true})));
-    stream.response_headers(&EVENT_STREAM, false).unwrap();
+    respond_head(&mut stream, &EVENT_STREAM, false);
     stream.response_body(b"data: 1\n\n", false).unwrap();
     assert_eq!(stream.downstream().body, b"data: 1\n\n", "nothing is held");
     stream.response_body(b"data: 2\n\n", false).unwrap();

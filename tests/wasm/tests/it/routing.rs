@@ -2,7 +2,7 @@
 
 use crate::support::{
     JSON, assert_clean, chat, chat_with, chosen, complete, counted, destinations, endpoints, explain,
-    finish_all, get, post, serve, sharing_config, static_config, text, vm,
+    finish_all, get, post, respond_head, serve, sharing_config, static_config, text, vm,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ fn a_body_is_sent_with_the_model_that_a_rule_gives_it() {
         assert_eq!(String::from_utf8(stream.upstream().body).unwrap(), expected);
         let headers = stream.upstream().headers.unwrap();
         assert_eq!(headers.text("content-length"), Some(expected.len().to_string().as_str()));
-        stream.response_headers(&JSON, true).unwrap();
+        respond_head(&mut stream, &JSON, true);
         assert_eq!(stream.downstream().headers.unwrap().text("x-warmpath-model"), Some("a-much-longer-name"));
         stream.finish().unwrap();
     }

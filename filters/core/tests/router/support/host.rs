@@ -88,7 +88,7 @@ pub(crate) struct Stream {
     pub(crate) is_paused: bool,
     /// The cluster that Envoy's route leads to.
     pub(crate) cluster: Option<String>,
-    /// Where Envoy says that the response comes from.
+    /// Where Envoy says that the response comes from; `None`: from the endpoint that the router has chosen.
     pub(crate) served_by: Option<String>,
 }
 
@@ -464,10 +464,20 @@ impl Stream {
     }
 
     pub(crate) fn response_headers(&mut self, headers: &[(&str, &str)], ends: bool) {
+        let destinations = self.request_headers.get("x-gateway-destination-endpoint");
+        let chosen = destinations.and_then(|list| list.split(',').next()).map(str::to_owned);
+        let served_by = self.served_by.clone().or(chosen);
+        self.response_head(served_by.as_deref(), headers, ends);
+    }
+
+    /// A response of the proxy itself, or of a filter behind this one: it has no upstream host.
+    pub(crate) fn local_response(&mut self, status: &str) {
+        self.response_head(None, &[(":status", status)], false);
+    }
+
+    fn response_head(&mut self, served_by: Option<&str>, headers: &[(&str, &str)], ends: bool) {
         let status = headers.iter().find(|(name, _)| *name == ":status");
         let status = status.and_then(|(_, status)| status.parse().ok());
-        let served_by = self.served_by.clone();
-        let served_by = served_by.as_deref();
         let headers: Vec<_> =
             headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
         self.handle(Input::ResponseHead { exchange: self.id, status, headers: &headers, served_by, ends });

@@ -25,9 +25,16 @@ pub(crate) fn serve(vm: &Vm, body: &Value) -> Stream {
     post(vm, "/v1/chat/completions", &body.to_string())
 }
 
+/// The head of a response of the endpoint to which the request was sent.
+pub(crate) fn respond_head(stream: &mut Stream, headers: &[(&str, &str)], ends: bool) -> Action {
+    let address = chosen(stream);
+    stream.set_property(&["upstream", "address"], address.as_bytes());
+    stream.response_headers(headers, ends).unwrap()
+}
+
 /// A whole response of the endpoint, and the end.
 pub(crate) fn complete(mut stream: Stream) {
-    stream.response_headers(&[(":status", "200")], false).unwrap();
+    respond_head(&mut stream, &[(":status", "200")], false);
     stream.response_body(b"{}", true).unwrap();
     stream.finish().unwrap();
 }

@@ -15,7 +15,9 @@ mod prompts;
 pub(crate) use artifact::{filter, filter_bytes, filter_that_traps};
 pub(crate) use controller::Controller;
 pub(crate) use events::{load_of, pools, routed, status_of};
-pub(crate) use exchange::{chosen, complete, destinations, explain, finish_all, get, post, serve};
+pub(crate) use exchange::{
+    chosen, complete, destinations, explain, finish_all, get, post, respond_head, serve,
+};
 pub(crate) use gateway::{
     CLUSTER, assert_clean, counted, endpoints, sharing_config, static_config, step, vm,
 };
