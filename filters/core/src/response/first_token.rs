@@ -5,7 +5,10 @@
 //! nothing else look healthy.
 //!
 //! An event is judged by the fields that hold generated content in its format: text, reasoning, tool calls, token ids. A
-//! field that holds nothing (`""`, `null`, `[]`, `{}`) is none. A body that is no stream is content from its first byte.
+//! field that holds nothing (`""`, `null`, `[]`, `{}`) is none.
+//!
+//! A stream may also end as it should and have no content: its first text was a stop string, or the model had nothing to say. An
+//! engine that says so is not at fault, and a client can make it happen; one that ends a stream without a word is.
 
 use super::events::Events;
 use crate::json::{JsonError, KnownFields, Scanner};
@@ -20,10 +23,12 @@ pub struct FirstToken {
 
 #[derive(Debug)]
 enum State {
-    /// Of a body that is no stream: nothing has come but whitespace.
-    Beginning,
     /// Events have come, and no content.
-    Streaming(Events),
+    Streaming {
+        events: Events,
+        /// Whether one of them has said that the generation is over, as it should be.
+        has_ended: bool,
+    },
     /// Content has come.
     Seen,
 }
@@ -31,27 +36,23 @@ enum State {
 // === impl FirstToken ===
 
 impl FirstToken {
-    /// Of the response to a request in `api`; `is_stream` if events are expected.
-    pub fn new(api: Api, is_stream: bool) -> Self {
-        let state = if is_stream { State::Streaming(Events::default()) } else { State::Beginning };
-        Self { api, state }
+    /// Of the response to a request in `api`, which is a stream of events.
+    pub fn new(api: Api) -> Self {
+        Self { api, state: State::Streaming { events: Events::default(), has_ended: false } }
     }
 
     /// Takes the next piece of the body. Whether generated content has been seen, in this piece or before.
     pub fn push(&mut self, piece: &[u8]) -> bool {
-        match &mut self.state {
-            State::Beginning => {
-                if !piece.trim_ascii().is_empty() {
-                    self.state = State::Seen;
-                }
+        if let State::Streaming { events, has_ended } = &mut self.state {
+            let api = self.api;
+            let is_seen = events.push(piece, |name, data| {
+                let is_content = is_content(api, name, data);
+                *has_ended |= !is_content && is_end(api, name, data);
+                is_content
+            });
+            if is_seen {
+                self.state = State::Seen;
             }
-            State::Streaming(events) => {
-                let api = self.api;
-                if events.push(piece, |name, data| is_content(api, name, data)) {
-                    self.state = State::Seen;
-                }
-            }
-            State::Seen => {}
         }
         self.has_seen()
     }
@@ -59,6 +60,11 @@ impl FirstToken {
     /// Whether generated content has been seen. A whole response of which none was seen is empty.
     pub fn has_seen(&self) -> bool {
         matches!(self.state, State::Seen)
+    }
+
+    /// Whether the engine has said that it has generated all, though nothing of it is to be seen.
+    pub fn has_ended_empty(&self) -> bool {
+        matches!(self.state, State::Streaming { has_ended: true, .. })
     }
 }
 
@@ -143,6 +149,50 @@ fn is_result(data: &[u8]) -> bool {
     }
 }
 
+/// Whether an event says that the generation is over, and was not cut short by a failure.
+fn is_end(api: Api, name: &[u8], data: &[u8]) -> bool {
+    match api {
+        Api::Responses => {
+            named(name, data, |kind, _| matches!(kind, b"response.completed" | b"response.incomplete"))
+        }
+        Api::Messages | Api::CountTokens => named(name, data, |kind, _| kind == b"message_stop"),
+        Api::Chat | Api::Completions | Api::Generate => last_chunk(&mut Scanner::new(data)).unwrap_or(false),
+        Api::Inputs | Api::Pairs | Api::ModelOnly => false,
+    }
+}
+
+/// A chunk with a reason why it is the last one: beside each choice, and in SGLang's own format below `meta_info`.
+fn last_chunk(scanner: &mut Scanner<'_>) -> Result<bool, JsonError> {
+    within(scanner, &["choices", "meta_info"], |name, scanner| {
+        if name != "choices" {
+            return within(scanner, &["finish_reason"], |_, scanner| finish_reason(scanner));
+        }
+        if scanner.peek()? != b'[' {
+            return scanner.skip().map(|()| false);
+        }
+        scanner.open_list()?;
+        while scanner.has_item()? {
+            if within(scanner, &["finish_reason"], |_, scanner| finish_reason(scanner))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    })
+}
+
+/// A reason is a word, or in SGLang's own format an object with one as its type. Those that an engine gives for its own failures are
+/// none.
+fn finish_reason(scanner: &mut Scanner<'_>) -> Result<bool, JsonError> {
+    let is_good = |word: &str| !word.is_empty() && !matches!(word, "abort" | "error");
+    match scanner.peek()? {
+        b'"' => Ok(scanner.string()?.is_some_and(|word| is_good(&word))),
+        b'{' => {
+            within(scanner, &["type"], |_, scanner| Ok(scanner.string()?.is_some_and(|word| is_good(&word))))
+        }
+        _ => scanner.skip().map(|()| false),
+    }
+}
+
 /// Reads the fields `names` of an object until `read` finds what it looks for. `false` for any other value.
 fn within<'a>(
     scanner: &mut Scanner<'a>,
@@ -176,7 +226,7 @@ mod tests {
 
     /// The first event of `events` that counts as a token; each may have a name before a colon.
     fn first(api: Api, events: &[&str]) -> Option<usize> {
-        let mut first = FirstToken::new(api, true);
+        let mut first = FirstToken::new(api);
         let found = events.iter().position(|event| first.push(event.as_bytes()));
         assert_eq!(found.is_some(), first.has_seen());
         found
@@ -293,18 +343,46 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_no_stream_is_content_from_its_first_byte() {
-        let mut first = FirstToken::new(Api::Chat, false);
-        assert!(!first.push(b""));
-        assert!(!first.push(b" \n"));
-        assert!(first.push(b"{"));
-        assert!(first.push(b""));
+    fn a_stream_without_content_ends_as_it_should_only_if_the_engine_says_so() {
+        let finished = |reason: &str| {
+            format!("data: {{\"choices\":[{{\"delta\":{{}},\"finish_reason\":{reason}}}]}}\n\n")
+        };
+        let has_ended = |api: Api, events: &[&str]| {
+            let mut first = FirstToken::new(api);
+            let has_seen = events.iter().any(|event| first.push(event.as_bytes()));
+            assert!(!has_seen, "{events:?}");
+            first.has_ended_empty()
+        };
+        let done = "data: [DONE]\n\n";
+        for reason in
+            ["\"stop\"", "\"length\"", "\"content_filter\"", "\"tool_calls\"", "{\"type\":\"stop\"}"]
+        {
+            assert!(has_ended(Api::Chat, &[&finished("null"), &finished(reason), done]), "{reason}");
+            assert!(has_ended(Api::Completions, &[&finished(reason), done]), "{reason}");
+        }
+        let own = "data: {\"text\":\"\",\"meta_info\":{\"id\":\"a\",\"finish_reason\":{\"type\":\"length\",\"length\":1}}}\n\n";
+        assert!(has_ended(Api::Generate, &[own, done]));
+        let event = |kind: &str| format!("event: {kind}\ndata: {{\"type\":\"{kind}\"}}\n\n");
+        assert!(has_ended(Api::Messages, &[&event("message_start"), &event("message_stop")]));
+        assert!(has_ended(Api::Responses, &[&event("response.created"), &event("response.completed")]));
+        for (api, events) in [
+            (Api::Chat, vec![finished("null"), done.to_owned()]),
+            (Api::Chat, vec![finished("\"abort\""), done.to_owned()]),
+            (Api::Chat, vec![finished("\"error\"")]),
+            (Api::Chat, vec!["data: {\"error\":{\"code\":500}}\n\n".to_owned(), done.to_owned()]),
+            (Api::Generate, vec![finished("{\"type\":\"abort\"}")]),
+            (Api::Messages, vec![event("message_start"), event("error")]),
+            (Api::Responses, vec![event("response.created"), event("response.failed")]),
+        ] {
+            let events: Vec<&str> = events.iter().map(String::as_str).collect();
+            assert!(!has_ended(api, &events), "{api:?} {events:?}");
+        }
     }
 
     #[test]
     fn content_counts_in_an_event_that_is_longer_than_what_is_kept() {
         let long = "a".repeat(100_000);
-        let mut first = FirstToken::new(Api::Chat, true);
+        let mut first = FirstToken::new(Api::Chat);
         let event = delta(&format!("{{\"content\":\"{long}\"}}"));
         let found = event.as_bytes().chunks(1000).position(|piece| first.push(piece));
         assert_eq!(found, Some(event.len() / 1000));
@@ -331,7 +409,7 @@ mod tests {
             let mut cuts: Vec<usize> =
                 cuts.into_iter().map(|cut| cut.min(stream.len())).chain([0, stream.len()]).collect();
             cuts.sort_unstable();
-            let mut first = FirstToken::new(Api::Chat, true);
+            let mut first = FirstToken::new(Api::Chat);
             for cut in cuts.windows(2) {
                 prop_assert_eq!(first.push(&stream.as_bytes()[cut[0]..cut[1]]), cut[1] > at);
             }
@@ -340,7 +418,7 @@ mod tests {
         #[test]
         fn anything_may_come(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..8)) {
             for api in [Api::Chat, Api::Responses, Api::Messages, Api::ModelOnly] {
-                let mut first = FirstToken::new(api, true);
+                let mut first = FirstToken::new(api);
                 for piece in &pieces {
                     first.push(piece);
                 }

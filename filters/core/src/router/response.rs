@@ -266,8 +266,12 @@ impl<S: SharedMap> Router<S> {
         let usage = responding.usage.take().and_then(|usage| usage.finish());
         if responding.class.is_none() {
             if responding.first_token.is_none() && is_whole {
-                // Tokens in a shape that is not known here are tokens, too.
-                if usage.is_some_and(|usage| usage.output_tokens > 0) {
+                // Tokens in a shape that is not known here are tokens, too. And what a stop string has cut away is no failure.
+                let has_ended = responding.first.as_ref().is_some_and(|first| first.has_ended_empty());
+                if has_ended || usage.is_some_and(|usage| usage.output_tokens > 0) {
+                    if responding.sent.kept.awaited.is_some() {
+                        self.note_fetch(&responding.sent.kept.pool, true, now, out);
+                    }
                     kinds = responding.served(&mut self.ledger, now, out);
                 } else {
                     if responding.sent.kept.awaited.is_some() {
@@ -313,7 +317,7 @@ impl Responding {
         let looks_into = api.filter(|_| is_success && body.is_plain);
         let usage = (is_success && reads_usage && body.is_plain).then(UsageScan::default);
         Self {
-            first: looks_into.filter(|_| is_stream).map(|api| Box::new(FirstToken::new(api, true))),
+            first: looks_into.filter(|_| is_stream).map(|api| Box::new(FirstToken::new(api))),
             id: looks_into.filter(|api| *api == Api::Responses).map(|_| Box::new(IdScan::new(is_stream))),
             usage,
             sent,

@@ -93,6 +93,31 @@ fn an_engine_that_ends_without_tokens_gets_a_trickle() {
     assert!(counted(&host, &[&vm], "warmpath.outcome.empty") >= 2);
 }
 
+/// A client can make any engine end so: the first word of the response as a stop string.
+#[test]
+fn streams_that_a_stop_string_leaves_empty_take_no_engine_out() {
+    let host = Host::default();
+    let vm = vm(&host, &static_config(4));
+    traffic(&host, &vm, 50, |_| "200");
+    let body = chat_with(&text("stopped", 4000), &json!({"stream": true, "stop": ["a"]}));
+    for _ in 0..10 {
+        let mut stream = serve(&vm, &body);
+        let there = chosen(&stream);
+        host.advance(Duration::from_millis(50));
+        stream.response_headers(&EVENT_STREAM, false);
+        stream.response_body(
+            b"data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n",
+            false,
+        );
+        stream.response_body(b"data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n", false);
+        stream.response_body(b"data: [DONE]\n\n", true);
+        stream.finish();
+        assert_eq!(explain(&vm, &body).of(&there, "fitness"), "fit");
+        assert_eq!(holders(&vm, &body), [there], "it has computed the prompt");
+    }
+    assert_eq!(counted(&host, &[&vm], "warmpath.outcome.empty"), 0);
+}
+
 #[test]
 fn an_engine_that_recovers_gets_its_share_again() {
     let host = Host::default();
