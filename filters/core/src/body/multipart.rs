@@ -1,9 +1,14 @@
 //! `multipart/form-data` (RFC 7578): uploads of audio and images, with the model in a part before or after the file.
 //!
 //! The parts are read as they come, and of files nothing is kept but the few bytes in which a boundary may begin.
+//!
+//! Parsers differ in what they make of odd forms, and a model that only the engine sees would pass every policy that looks at its name.
+//! So what no client sends is malformed here: repeated parameters, values that are neither a word nor a whole quoted string, extended
+//! names (`name*`), a boundary with something behind it. Of equal fields the last counts, as in FastAPI.
 
 use super::{BodyError, Named};
 use memchr::memmem;
+use std::collections::BTreeMap;
 
 /// Bytes of a part's headers, at most.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
@@ -39,41 +44,48 @@ enum Place {
     Malformed,
 }
 
-/// The boundary that a `content-type` names; empty when it names none.
+/// The boundary that a `content-type` names; empty when it names none, or is malformed.
 pub(super) fn boundary(content_type: &str) -> String {
-    parameter(content_type, "boundary").unwrap_or_default()
+    parameters(content_type).and_then(|mut found| found.remove("boundary")).unwrap_or_default()
 }
 
-/// A parameter of a header's value, in quotes or not.
-fn parameter(value: &str, name: &str) -> Option<String> {
-    let mut rest = value.split_once(';')?.1;
-    loop {
+/// The parameters of a header's value by their names in lower case; `None`: it is malformed.
+fn parameters(value: &str) -> Option<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    let mut rest = value.split_once(';').map_or("", |(_, rest)| rest).trim_start();
+    while !rest.is_empty() {
         let (key, after) = rest.split_once('=')?;
-        let (text, after) = unquoted(after.trim_start());
-        if key.trim().eq_ignore_ascii_case(name) {
-            return Some(text);
+        let (text, after) = unquoted(after.trim_start())?;
+        if found.insert(key.trim().to_ascii_lowercase(), text).is_some() {
+            return None;
         }
-        rest = after.split_once(';')?.1;
+        let after = after.trim_start();
+        rest = if after.is_empty() { after } else { after.strip_prefix(';')?.trim_start() };
     }
+    Some(found)
 }
 
-/// The text at the head of `value`, and what follows.
-fn unquoted(value: &str) -> (String, &str) {
+/// The text at the head of `value`, and what follows; `None`: it is malformed. In quotes, only a quote and a backslash are escaped:
+/// browsers send paths with single backslashes.
+fn unquoted(value: &str) -> Option<(String, &str)> {
     let Some(quoted) = value.strip_prefix('"') else {
-        let end = value.find(';').unwrap_or(value.len());
-        let (text, rest) = value.split_at(end);
-        return (text.trim_end().to_owned(), rest);
+        let (text, rest) = value.split_at(value.find(';').unwrap_or(value.len()));
+        let text = text.trim_end();
+        let is_word = !text.contains(|odd: char| odd.is_whitespace() || "\"<>\\".contains(odd));
+        return is_word.then(|| (text.to_owned(), rest));
     };
     let mut text = String::new();
-    let mut characters = quoted.char_indices();
+    let mut characters = quoted.char_indices().peekable();
     while let Some((at, character)) = characters.next() {
         match character {
-            '"' => return (text, quoted.get(at + 1..).unwrap_or_default()),
-            '\\' => text.extend(characters.next().map(|(_, escaped)| escaped)),
+            '"' => return Some((text, quoted.get(at + 1..)?)),
+            '\\' => text.push(
+                characters.next_if(|(_, next)| matches!(next, '"' | '\\')).map_or('\\', |(_, next)| next),
+            ),
             other => text.push(other),
         }
     }
-    (text, "")
+    None
 }
 
 // === impl Multipart ===
@@ -128,13 +140,17 @@ impl Multipart {
             let kept = if is_field { bytes.len() } else { self.delimiter.len().min(bytes.len()) };
             return Some(bytes.len() - kept).filter(|used| *used > 0);
         };
-        // What follows distinguishes the last boundary from the others.
+        // What follows distinguishes the last boundary from the others. Anything else is content to some and a boundary to others.
         let end = at + self.delimiter.len();
-        let next = bytes.get(end..end + 2)?;
+        let next = match bytes.get(end..end + 2)? {
+            b"--" => Place::End,
+            b"\r\n" => Place::Head,
+            _ => Place::Malformed,
+        };
         if let Place::Field(name) = &self.place {
             self.named.take(name, bytes.get(2..at).unwrap_or_default());
         }
-        self.place = if next == b"--" { Place::End } else { Place::Head };
+        self.place = next;
         Some(end)
     }
 
@@ -147,22 +163,29 @@ impl Multipart {
             return None;
         };
         let head = String::from_utf8_lossy(bytes.get(..end).unwrap_or_default());
-        self.place = field_name(&head).map_or(Place::Skipped, Place::Field);
+        self.place = place_of(&head);
         // The line break that ends the headers is left: it begins the boundary behind an empty value.
         Some(end + 2)
     }
 }
 
-/// The name of the field whose part has these headers, if it is one that is read, and no file.
-fn field_name(head: &str) -> Option<Vec<u8>> {
+/// What a part with these headers is: a field that is read, or another, or a file.
+fn place_of(head: &str) -> Place {
     let lines = head.split("\r\n").filter_map(|line| line.split_once(':'));
     let disposition =
-        lines.filter(|(name, _)| name.trim().eq_ignore_ascii_case("content-disposition")).last()?.1;
-    if parameter(disposition, "filename").or_else(|| parameter(disposition, "filename*")).is_some() {
-        return None;
+        lines.filter(|(name, _)| name.trim().eq_ignore_ascii_case("content-disposition")).last();
+    let Some((_, disposition)) = disposition else { return Place::Skipped };
+    let Some(found) = parameters(disposition).filter(|found| !found.contains_key("name*")) else {
+        return Place::Malformed;
+    };
+    let name = found.get("name").filter(|name| super::FIELDS.contains(&name.as_str()));
+    match name {
+        None => Place::Skipped,
+        Some(_) if found.contains_key("filename") => Place::Skipped,
+        // A file to some parsers, a field to others.
+        Some(_) if found.contains_key("filename*") => Place::Malformed,
+        Some(name) => Place::Field(name.clone().into_bytes()),
     }
-    let name = parameter(disposition, "name")?;
-    super::FIELDS.contains(&name.as_str()).then(|| name.into_bytes())
 }
 
 #[cfg(test)]
@@ -229,6 +252,39 @@ mod tests {
         assert_eq!(read("x7", &[&file(b"x"), b"--x7--"]), Ok(Named::default()));
     }
 
+    /// FastAPI's parser sees `secret` in each of them, or other parsers do.
+    #[test]
+    fn a_form_that_parsers_read_differently_is_malformed() {
+        let disposition = |parameters: &str| format!("Content-Disposition: form-data; {parameters}");
+        let whisper = field("model", "whisper");
+        let with = |odd: Vec<u8>| [whisper.clone(), odd, b"--x7--".to_vec()].concat();
+        for parameters in [
+            r#"name="x"; name="model""#,
+            r#"name="model"; name="x""#,
+            r#"name="x"; NAME=model"#,
+            "name=<model>",
+            r#"name="model"x"#,
+            r#"name="model"#,
+            "name*=utf-8''model",
+            r#"name="model"; filename*=utf-8''x"#,
+        ] {
+            let body = with(part(&disposition(parameters), b"secret"));
+            assert_eq!(read("x7", &[&body]), Err(BodyError::Form), "{parameters}");
+        }
+        // A part within a file's bytes, behind what is no boundary to some.
+        let hidden = [b"\r\n--x7Z\r\n".to_vec(), field("model", "secret")].concat();
+        assert_eq!(read("x7", &[&with(file(&hidden))]), Err(BodyError::Form));
+        // Others read these as we do.
+        for parameters in [
+            r#"name="mo\del""#,
+            r#"name="file"; filename*=utf-8''%e6%a8%a1"#,
+            r#"name="file"; filename="C:\model""#,
+        ] {
+            let body = with(part(&disposition(parameters), b"secret"));
+            assert_eq!(read("x7", &[&body]).unwrap().model, "whisper", "{parameters}");
+        }
+    }
+
     #[test]
     fn nothing_without_end_is_kept() {
         let endless = |start: &[u8]| {
@@ -258,6 +314,9 @@ mod tests {
             ("multipart/form-data; boundary=x7 ; x=1", "x7"),
             ("multipart/form-data", ""),
             ("multipart/form-data; boundary", ""),
+            ("multipart/form-data; boundary=x7;", "x7"),
+            ("multipart/form-data; boundary=a; boundary=b", ""),
+            ("multipart/form-data; boundary=\"x7", ""),
         ] {
             assert_eq!(boundary(content_type), expected, "{content_type}");
         }
