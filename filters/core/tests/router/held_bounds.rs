@@ -131,3 +131,24 @@ fn a_request_that_may_be_refused_makes_room_for_a_more_important_one() {
     important.into_iter().for_each(Stream::finish);
     assert_eq!(vm.held(), 0);
 }
+
+/// A header costs its client nothing.
+#[test]
+fn a_claimed_length_takes_no_room() {
+    let host = Host::default();
+    let config = bounded(100, 100_000);
+    let vm = &vm(&host, &config);
+    let _controller = controller(&host, &[vm]);
+    let mut claim = vm.request();
+    let path = "/v1/chat/completions";
+    claim.headers(&[(":method", "POST"), (":path", path), ("content-length", "536000000")], false);
+    assert!(claim.is_paused, "it is held");
+    let mut other = serve(vm, &chat("hello"));
+    assert_eq!(refused(&mut other), None);
+    claim.body(&[b' '; 60_000], false);
+    assert_eq!(refused(&mut claim), None);
+    claim.body(&[b' '; 60_000], false);
+    assert_eq!(refused(&mut claim), FULL, "what has come counts");
+    claim.finish();
+    other.finish();
+}

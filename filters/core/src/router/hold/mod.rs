@@ -37,6 +37,7 @@ use crate::admission::{Asked, Verdict};
 use crate::body::{Content, Named};
 use crate::config::HoldLimits;
 use crate::ids::{ConversationId, EndpointId, OriginId};
+use crate::limits::BODY_BYTES_KEPT_MAX;
 use crate::time::Timestamp;
 use crate::wire::{self, HeldFor, Kind, Released, Turn};
 use bounds::Kept;
@@ -191,7 +192,11 @@ impl<S: SharedMap> Router<S> {
         out: &mut Vec<Output>,
     ) {
         let plugin = reading.plugin;
-        let body_bytes = body_bytes.max(reading.received_bytes).max(reading.hints.length.unwrap_or(0));
+        // A length that is merely claimed would take the room of others: what comes yet, `keeps_held` adds. Only a proxy that withholds
+        // bodies shows nothing else.
+        let is_withheld = matches!(content, Err(Unread::Withheld));
+        let claimed = reading.hints.length.filter(|_| is_withheld).unwrap_or(0).min(BODY_BYTES_KEPT_MAX);
+        let body_bytes = body_bytes.max(reading.received_bytes).max(claimed);
         let source = Source::Read(Box::new(reading), KeptBody::of(content));
         self.hold(id, (plugin, source), (wait, body_bytes, admitted), now, out);
     }
