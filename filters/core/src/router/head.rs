@@ -65,7 +65,6 @@ pub(super) struct Head {
     is_encoded: bool,
     pub(super) kind: Kind,
     pub(super) caller: Caller,
-    is_upgrade: bool,
     pub(super) hints: Hints,
     /// The model that the client's own header names.
     pub(super) own_model: Option<Vec<u8>>,
@@ -148,7 +147,6 @@ impl Head {
                     head.is_encoded = !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity");
                 }
                 "content-length" => head.hints.length = text().parse().ok(),
-                "upgrade" => head.is_upgrade = true,
                 "anthropic-version" => head.caller.is_anthropic = true,
                 "origin" => head.caller.has_origin = true,
                 "x-request-id" => head.caller.note_request_id(value),
@@ -211,7 +209,8 @@ impl Head {
     /// Why the body is not worth waiting for; `None` if it is. `keeps_large`: a large one is, too.
     pub(super) fn unread(&self, ends: bool, keeps_large: bool) -> Option<Unread> {
         let bytes_max = if keeps_large { BODY_BYTES_KEPT_MAX } else { BODY_BYTES_MAX };
-        if ends || !self.is_post || self.is_upgrade {
+        // One with an `upgrade` is read like any: an engine that does not upgrade takes it for a plain POST.
+        if ends || !self.is_post {
             Some(Unread::NoBody)
         } else if self.is_encoded && self.kind != Kind::Encoded {
             Some(Unread::Encoded)
@@ -357,7 +356,8 @@ mod tests {
             (vec![post, ("content-type", "Application/JSON; charset=utf-8")], None),
             (vec![post, ("content-encoding", "identity")], None),
             (vec![(":method", "GET")], Some(Unread::NoBody)),
-            (vec![post, ("upgrade", "websocket")], Some(Unread::NoBody)),
+            (vec![(":method", "GET"), ("upgrade", "websocket")], Some(Unread::NoBody)),
+            (vec![post, ("upgrade", "websocket")], None),
             (vec![post, ("content-encoding", "gzip")], None),
             (
                 vec![post, ("content-encoding", "gzip"), ("content-type", "multipart/form-data; boundary=x")],
