@@ -3,7 +3,7 @@
 
 use crate::body::percent_decoded;
 use crate::json::{Outline, Scanner};
-use crate::view::{Pool, View};
+use crate::view::{ANY_MODEL, Pool, View};
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -35,11 +35,15 @@ impl ModelsPath {
 
 /// The list, as the engines write it: each model that a request may name, once.
 pub(super) fn list(view: &View) -> Vec<u8> {
+    // Anybody may ask: one look at each name, not one at all names for each.
+    let named: BTreeSet<&str> = view.pools().iter().flat_map(Pool::names).collect();
     let mut seen = BTreeSet::new();
     let mut list = br#"{"object":"list","data":["#.to_vec();
     for pool in view.pools() {
+        let own: BTreeSet<&str> = pool.names().collect();
         for (id, object) in models_of(pool) {
-            let is_its_own = view.pools_for(&id).any(|found| found.pool.name() == pool.name());
+            let is_named = named.contains(id.as_str());
+            let is_its_own = if is_named { own.contains(id.as_str()) } else { own.contains(ANY_MODEL) };
             if is_its_own && seen.insert(id) {
                 if !list.ends_with(b"[") {
                     list.push(b',');

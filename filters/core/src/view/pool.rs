@@ -291,7 +291,7 @@ impl Pool {
     }
 
     /// Every name that requests may use; [`ANY_MODEL`] for any.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let aliases = self.rewrites.iter().map(|rule| rule.model.as_str());
         let aliases = aliases.map(|model| if model.is_empty() { ANY_MODEL } else { model });
         self.models.iter().chain(&self.adapters).map(String::as_str).chain(aliases)
