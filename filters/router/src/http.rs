@@ -4,7 +4,7 @@
 //! has arrived.
 
 use crate::host;
-use crate::vm::{Dispatched, Flow, Vm};
+use crate::vm::{Dispatched, Flow, Held, Vm};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use std::rc::Rc;
@@ -20,15 +20,8 @@ pub(crate) struct Http {
     watch: Watch,
     /// Calls for this stream, by the host's tokens.
     calls: Vec<(u32, CallId)>,
-    /// Of a response that is paused.
-    held: Option<Held>,
-}
-
-/// What has come of the body of a response that is paused.
-#[derive(Default)]
-struct Held {
-    bytes: usize,
-    ends: bool,
+    /// Whether its response was paused. Where a call of a tick has let it go on, only the VM knows.
+    was_held: bool,
 }
 
 // === impl Http ===
@@ -37,7 +30,7 @@ impl Http {
     /// A stream of a plugin; without a VM's state, one that is left alone.
     pub(crate) fn new(vm: Option<Rc<Vm>>, plugin: PluginId, id: ExchangeId) -> Self {
         let (buffered_bytes, watch, calls) = (0, Watch::default(), Vec::new());
-        Self { vm, plugin, id, buffered_bytes, watch, calls, held: None }
+        Self { vm, plugin, id, buffered_bytes, watch, calls, was_held: false }
     }
 
     /// Gives the router an input, and what it asks for then; `None`: the request does what it did before.
@@ -86,12 +79,16 @@ impl Http {
     }
 
     fn resume_response(&mut self) {
-        host::resume_response();
-        if let Some(Held { bytes, ends }) = self.held.take()
-            && (bytes > 0 || ends)
-        {
-            self.handle(Input::ResponseChunk { exchange: self.id, bytes, tail: &[], ends });
+        if let Some(vm) = &self.vm {
+            let done = vm.resume_response(self.id);
+            self.watch = done.watch.unwrap_or(self.watch);
         }
+    }
+
+    /// Takes note of more of a response that is paused. `false`: it is not.
+    fn stays_held(&mut self, note: impl FnOnce(&mut Held)) -> bool {
+        self.was_held = self.was_held && self.vm.as_ref().is_some_and(|vm| vm.note_held(self.id, note));
+        self.was_held
     }
 
     fn request_data(&mut self, ends: bool) -> Action {
@@ -142,9 +139,7 @@ impl HttpContext for Http {
     }
 
     fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
-        if self.vm.is_none() {
-            return Action::Continue;
-        }
+        let Some(vm) = self.vm.clone() else { return Action::Continue };
         let (headers, served_by) = (host::response_headers(), host::upstream_address());
         let status = headers.iter().find(|(name, _)| name == ":status");
         let action = self.act(Input::ResponseHead {
@@ -155,13 +150,15 @@ impl HttpContext for Http {
             ends: end_of_stream,
         });
         // Envoy takes `Continue` of a later piece for that of the headers.
-        self.held = (action == Action::Pause).then(Held::default);
+        self.was_held = action == Action::Pause;
+        if self.was_held {
+            vm.hold(self.id);
+        }
         action
     }
 
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        if let Some(held) = &mut self.held {
-            (held.bytes, held.ends) = (size, end_of_stream);
+        if self.stays_held(|held| (held.bytes, held.ends) = (size, end_of_stream)) {
             return Action::Pause;
         }
         // Of a long stream nearly every call does no more than this: no hostcall, no memory.
@@ -178,8 +175,7 @@ impl HttpContext for Http {
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
-        if let Some(held) = &mut self.held {
-            held.ends = true;
+        if self.stays_held(|held| held.ends = true) {
             return Action::Pause;
         }
         self.act(Input::ResponseChunk { exchange: self.id, bytes: 0, tail: &[], ends: true })
@@ -190,6 +186,9 @@ impl Drop for Http {
     /// The end of the stream, however it came. The SDK drops what the host deletes, and the host deletes every stream;
     /// `on_log` comes a moment before and adds nothing.
     fn drop(&mut self) {
+        if let Some(vm) = self.vm.as_ref().filter(|_| self.was_held) {
+            vm.forget_held(self.id);
+        }
         self.handle(Input::Ended { exchange: self.id });
     }
 }

@@ -71,8 +71,10 @@ impl Root {
             calls.append(&mut done.calls);
         }
         // A request that was held goes on from here, as it would from its own callback.
-        if done.flow == Some(Flow::Resumed) {
-            host::resume_request();
+        match done.flow {
+            Some(Flow::Resumed) => host::resume_request(),
+            Some(Flow::ResponseResumed) => drop(vm.resume_response(exchange)),
+            Some(Flow::Paused) | None => {}
         }
         host::enter(self.id.0);
         // What the router calls then is for the same request.

@@ -7,6 +7,7 @@ use crate::host::{self, HostClock, HostMap};
 use crate::metrics::Metrics;
 use log::{info, warn};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use warmpath_core::router::{CallId, ExchangeId, Input, Output, PluginId, Router, UplinkId, Watch};
 use warmpath_core::wire::{STREAM_METHOD, STREAM_SERVICE};
@@ -19,6 +20,15 @@ thread_local! {
 pub(crate) struct Vm {
     cell_bytes: usize,
     state: RefCell<State>,
+    /// Responses that are paused. Both their own streams and the root, to which a tick's calls return, let them go on.
+    held: RefCell<BTreeMap<ExchangeId, Held>>,
+}
+
+/// What has come of the body of a response that is paused.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Held {
+    pub(crate) bytes: usize,
+    pub(crate) ends: bool,
 }
 
 struct State {
@@ -82,7 +92,7 @@ impl Vm {
     fn open(cell_bytes: usize) -> Self {
         let router = Router::new(HostMap, cell_bytes, host::random_bits());
         let state = State { router, metrics: Metrics::new(), out: Vec::new(), performed: Vec::new() };
-        Self { cell_bytes, state: RefCell::new(state) }
+        Self { cell_bytes, state: RefCell::new(state), held: RefCell::default() }
     }
 
     /// Gives the router an input and performs what comes out.
@@ -108,6 +118,32 @@ impl Vm {
             }
         }
         done
+    }
+
+    /// A response is paused.
+    pub(crate) fn hold(&self, exchange: ExchangeId) {
+        self.held.borrow_mut().insert(exchange, Held::default());
+    }
+
+    /// More of a response has come. `false`: it is not paused.
+    pub(crate) fn note_held(&self, exchange: ExchangeId, note: impl FnOnce(&mut Held)) -> bool {
+        self.held.borrow_mut().get_mut(&exchange).map(note).is_some()
+    }
+
+    /// Forgets a paused response. Returns what has come of it.
+    pub(crate) fn forget_held(&self, exchange: ExchangeId) -> Option<Held> {
+        self.held.borrow_mut().remove(&exchange)
+    }
+
+    /// Lets the response of the current context go on, and reports what has come of it meanwhile.
+    pub(crate) fn resume_response(&self, exchange: ExchangeId) -> Done {
+        host::resume_response();
+        match self.forget_held(exchange) {
+            Some(Held { bytes, ends }) if bytes > 0 || ends => {
+                self.handle(Input::ResponseChunk { exchange, bytes, tail: &[], ends })
+            }
+            _ => Done::default(),
+        }
     }
 
     /// Whether the router wants the cluster of a request's route.

@@ -100,8 +100,8 @@ pub struct Router<S> {
     calls: u32,
     /// The prefill legs that run beside their requests.
     companions: FnvHashMap<ExchangeId, legs::Leg>,
-    /// The prefill legs whose requests are gone, with the times at which they should be over.
-    abandoned: Vec<(Timestamp, legs::Leg)>,
+    /// Bookings of calls whose requests are gone, with the times at which their prompts should be computed.
+    abandoned: Vec<(Timestamp, ledger::Booking)>,
     /// The pools whose prefill engines hand nothing over.
     handovers: legs::Handovers,
     /// What is kept of requests that may have to be served once more.

@@ -57,6 +57,22 @@ fn a_long_prompt_is_computed_on_one_engine_and_continued_on_another() {
     others.into_iter().for_each(Stream::finish);
 }
 
+/// Engines read it, so both legs have it, and neither in another encoding.
+#[test]
+fn a_body_behind_a_byte_order_mark_is_split_like_any() {
+    let host = Host::default();
+    let vm = vm(&host, &apart(1, 1, TransferProtocol::Pull));
+    let others = busy(&vm);
+    let body = long("marked").to_string();
+    let mut stream = send(&vm, &format!("\u{feff}{body}"));
+    stream.called(Some((200, &handed_over())));
+    let expected = body.replacen('{', &format!(r#"{{"kv_transfer_params":{HANDOVER},"#), 1);
+    assert_eq!(String::from_utf8_lossy(stream.edited.as_deref().unwrap()), expected);
+    stream.finish();
+    others.into_iter().for_each(Stream::finish);
+    assert_eq!(counted(&host, &[&vm], "warmpath.prefill_leg.replaced_by_local"), 0);
+}
+
 #[test]
 fn a_short_prompt_stays_whole() {
     let host = Host::default();

@@ -3,7 +3,7 @@
 use crate::support::legs::{
     DESTINATION, TOKEN, apart, handed_over, header, in_flight, long, send, two_that_decode,
 };
-use crate::support::{EVENT_STREAM, Host, Stream, chat_with, counted, vm};
+use crate::support::{EVENT_STREAM, Host, Stream, Vm, chat_with, counted, vm};
 use serde_json::{Value, json};
 use std::time::Duration;
 use warmpath_core::wire::TransferProtocol;
@@ -88,9 +88,7 @@ fn an_overdue_decode_leg_is_served_by_whoever_responds_first() {
         }
         stream.finish();
         others.into_iter().for_each(Stream::finish);
-        for address in ["10.1.0.1:8000", "10.2.0.1:8000", "10.2.0.2:8000"] {
-            assert_eq!(in_flight(&vm, address), (0, 0), "{address}");
-        }
+        assert_nothing_stays(&host, &vm, !is_rescued);
         assert_eq!(counted(&host, &[&vm], "warmpath.decode_leg.rescued"), u64::from(is_rescued));
     }
 }
@@ -108,18 +106,64 @@ fn what_is_wrong_with_a_request_is_not_asked_of_another_engine() {
     assert_eq!(counted(&host, &[&vm], "warmpath.decode_leg.failed"), 0);
 }
 
+/// A rescue would bypass the filter behind this one that denies the request.
 #[test]
-fn a_client_that_leaves_a_rescue_leaves_nothing_booked() {
-    let (_, vm, others) = two_that_decode();
+fn a_decode_leg_that_another_filter_denies_is_served_by_nobody() {
+    for status in ["403", "429", "503"] {
+        let (host, vm, others) = two_that_decode();
+        let mut stream = send(&vm, &long("denied").to_string());
+        stream.called(Some((200, &handed_over())));
+        stream.local_response(status);
+        assert_eq!((stream.is_paused, stream.calls.len()), (false, 1), "{status}: the client gets it");
+        stream.finish();
+        others.into_iter().for_each(Stream::finish);
+        assert_eq!(counted(&host, &[&vm], "warmpath.failed"), 0, "{status}");
+    }
+}
+
+/// The same where the prefill leg has failed before, so that others are called already.
+#[test]
+fn a_rescue_under_way_does_not_replace_a_denial() {
+    let host = Host::default();
+    let vm = vm(&host, &apart(2, 2, TransferProtocol::Bootstrap));
+    let mut stream = send(&vm, &long("denied").to_string());
+    stream.called(None);
+    stream.local_response("403");
+    assert!(!stream.is_paused, "the client gets it");
+    let (prefill, decode) = (stream.calls[1].id, stream.calls[2].id);
+    stream.called_of(prefill, Some((200, "{}")));
+    stream.called_of(decode, Some((200, "data: [DONE]\n\n")));
+    assert!(stream.reply.is_none());
+    stream.finish();
+    host.advance(Duration::from_mins(1));
+    vm.tick();
+    for address in ["10.1.0.1:8000", "10.1.0.2:8000", "10.2.0.1:8000", "10.2.0.2:8000"] {
+        assert_eq!(in_flight(&vm, address), (0, 0), "{address}");
+    }
+}
+
+#[test]
+fn a_client_that_leaves_a_rescue_leaves_nothing_booked_but_what_the_engine_goes_on_with() {
+    let (host, vm, others) = two_that_decode();
     let mut stream = send(&vm, &long("left").to_string());
     stream.called(Some((200, &handed_over())));
     stream.served_by = Some(stream.request_headers[DESTINATION].clone());
     stream.response_headers(&[(":status", "503")], true);
     stream.finish();
     others.into_iter().for_each(Stream::finish);
-    for address in ["10.1.0.1:8000", "10.2.0.1:8000", "10.2.0.2:8000"] {
-        assert_eq!(in_flight(&vm, address), (0, 0), "{address}");
-    }
+    assert_nothing_stays(&host, &vm, true);
+}
+
+/// All requests are over. `is_called`: but for a call that cannot be taken back.
+fn assert_nothing_stays(host: &Host, vm: &Vm, is_called: bool) {
+    let booked = || {
+        let requests = ["10.1.0.1:8000", "10.2.0.1:8000", "10.2.0.2:8000"].map(|one| in_flight(vm, one).0);
+        requests.iter().sum::<u32>()
+    };
+    assert_eq!(booked(), u32::from(is_called));
+    host.advance(Duration::from_mins(1));
+    vm.tick();
+    assert_eq!(booked(), 0);
 }
 
 /// Neither leg can do without the other, so both are sent again.
@@ -226,4 +270,22 @@ fn decode_engines_that_never_fetch_do_not_cost_every_request() {
         assert!(is_split("later"), "they may be mended");
         others.into_iter().for_each(Stream::finish);
     }
+}
+
+/// Nothing is wrong with their engines: a stop string has cut all away.
+#[test]
+fn empty_responses_to_decode_legs_do_not_keep_a_pool_whole() {
+    let (_, vm, others) = two_that_decode();
+    for number in 0..6 {
+        let mut stream = send(&vm, &long(&format!("stopped {number}")).to_string());
+        assert_eq!(stream.calls.len(), 1, "{number}: it is split");
+        stream.called(Some((200, &handed_over())));
+        stream.response_headers(&EVENT_STREAM, false);
+        stream.response_body(
+            b"data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
+            true,
+        );
+        stream.finish();
+    }
+    others.into_iter().for_each(Stream::finish);
 }

@@ -43,6 +43,7 @@ use super::{Clock, Router, reply};
 use crate::body::Content;
 use crate::cost::Term;
 use crate::ids::EndpointId;
+use crate::json::as_utf8;
 use crate::num::{float, u64_len};
 use crate::routing::{Candidate, Decision, NoEndpoint, Split};
 use crate::split::{Bootstrap, Handover, Order, Protocol, reason};
@@ -335,13 +336,16 @@ impl<S: SharedMap> Router<S> {
     ) {
         let now = clock.now();
         let Some(Exchange::Prefilling(mut prefilling)) = self.exchanges.remove(&id) else { return };
+        // As the first leg was made: it may have come in UTF-16, or behind a byte order mark.
+        let (old_bytes, text) = (body.len(), as_utf8(body));
+        let body = text.as_deref().unwrap_or(body);
         if let Some(handover) = prefilling.handover.take() {
             let Prefilling { joint, protocol, .. } = &*prefilling;
             let Ok(decode_body) = joint.decode_body(protocol, body, &handover) else {
                 self.exchanges.insert(id, Exchange::Prefilling(prefilling));
                 return self.send_whole(id, now, out);
             };
-            joint.set_body(body.len(), decode_body, out);
+            joint.set_body(old_bytes, decode_body, out);
             self.send_decode(id, *prefilling, body, now, out);
             out.push(Output::Resume);
             return;
@@ -425,14 +429,14 @@ impl<S: SharedMap> Router<S> {
         let ended = decode.end(&mut self.ledger, now);
         self.publish(ended, When::Soon, now, out);
         if let Some(leg) = leg {
-            self.abandon(leg, now, out);
+            self.abandon(leg.into_booking(), now, out);
         }
     }
 
     /// A request is over whose prefill leg ran beside it, perhaps not to its end.
     pub(super) fn end_companion(&mut self, clock: &impl Clock, id: ExchangeId, out: &mut Vec<Output>) {
         if let Some(leg) = self.companions.remove(&id) {
-            self.abandon(leg, clock.now(), out);
+            self.abandon(leg.into_booking(), clock.now(), out);
         }
     }
 

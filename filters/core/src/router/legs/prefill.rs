@@ -24,7 +24,7 @@ const LEG_MS_MIN: u64 = 5_000;
 /// And how many times its predicted time. As long as for silence, after which the endpoint would be blamed.
 const LEG_FACTOR: f64 = 10.0;
 
-/// Abandoned legs that stay booked: more than a VM has requests at once, and a bound for clients that come and go.
+/// Abandoned calls that stay booked: more than a VM has requests at once, and a bound for clients that come and go.
 const ABANDONED_MAX: usize = 1_024;
 
 /// By how much the proxy's timer and its clock may differ, in milliseconds.
@@ -73,25 +73,30 @@ impl<S: SharedMap> Router<S> {
     /// A leg runs beside its request.
     pub(super) fn accompany(&mut self, id: ExchangeId, leg: Leg, now: Timestamp, out: &mut Vec<Output>) {
         if let Some(before) = self.companions.insert(id, leg) {
-            self.abandon(before, now, out);
+            self.abandon(before.into_booking(), now, out);
         }
     }
 
-    /// The request of a leg is gone. The engine goes on, so the leg stays booked until it should be over.
-    pub(super) fn abandon(&mut self, leg: Leg, now: Timestamp, out: &mut Vec<Output>) {
-        if leg.due > now && self.abandoned.len() < ABANDONED_MAX {
-            self.abandoned.push((leg.due, leg));
+    /// The request of a call is gone, or has its response. The engine goes on, so the call stays booked until the prompt should be computed.
+    pub(super) fn abandon(
+        &mut self,
+        (booking, due): (Booking, Timestamp),
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) {
+        if due > now && self.abandoned.len() < ABANDONED_MAX {
+            self.abandoned.push((due, booking));
         } else {
-            let ended = leg.booking.end(&mut self.ledger, now);
+            let ended = booking.end(&mut self.ledger, now);
             self.publish(ended, When::Soon, now, out);
         }
     }
 
-    /// Ends the bookings of abandoned legs that should be over.
+    /// Ends the bookings of abandoned calls that should be over.
     pub(in crate::router) fn end_abandoned(&mut self, now: Timestamp, out: &mut Vec<Output>) {
         let over: Vec<_> = self.abandoned.extract_if(.., |(due, _)| *due <= now).collect();
-        for (_, leg) in over {
-            let ended = leg.booking.end(&mut self.ledger, now);
+        for (_, booking) in over {
+            let ended = booking.end(&mut self.ledger, now);
             self.publish(ended, When::Soon, now, out);
         }
     }
@@ -126,6 +131,15 @@ impl<S: SharedMap> Router<S> {
         kinds.extend(booking.end(&mut self.ledger, now));
         // Immediately: the next prompt must not go to an endpoint that failed.
         self.publish(kinds, When::Now, now, out);
+    }
+}
+
+// === impl Leg ===
+
+impl Leg {
+    /// Its booking, and when it should be over.
+    pub(super) fn into_booking(self) -> (Booking, Timestamp) {
+        (self.booking, self.due)
     }
 }
 

@@ -27,6 +27,7 @@ use super::super::status::class_of;
 use super::super::{Clock, Router, reply};
 use super::joint::Joint;
 use crate::ids::EndpointId;
+use crate::num::count;
 use crate::response::usage_of;
 use crate::routing::{Candidate, Decision};
 use crate::split::Handover;
@@ -78,9 +79,17 @@ pub(in crate::router) struct Rescuing {
     /// What its response is, and whether that has ended with its head; `None`: it may still come.
     held: Option<(OutcomeClass, bool)>,
     spare: Box<Spare>,
-    /// The call under way, and its booking.
-    under_way: Option<(CallId, Booking)>,
+    under_way: Option<UnderWay>,
     others: Others,
+}
+
+/// The call under way.
+#[derive(Debug)]
+struct UnderWay {
+    call: CallId,
+    booking: Booking,
+    /// When its first token should have come.
+    due: Timestamp,
 }
 
 /// Whether another endpoint could do better.
@@ -162,7 +171,7 @@ impl Drop for Spare {
 impl Rescuing {
     /// Whether this is the call under way.
     pub(super) fn waits_for(&self, call: CallId) -> bool {
-        self.under_way.as_ref().is_some_and(|(under_way, _)| *under_way == call)
+        self.under_way.as_ref().is_some_and(|under_way| under_way.call == call)
     }
 }
 
@@ -185,9 +194,13 @@ impl<S: SharedMap> Router<S> {
         // Immediately: the next request must not go there.
         let kinds = sent.booking.came_to(&mut self.ledger, class, now);
         self.publish(kinds, When::Now, now, out);
-        out.push(Output::Pause);
-        self.start_rescue(id, (sent, spare), Some((class, ends)), now, out);
-        None
+        let start = out.len();
+        let left = self.start_rescue(id, (sent, spare), Some((class, ends)), now, out);
+        if left.is_none() {
+            // Before the call: a host may refuse that at once, and the response then goes on.
+            out.insert(start, Output::Pause);
+        }
+        left
     }
 
     /// The response to a decode leg that others serve meanwhile is a failure, too: it is held like one that began all that.
@@ -223,7 +236,7 @@ impl<S: SharedMap> Router<S> {
             if let Some(taken) = self.take_with_spare(id) {
                 has_entered = true;
                 out.push(Output::Enter { exchange: id });
-                self.start_rescue(id, taken, None, now, out);
+                self.rescue_before_response(id, taken, now, out);
             }
         }
         if has_entered {
@@ -234,7 +247,7 @@ impl<S: SharedMap> Router<S> {
     /// The prefill leg that a decode leg waits for has failed beside it: others serve the request, before the engine has found out.
     pub(super) fn companion_failed(&mut self, id: ExchangeId, now: Timestamp, out: &mut Vec<Output>) {
         if let Some(taken) = self.take_with_spare(id) {
-            self.start_rescue(id, taken, None, now, out);
+            self.rescue_before_response(id, taken, now, out);
         } else if let Some(Exchange::Rescuing(_)) = self.exchanges.get(&id)
             && let Some(Exchange::Rescuing(mut rescuing)) = self.exchanges.remove(&id)
         {
@@ -242,9 +255,8 @@ impl<S: SharedMap> Router<S> {
             let before = rescuing.under_way.take();
             if !self.call_next(id, &mut rescuing, now, out) {
                 rescuing.under_way = before;
-            } else if let Some((_, booking)) = before {
-                let ended = booking.end(&mut self.ledger, now);
-                self.publish(ended, When::Soon, now, out);
+            } else if let Some(UnderWay { booking, due, .. }) = before {
+                self.abandon((booking, due), now, out);
             }
             self.exchanges.insert(id, Exchange::Rescuing(rescuing));
         }
@@ -260,6 +272,20 @@ impl<S: SharedMap> Router<S> {
         }
     }
 
+    /// Calls others for a decode leg whose own response may still come.
+    fn rescue_before_response(
+        &mut self,
+        id: ExchangeId,
+        taken: (Sent, Box<Spare>),
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(sent) = self.start_rescue(id, taken, None, now, out) {
+            self.exchanges.insert(id, Exchange::Sent(sent));
+        }
+    }
+
+    /// Calls the first of the others. Gives the decode leg back where there is none.
     fn start_rescue(
         &mut self,
         id: ExchangeId,
@@ -267,12 +293,18 @@ impl<S: SharedMap> Router<S> {
         held: Option<(OutcomeClass, bool)>,
         now: Timestamp,
         out: &mut Vec<Output>,
-    ) {
+    ) -> Option<Sent> {
         out.push(Output::Count(Counter::DecodeLegFailed, 1));
         let others = spare.others(sent.booking.endpoint());
         let mut rescuing = Rescuing { sent, held, spare, under_way: None, others };
-        self.call_next(id, &mut rescuing, now, out);
+        if !self.call_next(id, &mut rescuing, now, out) {
+            if rescuing.held.is_some() {
+                out.push(Output::Count(Counter::DecodeLegLost, 1));
+            }
+            return Some(rescuing.sent);
+        }
         self.exchanges.insert(id, Exchange::Rescuing(Box::new(rescuing)));
+        None
     }
 
     /// The response to a decode leg has begun after all: the call is not needed any more.
@@ -282,8 +314,9 @@ impl<S: SharedMap> Router<S> {
         now: Timestamp,
         out: &mut Vec<Output>,
     ) -> Sent {
-        let ended = rescuing.under_way.map(|(_, booking)| booking.end(&mut self.ledger, now));
-        self.publish(ended.into_iter().flatten(), When::Soon, now, out);
+        if let Some(UnderWay { booking, due, .. }) = rescuing.under_way {
+            self.abandon((booking, due), now, out);
+        }
         rescuing.sent
     }
 
@@ -325,12 +358,13 @@ impl<S: SharedMap> Router<S> {
             }
         };
         let (booking, kinds) = booked;
+        let due = now.plus_ms(count(candidate.terms.ttft_s() * 1e3));
         self.publish(kinds, When::Now, now, out);
         let mut headers = joint.head.headers.clone();
         headers.push((DESTINATION_HEADER.to_owned(), candidate.address.into_bytes()));
         let (call, cluster) = (self.call_id(), joint.cluster.clone());
         out.push(Output::Call(Call { id: call, cluster, headers, body, timeout_ms: WHOLE_MS_MAX }));
-        rescuing.under_way = Some((call, booking));
+        rescuing.under_way = Some(UnderWay { call, booking, due });
         true
     }
 
@@ -347,7 +381,7 @@ impl<S: SharedMap> Router<S> {
         let class =
             response.map_or(Some(OutcomeClass::Unreachable), |response| class_of(Some(response.status)));
         let is_final = matches!(class, None | Some(OutcomeClass::Refused));
-        if let Some((_, mut booking)) = rescuing.under_way.take() {
+        if let Some(UnderWay { mut booking, .. }) = rescuing.under_way.take() {
             let mut kinds = match class {
                 None => booking.served(&mut self.ledger, None, now),
                 Some(class) => booking.came_to(&mut self.ledger, class, now),
@@ -414,8 +448,10 @@ impl<S: SharedMap> Router<S> {
         out: &mut Vec<Output>,
     ) {
         let Rescuing { sent, under_way, .. } = rescuing;
-        let mut kinds = sent.booking.end(&mut self.ledger, now);
-        kinds.extend(under_way.into_iter().flat_map(|(_, booking)| booking.end(&mut self.ledger, now)));
+        let kinds = sent.booking.end(&mut self.ledger, now);
         self.publish(kinds, When::Soon, now, out);
+        if let Some(UnderWay { booking, due, .. }) = under_way {
+            self.abandon((booking, due), now, out);
+        }
     }
 }
