@@ -43,6 +43,15 @@ static ORDER: Check = Check {
     remedy: "put the filter before envoy.filters.http.router, and decompressors and authentication before the filter",
 };
 
+static GUARDS: Check = Check {
+    id: "filter.guards",
+    worst: Level::Error,
+    why: "prefill legs pass no other filter, so engines compute prompts of requests that this filter denies afterwards; and what it \
+          denies has waited and was booked like others before",
+    remedy: "put authentication, authorization and rate limits before the filter: filterOrder in Envoy Gateway, another anchor or phase \
+             elsewhere. Only a policy that matches x-gateway-model-name must follow it",
+};
+
 static EXT_PROC: Check = Check {
     id: "filter.ext-proc",
     worst: Level::Error,
@@ -74,7 +83,21 @@ static SHA256: Check = Check {
 };
 
 /// In the order of docs/check.md.
-pub(super) static CHECKS: [&Check; 8] = [&LOADED, &STOP, &FAILURE, &ORDER, &EXT_PROC, &ON, &CONFIG, &SHA256];
+pub(super) static CHECKS: [&Check; 9] =
+    [&LOADED, &STOP, &FAILURE, &ORDER, &GUARDS, &EXT_PROC, &ON, &CONFIG, &SHA256];
+
+/// The types of filters that deny requests by who sends them, or how many.
+const GUARD_TYPES: [&str; 9] = [
+    "RBAC",
+    "ExtAuthz",
+    "JwtAuthentication",
+    "OAuth2",
+    "BasicAuth",
+    "ApiKeyAuth",
+    "LocalRateLimit",
+    "RateLimit",
+    "RateLimitQuotaFilterConfig",
+];
 
 /// Checks the filter, and returns its configuration if it is valid.
 pub(super) fn check(gateway: &Gateway<'_>, wanted: Option<&Wanted>, to: &mut Findings) -> Option<Config> {
@@ -91,6 +114,7 @@ pub(super) fn check(gateway: &Gateway<'_>, wanted: Option<&Wanted>, to: &mut Fin
     }
     let plugin = at(ours.config, "/config");
     let config = check_configuration(gateway, &subject, to);
+    check_guards(gateway, (config.as_ref(), wanted), &subject, to);
     check_flags(plugin, config.as_ref(), &subject, to);
     if let Some(wanted) = wanted.and_then(|wanted| wanted.sha256.as_deref()) {
         check_sha256(plugin, wanted, &subject, to);
@@ -126,6 +150,26 @@ fn check_order(gateway: &Gateway<'_>, subject: &str, to: &mut Findings) {
         .collect();
     let seen = if ext_proc.is_empty() { "there is none".to_owned() } else { ext_proc.join(", ") };
     to.judge(&EXT_PROC, ext_proc.is_empty(), subject, seen);
+}
+
+/// Filters behind this one that deny requests: harmful where requests are split, and else a waste.
+fn check_guards(
+    gateway: &Gateway<'_>,
+    (config, wanted): (Option<&Config>, Option<&Wanted>),
+    subject: &str,
+    to: &mut Findings,
+) {
+    let behind = gateway.filters.iter().skip(gateway.place + 1);
+    let guards = behind.filter(|filter| GUARD_TYPES.iter().any(|name| is_type(filter.config, name)));
+    let guards: Vec<&str> =
+        guards.filter(|filter| gateway.turns_on(**filter)).map(|filter| filter.name).collect();
+    let splits = config.is_some_and(|config| config.pools.pools.iter().any(|pool| pool.transfer.is_some()))
+        || wanted.is_some_and(|wanted| !wanted.leg_clusters.is_empty());
+    match (guards.is_empty(), splits) {
+        (true, _) => to.ok(&GUARDS, subject, "none follows"),
+        (false, true) => to.bad(&GUARDS, subject, format!("{}, and requests are split", guards.join(", "))),
+        (false, false) => to.add(&GUARDS, Level::Warning, subject, guards.join(", ")),
+    }
 }
 
 fn check_routes(gateway: &Gateway<'_>, ours: Filter<'_>, subject: &str, to: &mut Findings) {

@@ -92,6 +92,11 @@ impl<'a> Gateway<'a> {
         self.filters.get(self.place).copied()
     }
 
+    /// Whether another of its filters is on for any of the routes.
+    pub(super) fn turns_on(&self, filter: Filter<'_>) -> bool {
+        self.routes.iter().any(|route| is_on(filter, [route.whole, route.host, &Value::Null]))
+    }
+
     /// The listener, for people.
     pub(super) fn subject(&self) -> String {
         format!("listener {}", text(self.listener, "/name"))

@@ -3,6 +3,7 @@
 mod controller;
 mod documented;
 mod gateways;
+mod guards;
 mod kubernetes;
 mod plain;
 

@@ -8,7 +8,8 @@ use warmpath::check::finding::Findings;
 
 const ENVOY_YAML: &str = include_str!("../../../../envoy/envoy.yaml");
 const LISTENER: &str = "/configs/1/static_listeners/0/listener";
-const MANAGER: &str = "/configs/1/static_listeners/0/listener/filter_chains/0/filters/0/typed_config";
+pub(super) const MANAGER: &str =
+    "/configs/1/static_listeners/0/listener/filter_chains/0/filters/0/typed_config";
 const PLUGIN: &str = "/configs/1/static_listeners/0/listener/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
 const ROUTE: &str = "/configs/1/static_listeners/0/listener/filter_chains/0/filters/0/typed_config/route_config/\
                      virtual_hosts/0/routes/0";
@@ -18,7 +19,7 @@ const OPTIONS: &str =
     "typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 /// The pages of an Envoy that runs envoy/envoy.yaml.
-fn pages() -> Pages {
+pub(super) fn pages() -> Pages {
     let file: Value = serde_saphyr::from_str(ENVOY_YAML).unwrap();
     let listed = |list: &str, name: &str| -> Vec<Value> {
         file["static_resources"][list].as_array().unwrap().iter().map(|item| json!({name: item})).collect()
