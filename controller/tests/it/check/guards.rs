@@ -1,10 +1,13 @@
 //! Filters that deny requests: whether they stand before ours.
 
-use super::plain::{MANAGER, pages};
+use super::plain::pages;
 use super::wrong;
 use serde_json::{Value, json};
 use warmpath::check::envoy::{Wanted, check};
 use warmpath::check::finding::Findings;
+
+const FILTERS: &str =
+    "/configs/1/static_listeners/0/listener/filter_chains/0/filters/0/typed_config/http_filters";
 
 /// As Envoy Gateway orders its filters by default.
 #[test]
@@ -15,7 +18,7 @@ fn what_denies_requests_stands_before_the_filter() {
     };
     let with_filters = |guards: &[Value], place: usize, splits: bool| {
         let mut pages = pages();
-        let filters = pages.config_dump.pointer_mut(&format!("{MANAGER}/http_filters")).unwrap();
+        let filters = pages.config_dump.pointer_mut(FILTERS).unwrap();
         filters.as_array_mut().unwrap().splice(place..place, guards.iter().cloned());
         let wanted = Wanted {
             leg_clusters: splits.then_some(Some("engines".to_owned())).into_iter().collect(),

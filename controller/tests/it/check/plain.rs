@@ -8,8 +8,7 @@ use warmpath::check::finding::Findings;
 
 const ENVOY_YAML: &str = include_str!("../../../../envoy/envoy.yaml");
 const LISTENER: &str = "/configs/1/static_listeners/0/listener";
-pub(super) const MANAGER: &str =
-    "/configs/1/static_listeners/0/listener/filter_chains/0/filters/0/typed_config";
+const MANAGER: &str = "/configs/1/static_listeners/0/listener/filter_chains/0/filters/0/typed_config";
 const PLUGIN: &str = "/configs/1/static_listeners/0/listener/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
 const ROUTE: &str = "/configs/1/static_listeners/0/listener/filter_chains/0/filters/0/typed_config/route_config/\
                      virtual_hosts/0/routes/0";
