@@ -73,7 +73,9 @@ impl Root {
         // A request that was held goes on from here, as it would from its own callback.
         match done.flow {
             Some(Flow::Resumed) => host::resume_request(),
-            Some(Flow::ResponseResumed) => drop(vm.resume_response(exchange)),
+            Some(Flow::ResponseResumed) => {
+                vm.resume_response(exchange);
+            }
             Some(Flow::Paused) | None => {}
         }
         host::enter(self.id.0);

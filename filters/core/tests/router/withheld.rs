@@ -174,14 +174,10 @@ impl Proxy {
         let id = self.head(number, &headers);
         self.piece(id, body, true);
         self.pass(200);
-        let destinations = self.requests[&id].headers.get(DESTINATION_HEADER).cloned();
-        let head = Input::ResponseHead {
-            exchange: id,
-            status: Some(200),
-            headers: &[],
-            served_by: destinations.as_ref().and_then(|list| list.split(',').next()),
-            ends: false,
-        };
+        let sent_to = self.requests[&id].headers.get(DESTINATION_HEADER).cloned();
+        let served_by = sent_to.as_ref().and_then(|list| list.split(',').next());
+        let (status, ends) = (Some(200), false);
+        let head = Input::ResponseHead { exchange: id, status, headers: &[], served_by, ends };
         self.handle(Some(id), head);
         let chunk = Input::ResponseChunk { exchange: id, bytes: 2, tail: b"{}", ends: true };
         self.handle(Some(id), chunk);

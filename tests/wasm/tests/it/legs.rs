@@ -103,6 +103,9 @@ fn end(host: &Host, vm: &Vm, streams: impl IntoIterator<Item = Stream>) {
     for stream in streams {
         stream.finish().unwrap();
     }
+    // What is called goes on, whatever becomes of its request.
+    host.advance(OVERDUE);
+    vm.tick().unwrap();
     assert_eq!(explain(vm, &chat("hello")).sum("requests"), 0);
     assert_clean(host, &[vm]);
 }

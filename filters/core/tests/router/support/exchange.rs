@@ -57,3 +57,18 @@ pub(crate) fn explain(vm: &Vm, body: &Value) -> Explanation {
     stream.finish();
     Explanation::of_response(&response.body)
 }
+
+impl Stream {
+    /// The end of the last call: a status and a body, or none.
+    pub(crate) fn called(&mut self, response: Option<(u16, &str)>) {
+        let call = self.calls.last().expect("a call was made").id;
+        self.called_of(call, response);
+    }
+
+    /// A whole response of the endpoint, and the end.
+    pub(crate) fn complete(mut self) {
+        self.response_headers(&[(":status", "200")], false);
+        self.response_body(b"{}", true);
+        self.finish();
+    }
+}

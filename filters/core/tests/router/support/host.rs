@@ -451,12 +451,6 @@ impl Stream {
         self.calls.extend(calls.into_iter().filter(|(id, _)| *id == self.id).map(|(_, call)| call));
     }
 
-    /// The end of the last call: a status and a body, or none.
-    pub(crate) fn called(&mut self, response: Option<(u16, &str)>) {
-        let call = self.calls.last().expect("a call was made").id;
-        self.called_of(call, response);
-    }
-
     /// The end of any of its calls.
     pub(crate) fn called_of(&mut self, call: CallId, response: Option<(u16, &str)>) {
         let response = response.map(|(status, body)| Called { status, body: body.as_bytes() });
@@ -493,13 +487,6 @@ impl Stream {
             Watch::Tail(bytes) => &piece[piece.len().saturating_sub(bytes)..],
         };
         self.handle(Input::ResponseChunk { exchange: self.id, bytes: piece.len(), tail, ends });
-    }
-
-    /// A whole response of the endpoint, and the end.
-    pub(crate) fn complete(mut self) {
-        self.response_headers(&[(":status", "200")], false);
-        self.response_body(b"{}", true);
-        self.finish();
     }
 
     /// The end, however it came.
