@@ -355,6 +355,11 @@ pub enum Notice {
         /// The pool.
         pool: String,
     },
+    /// The prefill engines of a pool reject prefill legs.
+    LegsRejected {
+        /// The pool.
+        pool: String,
+    },
     /// The decode engines of a pool fail with what its prefill engines hand over.
     NothingFetched {
         /// The pool.
@@ -371,7 +376,13 @@ pub enum Notice {
 impl Notice {
     /// Whether an operator should act on it.
     pub fn is_warning(&self) -> bool {
-        matches!(self, Self::BodiesWithheld | Self::NothingHandedOver { .. } | Self::NothingFetched { .. })
+        matches!(
+            self,
+            Self::BodiesWithheld
+                | Self::NothingHandedOver { .. }
+                | Self::LegsRejected { .. }
+                | Self::NothingFetched { .. }
+        )
     }
 }
 
@@ -389,6 +400,11 @@ impl fmt::Display for Notice {
                 f,
                 "pool `{pool}`: prefill engines compute prompts and hand nothing over: give them the connector that the \
                  pool's `transfer` names; until then its requests stay whole",
+            ),
+            Self::LegsRejected { pool } => write!(
+                f,
+                "pool `{pool}`: prefill engines respond to prefill legs with 401, 403, 404 or 405: a leg has the path and the \
+                 headers of the client, not those that a route rewrites or adds; until then its requests stay whole",
             ),
             Self::NothingFetched { pool } => write!(
                 f,

@@ -231,7 +231,12 @@ impl Booking {
     /// The outcome of the endpoint at which it is booked, if Envoy went on to another one. Why is unknown: what Envoy retries is
     /// an endpoint that is full or cannot be reached.
     pub fn failed(&self, now: Timestamp) -> Outcome {
-        let class = OutcomeClass::Unreachable.into();
+        self.seen_as(OutcomeClass::Unreachable, now)
+    }
+
+    /// An outcome of the endpoint at which it is booked, which changes nothing of the booking.
+    pub fn seen_as(&self, class: OutcomeClass, now: Timestamp) -> Outcome {
+        let class = class.into();
         Outcome { endpoint: self.endpoint.0, class, age_ms: self.age_us(now) / 1000, ..Outcome::default() }
     }
 
@@ -279,9 +284,7 @@ impl Booking {
 
     /// The outcome to publish while the endpoint has been silent on it for too long. Its own outcome may still follow.
     pub fn silent(&self, now: Timestamp) -> Kind {
-        let endpoint = self.endpoint.0;
-        let class = OutcomeClass::Silent.into();
-        Kind::Outcome(Outcome { endpoint, class, age_ms: self.age_us(now) / 1000, ..Outcome::default() })
+        Kind::Outcome(self.seen_as(OutcomeClass::Silent, now))
     }
 
     /// Ends it, whatever the reason.

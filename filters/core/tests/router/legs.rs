@@ -6,6 +6,7 @@ use crate::support::legs::{
 use crate::support::{EVENT_STREAM, Host, Stream, chat_with, counted, post, vm};
 use serde_json::{Value, json};
 use std::time::Duration;
+use warmpath_core::view::Fitness;
 use warmpath_core::wire::TransferProtocol;
 
 #[test]
@@ -71,6 +72,59 @@ fn a_body_behind_a_byte_order_mark_is_split_like_any() {
     stream.finish();
     others.into_iter().for_each(Stream::finish);
     assert_eq!(counted(&host, &[&vm], "warmpath.prefill_leg.replaced_by_local"), 0);
+}
+
+/// A stream with a token, and its end.
+fn respond(mut stream: Stream) {
+    stream.response_headers(&EVENT_STREAM, false);
+    stream.response_body(TOKEN, true);
+    stream.finish();
+}
+
+/// As behind a route that rewrites paths: a leg has the client's.
+#[test]
+fn legs_that_every_engine_rejects_blame_no_engine_and_do_not_cost_every_request() {
+    let host = Host::default();
+    let vm = vm(&host, &apart(2, 1, TransferProtocol::Pull));
+    let others = busy(&vm);
+    let mut split = 0;
+    for number in 0..8 {
+        let mut stream = send(&vm, &long(&format!("rewritten {number}")).to_string());
+        let legs = stream.calls.len();
+        for _ in 0..2 * legs {
+            stream.called(Some((404, "{}")));
+        }
+        split += legs;
+        respond(stream);
+    }
+    assert!((1..=4).contains(&split), "{split} of 8 were split");
+    for address in ["10.1.0.1:8000", "10.1.0.2:8000"] {
+        assert_eq!(vm.endpoint(address).fitness(host.now()), Fitness::Fit, "{address}");
+    }
+    others.into_iter().for_each(Stream::finish);
+}
+
+#[test]
+fn an_engine_that_alone_rejects_legs_is_avoided() {
+    let host = Host::default();
+    let vm = vm(&host, &apart(3, 1, TransferProtocol::Pull));
+    let others = busy(&vm);
+    let broken = "10.1.0.2:8000";
+    let mut there = 0;
+    for number in 0..60 {
+        let mut stream = send(&vm, &long(&format!("rejected {number}")).to_string());
+        while stream.is_paused {
+            let is_broken = header(&stream, DESTINATION) == broken;
+            there += u32::from(is_broken);
+            let response = if is_broken { (404, "{}".to_owned()) } else { (200, handed_over()) };
+            stream.called(Some((response.0, response.1.as_str())));
+        }
+        respond(stream);
+        host.advance(Duration::from_millis(50));
+        vm.tick();
+    }
+    assert!((2..12).contains(&there), "{there} of 60");
+    others.into_iter().for_each(Stream::finish);
 }
 
 #[test]

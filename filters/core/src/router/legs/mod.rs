@@ -48,7 +48,7 @@ use crate::num::{float, u64_len};
 use crate::routing::{Candidate, Decision, NoEndpoint, Split};
 use crate::split::{Bootstrap, Handover, Order, Protocol, reason};
 use crate::time::Timestamp;
-use crate::wire::{HeldFor, OutcomeClass, TransferProtocol};
+use crate::wire::{HeldFor, Kind, Outcome, OutcomeClass, TransferProtocol};
 use joint::Joint;
 use prefill::failure_of;
 use rescue::Pairs;
@@ -64,6 +64,8 @@ pub(super) struct Prefilling {
     from: EndpointId,
     /// Where the prompt may be computed if it fails, the best last.
     others: Vec<Candidate>,
+    /// The engines that have rejected it, published once another one takes it: if none does, the legs are at fault.
+    rejections: Vec<Outcome>,
     /// What a leg has handed over, while the body is read for the decode leg.
     handover: Option<Handover>,
     decode: Booking,
@@ -213,6 +215,7 @@ impl<S: SharedMap> Router<S> {
             leg: Some(leg),
             from: prefill.chosen.id,
             others,
+            rejections: Vec::new(),
             handover: None,
             decode: booking,
             decision: decode,
@@ -262,7 +265,7 @@ impl<S: SharedMap> Router<S> {
             return self.rescued(clock, id, rescuing, response, out);
         }
         let Some(Exchange::Prefilling(prefilling)) = self.exchanges.get_mut(&id) else { return };
-        let Some(leg) = prefilling.leg.take_if(|leg| leg.call == call) else { return };
+        let Some(mut leg) = prefilling.leg.take_if(|leg| leg.call == call) else { return };
         let failure = failure_of(&leg, response, now);
         let body = response.map(|response| response.body).unwrap_or_default();
         let handover = match failure {
@@ -290,15 +293,26 @@ impl<S: SharedMap> Router<S> {
             }
         };
         let goes_on = prefilling.handover.is_some() || !prefilling.others.is_empty();
+        let pool = &prefilling.whole.pool;
+        let mut kinds = Vec::new();
         match failure {
-            None => self.handovers.note_good(Step::HandOver, &prefilling.whole.pool),
-            Some(LegFailure::Handover(_))
-                if self.handovers.note_bad(Step::HandOver, &prefilling.whole.pool, now) =>
-            {
-                out.push(Output::Notice(Notice::NothingHandedOver { pool: prefilling.whole.pool.clone() }));
+            None => {
+                self.handovers.note_good(Step::HandOver, pool);
+                kinds.extend(prefilling.rejections.drain(..).map(Kind::Outcome));
+            }
+            Some(LegFailure::Handover(_)) if self.handovers.note_bad(Step::HandOver, pool, now) => {
+                out.push(Output::Notice(Notice::NothingHandedOver { pool: pool.clone() }));
+            }
+            Some(LegFailure::Rejected) => {
+                prefilling.rejections.push(leg.booking.seen_as(OutcomeClass::Rejected, now));
+                kinds = leg.booking.came_to(&mut self.ledger, OutcomeClass::None, now);
+                if !goes_on && self.handovers.note_bad(Step::HandOver, pool, now) {
+                    out.push(Output::Notice(Notice::LegsRejected { pool: pool.clone() }));
+                }
             }
             Some(_) => {}
         }
+        self.publish(kinds, When::Now, now, out);
         self.end_leg(leg, failure, response, now, out);
         if is_over {
             self.reply_complete(id, body, now, out);

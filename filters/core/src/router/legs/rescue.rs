@@ -384,6 +384,8 @@ impl<S: SharedMap> Router<S> {
         if let Some(UnderWay { mut booking, .. }) = rescuing.under_way.take() {
             let mut kinds = match class {
                 None => booking.served(&mut self.ledger, None, now),
+                // Perhaps the call's own fault, which has the client's path and not the one that a route rewrites.
+                Some(OutcomeClass::Rejected) => booking.came_to(&mut self.ledger, OutcomeClass::None, now),
                 Some(class) => booking.came_to(&mut self.ledger, class, now),
             };
             let endpoint = booking.endpoint();
