@@ -12,8 +12,9 @@
 //!                                            └─────────► Responding, with the failure
 //! ```
 //!
-//! Each state owns what is valid in it and nothing else: a booking exists exactly as long as `Sent` and `Responding`
-//! do, so no path can forget to release it or release it twice.
+//! Each state owns what is valid in it and nothing else: a booking exists exactly as long as `Sent`, `Prefilling`, `Rescuing` and
+//! `Responding` do, so no path can forget to release it or release it twice. Beside them stand the legs that run with their requests, and
+//! the calls that cannot be taken back.
 
 use super::body::Body;
 use super::head::{Head, Hints, LegHead, Route};

@@ -14,8 +14,17 @@ const COMMON: [(&str, Change<'static>); 3] =
 /// A limit of one token.
 const ONE: Change<'static> = Change::Set("1");
 
-/// The copy, with `added` changes.
-pub(super) fn first_leg(api: Api, body: &[u8], added: &[(&str, Change<'_>)]) -> Result<Vec<u8>, NotEditable> {
+/// The copy, with `added` changes, and with changes of `sampling` where the format keeps its settings apart.
+pub(super) fn first_leg(
+    api: Api,
+    body: &[u8],
+    added: &[(&str, Change<'_>)],
+    sampling: &[(&str, Change<'_>)],
+) -> Result<Vec<u8>, NotEditable> {
+    let sampling: Vec<_> = [("max_tokens", ONE), ("min_tokens", Change::Remove)]
+        .into_iter()
+        .chain(sampling.iter().copied())
+        .collect();
     let mut changes: Vec<(&str, Change<'_>)> = COMMON.to_vec();
     match api {
         // A client that sets only one of them means both, and engines take the second before the first.
@@ -24,10 +33,7 @@ pub(super) fn first_leg(api: Api, body: &[u8], added: &[(&str, Change<'_>)]) -> 
         // Its one token is nobody's response.
         Api::Responses => changes.extend([("max_output_tokens", ONE), ("store", Change::Set("false"))]),
         Api::Generate => {
-            changes.push((
-                "sampling_params",
-                Change::Within(&[("max_tokens", ONE), ("min_tokens", Change::Remove)]),
-            ));
+            changes.push(("sampling_params", Change::Within(&sampling)));
         }
         Api::CountTokens | Api::Inputs | Api::Pairs | Api::ModelOnly => return Err(NotEditable),
     }

@@ -36,17 +36,6 @@ pub enum HandoverError {
 
 // === impl HandoverError ===
 
-impl HandoverError {
-    /// Its name in metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Unreadable => "unreadable",
-            Self::Absent => "absent",
-            Self::TooLarge => "too_large",
-        }
-    }
-}
-
 impl From<JsonError> for HandoverError {
     fn from(_: JsonError) -> Self {
         Self::Unreadable

@@ -69,11 +69,6 @@ impl Protocol {
         }
     }
 
-    /// Whether an engine of this protocol that decodes can compute a prompt itself.
-    pub fn has_local_prefill(&self) -> bool {
-        !matches!(self, Self::Bootstrap(_))
-    }
-
     /// The body of the prefill leg.
     pub fn prefill(&self, api: Api, body: &[u8]) -> Result<Vec<u8>, NotEditable> {
         match self {

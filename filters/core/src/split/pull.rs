@@ -19,7 +19,7 @@ const FIELD: &str = "kv_transfer_params";
 const KEEP: &str = r#"{"do_remote_decode":true,"do_remote_prefill":false,"remote_engine_id":null,"remote_block_ids":null,"remote_host":null,"remote_port":null}"#;
 
 pub(super) fn prefill(api: Api, body: &[u8]) -> Result<Vec<u8>, NotEditable> {
-    first_leg(api, body, &[(FIELD, Change::Set(KEEP))])
+    first_leg(api, body, &[(FIELD, Change::Set(KEEP))], &[])
 }
 
 pub(super) fn handover(response: &[u8]) -> Result<Handover, HandoverError> {

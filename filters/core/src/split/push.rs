@@ -20,6 +20,10 @@ pub struct Push {
     pub engine: String,
 }
 
+/// An engine whose first token ends the response writes nothing, and the other one waits for it.
+const ENDLESS: [(&str, Change<'static>); 3] =
+    [("ignore_eos", Change::Set("true")), ("stop", Change::Remove), ("stop_token_ids", Change::Remove)];
+
 // === impl Push ===
 
 impl Push {
@@ -30,14 +34,16 @@ impl Push {
             "transfer_id": self.id(),
         });
         let params = params.to_string();
-        // An engine whose first token ends the response writes nothing, and the other one waits for it.
-        let changes = [
-            ("kv_transfer_params", Change::Set(&params)),
-            ("ignore_eos", Change::Set("true")),
-            ("stop", Change::Remove),
-            ("stop_token_ids", Change::Remove),
-        ];
-        first_leg(api, body, &changes)
+        let transfer = ("kv_transfer_params", Change::Set(&params));
+        if api == Api::Generate {
+            return first_leg(api, body, &[transfer], &ENDLESS);
+        }
+        let mut changes = vec![transfer];
+        changes.extend(ENDLESS);
+        if api == Api::Messages {
+            changes.push(("stop_sequences", Change::Remove));
+        }
+        first_leg(api, body, &changes, &[])
     }
 
     pub(super) fn decode(&self, body: &[u8]) -> Result<Vec<u8>, NotEditable> {

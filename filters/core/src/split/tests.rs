@@ -166,3 +166,20 @@ fn a_setting_in_another_spelling_stays_whole() {
     let echoed = json!({"prompt": "hi", "echo": 1, "logprobs": 1});
     assert_eq!(reason(Api::Completions, echoed.to_string().as_bytes()), Some(Whole::PromptLogprobs));
 }
+
+/// An engine that ends on its first token writes nothing, and the other one waits for it.
+#[test]
+fn nothing_ends_the_first_leg_of_a_push_early() {
+    let push = Push { transfer: 7, bootstrap: "http://10.0.0.1:8998".to_owned(), engine: "e".to_owned() };
+    let protocol = Protocol::Push(push);
+    let leg = |api, body: Value| -> Value {
+        serde_json::from_str(&text(protocol.prefill(api, body.to_string().as_bytes()))).unwrap()
+    };
+    let stops = json!({"stop": ["a"], "stop_token_ids": [1], "top_k": 4});
+    let generate = leg(Api::Generate, json!({"token_ids": [1], "sampling_params": stops}));
+    assert_eq!(generate["sampling_params"], json!({"max_tokens": 1, "ignore_eos": true, "top_k": 4}));
+    let messages = leg(Api::Messages, json!({"messages": [], "max_tokens": 9, "stop_sequences": ["a"]}));
+    assert_eq!((messages.get("stop_sequences"), &messages["ignore_eos"]), (None, &json!(true)));
+    let chat = leg(Api::Chat, json!({"messages": [], "stop": "a", "stop_token_ids": [1]}));
+    assert_eq!((chat.get("stop"), chat.get("stop_token_ids")), (None, None));
+}

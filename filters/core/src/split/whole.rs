@@ -23,23 +23,6 @@ pub enum Whole {
     Stored,
 }
 
-// === impl Whole ===
-
-impl Whole {
-    /// Its name in metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Format => "format",
-            Self::Unreadable => "unreadable",
-            Self::OneToken => "one_token",
-            Self::Choices => "choices",
-            Self::Prompts => "prompts",
-            Self::PromptLogprobs => "prompt_logprobs",
-            Self::Stored => "stored",
-        }
-    }
-}
-
 /// Why a body of this format stays whole; `None`: it can be split.
 pub fn reason(api: Api, body: &[u8]) -> Option<Whole> {
     match api {
