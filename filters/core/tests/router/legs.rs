@@ -127,6 +127,25 @@ fn an_engine_that_alone_rejects_legs_is_avoided() {
     others.into_iter().for_each(Stream::finish);
 }
 
+/// A proxy sends elsewhere what is for an engine that is not in its cluster.
+#[test]
+fn an_engine_that_leaves_during_a_leg_does_not_get_the_whole_request() {
+    for left in ["10.2.0.1:8000", "10.2.0.2:8000"] {
+        let host = Host::default();
+        let mut config = apart(1, 2, TransferProtocol::Pull);
+        let vm = vm(&host, &config);
+        let others: Vec<Stream> = (0..2).flat_map(|_| busy(&vm)).collect();
+        let mut stream = send(&vm, &long("left").to_string());
+        config.pools.pools[0].endpoints.retain(|endpoint| endpoint.address != left);
+        vm.configure(&config);
+        stream.called(None);
+        let destinations = &stream.request_headers[DESTINATION];
+        assert!(!destinations.contains(left) && !destinations.is_empty(), "{destinations}");
+        stream.finish();
+        others.into_iter().for_each(Stream::finish);
+    }
+}
+
 #[test]
 fn a_short_prompt_stays_whole() {
     let host = Host::default();

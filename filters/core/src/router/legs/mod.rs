@@ -364,6 +364,7 @@ impl<S: SharedMap> Router<S> {
             out.push(Output::Resume);
             return;
         }
+        prefilling.others.retain(|one| self.view.slot(one.id).is_some());
         let next = prefilling.others.pop().and_then(|candidate| {
             let engine = self.engine_of(candidate.id);
             let protocol = prefilling.joint.protocol(&candidate, &engine, self.random())?;
@@ -429,7 +430,8 @@ impl<S: SharedMap> Router<S> {
     /// No endpoint has computed the prompt for another one: one does it all.
     fn send_whole(&mut self, id: ExchangeId, now: Timestamp, out: &mut Vec<Output>) {
         let Some(Exchange::Prefilling(prefilling)) = self.exchanges.remove(&id) else { return };
-        let Prefilling { decode, whole, joint, .. } = *prefilling;
+        let Prefilling { decode, mut whole, joint, .. } = *prefilling;
+        self.forget_left(&mut whole);
         let ended = decode.end(&mut self.ledger, now);
         self.publish(ended, When::Soon, now, out);
         out.push(Output::Count(Counter::LocalPrefill, 1));

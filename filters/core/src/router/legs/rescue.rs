@@ -272,6 +272,15 @@ impl<S: SharedMap> Router<S> {
         }
     }
 
+    /// Forgets the endpoints that have left since a request was planned: a proxy sends elsewhere what is for them. One stays in any case.
+    pub(super) fn forget_left(&self, whole: &mut Routed) {
+        let Some(decision) = &mut whole.decision else { return };
+        decision.alternates.retain(|one| self.view.slot(one.id).is_some());
+        if self.view.slot(decision.chosen.id).is_none() && !decision.alternates.is_empty() {
+            decision.chosen = decision.alternates.remove(0);
+        }
+    }
+
     /// Calls others for a decode leg whose own response may still come.
     fn rescue_before_response(
         &mut self,
@@ -289,12 +298,13 @@ impl<S: SharedMap> Router<S> {
     fn start_rescue(
         &mut self,
         id: ExchangeId,
-        (sent, spare): (Sent, Box<Spare>),
+        (sent, mut spare): (Sent, Box<Spare>),
         held: Option<(OutcomeClass, bool)>,
         now: Timestamp,
         out: &mut Vec<Output>,
     ) -> Option<Sent> {
         out.push(Output::Count(Counter::DecodeLegFailed, 1));
+        self.forget_left(&mut spare.whole);
         let others = spare.others(sent.booking.endpoint());
         let mut rescuing = Rescuing { sent, held, spare, under_way: None, others };
         if !self.call_next(id, &mut rescuing, now, out) {
