@@ -1,80 +1,194 @@
 //! The formats of all pools: read when a pool names its model's files, and again when these change.
 //!
+//! ```text
+//!   follow ─► a task for each model: look ─► read ─► Entry ─► of, fault, changes
+//! ```
+//!
 //! Files are looked at, not watched, for the same reason as the configuration file: a mounted volume swaps a symlink above them. Only
 //! their times and sizes are looked at, because a tokenizer has megabytes.
+//!
+//! Each model has a task of its own, and each look a thread: a network volume that is gone does not fail, it hangs, and must hold up
+//! neither another model nor whoever follows the pools. Such a thread cannot be ended, so it is none that the runtime's end waits for.
 
-use super::format::{Note, Stamp, Written};
+use super::format::{Note, Stamp, Written, fetch};
 use crate::config::Pool;
 use std::error::Error;
 use std::fmt::Write;
+use std::pin::pin;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
 use warmpath_config::Prompt;
 
+/// How long a volume may take for one look, or one read.
+const RESPONDS_MAX: Duration = Duration::from_secs(10);
+/// Models that are read at once: one takes several times its tokenizer's megabytes meanwhile.
+const READS_MAX: usize = 1;
+/// The fault of one that takes longer.
+const HANGS: &str = "its volume does not respond: check the claim, and the server behind it";
+
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Formats {
-    read: Vec<Entry>,
+    entries: watch::Sender<Vec<Entry>>,
+    /// Sees every change since the start.
+    changes: watch::Receiver<Vec<Entry>>,
+    readers: Vec<Reader>,
+    reads: Arc<Semaphore>,
+    /// Time between two looks.
+    interval: Duration,
 }
 
+/// What is known of one model.
 #[derive(Debug)]
-struct Entry {
+pub struct Entry {
     prompt: Prompt,
-    /// Of the files that were read.
-    stamp: Stamp,
-    /// As they were seen last: a change counts once two looks agree, so that no file is read half written.
-    seen: Stamp,
     /// What was read last without a fault.
     written: Option<Arc<Written>>,
     /// Why the files as they are now are of no use.
     fault: Option<String>,
 }
 
+/// The task of one model.
+#[derive(Debug)]
+struct Reader {
+    prompt: Prompt,
+    task: AbortHandle,
+}
+
+/// What such a task works with.
+#[derive(Debug)]
+struct Reading {
+    prompt: Prompt,
+    entries: watch::Sender<Vec<Entry>>,
+    reads: Arc<Semaphore>,
+}
+
+/// Two looks at the same files.
+#[derive(Debug, Default)]
+struct Looks {
+    /// The files that were read.
+    read: Option<Stamp>,
+    /// As they were seen last.
+    seen: Option<Stamp>,
+}
+
 // === impl Formats ===
 
 impl Formats {
-    /// Reads what `pools` name and is not known, or has changed. Returns whether anything is different now.
-    pub async fn refresh(&mut self, pools: &[Pool]) -> bool {
+    /// Nothing is read yet. `interval` lies between two looks at a model's files.
+    pub fn new(interval: Duration) -> Self {
+        let (entries, changes) = watch::channel(Vec::new());
+        Self { entries, changes, readers: Vec::new(), reads: Arc::new(Semaphore::new(READS_MAX)), interval }
+    }
+
+    /// Reads from now on what `pools` name, and nothing else.
+    pub fn follow(&mut self, pools: &[Pool]) {
         let prompts: Vec<&Prompt> = pools.iter().filter_map(|pool| pool.prompt.as_ref()).collect();
-        let before = self.read.len();
-        self.read.retain(|entry| prompts.contains(&&entry.prompt));
-        let mut is_changed = self.read.len() != before;
-        for prompt in prompts {
-            let known = self.read.iter_mut().find(|entry| entry.prompt == *prompt);
-            let of = prompt.clone();
-            // A network volume may take its time.
-            let Ok(stamp) = tokio::task::spawn_blocking(move || Stamp::of(&of)).await else { continue };
-            if let Some(entry) = known {
-                let is_settled = entry.seen == stamp;
-                entry.seen = stamp.clone();
-                if entry.stamp == stamp || !is_settled {
-                    continue;
+        self.readers.retain(|reader| prompts.contains(&&reader.prompt));
+        self.entries.send_if_modified(|entries| {
+            entries.retain(|entry| prompts.contains(&&entry.prompt));
+            for prompt in &prompts {
+                if entries.iter().all(|entry| entry.prompt != **prompt) {
+                    entries.push(Entry { prompt: (*prompt).clone(), written: None, fault: None });
                 }
-                entry.stamp = stamp;
-                entry.take(read(prompt.clone()).await);
-            } else {
-                let mut entry =
-                    Entry { prompt: prompt.clone(), seen: stamp.clone(), stamp, written: None, fault: None };
-                entry.take(read(prompt.clone()).await);
-                self.read.push(entry);
             }
-            is_changed = true;
+            // Whoever follows the pools knows that they have changed.
+            false
+        });
+        for prompt in prompts {
+            if self.readers.iter().all(|reader| reader.prompt != *prompt) {
+                let (entries, reads) = (self.entries.clone(), Arc::clone(&self.reads));
+                let reading = Reading { prompt: prompt.clone(), entries, reads };
+                let task = tokio::spawn(reading.run(self.interval)).abort_handle();
+                self.readers.push(Reader { prompt: prompt.clone(), task });
+            }
         }
-        is_changed
+    }
+
+    /// Waits until all that is followed was read, or cannot be; for `max` at most.
+    pub async fn known(&self, max: Duration) {
+        let mut entries = self.entries.subscribe();
+        let is_known = |entry: &Entry| entry.written.is_some() || entry.fault.is_some();
+        // What is not known by then follows as a change.
+        let _ = timeout(max, entries.wait_for(|entries| entries.iter().all(is_known))).await;
+    }
+
+    /// Shows when something else is known than when it was last looked at. The first look sees all since the start.
+    pub fn changes(&self) -> watch::Receiver<Vec<Entry>> {
+        self.changes.clone()
     }
 
     /// How a pool's prompts are written, if that is known.
-    pub fn of(&self, pool: &Pool) -> Option<&Arc<Written>> {
-        self.entry(pool)?.written.as_ref()
+    pub fn of(&self, pool: &Pool) -> Option<Arc<Written>> {
+        self.entry(pool, |entry| entry.written.clone())
     }
 
     /// Why a pool's files are of no use. Those from before count for as long as that is so.
-    pub fn fault(&self, pool: &Pool) -> Option<&str> {
-        self.entry(pool)?.fault.as_deref()
+    pub fn fault(&self, pool: &Pool) -> Option<String> {
+        self.entry(pool, |entry| entry.fault.clone())
     }
 
-    fn entry(&self, pool: &Pool) -> Option<&Entry> {
+    fn entry<T>(&self, pool: &Pool, read: impl FnOnce(&Entry) -> Option<T>) -> Option<T> {
         let prompt = pool.prompt.as_ref()?;
-        self.read.iter().find(|entry| entry.prompt == *prompt)
+        self.entries.borrow().iter().find(|entry| entry.prompt == *prompt).and_then(read)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+// === impl Reading ===
+
+impl Reading {
+    /// Looks at the files until it is dropped, and reads them when they have changed.
+    async fn run(self, interval: Duration) {
+        let mut looks = Looks::default();
+        loop {
+            let prompt = self.prompt.clone();
+            let (stamp, has_hung) = self.wait(None, aside(move || Stamp::of(&prompt))).await;
+            if has_hung {
+                looks = Looks::default();
+            }
+            if stamp.is_some_and(|stamp| looks.is_due(stamp)) {
+                self.read().await;
+            }
+            sleep(interval).await;
+        }
+    }
+
+    async fn read(&self) {
+        // What the volume has to bring comes first, so that one that hangs takes nobody's turn.
+        let prompt = self.prompt.clone();
+        self.wait(None, aside(move || fetch(&prompt))).await;
+        let turn = self.reads.acquire().await.ok();
+        let prompt = self.prompt.clone();
+        let (read, _) = self.wait(turn, aside(move || read(&prompt))).await;
+        self.take(read.unwrap_or_else(|| Err("it cannot be read".to_owned())));
+    }
+
+    /// Waits for what a volume brings. One that does not respond is a fault for as long, and keeps no turn. Returns whether that was so.
+    async fn wait<T>(&self, turn: Option<SemaphorePermit<'_>>, brings: impl Future<Output = T>) -> (T, bool) {
+        let mut brings = pin!(brings);
+        if let Ok(brought) = timeout(RESPONDS_MAX, &mut brings).await {
+            return (brought, false);
+        }
+        drop(turn);
+        self.take(Err(HANGS.to_owned()));
+        (brings.await, true)
+    }
+
+    fn take(&self, read: Result<Written, String>) {
+        self.entries.send_if_modified(|entries| {
+            let entry = entries.iter_mut().find(|entry| entry.prompt == self.prompt);
+            entry.map(|entry| entry.take(read)).is_some()
+        });
     }
 }
 
@@ -103,10 +217,36 @@ impl Entry {
     }
 }
 
-/// Reads the files where waiting for them holds up nobody. The fault comes with its causes.
-async fn read(prompt: Prompt) -> Result<Written, String> {
-    let read = tokio::task::spawn_blocking(move || Written::read(&prompt)).await;
-    read.map_err(|error| error.to_string())?.map_err(|error| {
+// === impl Looks ===
+
+impl Looks {
+    /// Takes how the files are seen. Returns whether they are to be read: a change counts once two looks agree, so that no file is read
+    /// half written.
+    fn is_due(&mut self, stamp: Stamp) -> bool {
+        let is_settled = self.read.is_none() || self.seen.as_ref() == Some(&stamp);
+        let is_due = is_settled && self.read.as_ref() != Some(&stamp);
+        if is_due {
+            self.read = Some(stamp.clone());
+        }
+        self.seen = Some(stamp);
+        is_due
+    }
+}
+
+/// Runs in a thread of its own; nothing comes of one that cannot be started, or panics.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (sender, receiver) = oneshot::channel();
+    let work = move || {
+        // Nobody may wait for it any more.
+        let _ = sender.send(work());
+    };
+    thread::Builder::new().name("formats".to_owned()).spawn(work).ok()?;
+    receiver.await.ok()
+}
+
+/// Reads the files. The fault comes with its causes.
+fn read(prompt: &Prompt) -> Result<Written, String> {
+    Written::read(prompt).map_err(|error| {
         let mut text = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
@@ -116,4 +256,27 @@ async fn read(prompt: Prompt) -> Result<Written, String> {
         }
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Looks, Stamp};
+    use std::path::Path;
+    use warmpath_config::Prompt;
+
+    #[test]
+    fn a_file_that_may_be_half_written_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |text: &str| std::fs::write(directory.path().join("tokenizer.json"), text).unwrap();
+        let stamp = |path: &Path| {
+            Stamp::of(&Prompt { tokenizer: path.to_string_lossy().into_owned(), ..Prompt::default() })
+        };
+        let mut looks = Looks::default();
+        let mut is_due = || looks.is_due(stamp(directory.path()));
+        write("a");
+        assert!(is_due() && !is_due());
+        write("ab");
+        assert!(!is_due(), "it may grow");
+        assert!(is_due() && !is_due());
+    }
 }

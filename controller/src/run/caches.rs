@@ -14,7 +14,9 @@ use crate::events::{Board, Feeds, Followed, Sources};
 use crate::metrics::Metrics;
 use crate::publish::{Cached, Shared};
 use crate::run::verdicts::{Verdict, Verdicts};
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::net::TcpListener;
@@ -23,6 +25,7 @@ use tokio::task::JoinHandle;
 use warmpath_config::KvEvents;
 use warmpath_core::ids::EndpointId;
 use warmpath_core::wire::Trust;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// The feeds, and the task that takes their reports.
 #[derive(Debug)]
@@ -70,9 +73,9 @@ impl Caches {
     }
 
     /// How a pool's prompts are written, unless that has turned out to be wrong.
-    pub(super) fn written<'a>(&self, pool: &Pool, formats: &'a Formats) -> Option<&'a Arc<Written>> {
+    pub(super) fn written(&self, pool: &Pool, formats: &Formats) -> Option<Arc<Written>> {
         let written = formats.of(pool)?;
-        self.verdict(pool, written).is_none().then_some(written)
+        self.verdict(pool, &written).is_none().then_some(written)
     }
 
     fn verdict(&self, pool: &Pool, written: &Written) -> Option<&Verdict> {
@@ -121,11 +124,11 @@ impl Caches {
         let named = pools.iter().filter_map(|pool| Some((pool, pool.prompt.as_ref()?)));
         let seen = named.map(|(pool, prompt)| {
             let known = formats.of(pool);
-            let mismatch = known.and_then(|written| self.verdict(pool, written));
+            let mismatch = known.as_ref().and_then(|written| self.verdict(pool, written));
             let seen = PromptSeen {
                 tokenizer: prompt.tokenizer.clone(),
                 is_written: known.is_some() && mismatch.is_none(),
-                fault: formats.fault(pool).map(str::to_owned),
+                fault: formats.fault(pool).or_else(|| shared_ip(pool).map(is_shared)),
                 mismatch: mismatch.map(Verdict::seen),
                 notes: known.iter().flat_map(|written| &written.notes).map(|note| note.text()).collect(),
             };
@@ -138,15 +141,17 @@ impl Caches {
     pub(super) fn follow(&mut self, pools: &[Pool], formats: &Formats) {
         let mut targets = Targets::default();
         let mut followed = Vec::new();
-        for pool in pools.iter().filter(|pool| pool.kv_events != KvEvents::Off) {
+        let is_followed = |pool: &&Pool| pool.kv_events != KvEvents::Off && shared_ip(pool).is_none();
+        for pool in pools.iter().filter(is_followed) {
             let Some(written) = formats.of(pool) else { continue };
-            let is_withheld = self.verdict(pool, written).is_some();
+            let is_withheld = self.verdict(pool, &written).is_some();
             let sources = Sources::of(&pool.kv_events);
             for member in &pool.endpoints {
-                let (pool, written) = (pool.name.clone(), Arc::clone(written));
-                // Another tokenizer makes other text of all that has come: it has to come again. So has what was withheld.
-                let identity = member.identity ^ written.revision ^ u64::from(is_withheld);
-                targets.insert(member.address, Target { identity, pool, written, is_withheld });
+                // Of an engine in several pools, the first one's: there is one feed of it.
+                let Entry::Vacant(vacant) = targets.entry(member.address) else { continue };
+                let (pool, written) = (pool.name.clone(), Arc::clone(&written));
+                let identity = identity(member.identity, &pool, written.revision, is_withheld);
+                vacant.insert(Target { identity, pool, written, is_withheld });
                 followed.push((member.address, Followed { identity, sources: sources.clone() }));
             }
         }
@@ -154,5 +159,56 @@ impl Caches {
         self.targets.send_replace(targets);
         self.feeds.follow(followed);
         self.show(pools, formats);
+    }
+}
+
+/// The IP address that several endpoints of a pool have whose engines publish at configured ports: each would be followed at the same one,
+/// and requests sent to engines for what another one holds.
+fn shared_ip(pool: &Pool) -> Option<IpAddr> {
+    let KvEvents::Ports(_) = pool.kv_events else { return None };
+    let mut seen = BTreeSet::new();
+    pool.endpoints.iter().map(|member| member.address.ip()).find(|ip| !seen.insert(*ip))
+}
+
+fn is_shared(ip: IpAddr) -> String {
+    format!(
+        "several endpoints have the address {ip}, and one port for events: leave kv_events out if the engines list their sockets, and \
+         set `source: none` otherwise"
+    )
+}
+
+/// What both a feed and those who take its reports begin anew with: one alone would miss what the other believes to have said. Another
+/// tokenizer makes other text of all that has come, another name of the pool other cells: it has to come again. So has what was
+/// withheld.
+fn identity(engine: u64, pool: &str, revision: u64, is_withheld: bool) -> u64 {
+    engine ^ xxh3_64(pool.as_bytes()) ^ revision ^ u64::from(is_withheld)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{identity, shared_ip};
+    use crate::config::Pool;
+    use std::net::SocketAddr;
+    use warmpath_config::KvEvents;
+    use warmpath_config::kv_events::Ports;
+
+    #[test]
+    fn a_feed_begins_anew_in_a_pool_of_another_name() {
+        let of = |pool| identity(7, pool, 3, false);
+        assert_eq!(of("a"), of("a"));
+        assert_ne!(of("a"), of("b"), "its cells have other roots");
+    }
+
+    #[test]
+    fn engines_that_would_be_followed_at_one_port_are_not_followed() {
+        let ports = Ports { port: 5557, replay_port: None, ranks: 1, topic: String::new() };
+        let of = |kv_events: KvEvents, addresses: [&str; 2]| {
+            let endpoints = addresses.map(|address| address.parse::<SocketAddr>().unwrap().into()).to_vec();
+            shared_ip(&Pool { endpoints, kv_events, ..Pool::default() })
+        };
+        let ranks = ["10.0.0.1:8000", "10.0.0.1:8001"];
+        assert_eq!(of(KvEvents::Ports(ports.clone()), ranks), "10.0.0.1".parse().ok());
+        assert_eq!(of(KvEvents::Ports(ports), ["10.0.0.1:8000", "10.0.0.2:8000"]), None);
+        assert_eq!(of(KvEvents::Discovered, ranks), None, "each lists its own");
     }
 }

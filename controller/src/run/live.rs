@@ -28,6 +28,9 @@ use warmpath_core::wire::{Kind, Pools};
 /// endpoints serves nothing for that long; others keep theirs.
 const COMPLETE_AFTER_MAX: Duration = Duration::from_secs(30);
 
+/// How long the start waits for the tokenizers and templates of all pools.
+const FORMATS_AFTER_MAX: Duration = Duration::from_secs(10);
+
 /// All of it, and what follows from it.
 #[derive(Debug)]
 pub(super) struct Live {
@@ -70,6 +73,7 @@ impl Live {
     pub(super) async fn run(mut self, watched: Option<Watched>) {
         let shared = self.shared.clone();
         let (models, connectors) = (self.models.clone(), self.connectors.clone());
+        let mut formats = self.formats.changes();
         let (mut watched, mut cluster) = (watched, self.cluster.clone());
         let mut ticks = tokio::time::interval(RESOLVE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -103,11 +107,12 @@ impl Live {
                 () = moved => self.follow().await,
                 () = models.changed() => self.publish_pools(),
                 () = connectors.changed() => self.publish_pools(),
+                // It lives for as long as what changes it.
+                Ok(()) = formats.changed() => self.follow().await,
                 _ = ticks.tick() => {
                     let is_moved = self.names.resolve(&self.settings).await;
-                    let is_written = self.formats.refresh(&self.pools).await;
                     let is_wrong = self.caches.judge(&self.shared, &self.settled, &self.formats, Instant::now());
-                    if is_moved || is_written || is_wrong { self.follow().await }
+                    if is_moved || is_wrong { self.follow().await }
                     if self.unknown.is_none() { self.publish_endpoints() }
                 }
                 read = read => self.reload(read).await,
@@ -124,8 +129,11 @@ impl Live {
             pools.extend(followed.pools.iter().cloned());
             self.replicas.follow(&followed.replicas);
         }
-        // Before the pools are published: their prompts would be written in one way, and a moment later in another.
-        self.formats.refresh(&pools).await;
+        self.formats.follow(&pools);
+        if self.unknown.is_some() {
+            // Prompts would be written in one way, and a moment later in another. Later on, no pool waits for another one's files.
+            self.formats.known(FORMATS_AFTER_MAX).await;
+        }
         self.settled = self.waking.settle(&pools, Instant::now());
         self.pools = pools;
         self.publish_pools();

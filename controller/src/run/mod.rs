@@ -8,7 +8,7 @@ mod waking;
 
 use crate::api;
 use crate::clock::Clock;
-use crate::config::{Names, Settings, Watched};
+use crate::config::{Names, RESOLVE_INTERVAL, Settings, Watched};
 use crate::events::formats::Formats;
 use crate::identity::{Identity, IdentityError};
 use crate::index::Index;
@@ -139,7 +139,7 @@ pub async fn launch(settings: Settings, watched: Option<Watched>) -> Result<Runn
         telemetry,
         models,
         connectors,
-        formats: Formats::default(),
+        formats: Formats::new(RESOLVE_INTERVAL),
         caches,
         published,
         endpoints,

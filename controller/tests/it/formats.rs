@@ -1,6 +1,8 @@
 //! What a model's files say of prompts, and that they are read again when they change.
 
+use crate::support;
 use std::path::Path;
+use std::time::Duration;
 use warmpath::config::Pool;
 use warmpath::events::format::{FormatError, Note, Written};
 use warmpath::events::formats::Formats;
@@ -116,24 +118,45 @@ fn files_that_are_of_no_use_are_named() {
     assert!(matches!(config, FormatError::NoObject { .. }), "{config}");
 }
 
+/// Often, so that no test waits.
+const LOOKS: Duration = Duration::from_millis(5);
+
+fn pool_of(path: &Path) -> Pool {
+    Pool { prompt: Some(prompt(path)), ..Pool::default() }
+}
+
 #[tokio::test]
-async fn files_that_change_are_read_again_when_they_rest() {
+async fn files_that_change_are_read_again() {
     let directory = model(&[("tokenizer.json", TOKENIZER), ("chat_template.jinja", "one")]);
-    let pools = [Pool { prompt: Some(prompt(directory.path())), ..Pool::default() }];
-    let mut formats = Formats::default();
-    assert!(formats.refresh(&pools).await);
+    let pools = [pool_of(directory.path())];
+    let mut formats = Formats::new(LOOKS);
     let template = |formats: &Formats| formats.of(&pools[0]).unwrap().template.clone();
+    formats.follow(&pools);
+    formats.known(Duration::from_mins(1)).await;
     assert_eq!(template(&formats), "one");
-    assert!(!formats.refresh(&pools).await);
+    let mut changes = formats.changes();
+    changes.borrow_and_update();
     std::fs::write(directory.path().join("chat_template.jinja"), "another").unwrap();
-    assert!(!formats.refresh(&pools).await, "it may be half written");
-    assert!(formats.refresh(&pools).await);
+    changes.changed().await.unwrap();
     assert_eq!(template(&formats), "another");
     std::fs::remove_file(directory.path().join("tokenizer.json")).unwrap();
-    formats.refresh(&pools).await;
-    assert!(formats.refresh(&pools).await);
+    changes.changed().await.unwrap();
     assert_eq!(template(&formats), "another", "what was good stays");
     assert!(formats.fault(&pools[0]).unwrap().contains("cannot read"));
-    assert!(formats.refresh(&[]).await);
+    formats.follow(&[]);
     assert!(formats.of(&pools[0]).is_none());
+}
+
+#[tokio::test]
+async fn a_volume_that_hangs_holds_up_no_other_model() {
+    let (hangs, reads) = (model(&[]), model(&[("tokenizer.json", TOKENIZER)]));
+    // Whoever opens it waits for somebody who writes.
+    let made = std::process::Command::new("mkfifo").arg(hangs.path().join("tokenizer.json")).status();
+    assert!(made.unwrap().success());
+    let pools = [hangs, reads].map(|directory| (pool_of(directory.path()), directory));
+    let mut formats = Formats::new(LOOKS);
+    formats.follow(&pools.each_ref().map(|(pool, _)| pool.clone()));
+    let [hangs, reads] = pools.each_ref().map(|(pool, _)| pool);
+    support::until("the other one is read", async || formats.of(reads)).await;
+    assert!(formats.of(hangs).is_none() && formats.fault(hangs).is_none(), "it may respond");
 }
