@@ -270,9 +270,9 @@ fn a_prompt_is_expected_until_its_engine_has_reported_it() {
     view.apply(&Kind::Outcome(outcome).into(), ms(1_000));
     assert_eq!(found(&view, b"abc"), [Match::on_gpu(Slot(0), 3)], "and until the reports arrive");
     view.apply(&stored(0, Tier::Gpu, chain(b"ab")), ms(1_010));
-    view.apply(&stored(0, Tier::Gpu, vec![]), ms(1_499));
+    view.apply(&stored(0, Tier::Gpu, vec![]), ms(1_999));
     assert_eq!(found(&view, b"abc"), [Match::on_gpu(Slot(0), 3)]);
-    view.apply(&stored(0, Tier::Gpu, vec![]), ms(1_500));
+    view.apply(&stored(0, Tier::Gpu, vec![]), ms(2_000));
     assert_eq!(found(&view, b"abc"), [Match::on_gpu(Slot(0), 2)], "after which they are believed alone");
 }
 
@@ -356,6 +356,30 @@ fn an_endpoint_whose_cells_have_no_room_is_not_believed_whole() {
         view.expire(Timestamp::from_ms(1_000 * second));
     }
     assert!(view.reported().bytes() < 1_000_000, "{}", view.reported().bytes());
+}
+
+#[test]
+fn an_endpoint_holds_nothing_by_the_count_of_others_whose_cells_had_no_room() {
+    let mut view = view(4);
+    let apply = |view: &mut View, event: Event| view.apply(&event, Timestamp::ZERO);
+    for at in 0..4 {
+        apply(&mut view, reporting(at, Trust::Whole, true));
+    }
+    let filler = |from: usize, to: usize| -> Vec<u64> {
+        (from..to).map(|cell| u64::try_from(cell).unwrap().wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect()
+    };
+    apply(&mut view, stored(3, Tier::Gpu, filler(0, REPORTED_CELLS_MAX - 2)));
+    let prompt = chain(b"abc");
+    for at in [0, 2] {
+        assert_eq!(apply(&mut view, stored(at, Tier::Gpu, prompt[..1].to_vec())), Applied::Changed);
+    }
+    assert_eq!(apply(&mut view, stored(1, Tier::Gpu, prompt[..1].to_vec())), Applied::Cut);
+    apply(&mut view, removed(3, filler(0, 100)));
+    for at in [0, 1] {
+        assert_eq!(apply(&mut view, stored(at, Tier::Gpu, prompt[1..2].to_vec())), Applied::Changed);
+    }
+    // Each of both cells has two holders, and they are others.
+    assert_eq!(found(&view, b"abc"), [Match::on_gpu(Slot(0), 2), Match::on_gpu(Slot(2), 1)]);
 }
 
 /// A dead proxy's requests leave nothing behind in what is expected of a reported endpoint.

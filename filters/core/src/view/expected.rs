@@ -20,8 +20,9 @@ const CELLS_MAX: usize = 1024 * 1024;
 /// How long an outcome may take, in milliseconds. Later it was lost: nobody waits half an hour for a first token.
 const AGE_MS_MAX: u64 = 30 * 60 * 1_000;
 /// How long a prompt stays expected after its first token where the engine reports its cache, in milliseconds. Engines publish
-/// with the step that stores a block, and the controller passes it on within some ten milliseconds; this is many times that.
-const REPORT_MS_MAX: u64 = 500;
+/// with the step that stores a block, and the controller passes it on within some ten milliseconds; this is many times that. An engine
+/// whose messages take longer is not relied on.
+pub const REPORT_MS_MAX: u64 = 1_000;
 /// Requests with the same first cell that a search looks at, the newest first: that many prompts with one system prompt
 /// may be in prefill at once before some look less expected than they are.
 const EXAMINED_MAX: usize = 64;

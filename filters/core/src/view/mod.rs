@@ -29,6 +29,7 @@ pub use arrivals::{Arrivals, Arrived};
 pub use cluster::EVERY_POOL_CLUSTER;
 pub(crate) use cluster::stands_for;
 pub use endpoint::{Endpoint, Fitness, InFlight};
+pub use expected::REPORT_MS_MAX;
 pub use matched::Match;
 pub use pool::{ANY_MODEL, Leg, ModelMatch, Pool};
 pub use prefixes::{Holder, Prefixes, Visit};

@@ -5,7 +5,8 @@
 //! dozen looks, where a walk would take as many as it has cells.
 //!
 //! Many endpoints often end at the same cell, where the beginning of prompts ends that all share. Cells that have as many holders have
-//! the same ones, as nobody holds a cell and not those before it: counting shows that a group need not be divided.
+//! the same ones, as nobody holds a cell and not those before it: counting shows that a group need not be divided. That holds as long as
+//! every cell had room.
 
 use super::Reported;
 use super::table::{Holder, rank};
@@ -79,8 +80,8 @@ impl Reported {
             let at = range.held.at + (range.lacking.at - range.held.at) / 2;
             let Some(cell) = chain.get(at) else { break };
             let middle = Place { at, holders: self.table.holders_of(*cell).len() };
-            // A void holder says nothing of the cells before its own, some of which may be swept.
-            let is_counted = self.unswept == 0;
+            // A void holder says nothing of the cells before its own, some of which may be swept. Nor does one of which cells had no room.
+            let is_counted = self.unswept == 0 && self.cut == 0;
             if middle.holders == 0 || is_counted && middle.holders == range.lacking.holders {
                 range.lacking = middle;
                 continue;

@@ -35,6 +35,8 @@ pub struct Reported {
     feeds: Vec<Feed>,
     /// How many slots are believed, wholly or in part.
     believed: usize,
+    /// Slots of which cells had no room.
+    cut: usize,
     /// Shards that may hold void cells, and the next one to sweep.
     unswept: usize,
     next_swept: usize,
@@ -63,6 +65,7 @@ impl Reported {
             table: Table::new(seed),
             feeds: Vec::new(),
             believed: 0,
+            cut: 0,
             unswept: 0,
             next_swept: 0,
             is_silent: false,
@@ -142,7 +145,7 @@ impl Reported {
         let epoch = self.feed_mut(slot).epoch;
         for cell in stored {
             if !self.has_room() {
-                self.feed_mut(slot).is_cut = true;
+                self.set_cut(slot, true);
                 return false;
             }
             let replaced = self.table.insert(CellHash(*cell), Holder::new(slot, tier, epoch));
@@ -152,6 +155,11 @@ impl Reported {
             }
         }
         true
+    }
+
+    fn set_cut(&mut self, slot: Slot, is_cut: bool) {
+        let before = std::mem::replace(&mut self.feed_mut(slot).is_cut, is_cut);
+        self.cut = self.cut + usize::from(is_cut) - usize::from(before);
     }
 
     fn set_trust(&mut self, slot: Slot, trust: Trust, is_cleared: bool) {
@@ -191,8 +199,8 @@ impl Reported {
 
     /// All that a slot has reported is void.
     fn clear(&mut self, slot: Slot) {
+        self.set_cut(slot, false);
         let feed = self.feed_mut(slot);
-        feed.is_cut = false;
         if feed.cells == [0; 4] {
             return;
         }
