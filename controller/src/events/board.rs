@@ -80,6 +80,18 @@ impl Board {
         self.lock().processes.get(&endpoint).copied().unwrap_or_default()
     }
 
+    /// When the last message of any rank of an engine came.
+    pub(super) fn last(&self, endpoint: SocketAddr) -> Option<Instant> {
+        let state = self.lock();
+        let of = state.feeds.range((endpoint, 0)..=(endpoint, u32::MAX));
+        of.filter_map(|(_, seen)| seen.last).max()
+    }
+
+    /// Whether a rank publishes under other topics than is followed.
+    pub(super) fn is_foreign(&self, endpoint: SocketAddr, rank: u32) -> bool {
+        self.lock().feeds.get(&(endpoint, rank)).is_some_and(|seen| seen.topic.is_some())
+    }
+
     pub(super) fn work(&self, endpoint: SocketAddr) -> Option<u64> {
         self.process(endpoint).work
     }

@@ -31,9 +31,18 @@ impl Lines {
 
     pub(super) fn order(&self, endpoint: SocketAddr, rank: u32, order: Order) {
         if let Some(line) = self.lock().get(&(endpoint, rank)) {
-            // One that has orders enough will look at what these were about by itself.
-            let _ = line.orders.try_send(order);
+            // That its blocks fill it is said again with the next ones. Another process is announced once: it has a place of its own.
+            if order != Order::Filled || line.orders.capacity() > 1 {
+                let _ = line.orders.try_send(order);
+            }
         }
+    }
+
+    /// Whether an engine may connect from an address.
+    pub(super) fn expect(&self, ip: IpAddr) -> bool {
+        let lines = self.lock();
+        let mut connecting = lines.iter().filter(|(_, line)| line.arrivals.is_some());
+        connecting.any(|((engine, _), _)| engine.ip().to_canonical() == ip)
     }
 
     /// The feed of the engine that connects from an address, by the port of its topic.

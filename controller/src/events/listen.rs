@@ -11,12 +11,19 @@ use super::zmtp::{Connection, Kind};
 use crate::metrics::Metrics;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 /// Connections of engines at once.
 const CONNECTIONS_MAX: usize = 4096;
+
+/// After one could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Why a connection is closed that comes from no engine's address.
+const STRANGER: &str = "stranger";
 
 /// Takes the connections of engines, for as long as it is polled.
 pub(super) async fn listen(listener: TcpListener, lines: Lines, metrics: Arc<Metrics>) {
@@ -24,9 +31,20 @@ pub(super) async fn listen(listener: TcpListener, lines: Lines, metrics: Arc<Met
     let mut engines = JoinSet::new();
     for connection in 0.. {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-        // A connection that is gone before it is accepted is no reason to stop.
-        let Ok((stream, peer)) = listener.accept().await else { continue };
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            // A connection that is gone before it is accepted is no reason to stop. A lack of descriptors lasts longer.
+            Err(_) => {
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
         while engines.try_join_next().is_some() {}
+        if !lines.expect(peer.ip().to_canonical()) {
+            // Nothing of a stranger is read: it could fill the memory. An engine that is not known yet connects again.
+            metrics.kv.connections_failed.get_or_create(&[("reason", STRANGER)]).inc();
+            continue;
+        }
         let (lines, metrics) = (lines.clone(), Arc::clone(&metrics));
         engines.spawn(async move {
             let why = follow(stream, peer, connection, &lines, &metrics).await;

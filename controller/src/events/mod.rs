@@ -109,6 +109,8 @@ pub enum Step {
         /// Whether everything that was reported before is void.
         is_cleared: bool,
     },
+    /// The engine has no such rank any more.
+    Gone,
 }
 
 /// What is to be done about one rank of an engine.

@@ -30,7 +30,7 @@ const ROUND_INTERVAL: Duration = Duration::from_millis(2);
 const EVENT_CELLS_MAX: usize = 512;
 /// Events for which the hub is locked once.
 const LOCK_EVENTS_MAX: usize = 64;
-/// Percents of an engine's room on its GPU from which on nothing else can be there: each further block removes one.
+/// Percents of a rank's room on its GPU from which on nothing else can be there: each further block removes one.
 const FULL_PERCENT: u64 = 95;
 
 /// The endpoints that are followed.
@@ -39,7 +39,7 @@ pub type Targets = BTreeMap<SocketAddr, Target>;
 /// One of them.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// What runs there.
+    /// What runs there, and whatever else its feed begins anew with.
     pub identity: u64,
     /// The name of its pool.
     pub pool: String,
@@ -161,7 +161,7 @@ impl<F: Fn(SocketAddr, u32) + Send + 'static> Reporter<F> {
     fn retarget(&mut self) {
         let targets = self.targets.borrow_and_update().clone();
         let is_kept = |address: &SocketAddr, endpoint: &Endpoint| {
-            targets.get(address).is_some_and(|target| target.is_same(&endpoint.target))
+            targets.get(address).is_some_and(|target| target.identity == endpoint.target.identity)
         };
         let stale: Vec<SocketAddr> = self
             .endpoints
@@ -226,9 +226,8 @@ impl<F: Fn(SocketAddr, u32) + Send + 'static> Reporter<F> {
             }
             let capacity = self.shared.with(|hub, _| capacity_tokens(hub, id));
             if let Some(capacity) = capacity {
-                endpoint.blocks.bound(capacity);
-                let is_full =
-                    |tokens: u64| tokens.saturating_mul(100) >= capacity.saturating_mul(FULL_PERCENT);
+                let room = endpoint.blocks.bound(capacity);
+                let is_full = |tokens: u64| tokens.saturating_mul(100) >= room.saturating_mul(FULL_PERCENT);
                 if trust == Trust::Partial {
                     for (rank, _) in endpoint.blocks.gpu_tokens().filter(|(_, tokens)| is_full(*tokens)) {
                         (self.filled)(address, rank);
@@ -240,15 +239,6 @@ impl<F: Fn(SocketAddr, u32) + Send + 'static> Reporter<F> {
                 Seen { trust, blocks: blocks.blocks(), cells: blocks.cells(), counts: blocks.counts() };
             self.caches.lock().insert(address, seen);
         }
-    }
-}
-
-// === impl Target ===
-
-impl Target {
-    fn is_same(&self, other: &Self) -> bool {
-        let is_written = self.written.revision == other.written.revision;
-        self.identity == other.identity && self.pool == other.pool && is_written
     }
 }
 

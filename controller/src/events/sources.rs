@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use warmpath_config::KvEvents;
 use warmpath_config::kv_events::Ports;
+use warmpath_core::num::index;
 
 /// The path of the list.
 pub(super) const SOURCES_PATH: &str = "/kv_event_sources";
@@ -117,14 +118,15 @@ pub(super) fn listed(engine: SocketAddr, body: &[u8]) -> Option<Vec<Source>> {
     let of = |(rank, listed): (u32, Listed)| {
         let is_on = listed.enable_kv_cache_events && listed.publisher.as_deref() == Some("zmq");
         let topic = listed.topic.unwrap_or_default();
-        if !is_on || rank >= RANKS_MAX || topic.len() > TOPIC_BYTES_MAX {
+        if !is_on || topic.len() > TOPIC_BYTES_MAX {
             return None;
         }
         let publisher = bound(engine, listed.endpoint.as_deref()?);
         let replay = listed.replay_endpoint.as_deref().and_then(|endpoint| bound(engine, endpoint));
         Some(Source { rank, publisher, replay, topic })
     };
-    Some(ranks.into_iter().filter_map(of).collect())
+    // By their count: ranks are numbered over all engines of a deployment.
+    Some(ranks.into_iter().filter_map(of).take(index(RANKS_MAX)).collect())
 }
 
 /// The address of a socket that an engine has bound, as the controller reaches it; none if it connects to another host.
@@ -166,6 +168,8 @@ mod tests {
                 source(1, at("10.0.0.7:45368"), None)
             ])
         );
+        let alone = br#"{"95":{"enable_kv_cache_events":true,"publisher":"zmq","endpoint":"tcp://*:5652","topic":"kv"}}"#;
+        assert_eq!(listed(engine(), alone), Some(vec![source(95, at("10.0.0.7:5652"), None)]));
         assert_eq!(listed(engine(), b"{}"), Some(Vec::new()), "events are off");
         assert_eq!(listed(engine(), br#"{"detail":"Not Found"}"#), None);
         let off = br#"{"0":{"enable_kv_cache_events":false,"publisher":"null","endpoint":"tcp://*:5557"}}"#;

@@ -45,8 +45,18 @@ pub struct Feeds {
     common: Common,
     lines: Lines,
     scraper: Scraper,
-    engines: FnvHashMap<SocketAddr, watch::Sender<Followed>>,
+    engines: FnvHashMap<SocketAddr, Following>,
+    /// The tasks of those that are followed no more and may not have ended.
+    ending: FnvHashMap<SocketAddr, JoinHandle<()>>,
     listening: Option<AbortHandle>,
+}
+
+/// An engine that is followed.
+#[derive(Debug)]
+struct Following {
+    /// Its task ends when this is gone, after it has taken back what it has reported.
+    followed: watch::Sender<Followed>,
+    task: JoinHandle<()>,
 }
 
 /// What is known of an engine from outside.
@@ -86,8 +96,9 @@ impl Feeds {
     pub fn new(metrics: Arc<Metrics>, clock: Clock) -> (Self, mpsc::Receiver<Report>) {
         let (reports, receiver) = mpsc::channel(REPORTS_MAX);
         let common = Common { reports, board: Board::default(), metrics, clock };
-        let (lines, scraper, engines) = (Lines::default(), Scraper::default(), FnvHashMap::default());
-        (Self { common, lines, scraper, engines, listening: None }, receiver)
+        let (lines, scraper) = (Lines::default(), Scraper::default());
+        let (engines, ending) = (FnvHashMap::default(), FnvHashMap::default());
+        (Self { common, lines, scraper, engines, ending, listening: None }, receiver)
     }
 
     /// What is seen of them. It must be given what scrapes show of each engine's process.
@@ -106,26 +117,32 @@ impl Feeds {
         self.listening = Some(tokio::spawn(listen).abort_handle());
     }
 
-    /// Follows these engines from now on, and no others.
+    /// Follows these engines from now on, and no others. Of one that is named twice, the first counts.
     pub fn follow(&mut self, engines: impl IntoIterator<Item = (SocketAddr, Followed)>) {
         let mut stale = std::mem::take(&mut self.engines);
         for (address, followed) in engines {
-            let sender = stale.remove(&address).unwrap_or_else(|| self.start(address, followed.clone()));
-            sender.send_if_modified(|current| {
+            if self.engines.contains_key(&address) {
+                continue;
+            }
+            let following = stale.remove(&address).unwrap_or_else(|| self.start(address, followed.clone()));
+            following.followed.send_if_modified(|current| {
                 let is_other = *current != followed;
                 *current = followed;
                 is_other
             });
-            self.engines.insert(address, sender);
+            self.engines.insert(address, following);
         }
-        for address in stale.keys() {
-            self.common.board.follow(*address, false);
+        self.ending.retain(|_, task| !task.is_finished());
+        for (address, Following { task, .. }) in stale {
+            self.common.board.follow(address, false);
+            self.ending.insert(address, task);
         }
     }
 
-    fn start(&self, address: SocketAddr, followed: Followed) -> watch::Sender<Followed> {
+    fn start(&mut self, address: SocketAddr, followed: Followed) -> Following {
         self.common.board.follow(address, true);
         let (sender, receiver) = watch::channel(followed);
+        let before = self.ending.remove(&address);
         let engine = Engine {
             address,
             followed: receiver,
@@ -137,9 +154,14 @@ impl Feeds {
             has_listed: false,
             unknown: UNKNOWN_MIN,
         };
-        // It ends by itself when the sender is gone, after it has taken back what it has reported.
-        tokio::spawn(engine.run());
-        sender
+        let task = tokio::spawn(async move {
+            if let Some(before) = before {
+                // It would take back what this one registers and reports.
+                let _ = before.await;
+            }
+            engine.run().await;
+        });
+        Following { followed: sender, task }
     }
 }
 
@@ -202,18 +224,21 @@ impl Engine {
                     if let Some(other) = other {
                         self.stop(rank, other).await;
                     }
-                    self.start(source)
+                    self.start(source).await
                 }
             };
             self.feeds.insert(rank, running);
         }
         for (rank, running) in stale {
             self.stop(rank, running).await;
+            self.report(rank, Step::Gone).await;
         }
     }
 
-    fn start(&self, source: Source) -> Running {
+    async fn start(&self, source: Source) -> Running {
         let rank = source.rank;
+        // A rank that is not reached yet counts as well: prompts go to it.
+        self.report(rank, Step::Trust { trust: Trust::None, is_cleared: true }).await;
         let (sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
         let (orders, ordered) = mpsc::channel(ORDERS_MAX);
         let connects = source.publisher.is_none();
@@ -233,8 +258,11 @@ impl Engine {
         running.task.abort();
         // Once it has ended it reports nothing any more.
         let _ = (&mut running.task).await;
-        let steps = vec![Step::Trust { trust: Trust::None, is_cleared: true }];
-        let _ = self.common.reports.send(Report { endpoint: self.address, rank, steps }).await;
+    }
+
+    async fn report(&self, rank: u32, step: Step) {
+        // Nobody takes it when the controller ends.
+        let _ = self.common.reports.send(Report { endpoint: self.address, rank, steps: vec![step] }).await;
     }
 
     /// Waits until it should be asked again. Returns whether it is followed any more.

@@ -20,6 +20,8 @@ pub struct Backlog {
     deltas: Vec<Arc<Delta>>,
     newest: SeededMap<CoalesceKey, usize>,
     bytes: usize,
+    /// That the proxy knows all up to here: behind all that waits, or one that was silent would believe what is old.
+    current: Option<Arc<Delta>>,
 }
 
 /// What happened to a delta.
@@ -38,11 +40,15 @@ pub enum Added {
 impl Backlog {
     /// An empty backlog; `seed` as in [`warmpath_core::view::View::new`].
     pub fn new(seed: u64) -> Self {
-        Self { deltas: Vec::new(), newest: SeededMap::with_hasher(seeded(seed)), bytes: 0 }
+        Self { deltas: Vec::new(), newest: SeededMap::with_hasher(seeded(seed)), bytes: 0, current: None }
     }
 
     /// Adds the newest delta.
     pub fn add(&mut self, delta: Arc<Delta>) -> Added {
+        if delta.coalescing == Coalescing::Current {
+            let older = self.current.replace(delta);
+            return if older.is_some() { Added::Coalesced } else { Added::Queued };
+        }
         match delta.coalescing {
             Coalescing::Barrier => self.newest.clear(),
             Coalescing::Ends { origin } => self.newest.retain(|key, _| !key.is_of(origin)),
@@ -75,13 +81,15 @@ impl Backlog {
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.deltas.is_empty()
+        self.deltas.is_empty() && self.current.is_none()
     }
 
     /// Takes all deltas out.
     pub fn take(&mut self) -> Vec<Arc<Delta>> {
         self.newest.clear();
         self.bytes = 0;
-        std::mem::take(&mut self.deltas)
+        let mut deltas = std::mem::take(&mut self.deltas);
+        deltas.extend(self.current.take());
+        deltas
     }
 }

@@ -150,6 +150,10 @@ impl Telemetry {
             let kv_below_gpu_tokens = pool.kv_below_gpu_tokens;
             let query_port = query_port(pool.transfer.as_ref());
             for member in &pool.endpoints {
+                if self.tasks.contains_key(&member.address) {
+                    // In several pools, the first one's counts: another task would begin anew each time.
+                    continue;
+                }
                 let query_port = query_port.filter(|_| member.role != Role::Decode);
                 let bootstrap_port = bootstrap_port(pool, member);
                 let orders = Orders { scrape, kv_below_gpu_tokens, reads_models, query_port, bootstrap_port };

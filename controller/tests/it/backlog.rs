@@ -8,8 +8,8 @@ use warmpath_core::ids::EndpointId;
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::View;
 use warmpath_core::wire::{
-    Alive, EngineStatus, Event, Gone, Health, Held, Hold, InFlightReport, Kind, Outcome, OutcomeClass, Pool,
-    PoolEndpoint, Pools, Proxies, Released, Routed, UsageSeen,
+    Alive, Current, EngineStatus, Event, Gone, Health, Held, Hold, InFlightReport, Kind, Outcome,
+    OutcomeClass, Pool, PoolEndpoint, Pools, Proxies, Released, Reported, Routed, UsageSeen,
 };
 
 /// Endpoints, few enough to meet again.
@@ -135,6 +135,18 @@ fn an_engine_that_went_and_came_back_is_sent_as_both() {
         assert_eq!(backlog.add(Arc::clone(delta)), Added::Queued);
     }
     assert_eq!(backlog.take(), all);
+}
+
+/// A proxy that had been silent believed its reports again before the removals came that waited behind.
+#[test]
+fn that_all_is_known_is_said_behind_all_that_waits() {
+    let current = || Arc::new(Delta::new(Author::Controller, Kind::Current(Current {})));
+    let removed = Reported { endpoint: id(0), removed: vec![1], ..Reported::default() };
+    let removed = Arc::new(Delta::new(Author::Controller, Kind::Reported(removed)));
+    let mut backlog = Backlog::new(0);
+    let added = [current(), Arc::clone(&removed), current()].map(|delta| backlog.add(delta));
+    assert_eq!(added, [Added::Queued, Added::Queued, Added::Coalesced]);
+    assert_eq!(backlog.take(), [removed, current()]);
 }
 
 /// The receiver drops cells when the tier shrinks, as the controller's own view does.

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use warmpath::clock::Clock;
@@ -137,9 +137,12 @@ async fn serve(mut socket: RouterSocket, published: impl Fn() -> Vec<Bytes>) {
 
 impl Follow {
     fn new(sources: Sources) -> Self {
+        Self::at("127.0.0.1:1".parse().unwrap(), sources)
+    }
+
+    fn at(engine: SocketAddr, sources: Sources) -> Self {
         let metrics = Arc::new(Metrics::default());
         let (mut feeds, reports) = Feeds::new(Arc::clone(&metrics), Clock::default());
-        let engine: SocketAddr = "127.0.0.1:1".parse().unwrap();
         feeds.follow([(engine, Followed { identity: 0, sources })]);
         Self { feeds, reports, engine, metrics, held: BTreeSet::new(), trust: Trust::None, voids: 0 }
     }
@@ -163,6 +166,10 @@ impl Follow {
                         }
                     }
                     Step::Apply(Batch { events }) => events.into_iter().for_each(|event| self.apply(event)),
+                    Step::Gone => {
+                        self.trust = Trust::None;
+                        self.held.clear();
+                    }
                 }
             }
         }
@@ -219,6 +226,43 @@ async fn what_an_engine_publishes_is_reported() {
     follow.until(Trust::None, &[]).await;
 }
 
+/// Each look at the pods tore the feed down and began anew.
+#[tokio::test]
+async fn an_engine_in_two_pools_has_one_feed() {
+    let (mut publisher, address) = Publisher::bind("tcp://127.0.0.1:0", 0).await;
+    let mut follow = Follow::of(address, None);
+    follow.meet(&mut publisher).await;
+    let messages = |follow: &Follow| follow.feeds.board().seen(follow.engine).pop().unwrap().1.messages;
+    let before = messages(&follow);
+    let sources = Sources { discovers: false, port: Some(address.port()), ..Sources::default() };
+    for identity in [1, 2] {
+        let of = |identity| (follow.engine, Followed { identity, sources: sources.clone() });
+        follow.feeds.follow([of(0), of(identity)]);
+    }
+    publisher.publish("BlockStored", 2).await;
+    follow.until(Trust::Whole, &[1, 2]).await;
+    assert!(messages(&follow) > before, "another feed would count from zero");
+}
+
+/// The task of before, still waiting for the list, took away what the new one had registered.
+#[tokio::test]
+async fn an_engine_that_leaves_and_returns_while_it_is_asked_is_followed() {
+    let (mut publisher, address) = Publisher::bind("tcp://127.0.0.1:0", 0).await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let sources = Sources { port: Some(address.port()), ..Sources::default() };
+    let mut follow = Follow::at(silent.local_addr().unwrap(), sources.clone());
+    let (asked, _) = silent.accept().await.unwrap();
+    follow.feeds.follow([]);
+    follow.feeds.follow([(follow.engine, Followed { identity: 0, sources })]);
+    // Whoever asks again gets no list.
+    drop(silent);
+    follow.meet(&mut publisher).await;
+    drop(asked);
+    publisher.publish("BlockStored", 2).await;
+    follow.until(Trust::Whole, &[1, 2]).await;
+    assert_eq!(follow.feeds.board().seen(follow.engine).len(), 1);
+}
+
 #[tokio::test]
 async fn what_was_lost_is_fetched_again() {
     let (mut publisher, address) = Publisher::bind("tcp://127.0.0.1:0", 0).await;
@@ -242,7 +286,7 @@ async fn what_was_lost_is_fetched_again() {
     })
     .await;
     follow.until(Trust::Whole, &rest).await;
-    assert_eq!(follow.voids, 0);
+    assert_eq!(follow.voids, 1, "at the beginning");
 }
 
 #[tokio::test]
@@ -354,6 +398,20 @@ async fn an_engine_may_connect_by_itself() {
     })
     .await;
     follow.until(Trust::Whole, &[1]).await;
+}
+
+/// Megabytes of a stranger used to be read, before anybody asked who it is.
+#[tokio::test]
+async fn nothing_of_a_stranger_is_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut follow = Follow::new(Sources { discovers: false, connect: true, ..Sources::default() });
+    follow.feeds.listen(listener);
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.9:0".parse().unwrap()).unwrap();
+    let mut stranger = socket.connect(address).await.unwrap();
+    assert_eq!(stranger.read(&mut [0; 1]).await.unwrap(), 0, "not even greeted");
+    assert_eq!(failures(&follow, "stranger"), 1);
 }
 
 #[tokio::test]

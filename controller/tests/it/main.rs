@@ -26,6 +26,7 @@ mod identity;
 mod pages;
 mod picker;
 mod plan;
+mod ranks;
 mod reload;
 mod replicas;
 mod reporter;

@@ -22,19 +22,17 @@ mod tally;
 mod waiting;
 
 use super::tokens::TokenText;
-use super::{Batch, KvEvent, Step};
+use super::{Batch, KvEvent, RANKS_MAX, Step};
 use std::collections::BTreeMap;
 use table::Table;
 use tally::Tally;
 use warmpath_core::ids::{CellHash, FormatId};
-use warmpath_core::num::u64_len;
+use warmpath_core::num::{index, u64_len};
 use warmpath_core::time::Timestamp;
 use warmpath_core::wire::{Tier, Trust};
 
 /// Blocks of one rank that are followed: 16 million tokens in blocks of 16, which take 150 MB.
 pub const BLOCKS_PER_RANK_MAX: usize = 1 << 20;
-/// Data-parallel ranks of one endpoint that are followed.
-pub const RANKS_MAX: usize = 64;
 
 /// What makes text of an endpoint's tokens, and chains of the text.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +90,8 @@ pub struct Counts {
 struct Rank {
     table: Table,
     trust: Trust,
+    /// Whether a block was dropped since the last clear, for want of room or of its parent: the engine holds more than is known.
+    has_dropped: bool,
 }
 
 // === impl Blocks ===
@@ -104,7 +104,7 @@ impl Blocks {
 
     /// Takes a step of one rank. One beyond [`RANKS_MAX`] is not followed.
     pub fn step(&mut self, rank: u32, step: &Step, chains: &Chains<'_>, now: Timestamp) {
-        if self.ranks.len() >= RANKS_MAX && !self.ranks.contains_key(&rank) {
+        if self.ranks.len() >= index(RANKS_MAX) && !self.ranks.contains_key(&rank) {
             return;
         }
         match step {
@@ -119,18 +119,23 @@ impl Blocks {
                     self.clear(rank);
                 }
             }
+            Step::Gone => {
+                self.clear(rank);
+                self.ranks.remove(&rank);
+            }
         }
     }
 
-    /// How far the reports of all ranks together can be relied on.
+    /// How far the reports of all ranks together can be relied on: a prompt may go to any of them.
     pub fn trust(&self) -> Trust {
-        let lowest = self.ranks.values().map(|rank| rank.trust).min_by_key(|trust| reach(*trust));
-        lowest.unwrap_or(Trust::None)
+        self.ranks.values().map(Rank::trust).min_by_key(|trust| reach(*trust)).unwrap_or(Trust::None)
     }
 
-    /// States how many tokens each rank has room for on its GPU, as far as that is known.
-    pub fn bound(&mut self, capacity_tokens: u64) {
-        self.ranks.values_mut().for_each(|rank| rank.table.bound(capacity_tokens));
+    /// States how many tokens the engine has room for on the GPUs of all its ranks together. Returns the room of each.
+    pub fn bound(&mut self, capacity_tokens: u64) -> u64 {
+        let room = capacity_tokens / u64_len(self.ranks.len()).max(1);
+        self.ranks.values_mut().for_each(|rank| rank.table.bound(room));
+        room
     }
 
     /// Tokens that each rank holds on its GPU.
@@ -148,24 +153,9 @@ impl Blocks {
         self.tally.len()
     }
 
-    /// Where a cell can be had.
-    pub fn tier_of(&self, cell: CellHash) -> Option<Tier> {
-        self.tally.tier_of(cell)
-    }
-
-    /// All cells with their tiers, in no order.
-    pub fn all(&self) -> impl Iterator<Item = (Tier, CellHash)> {
-        self.tally.all()
-    }
-
     /// What became of blocks so far.
     pub fn counts(&self) -> Counts {
         self.counts
-    }
-
-    /// Whether [`Self::drain`] has something.
-    pub fn is_changed(&self) -> bool {
-        self.tally.is_changed()
     }
 
     /// What is to be published since the last call.
@@ -176,10 +166,14 @@ impl Blocks {
     fn apply(&mut self, rank: u32, event: &KvEvent, chains: &Chains<'_>, now: Timestamp) {
         let seed = self.seed;
         let Self { ranks, tally, counts, .. } = self;
-        let table = &mut ranks.entry(rank).or_insert_with(|| Rank::new(seed)).table;
+        let of = ranks.entry(rank).or_insert_with(|| Rank::new(seed));
         match event {
-            KvEvent::Stored(stored) => table.store(stored, chains, now, tally, counts),
-            KvEvent::Removed { hashes, tier, .. } => table.remove(hashes, *tier, tally, counts),
+            KvEvent::Stored(stored) => {
+                let before = counts.dropped();
+                of.table.store(stored, chains, now, tally, counts);
+                of.has_dropped |= counts.dropped() > before;
+            }
+            KvEvent::Removed { hashes, tier, .. } => of.table.remove(hashes, *tier, tally, counts),
             KvEvent::Cleared => self.clear(rank),
         }
     }
@@ -193,6 +187,7 @@ impl Blocks {
         let others = self.ranks.iter().filter(|(other, of)| **other != rank && of.table.len() > 0).count();
         let Some(cleared) = self.ranks.get_mut(&rank) else { return };
         self.counts.removed += u64_len(cleared.table.len());
+        cleared.has_dropped = false;
         if others == 0 {
             // One small message instead of all cells.
             cleared.table.forget();
@@ -206,6 +201,11 @@ impl Blocks {
 // === impl Counts ===
 
 impl Counts {
+    /// Blocks that an engine holds and nothing is known of.
+    fn dropped(self) -> u64 {
+        self.lost + self.beyond
+    }
+
     /// The sums of both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
@@ -225,7 +225,11 @@ impl Counts {
 
 impl Rank {
     fn new(seed: u64) -> Self {
-        Self { table: Table::new(seed), trust: Trust::None }
+        Self { table: Table::new(seed), trust: Trust::None, has_dropped: false }
+    }
+
+    fn trust(&self) -> Trust {
+        if self.has_dropped && self.trust == Trust::Whole { Trust::Partial } else { self.trust }
     }
 }
 

@@ -334,6 +334,10 @@ impl Table {
             is_opaque: node.flags.is_opaque(),
             ..End::default()
         };
+        if end.is_opaque {
+            // Nothing behind it has text. Such a chain has no cells to stop at: a walk would go to its beginning, for each block.
+            return end;
+        }
         let mut tails = Vec::new();
         let mut at = Some(node);
         while let Some(node) = at {

@@ -90,21 +90,6 @@ impl Tally {
         self.cells.len()
     }
 
-    /// Where a cell can be had.
-    pub(super) fn tier_of(&self, cell: CellHash) -> Option<Tier> {
-        self.cells.get(&cell)?.level().tier()
-    }
-
-    /// All cells with their tiers, in no order.
-    pub(super) fn all(&self) -> impl Iterator<Item = (Tier, CellHash)> {
-        self.cells.iter().filter_map(|(cell, holding)| Some((holding.level().tier()?, *cell)))
-    }
-
-    /// Whether something is to be published.
-    pub(super) fn is_changed(&self) -> bool {
-        self.is_cleared || !self.touched.is_empty()
-    }
-
     /// What is to be published since the last call.
     pub(super) fn drain(&mut self) -> Changes {
         let mut changes = Changes { is_cleared: take(&mut self.is_cleared), ..Changes::default() };

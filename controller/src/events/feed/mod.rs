@@ -96,6 +96,8 @@ pub(super) struct Feed {
     /// The connection whose messages count: the newest.
     connection: Option<u64>,
     faults: Faults,
+    /// How far people see it relied on.
+    shown: Trust,
     silence: Silence,
     /// Whether anything of this process has come other than by a replay: what only replays bring has another topic.
     has_published: bool,
@@ -143,6 +145,7 @@ impl Feed {
             sender,
             connection: None,
             faults: Faults::default(),
+            shown: Trust::None,
             silence: Silence { since: Instant::now(), work: None, allowed: SILENT_MIN },
             has_published: false,
             is_mute: false,
@@ -168,8 +171,11 @@ impl Feed {
                 }
             };
             let outcome = tokio::select! {
-                Some(arrival) = arrivals.recv() => self.arrived(arrival),
+                // What has come counts before the time that it took: this may have waited for those who take the reports.
+                biased;
                 Some(reply) = self.replays.next() => self.replied(reply),
+                () = ticks => self.follower.tick(clock.now()),
+                Some(arrival) = arrivals.recv() => self.arrived(arrival),
                 Some(order) = orders.recv() => match order {
                     Order::Renewed => {
                         (self.has_published, self.is_mute) = (false, false);
@@ -178,7 +184,6 @@ impl Feed {
                     }
                     Order::Filled => self.follower.filled(),
                 },
-                () = ticks => self.follower.tick(clock.now()),
                 _ = looks.tick() => self.look(),
             };
             if !self.take(outcome).await {
@@ -271,8 +276,18 @@ impl Feed {
         Content { decoded, digest: xxh3_64(&message.payload), bytes: message.payload.len() }
     }
 
-    /// Connects anew to an engine that has worked and published nothing.
+    /// Connects anew to an engine that has worked and published nothing. Its counters are those of all ranks, of which some may have
+    /// had no work: as long as one publishes, none is silent.
     fn look(&mut self) -> Outcome {
+        if let Some(last) = self.common.board.last(self.endpoint).filter(|last| *last > self.silence.since) {
+            self.silence = Silence { since: last, work: None, ..self.silence };
+            let is_foreign = self.common.board.is_foreign(self.endpoint, self.source.rank);
+            if self.is_mute && !is_foreign {
+                self.is_mute = false;
+                self.note(|seen| seen.problem = None);
+                return self.trusted();
+            }
+        }
         let Some(work) = self.common.board.work(self.endpoint) else { return Outcome::default() };
         let before = *self.silence.work.get_or_insert(work);
         let is_silent = self.silence.since.elapsed() >= self.silence.allowed;
@@ -344,8 +359,11 @@ impl Feed {
             }
         }
         let trust = self.trust();
-        self.note(|seen| seen.trust = trust);
-        self.common.show();
+        if std::mem::replace(&mut self.shown, trust) != trust {
+            self.note(|seen| seen.trust = trust);
+            // It counts all feeds, of all engines.
+            self.common.show();
+        }
         let report = Report { endpoint: self.endpoint, rank: self.source.rank, steps: outcome.steps };
         self.common.reports.send(report).await.is_ok()
     }
@@ -387,82 +405,4 @@ fn label(event: &KvEvent) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::events::board::Process;
-    use bytes::Bytes;
-
-    /// A feed, the last trust that it reported, and the connection that it has.
-    struct Played {
-        feed: Feed,
-        reports: mpsc::Receiver<Report>,
-        connection: u64,
-    }
-
-    // === impl Played ===
-
-    impl Played {
-        async fn trust_after(&mut self, outcome: Outcome) -> Trust {
-            // Nobody is there who could be asked.
-            assert!(self.feed.take(Outcome { ask: None, ..outcome }).await);
-            while self.reports.try_recv().is_ok() {}
-            let seen = self.feed.common.board.seen(self.feed.endpoint);
-            seen.first().map(|(_, seen)| seen.trust).unwrap_or_default()
-        }
-
-        /// It connects, and a replay has nothing.
-        async fn replay_nothing(&mut self) -> Trust {
-            self.connection += 1;
-            let connected = self.feed.arrived(Arrival::Connected { connection: self.connection });
-            let ask = connected.ask.map(|ask| ask.id).unwrap_or_default();
-            self.trust_after(connected).await;
-            let ended = self.feed.replied(Reply::Ended { ask });
-            self.trust_after(ended).await
-        }
-
-        /// The engine works for long enough, and publishes nothing.
-        async fn work(&mut self) -> Trust {
-            for work in [0, WORK_MIN] {
-                let process = Process { incarnation: 1, work: Some(work) };
-                self.feed.common.board.report(self.feed.endpoint, process);
-                let begin = Instant::now().checked_sub(self.feed.silence.allowed);
-                self.feed.silence.since = begin.unwrap_or(self.feed.silence.since);
-                let outcome = self.feed.look();
-                self.trust_after(outcome).await;
-            }
-            self.replay_nothing().await
-        }
-
-        async fn publish(&mut self, sequence: u64) -> Trust {
-            let payload = Bytes::from_static(&[0x93, 0, 0x90, 0]);
-            let message = Message { topic: Bytes::new(), sequence, payload };
-            let outcome = self.feed.arrived(Arrival::Message { connection: self.connection, message });
-            self.trust_after(outcome).await
-        }
-
-        fn problem(&self) -> Option<&'static str> {
-            self.feed.common.board.seen(self.feed.endpoint).first().and_then(|(_, seen)| seen.problem)
-        }
-    }
-
-    #[tokio::test]
-    async fn an_engine_that_works_and_has_never_published_anything_is_not_taken_for_an_empty_one() {
-        let (reports, received) = mpsc::channel(8);
-        let board = Board::default();
-        let endpoint = SocketAddr::from(([127, 0, 0, 1], 1));
-        let source =
-            Source { rank: 0, publisher: Some(endpoint), replay: Some(endpoint), topic: String::new() };
-        board.follow(endpoint, true);
-        board.insert(endpoint, source.clone());
-        let common = Common { reports, board, metrics: Arc::default(), clock: Clock::default() };
-        let (sender, _arrivals) = mpsc::channel(8);
-        let feed = Feed::new(endpoint, source, common, sender);
-        let mut played = Played { feed, reports: received, connection: 0 };
-
-        assert_eq!(played.replay_nothing().await, Trust::Whole, "it may have done nothing yet");
-        assert_eq!((played.work().await, played.problem()), (Trust::Suspect, Some(MUTE)));
-        assert_eq!((played.publish(0).await, played.problem()), (Trust::Whole, None));
-        played.work().await;
-        assert_eq!(played.problem(), None, "its prompts may be known");
-    }
-}
+mod tests;

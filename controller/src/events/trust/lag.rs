@@ -5,12 +5,14 @@
 //! our clock is how the clocks differ, with the shortest time in transit; what comes on top of it is lag.
 
 use warmpath_core::time::Timestamp;
+use warmpath_core::view::REPORT_MS_MAX;
 
 /// How long the smallest difference counts. Clocks are set: one that was set back looks like lag for twice that long.
 const WINDOW_MS: u64 = 60_000;
 
-/// How late messages may come before what they report is not relied on.
-pub const LAG_MS_MAX: u64 = 2_000;
+/// How late messages may come before what they report is not relied on: proxies expect for as long that a prompt which was computed is
+/// there. Later, one that is not reported yet would count as gone.
+pub const LAG_MS_MAX: u64 = REPORT_MS_MAX;
 /// How late at most once it is relied on again.
 const LAG_MS_OVER: u64 = 500;
 

@@ -165,7 +165,8 @@ impl Follower {
     /// The blocks that are known come to what the engine can hold: there are no others.
     pub fn filled(&mut self) -> Outcome {
         let mut out = Outcome::default();
-        if self.basis == Trust::Partial {
+        // What is known of the GPU says nothing of the tiers below it.
+        if self.basis == Trust::Partial && !self.has_lower_tiers {
             self.basis = Trust::Whole;
         }
         self.settle(&mut out);
@@ -376,6 +377,8 @@ impl Follower {
             match event {
                 KvEvent::Stored(stored) => self.has_lower_tiers |= stored.tier != Tier::Gpu,
                 KvEvent::Cleared if !self.has_lower_tiers => self.basis = Trust::Whole,
+                // What stays in the lower tiers is forgotten with the rest.
+                KvEvent::Cleared if self.basis == Trust::Whole => self.basis = Trust::Partial,
                 KvEvent::Cleared | KvEvent::Removed { .. } => {}
             }
         }
@@ -444,17 +447,6 @@ impl Follower {
             _ => Trust::None,
         }
     }
-}
-
-/// What may be relied on of an engine with several ranks: a prompt may go to any of them.
-pub fn lowest(ranks: impl IntoIterator<Item = Trust>) -> Trust {
-    let order = |trust: &Trust| match trust {
-        Trust::None => 0,
-        Trust::Suspect => 1,
-        Trust::Partial => 2,
-        Trust::Whole => 3,
-    };
-    ranks.into_iter().min_by_key(order).unwrap_or(Trust::None)
 }
 
 #[cfg(test)]

@@ -47,8 +47,6 @@ pub(super) struct Connection {
     frames: Frames,
     /// Whether the peer knows pings and commands for subscriptions: ZMTP 3.1.
     is_newer: bool,
-    /// When something was received last.
-    received: Instant,
 }
 
 /// Why there is no connection, or none any more.
@@ -105,8 +103,8 @@ impl Connection {
     pub(super) async fn open(stream: TcpStream, kind: Kind) -> Result<Self, ZmtpError> {
         // A request must not wait for the acknowledgement of what was sent before it.
         stream.set_nodelay(true)?;
-        let (buffer, frames, received) = (BytesMut::new(), Frames::default(), Instant::now());
-        let mut connection = Self { stream, buffer, frames, is_newer: false, received };
+        let (buffer, frames) = (BytesMut::new(), Frames::default());
+        let mut connection = Self { stream, buffer, frames, is_newer: false };
         timeout(OPEN_TIMEOUT, connection.agree(kind)).await.map_err(|_| ZmtpError::Silent)??;
         Ok(connection)
     }
@@ -166,6 +164,8 @@ impl Connection {
 
     /// Reads what there is, and pings a peer that is silent.
     async fn read(&mut self) -> Result<(), ZmtpError> {
+        // Not since the last bytes came: whoever takes the messages may have taken his time, and the peer has not been asked since.
+        let began = Instant::now();
         loop {
             self.buffer.reserve(READ_BYTES);
             let now = Instant::now();
@@ -174,12 +174,11 @@ impl Connection {
                 Ok(Ok(0)) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
                 Ok(read) => {
                     read?;
-                    self.received = Instant::now();
                     return Ok(());
                 }
                 // An older peer has no way to give a sign of life.
                 Err(_) if !self.is_newer => {}
-                Err(_) if self.received.elapsed() >= SILENCE_MAX => return Err(ZmtpError::Silent),
+                Err(_) if began.elapsed() >= SILENCE_MAX => return Err(ZmtpError::Silent),
                 Err(_) => self.put(&command(b"PING", PING))?,
             }
         }

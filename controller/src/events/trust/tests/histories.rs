@@ -84,6 +84,7 @@ impl World {
                     self.trust = trust;
                 }
                 Step::Apply(batch) => apply(&mut self.believed, &batch.events),
+                Step::Gone => panic!("ranks end elsewhere"),
             }
         }
         if let Some(ask) = out.ask {
