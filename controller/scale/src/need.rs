@@ -76,6 +76,17 @@ pub(crate) struct Loaded<'a> {
     pub(crate) decode_factor: f64,
 }
 
+/// What prompts take at an engine that has nothing else to do.
+#[derive(Clone, Copy, Debug)]
+struct Prompts {
+    /// One and the square of the coefficient of variation.
+    unequal: f64,
+    /// The mean, in seconds.
+    own_s: f64,
+    /// What nine of ten take at most, about, in seconds.
+    long_s: f64,
+}
+
 // === impl Need ===
 
 impl Need {
@@ -166,6 +177,24 @@ impl Loaded<'_> {
         ratio(self.load.context_tokens, self.load.requests)
     }
 
+    fn prompts(&self) -> Prompts {
+        let mean = ratio(self.load.work_tokens, self.load.requests);
+        let unequal = ratio(self.load.work_tokens_squared, self.load.requests * mean * mean).max(1.0);
+        let own_s = mean * self.speeds.prefill_s_per_token;
+        Prompts { unequal, own_s, long_s: own_s * (1.0 + (unequal - 1.0).sqrt()) }
+    }
+
+    /// Whether enough engines meet the objective of first tokens: long prompts alone do not miss it.
+    pub(crate) fn can_meet_first_tokens(&self) -> bool {
+        let Prompts { own_s, long_s, .. } = self.prompts();
+        self.objectives.ttft_s - long_s >= own_s
+    }
+
+    /// Whether enough engines meet the objective of the time between tokens.
+    pub(crate) fn can_meet_inter_token(&self) -> bool {
+        self.objectives.inter_token_s >= INTER_TOKEN_STEPS_MIN * self.speeds.step_s
+    }
+
     fn prefill_fits(&self, engines: f64) -> bool {
         let busy = self.prefill_busy() * self.prefill_factor;
         let servers = engines - self.decode_busy();
@@ -176,11 +205,7 @@ impl Loaded<'_> {
         if share >= BUSY_MAX {
             return false;
         }
-        let mean = ratio(self.load.work_tokens, self.load.requests);
-        // One and the square of the coefficient of variation.
-        let unequal = ratio(self.load.work_tokens_squared, self.load.requests * mean * mean).max(1.0);
-        let own_s = mean * self.speeds.prefill_s_per_token;
-        let long_s = own_s * (1.0 + (unequal - 1.0).sqrt());
+        let Prompts { unequal, own_s, long_s } = self.prompts();
         // Where long prompts alone miss the objective, no number of engines helps: the wait may then be as long as a prefill.
         let wait_s = (self.objectives.ttft_s - long_s).max(own_s);
         let queues = share.powf((2.0 * (engines + 1.0)).sqrt() - 1.0);

@@ -5,7 +5,7 @@
 //! it held. Whoever waits for just that long pays at most twice what somebody pays who knows the future, whatever the demand does. It
 //! also bounds how often the number changes direction ([`reversals_per_hour_max`]).
 
-use crate::correction::Correction;
+use crate::correction::{Correction, More};
 use crate::forecast::Series;
 use crate::leaving::{coldest_tokens, order};
 use crate::need::{Load, Loaded, Need};
@@ -116,16 +116,17 @@ pub fn plan(policy: &Policy, seen: &Seen, state: State, now_s: f64) -> Planned {
         let speeds = believable(&role.speeds);
         let load = state.load(role.legs, &speeds, now_s);
         let Some(of_role) = state.roles.get_mut(at) else { continue };
-        of_role.learn(role, &seen.demand, now_s);
-        let loaded = Loaded {
+        let mut loaded = Loaded {
             legs: role.legs,
             load,
             speeds: &speeds,
             ranks: role.ranks,
             objectives: &policy.objectives,
-            prefill_factor: of_role.prefill.factor(),
-            decode_factor: of_role.decode.factor(),
+            prefill_factor: 1.0,
+            decode_factor: 1.0,
         };
+        of_role.learn(role, &seen.demand, &loaded, bounds, now_s);
+        (loaded.prefill_factor, loaded.decode_factor) = (of_role.prefill.factor(), of_role.decode.factor());
         roles.push(of_role.plan(&Given { mode, bounds, seen, role, loaded, now_s }));
     }
     Planned { roles, state }
@@ -264,7 +265,7 @@ impl RoleState {
         Self { replicas, enough: VecDeque::from([(now_s, replicas)]), ..Self::default() }
     }
 
-    fn learn(&mut self, role: &Role, demand: &Demand, now_s: f64) {
+    fn learn(&mut self, role: &Role, demand: &Demand, loaded: &Loaded<'_>, bounds: Bounds, now_s: f64) {
         let break_even_s = break_even_s(role);
         self.enough.retain(|(at_s, _)| now_s - at_s <= break_even_s);
         // Whoever waits for engines that start says nothing of how many are enough.
@@ -276,9 +277,17 @@ impl RoleState {
             Legs::Both | Legs::Prefill => (demand.firsts, demand.firsts_late),
             Legs::Decode => (demand.whole_firsts, demand.whole_firsts_late),
         };
-        self.prefill = self.prefill.learn(share * firsts, share * late, wakes);
+        let is_at_most = self.replicas >= bounds.max || role.ready() + role.starting(0.0) < self.replicas;
+        let more = |can_meet: bool| match (can_meet, is_at_most || role.starting(stuck_s(role)) > 0) {
+            (false, _) => More::Useless,
+            (true, true) => More::Missing,
+            (true, false) => More::Help,
+        };
+        self.prefill =
+            self.prefill.learn(share * firsts, share * late, wakes, more(loaded.can_meet_first_tokens()));
         if role.legs != Legs::Prefill {
-            self.decode = self.decode.learn(share * demand.ends, share * demand.ends_late, wakes);
+            let (ends, late) = (share * demand.ends, share * demand.ends_late);
+            self.decode = self.decode.learn(ends, late, wakes, more(loaded.can_meet_inter_token()));
         }
     }
 

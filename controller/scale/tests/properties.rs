@@ -13,8 +13,8 @@
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use warmpath_scale::{
-    Backlog, Demand, Engine, EngineId, EngineState, Legs, Planned, Policy, RawBounds, RawPolicy, Reason,
-    Role, Seen, Speeds, State, break_even_s, plan, reversals_per_hour_max,
+    Backlog, Demand, Engine, EngineId, EngineState, Legs, Objectives, Planned, Policy, RawBounds, RawPolicy,
+    Reason, Role, Seen, Speeds, State, break_even_s, plan, reversals_per_hour_max,
 };
 
 const TICK_S: f64 = 15.0;
@@ -42,6 +42,8 @@ struct Play {
     is_full: bool,
     /// Whether others ask, too, of whom nothing is known.
     is_partial: bool,
+    /// The shares of requests that miss the objective of first tokens, and that of the time between tokens; none: nothing is said.
+    late: Option<[f64; 2]>,
     now_s: f64,
     state: State,
 }
@@ -61,6 +63,7 @@ impl Play {
             next: 100,
             is_full: false,
             is_partial: false,
+            late: None,
             now_s: 0.0,
             state: State::default(),
         }
@@ -68,9 +71,15 @@ impl Play {
 
     fn seen(&self, per_s: f64) -> Seen {
         let requests = per_s * TICK_S;
+        let judged = if self.late.is_some() { requests } else { 0.0 };
+        let [firsts_late, ends_late] = self.late.unwrap_or_default().map(|share| share * judged);
         let demand = Demand {
             window_s: TICK_S,
             requests,
+            firsts: judged,
+            firsts_late,
+            ends: judged,
+            ends_late,
             work_tokens: requests * 3_000.0,
             work_tokens_squared: requests * 3_000.0 * 3_000.0 * 2.0,
             output_tokens: requests * 300.0,
@@ -110,6 +119,34 @@ impl Play {
             }
         }
         (seen, planned)
+    }
+}
+
+/// Needs before requests are late, and after half a day of that. Engines for them may be missing meanwhile.
+fn needs(objectives: Objectives, late: [f64; 2], max: u32) -> (f64, f64) {
+    let mut play = Play::new(&[Legs::Both], 64, false, 100.0);
+    play.policy.objectives = objectives;
+    let need = |play: &mut Play| f64::from(play.tick(10.0).1.roles[0].need.replicas());
+    let before = (0..100).map(|_| need(&mut play)).last().unwrap();
+    play.policy.roles[0].max = max;
+    play.late = Some(late);
+    (0..3_000).for_each(|_| drop(play.tick(10.0)));
+    play.policy.roles[0].max = 64;
+    (before, need(&mut play))
+}
+
+#[test]
+fn requests_that_more_engines_would_not_serve_in_time_ask_for_none() {
+    let reachable = Objectives { ttft_s: 2.0, inter_token_s: 0.05 };
+    let learned = needs(reachable, [1.0, 1.0], 64);
+    assert!(learned.1 > 1.5 * learned.0, "what can be mended is learned: {learned:?}");
+    for (objectives, late, max) in [
+        (Objectives { ttft_s: 0.1, ..reachable }, [1.0, 0.06], 64),
+        (Objectives { inter_token_s: 0.01, ..reachable }, [0.06, 1.0], 64),
+        (reachable, [1.0, 1.0], 1),
+    ] {
+        let (before, after) = needs(objectives, late, max);
+        assert!(after <= 1.1 * before, "{objectives:?} with {max} engines at most: {before}, then {after}");
     }
 }
 
