@@ -92,7 +92,8 @@ impl Look {
         addresses: &BTreeMap<SocketAddr, ObjectName>,
     ) -> Self {
         let view = hub.index().view();
-        let pool = view.pools().iter().find(|pool| pool.name() == pool_of(name));
+        let name = pool_of(name);
+        let pool = view.pools().iter().find(|pool| pool.name() == name);
         let slots = pool.into_iter().flat_map(|pool| pool.slots().iter().map(move |slot| (pool, *slot)));
         let replicas = replicas(pods);
         let pods_of = |(name, replica): (&'_ String, &'_ ReplicaLook)| -> Vec<(String, String)> {

@@ -113,14 +113,16 @@ pub(crate) async fn run(inputs: Inputs, to: watch::Sender<Scaled>) {
     }
 }
 
-fn pods<'a>(facts: &'a Facts, service: &ObjectName) -> BTreeMap<&'a str, &'a EnginePod> {
-    let of_service = facts.items(Kind::EnginePod).filter_map(|(name, item)| match item {
-        Item::Engine(pod) if name.namespace == service.namespace && pod.service == service.name => {
-            Some((name.name.as_str(), pod))
+/// The pods of all ModelServices by their names, by namespace and name of the service.
+fn pods(facts: &Facts) -> BTreeMap<(&str, &str), BTreeMap<&str, &EnginePod>> {
+    let mut found: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+    for (name, item) in facts.items(Kind::EnginePod) {
+        if let Item::Engine(pod) = item {
+            let of_service = found.entry((name.namespace.as_str(), pod.service.as_str())).or_default();
+            of_service.insert(name.name.as_str(), pod);
         }
-        _ => None,
-    });
-    of_service.collect()
+    }
+    found
 }
 
 // === impl Scaler ===
@@ -154,6 +156,7 @@ impl Scaler {
         let (followed, none) = (self.inputs.cluster.borrow(), BTreeMap::new());
         let addresses = followed.as_ref().map_or(&none, |it| &it.pods);
         self.inputs.times.retain(|address| addresses.contains_key(address));
+        let (pods, no_pods) = (pods(facts), BTreeMap::new());
         let specs = &self.specs;
         self.services.retain(|name, service| specs.of(name).is_some_and(|asked| service.is_of(asked)));
         for (name, asked) in self.specs.all() {
@@ -166,11 +169,12 @@ impl Scaler {
             if !is_due {
                 continue;
             }
-            let pods = pods(facts, name);
+            let of_service = (name.namespace.as_str(), name.name.as_str());
+            let pods = pods.get(&of_service).unwrap_or(&no_pods);
             let (mut look, now_s) = self
                 .inputs
                 .shared
-                .with(|hub, now| (Look::of(name, &pods, hub, addresses), float(now.us()) / 1e6));
+                .with(|hub, now| (Look::of(name, pods, hub, addresses), float(now.us()) / 1e6));
             let objective_s = asked.policy.objectives.inter_token_s;
             for endpoint in &mut look.endpoints {
                 let address = endpoint.address.parse().ok();
