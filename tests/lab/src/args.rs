@@ -82,6 +82,12 @@ pub struct BenchClusterArgs {
     /// Measure so many ModelServices instead.
     #[arg(long, default_value_t = 0, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(..=200))]
     pub model_services: u16,
+    /// Of `--model-services`: measure also what scaling adds, while requests come through so many Envoys.
+    #[arg(long, default_value_t = 0, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(..=20))]
+    pub proxies: u16,
+    /// Of `--proxies`: requests in a second, through all of them.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub requests_per_s: u32,
 }
 
 /// `demo`

@@ -38,7 +38,7 @@ impl Fleet {
     /// Makes pools and pods, all of them ready.
     pub(super) async fn start(args: &BenchClusterArgs, namespace: &Namespace) -> anyhow::Result<Self> {
         let node = namespace.cluster.hollow_node(NODE, RANGE).await?;
-        let engine = engine()?;
+        let engine = engine(&[])?;
         for number in 0..args.pools {
             let mut pool = pool(&format!("pool-{number}"), &format!("pool-{number}"));
             let models = json!({"warmpath.dev/models": format!("model-{number}")});
@@ -100,13 +100,14 @@ fn name(number: usize) -> String {
     format!("engine-{number}")
 }
 
-/// One engine on all addresses.
-pub(super) fn engine() -> anyhow::Result<Child> {
+/// One engine on all addresses, which serves these models.
+pub(super) fn engine(models: &[String]) -> anyhow::Result<Child> {
     let image = Image::built("warmpath-engine");
     let (program, _) = image.files.first().context("an image without files")?;
     let port = ENGINE_PORT.to_string();
     Command::new(program)
         .args(["--host", "0.0.0.0", "--port", &port, "--model", "any", "--preset", "instant"])
+        .args(models.iter().flat_map(|model| ["--adapter", model]))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .kill_on_drop(true)

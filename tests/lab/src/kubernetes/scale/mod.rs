@@ -12,6 +12,7 @@
 mod fleet;
 mod models;
 mod report;
+mod scaling;
 
 use self::fleet::Fleet;
 use super::NAMESPACE;

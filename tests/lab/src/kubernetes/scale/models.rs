@@ -3,7 +3,7 @@
 //! Their pods are bound to a hollow node, as those of the other measurement are, and a task that stands for its kubelet publishes that
 //! they are ready. So each ModelService is Ready, and the controllers scrape its pod.
 
-use super::{ACCOUNT, CONTROLLERS, Cost, over, report};
+use super::{ACCOUNT, CONTROLLERS, Cost, over, report, scaling};
 use crate::args::BenchClusterArgs;
 use crate::bench::process::{Cpu, Meter};
 use crate::kubernetes::NAMESPACE;
@@ -44,8 +44,16 @@ pub(super) struct Found {
     pub(super) rest: Vec<Cost>,
     /// What they called at rest.
     pub(super) calls: Vec<Call>,
-    /// After all controllers were killed.
-    pub(super) restart: Restart,
+    /// What was done then.
+    pub(super) then: Then,
+}
+
+/// What is measured once all are Ready.
+pub(super) enum Then {
+    /// All controllers were killed.
+    Restart(Restart),
+    /// Requests came, with scaling and without.
+    Scaling(scaling::Found),
 }
 
 /// All controllers killed at once: the next leader knows nothing.
@@ -74,17 +82,23 @@ pub(super) async fn in_cluster(args: &BenchClusterArgs, cluster: &Arc<Cluster>) 
 }
 
 async fn measure(args: &BenchClusterArgs, namespace: &Namespace) -> anyhow::Result<Found> {
-    let _engine = super::fleet::engine()?;
+    let names: Vec<String> = (0..usize::from(args.model_services)).map(name).collect();
+    let _engine = super::fleet::engine(&names)?;
     let mut nodes = Vec::new();
     for (number, range) in RANGES.iter().enumerate() {
         nodes.push(namespace.cluster.hollow_node(&node(number), range).await?);
     }
     let mut kubelet = JoinSet::new();
     kubelet.spawn(publish_ready(namespace.clone()));
-    let values = json!({
+    let mut values = json!({
         "modelServices": true,
         "controller": {"replicas": CONTROLLERS, "settings": {"scrape": {"interval_ms": 1_000}}},
     });
+    if args.proxies > 0 {
+        values["gateway"] = json!({
+            "kind": "envoy", "replicas": args.proxies, "workers": 1, "drainSeconds": 1, "resources": {"requests": {"cpu": "100m"}},
+        });
+    }
     let release = namespace.install(&values).await?;
     let controllers = release.ready("controller", CONTROLLERS).await?;
     let api = namespace.model_services();
@@ -109,9 +123,13 @@ async fn measure(args: &BenchClusterArgs, namespace: &Namespace) -> anyhow::Resu
     let calls_of_ready = calls(namespace);
     println!("all {} ModelServices are Ready; {} s at rest", args.model_services, args.seconds);
     let (rest, calls) = over(namespace, &controllers, sleep(Duration::from_secs(args.seconds))).await?;
-    println!("all controllers killed");
-    let restart = restart(args, namespace, &release, &controllers).await?;
-    Ok(Found { ready, calls_of_ready, rest, calls, restart })
+    let then = if args.proxies > 0 {
+        Then::Scaling(scaling::measure(args, namespace, &release, &controllers).await?)
+    } else {
+        println!("all controllers killed");
+        Then::Restart(restart(args, namespace, &release, &controllers).await?)
+    };
+    Ok(Found { ready, calls_of_ready, rest, calls, then })
 }
 
 async fn restart(
@@ -193,7 +211,7 @@ async fn until_all_ready(namespace: &Namespace, count: usize) -> anyhow::Result<
 }
 
 /// Waits until the controllers have written nothing for some seconds.
-async fn settled(namespace: &Namespace) {
+pub(super) async fn settled(namespace: &Namespace) {
     let writes = || calls(namespace).iter().filter(|call| is_write(call)).count();
     let mut before = writes();
     loop {
@@ -216,7 +234,7 @@ fn is_write(call: &Call) -> bool {
     writes && call.resource() != "leases.coordination.k8s.io"
 }
 
-fn name(number: usize) -> String {
+pub(super) fn name(number: usize) -> String {
     format!("model-{number:04}")
 }
 

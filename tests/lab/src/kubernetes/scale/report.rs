@@ -1,12 +1,13 @@
 //! The measurement as tables on the terminal.
 
-use super::models::{self, Restart};
+use super::models::{self, Restart, Then};
+use super::scaling::{self, Part};
 use super::{Cost, Found, Restarted};
 use crate::args::BenchClusterArgs;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use warmpath_cluster::Call;
-use warmpath_report::{Row, Table, percentile};
+use warmpath_report::{Row, Table, percentile, times};
 
 const BYTES_PER_MB: f64 = 1e6;
 
@@ -23,7 +24,7 @@ pub(super) fn print(args: &BenchClusterArgs, found: &Found) {
 
 /// Prints what ModelServices cost.
 pub(super) fn print_models(args: &BenchClusterArgs, found: &models::Found) {
-    let models::Found { ready, calls_of_ready, rest, calls: calls_at_rest, restart } = found;
+    let models::Found { ready, calls_of_ready, rest, calls: calls_at_rest, then } = found;
     println!(
         "\n{} ModelServices, each with a prefill and a decode engine; {}\n",
         args.model_services,
@@ -31,11 +32,21 @@ pub(super) fn print_models(args: &BenchClusterArgs, found: &models::Found) {
     );
     println!("All were Ready {:.1} s after the first was created.\n", ready.as_secs_f64());
     println!("{}", costs(&[("at rest", rest)]).to_text());
-    println!("{}", after_kill(restart).to_text());
-    println!("Calls of the API server, of all controllers:\n");
     let at_rest = format!("{} s at rest", args.seconds);
-    let columns = ["until Ready", &at_rest, "after the kill"];
-    println!("{}", calls(columns, [calls_of_ready, calls_at_rest, &restart.calls]).to_text());
+    match then {
+        Then::Restart(restart) => {
+            println!("{}", after_kill(restart).to_text());
+            println!("Calls of the API server, of all controllers:\n");
+            let columns = ["until Ready", &at_rest, "after the kill"];
+            println!("{}", calls(columns, [calls_of_ready, calls_at_rest, &restart.calls]).to_text());
+        }
+        Then::Scaling(scaling) => {
+            println!("{} proxies, {} requests a second:\n", args.proxies, args.requests_per_s);
+            println!("{}", with_scaling(scaling).to_text());
+            println!("Calls of the API server, of all controllers:\n");
+            println!("{}", calls(["until Ready", &at_rest], [calls_of_ready, calls_at_rest]).to_text());
+        }
+    }
 }
 
 /// The machine, as far as times depend on it.
@@ -44,6 +55,31 @@ fn machine() -> String {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
     format!("{cores} cores, load averages {load}")
+}
+
+/// What scaling adds, as ratios to the mean of before and after.
+fn with_scaling(found: &scaling::Found) -> Table {
+    let [before, scaled, after] = &found.parts;
+    let cpu = |part: &Part| part.costs.iter().map(|cost| cost.cpu).sum::<f64>();
+    let bytes = |part: &Part| part.costs.iter().map(|cost| cost.bytes as f64).sum::<f64>() / BYTES_PER_MB;
+    let events = |part: &Part| part.events / part.served.max(1) as f64;
+    let row = |what: &str, of: &dyn Fn(&Part) -> f64, show: &dyn Fn(f64) -> String| {
+        let without = f64::midpoint(of(before), of(after));
+        let ratio = if without > 0.0 { times(of(scaled) / without) } else { String::new() };
+        let cells = [of(before), of(scaled), of(after)].map(show);
+        std::iter::once(what.to_owned()).chain(cells).chain([ratio]).collect::<Row>()
+    };
+    let whole = |value: f64| format!("{value:.0}");
+    Table::new(
+        ["all controllers", "without scaling", "with", "without", "ratio"],
+        [
+            row("of a core", &cpu, &|share| format!("{:.2} %", share * 100.0)),
+            row("MB resident", &bytes, &whole),
+            row("events sent for a request", &events, &|count| format!("{count:.1}")),
+            row("requests served", &|part| part.served as f64, &whole),
+            row("requests failed", &|part| part.failed as f64, &whole),
+        ],
+    )
 }
 
 fn after_kill(restart: &Restart) -> Table {
