@@ -123,7 +123,7 @@ async fn examine(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 
 async fn define(args: &CrdArgs) -> anyhow::Result<()> {
     let text = if args.apply {
-        format!("{} applied", definition::apply().await?)
+        definition::apply().await?
     } else {
         serde_json::to_string_pretty(&definition::definition())?
     };

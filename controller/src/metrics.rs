@@ -105,6 +105,8 @@ pub struct KvEvents {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Held while a page is filled and written.
+    pages: Mutex<()>,
     /// What comes of engines' KV events.
     pub kv: KvEvents,
     /// Endpoints, by pool and health.
@@ -172,6 +174,7 @@ impl Default for Metrics {
         registry.register("scrape_duration_seconds", "Duration of scrapes", scrape_seconds.clone());
         let mut metrics = Self {
             registry: Registry::default(),
+            pages: Mutex::default(),
             kv: KvEvents::default(),
             endpoints: Family::default(),
             engines: Engines::default(),
@@ -262,6 +265,14 @@ impl Metrics {
     /// Shows whether no endpoint of a pool can be scraped.
     pub fn show_unscrapable(&self, pool: &str, is_unscrapable: bool) {
         self.unscrapable.get_or_create(&[("pool", pool.to_owned())]).set(i64::from(is_unscrapable));
+    }
+
+    /// The page after `fill` has set what it shows of the present. One after the other: a page that is written while another one is
+    /// filled would lack engines, and show counters that fall.
+    pub fn page_after(&self, fill: impl FnOnce(&Self)) -> String {
+        let _alone = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        fill(self);
+        self.page()
     }
 
     /// The page, in the OpenMetrics text format.

@@ -3,7 +3,7 @@
 
 use super::{Api, Explain};
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::{Body, to_bytes};
 use axum::extract::{self, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +13,7 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 use warmpath_core::cost::Weights;
 use warmpath_core::ids::TenantId;
+use warmpath_core::limits::BODY_BYTES_MAX;
 use warmpath_core::prompt::{self, PromptError, Request};
 use warmpath_core::router::EXPLAIN_TOKEN_HEADER;
 use warmpath_core::routing::{Explanation, NoEndpoint, Options, Query, target};
@@ -58,11 +59,18 @@ pub(super) async fn show(
     State(api): State<Api>,
     extract::Query(parameters): extract::Query<Parameters>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Response {
+    // Before the body is read: whoever may not ask must not fill the controller's memory.
     if let Err(error) = admit(&api.explain, &headers) {
         return error.into_response();
     }
+    let Ok(_turn) = api.explanations.acquire().await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    };
     let path = parameters.path.as_deref().unwrap_or(PATH_DEFAULT);
     let nonce = RandomState::new().hash_one(0);
     let format = prompt::Api::of_path(path);

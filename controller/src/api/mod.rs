@@ -23,19 +23,21 @@ use crate::publish::Shared;
 use crate::telemetry::Fleet;
 use crate::watch::Followed;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use tokio::sync::watch;
-use warmpath_core::limits::BODY_BYTES_MAX;
+use tokio::sync::{Semaphore, watch};
 use warmpath_core::prompt::OMITTED_PREFIXES_DEFAULT;
 
 /// The content type of a metrics page.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Explanations at once: each has a body of up to 16 MiB.
+const EXPLANATIONS_MAX: usize = 2;
 
 /// The state of all handlers.
 #[derive(Clone, Debug)]
@@ -50,6 +52,8 @@ pub struct Api {
     was_ready: Arc<AtomicBool>,
     omitted_prefixes: Arc<[String]>,
     explain: Explain,
+    /// Turns for explanations, whose bodies take memory.
+    explanations: Arc<Semaphore>,
     wasm: Option<Wasm>,
     knowledge: Knowledge,
 }
@@ -81,6 +85,7 @@ impl Api {
             was_ready: Arc::default(),
             omitted_prefixes,
             explain: Explain::Nobody,
+            explanations: Arc::new(Semaphore::new(EXPLANATIONS_MAX)),
             wasm: None,
             knowledge: Knowledge::default(),
         }
@@ -132,7 +137,6 @@ impl Api {
             .route("/explain", post(explain::show))
             .route("/wasm", get(wasm::show))
             .route("/wasm/{sha256}/warmpath-router.wasm", get(wasm::send))
-            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .with_state(self)
     }
 
@@ -148,9 +152,11 @@ impl Api {
 }
 
 async fn metrics(State(api): State<Api>) -> impl IntoResponse {
-    api.shared.with(|hub, now| gauges::set(hub, &api.fleet, &api.metrics, now));
-    gauges::set_knowledge(&api.knowledge, &api.metrics);
-    ([(header::CONTENT_TYPE, OPENMETRICS)], api.metrics.page())
+    let page = api.metrics.page_after(|metrics| {
+        api.shared.with(|hub, now| gauges::set(hub, &api.fleet, metrics, now));
+        gauges::set_knowledge(&api.knowledge, metrics);
+    });
+    ([(header::CONTENT_TYPE, OPENMETRICS)], page)
 }
 
 async fn ready(State(api): State<Api>) -> impl IntoResponse {

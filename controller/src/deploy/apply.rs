@@ -72,6 +72,12 @@ impl Applier {
         timely(api.patch(&target.name.name, &PatchParams::apply(MANAGER), &Patch::Apply(manifest))).await
     }
 
+    /// Applies a manifest, of which others have fields that they should not.
+    pub(super) async fn force(&self, target: &Target, manifest: &Value) -> Result<DynamicObject, Failure> {
+        let (api, params) = (self.api(target), PatchParams::apply(MANAGER).force());
+        timely(api.patch(&target.name.name, &params, &Patch::Apply(manifest))).await
+    }
+
     /// Deletes the object that was seen, and no later one of its name. What it made goes with it.
     pub(super) async fn delete(&self, kind: Kind, object: &DynamicObject) -> Result<(), Failure> {
         let name = ObjectName {

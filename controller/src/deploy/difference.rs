@@ -30,6 +30,18 @@ pub(super) struct Difference {
     pub(super) contested: Vec<Contested>,
     /// Whether the object has all of the manifest already, and nothing of an earlier one.
     pub(super) is_same: bool,
+    /// Whether the manifest overrides what a person has set once.
+    pub(super) is_forced: bool,
+}
+
+/// Whose writes count as others'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Respect {
+    /// Everybody's.
+    All,
+    /// Not those of `kubectl scale`: the API server remembers it for ever, but where a scaler sets the replicas, it was meant for that
+    /// moment, as with a HorizontalPodAutoscaler.
+    AllButKubectlScale,
 }
 
 /// The record of one node of an object: what is ours of it, and what is others'.
@@ -47,22 +59,24 @@ struct Walk {
 }
 
 /// Whether others have set a field, by its path in the record.
-pub(super) fn is_set_by_others(object: &DynamicObject, path: &[&str]) -> bool {
+pub(super) fn is_set_by_others(object: &DynamicObject, path: &[&str], respect: Respect) -> bool {
     let live = serde_json::to_value(&object.metadata).map(|metadata| json!({"metadata": metadata}));
     let live = live.unwrap_or_default();
-    !path.iter().fold(Owners::of(&live), |owners, key| owners.child(key)).others.is_empty()
+    !path.iter().fold(Owners::of(&live, respect), |owners, key| owners.child(key)).others.is_empty()
 }
 
 /// Compares a manifest with the object that is there.
-pub(super) fn difference(desired: &Value, live: &Value) -> Difference {
-    let owners = Owners::of(live);
+pub(super) fn difference(desired: &Value, live: &Value, respect: Respect) -> Difference {
+    let owners = Owners::of(live, respect);
     // What was never applied has no record of ours, even if it looks the same.
     let mut walk = Walk { contested: Vec::new(), is_same: owners.own.is_some() };
     let own = owners.own;
     let mut manifest = walk.keep(desired, Some(live), &owners, "").unwrap_or_default();
     hand_over_replicas(&mut manifest, desired, live, &owners);
     let is_same = walk.is_same && !own.is_some_and(|fields| is_stale(fields, &manifest));
-    Difference { manifest, contested: walk.contested, is_same }
+    let replicas = |respect| !Owners::of(live, respect).child("f:spec").child("f:replicas").others.is_empty();
+    let is_forced = !is_same && replicas(Respect::All) && !replicas(respect);
+    Difference { manifest, contested: walk.contested, is_same, is_forced }
 }
 
 /// Keeps the replicas of a workload that another scaler takes over, until it has written them. A field that nobody sets gets its
@@ -82,7 +96,7 @@ fn hand_over_replicas(manifest: &mut Value, desired: &Value, live: &Value, owner
 
 impl<'a> Owners<'a> {
     /// The record of an object. What was written to its status does not count: that is nobody's to apply.
-    fn of(live: &'a Value) -> Self {
+    fn of(live: &'a Value, respect: Respect) -> Self {
         let mut owners = Self::default();
         let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
         for entry in entries.into_iter().flatten() {
@@ -91,6 +105,8 @@ impl<'a> Owners<'a> {
             match (text("manager"), text("operation"), text("subresource")) {
                 (_, _, "status") => {}
                 (MANAGER, "Apply", _) => owners.own = Some(fields),
+                (manager, _, "scale")
+                    if respect == Respect::AllButKubectlScale && manager.starts_with("kubectl") => {}
                 (manager, _, _) => owners.others.push((manager, fields)),
             }
         }
@@ -281,192 +297,4 @@ fn words_of(key: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Contested, Value, difference, json};
-
-    fn live(more: &Value) -> Value {
-        let mut live = json!({
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {
-                "name": "llama",
-                "labels": {"app": "llama", "team": "search"},
-                "managedFields": [
-                    {"manager": "warmpath", "operation": "Apply", "fieldsV1": {
-                        "f:metadata": {"f:labels": {"f:app": {}}},
-                        "f:spec": {
-                            "f:replicas": {},
-                            "f:selector": {},
-                            "f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"engine\"}": {
-                                ".": {}, "f:name": {}, "f:image": {}, "f:args": {},
-                                "f:ports": {"k:{\"containerPort\":8000,\"protocol\":\"TCP\"}": {".": {}, "f:containerPort": {}}},
-                                "f:resources": {"f:limits": {"f:cpu": {}}},
-                            }}}},
-                        },
-                    }},
-                    {"manager": "kube-controller-manager", "operation": "Update", "subresource": "status",
-                     "fieldsV1": {"f:status": {"f:replicas": {}}}},
-                ],
-            },
-            "spec": {
-                "replicas": 2,
-                "revisionHistoryLimit": 10,
-                "selector": {"matchLabels": {"app": "llama"}},
-                "template": {"spec": {"containers": [
-                    {"name": "sidecar", "image": "mesh"},
-                    {"name": "engine", "image": "vllm:1", "args": ["a", "b"], "imagePullPolicy": "IfNotPresent",
-                     "ports": [{"containerPort": 8000, "protocol": "TCP"}], "resources": {"limits": {"cpu": "500m"}}},
-                ]}},
-            },
-            "status": {"replicas": 2},
-        });
-        merge(&mut live, more);
-        live
-    }
-
-    fn merge(value: &mut Value, more: &Value) {
-        match (value, more) {
-            (Value::Object(value), Value::Object(more)) => {
-                for (name, more) in more {
-                    merge(value.entry(name.clone()).or_insert(Value::Null), more);
-                }
-            }
-            (Value::Array(value), Value::Array(more)) => value.extend(more.clone()),
-            (value, more) => *value = more.clone(),
-        }
-    }
-
-    fn desired() -> Value {
-        json!({
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": "llama", "labels": {"app": "llama"}},
-            "spec": {
-                "replicas": 2,
-                "selector": {"matchLabels": {"app": "llama"}},
-                "template": {"spec": {"containers": [{
-                    "name": "engine", "image": "vllm:1", "args": ["a", "b"],
-                    "ports": [{"containerPort": 8000}], "resources": {"limits": {"cpu": 0.5}},
-                }]}},
-            },
-        })
-    }
-
-    /// The live object, with one more writer.
-    fn also_written(manager: &str, fields: &Value, more: &Value) -> Value {
-        let entry = json!({"manager": manager, "operation": "Update", "fieldsV1": fields});
-        let mut live = live(more);
-        merge(&mut live, &json!({"metadata": {"managedFields": [entry]}}));
-        live
-    }
-
-    #[test]
-    fn what_is_there_with_defaults_and_fields_of_others_is_the_same() {
-        let found = difference(&desired(), &live(&json!({})));
-        assert!(found.is_same, "{found:?}");
-        assert_eq!(found.manifest, desired());
-    }
-
-    #[test]
-    fn each_change_of_the_manifest_is_one_of_the_object() {
-        for (pointer, value) in [
-            ("/spec/replicas", json!(4)),
-            ("/spec/template/spec/containers/0/image", json!("vllm:2")),
-            ("/spec/template/spec/containers/0/args", json!(["a"])),
-            ("/spec/template/spec/containers/0/ports/0/containerPort", json!(8001)),
-            ("/spec/template/spec/containers/0/resources/limits/cpu", json!("2")),
-            ("/metadata/labels/app", json!("other")),
-        ] {
-            let mut changed = desired();
-            *changed.pointer_mut(pointer).unwrap() = value;
-            let found = difference(&changed, &live(&json!({})));
-            assert!(!found.is_same && found.contested.is_empty(), "{pointer}");
-        }
-        let mut more = desired();
-        more["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "more"}));
-        assert!(!difference(&more, &live(&json!({}))).is_same);
-    }
-
-    #[test]
-    fn a_field_that_an_earlier_manifest_had_is_given_up() {
-        for (pointer, name) in [
-            ("/metadata/labels", "app"),
-            ("/spec/template/spec/containers/0", "args"),
-            ("/spec/template/spec/containers/0", "ports"),
-        ] {
-            let mut less = desired();
-            less.pointer_mut(pointer).unwrap().as_object_mut().unwrap().remove(name);
-            assert!(!difference(&less, &live(&json!({}))).is_same, "{pointer}/{name}");
-        }
-    }
-
-    #[test]
-    fn replicas_stay_until_another_scaler_has_written_them() {
-        let mut without = desired();
-        without["spec"].as_object_mut().unwrap().remove("replicas");
-        let four = json!({"spec": {"replicas": 4}});
-        let found = difference(&without, &live(&four));
-        assert!(found.is_same, "nothing is written: {found:?}");
-        assert_eq!(found.manifest["spec"]["replicas"], 4, "nor lost with what else is written");
-        let scaler = json!({"f:spec": {"f:replicas": {}}});
-        let found = difference(&without, &also_written("kube-controller-manager", &scaler, &four));
-        assert!(!found.is_same && found.manifest["spec"].get("replicas").is_none(), "{found:?}");
-    }
-
-    #[test]
-    fn what_others_set_stays_as_they_set_it() {
-        let of_spec = |fields: Value| json!({"f:spec": fields});
-        let image =
-            json!({"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"engine\"}": {"f:image": {}}}}}});
-        let scaled =
-            also_written("kubectl", &of_spec(json!({"f:replicas": {}})), &json!({"spec": {"replicas": 3}}));
-        let mut changed = desired();
-        changed["spec"]["template"]["spec"]["containers"][0]["image"] = json!("vllm:2");
-        for (desired, live, path) in [
-            (desired(), scaled, ".spec.replicas"),
-            (
-                changed,
-                also_written("kubectl", &of_spec(image), &json!({})),
-                ".spec.template.spec.containers[engine].image",
-            ),
-        ] {
-            let found = difference(&desired, &live);
-            let contested = Contested { path: path.to_owned(), manager: "kubectl".to_owned() };
-            assert_eq!(found.contested, [contested]);
-            // Both set it before: our share is given up, so that no conflict remains.
-            assert!(!found.is_same);
-        }
-    }
-
-    #[test]
-    fn a_field_that_others_took_over_is_written_no_more() {
-        let mut live = also_written(
-            "kubectl-edit",
-            &json!({"f:spec": {"f:replicas": {}}}),
-            &json!({"spec": {"replicas": 3}}),
-        );
-        let own = live.pointer_mut("/metadata/managedFields/0/fieldsV1/f:spec").unwrap();
-        own.as_object_mut().unwrap().remove("f:replicas");
-        let found = difference(&desired(), &live);
-        assert!(found.is_same && found.contested.len() == 1, "{found:?}");
-        assert_eq!(found.manifest.pointer("/spec/replicas"), None);
-    }
-
-    #[test]
-    fn what_was_never_applied_is_applied_even_if_it_looks_the_same() {
-        // Nothing differs but the record of who set it.
-        let found = difference(&desired(), &desired());
-        assert!(!found.is_same);
-        assert_eq!((found.manifest, found.contested), (desired(), Vec::new()));
-    }
-
-    #[test]
-    fn values_that_the_api_server_leaves_out_are_no_difference() {
-        let mut sparse = desired();
-        merge(
-            &mut sparse,
-            &json!({"spec": {"paused": false, "minReadySeconds": 0, "template": {"metadata": {}}}}),
-        );
-        assert!(difference(&sparse, &live(&json!({}))).is_same);
-    }
-}
+mod tests;

@@ -23,7 +23,7 @@ pub(super) fn marks(seen: &Seen, manifests: &[Value]) -> Vec<(String, Option<i32
         };
         // Where others set the replicas, ours are not written.
         let replicas = ["f:spec", "f:replicas"];
-        if seen.made.get(&target).is_some_and(|live| is_set_by_others(live, &replicas)) {
+        if seen.made.get(&target).is_some_and(|live| is_set_by_others(live, &replicas, seen.respect())) {
             continue;
         }
         let role = manifest.pointer("/metadata/labels").and_then(|labels| labels.get(ROLE_LABEL)?.as_str());

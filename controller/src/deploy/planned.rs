@@ -130,7 +130,7 @@ fn observed_workload(workload: &DynamicObject, seen: &Seen, role: RoleName) -> O
     troubles.extend(replica_failure(workload));
     ObservedWorkload {
         wanted: number("/spec/replicas"),
-        is_scaled_by_others: is_set_by_others(workload, &["f:spec", "f:replicas"]),
+        is_scaled_by_others: is_set_by_others(workload, &["f:spec", "f:replicas"], seen.respect()),
         replicas: number("/status/replicas"),
         ready: number("/status/readyReplicas"),
         updated: number("/status/updatedReplicas"),

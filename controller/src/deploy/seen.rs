@@ -1,5 +1,6 @@
 //! What the watches have shown, by ModelService. Pure.
 
+use super::difference::Respect;
 use super::insight::{Insight, Insights};
 use super::step::Target;
 use crate::config::ObjectName;
@@ -88,6 +89,11 @@ impl Seen {
     /// The UID that its objects name as their owner's.
     pub(super) fn uid(&self) -> &str {
         self.service.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// Whose writes count as others'.
+    pub(super) fn respect(&self) -> Respect {
+        if self.scaling.is_some() { Respect::AllButKubectlScale } else { Respect::All }
     }
 
     /// Grows with each change of its specification.

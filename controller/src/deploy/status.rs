@@ -103,7 +103,7 @@ impl Applied {
             "False".clone_into(&mut condition.status);
             "OtherScaler".clone_into(&mut condition.reason);
             condition.message = format!(
-                "{}: remove the other scaler (an HPA or a ScaledObject) and clear metadata.managedFields of the workload, which remember what it or kubectl scale has set, or set spec.autoscaling.external in place of enabled",
+                "{}: remove the other scaler (an HPA or a ScaledObject) and set the replicas once with kubectl scale, which it gives way to, or set spec.autoscaling.external in place of enabled",
                 found.join("; ")
             );
         }

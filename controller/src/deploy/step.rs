@@ -1,6 +1,6 @@
 //! What is to be done with each object of a plan, from what is there. Pure.
 
-use super::difference::{Contested, difference};
+use super::difference::{Contested, Respect, difference};
 use crate::config::ObjectName;
 use crate::watch::Kind;
 use kube::api::DynamicObject;
@@ -25,6 +25,8 @@ pub(super) enum Step {
     Create(Value),
     /// Apply the manifest, without what others set.
     Apply(Value),
+    /// Apply the manifest over what a person has set once.
+    Force(Value),
     /// Nothing: it is somebody else's.
     LeaveAlone,
     /// Nothing yet: it is being deleted, and is made anew when it has gone.
@@ -39,6 +41,7 @@ impl Step {
         manifest: &Value,
         live: Option<&DynamicObject>,
         owner_uid: &str,
+        respect: Respect,
     ) -> (Self, Vec<Contested>) {
         let Some(live) = live else { return (Self::Create(manifest.clone()), Vec::new()) };
         if !is_ours(live, owner_uid, manifest) {
@@ -54,8 +57,12 @@ impl Step {
                 live.insert(name.to_owned(), value.clone());
             }
         }
-        let found = difference(manifest, &live);
-        let step = if found.is_same { Self::Keep } else { Self::Apply(found.manifest) };
+        let found = difference(manifest, &live, respect);
+        let step = match (found.is_same, found.is_forced) {
+            (true, _) => Self::Keep,
+            (false, false) => Self::Apply(found.manifest),
+            (false, true) => Self::Force(found.manifest),
+        };
         (step, found.contested)
     }
 }
@@ -97,7 +104,7 @@ pub(super) fn is_ours(live: &DynamicObject, owner_uid: &str, manifest: &Value) -
 
 #[cfg(test)]
 mod tests {
-    use super::{SERVICE_LABEL, Step, Target};
+    use super::{Respect, SERVICE_LABEL, Step, Target};
     use crate::watch::Kind;
     use kube::api::DynamicObject;
     use serde_json::{Value, json};
@@ -125,7 +132,7 @@ mod tests {
 
     #[test]
     fn an_object_is_made_kept_or_left_to_its_owner() {
-        let step = |live: Option<&DynamicObject>| Step::of(&manifest(), live, "mine").0;
+        let step = |live: Option<&DynamicObject>| Step::of(&manifest(), live, "mine", Respect::All).0;
         assert_eq!(step(None), Step::Create(manifest()));
         assert_eq!(step(Some(&live(&owner("mine")))), Step::Keep);
         assert_eq!(step(Some(&live(&owner("other")))), Step::LeaveAlone);

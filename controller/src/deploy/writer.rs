@@ -132,7 +132,7 @@ impl Writer {
             return;
         };
         let live = seen.made.get(&target).map(Arc::as_ref);
-        let (step, contested) = Step::of(manifest, live, seen.uid());
+        let (step, contested) = Step::of(manifest, live, seen.uid(), seen.respect());
         if !contested.is_empty() {
             applied.contested.push((target.clone(), contested));
         }
@@ -147,6 +147,7 @@ impl Writer {
                 ("Created", self.applier.create(&target, seen.uid(), manifest).await.map(drop))
             }
             Step::Apply(manifest) => ("Updated", self.applier.apply(&target, manifest).await.map(drop)),
+            Step::Force(manifest) => ("Updated", self.applier.force(&target, manifest).await.map(drop)),
         };
         self.note(target, done, result, applied);
     }

@@ -31,6 +31,7 @@ pub(super) fn conditions(pool: &ObjectName, problems: &BTreeSet<Problem>) -> [Co
     let lack = of_pool().find_map(|problem| match problem {
         Problem::NoPods { .. } => Some((problem, "NoPods")),
         Problem::NoneReady { .. } => Some((problem, "NoPodReady")),
+        Problem::Unseen { .. } => Some((problem, "PodsNotListed")),
         _ => None,
     });
     let condition = |r#type, holds, reason, message: String| Condition { r#type, holds, reason, message };
@@ -56,8 +57,10 @@ pub(super) fn parents(
     now: &str,
 ) -> Value {
     let mut entries = old.and_then(Value::as_array).cloned().unwrap_or_default();
+    // InferencePools before 1.1 have no `controllerName`: the API server drops it, and what has our parent is ours.
     let is_own = |entry: &Value| {
-        entry.get("controllerName").and_then(Value::as_str) == Some(CONTROLLER_NAME)
+        entry.get("controllerName").is_none_or(|name| name == CONTROLLER_NAME)
+            && entry.pointer("/parentRef/kind").and_then(Value::as_str) == Some("Service")
             && entry.pointer("/parentRef/name").and_then(Value::as_str) == Some(&gateway.name)
             && entry.pointer("/parentRef/namespace").and_then(Value::as_str) == Some(&gateway.namespace)
     };
@@ -118,8 +121,25 @@ mod tests {
         assert_eq!(reasons(&[elsewhere]), [(true, "Accepted"), resolved, (true, "EndpointsReady")]);
         let no_pods = Problem::NoPods { pool: named("p") };
         assert_eq!(reasons(&[no_pods]), [(true, "Accepted"), resolved, (false, "NoPods")]);
+        let unseen = Problem::Unseen { pool: named("p"), why: "forbidden".to_owned() };
+        assert_eq!(reasons(&[unseen]), [(true, "Accepted"), resolved, (false, "PodsNotListed")]);
         let invalid = Problem::Invalid { object: named("p"), what: "no port".to_owned() };
         assert_eq!(reasons(&[invalid]), [(false, "NotSupportedByParent"), resolved, (false, "NotAccepted")]);
+    }
+
+    #[test]
+    fn an_api_without_controller_names_keeps_one_entry() {
+        let gateway = named("warmpath-gateway");
+        let written = |old: &serde_json::Value, generation| {
+            let mut new = parents(Some(old), &gateway, &conditions(&named("p"), &[].into()), generation, "t");
+            for entry in new.as_array_mut().unwrap() {
+                entry.as_object_mut().unwrap().remove("controllerName");
+            }
+            new
+        };
+        let of_istio = json!([{"parentRef": {"kind": "Gateway", "name": "gw"}, "conditions": []}]);
+        let twice = written(&written(&of_istio, 1), 2);
+        assert_eq!(twice.as_array().unwrap().len(), 2, "{twice}");
     }
 
     #[test]
@@ -128,7 +148,7 @@ mod tests {
         let other = json!({"controllerName": "istio.io/x", "parentRef": {"name": "gw"}, "conditions": []});
         let elsewhere = json!({
             "controllerName": CONTROLLER_NAME,
-            "parentRef": {"name": "warmpath-gateway", "namespace": "another"},
+            "parentRef": {"kind": "Service", "name": "warmpath-gateway", "namespace": "another"},
         });
         let others = json!([other, elsewhere]);
         let first = parents(Some(&others), &gateway, &conditions(&named("p"), &[].into()), 1, "t1");

@@ -130,7 +130,7 @@ impl Cluster {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         let is_first = self.to.borrow().is_none();
-        if self.hold.holds(self.watches.facts().is_settled(is_first), is_first, Instant::now()) {
+        if self.hold.holds(self.watches.facts().settled(is_first), is_first, Instant::now()) {
             return;
         }
         let followed = self.followed();

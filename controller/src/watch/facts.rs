@@ -88,6 +88,17 @@ pub enum SourceState {
     Failing(String),
 }
 
+/// How far the watches have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// All show what there is.
+    All,
+    /// Those that do not are refused, or fail, while others work.
+    ButRefused,
+    /// Some have not said anything yet.
+    Pending,
+}
+
 /// What one watch has shown.
 #[derive(Clone, Debug, Default)]
 pub struct Shown {
@@ -155,22 +166,33 @@ impl Facts {
         has_changed || has_resumed
     }
 
-    /// Whether every watch has listed its objects, or cannot for a reason that only people can fix. For the first pools of a
-    /// controller (`is_first`) being forbidden to see them is not enough: it must not take them for gone.
-    pub fn is_settled(&self, is_first: bool) -> bool {
-        self.sources.values().all(Shown::is_settled) && !(is_first && self.hides_pools())
+    /// How many watches have listed their objects, or cannot for a reason that only people can fix. For the first pools of a controller
+    /// (`is_first`) being forbidden to see them is not enough: it must not take them for gone.
+    pub fn settled(&self, is_first: bool) -> Settled {
+        let hides = |source: &Source, shown: &Shown| {
+            let of_pools = [Kind::InferencePool, Kind::Pod].contains(&source.kind);
+            !shown.is_known && of_pools && matches!(shown.state, SourceState::Forbidden(_))
+        };
+        let waits =
+            |(source, shown): &(&Source, &Shown)| !shown.is_settled() || (is_first && hides(source, shown));
+        let mut waiting = self.sources.iter().filter(waits).peekable();
+        if waiting.peek().is_none() {
+            return Settled::All;
+        }
+        // If nothing at all is known, it is the API server that does not respond.
+        let is_reached = self.sources.values().any(|shown| shown.is_known);
+        let is_refused =
+            |shown: &Shown| matches!(shown.state, SourceState::Forbidden(_) | SourceState::Failing(_));
+        if is_reached && waiting.all(|(_, shown)| is_refused(shown)) {
+            Settled::ButRefused
+        } else {
+            Settled::Pending
+        }
     }
 
     /// Whether all is known that there is: what is not seen would be made again, or be taken for gone.
     pub fn is_complete(&self) -> bool {
         self.sources.values().all(|shown| shown.is_known || shown.state == SourceState::Missing)
-    }
-
-    /// Whether the API server refuses to show pools, or pods of pools, that were never listed.
-    fn hides_pools(&self) -> bool {
-        let is_hidden = |shown: &Shown| !shown.is_known && matches!(shown.state, SourceState::Forbidden(_));
-        let of_pools = [Kind::InferencePool, Kind::Pod];
-        self.sources.iter().any(|(source, shown)| of_pools.contains(&source.kind) && is_hidden(shown))
     }
 
     /// All watches.
@@ -229,7 +251,7 @@ impl SourceState {
 
 #[cfg(test)]
 mod tests {
-    use super::{Facts, Source, SourceState, Update};
+    use super::{Facts, Settled, Source, SourceState, Update};
     use crate::config::{ObjectName, Selector};
     use crate::watch::Kind;
     use std::collections::BTreeMap;
@@ -248,14 +270,14 @@ mod tests {
             let mut facts = Facts::default();
             facts.open(source(kind));
             facts.apply(&source(kind), forbidden());
-            assert!(facts.is_settled(false), "later it holds nothing up");
-            assert_eq!(facts.is_settled(true), !hides, "{kind:?}");
+            assert_eq!(facts.settled(false), Settled::All, "later it holds nothing up");
+            assert_eq!(facts.settled(true) == Settled::All, !hides, "{kind:?}");
         }
         let mut facts = Facts::default();
         facts.open(source(Kind::Pod));
         facts.apply(&source(Kind::Pod), Update::Listed(BTreeMap::new()));
         facts.apply(&source(Kind::Pod), forbidden());
-        assert!(facts.is_settled(true), "what was listed stays");
+        assert_eq!(facts.settled(true), Settled::All, "what was listed stays");
     }
 
     #[test]
@@ -266,7 +288,7 @@ mod tests {
         facts.open(source.clone());
         facts.apply(&source, failing());
         assert!(!facts.apply(&source, Update::Resumed), "it has not listed anything yet");
-        assert!(!facts.is_settled(false));
+        assert_ne!(facts.settled(false), Settled::All);
         facts.apply(&source, Update::Listed(BTreeMap::new()));
         for update in [Update::Resumed, Update::Deleted(gone)] {
             assert!(facts.apply(&source, failing()));

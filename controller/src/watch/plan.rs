@@ -4,7 +4,7 @@
 //! earlier change.
 
 use super::annotations::Annotations;
-use super::facts::{Described, Facts, Item, Revision, Shown, Source};
+use super::facts::{Described, Facts, Item, Revision, Shown, Source, SourceState};
 use super::kinds::Kind;
 use super::pod::Pod;
 use super::problem::Problem;
@@ -242,6 +242,13 @@ impl Plan {
                 }
                 endpoints.push(member);
             }
+        }
+        let refusal = shown.filter(|shown| !shown.is_known).and_then(|shown| match &shown.state {
+            SourceState::Forbidden(why) | SourceState::Failing(why) => Some(why.clone()),
+            _ => None,
+        });
+        if let Some(why) = refusal {
+            self.problems.insert(Problem::Unseen { pool: name.clone(), why });
         }
         if shown.is_some_and(|shown| shown.is_known) && endpoints.is_empty() {
             self.problems.insert(if pod_count == 0 {

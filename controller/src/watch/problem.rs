@@ -11,6 +11,13 @@ pub enum Problem {
         /// The pool.
         pool: ObjectName,
     },
+    /// The API server does not list its pods.
+    Unseen {
+        /// The pool.
+        pool: ObjectName,
+        /// Its error.
+        why: String,
+    },
     /// Pods have the labels, but none gets requests.
     NoneReady {
         /// The pool.
@@ -62,6 +69,7 @@ impl Problem {
     pub fn label(&self) -> &'static str {
         match self {
             Self::NoPods { .. } => "no_pods",
+            Self::Unseen { .. } => "unseen",
             Self::NoneReady { .. } => "none_ready",
             Self::Invalid { .. } => "invalid",
             Self::Shadowed { .. } => "shadowed",
@@ -75,6 +83,7 @@ impl Problem {
     pub fn object(&self) -> &ObjectName {
         match self {
             Self::NoPods { pool }
+            | Self::Unseen { pool, .. }
             | Self::NoneReady { pool, .. }
             | Self::Shadowed { pool }
             | Self::Overlap { pool, .. }
@@ -84,14 +93,15 @@ impl Problem {
     }
 
     /// All labels.
-    pub const LABELS: [&'static str; 7] =
-        ["no_pods", "none_ready", "invalid", "shadowed", "overlap", "no_such_pool", "too_many"];
+    pub const LABELS: [&'static str; 8] =
+        ["no_pods", "unseen", "none_ready", "invalid", "shadowed", "overlap", "no_such_pool", "too_many"];
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoPods { pool } => write!(f, "{pool}: no pod has the labels of its selector"),
+            Self::Unseen { pool, why } => write!(f, "{pool}: its pods cannot be listed: {why}"),
             Self::NoneReady { pool, pods } => {
                 write!(f, "{pool}: none of its {pods} pods is ready: see `kubectl describe pod`")
             }

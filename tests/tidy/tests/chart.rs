@@ -1,6 +1,7 @@
-//! Each of the chart's values must be used by a template: Helm ignores one that none reads, and nobody notices.
+//! Each of the chart's values must be used by a template: Helm ignores one that none reads, and nobody notices. And its Envoy must be the one
+//! that the documents describe.
 //!
-//! By name only: what a template does with a value shows in `tests/cluster`.
+//! Values by name only: what a template does with a value shows in `tests/cluster`.
 
 use warmpath_tidy::{assert_none, files, root};
 
@@ -31,4 +32,15 @@ fn names(values: &str) -> impl Iterator<Item = String> + '_ {
         let is_name = !name.is_empty() && name.chars().all(|character| character.is_ascii_alphanumeric());
         is_name.then(|| name.to_owned())
     })
+}
+
+/// A link out of the chart's folder would not arrive where the folder is packed by itself, as Flux does.
+#[test]
+fn the_charts_envoy_is_that_of_the_envoy_folder() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    assert!(!root().join("controller/chart/files/envoy.yaml").is_symlink());
+    assert!(
+        read("controller/chart/files/envoy.yaml") == read("envoy/envoy.yaml"),
+        "cp envoy/envoy.yaml controller/chart/files/envoy.yaml"
+    );
 }

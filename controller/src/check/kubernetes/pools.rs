@@ -90,7 +90,7 @@ pub fn check(pools: &Pools, to: &mut Findings) {
     let plan = plan(&pools.facts, &Kubernetes::default());
     for problem in &plan.problems {
         let check = match problem {
-            Problem::NoPods { .. } => &SELECTOR,
+            Problem::NoPods { .. } | Problem::Unseen { .. } => &SELECTOR,
             // With the pods' names, below.
             Problem::NoneReady { .. } => continue,
             Problem::Invalid { .. } | Problem::NoSuchPool { .. } | Problem::TooMany { .. } => &SPEC,

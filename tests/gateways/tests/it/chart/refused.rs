@@ -3,7 +3,16 @@
 use super::IMAGE;
 use warmpath_gateways::{Chart, ChartError};
 
-const REFUSED: [(&str, &str); 50] = [
+const REFUSED: [(&str, &str); 53] = [
+    ("pools: [{name: a, selector: {app/x/y: c}, ports: [1]}]", "invalid propertyName 'app/x/y'"),
+    (
+        "gateway: {kind: none}\nnetworkPolicy: {enabled: true}",
+        "networkPolicy.enabled with gateway.kind none requires networkPolicy.gateways",
+    ),
+    (
+        "gateway: {kind: envoy-gateway, envoyGateway: {gateway: a, route: b}, wasm: {source: oci, sha256: \"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"}}",
+        "gateway.wasm.url is required for source oci",
+    ),
     (
         "gateway: {istio: {mode: waypoint}}",
         "at '/gateway/istio/mode': value must be one of 'gateway', 'inferencePool', 'sidecar'",
