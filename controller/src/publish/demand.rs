@@ -228,11 +228,11 @@ impl Demand {
     }
 
     /// Counts the requests that wait for longer than the objective of their endpoint, in milliseconds.
-    fn note_overdue(&mut self, objectives_ms: &FnvHashMap<EndpointId, f64>, view: &View, now: Timestamp) {
+    fn note_overdue(&mut self, objectives: &FnvHashMap<EndpointId, f64>, view: &View, now: Timestamp) {
         let Self { awaited, taken, .. } = self;
         awaited.retain(|key, _| view.awaits(*key));
         for one in awaited.values_mut().filter(|one| !one.is_overdue) {
-            let Some(objective_ms) = objectives_ms.get(&one.endpoint) else { continue };
+            let Some(objective_ms) = objectives.get(&one.endpoint) else { continue };
             if float(now.ms_since(one.since)) > *objective_ms {
                 one.is_overdue = true;
                 let sum = taken.endpoints.entry(one.endpoint).or_default();
@@ -391,7 +391,7 @@ mod tests {
         note(&mut demand, &mut view, outcome(1, OutcomeClass::Served));
         note(&mut demand, &mut view, routed(2));
         assert!((overdue(&mut demand, &view, 60_000) - 2.0).abs() < 1e-9);
-        assert_eq!(demand.taken.endpoints[&id()].first_tokens.came.count(), 0.0);
+        assert!(demand.taken.endpoints[&id()].first_tokens.came.count() < 0.5);
     }
 
     #[test]
@@ -416,7 +416,7 @@ mod tests {
         demand.note(arrival, &view, NOW.plus_ms(4_020));
         let at = &demand.taken.endpoints[&id()];
         assert_eq!(at.first_tokens, Firsts::default());
-        assert_eq!(at.split_first_tokens.came.later_than(3_000.0), 1.0);
+        assert!((at.split_first_tokens.came.later_than(3_000.0) - 1.0).abs() < 1e-9);
     }
 
     #[test]

@@ -192,7 +192,7 @@ async fn held_by(release: &Release, proxy: &str) -> anyhow::Result<usize> {
     let controllers = release.ready("controller", 2).await?;
     let state = release.state(controllers.first().context("no controller")?).await?;
     let of_proxy = state.proxies.iter().filter(|one| one.node.starts_with(proxy));
-    Ok(of_proxy.map(|one| one.held as usize).sum())
+    Ok(usize::try_from(of_proxy.map(|one| one.held).sum::<u32>())?)
 }
 
 pub(crate) async fn an_envoy_that_drains_loses_no_held_request_and_one_that_is_killed_only_its_own(
@@ -206,9 +206,12 @@ pub(crate) async fn an_envoy_that_drains_loses_no_held_request_and_one_that_is_k
     let names: Vec<&str> = envoys.iter().filter_map(|pod| pod.metadata.name.as_deref()).collect();
     let [drained, killed] = names[..] else { anyhow::bail!("other Envoys than two: {names:?}") };
     let sent = send(gateway, HELD);
-    held(&release, HELD as usize).await?;
+    held(&release, usize::try_from(HELD)?).await?;
     let (of_drained, of_killed) = (held_by(&release, drained).await?, held_by(&release, killed).await?);
-    ensure!(of_drained + of_killed == HELD as usize && of_drained > 0, "{of_drained} and {of_killed} held");
+    ensure!(
+        of_drained + of_killed == usize::try_from(HELD)? && of_drained > 0,
+        "{of_drained} and {of_killed} held"
+    );
     // As a rollout, or the drain of a node, does it.
     let deletion = namespace.kubectl(&["delete", "pod", drained, "--wait=false"]).await?;
     ensure!(deletion.is_success, "{}", deletion.stderr);
