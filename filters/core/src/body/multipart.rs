@@ -8,7 +8,6 @@
 
 use super::{BodyError, Named};
 use memchr::memmem;
-use std::collections::BTreeMap;
 
 /// Bytes of a part's headers, at most.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
@@ -44,21 +43,26 @@ enum Place {
     Malformed,
 }
 
+/// The parameters of a header's value, each once.
+struct Parameters<'a>(Vec<(&'a str, String)>);
+
 /// The boundary that a `content-type` names; empty when it names none, or is malformed.
 pub(super) fn boundary(content_type: &str) -> String {
-    parameters(content_type).and_then(|mut found| found.remove("boundary")).unwrap_or_default()
+    parameters(content_type).and_then(|found| found.take("boundary")).unwrap_or_default()
 }
 
-/// The parameters of a header's value by their names in lower case; `None`: it is malformed.
-fn parameters(value: &str) -> Option<BTreeMap<String, String>> {
-    let mut found = BTreeMap::new();
+/// The parameters of a header's value; `None`: it is malformed.
+fn parameters(value: &str) -> Option<Parameters<'_>> {
+    let mut found = Parameters(Vec::new());
     let mut rest = value.split_once(';').map_or("", |(_, rest)| rest).trim_start();
     while !rest.is_empty() {
         let (key, after) = rest.split_once('=')?;
         let (text, after) = unquoted(after.trim_start())?;
-        if found.insert(key.trim().to_ascii_lowercase(), text).is_some() {
+        let key = key.trim();
+        if found.has(key) {
             return None;
         }
+        found.0.push((key, text));
         let after = after.trim_start();
         rest = if after.is_empty() { after } else { after.strip_prefix(';')?.trim_start() };
     }
@@ -71,7 +75,8 @@ fn unquoted(value: &str) -> Option<(String, &str)> {
     let Some(quoted) = value.strip_prefix('"') else {
         let (text, rest) = value.split_at(value.find(';').unwrap_or(value.len()));
         let text = text.trim_end();
-        let is_word = !text.contains(|odd: char| odd.is_whitespace() || "\"<>\\".contains(odd));
+        let is_word =
+            text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'\\'));
         return is_word.then(|| (text.to_owned(), rest));
     };
     let mut text = String::new();
@@ -175,16 +180,29 @@ fn place_of(head: &str) -> Place {
     let disposition =
         lines.filter(|(name, _)| name.trim().eq_ignore_ascii_case("content-disposition")).last();
     let Some((_, disposition)) = disposition else { return Place::Skipped };
-    let Some(found) = parameters(disposition).filter(|found| !found.contains_key("name*")) else {
+    let Some(found) = parameters(disposition).filter(|found| !found.has("name*")) else {
         return Place::Malformed;
     };
-    let name = found.get("name").filter(|name| super::FIELDS.contains(&name.as_str()));
+    let (is_file, is_extended) = (found.has("filename"), found.has("filename*"));
+    let name = found.take("name").filter(|name| super::FIELDS.contains(&name.as_str()));
     match name {
         None => Place::Skipped,
-        Some(_) if found.contains_key("filename") => Place::Skipped,
+        Some(_) if is_file => Place::Skipped,
         // A file to some parsers, a field to others.
-        Some(_) if found.contains_key("filename*") => Place::Malformed,
-        Some(name) => Place::Field(name.clone().into_bytes()),
+        Some(_) if is_extended => Place::Malformed,
+        Some(name) => Place::Field(name.into_bytes()),
+    }
+}
+
+// === impl Parameters ===
+
+impl Parameters<'_> {
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(key, _)| key.eq_ignore_ascii_case(name))
+    }
+
+    fn take(self, name: &str) -> Option<String> {
+        self.0.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, text)| text)
     }
 }
 
