@@ -31,13 +31,10 @@ pub(super) async fn listen(listener: TcpListener, lines: Lines, metrics: Arc<Met
     let mut engines = JoinSet::new();
     for connection in 0.. {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            // A connection that is gone before it is accepted is no reason to stop. A lack of descriptors lasts longer.
-            Err(_) => {
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
+        // A connection that is gone before it is accepted is no reason to stop. A lack of descriptors lasts longer.
+        let Ok((stream, peer)) = listener.accept().await else {
+            sleep(ACCEPT_PAUSE).await;
+            continue;
         };
         while engines.try_join_next().is_some() {}
         if !lines.expect(peer.ip().to_canonical()) {

@@ -145,9 +145,9 @@ fn a_claimed_length_takes_no_room() {
     assert!(claim.is_paused, "it is held");
     let mut other = serve(vm, &chat("hello"));
     assert_eq!(refused(&mut other), None);
-    claim.body(&[b' '; 60_000], false);
+    claim.body(&vec![b' '; 60_000], false);
     assert_eq!(refused(&mut claim), None);
-    claim.body(&[b' '; 60_000], false);
+    claim.body(&vec![b' '; 60_000], false);
     assert_eq!(refused(&mut claim), FULL, "what has come counts");
     claim.finish();
     other.finish();

@@ -82,6 +82,33 @@ pub(super) struct Prefilling {
     whole: Routed,
 }
 
+// === impl Prefilling ===
+
+impl Prefilling {
+    /// Takes what a leg came to. Returns why it failed, and whether its response is all that the client waits for.
+    fn take(&mut self, handover: Result<Handover, LegFailure>) -> (Option<LegFailure>, bool) {
+        match handover {
+            Ok(Handover::Complete) if !self.kept.is_stream => (None, true),
+            // A stream of it would have to be made up: the endpoint that does it all makes one.
+            Ok(Handover::Complete) => {
+                self.others.clear();
+                (None, false)
+            }
+            Ok(handover) => {
+                self.handover = Some(handover);
+                (None, false)
+            }
+            Err(failure) => {
+                if failure == LegFailure::Refused {
+                    // The client's own fault: one engine says so, in its own words.
+                    self.others.clear();
+                }
+                (Some(failure), false)
+            }
+        }
+    }
+}
+
 // === impl Router ===
 
 impl<S: SharedMap> Router<S> {
@@ -273,25 +300,7 @@ impl<S: SharedMap> Router<S> {
             None => prefilling.joint.handover(&prefilling.protocol, body),
         };
         let has_body = prefilling.joint.api.is_some();
-        let (failure, is_over) = match handover {
-            Ok(Handover::Complete) if !prefilling.kept.is_stream => (None, true),
-            // A stream of it would have to be made up: the endpoint that does it all makes one.
-            Ok(Handover::Complete) => {
-                prefilling.others.clear();
-                (None, false)
-            }
-            Ok(handover) => {
-                prefilling.handover = Some(handover);
-                (None, false)
-            }
-            Err(failure) => {
-                if failure == LegFailure::Refused {
-                    // The client's own fault: one engine says so, in its own words.
-                    prefilling.others.clear();
-                }
-                (Some(failure), false)
-            }
-        };
+        let (failure, is_over) = prefilling.take(handover);
         let goes_on = prefilling.handover.is_some() || !prefilling.others.is_empty();
         let pool = &prefilling.whole.pool;
         let mut kinds = Vec::new();
