@@ -130,6 +130,8 @@ pub enum EngineState {
         /// Seconds since its pod was made, or ceased to be ready.
         for_s: f64,
     },
+    /// It sleeps, or wakes: it takes nothing, and needs no start to do so again.
+    Asleep,
     /// It finishes what it has, and takes nothing new.
     Draining,
 }

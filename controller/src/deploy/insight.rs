@@ -7,7 +7,7 @@
 //! The state changes with every request; the status must not. What people would not see is not shown, and the rest at most as often as
 //! the intervals here say.
 
-use super::adapters;
+use super::{adapters, sleep};
 use crate::api::{PoolState, StatePage};
 use crate::check::controller::check_pools;
 use crate::check::finding::{Finding, Findings, Level};
@@ -73,18 +73,22 @@ pub(super) struct Insights {
 /// What a state says of each pool that may be a ModelService's, and what else is found of each.
 pub(super) fn insights(
     state: &StatePage,
-    mut more: BTreeMap<ObjectName, Diagnosis>,
+    more: impl IntoIterator<Item = (ObjectName, Diagnosis)>,
 ) -> BTreeMap<ObjectName, Insight> {
     let mut findings = Findings::new("");
     check_pools(state, &mut findings);
     let findings = findings.into_vec();
+    let mut more_of: BTreeMap<ObjectName, Vec<Diagnosis>> = BTreeMap::new();
+    for (name, diagnosis) in more {
+        more_of.entry(name).or_default().push(diagnosis);
+    }
     let of_pool = |pool: &PoolState| {
         let (namespace, name) = pool.name.split_once('/')?;
         let name = ObjectName { namespace: namespace.to_owned(), name: name.to_owned() };
         let subject = format!("pool {}", pool.name);
         let found: Vec<&Finding> = findings.iter().filter(|finding| finding.subject == subject).collect();
         let mut insight = Insight { traffic: traffic(pool), diagnoses: diagnoses(&found) };
-        insight.diagnoses.extend(more.remove(&name));
+        insight.diagnoses.extend(more_of.remove(&name).unwrap_or_default());
         Some((name, insight))
     };
     state.pools.iter().filter_map(of_pool).collect()
@@ -92,7 +96,8 @@ pub(super) fn insights(
 
 /// Whether a condition is one of these.
 pub(super) fn is_diagnosis(kind: &str) -> bool {
-    kind == adapters::CONDITION || CONDITIONS.iter().any(|(_, known, _)| *known == kind)
+    [adapters::CONDITION, sleep::CONDITION].contains(&kind)
+        || CONDITIONS.iter().any(|(_, known, _)| *known == kind)
 }
 
 fn traffic(pool: &PoolState) -> Option<Traffic> {

@@ -3,7 +3,7 @@
 //! ```text
 //!   watches (ModelServices, what they became, its pods) ─┬► seen ─► warmpath_deploy::plan (pure) ─► step (pure) ─► apply
 //!   state of the router ─► insight ──────────────────────┤                └─► status, Events
-//!   scaler (each replica's own) ─► Scaled ───────────────┘
+//!   scaler (each replica's own) ─► Scaled ───────────────┴► sleep: engines that stay at zero and sleep
 //! ```
 //!
 //! Only the replica that holds the Lease does so, and only it has these watches: one that takes over lists everything, and writes
@@ -25,6 +25,7 @@ mod planned;
 mod quantity;
 mod retry;
 mod seen;
+mod sleep;
 mod status;
 mod step;
 mod writer;
@@ -40,6 +41,7 @@ use insight::{Insights, LOOK_INTERVAL, insights};
 use kube::Client;
 use pass::Carrier;
 use seen::services;
+use sleep::Sleeper;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -97,8 +99,9 @@ async fn lead(
     for source in Source::of_services(&settings.kubernetes.namespaces, &made) {
         watches.open(source);
     }
-    let mut carrier = Carrier::new(client.clone(), settings, is_leader, Arc::clone(metrics));
     let (mut shown, keeper) = (Insights::default(), Keeper::start());
+    let sleeper = Sleeper::start(client.clone(), is_leader.clone());
+    let mut carrier = Carrier::new(client.clone(), settings, is_leader, Arc::clone(metrics));
     let mut looks = tokio::time::interval_at(Instant::now() + LOOK_INTERVAL, LOOK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut due: Option<Instant> = None;
@@ -108,7 +111,8 @@ async fn lead(
             _ = looks.tick() => {
                 let state = api.state();
                 keeper.follow(targets(watches.facts(), &state));
-                if shown.take(insights(&state, keeper.diagnoses()), Instant::now()) { due = Some(soon(due)) }
+                let more = keeper.diagnoses().into_iter().chain(sleeper.diagnoses());
+                if shown.take(insights(&state, more), Instant::now()) { due = Some(soon(due)) }
             }
             // What has changed of it meanwhile was not looked at.
             () = carrier.ended() => due = Some(soon(due)),
@@ -117,6 +121,9 @@ async fn lead(
             () = until(due) => {
                 let now = Instant::now();
                 shown.scale(scaled.borrow().clone());
+                if watches.facts().is_complete() {
+                    sleeper.follow(sleep::targets(watches.facts(), &scaled.borrow()));
+                }
                 due = if watches.facts().is_complete() { carrier.look(watches.facts(), &mut shown, now).await } else { None };
             }
         }

@@ -128,11 +128,16 @@ fn observed_workload(workload: &DynamicObject, seen: &Seen, role: RoleName) -> O
     let observed = workload.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
     let mut troubles = troubles(seen, role);
     troubles.extend(replica_failure(workload));
+    let asleep = seen
+        .pods
+        .values()
+        .filter(|pod| pod.role == role.as_str() && pod.is_ready && pod.asleep.is_some() && !pod.is_leaving);
+    let asleep = i32::try_from(asleep.count()).unwrap_or(i32::MAX);
     ObservedWorkload {
         wanted: number("/spec/replicas"),
         is_scaled_by_others: is_set_by_others(workload, &["f:spec", "f:replicas"], seen.respect()),
         replicas: number("/status/replicas"),
-        ready: number("/status/readyReplicas"),
+        ready: number("/status/readyReplicas").saturating_sub(asleep).max(0),
         updated: number("/status/updatedReplicas"),
         // A LeaderWorkerSet has no such field.
         is_current: observed.is_none_or(|observed| Some(observed) >= workload.metadata.generation),

@@ -76,7 +76,8 @@ fn whole(facts: &Facts, kind: Kind) -> impl Iterator<Item = (&ObjectName, &Arc<D
     })
 }
 
-fn engines(facts: &Facts) -> impl Iterator<Item = (&ObjectName, &EnginePod)> {
+/// All pods that ModelServices have made.
+pub(super) fn engines(facts: &Facts) -> impl Iterator<Item = (&ObjectName, &EnginePod)> {
     facts.items(Kind::EnginePod).filter_map(|(name, item)| match item {
         Item::Engine(pod) => Some((name, pod)),
         _ => None,
@@ -122,7 +123,7 @@ impl Seen {
             object.metadata.resource_version.hash(&mut hasher);
         }
         for (name, pod) in &self.pods {
-            (name, &pod.role, pod.is_ready, pod.is_leaving, &pod.trouble).hash(&mut hasher);
+            (name, &pod.role, pod.is_ready, pod.asleep, pod.is_leaving, &pod.trouble).hash(&mut hasher);
         }
         self.insight.hash(&mut hasher);
         self.scaled().hash(&mut hasher);

@@ -63,6 +63,8 @@ pub(super) struct ReplicaLook {
     pub(super) identity: u64,
     /// Whether all of it takes requests.
     pub(super) is_ready: bool,
+    /// Whether its engine sleeps, or wakes.
+    pub(super) is_asleep: bool,
     pub(super) is_leaving: bool,
     /// Its pods that take requests, or will.
     pub(super) endpoints: BTreeSet<String>,
@@ -135,7 +137,8 @@ fn replicas(pods: &BTreeMap<&str, &EnginePod>) -> BTreeMap<String, ReplicaLook> 
             replica.trouble = Some(format!("pod {name}: {trouble}"));
         }
         if pod.is_endpoint {
-            replica.is_ready &= pod.is_ready;
+            replica.is_ready &= pod.is_ready && pod.asleep.is_none();
+            replica.is_asleep |= pod.asleep.is_some();
             replica.identity ^= pod.identity;
             replica.endpoints.insert((*name).to_owned());
         }

@@ -18,6 +18,7 @@ mod means;
 mod pods;
 mod scaled;
 mod service;
+mod sleepers;
 mod sums;
 
 #[cfg(test)]
@@ -102,7 +103,10 @@ pub(crate) async fn run(inputs: Inputs, to: watch::Sender<Scaled>) {
         tokio::select! {
             () = shared.stopped() => return,
             // What has changed is looked at with the next tick; a service that is new has one of its own.
-            has_changed = watches.next() => if has_changed { scaler.welcome(watches.facts()) },
+            has_changed = watches.next() => if has_changed {
+                scaler.note_sleepers(watches.facts());
+                scaler.welcome(watches.facts());
+            },
             _ = ticks.tick() => scaler.tick(watches.facts(), Which::All),
             () = woken.notified() => wake_at = wake_at.or(Some(ticked + WAKE_INTERVAL)),
             () = until(wake_at) => {
@@ -136,6 +140,14 @@ impl Scaler {
         self.specs.read(facts);
         if self.specs.all().any(|(name, _)| !self.services.contains_key(name)) {
             self.tick(facts, Which::New);
+        }
+    }
+
+    /// Times engines that wake: the next plan may be as far off as they take.
+    fn note_sleepers(&mut self, facts: &Facts) {
+        let now_s = self.inputs.shared.with(|_, now| float(now.us()) / 1e6);
+        for (name, service) in &mut self.services {
+            service.note_sleepers(&pods(facts, name), now_s);
         }
     }
 

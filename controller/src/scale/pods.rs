@@ -38,7 +38,9 @@ impl Ages {
     ) -> Vec<(&'a str, f64)> {
         let mut starts = Vec::new();
         let mut next = BTreeMap::new();
-        for (name, ReplicaLook { identity, is_ready, .. }) in replicas {
+        for (name, ReplicaLook { identity, is_ready, is_asleep, .. }) in replicas {
+            // One that sleeps has started, and starts no more.
+            let is_ready = &(*is_ready || *is_asleep);
             let known = self.replicas.get(name).filter(|age| age.identity == *identity);
             let mut age = match known {
                 Some(age) => *age,

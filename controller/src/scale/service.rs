@@ -5,9 +5,11 @@ use super::look::{EndpointLook, Look, ReplicaLook};
 use super::means::Mean;
 use super::pods::Ages;
 use super::scaled::{RoleScaling, Scaling, Verdict};
+use super::sleepers::Sleepers;
 use super::sums::Sums;
 use crate::publish::Arrived;
 use crate::telemetry::Ended;
+use crate::watch::EnginePod;
 use std::collections::BTreeMap;
 use warmpath_core::ids::EndpointId;
 use warmpath_core::num::{count, float, float_len};
@@ -84,6 +86,8 @@ pub(super) struct Service {
     is_blind: bool,
     state: State,
     plans: Vec<RolePlan>,
+    /// Engines that sleep at zero, where that was chosen.
+    sleepers: Sleepers,
     /// Since when replicas are wanted and none has been ready; `None`: not so.
     waking_since_s: Option<f64>,
     strange_plans: u32,
@@ -169,9 +173,16 @@ impl Service {
         self.scaling.as_ref()
     }
 
-    /// How long it takes to wake, if that has been learned. Roles wake together: the slowest one counts.
+    /// Takes in which pods sleep.
+    pub(super) fn note_sleepers(&mut self, pods: &BTreeMap<&str, &EnginePod>, now_s: f64) {
+        self.sleepers.note(pods, self.waking_since_s.map(|since_s| now_s - since_s));
+    }
+
+    /// How long it takes to wake, if that has been learned: that of engines that sleep, or that of a start. Roles wake together: the
+    /// slowest one counts.
     pub(super) fn wake_time(&self, now_s: f64) -> Option<WakeSeconds> {
-        let usual_s = self.learned.values().filter_map(|learned| learned.wake.wake_s()).reduce(f64::max)?;
+        let started = || self.learned.values().filter_map(|learned| learned.wake.wake_s()).reduce(f64::max);
+        let usual_s = if self.sleepers.any() { self.sleepers.wake_s() } else { started() }?;
         Some(WakeSeconds { usual_s, passed_s: self.waking_since_s.map(|since_s| (now_s - since_s).max(0.0)) })
     }
 
@@ -343,10 +354,11 @@ impl Service {
             };
             Engine {
                 id: id(name),
-                state: match (replica.is_leaving, replica.is_ready) {
-                    (true, _) => EngineState::Draining,
-                    (false, true) => EngineState::Ready,
-                    (false, false) => EngineState::Starting { for_s: self.ages.of(name, now_s) },
+                state: match (replica.is_leaving, replica.is_asleep, replica.is_ready) {
+                    (true, _, _) => EngineState::Draining,
+                    (false, true, _) => EngineState::Asleep,
+                    (false, false, true) => EngineState::Ready,
+                    (false, false, false) => EngineState::Starting { for_s: self.ages.of(name, now_s) },
                 },
                 warm_tokens: ranks().map(warm).sum(),
                 requests: ranks().map(|endpoint| endpoint.requests).sum(),
@@ -361,7 +373,8 @@ impl Service {
         let serves = |role: &Role| role.legs == Legs::Prefill || role.ready() > 0;
         let is_waking = !self.is_asleep() && !seen.roles.iter().all(serves);
         self.waking_since_s = is_waking.then(|| self.waking_since_s.unwrap_or(now_s));
-        let wake_s = seen.roles.iter().map(|role| role.speeds.wake_s).fold(0.0, f64::max);
+        let start_s = seen.roles.iter().map(|role| role.speeds.wake_s).fold(0.0, f64::max);
+        let wake_s = if self.sleepers.any() { self.sleepers.wake_s().unwrap_or_default() } else { start_s };
         let for_s = self.waking_since_s.map_or(0.0, |since_s| now_s - since_s);
         let is_stuck = self.plans.iter().any(|plan| plan.reason == Reason::Stuck);
         let mut starting = look.replicas.values().filter(|it| !it.is_leaving && !it.is_ready);

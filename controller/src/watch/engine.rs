@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use warmpath_core::ids::EndpointId;
-use warmpath_deploy::plan::{ENDPOINT_LABEL, ROLE_LABEL, SERVICE_LABEL};
+use warmpath_deploy::plan::{ENDPOINT_LABEL, ROLE_LABEL, SERVICE_LABEL, TAKES_REQUESTS, asleep_at};
 
 /// The annotation with the cost of a pod's deletion: of the pods of a ReplicaSet that shrinks, those with the lowest go first.
 pub(crate) const DELETION_COST_ANNOTATION: &str = "controller.kubernetes.io/pod-deletion-cost";
@@ -81,6 +81,8 @@ pub struct EnginePod {
     pub is_endpoint: bool,
     /// The group that it is in, if a replica has several pods.
     pub group: Option<String>,
+    /// The level at which its engine sleeps, or is about to: it takes no requests meanwhile. None while it is awake.
+    pub asleep: Option<u8>,
     /// Whether it is ready.
     pub is_ready: bool,
     /// Whether it is being deleted, or has ended for good.
@@ -110,12 +112,15 @@ impl EnginePod {
         let name = ObjectName { namespace: meta.namespace.unwrap_or_default(), name: meta.name? };
         let cost = meta.annotations.as_ref().and_then(|all| all.get(DELETION_COST_ANNOTATION));
         let mut labels: BTreeMap<String, String> = meta.labels.unwrap_or_default();
+        let takes_requests = labels.remove(ENDPOINT_LABEL);
+        let asleep = takes_requests.as_deref().and_then(asleep_at);
         let ready = status.conditions.iter().find(|it| it.r#type == "Ready" && it.status == "True");
         let (is_ready, ready_ms) = (ready.is_some(), ready.and_then(|it| unix_ms(it.since?)));
         let pod = Self {
             service: labels.remove(SERVICE_LABEL).unwrap_or_default(),
             role: labels.remove(ROLE_LABEL).unwrap_or_default(),
-            is_endpoint: labels.remove(ENDPOINT_LABEL).as_deref() == Some("true"),
+            is_endpoint: asleep.is_some() || takes_requests.as_deref() == Some(TAKES_REQUESTS),
+            asleep,
             group: labels.remove(GROUP_LABEL),
             is_ready,
             is_leaving: meta.deletion_timestamp.is_some() || PHASES_OVER.contains(&status.phase.as_str()),

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use warmpath_config::{KvEvents, Prompt, WEIGHT_MAX};
 use warmpath_core::limits::{ENDPOINTS_MAX, NAME_BYTES_MAX, POOLS_MAX};
 use warmpath_core::wire::{Hold, Objective, Rewrite, RewriteTarget, Transfer};
-use warmpath_deploy::plan::{ENDPOINT_LABEL, SERVICE_LABEL};
+use warmpath_deploy::plan::{ENDPOINT_LABEL, SERVICE_LABEL, TAKES_REQUESTS};
 
 /// Most objectives and rewrites of a pool, and targets of a rewrite. Any beyond are left out.
 const OBJECTIVES_MAX: usize = 256;
@@ -78,7 +78,7 @@ pub fn plan(facts: &Facts, settings: &Kubernetes) -> Plan {
 /// The watch that shows a pool's pods, and the ModelService whose pods they are if it shows those of others, too: one watch serves all
 /// ModelServices of a namespace, where one for each would cost the API server hundreds.
 fn source_of(pool: &ObjectName, selector: Selector) -> (Source, Option<String>) {
-    let shared = || Selector::from([(ENDPOINT_LABEL.to_owned(), "true".to_owned())]);
+    let shared = || Selector::from([(ENDPOINT_LABEL.to_owned(), TAKES_REQUESTS.to_owned())]);
     let service = selector.get(SERVICE_LABEL).cloned();
     let mut rest = selector.clone();
     rest.remove(SERVICE_LABEL);

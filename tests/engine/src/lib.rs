@@ -28,5 +28,5 @@ pub mod text;
 pub use model::{Engine, Params, Preset};
 pub use server::{
     Encoding, EngineServer, EventFault, Fault, Hashes, KvEvents, Legs, LoadFailure, Nonsense, Opening, Role,
-    Scrape, ServerConfig, State, Transfer, TransferProtocol,
+    Scrape, ServerConfig, Slept, State, Transfer, TransferProtocol,
 };

@@ -91,6 +91,9 @@ struct Args {
     /// A folder with a model's tokenizer.json and tokenizer_config.json, whose tokens and template the engines use.
     #[arg(long)]
     model_dir: Option<PathBuf>,
+    /// Have vLLM's sleep mode, and take so many seconds for each part of a wake.
+    #[arg(long)]
+    wake_s: Option<f64>,
     /// Publish KV events, in the JSON of vLLM's flag of this name, with `encoding` and `hashes` besides; `{}` takes free ports.
     #[arg(long, value_parser = |text: &str| serde_json::from_str::<KvEvents>(text))]
     kv_events_config: Option<KvEvents>,
@@ -135,6 +138,7 @@ impl Args {
             prefix_caching: !self.no_prefix_caching,
             transfer: self.transfer_of(number)?,
             model_dir: self.model_dir.clone(),
+            wake_time: self.wake_s.map(Duration::try_from_secs_f64).transpose()?,
             events: self.kv_events_config.clone(),
             faults: self
                 .faults

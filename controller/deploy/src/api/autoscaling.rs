@@ -17,6 +17,11 @@ pub struct Autoscaling {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 604_800))]
     pub idle_seconds: Option<u32>,
+    /// What becomes of the last engines when all roles go to zero, with vLLM: at level 1 they sleep with their weights in the host's
+    /// memory, at level 2 without weights, and wake within seconds. Without it they leave, and new ones start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2))]
+    pub sleep_level: Option<u8>,
     /// Whether another scaler (HPA, KEDA) sets the replicas of the workloads: Warmpath leaves them alone.
     #[serde(default)]
     pub external: bool,

@@ -62,6 +62,9 @@ fn flags(context: Context<'_>) -> Flags {
     put(&mut events, "enable_kv_cache_events", true);
     flags.set("--kv-events-config", events);
     adapters(context, &mut flags);
+    if spec.autoscaling.sleep_level.is_some() {
+        flags.switch("--enable-sleep-mode");
+    }
     // Requests that run when a pod leaves end as they would have.
     flags.set("--shutdown-timeout", spec.rollout.drain_seconds);
     flags
@@ -139,6 +142,10 @@ fn environment(context: Context<'_>) -> Vec<serde_json::Value> {
             found.push(env("VLLM_MOONCAKE_BOOTSTRAP_PORT", port.to_string()));
         }
         _ => {}
+    }
+    if spec.autoscaling.sleep_level.is_some() {
+        // The endpoints that put it to sleep and wake it are among those of development.
+        found.push(env("VLLM_SERVER_DEV_MODE", "1"));
     }
     if spec.adapters.iter().flat_map(|adapters| &adapters.list).any(|it| it.load == AdapterLoad::OnDemand) {
         // vLLM then looks for a model that it does not know among these directories.

@@ -19,9 +19,11 @@ mod workload;
 
 pub use crate::problems::Problem;
 pub use cluster::{Cluster, InferencePools, Picker};
-pub use names::{ENDPOINT_LABEL, LLM_D_ROLE_LABEL, ROLE_LABEL, SERVICE_LABEL};
+pub use names::{
+    ENDPOINT_LABEL, LLM_D_ROLE_LABEL, ROLE_LABEL, SERVICE_LABEL, TAKES_REQUESTS, asleep, asleep_at,
+};
 pub use observed::{Diagnosis, ObjectRef, Observed, ObservedWorkload, Traffic};
-pub use scaling::{policy, ranks};
+pub use scaling::{Sleep, policy, ranks, sleep};
 
 use crate::api::{ModelService, ModelServiceStatus};
 use crate::engines::{self, Context, HTTP_PORT};

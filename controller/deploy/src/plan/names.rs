@@ -10,6 +10,11 @@ pub const SERVICE_LABEL: &str = "warmpath.dev/model-service";
 pub const ROLE_LABEL: &str = "warmpath.dev/role";
 /// The label of pods that take requests: of a replica of several nodes, some pods only compute.
 pub const ENDPOINT_LABEL: &str = "warmpath.dev/endpoint";
+/// The label's value while a pod takes requests. Services and pools select by it, so that a pod with another one gets none, through any
+/// gateway.
+pub const TAKES_REQUESTS: &str = "true";
+/// How the label's value begins while a pod sleeps, or is about to; the level follows.
+const ASLEEP: &str = "asleep-";
 /// The label by which the router learns what a pod does.
 pub const LLM_D_ROLE_LABEL: &str = "llm-d.ai/role";
 /// The label with the manager of an object.
@@ -67,6 +72,16 @@ impl<'a> Owner<'a> {
         }
         metadata
     }
+}
+
+/// The value of [`ENDPOINT_LABEL`] of a pod that sleeps at this level.
+pub fn asleep(level: u8) -> String {
+    format!("{ASLEEP}{level}")
+}
+
+/// The level at which a pod sleeps, by the value of [`ENDPOINT_LABEL`]; `None`: it does not.
+pub fn asleep_at(value: &str) -> Option<u8> {
+    value.strip_prefix(ASLEEP)?.parse().ok()
 }
 
 /// What a manifest is of.

@@ -27,7 +27,7 @@ pub struct ObservedWorkload {
     pub is_scaled_by_others: bool,
     /// `status.replicas`: those of earlier pod templates as well.
     pub replicas: i32,
-    /// `status.readyReplicas`.
+    /// `status.readyReplicas`, less those that sleep.
     pub ready: i32,
     /// `status.updatedReplicas`.
     pub updated: i32,

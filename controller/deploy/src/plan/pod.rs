@@ -1,7 +1,7 @@
 //! The pod template of a role.
 
 use super::claims;
-use super::names::{ENDPOINT_LABEL, LLM_D_ROLE_LABEL, Owner};
+use super::names::{ENDPOINT_LABEL, LLM_D_ROLE_LABEL, Owner, TAKES_REQUESTS};
 use super::volumes::{file_annotation, memory, spread, volumes};
 use crate::api::{ModelServiceSpec, RoleName};
 use crate::engines::{HTTP_PORT, Launch};
@@ -46,7 +46,7 @@ impl Pod<'_> {
     fn metadata(self, takes_requests: bool) -> Value {
         let mut labels = self.owner.labels(Some(self.shape.name));
         if takes_requests {
-            labels.insert(ENDPOINT_LABEL.to_owned(), "true".into());
+            labels.insert(ENDPOINT_LABEL.to_owned(), TAKES_REQUESTS.into());
         }
         if self.shape.name != RoleName::Serve {
             labels.insert(LLM_D_ROLE_LABEL.to_owned(), self.shape.name.as_str().into());

@@ -2,7 +2,7 @@
 
 use super::Object;
 use super::cluster::{Cluster, InferencePools};
-use super::names::{ENDPOINT_LABEL, Owner, SERVICE_LABEL};
+use super::names::{ENDPOINT_LABEL, Owner, SERVICE_LABEL, TAKES_REQUESTS};
 use crate::api::{EngineKind, ModelServiceSpec, TransferProtocol, Vendor};
 use crate::engines::{BOOTSTRAP_PORT, HTTP_PORT, event_ports, served_names};
 use crate::json::put;
@@ -22,7 +22,7 @@ pub(super) fn objects(
     cluster: &Cluster,
     problems: &mut Problems,
 ) -> Vec<Object> {
-    let selector = json!({SERVICE_LABEL: owner.name, ENDPOINT_LABEL: "true"});
+    let selector = json!({SERVICE_LABEL: owner.name, ENDPOINT_LABEL: TAKES_REQUESTS});
     let service = json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": owner.metadata(owner.name, None),

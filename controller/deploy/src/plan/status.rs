@@ -126,7 +126,14 @@ fn role(service: &ModelService, owner: &Owner<'_>, shape: &Shape<'_>, observed: 
     let seen = observed.workload(&workload);
     let as_seen = seen.map(|seen| seen.wanted);
     let of_others = as_seen.filter(|_| seen.is_some_and(|seen| seen.is_scaled_by_others));
-    let wanted = of_others.or(replicas(owner, &service.spec, shape, observed)).or(as_seen).unwrap_or(1);
+    // Those that sleep are there, and not wanted at present.
+    let sleeps =
+        service.spec.autoscaling.sleep_level.is_some() && observed.scaled.get(&shape.name) == Some(&0);
+    let wanted = of_others
+        .or(sleeps.then_some(0))
+        .or(replicas(owner, &service.spec, shape, observed))
+        .or(as_seen)
+        .unwrap_or(1);
     let (ready, updated) = seen.map_or((0, 0), |seen| (seen.ready, seen.updated));
     RoleStatus { name: shape.name, workload, wanted, ready, updated, message: waits_for(seen, wanted) }
 }

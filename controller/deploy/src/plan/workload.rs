@@ -91,14 +91,19 @@ pub(super) fn replicas(
         return None;
     }
     let (min, max) = (shape.role.replicas.min, shape.role.replicas.max.unwrap_or(shape.role.replicas.min));
-    let least = if spec.autoscaling.scale_to_zero { 0 } else { min };
+    let least = match (spec.autoscaling.scale_to_zero, spec.autoscaling.sleep_level) {
+        (true, None) => 0,
+        // Those that sleep stay.
+        (true, Some(_)) => min.max(1),
+        (false, _) => min,
+    };
     if !spec.autoscaling.enabled {
         return Some(min);
     }
     let scaled = observed.scaled.get(&shape.name).map(|scaled| (*scaled).clamp(least, max.max(least)));
     // Until the scaler has seen anything, what runs stays.
     let kept = || observed.workload(&workload(owner, shape)).map(|seen| seen.wanted);
-    scaled.or_else(kept).or(Some(if spec.autoscaling.scale_to_zero { 0 } else { min.max(1) }))
+    scaled.or_else(kept).or(Some(if spec.autoscaling.scale_to_zero { least } else { min.max(1) }))
 }
 
 /// Nodes are drained one pod of a role at a time. A group of several nodes restarts as one, which a budget of pods cannot say.

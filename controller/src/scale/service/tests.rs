@@ -3,6 +3,7 @@
 use super::super::look::{EndpointLook, HeldLook, Look, ReplicaLook};
 use super::{Asked, Service, Takes};
 use crate::publish::{Arrived, Firsts};
+use crate::watch::EnginePod;
 use std::collections::BTreeMap;
 use warmpath_deploy::api::RoleName;
 use warmpath_scale::{Policy, RawBounds, RawPolicy};
@@ -114,6 +115,35 @@ fn the_time_that_a_model_takes_to_wake_is_known_after_it_has_woken_once() {
     service.note_held(1.0);
     service.plan(&asked, &held(1), now_s);
     assert_eq!(service.wake_time(now_s + 10.0).unwrap().passed_s, Some(10.0));
+}
+
+#[test]
+fn engines_that_sleep_are_woken_by_requests_and_not_by_a_controller_that_starts() {
+    let (mut service, asked) = (Service::default(), split(60.0));
+    let mut asleep = starting(ready(1));
+    asleep.replicas.values_mut().for_each(|replica| replica.is_asleep = true);
+    let pods = |asleep: Option<u8>| {
+        let pod = EnginePod { asleep, is_endpoint: true, is_ready: true, ..EnginePod::default() };
+        BTreeMap::from([("prefill-0", pod.clone()), ("decode-0", pod)])
+    };
+    let note = |service: &mut Service, of: &BTreeMap<&'static str, EnginePod>, now_s| {
+        service.note_sleepers(&of.iter().map(|(name, pod)| (*name, pod)).collect(), now_s);
+    };
+    note(&mut service, &pods(Some(1)), 1_000.0);
+    let now_s = pass(&mut service, &asked, &asleep, 1_000.0, 3_600.0);
+    assert_eq!((replicas(&service), service.wake_time(now_s)), (vec![0, 0], None));
+    service.note_held(1.0);
+    asleep.held = held(1).held;
+    service.plan(&asked, &asleep, now_s);
+    assert_eq!((replicas(&service), reason(&service)), (vec![1, 1], "Wake"));
+    note(&mut service, &pods(None), now_s + 3.0);
+    pass(&mut service, &asked, &ready(1), now_s + 3.0, 10.0);
+    note(&mut service, &pods(Some(1)), now_s + 700.0);
+    assert_eq!(
+        service.wake_time(now_s + 700.0).map(|wake| wake.usual_s),
+        Some(3.0),
+        "no start takes so little"
+    );
 }
 
 #[test]

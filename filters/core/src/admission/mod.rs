@@ -24,7 +24,7 @@ mod switch;
 mod wait;
 
 pub use followed::{CONVERSATIONS_MAX, TURNS_MAX};
-pub use queue::{Asked, HELD_MAX, HeldKey, Queue, Waiting};
+pub use queue::{Asked, HELD_MAX, HeldKey, HeldSum, Queue, Waiting};
 
 use crate::ids::{CellHash, ConversationId, EndpointId, OriginId, RequestKey, TenantId};
 use crate::num::float;

@@ -64,6 +64,17 @@ pub struct Queue {
     by_age: BTreeSet<(Timestamp, HeldKey)>,
     /// The tokens that each needs for itself.
     by_tenant: BTreeMap<TenantId, BTreeMap<Rank, u64>>,
+    /// What each origin holds. Each new one is measured against what its process holds already.
+    by_origin: BTreeMap<OriginId, HeldSum>,
+}
+
+/// What an origin holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeldSum {
+    /// Requests.
+    pub requests: u64,
+    /// Bytes of their bodies.
+    pub body_bytes: u64,
 }
 
 /// What comes first of one tenant's.
@@ -109,6 +120,9 @@ impl Queue {
         self.remove(key);
         let waiting = Waiting { key, asked, held_for, since, body_bytes, repeated: now };
         self.waiting.insert(key, waiting);
+        let sum = self.by_origin.entry(key.origin).or_default();
+        sum.requests += 1;
+        sum.body_bytes = sum.body_bytes.saturating_add(body_bytes);
         if held_for == HeldFor::Room {
             self.by_age.insert((since, key));
             self.by_tenant.entry(asked.tenant).or_default().insert(Rank::of(&waiting), asked.own_tokens());
@@ -118,6 +132,13 @@ impl Queue {
     pub(super) fn remove(&mut self, key: HeldKey) {
         let Some(waiting) = self.waiting.remove(&key) else { return };
         self.by_age.remove(&(waiting.since, key));
+        if let Some(sum) = self.by_origin.get_mut(&key.origin) {
+            sum.requests = sum.requests.saturating_sub(1);
+            sum.body_bytes = sum.body_bytes.saturating_sub(waiting.body_bytes);
+            if sum.requests == 0 {
+                self.by_origin.remove(&key.origin);
+            }
+        }
         if let Some(of_tenant) = self.by_tenant.get_mut(&waiting.asked.tenant) {
             of_tenant.remove(&Rank::of(&waiting));
             if of_tenant.is_empty() {
@@ -145,6 +166,11 @@ impl Queue {
     /// One of them.
     pub fn get(&self, key: HeldKey) -> Option<&Waiting> {
         self.waiting.get(&key)
+    }
+
+    /// What an origin holds.
+    pub fn of_origin(&self, origin: OriginId) -> HeldSum {
+        self.by_origin.get(&origin).copied().unwrap_or_default()
     }
 
     /// Those that wait for room, the oldest first.
@@ -201,5 +227,34 @@ impl Iterator for OfTenant<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.0.next().map(|(rank, own_tokens)| (*rank, *own_tokens))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HeldKey, HeldSum, Queue, SILENCE_MS_MAX};
+    use crate::ids::OriginId;
+    use crate::time::Timestamp;
+    use crate::wire::Held;
+
+    #[test]
+    fn what_each_origin_holds_follows_what_comes_grows_and_goes() {
+        let (mut queue, now) = (Queue::default(), Timestamp::from_ms(100_000));
+        let held = |origin, number, body_bytes| Held { origin, number, body_bytes, ..Held::default() };
+        for (origin, number, body_bytes) in [(1, 1, 100), (1, 2, 20), (2, 1, 5), (1, 1, 300), (3, 1, 9)] {
+            queue.add(&held(origin, number, body_bytes), now);
+        }
+        let of = |queue: &Queue| {
+            [1, 2, 3].map(|origin| {
+                let HeldSum { requests, body_bytes } = queue.of_origin(OriginId(origin));
+                (requests, body_bytes)
+            })
+        };
+        assert_eq!(of(&queue), [(2, 320), (1, 5), (1, 9)], "one came again with more of its body");
+        queue.remove(HeldKey { origin: OriginId(1), number: 2 });
+        queue.drop_origin(OriginId(3));
+        assert_eq!(of(&queue), [(1, 300), (1, 5), (0, 0)]);
+        queue.expire(now.plus_ms(SILENCE_MS_MAX + 1));
+        assert_eq!((of(&queue), queue.by_origin.len()), ([(0, 0); 3], 0));
     }
 }

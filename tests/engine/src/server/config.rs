@@ -59,6 +59,8 @@ pub struct ServerConfig {
     /// A folder with a model's `tokenizer.json` and `tokenizer_config.json`: prompts become its tokens, and chats are rendered
     /// by its template. `None`: four bytes are a token.
     pub model_dir: Option<PathBuf>,
+    /// How long each part of a wake takes, where the engine has vLLM's sleep mode and its development endpoints; `None`: it has neither.
+    pub wake_time: Option<Duration>,
     /// Whether and how the engine publishes what its cache holds.
     pub events: Option<KvEvents>,
     /// Faults from the start on.
@@ -86,6 +88,7 @@ impl Default for ServerConfig {
             prefix_caching: true,
             transfer: None,
             model_dir: None,
+            wake_time: None,
             events: None,
             faults: Vec::new(),
         }

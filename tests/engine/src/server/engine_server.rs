@@ -8,6 +8,7 @@ use super::{
     listen,
     lora::Adapters,
     metrics,
+    sleep::Sleep,
     state::State,
 };
 use crate::{
@@ -53,6 +54,7 @@ pub(super) struct App {
     pub(super) cut: Cut,
     publisher: Option<Publisher>,
     pub(super) faults: Arc<Faults>,
+    pub(super) sleep: Sleep,
     addr: SocketAddr,
     /// Where other engines find it.
     pub(super) side_addr: SocketAddr,
@@ -97,6 +99,7 @@ impl EngineServer {
             adapters: Adapters::of(&config.adapters),
             config,
             faults,
+            sleep: Sleep::default(),
             stop: Notify::new(),
             connections: AtomicUsize::new(0),
             requests: Mutex::default(),
@@ -298,6 +301,7 @@ impl App {
             blocks_total: readings.stats.blocks_total,
             legs: readings.legs,
             fetch_error: readings.fetch_error.clone(),
+            slept: self.sleep.slept(),
         })
     }
 }

@@ -72,6 +72,7 @@ pub(super) async fn listen(app: Arc<App>, socket: TcpListener, addr: SocketAddr)
             // Connections end by themselves, and take their requests back from the model.
             while connections.join_next().await.is_some() {}
             app.hub.restart();
+            app.sleep.restart();
         }
         app.faults.set_applied(in_force.orders());
         tokio::select! {

@@ -7,7 +7,7 @@ use super::{
     legs::TransferProtocol,
     lora,
     reply::{Body, ENGINE, REQUEST_ID, broken, broken_after, json as reply_json, whole, with_body},
-    sim, tokens,
+    sim, sleep, tokens,
 };
 use crate::api::{ApiError, Protocol};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
@@ -42,6 +42,10 @@ enum Route {
     Metrics,
     ResetPrefixCache,
     EventSources,
+    Sleep,
+    WakeUp,
+    IsSleeping,
+    CollectiveRpc,
     SimState,
     SimFault,
     Unknown,
@@ -61,6 +65,10 @@ impl Route {
             "/detokenize" => (Self::Detokenize, "/detokenize", Method::POST),
             "/reset_prefix_cache" => (Self::ResetPrefixCache, "/reset_prefix_cache", Method::POST),
             "/kv_event_sources" => (Self::EventSources, "/kv_event_sources", Method::GET),
+            "/sleep" => (Self::Sleep, "/sleep", Method::POST),
+            "/wake_up" => (Self::WakeUp, "/wake_up", Method::POST),
+            "/is_sleeping" => (Self::IsSleeping, "/is_sleeping", Method::GET),
+            "/collective_rpc" => (Self::CollectiveRpc, "/collective_rpc", Method::POST),
             "/tokenize" => (Self::Tokenize, "/tokenize", Method::POST),
             "/v1/completions/render" => {
                 (Self::Render(Protocol::Completions), "/v1/completions/render", Method::POST)
@@ -148,6 +156,7 @@ async fn dispatch(
             require_json(&request)?;
             let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
             let body = read_body(request).await?;
+            app.sleep.awake().await?;
             if let Some(what) = app.faults.take_nonsense(false) {
                 app.count_fault();
                 return Ok(nonsense(what));
@@ -169,6 +178,9 @@ async fn dispatch(
         }
         Route::ResetPrefixCache => Ok(reply_json(StatusCode::OK, &json!({"success": app.hub.reset()}))),
         Route::EventSources => Ok(event_sources(app).await),
+        Route::Sleep | Route::WakeUp | Route::IsSleeping | Route::CollectiveRpc => {
+            asleep(app, route, request).await
+        }
         Route::Render(protocol) => {
             require_json(&request)?;
             tokens::render(app, protocol, &read_body(request).await?)
@@ -188,6 +200,23 @@ async fn dispatch(
         Route::SimState => Ok(sim::state(app)),
         Route::SimFault => sim::fault(app, gave_order, &read_body(request).await?),
         Route::Unknown => Ok(detail(StatusCode::NOT_FOUND, "Not Found")),
+    }
+}
+
+/// The development endpoints of sleep mode, which an engine without it does not have.
+async fn asleep(app: &App, route: Route, request: Request<Incoming>) -> Result<Response<Body>, ApiError> {
+    let Some(wake_time) = app.config.wake_time else {
+        return Ok(detail(StatusCode::NOT_FOUND, "Not Found"));
+    };
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    match route {
+        Route::Sleep => sleep::sleep(app, &query),
+        Route::WakeUp => Ok(sleep::wake_up(app, &query, wake_time).await),
+        Route::IsSleeping => Ok(sleep::is_sleeping(app)),
+        _ => {
+            require_json(&request)?;
+            sleep::collective_rpc(app, &read_body(request).await?)
+        }
     }
 }
 

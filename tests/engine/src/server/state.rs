@@ -1,6 +1,7 @@
 //! An engine's counters for tests, without parsing metrics.
 
 use super::legs::Legs;
+use super::sleep::Slept;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -45,4 +46,7 @@ pub struct State {
     pub legs: Legs,
     /// Why the last prompt that was to come from another engine did not.
     pub fetch_error: Option<String>,
+    /// What came of its sleep.
+    #[serde(default)]
+    pub slept: Slept,
 }

@@ -99,9 +99,13 @@ impl<S: SharedMap> Router<S> {
         }
         if !self.holds.siblings.is_empty() {
             let gates = self.view.pools().iter().filter_map(|pool| self.view.admission(pool.name()));
-            let waiting = gates.flat_map(|gate| gate.queue().iter());
-            let siblings = waiting.filter(|waiting| self.holds.siblings.contains(&waiting.key.origin));
-            siblings.for_each(|waiting| kept.add(waiting.body_bytes));
+            for gate in gates {
+                for origin in &self.holds.siblings {
+                    let held = gate.queue().of_origin(*origin);
+                    kept.requests += held.requests;
+                    kept.body_bytes = kept.body_bytes.saturating_add(held.body_bytes);
+                }
+            }
         }
         kept
     }
