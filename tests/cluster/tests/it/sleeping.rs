@@ -37,7 +37,8 @@ async fn asleep(namespace: &Namespace, level: u8) -> anyhow::Result<BTreeSet<Str
     let mut names = BTreeSet::new();
     for of in ROLES {
         let labels = format!("{},warmpath.dev/endpoint=asleep-{level}", role(of));
-        let pods = until(&format!("an engine of {of} that sleeps"), async || {
+        let what = format!("an engine of {of} that sleeps");
+        let pods = until(&what, async || {
             let pods = namespace.pods(&labels).await.ok()?;
             for pod in &pods {
                 let said = Client::http1(engine_address(pod).ok()?).get("/is_sleeping").await.ok()?;
