@@ -103,7 +103,7 @@ pub fn plan(policy: &Policy, seen: &Seen, state: State, now_s: f64) -> Planned {
     if is_busy || state.busy_at_s.is_none() {
         state.busy_at_s = Some(now_s);
     }
-    let is_idle = policy.idle_s.is_some_and(|idle_s| state.is_idle(seen, idle_s, now_s));
+    let is_idle = policy.idle_s.is_some_and(|idle_s| state.is_idle(policy, seen, idle_s, now_s));
     let asleep = state.roles.iter().all(|role| role.replicas == 0);
     let mode = match (is_idle, asleep) {
         (false, false) => Mode::Follow,
@@ -246,8 +246,12 @@ impl State {
     }
 
     /// Whether nothing has been requested for so long that all roles may go to zero.
-    fn is_idle(&self, seen: &Seen, idle_s: f64, now_s: f64) -> bool {
+    fn is_idle(&self, policy: &Policy, seen: &Seen, idle_s: f64, now_s: f64) -> bool {
         let quiet_s = self.busy_at_s.map_or(0.0, |busy_at_s| now_s - busy_at_s);
+        if policy.sleeps {
+            // To wake an engine costs next to nothing.
+            return quiet_s >= idle_s;
+        }
         quiet_s >= idle_s
             && seen.roles.iter().zip(&self.roles).all(|(role, of_role)| {
                 let break_even_s = break_even_s(role);

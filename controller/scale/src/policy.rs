@@ -24,6 +24,8 @@ pub struct RawPolicy {
     pub scale_to_zero: bool,
     /// For how long nothing must have been requested, in seconds.
     pub idle_s: Option<f64>,
+    /// Whether engines then sleep in place of leaving.
+    pub sleeps: bool,
     /// The time to the first token that nine of ten requests should have, in milliseconds.
     pub ttft_ms: Option<u32>,
     /// The time between tokens that nine of ten responses should have, in milliseconds.
@@ -46,6 +48,8 @@ pub struct Policy {
     pub roles: Vec<Bounds>,
     /// Seconds without a request after which all roles go to zero; `None`: they do not.
     pub idle_s: Option<f64>,
+    /// Whether engines then sleep in place of leaving: they are back within seconds.
+    pub sleeps: bool,
     /// What nine of ten requests should have.
     pub objectives: Objectives,
 }
@@ -146,6 +150,7 @@ impl Policy {
         Self {
             roles: raw.roles.iter().map(|(_, of)| bounds(of)).collect(),
             idle_s: raw.scale_to_zero.then_some(raw.idle_s.unwrap_or(IDLE_S_DEFAULT)),
+            sleeps: raw.sleeps,
             objectives: Objectives {
                 ttft_s: seconds(raw.ttft_ms, TTFT_S_DEFAULT),
                 inter_token_s: seconds(raw.inter_token_ms, INTER_TOKEN_S_DEFAULT),

@@ -50,6 +50,7 @@ pub fn policy(spec: &ModelServiceSpec) -> Result<Option<Policy>, Vec<Problem>> {
         roles: bounds.collect(),
         scale_to_zero: autoscaling.scale_to_zero,
         idle_s: autoscaling.idle_seconds.map(f64::from),
+        sleeps: autoscaling.sleep_level.is_some(),
         ttft_ms: objectives.ttft_milliseconds,
         inter_token_ms: objectives.inter_token_milliseconds,
     };

@@ -119,7 +119,8 @@ fn the_time_that_a_model_takes_to_wake_is_known_after_it_has_woken_once() {
 
 #[test]
 fn engines_that_sleep_are_woken_by_requests_and_not_by_a_controller_that_starts() {
-    let (mut service, asked) = (Service::default(), split(60.0));
+    let (mut service, mut asked) = (Service::default(), split(60.0));
+    asked.policy.sleeps = true;
     let mut asleep = starting(ready(1));
     asleep.replicas.values_mut().for_each(|replica| replica.is_asleep = true);
     let pods = |asleep: Option<u8>| {
@@ -138,6 +139,8 @@ fn engines_that_sleep_are_woken_by_requests_and_not_by_a_controller_that_starts(
     assert_eq!((replicas(&service), reason(&service)), (vec![1, 1], "Wake"));
     note(&mut service, &pods(None), now_s + 3.0);
     pass(&mut service, &asked, &ready(1), now_s + 3.0, 10.0);
+    pass(&mut service, &asked, &ready(1), now_s + 13.0, 65.0);
+    assert_eq!(replicas(&service), [0, 0], "not as long as a start takes");
     note(&mut service, &pods(Some(1)), now_s + 700.0);
     assert_eq!(
         service.wake_time(now_s + 700.0).map(|wake| wake.usual_s),

@@ -21,6 +21,7 @@ impl Warmpath {
         let policy = warmpath_scale::Policy {
             roles: vec![Bounds { min: 1, max: model.engines_max }],
             idle_s: None,
+            sleeps: false,
             objectives: model.objectives,
         };
         Self { policy, speeds: model.speeds(), state: State::default() }
