@@ -145,9 +145,14 @@ impl Scaler {
 
     /// Times engines that wake: the next plan may be as far off as they take.
     fn note_sleepers(&mut self, facts: &Facts) {
+        if !self.specs.all().any(|(_, asked)| asked.policy.sleeps) {
+            return;
+        }
         let now_s = self.inputs.shared.with(|_, now| float(now.us()) / 1e6);
+        let (pods, no_pods) = (pods(facts), BTreeMap::new());
         for (name, service) in &mut self.services {
-            service.note_sleepers(&pods(facts, name), now_s);
+            let of_service = (name.namespace.as_str(), name.name.as_str());
+            service.note_sleepers(pods.get(&of_service).unwrap_or(&no_pods), now_s);
         }
     }
 
