@@ -64,8 +64,8 @@ pub(super) fn parents(
             && entry.pointer("/parentRef/name").and_then(Value::as_str) == Some(&gateway.name)
             && entry.pointer("/parentRef/namespace").and_then(Value::as_str) == Some(&gateway.namespace)
     };
-    let before = entries.iter().find(|entry| is_own(entry)).cloned();
-    entries.retain(|entry| !is_own(entry));
+    let place = entries.iter().position(is_own);
+    let before = place.and_then(|at| entries.get(at).cloned());
     let since = |condition: &Condition| {
         let known = before.as_ref()?.get("conditions")?.as_array()?;
         let same =
@@ -86,11 +86,19 @@ pub(super) fn parents(
             })
         })
         .collect();
-    entries.push(json!({
+    let own = json!({
         "controllerName": CONTROLLER_NAME,
         "parentRef": {"group": "", "kind": "Service", "name": gateway.name, "namespace": gateway.namespace},
         "conditions": conditions,
-    }));
+    });
+    // Where it is already: what has not changed is not written.
+    match place.and_then(|at| entries.get_mut(at)) {
+        Some(entry) => *entry = own,
+        None => entries.push(own),
+    }
+    // An API without `controllerName` has kept what earlier writes added.
+    let mut seen = false;
+    entries.retain(|entry| !is_own(entry) || !std::mem::replace(&mut seen, true));
     Value::Array(entries)
 }
 
@@ -157,6 +165,8 @@ mod tests {
         assert_eq!(second.as_array().unwrap().len(), 3);
         assert_eq!([&second[0], &second[1]], [&other, &elsewhere]);
         assert_eq!(second[2]["controllerName"], CONTROLLER_NAME);
+        let again = parents(Some(&second), &gateway, &conditions(&named("p"), &no_pods), 2, "t3");
+        assert_eq!(again, second, "nothing is written");
         let times = ["t1", "t1", "t2"];
         for (at, time) in times.iter().enumerate() {
             assert_eq!(second[2]["conditions"][at]["lastTransitionTime"], *time);

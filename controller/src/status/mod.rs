@@ -112,6 +112,9 @@ impl Writer {
         let Some(object) = api.get_opt(&pool.name).await? else { return Ok(()) };
         let old = object.data.pointer("/status/parents");
         let new = parents(old, &self.gateway, wanted, revision.generation, &now());
+        if old == Some(&new) {
+            return Ok(());
+        }
         // With the version that was read, so that no entry of another controller is lost.
         let version = object.metadata.resource_version;
         let patch = json!({"metadata": {"resourceVersion": version}, "status": {"parents": new}});

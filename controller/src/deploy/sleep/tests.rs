@@ -75,7 +75,7 @@ async fn an_engine_is_woken_as_it_sleeps_and_takes_requests_only_then() {
         until("a label", || !set.lock().unwrap().is_empty()).await;
         assert_eq!(set.lock().unwrap()[0], "true");
         let state = engine.state();
-        assert_eq!((state.slept.wakes, state.requests.get("/collective_rpc").is_some()), (1, level == 2));
+        assert_eq!((state.slept.wakes, state.requests.contains_key("/collective_rpc")), (1, level == 2));
         assert!(sleeper.diagnoses()[0].1.is_fine);
     }
 }
