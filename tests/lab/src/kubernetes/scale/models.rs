@@ -94,10 +94,11 @@ async fn measure(args: &BenchClusterArgs, namespace: &Namespace) -> anyhow::Resu
         "modelServices": true,
         "controller": {"replicas": CONTROLLERS, "settings": {"scrape": {"interval_ms": 1_000}}},
     });
-    if args.proxies > 0 {
-        values["gateway"] = json!({
+    if let (1.., Some(fields)) = (args.proxies, values.as_object_mut()) {
+        let gateway = json!({
             "kind": "envoy", "replicas": args.proxies, "workers": 1, "drainSeconds": 1, "resources": {"requests": {"cpu": "100m"}},
         });
+        fields.insert("gateway".to_owned(), gateway);
     }
     let release = namespace.install(&values).await?;
     let controllers = release.ready("controller", CONTROLLERS).await?;
