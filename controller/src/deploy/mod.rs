@@ -121,10 +121,12 @@ async fn lead(
             () = until(due) => {
                 let now = Instant::now();
                 shown.scale(scaled.borrow().clone());
-                if watches.facts().is_complete() {
+                due = if watches.facts().is_complete() {
                     sleeper.follow(sleep::targets(watches.facts(), &scaled.borrow()));
-                }
-                due = if watches.facts().is_complete() { carrier.look(watches.facts(), &mut shown, now).await } else { None };
+                    carrier.look(watches.facts(), &mut shown, now).await
+                } else {
+                    None
+                };
             }
         }
     }
