@@ -120,6 +120,17 @@ impl Look {
             replicas,
         }
     }
+
+    /// Whether replicas of a role are about to be ready: some start, or so many are `wanted` and nothing keeps them from it.
+    pub(super) fn is_growing(&self, role: &str, wanted: u32) -> bool {
+        let (mut there, mut starts) = (0, false);
+        for replica in self.replicas.values().filter(|it| it.role == role && !it.is_leaving) {
+            let is_stuck = replica.trouble.is_some();
+            there += u32::from(replica.is_ready || is_stuck);
+            starts |= !replica.is_ready && !replica.is_asleep && !is_stuck;
+        }
+        starts || there < wanted
+    }
 }
 
 /// The replicas that pods are of.

@@ -35,7 +35,7 @@ use asked::Specs;
 use fnv::FnvHashMap;
 use kube::Client;
 use look::Look;
-use service::{Service, WakeSeconds};
+use service::Service;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -199,9 +199,7 @@ impl Scaler {
                     address.map(|address| self.inputs.times.take(address, objective_s)).unwrap_or_default();
             }
             service.plan(asked, &look, now_s);
-            self.inputs
-                .shared
-                .with(|hub, now| publish_wake(hub, &pool_of(name), service.wake_time(now_s), now));
+            self.inputs.shared.with(|hub, now| publish_wake(hub, &pool_of(name), (service, now_s), now));
         }
         drop(followed);
         self.show();
@@ -264,18 +262,21 @@ impl Scaler {
     }
 }
 
-/// Publishes how long a pool takes to wake, if proxies do not know it yet, and with each plan while it wakes: a proxy that has come
-/// back after a moment has the times of before.
-fn publish_wake(hub: &mut Hub, pool: &str, wake: Option<WakeSeconds>, now: Timestamp) {
+/// Publishes how a pool wakes, if proxies do not know it yet, and with each plan while it wakes: a proxy that has come back after a
+/// moment has the times of before.
+fn publish_wake(hub: &mut Hub, pool: &str, (service, now_s): (&Service, f64), now: Timestamp) {
     let Some(known) = hub.index().view().pools().iter().find(|known| known.name() == pool) else { return };
+    let (wake, is_growing) = (service.wake_time(now_s), service.is_growing());
     let ms = |seconds: f64| count(seconds * 1e3);
     let usual_ms = wake.map_or(0, |wake| ms(wake.usual_s));
     let passed_ms = wake.and_then(|wake| wake.passed_s).map(ms);
-    let is_known = known.wake().map_or(usual_ms == 0, |known| {
-        known.usual_ms == usual_ms && known.since.is_none() && passed_ms.is_none()
+    let is_known = known.wake().map_or(usual_ms == 0 && !is_growing, |known| {
+        let is_same = known.usual_ms.unwrap_or_default() == usual_ms && known.is_growing == is_growing;
+        is_same && known.since.is_none() && passed_ms.is_none()
     });
     if !is_known {
-        hub.publish(CoreKind::WakeTime(WakeTime { pool: pool.to_owned(), usual_ms, passed_ms }), now);
+        let pool = pool.to_owned();
+        hub.publish(CoreKind::WakeTime(WakeTime { pool, usual_ms, passed_ms, is_growing }), now);
     }
 }
 

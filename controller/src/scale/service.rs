@@ -90,6 +90,8 @@ pub(super) struct Service {
     sleepers: Sleepers,
     /// Since when replicas are wanted and none has been ready; `None`: not so.
     waking_since_s: Option<f64>,
+    /// Whether more engines are about to be ready.
+    is_growing: bool,
     strange_plans: u32,
     scaling: Option<Scaling>,
     shown_s: f64,
@@ -186,6 +188,11 @@ impl Service {
         Some(WakeSeconds { usual_s, passed_s: self.waking_since_s.map(|since_s| (now_s - since_s).max(0.0)) })
     }
 
+    /// Whether more engines are about to be ready.
+    pub(super) fn is_growing(&self) -> bool {
+        self.is_growing
+    }
+
     /// The objective of first tokens, in milliseconds; `None`: it was not planned yet.
     pub(super) fn objective_ms(&self) -> Option<f64> {
         (self.objective_ms > 0.0).then_some(self.objective_ms)
@@ -221,6 +228,10 @@ impl Service {
         let planned = plan(&asked.policy, &seen, std::mem::take(&mut self.state), now_s);
         (self.state, self.planned_s, self.sums) = (planned.state, Some(now_s), Sums::default());
         self.plans = planned.roles;
+        self.is_growing = asked.roles.iter().zip(&self.plans).any(|(role, plan)| {
+            let wanted = if asked.is_external { 0 } else { plan.replicas };
+            plan.reason != Reason::Stuck && look.is_growing(role.as_str(), wanted)
+        });
         let verdict = self.verdict(asked, look, &seen, now_s);
         self.show(asked, look, verdict, now_s);
     }

@@ -1,8 +1,9 @@
 //! Held requests in a view: they are part of what rebuilds it.
 
+use warmpath_core::ids::OriginId;
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Applied, View};
-use warmpath_core::wire::{Event, Held, HeldFor, Hold, Kind, Pool, Pools, Released, WakeTime};
+use warmpath_core::wire::{Event, Held, HeldFor, Hold, Kind, Pool, PoolEndpoint, Pools, Released, WakeTime};
 
 #[test]
 fn who_waits_is_part_of_a_snapshot_with_the_time_for_which_it_has() {
@@ -51,7 +52,12 @@ fn how_long_a_pool_takes_to_wake_survives_a_snapshot_and_a_new_list_of_endpoints
         let pool = Pool { name: "p".into(), models: vec!["m".into()], ..Pool::default() };
         Event::from(Kind::Pools(Pools { pools: vec![pool] }))
     };
-    let wake = |pool: &str, passed_ms| WakeTime { pool: pool.into(), usual_ms: 90_000, passed_ms };
+    let wake = |pool: &str, passed_ms| WakeTime {
+        pool: pool.into(),
+        usual_ms: 90_000,
+        passed_ms,
+        is_growing: false,
+    };
     let (mut view, then) = (View::default(), Timestamp::from_ms(100_000));
     view.apply(&pools(), then);
     view.apply(&Kind::WakeTime(wake("p", Some(20_000))).into(), then);
@@ -61,8 +67,33 @@ fn how_long_a_pool_takes_to_wake_survives_a_snapshot_and_a_new_list_of_endpoints
     for event in view.export(later) {
         copy.apply(&event, later);
     }
-    let ready_in_ms = |view: &View| view.pools()[0].wake().map(|wake| wake.ready_in_ms(later));
+    let ready_in_ms = |view: &View| view.pools()[0].wake().and_then(|wake| wake.ready_in_ms(later));
     assert_eq!((ready_in_ms(&view), ready_in_ms(&copy)), (Some(40_000), Some(40_000)));
     copy.apply(&Kind::WakeTime(WakeTime { usual_ms: 0, ..wake("p", None) }).into(), later);
     assert_eq!(ready_in_ms(&copy), None, "it is not known any more");
+}
+
+/// At the moment at which the first engine is ready, each VM of each proxy looks at what it holds.
+#[test]
+fn all_vms_together_send_no_more_than_an_engine_can_take_before_the_next_one_comes() {
+    const ORIGINS: u64 = 20;
+    let hold = Some(Hold { endpoint_ms_max: 60_000, ..Hold::default() });
+    let endpoint = PoolEndpoint { address: "10.0.0.1:8000".into(), ..PoolEndpoint::default() };
+    let endpoints = vec![endpoint];
+    let pool = Pool { name: "p".into(), models: vec!["m".into()], hold, endpoints, ..Pool::default() };
+    let (mut view, now) = (View::default(), Timestamp::from_ms(100_000));
+    view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), now);
+    let wake = WakeTime { pool: "p".into(), is_growing: true, ..WakeTime::default() };
+    view.apply(&Kind::WakeTime(wake).into(), now);
+    for (origin, number) in (1..=ORIGINS).flat_map(|origin| [(origin, 1), (origin, 2_u64)]) {
+        // The last origin's is the oldest, and each one's second a little younger than its first.
+        let age_ms = 1_000 * number.abs_diff(3) + origin;
+        let held = Held { origin, number, pool: "p".into(), age_ms, tokens: 5_000, ..Held::default() };
+        view.apply(&Kind::Held(held).into(), now);
+    }
+    let pool = &view.pools()[0];
+    assert!(view.is_pacing(pool));
+    let next = |origin: u64| view.next_paced(pool, (OriginId(origin), |_| true), now).map(|key| key.number);
+    let sent: Vec<(u64, u64)> = (1..=ORIGINS).filter_map(|origin| Some((origin, next(origin)?))).collect();
+    assert_eq!(sent, [(17, 1), (18, 1), (19, 1), (20, 1)], "17,000 tokens a second, the oldest first");
 }

@@ -205,7 +205,7 @@ fn kinds_of_gates_and_caches() -> [Kind; 7] {
             removed: vec![4],
         }),
         Kind::Reporting(Reporting { endpoint: 1, trust: Trust::Partial.into(), is_cleared: true }),
-        Kind::WakeTime(WakeTime { pool: "p".into(), usual_ms: 90_000, passed_ms: Some(0) }),
+        Kind::WakeTime(WakeTime { pool: "p".into(), usual_ms: 90_000, passed_ms: Some(0), is_growing: true }),
     ]
 }
 

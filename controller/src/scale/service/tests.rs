@@ -117,6 +117,30 @@ fn the_time_that_a_model_takes_to_wake_is_known_after_it_has_woken_once() {
     assert_eq!(service.wake_time(now_s + 10.0).unwrap().passed_s, Some(10.0));
 }
 
+/// Proxies then hold back what those would find to do.
+#[test]
+fn proxies_learn_whether_more_engines_are_about_to_come() {
+    let (mut service, asked) = (Service::default(), split(600.0));
+    service.plan(&asked, &Look::default(), 1_000.0);
+    assert!(!service.is_growing());
+    service.note_held(4_000.0);
+    service.plan(&asked, &held(4_000), 1_005.0);
+    assert!(service.is_growing(), "they are wanted, though no pod is there");
+    let mut look = ready(4);
+    let plan = |service: &mut Service, look: &Look, asked: &Asked| {
+        service.plan(asked, look, 1_010.0);
+        service.is_growing()
+    };
+    look.replicas.get_mut("decode-3").unwrap().is_ready = false;
+    assert!(plan(&mut service, &look, &asked));
+    let external = Asked { is_external: true, ..asked.clone() };
+    assert!(plan(&mut service, &look, &external), "whoever has asked for it");
+    look.replicas.get_mut("decode-3").unwrap().trouble = Some("no node has room".to_owned());
+    assert!(!plan(&mut service, &look, &external), "it does not come");
+    look.replicas.remove("decode-3");
+    assert!(!plan(&mut service, &look, &external), "nobody may ask for what this plan wants");
+}
+
 #[test]
 fn engines_that_sleep_are_woken_by_requests_and_not_by_a_controller_that_starts() {
     let (mut service, mut asked) = (Service::default(), split(60.0));

@@ -162,8 +162,7 @@ impl Admission {
 
     /// The pool has endpoints again, and they came in a list of all pools.
     pub(crate) fn wake(&mut self, now: Timestamp) {
-        let waits = self.queue.iter().any(|waiting| waiting.held_for == wire::HeldFor::Endpoint);
-        if waits {
+        if self.queue.has_for_endpoint() {
             self.settled_at = now.plus_ms(SETTLE_MS);
         }
     }

@@ -1,7 +1,7 @@
 //! The requests of a pool that wait, in all proxies.
 //!
-//! Every VM knows all of them, so that the order is one order, and a scaler sees them. Those that wait for room stand in two further
-//! lists, of keys alone, from which that order follows.
+//! Every VM knows all of them, so that the order is one order, and a scaler sees them. They stand in further lists, of keys alone, from
+//! which that order follows: all by age, and those that wait for room also by tenant.
 
 use crate::ids::{ConversationId, OriginId, TenantId};
 use crate::time::Timestamp;
@@ -61,7 +61,10 @@ pub struct Waiting {
 #[derive(Clone, Debug, Default)]
 pub struct Queue {
     waiting: BTreeMap<HeldKey, Waiting>,
+    /// Those that wait for room.
     by_age: BTreeSet<(Timestamp, HeldKey)>,
+    /// Those that wait for an endpoint.
+    for_endpoint: BTreeSet<(Timestamp, HeldKey)>,
     /// The tokens that each needs for itself.
     by_tenant: BTreeMap<TenantId, BTreeMap<Rank, u64>>,
     /// What each origin holds. Each new one is measured against what its process holds already.
@@ -123,15 +126,22 @@ impl Queue {
         let sum = self.by_origin.entry(key.origin).or_default();
         sum.requests += 1;
         sum.body_bytes = sum.body_bytes.saturating_add(body_bytes);
-        if held_for == HeldFor::Room {
-            self.by_age.insert((since, key));
-            self.by_tenant.entry(asked.tenant).or_default().insert(Rank::of(&waiting), asked.own_tokens());
+        match held_for {
+            HeldFor::Room => {
+                self.by_age.insert((since, key));
+                let of_tenant = self.by_tenant.entry(asked.tenant).or_default();
+                of_tenant.insert(Rank::of(&waiting), asked.own_tokens());
+            }
+            HeldFor::Endpoint => {
+                self.for_endpoint.insert((since, key));
+            }
         }
     }
 
     pub(super) fn remove(&mut self, key: HeldKey) {
         let Some(waiting) = self.waiting.remove(&key) else { return };
         self.by_age.remove(&(waiting.since, key));
+        self.for_endpoint.remove(&(waiting.since, key));
         if let Some(sum) = self.by_origin.get_mut(&key.origin) {
             sum.requests = sum.requests.saturating_sub(1);
             sum.body_bytes = sum.body_bytes.saturating_sub(waiting.body_bytes);
@@ -176,6 +186,16 @@ impl Queue {
     /// Those that wait for room, the oldest first.
     pub(super) fn by_age(&self) -> impl Iterator<Item = &Waiting> {
         self.by_age.iter().filter_map(|(_, key)| self.waiting.get(key))
+    }
+
+    /// Those that wait for an endpoint, the oldest first.
+    pub fn for_endpoint(&self) -> impl Iterator<Item = &Waiting> {
+        self.for_endpoint.iter().filter_map(|(_, key)| self.waiting.get(key))
+    }
+
+    /// Whether any waits for an endpoint.
+    pub fn has_for_endpoint(&self) -> bool {
+        !self.for_endpoint.is_empty()
     }
 
     /// The tenants of those that wait for room, each with its own.

@@ -17,9 +17,8 @@ impl View {
         events
     }
 
-    /// What [`View::export`] has of prefixes, reports, what is expected, stored responses, conversations and the times that pools
-    /// take to wake, one by one. The requests
-    /// that wait are not among it: they are published again every few seconds, and what is stored of them for longer is wrong.
+    /// What [`View::export`] has of prefixes, reports, what is expected, stored responses, conversations and how pools wake, one by
+    /// one. The requests that wait are not among it: they are published again every few seconds, and what is stored of them for longer is wrong.
     pub fn export_learned(&self, now: Timestamp, mut each: impl FnMut(Event)) {
         self.prefixes.walk(|visit| {
             let (endpoints, held) = visit

@@ -15,6 +15,7 @@ mod export;
 mod matched;
 mod members;
 mod outcomes;
+mod paced;
 mod pool;
 mod prefixes;
 mod reported;

@@ -70,7 +70,7 @@ pub struct Pool {
     /// The same, ready for use.
     format: Option<Arc<Format>>,
     transfers: Transfers,
-    /// How long it takes to wake, if the controller has learned that.
+    /// How it wakes, if the controller has said so.
     wake: Option<Wake>,
     text: TextRatio,
     /// The ratio at which the endpoints' capacities were last converted to cells.
@@ -250,7 +250,7 @@ impl Pool {
         self.transfers.observe(pair, tokens, us);
     }
 
-    /// How long it takes to have an endpoint; `None`: not known.
+    /// How it wakes; `None`: not known.
     pub fn wake(&self) -> Option<Wake> {
         self.wake
     }

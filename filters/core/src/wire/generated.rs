@@ -748,7 +748,7 @@ pub struct Reporting {
     #[prost(bool, tag = "3")]
     pub is_cleared: bool,
 }
-/// How long a pool without endpoints takes until it has one, as the controller has learned.
+/// How a pool wakes: how long it takes until it has an endpoint, as the controller has learned, and whether more follow.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WakeTime {
     /// The pool's name.
@@ -760,6 +760,9 @@ pub struct WakeTime {
     /// Time since it began to wake, in milliseconds. Absent: it does not wake now.
     #[prost(uint64, optional, tag = "3")]
     pub passed_ms: ::core::option::Option<u64>,
+    /// Whether more engines are about to take its requests: they start, or wake.
+    #[prost(bool, tag = "4")]
+    pub is_growing: bool,
 }
 /// A response that an engine keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

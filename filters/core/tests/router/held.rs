@@ -239,7 +239,7 @@ fn a_refusal_while_a_model_wakes_says_when_it_will_be_there() {
     let (host, [vm]) = started();
     let mut controller = asleep(&host, &[&vm]);
     let pool = pools(0).pools.remove(0).name;
-    let wake = WakeTime { pool, usual_ms: 100_000, passed_ms: Some(10_000) };
+    let wake = WakeTime { pool, usual_ms: 100_000, passed_ms: Some(10_000), is_growing: false };
     controller.delta(vec![Kind::WakeTime(wake).into()]);
     let mut stream = serve(&vm, &chat("hello"));
     for _ in 0..7 {

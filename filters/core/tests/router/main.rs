@@ -42,6 +42,7 @@ mod held;
 mod held_bounds;
 mod held_for_room;
 mod held_in_any_order;
+mod held_paced;
 mod lease;
 mod legs;
 mod legs_in_any_order;

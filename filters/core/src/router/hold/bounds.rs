@@ -34,6 +34,10 @@ impl Kept {
         self.requests += 1;
         self.body_bytes = self.body_bytes.saturating_add(body_bytes);
     }
+
+    fn is_beyond(&self, limits: HoldLimits) -> bool {
+        self.requests > limits.requests_max || self.body_bytes > limits.body_bytes_max
+    }
 }
 
 // === impl Holds ===
@@ -48,13 +52,19 @@ impl Holds {
 // === impl Router ===
 
 impl<S: SharedMap> Router<S> {
+    /// Whether the process may hold one more request as it is.
+    pub(in crate::router) fn has_room_to_hold(&self, limits: HoldLimits, body_bytes: usize) -> bool {
+        let mut kept = self.kept();
+        kept.add(u64_len(body_bytes));
+        !kept.is_beyond(limits)
+    }
+
     /// Sees to it that the process may hold one more request. `false`: it may not. What has to make room does so in the next tick: a
     /// response to one stream would stop the callback of another.
     pub(super) fn make_room(&mut self, limits: HoldLimits, priority: i32, body_bytes: u64) -> bool {
         let mut kept = self.kept();
         kept.add(body_bytes);
-        let is_full =
-            |kept: &Kept| kept.requests > limits.requests_max || kept.body_bytes > limits.body_bytes_max;
+        let is_full = |kept: &Kept| kept.is_beyond(limits);
         if !is_full(&kept) {
             return true;
         }
@@ -180,7 +190,7 @@ impl<S: SharedMap> Router<S> {
             HeldFor::Room => self.view.admission(&wait.pool)?.wait_ms(&wait.asked, now),
             HeldFor::Endpoint => {
                 let pool = self.view.pools().iter().find(|pool| pool.name() == wait.pool)?;
-                Some(pool.wake()?.ready_in_ms(now))
+                pool.wake()?.ready_in_ms(now)
             }
         }
     }

@@ -24,12 +24,12 @@ pub(in crate::router) enum Stop {
     Crowded(u64),
 }
 
-/// What is to become of a request. `admitted`: it was held, and may go on.
+/// What is to become of a request. `admitted`: it was held, and may go on. `has_room`: whether the process may hold one more.
 pub(in crate::router) fn plan(
     query: Result<Query<'_>, NoEndpoint>,
     (traits, tenant): (Traits, TenantId),
     options: &Options,
-    admitted: Option<&Admitted>,
+    (admitted, has_room): (Option<&Admitted>, bool),
 ) -> Result<Planned, Stop> {
     let query = query.map_err(Stop::Refused)?;
     // Only requests for work are worth their clients' time.
@@ -57,8 +57,12 @@ pub(in crate::router) fn plan(
     };
     let may_wait = hold.endpoint_ms_max > 0 && admitted.is_none_or(Admitted::may_wait);
     let wait = may_wait.then(wait);
+    // Whoever comes while others go on as engines can take them is behind those, but not refused for it.
+    let is_behind = admitted.is_none() && has_room && query.view().is_pacing(query.pool());
     let wait = match wait {
-        Some(wait) if query.view().is_waking(query.pool(), options.now) => return Err(Stop::Held(wait)),
+        Some(wait) if is_behind || query.view().is_waking(query.pool(), options.now) => {
+            return Err(Stop::Held(wait));
+        }
         wait => wait,
     };
     let mut planned = Planned::of_query(query, traits, options).map_err(|reason| match (reason, wait) {

@@ -201,27 +201,31 @@ impl<S: SharedMap> Router<S> {
         None
     }
 
-    /// The first that waits for an endpoint in a pool that has one. Each VM lets its own go on, without regard to the others': where
-    /// they go is a matter of cost, and to take turns would take a tick each.
+    /// The first that waits for an endpoint in a pool that has one. Each VM lets its own go on, without regard to the others' where no
+    /// more endpoints are about to come: where they go is a matter of cost, and to take turns would take a tick each.
     fn next_for_endpoint(&mut self, now: Timestamp) -> Option<ExchangeId> {
         if self.holds.ids.len() == self.holds.for_room || self.holds.clock.ms(now) < self.holds.vain_until_ms
         {
             return None;
         }
-        let pools = self
-            .view
-            .pools()
-            .iter()
-            .filter(|pool| pool.hold().is_some() && pool.has_takers() && !self.view.is_waking(pool, now));
-        let awake: Vec<&str> = pools.map(Pool::name).collect();
+        let pools = self.view.pools().iter().filter(|pool| pool.hold().is_some() && pool.has_takers());
+        let awake = pools.filter(|pool| !self.view.is_waking(pool, now));
+        let (paced, open): (Vec<&Pool>, Vec<&Pool>) = awake.partition(|pool| self.view.is_pacing(pool));
+        let is_open = |pool: &str| open.iter().any(|known| known.name() == pool);
         let is_next = |id: &&ExchangeId| match self.exchanges.get(id) {
             Some(Exchange::Held(held)) => {
                 let Wait { pool, held_for, .. } = &held.place.wait;
-                *held_for == HeldFor::Endpoint && awake.contains(&pool.as_str())
+                *held_for == HeldFor::Endpoint && is_open(pool)
             }
             _ => false,
         };
-        self.holds.ids.values().filter(|_| !awake.is_empty()).find(is_next).copied()
+        let next = self.holds.ids.values().filter(|_| !open.is_empty()).find(is_next).copied();
+        next.or_else(|| {
+            let is_held = |number| self.holds.ids.contains_key(&number);
+            let own = (self.ledger.origin(), is_held);
+            let key = paced.iter().find_map(|pool| self.view.next_paced(pool, own, now))?;
+            self.holds.ids.get(&key.number).copied()
+        })
     }
 
     /// Finds those that have waited for as long as their pool allows.
