@@ -15,6 +15,8 @@
 {{- $role := dict "hardware" (dict "gpu" (dict "type" $type)) -}}
 {{- $of := dict "serve" (dig "serve" "replicas" 0 . | int) "prefill" (dig "prefill" "replicas" 0 . | int) "decode" (dig "decode" "replicas" 0 . | int) -}}
 {{- $most := dict "serve" (dig "serve" "maxReplicas" 0 . | int) "prefill" (dig "prefill" "maxReplicas" 0 . | int) "decode" (dig "decode" "maxReplicas" 0 . | int) -}}
+{{- /* A maximum without a number asks for the role as well. */ -}}
+{{- range $name, $max := $most }}{{ if and $max (not (get $of $name)) }}{{ $_ := set $of $name 1 }}{{ end }}{{ end -}}
 {{- if not (or $of.serve $of.prefill $of.decode) }}{{ $_ := set $of "serve" 1 }}{{ end -}}
 {{- $roles := dict -}}
 {{- range $name, $count := $of }}

@@ -63,6 +63,18 @@ fn a_model_alone_gets_one_engine_that_does_everything() {
     assert_eq!(service["spec"].get("autoscaling"), None);
 }
 
+/// As in docs/scaling.md, whose roles begin at 0: they became one engine that does everything.
+#[test]
+fn a_role_with_a_maximum_and_no_number_is_a_role() {
+    let service = &services(&format!(
+        "{SERVED}prefill: {{replicas: 0, maxReplicas: 8}}\ndecode: {{maxReplicas: 16}}\nautoscaling: {{enabled: true, scaleToZero: true}}"
+    ))[0];
+    let roles = &service["spec"]["roles"];
+    assert_eq!(roles["prefill"]["replicas"], json!({"min": 1, "max": 8}));
+    assert_eq!(roles["decode"]["replicas"], json!({"min": 1, "max": 16}));
+    assert_eq!(roles.get("serve"), None);
+}
+
 #[test]
 fn further_fields_of_a_models_specification_take_precedence() {
     let service = &services(
