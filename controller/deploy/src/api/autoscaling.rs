@@ -31,11 +31,11 @@ pub struct Autoscaling {
 #[derive(Clone, Debug, JsonSchema, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Objectives {
-    /// The time to the first token that nine of ten requests should have, in milliseconds.
+    /// The time to the first token that nine of ten requests should have, in milliseconds. Default: 2000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3_600_000))]
     pub ttft_milliseconds: Option<u32>,
-    /// The time between tokens that nine of ten requests should have, in milliseconds.
+    /// The time between tokens that nine of ten requests should have, in milliseconds. Default: 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 60_000))]
     pub inter_token_milliseconds: Option<u32>,
