@@ -102,6 +102,15 @@ impl Applier {
         timely(api.patch(&pod.name, &PatchParams::default(), &Patch::Merge(patch))).await.map(drop)
     }
 
+    /// Deletes a pod of a Deployment, whose name no other one ever has.
+    pub(super) async fn delete_pod(&self, pod: &ObjectName) -> Result<(), Failure> {
+        let api = self.api(&Target { kind: Kind::EnginePod, name: pod.clone() });
+        match timely(api.delete(&pod.name, &DeleteParams::default())).await {
+            Err(Failure::Absent(_)) => Ok(()),
+            deleted => deleted.map(drop),
+        }
+    }
+
     /// Replaces the status of a ModelService.
     pub(super) async fn write_status(
         &self,

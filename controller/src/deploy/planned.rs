@@ -6,7 +6,7 @@ use super::insight::{Insight, is_diagnosis};
 use super::seen::Seen;
 use super::step::Target;
 use crate::scale::Verdict;
-use crate::watch::Kind;
+use crate::watch::{EnginePod, Kind};
 use kube::api::DynamicObject;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -87,7 +87,7 @@ fn observed(seen: &Seen) -> Observed {
     let mut workloads = BTreeMap::new();
     for (target, object) in &seen.made {
         if let (Kind::Deployment | Kind::LeaderWorkerSet, Some(role)) = (target.kind, role_of(object)) {
-            workloads.insert(reference(target), observed_workload(object, seen, role));
+            workloads.insert(reference(target), observed_workload(target.kind, object, seen, role));
         }
     }
     let Insight { traffic, mut diagnoses } = seen.insight.clone().unwrap_or_else(|| before(&seen.service));
@@ -120,7 +120,7 @@ fn reference(target: &Target) -> ObjectRef {
     ObjectRef { api_version: resource.api_version, kind: resource.kind, name: target.name.name.clone() }
 }
 
-fn observed_workload(workload: &DynamicObject, seen: &Seen, role: RoleName) -> ObservedWorkload {
+fn observed_workload(kind: Kind, workload: &DynamicObject, seen: &Seen, role: RoleName) -> ObservedWorkload {
     let number = |pointer: &str| {
         let number = workload.data.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
         i32::try_from(number).unwrap_or(i32::MAX)
@@ -128,10 +128,12 @@ fn observed_workload(workload: &DynamicObject, seen: &Seen, role: RoleName) -> O
     let observed = workload.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
     let mut troubles = troubles(seen, role);
     troubles.extend(replica_failure(workload));
-    let asleep = seen
-        .pods
-        .values()
-        .filter(|pod| pod.role == role.as_str() && pod.is_ready && pod.asleep.is_some() && !pod.is_leaving);
+    // A role has two workloads for as long as one takes the place of the other; only one of them has groups.
+    let is_of = |pod: &&EnginePod| {
+        pod.role == role.as_str() && pod.group.is_some() == (kind == Kind::LeaderWorkerSet)
+    };
+    let sleeps = |pod: &&EnginePod| pod.is_ready && pod.asleep.is_some() && !pod.is_leaving;
+    let asleep = seen.pods.values().filter(is_of).filter(sleeps);
     let asleep = i32::try_from(asleep.count()).unwrap_or(i32::MAX);
     ObservedWorkload {
         wanted: number("/spec/replicas"),
@@ -175,4 +177,48 @@ fn troubles(seen: &Seen, role: RoleName) -> Vec<String> {
 fn role_of(object: &DynamicObject) -> Option<RoleName> {
     let label = object.metadata.labels.as_ref()?.get(ROLE_LABEL)?;
     [RoleName::Serve, RoleName::Prefill, RoleName::Decode].into_iter().find(|role| role.as_str() == label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EnginePod, Kind, ROLE_LABEL, Seen, Target, observed};
+    use crate::config::ObjectName;
+    use serde_json::json;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use warmpath_deploy::plan::Asleep;
+
+    #[test]
+    fn an_engine_that_sleeps_is_not_missed_in_the_workload_that_takes_its_places() {
+        let workload = |kind: Kind| {
+            let target =
+                Target { kind, name: ObjectName { namespace: "llm".to_owned(), name: "m-serve".to_owned() } };
+            let object = json!({
+                "metadata": {"name": "m-serve", "labels": {ROLE_LABEL: "serve"}},
+                "spec": {"replicas": 1}, "status": {"readyReplicas": 1},
+            });
+            (target, Arc::new(serde_json::from_value(object).unwrap()))
+        };
+        let pod = |group: Option<&str>, asleep| EnginePod {
+            role: "serve".to_owned(),
+            group: group.map(str::to_owned),
+            is_ready: true,
+            asleep,
+            ..EnginePod::default()
+        };
+        let pods = [("m-serve-old", pod(None, Some(Asleep::at(1)))), ("m-serve-0", pod(Some("0"), None))];
+        let service = json!({"metadata": {"name": "m"}});
+        let seen = Seen {
+            name: ObjectName { namespace: "llm".to_owned(), name: "m".to_owned() },
+            service: Arc::new(serde_json::from_value(service).unwrap()),
+            made: BTreeMap::from([workload(Kind::Deployment), workload(Kind::LeaderWorkerSet)]),
+            pods: pods.into_iter().map(|(name, pod)| (name.to_owned(), pod)).collect(),
+            insight: None,
+            scaling: None,
+        };
+        let ready: BTreeMap<String, i32> =
+            observed(&seen).workloads.into_iter().map(|(of, workload)| (of.kind, workload.ready)).collect();
+        let expected = [("Deployment".to_owned(), 0), ("LeaderWorkerSet".to_owned(), 1)];
+        assert_eq!(ready, BTreeMap::from(expected));
+    }
 }

@@ -33,6 +33,11 @@ impl Retry {
         Self { failures: self.failures.saturating_add(1), due: Some(now + wait) }
     }
 
+    /// How often it has failed in a row.
+    pub(super) fn failures(self) -> u32 {
+        self.failures
+    }
+
     /// Whether it must wait.
     pub(super) fn waits(self, now: Instant) -> bool {
         self.due.is_some_and(|due| now < due)

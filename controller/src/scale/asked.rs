@@ -22,6 +22,8 @@ pub(super) struct Asked {
     /// The ranks of a replica of each role.
     pub(super) ranks: BTreeMap<RoleName, u32>,
     pub(super) policy: Policy,
+    /// The level at which engines sleep at zero; `None`: they leave.
+    pub(super) sleep_level: Option<u8>,
     /// Whether another scaler sets the replicas, by the numbers of this one or its own.
     pub(super) is_external: bool,
 }
@@ -78,6 +80,7 @@ fn asked(object: &DynamicObject) -> Option<Asked> {
         roles: spec.roles.iter().map(|(role, _)| role).collect(),
         ranks: ranks(spec),
         policy,
+        sleep_level: spec.autoscaling.sleep_level,
         is_external: spec.autoscaling.external,
     })
 }

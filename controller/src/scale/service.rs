@@ -5,7 +5,7 @@ use super::look::{EndpointLook, Look, ReplicaLook};
 use super::means::Mean;
 use super::pods::Ages;
 use super::scaled::{RoleScaling, Scaling, Verdict};
-use super::sleepers::Sleepers;
+use super::sleepers::{Sleepers, WakeSeconds};
 use super::sums::Sums;
 use crate::publish::Arrived;
 use crate::telemetry::Ended;
@@ -56,15 +56,6 @@ struct Learned {
     speeds: Speeds,
     steps: Steps,
     wake: Wake,
-}
-
-/// How long a service takes to wake.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct WakeSeconds {
-    /// What it usually takes, in seconds.
-    pub(super) usual_s: f64,
-    /// Seconds since it began; `None`: it does not wake now.
-    pub(super) passed_s: Option<f64>,
 }
 
 /// One ModelService.
@@ -206,6 +197,7 @@ impl Service {
     /// Plans anew.
     pub(super) fn plan(&mut self, asked: &Asked, look: &Look, now_s: f64) {
         self.objective_ms = asked.policy.objectives.ttft_s * 1e3;
+        self.sleepers.are_of(asked.sleep_level, self.engines == asked.engines);
         if self.engines != asked.engines {
             (self.engines, self.learned) = (asked.engines, BTreeMap::new());
         }
@@ -233,6 +225,7 @@ impl Service {
             plan.reason != Reason::Stuck && look.is_growing(role.as_str(), wanted)
         });
         let verdict = self.verdict(asked, look, &seen, now_s);
+        self.sleepers.note_plan(!self.is_asleep(), self.waking_since_s.is_some(), now_s);
         self.show(asked, look, verdict, now_s);
     }
 
@@ -367,7 +360,7 @@ impl Service {
                 id: id(name),
                 state: match (replica.is_leaving, replica.is_asleep, replica.is_ready) {
                     (true, _, _) => EngineState::Draining,
-                    (false, true, _) => EngineState::Asleep,
+                    (false, true, _) => self.sleepers.state(now_s),
                     (false, false, true) => EngineState::Ready,
                     (false, false, false) => EngineState::Starting { for_s: self.ages.of(name, now_s) },
                 },
@@ -385,7 +378,7 @@ impl Service {
         let is_waking = !self.is_asleep() && !seen.roles.iter().all(serves);
         self.waking_since_s = is_waking.then(|| self.waking_since_s.unwrap_or(now_s));
         let start_s = seen.roles.iter().map(|role| role.speeds.wake_s).fold(0.0, f64::max);
-        let wake_s = if self.sleepers.any() { self.sleepers.wake_s().unwrap_or_default() } else { start_s };
+        let wake_s = if self.sleepers.any() { self.sleepers.wake_s().unwrap_or(start_s) } else { start_s };
         let for_s = self.waking_since_s.map_or(0.0, |since_s| now_s - since_s);
         let is_stuck = self.plans.iter().any(|plan| plan.reason == Reason::Stuck);
         let mut starting = look.replicas.values().filter(|it| !it.is_leaving && !it.is_ready);

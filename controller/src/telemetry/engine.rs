@@ -56,6 +56,8 @@ pub struct Reading {
     pub kind: Option<EngineKind>,
     /// The legs of requests that the engine was started for; none where the page does not say. Only SGLang's does.
     pub legs: Option<Role>,
+    /// Whether any of the KV cache is in use, however little.
+    pub is_cache_used: bool,
     /// Whether the page has metrics of vLLM's NIXL connector, which has them from its start.
     pub has_nixl: bool,
 }
@@ -131,7 +133,9 @@ impl Reading {
         let started_ms = known(count(page_of.started_s.largest() * 1000.0));
         let Quantities { kind, legs, has_nixl, .. } = page_of;
         let work_done = page_of.work_done.map(count);
-        (Self { status, started_ms, work_done, kind, legs, has_nixl }, page_of.latencies.read())
+        let is_cache_used = used.is_some_and(|used| used > 0.0);
+        let reading = Self { status, started_ms, work_done, kind, legs, is_cache_used, has_nixl };
+        (reading, page_of.latencies.read())
     }
 }
 

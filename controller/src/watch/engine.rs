@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use warmpath_core::ids::EndpointId;
-use warmpath_deploy::plan::{ENDPOINT_LABEL, ROLE_LABEL, SERVICE_LABEL, TAKES_REQUESTS, asleep_at};
+use warmpath_deploy::plan::{Asleep, ENDPOINT_LABEL, ROLE_LABEL, SERVICE_LABEL, TAKES_REQUESTS};
 
 /// The annotation with the cost of a pod's deletion: of the pods of a ReplicaSet that shrinks, those with the lowest go first.
 pub(crate) const DELETION_COST_ANNOTATION: &str = "controller.kubernetes.io/pod-deletion-cost";
@@ -51,6 +51,7 @@ struct Condition {
 #[serde(rename_all = "camelCase", default)]
 struct Container {
     name: String,
+    restart_count: u32,
     state: States,
     last_state: States,
 }
@@ -81,8 +82,10 @@ pub struct EnginePod {
     pub is_endpoint: bool,
     /// The group that it is in, if a replica has several pods.
     pub group: Option<String>,
-    /// The level at which its engine sleeps, or is about to: it takes no requests meanwhile. None while it is awake.
-    pub asleep: Option<u8>,
+    /// How its engine sleeps, or is about to: it takes no requests meanwhile. None while it is awake.
+    pub asleep: Option<Asleep>,
+    /// How often its containers have been started again.
+    pub restarts: u32,
     /// Whether it is ready.
     pub is_ready: bool,
     /// Whether it is being deleted, or has ended for good.
@@ -113,7 +116,7 @@ impl EnginePod {
         let cost = meta.annotations.as_ref().and_then(|all| all.get(DELETION_COST_ANNOTATION));
         let mut labels: BTreeMap<String, String> = meta.labels.unwrap_or_default();
         let takes_requests = labels.remove(ENDPOINT_LABEL);
-        let asleep = takes_requests.as_deref().and_then(asleep_at);
+        let asleep = takes_requests.as_deref().and_then(Asleep::of);
         let ready = status.conditions.iter().find(|it| it.r#type == "Ready" && it.status == "True");
         let (is_ready, ready_ms) = (ready.is_some(), ready.and_then(|it| unix_ms(it.since?)));
         let pod = Self {
@@ -121,6 +124,11 @@ impl EnginePod {
             role: labels.remove(ROLE_LABEL).unwrap_or_default(),
             is_endpoint: asleep.is_some() || takes_requests.as_deref() == Some(TAKES_REQUESTS),
             asleep,
+            restarts: status
+                .container_statuses
+                .iter()
+                .map(|it| it.restart_count)
+                .fold(0, u32::saturating_add),
             group: labels.remove(GROUP_LABEL),
             is_ready,
             is_leaving: meta.deletion_timestamp.is_some() || PHASES_OVER.contains(&status.phase.as_str()),
@@ -207,7 +215,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::{ApiEngine, EnginePod, GROUP_LABEL};
+    use super::{ApiEngine, Asleep, ENDPOINT_LABEL, EnginePod, GROUP_LABEL};
     use serde_json::{Value, json};
 
     fn trouble(status: &Value) -> Option<String> {
@@ -232,6 +240,17 @@ mod tests {
         assert_eq!((pod.created_ms, pod.ready_ms), (Some(made_ms), Some(ready_ms)));
         assert_eq!((pod.ip, pod.is_ready), (Some([10, 0, 0, 1].into()), true));
         assert_eq!((read("False").created_ms, read("False").ready_ms), (Some(made_ms), None));
+    }
+
+    #[test]
+    fn it_shows_how_it_sleeps_and_how_often_its_containers_were_started_again() {
+        let pod = json!({
+            "metadata": {"name": "p", "labels": {ENDPOINT_LABEL: "asleep-1-sent-2"}}, "spec": {},
+            "status": {"containerStatuses": [{"name": "engine", "restartCount": 3}, {"name": "sidecar"}]},
+        });
+        let pod = EnginePod::read(serde_json::from_value::<ApiEngine>(pod).unwrap()).unwrap().1;
+        assert_eq!((pod.asleep, pod.restarts), (Some(Asleep { level: 1, sent: Some(2) }), 3));
+        assert!(pod.is_endpoint);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// The engines' port, that of the first rank; the others of a pod have the next ones.
-pub(crate) const HTTP_PORT: u16 = 8_000;
+pub const HTTP_PORT: u16 = 8_000;
 /// The port for KV events of rank 0, and that of their replays. Each rank has the next one, so several leave room between the two.
 const EVENTS: (u16, u16) = (5_557, 5_558);
 const EVENTS_OF_RANKS: (u16, u16) = (20_000, 22_000);

@@ -12,21 +12,22 @@ mod patch;
 mod pod;
 mod routing;
 mod scaling;
+mod sleep;
 mod status;
 mod validate;
 mod volumes;
 mod workload;
 
+pub use crate::engines::HTTP_PORT;
 pub use crate::problems::Problem;
 pub use cluster::{Cluster, InferencePools, Picker};
-pub use names::{
-    ENDPOINT_LABEL, LLM_D_ROLE_LABEL, ROLE_LABEL, SERVICE_LABEL, TAKES_REQUESTS, asleep, asleep_at,
-};
+pub use names::{Asleep, ENDPOINT_LABEL, LLM_D_ROLE_LABEL, ROLE_LABEL, SERVICE_LABEL, TAKES_REQUESTS};
 pub use observed::{Diagnosis, ObjectRef, Observed, ObservedWorkload, Traffic};
-pub use scaling::{Sleep, policy, ranks, sleep};
+pub use scaling::{policy, ranks};
+pub use sleep::{Sleep, ports, sleep};
 
 use crate::api::{ModelService, ModelServiceStatus};
-use crate::engines::{self, Context, HTTP_PORT};
+use crate::engines::{self, Context};
 use crate::problems::Problems;
 use crate::shape::shapes;
 use names::{Owner, reference};

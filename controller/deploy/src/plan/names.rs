@@ -15,6 +15,8 @@ pub const ENDPOINT_LABEL: &str = "warmpath.dev/endpoint";
 pub const TAKES_REQUESTS: &str = "true";
 /// How the label's value begins while a pod sleeps, or is about to; the level follows.
 const ASLEEP: &str = "asleep-";
+/// What follows the level from the moment before a pod is sent to sleep until it has said that it sleeps; its restarts follow.
+const SENT: &str = "-sent-";
 /// The label by which the router learns what a pod does.
 pub const LLM_D_ROLE_LABEL: &str = "llm-d.ai/role";
 /// The label with the manager of an object.
@@ -28,6 +30,16 @@ pub(super) struct Owner<'a> {
     pub(super) name: &'a str,
     pub(super) namespace: &'a str,
     uid: Option<&'a str>,
+}
+
+/// That a pod sleeps, or is about to, as the value of [`ENDPOINT_LABEL`] says: `asleep-1`, `asleep-1-sent-0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Asleep {
+    /// The level.
+    pub level: u8,
+    /// The restarts of its containers when it was sent to sleep, unless it has said since that it sleeps: while they are as many, nobody
+    /// may take it for awake, whatever it says.
+    pub sent: Option<u32>,
 }
 
 // === impl Owner ===
@@ -74,14 +86,29 @@ impl<'a> Owner<'a> {
     }
 }
 
-/// The value of [`ENDPOINT_LABEL`] of a pod that sleeps at this level.
-pub fn asleep(level: u8) -> String {
-    format!("{ASLEEP}{level}")
+// === impl Asleep ===
+
+impl Asleep {
+    /// At this level, with nothing sent whose end is not known.
+    pub fn at(level: u8) -> Self {
+        Self { level, sent: None }
+    }
+
+    /// What a value of [`ENDPOINT_LABEL`] says; `None`: that the pod does not sleep.
+    pub fn of(value: &str) -> Option<Self> {
+        let value = value.strip_prefix(ASLEEP)?;
+        let Some((level, restarts)) = value.split_once(SENT) else {
+            return Some(Self::at(value.parse().ok()?));
+        };
+        Some(Self { level: level.parse().ok()?, sent: Some(restarts.parse().ok()?) })
+    }
 }
 
-/// The level at which a pod sleeps, by the value of [`ENDPOINT_LABEL`]; `None`: it does not.
-pub fn asleep_at(value: &str) -> Option<u8> {
-    value.strip_prefix(ASLEEP)?.parse().ok()
+impl std::fmt::Display for Asleep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{ASLEEP}{}", self.level)?;
+        self.sent.map_or(Ok(()), |restarts| write!(f, "{SENT}{restarts}"))
+    }
 }
 
 /// What a manifest is of.
@@ -89,4 +116,20 @@ pub(super) fn reference(manifest: &Value) -> ObjectRef {
     let text =
         |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     ObjectRef { api_version: text("/apiVersion"), kind: text("/kind"), name: text("/metadata/name") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Asleep, TAKES_REQUESTS};
+
+    #[test]
+    fn a_label_says_how_a_pod_sleeps() {
+        for asleep in [Asleep::at(1), Asleep { level: 2, sent: Some(17) }] {
+            assert_eq!(Asleep::of(&asleep.to_string()), Some(asleep));
+        }
+        assert_eq!(Asleep { level: 1, sent: Some(0) }.to_string(), "asleep-1-sent-0");
+        for other in [TAKES_REQUESTS, "false", "asleep-", "asleep-x", "asleep-1-sent-", "asleep-1-failed"] {
+            assert_eq!(Asleep::of(other), None, "{other}");
+        }
+    }
 }

@@ -1,31 +1,9 @@
 //! What a ModelService asks of the scaler, as that reads it.
 
 use crate::api::{EngineKind, ModelServiceSpec, RoleName};
-use crate::engines::HTTP_PORT;
-use crate::problems::Problems;
-use crate::shape::{Shape, path, shapes};
+use crate::shape::path;
 use std::collections::BTreeMap;
 use warmpath_scale::{Policy, Problem, REPLICAS_MAX, RawBounds, RawPolicy};
-
-/// How the engines of a ModelService sleep when nothing is requested.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sleep {
-    /// 1: with their weights in the host's memory; 2: without weights.
-    pub level: u8,
-    /// The ports of the engines in each pod of a role.
-    pub ports: BTreeMap<RoleName, Vec<u16>>,
-}
-
-/// How the engines sleep; `None`: they leave when nothing is requested, or stay.
-pub fn sleep(spec: &ModelServiceSpec) -> Option<Sleep> {
-    let level = spec.autoscaling.sleep_level?;
-    let ports = |shape: &Shape<'_>| {
-        let ranks = u16::try_from(shape.ranks_per_pod).unwrap_or(1);
-        (shape.name, (0..ranks).map(|rank| HTTP_PORT.saturating_add(rank)).collect())
-    };
-    let shapes = shapes(spec, &mut Problems::default());
-    Some(Sleep { level, ports: shapes.iter().map(ports).collect() })
-}
 
 /// What an operator asks of the scaler, Warmpath's or another one that follows its numbers; `None`: nothing scales.
 ///

@@ -2,6 +2,7 @@
 
 use super::cluster::{Cluster, InferencePools};
 use super::scaling::policy;
+use super::sleep;
 use crate::api::{AdapterLoad, EngineKind, ModelServiceSpec, NixlBackend, TransferProtocol, Vendor, Volume};
 use crate::engines::{flag_name, hub_token};
 use crate::hardware::Request;
@@ -57,7 +58,7 @@ pub(super) fn validate(
     check_transfer(spec, shapes, problems);
     check_adapters(spec, problems);
     check_router(spec, cluster, problems);
-    check_sleep(spec, shapes, problems);
+    sleep::check(spec, shapes, problems);
     if let Some(cache) = &spec.model.cache {
         check_volume(cache, "spec.model.cache", false, problems);
     }
@@ -315,27 +316,6 @@ fn check_adapters(spec: &ModelServiceSpec, problems: &mut Problems) {
     {
         let message = format!("{pinned} adapters are pinned: allow as many, or load some on demand");
         problems.add("spec.adapters.activeMax", message);
-    }
-}
-
-/// What sleeps must be one vLLM that one request puts to sleep, and Warmpath must be who decides when.
-fn check_sleep(spec: &ModelServiceSpec, shapes: &[Shape<'_>], problems: &mut Problems) {
-    if spec.autoscaling.sleep_level.is_none() {
-        return;
-    }
-    let mut add = |message: &str| problems.add("spec.autoscaling.sleepLevel", message);
-    if !(spec.autoscaling.enabled && spec.autoscaling.scale_to_zero) {
-        add(
-            "engines sleep where Warmpath scales to zero: set autoscaling.enabled and scaleToZero, or remove it",
-        );
-    }
-    if spec.engine.kind != EngineKind::Vllm {
-        add("only vLLM can be put to sleep: remove it, and the engines leave at zero, or use vllm");
-    } else if shapes.iter().any(|shape| !matches!(shape.device.vendor, Vendor::Nvidia | Vendor::Amd)) {
-        add("vLLM sleeps on hardware of NVIDIA and AMD only: remove it, and the engines leave at zero");
-    }
-    if shapes.iter().any(|shape| shape.nodes > 1) {
-        add("replicas of several nodes do not sleep: remove it, or choose fewer devices");
     }
 }
 

@@ -164,8 +164,8 @@ impl Right {
             own("modelservices/status", &["patch"]),
             own("modelservices/finalizers", &["update"]),
             events,
-            // Of the engines that a role has too many of, the coldest is marked to leave first.
-            Self { group: "", resource: "pods", verbs: &["patch"], is_named: false },
+            // Of the engines that a role has too many of, the coldest is marked to leave first; one that does not wake is replaced.
+            Self { group: "", resource: "pods", verbs: &["patch", "delete"], is_named: false },
         ]
         .into_iter()
         .chain(made)

@@ -6,7 +6,7 @@
 use crate::telemetry::Reading;
 use crate::web::{self, Bounds};
 use bytes::Bytes;
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use http::{Method, Request, header};
 use http_body_util::Full;
 use serde::Deserialize;
@@ -27,12 +27,12 @@ struct IsSleeping {
     is_sleeping: bool,
 }
 
-/// Does the same to all engines of a pod at once.
+/// Does the same to all engines of a pod at once. What was sent to one is not taken back when another fails.
 pub(super) async fn each<'a, F>(addresses: &'a [String], what: impl Fn(&'a str) -> F) -> Result<(), String>
 where
     F: Future<Output = Result<(), String>>,
 {
-    try_join_all(addresses.iter().map(|at| what(at))).await.map(drop)
+    join_all(addresses.iter().map(|at| what(at))).await.into_iter().collect()
 }
 
 /// How many of these engines sleep, at least in part.
@@ -47,11 +47,19 @@ pub(super) async fn asleep(addresses: &[String]) -> Result<usize, String> {
 pub(super) async fn are_idle(addresses: &[String]) -> Result<bool, String> {
     let pages = try_join_all(addresses.iter().map(|at| web::page(at, "/metrics", METRICS))).await;
     let pages = pages.map_err(|error| format!("it does not say whether it has requests: {error}"))?;
-    let is_idle = |page: &Bytes| {
-        let Reading { status, kind, .. } = Reading::of(page);
-        kind.is_some() && status.running == 0 && status.waiting == 0
-    };
-    Ok(pages.iter().all(is_idle))
+    pages.iter().map(|page| is_idle(page)).try_fold(true, |all, one| Ok(all && one?))
+}
+
+/// The same of a page. Blocks that are in use without a request are those that somebody else may still read: vLLM would wait for that, and
+/// no wake would end its wait.
+fn is_idle(page: &[u8]) -> Result<bool, String> {
+    let Reading { status, kind, is_cache_used, .. } = Reading::of(page);
+    if kind.is_none() {
+        return Err(
+            "its metrics do not say whether it has requests: start it without --disable-log-stats".to_owned()
+        );
+    }
+    Ok(status.running == 0 && status.waiting == 0 && !is_cache_used)
 }
 
 /// Puts an engine to sleep. It has no requests; those that it has all the same, it ends first, or aborts in releases that cannot wait.
@@ -83,4 +91,28 @@ fn accepted(reply: Result<web::Reply, web::WebError>) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("{}: {}", reply.status, String::from_utf8_lossy(&reply.body)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_idle;
+
+    fn page(running: u32, used: &str) -> String {
+        format!(
+            "vllm:num_requests_running{{engine=\"0\"}} {running}.0\nvllm:kv_cache_usage_perc{{engine=\"0\"}} {used}\n"
+        )
+    }
+
+    #[test]
+    fn an_engine_whose_cache_is_in_use_is_not_idle_although_it_has_no_request() {
+        assert_eq!(is_idle(page(0, "0.0").as_bytes()), Ok(true));
+        assert_eq!(is_idle(page(1, "0.3").as_bytes()), Ok(false));
+        assert_eq!(is_idle(page(0, "5e-05").as_bytes()), Ok(false), "one block of twenty thousand");
+    }
+
+    #[test]
+    fn an_engine_without_metrics_does_not_count_as_one_with_requests() {
+        let said = is_idle(b"python_info 1.0\n").unwrap_err();
+        assert!(said.contains("--disable-log-stats"), "{said}");
+    }
 }

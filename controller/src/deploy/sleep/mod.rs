@@ -6,44 +6,39 @@
 //!                                          └─► a diagnosis of each ModelService ─► its status
 //! ```
 //!
-//! Nothing is remembered but what can be seen: the label of the pod, which also says the level, and what the engine says. A leader that
-//! takes over finishes what the one before it began. Each pod has a task of its own, because a wake takes as long as weights take to load.
+//! Nothing is remembered that a next leader would need: the label of the pod says its level, and whether it was sent to sleep and how that
+//! ended is not known. A leader that takes over finishes what the one before it began. Each pod has a task of its own, because a wake
+//! takes as long as weights take to load.
 
 mod engine;
 mod plan;
+mod pods;
+mod targets;
+
+pub(super) use targets::{Targets, targets};
 
 use super::apply::Applier;
-use super::retry::Retry;
-use super::seen::{engines, services};
 use crate::config::ObjectName;
-use crate::scale::Scaled;
-use crate::watch::{EnginePod, Facts};
 use kube::Client;
-use plan::{Known, Step, Target, step};
+use plan::{Known, SETTLE_MAX, Step, Target, step};
+use pods::Pods;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior};
-use warmpath_deploy::api::RoleName;
-use warmpath_deploy::plan::{Diagnosis, ENDPOINT_LABEL, TAKES_REQUESTS, asleep, sleep};
+use tokio::time::MissedTickBehavior;
+use warmpath_deploy::plan::{Asleep, Diagnosis, ENDPOINT_LABEL, TAKES_REQUESTS};
 
 /// The condition.
 pub(super) const CONDITION: &str = "SleepMode";
 /// Between two looks who is due.
 const TICK: Duration = Duration::from_millis(500);
-/// Between two looks at an engine that is as it should be: somebody may have restarted it.
-const REST_INTERVAL: Duration = Duration::from_secs(10);
-/// Pods that are tended at a time.
-const PODS_MAX: usize = 32;
+/// Pods that are put to sleep, or looked at while they sleep, at a time. A pod that is woken waits for none of them.
+const SLEEPS_MAX: usize = 32;
 /// Bytes of an engine's words that a message has.
 const WHY_BYTES_MAX: usize = 200;
-
-/// The pods whose engines may sleep.
-pub(super) type Targets = BTreeMap<ObjectName, Target>;
 
 /// The task, and what it has found. It ends with this.
 #[derive(Debug)]
@@ -52,24 +47,11 @@ pub(super) struct Sleeper {
     pods: Pods,
 }
 
-/// What is known of pods. Its copies share one state.
-#[derive(Clone, Debug, Default)]
-struct Pods(Arc<Mutex<BTreeMap<ObjectName, Pod>>>);
-
-/// What is known of a pod.
-#[derive(Clone, Debug, Default)]
-struct Pod {
-    /// As it was when it was looked at last.
-    target: Option<Target>,
-    is_busy: bool,
-    /// When it is looked at again, if nothing changes.
-    due: Option<Instant>,
-    /// Since when this leader knows that it takes no requests.
-    withheld: Option<Instant>,
-    is_ours: bool,
-    retry: Retry,
-    /// What cannot be done, in words.
-    failure: Option<String>,
+/// Why nothing came of a look at a pod.
+struct Failed {
+    why: String,
+    /// Whether it is the engine that fails, and not the API server.
+    is_of_engine: bool,
 }
 
 /// What tends pods.
@@ -78,35 +60,6 @@ struct Hands {
     applier: Arc<Applier>,
     is_leader: watch::Receiver<bool>,
     pods: Pods,
-}
-
-/// The pods whose engines may sleep, and which of them should.
-pub(super) fn targets(facts: &Facts, scaled: &Scaled) -> Targets {
-    let mut found = Targets::new();
-    for (name, service) in services(facts) {
-        // What nothing is known of stays as it is.
-        let (Some(sleep), Some(scaling)) = (sleep(&service.spec), scaled.get(name)) else { continue };
-        let target = |role: RoleName, pod: &EnginePod| {
-            let (ip, ports) = (pod.ip?, sleep.ports.get(&role)?);
-            Some(Target {
-                service: name.clone(),
-                level: sleep.level,
-                sleeps: scaling.roles.get(&role)?.replicas == 0,
-                labelled: pod.asleep,
-                addresses: ports.iter().map(|port| SocketAddr::new(ip, *port).to_string()).collect(),
-            })
-        };
-        let of_service = engines(facts).filter(|(pod_name, pod)| {
-            pod_name.namespace == name.namespace && pod.service == name.name && pod.is_endpoint
-        });
-        for (pod_name, pod) in of_service.filter(|(_, pod)| pod.is_ready && !pod.is_leaving) {
-            let role = sleep.ports.keys().find(|role| role.as_str() == pod.role);
-            if let Some(target) = role.and_then(|role| target(*role, pod)) {
-                found.insert(pod_name.clone(), target);
-            }
-        }
-    }
-    found
 }
 
 // === impl Sleeper ===
@@ -164,9 +117,15 @@ async fn tend_all(mut targeted: watch::Receiver<Targets>, hands: Hands) {
         }
         while running.try_join_next().is_some() {}
         let targets = targeted.borrow_and_update().clone();
-        hands.pods.lock().retain(|name, _| targets.contains_key(name));
+        hands.pods.retain(|name| targets.contains_key(name));
+        let mut sleeps = hands.pods.lock().values().filter(|pod| pod.is_busy_with_sleep()).count();
         for (name, target) in targets {
-            if running.len() < PODS_MAX && hands.pods.lock().entry(name.clone()).or_default().begin(&target) {
+            if target.sleeps && sleeps >= SLEEPS_MAX {
+                continue;
+            }
+            let begun = hands.pods.lock().entry(name.clone()).or_default().begin(&target);
+            if let Some(target) = begun {
+                sleeps += usize::from(target.sleeps);
                 running.spawn(tend(name, target, hands.clone()));
             }
         }
@@ -180,10 +139,19 @@ async fn tend(name: ObjectName, mut target: Target, hands: Hands) {
         let Some(step) = hands.pods.note(&name, &done) else { return };
         // The watch shows it a moment later.
         match step {
-            Step::Withhold(level) => target.labelled = Some(level),
+            Step::Withhold(level) => target.labelled = Some(Asleep::at(level)),
+            Step::Sleep(level) => target.labelled = Some(Asleep { level, sent: Some(target.restarts) }),
             Step::Wake(_) => {}
-            Step::Rest | Step::Settle | Step::Sleep(_) | Step::Admit => return,
+            _ => return,
         }
+    }
+}
+
+// === impl Failed ===
+
+impl From<String> for Failed {
+    fn from(why: String) -> Self {
+        Self { why, is_of_engine: true }
     }
 }
 
@@ -191,47 +159,76 @@ async fn tend(name: ObjectName, mut target: Target, hands: Hands) {
 
 impl Hands {
     /// Does what is to be done with a pod, and says what that was.
-    async fn act(&self, name: &ObjectName, target: &Target) -> Result<Step, String> {
-        let known = self.known(name, target).await?;
-        let step = step(target, known);
+    async fn act(&self, name: &ObjectName, target: &Target) -> Result<Step, Failed> {
+        let step = if !target.sleeps && self.pods.is_lost(name) {
+            Step::Replace
+        } else {
+            step(target, self.known(name, target).await?)
+        };
         if !*self.is_leader.borrow() {
             return Ok(Step::Rest);
         }
         let at = &target.addresses;
         match step {
-            Step::Rest | Step::Settle => {}
-            Step::Withhold(level) => self.label(name, &asleep(level)).await?,
-            Step::Admit => self.label(name, TAKES_REQUESTS).await?,
+            Step::Rest | Step::Unsure | Step::Restarted | Step::Settle => {}
+            Step::Withhold(level) | Step::Confirm(level) => self.label(name, &Asleep::at(level)).await?,
+            Step::Admit => self.label(name, &TAKES_REQUESTS).await?,
             Step::Sleep(level) => {
-                self.pods.sends_to_sleep(name);
+                self.label(name, &Asleep { level, sent: Some(target.restarts) }).await?;
+                self.pods.sends_to_sleep(name, target.restarts);
                 engine::each(at, |at| engine::sleep(at, level)).await.map_err(cannot("be put to sleep"))?;
             }
             Step::Wake(level) => {
                 engine::each(at, |at| engine::wake(at, level)).await.map_err(cannot("be woken"))?;
                 if engine::asleep(at).await? > 0 {
-                    return Err("it still sleeps after it was woken".to_owned());
+                    return Err("it still sleeps after it was woken".to_owned().into());
                 }
             }
+            Step::Replace => self.replace(name).await?,
         }
-        if step != Step::Rest && step != Step::Settle {
+        if !matches!(step, Step::Rest | Step::Unsure | Step::Restarted | Step::Settle) {
             let pod = name.to_string();
             tracing::info!(pod, service = %target.service, ?step, "an engine that may sleep");
         }
         Ok(step)
     }
 
-    async fn known(&self, name: &ObjectName, target: &Target) -> Result<Known, String> {
-        let asleep = engine::asleep(&target.addresses).await?;
-        let is_drained = target.sleeps && target.labelled.is_some() && asleep < target.addresses.len();
+    async fn known(&self, name: &ObjectName, target: &Target) -> Result<Known, Failed> {
+        let engines = target.addresses.len();
+        let asleep = engine::asleep(&target.addresses).await;
+        let is_unsure = target.labelled.is_some_and(|asleep| asleep.sent.is_some()) && !self.pods.fell(name);
+        // Where the end of a sleep is not known, an engine that does not respond is no better than one that sleeps.
+        let asleep = if is_unsure { asleep.unwrap_or(engines) } else { asleep? };
+        let is_drained = target.sleeps && target.labelled.is_some() && !is_unsure && asleep < engines;
         let is_idle = is_drained && engine::are_idle(&target.addresses).await?;
-        let (withheld, is_ours) = self.pods.withheld(name);
-        Ok(Known { engines: target.addresses.len(), asleep, is_idle, withheld, is_ours })
+        let known = self.pods.known(name, (engines, asleep), is_idle);
+        if is_drained && !is_idle && known.withheld >= SETTLE_MAX {
+            let minutes = SETTLE_MAX.as_secs() / 60;
+            return Err(format!(
+                "it has requests, or holds their cache, {minutes} minutes after the last one"
+            )
+            .into());
+        }
+        Ok(known)
     }
 
-    async fn label(&self, name: &ObjectName, value: &str) -> Result<(), String> {
-        let patch: Value = json!({"metadata": {"labels": {ENDPOINT_LABEL: value}}});
+    async fn label(&self, name: &ObjectName, value: &impl ToString) -> Result<(), Failed> {
+        let patch: Value = json!({"metadata": {"labels": {ENDPOINT_LABEL: value.to_string()}}});
         let labelled = self.applier.mark(name, &patch).await;
-        labelled.map_err(|failure| format!("its label cannot be changed: {failure:?}"))
+        labelled.map_err(|failure| Failed {
+            why: format!("its label cannot be changed: {failure:?}"),
+            is_of_engine: false,
+        })
+    }
+
+    /// Deletes a pod, which has no requests: what made it makes another one.
+    async fn replace(&self, name: &ObjectName) -> Result<(), Failed> {
+        self.pods.replaces(name);
+        let deleted = self.applier.delete_pod(name).await;
+        deleted.map_err(|failure| Failed {
+            why: format!("its engine cannot be woken, and it cannot be deleted: {failure:?}"),
+            is_of_engine: false,
+        })
     }
 }
 
@@ -239,80 +236,6 @@ fn cannot(what: &str) -> impl Fn(String) -> String {
     move |why| {
         let end = why.floor_char_boundary(WHY_BYTES_MAX);
         format!("it cannot {what}: {}", why.get(..end).unwrap_or_default())
-    }
-}
-
-// === impl Pod ===
-
-impl Pod {
-    /// Begins a look if one is due. `false`: none is.
-    fn begin(&mut self, target: &Target) -> bool {
-        let now = Instant::now();
-        let is_changed = self.target.as_ref() != Some(target) && !self.retry.waits(now);
-        let is_due = is_changed || self.due.is_none_or(|due| due <= now);
-        if self.is_busy || !is_due {
-            return false;
-        }
-        if target.labelled.is_none() {
-            (self.withheld, self.is_ours) = (None, false);
-        } else if self.withheld.is_none() {
-            self.withheld = Some(now);
-        }
-        self.target = Some(target.clone());
-        self.is_busy = true;
-        true
-    }
-}
-
-// === impl Pods ===
-
-impl Pods {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectName, Pod>> {
-        // No update leaves it half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How long a pod has taken no requests, and whether nobody else can have sent it to sleep.
-    fn withheld(&self, name: &ObjectName) -> (Duration, bool) {
-        let pods = self.lock();
-        let pod = pods.get(name);
-        let since = pod.and_then(|pod| pod.withheld).map(|since| since.elapsed());
-        (since.unwrap_or_default(), pod.is_some_and(|pod| pod.is_ours))
-    }
-
-    fn sends_to_sleep(&self, name: &ObjectName) {
-        if let Some(pod) = self.lock().get_mut(name) {
-            pod.is_ours = false;
-        }
-    }
-
-    /// Takes in what was done. Returns the step, unless it failed or the pod is gone.
-    fn note(&self, name: &ObjectName, done: &Result<Step, String>) -> Option<Step> {
-        let now = Instant::now();
-        let mut pods = self.lock();
-        let pod = pods.get_mut(name)?;
-        pod.retry = pod.retry.after(done.is_err(), false, now);
-        match done {
-            Ok(step) => {
-                pod.failure = None;
-                match step {
-                    Step::Withhold(_) => (pod.withheld, pod.is_ours) = (Some(now), true),
-                    Step::Wake(_) => pod.is_ours = true,
-                    Step::Rest | Step::Settle | Step::Sleep(_) | Step::Admit => {}
-                }
-                pod.due = Some(if *step == Step::Rest { now + REST_INTERVAL } else { now });
-                pod.is_busy = matches!(step, Step::Withhold(_) | Step::Wake(_));
-                Some(*step)
-            }
-            Err(why) => {
-                if pod.failure.as_ref() != Some(why) {
-                    tracing::warn!(pod = %name, why, "an engine that may sleep");
-                }
-                pod.failure = Some(why.clone());
-                (pod.due, pod.is_busy) = (pod.retry.due, false);
-                None
-            }
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::publish::{Arrived, Firsts};
 use crate::watch::EnginePod;
 use std::collections::BTreeMap;
 use warmpath_deploy::api::RoleName;
+use warmpath_deploy::plan::Asleep;
 use warmpath_scale::{Policy, RawBounds, RawPolicy};
 
 const TICK_S: f64 = 5.0;
@@ -22,6 +23,7 @@ fn split(idle_s: f64) -> Asked {
     Asked {
         roles: vec![RoleName::Prefill, RoleName::Decode],
         policy: Policy::of(&raw).unwrap(),
+        sleep_level: None,
         is_external: false,
         identity: 1,
         engines: 1,
@@ -147,14 +149,14 @@ fn engines_that_sleep_are_woken_by_requests_and_not_by_a_controller_that_starts(
     asked.policy.sleeps = true;
     let mut asleep = starting(ready(1));
     asleep.replicas.values_mut().for_each(|replica| replica.is_asleep = true);
-    let pods = |asleep: Option<u8>| {
+    let pods = |asleep: Option<Asleep>| {
         let pod = EnginePod { asleep, is_endpoint: true, is_ready: true, ..EnginePod::default() };
         BTreeMap::from([("prefill-0", pod.clone()), ("decode-0", pod)])
     };
     let note = |service: &mut Service, of: &BTreeMap<&'static str, EnginePod>, now_s| {
         service.note_sleepers(&of.iter().map(|(name, pod)| (*name, pod)).collect(), now_s);
     };
-    note(&mut service, &pods(Some(1)), 1_000.0);
+    note(&mut service, &pods(Some(Asleep::at(1))), 1_000.0);
     let now_s = pass(&mut service, &asked, &asleep, 1_000.0, 3_600.0);
     assert_eq!((replicas(&service), service.wake_time(now_s)), (vec![0, 0], None));
     service.note_held(1.0);
@@ -165,12 +167,26 @@ fn engines_that_sleep_are_woken_by_requests_and_not_by_a_controller_that_starts(
     pass(&mut service, &asked, &ready(1), now_s + 3.0, 10.0);
     pass(&mut service, &asked, &ready(1), now_s + 13.0, 65.0);
     assert_eq!(replicas(&service), [0, 0], "not as long as a start takes");
-    note(&mut service, &pods(Some(1)), now_s + 700.0);
+    note(&mut service, &pods(Some(Asleep::at(1))), now_s + 700.0);
     assert_eq!(
         service.wake_time(now_s + 700.0).map(|wake| wake.usual_s),
         Some(3.0),
         "no start takes so little"
     );
+}
+
+#[test]
+fn the_first_wake_may_take_as_long_as_a_start_and_an_engine_that_does_not_wake_is_stuck() {
+    let (mut service, asked) = (Service::default(), split(60.0));
+    let mut asleep = starting(ready(1));
+    asleep.replicas.values_mut().for_each(|replica| replica.is_asleep = true);
+    let pod = EnginePod { asleep: Some(Asleep::at(2)), is_endpoint: true, ..EnginePod::default() };
+    service.note_sleepers(&BTreeMap::from([("decode-0", &pod)]), 1_000.0);
+    asleep.held = held(1).held;
+    let woken_s = pass(&mut service, &asked, &asleep, 1_000.0, 100.0);
+    assert_ne!(reason(&service), "DoesNotWake", "no wake was timed yet");
+    pass(&mut service, &asked, &asleep, woken_s, 1_000.0);
+    assert_eq!((replicas(&service), reason(&service)), (vec![1, 1], "DoesNotWake"));
 }
 
 #[test]

@@ -17,14 +17,14 @@ const REQUESTS: usize = 50;
 const WAKE_S: u32 = 3;
 /// How long a client waits.
 const PATIENCE: Duration = Duration::from_mins(2);
-const ROLES: [&str; 2] = ["prefill", "decode"];
+const ENGINES: usize = 2;
 
 fn sleeping(level: u8) -> Value {
-    let mut values = seed(1, 1);
-    let role = json!({"replicas": {"min": 0, "max": 2}});
+    let mut values = seed(0, 0);
+    values["serve"] = json!({"replicas": ENGINES});
     values["autoscaling"] = json!({"enabled": true, "scaleToZero": true});
     values["model"]["spec"] = json!({
-        "roles": {"prefill": role, "decode": role},
+        "roles": {"serve": {"replicas": {"min": ENGINES, "max": ENGINES}}},
         "autoscaling": {"idleSeconds": 20, "sleepLevel": level},
         "engine": {"env": [{"name": "SIMULATED_WAKE_SECONDS", "value": WAKE_S.to_string()}]},
         "router": {"hold": {"endpointSeconds": 100}},
@@ -34,22 +34,18 @@ fn sleeping(level: u8) -> Value {
 
 /// The names of the engines' pods once all of them sleep at this level.
 async fn asleep(namespace: &Namespace, level: u8) -> anyhow::Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
-    for of in ROLES {
-        let labels = format!("{},warmpath.dev/endpoint=asleep-{level}", role(of));
-        let what = format!("an engine of {of} that sleeps");
-        let pods = until(&what, async || {
-            let pods = namespace.pods(&labels).await.ok()?;
-            for pod in &pods {
-                let said = Client::http1(engine_address(pod).ok()?).get("/is_sleeping").await.ok()?;
-                if said.json().get("is_sleeping") != Some(&json!(true)) {
-                    return None;
-                }
+    let labels = format!("{},warmpath.dev/endpoint=asleep-{level}", role("serve"));
+    let pods = until("engines that sleep", async || {
+        let pods = namespace.pods(&labels).await.ok()?;
+        for pod in &pods {
+            let said = Client::http1(engine_address(pod).ok()?).get("/is_sleeping").await.ok()?;
+            if said.json().get("is_sleeping") != Some(&json!(true)) {
+                return None;
             }
-            (!pods.is_empty()).then_some(pods)
-        });
-        names.extend(pods.await?.into_iter().filter_map(|pod| pod.metadata.name));
-    }
+        }
+        (pods.len() == ENGINES).then_some(pods)
+    });
+    let names = pods.await?.into_iter().filter_map(|pod| pod.metadata.name).collect();
     condition(namespace, "Ready", "False", "Idle").await?;
     Ok(names)
 }
@@ -109,7 +105,7 @@ pub(crate) async fn engines_that_sleep_wake_for_their_requests_and_sleep_again(
     let after = asleep(&namespace, 1).await?;
     ensure!(before == after, "pods were replaced: {before:?} {after:?}");
     let wakes = wakes(&namespace).await?;
-    ensure!(wakes == 2, "an engine of each role has woken once: {wakes}");
+    ensure!(wakes == 2, "each engine has woken once: {wakes}");
     condition(&namespace, "SleepMode", "True", "").await?;
     Ok(())
 }
@@ -123,7 +119,7 @@ pub(crate) async fn no_request_is_lost_when_the_leader_dies_while_engines_wake(
     let leader = crate::churn::leader(&namespace).await?;
     let asking = tokio::spawn(ask(gateway));
     until("an engine that is being woken", async || {
-        let pods = namespace.pods(&role("decode")).await.ok()?;
+        let pods = namespace.pods(&role("serve")).await.ok()?;
         let state = Client::http1(engine_address(pods.first()?).ok()?).get("/sim/state").await.ok()?.json();
         state["requests"].get("/wake_up").map(drop)
     })

@@ -61,6 +61,8 @@ pub struct ServerConfig {
     pub model_dir: Option<PathBuf>,
     /// How long each part of a wake takes, where the engine has vLLM's sleep mode and its development endpoints; `None`: it has neither.
     pub wake_time: Option<Duration>,
+    /// Whether each sleep fails after it has begun.
+    pub sleep_fails: bool,
     /// Whether and how the engine publishes what its cache holds.
     pub events: Option<KvEvents>,
     /// Faults from the start on.
@@ -89,6 +91,7 @@ impl Default for ServerConfig {
             transfer: None,
             model_dir: None,
             wake_time: None,
+            sleep_fails: false,
             events: None,
             faults: Vec::new(),
         }

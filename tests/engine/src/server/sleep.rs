@@ -3,6 +3,9 @@
 //! Level 1 keeps the weights in the host's memory, level 2 discards them: whoever wakes the engine then must reload them between the two
 //! parts of the wake. A request that comes meanwhile waits until the engine is awake, and one that comes to an engine without weights
 //! fails, where the real one would generate nonsense. Both are counted, for routers that must not let it come to that.
+//!
+//! As in vLLM, a sleep begins with a pause, which stays where the rest fails: such an engine says that it sleeps, and that it is awake after
+//! a wake that did nothing.
 
 use super::{
     engine_server::App,
@@ -20,6 +23,8 @@ use tokio::sync::watch;
 /// What of an engine is asleep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Asleep {
+    /// Whether nothing is computed.
+    is_paused: bool,
     weights: bool,
     kv_cache: bool,
     /// Whether the weights have to be loaded again.
@@ -48,6 +53,14 @@ pub(super) struct Sleep {
     slept: Mutex<Slept>,
 }
 
+// === impl Asleep ===
+
+impl Asleep {
+    fn lacks_memory(self) -> bool {
+        self.weights || self.kv_cache
+    }
+}
+
 // === impl Sleep ===
 
 impl Default for Sleep {
@@ -73,7 +86,7 @@ impl Sleep {
 
     fn is_sleeping(&self) -> bool {
         let asleep = *self.asleep.borrow();
-        asleep.weights || asleep.kv_cache
+        asleep.is_paused || asleep.lacks_memory()
     }
 
     /// Waits until the engine can compute.
@@ -82,7 +95,7 @@ impl Sleep {
             self.count(|slept| slept.disturbed += 1);
         }
         let mut asleep = self.asleep.subscribe();
-        let awake = asleep.wait_for(|asleep| !asleep.weights && !asleep.kv_cache).await;
+        let awake = asleep.wait_for(|asleep| !asleep.is_paused && !asleep.lacks_memory()).await;
         if awake.is_ok_and(|awake| awake.is_empty) {
             self.count(|slept| slept.without_weights += 1);
             return Err(ApiError::Fault(StatusCode::INTERNAL_SERVER_ERROR));
@@ -97,13 +110,18 @@ pub(super) fn sleep(app: &App, query: &str) -> Result<Response<Body>, ApiError> 
     if !["1", "2"].contains(&level) {
         return Err(ApiError::Invalid(format!("level {level} is none that is simulated")));
     }
+    if app.config.sleep_fails {
+        // Its memory is gone, and nobody has taken note of it.
+        app.sleep.asleep.send_replace(Asleep { is_paused: true, is_empty: true, ..Asleep::default() });
+        return Err(ApiError::Fault(StatusCode::INTERNAL_SERVER_ERROR));
+    }
     let is_empty = level == "2";
     let stats = app.hub.read(|readings| readings.stats);
     app.sleep.count(|slept| {
         slept.sleeps += 1;
         slept.interrupted += (stats.running + stats.waiting) as u64;
     });
-    app.sleep.asleep.send_replace(Asleep { weights: true, kv_cache: true, is_empty });
+    app.sleep.asleep.send_replace(Asleep { is_paused: true, weights: true, kv_cache: true, is_empty });
     // The cache is discarded.
     app.hub.forget();
     Ok(reply_json(StatusCode::OK, &json!({"status": "sleeping", "level": u8::from(is_empty) + 1})))
@@ -113,15 +131,17 @@ pub(super) fn sleep(app: &App, query: &str) -> Result<Response<Body>, ApiError> 
 pub(super) async fn wake_up(app: &App, query: &str, takes: Duration) -> Response<Body> {
     let tags: Vec<&str> = values(query, "tags").collect();
     let is_meant = |tag: &str| tags.is_empty() || tags.contains(&tag);
-    if app.sleep.is_sleeping() {
+    let lacked_memory = app.sleep.asleep.borrow().lacks_memory();
+    if lacked_memory {
         tokio::time::sleep(takes).await;
-        app.sleep.asleep.send_modify(|asleep| {
-            asleep.weights &= !is_meant("weights");
-            asleep.kv_cache &= !is_meant("kv_cache");
-        });
-        if !app.sleep.is_sleeping() {
-            app.sleep.count(|slept| slept.wakes += 1);
-        }
+    }
+    app.sleep.asleep.send_modify(|asleep| {
+        asleep.weights &= !is_meant("weights");
+        asleep.kv_cache &= !is_meant("kv_cache");
+        asleep.is_paused &= asleep.lacks_memory();
+    });
+    if lacked_memory && !app.sleep.is_sleeping() {
+        app.sleep.count(|slept| slept.wakes += 1);
     }
     let tags = (!tags.is_empty()).then_some(tags);
     reply_json(StatusCode::OK, &json!({"status": "awake", "tags": tags}))
