@@ -20,6 +20,7 @@ mod scaled;
 mod service;
 mod sleepers;
 mod sums;
+mod wakes;
 
 #[cfg(test)]
 pub(crate) use scaled::RoleScaling;
@@ -28,7 +29,7 @@ pub(crate) use scaled::{Scaled, Scaling, Verdict};
 use crate::clock::until;
 use crate::config::ObjectName;
 use crate::metrics::Metrics;
-use crate::publish::{Hub, Shared, Taken};
+use crate::publish::{Shared, Taken};
 use crate::telemetry::TokenTimes;
 use crate::watch::{EnginePod, Facts, Followed, Item, Kind, Source, Watches};
 use asked::Specs;
@@ -41,11 +42,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
+use wakes::Wakes;
 use warmpath_core::ids::EndpointId;
-use warmpath_core::num::{count, float};
-use warmpath_core::time::Timestamp;
+use warmpath_core::num::float;
 use warmpath_core::view::{Pool, View};
-use warmpath_core::wire::{Kind as CoreKind, WakeTime};
 use warmpath_deploy::api::RoleName;
 use warmpath_scale::RolePlan;
 
@@ -84,6 +84,7 @@ struct Scaler {
     inputs: Inputs,
     specs: Specs,
     services: BTreeMap<ObjectName, Service>,
+    wakes: Wakes,
     to: watch::Sender<Scaled>,
 }
 
@@ -97,7 +98,8 @@ pub(crate) async fn run(inputs: Inputs, to: watch::Sender<Scaled>) {
     }
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut scaler = Scaler { inputs, specs: Specs::default(), services: BTreeMap::new(), to };
+    let mut scaler =
+        Scaler { inputs, specs: Specs::default(), services: BTreeMap::new(), wakes: Wakes::default(), to };
     let (mut wake_at, mut ticked): (Option<Instant>, Instant) = (None, Instant::now());
     loop {
         tokio::select! {
@@ -176,6 +178,7 @@ impl Scaler {
         let (pods, no_pods) = (pods(facts), BTreeMap::new());
         let specs = &self.specs;
         self.services.retain(|name, service| specs.of(name).is_some_and(|asked| service.is_of(asked)));
+        self.inputs.shared.with(|hub, now| self.wakes.retain(hub, |name| specs.of(name).is_some(), now));
         for (name, asked) in self.specs.all() {
             let service = self.services.entry(name.clone()).or_insert_with(|| Service::of(asked));
             let is_due = match which {
@@ -199,7 +202,7 @@ impl Scaler {
                     address.map(|address| self.inputs.times.take(address, objective_s)).unwrap_or_default();
             }
             service.plan(asked, &look, now_s);
-            self.inputs.shared.with(|hub, now| publish_wake(hub, &pool_of(name), (service, now_s), now));
+            self.inputs.shared.with(|hub, now| self.wakes.publish(hub, name, service, now));
         }
         drop(followed);
         self.show();
@@ -259,24 +262,6 @@ impl Scaler {
             roles.iter().zip(service.plans()).map(of_role).collect::<Vec<_>>()
         });
         self.inputs.metrics.scale.show(plans);
-    }
-}
-
-/// Publishes how a pool wakes, if proxies do not know it yet, and with each plan while it wakes: a proxy that has come back after a
-/// moment has the times of before.
-fn publish_wake(hub: &mut Hub, pool: &str, (service, now_s): (&Service, f64), now: Timestamp) {
-    let Some(known) = hub.index().view().pools().iter().find(|known| known.name() == pool) else { return };
-    let (wake, is_growing) = (service.wake_time(now_s), service.is_growing());
-    let ms = |seconds: f64| count(seconds * 1e3);
-    let usual_ms = wake.map_or(0, |wake| ms(wake.usual_s));
-    let passed_ms = wake.and_then(|wake| wake.passed_s).map(ms);
-    let is_known = known.wake().map_or(usual_ms == 0 && !is_growing, |known| {
-        let is_same = known.usual_ms.unwrap_or_default() == usual_ms && known.is_growing == is_growing;
-        is_same && known.since.is_none() && passed_ms.is_none()
-    });
-    if !is_known {
-        let pool = pool.to_owned();
-        hub.publish(CoreKind::WakeTime(WakeTime { pool, usual_ms, passed_ms, is_growing }), now);
     }
 }
 

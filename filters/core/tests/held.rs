@@ -77,10 +77,11 @@ fn how_long_a_pool_takes_to_wake_survives_a_snapshot_and_a_new_list_of_endpoints
 #[test]
 fn all_vms_together_send_no_more_than_an_engine_can_take_before_the_next_one_comes() {
     const ORIGINS: u64 = 20;
-    let hold = Some(Hold { endpoint_ms_max: 60_000, ..Hold::default() });
+    let limits = Some(Hold { endpoint_ms_max: 60_000, ..Hold::default() });
     let endpoint = PoolEndpoint { address: "10.0.0.1:8000".into(), ..PoolEndpoint::default() };
     let endpoints = vec![endpoint];
-    let pool = Pool { name: "p".into(), models: vec!["m".into()], hold, endpoints, ..Pool::default() };
+    let pool =
+        Pool { name: "p".into(), models: vec!["m".into()], hold: limits, endpoints, ..Pool::default() };
     let (mut view, now) = (View::default(), Timestamp::from_ms(100_000));
     view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), now);
     let wake = WakeTime { pool: "p".into(), is_growing: true, ..WakeTime::default() };
@@ -88,8 +89,8 @@ fn all_vms_together_send_no_more_than_an_engine_can_take_before_the_next_one_com
     for (origin, number) in (1..=ORIGINS).flat_map(|origin| [(origin, 1), (origin, 2_u64)]) {
         // The last origin's is the oldest, and each one's second a little younger than its first.
         let age_ms = 1_000 * number.abs_diff(3) + origin;
-        let held = Held { origin, number, pool: "p".into(), age_ms, tokens: 5_000, ..Held::default() };
-        view.apply(&Kind::Held(held).into(), now);
+        let waiting = Held { origin, number, pool: "p".into(), age_ms, tokens: 5_000, ..Held::default() };
+        view.apply(&Kind::Held(waiting).into(), now);
     }
     let pool = &view.pools()[0];
     assert!(view.is_pacing(pool));

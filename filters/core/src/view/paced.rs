@@ -26,6 +26,10 @@ const AHEAD_S: f64 = 1.0;
 impl View {
     /// Whether requests that waited for the pool to wake go on only as its engines can take them. Those that come meanwhile wait
     /// behind them.
+    ///
+    /// Where only prefill engines are there, everybody waits for the first one that decodes: requests that were sent whole to a prefill
+    /// engine would decode there to their end. That is for a model that wakes; where all engines for responses fail later, prefill engines
+    /// serve.
     pub fn is_pacing(&self, pool: &Pool) -> bool {
         let waits = || self.admission(pool.name()).is_some_and(|gate| gate.queue().has_for_endpoint());
         pool.wake().is_some_and(|wake| wake.is_growing) && pool.has_takers() && waits()
@@ -39,6 +43,9 @@ impl View {
         (origin, is_held): (OriginId, impl Fn(u64) -> bool),
         now: Timestamp,
     ) -> Option<HeldKey> {
+        if pool.transfer().is_some() && pool.taking(Leg::Decode).is_empty() {
+            return None;
+        }
         let mut room_tokens = self.spare_tokens(pool, now);
         for waiting in self.admission(pool.name())?.queue().for_endpoint() {
             if room_tokens <= 0.0 {

@@ -7,7 +7,7 @@ use crate::support::{
 use std::collections::BTreeMap;
 use std::time::Duration;
 use warmpath_core::config::{Config, HoldLimits};
-use warmpath_core::wire::{Hold, Kind, Pools, WakeTime};
+use warmpath_core::wire::{Hold, Kind, Pools, Role, Transfer, TransferProtocol, WakeTime};
 
 /// Time between two steps of a test, in milliseconds: a tick of a busy VM.
 const STEP_MS: u64 = 25;
@@ -124,7 +124,9 @@ fn requests_that_waited_are_spread_over_engines_that_come_later() {
                 change(&mut controller, 2, false);
             }
             host.advance(Duration::from_millis(STEP_MS));
-            all.iter().for_each(|vm| vm.tick());
+            for vm in &all {
+                vm.tick();
+            }
             engines.receive();
             let has_work = engines.sent.values().any(|queue| !queue.is_empty());
             assert!(has_work || engines.held.is_empty(), "the engine never waits for requests that wait");
@@ -200,5 +202,39 @@ fn whoever_comes_when_as_many_as_may_wait_for_an_engine_that_comes_is_sent() {
     let next = serve(&vm, &chat("good day"));
     assert!(!next.is_paused && next.reply.is_none());
     next.complete();
+    streams.into_iter().for_each(Stream::finish);
+}
+
+/// Roles wake together, and which of them is there first is chance.
+#[test]
+fn requests_that_waited_are_not_decoded_by_prefill_engines_that_wake_first() {
+    let host = Host::default();
+    let vm = vm(&host, &with_controller());
+    let mut controller = asleep(&host, &[&vm]);
+    let mut streams: Vec<Stream> = (0..4).map(|number| serve(&vm, &prompt(number))).collect();
+    let mut wake = |roles: &[Role], is_growing| {
+        let mut pool = pools(roles.len()).pools.remove(0);
+        for (endpoint, role) in pool.endpoints.iter_mut().zip(roles) {
+            endpoint.set_role(*role);
+        }
+        pool.transfer = Some(Transfer { protocol: TransferProtocol::Pull.into(), ..Transfer::default() });
+        let wake = WakeTime { pool: pool.name.clone(), is_growing, ..WakeTime::default() };
+        controller.delta(vec![Kind::WakeTime(wake).into(), Kind::Pool(pool).into()]);
+        step(&host, &[&vm]);
+    };
+    wake(&[Role::Prefill], true);
+    streams.push(serve(&vm, &prompt(4)));
+    streams.iter_mut().for_each(Stream::catch_up);
+    assert!(streams.iter().all(|stream| stream.is_paused && stream.reply.is_none()));
+    wake(&[Role::Prefill, Role::Decode], true);
+    streams.iter_mut().for_each(Stream::catch_up);
+    let gone_on: Vec<&Stream> = streams.iter().filter(|stream| !stream.request_headers.is_empty()).collect();
+    let decode = &pools(2).pools[0].endpoints[1].address;
+    assert!(gone_on.iter().all(|stream| chosen(stream) == *decode), "nobody decodes at a prefill engine");
+    let split = streams.iter().filter(|stream| !stream.calls.is_empty()).count();
+    assert!(gone_on.len() + split > 0, "an engine for responses is there");
+    wake(&[Role::Prefill], false);
+    streams.iter_mut().for_each(Stream::catch_up);
+    assert_eq!(vm.held(), 0, "it is all there will be");
     streams.into_iter().for_each(Stream::finish);
 }
