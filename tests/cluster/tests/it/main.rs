@@ -69,6 +69,7 @@ fn main() -> ExitCode {
             test!(groups::each_rank_of_a_replica_of_two_nodes_is_routed_to),
             test!(waking::requests_wait_for_a_pool_that_is_scaled_to_zero),
             test!(scaling::a_model_at_zero_wakes_for_its_requests_and_goes_back),
+            test!(scaling::requests_that_waited_are_spread_over_the_engines_that_wake),
             test!(scaling::no_request_is_lost_while_the_leader_dies_and_clients_leave),
             test!(scaling::an_envoy_that_drains_loses_no_held_request_and_one_that_is_killed_only_its_own),
             test!(scaling::requests_beyond_the_bound_of_held_ones_are_refused_at_once),

@@ -26,11 +26,19 @@ const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Both roles at zero, until somebody asks.
 fn sleeping(start_s: u32, hold_s: u32) -> Value {
-    let mut values = seed(1, 1);
     let role = json!({"replicas": {"min": 0, "max": 3}});
+    let mut values = sleeping_as(&json!({"prefill": role, "decode": role}), start_s, hold_s);
+    values["prefill"] = json!({"replicas": 1});
+    values["decode"] = json!({"replicas": 1});
+    values
+}
+
+/// The same with these roles.
+fn sleeping_as(roles: &Value, start_s: u32, hold_s: u32) -> Value {
+    let mut values = seed(0, 0);
     values["autoscaling"] = json!({"enabled": true, "scaleToZero": true});
     values["model"]["spec"] = json!({
-        "roles": {"prefill": role, "decode": role},
+        "roles": roles,
         "autoscaling": {"idleSeconds": 20},
         "engine": {"env": [{"name": "SIMULATED_START_SECONDS", "value": start_s.to_string()}]},
         "router": {"hold": {"endpointSeconds": hold_s}},
@@ -45,7 +53,8 @@ async fn asleep(namespace: &Namespace, values: &Value) -> anyhow::Result<(Releas
     let gateways = release.ready("gateway", 2).await?;
     condition(namespace, "Scaling", "True", "").await?;
     condition(namespace, "Ready", "False", "Idle").await?;
-    for name in ["prefill", "decode"] {
+    let roles = values.pointer("/model/spec/roles").and_then(Value::as_object).context("no roles")?;
+    for name in roles.keys() {
         let replicas = deployment(namespace, name).await?.spec.and_then(|spec| spec.replicas);
         ensure!(replicas == Some(0), "{name} has {replicas:?} replicas before anybody asked");
     }
@@ -71,14 +80,21 @@ struct Response {
     waited: Duration,
     /// After how many seconds to try again, if it says so.
     retry_after_s: Option<u64>,
+    /// The engine that it is from, if it says so.
+    engine: Option<String>,
 }
 
 /// Sends requests within the time in which they come.
 fn send(gateway: SocketAddr, count: u32) -> Vec<Sent> {
+    send_prompts(gateway, count, 40)
+}
+
+/// The same, each with a prompt of so many sentences.
+fn send_prompts(gateway: SocketAddr, count: u32, sentences: usize) -> Vec<Sent> {
     let pause = Duration::from_millis((ARRIVE_MS / count).into());
     let one = |at: u32| {
         let client = Client::http1(gateway).with_time_max(PATIENCE);
-        let text = format!("request {at}: {}", "what is it that sleeps? ".repeat(40));
+        let text = format!("request {at}: {}", "what is it that sleeps? ".repeat(sentences));
         let body = json!({"model": MODEL, "max_tokens": 8, "messages": [{"role": "user", "content": text}]});
         tokio::spawn(async move {
             tokio::time::sleep(pause * at).await;
@@ -86,7 +102,9 @@ fn send(gateway: SocketAddr, count: u32) -> Vec<Sent> {
             let response = client.post_json("/v1/chat/completions", &body).await?;
             let retry_after = response.headers.get("retry-after").and_then(|value| value.to_str().ok());
             let retry_after_s = retry_after.and_then(|seconds| seconds.parse().ok());
-            Ok(Response { status: response.status.as_u16(), waited: begun.elapsed(), retry_after_s })
+            let engine = response.headers.get("x-engine").and_then(|name| name.to_str().ok());
+            let (status, waited) = (response.status.as_u16(), begun.elapsed());
+            Ok(Response { status, waited, retry_after_s, engine: engine.map(str::to_owned) })
         })
     };
     (0..count).map(one).collect()
@@ -158,6 +176,28 @@ pub(crate) async fn a_model_at_zero_wakes_for_its_requests_and_goes_back(
     ensure!(by_status == BTreeMap::from([(200, 10)]), "lost: {by_status:?}");
     release.uninstall().await?;
     nothing_left(&namespace, "app.kubernetes.io/managed-by=warmpath").await
+}
+
+pub(crate) async fn requests_that_waited_are_spread_over_the_engines_that_wake(
+    namespace: Namespace,
+) -> anyhow::Result<()> {
+    // Of prompts that take an engine a fourth of a second, two engines have half a minute's work.
+    const PROMPTS: u32 = 100;
+    let roles = json!({"serve": {"replicas": {"min": 2, "max": 2}}});
+    let mut values = sleeping_as(&roles, START_S, HOLD_S);
+    let speed = json!({"name": "SIMULATED_AS", "value": "--preset qwen3-32b-tp2"});
+    values["model"]["spec"]["engine"]["env"].as_array_mut().context("no env")?.push(speed);
+    let (_release, gateway) = asleep(&namespace, &values).await?;
+    let found = all(send_prompts(gateway, PROMPTS, 700)).await?;
+    let mut by_engine: BTreeMap<String, usize> = BTreeMap::new();
+    for response in &found {
+        *by_engine.entry(response.engine.clone().unwrap_or_default()).or_default() += 1;
+    }
+    let (by_status, longest) = count(&found);
+    println!("{by_status:?} by {by_engine:?}, the longest {} ms", longest.as_millis());
+    ensure!(by_status == BTreeMap::from([(200, 100)]), "lost: {by_status:?}");
+    ensure!(by_engine.len() == 2 && by_engine.values().all(|count| *count >= 30), "{by_engine:?}");
+    Ok(())
 }
 
 pub(crate) async fn no_request_is_lost_while_the_leader_dies_and_clients_leave(
