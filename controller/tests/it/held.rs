@@ -139,7 +139,7 @@ fn turn(origin: u64, conversation: u64) -> Vec<Event> {
         turn: Some(turn),
         ..Routed::default()
     };
-    vec![Kind::Routed(routed).into(), Kind::Ended(Ended { origin, request: 1, output_tokens: 50 }).into()]
+    vec![Kind::Routed(routed).into(), Kind::Ended(Ended { origin, request: 1 }).into()]
 }
 
 fn conversations(events: &[Event]) -> Vec<&Conversation> {

@@ -329,7 +329,7 @@ fn a_conversation_has_one_place_at_every_replica() {
         turn: Some(turn),
         ..Routed::default()
     };
-    let ended = Ended { origin, request, output_tokens: 50 };
+    let ended = Ended { origin, request };
     let proxy = Proxy::join(fleet.hub(0), 10);
     fleet.hub(0).receive(proxy.stream, vec![Kind::Routed(routed).into(), Kind::Ended(ended).into()], at(10));
     fleet.pump(at(10));

@@ -194,7 +194,7 @@ fn kinds_of_gates_and_caches() -> [Kind; 7] {
         mark: 1,
     };
     [
-        Kind::Ended(Ended { origin: 1, request: 1, output_tokens: 1 }),
+        Kind::Ended(Ended { origin: 1, request: 1 }),
         Kind::Held(held),
         Kind::Released(Released { origin: 1, number: 1, is_sent: true }),
         Kind::Conversation(conversation),

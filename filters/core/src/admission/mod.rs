@@ -240,8 +240,7 @@ impl Admission {
     }
 
     /// A turn has ended.
-    pub fn ended(&mut self, key: RequestKey, output_tokens: u64, now: Timestamp) {
-        let _ = output_tokens;
+    pub fn ended(&mut self, key: RequestKey, now: Timestamp) {
         self.followed.end(key, now);
     }
 

@@ -44,8 +44,6 @@ pub struct Booking {
     has_outcome: bool,
     /// The turn of its conversation, if that is followed.
     turn: Option<Turn>,
-    /// Tokens of its response so far, where that matters: to the turn.
-    output_tokens: u64,
     /// The adapter that it needs.
     adapter: AdapterId,
     /// Whether another endpoint computes its prompt.
@@ -170,7 +168,6 @@ impl Booking {
             sent,
             has_outcome: false,
             turn,
-            output_tokens: 0,
             adapter,
             // Of what is computed here, there is at least a token.
             decodes: share.prefills == 0,
@@ -293,20 +290,10 @@ impl Booking {
         self.has_outcome = true;
         ledger.subtract(self.endpoint, self.share);
         let ended = self.turn.map(|_| {
-            let (origin, request, output_tokens) = (ledger.origin.0, self.request, self.output_tokens);
-            Kind::Ended(Ended { origin, request, output_tokens })
+            let (origin, request) = (ledger.origin.0, self.request);
+            Kind::Ended(Ended { origin, request })
         });
         [ledger.load(self.endpoint)].into_iter().chain(outcome.map(Kind::Outcome)).chain(ended).collect()
-    }
-
-    /// Whether it is a turn of a conversation that is followed.
-    pub fn is_turn(&self) -> bool {
-        self.turn.is_some()
-    }
-
-    /// Takes the length of its response.
-    pub fn note_output(&mut self, tokens: u64) {
-        self.output_tokens = tokens;
     }
 
     /// Microseconds since it was sent.

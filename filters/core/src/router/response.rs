@@ -282,16 +282,7 @@ impl<S: SharedMap> Router<S> {
             }
             kinds.extend(usage.and_then(|usage| responding.learn_usage(usage, out)));
         }
-        let mut sent = responding.sent;
-        if sent.booking.is_turn() {
-            // Of a stream whose usage is not read, nobody knows: its pieces pass by unseen.
-            let known = usage.map(|usage| usage.output_tokens).filter(|tokens| *tokens > 0);
-            let pool = self.view.pools().iter().find(|pool| pool.name() == sent.kept.pool);
-            let usual = pool.filter(|_| responding.first_token.is_some());
-            let tokens = known.or_else(|| usual.map(|pool| count(pool.output_tokens())));
-            sent.booking.note_output(tokens.unwrap_or_default());
-        }
-        kinds.extend(sent.booking.end(&mut self.ledger, now));
+        kinds.extend(responding.sent.booking.end(&mut self.ledger, now));
         self.publish(kinds, When::Soon, now, out);
     }
 

@@ -219,7 +219,7 @@ impl View {
 
     pub(super) fn end_turn(&mut self, ended: &Ended, now: Timestamp) -> Applied {
         let key = RequestKey { origin: OriginId(ended.origin), request: ended.request };
-        self.admissions.each().for_each(|gate| gate.ended(key, ended.output_tokens, now));
+        self.admissions.each().for_each(|gate| gate.ended(key, now));
         Applied::Changed
     }
 

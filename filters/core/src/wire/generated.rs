@@ -494,9 +494,6 @@ pub struct Ended {
     /// Its number there.
     #[prost(uint64, tag = "2")]
     pub request: u64,
-    /// Tokens of its response, as far as they are known.
-    #[prost(uint64, tag = "3")]
-    pub output_tokens: u64,
 }
 /// A request that a proxy holds.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

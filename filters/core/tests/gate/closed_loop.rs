@@ -155,7 +155,7 @@ impl Loop {
                 }
                 State::Served { until, request } if until <= now_ms => {
                     let key = RequestKey { origin: OriginId(1), request };
-                    self.gate.ended(key, 10, at(now_ms));
+                    self.gate.ended(key, at(now_ms));
                     let client = &mut self.clients[number];
                     client.turns += 1;
                     client.state = State::Thinks { until: now_ms + client.think_ms };

@@ -46,7 +46,7 @@ fn lost_share(cached_tokens: u64, trust: Trust, is_learned: bool) -> f64 {
             expected_cached_tokens: if request == 1 { 0 } else { TOKENS },
             ..UsageSeen::default()
         };
-        let ended = Ended { origin: 1, request, ..Ended::default() };
+        let ended = Ended { origin: 1, request };
         let kinds =
             [Kind::Routed(routed), Kind::Outcome(outcome), Kind::UsageSeen(usage), Kind::Ended(ended)];
         for kind in kinds {

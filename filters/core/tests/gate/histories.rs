@@ -139,7 +139,7 @@ fn play(gate: &mut Admission, event: &Event, now: Timestamp) {
             let sent = Sent { key: *key, endpoint: *endpoint, chain, turn, found_cells: 0 };
             gate.sent(sent, &rooms(), now);
         }
-        Event::Ended(key) => gate.ended(*key, 10, now),
+        Event::Ended(key) => gate.ended(*key, now),
         Event::Gone(origin) => gate.drop_origin(*origin),
         Event::Cold(endpoint) => gate.forget(*endpoint),
         Event::Held(held) => gate.held(held, now),

@@ -19,7 +19,7 @@ fn of_two_engines_the_one_with_most_room_is_kept() {
     let mut gate = Played::with_three([""; 3]);
     gate.rooms.push(Room { endpoint: OTHER_ENGINE, tokens: ROOM });
     let key = gate.begin_at(OTHER_ENGINE, of(5).tokens(80_000));
-    gate.gate.ended(key, 10, gate.now);
+    gate.gate.ended(key, gate.now);
     assert_eq!(gate.verdict(of(6).tokens(10_000)), Verdict::Room(vec![ENGINE, OTHER_ENGINE]));
     gate.hold(of(4).tokens(50_000), 0);
     assert_eq!(gate.verdict(of(6).tokens(10_000)), Verdict::Room(vec![OTHER_ENGINE]));
@@ -33,7 +33,7 @@ fn room_that_others_will_leave_counts_for_the_one_that_is_kept() {
     gate.pass(LEASE_MS);
     gate.rooms.push(Room { endpoint: OTHER_ENGINE, tokens: ROOM });
     let key = gate.begin_at(OTHER_ENGINE, of(5).tokens(30_000));
-    gate.gate.ended(key, 10, gate.now);
+    gate.gate.ended(key, gate.now);
     gate.hold(of(4), 0);
     assert_eq!(gate.verdict(of(6).tokens(10_000)), Verdict::Room(vec![OTHER_ENGINE]));
 }
@@ -43,7 +43,7 @@ fn a_smaller_request_passes_the_first_where_no_room_is_kept() {
     let mut gate = Played::with_three([""; 3]);
     gate.rooms.push(Room { endpoint: OTHER_ENGINE, tokens: ROOM });
     let key = gate.begin_at(OTHER_ENGINE, of(5).tokens(80_000));
-    gate.gate.ended(key, 10, gate.now);
+    gate.gate.ended(key, gate.now);
     gate.hold(of(4).tokens(50_000).waited(2_000), 0);
     gate.hold(of(7).tokens(50_000).waited(1_500), 0);
     gate.hold(of(6).tokens(10_000).waited(1_000), 0);
@@ -54,7 +54,7 @@ fn a_smaller_request_passes_the_first_where_no_room_is_kept() {
     gate.hold(of(7).tokens(150_000).waited(OVERDUE_MS), 0);
     assert_eq!(gate.next(), None);
     for key in under_way {
-        gate.gate.ended(key, 10, gate.now);
+        gate.gate.ended(key, gate.now);
     }
     assert_eq!(gate.next().map(|(number, _)| number), Some(4));
 }

@@ -119,7 +119,7 @@ impl Played {
     /// A turn that begins and ends at once.
     pub(crate) fn turn(&mut self, of: Of) {
         let key = self.begin(of);
-        self.gate.ended(key, 10, self.now);
+        self.gate.ended(key, self.now);
     }
 
     /// Which of the conversations up to 9 have places.
