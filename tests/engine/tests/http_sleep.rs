@@ -72,6 +72,19 @@ async fn an_engine_that_discarded_its_weights_needs_them_again_before_its_cache(
 }
 
 #[tokio::test]
+async fn an_engine_whose_sleep_failed_is_awake_after_a_wake_and_has_no_weights() {
+    let config =
+        ServerConfig { wake_time: Some(Duration::ZERO), sleep_fails: true, ..ServerConfig::instant() };
+    let engine = EngineServer::start(config).await.unwrap();
+    assert_eq!(status(&engine, "/sleep").await, 500);
+    assert_eq!(is_sleeping(&engine).await, true, "it has paused");
+    assert_eq!(status(&engine, "/wake_up").await, 200);
+    assert_eq!(is_sleeping(&engine).await, false);
+    assert_eq!(post(&engine, COMPLETIONS, prompt()).await.status, 500);
+    assert_eq!(engine.state().slept, Slept { without_weights: 1, ..Slept::default() });
+}
+
+#[tokio::test]
 async fn an_engine_without_sleep_mode_has_none_of_its_endpoints() {
     let engine = EngineServer::start(ServerConfig::instant()).await.unwrap();
     for path in ["/sleep", "/wake_up", "/collective_rpc"] {

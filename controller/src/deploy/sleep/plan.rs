@@ -19,7 +19,7 @@ pub(super) const SETTLE_MAX: Duration = Duration::from_mins(10);
 /// and does end.
 const FAILURES: u32 = 3;
 const FAILING: Duration = Duration::from_mins(2);
-const FAILING_MAX: Duration = Duration::from_mins(10);
+pub(super) const FAILING_MAX: Duration = Duration::from_mins(10);
 
 /// A pod whose engine may sleep.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -75,6 +75,12 @@ impl Pod {
         Some(target)
     }
 
+    /// Nothing has succeeded since then, and the next try is due.
+    #[cfg(test)]
+    pub(super) fn fails_since(&mut self, since: Option<Instant>) {
+        (self.failing, self.due) = (since, None);
+    }
+
     /// Whether it is being put to sleep, or looked at while it sleeps.
     pub(super) fn is_busy_with_sleep(&self) -> bool {
         self.is_busy && self.target.as_ref().is_some_and(|target| target.sleeps)

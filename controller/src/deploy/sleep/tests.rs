@@ -1,6 +1,6 @@
 //! The sleeper before simulated engines and an API server that takes labels.
 
-use super::plan::SETTLE;
+use super::plan::{FAILING_MAX, SETTLE};
 use super::{Applier, Hands, Pods, SLEEPS_MAX, Sleeper, Target, Targets, tend, tend_all};
 use crate::config::ObjectName;
 use crate::fake_api::FakeApi;
@@ -149,6 +149,24 @@ async fn a_leader_that_takes_over_does_not_trust_that_an_engine_is_awake() {
     sleeper.follow(awake(&engine, Some(Asleep { level: 1, sent: Some(0) })));
     until("a write", || !set.lock().unwrap().is_empty()).await;
     assert_eq!(set.lock().unwrap()[0], DELETED);
+}
+
+#[tokio::test]
+async fn an_engine_that_cannot_be_woken_is_replaced_in_the_end() {
+    let ((set, client), engine) = (writes(), engine(None).await);
+    let (_leads, is_leader) = watch::channel(true);
+    let hands = Hands { applier: Arc::new(Applier { client }), is_leader, pods: Pods::default() };
+    let asleep = target(&engine, false, Some(Asleep::at(2)));
+    look_at_settled(&hands, &asleep).await;
+    assert!(set.lock().unwrap().is_empty() && hands.failure().is_some());
+    hands
+        .pods
+        .lock()
+        .get_mut(&name("decode-0"))
+        .unwrap()
+        .fails_since(Instant::now().checked_sub(FAILING_MAX));
+    look_at_settled(&hands, &asleep).await;
+    assert_eq!(*set.lock().unwrap(), [DELETED]);
 }
 
 #[tokio::test]
