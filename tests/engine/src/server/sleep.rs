@@ -25,10 +25,21 @@ use tokio::sync::watch;
 struct Asleep {
     /// Whether nothing is computed.
     is_paused: bool,
-    weights: bool,
+    weights: Weights,
     kv_cache: bool,
-    /// Whether the weights have to be loaded again.
-    is_empty: bool,
+}
+
+/// Where the weights are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Weights {
+    #[default]
+    InPlace,
+    /// In the host's memory.
+    Offloaded,
+    /// Nowhere, and there is no memory for them.
+    Discarded,
+    /// Nowhere, and there is memory for them.
+    Missing,
 }
 
 /// What came of sleeping so far.
@@ -57,7 +68,7 @@ pub(super) struct Sleep {
 
 impl Asleep {
     fn lacks_memory(self) -> bool {
-        self.weights || self.kv_cache
+        self.kv_cache || matches!(self.weights, Weights::Offloaded | Weights::Discarded)
     }
 }
 
@@ -96,7 +107,7 @@ impl Sleep {
         }
         let mut asleep = self.asleep.subscribe();
         let awake = asleep.wait_for(|asleep| !asleep.is_paused && !asleep.lacks_memory()).await;
-        if awake.is_ok_and(|awake| awake.is_empty) {
+        if awake.is_ok_and(|awake| awake.weights == Weights::Missing) {
             self.count(|slept| slept.without_weights += 1);
             return Err(ApiError::Fault(StatusCode::INTERNAL_SERVER_ERROR));
         }
@@ -112,19 +123,19 @@ pub(super) fn sleep(app: &App, query: &str) -> Result<Response<Body>, ApiError> 
     }
     if app.config.sleep_fails {
         // Its memory is gone, and nobody has taken note of it.
-        app.sleep.asleep.send_replace(Asleep { is_paused: true, is_empty: true, ..Asleep::default() });
+        app.sleep.asleep.send_replace(Asleep { is_paused: true, weights: Weights::Missing, kv_cache: false });
         return Err(ApiError::Fault(StatusCode::INTERNAL_SERVER_ERROR));
     }
-    let is_empty = level == "2";
+    let weights = if level == "2" { Weights::Discarded } else { Weights::Offloaded };
     let stats = app.hub.read(|readings| readings.stats);
     app.sleep.count(|slept| {
         slept.sleeps += 1;
         slept.interrupted += (stats.running + stats.waiting) as u64;
     });
-    app.sleep.asleep.send_replace(Asleep { is_paused: true, weights: true, kv_cache: true, is_empty });
+    app.sleep.asleep.send_replace(Asleep { is_paused: true, weights, kv_cache: true });
     // The cache is discarded.
     app.hub.forget();
-    Ok(reply_json(StatusCode::OK, &json!({"status": "sleeping", "level": u8::from(is_empty) + 1})))
+    Ok(reply_json(StatusCode::OK, &json!({"status": "sleeping", "level": if level == "2" { 2 } else { 1 }})))
 }
 
 /// `POST /wake_up`, all of it or the parts that `tags` name.
@@ -136,7 +147,11 @@ pub(super) async fn wake_up(app: &App, query: &str, takes: Duration) -> Response
         tokio::time::sleep(takes).await;
     }
     app.sleep.asleep.send_modify(|asleep| {
-        asleep.weights &= !is_meant("weights");
+        asleep.weights = match asleep.weights {
+            Weights::Offloaded if is_meant("weights") => Weights::InPlace,
+            Weights::Discarded if is_meant("weights") => Weights::Missing,
+            weights => weights,
+        };
         asleep.kv_cache &= !is_meant("kv_cache");
         asleep.is_paused &= asleep.lacks_memory();
     });
@@ -162,10 +177,10 @@ pub(super) fn collective_rpc(app: &App, body: &[u8]) -> Result<Response<Body>, A
     if call.method != "reload_weights" {
         return Err(ApiError::Invalid(format!("{} is no method that is simulated", call.method)));
     }
-    if app.sleep.asleep.borrow().weights {
+    if matches!(app.sleep.asleep.borrow().weights, Weights::Offloaded | Weights::Discarded) {
         return Err(ApiError::Fault(StatusCode::INTERNAL_SERVER_ERROR));
     }
-    app.sleep.asleep.send_modify(|asleep| asleep.is_empty = false);
+    app.sleep.asleep.send_modify(|asleep| asleep.weights = Weights::InPlace);
     Ok(reply_json(StatusCode::OK, &json!({"results": [null]})))
 }
 
