@@ -24,6 +24,8 @@ pub(super) struct Pod {
     /// As it was when it was looked at last.
     target: Option<Target>,
     is_busy: bool,
+    /// When the last look began.
+    begun: Option<Instant>,
     /// When it is looked at again, if nothing changes.
     due: Option<Instant>,
     /// Since when this leader knows that it takes no requests.
@@ -33,7 +35,7 @@ pub(super) struct Pod {
     /// Whether it fell asleep when this leader sent it to sleep last.
     fell: bool,
     retry: Retry,
-    /// Since when nothing has succeeded; `None`: the last try did.
+    /// When the first of the tries began that have failed since one succeeded; `None`: the last one did.
     failing: Option<Instant>,
     /// What cannot be done, in words.
     pub(super) failure: Option<String>,
@@ -67,7 +69,7 @@ impl Pod {
             self.withheld = Some(now);
         }
         self.target = Some(target.clone());
-        self.is_busy = true;
+        (self.is_busy, self.begun) = (true, Some(now));
         let mut target = target.clone();
         if let Some(labelled) = &mut target.labelled {
             labelled.sent = labelled.sent.or(self.sent);
@@ -161,7 +163,7 @@ impl Pods {
                     tracing::warn!(pod = %name, why, "an engine that may sleep");
                 }
                 pod.failure = Some(why.clone());
-                pod.failing = pod.failing.or(is_of_engine.then_some(now));
+                pod.failing = pod.failing.or(pod.begun.filter(|_| *is_of_engine));
                 (pod.due, pod.is_busy) = (pod.retry.due, false);
                 None
             }
