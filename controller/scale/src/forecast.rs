@@ -1,7 +1,8 @@
 //! The level of a demand and its trend, from what came in each interval.
 //!
 //! Both count only as far as they are significant. The last interval, or a slope fitted to a few of them, would make every burst of
-//! a Poisson process a reason to start engines that come when it is over.
+//! a Poisson process a reason to start engines that come when it is over. So a line is fitted to as long a past as one line describes: a
+//! ramp that has ended bends it, and what was before the bend is left out as soon as that is significant, too.
 
 use std::collections::VecDeque;
 use warmpath_core::num::float_len;
@@ -14,6 +15,14 @@ const SAMPLES_MIN: usize = 12;
 const RECENT_S: f64 = 60.0;
 /// Standard errors from which on a trend, or a departure from the level, counts: one in a hundred exceeds that by chance.
 const STANDARD_ERRORS: f64 = 2.5;
+
+/// A stretch of the past is shortened by this factor as long as its latest parts contradict its line, down to so many seconds.
+const SHORTER: f64 = 1.5;
+const SPAN_S_MIN: f64 = 150.0;
+/// The parts that are compared with the line, as shares of the stretch up to its end: a bend shows first in the shortest.
+const LATEST: [f64; 3] = [0.5, 0.25, 0.125];
+/// Samples of a part below which nothing is said of it.
+const PART_SAMPLES_MIN: usize = 6;
 
 /// Growth beyond the level that a trend is believed at most: a step looks like a trend for a while.
 const GROWTH_MAX: f64 = 0.5;
@@ -32,6 +41,17 @@ struct Sample {
     window_s: f64,
     /// What came in it, per second.
     rate: f64,
+}
+
+/// A line through the rates of a stretch.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    /// The middle of the stretch, in seconds, and the rate there.
+    at_s: f64,
+    rate: f64,
+    slope: f64,
+    /// The mean square of the distances in time from the middle.
+    spread: f64,
 }
 
 /// What is expected.
@@ -63,36 +83,78 @@ impl Series {
         self.samples.iter_mut().for_each(|sample| sample.at_s += seconds);
     }
 
-    /// What the last `span_s` seconds lead to expect.
+    /// What at most the last `span_s` seconds lead to expect.
     pub(crate) fn forecast(&self, span_s: f64, now_s: f64) -> Forecast {
-        let counted = self.samples.iter().filter(|sample| sample.at_s >= now_s - span_s);
-        let counted: Vec<Sample> = counted.copied().collect();
-        let weight: f64 = counted.iter().map(|sample| sample.window_s).sum();
+        let mut span_s = span_s;
+        while span_s > SPAN_S_MIN && self.is_bent(span_s, now_s) {
+            span_s /= SHORTER;
+        }
+        let counted = self.since(now_s - span_s);
+        let Some(line) = Line::through(&counted) else { return Forecast::default() };
+        if counted.len() < SAMPLES_MIN {
+            return Forecast { level: line.rate, slope: 0.0 };
+        }
+        let slope_error = (line.variance(&counted) / line.spread / float_len(counted.len())).sqrt();
+        let is_trend = line.slope.abs() > STANDARD_ERRORS * slope_error;
+        let line = if is_trend { line } else { Line { slope: 0.0, ..line } };
+        let recent: Vec<Sample> =
+            counted.iter().filter(|sample| sample.at_s >= now_s - RECENT_S).copied().collect();
+        let departure = line.departure(&recent, line.variance(&counted)).unwrap_or_default();
+        Forecast { level: (line.at(now_s) + departure).max(0.0), slope: line.slope }
+    }
+
+    /// Whether the latest of the last `span_s` seconds do not lie on the line through all of them.
+    fn is_bent(&self, span_s: f64, now_s: f64) -> bool {
+        let counted = self.since(now_s - span_s);
+        let Some(line) = Line::through(&counted).filter(|_| counted.len() >= SAMPLES_MIN) else {
+            return false;
+        };
+        let variance = line.variance(&counted);
+        LATEST.iter().any(|share| {
+            let part = self.since(now_s - span_s * share);
+            part.len() >= PART_SAMPLES_MIN && line.departure(&part, variance).is_some()
+        })
+    }
+
+    fn since(&self, from_s: f64) -> Vec<Sample> {
+        self.samples.iter().filter(|sample| sample.at_s >= from_s).copied().collect()
+    }
+}
+
+// === impl Line ===
+
+impl Line {
+    /// None through nothing.
+    fn through(samples: &[Sample]) -> Option<Self> {
+        let weight: f64 = samples.iter().map(|sample| sample.window_s).sum();
         if weight <= 0.0 {
-            return Forecast::default();
+            return None;
         }
         let mean = |of: &dyn Fn(&Sample) -> f64| {
-            counted.iter().map(|sample| of(sample) * sample.window_s).sum::<f64>() / weight
+            samples.iter().map(|sample| of(sample) * sample.window_s).sum::<f64>() / weight
         };
-        let (at, rate) = (mean(&|sample| sample.at_s), mean(&|sample| sample.rate));
-        if counted.len() < SAMPLES_MIN {
-            return Forecast { level: rate, slope: 0.0 };
-        }
-        let spread = mean(&|sample| (sample.at_s - at).powi(2));
-        let slope = mean(&|sample| (sample.at_s - at) * (sample.rate - rate)) / spread.max(f64::MIN_POSITIVE);
-        let about = |slope: f64| mean(&|sample| (sample.rate - rate - slope * (sample.at_s - at)).powi(2));
-        let variance = about(slope);
-        let slope_error = (variance / spread.max(f64::MIN_POSITIVE) / float_len(counted.len())).sqrt();
-        let (slope, variance) =
-            if slope.abs() > STANDARD_ERRORS * slope_error { (slope, variance) } else { (0.0, about(0.0)) };
-        let fitted = |at_s: f64| rate + slope * (at_s - at);
-        let recent = counted.iter().filter(|sample| sample.at_s >= now_s - RECENT_S);
-        let recent: Vec<f64> = recent.map(|sample| sample.rate - fitted(sample.at_s)).collect();
-        let count = float_len(recent.len()).max(1.0);
-        let departure = recent.iter().sum::<f64>() / count;
-        let is_departed = departure.abs() > STANDARD_ERRORS * (variance / count).sqrt();
-        let level = fitted(now_s) + if is_departed { departure } else { 0.0 };
-        Forecast { level: level.max(0.0), slope }
+        let (at_s, rate) = (mean(&|sample| sample.at_s), mean(&|sample| sample.rate));
+        let spread = mean(&|sample| (sample.at_s - at_s).powi(2)).max(f64::MIN_POSITIVE);
+        let slope = mean(&|sample| (sample.at_s - at_s) * (sample.rate - rate)) / spread;
+        Some(Self { at_s, rate, slope, spread })
+    }
+
+    fn at(&self, at_s: f64) -> f64 {
+        self.rate + self.slope * (at_s - self.at_s)
+    }
+
+    /// The mean square of the distances of rates from it.
+    fn variance(&self, samples: &[Sample]) -> f64 {
+        let weight: f64 = samples.iter().map(|sample| sample.window_s).sum();
+        let squares = samples.iter().map(|one| (one.rate - self.at(one.at_s)).powi(2) * one.window_s);
+        squares.sum::<f64>() / weight.max(f64::MIN_POSITIVE)
+    }
+
+    /// By how much rates depart from it in the mean, if that is more than rates of such a variance do by chance.
+    fn departure(&self, samples: &[Sample], variance: f64) -> Option<f64> {
+        let count = float_len(samples.len()).max(1.0);
+        let departure = samples.iter().map(|sample| sample.rate - self.at(sample.at_s)).sum::<f64>() / count;
+        (departure.abs() > STANDARD_ERRORS * (variance / count).sqrt()).then_some(departure)
     }
 }
 
@@ -145,6 +207,17 @@ mod tests {
     fn a_step_counts_within_a_minute() {
         let (forecast, _) = played(120, |at_s| if at_s > 540.0 { 4.0 } else { 1.0 } * noisy(at_s));
         assert!(forecast.level > 3.0, "{forecast:?}");
+    }
+
+    /// Engines were started for a ramp that had ended a quarter of an hour before.
+    #[test]
+    fn a_ramp_that_has_ended_is_not_carried_on() {
+        // A tenth of noise.
+        let ramp = |at_s: f64| (2.0 + noisy(at_s)) / 3.0 * at_s.min(600.0) / 60.0;
+        let (on, _) = played(120, ramp);
+        assert!(on.ahead(300.0) > 13.0, "{on:?}");
+        let (ended, _) = played(156, ramp);
+        assert!(ended.ahead(300.0) < 11.5 && ended.level > 9.0, "{ended:?}");
     }
 
     #[test]

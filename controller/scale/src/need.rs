@@ -15,11 +15,16 @@
 //! A share of time or of memory that must not be exceeded would be simpler, and wrong for most pools: two engines at 60 % queue for
 //! longer than twenty at 85 %.
 //!
+//! Caches of fewer engines hold less, and what they do not hold is computed again: P is that of the number that is asked about. A pool that
+//! counted on the hits of all its engines would shrink to a number that has not these hits, and grow again.
+//!
 //! Where an engine has several ranks, each takes requests by itself: the formulas are theirs, and their number is divided at the end.
 
 use crate::policy::{Objectives, REPLICAS_MAX};
 use crate::reason::Reason;
 use crate::seen::{Legs, Speeds};
+use warmpath_core::num::count;
+use warmpath_core::work::PrefillWork;
 
 /// Busy share of engines that is never planned for, whatever the objective.
 const BUSY_MAX: f64 = 0.95;
@@ -33,8 +38,6 @@ const CONTEXTS_UNEQUAL: f64 = 2.0;
 const KV_SHARE: f64 = 0.9;
 /// Objective of the time between tokens that can be planned for, in steps without requests: below, no number of engines is enough.
 const INTER_TOKEN_STEPS_MIN: f64 = 1.5;
-/// Time in which a backlog is to be worked off, in times that an engine takes to start: engines for less would come too late.
-const DRAIN_WAKES: f64 = 2.0;
 
 /// What is expected to arrive, per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -74,6 +77,8 @@ pub(crate) struct Loaded<'a> {
     pub(crate) prefill_factor: f64,
     /// What decode is corrected by.
     pub(crate) decode_factor: f64,
+    /// Engines that take requests: the load's prefill work is what their caches leave.
+    pub(crate) ready: u32,
 }
 
 /// What prompts take at an engine that has nothing else to do.
@@ -112,15 +117,15 @@ impl Need {
 // === impl Loaded ===
 
 impl Loaded<'_> {
-    /// The engines that it needs, with a backlog of so much work beside `ready` engines.
-    pub(crate) fn need(&self, backlog_tokens: f64, ready: u32) -> Need {
+    /// The engines that it needs, with a backlog of so much work.
+    pub(crate) fn need(&self, backlog_tokens: f64) -> Need {
         let has_prefill = self.legs != Legs::Decode || self.load.work_tokens > 0.0;
         let has_decode = self.legs != Legs::Prefill;
         Need {
             prefill: if has_prefill { self.least(|ranks| self.prefill_fits(ranks)) } else { 0 },
             decode: if has_decode { self.least(|ranks| self.decode_fits(ranks)) } else { 0 },
             kv_room: if has_decode { self.least(|ranks| self.contexts_fit(ranks)) } else { 0 },
-            backlog: if self.legs == Legs::Decode { 0 } else { self.backlog(backlog_tokens, ready) },
+            backlog: if self.legs == Legs::Decode { 0 } else { self.backlog(backlog_tokens) },
         }
     }
 
@@ -162,6 +167,33 @@ impl Loaded<'_> {
         self.load.work_tokens * self.speeds.prefill_s_per_token
     }
 
+    /// By what factor it grows where so many ranks are to hold the prefixes of those that are there. What LRU caches find falls at most
+    /// in proportion to the room that requests leave them, which is what is assumed; that new engines would find more is not.
+    fn uncached(&self, ranks: f64) -> f64 {
+        let seen = self.ranks_of(self.ready);
+        // The requests that one role takes whole are not known in the other.
+        if self.legs != Legs::Both || ranks >= seen || self.load.work_tokens <= 0.0 {
+            return 1.0;
+        }
+        let prompt = self.context_tokens() - ratio(self.load.output_tokens, self.load.requests) / 2.0;
+        let whole = PrefillWork::of(count(prompt.max(0.0)), 0).tokens() * self.load.requests;
+        let hits = (whole - self.load.work_tokens).max(0.0);
+        let lost = 1.0 - ratio(self.cache_tokens(ranks), self.cache_tokens(seen)).min(1.0);
+        1.0 + hits * lost / self.load.work_tokens
+    }
+
+    /// Tokens of KV caches that requests leave to prefixes.
+    fn cache_tokens(&self, ranks: f64) -> f64 {
+        let running = self.load.output_tokens * self.likely_inter_token_s(ranks, self.prefill_busy());
+        (ranks * self.speeds.kv_tokens - running * self.context_tokens()).max(0.0)
+    }
+
+    /// The time between tokens, as it is in the mean where so much prefill is to be done, in seconds.
+    fn likely_inter_token_s(&self, ranks: f64, prefill_busy: f64) -> f64 {
+        let free = 1.0 - (prefill_busy + self.decode_busy()) / ranks;
+        if free > 0.0 { (self.speeds.step_s / free).min(self.inter_token_s()) } else { self.inter_token_s() }
+    }
+
     /// Engine-seconds a second that requests add to decode steps.
     fn decode_busy(&self) -> f64 {
         if self.legs == Legs::Prefill { 0.0 } else { self.load.output_tokens * self.step_s_of_one() }
@@ -195,7 +227,8 @@ impl Loaded<'_> {
     }
 
     fn prefill_fits(&self, engines: f64) -> bool {
-        let busy = self.prefill_busy() * self.prefill_factor;
+        let uncached = self.uncached(engines);
+        let busy = self.prefill_busy() * uncached * self.prefill_factor;
         let servers = engines - self.decode_busy();
         let share = if servers > 0.0 { busy / servers } else { f64::INFINITY };
         if busy <= 0.0 {
@@ -205,6 +238,7 @@ impl Loaded<'_> {
             return false;
         }
         let Prompts { unequal, own_s, long_s } = self.prompts();
+        let (own_s, long_s) = (own_s * uncached, long_s * uncached);
         // Where long prompts alone miss the objective, no number of engines helps: the wait may then be as long as a prefill.
         let wait_s = (self.objectives.ttft_s - long_s).max(own_s);
         let queues = share.powf((2.0 * (engines + 1.0)).sqrt() - 1.0);
@@ -221,11 +255,13 @@ impl Loaded<'_> {
         if self.load.output_tokens <= 0.0 {
             return true;
         }
-        let prefill = self.prefill_busy() * self.decode_factor / engines;
+        let uncached = self.uncached(engines);
+        let prefill = self.prefill_busy() * uncached * self.decode_factor / engines;
         let decode = self.decode_busy() * self.decode_factor / engines;
         let inter_token_s = self.inter_token_s();
         let lasts_s = ratio(self.load.output_tokens, self.load.requests) * inter_token_s;
-        let squared_s = self.load.work_tokens_squared * self.speeds.prefill_s_per_token.powi(2) / engines;
+        let squared_s =
+            self.load.work_tokens_squared * (uncached * self.speeds.prefill_s_per_token).powi(2) / engines;
         let of_prefill = if prefill > 0.0 { ratio(squared_s, lasts_s) } else { 0.0 };
         let of_decode = ratio(decode * decode, self.load.output_tokens * inter_token_s / engines);
         let share = prefill + decode + TENTH * (of_prefill + of_decode).sqrt();
@@ -236,7 +272,8 @@ impl Loaded<'_> {
         if self.load.output_tokens <= 0.0 {
             return true;
         }
-        let free = 1.0 - (self.prefill_busy() + self.decode_busy()) * self.decode_factor / engines;
+        let prefill = self.prefill_busy() * self.uncached(engines);
+        let free = 1.0 - (prefill + self.decode_busy()) * self.decode_factor / engines;
         if free <= 0.0 {
             return false;
         }
@@ -247,12 +284,22 @@ impl Loaded<'_> {
         most * self.context_tokens() <= KV_SHARE * self.speeds.kv_tokens
     }
 
-    fn backlog(&self, tokens: f64, ready: u32) -> u32 {
+    /// Engines that work off what waits within the time of a start, as much as it is when they are ready: until then it grows by what those
+    /// that are there do not do.
+    fn backlog(&self, tokens: f64) -> u32 {
+        let ready = self.ranks_of(self.ready);
         let waits_s = tokens * self.speeds.prefill_s_per_token;
         // What the engines that are there do in the time that a first token may take is no backlog.
-        let beyond_s = waits_s - self.ranks_of(ready) * self.objectives.ttft_s;
-        let drain_s = (DRAIN_WAKES * self.speeds.wake_s).max(self.objectives.ttft_s);
-        let engines = warmpath_core::num::count((beyond_s / drain_s / self.ranks_of(1)).max(0.0));
+        let beyond_s = waits_s - ready * self.objectives.ttft_s;
+        if beyond_s <= 0.0 {
+            return 0;
+        }
+        // Where none is ready, the demand is known for moments: it may be a few requests that have waited together.
+        let short =
+            if ready > 0.0 { self.prefill_busy() + self.decode_busy() - BUSY_MAX * ready } else { 0.0 };
+        let then_s = beyond_s + short.max(0.0) * self.speeds.wake_s;
+        let drain_s = self.speeds.wake_s.max(self.objectives.ttft_s);
+        let engines = count((then_s / drain_s / self.ranks_of(1)).max(0.0));
         u32::try_from(engines).unwrap_or(REPLICAS_MAX).min(REPLICAS_MAX)
     }
 }
@@ -290,8 +337,9 @@ mod tests {
             objectives: &OBJECTIVES,
             prefill_factor: 1.0,
             decode_factor: 1.0,
+            ready: 0,
         };
-        loaded.need(0.0, 0)
+        loaded.need(0.0)
     }
 
     #[test]
@@ -330,7 +378,8 @@ mod tests {
     #[test]
     fn an_engine_of_eight_ranks_does_what_eight_engines_do() {
         let speeds = Speeds::default();
-        let of = |ranks| Loaded {
+        let of = |ranks, ready| Loaded {
+            ready,
             legs: Legs::Both,
             load: load(200.0, 4_000.0, 400.0, 4_200.0),
             speeds: &speeds,
@@ -340,11 +389,33 @@ mod tests {
             decode_factor: 1.0,
         };
         let waits = 4_000.0 / speeds.prefill_s_per_token;
-        let (one, eight) = (of(1).need(waits, 8), of(8).need(waits, 1));
+        let (one, eight) = (of(1, 8).need(waits), of(8, 1).need(waits));
         assert_eq!((eight.prefill, eight.decode), (one.prefill.div_ceil(8), one.decode.div_ceil(8)));
         assert_eq!(eight.kv_room, one.kv_room.div_ceil(8));
         assert!(eight.backlog.abs_diff(one.backlog / 8) <= 1 && eight.backlog > 0, "{eight:?} {one:?}");
         assert!(one.replicas() > 40, "{one:?}");
+    }
+
+    /// With 24 engines, caches held half of all prompts, and 16 seemed enough. These 16 held a fifth, and missed the objectives.
+    #[test]
+    fn fewer_engines_do_not_count_on_hits_that_their_caches_would_not_have() {
+        let speeds = Speeds::default();
+        let need = |ready| {
+            let loaded = Loaded {
+                legs: Legs::Both,
+                load: load(12.2, 7_300.0, 510.0, 11_800.0),
+                speeds: &speeds,
+                ranks: 1,
+                objectives: &OBJECTIVES,
+                prefill_factor: 1.0,
+                decode_factor: 1.0,
+                ready,
+            };
+            loaded.need(0.0).replicas()
+        };
+        let as_seen = need(0);
+        assert_eq!(need(as_seen), as_seen, "as many as there are have the hits that were seen");
+        assert!(need(24) > as_seen && need(24) < 24, "{as_seen} {}", need(24));
     }
 
     #[test]
@@ -367,8 +438,9 @@ mod tests {
             objectives: &strict,
             prefill_factor: 1.0,
             decode_factor: 1.0,
+            ready: 0,
         };
-        assert!(loaded.need(0.0, 0).replicas() < 30, "{:?}", loaded.need(0.0, 0));
+        assert!(loaded.need(0.0).replicas() < 30, "{:?}", loaded.need(0.0));
     }
 
     #[test]
@@ -384,6 +456,7 @@ mod tests {
                 objectives: &OBJECTIVES,
                 prefill_factor: 1.0,
                 decode_factor: 1.0,
+                ready: 0,
             };
             loaded.can_meet_first_tokens()
         };
@@ -401,8 +474,15 @@ mod tests {
             objectives: &OBJECTIVES,
             prefill_factor: 1.0,
             decode_factor: 1.0,
+            ready: 0,
         };
-        let of = |seconds: f64, ready| loaded.need(seconds / speeds.prefill_s_per_token, ready).backlog;
-        assert_eq!((of(2.0, 1), of(90.0, 1), of(600.0, 0), of(600.0, 100)), (0, 0, 3, 2));
+        let of = |seconds: f64, ready| {
+            Loaded { ready, ..loaded }.need(seconds / speeds.prefill_s_per_token).backlog
+        };
+        assert_eq!((of(2.0, 1), of(90.0, 1), of(600.0, 0), of(600.0, 100)), (0, 1, 6, 4));
+        // 2.35 engine-seconds a second come to one engine: when others are ready, 140 s more wait.
+        let short = Loaded { load: load(10.0, 4_000.0, 1.0, 4_000.0), ready: 1, ..loaded };
+        let backlog = |seconds: f64| short.need(seconds / speeds.prefill_s_per_token).backlog;
+        assert_eq!((backlog(1.0), backlog(90.0)), (0, 2));
     }
 }

@@ -124,6 +124,7 @@ pub fn plan(policy: &Policy, seen: &Seen, state: State, now_s: f64) -> Planned {
             objectives: &policy.objectives,
             prefill_factor: 1.0,
             decode_factor: 1.0,
+            ready: role.ready(),
         };
         of_role.learn(role, &seen.demand, &loaded, bounds, now_s);
         (loaded.prefill_factor, loaded.decode_factor) = (of_role.prefill.factor(), of_role.decode.factor());
@@ -248,15 +249,16 @@ impl State {
     /// Whether nothing has been requested for so long that all roles may go to zero.
     fn is_idle(&self, policy: &Policy, seen: &Seen, idle_s: f64, now_s: f64) -> bool {
         let quiet_s = self.busy_at_s.map_or(0.0, |busy_at_s| now_s - busy_at_s);
-        if policy.sleeps {
-            // To wake an engine costs next to nothing.
-            return quiet_s >= idle_s;
-        }
-        quiet_s >= idle_s
-            && seen.roles.iter().zip(&self.roles).all(|(role, of_role)| {
-                let break_even_s = break_even_s(role);
-                quiet_s >= break_even_s && of_role.grown_at_s.is_none_or(|at_s| now_s - at_s >= break_even_s)
-            })
+        let may_go = |at: usize, role: &Role, of_role: &RoleState| {
+            // To wake an engine that sleeps costs next to nothing; those beyond would have to start.
+            let sleep_at_most = policy.roles.get(at).map_or(1, |bounds| bounds.min.max(1));
+            let break_even_s = break_even_s(role);
+            policy.sleeps && of_role.replicas <= sleep_at_most
+                || quiet_s >= break_even_s
+                    && of_role.grown_at_s.is_none_or(|at_s| now_s - at_s >= break_even_s)
+        };
+        let mut roles = seen.roles.iter().zip(&self.roles).enumerate();
+        quiet_s >= idle_s && roles.all(|(at, (role, of_role))| may_go(at, role, of_role))
     }
 }
 
@@ -275,7 +277,7 @@ impl RoleState {
         // Whoever waits for engines that start says nothing of how many are enough.
         let starting = role.starting(0.0) - role.starting(stuck_s(role));
         let (ready, starting) = (f64::from(role.ready()), f64::from(starting));
-        let share = if ready > 0.0 { (1.0 - starting / ready).max(0.0) } else { 0.0 };
+        let weight = if ready > 0.0 { (1.0 - starting / ready).max(0.0) } else { 0.0 };
         let wakes = demand.window_s / believable(&role.speeds).wake_s;
         let (firsts, late) = match role.legs {
             Legs::Both | Legs::Prefill => (demand.firsts, demand.firsts_late),
@@ -287,17 +289,17 @@ impl RoleState {
             (true, true) => More::Missing,
             (true, false) => More::Help,
         };
-        self.prefill =
-            self.prefill.learn(share * firsts, share * late, wakes, more(loaded.can_meet_first_tokens()));
+        self.prefill = self.prefill.learn(firsts, late, weight, wakes, more(loaded.can_meet_first_tokens()));
         if role.legs != Legs::Prefill {
-            let (ends, late) = (share * demand.ends, share * demand.ends_late);
-            self.decode = self.decode.learn(ends, late, wakes, more(loaded.can_meet_inter_token()));
+            let Demand { ends, ends_late, .. } = *demand;
+            self.decode =
+                self.decode.learn(ends, ends_late, weight, wakes, more(loaded.can_meet_inter_token()));
         }
     }
 
     fn plan(&mut self, given: &Given<'_>) -> RolePlan {
         let Given { mode, bounds, seen, role, loaded, now_s } = *given;
-        let need = loaded.need(seen.backlog.work_tokens, role.ready());
+        let need = loaded.need(seen.backlog.work_tokens);
         let reason = match mode {
             Mode::Sleep => {
                 self.replicas = 0;
@@ -309,7 +311,7 @@ impl RoleState {
                 Reason::Wake
             }
             Mode::Follow => {
-                let enough = loaded.higher(HYSTERESIS).need(seen.backlog.work_tokens, role.ready());
+                let enough = loaded.higher(HYSTERESIS).need(seen.backlog.work_tokens);
                 self.follow(need, enough.replicas().max(need.replicas()), given)
             }
         };

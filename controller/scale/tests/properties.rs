@@ -141,8 +141,8 @@ fn requests_that_more_engines_would_not_serve_in_time_ask_for_none() {
     let learned = needs(reachable, [1.0, 1.0], 64);
     assert!(learned.1 > 1.5 * learned.0, "what can be mended is learned: {learned:?}");
     for (objectives, late, max) in [
-        (Objectives { ttft_s: 0.1, ..reachable }, [1.0, 0.06], 64),
-        (Objectives { inter_token_s: 0.01, ..reachable }, [0.06, 1.0], 64),
+        (Objectives { ttft_s: 0.1, ..reachable }, [1.0, 0.05], 64),
+        (Objectives { inter_token_s: 0.01, ..reachable }, [0.05, 1.0], 64),
         (reachable, [1.0, 1.0], 1),
     ] {
         let (before, after) = needs(objectives, late, max);
@@ -194,9 +194,10 @@ proptest! {
 
     #[test]
     fn no_hour_has_more_reversals_than_the_stated_bound(
-        stretches in stretches(), wake_s in 20.0..500.0_f64, scale_to_zero: bool,
+        stretches in stretches(), wake_s in 20.0..500.0_f64, scale_to_zero: bool, sleeps: bool,
     ) {
         let mut play = Play::new(&[Legs::Both], 40, scale_to_zero, wake_s);
+        play.policy.sleeps = scale_to_zero && sleeps;
         let replicas: Vec<u32> =
             demand(&stretches).into_iter().map(|per_s| play.tick(per_s).1.roles[0].replicas).collect();
         let found = reversals(&replicas);
@@ -285,6 +286,22 @@ fn a_service_that_is_not_requested_sleeps_after_the_idle_time_and_not_before() {
     let mut play = Play::new(&[Legs::Both], 4, true, 60.0);
     let first_zero = (0..100).find(|_| play.tick(0.0).1.roles[0].replicas == 0).unwrap();
     assert_eq!(first_zero, 40, "600 s of quiet after the first interval");
+}
+
+/// Seven engines of eight were deleted after half a minute of silence, and had to start for the next request.
+#[test]
+fn where_engines_sleep_those_that_would_have_to_start_again_stay_for_the_break_even_time() {
+    let mut play = Play::new(&[Legs::Both], 40, true, 200.0);
+    (play.policy.sleeps, play.policy.idle_s) = (true, Some(30.0));
+    let settled = (0..60).map(|_| play.tick(40.0).1.roles[0].replicas).last().unwrap();
+    assert!(settled > 4, "{settled}");
+    let quiet: Vec<u32> = (0..100).map(|_| play.tick(0.0).1.roles[0].replicas).collect();
+    let stays = quiet.iter().filter(|replicas| **replicas == settled).count();
+    assert_eq!((stays, quiet.last()), (13, Some(&0)), "195 s of silence: {quiet:?}");
+    let single = (0..4).map(|_| play.tick(0.1).1.roles[0].replicas).last();
+    assert_eq!(single, Some(1), "one is enough, and it sleeps again after the idle time alone");
+    let again: Vec<u32> = (0..4).map(|_| play.tick(0.0).1.roles[0].replicas).collect();
+    assert_eq!(again.last(), Some(&0), "{again:?}");
 }
 
 #[test]
