@@ -70,6 +70,8 @@ pub(super) struct ReplicaLook {
     pub(super) endpoints: BTreeSet<String>,
     /// Why it does not come up, in words, with the pod.
     pub(super) trouble: Option<String>,
+    /// How long the slowest of those pods took to become ready, in seconds, as far as the API server's record of it is believed.
+    pub(super) took_s: Option<u64>,
 }
 
 /// Requests that are held.
@@ -151,6 +153,7 @@ fn replicas(pods: &BTreeMap<&str, &EnginePod>) -> BTreeMap<String, ReplicaLook> 
             replica.is_ready &= pod.is_ready && pod.asleep.is_none();
             replica.is_asleep |= pod.asleep.is_some();
             replica.identity ^= pod.identity;
+            replica.took_s = replica.took_s.max(pod.took_s);
             replica.endpoints.insert((*name).to_owned());
         }
     }

@@ -277,6 +277,8 @@ impl Service {
             for (_, took_s) in started.iter().filter(|(name, _)| is_of(look, name, *role)) {
                 learned.wake.note(*took_s);
             }
+            let there = look.replicas.values().filter(|it| it.role == role.as_str());
+            there.filter_map(|it| it.took_s).for_each(|took_s| learned.wake.suppose(float(took_s)));
             if let Some(wake_s) = learned.wake.wake_s() {
                 learned.speeds.wake_s = wake_s;
             }

@@ -31,6 +31,7 @@ pub(super) struct Status {
     phase: String,
     #[serde(rename = "podIP")]
     pod_ip: Option<IpAddr>,
+    start_time: Option<Timestamp>,
     conditions: Vec<Condition>,
     init_container_statuses: Vec<Container>,
     container_statuses: Vec<Container>,
@@ -98,11 +99,9 @@ pub struct EnginePod {
     pub identity: u64,
     /// Its address, in the cluster's primary family; none until it has a network.
     pub ip: Option<IpAddr>,
-    /// When it was made, in milliseconds since 1970 by the API server's clock, in whole seconds.
-    pub created_ms: Option<u64>,
-    /// When it became ready last, in milliseconds since 1970 by its node's clock, in whole seconds; none while it is not. A pod that
-    /// was ready before has become so more than once.
-    pub ready_ms: Option<u64>,
+    /// How long it took from the moment at which its node took it until it became ready, in seconds, both by the clock of the node; none
+    /// while it is not ready, and after a container was started again. Of one that was not ready for a moment later it is too long.
+    pub took_s: Option<u64>,
 }
 
 // === impl EnginePod ===
@@ -118,34 +117,27 @@ impl EnginePod {
         let takes_requests = labels.remove(ENDPOINT_LABEL);
         let asleep = takes_requests.as_deref().and_then(Asleep::of);
         let ready = status.conditions.iter().find(|it| it.r#type == "Ready" && it.status == "True");
-        let (is_ready, ready_ms) = (ready.is_some(), ready.and_then(|it| unix_ms(it.since?)));
+        let restarts =
+            status.container_statuses.iter().map(|it| it.restart_count).fold(0, u32::saturating_add);
+        let took_s = ready.and_then(|it| Some(it.since?.as_second() - status.start_time?.as_second()));
+        let took_s = took_s.and_then(|seconds| u64::try_from(seconds).ok()).filter(|_| restarts == 0);
         let pod = Self {
             service: labels.remove(SERVICE_LABEL).unwrap_or_default(),
             role: labels.remove(ROLE_LABEL).unwrap_or_default(),
             is_endpoint: asleep.is_some() || takes_requests.as_deref() == Some(TAKES_REQUESTS),
             asleep,
-            restarts: status
-                .container_statuses
-                .iter()
-                .map(|it| it.restart_count)
-                .fold(0, u32::saturating_add),
+            restarts,
             group: labels.remove(GROUP_LABEL),
-            is_ready,
+            is_ready: ready.is_some(),
             is_leaving: meta.deletion_timestamp.is_some() || PHASES_OVER.contains(&status.phase.as_str()),
             deletion_cost: cost.and_then(|cost| cost.parse().ok()),
-            trouble: if is_ready { None } else { status.trouble() },
+            trouble: if ready.is_some() { None } else { status.trouble() },
             identity: EndpointId::of(&meta.uid.unwrap_or_default()).0,
             ip: status.pod_ip,
-            created_ms: meta.creation_timestamp.and_then(|time| unix_ms(time.0)),
-            ready_ms,
+            took_s,
         };
         Some((name, pod))
     }
-}
-
-/// None for times before 1970.
-fn unix_ms(time: Timestamp) -> Option<u64> {
-    u64::try_from(time.as_millisecond()).ok()
 }
 
 // === impl Status ===
@@ -224,22 +216,29 @@ mod tests {
     }
 
     #[test]
-    fn it_shows_when_it_was_made_and_became_ready() {
-        let read = |status: &str| {
+    fn it_shows_how_long_its_start_took_by_one_clock_and_of_its_first_life_only() {
+        let read = |ready: &str, restarts: u32, start_time: Value| {
             let pod = json!({
-                "metadata": {"name": "p", "uid": "u", "creationTimestamp": "2026-01-01T00:00:10Z"},
+                "metadata": {"name": "p", "uid": "u", "creationTimestamp": "2026-01-01T09:00:00Z"},
                 "spec": {},
-                "status": {"podIP": "10.0.0.1", "conditions": [
-                    {"type": "Ready", "status": status, "lastTransitionTime": "2026-01-01T00:02:00Z"},
-                    {"type": "Initialized", "status": "True", "lastTransitionTime": null}]},
+                "status": {"podIP": "10.0.0.1", "startTime": start_time, "conditions": [
+                    {"type": "Ready", "status": ready, "lastTransitionTime": "2026-01-01T00:02:00Z"},
+                    {"type": "Initialized", "status": "True", "lastTransitionTime": null}],
+                    "containerStatuses": [{"name": "engine", "restartCount": restarts}]},
             });
             EnginePod::read(serde_json::from_value::<ApiEngine>(pod).unwrap()).unwrap().1
         };
-        let (made_ms, ready_ms) = (1_767_225_610_000, 1_767_225_720_000);
-        let pod = read("True");
-        assert_eq!((pod.created_ms, pod.ready_ms), (Some(made_ms), Some(ready_ms)));
-        assert_eq!((pod.ip, pod.is_ready), (Some([10, 0, 0, 1].into()), true));
-        assert_eq!((read("False").created_ms, read("False").ready_ms), (Some(made_ms), None));
+        let started = json!("2026-01-01T00:00:10Z");
+        let pod = read("True", 0, started.clone());
+        assert_eq!((pod.took_s, pod.ip, pod.is_ready), (Some(110), Some([10, 0, 0, 1].into()), true));
+        for (ready, restarts, start_time) in [
+            ("False", 0, started.clone()),
+            ("True", 1, started),
+            ("True", 0, json!(null)),
+            ("True", 0, json!("2026-01-01T00:03:00Z")),
+        ] {
+            assert_eq!(read(ready, restarts, start_time).took_s, None);
+        }
     }
 
     #[test]

@@ -15,6 +15,8 @@ const WAKE_S_MAX: f64 = 3_600.0;
 pub struct Wake {
     /// The last ones, in seconds, the newest last.
     starts_s: VecDeque<f64>,
+    /// The shortest of those that nobody timed, in seconds.
+    supposed_s: Option<f64>,
 }
 
 // === impl Wake ===
@@ -32,11 +34,20 @@ impl Wake {
         self.starts_s.push_back(seconds.clamp(WAKE_S_MIN, WAKE_S_MAX));
     }
 
+    /// An engine that was there before anybody looked is said to have taken so many seconds. It counts until a start was timed, and of
+    /// several the shortest: whatever came between makes them longer.
+    pub fn suppose(&mut self, seconds: f64) {
+        if seconds.is_finite() && seconds >= 0.0 {
+            let seconds = seconds.clamp(WAKE_S_MIN, WAKE_S_MAX);
+            self.supposed_s = Some(self.supposed_s.map_or(seconds, |known| known.min(seconds)));
+        }
+    }
+
     /// Seconds that an engine takes to start; none before one has. Of an even number of starts the longer median counts.
     pub fn wake_s(&self) -> Option<f64> {
         let mut sorted: Vec<f64> = self.starts_s.iter().copied().collect();
         sorted.sort_by(f64::total_cmp);
-        sorted.get(sorted.len() / 2).copied()
+        sorted.get(sorted.len() / 2).copied().or(self.supposed_s)
     }
 }
 
@@ -59,6 +70,17 @@ mod tests {
         assert_eq!(after(&[100.0, 900.0, 101.0, 99.0]), Some(101.0));
         let changed = [vec![100.0; STARTS_MAX], vec![30.0; STARTS_MAX / 2 + 1]].concat();
         assert_eq!(after(&changed), Some(30.0));
+    }
+
+    #[test]
+    fn a_start_that_nobody_timed_counts_until_one_was() {
+        let mut wake = Wake::default();
+        for seconds in [f64::NAN, 5_000.0, 90.0, 700.0] {
+            wake.suppose(seconds);
+        }
+        assert_eq!(wake.wake_s(), Some(90.0));
+        wake.note(130.0);
+        assert_eq!(wake.wake_s(), Some(130.0));
     }
 
     #[test]

@@ -143,6 +143,18 @@ fn proxies_learn_whether_more_engines_are_about_to_come() {
     assert!(!plan(&mut service, &look, &external), "nobody may ask for what this plan wants");
 }
 
+/// A rollout of the controller is no reason to plan as for an engine of which nothing is known.
+#[test]
+fn a_controller_that_starts_takes_the_time_of_a_start_from_the_pods_that_are_there() {
+    let (mut service, asked) = (Service::default(), split(600.0));
+    let mut look = ready(1);
+    look.replicas.get_mut("decode-0").unwrap().took_s = Some(240);
+    service.plan(&asked, &look, 1_000.0);
+    assert_eq!(service.wake_time(1_000.0).map(|wake| wake.usual_s), Some(240.0));
+    service.plan(&asked, &Look::default(), 1_005.0);
+    assert_eq!(service.wake_time(1_005.0).map(|wake| wake.usual_s), Some(240.0), "also when they are gone");
+}
+
 #[test]
 fn engines_that_sleep_are_woken_by_requests_and_not_by_a_controller_that_starts() {
     let (mut service, mut asked) = (Service::default(), split(60.0));
