@@ -34,6 +34,7 @@ fn a_captured_vllm_page() {
             work_done: Some(44 + 20 + 3),
             kind: Some(EngineKind::Vllm),
             legs: None,
+            is_cache_used: false,
             has_nixl: false,
         }
     );

@@ -22,7 +22,6 @@ use tokio::sync::watch;
 
 /// What of an engine is asleep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each part falls asleep and wakes by itself")]
 struct Asleep {
     /// Whether nothing is computed.
     is_paused: bool,
