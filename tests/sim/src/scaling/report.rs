@@ -21,11 +21,22 @@ struct Line {
     days: Vec<Day>,
 }
 
+/// A policy with one setting on all days.
+#[derive(Clone, Copy, Debug)]
+struct Whole {
+    setting: Setting,
+    gpu_hours: f64,
+    met: f64,
+    /// On the day on which it was least.
+    met_least: f64,
+}
+
 /// Plays everything; returns the document and its JSON.
 pub fn run(options: &Options, progress: &dyn Fn(&str)) -> (Document, String) {
     let mut sections = Vec::new();
     let mut goals = Vec::new();
     let mut json = Vec::new();
+    let mut days = Vec::new();
     for model in Model::both() {
         for shape in Shape::ALL {
             let title = format!("{} {}", model.name, shape.name());
@@ -34,6 +45,7 @@ pub fn run(options: &Options, progress: &dyn Fn(&str)) -> (Document, String) {
             goals.extend(goal(&title, &lines));
             json.extend(lines.iter().map(|line| line.json(&title)));
             sections.push(section(&title, &model, &lines));
+            days.push(lines);
         }
     }
     let notes = vec![format!(
@@ -43,6 +55,7 @@ pub fn run(options: &Options, progress: &dyn Fn(&str)) -> (Document, String) {
     )];
     let goals = Section { title: "Goals".to_owned(), notes, goals, ..Section::default() };
     sections.insert(0, goals);
+    sections.extend(one_setting(&days));
     let document = Document {
         title: "Scaling policies over a day".to_owned(),
         lead: "One router, the same engines and the same requests; only the number of engines differs, and which of them go. The other \
@@ -89,6 +102,48 @@ fn goal(title: &str, lines: &[Line]) -> Option<Goal> {
     let goal = Goal::new("GPU-hours", Spread::of(pairs), Limit::AtMost(GOAL, 1.0), Unit::Ratio);
     let against = format!("{}, {}", best.setting.policy(), best.setting.words());
     Some(Goal { group: title.to_owned(), against: Some(against), ..goal })
+}
+
+/// All days together. Nobody knows before a day which setting will be best on it.
+fn one_setting(days: &[Vec<Line>]) -> Option<Section> {
+    let settings = days.first()?.iter().map(|line| line.setting);
+    let whole = |setting| {
+        let lines: Vec<&Line> = days.iter().flatten().filter(|line| line.setting == setting).collect();
+        let met = lines.iter().map(|line| line.met());
+        Whole {
+            setting,
+            gpu_hours: lines.iter().map(|line| line.gpu_hours()).sum(),
+            met: met.clone().sum::<f64>() / lines.len().max(1) as f64,
+            met_least: met.fold(1.0, f64::min),
+        }
+    };
+    let wholes: Vec<Whole> = settings.map(whole).collect();
+    let ours = *wholes.iter().find(|one| one.setting == Setting::Warmpath)?;
+    let enough = ours.met_least.min(0.9) - EQUAL;
+    let cheapest = |policy: &&str| {
+        let of_it = wholes.iter().filter(|one| one.setting.policy() == *policy && one.met_least >= enough);
+        of_it.min_by(|one, other| one.gpu_hours.total_cmp(&other.gpu_hours))
+    };
+    let row = |one: &Whole| {
+        let is_ours = one.setting == Setting::Warmpath;
+        Row::from([
+            one.setting.policy().to_owned(),
+            one.setting.words(),
+            number(one.gpu_hours),
+            percent(one.met),
+            percent(one.met_least),
+            format!("{:.2}x", ours.gpu_hours / one.gpu_hours),
+        ])
+        .of(if is_ours { Role::Ours } else { Role::Other })
+    };
+    let header = ["policy", "setting", "GPU-hours", "both met", "on the worst day", "ours over it"];
+    let note = "Of each policy, the cheapest setting of those that do as well as Warmpath on their worst day. Policies without one are left out.";
+    Some(Section {
+        title: "One setting for all days".to_owned(),
+        notes: vec![note.to_owned()],
+        table: Table::new(header, Setting::NAMES.iter().filter_map(cheapest).map(row)),
+        ..Section::default()
+    })
 }
 
 fn section(title: &str, model: &Model, lines: &[Line]) -> Section {

@@ -90,7 +90,7 @@ impl Setting {
     pub(super) fn all() -> Vec<Self> {
         let fixed = [4, 6, 8, 10, 12, 14].map(Self::Fixed);
         let queue = [0.25, 0.5, 1.0, 2.0].map(Self::HpaQueue);
-        let keda = [8.0, 12.0, 14.0, 16.0, 18.0, 20.0, 24.0, 32.0].map(Self::Keda);
+        let keda = [8.0, 10.0, 12.0, 14.0, 16.0, 18.0, 20.0, 24.0, 32.0].map(Self::Keda);
         let wva = [0.05, 0.1, 0.2, 0.8].map(Self::Wva);
         let dynamo = [60.0, 180.0].map(Self::Dynamo);
         let others = fixed.into_iter().chain(queue).chain(keda).chain(wva).chain(dynamo);
