@@ -94,6 +94,9 @@ struct Args {
     /// Have vLLM's sleep mode, and take so many seconds for each part of a wake.
     #[arg(long)]
     wake_s: Option<f64>,
+    /// Pauses when it is put to sleep, and fails then.
+    #[arg(long, requires = "wake_s")]
+    sleep_fails: bool,
     /// Publish KV events, in the JSON of vLLM's flag of this name, with `encoding` and `hashes` besides; `{}` takes free ports.
     #[arg(long, value_parser = |text: &str| serde_json::from_str::<KvEvents>(text))]
     kv_events_config: Option<KvEvents>,
@@ -139,6 +142,7 @@ impl Args {
             transfer: self.transfer_of(number)?,
             model_dir: self.model_dir.clone(),
             wake_time: self.wake_s.map(Duration::try_from_secs_f64).transpose()?,
+            sleep_fails: self.sleep_fails,
             events: self.kv_events_config.clone(),
             faults: self
                 .faults

@@ -80,6 +80,7 @@ fn main() -> ExitCode {
             test!(scaling::a_pool_of_nodes_that_is_full_is_said_and_costs_no_engine_and_no_request).alone(),
             test!(sleeping::engines_that_sleep_wake_for_their_requests_and_sleep_again),
             test!(sleeping::no_request_is_lost_when_the_leader_dies_while_engines_wake),
+            test!(sleeping::engines_whose_sleep_failed_are_replaced_before_a_request_comes_to_them),
             test!(secured::no_request_is_lost_while_certificate_and_token_are_renewed),
             test!(secured::a_proxy_without_the_token_gets_nothing),
             test!(check::what_is_wrong_is_found_and_nothing_else),

@@ -83,8 +83,8 @@ async fn wakes(namespace: &Namespace) -> anyhow::Result<u64> {
     Ok(wakes)
 }
 
-async fn installed(namespace: &Namespace, level: u8) -> anyhow::Result<(Release, SocketAddr)> {
-    let release = namespace.install(&sleeping(level)).await?;
+async fn installed(namespace: &Namespace, values: &Value) -> anyhow::Result<(Release, SocketAddr)> {
+    let release = namespace.install(values).await?;
     release.ready("controller", 2).await?;
     release.ready("gateway", 2).await?;
     Ok((release, namespace.service("warmpath-gateway").await?))
@@ -93,7 +93,7 @@ async fn installed(namespace: &Namespace, level: u8) -> anyhow::Result<(Release,
 pub(crate) async fn engines_that_sleep_wake_for_their_requests_and_sleep_again(
     namespace: Namespace,
 ) -> anyhow::Result<()> {
-    let (_, gateway) = installed(&namespace, 1).await?;
+    let (_, gateway) = installed(&namespace, &sleeping(1)).await?;
     let before = asleep(&namespace, 1).await?;
     let (by_status, longest) = ask(gateway).await;
     println!(
@@ -114,7 +114,7 @@ pub(crate) async fn no_request_is_lost_when_the_leader_dies_while_engines_wake(
     namespace: Namespace,
 ) -> anyhow::Result<()> {
     // Without their weights, which a new leader must load as well.
-    let (_, gateway) = installed(&namespace, 2).await?;
+    let (_, gateway) = installed(&namespace, &sleeping(2)).await?;
     asleep(&namespace, 2).await?;
     let leader = crate::churn::leader(&namespace).await?;
     let asking = tokio::spawn(ask(gateway));
@@ -130,4 +130,33 @@ pub(crate) async fn no_request_is_lost_when_the_leader_dies_while_engines_wake(
     ensure!(by_status == BTreeMap::from([(200, REQUESTS)]), "lost: {by_status:?}");
     wakes(&namespace).await?;
     Ok(())
+}
+
+/// As vLLM says that it is awake after a sleep that failed, whatever it has lost, it is not asked.
+pub(crate) async fn engines_whose_sleep_failed_are_replaced_before_a_request_comes_to_them(
+    namespace: Namespace,
+) -> anyhow::Result<()> {
+    let mut values = sleeping(1);
+    let fails = json!({"name": "SIMULATED_SLEEP_FAILS", "value": "1"});
+    values["model"]["spec"]["engine"]["env"].as_array_mut().context("no env")?.push(fails);
+    let (_, gateway) = installed(&namespace, &values).await?;
+    let labels = format!("{},warmpath.dev/endpoint=asleep-1-sent-0", role("serve"));
+    let failed = until("engines whose sleep failed", async || {
+        let pods = namespace.pods(&labels).await.ok()?;
+        (pods.len() == ENGINES)
+            .then(|| pods.into_iter().filter_map(|pod| pod.metadata.name).collect::<BTreeSet<_>>())
+    });
+    let failed = failed.await?;
+    let said = condition(&namespace, "SleepMode", "False", "").await?;
+    let (by_status, longest) = ask(gateway).await;
+    println!("engines whose sleep failed ({said}): {by_status:?}, the longest {} ms", longest.as_millis());
+    ensure!(by_status == BTreeMap::from([(200, REQUESTS)]), "lost: {by_status:?}");
+    until("other engines", async || {
+        let pods = namespace.pods(&role("serve")).await.ok()?;
+        pods.iter()
+            .filter_map(|pod| pod.metadata.name.as_ref())
+            .all(|name| !failed.contains(name))
+            .then_some(())
+    })
+    .await
 }
