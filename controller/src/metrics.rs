@@ -19,6 +19,8 @@ use warmpath_scale::{Need, RolePlan};
 const PREFIX: &str = "warmpath_controller";
 /// What a role may lack.
 const DEMANDS: [&str; 4] = ["prefill", "decode", "kv_room", "backlog"];
+/// Those of them whose computed need is corrected by what late requests show.
+const CORRECTED: [&str; 2] = ["prefill", "decode"];
 /// Upper bounds of a scrape's duration, in seconds: an idle engine responds in 2 ms, the default timeout
 /// is 1 s.
 const SCRAPE_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
@@ -72,6 +74,8 @@ pub struct Scale {
     pub wanted: Family<[(&'static str, String); 2], Gauge>,
     /// What each demand needs, before bounds and steps.
     pub needed: Family<[(&'static str, String); 3], Gauge>,
+    /// What the computed need of prompts and of responses is multiplied by.
+    pub factor: Family<[(&'static str, String); 3], Gauge<f64, AtomicU64>>,
     /// 1 for the reason of the number.
     pub reason: Family<[(&'static str, String); 3], Gauge>,
     /// What is shown, with the reason.
@@ -328,6 +332,11 @@ impl Scale {
             "Replicas that each demand needs, before bounds and steps",
             self.needed.clone(),
         );
+        to.register(
+            "scale_factor",
+            "What the computed need of prompts and of responses is multiplied by, as late requests show",
+            self.factor.clone(),
+        );
         to.register("scale_reason", "1 for the reason of the replicas that are wanted", self.reason.clone());
     }
 
@@ -343,6 +352,9 @@ impl Scale {
             for (demand, count) in DEMANDS.into_iter().zip([prefill, decode, kv_room, backlog]) {
                 self.needed.get_or_create(&needed(&pool, role, demand)).set(i64::from(count));
             }
+            for (demand, factor) in CORRECTED.into_iter().zip(plan.factors) {
+                self.factor.get_or_create(&needed(&pool, role, demand)).set(factor);
+            }
             let label = plan.reason.label();
             self.reason.get_or_create(&reason(&pool, role, label)).set(1);
             if let Some(old) = before.remove(&(pool.clone(), role)).filter(|old| *old != label) {
@@ -354,6 +366,9 @@ impl Scale {
             self.wanted.remove(&[("pool", pool.clone()), ("role", role.to_owned())]);
             for demand in DEMANDS {
                 self.needed.remove(&needed(&pool, role, demand));
+            }
+            for demand in CORRECTED {
+                self.factor.remove(&needed(&pool, role, demand));
             }
             self.reason.remove(&reason(&pool, role, label));
         }
@@ -438,7 +453,8 @@ mod tests {
     fn the_plans_of_pools_that_are_gone_go_and_others_have_one_reason() {
         let (scale, mut registry) = (Scale::default(), Registry::default());
         scale.register(&mut registry);
-        let plan = |replicas, reason| RolePlan { replicas, reason, ..RolePlan::default() };
+        let plan =
+            |replicas, reason| RolePlan { replicas, reason, factors: [1.25, 0.5], ..RolePlan::default() };
         let show = |plans: &[(&str, RolePlan)]| {
             scale.show(plans.iter().map(|(pool, plan)| ((*pool).to_owned(), "decode", plan.clone())));
         };
@@ -449,6 +465,8 @@ mod tests {
             shown.contains(&r#"scale_replicas_wanted{pool="llm/a",role="decode"} 4"#.to_owned()),
             "{shown:#?}"
         );
+        let factor = r#"scale_factor{pool="llm/a",role="decode",demand="prefill"} 1.25"#.to_owned();
+        assert!(shown.contains(&factor), "{shown:#?}");
         let reasons: Vec<&String> = shown.iter().filter(|line| line.starts_with("scale_reason")).collect();
         assert_eq!(reasons, [r#"scale_reason{pool="llm/a",role="decode",reason="backlog"} 1"#]);
         assert!(!shown.iter().any(|line| line.contains("llm/b")), "{shown:#?}");

@@ -76,7 +76,7 @@ pub struct Planned {
 }
 
 /// What there should be of a role.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RolePlan {
     /// Engines.
     pub replicas: u32,
@@ -84,6 +84,8 @@ pub struct RolePlan {
     pub reason: Reason,
     /// What the load needs, before bounds, steps and cooling.
     pub need: Need,
+    /// What was learned that the formulas are wrong by, of prompts and of responses: 1 is as computed, 2 twice as many.
+    pub factors: [f64; 2],
     /// Engines in the order in which they should go, if any has to.
     pub order: Vec<EngineId>,
     /// Those of them that should go now.
@@ -321,6 +323,7 @@ impl RoleState {
             replicas: self.replicas,
             reason,
             need,
+            factors: [self.prefill.factor(), self.decode.factor()],
             leaving: order.iter().take(leaving).copied().collect(),
             order,
         }
