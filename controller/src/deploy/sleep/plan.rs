@@ -91,7 +91,7 @@ pub(super) fn step(target: &Target, known: Known) -> Step {
         (true, Some(_)) if fell => Step::Confirm(level),
         (true, Some(_)) if has_restarted => Step::Restarted,
         (true, Some(_)) => Step::Unsure,
-        (false, Some(_)) if !fell && !(has_restarted && asleep == 0) => Step::Replace,
+        (false, Some(_)) if !(fell || has_restarted && asleep == 0) => Step::Replace,
         (true, None) if asleep == engines => Step::Rest,
         (true, None) if is_idle && withheld >= SETTLE => Step::Sleep(level),
         (true, None) => Step::Settle,

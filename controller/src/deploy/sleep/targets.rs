@@ -57,7 +57,7 @@ impl<'a> Asks<'a> {
             (Some(sleep), _) => sleep.level,
             (None, asleep) => asleep?.level,
         };
-        let (ip, ports) = (pod.ip?, role.map_or(&[HTTP_PORT] as &[u16], |(_, ports)| ports));
+        let (ip, ports) = (pod.ip?, role.map_or([HTTP_PORT].as_slice(), |(_, ports)| ports));
         Some(Target {
             service,
             level,
