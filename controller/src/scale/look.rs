@@ -70,7 +70,7 @@ pub(super) struct ReplicaLook {
     pub(super) endpoints: BTreeSet<String>,
     /// Why it does not come up, in words, with the pod.
     pub(super) trouble: Option<String>,
-    /// How long the slowest of those pods took to become ready, in seconds, as far as the API server's record of it is believed.
+    /// How long the slowest of those pods took to become ready, in seconds, if that is known of all of them.
     pub(super) took_s: Option<u64>,
 }
 
@@ -153,7 +153,12 @@ fn replicas(pods: &BTreeMap<&str, &EnginePod>) -> BTreeMap<String, ReplicaLook> 
             replica.is_ready &= pod.is_ready && pod.asleep.is_none();
             replica.is_asleep |= pod.asleep.is_some();
             replica.identity ^= pod.identity;
-            replica.took_s = replica.took_s.max(pod.took_s);
+            let is_first = replica.endpoints.is_empty();
+            replica.took_s = if is_first {
+                pod.took_s
+            } else {
+                replica.took_s.zip(pod.took_s).map(|(one, other)| one.max(other))
+            };
             replica.endpoints.insert((*name).to_owned());
         }
     }
@@ -206,10 +211,11 @@ mod tests {
         };
         let worker =
             EnginePod { trouble: Some("no node has room for it".to_owned()), ..pod(Some("1"), false, false) };
+        let took = |took_s, pod| EnginePod { took_s: Some(took_s), ..pod };
         let pods = [
-            ("x-0", pod(Some("0"), true, true)),
+            ("x-0", took(20, pod(Some("0"), true, true))),
             ("x-0-1", pod(Some("0"), true, false)),
-            ("x-1", pod(Some("1"), true, true)),
+            ("x-1", took(90, pod(Some("1"), true, true))),
             ("x-1-1", worker),
             ("alone", pod(None, true, true)),
             ("x-2-1", pod(Some("2"), false, true)),
@@ -219,5 +225,10 @@ mod tests {
         assert_eq!(ready, [("alone", true), ("x-0", false), ("x-1", true)]);
         assert_eq!(found["x-1"].trouble.as_deref(), Some("pod x-1-1: no node has room for it"));
         assert_eq!(found["x-0"].endpoints.len(), 2);
+        assert_eq!(
+            (found["x-0"].took_s, found["x-1"].took_s),
+            (None, Some(90)),
+            "its second pod starts still"
+        );
     }
 }

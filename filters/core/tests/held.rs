@@ -1,9 +1,15 @@
 //! Held requests in a view: they are part of what rebuilds it.
 
-use warmpath_core::ids::OriginId;
+use warmpath_core::ids::{EndpointId, OriginId};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Applied, View};
-use warmpath_core::wire::{Event, Held, HeldFor, Hold, Kind, Pool, PoolEndpoint, Pools, Released, WakeTime};
+use warmpath_core::wire::{
+    Event, Held, HeldFor, Hold, InFlightReport, Kind, Pool, PoolEndpoint, Pools, Released, Role, Transfer,
+    WakeTime,
+};
+
+/// VMs that hold requests.
+const ORIGINS: u64 = 20;
 
 #[test]
 fn who_waits_is_part_of_a_snapshot_with_the_time_for_which_it_has() {
@@ -73,16 +79,12 @@ fn how_long_a_pool_takes_to_wake_survives_a_snapshot_and_a_new_list_of_endpoints
     assert_eq!(ready_in_ms(&copy), None, "it is not known any more");
 }
 
-/// At the moment at which the first engine is ready, each VM of each proxy looks at what it holds.
-#[test]
-fn all_vms_together_send_no_more_than_an_engine_can_take_before_the_next_one_comes() {
-    const ORIGINS: u64 = 20;
+/// The pool `p` with these endpoints, for which `ORIGINS` VMs hold two requests of 5,000 tokens each while more engines are to come.
+fn waking(endpoints: Vec<PoolEndpoint>, transfer: Option<Transfer>, now: Timestamp) -> View {
     let limits = Some(Hold { endpoint_ms_max: 60_000, ..Hold::default() });
-    let endpoint = PoolEndpoint { address: "10.0.0.1:8000".into(), ..PoolEndpoint::default() };
-    let endpoints = vec![endpoint];
-    let pool =
-        Pool { name: "p".into(), models: vec!["m".into()], hold: limits, endpoints, ..Pool::default() };
-    let (mut view, now) = (View::default(), Timestamp::from_ms(100_000));
+    let models = vec!["m".into()];
+    let pool = Pool { name: "p".into(), models, hold: limits, endpoints, transfer, ..Pool::default() };
+    let mut view = View::default();
     view.apply(&Kind::Pools(Pools { pools: vec![pool] }).into(), now);
     let wake = WakeTime { pool: "p".into(), is_growing: true, ..WakeTime::default() };
     view.apply(&Kind::WakeTime(wake).into(), now);
@@ -92,9 +94,47 @@ fn all_vms_together_send_no_more_than_an_engine_can_take_before_the_next_one_com
         let waiting = Held { origin, number, pool: "p".into(), age_ms, tokens: 5_000, ..Held::default() };
         view.apply(&Kind::Held(waiting).into(), now);
     }
-    let pool = &view.pools()[0];
-    assert!(view.is_pacing(pool));
-    let next = |origin: u64| view.next_paced(pool, (OriginId(origin), |_| true), now).map(|key| key.number);
-    let sent: Vec<(u64, u64)> = (1..=ORIGINS).filter_map(|origin| Some((origin, next(origin)?))).collect();
-    assert_eq!(sent, [(17, 1), (18, 1), (19, 1), (20, 1)], "17,000 tokens a second, the oldest first");
+    assert!(view.is_pacing(&view.pools()[0]));
+    view
+}
+
+/// Which VMs send which of their requests next.
+fn sent(view: &View, now: Timestamp) -> Vec<(u64, u64)> {
+    let next = |origin: u64| view.next_paced(&view.pools()[0], (OriginId(origin), |_| true), now);
+    (1..=ORIGINS).filter_map(|origin| Some((origin, next(origin)?.number))).collect()
+}
+
+fn endpoint(address: &str, role: Role) -> PoolEndpoint {
+    let mut endpoint = PoolEndpoint { address: address.into(), ..PoolEndpoint::default() };
+    endpoint.set_role(role);
+    endpoint
+}
+
+/// At the moment at which the first engine is ready, each VM of each proxy looks at what it holds.
+#[test]
+fn all_vms_together_send_no_more_than_an_engine_can_take_before_the_next_one_comes() {
+    let now = Timestamp::from_ms(100_000);
+    let view = waking(vec![endpoint("10.0.0.1:8000", Role::Both)], None, now);
+    let expected = [(17, 1), (18, 1), (19, 1), (20, 1)];
+    assert_eq!(sent(&view, now), expected, "17,000 tokens a second, the oldest first");
+}
+
+/// What engines for responses could compute is free while requests are split.
+#[test]
+fn requests_wait_for_the_next_engine_for_prompts_though_those_for_responses_are_idle() {
+    let now = Timestamp::from_ms(100_000);
+    let (prefill, decode) = ("10.0.0.1:8000", "10.0.0.2:8000");
+    let endpoints = vec![endpoint(prefill, Role::Prefill), endpoint(decode, Role::Decode)];
+    let mut view = waking(endpoints, Some(Transfer::default()), now);
+    assert_eq!(sent(&view, now).len(), 4);
+    let booked = InFlightReport {
+        origin: 1,
+        endpoint: EndpointId::of(prefill).0,
+        requests: 8,
+        prefills: 8,
+        prefill_work: 40_000,
+        ..InFlightReport::default()
+    };
+    view.apply(&Kind::InFlight(booked).into(), now);
+    assert_eq!(sent(&view, now), [], "the engine for prompts has two seconds of work");
 }

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
+#[cfg(test)]
+use warmpath_deploy::plan::Asleep;
 
 /// Between two looks at an engine that is as it should be: somebody may have restarted it.
 const REST_INTERVAL: Duration = Duration::from_secs(10);
@@ -54,8 +56,9 @@ impl Pod {
             *self = Self::default();
             return None;
         }
-        if self.target.as_ref().is_some_and(|known| known.sleeps != target.sleeps) {
-            // What failed was something else.
+        let is_other = |known: &Target| (known.sleeps, known.restarts) != (target.sleeps, target.restarts);
+        if self.target.as_ref().is_some_and(is_other) {
+            // What failed was something else, or another process.
             (self.retry, self.failing, self.due) = (Retry::default(), None, None);
         }
         let is_changed = self.target.as_ref() != Some(target) && !self.retry.waits(now);
@@ -168,5 +171,34 @@ impl Pods {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Asleep, Failed, ObjectName, Pod, Pods, Target};
+
+    #[test]
+    fn an_engine_that_ended_in_a_wake_and_is_up_again_is_not_the_one_that_could_not_be_woken() {
+        let service = ObjectName { namespace: "llm".to_owned(), name: "llama".to_owned() };
+        let target = |restarts, is_ready| Target {
+            service: service.clone(),
+            level: 1,
+            sleeps: false,
+            labelled: Some(Asleep::at(1)),
+            restarts,
+            is_ready,
+            addresses: Vec::new(),
+        };
+        let (pods, name) = (Pods::default(), service.clone());
+        pods.lock().insert(name.clone(), Pod::default());
+        let begin = |target: &Target| pods.lock().get_mut(&name).unwrap().begin(target).is_some();
+        assert!(begin(&target(0, true)));
+        pods.note(&name, &Err(Failed::from("connection refused".to_owned())));
+        assert!(pods.lock()[&name].failing.is_some());
+        assert!(!begin(&target(1, false)), "it is not ready");
+        assert!(begin(&target(1, true)));
+        let pod = pods.lock()[&name].clone();
+        assert!(pod.failing.is_none() && pod.retry.failures() == 0);
     }
 }

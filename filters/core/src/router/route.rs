@@ -153,7 +153,7 @@ impl<S: SharedMap> Router<S> {
         let query = Query::of_chain(&self.view, model, chain, size, output_tokens_max, now);
         let query = query.map(|query| query.with_priority(priority));
         let may_explain = config.explain == Explain::Everybody;
-        let has_room = self.has_room_to_hold(config.hold, 0);
+        let has_room = || self.has_room_to_hold(config.hold, 0);
         match plan(query, (traits, tenant), &options, (admitted.as_ref(), has_room)) {
             Ok(planned) => {
                 self.release(admitted, HoldEnd::Resumed, now, out);
@@ -248,8 +248,9 @@ impl<S: SharedMap> Router<S> {
                 Output::Count(written.map_or_else(Counter::Unwritten, |()| Counter::Written), 1)
             }),
         );
-        let permission = (admitted.as_ref(), self.has_room_to_hold(reading.config.hold, body_len));
-        let planned = match plan(query, (traits, reading.hints.tenant), &options, permission) {
+        let has_room = || self.has_room_to_hold(reading.config.hold, reading.held_bytes(&content, body_len));
+        let may_wait = (admitted.as_ref(), has_room);
+        let planned = match plan(query, (traits, reading.hints.tenant), &options, may_wait) {
             Err(Stop::Refused(NoEndpoint::NoneKnown)) if self.view.is_open_to_models() => {
                 Ok(Planned { whole: Routed::of_model(model, traits), split: None })
             }

@@ -2,7 +2,7 @@
 //! starts. Applied to an empty view in order, they rebuild it except for recency, failures, and learned speeds and
 //! ratios, which a few requests restore. Ages are those of the moment of the export.
 
-use super::{Endpoint, Pool, View};
+use super::{Endpoint, Pool, View, Wake};
 use crate::limits::EVENTS_PER_MESSAGE_MAX;
 use crate::time::Timestamp;
 use crate::wire::{self, Current, Event, Kind, Pools, Prefix, Proxies, Routed, Stored};
@@ -42,7 +42,9 @@ impl View {
             each(Kind::Stored(Stored { response: response.0, endpoint: endpoint.0 }).into());
         }
         for pool in &self.pools {
-            if let Some(wake) = pool.wake() {
+            // Also that nothing is known: whoever was away may have it that the pool wakes.
+            let wake = pool.wake().or_else(|| pool.hold().map(|_| Wake::default()));
+            if let Some(wake) = wake {
                 each(Kind::WakeTime(wake.export(pool.name(), now)).into());
             }
         }

@@ -27,9 +27,8 @@ impl View {
     /// Whether requests that waited for the pool to wake go on only as its engines can take them. Those that come meanwhile wait
     /// behind them.
     ///
-    /// Where only prefill engines are there, everybody waits for the first one that decodes: requests that were sent whole to a prefill
-    /// engine would decode there to their end. That is for a model that wakes; where all engines for responses fail later, prefill engines
-    /// serve.
+    /// Where only prefill engines are there, they wait for the first one that decodes: requests that were sent whole to a prefill engine
+    /// would decode there to their end. Where nobody waits, prefill engines serve: all engines for responses may have failed.
     pub fn is_pacing(&self, pool: &Pool) -> bool {
         let waits = || self.admission(pool.name()).is_some_and(|gate| gate.queue().has_for_endpoint());
         pool.wake().is_some_and(|wake| wake.is_growing) && pool.has_takers() && waits()
@@ -62,16 +61,16 @@ impl View {
         None
     }
 
-    /// Prefill work that the engines of a pool could take on at once, in tokens' worth. Without limit where none is fit: what is sent
-    /// there is a last resort.
+    /// Prefill work that the engines of a pool could take on at once, in tokens' worth: those for prompts where there are such, because
+    /// what the others could compute stays free while requests are split. Without limit where none is fit: what is sent there is a last
+    /// resort.
     fn spare_tokens(&self, pool: &Pool, now: Timestamp) -> f64 {
-        let takes = |slot| pool.takes(Leg::Whole, slot) || pool.takes(Leg::Prefill, slot);
-        let slots = pool.slots().iter().copied().filter(|slot| takes(*slot));
-        let endpoints = slots.filter_map(|slot| self.endpoint(slot));
-        let fit: Vec<&Endpoint> = endpoints.filter(|one| one.fitness(now) == Fitness::Fit).collect();
-        if fit.is_empty() {
-            return f64::INFINITY;
-        }
+        let fit = |leg| -> Vec<&Endpoint> {
+            let endpoints = pool.taking(leg).iter().filter_map(|slot| self.endpoint(*slot));
+            endpoints.filter(|one| one.fitness(now) == Fitness::Fit).collect()
+        };
+        let legs = [Leg::Prefill, Leg::Whole].into_iter();
+        let Some(fit) = legs.map(fit).find(|fit| !fit.is_empty()) else { return f64::INFINITY };
         let averages = Averages::of(fit.iter().copied(), now);
         let spare = |endpoint: &&Endpoint| {
             let s_per_token = averages.prefill_s_per_token(endpoint);

@@ -13,7 +13,7 @@ use crate::wire::WakeTime;
 const OVERDUE_PARTS: u64 = 10;
 
 /// See the module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wake {
     /// Time that it usually takes, in milliseconds; `None`: not known.
     pub usual_ms: Option<u64>,

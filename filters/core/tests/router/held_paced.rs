@@ -205,6 +205,28 @@ fn whoever_comes_when_as_many_as_may_wait_for_an_engine_that_comes_is_sent() {
     streams.into_iter().for_each(Stream::finish);
 }
 
+/// What is not read as one body is kept all the same.
+#[test]
+fn an_upload_for_which_the_proxy_has_no_room_passes_those_that_wait_for_an_engine() {
+    let host = Host::default();
+    let hold = HoldLimits { body_bytes_max: 300_000, ..HoldLimits::default() };
+    let vm = vm(&host, &Config { hold, ..with_controller() });
+    let mut controller = asleep(&host, &[&vm]);
+    let streams: Vec<Stream> = (0..12).map(|number| serve(&vm, &prompt(number))).collect();
+    change(&mut controller, 1, true);
+    vm.tick();
+    let mut upload = vm.request();
+    let form = "multipart/form-data; boundary=x";
+    let headers = [(":method", "POST"), (":path", "/v1/audio/transcriptions"), ("content-type", form)];
+    upload.headers(&headers, false);
+    let part = "--x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nllama\r\n--x\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n";
+    let body = [part.as_bytes(), &[b'a'; 200_000], b"\r\n--x--\r\n"].concat();
+    upload.body(&body, true);
+    assert!(upload.reply.is_none() && !upload.is_paused);
+    upload.finish();
+    streams.into_iter().for_each(Stream::finish);
+}
+
 /// Roles wake together, and which of them is there first is chance.
 #[test]
 fn requests_that_waited_are_not_decoded_by_prefill_engines_that_wake_first() {

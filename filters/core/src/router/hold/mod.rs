@@ -146,6 +146,19 @@ enum KeptBody {
     Read(Result<Named, Unread>),
 }
 
+// === impl Reading ===
+
+impl Reading {
+    /// Bytes that the proxy keeps while it is held, of which so many were read.
+    pub(super) fn held_bytes(&self, content: &Result<Content<'_>, Unread>, read_bytes: usize) -> usize {
+        // A length that is merely claimed would take the room of others: what comes yet, `keeps_held` adds. Only a proxy that withholds
+        // bodies shows nothing else.
+        let is_withheld = matches!(content, Err(Unread::Withheld));
+        let claimed = self.hints.length.filter(|_| is_withheld).unwrap_or(0).min(BODY_BYTES_KEPT_MAX);
+        read_bytes.max(self.received_bytes).max(claimed)
+    }
+}
+
 // === impl KeptBody ===
 
 impl KeptBody {
@@ -191,12 +204,7 @@ impl<S: SharedMap> Router<S> {
         now: Timestamp,
         out: &mut Vec<Output>,
     ) {
-        let plugin = reading.plugin;
-        // A length that is merely claimed would take the room of others: what comes yet, `keeps_held` adds. Only a proxy that withholds
-        // bodies shows nothing else.
-        let is_withheld = matches!(content, Err(Unread::Withheld));
-        let claimed = reading.hints.length.filter(|_| is_withheld).unwrap_or(0).min(BODY_BYTES_KEPT_MAX);
-        let body_bytes = body_bytes.max(reading.received_bytes).max(claimed);
+        let (plugin, body_bytes) = (reading.plugin, reading.held_bytes(content, body_bytes));
         let source = Source::Read(Box::new(reading), KeptBody::of(content));
         self.hold(id, (plugin, source), (wait, body_bytes, admitted), now, out);
     }

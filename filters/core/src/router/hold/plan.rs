@@ -29,7 +29,7 @@ pub(in crate::router) fn plan(
     query: Result<Query<'_>, NoEndpoint>,
     (traits, tenant): (Traits, TenantId),
     options: &Options,
-    (admitted, has_room): (Option<&Admitted>, bool),
+    (admitted, has_room): (Option<&Admitted>, impl FnOnce() -> bool),
 ) -> Result<Planned, Stop> {
     let query = query.map_err(Stop::Refused)?;
     // Only requests for work are worth their clients' time.
@@ -58,7 +58,7 @@ pub(in crate::router) fn plan(
     let may_wait = hold.endpoint_ms_max > 0 && admitted.is_none_or(Admitted::may_wait);
     let wait = may_wait.then(wait);
     // Whoever comes while others go on as engines can take them is behind those, but not refused for it.
-    let is_behind = admitted.is_none() && has_room && query.view().is_pacing(query.pool());
+    let is_behind = admitted.is_none() && query.view().is_pacing(query.pool()) && has_room();
     let wait = match wait {
         Some(wait) if is_behind || query.view().is_waking(query.pool(), options.now) => {
             return Err(Stop::Held(wait));
