@@ -1,5 +1,7 @@
 //! Held requests in a view: they are part of what rebuilds it.
 
+#![allow(clippy::indexing_slicing, reason = "a test may panic")]
+
 use warmpath_core::ids::{EndpointId, OriginId};
 use warmpath_core::time::Timestamp;
 use warmpath_core::view::{Applied, View};

@@ -220,8 +220,8 @@ fn an_upload_for_which_the_proxy_has_no_room_passes_those_that_wait_for_an_engin
     let headers = [(":method", "POST"), (":path", "/v1/audio/transcriptions"), ("content-type", form)];
     upload.headers(&headers, false);
     let part = "--x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nllama\r\n--x\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n";
-    let body = [part.as_bytes(), &[b'a'; 200_000], b"\r\n--x--\r\n"].concat();
-    upload.body(&body, true);
+    let body = [part, &"a".repeat(200_000), "\r\n--x--\r\n"].concat();
+    upload.body(body.as_bytes(), true);
     assert!(upload.reply.is_none() && !upload.is_paused);
     upload.finish();
     streams.into_iter().for_each(Stream::finish);
