@@ -60,9 +60,16 @@ pub(super) struct PodContext {
 pub(super) async fn run(node: Arc<NodeContext>, mut desired: watch::Receiver<Desired>) {
     let pod = Arc::clone(&desired.borrow().pod);
     let name = pod.metadata.name.clone().unwrap_or_default();
-    let mut context = match PodContext::new(node.clone(), desired.clone()).await {
-        Ok(context) => context,
-        Err(error) => return node.record(&format!("pod {name}: {error:#}")),
+    let mut context = loop {
+        match PodContext::new(node.clone(), desired.clone()).await {
+            Ok(context) => break context,
+            Err(error) => node.record(&format!("pod {name}: {error:#}")),
+        }
+        // What keeps a pod from its network may pass: a device of before takes a moment to go.
+        tokio::select! {
+            () = sleep(RETRY_INTERVAL) => {}
+            () = gone(&mut desired) => return,
+        }
     };
     let (stop, stopping) = watch::channel(None);
     {
@@ -97,7 +104,8 @@ impl PodContext {
             node.folder.join(format!("{namespace}_{}_{uid}", metadata.name.clone().unwrap_or_default()));
         fs::create_dir_all(&folder).context("cannot make a pod's folder")?;
         let address = node.addresses.take(&pod)?;
-        let link = Link::new(address).await.context("cannot make a pod's network")?;
+        let link = Link::new(address).await.inspect_err(|_| node.addresses.give_back(address));
+        let link = link.context("cannot make a pod's network")?;
         node.addresses.connect(address, link.device());
         let board = Board { address: Some(address), ..Board::new(&pod) };
         Ok(Self {
