@@ -327,19 +327,22 @@ mod tests {
         }
     }
 
-    fn need_of(legs: Legs, load: Load) -> Need {
-        let speeds = Speeds::default();
-        let loaded = Loaded {
-            legs,
+    /// Engines of one rank that do both, none of them ready, and formulas that nothing corrects.
+    fn loaded(load: Load, speeds: &Speeds) -> Loaded<'_> {
+        Loaded {
+            legs: Legs::Both,
             load,
-            speeds: &speeds,
+            speeds,
             ranks: 1,
             objectives: &OBJECTIVES,
             prefill_factor: 1.0,
             decode_factor: 1.0,
             ready: 0,
-        };
-        loaded.need(0.0)
+        }
+    }
+
+    fn need_of(legs: Legs, load: Load) -> Need {
+        Loaded { legs, ..loaded(load, &Speeds::default()) }.need(0.0)
     }
 
     #[test]
@@ -378,16 +381,8 @@ mod tests {
     #[test]
     fn an_engine_of_eight_ranks_does_what_eight_engines_do() {
         let speeds = Speeds::default();
-        let of = |ranks, ready| Loaded {
-            ready,
-            legs: Legs::Both,
-            load: load(200.0, 4_000.0, 400.0, 4_200.0),
-            speeds: &speeds,
-            ranks,
-            objectives: &OBJECTIVES,
-            prefill_factor: 1.0,
-            decode_factor: 1.0,
-        };
+        let of =
+            |ranks, ready| Loaded { ranks, ready, ..loaded(load(200.0, 4_000.0, 400.0, 4_200.0), &speeds) };
         let waits = 4_000.0 / speeds.prefill_s_per_token;
         let (one, eight) = (of(1, 8).need(waits), of(8, 1).need(waits));
         assert_eq!((eight.prefill, eight.decode), (one.prefill.div_ceil(8), one.decode.div_ceil(8)));
@@ -400,19 +395,8 @@ mod tests {
     #[test]
     fn fewer_engines_do_not_count_on_hits_that_their_caches_would_not_have() {
         let speeds = Speeds::default();
-        let need = |ready| {
-            let loaded = Loaded {
-                legs: Legs::Both,
-                load: load(12.2, 7_300.0, 510.0, 11_800.0),
-                speeds: &speeds,
-                ranks: 1,
-                objectives: &OBJECTIVES,
-                prefill_factor: 1.0,
-                decode_factor: 1.0,
-                ready,
-            };
-            loaded.need(0.0).replicas()
-        };
+        let as_busy = loaded(load(12.2, 7_300.0, 510.0, 11_800.0), &speeds);
+        let need = |ready| Loaded { ready, ..as_busy }.need(0.0).replicas();
         let as_seen = need(0);
         assert_eq!(need(as_seen), as_seen, "as many as there are have the hits that were seen");
         assert!(need(24) > as_seen && need(24) < 24, "{as_seen} {}", need(24));
@@ -430,35 +414,17 @@ mod tests {
     fn an_objective_that_no_number_of_engines_reaches_asks_for_a_bounded_number() {
         let speeds = Speeds::default();
         let strict = Objectives { ttft_s: 1e-6, inter_token_s: 1e-6 };
-        let loaded = Loaded {
-            legs: Legs::Both,
-            load: load(10.0, 4_000.0, 200.0, 4_100.0),
-            speeds: &speeds,
-            ranks: 1,
-            objectives: &strict,
-            prefill_factor: 1.0,
-            decode_factor: 1.0,
-            ready: 0,
-        };
+        let loaded = Loaded { objectives: &strict, ..loaded(load(10.0, 4_000.0, 200.0, 4_100.0), &speeds) };
         assert!(loaded.need(0.0).replicas() < 30, "{:?}", loaded.need(0.0));
     }
 
     #[test]
     fn an_objective_that_nine_of_ten_prompts_meet_by_themselves_is_one_that_engines_can_meet() {
         let speeds = Speeds::default();
+        // The standard deviation is the mean: nine of ten take twice the mean at most, about.
         let can_meet = |own_s: f64| {
-            let loaded = Loaded {
-                legs: Legs::Both,
-                // The standard deviation is the mean: nine of ten take twice the mean at most, about.
-                load: load(10.0, own_s / speeds.prefill_s_per_token, 200.0, 4_100.0),
-                speeds: &speeds,
-                ranks: 1,
-                objectives: &OBJECTIVES,
-                prefill_factor: 1.0,
-                decode_factor: 1.0,
-                ready: 0,
-            };
-            loaded.can_meet_first_tokens()
+            let load = load(10.0, own_s / speeds.prefill_s_per_token, 200.0, 4_100.0);
+            loaded(load, &speeds).can_meet_first_tokens()
         };
         assert!(can_meet(0.9 * OBJECTIVES.ttft_s / 2.0) && !can_meet(1.1 * OBJECTIVES.ttft_s / 2.0));
     }
@@ -466,22 +432,12 @@ mod tests {
     #[test]
     fn what_waits_asks_for_engines_that_come_in_time_to_help() {
         let speeds = Speeds { wake_s: 100.0, ..Speeds::default() };
-        let loaded = Loaded {
-            legs: Legs::Both,
-            load: Load::default(),
-            speeds: &speeds,
-            ranks: 1,
-            objectives: &OBJECTIVES,
-            prefill_factor: 1.0,
-            decode_factor: 1.0,
-            ready: 0,
-        };
-        let of = |seconds: f64, ready| {
-            Loaded { ready, ..loaded }.need(seconds / speeds.prefill_s_per_token).backlog
-        };
+        let idle = loaded(Load::default(), &speeds);
+        let of =
+            |seconds: f64, ready| Loaded { ready, ..idle }.need(seconds / speeds.prefill_s_per_token).backlog;
         assert_eq!((of(2.0, 1), of(90.0, 1), of(600.0, 0), of(600.0, 100)), (0, 1, 6, 4));
         // 2.35 engine-seconds a second come to one engine: when others are ready, 140 s more wait.
-        let short = Loaded { load: load(10.0, 4_000.0, 1.0, 4_000.0), ready: 1, ..loaded };
+        let short = Loaded { load: load(10.0, 4_000.0, 1.0, 4_000.0), ready: 1, ..idle };
         let backlog = |seconds: f64| short.need(seconds / speeds.prefill_s_per_token).backlog;
         assert_eq!((backlog(1.0), backlog(90.0)), (0, 2));
     }

@@ -47,6 +47,11 @@ fn prompt(number: usize) -> serde_json::Value {
     body
 }
 
+/// So many requests, each of another prompt.
+fn prompts(vm: &Vm, count: usize) -> Vec<Stream> {
+    (0..count).map(|number| serve(vm, &prompt(number))).collect()
+}
+
 /// Engines that compute one prompt after the other, and the requests on their way to them.
 #[derive(Default)]
 struct Engines {
@@ -149,7 +154,7 @@ fn whoever_comes_while_others_wait_for_an_engine_is_behind_them() {
     let host = Host::default();
     let vm = vm(&host, &with_controller());
     let mut controller = asleep(&host, &[&vm]);
-    let mut streams: Vec<Stream> = (0..20).map(|number| serve(&vm, &prompt(number))).collect();
+    let mut streams = prompts(&vm, 20);
     change(&mut controller, 1, true);
     vm.tick();
     streams.push(serve(&vm, &chat("hello")));
@@ -176,7 +181,7 @@ fn a_pool_that_grows_holds_nobody_if_nobody_waits() {
     let mut controller = asleep(&host, &[&vm]);
     change(&mut controller, 1, true);
     vm.tick();
-    let streams: Vec<Stream> = (0..20).map(|number| serve(&vm, &prompt(number))).collect();
+    let streams = prompts(&vm, 20);
     assert!(streams.iter().all(|stream| !stream.is_paused));
     streams.into_iter().for_each(Stream::complete);
 }
@@ -188,7 +193,7 @@ fn whoever_comes_when_as_many_as_may_wait_for_an_engine_that_comes_is_sent() {
     let hold = HoldLimits { requests_max: 12, ..HoldLimits::default() };
     let vm = vm(&host, &Config { hold, ..with_controller() });
     let mut controller = asleep(&host, &[&vm]);
-    let mut streams: Vec<Stream> = (0..12).map(|number| serve(&vm, &prompt(number))).collect();
+    let mut streams = prompts(&vm, 12);
     change(&mut controller, 1, true);
     vm.tick();
     streams.iter_mut().for_each(Stream::catch_up);
@@ -212,7 +217,7 @@ fn an_upload_for_which_the_proxy_has_no_room_passes_those_that_wait_for_an_engin
     let hold = HoldLimits { body_bytes_max: 300_000, ..HoldLimits::default() };
     let vm = vm(&host, &Config { hold, ..with_controller() });
     let mut controller = asleep(&host, &[&vm]);
-    let streams: Vec<Stream> = (0..12).map(|number| serve(&vm, &prompt(number))).collect();
+    let streams = prompts(&vm, 12);
     change(&mut controller, 1, true);
     vm.tick();
     let mut upload = vm.request();
@@ -233,7 +238,7 @@ fn requests_that_waited_are_not_decoded_by_prefill_engines_that_wake_first() {
     let host = Host::default();
     let vm = vm(&host, &with_controller());
     let mut controller = asleep(&host, &[&vm]);
-    let mut streams: Vec<Stream> = (0..4).map(|number| serve(&vm, &prompt(number))).collect();
+    let mut streams = prompts(&vm, 4);
     let mut wake = |roles: &[Role], is_growing| {
         let mut pool = pools(roles.len()).pools.remove(0);
         for (endpoint, role) in pool.endpoints.iter_mut().zip(roles) {
